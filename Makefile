@@ -1,0 +1,85 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+BUF := .tools/node_modules/.bin/buf
+PROTOS := $(wildcard proto/orchestra/v1/*.proto)
+PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
+PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
+
+.PHONY: help setup run test lint format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api build clean
+
+help: ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(VENV)/.ready ## make .venv from the lock file, with cco in it
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: setup ## start the sidecar on this repository
+	@$(BIN)/cco orchestration-server --project-root . $(ARGS)
+
+test: setup ## run every test
+	@$(PY) -m pytest -n 2 -m "not long" $(ARGS)
+
+lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BUF) lint
+	$(BUF) format --diff --exit-code proto
+	$(MAKE) --no-print-directory breaking
+
+format: setup .tools/.ready ## format Python and proto files
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BUF) format -w proto
+
+breaking: .tools/.ready .build/googleapis ## compare the API with the one last released
+	$(BUF) breaking proto --against gen/baseline.binpb
+
+proto-baseline: .tools/.ready .build/googleapis ## take the present API as released
+	$(BUF) build proto --exclude-source-info -o gen/baseline.binpb
+
+.build/googleapis: setup
+	@rm -rf $@ && mkdir -p $@/google/api
+	@cp $$($(PY) -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/annotations.proto \
+	    $$($(PY) -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/http.proto $@/google/api/
+
+.tools/.ready: proto/tools/package.json
+	@mkdir -p .tools && cp proto/tools/package.json .tools/
+	@cd .tools && npm install --silent --no-package-lock --no-audit --no-fund
+	@touch $@
+
+.tools/bin/protoc-gen-go: Makefile
+	@GOBIN=$(CURDIR)/.tools/bin go install $(PROTOC_GEN_GO)
+
+.tools/bin/protoc-gen-go-grpc: Makefile
+	@GOBIN=$(CURDIR)/.tools/bin go install $(PROTOC_GEN_GO_GRPC)
+
+gen: setup .tools/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/protoc-gen-go-grpc ## write gen/ (needs Node and Go)
+	@rm -rf gen/python/orchestra gen/go/orchestra gen/ts gen/openapi && mkdir -p gen/python gen/go gen/ts gen/openapi
+	@$(PY) -m grpc_tools.protoc -I proto -I .build/googleapis --python_out=gen/python --pyi_out=gen/python --grpc_python_out=gen/python $(PROTOS)
+	@touch gen/python/orchestra/py.typed
+	@$(BUF) generate
+	@$(BUF) build proto -o .build/orchestra.binpb
+	@$(PY) -m cco_sidecar.gateway.openapi .build/orchestra.binpb > .build/openapi.json
+	@mkdir -p gen/openapi && mv .build/openapi.json gen/openapi/orchestra.v1.json
+
+gen-check: gen ## fail when gen/ is not what the protos say
+	@git add --intent-to-add gen && git diff --exit-code --stat -- gen
+
+lock: setup ## write requirements.lock anew
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+
+build: setup ## the wheel and the sdist, in dist/
+	$(BIN)/uv build -q --no-build-isolation
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .tools .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

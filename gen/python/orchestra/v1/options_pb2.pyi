@@ -1,0 +1,89 @@
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Mode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MODE_UNSPECIFIED: _ClassVar[Mode]
+    MODE_UNARY: _ClassVar[Mode]
+    MODE_WAIT: _ClassVar[Mode]
+    MODE_STREAM: _ClassVar[Mode]
+
+class Permission(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PERMISSION_UNSPECIFIED: _ClassVar[Permission]
+    PERMISSION_AUTHENTICATED: _ClassVar[Permission]
+    PERMISSION_READ_CONTEXT: _ClassVar[Permission]
+    PERMISSION_WRITE_RESULTS: _ClassVar[Permission]
+    PERMISSION_PUBLISH_EVENTS: _ClassVar[Permission]
+    PERMISSION_SPAWN_AGENTS: _ClassVar[Permission]
+    PERMISSION_OPERATOR: _ClassVar[Permission]
+
+class Open(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OPEN_UNSPECIFIED: _ClassVar[Open]
+    OPEN_LOOPBACK: _ClassVar[Open]
+    OPEN_ANYONE: _ClassVar[Open]
+
+class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FORMAT_UNSPECIFIED: _ClassVar[Format]
+    FORMAT_ID: _ClassVar[Format]
+    FORMAT_ID_LIST: _ClassVar[Format]
+MODE_UNSPECIFIED: Mode
+MODE_UNARY: Mode
+MODE_WAIT: Mode
+MODE_STREAM: Mode
+PERMISSION_UNSPECIFIED: Permission
+PERMISSION_AUTHENTICATED: Permission
+PERMISSION_READ_CONTEXT: Permission
+PERMISSION_WRITE_RESULTS: Permission
+PERMISSION_PUBLISH_EVENTS: Permission
+PERMISSION_SPAWN_AGENTS: Permission
+PERMISSION_OPERATOR: Permission
+OPEN_UNSPECIFIED: Open
+OPEN_LOOPBACK: Open
+OPEN_ANYONE: Open
+FORMAT_UNSPECIFIED: Format
+FORMAT_ID: Format
+FORMAT_ID_LIST: Format
+CALL_FIELD_NUMBER: _ClassVar[int]
+call: _descriptor.FieldDescriptor
+FIELD_FIELD_NUMBER: _ClassVar[int]
+field: _descriptor.FieldDescriptor
+JSON_UNION_FIELD_NUMBER: _ClassVar[int]
+json_union: _descriptor.FieldDescriptor
+
+class CallRules(_message.Message):
+    __slots__ = ("success_code", "mode", "permission", "open")
+    SUCCESS_CODE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    PERMISSION_FIELD_NUMBER: _ClassVar[int]
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    success_code: int
+    mode: Mode
+    permission: Permission
+    open: Open
+    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ...) -> None: ...
+
+class FieldRules(_message.Message):
+    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable")
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    MAXIMUM_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_FIELD_NUMBER: _ClassVar[int]
+    NULLABLE_FIELD_NUMBER: _ClassVar[int]
+    required: bool
+    format: Format
+    max_length: int
+    minimum: float
+    maximum: float
+    extra: bool
+    nullable: bool
+    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ...) -> None: ...

@@ -1,0 +1,147 @@
+import datetime
+
+from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from orchestra.v1 import options_pb2 as _options_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class HealthStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HEALTH_STATUS_UNSPECIFIED: _ClassVar[HealthStatus]
+    HEALTH_STATUS_HEALTHY: _ClassVar[HealthStatus]
+    HEALTH_STATUS_DEGRADED: _ClassVar[HealthStatus]
+    HEALTH_STATUS_UNHEALTHY: _ClassVar[HealthStatus]
+HEALTH_STATUS_UNSPECIFIED: HealthStatus
+HEALTH_STATUS_HEALTHY: HealthStatus
+HEALTH_STATUS_DEGRADED: HealthStatus
+HEALTH_STATUS_UNHEALTHY: HealthStatus
+
+class GetHealthRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetHealthResponse(_message.Message):
+    __slots__ = ("status", "service", "version", "uptime_seconds", "checks", "timestamp")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    status: HealthStatus
+    service: str
+    version: str
+    uptime_seconds: float
+    checks: HealthChecks
+    timestamp: _timestamp_pb2.Timestamp
+    def __init__(self, status: _Optional[_Union[HealthStatus, str]] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., checks: _Optional[_Union[HealthChecks, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class HealthChecks(_message.Message):
+    __slots__ = ("storage", "event_bus", "memory_usage_mb", "cpu_usage_percent", "active_agents", "event_queue_size", "disk_space_available_mb")
+    STORAGE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_BUS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_USAGE_MB_FIELD_NUMBER: _ClassVar[int]
+    CPU_USAGE_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_AGENTS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_QUEUE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    DISK_SPACE_AVAILABLE_MB_FIELD_NUMBER: _ClassVar[int]
+    storage: HealthStatus
+    event_bus: HealthStatus
+    memory_usage_mb: float
+    cpu_usage_percent: float
+    active_agents: int
+    event_queue_size: int
+    disk_space_available_mb: float
+    def __init__(self, storage: _Optional[_Union[HealthStatus, str]] = ..., event_bus: _Optional[_Union[HealthStatus, str]] = ..., memory_usage_mb: _Optional[float] = ..., cpu_usage_percent: _Optional[float] = ..., active_agents: _Optional[int] = ..., event_queue_size: _Optional[int] = ..., disk_space_available_mb: _Optional[float] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetStatusResponse(_message.Message):
+    __slots__ = ("agents", "storage", "events", "performance", "timestamp")
+    AGENTS_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    PERFORMANCE_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    agents: AgentsStatus
+    storage: StorageStatus
+    events: EventsStatus
+    performance: PerformanceStatus
+    timestamp: _timestamp_pb2.Timestamp
+    def __init__(self, agents: _Optional[_Union[AgentsStatus, _Mapping]] = ..., storage: _Optional[_Union[StorageStatus, _Mapping]] = ..., events: _Optional[_Union[EventsStatus, _Mapping]] = ..., performance: _Optional[_Union[PerformanceStatus, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AgentsStatus(_message.Message):
+    __slots__ = ("active", "completed", "failed", "spawned_total", "by_type", "avg_execution_time_ms")
+    class ByTypeEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    SPAWNED_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    BY_TYPE_FIELD_NUMBER: _ClassVar[int]
+    AVG_EXECUTION_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    active: int
+    completed: int
+    failed: int
+    spawned_total: int
+    by_type: _containers.ScalarMap[str, int]
+    avg_execution_time_ms: float
+    def __init__(self, active: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., spawned_total: _Optional[int] = ..., by_type: _Optional[_Mapping[str, int]] = ..., avg_execution_time_ms: _Optional[float] = ...) -> None: ...
+
+class StorageStatus(_message.Message):
+    __slots__ = ("context_cache_entries", "results_stored", "total_size_mb", "cache_hit_rate", "storage_path")
+    CONTEXT_CACHE_ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_STORED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_MB_FIELD_NUMBER: _ClassVar[int]
+    CACHE_HIT_RATE_FIELD_NUMBER: _ClassVar[int]
+    STORAGE_PATH_FIELD_NUMBER: _ClassVar[int]
+    context_cache_entries: int
+    results_stored: int
+    total_size_mb: float
+    cache_hit_rate: float
+    storage_path: str
+    def __init__(self, context_cache_entries: _Optional[int] = ..., results_stored: _Optional[int] = ..., total_size_mb: _Optional[float] = ..., cache_hit_rate: _Optional[float] = ..., storage_path: _Optional[str] = ...) -> None: ...
+
+class EventsStatus(_message.Message):
+    __slots__ = ("total_published", "total_delivered", "active_subscriptions", "queue_depth", "avg_delivery_time_ms", "dead_letter_queue_size")
+    TOTAL_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    AVG_DELIVERY_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    DEAD_LETTER_QUEUE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    total_published: float
+    total_delivered: float
+    active_subscriptions: int
+    queue_depth: int
+    avg_delivery_time_ms: float
+    dead_letter_queue_size: int
+    def __init__(self, total_published: _Optional[float] = ..., total_delivered: _Optional[float] = ..., active_subscriptions: _Optional[int] = ..., queue_depth: _Optional[int] = ..., avg_delivery_time_ms: _Optional[float] = ..., dead_letter_queue_size: _Optional[int] = ...) -> None: ...
+
+class PerformanceStatus(_message.Message):
+    __slots__ = ("avg_response_time_ms", "p95_response_time_ms", "p99_response_time_ms", "requests_per_second", "errors_per_minute")
+    AVG_RESPONSE_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    P95_RESPONSE_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    P99_RESPONSE_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    avg_response_time_ms: float
+    p95_response_time_ms: float
+    p99_response_time_ms: float
+    requests_per_second: float
+    errors_per_minute: float
+    def __init__(self, avg_response_time_ms: _Optional[float] = ..., p95_response_time_ms: _Optional[float] = ..., p99_response_time_ms: _Optional[float] = ..., requests_per_second: _Optional[float] = ..., errors_per_minute: _Optional[float] = ...) -> None: ...

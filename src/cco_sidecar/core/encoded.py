@@ -1,0 +1,51 @@
+"""A message that is already serialised, so that many readers share its bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import Message
+
+
+class Encoded:
+    """``wire`` is a serialised ``message_type``; ``tail``, when given, its last fields for this one answer.
+
+    In protobuf the last value of a field wins and concatenation merges, so ``wire + tail`` is the whole
+    message. ``memo`` belongs to ``wire`` and keeps what was derived from it (its JSON, compressed or not).
+    """
+
+    __slots__ = ("memo", "message_type", "tail", "wire")
+
+    def __init__(
+        self,
+        message_type: type[Message],
+        wire: bytes,
+        tail: Message | None = None,
+        memo: dict[str, Any] | None = None,
+    ) -> None:
+        self.message_type = message_type
+        self.wire = wire
+        self.tail = tail
+        self.memo: dict[str, Any] = {} if memo is None else memo
+
+    def SerializeToString(self) -> bytes:
+        """Named as protobuf names it: an Encoded goes wherever its message does."""
+        return self.wire if self.tail is None else self.wire + self.tail.SerializeToString()
+
+    def message(self) -> Message:
+        return self.message_type.FromString(self.SerializeToString())
+
+
+def varint(value: int) -> bytes:
+    """Base-128 varint (protobuf encoding guide)."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def framed(field_number: int, payload: bytes) -> bytes:
+    """A length-delimited field: tag, length, payload."""
+    return varint(field_number << 3 | 2) + varint(len(payload)) + payload

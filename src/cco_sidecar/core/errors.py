@@ -1,0 +1,93 @@
+"""Errors that reach a user: typed, with the documented code, mapped once at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+
+class Kind(Enum):
+    """What went wrong, as a slug, a gRPC status code and an HTTP status."""
+
+    INVALID_REQUEST = ("invalid_request", 3, 400)
+    UNAUTHENTICATED = ("unauthenticated", 16, 401)
+    PERMISSION_DENIED = ("permission_denied", 7, 403)
+    NOT_FOUND = ("not_found", 5, 404)
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 12, 405)
+    PAYLOAD_TOO_LARGE = ("payload_too_large", 8, 413)
+    UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 3, 415)
+    RATE_LIMITED = ("rate_limit_exceeded", 8, 429)
+    INTERNAL = ("internal_error", 13, 500)
+    UNAVAILABLE = ("unavailable", 14, 503)
+    DEADLINE_EXCEEDED = ("deadline_exceeded", 4, 504)
+
+    def __init__(self, slug: str, grpc_code: int, http_status: int) -> None:
+        self.slug = slug
+        self.grpc_code = grpc_code
+        self.http_status = http_status
+
+
+class SidecarError(Exception):
+    """A failure with a public text; the private cause is its ``__cause__``.
+
+    ``details`` are shown to the caller; ``field`` names the request field at fault.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        code: str,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        field: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.code = code
+        self.message = message
+        self.field = field
+        self.retry_after_seconds = retry_after_seconds
+        self.details = dict(details or {})
+        if field is not None:
+            self.details.setdefault("field", field)
+        if retry_after_seconds is not None:
+            self.details.setdefault("retry_after_seconds", retry_after_seconds)
+
+
+class SettingsError(Exception):
+    """A setting that stops the start; its text is the one line that the user sees."""
+
+
+def invalid_request(message: str, *, field: str | None = None, **details: Any) -> SidecarError:
+    return SidecarError(Kind.INVALID_REQUEST, "REQ_001", message, field=field, details=details)
+
+
+def invalid_event(message: str, *, field: str | None = None, **details: Any) -> SidecarError:
+    return SidecarError(Kind.INVALID_REQUEST, "EVT_002", message, field=field, details=details)
+
+
+def invalid_token(message: str) -> SidecarError:
+    return SidecarError(Kind.UNAUTHENTICATED, "AUTH_001", message)
+
+
+def expired_token(message: str = "the token has expired; refresh it in its last five minutes") -> SidecarError:
+    return SidecarError(Kind.UNAUTHENTICATED, "AUTH_002", message)
+
+
+def permission_denied(message: str, **details: Any) -> SidecarError:
+    return SidecarError(Kind.PERMISSION_DENIED, "AUTH_003", message, details=details)
+
+
+def not_found(code: str, message: str, **details: Any) -> SidecarError:
+    return SidecarError(Kind.NOT_FOUND, code, message, details=details)
+
+
+def unavailable(code: str, message: str) -> SidecarError:
+    return SidecarError(Kind.UNAVAILABLE, code, message, retry_after_seconds=1)
+
+
+def internal(code: str, message: str) -> SidecarError:
+    return SidecarError(Kind.INTERNAL, code, message)

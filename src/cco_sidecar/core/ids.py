@@ -1,0 +1,30 @@
+"""Identifiers."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import uuid
+
+# The shape of FORMAT_ID in orchestra/v1/options.proto.
+ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
+_ID = re.compile(ID_PATTERN)
+
+
+def is_id(text: str) -> bool:
+    """True for a name that is safe as a path segment, in URLs and on disk."""
+    return _ID.fullmatch(text) is not None
+
+
+def sortable(prefix: str) -> str:
+    """``<prefix>-<12 hex digits of milliseconds><16 random hex digits>``: ids sort by time."""
+    return f"{prefix}-{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+
+
+def request_id() -> str:
+    return f"req-{secrets.token_hex(8)}"
+
+
+def agent_id(agent_type: str) -> str:
+    return f"{agent_type}-{uuid.uuid4()}"

@@ -1,0 +1,33 @@
+"""Who is calling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+READ_CONTEXT = "read_context"
+WRITE_RESULTS = "write_results"
+PUBLISH_EVENTS = "publish_events"
+SPAWN_AGENTS = "spawn_agents"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The verified claims of a token. ``expires_at`` is in seconds since 1970 UTC."""
+
+    subject: str
+    agent_type: str = ""
+    group: str = ""
+    project_id: str = ""
+    issue_id: str = ""
+    permissions: frozenset[str] = field(default_factory=frozenset)
+    jti: str = ""
+    expires_at: float = 0.0
+    operator: bool = False
+
+    @property
+    def architect(self) -> bool:
+        """Architects see every type and issue of their project."""
+        return SPAWN_AGENTS in self.permissions
+
+
+ANONYMOUS = Principal(subject="")
