@@ -1,0 +1,1 @@
+"""Events: a log plus a nudge. Publish, follow, filter, retention."""

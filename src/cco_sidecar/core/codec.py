@@ -93,7 +93,7 @@ def from_query(message_type: type[Message], pairs: Sequence[tuple[str, str]]) ->
 
 
 def struct_to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
-    return {key: _value_out(value) for key, value in struct.fields.items()}
+    return {key: _value_out(struct.fields[key]) for key in sorted(struct.fields)}
 
 
 def rfc3339(stamp: timestamp_pb2.Timestamp) -> str:

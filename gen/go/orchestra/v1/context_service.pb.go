@@ -1145,18 +1145,13 @@ func (x *StreamContextRequest) GetTask() string {
 	return ""
 }
 
-// One part. Repeated fields of equal parts are concatenated by the reader.
+// One part: the header first, then fragments of the context, then the trailer.
 type StreamContextResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Part:
-	//
-	//	*StreamContextResponse_Header
-	//	*StreamContextResponse_ProjectStructure
-	//	*StreamContextResponse_GitContext
-	//	*StreamContextResponse_PreviousAgentOutput
-	//	*StreamContextResponse_File
-	//	*StreamContextResponse_Trailer
-	Part          isStreamContextResponse_Part `protobuf_oneof:"part"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Header *ContextHeader         `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// A fragment. Merged in order (MergeFrom), the fragments are the context.
+	Fragment      *Context        `protobuf:"bytes,2,opt,name=fragment,proto3" json:"fragment,omitempty"`
+	Trailer       *ContextTrailer `protobuf:"bytes,3,opt,name=trailer,proto3" json:"trailer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1191,106 +1186,26 @@ func (*StreamContextResponse) Descriptor() ([]byte, []int) {
 	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{13}
 }
 
-func (x *StreamContextResponse) GetPart() isStreamContextResponse_Part {
-	if x != nil {
-		return x.Part
-	}
-	return nil
-}
-
 func (x *StreamContextResponse) GetHeader() *ContextHeader {
 	if x != nil {
-		if x, ok := x.Part.(*StreamContextResponse_Header); ok {
-			return x.Header
-		}
+		return x.Header
 	}
 	return nil
 }
 
-func (x *StreamContextResponse) GetProjectStructure() *ProjectStructure {
+func (x *StreamContextResponse) GetFragment() *Context {
 	if x != nil {
-		if x, ok := x.Part.(*StreamContextResponse_ProjectStructure); ok {
-			return x.ProjectStructure
-		}
-	}
-	return nil
-}
-
-func (x *StreamContextResponse) GetGitContext() *GitContext {
-	if x != nil {
-		if x, ok := x.Part.(*StreamContextResponse_GitContext); ok {
-			return x.GitContext
-		}
-	}
-	return nil
-}
-
-func (x *StreamContextResponse) GetPreviousAgentOutput() *PreviousAgentOutput {
-	if x != nil {
-		if x, ok := x.Part.(*StreamContextResponse_PreviousAgentOutput); ok {
-			return x.PreviousAgentOutput
-		}
-	}
-	return nil
-}
-
-func (x *StreamContextResponse) GetFile() *RelevantFile {
-	if x != nil {
-		if x, ok := x.Part.(*StreamContextResponse_File); ok {
-			return x.File
-		}
+		return x.Fragment
 	}
 	return nil
 }
 
 func (x *StreamContextResponse) GetTrailer() *ContextTrailer {
 	if x != nil {
-		if x, ok := x.Part.(*StreamContextResponse_Trailer); ok {
-			return x.Trailer
-		}
+		return x.Trailer
 	}
 	return nil
 }
-
-type isStreamContextResponse_Part interface {
-	isStreamContextResponse_Part()
-}
-
-type StreamContextResponse_Header struct {
-	Header *ContextHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
-}
-
-type StreamContextResponse_ProjectStructure struct {
-	ProjectStructure *ProjectStructure `protobuf:"bytes,2,opt,name=project_structure,json=projectStructure,proto3,oneof"`
-}
-
-type StreamContextResponse_GitContext struct {
-	GitContext *GitContext `protobuf:"bytes,3,opt,name=git_context,json=gitContext,proto3,oneof"`
-}
-
-type StreamContextResponse_PreviousAgentOutput struct {
-	PreviousAgentOutput *PreviousAgentOutput `protobuf:"bytes,4,opt,name=previous_agent_output,json=previousAgentOutput,proto3,oneof"`
-}
-
-type StreamContextResponse_File struct {
-	File *RelevantFile `protobuf:"bytes,5,opt,name=file,proto3,oneof"`
-}
-
-type StreamContextResponse_Trailer struct {
-	Trailer *ContextTrailer `protobuf:"bytes,6,opt,name=trailer,proto3,oneof"`
-}
-
-func (*StreamContextResponse_Header) isStreamContextResponse_Part() {}
-
-func (*StreamContextResponse_ProjectStructure) isStreamContextResponse_Part() {}
-
-func (*StreamContextResponse_GitContext) isStreamContextResponse_Part() {}
-
-func (*StreamContextResponse_PreviousAgentOutput) isStreamContextResponse_Part() {}
-
-func (*StreamContextResponse_File) isStreamContextResponse_Part() {}
-
-func (*StreamContextResponse_Trailer) isStreamContextResponse_Part() {}
 
 type ContextHeader struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -1378,10 +1293,9 @@ func (x *ContextHeader) GetFileCount() uint32 {
 
 type ContextTrailer struct {
 	state              protoimpl.MessageState `protogen:"open.v1"`
-	Metadata           *Metadata              `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	Truncated          bool                   `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
-	TruncationStrategy string                 `protobuf:"bytes,3,opt,name=truncation_strategy,json=truncationStrategy,proto3" json:"truncation_strategy,omitempty"`
-	Manifest           *Manifest              `protobuf:"bytes,4,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	Truncated          bool                   `protobuf:"varint,1,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	TruncationStrategy string                 `protobuf:"bytes,2,opt,name=truncation_strategy,json=truncationStrategy,proto3" json:"truncation_strategy,omitempty"`
+	Manifest           *Manifest              `protobuf:"bytes,3,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -1414,13 +1328,6 @@ func (x *ContextTrailer) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ContextTrailer.ProtoReflect.Descriptor instead.
 func (*ContextTrailer) Descriptor() ([]byte, []int) {
 	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{15}
-}
-
-func (x *ContextTrailer) GetMetadata() *Metadata {
-	if x != nil {
-		return x.Metadata
-	}
-	return nil
 }
 
 func (x *ContextTrailer) GetTruncated() bool {
@@ -1813,16 +1720,11 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"agent_type\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12%\n" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x12\x1b\n" +
-	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xa7\x03\n" +
-	"\x15StreamContextResponse\x125\n" +
-	"\x06header\x18\x01 \x01(\v2\x1b.orchestra.v1.ContextHeaderH\x00R\x06header\x12M\n" +
-	"\x11project_structure\x18\x02 \x01(\v2\x1e.orchestra.v1.ProjectStructureH\x00R\x10projectStructure\x12;\n" +
-	"\vgit_context\x18\x03 \x01(\v2\x18.orchestra.v1.GitContextH\x00R\n" +
-	"gitContext\x12W\n" +
-	"\x15previous_agent_output\x18\x04 \x01(\v2!.orchestra.v1.PreviousAgentOutputH\x00R\x13previousAgentOutput\x120\n" +
-	"\x04file\x18\x05 \x01(\v2\x1a.orchestra.v1.RelevantFileH\x00R\x04file\x128\n" +
-	"\atrailer\x18\x06 \x01(\v2\x1c.orchestra.v1.ContextTrailerH\x00R\atrailerB\x06\n" +
-	"\x04part\"\xe9\x01\n" +
+	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xb7\x01\n" +
+	"\x15StreamContextResponse\x123\n" +
+	"\x06header\x18\x01 \x01(\v2\x1b.orchestra.v1.ContextHeaderR\x06header\x121\n" +
+	"\bfragment\x18\x02 \x01(\v2\x15.orchestra.v1.ContextR\bfragment\x126\n" +
+	"\atrailer\x18\x03 \x01(\v2\x1c.orchestra.v1.ContextTrailerR\atrailer\"\xe9\x01\n" +
 	"\rContextHeader\x12\x19\n" +
 	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
 	"\n" +
@@ -1831,12 +1733,11 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12(\n" +
 	"\x10total_size_bytes\x18\x05 \x01(\rR\x0etotalSizeBytes\x12\x1d\n" +
 	"\n" +
-	"file_count\x18\x06 \x01(\rR\tfileCount\"\xc7\x01\n" +
-	"\x0eContextTrailer\x122\n" +
-	"\bmetadata\x18\x01 \x01(\v2\x16.orchestra.v1.MetadataR\bmetadata\x12\x1c\n" +
-	"\ttruncated\x18\x02 \x01(\bR\ttruncated\x12/\n" +
-	"\x13truncation_strategy\x18\x03 \x01(\tR\x12truncationStrategy\x122\n" +
-	"\bmanifest\x18\x04 \x01(\v2\x16.orchestra.v1.ManifestR\bmanifest\"\xa0\x01\n" +
+	"file_count\x18\x06 \x01(\rR\tfileCount\"\x93\x01\n" +
+	"\x0eContextTrailer\x12\x1c\n" +
+	"\ttruncated\x18\x01 \x01(\bR\ttruncated\x12/\n" +
+	"\x13truncation_strategy\x18\x02 \x01(\tR\x12truncationStrategy\x122\n" +
+	"\bmanifest\x18\x03 \x01(\v2\x16.orchestra.v1.ManifestR\bmanifest\"\xa0\x01\n" +
 	"\x15RefreshContextRequest\x12#\n" +
 	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12%\n" +
 	"\n" +
@@ -1929,29 +1830,25 @@ var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	12, // 14: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
 	0,  // 15: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
 	15, // 16: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
-	4,  // 17: orchestra.v1.StreamContextResponse.project_structure:type_name -> orchestra.v1.ProjectStructure
-	6,  // 18: orchestra.v1.StreamContextResponse.git_context:type_name -> orchestra.v1.GitContext
-	9,  // 19: orchestra.v1.StreamContextResponse.previous_agent_output:type_name -> orchestra.v1.PreviousAgentOutput
-	5,  // 20: orchestra.v1.StreamContextResponse.file:type_name -> orchestra.v1.RelevantFile
-	16, // 21: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
-	21, // 22: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
-	10, // 23: orchestra.v1.ContextTrailer.metadata:type_name -> orchestra.v1.Metadata
-	11, // 24: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
-	21, // 25: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	21, // 26: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 27: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
-	13, // 28: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
-	17, // 29: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
-	19, // 30: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
-	2,  // 31: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
-	14, // 32: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
-	18, // 33: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
-	20, // 34: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
-	31, // [31:35] is the sub-list for method output_type
-	27, // [27:31] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	3,  // 17: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
+	16, // 18: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
+	21, // 19: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 20: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
+	21, // 21: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	21, // 22: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 23: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
+	13, // 24: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
+	17, // 25: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
+	19, // 26: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
+	2,  // 27: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
+	14, // 28: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
+	18, // 29: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
+	20, // 30: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
+	27, // [27:31] is the sub-list for method output_type
+	23, // [23:27] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_context_service_proto_init() }
@@ -1962,14 +1859,6 @@ func file_orchestra_v1_context_service_proto_init() {
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_context_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[9].OneofWrappers = []any{}
-	file_orchestra_v1_context_service_proto_msgTypes[13].OneofWrappers = []any{
-		(*StreamContextResponse_Header)(nil),
-		(*StreamContextResponse_ProjectStructure)(nil),
-		(*StreamContextResponse_GitContext)(nil),
-		(*StreamContextResponse_PreviousAgentOutput)(nil),
-		(*StreamContextResponse_File)(nil),
-		(*StreamContextResponse_Trailer)(nil),
-	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

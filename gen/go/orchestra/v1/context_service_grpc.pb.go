@@ -36,8 +36,8 @@ type ContextServiceClient interface {
 	// At most 10 MB. A gRPC client with the default receive limit of 4 MB reads
 	// large contexts with StreamContext.
 	GetContext(ctx context.Context, in *GetContextRequest, opts ...grpc.CallOption) (*GetContextResponse, error)
-	// Returns the same context in parts: a header, the files in priority order,
-	// a trailer. No part is larger than 2 MB.
+	// Returns the same context in parts: a header, fragments with the files in
+	// priority order, a trailer. No part is larger than 2 MB.
 	StreamContext(ctx context.Context, in *StreamContextRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamContextResponse], error)
 	// Drops what is cached and reads the repository again.
 	RefreshContext(ctx context.Context, in *RefreshContextRequest, opts ...grpc.CallOption) (*RefreshContextResponse, error)
@@ -113,8 +113,8 @@ type ContextServiceServer interface {
 	// At most 10 MB. A gRPC client with the default receive limit of 4 MB reads
 	// large contexts with StreamContext.
 	GetContext(context.Context, *GetContextRequest) (*GetContextResponse, error)
-	// Returns the same context in parts: a header, the files in priority order,
-	// a trailer. No part is larger than 2 MB.
+	// Returns the same context in parts: a header, fragments with the files in
+	// priority order, a trailer. No part is larger than 2 MB.
 	StreamContext(*StreamContextRequest, grpc.ServerStreamingServer[StreamContextResponse]) error
 	// Drops what is cached and reads the repository again.
 	RefreshContext(context.Context, *RefreshContextRequest) (*RefreshContextResponse, error)

@@ -218,20 +218,14 @@ class StreamContextRequest(_message.Message):
     def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
 
 class StreamContextResponse(_message.Message):
-    __slots__ = ("header", "project_structure", "git_context", "previous_agent_output", "file", "trailer")
+    __slots__ = ("header", "fragment", "trailer")
     HEADER_FIELD_NUMBER: _ClassVar[int]
-    PROJECT_STRUCTURE_FIELD_NUMBER: _ClassVar[int]
-    GIT_CONTEXT_FIELD_NUMBER: _ClassVar[int]
-    PREVIOUS_AGENT_OUTPUT_FIELD_NUMBER: _ClassVar[int]
-    FILE_FIELD_NUMBER: _ClassVar[int]
+    FRAGMENT_FIELD_NUMBER: _ClassVar[int]
     TRAILER_FIELD_NUMBER: _ClassVar[int]
     header: ContextHeader
-    project_structure: ProjectStructure
-    git_context: GitContext
-    previous_agent_output: PreviousAgentOutput
-    file: RelevantFile
+    fragment: Context
     trailer: ContextTrailer
-    def __init__(self, header: _Optional[_Union[ContextHeader, _Mapping]] = ..., project_structure: _Optional[_Union[ProjectStructure, _Mapping]] = ..., git_context: _Optional[_Union[GitContext, _Mapping]] = ..., previous_agent_output: _Optional[_Union[PreviousAgentOutput, _Mapping]] = ..., file: _Optional[_Union[RelevantFile, _Mapping]] = ..., trailer: _Optional[_Union[ContextTrailer, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[ContextHeader, _Mapping]] = ..., fragment: _Optional[_Union[Context, _Mapping]] = ..., trailer: _Optional[_Union[ContextTrailer, _Mapping]] = ...) -> None: ...
 
 class ContextHeader(_message.Message):
     __slots__ = ("issue_id", "agent_type", "cache_hit", "timestamp", "total_size_bytes", "file_count")
@@ -250,16 +244,14 @@ class ContextHeader(_message.Message):
     def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., cache_hit: _Optional[bool] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ...) -> None: ...
 
 class ContextTrailer(_message.Message):
-    __slots__ = ("metadata", "truncated", "truncation_strategy", "manifest")
-    METADATA_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("truncated", "truncation_strategy", "manifest")
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     TRUNCATION_STRATEGY_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
-    metadata: Metadata
     truncated: bool
     truncation_strategy: str
     manifest: Manifest
-    def __init__(self, metadata: _Optional[_Union[Metadata, _Mapping]] = ..., truncated: _Optional[bool] = ..., truncation_strategy: _Optional[str] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
+    def __init__(self, truncated: _Optional[bool] = ..., truncation_strategy: _Optional[str] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
 
 class RefreshContextRequest(_message.Message):
     __slots__ = ("issue_id", "agent_type", "project_id", "force")

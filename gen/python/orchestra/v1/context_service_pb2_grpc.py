@@ -72,8 +72,8 @@ class ContextServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamContext(self, request, context):
-        """Returns the same context in parts: a header, the files in priority order,
-        a trailer. No part is larger than 2 MB.
+        """Returns the same context in parts: a header, fragments with the files in
+        priority order, a trailer. No part is larger than 2 MB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,1 @@
+"""AgentService: types and identities."""

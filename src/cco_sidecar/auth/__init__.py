@@ -1,0 +1,1 @@
+"""Identity: tokens, policy (read from the descriptors), limits."""

@@ -1,0 +1,64 @@
+"""The key that signs tokens: HS256 with the configured secret, else RS256 with a key pair of our own."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """``algorithm`` is pinned here and never read from a token (RFC 8725, section 3.1)."""
+
+    algorithm: str
+    signing: Any
+    verifying: Any
+    key_id: str | None
+    jwks: bytes
+
+    @classmethod
+    def from_secret(cls, secret: str) -> SigningKey:
+        return cls("HS256", secret, secret, None, b'{"keys":[]}')
+
+    @classmethod
+    def from_file(cls, path: Path) -> SigningKey:
+        """Reads the key pair, or makes it on first start, with mode 0600."""
+        if not path.exists():
+            fresh = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            pem = fresh.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+            write_atomically(path, pem, mode=PRIVATE_FILE)
+        try:
+            private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            if not isinstance(private, rsa.RSAPrivateKey):
+                raise ValueError("it is not an RSA key")
+        except ValueError as problem:
+            raise SettingsError(
+                f"signing key {path} cannot be read: {problem}; remove it to have a new one made "
+                "(all tokens then end)"
+            ) from problem
+        if path.stat().st_mode & 0o077:
+            os.chmod(path, PRIVATE_FILE)
+        public = private.public_key()
+        der = public.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(der)
+        key_id = digest.finalize().hex()[:16]
+        jwk = json.loads(RSAAlgorithm.to_jwk(public)) | {"kid": key_id, "use": "sig", "alg": "RS256"}
+        jwk["key_ops"] = ["verify"]
+        return cls("RS256", private, public, key_id, json.dumps({"keys": [jwk]}).encode())

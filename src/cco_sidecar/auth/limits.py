@@ -1,0 +1,118 @@
+"""Rate limits: a token bucket an agent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from cco_sidecar.core.agent_types import CODING, GROUP_KEYS
+from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.core.principal import Principal
+
+_ALIASES = {"coding_specialists": "coding", "architects": "architecture"}
+_REMEMBERED = 10_000
+
+
+class Limit(NamedTuple):
+    """``per_minute`` calls refill each minute, on top of a bucket of ``per_minute + burst``; 0 is unlimited."""
+
+    per_minute: int
+    burst: int
+
+
+_WORKERS = Limit(60, 10)
+_READERS = Limit(30, 5)
+_UNLIMITED = Limit(0, 0)
+_DEFAULTS = (
+    dict.fromkeys(GROUP_KEYS.values(), _READERS)
+    | dict.fromkeys(CODING, _WORKERS)
+    | {"quality": _WORKERS, "security": _WORKERS, "architecture": _UNLIMITED}
+)
+
+
+class Allowance(NamedTuple):
+    """What the ``X-RateLimit-*`` headers say; ``reset`` is when the bucket is full again, in seconds
+    since 1970 UTC."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [
+            ("x-ratelimit-limit", str(self.limit)),
+            ("x-ratelimit-remaining", str(self.remaining)),
+            ("x-ratelimit-reset", str(self.reset)),
+        ]
+
+
+class RateLimits:
+    """A bucket holds the minute's limit plus the burst and refills at the limit per minute."""
+
+    def __init__(
+        self, overrides: Mapping[str, Any] | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``overrides``: group to calls per minute, or to ``{requests_per_minute, burst}``. Raises SettingsError."""
+        self._limits = dict(_DEFAULTS)
+        self._monotonic = monotonic
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        for name, value in (overrides or {}).items():
+            group = _ALIASES.get(name, name)
+            if group not in self._limits:
+                raise SettingsError(
+                    f"agents.rate_limits: unknown group '{name}'; known: {', '.join(sorted(self._limits))}"
+                )
+            for each in CODING if name == "coding_specialists" else (group,):
+                self._limits[each] = _limit(name, value, self._limits[each])
+
+    def take(self, principal: Principal) -> Allowance | None:
+        """Counts a call; None when the caller has no limit. Raises SidecarError (RATE_001)."""
+        limit = self._limits.get(principal.group, _READERS)
+        if principal.operator or limit.per_minute == 0:
+            return None
+        now = self._monotonic()
+        size = limit.per_minute + limit.burst
+        level, at = self._buckets.get(principal.subject, (float(size), now))
+        level = min(size, level + (now - at) * limit.per_minute / 60)
+        allowed = level >= 1
+        level -= allowed
+        self._buckets[principal.subject] = (level, now)
+        self._buckets.move_to_end(principal.subject)
+        if len(self._buckets) > _REMEMBERED:
+            self._buckets.popitem(last=False)
+        full_in = (size - level) * 60 / limit.per_minute
+        allowance = Allowance(limit.per_minute, int(level), math.ceil(time.time() + full_in))
+        if allowed:
+            return allowance
+        raise RateLimited(allowance, math.ceil((1 - level) * 60 / limit.per_minute))
+
+
+class RateLimited(SidecarError):
+    """Over the limit; ``allowance`` still goes into the headers."""
+
+    def __init__(self, allowance: Allowance, retry_after: int) -> None:
+        super().__init__(
+            Kind.RATE_LIMITED,
+            "RATE_001",
+            f"more than {allowance.limit} calls a minute; try again in {retry_after} s",
+            details={"limit": allowance.limit, "retry_after_seconds": retry_after},
+            retry_after_seconds=retry_after,
+        )
+        self.allowance = allowance
+
+
+def _limit(name: str, value: Any, default: Limit) -> Limit:
+    if isinstance(value, Mapping):
+        per_minute = value.get("requests_per_minute", default.per_minute)
+        burst = value.get("burst", default.burst)
+    else:
+        per_minute, burst = value, default.burst
+    for number in (per_minute, burst):
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise SettingsError(
+                f"agents.rate_limits.{name}: {number!r} is not a whole number of calls per minute (0: no limit)"
+            )
+    return Limit(per_minute, burst)

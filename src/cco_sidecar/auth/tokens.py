@@ -1,0 +1,232 @@
+"""JSON Web Tokens (RFC 7519): made, verified, refreshed, revoked; and what hangs on an open token."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import warnings
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import jwt
+
+from cco_sidecar.auth.keys import SigningKey
+from cco_sidecar.core.agent_types import OPERATOR_TYPE, PERMISSIONS, AgentType, AgentTypes
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import expired_token, invalid_request, invalid_token
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.storage.base import RevocationStore
+
+ISSUER = "cco-sidecar"
+AUDIENCE = "cco-sidecar"
+TTL_SECONDS = 3600
+OPERATOR_TTL_SECONDS = 30 * 86_400
+REFRESH_WINDOW_SECONDS = 300
+# Clocks of two machines may differ by so much; it applies to `iat` and `nbf`, never to `exp`.
+SKEW_SECONDS = 5
+_CACHED = 4096
+_REQUIRED = ["sub", "agent_type", "project_id", "permissions", "iat", "exp", "jti", "iss", "aud"]
+
+
+class Minted(NamedTuple):
+    token: str
+    principal: Principal
+
+
+class Tokens:
+    """Verification is cached by the token's text; expiry and revocation are looked at on every call."""
+
+    def __init__(
+        self, key: SigningKey, revocations: RevocationStore, agent_types: AgentTypes, clock: Clock
+    ) -> None:
+        self._key = key
+        self._revocations = revocations
+        self._types = agent_types
+        self._clock = clock
+        self._verified: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+        self._revoked_jti: set[str] = set()
+        self._revoked_sub: dict[str, float] = {}
+        self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
+        self.minted = 0
+        for kind, value, at in revocations.load(clock.seconds()):
+            self._remember(kind, value, at)
+        if key.algorithm == "HS256":
+            # The documents show a short secret; the start-up log says what length is safe.
+            warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
+
+    @property
+    def jwks(self) -> bytes:
+        """The public half of the key as a JSON Web Key Set (RFC 7517); empty with HS256."""
+        return self._key.jwks
+
+    # -- making -----------------------------------------------------------------------------------------
+
+    def mint_agent(
+        self, agent: AgentType, *, agent_id: str, project: str, issue: str, ttl: int = TTL_SECONDS
+    ) -> Minted:
+        self.minted += 1
+        claims = {
+            "sub": agent_id,
+            "agent_type": agent.type,
+            "project_id": project,
+            "issue_id": issue,
+            "permissions": list(agent.permissions),
+        }
+        return self._mint(claims, ttl)
+
+    def mint_operator(self) -> Minted:
+        claims = {
+            "sub": OPERATOR_TYPE,
+            "agent_type": OPERATOR_TYPE,
+            "project_id": "",
+            "issue_id": "",
+            "permissions": list(PERMISSIONS),
+        }
+        return self._mint(claims, OPERATOR_TTL_SECONDS)
+
+    def _mint(self, claims: dict[str, Any], ttl: int) -> Minted:
+        now = int(self._clock.seconds())
+        claims |= {
+            "iat": now,
+            "nbf": now,
+            "exp": now + ttl,
+            "jti": secrets.token_hex(16),
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+        }
+        headers = {"kid": self._key.key_id} if self._key.key_id else None
+        token = jwt.encode(claims, self._key.signing, algorithm=self._key.algorithm, headers=headers)
+        return Minted(token, self._principal(claims))
+
+    # -- verifying --------------------------------------------------------------------------------------
+
+    def verify(self, token: str) -> Principal:
+        """Raises SidecarError: AUTH_001 for what is no valid token, AUTH_002 for an expired one."""
+        known = self._verified.get(token)
+        if known is None:
+            known = self._decode(token)
+            self._verified[token] = known
+            if len(self._verified) > _CACHED:
+                self._verified.popitem(last=False)
+        principal, issued = known
+        if principal.expires_at <= self._clock.seconds():
+            self._verified.pop(token, None)
+            raise expired_token()
+        if self._is_revoked(principal, issued):
+            raise invalid_token("the token has been revoked")
+        return principal
+
+    def _decode(self, token: str) -> tuple[Principal, float]:
+        try:
+            claims = jwt.decode(
+                token,
+                self._key.verifying,
+                algorithms=[self._key.algorithm],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                # Times are judged below, by our own clock.
+                options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+            issued = max(float(claims["iat"]), float(claims.get("nbf", 0)))
+            principal = self._principal(claims)
+        except (jwt.InvalidTokenError, TypeError, ValueError) as problem:
+            raise invalid_token(f"the token is not valid: {_reason(problem)}") from problem
+        if issued > self._clock.seconds() + SKEW_SECONDS:
+            raise invalid_token("the token is not valid yet; compare the clocks of the two machines")
+        return principal, float(claims["iat"])
+
+    def _principal(self, claims: dict[str, Any]) -> Principal:
+        agent_type = str(claims["agent_type"])
+        operator = agent_type == OPERATOR_TYPE
+        agent = self._types.get(agent_type)
+        return Principal(
+            subject=str(claims["sub"]),
+            agent_type=agent_type,
+            group=agent.group if agent else "",
+            project_id=str(claims["project_id"]),
+            issue_id=str(claims.get("issue_id", "")),
+            permissions=frozenset(map(str, claims["permissions"])),
+            jti=str(claims["jti"]),
+            expires_at=float(claims["exp"]),
+            operator=operator,
+        )
+
+    def _is_revoked(self, principal: Principal, issued: float) -> bool:
+        return principal.jti in self._revoked_jti or self._revoked_sub.get(principal.subject, -1) >= issued
+
+    # -- refreshing and revoking -------------------------------------------------------------------
+
+    async def refresh(self, principal: Principal) -> Minted:
+        """A new token for one in its last five minutes; the old one is revoked. Raises SidecarError."""
+        agent = self._types.get(principal.agent_type)
+        if principal.operator or agent is None:
+            raise invalid_request("only an agent's token is refreshed; the operator's is renewed by the sidecar")
+        now = self._clock.seconds()
+        left = principal.expires_at - now
+        if left > REFRESH_WINDOW_SECONDS:
+            raise invalid_request(
+                f"the token still lives for {int(left)} seconds; it can be refreshed in its last "
+                f"{REFRESH_WINDOW_SECONDS}",
+                refreshable_in_seconds=int(left - REFRESH_WINDOW_SECONDS) + 1,
+            )
+        await self._revoke("jti", principal.jti, now, principal.expires_at)
+        return self.mint_agent(
+            agent, agent_id=principal.subject, project=principal.project_id, issue=principal.issue_id
+        )
+
+    async def revoke_token(self, jti: str) -> None:
+        now = self._clock.seconds()
+        await self._revoke("jti", jti, now, now + OPERATOR_TTL_SECONDS)
+
+    async def revoke_agent(self, agent_id: str) -> None:
+        """Ends every token of an agent issued up to now."""
+        now = self._clock.seconds()
+        await self._revoke("sub", agent_id, now, now + OPERATOR_TTL_SECONDS)
+
+    async def _revoke(self, kind: str, value: str, at: float, until: float) -> None:
+        # In force at once, on disk before it is acknowledged.
+        self._remember(kind, value, at)
+        for guard, (principal, issued) in list(self._guards.items()):
+            if self._is_revoked(principal, issued):
+                guard.reschedule(asyncio.get_running_loop().time())
+        await self._revocations.revoke(kind, value, at, until)
+
+    def _remember(self, kind: str, value: str, at: float) -> None:
+        if kind == "jti":
+            self._revoked_jti.add(value)
+        else:
+            self._revoked_sub[value] = at
+
+    # -- open calls -----------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def guard(self, token: str) -> AsyncIterator[None]:
+        """Ends what waits inside when the token expires or is revoked. Raises SidecarError as ``verify``."""
+        principal = self.verify(token)
+        issued = self._verified[token][1]
+        left = principal.expires_at - self._clock.seconds()
+        try:
+            async with asyncio.timeout(left) as limit:
+                self._guards[limit] = (principal, issued)
+                try:
+                    yield
+                finally:
+                    del self._guards[limit]
+        except TimeoutError:
+            self.verify(token)
+            raise expired_token() from None
+
+
+def _reason(problem: Exception) -> str:
+    """What was wrong, without echoing any of the token."""
+    if isinstance(problem, jwt.MissingRequiredClaimError):
+        return f"claim '{problem.claim}' is missing"
+    if isinstance(problem, jwt.InvalidSignatureError):
+        return "its signature is not this sidecar's"
+    if isinstance(problem, jwt.InvalidAlgorithmError):
+        return "it is signed with another algorithm"
+    if isinstance(problem, jwt.InvalidAudienceError | jwt.InvalidIssuerError):
+        return "it was made for another service"
+    return "it cannot be decoded"

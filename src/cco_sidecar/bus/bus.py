@@ -1,0 +1,475 @@
+"""The event bus: publish, follow, wait, list. Publishing appends to the log; readers are nudged to look again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cco_sidecar.bus.group import Group, Interest, Route, Slice
+from cco_sidecar.bus.journal import Entry, Journal, Position
+from cco_sidecar.bus.rounds import Rounds
+from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.errors import invalid_event, unavailable
+from cco_sidecar.storage.eventlog import EventLog, Record
+from orchestra.v1.event_service_pb2 import Event, Gap, SubscribeResponse
+
+log = logging.getLogger(__name__)
+
+MAX_EVENT_BYTES = 256 * 1024
+DEFAULT_TTL = 86_400
+_BATCH_EVENTS = 512
+_BATCH_BYTES = 1024 * 1024
+_SCAN = 1000
+# Trimming moves what is retained; it is done for so many at once.
+_TRIM_STRIDE = 256
+_GROUP_LINGER = 60.0
+_HOUSEKEEPING = 30.0
+# Idle streams are sent their cursor, so that a reconnect does not start from a trimmed one.
+_HEARTBEAT = 15.0
+
+
+class Published(NamedTuple):
+    event: Event
+    subscribers: list[str]
+
+
+class Batch(NamedTuple):
+    """What one read gave. ``wire`` is a SubscribeResponse with its cursor."""
+
+    entries: tuple[Entry, ...]
+    cursor: str
+    more: bool
+    gap: Gap | None
+    wire: Encoded
+
+
+@dataclass(slots=True)
+class Counters:
+    published: int = 0
+    delivered: int = 0
+    deliveries: int = 0
+    delivery_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Pending:
+    record: Record
+    event: Event
+    urgent: bool
+    done: asyncio.Future[Published]
+
+
+@dataclass(slots=True, eq=False)
+class _Reader:
+    group: Group
+    name: str
+    seq: int
+    gap: Gap | None = None
+
+
+@dataclass(slots=True)
+class _Channel:
+    """A project's journal and its groups."""
+
+    journal: Journal
+    next_seq: int
+    groups: dict[Interest, Group] = field(default_factory=dict)
+    routes: dict[tuple[str, str], Route] = field(default_factory=dict)
+
+
+class EventBus:
+    """One a process, on one event loop. ``retention`` is seconds; ``max_bytes`` bounds a project's memory."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        clock: Clock,
+        *,
+        retention_seconds: int = 86_400,
+        max_events: int = 10_000,
+        max_bytes: int = 256 * 2**20,
+    ) -> None:
+        self._log = event_log
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._retention = retention_seconds * 1_000_000
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._rounds = Rounds()
+        self._channels: dict[str, _Channel] = {}
+        self._pending: list[_Pending] = []
+        self._in_flight = 0
+        self._writing = False
+        self._kicked = False
+        self._draining = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.counters = Counters()
+        self.failing = False
+        for project in event_log.projects():
+            self._channel(project)
+        self._housekeeper = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
+
+    # -- publishing --------------------------------------------------------------------------------------
+
+    async def publish(
+        self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False
+    ) -> Published:
+        """Completes ``event`` with its id and time; returns once it is on disk.
+
+        Raises SidecarError: EVT_002 when it is too large, EVT_001 when it could not be written.
+        """
+        return await self.submit(project, event, ttl=ttl, urgent=urgent)
+
+    def submit(
+        self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False
+    ) -> asyncio.Future[Published]:
+        """``publish`` without waiting: for several events in one group commit."""
+        if self._closed:
+            raise unavailable("EVT_001", "the sidecar is shutting down; publish again after it is back")
+        channel = self._channel(project)
+        micros = self._clock.micros()
+        seq = channel.next_seq
+        event.event_id = channel.journal.cursor(seq)
+        event.timestamp.CopyFrom(timestamp(micros))
+        payload = event.SerializeToString()
+        if len(payload) > MAX_EVENT_BYTES:
+            raise invalid_event(
+                f"the event has {len(payload)} bytes; the most is {MAX_EVENT_BYTES}. "
+                "Store large data as a result's artifact and publish its id",
+                field="data",
+            )
+        channel.next_seq += 1
+        done: asyncio.Future[Published] = self._loop.create_future()
+        self._pending.append(_Pending(Record(project, seq, micros, ttl, payload), event, urgent, done))
+        self._idle.clear()
+        if not self._kicked and not self._writing:
+            self._kicked = True
+            self._loop.call_soon(self._kick)
+        return done
+
+    def _kick(self) -> None:
+        """Hands all that is pending to the idle writer, in one batch."""
+        self._kicked = False
+        if self._writing or not self._pending:
+            return
+        batch, self._pending = self._pending, []
+        self._writing = True
+        self._in_flight = len(batch)
+        loop = self._loop
+
+        def done(problem: OSError | None) -> None:
+            loop.call_soon_threadsafe(self._committed, batch, problem)
+
+        self._log.append([item.record for item in batch], done)
+
+    def _committed(self, batch: list[_Pending], problem: OSError | None) -> None:
+        self._writing = False
+        self._in_flight = 0
+        self.failing = problem is not None
+        if problem is not None:
+            for item in batch:
+                if not item.done.done():
+                    error = unavailable("EVT_001", "the event could not be written to disk; try again")
+                    error.__cause__ = problem
+                    item.done.set_exception(error)
+        else:
+            now = self._loop.time()
+            for item in batch:
+                subscribers = self._deliver(item, now)
+                if not item.done.done():
+                    item.done.set_result(Published(item.event, subscribers))
+            self._rounds.schedule(urgent=any(item.urgent for item in batch))
+        if self._pending:
+            self._kick()
+        else:
+            self._idle.set()
+
+    def _deliver(self, item: _Pending, now: float) -> list[str]:
+        """Appends a committed event to the journal and to the groups that match; returns the readers' names."""
+        channel = self._channels[item.record.project]
+        record = item.record
+        entry = Entry(record.seq, item.event, record.payload, record.micros, record.ttl)
+        entry.committed_at = now
+        channel.journal.add(entry, record.micros)
+        self.counters.published += 1
+        if len(channel.journal) >= self._max_events + _TRIM_STRIDE:
+            self._trim(record.project, channel)
+        route_key = (entry.topic, entry.event_type)
+        route = channel.routes.get(route_key)
+        if route is None:
+            route = channel.routes[route_key] = Route.build(channel.groups.values(), *route_key)
+        names: set[str] = set()
+        for group in route.groups(entry):
+            group.add(entry)
+            self._rounds.mark(group, record.seq)
+            names.update(group.readers.values())
+        return sorted(names)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    async def follow(
+        self, project: str, interest: Interest, start: Position, name: str, since: str = ""
+    ) -> AsyncIterator[Batch]:
+        """Batches for as long as the bus is open. The first says where the stream starts, before anything has
+        happened; the last, when the bus closes, where it ended."""
+        channel = self._channel(project)
+        reader = self._join(channel, interest, start, name, since)
+        try:
+            yield self._batch(channel, reader, Slice((), reader.seq))
+            while not self._draining:
+                batch = await self._read(channel, reader, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
+                yield batch
+            yield self._batch(channel, reader, Slice((), reader.seq))
+        finally:
+            self._leave(channel, reader)
+
+    async def wait(
+        self,
+        project: str,
+        interest: Interest,
+        start: Position,
+        name: str,
+        *,
+        timeout: float,
+        limit: int,
+        since: str = "",
+    ) -> Batch:
+        """The first batch, or an empty one after ``timeout`` seconds or when the bus closes."""
+        channel = self._channel(project)
+        reader = self._join(channel, interest, start, name, since)
+        try:
+            return await self._read(channel, reader, limit, self._loop.time() + timeout)
+        finally:
+            self._leave(channel, reader)
+
+    def start_of(self, project: str, since: str, since_micros: int | None) -> Position:
+        """Where a reader starts: at a cursor, a time, or now. Raises SidecarError (EVT_002)."""
+        journal = self._channel(project).journal
+        if since:
+            return journal.position(since)
+        if since_micros is not None:
+            return journal.position_at(since_micros)
+        return Position(journal.head)
+
+    def select(
+        self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool]
+    ) -> tuple[list[Entry], bool]:
+        """Up to ``limit`` retained entries after ``start``, oldest first, or the newest when it is None; and
+        whether there are more after them."""
+        journal = self._channel(project).journal
+        now = self._clock.micros()
+        found: list[Entry] = []
+        if start is None:
+            for entry in journal.newest_first():
+                if entry.expires > now and keep(entry):
+                    found.append(entry)
+                    if len(found) == limit:
+                        break
+            return found[::-1], False
+        for entry in journal.after(start.seq, journal.head):
+            if entry.expires > now and keep(entry):
+                if len(found) == limit:
+                    return found, True
+                found.append(entry)
+        return found, False
+
+    def entries_after(self, project: str, seq: int) -> list[Entry]:
+        """Everything retained after a sequence number."""
+        journal = self._channel(project).journal
+        return journal.after(seq, journal.head)
+
+    def event_of_result(self, project: str, result_id: str) -> str:
+        """The id of the retained event that a result's publication made; empty when there is none."""
+        for entry in self._channel(project).journal.newest_first():
+            fields = entry.fields
+            if fields["correlation_id"] == result_id and fields["data"].get("result_id") == result_id:
+                return str(fields["event_id"])
+        return ""
+
+    def cursor(self, project: str, seq: int) -> str:
+        return self._channel(project).journal.cursor(seq)
+
+    def _join(self, channel: _Channel, interest: Interest, start: Position, name: str, since: str) -> _Reader:
+        journal = channel.journal
+        group = channel.groups.get(interest)
+        if group is None:
+            group = channel.groups[interest] = Group(interest, journal.head)
+            channel.routes.clear()
+        group.limit = max(group.limit, journal.head)
+        reader = _Reader(group, name, start.seq)
+        if start.gap:
+            reader.gap = Gap(since=since, resumed_after=journal.cursor(start.seq), missed=start.missed)
+        group.readers[reader] = name
+        return reader
+
+    def _leave(self, channel: _Channel, reader: _Reader) -> None:
+        del reader.group.readers[reader]
+        if not reader.group.readers:
+            reader.group.idle_since = self._loop.time()
+
+    async def _read(self, channel: _Channel, reader: _Reader, limit: int, deadline: float) -> Batch:
+        while True:
+            piece = self._next(channel, reader, limit)
+            if piece is None:
+                await asyncio.sleep(0)
+                continue
+            if piece.entries or reader.gap is not None:
+                return self._batch(channel, reader, piece)
+            left = deadline - self._loop.time()
+            if left <= 0 or self._draining:
+                # What came since the last round counts as arrived.
+                if reader.group.limit < channel.journal.head:
+                    reader.group.limit = channel.journal.head
+                    continue
+                reader.seq = channel.journal.head
+                return self._batch(channel, reader, Slice((), reader.seq))
+            await self._nudge(reader.group, left)
+
+    async def _nudge(self, group: Group, timeout: float) -> None:
+        waiter = self._loop.create_future()
+        group.waiters.append(waiter)
+        timer = self._loop.call_later(timeout, _resolve, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            if waiter in group.waiters:
+                group.waiters.remove(waiter)
+
+    def _next(self, channel: _Channel, reader: _Reader, limit: int) -> Slice | None:
+        """The next slice, without waiting; None when more of the past is still to be scanned."""
+        journal, group = channel.journal, reader.group
+        if reader.seq < group.start:
+            if reader.seq < journal.trimmed:
+                self._declare_gap(journal, reader)
+            upto = group.start
+            past = journal.after(reader.seq, upto)
+            if len(past) > _SCAN:
+                past, upto = past[:_SCAN], past[_SCAN - 1].seq
+            piece = self._cut([entry for entry in past if group.wants(entry)], upto, limit)
+            reader.seq = piece.upto
+            return piece if piece.entries else None
+        if reader.seq < group.trimmed:
+            self._declare_gap(journal, reader)
+        if reader.seq >= group.limit:
+            return Slice((), reader.seq)
+        key = (reader.seq, group.limit, limit)
+        known = group.batches.get(key)
+        if known is None:
+            piece = self._cut(group.after(reader.seq), group.limit, limit)
+            known = group.batches[key] = piece._replace(wire=self._encode(journal, piece))
+        reader.seq = known.upto
+        return known
+
+    def _cut(self, entries: list[Entry], upto: int, limit: int) -> Slice:
+        now = self._clock.micros()
+        size, taken = 0, []
+        for entry in entries:
+            if entry.expires <= now:
+                continue
+            if len(taken) == limit or (taken and size + len(entry.frame) > _BATCH_BYTES):
+                return Slice(tuple(taken), taken[-1].seq, True)
+            taken.append(entry)
+            size += len(entry.frame)
+        return Slice(tuple(taken), upto)
+
+    def _batch(self, channel: _Channel, reader: _Reader, piece: Slice) -> Batch:
+        journal = channel.journal
+        if piece.entries:
+            counters = self.counters
+            counters.delivered += len(piece.entries)
+            committed = piece.entries[-1].committed_at
+            if committed:
+                counters.deliveries += 1
+                counters.delivery_seconds += self._loop.time() - committed
+        gap, reader.gap = reader.gap, None
+        wire = piece.wire
+        if wire is None or gap is not None:
+            wire = self._encode(journal, piece, gap)
+        return Batch(piece.entries, journal.cursor(piece.upto), piece.more, gap, wire)
+
+    def _encode(self, journal: Journal, piece: Slice, gap: Gap | None = None) -> Encoded:
+        tail = SubscribeResponse(cursor=journal.cursor(piece.upto), gap=gap)
+        frames = b"".join(entry.frame for entry in piece.entries)
+        return Encoded(SubscribeResponse, frames + tail.SerializeToString())
+
+    def _declare_gap(self, journal: Journal, reader: _Reader) -> None:
+        missed = journal.trimmed - reader.seq
+        reader.gap = Gap(
+            since=journal.cursor(reader.seq), resumed_after=journal.cursor(journal.trimmed), missed=missed
+        )
+        reader.seq = journal.trimmed
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    @property
+    def queue_depth(self) -> int:
+        """Events accepted and not yet on disk."""
+        return len(self._pending) + self._in_flight
+
+    @property
+    def subscriptions(self) -> int:
+        return sum(len(g.readers) for channel in self._channels.values() for g in channel.groups.values())
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def stop_readers(self) -> None:
+        """Answers every parked reader with its cursor; new ones are answered at once."""
+        self._draining = True
+        for channel in self._channels.values():
+            for group in channel.groups.values():
+                for waiter in group.waiters:
+                    _resolve(waiter)
+
+    async def close(self) -> None:
+        """Waits until all that was accepted is on disk."""
+        self._closed = True
+        self.stop_readers()
+        await self._idle.wait()
+        self._housekeeper.cancel()
+        self._rounds.close()
+
+    def _channel(self, project: str) -> _Channel:
+        channel = self._channels.get(project)
+        if channel is None:
+            epoch, records = self._log.open(project)
+            journal = Journal(epoch, self._max_events, self._max_bytes, self._retention)
+            for record in records:
+                journal.restore(record)
+            channel = self._channels[project] = _Channel(journal, journal.head + 1)
+            self._trim(project, channel)
+        return channel
+
+    def _trim(self, project: str, channel: _Channel) -> None:
+        if channel.journal.trim(self._clock.micros()):
+            for group in channel.groups.values():
+                group.trim(channel.journal.trimmed)
+            self._log.trim(project, channel.journal.trimmed)
+
+    def _housekeep(self) -> None:
+        now = self._loop.time()
+        for project, channel in self._channels.items():
+            self._trim(project, channel)
+            idle = [
+                interest
+                for interest, group in channel.groups.items()
+                if not group.readers and now - group.idle_since > _GROUP_LINGER
+            ]
+            for interest in idle:
+                del channel.groups[interest]
+            if idle:
+                channel.routes.clear()
+        self._housekeeper = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

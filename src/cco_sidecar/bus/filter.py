@@ -1,0 +1,252 @@
+"""The filter language of subscriptions.
+
+    filter      = clause *( "," clause )           ; AND
+    clause      = term *( "|" term )               ; OR, binds tighter than ","
+    term        = [ "!" ] field ":" [ operator ] value
+    operator    = ">" / ">=" / "<" / "<="          ; numbers and RFC 3339 times
+    value       = *char / DQUOTE *char DQUOTE      ; unquoted, "*" and "?" are wildcards
+
+A field is looked up in the envelope first, then in ``data``, dotted for nested objects. A list matches
+when one of its items does. A missing field matches nothing, so its negation matches.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from cco_sidecar.core.errors import SidecarError, invalid_event
+
+ENVELOPE = ("event_id", "event_type", "publisher", "topic", "timestamp", "correlation_id")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Term:
+    """One comparison. ``test`` gets a JSON value that is there."""
+
+    field: str
+    negated: bool
+    test: Callable[[Any], bool]
+    # The text that the value must be equal to, when the term is a plain equality.
+    equals: str | None = None
+
+    def matches(self, event: Mapping[str, Any]) -> bool:
+        value = look_up(event, self.field)
+        if value is _MISSING:
+            return self.negated
+        found = any(map(self.test, value)) if isinstance(value, list) else self.test(value)
+        return found is not self.negated
+
+
+@dataclass(frozen=True)
+class Filter:
+    """All clauses must hold; a clause holds when one of its terms does."""
+
+    text: str
+    clauses: tuple[tuple[Term, ...], ...]
+
+    def matches(self, event: Mapping[str, Any]) -> bool:
+        """``event``: the envelope's keys and ``data``, as JSON values."""
+        return all(any(term.matches(event) for term in clause) for clause in self.clauses)
+
+    @property
+    def key(self) -> tuple[str, str] | None:
+        """A (field, text) that every match has: what an index can use."""
+        for clause in self.clauses:
+            if len(clause) == 1 and clause[0].equals is not None and not clause[0].negated:
+                return clause[0].field, clause[0].equals
+        return None
+
+
+def look_up(event: Mapping[str, Any], field: str) -> Any:
+    """A field's value, or the marker for a missing one."""
+    if field in ENVELOPE:
+        return event[field]
+    value: Any = event["data"]
+    if field in value:
+        return value[field]
+    for part in field.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _MISSING
+        value = value[part]
+    return value
+
+
+def index_keys(value: Any) -> list[str]:
+    """The texts under which a filter's ``key`` finds a value."""
+    if value is _MISSING:
+        return []
+    if isinstance(value, list):
+        return [canonical(item) for item in value]
+    return [canonical(value)]
+
+
+def canonical(value: Any) -> str:
+    """One text for equal values: numbers and numeric texts alike, true, false and null as JSON has them."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return repr(float(value)) if _NUMBER.fullmatch(value) else value
+    if isinstance(value, int | float):
+        return repr(float(value))
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Filter:
+    """Raises SidecarError (EVT_002) that points at the character."""
+    return _Parser(text).parse()
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def parse(self) -> Filter:
+        clauses = [self.clause()]
+        while self.take(","):
+            clauses.append(self.clause())
+        return Filter(self.text, tuple(clauses))
+
+    def clause(self) -> tuple[Term, ...]:
+        terms = [self.term()]
+        while self.take("|"):
+            terms.append(self.term())
+        return tuple(terms)
+
+    def term(self) -> Term:
+        self.spaces()
+        negated = self.take("!")
+        self.spaces()
+        match = _FIELD.match(self.text, self.at)
+        if match is None:
+            raise self.error("expected a field name")
+        field = match.group()
+        self.at = match.end()
+        self.spaces()
+        if not self.take(":"):
+            raise self.not_a_colon(field)
+        test, equals = self.comparison()
+        return Term(field, negated, test, equals)
+
+    def comparison(self) -> tuple[Callable[[Any], bool], str | None]:
+        self.spaces()
+        for symbol, compare in _COMPARE.items():
+            if self.text.startswith(symbol, self.at):
+                start = self.at
+                self.at += len(symbol)
+                return self.ordered(compare, symbol, start), None
+        start = self.at
+        if self.take('"'):
+            equal = canonical(self.quoted(start))
+            return (lambda value: canonical(value) == equal), equal
+        value = self.plain()
+        if not value:
+            raise self.error("expected a value", start)
+        if "*" in value or "?" in value:
+            pattern = re.compile(fnmatch.translate(value.replace("[", "[[]")))
+            return (lambda item: isinstance(item, str) and pattern.match(item) is not None), None
+        wanted = canonical(value)
+        return (lambda item: canonical(item) == wanted), wanted
+
+    def ordered(self, compare: Callable[[Any, Any], bool], symbol: str, start: int) -> Callable[[Any], bool]:
+        self.spaces()
+        text = self.quoted(self.at) if self.take('"') else self.plain()
+        if _NUMBER.fullmatch(text):
+            bound = float(text)
+            return lambda value: (number := _as_number(value)) is not None and compare(number, bound)
+        moment = _as_time(text)
+        if moment is None:
+            raise self.error(f"'{symbol}' compares numbers and RFC 3339 times; {text!r} is neither", start)
+        return lambda value: (time := _as_time(value)) is not None and compare(time, moment)
+
+    def plain(self) -> str:
+        end = self.at
+        while end < len(self.text) and self.text[end] not in ",|":
+            end += 1
+        value = self.text[self.at : end].strip()
+        self.at = end
+        return value
+
+    def quoted(self, start: int) -> str:
+        out: list[str] = []
+        while self.at < len(self.text):
+            char = self.text[self.at]
+            self.at += 1
+            if char == '"':
+                self.spaces()
+                if self.at < len(self.text) and self.text[self.at] not in ",|":
+                    raise self.error("expected ',' or '|' after the quoted value")
+                return "".join(out)
+            if char == "\\" and self.at < len(self.text):
+                char = self.text[self.at]
+                self.at += 1
+            out.append(char)
+        raise self.error("the quote is not closed", start)
+
+    def take(self, symbol: str) -> bool:
+        if self.text.startswith(symbol, self.at):
+            self.at += len(symbol)
+            return True
+        return False
+
+    def spaces(self) -> None:
+        while self.at < len(self.text) and self.text[self.at].isspace():
+            self.at += 1
+
+    def not_a_colon(self, field: str) -> SidecarError:
+        rest = self.text[self.at :]
+        wrong = re.match(r"[=<>~!]+", rest)
+        if wrong:
+            value = re.split(r"[,|]", rest[wrong.end() :])[0].strip()
+            symbol = wrong.group() if wrong.group() in _COMPARE else ""
+            right = f"!{field}:{value}" if "!" in wrong.group() else f"{field}:{symbol}{value}"
+            return self.error(f"'{wrong.group()}' is not an operator here; write {right}")
+        return self.error(f"expected ':' and a value after '{field}'")
+
+    def error(self, problem: str, at: int | None = None) -> SidecarError:
+        position = self.at if at is None else at
+        return invalid_event(
+            f"filter: {problem} (character {position + 1} of {self.text!r})",
+            field="filter",
+            filter=self.text,
+            position=position + 1,
+        )
+
+
+def _as_number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)
+    return None
+
+
+def _as_time(value: Any) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

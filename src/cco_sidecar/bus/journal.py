@@ -1,0 +1,137 @@
+"""One project's events in memory: the newest, serialised once, found by cursor."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from typing import Any, NamedTuple
+
+from cco_sidecar.core import codec
+from cco_sidecar.core.clock import micros_of
+from cco_sidecar.core.encoded import framed
+from cco_sidecar.core.errors import invalid_event
+from cco_sidecar.storage.eventlog import Record
+from orchestra.v1.event_service_pb2 import Event
+
+_CURSOR = re.compile(r"evt-([0-9a-f]{8})-([0-9]{10,20})")
+FROM_OLDEST = "0"
+
+
+class Entry:
+    """An event. ``frame`` is its bytes as field 1 of SubscribeResponse, WaitEventsResponse and
+    ListEventsResponse alike."""
+
+    __slots__ = ("_fields", "committed_at", "event_type", "expires", "frame", "payload_at", "seq", "topic")
+
+    def __init__(self, seq: int, event: Event, payload: bytes, micros: int, ttl: int) -> None:
+        self.seq = seq
+        self.event_type = event.event_type
+        self.topic = event.topic
+        self.expires = micros + ttl * 1_000_000
+        self.frame = framed(1, payload)
+        self.payload_at = len(self.frame) - len(payload)
+        self.committed_at = 0.0
+        self._fields: dict[str, Any] | None = None
+
+    @property
+    def event(self) -> Event:
+        return Event.FromString(self.frame[self.payload_at :])
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The envelope and ``data`` as JSON values: what a filter reads. Parsed once."""
+        if self._fields is None:
+            self._fields = codec.to_dict(self.event)
+        return self._fields
+
+
+class Position(NamedTuple):
+    """Where a reader starts: after ``seq``; ``missed`` events of an unknown or trimmed past when ``gap``."""
+
+    seq: int
+    gap: bool = False
+    missed: int = 0
+
+
+class Journal:
+    """Entries in order of ``seq``. What is older than the retention is trimmed; ``trimmed`` is the newest such."""
+
+    def __init__(self, epoch: str, max_events: int, max_bytes: int, retention_micros: int) -> None:
+        self.epoch = epoch
+        self.head = 0
+        self.trimmed = 0
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._retention = retention_micros
+        self._entries: list[Entry] = []
+        self._seqs: list[int] = []
+        self._micros: list[int] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Entry, micros: int) -> None:
+        self._entries.append(entry)
+        self._seqs.append(entry.seq)
+        self._micros.append(micros)
+        self._bytes += len(entry.frame)
+        self.head = max(self.head, entry.seq)
+
+    def restore(self, record: Record) -> None:
+        """Adds a record read back from disk."""
+        event = Event.FromString(record.payload)
+        self.add(Entry(record.seq, event, record.payload, record.micros, record.ttl), micros_of(event.timestamp))
+
+    def trim(self, now_micros: int) -> bool:
+        """Drops what is past the retention; true when anything was."""
+        drop = max(0, len(self._entries) - self._max_events)
+        excess = self._bytes - sum(len(e.frame) for e in self._entries[:drop]) - self._max_bytes
+        while excess > 0 and drop < len(self._entries) - 1:
+            excess -= len(self._entries[drop].frame)
+            drop += 1
+        oldest = now_micros - self._retention
+        while drop < len(self._entries) and self._micros[drop] < oldest:
+            drop += 1
+        if not drop:
+            return False
+        self._bytes -= sum(len(entry.frame) for entry in self._entries[:drop])
+        self.trimmed = self._seqs[drop - 1]
+        del self._entries[:drop], self._seqs[:drop], self._micros[:drop]
+        return True
+
+    def cursor(self, seq: int) -> str:
+        """An event's id is the cursor that points behind it."""
+        return f"evt-{self.epoch}-{seq:010d}"
+
+    def position(self, since: str) -> Position:
+        """Where to read on after a cursor. Raises SidecarError (EVT_002) for what is none."""
+        if since == FROM_OLDEST:
+            return Position(self.trimmed)
+        match = _CURSOR.fullmatch(since)
+        if match is None:
+            raise invalid_event(
+                f"since: {since[:80]!r} is not an event id or a cursor such as {self.cursor(1)}", field="since"
+            )
+        epoch, seq = match.group(1), int(match.group(2))
+        if epoch != self.epoch:
+            # Another life of this log (storage was emptied): all that is retained is new to the reader.
+            return Position(self.trimmed, gap=True)
+        if seq < self.trimmed:
+            return Position(self.trimmed, gap=True, missed=self.trimmed - seq)
+        return Position(min(seq, self.head))
+
+    def position_at(self, micros: int) -> Position:
+        """Where to read on for events at or after a time."""
+        for index, at in enumerate(self._micros):
+            if at >= micros:
+                return Position(self._seqs[index] - 1)
+        return Position(self.head)
+
+    def after(self, seq: int, upto: int) -> list[Entry]:
+        """Entries with ``seq`` < their seq <= ``upto``."""
+        low, high = bisect_right(self._seqs, seq), bisect_right(self._seqs, upto)
+        return self._entries[low:high]
+
+    def newest_first(self) -> list[Entry]:
+        return self._entries[::-1]

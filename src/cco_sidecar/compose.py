@@ -1,0 +1,204 @@
+"""The only place where parts are chosen and joined: Settings -> a running Sidecar."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import orjson
+from google.protobuf.descriptor import ServiceDescriptor
+
+from cco_sidecar.agents.servicer import AgentServicer
+from cco_sidecar.auth.keys import SigningKey
+from cco_sidecar.auth.limits import RateLimits
+from cco_sidecar.auth.policy import policies
+from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.bus.bus import EventBus
+from cco_sidecar.context.service import ContextService
+from cco_sidecar.context.servicer import ContextServicer
+from cco_sidecar.core import package_data
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.metrics import CallMetrics
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.events.servicer import EventServicer
+from cco_sidecar.gateway.app import Gateway
+from cco_sidecar.gateway.http import HttpServer
+from cco_sidecar.gateway.routes import Routes
+from cco_sidecar.results.create import ResultWriter
+from cco_sidecar.results.servicer import ResultServicer
+from cco_sidecar.rpc import chain
+from cco_sidecar.rpc.interceptors.access_log import AccessLog
+from cco_sidecar.rpc.interceptors.authenticate import Authenticate
+from cco_sidecar.rpc.interceptors.authorise import Authorise
+from cco_sidecar.rpc.interceptors.errors import Errors
+from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
+from cco_sidecar.rpc.interceptors.request_id import RequestId
+from cco_sidecar.rpc.interceptors.validate import Validate
+from cco_sidecar.rpc.server import GrpcServer
+from cco_sidecar.storage.eventlog import EventLog
+from cco_sidecar.storage.files import PRIVATE_FILE, open_storage, write_atomically
+from cco_sidecar.storage.records import Records, SqlResults, SqlRevocations
+from cco_sidecar.system.servicer import CacheFigures, SystemServicer
+from cco_sidecar.system.vitals import Vitals
+from orchestra.v1 import (
+    agent_service_pb2,
+    context_service_pb2,
+    event_service_pb2,
+    result_service_pb2,
+    system_service_pb2,
+)
+
+log = logging.getLogger(__name__)
+
+OPERATOR_TOKEN_FILE = "operator.token"
+# The operator's token is renewed in its file long before it expires.
+_RENEW_SECONDS = 86_400
+_DRAIN_SECONDS = 5.0
+
+
+class Sidecar:
+    """Everything that runs, on the event loop that made it."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        """Opens the storage and the ports. Raises SettingsError: one clear line."""
+        self.settings = settings
+        self.clock = clock or Clock()
+        self._lock = open_storage(settings.storage)
+        self.types = load_agent_types(settings.project_root)
+        self._records = Records(settings.storage / "records.db")
+        self._store = SqlResults(self._records)
+        key_file = settings.storage / "signing-key.pem"
+        secret = settings.jwt_secret
+        key = SigningKey.from_secret(secret) if secret else SigningKey.from_file(key_file)
+        self.tokens = Tokens(key, SqlRevocations(self._records), self.types, self.clock)
+        self._event_log = EventLog(settings.storage / "events")
+        self.bus = EventBus(
+            self._event_log,
+            self.clock,
+            retention_seconds=settings.event_retention,
+            max_events=settings.max_events,
+            max_bytes=settings.event_memory_mb * 2**20,
+        )
+        self._writer = ResultWriter(
+            self._store, self.bus, self.types, self.clock, settings.storage, settings.default_project
+        )
+        self.context = ContextService(settings, self.types, self._store, self.bus)
+        self.metrics = CallMetrics()
+        self._rooms = self._make_rooms()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _make_rooms(self) -> list[chain.Room]:
+        default = self.settings.default_project
+        context_figures = self.context.cache_figures
+        system = SystemServicer(
+            Vitals(self.settings.storage),
+            self.bus,
+            self._store,
+            self.tokens,
+            self.metrics,
+            self.clock,
+            self.settings.storage,
+            cache=lambda: CacheFigures(*context_figures()),
+            unpublished=lambda: len(self._writer.waiting),
+        )
+        return [
+            chain.Room(_service(context_service_pb2), ContextServicer(self.context, self.clock, default)),
+            chain.Room(_service(event_service_pb2), EventServicer(self.bus, self.clock, default)),
+            chain.Room(_service(result_service_pb2), ResultServicer(self._store, self._writer, default)),
+            chain.Room(_service(agent_service_pb2), AgentServicer(self.tokens, self.types, self.clock, default)),
+            chain.Room(_service(system_service_pb2), system),
+        ]
+
+    async def start(self) -> None:
+        """Opens both doors. Raises SettingsError when a port cannot be opened."""
+        services = [room.service for room in self._rooms]
+        interceptors = [
+            RequestId(policies(services)),
+            AccessLog(self.metrics),
+            Errors(),
+            Authenticate(self.tokens),
+            RateLimit(RateLimits(self.settings.rate_limits)),
+            Authorise(),
+            Validate(),
+        ]
+        handlers = await chain.build(self._rooms, interceptors, self.tokens)
+        documents = {
+            "/.well-known/jwks.json": lambda: self.tokens.jwks,
+            "/openapi.json": package_data.openapi_file().read_bytes,
+        }
+        gateway = Gateway(Routes(services), handlers, documents, self.settings.cors_origins)
+        self._http = HttpServer(gateway, self.settings.host, self.settings.port)
+        self._grpc = GrpcServer(
+            handlers, [s.full_name for s in services], self.settings.host, self.settings.real_grpc_port
+        )
+        self._write_operator_token()
+        await self._writer.recover(self.bus.event_of_result)
+        await self._grpc.start()
+        self._serving = asyncio.create_task(self._http.serve(), name="http")
+        self._tasks.append(asyncio.create_task(self._renew_operator_token(), name="operator-token"))
+        log.info("listening", extra={"port": self.port, "grpc_port": self.grpc_port})
+
+    @property
+    def port(self) -> int:
+        return self._http.port
+
+    @property
+    def grpc_port(self) -> int:
+        return self._grpc.port
+
+    async def stop(self) -> None:
+        """Health goes NOT_SERVING, parked readers get their cursor, open calls end, all is on disk."""
+        log.info("stopping")
+        await self._grpc.set_serving(False)
+        self.bus.stop_readers()
+        self._http.stop()
+        await asyncio.gather(self._serving, self._grpc.stop(_DRAIN_SECONDS))
+        for task in self._tasks:
+            task.cancel()
+        await self._writer.close()
+        await self.bus.close()
+        await self.close()
+        log.info("stopped")
+
+    async def close(self) -> None:
+        """Releases what the constructor took."""
+        await asyncio.to_thread(self._event_log.close)
+        await asyncio.to_thread(self._records.close)
+        self.context.close()
+        os.close(self._lock)
+
+    def _write_operator_token(self) -> None:
+        path = self.settings.storage / OPERATOR_TOKEN_FILE
+        write_atomically(path, self.tokens.mint_operator().token.encode() + b"\n", mode=PRIVATE_FILE)
+
+    async def _renew_operator_token(self) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_SECONDS)
+            self._write_operator_token()
+
+
+def load_agent_types(project_root: Path) -> AgentTypes:
+    """The package's types, and on top of them those of the project. Raises SettingsError."""
+    paths = [package_data.agent_types_file()]
+    own = project_root / "config" / "orchestra-config.json"
+    if own.exists() and not own.samefile(paths[0]):
+        paths.append(own)
+    documents = []
+    for path in paths:
+        try:
+            document = orjson.loads(path.read_bytes())
+        except (OSError, orjson.JSONDecodeError) as problem:
+            raise SettingsError(f"agent types in {path} cannot be read: {problem}") from problem
+        if not isinstance(document, dict):
+            raise SettingsError(f"agent types in {path} must be a JSON object")
+        documents.append((str(path), document))
+    return AgentTypes(documents)
+
+
+def _service(module: object) -> ServiceDescriptor:
+    (service,) = module.DESCRIPTOR.services_by_name.values()  # type: ignore[attr-defined]
+    return service  # type: ignore[no-any-return]

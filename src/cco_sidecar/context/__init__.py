@@ -1,0 +1,1 @@
+"""ContextService: the right files, history and decisions for this agent and this task."""

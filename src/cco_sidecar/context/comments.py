@@ -1,0 +1,34 @@
+"""The comments of source files: what documentation agents read of code."""
+
+from __future__ import annotations
+
+import re
+
+_HASH = {"python", "shell", "ruby", "r", "elixir", "terraform", "makefile", "perl", "yaml"}
+_SLASH = {
+    "go", "rust", "swift", "dart", "typescript", "javascript", "java", "kotlin", "scala", "c", "c++", "c#", "php",
+    "protocol-buffer", "groovy",
+}  # fmt: skip
+_PYTHON = re.compile(
+    r'(?P<head>^[ \t]*(?:async[ ]+)?(?:def|class)[ ]+\w+[^\n]*$)|(?P<doc>"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\')'
+    r"|(?P<line>^[ \t]*\#[^\n]*$)",
+    re.MULTILINE,
+)
+_HASHES = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
+_SLASHES = re.compile(r"/\*[\s\S]*?\*/|^[ \t]*//[^\n]*$", re.MULTILINE)
+MARK = "[comments only; the code is left out]"
+
+
+def comments_of(content: str, language: str) -> str | None:
+    """Comments and docstrings, a line or block each, in order; None when the language is not known or has none."""
+    if language == "python":
+        found = [match.group().strip("\n") for match in _PYTHON.finditer(content)]
+        if not any('"""' in part or "'''" in part or part.lstrip().startswith("#") for part in found):
+            return None
+    elif language in _HASH:
+        found = _HASHES.findall(content)
+    elif language in _SLASH:
+        found = _SLASHES.findall(content)
+    else:
+        return None
+    return "\n".join((MARK, *found, "")) if found else None

@@ -1,0 +1,66 @@
+"""A context in parts, for clients whose messages are limited to 4 MB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestra.v1.context_service_pb2 import (
+    Context,
+    ContextHeader,
+    ContextTrailer,
+    GetContextResponse,
+    ProjectStructure,
+    StreamContextResponse,
+)
+
+_PART_BYTES = 512 * 1024
+_PATHS = 5000
+
+
+def parts_of(response: GetContextResponse, *, hit: bool) -> Iterator[StreamContextResponse]:
+    """A header, fragments that merge into the context, a trailer."""
+    context = response.context
+    header = ContextHeader(
+        issue_id=response.issue_id,
+        agent_type=response.agent_type,
+        cache_hit=hit,
+        timestamp=response.timestamp,
+        total_size_bytes=response.total_size_bytes,
+        file_count=response.file_count,
+    )
+    yield StreamContextResponse(header=header)
+    structure = context.project_structure
+    first = ProjectStructure(
+        root=structure.root, total_files=structure.total_files, total_size_bytes=structure.total_size_bytes
+    )
+    yield _fragment(Context(project_structure=first, metadata=context.metadata, git_context=context.git_context))
+    for at in range(0, len(structure.files), _PATHS):
+        yield _fragment(Context(project_structure=ProjectStructure(files=structure.files[at : at + _PATHS])))
+    for at in range(0, len(structure.directories), _PATHS):
+        directories = structure.directories[at : at + _PATHS]
+        yield _fragment(Context(project_structure=ProjectStructure(directories=directories)))
+    for name in ("previous_agent_outputs", "relevant_files"):
+        yield from _grouped(name, getattr(context, name))
+    trailer = ContextTrailer(
+        truncated=response.truncated,
+        truncation_strategy=response.truncation_strategy,
+        manifest=response.manifest,
+    )
+    yield StreamContextResponse(trailer=trailer)
+
+
+def _grouped(name: str, items: object) -> Iterator[StreamContextResponse]:
+    group: list[object] = []
+    size = 0
+    for item in items:  # type: ignore[attr-defined]
+        if group and size + item.ByteSize() > _PART_BYTES:
+            yield _fragment(Context(**{name: group}))
+            group, size = [], 0
+        group.append(item)
+        size += item.ByteSize()
+    if group:
+        yield _fragment(Context(**{name: group}))
+
+
+def _fragment(context: Context) -> StreamContextResponse:
+    return StreamContextResponse(fragment=context)

@@ -1,0 +1,183 @@
+"""A project's directory as it is now: which files there are, and what git says; read again when it changed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from cco_sidecar.context import metadata, secrets
+from cco_sidecar.context.git import Git
+from cco_sidecar.context.watch import watch
+from orchestra.v1.context_service_pb2 import GitContext, Metadata
+
+# Left out of a plain directory; a repository says itself what it ignores.
+_NEVER = frozenset(
+    {".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox", ".mypy_cache", ".pytest_cache",
+     ".ruff_cache", ".gradle", ".idea", "target", "dist", "build", ".next", ".terraform"}
+)  # fmt: skip
+
+
+class FileStat(NamedTuple):
+    """What tells one version of a file from the next, without reading it."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, info: os.stat_result) -> FileStat:
+        return cls(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev)
+
+
+class Barred(NamedTuple):
+    """A file that may not enter any context."""
+
+    path: str
+    reason: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``digest`` is equal for equal files and git state."""
+
+    root: Path
+    files: dict[str, FileStat]
+    directories: list[str]
+    barred: list[Barred]
+    git: GitContext
+    metadata: Metadata
+    digest: bytes = b""
+    started: float = field(default=0.0, compare=False)
+
+
+class Repository:
+    """``current`` returns a snapshot in which every change shows that was finished before the call."""
+
+    def __init__(self, root: Path, excluded: Path) -> None:
+        """``excluded``: the storage directory, which is never part of a project."""
+        self.root = root
+        self._excluded = excluded.resolve()
+        self._git = Git(root)
+        self._watch = watch()
+        self._lock = asyncio.Lock()
+        self._snapshot: Snapshot | None = None
+        self._reports: tuple[FileStat | None, ...] = ()
+
+    async def current(self, *, afresh: bool = False) -> Snapshot:
+        asked = time.monotonic()
+        if not afresh and (known := self._unchanged()):
+            return known
+        async with self._lock:
+            # Another request's scan that began after this one asked has seen all that this one must.
+            if self._snapshot is not None and self._snapshot.started >= asked:
+                return self._snapshot
+            if not afresh and (known := self._unchanged()):
+                return known
+            self._snapshot = await asyncio.to_thread(self._scan)
+            return self._snapshot
+
+    def close(self) -> None:
+        self._watch.close()
+
+    def _unchanged(self) -> Snapshot | None:
+        """The last snapshot when nothing has changed since."""
+        if self._snapshot is None or self._watch.changed():
+            return None
+        return self._snapshot if self._reports == metadata.report_stats(self.root, _stat) else None
+
+    def _scan(self) -> Snapshot:
+        started = time.monotonic()
+        self._watch.reset()
+        self._reports = metadata.report_stats(self.root, _stat)
+        self._git.look()
+        self._watch.add(self._git.directories)
+        if self._git.available:
+            ignored = self._git.ignored_directories()
+            found = self._walk(lambda path, name: name == ".git" or path in ignored)
+            listed = self._git.files()
+        else:
+            found = self._walk(lambda path, name: name in _NEVER)
+            listed = sorted(name for _, names in found for name in names)
+        directories = [path for path, _ in found if path]
+        files, barred = self._sort_out(listed)
+        git = self._git.state() if self._git.available else GitContext()
+        known = metadata.read(self.root, files)
+        digest = _digest(files, directories, git, known)
+        return Snapshot(self.root, files, directories, barred, git, known, digest, started)
+
+    def _walk(self, skip: Callable[[str, str], bool]) -> list[tuple[str, list[str]]]:
+        """Directories with the files in them, sorted; each is watched before it is listed. ``skip`` gets a
+        directory's path and name."""
+        waiting = [""]
+        found: list[tuple[str, list[str]]] = []
+        while waiting:
+            relative = waiting.pop()
+            directory = self.root / relative
+            if directory == self._excluded:
+                continue
+            self._watch.add([directory])
+            names: list[str] = []
+            try:
+                entries = list(os.scandir(directory))
+            except (FileNotFoundError, PermissionError, NotADirectoryError):
+                continue
+            for entry in entries:
+                path = f"{relative}/{entry.name}" if relative else entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    names.append(path)
+                elif not skip(path, entry.name):
+                    waiting.append(path)
+            found.append((relative, names))
+        return sorted(found)
+
+    def _sort_out(self, listed: list[str]) -> tuple[dict[str, FileStat], list[Barred]]:
+        files: dict[str, FileStat] = {}
+        barred: list[Barred] = []
+        inside: dict[str, bool] = {}
+        for path in listed:
+            try:
+                info = os.lstat(self.root / path)
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                continue
+            parent = path.rpartition("/")[0]
+            if parent not in inside:
+                real = (self.root / parent).resolve()
+                inside[parent] = real == self.root / parent and not real.is_relative_to(self._excluded)
+            if stat.S_ISLNK(info.st_mode):
+                barred.append(Barred(path, "symlink", 0))
+            elif not stat.S_ISREG(info.st_mode):
+                continue
+            elif not inside[parent]:
+                barred.append(Barred(path, "outside_root", 0))
+            elif secrets.is_secret_file(path):
+                barred.append(Barred(path, "secret_file", info.st_size))
+            else:
+                files[path] = FileStat.of(info)
+        return files, barred
+
+
+def _stat(path: Path) -> FileStat | None:
+    try:
+        return FileStat.of(path.lstat())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+
+
+def _digest(files: dict[str, FileStat], directories: list[str], git: GitContext, known: Metadata) -> bytes:
+    digest = hashlib.sha256()
+    for path, info in files.items():
+        digest.update(f"{path}\0{info.size}\0{info.mtime_ns}\0{info.ctime_ns}\0{info.inode}\n".encode("utf-8", "surrogateescape"))
+    digest.update("\0".join(directories).encode("utf-8", "surrogateescape"))
+    digest.update(git.SerializeToString(deterministic=True))
+    digest.update(known.SerializeToString(deterministic=True))
+    return digest.digest()

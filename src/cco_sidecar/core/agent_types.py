@@ -1,0 +1,171 @@
+"""The agent types of ``orchestra-config.json``: who there is, what each may do and wants to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cco_sidecar.core.errors import SettingsError, SidecarError, not_found
+from cco_sidecar.core.ids import is_id
+from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
+
+# Top-level keys of the configuration and the group that each holds.
+GROUP_KEYS = {
+    "architect": "architecture",
+    "codingAgents": "coding",
+    "integrationAgents": "integration",
+    "developmentAgents": "development",
+    "dataAgents": "data",
+    "infrastructureAgents": "infrastructure",
+    "securityAgents": "security",
+    "aiMlAgents": "ai-ml",
+    "mcpAgents": "mcp",
+    "documentationAgents": "documentation",
+    "researchAgents": "research",
+    "qualityAgents": "quality",
+    "supportAgents": "support",
+    "businessAgents": "business",
+}
+# The groups that the documents call coding specialists: same permissions, limits and subscriptions.
+CODING = frozenset({"coding", "integration", "development", "data", "infrastructure", "ai-ml", "mcp"})
+OPERATOR_TYPE = "operator"
+COMMENTS = "@comments"
+
+_READER = (READ_CONTEXT,)
+_WRITER = (READ_CONTEXT, WRITE_RESULTS)
+_WORKER = (READ_CONTEXT, WRITE_RESULTS, PUBLISH_EVENTS)
+_GROUP_PERMISSIONS = {
+    "architecture": (*_WORKER, SPAWN_AGENTS),
+    "quality": _WORKER,
+    "security": _WORKER,
+    "documentation": _WRITER,
+} | dict.fromkeys(CODING, _WORKER)
+PERMISSIONS = (*_WORKER, SPAWN_AGENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentType:
+    """One entry. ``file_patterns`` are gitignore-style, with the file sets already put in their place;
+    ``comments`` says that it also gets the comments of source files."""
+
+    type: str
+    name: str
+    group: str
+    model: str
+    role: str
+    capabilities: tuple[str, ...]
+    languages: tuple[str, ...]
+    file_patterns: tuple[str, ...]
+    subscriptions: tuple[str, ...]
+    permissions: tuple[str, ...]
+    comments: bool = False
+
+
+class AgentTypes(Mapping[str, AgentType]):
+    """Every known type; later documents add to and override earlier ones."""
+
+    def __init__(self, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """``documents``: (where it comes from, parsed JSON). Raises SettingsError that names the entry."""
+        self._types: dict[str, AgentType] = {}
+        self.next_agent_rules: list[Mapping[str, Any]] = []
+        self.file_sets: dict[str, tuple[str, ...]] = {}
+        self._defaults: dict[str, tuple[str, ...]] = {}
+        for source, document in documents:
+            self.file_sets |= _lists(source, document, "fileSets")
+            self._defaults |= _lists(source, document, "groupDefaults")
+            for key, group in GROUP_KEYS.items():
+                value = document.get(key, [])
+                entries = [value] if isinstance(value, Mapping) else value
+                if not isinstance(entries, list):
+                    raise SettingsError(f"{source}: '{key}' must be a list of agent types")
+                for index, entry in enumerate(entries):
+                    agent = self._entry(f"{source}: {key}[{index}]", entry, group)
+                    self._types[agent.type] = agent
+            self.next_agent_rules = [*_rules(source, document), *self.next_agent_rules]
+
+    def __getitem__(self, agent_type: str) -> AgentType:
+        return self._types[agent_type]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._types)
+
+    def __len__(self) -> int:
+        return len(self._types)
+
+    def _entry(self, where: str, entry: Any, group: str) -> AgentType:
+        if not isinstance(entry, Mapping):
+            raise SettingsError(f"{where} must be an object with 'type', 'name' and 'role'")
+        agent_type = entry.get("type")
+        if not isinstance(agent_type, str) or not is_id(agent_type) or agent_type == OPERATOR_TYPE:
+            raise SettingsError(f"{where}: 'type' must be a name such as 'my-custom-agent', got {agent_type!r}")
+        permissions = _texts(where, entry, "permissions", _GROUP_PERMISSIONS.get(group, _READER))
+        unknown = sorted(set(permissions) - set(PERMISSIONS))
+        if unknown:
+            raise SettingsError(f"{where}: unknown permission '{unknown[0]}'; known: {', '.join(PERMISSIONS)}")
+        languages = _texts(where, entry, "languages")
+        patterns = _texts(where, entry, "file_patterns", self._defaults.get(group, ()))
+        return AgentType(
+            type=agent_type,
+            name=str(entry.get("name", agent_type)),
+            group=group,
+            model=str(entry.get("model", "")),
+            role=str(entry.get("role", "")),
+            capabilities=_texts(where, entry, "capabilities"),
+            languages=languages,
+            file_patterns=tuple(self._expanded(where, patterns, languages)),
+            subscriptions=_texts(where, entry, "subscriptions"),
+            permissions=permissions,
+            comments=COMMENTS in patterns,
+        )
+
+    def _expanded(self, where: str, patterns: Iterable[str], languages: tuple[str, ...]) -> Iterator[str]:
+        for pattern in patterns:
+            if pattern == COMMENTS:
+                continue
+            if pattern == "@languages":
+                names = [f"@{name}" for name in languages if name in self.file_sets] or ["@source"]
+                yield from self._expanded(where, names, ())
+            elif pattern.startswith("@"):
+                if pattern[1:] not in self.file_sets:
+                    raise SettingsError(f"{where}: there is no file set '{pattern[1:]}' in fileSets")
+                yield from self.file_sets[pattern[1:]]
+            else:
+                yield pattern
+
+    def known(self, agent_type: str) -> AgentType:
+        """Raises SidecarError (AGT_002) for an unknown type."""
+        agent = self._types.get(agent_type)
+        if agent is None:
+            raise unknown_type(agent_type)
+        return agent
+
+
+def unknown_type(agent_type: str) -> SidecarError:
+    return not_found(
+        "AGT_002",
+        f"unknown agent type '{agent_type}'; 'GET /api/agent-types' lists the known ones, and "
+        "config/orchestra-config.json takes new ones",
+        agent_type=agent_type,
+    )
+
+
+def _texts(where: str, entry: Mapping[str, Any], key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    value = entry.get(key, list(default))
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise SettingsError(f"{where}: '{key}' must be a list of strings")
+    return tuple(value)
+
+
+def _lists(source: str, document: Mapping[str, Any], key: str) -> dict[str, tuple[str, ...]]:
+    value = document.get(key, {})
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{source}: '{key}' must be an object of lists")
+    return {name: _texts(f"{source}: {key}", value, name) for name in value}
+
+
+def _rules(source: str, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    rules = document.get("nextAgents", [])
+    if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
+        raise SettingsError(f"{source}: 'nextAgents' must be a list of rules")
+    return list(rules)

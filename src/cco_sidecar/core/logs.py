@@ -1,0 +1,48 @@
+"""Structured logs: one JSON object a line in the file, plain text on a terminal's stderr."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+_FILE_BYTES = 20 * 2**20
+_FILES = 5
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# A token is three base64url parts (RFC 7519); none may ever stand in a log.
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{key: value for key, value in vars(record).items() if key not in _PLAIN},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return _TOKEN.sub("[token]", orjson.dumps(line, default=str).decode())
+
+
+def set_up(directory: Path, level: str) -> None:
+    """Logs go to ``orchestration.log`` in ``directory``, rotated at 20 MB, five files kept."""
+    handler = logging.handlers.RotatingFileHandler(
+        directory / "orchestration.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
+    )
+    handler.setFormatter(JsonLines())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # Libraries speak up from warning on, whatever our own level.
+    for name in ("asyncio", "uvicorn", "sqlalchemy", "alembic", "grpc"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

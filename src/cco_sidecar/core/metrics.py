@@ -1,0 +1,70 @@
+"""Figures of the calls: kept for the last minute, and who called in the last five."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict, deque
+from typing import NamedTuple
+
+from cco_sidecar.core.principal import Principal
+
+_WINDOW = 60.0
+_ACTIVE = 300.0
+_MOST_SAMPLES = 20_000
+_MOST_AGENTS = 10_000
+
+
+class Performance(NamedTuple):
+    """Milliseconds of unary calls in the last minute; rates of all calls."""
+
+    mean: float
+    p95: float
+    p99: float
+    per_second: float
+    errors_per_minute: float
+
+
+class CallMetrics:
+    def __init__(self) -> None:
+        # (when, seconds or None for waits and streams, failed)
+        self._calls: deque[tuple[float, float | None, bool]] = deque(maxlen=_MOST_SAMPLES)
+        self._agents: OrderedDict[str, tuple[float, str]] = OrderedDict()
+
+    def record(self, seconds: float | None, *, failed: bool) -> None:
+        self._calls.append((time.monotonic(), seconds, failed))
+
+    def seen(self, principal: Principal) -> None:
+        if principal.operator:
+            return
+        self._agents[principal.subject] = (time.monotonic(), principal.agent_type)
+        self._agents.move_to_end(principal.subject)
+        if len(self._agents) > _MOST_AGENTS:
+            self._agents.popitem(last=False)
+
+    def active_agents(self) -> Counter[str]:
+        """Agents with a call in the last five minutes, by type."""
+        since = time.monotonic() - _ACTIVE
+        while self._agents and next(iter(self._agents.values()))[0] < since:
+            self._agents.popitem(last=False)
+        return Counter(agent_type for _, agent_type in self._agents.values())
+
+    def performance(self) -> Performance:
+        now = time.monotonic()
+        while self._calls and self._calls[0][0] < now - _WINDOW:
+            self._calls.popleft()
+        times = sorted(seconds * 1000 for _, seconds, _ in self._calls if seconds is not None)
+        # When more calls came than are kept, the window is shorter than a minute.
+        full = len(self._calls) == _MOST_SAMPLES
+        span = max(now - self._calls[0][0], 1e-3) if full else _WINDOW
+        failures = sum(failed for _, _, failed in self._calls)
+        return Performance(
+            sum(times) / len(times) if times else 0.0,
+            _percentile(times, 0.95),
+            _percentile(times, 0.99),
+            len(self._calls) / span,
+            failures * 60 / span,
+        )
+
+
+def _percentile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0

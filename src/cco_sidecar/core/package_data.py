@@ -1,0 +1,20 @@
+"""Files that belong to the package: beside it in a wheel, at the top of a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_CHECKOUT = _PACKAGE.parent.parent
+
+
+def agent_types_file() -> Path:
+    return _first(_PACKAGE / "data" / "orchestra-config.json", _CHECKOUT / "config" / "orchestra-config.json")
+
+
+def openapi_file() -> Path:
+    return _first(_PACKAGE / "data" / "openapi.json", _CHECKOUT / "gen" / "openapi" / "orchestra.v1.json")
+
+
+def _first(*paths: Path) -> Path:
+    return next((path for path in paths if path.exists()), paths[-1])

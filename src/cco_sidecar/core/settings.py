@@ -1,0 +1,229 @@
+"""Settings, read once into a frozen object: default < config file < environment < flag."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.ids import is_id
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+DEFAULT_CONFIG = Path("~/.cco/config.json")
+_ENVIRONMENT = "CCO_SIDECAR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the sidecar runs with. Sizes are MB of 2^20 bytes, times are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 3001
+    # None: the REST port plus one, so that a moved sidecar is still found by its URL alone.
+    grpc_port: int | None = None
+    storage: Path = Path("/tmp/cco-sidecar")
+    project_root: Path = field(default_factory=Path.cwd)
+    default_project: str = "default"
+    # Project id to root directory; when empty, every project is the one at `project_root`.
+    projects: Mapping[str, Path] = field(default_factory=dict)
+    cache_size_mb: int = 1024
+    jwt_secret: str | None = None
+    log_level: str = "info"
+    pid_file: Path | None = None
+    cors_origins: tuple[str, ...] = ()
+    rate_limits: Mapping[str, Any] = field(default_factory=dict)
+    event_retention: int = 86_400
+    max_events: int = 10_000
+    event_memory_mb: int = 256
+
+    @property
+    def real_grpc_port(self) -> int:
+        if self.grpc_port is not None:
+            return self.grpc_port
+        return self.port + 1 if self.port else 0
+
+    @property
+    def real_pid_file(self) -> Path:
+        return self.pid_file or self.storage / "sidecar.pid"
+
+
+def load(
+    config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]
+) -> Settings:
+    """Raises SettingsError: one line that names the setting, its source and what would be right."""
+    values: dict[str, Any] = {}
+    path = (config or DEFAULT_CONFIG).expanduser()
+    if config is not None or path.exists():
+        values |= _from_file(path)
+    for name, convert in _CONVERTERS.items():
+        text = environment.get(_ENVIRONMENT + name.upper())
+        if text is not None:
+            values[name] = _convert(convert, text, f"{_ENVIRONMENT}{name.upper()}")
+    for name, value in flags.items():
+        if value is not None:
+            values[name] = _convert(_CONVERTERS[name], value, f"--{name.replace('_', '-')}")
+    return Settings(**values)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        document = orjson.loads(path.read_bytes())
+    except OSError as problem:
+        raise SettingsError(f"config file {path} cannot be read: {problem.strerror}") from problem
+    except orjson.JSONDecodeError as problem:
+        raise SettingsError(
+            f"config file {path} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
+        ) from problem
+    if not isinstance(document, dict):
+        raise SettingsError(f"config file {path} must hold a JSON object")
+    values: dict[str, Any] = {}
+    for section, content in document.items():
+        known = _FILE_KEYS.get(section)
+        if known is None:
+            raise SettingsError(f"config file {path}: unknown section '{section}'; known: {', '.join(_FILE_KEYS)}")
+        if not isinstance(content, dict):
+            raise SettingsError(f"config file {path}: '{section}' must be an object")
+        if section == "projects":
+            values["projects"] = _convert(_projects, content, f"{path}: projects")
+            continue
+        for key, value in content.items():
+            if key not in known:
+                raise SettingsError(
+                    f"config file {path}: unknown key '{section}.{key}'; known: {', '.join(sorted(known))}"
+                )
+            name = known[key]
+            if name:
+                values[name] = _convert(_CONVERTERS[name], value, f"{path}: {section}.{key}")
+    return values
+
+
+def _convert(convert: Callable[[Any], Any], value: Any, where: str) -> Any:
+    try:
+        return convert(value)
+    except (ValueError, TypeError) as problem:
+        raise SettingsError(f"{where}: {value!r} is not right: {problem}") from problem
+
+
+def _number(low: int, high: int, what: str) -> Callable[[Any], int]:
+    def convert(value: Any) -> int:
+        problem = ValueError(f"{what} is a whole number from {low} to {high}")
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise problem
+        try:
+            number = int(value)
+        except ValueError:
+            raise problem from None
+        if not low <= number <= high:
+            raise problem
+        return number
+
+    return convert
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise ValueError("a path is needed")
+    return Path(value).expanduser().absolute()
+
+
+def _directory(value: Any) -> Path:
+    path = _path(value).resolve()
+    if not path.is_dir():
+        raise ValueError("there is no such directory")
+    return path
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a non-empty text is needed")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not is_id(_text(value)):
+        raise ValueError("a name of letters, digits, '.', '_' and '-' is needed")
+    return str(value)
+
+
+def _level(value: Any) -> str:
+    level = {"warn": "warning"}.get(str(value).lower(), str(value).lower())
+    if level not in LOG_LEVELS:
+        raise ValueError(f"a log level is one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("a list of origins such as https://example.com is needed")
+    origins = tuple(item.strip().rstrip("/") for item in items if item.strip())
+    if any("://" not in origin for origin in origins):
+        raise ValueError("an origin is a scheme and a host such as https://example.com, never '*'")
+    return origins
+
+
+def _limits(value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        value = orjson.loads(value)
+    if not isinstance(value, dict):
+        raise ValueError("an object of group to calls per minute is needed")
+    return value
+
+
+def _projects(value: Any) -> Mapping[str, Path]:
+    if not isinstance(value, dict):
+        raise ValueError("an object of project id to directory is needed")
+    return {_name(key): _directory(path) for key, path in value.items()}
+
+
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "host": _text,
+    "port": _number(0, 65535, "a port"),
+    "grpc_port": _number(0, 65535, "a port"),
+    "storage": _path,
+    "project_root": _directory,
+    "default_project": _name,
+    "cache_size_mb": _number(1, 1024 * 1024, "a size in MB"),
+    "jwt_secret": _text,
+    "log_level": _level,
+    "pid_file": _path,
+    "cors_origins": _origins,
+    "rate_limits": _limits,
+    "event_retention": _number(1, 365 * 86_400, "a number of seconds"),
+    "max_events": _number(1, 10_000_000, "a number of events"),
+    "event_memory_mb": _number(1, 1024 * 1024, "a size in MB"),
+}
+
+# Section and key of the config file -> setting; None: read by another part of the project.
+_FILE_KEYS: dict[str, dict[str, str | None]] = {
+    "sidecar": {
+        "host": "host",
+        "port": "port",
+        "grpc_port": "grpc_port",
+        "storage_path": "storage",
+        "project_root": "project_root",
+        "default_project": "default_project",
+        "cache_size_mb": "cache_size_mb",
+        "jwt_secret": "jwt_secret",
+        "log_level": "log_level",
+        "cors_origins": "cors_origins",
+    },
+    "agents": {
+        "default_timeout_seconds": None,
+        "max_concurrent": None,
+        "rate_limits": "rate_limits",
+    },
+    "events": {
+        "retention_seconds": "event_retention",
+        "max_queue_size": "max_events",
+        "max_memory_mb": "event_memory_mb",
+    },
+    "projects": {},
+}
+
+SETTING_NAMES = tuple(item.name for item in fields(Settings))

@@ -1,0 +1,231 @@
+"""The ASGI application: match, decode, run the chain, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import grpc.aio
+
+from cco_sidecar.core import ids
+from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.errors import Kind, SidecarError, internal
+from cco_sidecar.gateway import compat, replies, requests
+from cco_sidecar.gateway.cors import Cors
+from cco_sidecar.gateway.routes import Route, Routes, method_not_allowed
+from cco_sidecar.rpc.chain import Handlers
+from cco_sidecar.rpc.local import LocalContext
+from orchestra.v1 import options_pb2
+
+log = logging.getLogger(__name__)
+
+Scope = Mapping[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+HeaderList = list[tuple[bytes, bytes]]
+Document = Callable[[], bytes]
+
+_SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+_JSON = b"application/json"
+_MAX_PATH = 8192
+
+
+class Gateway:
+    """``documents`` are fixed JSON texts by path, such as the JWKS."""
+
+    def __init__(
+        self, routes: Routes, handlers: Handlers, documents: Mapping[str, Document], origins: Sequence[str]
+    ) -> None:
+        self._routes = routes
+        self._handlers = handlers
+        self._documents = documents
+        self._cors = Cors(origins)
+
+    async def __call__(self, scope: Scope, receive: requests.Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _Exchange(self, scope, receive, send).run()
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1003})
+
+    def document(self, path: str) -> Document | None:
+        return self._documents.get(path)
+
+    @property
+    def routes(self) -> Routes:
+        return self._routes
+
+    @property
+    def cors(self) -> Cors:
+        return self._cors
+
+    def handler(self, rpc: str) -> Any:
+        return self._handlers[rpc]
+
+
+class _Exchange:
+    """One HTTP request and its response."""
+
+    def __init__(self, gateway: Gateway, scope: Scope, receive: requests.Receive, send: Send) -> None:
+        self.gateway = gateway
+        self.verb: str = scope["method"]
+        self.path: str = scope["raw_path"].decode("latin-1") or "/"
+        self.query: bytes = scope["query_string"]
+        self.header_list = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
+        self.headers = dict(self.header_list)
+        client = scope["client"] or ("", 0)
+        family = "ipv6:[%s]:%s" if ":" in client[0] else "ipv4:%s:%s"
+        self.context = LocalContext(requests.metadata_of(self.header_list), family % tuple(client))
+        self.receive = receive
+        self.send = send
+        self.started = False
+        self.sse = False
+
+    async def run(self) -> None:
+        try:
+            await self._answer()
+        except ConnectionResetError:
+            return
+        except SidecarError as error:
+            await self._refuse(error, self._own_request_id())
+        except grpc.aio.AbortError:
+            await self._refuse(*self.context.error())
+        except Exception:
+            request_id = self._own_request_id()
+            log.exception("%s %s failed", self.verb, self.path, extra={"request_id": request_id})
+            await self._refuse(internal("INT_001", f"an internal error; the log has it under {request_id}"), request_id)
+
+    async def _answer(self) -> None:
+        if len(self.path) > _MAX_PATH:
+            raise SidecarError(Kind.INVALID_REQUEST, "REQ_001", f"the path is longer than {_MAX_PATH} bytes")
+        if self.verb == "OPTIONS":
+            await self._options()
+            return
+        document = self.gateway.document(self.path)
+        if document is not None:
+            if self.verb not in {"GET", "HEAD"}:
+                raise method_not_allowed(self.verb, self.path, ["GET"])
+            await self._respond(200, document())
+            return
+        route, variables = self.gateway.routes.match(self.verb, self.path)
+        body = await requests.read_body(self.receive, self.headers) if route.body else b""
+        request: Any
+        if route.method.client_streaming:
+            request = requests.request_lines(route, body, self.headers)
+        else:
+            request = requests.request_of(route, variables, self.query, body, self.headers)
+            if route.rpc in compat.SSE_BY_DEFAULT:
+                compat.resume(request, self.headers)
+        deadline = requests.deadline_of(self.headers)
+        try:
+            async with asyncio.timeout(deadline):
+                await self._call(route, request)
+        except TimeoutError:
+            raise SidecarError(
+                Kind.DEADLINE_EXCEEDED, "REQ_006", f"not done within the Grpc-Timeout of {deadline:g} s"
+            ) from None
+
+    async def _call(self, route: Route, request: Any) -> None:
+        handler = self.gateway.handler(route.rpc)
+        if route.method.server_streaming:
+            act = handler.stream_stream or handler.unary_stream
+            await self._unless_gone(self._stream(route, act(request, self.context)))
+        elif route.rules.mode == options_pb2.MODE_WAIT:
+            response = await self._unless_gone(handler.unary_unary(request, self.context))
+            await self._reply(route, response)
+        else:
+            await self._reply(route, await handler.unary_unary(request, self.context))
+
+    async def _reply(self, route: Route, response: Any) -> None:
+        status = compat.status_of(response, route.rules.success_code)
+        shared = response if isinstance(response, Encoded) else None
+        await self._respond(status, replies.json_body(route, response), shared=shared)
+
+    async def _stream(self, route: Route, responses: AsyncIterator[Any]) -> None:
+        accept = self.headers.get("accept", "")
+        self.sse = "text/event-stream" in accept or (
+            route.rpc in compat.SSE_BY_DEFAULT and "application/x-ndjson" not in accept
+        )
+        content_type = b"text/event-stream" if self.sse else b"application/x-ndjson"
+        async for response in responses:
+            if not self.started:
+                await self._start(route.rules.success_code, [(b"content-type", content_type)])
+            part = compat.sse_frames(response) if self.sse else replies.json_body(route, response) + b"\n"
+            await self.send({"type": "http.response.body", "body": part, "more_body": True})
+        if not self.started:
+            await self._start(route.rules.success_code, [(b"content-type", content_type)])
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _unless_gone(self, work: Awaitable[Any]) -> Any:
+        """Ends the work when the client goes away."""
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._disconnect())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ConnectionResetError("the client went away")
+            return task.result()
+        finally:
+            for each in (task, gone):
+                each.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+
+    async def _disconnect(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def _options(self) -> None:
+        verbs = sorted({route.verb for route in self.gateway.routes.all})
+        await self._start(204, self.gateway.cors.preflight(self.headers, verbs))
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _refuse(self, error: SidecarError, request_id: str) -> None:
+        body = replies.error_body(error, request_id)
+        if self.started:
+            part = compat.sse_error(body) if self.sse else body + b"\n"
+            await self.send({"type": "http.response.body", "body": part})
+            return
+        headers: HeaderList = []
+        if error.kind is Kind.UNAUTHENTICATED:
+            headers.append((b"www-authenticate", b'Bearer realm="cco-sidecar"'))
+        if error.retry_after_seconds is not None:
+            headers.append((b"retry-after", str(max(1, round(error.retry_after_seconds))).encode()))
+        if error.kind is Kind.METHOD_NOT_ALLOWED:
+            headers.append((b"allow", ", ".join(error.details["allowed"]).encode()))
+        if not self.context.headers():
+            headers.append((b"x-request-id", request_id.encode()))
+        if error.kind is Kind.PAYLOAD_TOO_LARGE:
+            # The rest of the body is not read.
+            headers.append((b"connection", b"close"))
+        await self._respond(error.kind.http_status, body, headers)
+
+    async def _respond(
+        self, status: int, body: bytes, headers: HeaderList | None = None, shared: Encoded | None = None
+    ) -> None:
+        out = [(b"content-type", _JSON), (b"vary", b"accept-encoding, origin"), *(headers or [])]
+        if len(body) >= replies.GZIP_FROM_BYTES and "gzip" in self.headers.get("accept-encoding", ""):
+            body = await replies.gzipped(body, shared)
+            out.append((b"content-encoding", b"gzip"))
+        out.append((b"content-length", str(len(body)).encode()))
+        await self._start(status, out)
+        await self.send({"type": "http.response.body", "body": b"" if self.verb == "HEAD" else body})
+
+    async def _start(self, status: int, headers: HeaderList) -> None:
+        self.started = True
+        own = [(key.encode(), value.encode()) for key, value in self.context.headers()]
+        out = [*headers, *own, *_SECURITY, *self.gateway.cors.headers(self.headers)]
+        await self.send({"type": "http.response.start", "status": status, "headers": out})
+
+    def _own_request_id(self) -> str:
+        """The chain's id of the call when it got so far."""
+        for key, value in self.context.headers():
+            if key == "x-request-id":
+                return value
+        given = self.headers.get("x-request-id", "")
+        return given if ids.is_id(given) else ids.request_id()

@@ -1,0 +1,145 @@
+"""HTTP request -> request message: path, query and body, each with its own clear refusal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from google.protobuf.message import Message
+
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
+from cco_sidecar.gateway.routes import Route
+
+MAX_BODY_BYTES = 10 * 2**20
+_JSON = re.compile(r"application/([\w.\-]+\+)?json|application/x-ndjson", re.IGNORECASE)
+_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Headers = Mapping[str, str]
+
+
+async def read_body(receive: Receive, headers: Headers) -> bytes:
+    """The whole body. Raises SidecarError (REQ_004) when it is over the limit, without reading the rest."""
+    declared = headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
+        raise _too_large(int(declared))
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client went away while sending")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise _too_large(size)
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def request_of(route: Route, variables: dict[str, str], query: bytes, body: bytes, headers: Headers) -> Message:
+    """Raises SidecarError (REQ_001, REQ_005) that names the parameter at fault."""
+    value = _json_object(body, headers) if route.body else {}
+    fields = route.request_type.DESCRIPTOR.fields_by_name
+    for name, text in variables.items():
+        given: Any = text.split(",") if fields[name].is_repeated else text
+        _put(value, name, given, "the path")
+    if query:
+        for name, item in codec.from_query(route.request_type, _pairs(query)).items():
+            _put(value, name, item, "the query")
+    return codec.from_dict(route.request_type, value)
+
+
+async def request_lines(route: Route, body: bytes, headers: Headers) -> AsyncIterator[Message]:
+    """The requests of a client stream: one JSON object a line."""
+    _check_content_type(headers)
+    for number, line in enumerate(body.splitlines(), 1):
+        if line.strip():
+            yield codec.from_dict(route.request_type, _parse(line, f"line {number} of the body"))
+
+
+def deadline_of(headers: Headers) -> float | None:
+    """Seconds of a ``Grpc-Timeout`` header (gRPC over HTTP/2, section Requests)."""
+    text = headers.get("grpc-timeout")
+    if text is None:
+        return None
+    match = _TIMEOUT.fullmatch(text)
+    if match is None:
+        raise invalid_request(
+            f"Grpc-Timeout: {text[:40]!r} is not a number of at most 8 digits and one of H, M, S, m, u, n",
+            field="grpc-timeout",
+        )
+    return int(match.group(1)) * _UNITS[match.group(2)]
+
+
+def metadata_of(headers: list[tuple[str, str]]) -> list[tuple[str, str | bytes]]:
+    """Call metadata: what the chain reads, and every ``Grpc-Metadata-*`` header by the rest of its name."""
+    found: list[tuple[str, str | bytes]] = []
+    for name, value in headers:
+        if name.startswith("grpc-metadata-"):
+            found.append((name.removeprefix("grpc-metadata-"), value))
+        elif name in {"authorization", "x-request-id", "x-forwarded-for", "forwarded", "user-agent"}:
+            found.append((name, value))
+    return found
+
+
+def _put(value: dict[str, Any], name: str, item: Any, where: str) -> None:
+    if name in value and value[name] is not None and value[name] != item:
+        raise invalid_request(
+            f"{name}: {where} says {item!r} and the body says {value[name]!r}; send one of them, or the same in both",
+            field=name,
+        )
+    value[name] = item
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100
+        )
+    except (UnicodeDecodeError, ValueError):
+        raise invalid_request("the query string is not valid; percent-encode UTF-8 text") from None
+
+
+def _json_object(body: bytes, headers: Headers) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    _check_content_type(headers)
+    return _parse(body, "the body")
+
+
+def _parse(text: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as problem:
+        raise invalid_request(
+            f"{where} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
+        ) from None
+    if not isinstance(value, dict):
+        raise invalid_request(f"{where} must be a JSON object")
+    return value
+
+
+def _check_content_type(headers: Headers) -> None:
+    given = headers.get("content-type")
+    if given is not None and not _JSON.fullmatch(given.split(";")[0].strip()):
+        raise SidecarError(
+            Kind.UNSUPPORTED_MEDIA_TYPE,
+            "REQ_005",
+            f"content type '{given[:100]}' is not supported; send 'Content-Type: application/json'",
+        )
+
+
+def _too_large(size: int) -> SidecarError:
+    return SidecarError(
+        Kind.PAYLOAD_TOO_LARGE,
+        "REQ_004",
+        f"the body has {size} bytes or more; the most is {MAX_BODY_BYTES}",
+        details={"limit_bytes": MAX_BODY_BYTES},
+    )

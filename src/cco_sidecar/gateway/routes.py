@@ -1,0 +1,112 @@
+"""Routes from the ``google.api.http`` lines of the protos (google/api/http.proto)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from google.api import annotations_pb2
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+
+from cco_sidecar.auth.policy import method_path, rules_of
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, not_found
+from orchestra.v1 import options_pb2
+
+_VARIABLE = re.compile(r"\{([a-z_]+)\}")
+_VERBS = ("get", "put", "post", "delete", "patch")
+
+
+class Route(NamedTuple):
+    """One HTTP binding of an RPC. ``segments`` are literals, or ``{field}``."""
+
+    verb: str
+    template: str
+    segments: tuple[str, ...]
+    rpc: str
+    method: MethodDescriptor
+    request_type: type[Message]
+    body: str
+    response_body: str
+    rules: options_pb2.CallRules
+
+    def variables(self, segments: list[str]) -> dict[str, str] | None:
+        """The path's values by field name, or None when the path is another one."""
+        found: dict[str, str] = {}
+        for wanted, given in zip(self.segments, segments, strict=True):
+            if wanted.startswith("{"):
+                if not given:
+                    return None
+                found[wanted[1:-1]] = given
+            elif wanted != given:
+                return None
+        return found
+
+
+class Routes:
+    def __init__(self, services: Iterable[ServiceDescriptor]) -> None:
+        self.all: list[Route] = [route for service in services for route in routes_of(service)]
+        self._by_length: dict[int, list[Route]] = {}
+        # Literal templates first, so that `/api/context/refresh` is not taken for a variable.
+        for route in sorted(self.all, key=lambda route: route.template.count("{")):
+            self._by_length.setdefault(len(route.segments), []).append(route)
+
+    def match(self, verb: str, raw_path: str) -> tuple[Route, dict[str, str]]:
+        """Raises SidecarError: REQ_002 for no such path, REQ_003 for another method's, REQ_001 for bad escapes."""
+        try:
+            segments = [unquote(part, errors="strict") for part in raw_path.split("/")[1:]]
+        except UnicodeDecodeError:
+            raise invalid_request("the path is not UTF-8 after decoding its %-escapes") from None
+        allowed: list[str] = []
+        for route in self._by_length.get(len(segments), ()):
+            variables = route.variables(segments)
+            if variables is None:
+                continue
+            if route.verb == verb or (verb == "HEAD" and route.verb == "GET"):
+                return route, variables
+            allowed.append(route.verb)
+        shown = "/" + "/".join(segments)
+        if allowed:
+            raise method_not_allowed(verb, shown, allowed)
+        raise not_found("REQ_002", f"there is no path '{shown[:200]}'; '/openapi.json' describes those there are")
+
+
+def method_not_allowed(verb: str, path: str, allowed: list[str]) -> SidecarError:
+    return SidecarError(
+        Kind.METHOD_NOT_ALLOWED,
+        "REQ_003",
+        f"{verb} is not allowed on '{path[:200]}'; use {' or '.join(sorted(set(allowed)))}",
+        details={"allowed": sorted(set(allowed))},
+    )
+
+
+def routes_of(service: ServiceDescriptor) -> list[Route]:
+    found = []
+    for method in service.methods:
+        main = method.GetOptions().Extensions[annotations_pb2.http]
+        for rule in (main, *main.additional_bindings):
+            verb = rule.WhichOneof("pattern")
+            if verb not in _VERBS:
+                continue
+            template = getattr(rule, verb)
+            found.append(
+                Route(
+                    verb.upper(),
+                    template,
+                    tuple(template.split("/")[1:]),
+                    method_path(method),
+                    method,
+                    message_factory.GetMessageClass(method.input_type),
+                    rule.body,
+                    rule.response_body,
+                    rules_of(method),
+                )
+            )
+    return found
+
+
+def variables_of(template: str) -> list[str]:
+    return _VARIABLE.findall(template)

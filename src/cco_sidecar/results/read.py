@@ -1,0 +1,67 @@
+"""Reading results: one, or a page of them."""
+
+from __future__ import annotations
+
+from cco_sidecar.auth.policy import own_issue, project_of
+from cco_sidecar.core.errors import invalid_request, not_found
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.storage.base import ResultStore
+from orchestra.v1.result_service_pb2 import (
+    GetResultRequest,
+    GetResultResponse,
+    ListResultsRequest,
+    ListResultsResponse,
+)
+
+DEFAULT_LIMIT = 100
+
+
+async def get_result(
+    store: ResultStore, request: GetResultRequest, principal: Principal, default_project: str
+) -> GetResultResponse:
+    project = project_of(principal, request.project_id, default_project)
+    if request.id:
+        stored = await store.by_id(project, request.id)
+        what = f"result '{request.id}'"
+    elif request.issue_id and request.agent_type:
+        own_issue(principal, request.issue_id)
+        stored = await store.newest(project, request.issue_id, request.agent_type)
+        what = f"result of '{request.agent_type}' for issue '{request.issue_id}'"
+    else:
+        raise invalid_request("name a result by id, or by issue_id and agent_type", field="id")
+    if stored is None:
+        raise not_found("RES_001", f"there is no {what} in project '{project}'")
+    own_issue(principal, stored.result.issue_id)
+    return GetResultResponse(result=stored.result)
+
+
+async def list_results(
+    store: ResultStore, request: ListResultsRequest, principal: Principal, default_project: str
+) -> ListResultsResponse:
+    project = project_of(principal, request.project_id, default_project)
+    issue = request.issue_id
+    if not issue and not (principal.operator or principal.architect):
+        issue = principal.issue_id
+    if issue:
+        own_issue(principal, issue)
+    limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
+    page = await store.page(
+        project,
+        issue=issue,
+        agent_type=request.agent_type,
+        before=_number(request.cursor),
+        limit=limit + 1,
+        latest=request.latest,
+    )
+    response = ListResultsResponse(results=[stored.result for stored in page[:limit]])
+    if len(page) > limit:
+        response.next_cursor = str(page[limit - 1].number)
+    return response
+
+
+def _number(cursor: str) -> int | None:
+    if not cursor:
+        return None
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
+        raise invalid_request(f"cursor: {cursor[:40]!r} is not a next_cursor of this list", field="cursor")
+    return int(cursor)

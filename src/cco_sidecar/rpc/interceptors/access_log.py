@@ -1,0 +1,46 @@
+"""Counts and logs calls: what failed at info, the rest at debug."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import grpc.aio
+
+from cco_sidecar.core.metrics import CallMetrics
+from cco_sidecar.rpc.call import Call
+from cco_sidecar.rpc.interceptors.base import Around
+from orchestra.v1 import options_pb2
+
+log = logging.getLogger("cco_sidecar.access")
+
+
+class AccessLog(Around):
+    def __init__(self, metrics: CallMetrics) -> None:
+        self._metrics = metrics
+
+    def succeeded(self, call: Call) -> None:
+        self._count(call, failed=False)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s OK", call.policy.path, extra=_fields(call))
+
+    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext) -> None:
+        self._count(call, failed=True)
+        code = context.code()
+        status = code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"
+        log.info("%s %s", call.policy.path, status, extra=_fields(call) | {"detail": context.details()})
+
+    def _count(self, call: Call, *, failed: bool) -> None:
+        unary = call.policy.rules.mode == options_pb2.MODE_UNARY
+        self._metrics.record(time.perf_counter() - call.started if unary else None, failed=failed)
+        if call.principal.agent_type:
+            self._metrics.seen(call.principal)
+
+
+def _fields(call: Call) -> dict[str, object]:
+    return {
+        "request_id": call.request_id,
+        "subject": call.principal.subject,
+        "project_id": call.principal.project_id,
+        "milliseconds": round((time.perf_counter() - call.started) * 1000, 3),
+    }

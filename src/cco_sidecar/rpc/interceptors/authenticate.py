@@ -1,0 +1,33 @@
+"""Finds out who calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from cco_sidecar.auth.policy import require_token
+from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.core.errors import SidecarError, invalid_token
+from cco_sidecar.rpc.call import Call, from_loopback, metadata_value
+from cco_sidecar.rpc.interceptors.base import Before
+
+
+class Authenticate(Before):
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext) -> None:
+        header = metadata_value(context, "authorization")
+        optional = call.policy.rules.open and call.policy.open_to(loopback=from_loopback(context))
+        if header is None and optional:
+            return
+        scheme, _, token = (header or "").partition(" ")
+        if header is not None and scheme.lower() != "bearer":
+            raise invalid_token("the Authorization header must be 'Bearer <JWT>'")
+        try:
+            call.principal = self._tokens.verify(require_token(token.strip()))
+            call.token = token.strip()
+        except SidecarError:
+            if not optional:
+                raise

@@ -1,0 +1,62 @@
+"""What the interceptors share: unary and streaming answers behind one method."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc.aio
+from grpc_interceptor.server import AsyncServerInterceptor
+
+from cco_sidecar.rpc.call import Call, current
+
+Method = Callable[[Any, grpc.aio.ServicerContext], Any]
+
+
+class Before(AsyncServerInterceptor):
+    """Does one thing before the call goes on."""
+
+    async def intercept(
+        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext, method_name: str
+    ) -> Any:
+        self.before(current.get(), request_or_iterator, context)
+        response = method(request_or_iterator, context)
+        return response if hasattr(response, "__aiter__") else await response
+
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext) -> None:
+        raise NotImplementedError
+
+
+class Around(AsyncServerInterceptor):
+    """Sees how the call ends; ``failed`` gets what was raised and says what is raised instead."""
+
+    async def intercept(
+        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext, method_name: str
+    ) -> Any:
+        response = method(request_or_iterator, context)
+        if hasattr(response, "__aiter__"):
+            return self._stream(response, context)
+        try:
+            answer = await response
+        except BaseException as problem:
+            await self.failed(current.get(), problem, context)
+            raise
+        self.succeeded(current.get())
+        return answer
+
+    async def _stream(
+        self, responses: AsyncIterator[Any], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[Any]:
+        try:
+            async for response in responses:
+                yield response
+        except BaseException as problem:
+            await self.failed(current.get(), problem, context)
+            raise
+        self.succeeded(current.get())
+
+    def succeeded(self, call: Call) -> None:
+        """Nothing to do unless a subclass says so."""
+
+    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext) -> None:
+        raise NotImplementedError

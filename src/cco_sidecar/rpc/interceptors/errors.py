@@ -1,0 +1,39 @@
+"""Turns what is raised into a status, once. The cause is logged and never sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import grpc
+import grpc.aio
+
+from cco_sidecar.auth.limits import RateLimited
+from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.status import to_status
+from cco_sidecar.rpc.call import Call
+from cco_sidecar.rpc.interceptors.base import Around
+
+log = logging.getLogger(__name__)
+
+# google.rpc.Code number -> grpc.StatusCode
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+STATUS_DETAILS = "grpc-status-details-bin"
+
+
+class Errors(Around):
+    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext) -> None:
+        if isinstance(problem, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError):
+            return
+        if isinstance(problem, SidecarError):
+            error = problem
+            if problem.__cause__ is not None:
+                log.info("%s: %r", problem.message, problem.__cause__, extra={"request_id": call.request_id})
+        else:
+            log.error("%s failed", call.policy.path, exc_info=problem, extra={"request_id": call.request_id})
+            error = internal("INT_001", f"an internal error; the log has it under {call.request_id}")
+        if isinstance(error, RateLimited):
+            call.metadata += error.allowance.headers()
+        status = to_status(error, call.request_id)
+        trailing = (*call.metadata, (STATUS_DETAILS, status.SerializeToString()))
+        await context.abort(_CODES[status.code], status.message, trailing)

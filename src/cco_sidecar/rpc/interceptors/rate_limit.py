@@ -1,0 +1,24 @@
+"""Counts the call against its agent's bucket. A parked long poll or an open stream counts once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+
+from cco_sidecar.auth.limits import RateLimits
+from cco_sidecar.rpc.call import Call
+from cco_sidecar.rpc.interceptors.base import Before
+
+
+class RateLimit(Before):
+    def __init__(self, limits: RateLimits) -> None:
+        self._limits = limits
+
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext) -> None:
+        if not call.token:
+            return
+        allowance = self._limits.take(call.principal)
+        if allowance is not None:
+            call.metadata += allowance.headers()
+            context.set_trailing_metadata(tuple(call.metadata))

@@ -1,0 +1,96 @@
+"""The in-process door: the same handlers, without a network hop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.core.status import from_status
+from cco_sidecar.rpc.interceptors.errors import STATUS_DETAILS
+from google.rpc import status_pb2
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class LocalContext(grpc.aio.ServicerContext):
+    """What a handler sees of a call that came in by another way than gRPC. ``peer`` is in gRPC's form."""
+
+    def __init__(self, metadata: Metadata, peer: str) -> None:
+        self._invocation_metadata = metadata
+        self._peer = peer
+        self._code: grpc.StatusCode | None = None
+        self._details = ""
+        self._trailing: Metadata = ()
+
+    def invocation_metadata(self) -> Any:
+        return self._invocation_metadata
+
+    def peer(self) -> str:
+        return self._peer
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        self._trailing = trailing_metadata
+
+    def trailing_metadata(self) -> Any:
+        return self._trailing
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()
+    ) -> Any:
+        self._code, self._details = code, details
+        self._trailing = trailing_metadata or self._trailing
+        raise grpc.aio.AbortError(details)
+
+    async def abort_with_status(self, status: grpc.Status) -> Any:
+        await self.abort(status.code, status.details, status.trailing_metadata)
+
+    def code(self) -> Any:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def error(self) -> tuple[SidecarError, str]:
+        """The error that the call was aborted with, and its request id."""
+        for key, value in self._trailing:
+            if key == STATUS_DETAILS and isinstance(value, bytes):
+                return from_status(status_pb2.Status.FromString(value))
+        return SidecarError(Kind.INTERNAL, "INT_001", self._details or "an internal error"), ""
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The trailing metadata that is text."""
+        return [(key, value) for key, value in self._trailing if isinstance(value, str)]
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self._code = code
+
+    def set_details(self, details: str) -> None:
+        self._details = details
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        """The HTTP side compresses by itself."""
+
+    def disable_next_message_compression(self) -> None:
+        """As above."""
+
+    async def send_initial_metadata(self, initial_metadata: Any) -> None:
+        """HTTP has one set of headers; the trailing metadata fills it."""
+
+    async def read(self) -> Any:
+        raise NotImplementedError("handlers here iterate over their requests")
+
+    async def write(self, message: Any) -> None:
+        raise NotImplementedError("handlers here yield their responses")
+
+    def peer_identities(self) -> Any:
+        return None
+
+    def peer_identity_key(self) -> Any:
+        return None
+
+    def auth_context(self) -> Any:
+        return {}

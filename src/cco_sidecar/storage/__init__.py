@@ -1,0 +1,1 @@
+"""Where bytes live: small Protocols in `base`, and what keeps them."""

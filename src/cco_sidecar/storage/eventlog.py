@@ -1,0 +1,220 @@
+"""The event log on disk: one directory a project, segments of checksummed records, one writer thread.
+
+Segment: ``CCOEVT1\\n``, 4 bytes epoch, then records of ``<u32 length, u32 crc32>`` and a payload of
+``<u64 seq, u64 microseconds, u32 ttl seconds>`` and a serialised ``orchestra.v1.Event``. A start never
+appends to an old segment, so a torn tail is simply the end of one. Group commit: everything that is
+waiting goes down in one write and one fdatasync a project.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import secrets
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from cco_sidecar.storage.files import sync_directory
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"CCOEVT1\n"
+_FRAME = struct.Struct("<II")
+_HEAD = struct.Struct("<QQI")
+_SEGMENT_BYTES = 8 * 2**20
+_MAX_RECORD = 4 * 2**20
+
+
+class Record(NamedTuple):
+    """One event as it is kept. ``payload`` is a serialised Event, ``micros`` its time, ``ttl`` seconds."""
+
+    project: str
+    seq: int
+    micros: int
+    ttl: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    last_seq: int = 0
+    last_micros: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _ProjectLog:
+    directory: Path
+    epoch: str
+    segments: list[_Segment] = field(default_factory=list)
+    descriptor: int = -1
+
+
+class EventLog:
+    """Appends and replays. ``append`` is called from one thread (the loop's); it never blocks."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._projects: dict[str, _ProjectLog] = {}
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="event-writer", daemon=True)
+        self._thread.start()
+
+    # -- reading, at the start ---------------------------------------------------------------------
+
+    def projects(self) -> list[str]:
+        return sorted(path.name for path in self._directory.iterdir() if path.is_dir())
+
+    def open(self, project: str) -> tuple[str, list[Record]]:
+        """The epoch of a project's log (8 hex digits, made when the log is new) and its records in order."""
+        directory = self._directory / project
+        records: list[Record] = []
+        state = _ProjectLog(directory, "")
+        for path in sorted(directory.glob("*.log")) if directory.is_dir() else []:
+            segment = _Segment(path, size=path.stat().st_size)
+            for epoch, record in _read_segment(path, project):
+                state.epoch = epoch
+                if not records or record.seq > records[-1].seq:
+                    records.append(record)
+                segment.last_seq, segment.last_micros = record.seq, record.micros
+            state.segments.append(segment)
+        state.epoch = state.epoch or secrets.token_hex(4)
+        self._projects[project] = state
+        return state.epoch, records
+
+    # -- writing ---------------------------------------------------------------------------------------
+
+    def append(self, batch: list[Record], done: Callable[[OSError | None], None]) -> None:
+        """Writes a batch; ``done`` is called in the writer thread once it is on disk or has failed whole."""
+
+        def job() -> None:
+            try:
+                self._write(batch)
+            except OSError as problem:
+                log.error("event log: a batch of %d was not written: %s", len(batch), problem)
+                done(problem)
+            else:
+                done(None)
+
+        self._queue.put(job)
+
+    def trim(self, project: str, upto_seq: int) -> None:
+        """Deletes segments that hold nothing after ``upto_seq``."""
+        self._queue.put(lambda: self._trim(project, upto_seq))
+
+    def close(self) -> None:
+        """Writes what is waiting and ends the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # -- the writer thread --------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (job := self._queue.get()) is not None:
+            job()
+        for state in self._projects.values():
+            if state.descriptor >= 0:
+                os.close(state.descriptor)
+
+    def _write(self, batch: list[Record]) -> None:
+        by_project: dict[str, list[Record]] = {}
+        for record in batch:
+            by_project.setdefault(record.project, []).append(record)
+        written: list[tuple[_ProjectLog, _Segment, int]] = []
+        try:
+            for project, records in by_project.items():
+                state = self._projects[project]
+                segment = self._segment_for(state, records[0].seq)
+                written.append((state, segment, segment.size))
+                data = b"".join(_frame(record) for record in records)
+                _write_all(state.descriptor, data)
+                os.fdatasync(state.descriptor)
+                segment.size += len(data)
+                segment.last_seq, segment.last_micros = records[-1].seq, records[-1].micros
+        except OSError:
+            # Nothing of a failed batch may come back after a restart: cut it off and leave the segment.
+            for state, segment, size in written:
+                self._abandon(state, segment, size)
+            raise
+
+    def _segment_for(self, state: _ProjectLog, first_seq: int) -> _Segment:
+        if state.descriptor >= 0 and state.segments[-1].size < _SEGMENT_BYTES:
+            return state.segments[-1]
+        if state.descriptor >= 0:
+            os.close(state.descriptor)
+            state.descriptor = -1
+        if not state.directory.is_dir():
+            state.directory.mkdir(mode=0o700)
+            sync_directory(self._directory)
+        path = state.directory / f"{first_seq:016d}.log"
+        header = MAGIC + bytes.fromhex(state.epoch)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(descriptor, header)
+            sync_directory(state.directory)
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        state.descriptor = descriptor
+        state.segments.append(_Segment(path, last_seq=first_seq - 1, size=len(header)))
+        return state.segments[-1]
+
+    def _abandon(self, state: _ProjectLog, segment: _Segment, size: int) -> None:
+        try:
+            os.ftruncate(state.descriptor, size)
+            os.fsync(state.descriptor)
+        except OSError as problem:
+            log.error("event log: %s could not be cut back to %d bytes: %s", segment.path, size, problem)
+        if state.descriptor >= 0:
+            os.close(state.descriptor)
+        state.descriptor = -1
+
+    def _trim(self, project: str, upto_seq: int) -> None:
+        state = self._projects[project]
+        while len(state.segments) > 1 and state.segments[0].last_seq <= upto_seq:
+            state.segments.pop(0).path.unlink(missing_ok=True)
+
+
+def _frame(record: Record) -> bytes:
+    body = _HEAD.pack(record.seq, record.micros, record.ttl) + record.payload
+    return _FRAME.pack(len(body), zlib.crc32(body)) + body
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _read_segment(path: Path, project: str) -> Iterator[tuple[str, Record]]:
+    data = path.read_bytes()
+    if not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
+        log.warning("event log: %s has no header and is passed over", path)
+        return
+    epoch = data[len(MAGIC) : len(MAGIC) + 4].hex()
+    offset, bad_from = len(MAGIC) + 4, -1
+    while offset + _FRAME.size <= len(data):
+        length, crc = _FRAME.unpack_from(data, offset)
+        start = offset + _FRAME.size
+        plausible = _HEAD.size <= length <= min(_MAX_RECORD, len(data) - start)
+        body = data[start : start + length] if plausible else b""
+        if plausible and zlib.crc32(body) == crc:
+            if bad_from >= 0:
+                log.error("event log: %s is damaged from byte %d to %d", path, bad_from, offset)
+                bad_from = -1
+            yield epoch, Record(project, *_HEAD.unpack_from(body), body[_HEAD.size :])
+            offset = start + length
+        else:
+            # A torn tail, or damage: what follows with a good checksum is still an event.
+            bad_from = offset if bad_from < 0 else bad_from
+            offset += 1
+    if bad_from >= 0:
+        log.warning("event log: %s ends in %d bytes of an unfinished write", path, len(data) - bad_from)

@@ -1,0 +1,70 @@
+"""Files that are whole or not there: write, fsync, rename, fsync the directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from cco_sidecar.core.errors import SettingsError
+
+PRIVATE_DIR = 0o700
+PRIVATE_FILE = 0o600
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replaces ``path`` with ``data``; after a crash the old or the new content is there, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIR)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes created and renamed entries of a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_storage(path: Path) -> int:
+    """Makes the storage directory ready and locks it; returns the lock's file descriptor.
+
+    Raises SettingsError when it cannot be written, belongs to someone else, or another sidecar holds it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIR)
+        info = path.stat()
+        if not stat.S_ISDIR(info.st_mode):
+            raise NotADirectoryError(f"{path} is not a directory")
+        if info.st_uid != os.getuid():
+            raise PermissionError(f"{path} belongs to another user")
+        for name in ("results", "events", "logs", "context-cache"):
+            (path / name).mkdir(exist_ok=True, mode=PRIVATE_DIR)
+        descriptor = os.open(path / "sidecar.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    except OSError as problem:
+        raise SettingsError(
+            f"storage directory {path} cannot be used: {problem.strerror or problem}; "
+            "choose another with --storage or CCO_SIDECAR_STORAGE"
+        ) from problem
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        os.close(descriptor)
+        raise SettingsError(
+            f"storage directory {path} is in use by another sidecar; stop it with "
+            "'cco orchestration-server stop' or choose another with --storage"
+        ) from problem
+    return descriptor

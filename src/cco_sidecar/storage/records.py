@@ -1,0 +1,159 @@
+"""Records in a SQL database: SQLite here. Commits are durable (WAL, synchronous=FULL)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.storage.base import ResultTotals, StoredResult
+from cco_sidecar.storage.schema import results, revocations
+from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
+
+T = TypeVar("T")
+
+
+class Records:
+    """The database: one connection, one thread, statements in the order in which they were asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.StaticPool)
+        sa.event.listen(self._engine, "connect", _durable)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
+        try:
+            self._thread.submit(self._migrate).result()
+        except sa.exc.DatabaseError as problem:
+            raise SettingsError(f"database {path} cannot be used: {problem.orig}; restore it from a backup") from problem
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs ``work`` in a transaction, off the event loop; committed when it returns."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    def run_now(self, work: Callable[[sa.Connection], T]) -> T:
+        """The same, waiting for it: for the start, before the event loop matters."""
+        return self._thread.submit(self._transact, work).result()
+
+    def close(self) -> None:
+        self._thread.submit(self._engine.dispose).result()
+        self._thread.shutdown()
+
+    def _transact(self, work: Callable[[sa.Connection], T]) -> T:
+        with self._engine.begin() as connection:
+            return work(connection)
+
+    def _migrate(self) -> None:
+        config = alembic.config.Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        with self._engine.begin() as connection:
+            config.attributes["connection"] = connection
+            alembic.command.upgrade(config, "head")
+
+
+def _durable(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class SqlResults:
+    """ResultStore on Records."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._versions: Counter[tuple[str, str]] = Counter()
+
+    async def add(self, result: Result) -> int:
+        metrics = result.result.metrics
+        row = {
+            "id": result.id,
+            "project_id": result.project_id,
+            "issue_id": result.issue_id,
+            "agent_type": result.agent_type,
+            "status": result.result.status,
+            "execution_ms": metrics["execution_time_ms"] if "execution_time_ms" in metrics else None,
+            "event_id": "",
+            "body": result.SerializeToString(),
+        }
+        inserted = await self._records.run(lambda c: c.execute(sa.insert(results).values(row)))
+        self._versions[result.project_id, result.issue_id] += 1
+        self._versions[result.project_id, ""] += 1
+        return int(inserted.inserted_primary_key[0])
+
+    async def set_event(self, result_id: str, event_id: str) -> None:
+        change = sa.update(results).where(results.c.id == result_id).values(event_id=event_id)
+        await self._records.run(lambda c: c.execute(change))
+
+    async def unpublished(self) -> Sequence[StoredResult]:
+        return await self._rows(sa.select(results).where(results.c.event_id == "").order_by(results.c.number))
+
+    async def by_id(self, project: str, result_id: str) -> StoredResult | None:
+        query = sa.select(results).where(results.c.project_id == project, results.c.id == result_id)
+        return next(iter(await self._rows(query)), None)
+
+    async def newest(self, project: str, issue: str, agent_type: str) -> StoredResult | None:
+        return next(iter(await self.page(project, issue=issue, agent_type=agent_type, limit=1)), None)
+
+    async def page(
+        self,
+        project: str,
+        *,
+        issue: str = "",
+        agent_type: str = "",
+        before: int | None = None,
+        limit: int = 100,
+        latest: bool = False,
+    ) -> Sequence[StoredResult]:
+        query = sa.select(results).where(results.c.project_id == project)
+        if issue:
+            query = query.where(results.c.issue_id == issue)
+        if agent_type:
+            query = query.where(results.c.agent_type == agent_type)
+        if latest:
+            key = (results.c.project_id, results.c.issue_id, results.c.agent_type)
+            query = query.where(results.c.number.in_(sa.select(sa.func.max(results.c.number)).group_by(*key)))
+        if before is not None:
+            query = query.where(results.c.number < before)
+        return await self._rows(query.order_by(results.c.number.desc()).limit(limit))
+
+    async def totals(self) -> ResultTotals:
+        failed = sa.func.count().filter(results.c.status == RESULT_STATUS_FAILED)
+        query = sa.select(sa.func.count(), failed, sa.func.avg(results.c.execution_ms)).select_from(results)
+        count, failures, mean = await self._records.run(lambda c: c.execute(query).one())
+        return ResultTotals(count - failures, failures, mean or 0.0)
+
+    def version(self, project: str, issue: str) -> int:
+        return self._versions[project, issue]
+
+    async def _rows(self, query: sa.Select[Any]) -> list[StoredResult]:
+        rows = await self._records.run(lambda c: c.execute(query).all())
+        return [StoredResult(row.number, Result.FromString(row.body), row.event_id) for row in rows]
+
+
+class SqlRevocations:
+    """RevocationStore on Records."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def revoke(self, kind: str, value: str, at: float, until: float) -> None:
+        row = {"kind": kind, "value": value, "at": at, "until": until}
+        change = sqlite.insert(revocations).values(row)
+        change = change.on_conflict_do_update(index_elements=["kind", "value"], set_={"at": at, "until": until})
+        await self._records.run(lambda c: c.execute(change))
+
+    def load(self, now: float) -> Sequence[tuple[str, str, float]]:
+        def work(connection: sa.Connection) -> list[tuple[str, str, float]]:
+            connection.execute(sa.delete(revocations).where(revocations.c.until < now))
+            rows = connection.execute(sa.select(revocations)).all()
+            return [(row.kind, row.value, row.at) for row in rows]
+
+        return self._records.run_now(work)

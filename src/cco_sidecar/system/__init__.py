@@ -1,0 +1,1 @@
+"""SystemService: health and status."""
