@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from cco_sidecar.core import codec
@@ -133,5 +134,5 @@ class Journal:
         low, high = bisect_right(self._seqs, seq), bisect_right(self._seqs, upto)
         return self._entries[low:high]
 
-    def newest_first(self) -> list[Entry]:
-        return self._entries[::-1]
+    def newest_first(self) -> Iterator[Entry]:
+        return reversed(self._entries)

@@ -12,7 +12,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import orjson
@@ -98,8 +98,13 @@ def struct_to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
 
 def rfc3339(stamp: timestamp_pb2.Timestamp) -> str:
     """UTC with ``Z``, in microseconds when there are any."""
-    text = datetime.fromtimestamp(stamp.seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = _second(stamp.seconds)
     return f"{text}.{stamp.nanos // 1000:06d}Z" if stamp.nanos else f"{text}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_rfc3339(text: str, where: str = "time") -> timestamp_pb2.Timestamp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import secrets
 import time
@@ -9,6 +10,7 @@ import uuid
 
 # The shape of FORMAT_ID in orchestra/v1/options.proto.
 ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}"
+_random = random.Random()
 _ID = re.compile(ID_PATTERN)
 
 
@@ -23,7 +25,8 @@ def sortable(prefix: str) -> str:
 
 
 def request_id() -> str:
-    return f"req-{secrets.token_hex(8)}"
+    """For finding a call in the logs: unlikely to repeat, not hard to guess."""
+    return f"req-{_random.getrandbits(64):016x}"
 
 
 def agent_id(agent_type: str) -> str:

@@ -123,6 +123,9 @@ class _Exchange:
             if route.rpc in compat.SSE_BY_DEFAULT:
                 compat.resume(request, self.headers)
         deadline = requests.deadline_of(self.headers)
+        if deadline is None:
+            await self._call(route, request)
+            return
         try:
             async with asyncio.timeout(deadline):
                 await self._call(route, request)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -16,7 +15,6 @@ from cco_sidecar.auth.policy import method_path, rules_of
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, not_found
 from orchestra.v1 import options_pb2
 
-_VARIABLE = re.compile(r"\{([a-z_]+)\}")
 _VERBS = ("get", "put", "post", "delete", "patch")
 
 
@@ -49,19 +47,19 @@ class Route(NamedTuple):
 class Routes:
     def __init__(self, services: Iterable[ServiceDescriptor]) -> None:
         self.all: list[Route] = [route for service in services for route in routes_of(service)]
-        self._by_length: dict[int, list[Route]] = {}
+        self._index: dict[tuple[int, str], list[Route]] = {}
         # Literal templates first, so that `/api/context/refresh` is not taken for a variable.
         for route in sorted(self.all, key=lambda route: route.template.count("{")):
-            self._by_length.setdefault(len(route.segments), []).append(route)
+            self._index.setdefault(_key(route.segments), []).append(route)
 
     def match(self, verb: str, raw_path: str) -> tuple[Route, dict[str, str]]:
         """Raises SidecarError: REQ_002 for no such path, REQ_003 for another method's, REQ_001 for bad escapes."""
         try:
-            segments = [unquote(part, errors="strict") for part in raw_path.split("/")[1:]]
+            segments = [unquote(part, errors="strict") if "%" in part else part for part in raw_path.split("/")[1:]]
         except UnicodeDecodeError:
             raise invalid_request("the path is not UTF-8 after decoding its %-escapes") from None
         allowed: list[str] = []
-        for route in self._by_length.get(len(segments), ()):
+        for route in self._index.get(_key(segments), ()):
             variables = route.variables(segments)
             if variables is None:
                 continue
@@ -72,6 +70,11 @@ class Routes:
         if allowed:
             raise method_not_allowed(verb, shown, allowed)
         raise not_found("REQ_002", f"there is no path '{shown[:200]}'; '/openapi.json' describes those there are")
+
+
+def _key(segments: Sequence[str]) -> tuple[int, str]:
+    """No template has a variable in its first two segments."""
+    return len(segments), "/".join(segments[:2])
 
 
 def method_not_allowed(verb: str, path: str, allowed: list[str]) -> SidecarError:
@@ -107,6 +110,3 @@ def routes_of(service: ServiceDescriptor) -> list[Route]:
             )
     return found
 
-
-def variables_of(template: str) -> list[str]:
-    return _VARIABLE.findall(template)

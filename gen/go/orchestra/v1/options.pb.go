@@ -209,8 +209,6 @@ const (
 	// A name that is also a path segment: letters, digits, `.`, `_`, `-`;
 	// starts with a letter or a digit; at most 128 characters.
 	Format_FORMAT_ID Format = 1
-	// Comma-separated names, each of FORMAT_ID.
-	Format_FORMAT_ID_LIST Format = 2
 )
 
 // Enum value maps for Format.
@@ -218,12 +216,10 @@ var (
 	Format_name = map[int32]string{
 		0: "FORMAT_UNSPECIFIED",
 		1: "FORMAT_ID",
-		2: "FORMAT_ID_LIST",
 	}
 	Format_value = map[string]int32{
 		"FORMAT_UNSPECIFIED": 0,
 		"FORMAT_ID":          1,
-		"FORMAT_ID_LIST":     2,
 	}
 )
 
@@ -338,7 +334,10 @@ type FieldRules struct {
 	// JSON: holds the keys that no other field of the message names, in place.
 	Extra bool `protobuf:"varint,6,opt,name=extra,proto3" json:"extra,omitempty"`
 	// JSON: written as `null` when not set (default: left out).
-	Nullable      bool `protobuf:"varint,7,opt,name=nullable,proto3" json:"nullable,omitempty"`
+	Nullable bool `protobuf:"varint,7,opt,name=nullable,proto3" json:"nullable,omitempty"`
+	// Regular expression of what is accepted, for the descriptions; the check
+	// itself is where the value is used, with an error of its own.
+	Syntax        string `protobuf:"bytes,8,opt,name=syntax,proto3" json:"syntax,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -422,6 +421,13 @@ func (x *FieldRules) GetNullable() bool {
 	return false
 }
 
+func (x *FieldRules) GetSyntax() string {
+	if x != nil {
+		return x.Syntax
+	}
+	return ""
+}
+
 var file_orchestra_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -480,7 +486,7 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"permission\x18\x03 \x01(\x0e2\x18.orchestra.v1.PermissionR\n" +
 	"permission\x12&\n" +
-	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\"\xfd\x01\n" +
+	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\"\x95\x02\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +
@@ -490,7 +496,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\aminimum\x18\x04 \x01(\x01H\x00R\aminimum\x88\x01\x01\x12\x1d\n" +
 	"\amaximum\x18\x05 \x01(\x01H\x01R\amaximum\x88\x01\x01\x12\x14\n" +
 	"\x05extra\x18\x06 \x01(\bR\x05extra\x12\x1a\n" +
-	"\bnullable\x18\a \x01(\bR\bnullableB\n" +
+	"\bnullable\x18\a \x01(\bR\bnullable\x12\x16\n" +
+	"\x06syntax\x18\b \x01(\tR\x06syntaxB\n" +
 	"\n" +
 	"\b_minimumB\n" +
 	"\n" +
@@ -513,11 +520,10 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x04Open\x12\x14\n" +
 	"\x10OPEN_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rOPEN_LOOPBACK\x10\x01\x12\x0f\n" +
-	"\vOPEN_ANYONE\x10\x02*C\n" +
+	"\vOPEN_ANYONE\x10\x02*/\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
-	"\tFORMAT_ID\x10\x01\x12\x12\n" +
-	"\x0eFORMAT_ID_LIST\x10\x02:M\n" +
+	"\tFORMAT_ID\x10\x01:M\n" +
 	"\x04call\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.orchestra.v1.CallRulesR\x04call:O\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\v2\x18.orchestra.v1.FieldRulesR\x05field:@\n" +
 	"\n" +

@@ -33,7 +33,6 @@ class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FORMAT_UNSPECIFIED: _ClassVar[Format]
     FORMAT_ID: _ClassVar[Format]
-    FORMAT_ID_LIST: _ClassVar[Format]
 MODE_UNSPECIFIED: Mode
 MODE_UNARY: Mode
 MODE_WAIT: Mode
@@ -50,7 +49,6 @@ OPEN_LOOPBACK: Open
 OPEN_ANYONE: Open
 FORMAT_UNSPECIFIED: Format
 FORMAT_ID: Format
-FORMAT_ID_LIST: Format
 CALL_FIELD_NUMBER: _ClassVar[int]
 call: _descriptor.FieldDescriptor
 FIELD_FIELD_NUMBER: _ClassVar[int]
@@ -71,7 +69,7 @@ class CallRules(_message.Message):
     def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ...) -> None: ...
 
 class FieldRules(_message.Message):
-    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable")
+    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +77,7 @@ class FieldRules(_message.Message):
     MAXIMUM_FIELD_NUMBER: _ClassVar[int]
     EXTRA_FIELD_NUMBER: _ClassVar[int]
     NULLABLE_FIELD_NUMBER: _ClassVar[int]
+    SYNTAX_FIELD_NUMBER: _ClassVar[int]
     required: bool
     format: Format
     max_length: int
@@ -86,4 +85,5 @@ class FieldRules(_message.Message):
     maximum: float
     extra: bool
     nullable: bool
-    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ...) -> None: ...
+    syntax: str
+    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ...) -> None: ...

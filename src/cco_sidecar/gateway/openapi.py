@@ -1,0 +1,322 @@
+"""The OpenAPI 3.1 document of the REST side, from the descriptors and their comments.
+
+``python -m cco_sidecar.gateway.openapi IMAGE`` writes it to stdout; IMAGE is a FileDescriptorSet with source
+information (``buf build``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+
+from cco_sidecar import __version__
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import Kind
+from cco_sidecar.core.ids import ID_PATTERN
+from cco_sidecar.core.validate import ID_SHAPE
+from cco_sidecar.gateway.compat import SSE_BY_DEFAULT
+from cco_sidecar.gateway.requests import MAX_BODY_BYTES
+from cco_sidecar.gateway.routes import Route, routes_of
+from orchestra.v1 import (
+    agent_service_pb2,
+    context_service_pb2,
+    event_service_pb2,
+    options_pb2,
+    result_service_pb2,
+    system_service_pb2,
+)
+
+_MODULES = (context_service_pb2, event_service_pb2, result_service_pb2, agent_service_pb2, system_service_pb2)
+_INTEGERS = {
+    FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
+    FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
+}
+_ERRORS = {
+    400: "The request breaks a rule (REQ_001), or an event or a filter is not valid (EVT_002).",
+    401: "The token is missing, not valid (AUTH_001) or expired (AUTH_002).",
+    403: "The token does not allow this (AUTH_003).",
+    404: "It does not exist, or belongs to another project.",
+    413: f"The body has more than {MAX_BODY_BYTES} bytes (REQ_004).",
+    415: "The body is not JSON (REQ_005).",
+    429: "Too many calls; `Retry-After` says when to try again (RATE_001).",
+    500: "The sidecar failed; its log has the cause under the request id.",
+    503: "The event bus is not available, or the sidecar is shutting down (EVT_001).",
+    504: "Not done within `Grpc-Timeout` (REQ_006).",
+}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "description": "Every error has this body.",
+    "required": ["error", "message", "code", "details", "timestamp", "request_id"],
+    "properties": {
+        "error": {"type": "string", "enum": [kind.slug for kind in Kind]},
+        "message": {"type": "string", "description": "What was wrong, where, and what would be right."},
+        "code": {"type": "string", "pattern": "^[A-Z]{3,4}_[0-9]{3}$"},
+        "details": {"type": "object"},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "request_id": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+
+
+class Document:
+    """``comments``: leading comments by full name."""
+
+    def __init__(self, comments: dict[str, str]) -> None:
+        self._comments = comments
+        self._schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA}
+
+    def build(self) -> dict[str, Any]:
+        services: list[ServiceDescriptor] = [
+            service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()
+        ]
+        paths: dict[str, Any] = {}
+        for service in services:
+            for number, route in enumerate(routes_of(service)):
+                paths.setdefault(route.template, {})[route.verb.lower()] = self._operation(service, route, number)
+        paths["/.well-known/jwks.json"] = {"get": _fixed("jwks", "The public keys of the tokens (RFC 7517).")}
+        paths["/openapi.json"] = {"get": _fixed("openapi", "This document.")}
+        return {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Orchestration sidecar",
+                "version": __version__,
+                "description": "Context, events and results for teams of agents. The same services are served "
+                "over gRPC (package orchestra.v1).",
+                "license": {"name": "MIT", "identifier": "MIT"},
+            },
+            "servers": [{"url": "http://127.0.0.1:3001"}],
+            "security": [{"bearer": []}],
+            "tags": [{"name": s.name, "description": self._comment(s.full_name)} for s in services],
+            "paths": paths,
+            "components": {
+                "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+                "schemas": dict(sorted(self._schemas.items())),
+            },
+        }
+
+    def _operation(self, service: ServiceDescriptor, route: Route, number: int) -> dict[str, Any]:
+        comment = self._comment(route.method.full_name)
+        same = [each for each in routes_of(service) if each.rpc == route.rpc]
+        suffix = "" if same[0] == route else f"_{same.index(route) + 1}"
+        operation: dict[str, Any] = {
+            "operationId": f"{service.name}_{route.method.name}{suffix}",
+            "tags": [service.name],
+            "summary": re.split(r"(?<=[.:])\s", comment)[0],
+            "description": comment,
+            "parameters": list(self._parameters(route)),
+            "responses": self._responses(route),
+        }
+        if route.body:
+            content_type = "application/x-ndjson" if route.method.client_streaming else "application/json"
+            in_path = {segment[1:-1] for segment in route.segments if segment.startswith("{")}
+            schema = self._reference(route.method.input_type, "Input", frozenset(in_path))
+            operation["requestBody"] = {"required": True, "content": {content_type: {"schema": schema}}}
+        if route.rules.open == options_pb2.OPEN_ANYONE:
+            operation["security"] = []
+        elif route.rules.open == options_pb2.OPEN_LOOPBACK:
+            operation["security"] = [{}, {"bearer": []}]
+        return operation
+
+    def _parameters(self, route: Route) -> Iterator[dict[str, Any]]:
+        fields = route.method.input_type.fields_by_name
+        in_path = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
+        for name in in_path:
+            schema = self._scalar(fields[name], "Input") | {"minLength": 1}
+            yield {"name": name, "in": "path", "required": True, "schema": schema} | self._described(fields[name])
+        if route.body:
+            return
+        for name, field in fields.items():
+            if name not in in_path:
+                required = codec.rules(field).required
+                yield {
+                    "name": name,
+                    "in": "query",
+                    "required": required,
+                    "schema": self._field(field, "Input"),
+                } | self._described(field)
+
+    def _described(self, field: FieldDescriptor) -> dict[str, str]:
+        comment = self._comment(field.full_name)
+        return {"description": comment} if comment else {}
+
+    def _responses(self, route: Route) -> dict[str, Any]:
+        output = route.method.output_type
+        if route.response_body:
+            output = output.fields_by_name[route.response_body].message_type
+        schema = self._reference(output, "")
+        content: dict[str, Any] = {"application/json": {"schema": schema}}
+        if route.method.server_streaming:
+            content = {"application/x-ndjson": {"schema": {"type": "string"}}, "text/event-stream": {"schema": {"type": "string"}}}
+            if route.rpc not in SSE_BY_DEFAULT:
+                del content["text/event-stream"]
+        responses: dict[str, Any] = {str(route.rules.success_code): {"description": "Done.", "content": content}}
+        for status, text in _ERRORS.items():
+            if status in (413, 415) and not route.body:
+                continue
+            if status == 503 and route.rpc == "/orchestra.v1.SystemService/GetHealth":
+                responses["503"] = {"description": "Unhealthy; the body says what.", "content": content}
+                continue
+            error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+            responses[str(status)] = {"description": text, "content": error}
+        return responses
+
+    # -- schemas ---------------------------------------------------------------------------------------
+
+    def _reference(self, message: Descriptor, side: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """``side``: ``Input`` for what is sent, empty for what is answered."""
+        known = _well_known(message.full_name, side)
+        if known is not None:
+            return known
+        if message.GetOptions().Extensions[options_pb2.json_union]:
+            return self._union(message, side)
+        name = message.name + side if side and not message.name.endswith("Request") else message.name
+        if without:
+            name = name.replace("Request", "Body")
+        if name not in self._schemas:
+            self._schemas[name] = {}
+            self._schemas[name] = self._object(message, side, without)
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _object(self, message: Descriptor, side: str, without: frozenset[str]) -> dict[str, Any]:
+        properties: dict[str, Any] = {}
+        required: list[str] = []
+        extra = False
+        for field in message.fields:
+            rule = codec.rules(field)
+            if rule.extra:
+                extra = True
+                continue
+            schema = self._field(field, side)
+            comment = self._comment(field.full_name)
+            properties[field.name] = {**schema, "description": comment} if comment else schema
+            present = not field.has_presence or rule.nullable
+            if (rule.required if side else present) and field.name not in without:
+                required.append(field.name)
+        schema = {"type": "object", "properties": properties, "additionalProperties": extra}
+        if required:
+            schema["required"] = required
+        comment = self._comment(message.full_name)
+        return {"description": comment, **schema} if comment else schema
+
+    def _union(self, message: Descriptor, side: str) -> dict[str, Any]:
+        choices = [self._field(field, side) for field in message.fields]
+        return choices[0] if len(choices) == 1 else {"anyOf": choices}
+
+    def _field(self, field: FieldDescriptor, side: str) -> dict[str, Any]:
+        rule = codec.rules(field)
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            value = self._scalar(field.message_type.fields_by_name["value"], side)
+            return {"type": "object", "additionalProperties": value}
+        schema = self._scalar(field, side)
+        if field.is_repeated:
+            schema = {"type": "array", "items": schema}
+            if side and rule.max_length:
+                schema["maxItems"] = rule.max_length
+            if side and rule.required:
+                schema["minItems"] = 1
+        elif rule.nullable and not side:
+            schema = schema | {"type": [schema["type"], "null"]}
+        return schema
+
+    def _scalar(self, field: FieldDescriptor, side: str) -> dict[str, Any]:
+        rule = codec.rules(field)
+        if field.message_type is not None:
+            return self._reference(field.message_type, side)
+        if field.enum_type is not None:
+            names = [codec.enum_name(field.enum_type, v.number) for v in field.enum_type.values]
+            return {"type": "string", "enum": names[1:] if side else names}
+        if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+            return {"type": "boolean"}
+        if field.cpp_type in _INTEGERS:
+            name, low, high = _INTEGERS[field.cpp_type]
+            low = int(rule.minimum) if rule.HasField("minimum") else low
+            high = int(rule.maximum) if rule.HasField("maximum") else high
+            return {"type": "integer", "format": name, "minimum": low, "maximum": high}
+        if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+            return {"type": "number"}
+        return _string(field, rule) if side else {"type": "string"}
+
+    def _comment(self, full_name: str) -> str:
+        return self._comments.get(full_name, "")
+
+
+def _string(field: FieldDescriptor, rule: options_pb2.FieldRules) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if rule.format == options_pb2.FORMAT_ID:
+        optional = "" if rule.required or field.is_repeated else "|^$"
+        schema |= {"pattern": f"^{ID_PATTERN}${optional}", "title": ID_SHAPE}
+    elif rule.syntax:
+        schema["pattern"] = rule.syntax
+    if rule.max_length and not field.is_repeated:
+        schema["maxLength"] = rule.max_length
+    if rule.required:
+        schema["minLength"] = 1
+    return schema
+
+
+def _well_known(name: str, side: str) -> dict[str, Any] | None:
+    if name == "google.protobuf.Timestamp":
+        schema: dict[str, Any] = {"type": "string", "format": "date-time"}
+        if side:
+            # RFC 3339 without leap seconds, in the years that a Timestamp holds.
+            schema["pattern"] = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
+        return schema
+    if name == "google.protobuf.Struct":
+        return {"type": "object"}
+    return None
+
+
+def _fixed(name: str, summary: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "security": [],
+        "responses": {"200": {"description": "Done.", "content": content}},
+    }
+
+
+def comments_of(image: descriptor_pb2.FileDescriptorSet) -> dict[str, str]:
+    """Leading comments of services, methods, messages, fields and enums by full name."""
+    found: dict[str, str] = {}
+    for file in image.file:
+        for location in file.source_code_info.location:
+            text = " ".join(line.strip() for line in location.leading_comments.splitlines()).strip()
+            name = _name_at(file, list(location.path)) if text else None
+            if name:
+                found[f"{file.package}.{name}"] = text
+    return found
+
+
+def _name_at(file: descriptor_pb2.FileDescriptorProto, path: list[int]) -> str | None:
+    """The element at a source path (descriptor.proto, SourceCodeInfo.Location)."""
+    if len(path) not in (2, 4):
+        return None
+    outer: Any = {4: file.message_type, 5: file.enum_type, 6: file.service}.get(path[0])
+    if outer is None:
+        return None
+    element = outer[path[1]]
+    if len(path) == 2:
+        return str(element.name)
+    if path[0] in (4, 6) and path[2] == 2:
+        inner = element.field if path[0] == 4 else element.method
+        return f"{element.name}.{inner[path[3]].name}"
+    return None
+
+
+def main() -> None:
+    image = descriptor_pb2.FileDescriptorSet.FromString(Path(sys.argv[1]).read_bytes())
+    json.dump(Document(comments_of(image)).build(), sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()
