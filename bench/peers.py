@@ -41,7 +41,16 @@ def main() -> None:
         uvloop.run(grpc_echo(port))
     else:
         print("ready", flush=True)
-        uvicorn.run(asgi, host="127.0.0.1", port=port, loop="uvloop", http="httptools", lifespan="off", access_log=False, log_level="error")
+        uvicorn.run(
+            asgi,
+            host="127.0.0.1",
+            port=port,
+            loop="uvloop",
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_level="error",
+        )
 
 
 if __name__ == "__main__":

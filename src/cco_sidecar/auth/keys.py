@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,15 +46,12 @@ class SigningKey:
                 raise ValueError("it is not an RSA key")
         except ValueError as problem:
             raise SettingsError(
-                f"signing key {path} cannot be read: {problem}; remove it to have a new one made "
-                "(all tokens then end)"
+                f"signing key {path} cannot be read: {problem}; remove it to have a new one made (all tokens then end)"
             ) from problem
         if path.stat().st_mode & 0o077:
-            os.chmod(path, PRIVATE_FILE)
+            path.chmod(PRIVATE_FILE)
         public = private.public_key()
-        der = public.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
         digest = hashes.Hash(hashes.SHA256())
         digest.update(der)
         key_id = digest.finalize().hex()[:16]

@@ -28,9 +28,7 @@ class MethodPolicy:
 
     def open_to(self, *, loopback: bool) -> bool:
         """May be called without a token."""
-        return self.rules.open == options_pb2.OPEN_ANYONE or (
-            loopback and self.rules.open == options_pb2.OPEN_LOOPBACK
-        )
+        return self.rules.open == options_pb2.OPEN_ANYONE or (loopback and self.rules.open == options_pb2.OPEN_LOOPBACK)
 
     def authorise(self, principal: Principal) -> None:
         """Raises SidecarError (AUTH_003)."""
@@ -62,7 +60,7 @@ def method_path(method: MethodDescriptor) -> str:
 
 
 def rules_of(method: MethodDescriptor) -> options_pb2.CallRules:
-    return method.GetOptions().Extensions[options_pb2.call]
+    return method.GetOptions().Extensions[options_pb2.call]  # type: ignore[index]
 
 
 def project_of(principal: Principal, requested: str, default: str) -> str:

@@ -38,9 +38,7 @@ class Minted(NamedTuple):
 class Tokens:
     """Verification is cached by the token's text; expiry and revocation are looked at on every call."""
 
-    def __init__(
-        self, key: SigningKey, revocations: RevocationStore, agent_types: AgentTypes, clock: Clock
-    ) -> None:
+    def __init__(self, key: SigningKey, revocations: RevocationStore, agent_types: AgentTypes, clock: Clock) -> None:
         self._key = key
         self._revocations = revocations
         self._types = agent_types

@@ -117,9 +117,7 @@ class EventBus:
 
     # -- publishing --------------------------------------------------------------------------------------
 
-    async def publish(
-        self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False
-    ) -> Published:
+    async def publish(self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False) -> Published:
         """Completes ``event`` with its id and time; returns once it is on disk.
 
         Raises SidecarError: EVT_002 when it is too large, EVT_001 when it could not be written.
@@ -369,7 +367,8 @@ class EventBus:
 
     def _cut(self, entries: list[Entry], upto: int, limit: int) -> Slice:
         now = self._clock.micros()
-        size, taken = 0, []
+        size = 0
+        taken: list[Entry] = []
         for entry in entries:
             if entry.expires <= now:
                 continue
@@ -401,9 +400,7 @@ class EventBus:
 
     def _declare_gap(self, journal: Journal, reader: _Reader) -> None:
         missed = journal.trimmed - reader.seq
-        reader.gap = Gap(
-            since=journal.cursor(reader.seq), resumed_after=journal.cursor(journal.trimmed), missed=missed
-        )
+        reader.gap = Gap(since=journal.cursor(reader.seq), resumed_after=journal.cursor(journal.trimmed), missed=missed)
         reader.seq = journal.trimmed
 
     # -- state -------------------------------------------------------------------------------------------

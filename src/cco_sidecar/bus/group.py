@@ -22,9 +22,7 @@ class Interest:
     filter: str = ""
 
     def routes(self, topic: str, event_type: str) -> bool:
-        return (not self.topics or topic in self.topics) and (
-            not self.event_types or event_type in self.event_types
-        )
+        return (not self.topics or topic in self.topics) and (not self.event_types or event_type in self.event_types)
 
 
 class Slice(NamedTuple):

@@ -112,7 +112,8 @@ class Journal:
         match = _CURSOR.fullmatch(since)
         if match is None:
             raise invalid_event(
-                f"since: {since[:80]!r} is not an event id or a cursor such as {self.cursor(1)}", field="since"
+                f"since: {since[:80]!r} is not an event id or a cursor such as {self.cursor(1)}",
+                field="since",
             )
         epoch, seq = match.group(1), int(match.group(2))
         if epoch != self.epoch:

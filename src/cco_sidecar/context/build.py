@@ -137,7 +137,9 @@ class _Files:
             self.manifest.files_cut += 1
         self.manifest.files_included += 1
         disposition = DISPOSITION_CUT if strategy else DISPOSITION_INCLUDED
-        entry = ManifestEntry(path=file.path, disposition=disposition, reason=reason, bytes=len(content.encode()), files=1)
+        entry = ManifestEntry(
+            path=file.path, disposition=disposition, reason=reason, bytes=len(content.encode()), files=1
+        )
         self.manifest.entries.append(entry)
 
     def _leave_out(self, path: str, reason: str, size: int, files: int = 1) -> None:
@@ -230,4 +232,3 @@ def _kind(path: str) -> str:
 def _utf8(path: str) -> str:
     """A file name is bytes; one that is no UTF-8 is shown with replacement characters."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-

@@ -73,7 +73,9 @@ class Git:
     def _commits(self, head: str) -> list[Commit]:
         if self._history[0] != head:
             form = _RECORD + _FIELD.join(("%H", "%an", "%ct", "%s", "")) + "%x00"
-            text = self._run("log", f"-n{FULL_HISTORY}", f"--format={form}", "--name-only", "-z", "--no-renames", "HEAD")
+            text = self._run(
+                "log", f"-n{FULL_HISTORY}", f"--format={form}", "--name-only", "-z", "--no-renames", "HEAD"
+            )
             self._history = (head, [_commit(record) for record in (text or "").split(_RECORD)[1:]])
         return self._history[1]
 
@@ -111,7 +113,16 @@ class Git:
 
     def _numstat(self, initial: bool) -> dict[str, str]:
         against = ["--cached"] if initial else ["HEAD"]
-        text = self._run("diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--relative", *against)
+        text = self._run(
+            "diff",
+            "--numstat",
+            "-z",
+            "--no-renames",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--relative",
+            *against,
+        )
         counts = {}
         for record in (text or "").split("\0"):
             match = re.match(r"(\d+|-)\t(\d+|-)\t(.+)", record, re.DOTALL)

@@ -22,8 +22,21 @@ _TYPES = {
     "build.gradle": "java", "build.gradle.kts": "kotlin", "Gemfile": "ruby", "composer.json": "php",
     "mix.exs": "elixir", "CMakeLists.txt": "c++",
 }  # fmt: skip
-_COVERAGE = ("coverage.xml", "coverage.json", "coverage/coverage-summary.json", "lcov.info", "coverage/lcov.info")
-_JUNIT = ("junit.xml", "test-results.xml", "report.xml", "test-results/junit.xml", "reports/junit.xml", "build/junit.xml")
+_COVERAGE = (
+    "coverage.xml",
+    "coverage.json",
+    "coverage/coverage-summary.json",
+    "lcov.info",
+    "coverage/lcov.info",
+)
+_JUNIT = (
+    "junit.xml",
+    "test-results.xml",
+    "report.xml",
+    "test-results/junit.xml",
+    "reports/junit.xml",
+    "build/junit.xml",
+)
 _SARIF = ("results.sarif", "security.sarif", "codeql.sarif", "reports/results.sarif")
 REPORTS = (*_COVERAGE, *_JUNIT, *_SARIF)
 _MOST_BYTES = 16 * 2**20

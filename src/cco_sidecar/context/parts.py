@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from orchestra.v1.context_service_pb2 import (
     Context,
@@ -12,6 +15,8 @@ from orchestra.v1.context_service_pb2 import (
     ProjectStructure,
     StreamContextResponse,
 )
+
+M = TypeVar("M", bound=Message)
 
 _PART_BYTES = 512 * 1024
 _PATHS = 5000
@@ -39,8 +44,10 @@ def parts_of(response: GetContextResponse, *, hit: bool) -> Iterator[StreamConte
     for at in range(0, len(structure.directories), _PATHS):
         directories = structure.directories[at : at + _PATHS]
         yield _fragment(Context(project_structure=ProjectStructure(directories=directories)))
-    for name in ("previous_agent_outputs", "relevant_files"):
-        yield from _grouped(name, getattr(context, name))
+    for outputs in _grouped(context.previous_agent_outputs):
+        yield _fragment(Context(previous_agent_outputs=outputs))
+    for files in _grouped(context.relevant_files):
+        yield _fragment(Context(relevant_files=files))
     trailer = ContextTrailer(
         truncated=response.truncated,
         truncation_strategy=response.truncation_strategy,
@@ -49,17 +56,18 @@ def parts_of(response: GetContextResponse, *, hit: bool) -> Iterator[StreamConte
     yield StreamContextResponse(trailer=trailer)
 
 
-def _grouped(name: str, items: object) -> Iterator[StreamContextResponse]:
-    group: list[object] = []
+def _grouped(items: Iterable[M]) -> Iterator[list[M]]:
+    """Neighbours together, as many as a part may hold."""
+    group: list[M] = []
     size = 0
-    for item in items:  # type: ignore[attr-defined]
+    for item in items:
         if group and size + item.ByteSize() > _PART_BYTES:
-            yield _fragment(Context(**{name: group}))
+            yield group
             group, size = [], 0
         group.append(item)
         size += item.ByteSize()
     if group:
-        yield _fragment(Context(**{name: group}))
+        yield group
 
 
 def _fragment(context: Context) -> StreamContextResponse:

@@ -176,7 +176,9 @@ def _stat(path: Path) -> FileStat | None:
 def _digest(files: dict[str, FileStat], directories: list[str], git: GitContext, known: Metadata) -> bytes:
     digest = hashlib.sha256()
     for path, info in files.items():
-        digest.update(f"{path}\0{info.size}\0{info.mtime_ns}\0{info.ctime_ns}\0{info.inode}\n".encode("utf-8", "surrogateescape"))
+        digest.update(
+            f"{path}\0{info.size}\0{info.mtime_ns}\0{info.ctime_ns}\0{info.inode}\n".encode("utf-8", "surrogateescape")
+        )
     digest.update("\0".join(directories).encode("utf-8", "surrogateescape"))
     digest.update(git.SerializeToString(deterministic=True))
     digest.update(known.SerializeToString(deterministic=True))

@@ -43,7 +43,8 @@ _KNOWN = "|".join(
 )
 _TOKENS = re.compile(rf"(?<![A-Za-z0-9_])(?:{_KNOWN})")
 _PRIVATE_KEY = re.compile(
-    r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----.*?"
+    r"(?:-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|\Z)",
     re.DOTALL,
 )
 # `password = "..."`, `"api_key": "..."`, `SECRET_KEY=...`: a name that promises a secret, and a literal value.

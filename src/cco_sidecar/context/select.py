@@ -25,9 +25,7 @@ class Choice(NamedTuple):
     comments: bool = False
 
 
-def choose(
-    snapshot: Snapshot, agent: AgentType, types: AgentTypes, task: str, decided: Iterable[str]
-) -> list[Choice]:
+def choose(snapshot: Snapshot, agent: AgentType, types: AgentTypes, task: str, decided: Iterable[str]) -> list[Choice]:
     """In the documented order of priority; ``decided`` are files that earlier decisions name."""
     wanted = Patterns(agent.file_patterns)
     source = Patterns(types.file_sets.get("source", ()))
@@ -63,7 +61,11 @@ def _kinds(agent: AgentType, types: AgentTypes) -> list[tuple[int, str, Patterns
     return [
         (tests, "test", Patterns(types.file_sets.get("tests", ()))),
         (7, "documentation", Patterns(types.file_sets.get("documentation", ()))),
-        (6, "configuration", Patterns((*types.file_sets.get("configuration", ()), *types.file_sets.get("dependencies", ())))),
+        (
+            6,
+            "configuration",
+            Patterns((*types.file_sets.get("configuration", ()), *types.file_sets.get("dependencies", ()))),
+        ),
     ]
 
 

@@ -50,9 +50,7 @@ class Answer(NamedTuple):
 class ContextService:
     """A cached context is used again only when the files, git and the issue's results are what they were."""
 
-    def __init__(
-        self, settings: Settings, types: AgentTypes, store: ResultStore, bus: EventBus
-    ) -> None:
+    def __init__(self, settings: Settings, types: AgentTypes, store: ResultStore, bus: EventBus) -> None:
         self._settings = settings
         self._types = types
         self._outputs = PreviousOutputs(store, bus)
@@ -132,8 +130,8 @@ class ContextService:
     def clear(self, project: str | None, issue: str, agent_type: str = "") -> list[tuple[Key, int]]:
         """Drops cached contexts; ``project`` None and empty texts stand for all. Returns keys and bytes."""
         return self._cache.remove(
-            lambda key: not (
-                project in (None, key.project) and issue in ("", key.issue) and agent_type in ("", key.agent_type)
+            lambda key: (
+                not (project in (None, key.project) and issue in ("", key.issue) and agent_type in ("", key.agent_type))
             )
         )
 
@@ -164,9 +162,10 @@ class ContextService:
 
 
 def unknown_project(project: str) -> SidecarError:
-    return not_found("PRJ_001", f"there is no project '{project}'; 'projects' in the config names them", project_id=project)
+    return not_found(
+        "PRJ_001", f"there is no project '{project}'; 'projects' in the config names them", project_id=project
+    )
 
 
 def _architect(agent: AgentType) -> bool:
     return SPAWN_AGENTS in agent.permissions
-

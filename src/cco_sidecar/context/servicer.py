@@ -44,16 +44,14 @@ class ContextServicer:
         if request.agent_type:
             own_type(principal, request.agent_type)
         count = await self._service.refresh(project, request.issue_id, request.agent_type, force=request.force)
-        return pb.RefreshContextResponse(
-            refreshed=True, entries_refreshed=count, timestamp=self._clock.timestamp()
-        )
+        return pb.RefreshContextResponse(refreshed=True, entries_refreshed=count, timestamp=self._clock.timestamp())
 
     async def ClearContextCache(
         self, request: pb.ClearContextCacheRequest, principal: Principal
     ) -> pb.ClearContextCacheResponse:
         if request.issue_id:
             own_issue(principal, request.issue_id)
-            project = project_of(principal, request.project_id, self._project)
+            project: str | None = project_of(principal, request.project_id, self._project)
         elif not principal.operator:
             raise permission_denied("only the operator clears the whole cache; name an issue")
         else:

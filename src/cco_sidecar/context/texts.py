@@ -69,7 +69,7 @@ def _read(root: Path, path: str, info: FileStat) -> Text:
 def _below(root: Path, descriptor: int) -> bool:
     """A directory on the way may have become a link since the files were listed; Linux says what was opened."""
     try:
-        return Path(os.readlink(f"/proc/self/fd/{descriptor}")).is_relative_to(root)
+        return Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(root)
     except OSError:
         return True
 

@@ -80,9 +80,7 @@ if sys.platform == "linux":
             self._broken = False
 
         def changed(self) -> bool:
-            if not self._changed and any(
-                not event.name.endswith(".lock") for event in self._inotify.read(timeout=0)
-            ):
+            if not self._changed and any(not event.name.endswith(".lock") for event in self._inotify.read(timeout=0)):
                 self._changed = True
             return self._changed or self._broken
 

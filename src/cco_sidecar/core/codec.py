@@ -12,7 +12,7 @@ import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import orjson
@@ -82,7 +82,7 @@ def from_query(message_type: type[Message], pairs: Sequence[tuple[str, str]]) ->
         field = fields.get(name)
         if field is None:
             raise _unknown_key(name, fields, "the query")
-        value = _from_text(field, text)
+        value = _from_text(field, text)  # type: ignore[arg-type]
         if field.is_repeated:
             out.setdefault(name, []).extend(text.split(",") if text else [])
         elif name in out:
@@ -124,7 +124,12 @@ def parse_rfc3339(text: str, where: str = "time") -> timestamp_pb2.Timestamp:
 
 def rules(field: FieldDescriptor) -> options_pb2.FieldRules:
     """What options.proto says of a field."""
-    return field.GetOptions().Extensions[options_pb2.field]
+    return field.GetOptions().Extensions[options_pb2.field]  # type: ignore[index]
+
+
+def is_union(message: Descriptor) -> bool:
+    """Written in JSON as the value of its one set field."""
+    return bool(message.GetOptions().Extensions[options_pb2.json_union])  # type: ignore[index]
 
 
 def enum_name(enum: EnumDescriptor, number: int) -> str:
@@ -140,7 +145,7 @@ def enum_name(enum: EnumDescriptor, number: int) -> str:
 def _encoder(descriptor: Descriptor) -> Encode:
     if descriptor.full_name in _WELL_KNOWN_OUT:
         return _WELL_KNOWN_OUT[descriptor.full_name]
-    if descriptor.GetOptions().Extensions[options_pb2.json_union]:
+    if is_union(descriptor):
         return _union_encoder(descriptor)
     always: list[tuple[str, Encode | None]] = []
     present: list[tuple[str, Encode | None, bool]] = []
@@ -199,13 +204,17 @@ def _field_encoder(field: FieldDescriptor) -> Encode | None:
         convert = _scalar_encoder(field.message_type.fields_by_name["value"])
         if convert is None:
             return dict
-        return lambda entries: {key: convert(entries[key]) for key in sorted(entries)}
+        return partial(_map_out, convert)
     convert = _scalar_encoder(field)
     if not field.is_repeated:
         return convert
     if convert is None:
         return list
     return lambda values: [convert(value) for value in values]
+
+
+def _map_out(convert: Encode, entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: convert(entries[key]) for key in sorted(entries)}
 
 
 def _scalar_encoder(field: FieldDescriptor) -> Encode | None:
@@ -269,7 +278,7 @@ def _decoder(descriptor: Descriptor) -> Decode:
     if descriptor.full_name in _WELL_KNOWN_IN:
         return _WELL_KNOWN_IN[descriptor.full_name]
     message_type = message_factory.GetMessageClass(descriptor)
-    if descriptor.GetOptions().Extensions[options_pb2.json_union]:
+    if is_union(descriptor):
         return _union_decoder(descriptor, message_type)
     extra = next((field.name for field in descriptor.fields if rules(field).extra), None)
     fields = {field.name: field for field in descriptor.fields if field.name != extra}
@@ -289,7 +298,7 @@ def _decoder(descriptor: Descriptor) -> Decode:
             elif item is not None:
                 known[key] = convert(item, f"{where}.{key}" if where else key)
         if unknown:
-            known[extra] = _struct_in(unknown, where)  # type: ignore[index]
+            known[str(extra)] = _struct_in(unknown, where)
         try:
             return message_type(**known)
         except (ValueError, TypeError) as problem:

@@ -73,7 +73,9 @@ def invalid_token(message: str) -> SidecarError:
     return SidecarError(Kind.UNAUTHENTICATED, "AUTH_001", message)
 
 
-def expired_token(message: str = "the token has expired; refresh it in its last five minutes") -> SidecarError:
+def expired_token(
+    message: str = "the token has expired; refresh it in its last five minutes",
+) -> SidecarError:
     return SidecarError(Kind.UNAUTHENTICATED, "AUTH_002", message)
 
 

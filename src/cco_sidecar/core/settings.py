@@ -52,9 +52,7 @@ class Settings:
         return self.pid_file or self.storage / "sidecar.pid"
 
 
-def load(
-    config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]
-) -> Settings:
+def load(config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
     """Raises SettingsError: one line that names the setting, its source and what would be right."""
     values: dict[str, Any] = {}
     path = (config or DEFAULT_CONFIG).expanduser()

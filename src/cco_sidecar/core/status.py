@@ -18,9 +18,7 @@ _BY_SLUG = {kind.slug: kind for kind in Kind}
 def to_status(error: SidecarError, request_id: str) -> status_pb2.Status:
     """ErrorInfo always; BadRequest, RetryInfo and a Struct of details where they apply."""
     status = status_pb2.Status(code=error.kind.grpc_code, message=error.message)
-    info = error_details_pb2.ErrorInfo(
-        reason=error.code, domain=DOMAIN, metadata={"error": error.kind.slug}
-    )
+    info = error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata={"error": error.kind.slug})
     details: list[Any] = [info, error_details_pb2.RequestInfo(request_id=request_id)]
     if error.field is not None:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)

@@ -14,9 +14,7 @@ from orchestra.v1.event_service_pb2 import Gap, ListEventsRequest, ListEventsRes
 DEFAULT_LIMIT = 100
 
 
-def list_events(
-    bus: EventBus, request: ListEventsRequest, principal: Principal, default_project: str
-) -> Encoded:
+def list_events(bus: EventBus, request: ListEventsRequest, principal: Principal, default_project: str) -> Encoded:
     project = project_of(principal, request.project_id, default_project)
     limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
     matches = filters.parse(request.filter.strip()).matches if request.filter.strip() else None

@@ -38,9 +38,7 @@ class Polls:
         self._clock = clock
         self._ended: dict[_PollKey, tuple[float, str]] = {}
 
-    async def wait(
-        self, request: WaitEventsRequest, principal: Principal, default_project: str
-    ) -> Encoded:
+    async def wait(self, request: WaitEventsRequest, principal: Principal, default_project: str) -> Encoded:
         project = project_of(principal, request.project_id, default_project)
         key = _PollKey(project, principal.subject, request.event_type, request.topic, request.filter)
         since = "" if request.since == FROM_NOW else request.since or self._resumed(key)

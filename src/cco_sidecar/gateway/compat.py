@@ -32,7 +32,7 @@ def sse_frames(response: Message | Encoded) -> bytes:
     shared = response.memo.get("sse")
     if shared is None:
         shared = response.memo["sse"] = b"".join(frames(response.message()))
-    return shared  # type: ignore[no-any-return]
+    return shared
 
 
 def _plain(message: Message) -> Iterator[bytes]:

@@ -150,11 +150,16 @@ class Document:
     def _responses(self, route: Route) -> dict[str, Any]:
         output = route.method.output_type
         if route.response_body:
-            output = output.fields_by_name[route.response_body].message_type
+            inner = output.fields_by_name[route.response_body].message_type
+            assert inner is not None
+            output = inner
         schema = self._reference(output, "")
         content: dict[str, Any] = {"application/json": {"schema": schema}}
         if route.method.server_streaming:
-            content = {"application/x-ndjson": {"schema": {"type": "string"}}, "text/event-stream": {"schema": {"type": "string"}}}
+            content = {
+                "application/x-ndjson": {"schema": {"type": "string"}},
+                "text/event-stream": {"schema": {"type": "string"}},
+            }
             if route.rpc not in SSE_BY_DEFAULT:
                 del content["text/event-stream"]
         responses: dict[str, Any] = {str(route.rules.success_code): {"description": "Done.", "content": content}}
@@ -175,7 +180,7 @@ class Document:
         known = _well_known(message.full_name, side)
         if known is not None:
             return known
-        if message.GetOptions().Extensions[options_pb2.json_union]:
+        if codec.is_union(message):
             return self._union(message, side)
         name = message.name + side if side and not message.name.endswith("Request") else message.name
         if without:
@@ -267,7 +272,9 @@ def _well_known(name: str, side: str) -> dict[str, Any] | None:
         schema: dict[str, Any] = {"type": "string", "format": "date-time"}
         if side:
             # RFC 3339 without leap seconds, in the years that a Timestamp holds.
-            schema["pattern"] = r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
+            schema["pattern"] = (
+                r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
+            )
         return schema
     if name == "google.protobuf.Struct":
         return {"type": "object"}

@@ -63,7 +63,7 @@ async def gzipped(body: bytes, response: Message | Encoded | None = None) -> byt
 async def _off_loop(work: Any, body: bytes, flush: int) -> tuple[bytes, int]:
     if len(body) < _OFFLOAD_BYTES:
         return work(body, flush)  # type: ignore[no-any-return]
-    return await asyncio.to_thread(work, body, flush)  # type: ignore[no-any-return]
+    return await asyncio.to_thread(work, body, flush)
 
 
 def _deflate(body: bytes, flush: int) -> tuple[bytes, int]:

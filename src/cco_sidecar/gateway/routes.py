@@ -109,4 +109,3 @@ def routes_of(service: ServiceDescriptor) -> list[Route]:
                 )
             )
     return found
-

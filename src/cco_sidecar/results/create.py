@@ -95,7 +95,8 @@ class ResultWriter:
             ):
                 if given != own:
                     raise permission_denied(
-                        f"an agent stores results as itself: {name} must be '{own}', not '{given}'", field=name
+                        f"an agent stores results as itself: {name} must be '{own}', not '{given}'",
+                        field=name,
                     )
             own_issue(principal, request.issue_id, writing=True)
         stamp = request.timestamp if request.HasField("timestamp") else self._clock.timestamp()

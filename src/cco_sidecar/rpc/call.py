@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextvars import ContextVar
+from typing import Any
 
 import grpc.aio
 
@@ -28,7 +29,7 @@ class Call:
 current: ContextVar[Call] = ContextVar("call")
 
 
-def from_loopback(context: grpc.aio.ServicerContext) -> bool:
+def from_loopback(context: grpc.aio.ServicerContext[Any, Any]) -> bool:
     """True for a caller on this machine that no proxy speaks for."""
     peer = context.peer()
     if not peer.startswith(("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")):
@@ -36,7 +37,7 @@ def from_loopback(context: grpc.aio.ServicerContext) -> bool:
     return all(key != "x-forwarded-for" and key != "forwarded" for key, _ in context.invocation_metadata() or ())
 
 
-def metadata_value(context: grpc.aio.ServicerContext, name: str) -> str | None:
+def metadata_value(context: grpc.aio.ServicerContext[Any, Any], name: str) -> str | None:
     for key, value in context.invocation_metadata() or ():
         if key == name:
             return value if isinstance(value, str) else value.decode("latin-1")

@@ -34,9 +34,7 @@ class _Details(NamedTuple):
 Handlers = Mapping[str, Any]
 
 
-async def build(
-    rooms: Sequence[Room], interceptors: Sequence[grpc.aio.ServerInterceptor], tokens: Tokens
-) -> Handlers:
+async def build(rooms: Sequence[Room], interceptors: Sequence[grpc.aio.ServerInterceptor], tokens: Tokens) -> Handlers:
     """Path -> handler with every interceptor around it.
 
     grpc.aio would join the chain anew for every call; joined once, a call passes it in a few microseconds.
@@ -74,15 +72,15 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens) 
         "response_serializer": _serialize,
     }
 
-    async def unary(request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         return await act(request, current.get().principal)
 
-    async def wait(request: Any, context: grpc.aio.ServicerContext) -> Any:
+    async def wait(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = current.get()
         async with tokens.guard(call.token):
             return await act(request, call.principal)
 
-    async def stream(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+    async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call = current.get()
         responses = aiter(act(request, call.principal))
         while True:
@@ -94,7 +92,9 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens) 
             yield response
 
     if method.server_streaming:
-        kind = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
+        kind = (
+            grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
+        )
         return kind(stream, **codec)
     kind = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
     return kind(wait if rules_of(method).mode == options_pb2.MODE_WAIT else unary, **codec)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
+from google.rpc import status_pb2
 
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.status import from_status
 from cco_sidecar.rpc.interceptors.errors import STATUS_DETAILS
-from google.rpc import status_pb2
+
+# Generic in the type stubs only.
+if TYPE_CHECKING:
+    _ServicerContext = grpc.aio.ServicerContext[Any, Any]
+else:
+    _ServicerContext = grpc.aio.ServicerContext
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
-class LocalContext(grpc.aio.ServicerContext):
+class LocalContext(_ServicerContext):
     """What a handler sees of a call that came in by another way than gRPC. ``peer`` is in gRPC's form."""
 
     def __init__(self, metadata: Metadata, peer: str) -> None:
@@ -38,9 +44,7 @@ class LocalContext(grpc.aio.ServicerContext):
     def trailing_metadata(self) -> Any:
         return self._trailing
 
-    async def abort(
-        self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()
-    ) -> Any:
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> Any:
         self._code, self._details = code, details
         self._trailing = trailing_metadata or self._trailing
         raise grpc.aio.AbortError(details)

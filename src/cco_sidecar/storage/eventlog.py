@@ -210,7 +210,8 @@ def _read_segment(path: Path, project: str) -> Iterator[tuple[str, Record]]:
             if bad_from >= 0:
                 log.error("event log: %s is damaged from byte %d to %d", path, bad_from, offset)
                 bad_from = -1
-            yield epoch, Record(project, *_HEAD.unpack_from(body), body[_HEAD.size :])
+            seq, micros, ttl = _HEAD.unpack_from(body)
+            yield epoch, Record(project, seq, micros, ttl, body[_HEAD.size :])
             offset = start + length
         else:
             # A torn tail, or damage: what follows with a good checksum is still an event.

@@ -32,7 +32,9 @@ class Records:
         try:
             self._thread.submit(self._migrate).result()
         except sa.exc.DatabaseError as problem:
-            raise SettingsError(f"database {path} cannot be used: {problem.orig}; restore it from a backup") from problem
+            raise SettingsError(
+                f"database {path} cannot be used: {problem.orig}; restore it from a backup"
+            ) from problem
 
     async def run(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` in a transaction, off the event loop; committed when it returns."""
@@ -79,14 +81,14 @@ class SqlResults:
             "issue_id": result.issue_id,
             "agent_type": result.agent_type,
             "status": result.result.status,
-            "execution_ms": metrics["execution_time_ms"] if "execution_time_ms" in metrics else None,
+            "execution_ms": metrics.get("execution_time_ms"),
             "event_id": "",
             "body": result.SerializeToString(),
         }
         inserted = await self._records.run(lambda c: c.execute(sa.insert(results).values(row)))
         self._versions[result.project_id, result.issue_id] += 1
         self._versions[result.project_id, ""] += 1
-        return int(inserted.inserted_primary_key[0])
+        return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
     async def set_event(self, result_id: str, event_id: str) -> None:
         change = sa.update(results).where(results.c.id == result_id).values(event_id=event_id)

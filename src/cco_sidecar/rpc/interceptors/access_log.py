@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 import grpc.aio
 
@@ -24,7 +25,7 @@ class AccessLog(Around):
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s OK", call.policy.path, extra=_fields(call))
 
-    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext) -> None:
+    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._count(call, failed=True)
         code = context.code()
         status = code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"

@@ -17,7 +17,7 @@ class Authenticate(Before):
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
 
-    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext) -> None:
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         header = metadata_value(context, "authorization")
         optional = call.policy.rules.open and call.policy.open_to(loopback=from_loopback(context))
         if header is None and optional:

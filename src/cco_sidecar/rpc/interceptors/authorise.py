@@ -11,6 +11,6 @@ from cco_sidecar.rpc.interceptors.base import Before
 
 
 class Authorise(Before):
-    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext) -> None:
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if call.token or not call.policy.rules.open:
             call.policy.authorise(call.principal)

@@ -10,20 +10,20 @@ from grpc_interceptor.server import AsyncServerInterceptor
 
 from cco_sidecar.rpc.call import Call, current
 
-Method = Callable[[Any, grpc.aio.ServicerContext], Any]
+Method = Callable[[Any, Any], Any]
 
 
 class Before(AsyncServerInterceptor):
     """Does one thing before the call goes on."""
 
     async def intercept(
-        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext, method_name: str
+        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
     ) -> Any:
         self.before(current.get(), request_or_iterator, context)
         response = method(request_or_iterator, context)
         return response if hasattr(response, "__aiter__") else await response
 
-    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext) -> None:
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         raise NotImplementedError
 
 
@@ -31,7 +31,7 @@ class Around(AsyncServerInterceptor):
     """Sees how the call ends; ``failed`` gets what was raised and says what is raised instead."""
 
     async def intercept(
-        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext, method_name: str
+        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
     ) -> Any:
         response = method(request_or_iterator, context)
         if hasattr(response, "__aiter__"):
@@ -45,7 +45,7 @@ class Around(AsyncServerInterceptor):
         return answer
 
     async def _stream(
-        self, responses: AsyncIterator[Any], context: grpc.aio.ServicerContext
+        self, responses: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Any]:
         try:
             async for response in responses:
@@ -58,5 +58,5 @@ class Around(AsyncServerInterceptor):
     def succeeded(self, call: Call) -> None:
         """Nothing to do unless a subclass says so."""
 
-    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext) -> None:
+    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -22,7 +23,7 @@ STATUS_DETAILS = "grpc-status-details-bin"
 
 
 class Errors(Around):
-    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext) -> None:
+    async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if isinstance(problem, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError):
             return
         if isinstance(problem, SidecarError):

@@ -15,7 +15,7 @@ class RateLimit(Before):
     def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
 
-    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext) -> None:
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if not call.token:
             return
         allowance = self._limits.take(call.principal)

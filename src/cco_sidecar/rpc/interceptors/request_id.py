@@ -19,7 +19,7 @@ class RequestId(AsyncServerInterceptor):
         self._policies = policies
 
     async def intercept(
-        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext, method_name: str
+        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
     ) -> Any:
         given = metadata_value(context, "x-request-id")
         request_id = given if given and ids.is_id(given) else ids.request_id()

@@ -7,11 +7,11 @@ from typing import Any
 
 import grpc.aio
 from google.protobuf.message import Message
+from grpc_interceptor.server import AsyncServerInterceptor
 
 from cco_sidecar.core.errors import invalid_request
 from cco_sidecar.core.validate import validate
 from cco_sidecar.rpc.interceptors.base import Method
-from grpc_interceptor.server import AsyncServerInterceptor
 
 
 class Malformed:
@@ -20,7 +20,7 @@ class Malformed:
 
 class Validate(AsyncServerInterceptor):
     async def intercept(
-        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext, method_name: str
+        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
     ) -> Any:
         if hasattr(request_or_iterator, "__aiter__"):
             request_or_iterator = _each(request_or_iterator)

@@ -1,0 +1,1 @@
+"""The `cco` command: one file a command group."""

@@ -1,0 +1,17 @@
+"""`cco completion`: shell completion scripts."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+
+@click.command(name="completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script: eval "$(cco completion bash)"."""
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.ClickException(f"there is no completion for {shell}")
+    click.echo(found(ctx.find_root().command, {}, "cco", "_CCO_COMPLETE").source())

@@ -1,0 +1,86 @@
+"""`cco context get|refresh|clear`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.client import Client
+from orchestra.v1.context_service_pb2 import GetContextResponse
+
+
+@click.group(name="context")
+def command() -> None:
+    """The context of an issue for an agent type."""
+
+
+@command.command()
+@click.argument("issue")
+@click.argument("agent_type", metavar="TYPE", shell_complete=agent_types)
+@click.option("--project", default="", help="[default: the token's]")
+@click.option("--task", default="", help="What the agent is about to do; files that it names come first.")
+@out.formatted
+@connected
+def get(
+    client: Client,
+    issue: str,
+    agent_type: str,
+    project: str,
+    task: str,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Show or save the context of ISSUE for agents of TYPE."""
+    with out.waiting("gathering context ..."):
+        answer = client.context.get(issue, agent_type, project=project, task=task)
+    screen = out.console()
+    if form is None and not screen.is_terminal:
+        form = "json"
+    out.message(answer, form, output, lambda: _summary(answer))
+
+
+@command.command()
+@click.option("--issue", required=True)
+@click.option("--agent-type", default="", shell_complete=agent_types, help="[default: every cached type]")
+@click.option("--project", default="")
+@click.option("--force", is_flag=True, help="Read also those files again that look unchanged.")
+@connected
+def refresh(client: Client, issue: str, agent_type: str, project: str, force: bool) -> None:
+    """Read the repository again and make cached contexts anew."""
+    with out.waiting("reading the repository ..."):
+        answer = client.context.refresh(issue, agent_type, project=project, force=force)
+    click.echo(f"refreshed {answer.entries_refreshed} cached contexts of {issue}")
+
+
+@command.command()
+@click.option("--issue", default="")
+@click.option("--agent-type", default="", shell_complete=agent_types)
+@click.option("--project", default="")
+@click.option("--all", "everything", is_flag=True, help="Every issue.")
+@connected
+def clear(client: Client, issue: str, agent_type: str, project: str, everything: bool) -> None:
+    """Remove cached contexts."""
+    if bool(issue) == everything:
+        raise click.UsageError("name an issue with --issue, or --all")
+    answer = client.context.clear(issue, agent_type, project=project)
+    click.echo(f"removed {answer.entries_removed} cached contexts, {int(answer.bytes_freed)} bytes")
+
+
+def _summary(answer: GetContextResponse) -> str:
+    context = answer.context
+    git = context.git_context
+    lines = [
+        f"{answer.issue_id} for {answer.agent_type}: {answer.file_count} files, {answer.total_size_bytes} bytes"
+        + (f", cut ({answer.truncation_strategy})" if answer.truncated else ""),
+        f"project: {context.project_structure.root}, {context.project_structure.total_files} files"
+        + (f", branch {git.branch}" if git.branch else ""),
+        f"history: {len(git.recent_commits)} commits, {len(git.uncommitted_changes)} uncommitted changes",
+        f"earlier outputs: {len(context.previous_agent_outputs)}",
+        f"secrets masked: {answer.manifest.secrets_masked}, files left out: {answer.manifest.files_left_out}",
+        "",
+        *(f"  {file.path}  {file.size}  {file.language}" for file in context.relevant_files),
+    ]
+    return "\n".join(lines)

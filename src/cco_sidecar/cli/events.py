@@ -1,0 +1,223 @@
+"""`cco events publish|subscribe|list`."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import connected
+from cco_sidecar.client import Client
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SidecarError
+from orchestra.v1.event_service_pb2 import Event, PublishEventRequest, WaitEventsResponse
+
+_COLUMNS: out.Columns = {
+    "timestamp": lambda e: codec.rfc3339(e.timestamp),
+    "event_type": lambda e: e.event_type,
+    "topic": lambda e: e.topic,
+    "publisher": lambda e: e.publisher,
+    "event_id": lambda e: e.event_id,
+    "data": lambda e: codec.to_json(e.data).decode(),
+}
+_AGO = re.compile(r"(\d+)([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_LONGEST_POLL = 60.0
+
+
+@click.group(name="events")
+def command() -> None:
+    """Publish events and wait for them."""
+
+
+@command.command()
+@click.option("--type", "event_type")
+@click.option("--topic", default="")
+@click.option("--data", help="A JSON object.")
+@click.option("--correlation-id", default="")
+@click.option("--ttl", type=click.IntRange(1, 86_400), help="Seconds.")
+@click.option("--priority", type=click.Choice(["low", "normal", "high"]))
+@click.option("--publisher", default="", help="Operator only: publish in an agent's name.")
+@click.option("--project", default="")
+@click.option("--input", "source", metavar="FILE", help="The documented request body as a JSON file; - for stdin.")
+@out.formatted
+@connected
+def publish(
+    client: Client,
+    event_type: str | None,
+    data: str | None,
+    ttl: int | None,
+    source: str | None,
+    form: str | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Publish an event, from options or from a file."""
+    if source is not None:
+        value = out.read_json(source)
+        codec.from_dict(PublishEventRequest, value)
+        event_type, body = value.pop("event_type", event_type), value.pop("data", {})
+        value["project"] = value.pop("project_id", "")
+        options = value
+    else:
+        body = out.parse_json(data, "--data") if data else {}
+        options["ttl_seconds"] = ttl
+    if not event_type:
+        raise click.UsageError("--type is needed, or --input FILE with an event_type")
+    if not isinstance(body, dict):
+        raise click.UsageError('--data must be a JSON object, such as \'{"issue_id": "issue-123"}\'')
+    answer = client.events.publish(event_type, body, **options)
+    out.message(
+        answer,
+        form,
+        output,
+        lambda: f"published {answer.event_id} on {answer.topic} to {answer.subscriber_count} subscribers",
+    )
+
+
+@command.command()
+@click.argument("event_type", metavar="[TYPE]", default="")
+@click.option("--topic", default="")
+@click.option("--filter", "expression", default="", help="Such as issue_id:issue-123,status:success|status:partial")
+@click.option(
+    "--timeout",
+    type=click.IntRange(min=0),
+    default=30_000,
+    show_default=True,
+    help="Milliseconds; below 1000, seconds.",
+)
+@click.option("--continuous", is_flag=True, help="Go on until interrupted.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many events.")
+@click.option(
+    "--since",
+    default="",
+    help="An event id, a time, or an age such as 10m: deliver what came after it first.",
+)
+@click.option("--project", default="")
+@out.formatted
+@connected
+def subscribe(
+    client: Client,
+    event_type: str,
+    topic: str,
+    expression: str,
+    timeout: int,
+    continuous: bool,
+    limit: int | None,
+    since: str,
+    project: str,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Wait for events; print them as they come."""
+    if output is not None or form in ("table", "csv", "yaml"):
+        raise click.UsageError("events are printed as they come: use --format text or json, and redirect the output")
+    cursor, moment = _since(since)
+    if continuous:
+        events = client.events.subscribe(
+            event_types=[event_type] if event_type else [],
+            topics=[topic] if topic else [],
+            filter=expression,
+            since=cursor,
+            since_time=moment,
+            project=project,
+        )
+        with out.waiting("waiting for events ..."):
+            for count, event in enumerate(events, 1):
+                _show(event, form)
+                if count == limit:
+                    return
+    if not cursor or cursor == "$":
+        cursor = _cursor_at(client, moment, project)
+    seconds = timeout if timeout < 1000 else timeout / 1000
+    _poll(
+        client,
+        seconds,
+        limit,
+        form,
+        cursor,
+        event_type=event_type,
+        topic=topic,
+        filter=expression,
+        project=project,
+    )
+
+
+def _poll(client: Client, seconds: float, limit: int | None, form: str | None, cursor: str, **wanted: str) -> None:
+    """Until something came, ``limit`` events did when it is given, or the time is over."""
+    end = time.monotonic() + seconds
+    shown = 0
+    with out.waiting("waiting for events ..."):
+        while True:
+            left = min(max(0.0, end - time.monotonic()), _LONGEST_POLL)
+            answer = _wait(client, left, cursor, (limit or 1000) - shown, wanted)
+            for event in answer.events:
+                _show(event, form)
+                shown += 1
+            cursor = answer.next_cursor or cursor
+            if (shown and limit is None) or (limit is not None and shown >= limit):
+                return
+            if time.monotonic() >= end:
+                break
+    if not shown:
+        click.echo("no events in time", err=True)
+
+
+def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[str, str]) -> WaitEventsResponse:
+    return client.events.wait(since=since, timeout=seconds, limit=min(limit, 1000), **wanted)
+
+
+@command.command(name="list")
+@click.option("--topic", default="")
+@click.option("--type", "event_type", default="")
+@click.option("--filter", default="")
+@click.option("--correlation-id", default="")
+@click.option("--limit", type=click.IntRange(1, 1000))
+@click.option("--since", default="", help="An event id, a time, or an age such as 10m.")
+@click.option("--project", default="")
+@out.formatted
+@connected
+def list_(client: Client, since: str, form: str | None, output: Path | None, **wanted: Any) -> None:
+    """List recent events, oldest first."""
+    cursor, moment = _since(since)
+    events = list(client.events.list(since=cursor, since_time=moment, **wanted).events)
+    out.rows(events, _COLUMNS, form, output, lambda: "\n".join(map(_line, events)) or "no events")
+
+
+def _since(text: str) -> tuple[str, datetime | None]:
+    """A cursor or a time."""
+    age = _AGO.fullmatch(text)
+    if age:
+        return "", datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    if not text or text in ("0", "$") or text.startswith("evt-"):
+        return text, None
+    try:
+        stamp = codec.parse_rfc3339(text, "--since")
+    except SidecarError as problem:
+        raise click.UsageError(f"{problem}, an event id, or an age such as 10m") from problem
+    return "", stamp.ToDatetime(tzinfo=UTC)
+
+
+def _cursor_at(client: Client, moment: datetime | None, project: str) -> str:
+    """The cursor in front of the first event after a time, or behind the newest event: from there, one poll after
+    another misses nothing."""
+    if moment is not None:
+        for event in client.events.list(since_time=moment, limit=1, project=project).events:
+            epoch, _, number = event.event_id.rpartition("-")
+            return f"{epoch}-{int(number) - 1:010d}"
+    newest = client.events.list(limit=1, project=project).events
+    return newest[0].event_id if newest else "0"
+
+
+def _show(event: Event, form: str | None) -> None:
+    click.echo(codec.to_json(event).decode() if form == "json" else _line(event))
+
+
+def _line(event: Event) -> str:
+    head = f"{codec.rfc3339(event.timestamp)}  {event.event_type}  {event.topic}  {event.publisher}"
+    return f"{head}  {codec.to_json(event.data).decode()}"

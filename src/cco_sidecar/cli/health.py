@@ -1,0 +1,31 @@
+"""`cco health`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import connected
+from cco_sidecar.client import Client
+from cco_sidecar.core import codec
+from orchestra.v1.system_service_pb2 import HEALTH_STATUS_UNHEALTHY, HealthStatus
+
+
+@click.command(name="health")
+@out.formatted
+@connected
+def command(client: Client, form: str | None, output: Path | None) -> None:
+    """Say whether the sidecar is healthy; exit 1 when it is not."""
+    answer = client.health()
+
+    def text() -> str:
+        state = codec.enum_name(HealthStatus.DESCRIPTOR, answer.status)
+        lines = [f"{answer.service} {answer.version}: {state}, up {int(answer.uptime_seconds)} s"]
+        checks = codec.to_dict(answer.checks)
+        return "\n".join(lines + [f"  {name}: {value}" for name, value in checks.items()])
+
+    out.message(answer, form, output, text)
+    if answer.status == HEALTH_STATUS_UNHEALTHY:
+        raise click.exceptions.Exit(1)

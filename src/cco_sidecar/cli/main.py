@@ -1,0 +1,89 @@
+"""`cco`: the groups, loaded when they are used, and what a failure looks like."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cco_sidecar import __version__
+from cco_sidecar.core.errors import SettingsError, SidecarError
+
+# Name -> module; the command in it is called `command`.
+_COMMANDS = {
+    "orchestration-server": "server",
+    "context": "context",
+    "results": "results",
+    "events": "events",
+    "token": "token",
+    "health": "health",
+    "completion": "completion",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module only when it is called: `cco --version` needs no gRPC."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(f"cco_sidecar.cli.{module}").command
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else " 'cco --help' lists the commands."
+            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="cco")
+@click.option("--config", type=click.Path(path_type=Path), help="Config file.  [default: ~/.cco/config.json]")
+@click.option("--log-level", help="debug, info, warning or error.")
+@click.option("--no-color", is_flag=True, help="Plain text, also on a terminal.")
+@click.pass_context
+def cco(ctx: click.Context, config: Path | None, log_level: str | None, no_color: bool) -> None:
+    """The orchestration sidecar: context, events and results for teams of AI coding agents."""
+    ctx.obj = {"config": config, "log_level": log_level, "no_color": no_color}
+
+
+def main() -> None:
+    """Exit 0 on success, 1 on an error with one clear line on stderr, 2 on bad usage."""
+    try:
+        cco(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.UsageError as problem:
+        problem.show()
+        sys.exit(2)
+    except click.ClickException as problem:
+        _fail(problem.format_message())
+    except (SettingsError, SidecarError) as problem:
+        code = f" [{problem.code}]" if isinstance(problem, SidecarError) else ""
+        _fail(f"{problem}{code}")
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(text: str) -> None:
+    click.echo(f"cco: {text}", err=True)
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

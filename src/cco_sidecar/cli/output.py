@@ -1,0 +1,131 @@
+"""What a person or a program reads: text, tables, JSON, YAML, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+import yaml
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+
+from cco_sidecar.core import codec
+
+FORMATS = ("text", "table", "json", "yaml", "csv")
+# Names of columns and how each is read from a row.
+Columns = dict[str, Callable[[Any], str]]
+
+
+def formatted(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--format`` and ``--output``."""
+    command = click.option(
+        "--output",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write to a file instead of the screen.",
+    )(command)
+    return click.option("--format", "form", type=click.Choice(FORMATS), help="[default: text]")(command)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Colours on a terminal, plain when piped."""
+    chosen = click.get_current_context().find_root().obj
+    plain = chosen["no_color"] or "NO_COLOR" in os.environ
+    return Console(stderr=stderr, no_color=plain, highlight=False, soft_wrap=True, emoji=False)
+
+
+def waiting(text: str) -> AbstractContextManager[Any]:
+    """A sign of life on stderr while something takes its time; nothing when nobody looks."""
+    screen = console(stderr=True)
+    return screen.status(text) if screen.is_terminal else nullcontext()
+
+
+def message(answer: Message, form: str | None, output: Path | None, text: Callable[[], str]) -> None:
+    """One answer; ``text`` makes its readable form."""
+    if form in (None, "text", "table") and not (output and form is None):
+        _write(text(), output)
+    elif form == "csv":
+        raise click.UsageError("--format csv is for lists; use json, yaml or text")
+    else:
+        _write(_encoded(codec.to_dict(answer), form), output)
+
+
+def rows(
+    items: Sequence[Message], columns: Columns, form: str | None, output: Path | None, text: Callable[[], str]
+) -> None:
+    """A list of answers; ``text`` makes its readable form."""
+    if form == "table":
+        _write(_table(items, columns, plain=output is not None), output)
+    elif form == "csv":
+        _write(_csv(items, columns), output)
+    elif form in ("json", "yaml") or (form is None and output is not None):
+        _write(_encoded([codec.to_dict(item) for item in items], form), output)
+    else:
+        _write(text(), output)
+
+
+def _encoded(value: Any, form: str | None) -> str:
+    if form == "yaml":
+        return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+def _table(items: Sequence[Message], columns: Columns, *, plain: bool) -> str:
+    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    for item in items:
+        table.add_row(*(read(item) for read in columns.values()))
+    screen = console()
+    if plain or not screen.is_terminal:
+        # Whoever reads a file or a pipe wants whole values, however wide.
+        screen = Console(no_color=True, width=10_000)
+    with screen.capture() as captured:
+        screen.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _csv(items: Sequence[Message], columns: Columns) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([read(item) for read in columns.values()] for item in items)
+    return out.getvalue().rstrip("\n")
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text)
+        return
+    try:
+        output.write_text(text + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise click.ClickException(f"{output} cannot be written: {problem.strerror}") from problem
+    click.echo(f"written to {output}", err=True)
+
+
+def read_json(path: str) -> Any:
+    """A JSON file, or stdin for ``-``."""
+    try:
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return orjson.loads(data)
+    except OSError as problem:
+        raise click.ClickException(f"{path} cannot be read: {problem.strerror}") from problem
+    except orjson.JSONDecodeError as problem:
+        raise click.ClickException(
+            f"{path} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
+        ) from problem
+
+
+def parse_json(text: str, option: str) -> Any:
+    """An option's JSON value."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as problem:
+        raise click.UsageError(f"{option} is not JSON: {problem.msg} at column {problem.colno}: {text}") from problem

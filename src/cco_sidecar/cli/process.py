@@ -1,0 +1,92 @@
+"""The sidecar as a background process: start, find, stop. A pid alone is never trusted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import psutil
+
+_READY = "CCO_SIDECAR_READY_FD"
+_MARK = "orchestration-server"
+# A pid file is written just after its process was made; a later process with that pid is another one.
+_CLOCK_SLACK = 2.0
+
+
+def start_in_background(arguments: list[str], directory: str | None = None) -> int:
+    """Starts `cco` with ``arguments``, detached; returns its pid once it listens. Raises ClickException."""
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as ready:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cco_sidecar.cli.main", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            cwd=directory,
+            pass_fds=(write_end,),
+            env=os.environ | {_READY: str(write_end)},
+        )
+        os.close(write_end)
+        # Ends with the word, or without one when the child ended.
+        if ready.read():
+            return child.pid
+    _, problem = child.communicate()
+    lines = problem.decode(errors="replace").strip().splitlines()
+    raise click.ClickException(lines[-1].removeprefix("cco: ") if lines else "the sidecar did not start")
+
+
+def tell_ready() -> None:
+    """Tells a parent that waits in ``start_in_background``."""
+    descriptor = os.environ.pop(_READY, None)
+    if descriptor is not None:
+        # The parent goes away now, and with it whoever would read our stderr.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        with open(int(descriptor), "wb") as ready:
+            ready.write(b"ready")
+
+
+def running(pid_file: Path) -> psutil.Process | None:
+    """The sidecar that a pid file names, when it is alive and really one."""
+    try:
+        pid = int(pid_file.read_text().split()[0])
+        written = pid_file.stat().st_mtime
+        process = psutil.Process(pid)
+        alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        if alive and _MARK in process.cmdline() and process.create_time() <= written + _CLOCK_SLACK:
+            return process
+    except (OSError, ValueError, IndexError, psutil.Error):
+        pass
+    return None
+
+
+def start_of(pid_file: Path) -> tuple[list[str], str | None]:
+    """The options and the directory that the running sidecar was started with."""
+    process = running(pid_file)
+    if process is None:
+        return [], None
+    line = process.cmdline()
+    return [arg for arg in line[line.index(_MARK) + 1 :] if arg != "--daemon"], process.cwd()
+
+
+def stop(pid_file: Path, *, force: bool, timeout: float) -> int | None:
+    """Ends the sidecar and waits for it; its pid, or None when none runs. Raises ClickException."""
+    process = running(pid_file)
+    if process is None:
+        return None
+    process.terminate()
+    try:
+        process.wait(timeout)
+    except psutil.TimeoutExpired:
+        if not force:
+            raise click.ClickException(
+                f"the sidecar (pid {process.pid}) did not end in {timeout:g} s; 'stop --force' kills it"
+            ) from None
+        process.kill()
+        process.wait(timeout)
+    return process.pid

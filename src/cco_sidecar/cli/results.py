@@ -1,0 +1,166 @@
+"""`cco results store|list|get`."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.client import Client
+from cco_sidecar.core import codec
+from orchestra.v1.result_service_pb2 import CreateResultRequest, CreateResultResponse, Result, ResultStatus
+
+_COLUMNS: out.Columns = {
+    "issue": lambda r: r.issue_id,
+    "agent_type": lambda r: r.agent_type,
+    "status": lambda r: _status(r),
+    "timestamp": lambda r: codec.rfc3339(r.timestamp),
+    "id": lambda r: r.id,
+    "summary": lambda r: summary(r),
+}
+
+
+@click.group(name="results")
+def command() -> None:
+    """What agents did and handed on."""
+
+
+@command.command()
+@click.option("--agent", help="The agent's id; its type when --agent-type is not given.")
+@click.option("--agent-type", shell_complete=agent_types)
+@click.option("--issue")
+@click.option("--project", default="")
+@click.option("--status", type=click.Choice(["success", "partial", "failed"]), default="success", show_default=True)
+@click.option("--files-created", help="Paths, joined by commas.")
+@click.option("--files-modified", help="Paths, joined by commas.")
+@click.option("--decisions", help="Sentences, joined by semicolons.")
+@click.option("--metrics", help="A JSON object of numbers.")
+@click.option("--input", "source", metavar="FILE", help="The documented request body as a JSON file; - for stdin.")
+@out.formatted
+@connected
+def store(client: Client, source: str | None, form: str | None, output: Path | None, **given: Any) -> None:
+    """Store a result, from options or from a file."""
+    if source is not None:
+        request = codec.from_dict(CreateResultRequest, out.read_json(source))
+        assert isinstance(request, CreateResultRequest)
+        answer = client.results.create(
+            request.result,
+            agent_id=request.agent_id,
+            agent_type=request.agent_type,
+            issue=request.issue_id,
+            project=request.project_id,
+        )
+    else:
+        agent_type = given["agent_type"] or given["agent"]
+        if not agent_type or not given["issue"]:
+            raise click.UsageError("--agent (or --agent-type) and --issue are needed, or --input FILE")
+        answer = client.results.create(
+            _result(given),
+            agent_id=given["agent"] or agent_type,
+            agent_type=agent_type,
+            issue=given["issue"],
+            project=given["project"],
+        )
+    out.message(answer, form, output, lambda: _stored(answer))
+
+
+@command.command(name="list")
+@click.option("--issue", default="")
+@click.option("--agent-type", default="", shell_complete=agent_types)
+@click.option("--project", default="")
+@click.option("--limit", type=click.IntRange(1, 1000))
+@click.option("--latest", is_flag=True, help="Only the newest of each agent type.")
+@out.formatted
+@connected
+def list_(client: Client, form: str | None, output: Path | None, **wanted: Any) -> None:
+    """List results by issue."""
+    results = list(client.results.list(**wanted).results)
+    out.rows(results, _COLUMNS, form, output, lambda: _by_issue(results))
+
+
+@command.command()
+@click.argument("issue", required=False)
+@click.argument("agent_type", metavar="TYPE", required=False, shell_complete=agent_types)
+@click.option("--issue", "issue_option", metavar="ISSUE")
+@click.option("--agent", "agent_option", metavar="TYPE", shell_complete=agent_types)
+@click.option("--project", default="")
+@out.formatted
+@connected
+def get(
+    client: Client,
+    issue: str | None,
+    agent_type: str | None,
+    issue_option: str | None,
+    agent_option: str | None,
+    project: str,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Show the newest result of ISSUE by TYPE."""
+    issue, agent_type = issue or issue_option, agent_type or agent_option
+    if not issue or not agent_type:
+        raise click.UsageError("name the issue and the agent type: cco results get ISSUE TYPE")
+    result = client.results.get(issue=issue, agent_type=agent_type, project=project)
+    out.message(result, form, output, lambda: _one(result))
+
+
+def _result(given: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {"status": given["status"]}
+    for name in ("files_created", "files_modified"):
+        if given[name]:
+            result[name] = [path.strip() for path in given[name].split(",") if path.strip()]
+    if given["decisions"]:
+        result["decisions"] = [text.strip() for text in given["decisions"].split(";") if text.strip()]
+    if given["metrics"]:
+        result["metrics"] = out.parse_json(given["metrics"], "--metrics")
+    return result
+
+
+def summary(result: Result) -> str:
+    """The first decision, error or next step, else the status."""
+    work = result.result
+    for texts in (work.errors, work.decisions, work.next_steps):
+        if texts:
+            return str(texts[0])
+    return _status(result)
+
+
+def _status(result: Result) -> str:
+    return codec.enum_name(ResultStatus.DESCRIPTOR, result.result.status)
+
+
+def _by_issue(results: list[Result]) -> str:
+    if not results:
+        return "no results"
+    lines = []
+    for issue, group in groupby(sorted(results, key=lambda r: r.issue_id), key=lambda r: r.issue_id):
+        lines.append(f"{issue}:")
+        lines += [f"  - {result.agent_type}: {summary(result)}" for result in group]
+    return "\n".join(lines)
+
+
+def _stored(answer: CreateResultResponse) -> str:
+    lines = [f"stored {answer.id} in {answer.storage_path}"]
+    lines += [f"  next: {agent.agent_type} ({agent.priority}): {agent.reason}" for agent in answer.next_agents]
+    return "\n".join(lines)
+
+
+def _one(result: Result) -> str:
+    work = codec.to_dict(result.result)
+    lines = [
+        f"{result.issue_id} {result.agent_type}: {work.pop('status')}",
+        f"  agent: {result.agent_id}",
+        f"  id: {result.id}",
+    ]
+    for name, value in work.items():
+        if isinstance(value, dict):
+            lines += [f"  {name}.{key}: {item}" for key, item in value.items()]
+        elif isinstance(value, list):
+            lines += [f"  {name}: {item.get('path', item) if isinstance(item, dict) else item}" for item in value]
+        else:
+            lines.append(f"  {name}: {value}")
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""`cco orchestration-server`, and its `stop`, `restart` and `status`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cco_sidecar import __version__
+from cco_sidecar.cli import process
+from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import Settings
+
+_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option("--port", type=int, help="REST port.  [default: 3001]"),
+    click.option("--grpc-port", type=int, help="gRPC port.  [default: the REST port plus one]"),
+    click.option("--host", help="[default: 127.0.0.1]"),
+    click.option("--storage", type=click.Path(), help="Storage directory.  [default: /tmp/cco-sidecar]"),
+    click.option("--project-root", type=click.Path(), help="The agents' repository.  [default: this directory]"),
+    click.option("--cache-size-mb", type=int, help="Context cache.  [default: 1024]"),
+    click.option("--jwt-secret", help="Sign tokens with HS256 and this secret.  [default: RS256, own key]"),
+    click.option("--log-level", help="debug, info, warning or error.  [default: info]"),
+    click.option("--daemon", is_flag=True, help="Run in the background; return when it is ready."),
+    click.option("--pid-file", type=click.Path(), help="[default: sidecar.pid in the storage directory]"),
+]
+
+
+def _serving_options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(name="orchestration-server", invoke_without_command=True)
+@click.version_option(__version__, prog_name="Orchestration Sidecar", message="%(prog)s v%(version)s")
+@_serving_options
+@click.pass_context
+def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
+    """Start the sidecar; every option is also an environment variable, such as CCO_SIDECAR_PORT."""
+    if ctx.invoked_subcommand is not None:
+        return
+    settings = settings_of(ctx, **flags)
+    if daemon:
+        pid = process.start_in_background([arg for arg in sys.argv[1:] if arg != "--daemon"])
+        click.echo(f"the sidecar runs in the background (pid {pid}) on http://{settings.host}:{settings.port}")
+        return
+    serve(settings)
+
+
+@command.command()
+@click.option("--pid-file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Kill it when it does not end in time.")
+@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for it to end.")
+@click.pass_context
+def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float) -> None:
+    """Stop the sidecar: parked readers are answered, nothing acknowledged is lost."""
+    pid = process.stop(_pid_file(ctx, pid_file), force=force, timeout=timeout)
+    click.echo(f"stopped (pid {pid})" if pid else "the sidecar is not running")
+
+
+@command.command()
+@_serving_options
+@click.option("--timeout", type=float, default=30.0, show_default=True)
+@click.pass_context
+def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -> None:
+    """Stop the sidecar and start it again in the background, with the options it had and those given now."""
+    pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None)
+    known, directory = process.start_of(pid_file)
+    given = [part for name, value in flags.items() if value for part in (f"--{name.replace('_', '-')}", str(value))]
+    process.stop(pid_file, force=False, timeout=timeout)
+    pid = process.start_in_background(["orchestration-server", *known, *given], directory)
+    click.echo(f"the sidecar runs in the background (pid {pid})")
+
+
+@command.command()
+@click.option("--pid-file", type=click.Path(path_type=Path))
+@click.pass_context
+def status(ctx: click.Context, pid_file: Path | None) -> None:
+    """Say whether the sidecar runs; exit 1 when it does not."""
+    path = _pid_file(ctx, pid_file)
+    running = process.running(path)
+    if running is None:
+        click.echo("the sidecar is not running")
+        raise click.exceptions.Exit(1)
+    click.echo(f"the sidecar runs (pid {running.pid}, {running.status()}); 'cco health' asks how it is")
+
+
+def _pid_file(ctx: click.Context, given: Path | None) -> Path:
+    parent = ctx.parent.params if ctx.parent else {}
+    chosen = settings_of(ctx, storage=parent.get("storage"), pid_file=given or parent.get("pid_file"))
+    return chosen.real_pid_file
+
+
+def serve(settings: Settings) -> None:
+    """Runs the sidecar until SIGTERM or SIGINT. Raises SettingsError."""
+    if sys.platform == "win32":
+        asyncio.run(_serve(settings))
+        return
+    import uvloop
+
+    uvloop.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from cco_sidecar.compose import Sidecar
+    from cco_sidecar.core import logs
+
+    sidecar = Sidecar(settings)
+    try:
+        logs.set_up(settings.storage / "logs", settings.log_level)
+        await sidecar.start()
+    except SettingsError:
+        await sidecar.close()
+        raise
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    pid_file = settings.real_pid_file
+    try:
+        pid_file.write_text(f"{os.getpid()}\n")
+        _welcome(sidecar, settings)
+        process.tell_ready()
+        await ended.wait()
+        click.echo("stopping ...")
+    except OSError as problem:
+        raise SettingsError(f"pid file {pid_file} cannot be written: {problem.strerror}") from problem
+    finally:
+        await sidecar.stop()
+        pid_file.unlink(missing_ok=True)
+
+
+def _welcome(sidecar: Any, settings: Settings) -> None:
+    click.echo(f"Orchestration Sidecar v{__version__}")
+    click.echo(f"Listening on http://{settings.host}:{sidecar.port}")
+    click.echo(f"gRPC on {settings.host}:{sidecar.grpc_port}")
+    click.echo(f"Project {settings.project_root}")
+    click.echo(f"Storage {settings.storage}")
+    click.echo(f"Ready to coordinate {len(sidecar.types)} agents")
+    if settings.jwt_secret and len(settings.jwt_secret) < 32:
+        click.echo("warning: the JWT secret has fewer than 32 bytes (RFC 7518, section 3.2)", err=True)
+    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+        click.echo("warning: reachable from other machines, without TLS; put a TLS proxy in front", err=True)

@@ -1,0 +1,18 @@
+"""The Python SDK.
+
+    from cco_sidecar.client import AsyncClient
+
+    async with AsyncClient() as client:                 # from the agent's environment variables
+        context = await client.context.get()
+        async for event in client.events.subscribe(event_types=["architecture_defined"]):
+            ...
+
+``Client`` is the same without ``async``. Both renew their token before it expires, and a subscription goes on
+where it was when the connection is lost. Failures raise ``SidecarError`` with the documented code.
+"""
+
+from cco_sidecar.client.aio import AsyncClient
+from cco_sidecar.client.sync import Client
+from cco_sidecar.core.errors import SidecarError
+
+__all__ = ["AsyncClient", "Client", "SidecarError"]

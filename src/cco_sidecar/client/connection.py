@@ -1,0 +1,147 @@
+"""Where the sidecar is, who calls, and what a failure means."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from google.rpc import status_pb2
+
+from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.core.status import from_status
+
+DEFAULT_URL = "http://127.0.0.1:3001"
+MAX_MESSAGE_BYTES = 32 * 2**20
+# Tokens are refreshed in their last five minutes; the first of them is left to clocks that differ.
+REFRESH_SECONDS = 240
+_STATUS_DETAILS = "grpc-status-details-bin"
+_RETRY = {
+    "methodConfig": [
+        {
+            "name": [{"service": f"orchestra.v1.{name}"} for name in ("ContextService", "SystemService")],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.service_config", json.dumps(_RETRY)),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an agent is, from the variables that the sidecar puts into its environment."""
+
+    agent_id: str
+    agent_type: str
+    issue_id: str
+    project_id: str
+
+
+def identity(environment: Mapping[str, str] = os.environ) -> Identity:
+    return Identity(*(environment.get(name, "") for name in ("AGENT_ID", "AGENT_TYPE", "ISSUE_ID", "PROJECT_ID")))
+
+
+def target(url: str | None, grpc_target: str | None, environment: Mapping[str, str] = os.environ) -> str:
+    """``host:port`` of the gRPC side: as given, from ``SIDECAR_GRPC``, or the port after the REST one."""
+    named = grpc_target or environment.get("SIDECAR_GRPC")
+    if named and url is None:
+        return named
+    given = url or environment.get("SIDECAR_URL") or DEFAULT_URL
+    parts = urlsplit(given if "://" in given else f"http://{given}")
+    try:
+        port = parts.port or 3001
+    except ValueError:
+        port = 0
+    if not parts.hostname or not port:
+        raise SettingsError(f"sidecar URL {given!r} is not one such as {DEFAULT_URL}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return grpc_target or f"{host}:{port + 1}"
+
+
+class Token:
+    """The token and when it must be refreshed. One in ``JWT_TOKEN_FILE`` is read anew when the file changes."""
+
+    def __init__(self, text: str | None, file: str | None = None) -> None:
+        self._file = Path(file) if file and not text else None
+        self._seen = 0
+        self.text = text or ""
+        self.look()
+
+    @classmethod
+    def from_environment(cls, given: str | None, environment: Mapping[str, str] = os.environ) -> Token:
+        return cls(given or environment.get("JWT_TOKEN"), environment.get("JWT_TOKEN_FILE"))
+
+    def look(self) -> None:
+        """Reads the token file when somebody else has renewed it."""
+        if self._file is None:
+            return
+        changed = self._file.stat().st_mtime_ns
+        if changed != self._seen:
+            self._seen, self.text = changed, self._file.read_text().strip()
+
+    def due(self) -> bool:
+        """True when the token is in the time in which it is to be refreshed."""
+        if self._file is not None or not self.text:
+            return False
+        claims = claims_of(self.text)
+        return claims.get("agent_type") != "operator" and 0 < claims.get("exp", 0) - time.time() < REFRESH_SECONDS
+
+    def metadata(self) -> list[tuple[str, str]]:
+        self.look()
+        return [("authorization", f"Bearer {self.text}")] if self.text else []
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """A token's claims, not verified: for its holder to see when it expires."""
+    try:
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    except (IndexError, ValueError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def error_of(problem: grpc.RpcError) -> SidecarError:
+    """What the sidecar said, or what the connection did."""
+    for key, value in _pairs(problem.trailing_metadata()):
+        if key == _STATUS_DETAILS:
+            error = from_status(status_pb2.Status.FromString(value))[0]
+            break
+    else:
+        code = problem.code()
+        kind = next((kind for kind in Kind if kind.grpc_code == code.value[0]), Kind.INTERNAL)
+        error = SidecarError(kind, code.name, problem.details() or code.name)
+    error.__cause__ = problem
+    return error
+
+
+def is_lost(error: SidecarError) -> bool:
+    """A failure after which a reader comes back: the sidecar restarts, or the token has just expired."""
+    return error.kind is Kind.UNAVAILABLE or error.code in ("AUTH_002", "CANCELLED")
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before the next attempt, with jitter: 0.1, 0.2, ... at most 5."""
+    return float(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
+
+
+def _pairs(metadata: Any) -> list[tuple[str, Any]]:
+    return list(metadata or ())

@@ -1,0 +1,132 @@
+"""Request messages from plain arguments, for both clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cco_sidecar.client.connection import Identity
+from cco_sidecar.core import codec
+from orchestra.v1 import context_service_pb2 as context_pb
+from orchestra.v1 import event_service_pb2 as event_pb
+from orchestra.v1 import result_service_pb2 as result_pb
+
+
+def get_context(me: Identity, issue: str | None, agent_type: str | None, project: str, task: str) -> Any:
+    return context_pb.GetContextRequest(
+        issue_id=issue or me.issue_id, agent_type=agent_type or me.agent_type, project_id=project, task=task
+    )
+
+
+def publish(
+    event_type: str,
+    data: Mapping[str, Any] | None,
+    *,
+    topic: str = "",
+    publisher: str = "",
+    correlation_id: str = "",
+    ttl_seconds: int | None = None,
+    priority: str | None = None,
+    project: str = "",
+) -> event_pb.PublishEventRequest:
+    value: dict[str, Any] = {
+        "event_type": event_type,
+        "topic": topic,
+        "publisher": publisher,
+        "correlation_id": correlation_id,
+        "data": dict(data or {}),
+        "ttl_seconds": ttl_seconds,
+        "priority": priority,
+        "project_id": project,
+    }
+    message = codec.from_dict(event_pb.PublishEventRequest, value)
+    assert isinstance(message, event_pb.PublishEventRequest)
+    return message
+
+
+def subscribe(
+    *,
+    event_types: Sequence[str] = (),
+    topics: Sequence[str] = (),
+    filter: str = "",
+    since: str = "",
+    since_time: datetime | None = None,
+    project: str = "",
+) -> event_pb.SubscribeRequest:
+    return event_pb.SubscribeRequest(
+        event_types=event_types,
+        topics=topics,
+        filter=filter,
+        since=since,
+        since_time=_stamp(since_time),
+        project_id=project,
+    )
+
+
+def wait(
+    event_type: str, *, topic: str, filter: str, since: str, timeout: float, limit: int | None, project: str
+) -> event_pb.WaitEventsRequest:
+    return event_pb.WaitEventsRequest(
+        event_type=event_type,
+        topic=topic,
+        filter=filter,
+        since=since,
+        timeout=int(timeout * 1000),
+        limit=limit,
+        project_id=project,
+    )
+
+
+def list_events(
+    *,
+    topic: str = "",
+    event_type: str = "",
+    since: str = "",
+    since_time: datetime | None = None,
+    correlation_id: str = "",
+    filter: str = "",
+    limit: int | None = None,
+    project: str = "",
+) -> event_pb.ListEventsRequest:
+    return event_pb.ListEventsRequest(
+        topic=topic,
+        event_type=event_type,
+        since=since,
+        since_time=_stamp(since_time),
+        correlation_id=correlation_id,
+        filter=filter,
+        limit=limit,
+        project_id=project,
+    )
+
+
+def create_result(
+    me: Identity,
+    result: Mapping[str, Any] | result_pb.AgentResult,
+    *,
+    agent_id: str = "",
+    agent_type: str = "",
+    issue: str = "",
+    project: str = "",
+) -> result_pb.CreateResultRequest:
+    work = result
+    if isinstance(work, Mapping):
+        work = codec.from_dict(result_pb.AgentResult, work, "result")  # type: ignore[assignment]
+    return result_pb.CreateResultRequest(
+        agent_id=agent_id or me.agent_id,
+        agent_type=agent_type or me.agent_type,
+        issue_id=issue or me.issue_id,
+        project_id=project or me.project_id,
+        result=work,
+    )
+
+
+def _stamp(moment: datetime | None) -> Timestamp | None:
+    if moment is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(moment.astimezone(UTC))
+    return stamp

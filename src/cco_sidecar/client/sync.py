@@ -1,0 +1,239 @@
+# Written by scripts/unasync.py from aio.py; change that file.
+"""The synchronous client."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import grpc
+
+from cco_sidecar.client import requests
+from cco_sidecar.client.connection import OPTIONS, Token, backoff, error_of, identity, is_lost, target
+from cco_sidecar.core.errors import SidecarError
+from orchestra.v1 import (
+    agent_service_pb2,
+    agent_service_pb2_grpc,
+    context_service_pb2,
+    context_service_pb2_grpc,
+    event_service_pb2,
+    event_service_pb2_grpc,
+    result_service_pb2,
+    result_service_pb2_grpc,
+    system_service_pb2,
+    system_service_pb2_grpc,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Client:
+    """``url`` (REST), ``grpc_target`` (``host:port``) and ``token`` default to the agent's environment variables
+    ``SIDECAR_URL``, ``SIDECAR_GRPC``, ``JWT_TOKEN`` and ``JWT_TOKEN_FILE``."""
+
+    def __init__(self, url: str | None = None, *, token: str | None = None, grpc_target: str | None = None) -> None:
+        self.identity = identity()
+        self._token = Token.from_environment(token)
+        self._refreshing = threading.Lock()
+        self._channel = grpc.insecure_channel(target(url, grpc_target), options=OPTIONS)
+        self._agent_stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)
+        self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
+        self.context = Context(self)
+        self.events = Events(self)
+        self.results = Results(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def health(self) -> system_service_pb2.GetHealthResponse:
+        return self.call(self._system_stub.GetHealth, system_service_pb2.GetHealthRequest())
+
+    def status(self) -> system_service_pb2.GetStatusResponse:
+        return self.call(self._system_stub.GetStatus, system_service_pb2.GetStatusRequest())
+
+    def agent_types(self, group: str = "") -> Sequence[agent_service_pb2.AgentType]:
+        request = agent_service_pb2.ListAgentTypesRequest(group=group)
+        return (self.call(self._agent_stub.ListAgentTypes, request)).agent_types
+
+    def create_token(
+        self,
+        agent_type: str,
+        issue: str,
+        *,
+        project: str = "",
+        ttl_seconds: int | None = None,
+        agent_id: str = "",
+    ) -> agent_service_pb2.CreateTokenResponse:
+        """Operator only."""
+        request = agent_service_pb2.CreateTokenRequest(
+            agent_type=agent_type,
+            issue_id=issue,
+            project_id=project,
+            ttl_seconds=ttl_seconds,
+            agent_id=agent_id,
+        )
+        return self.call(self._agent_stub.CreateToken, request)
+
+    def call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
+        """One unary call. Raises SidecarError."""
+        try:
+            return method(request, metadata=self.metadata(), timeout=timeout)
+        except grpc.RpcError as problem:
+            raise error_of(problem) from problem
+
+    def metadata(self) -> list[tuple[str, str]]:
+        """The credentials, refreshed when they are about to expire."""
+        if self._token.due():
+            with self._refreshing:
+                if self._token.due():
+                    self._refresh()
+        return self._token.metadata()
+
+    def _refresh(self) -> None:
+        request = agent_service_pb2.RefreshTokenRequest()
+        try:
+            answer = self._agent_stub.RefreshToken(request, metadata=self._token.metadata())
+        except grpc.RpcError as problem:
+            raise error_of(problem) from problem
+        self._token.text = answer.jwt_token
+
+    @property
+    def channel(self) -> grpc.Channel:
+        return self._channel
+
+
+class Context:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stub = context_service_pb2_grpc.ContextServiceStub(client.channel)
+
+    def get(
+        self, issue: str | None = None, agent_type: str | None = None, *, project: str = "", task: str = ""
+    ) -> context_service_pb2.GetContextResponse:
+        """The agent's own issue and type when not given."""
+        request = requests.get_context(self._client.identity, issue, agent_type, project, task)
+        return self._client.call(self._stub.GetContext, request)
+
+    def refresh(
+        self, issue: str, agent_type: str = "", *, project: str = "", force: bool = False
+    ) -> context_service_pb2.RefreshContextResponse:
+        request = context_service_pb2.RefreshContextRequest(
+            issue_id=issue, agent_type=agent_type, project_id=project, force=force
+        )
+        return self._client.call(self._stub.RefreshContext, request)
+
+    def clear(
+        self, issue: str = "", agent_type: str = "", *, project: str = ""
+    ) -> context_service_pb2.ClearContextCacheResponse:
+        request = context_service_pb2.ClearContextCacheRequest(
+            issue_id=issue, agent_type=agent_type, project_id=project
+        )
+        return self._client.call(self._stub.ClearContextCache, request)
+
+
+class Events:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stub = event_service_pb2_grpc.EventServiceStub(client.channel)
+
+    def publish(
+        self, event_type: str, data: Mapping[str, Any] | None = None, **options: Any
+    ) -> event_service_pb2.PublishEventResponse:
+        """``options``: topic, publisher, correlation_id, ttl_seconds, priority, project."""
+        return self._client.call(self._stub.PublishEvent, requests.publish(event_type, data, **options))
+
+    def subscribe(self, **wanted: Any) -> Iterator[event_service_pb2.Event]:
+        """``wanted``: event_types, topics, filter, since, since_time, project. Never ends by itself: after a lost
+        connection it goes on behind the last event. A gap is logged as a warning."""
+        request = requests.subscribe(**wanted)
+        attempt = 0
+        while True:
+            try:
+                stream = self._stub.Subscribe(request, metadata=self._client.metadata())
+                for batch in stream:
+                    attempt = 0
+                    if batch.HasField("gap"):
+                        log.warning("events are no longer retained: %s", batch.gap)
+                    for event in batch.events:
+                        yield event
+                    request.since = batch.cursor
+            except grpc.RpcError as problem:
+                error = error_of(problem)
+                if not is_lost(error):
+                    raise error from problem
+            except SidecarError as error:
+                if not is_lost(error):
+                    raise
+            time.sleep(backoff(attempt))
+            attempt += 1
+
+    def wait(
+        self,
+        event_type: str = "",
+        *,
+        topic: str = "",
+        filter: str = "",
+        since: str = "",
+        timeout: float = 30.0,
+        limit: int | None = None,
+        project: str = "",
+    ) -> event_service_pb2.WaitEventsResponse:
+        """One long poll of ``timeout`` seconds."""
+        request = requests.wait(
+            event_type, topic=topic, filter=filter, since=since, timeout=timeout, limit=limit, project=project
+        )
+        return self._client.call(self._stub.WaitEvents, request)
+
+    def list(self, **wanted: Any) -> event_service_pb2.ListEventsResponse:
+        """``wanted``: topic, event_type, since, since_time, correlation_id, filter, limit, project."""
+        return self._client.call(self._stub.ListEvents, requests.list_events(**wanted))
+
+
+class Results:
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._stub = result_service_pb2_grpc.ResultServiceStub(client.channel)
+
+    def create(
+        self, result: Mapping[str, Any] | result_service_pb2.AgentResult, **names: str
+    ) -> result_service_pb2.CreateResultResponse:
+        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project."""
+        request = requests.create_result(self._client.identity, result, **names)
+        return self._client.call(self._stub.CreateResult, request)
+
+    def get(
+        self, result_id: str = "", *, issue: str = "", agent_type: str = "", project: str = ""
+    ) -> result_service_pb2.Result:
+        request = result_service_pb2.GetResultRequest(
+            id=result_id, issue_id=issue, agent_type=agent_type, project_id=project
+        )
+        return (self._client.call(self._stub.GetResult, request)).result
+
+    def list(
+        self,
+        *,
+        issue: str = "",
+        agent_type: str = "",
+        project: str = "",
+        limit: int | None = None,
+        cursor: str = "",
+        latest: bool = False,
+    ) -> result_service_pb2.ListResultsResponse:
+        request = result_service_pb2.ListResultsRequest(
+            issue_id=issue,
+            agent_type=agent_type,
+            project_id=project,
+            limit=limit,
+            cursor=cursor,
+            latest=latest,
+        )
+        return self._client.call(self._stub.ListResults, request)
