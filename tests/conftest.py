@@ -1,0 +1,70 @@
+"""Fixtures that everyone shares: a real sidecar, its agents, its stubs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.support.process import Agent, SidecarProcess
+from tests.support.repositories import clone_of_ours
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return clone_of_ours(tmp_path_factory.mktemp("clone") / "repository")
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
+    running = SidecarProcess(tmp_path_factory.mktemp("sidecar") / "storage", repository)
+    yield running
+    assert running.stop() == ""
+
+
+@pytest.fixture
+def agent(sidecar: SidecarProcess) -> Agent:
+    return sidecar.agent()
+
+
+# pytest-grpc's fixtures over the real server: its own in-process fake does not know today's stubs.
+
+
+@pytest.fixture(scope="module")
+def grpc_addr(sidecar: SidecarProcess) -> str:
+    return sidecar.target
+
+
+@pytest.fixture(scope="module")
+def grpc_server(sidecar: SidecarProcess) -> SidecarProcess:
+    return sidecar
+
+
+@pytest.fixture(scope="module")
+def grpc_channel(grpc_addr: str) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(grpc_addr) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def stubs(grpc_channel: grpc.Channel) -> Any:
+    """Every service's stub."""
+    from orchestra.v1 import (
+        agent_service_pb2_grpc,
+        context_service_pb2_grpc,
+        event_service_pb2_grpc,
+        result_service_pb2_grpc,
+        system_service_pb2_grpc,
+    )
+
+    return SimpleNamespace(
+        context=context_service_pb2_grpc.ContextServiceStub(grpc_channel),
+        events=event_service_pb2_grpc.EventServiceStub(grpc_channel),
+        results=result_service_pb2_grpc.ResultServiceStub(grpc_channel),
+        agents=agent_service_pb2_grpc.AgentServiceStub(grpc_channel),
+        system=system_service_pb2_grpc.SystemServiceStub(grpc_channel),
+    )
