@@ -220,10 +220,11 @@ class EventBus:
         reader = self._join(channel, interest, start, name, since)
         try:
             yield self._batch(channel, reader, Slice((), reader.seq))
-            while not self._draining:
+            ended = False
+            while not ended:
                 batch = await self._read(channel, reader, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
                 yield batch
-            yield self._batch(channel, reader, Slice((), reader.seq))
+                ended = self._draining and not batch.entries
         finally:
             self._leave(channel, reader)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import click
 
 from cco_sidecar import __version__
 from cco_sidecar.core.errors import SettingsError, SidecarError
+
+# gRPC's own lines on stderr would stand beside the one clear line of an error.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 # Name -> module; the command in it is called `command`.
 _COMMANDS = {

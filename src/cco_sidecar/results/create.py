@@ -72,7 +72,10 @@ class ResultWriter:
     async def recover(self, published: Callable[[str, str], str]) -> None:
         """Makes good what a crash interrupted. ``published(project, result_id)`` finds an event by its result."""
         for stored in await self._store.unpublished():
-            await asyncio.to_thread(self._write_file, stored.number, stored.result)
+            newest = await self._store.newest(
+                stored.result.project_id, stored.result.issue_id, stored.result.agent_type
+            )
+            await asyncio.to_thread(self._write_file, *(newest or stored)[:2])
             known = published(stored.result.project_id, stored.result.id)
             if known:
                 await self._store.set_event(stored.result.id, known)
