@@ -9,7 +9,6 @@ from typing import Any
 
 import grpc
 import pytest
-
 from tests.support.process import Agent, SidecarProcess
 from tests.support.repositories import clone_of_ours
 

@@ -98,9 +98,7 @@ async def test_a_trimmed_cursor_is_a_declared_gap(bus: EventBus) -> None:
 async def test_a_filtered_reader_is_not_told_of_a_gap_that_is_none(bus: EventBus) -> None:
     """Events that do not match it are trimmed while it waits: it has missed nothing."""
     start = bus.start_of("p", "", None)
-    waiting = asyncio.create_task(
-        bus.wait("p", Interest(frozenset({"rare"})), start, "reader", timeout=30, limit=10)
-    )
+    waiting = asyncio.create_task(bus.wait("p", Interest(frozenset({"rare"})), start, "reader", timeout=30, limit=10))
     await asyncio.sleep(0)
     for _ in range(600):
         await publish(bus, "common")
@@ -136,9 +134,7 @@ async def test_too_large_an_event_is_refused(bus: EventBus) -> None:
     assert caught.value.code == "EVT_002"
 
 
-async def test_a_full_disk_refuses_and_recovers(
-    bus: EventBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_disk_refuses_and_recovers(bus: EventBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = await publish(bus)
     real = os.write
 
@@ -155,6 +151,6 @@ async def test_a_full_disk_refuses_and_recovers(
     assert not bus.failing
     assert ids(await read(bus, "0")) == [before, after]
     reopened = EventLog(tmp_path)
-    _, records = reopened.open("p")
+    _, _, records = reopened.open("p")
     reopened.close()
     assert [Event.FromString(record.payload).event_id for record in records] == [before, after]

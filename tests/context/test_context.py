@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.support.repositories import commit_all, git
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.compose import load_agent_types
@@ -19,7 +20,6 @@ from cco_sidecar.storage.eventlog import EventLog
 from cco_sidecar.storage.files import open_storage
 from cco_sidecar.storage.records import Records, SqlResults
 from orchestra.v1.context_service_pb2 import DISPOSITION_LEFT_OUT, GetContextResponse
-from tests.support.repositories import commit_all, git
 
 Get = Callable[..., object]
 
@@ -35,7 +35,9 @@ def root(tmp_path: Path) -> Path:
     (root / "src" / "main.go").write_text("// Package main is the entry.\npackage main\n")
     (root / "tests" / "test_app.py").write_text("def test_main():\n    assert True\n")
     (root / "docs" / "guide.md").write_text("# Guide\n")
-    (root / "pyproject.toml").write_text('[project]\nname = "x"\nrequires-python = ">=3.11"\ndependencies = ["httpx>=0.27"]\n')
+    (root / "pyproject.toml").write_text(
+        '[project]\nname = "x"\nrequires-python = ">=3.11"\ndependencies = ["httpx>=0.27"]\n'
+    )
     (root / ".gitignore").write_text("ignored/\n*.log\n")
     commit_all(root)
     return root
@@ -73,7 +75,11 @@ async def files(service: ContextService, agent_type: str = "python-specialist", 
         ("python-specialist", {"src/app.py", "tests/test_app.py", "pyproject.toml"}, {"src/main.go", "docs/guide.md"}),
         ("go-specialist", {"src/main.go"}, {"src/app.py", "docs/guide.md"}),
         ("chief-architect", {"src/app.py", "src/main.go", "pyproject.toml", "docs/guide.md"}, set()),
-        ("test-engineer", {"tests/test_app.py", "src/auth_token.py", "pyproject.toml"}, {"src/main.go", "docs/guide.md"}),
+        (
+            "test-engineer",
+            {"tests/test_app.py", "src/auth_token.py", "pyproject.toml"},
+            {"src/main.go", "docs/guide.md"},
+        ),
         ("security-auditor", {"tests/test_app.py", "src/auth_token.py", "pyproject.toml"}, {"src/main.go"}),
         ("technical-writer", {"docs/guide.md", "src/main.go"}, {"pyproject.toml"}),
         ("business-analyst", {"docs/guide.md"}, {"src/app.py"}),
@@ -164,7 +170,19 @@ def stage(root: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [edit, same_size_and_time, delete, rename, new_directories, ignored_no_more, branch, nested_branch, commit, report, stage],
+    [
+        edit,
+        same_size_and_time,
+        delete,
+        rename,
+        new_directories,
+        ignored_no_more,
+        branch,
+        nested_branch,
+        commit,
+        report,
+        stage,
+    ],
 )
 async def test_every_change_shows_at_once(service: ContextService, root: Path, change: Callable[[Path], None]) -> None:
     (root / "ignored").mkdir()
@@ -230,7 +248,9 @@ async def test_secrets_binaries_and_links_stay_outside(service: ContextService, 
     assert left_out["src/link.py"] == left_out["linked"] == "symlink"
 
 
-async def test_a_directory_that_becomes_a_link_leads_nowhere(service: ContextService, root: Path, tmp_path: Path) -> None:
+async def test_a_directory_that_becomes_a_link_leads_nowhere(
+    service: ContextService, root: Path, tmp_path: Path
+) -> None:
     await get(service)
     (tmp_path / "evil").mkdir()
     (tmp_path / "evil" / "app.py").write_text("stolen = True\n")
@@ -282,8 +302,12 @@ async def test_metadata_is_read_or_absent(service: ContextService, root: Path) -
     assert (known.project_type, list(known.dependencies)) == ("mixed", ["httpx>=0.27", "left-pad@^1.0"])
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "package.json", "go.mod", "Cargo.toml", "coverage.xml", "junit.xml", "results.sarif"])
-@pytest.mark.parametrize("content", [b"", b"[", b"{}", b"[1]", b"\xff\xfe", b'{"dependencies": 5}', b"<a", b'{"total": 1}', b'{"runs": 3}'])
+@pytest.mark.parametrize(
+    "name", ["pyproject.toml", "package.json", "go.mod", "Cargo.toml", "coverage.xml", "junit.xml", "results.sarif"]
+)
+@pytest.mark.parametrize(
+    "content", [b"", b"[", b"{}", b"[1]", b"\xff\xfe", b'{"dependencies": 5}', b"<a", b'{"total": 1}', b'{"runs": 3}']
+)
 async def test_odd_manifests_do_no_harm(service: ContextService, root: Path, name: str, content: bytes) -> None:
     (root / name).write_bytes(content)
     assert (await get(service)).file_count >= 2

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import requests
-
 from tests.support.process import Agent, SidecarProcess
 
 WRITERS = 6
@@ -48,7 +47,9 @@ class Load:
             mark = f"{number}-{turn}-{random.random()}"
             try:
                 if number % 3:
-                    answer = session.post(f"{self.sidecar.url}/api/events/load", json={"data": {"mark": mark}}, timeout=10)
+                    answer = session.post(
+                        f"{self.sidecar.url}/api/events/load", json={"data": {"mark": mark}}, timeout=10
+                    )
                     if answer.status_code == 202:
                         self.events[answer.json()["event_id"]] = mark
                 else:
@@ -64,7 +65,9 @@ class Load:
                 return
 
 
-def everything(sidecar: SidecarProcess, agent: Agent, path: str, plural: str, cursor_name: str, start: str) -> list[Any]:
+def everything(
+    sidecar: SidecarProcess, agent: Agent, path: str, plural: str, cursor_name: str, start: str
+) -> list[Any]:
     found: list[Any] = []
     cursor = start
     while True:
@@ -83,7 +86,10 @@ def check(sidecar: SidecarProcess, agent: Agent, events: dict[str, str], results
     assert len(kept) == len(listed), "an event came back twice"
     assert list(kept) == sorted(kept), "events are out of order"
     assert events.items() <= kept.items()
-    stored = {r["id"]: r["result"]["decisions"][0] for r in everything(sidecar, agent, "/api/results?latest=false", "results", "cursor", "")}
+    stored = {
+        r["id"]: r["result"]["decisions"][0]
+        for r in everything(sidecar, agent, "/api/results?latest=false", "results", "cursor", "")
+    }
     assert results.items() <= stored.items()
     completed = everything(sidecar, agent, "/api/events?event_type=agent_completed", "events", "since", floor)
     announced = [event["data"]["result_id"] for event in completed]

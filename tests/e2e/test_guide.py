@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import requests
-
 from tests.support.process import Agent, SidecarProcess, agent_environment
 
 GUIDE = (Path(__file__).parent / "seeds" / "agent_guide.md").read_text()
@@ -55,7 +54,10 @@ def test_the_complete_agent_runs_and_exits_0(sidecar: SidecarProcess, tmp_path: 
     assert result["result"]["files_created"] == ["src/feature.py", "tests/test_feature.py"]
     assert result["result"]["metrics"] == {"execution_time_ms": 5000, "test_coverage": 95}
     events = sidecar.request("GET", "/api/events?since=0", agent).json()["events"]
-    assert [e["event_type"] for e in events if e["publisher"] == agent.id] == ["agent_completed", "implementation_complete"]
+    assert [e["event_type"] for e in events if e["publisher"] == agent.id] == [
+        "agent_completed",
+        "implementation_complete",
+    ]
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+from tests.support.process import Agent, SidecarProcess
+from tests.support.repositories import large
+
 from cco_sidecar.client import AsyncClient
 from cco_sidecar.compose import load_agent_types
 from cco_sidecar.core.principal import PUBLISH_EVENTS
-from tests.support.process import Agent, SidecarProcess
-from tests.support.repositories import large
 
 AGENTS = 119
 
@@ -59,7 +60,9 @@ async def test_119_agents_at_once(tmp_path: Path) -> None:
         operator = sidecar.operator
         results = sidecar.request("GET", "/api/results?project_id=project-abc&limit=1000", operator).json()["results"]
         assert sorted(result["agent_id"] for result in results) == sorted(agent.id for agent in agents)
-        completed = sidecar.request("GET", "/api/events?project_id=project-abc&event_type=agent_completed&limit=1000", operator)
+        completed = sidecar.request(
+            "GET", "/api/events?project_id=project-abc&event_type=agent_completed&limit=1000", operator
+        )
         publishers = Counter(event["publisher"] for event in completed.json()["events"])
         assert publishers == Counter(agent.id for agent in agents)
         # The types that may not publish get their context all the same.

@@ -15,9 +15,9 @@ import grpc
 import pytest
 import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.process import SidecarProcess
 
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
-from tests.support.process import SidecarProcess
 
 
 def test_sigterm_answers_who_waits(tmp_path: Path, repository: Path) -> None:
@@ -27,7 +27,9 @@ def test_sigterm_answers_who_waits(tmp_path: Path, repository: Path) -> None:
     last = sidecar.request("POST", "/api/events/x", agent, json={}).json()["event_id"]
     polled: list[Any] = []
     poll = threading.Thread(
-        target=lambda: polled.append(sidecar.request("GET", "/api/events/wait/never?timeout=60000", agent, timeout=90).json())
+        target=lambda: polled.append(
+            sidecar.request("GET", "/api/events/wait/never?timeout=60000", agent, timeout=90).json()
+        )
     )
     poll.start()
     sse = requests.get(f"{sidecar.url}/api/events/stream/never", headers=agent.headers, stream=True, timeout=30)
@@ -36,7 +38,9 @@ def test_sigterm_answers_who_waits(tmp_path: Path, repository: Path) -> None:
             event_service_pb2.SubscribeRequest(event_types=["never"]), metadata=agent.metadata
         )
         assert next(stream).cursor == last
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="orchestra.v1.EventService"))
+        watch = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(service="orchestra.v1.EventService")
+        )
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         while sidecar.request("GET", "/status").json()["events"]["active_subscriptions"] < 3:
             pass
@@ -52,7 +56,7 @@ def test_sigterm_answers_who_waits(tmp_path: Path, repository: Path) -> None:
     assert not (storage / "sidecar.pid").exists()
 
 
-def start(tmp_path: Path, *options: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def start(tmp_path: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("CCO_")}
     return subprocess.run(
         [sys.executable, "-m", "cco_sidecar.cli.main", *options],
@@ -109,8 +113,12 @@ def test_one_storage_has_one_sidecar(tmp_path: Path, repository: Path) -> None:
 
 def test_settings_weakest_first(tmp_path: Path, repository: Path) -> None:
     config = tmp_path / "config.json"
-    config.write_text('{"sidecar": {"storage_path": "/nowhere", "port": 1, "log_level": "error"}, "agents": {"rate_limits": {"coding_specialists": 0}}}')
-    sidecar = SidecarProcess(tmp_path / "storage", repository, environment={"CCO_SIDECAR_LOG_LEVEL": "debug"}, config=config)
+    config.write_text(
+        '{"sidecar": {"storage_path": "/nowhere", "port": 1, "log_level": "error"}, "agents": {"rate_limits": {"coding_specialists": 0}}}'
+    )
+    sidecar = SidecarProcess(
+        tmp_path / "storage", repository, environment={"CCO_SIDECAR_LOG_LEVEL": "debug"}, config=config
+    )
     agent = sidecar.agent()
     for _ in range(80):
         answer = sidecar.request("GET", "/api/events?limit=1", agent)

@@ -25,13 +25,15 @@ def write(directory: Path, records: list[Record]) -> None:
 
 def read(directory: Path) -> list[Record]:
     log = EventLog(directory)
-    _, records = log.open("p")
+    _, _, records = log.open("p")
     log.close()
     return records
 
 
 def records(count: int, first: int = 1) -> list[Record]:
-    return [Record("p", seq, 1_700_000_000_000_000 + seq, 60, b"payload %d" % seq) for seq in range(first, first + count)]
+    return [
+        Record("p", seq, 1_700_000_000_000_000 + seq, 60, b"payload %d" % seq) for seq in range(first, first + count)
+    ]
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

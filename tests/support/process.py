@@ -40,7 +40,12 @@ class SidecarProcess:
     """Started on free ports; ``options`` are command-line flags, ``environment`` is added to a clean one."""
 
     def __init__(
-        self, storage: Path, root: Path, *options: str, environment: Mapping[str, str] | None = None, config: Path | None = None
+        self,
+        storage: Path,
+        root: Path,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        config: Path | None = None,
     ) -> None:
         self.storage = storage
         self.root = root
@@ -78,7 +83,9 @@ class SidecarProcess:
         token = (self.storage / "operator.token").read_text().strip()
         return Agent("operator", "operator", "", "", token)
 
-    def agent(self, agent_type: str = "python-specialist", issue: str = "issue-123", project: str = "project-abc", **more: Any) -> Agent:
+    def agent(
+        self, agent_type: str = "python-specialist", issue: str = "issue-123", project: str = "project-abc", **more: Any
+    ) -> Agent:
         body = {"agent_type": agent_type, "issue_id": issue, "project_id": project, **more}
         answer = requests.post(f"{self.url}/api/tokens", json=body, headers=self.operator.headers, timeout=10)
         assert answer.status_code == 201, answer.text

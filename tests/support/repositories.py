@@ -8,7 +8,16 @@ import sysconfig
 from pathlib import Path
 
 OURS = Path(__file__).resolve().parents[2]
-_WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@example.com", "-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main")
+_WHO = (
+    "-c",
+    "user.name=Tester",
+    "-c",
+    "user.email=tester@example.com",
+    "-c",
+    "commit.gpgsign=false",
+    "-c",
+    "init.defaultBranch=main",
+)
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import json_format
-
-from cco_sidecar.core import codec
-from orchestra.v1 import context_service_pb2, event_service_pb2, result_service_pb2, system_service_pb2
 from tests.support.process import Agent, SidecarProcess
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
+
+from cco_sidecar.core import codec
+from orchestra.v1 import context_service_pb2, event_service_pb2, result_service_pb2, system_service_pb2
 
 RESULT: dict[str, Any] = {
     "status": "success",
@@ -241,7 +241,9 @@ class TestEvents:
         assert "timeout" not in body
         assert [event["event_id"] for event in body["events"]] == ids[1:2]
         assert body["more_available"] is True and body["next_cursor"] == ids[1]
-        rest = over_rest(sidecar, agent, "GET", f"/api/events/wait/counted?timeout=1000&since={body['next_cursor']}", 200)
+        rest = over_rest(
+            sidecar, agent, "GET", f"/api/events/wait/counted?timeout=1000&since={body['next_cursor']}", 200
+        )
         assert [event["event_id"] for event in rest["events"]] == ids[2:]
         assert rest["more_available"] is False
 

@@ -11,12 +11,12 @@ import grpc
 import jwt
 import pytest
 import requests
-
-from cco_sidecar.client.connection import error_of
-from orchestra.v1 import agent_service_pb2, context_service_pb2, event_service_pb2, result_service_pb2
 from tests.support.process import Agent, SidecarProcess
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
+
+from cco_sidecar.client.connection import error_of
+from orchestra.v1 import agent_service_pb2, context_service_pb2, event_service_pb2, result_service_pb2
 
 
 def refused(answer: requests.Response, status: int, code: str) -> dict[str, Any]:
@@ -40,7 +40,9 @@ class TestHttp:
         assert answer.headers["allow"] == "GET, POST"
 
     def test_a_large_body(self, sidecar: SidecarProcess, agent: Agent) -> None:
-        answer = sidecar.request("POST", "/api/results", agent, data=b"x" * (11 * 2**20), headers={"Content-Type": "application/json"})
+        answer = sidecar.request(
+            "POST", "/api/results", agent, data=b"x" * (11 * 2**20), headers={"Content-Type": "application/json"}
+        )
         refused(answer, 413, "REQ_004")
 
     def test_another_media_type(self, sidecar: SidecarProcess, agent: Agent) -> None:
@@ -84,7 +86,9 @@ class TestHttp:
     def test_a_path_that_is_no_text(self, sidecar: SidecarProcess) -> None:
         refused(sidecar.request("GET", "/api/context/%ff/python-specialist", sidecar.operator), 400, "REQ_001")
 
-    @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=ten", "limit=1&limit=2", "lmit=1", "since=yesterday"])
+    @pytest.mark.parametrize(
+        "query", ["limit=0", "limit=1001", "limit=ten", "limit=1&limit=2", "lmit=1", "since=yesterday"]
+    )
     def test_a_bad_query(self, sidecar: SidecarProcess, agent: Agent, query: str) -> None:
         code = "EVT_002" if query.startswith("since") else "REQ_001"
         refused(sidecar.request("GET", f"/api/events?{query}", agent), 400, code)
@@ -101,7 +105,9 @@ class TestHttp:
         refused(answer, 400, "REQ_001")
 
     def test_security_headers_and_the_callers_request_id(self, sidecar: SidecarProcess) -> None:
-        answer = sidecar.request("GET", "/health", headers={"X-Request-Id": "trace-7", "Origin": "https://evil.example"})
+        answer = sidecar.request(
+            "GET", "/health", headers={"X-Request-Id": "trace-7", "Origin": "https://evil.example"}
+        )
         assert answer.headers["x-request-id"] == "trace-7"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "access-control-allow-origin" not in answer.headers
@@ -162,7 +168,7 @@ class TestTokens:
 
     def test_refresh_in_the_last_five_minutes_only(self, sidecar: SidecarProcess) -> None:
         early = sidecar.agent(ttl_seconds=3600)
-        body = refused(sidecar.request("POST", "/api/tokens/refresh", early), 400, "REQ_001")
+        body = refused(sidecar.request("POST", "/api/tokens/refresh", early), 403, "AUTH_003")
         assert 3200 < body["details"]["refreshable_in_seconds"] <= 3301
         late = sidecar.agent(ttl_seconds=200)
         answer = sidecar.request("POST", "/api/tokens/refresh", late)
@@ -203,7 +209,9 @@ class TestPermissions:
                 stubs.events.PublishEvent(request, metadata=agent.metadata)
             assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
             assert error_of(caught.value).code == refused(published, 403, "AUTH_003")["code"]
-        refused(sidecar.request("POST", "/api/tokens", agent, json={"agent_type": "x", "issue_id": "y"}), 403, "AUTH_003")
+        refused(
+            sidecar.request("POST", "/api/tokens", agent, json={"agent_type": "x", "issue_id": "y"}), 403, "AUTH_003"
+        )
 
     def test_another_issue(self, sidecar: SidecarProcess, agent: Agent, stubs: Any) -> None:
         refused(sidecar.request("GET", f"/api/context/issue-999/{agent.type}", agent), 403, "AUTH_003")
@@ -236,7 +244,12 @@ class TestPermissions:
 
     def test_nobody_speaks_for_another(self, sidecar: SidecarProcess, agent: Agent) -> None:
         refused(sidecar.request("POST", "/api/events/x", agent, json={"publisher": "someone"}), 403, "AUTH_003")
-        body = {"agent_id": "someone", "agent_type": agent.type, "issue_id": agent.issue, "result": {"status": "success"}}
+        body = {
+            "agent_id": "someone",
+            "agent_type": agent.type,
+            "issue_id": agent.issue,
+            "result": {"status": "success"},
+        }
         refused(sidecar.request("POST", "/api/results", agent, json=body), 403, "AUTH_003")
         as_operator = sidecar.request("POST", "/api/events/x", sidecar.operator, json={"publisher": "someone"})
         assert as_operator.status_code == 202

@@ -11,10 +11,10 @@ from typing import Any
 import grpc
 import pytest
 import requests
-
-from orchestra.v1 import context_service_pb2, context_service_pb2_grpc, event_service_pb2
 from tests.support.process import Agent, SidecarProcess
 from tests.support.repositories import commit_all
+
+from orchestra.v1 import context_service_pb2, context_service_pb2_grpc, event_service_pb2
 
 
 def publish(sidecar: SidecarProcess, agent: Agent, event_type: str, **body: Any) -> str:
@@ -34,9 +34,7 @@ def events_of(stream: Any, count: int) -> list[Any]:
 
 
 class TestSubscribe:
-    def test_delivers_in_order_from_the_first_message_on(
-        self, sidecar: SidecarProcess, stubs: Any
-    ) -> None:
+    def test_delivers_in_order_from_the_first_message_on(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent("chief-architect", project="streams-1")
         stream = stubs.events.Subscribe(event_service_pb2.SubscribeRequest(event_types=["a"]), metadata=agent.metadata)
         assert not next(stream).events
@@ -130,7 +128,7 @@ class TestSubscribe:
         answer = sidecar.request(
             "POST", "/api/events:publish", agent, data=lines, headers={"Content-Type": "application/x-ndjson"}
         )
-        assert answer.status_code == 202
+        assert answer.status_code == 202, answer.text
         ids = [len(json.loads(line)["event_ids"]) for line in answer.text.splitlines()]
         assert ids == [2, 1]
 
@@ -163,7 +161,9 @@ class TestServerSentEvents:
         agent = sidecar.agent("chief-architect", project="sse-2")
         first = publish(sidecar, agent, "x")
         headers = agent.headers | {"Accept": "application/x-ndjson"}
-        with requests.get(f"{sidecar.url}/api/events/stream?since=0", headers=headers, stream=True, timeout=10) as answer:
+        with requests.get(
+            f"{sidecar.url}/api/events/stream?since=0", headers=headers, stream=True, timeout=10
+        ) as answer:
             for line in answer.iter_lines(chunk_size=1):
                 batch = json.loads(line)
                 if batch["events"]:
@@ -172,7 +172,9 @@ class TestServerSentEvents:
 
     def test_a_reader_that_goes_away_is_forgotten(self, sidecar: SidecarProcess) -> None:
         agent = sidecar.agent("chief-architect", project="sse-3")
-        with requests.get(f"{sidecar.url}/api/events/stream/x", headers=agent.headers, stream=True, timeout=10) as answer:
+        with requests.get(
+            f"{sidecar.url}/api/events/stream/x", headers=agent.headers, stream=True, timeout=10
+        ) as answer:
             content = answer.iter_content(1)
             next(content)
             here = publish_count(sidecar, agent)
@@ -216,9 +218,7 @@ class TestLongPoll:
 
 
 class TestStreamContext:
-    def test_ten_megabytes_reach_a_client_with_the_default_limit(
-        self, tmp_path: Path
-    ) -> None:
+    def test_ten_megabytes_reach_a_client_with_the_default_limit(self, tmp_path: Path) -> None:
         root = tmp_path / "project"
         root.mkdir()
         for number in range(40):
@@ -235,7 +235,9 @@ class TestStreamContext:
                     stub.GetContext(context_service_pb2.GetContextRequest(**request), metadata=agent.metadata)
                 assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
                 context = context_service_pb2.Context()
-                parts = list(stub.StreamContext(context_service_pb2.StreamContextRequest(**request), metadata=agent.metadata))
+                parts = list(
+                    stub.StreamContext(context_service_pb2.StreamContextRequest(**request), metadata=agent.metadata)
+                )
             for part in parts:
                 context.MergeFrom(part.fragment)
             header, trailer = parts[0].header, parts[-1].trailer
@@ -244,7 +246,9 @@ class TestStreamContext:
             assert header.file_count == len(context.relevant_files)
             assert trailer.truncated and trailer.truncation_strategy in ("smart", "file_sampling", "priority_selection")
             rest = running.request("GET", f"/api/context/{agent.issue}/{agent.type}", agent).json()
-            assert [file.content for file in context.relevant_files] == [f["content"] for f in rest["context"]["relevant_files"]]
+            assert [file.content for file in context.relevant_files] == [
+                f["content"] for f in rest["context"]["relevant_files"]
+            ]
             cut = [file for file in context.relevant_files if "bytes left out here" in file.content]
             assert cut or any(entry.reason == "no_room" for entry in trailer.manifest.entries)
         finally:

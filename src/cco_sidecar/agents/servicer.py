@@ -6,7 +6,6 @@ from cco_sidecar.auth.tokens import TTL_SECONDS, Tokens
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.errors import invalid_request
 from cco_sidecar.core.principal import Principal
 from orchestra.v1 import agent_service_pb2 as pb
 
@@ -20,6 +19,7 @@ class AgentServicer:
 
     async def CreateToken(self, request: pb.CreateTokenRequest, principal: Principal) -> pb.CreateTokenResponse:
         agent = self._types.known(request.agent_type)
+        self._tokens.minted += 1
         minted = self._tokens.mint_agent(
             agent,
             agent_id=request.agent_id or ids.agent_id(agent.type),
@@ -40,13 +40,12 @@ class AgentServicer:
         )
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, principal: Principal) -> pb.RevokeTokenResponse:
-        if bool(request.jti) == bool(request.agent_id):
-            raise invalid_request("name either a jti or an agent_id", field="jti")
         if request.jti:
             await self._tokens.revoke_token(request.jti)
-        else:
+        if request.agent_id:
             await self._tokens.revoke_agent(request.agent_id)
-        return pb.RevokeTokenResponse(revoked=1, timestamp=self._clock.timestamp())
+        count = bool(request.jti) + bool(request.agent_id)
+        return pb.RevokeTokenResponse(revoked=count, timestamp=self._clock.timestamp())
 
     async def ListAgentTypes(
         self, request: pb.ListAgentTypesRequest, principal: Principal

@@ -15,7 +15,7 @@ import jwt
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.core.agent_types import OPERATOR_TYPE, PERMISSIONS, AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import expired_token, invalid_request, invalid_token
+from cco_sidecar.core.errors import expired_token, invalid_token, permission_denied
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.storage.base import RevocationStore
 
@@ -47,6 +47,7 @@ class Tokens:
         self._revoked_jti: set[str] = set()
         self._revoked_sub: dict[str, float] = {}
         self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
+        # Agents that were given a first token since the start.
         self.minted = 0
         for kind, value, at in revocations.load(clock.seconds()):
             self._remember(kind, value, at)
@@ -64,8 +65,7 @@ class Tokens:
     def mint_agent(
         self, agent: AgentType, *, agent_id: str, project: str, issue: str, ttl: int = TTL_SECONDS
     ) -> Minted:
-        self.minted += 1
-        claims = {
+        claims: dict[str, Any] = {
             "sub": agent_id,
             "agent_type": agent.type,
             "project_id": project,
@@ -86,6 +86,8 @@ class Tokens:
 
     def _mint(self, claims: dict[str, Any], ttl: int) -> Minted:
         now = int(self._clock.seconds())
+        # `iat` counts whole seconds; a token made just after a revocation must not fall under it.
+        now = max(now, int(self._revoked_sub.get(claims["sub"], -1)) + 1)
         claims |= {
             "iat": now,
             "nbf": now,
@@ -160,11 +162,11 @@ class Tokens:
         """A new token for one in its last five minutes; the old one is revoked. Raises SidecarError."""
         agent = self._types.get(principal.agent_type)
         if principal.operator or agent is None:
-            raise invalid_request("only an agent's token is refreshed; the operator's is renewed by the sidecar")
+            raise permission_denied("only an agent's token is refreshed; the operator's is renewed by the sidecar")
         now = self._clock.seconds()
         left = principal.expires_at - now
         if left > REFRESH_WINDOW_SECONDS:
-            raise invalid_request(
+            raise permission_denied(
                 f"the token still lives for {int(left)} seconds; it can be refreshed in its last "
                 f"{REFRESH_WINDOW_SECONDS}",
                 refreshable_in_seconds=int(left - REFRESH_WINDOW_SECONDS) + 1,
@@ -180,6 +182,8 @@ class Tokens:
 
     async def revoke_agent(self, agent_id: str) -> None:
         """Ends every token of an agent issued up to now."""
+        if agent_id == OPERATOR_TYPE:
+            raise permission_denied("the operator's token is not revoked; stop the sidecar and remove signing-key.pem")
         now = self._clock.seconds()
         await self._revoke("sub", agent_id, now, now + OPERATOR_TTL_SECONDS)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from cco_sidecar.bus.group import Group, Interest, Route, Slice
 from cco_sidecar.bus.journal import Entry, Journal, Position
@@ -19,15 +19,18 @@ from orchestra.v1.event_service_pb2 import Event, Gap, SubscribeResponse
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MAX_EVENT_BYTES = 256 * 1024
 DEFAULT_TTL = 86_400
 _BATCH_EVENTS = 512
 _BATCH_BYTES = 1024 * 1024
-_SCAN = 1000
+_SCAN = 500
 # Trimming moves what is retained; it is done for so many at once.
 _TRIM_STRIDE = 256
 _GROUP_LINGER = 60.0
 _HOUSEKEEPING = 30.0
+_NEVER = 2**63
 # Idle streams are sent their cursor, so that a reconnect does not start from a trimmed one.
 _HEARTBEAT = 15.0
 
@@ -99,6 +102,7 @@ class EventBus:
         self._retention = retention_seconds * 1_000_000
         self._max_events = max_events
         self._max_bytes = max_bytes
+        self._stride = min(_TRIM_STRIDE, max(1, max_events // 10))
         self._rounds = Rounds()
         self._channels: dict[str, _Channel] = {}
         self._pending: list[_Pending] = []
@@ -106,6 +110,7 @@ class EventBus:
         self._writing = False
         self._kicked = False
         self._draining = False
+        self._drained = asyncio.Event()
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -135,13 +140,8 @@ class EventBus:
         seq = channel.next_seq
         event.event_id = channel.journal.cursor(seq)
         event.timestamp.CopyFrom(timestamp(micros))
+        self.check_size(event)
         payload = event.SerializeToString()
-        if len(payload) > MAX_EVENT_BYTES:
-            raise invalid_event(
-                f"the event has {len(payload)} bytes; the most is {MAX_EVENT_BYTES}. "
-                "Store large data as a result's artifact and publish its id",
-                field="data",
-            )
         channel.next_seq += 1
         done: asyncio.Future[Published] = self._loop.create_future()
         self._pending.append(_Pending(Record(project, seq, micros, ttl, payload), event, urgent, done))
@@ -150,6 +150,15 @@ class EventBus:
             self._kicked = True
             self._loop.call_soon(self._kick)
         return done
+
+    def check_size(self, event: Event) -> None:
+        """Raises SidecarError (EVT_002) for an event that is too large."""
+        if event.ByteSize() > MAX_EVENT_BYTES:
+            raise invalid_event(
+                f"the event has {event.ByteSize()} bytes; the most is {MAX_EVENT_BYTES}. "
+                "Store large data as a result's artifact and publish its id",
+                field="data",
+            )
 
     def _kick(self) -> None:
         """Hands all that is pending to the idle writer, in one batch."""
@@ -161,12 +170,12 @@ class EventBus:
         self._in_flight = len(batch)
         loop = self._loop
 
-        def done(problem: OSError | None) -> None:
+        def done(problem: Exception | None) -> None:
             loop.call_soon_threadsafe(self._committed, batch, problem)
 
         self._log.append([item.record for item in batch], done)
 
-    def _committed(self, batch: list[_Pending], problem: OSError | None) -> None:
+    def _committed(self, batch: list[_Pending], problem: Exception | None) -> None:
         self._writing = False
         self._in_flight = 0
         self.failing = problem is not None
@@ -196,7 +205,7 @@ class EventBus:
         entry.committed_at = now
         channel.journal.add(entry, record.micros)
         self.counters.published += 1
-        if len(channel.journal) >= self._max_events + _TRIM_STRIDE:
+        if channel.journal.overflows(self._stride):
             self._trim(record.project, channel)
         route_key = (entry.topic, entry.event_type)
         route = channel.routes.get(route_key)
@@ -256,27 +265,27 @@ class EventBus:
             return journal.position_at(since_micros)
         return Position(journal.head)
 
-    def select(
+    async def select(
         self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool]
     ) -> tuple[list[Entry], bool]:
-        """Up to ``limit`` retained entries after ``start``, oldest first, or the newest when it is None; and
-        whether there are more after them."""
+        """Up to ``limit`` retained entries after ``start``, oldest first, or the newest when it is None, in a page
+        of bounded size; and whether there are more after them. Long scans let others run."""
         journal = self._channel(project).journal
         now = self._clock.micros()
+        newest = start is None
+        candidates = list(journal.newest_first()) if start is None else journal.after(start.seq, journal.head)
         found: list[Entry] = []
-        if start is None:
-            for entry in journal.newest_first():
-                if entry.expires > now and keep(entry):
-                    found.append(entry)
-                    if len(found) == limit:
-                        break
-            return found[::-1], False
-        for entry in journal.after(start.seq, journal.head):
-            if entry.expires > now and keep(entry):
-                if len(found) == limit:
-                    return found, True
-                found.append(entry)
-        return found, False
+        size = 0
+        for count, entry in enumerate(candidates, 1):
+            if count % _SCAN == 0:
+                await asyncio.sleep(0)
+            if entry.expires <= now or not keep(entry):
+                continue
+            if len(found) == limit or (found and size + len(entry.frame) > _BATCH_BYTES):
+                return (found[::-1], False) if newest else (found, True)
+            found.append(entry)
+            size += len(entry.frame)
+        return (found[::-1] if newest else found), False
 
     def entries_after(self, project: str, seq: int) -> list[Entry]:
         """Everything retained after a sequence number."""
@@ -353,14 +362,16 @@ class EventBus:
                 past, upto = past[:_SCAN], past[_SCAN - 1].seq
             piece = self._cut([entry for entry in past if group.wants(entry)], upto, limit)
             reader.seq = piece.upto
-            return piece if piece.entries else None
+            # The group may hold more behind the part of the past that was scanned.
+            more = piece.more or upto < group.start or bool(group.after(piece.upto))
+            return piece._replace(more=more) if piece.entries else None
         if reader.seq < group.trimmed:
             self._declare_gap(journal, reader)
         if reader.seq >= group.limit:
             return Slice((), reader.seq)
         key = (reader.seq, group.limit, limit)
         known = group.batches.get(key)
-        if known is None:
+        if known is None or known.expires <= self._clock.micros():
             piece = self._cut(group.after(reader.seq), group.limit, limit)
             known = group.batches[key] = piece._replace(wire=self._encode(journal, piece))
         reader.seq = known.upto
@@ -374,10 +385,10 @@ class EventBus:
             if entry.expires <= now:
                 continue
             if len(taken) == limit or (taken and size + len(entry.frame) > _BATCH_BYTES):
-                return Slice(tuple(taken), taken[-1].seq, True)
+                return Slice(tuple(taken), taken[-1].seq, True, expires=min(entry.expires for entry in taken))
             taken.append(entry)
             size += len(entry.frame)
-        return Slice(tuple(taken), upto)
+        return Slice(tuple(taken), upto, expires=min((entry.expires for entry in taken), default=_NEVER))
 
     def _batch(self, channel: _Channel, reader: _Reader, piece: Slice) -> Batch:
         journal = channel.journal
@@ -419,9 +430,21 @@ class EventBus:
     def draining(self) -> bool:
         return self._draining
 
+    async def unless_draining(self, work: Awaitable[T]) -> T | None:
+        """What ``work`` gives, or None when the bus begins to drain first."""
+        task = asyncio.ensure_future(work)
+        drained = asyncio.ensure_future(self._drained.wait())
+        try:
+            await asyncio.wait({task, drained}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            drained.cancel()
+            task.cancel()
+
     def stop_readers(self) -> None:
         """Answers every parked reader with its cursor; new ones are answered at once."""
         self._draining = True
+        self._drained.set()
         for channel in self._channels.values():
             for group in channel.groups.values():
                 for waiter in group.waiters:
@@ -438,10 +461,13 @@ class EventBus:
     def _channel(self, project: str) -> _Channel:
         channel = self._channels.get(project)
         if channel is None:
-            epoch, records = self._log.open(project)
+            epoch, head, records = self._log.open(project)
             journal = Journal(epoch, self._max_events, self._max_bytes, self._retention)
             for record in records:
                 journal.restore(record)
+            if not records:
+                journal.trimmed = head
+            journal.head = max(journal.head, head)
             channel = self._channels[project] = _Channel(journal, journal.head + 1)
             self._trim(project, channel)
         return channel

@@ -42,8 +42,8 @@ class Term:
     field: str
     negated: bool
     test: Callable[[Any], bool]
-    # The text that the value must be equal to, when the term is a plain equality.
-    equals: str | None = None
+    # What `index_keys` says of every value that is equal, when the term is a plain equality.
+    equals: tuple[str, ...] = ()
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         value = look_up(event, self.field)
@@ -65,10 +65,10 @@ class Filter:
         return all(any(term.matches(event) for term in clause) for clause in self.clauses)
 
     @property
-    def key(self) -> tuple[str, str] | None:
-        """A (field, text) that every match has: what an index can use."""
+    def key(self) -> tuple[str, tuple[str, ...]] | None:
+        """A field, and the index keys of which every match has one."""
         for clause in self.clauses:
-            if len(clause) == 1 and clause[0].equals is not None and not clause[0].negated:
+            if len(clause) == 1 and clause[0].equals and not clause[0].negated:
                 return clause[0].field, clause[0].equals
         return None
 
@@ -88,25 +88,25 @@ def look_up(event: Mapping[str, Any], field: str) -> Any:
 
 
 def index_keys(value: Any) -> list[str]:
-    """The texts under which a filter's ``key`` finds a value."""
+    """The keys under which a filter's ``key`` finds a value."""
     if value is _MISSING:
         return []
-    if isinstance(value, list):
-        return [canonical(item) for item in value]
-    return [canonical(value)]
+    return [index_key(item) for item in value] if isinstance(value, list) else [index_key(value)]
 
 
-def canonical(value: Any) -> str:
-    """One text for equal values: numbers and numeric texts alike, true, false and null as JSON has them."""
+def index_key(value: Any) -> str:
+    """Texts as they are; true, false and null as JSON has them; equal numbers alike, and like no text."""
+    if isinstance(value, str):
+        return value
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return repr(float(value)) if _NUMBER.fullmatch(value) else value
-    if isinstance(value, int | float):
-        return repr(float(value))
-    return ""
+    return _number_key(float(value)) if isinstance(value, int | float) else ""
+
+
+def _number_key(number: float) -> str:
+    return f"\0{number!r}"
 
 
 @lru_cache(maxsize=4096)
@@ -147,25 +147,25 @@ class _Parser:
         test, equals = self.comparison()
         return Term(field, negated, test, equals)
 
-    def comparison(self) -> tuple[Callable[[Any], bool], str | None]:
+    def comparison(self) -> tuple[Callable[[Any], bool], tuple[str, ...]]:
         self.spaces()
         for symbol, compare in _COMPARE.items():
             if self.text.startswith(symbol, self.at):
                 start = self.at
                 self.at += len(symbol)
-                return self.ordered(compare, symbol, start), None
+                return self.ordered(compare, symbol, start), ()
         start = self.at
         if self.take('"'):
-            equal = canonical(self.quoted(start))
-            return (lambda value: canonical(value) == equal), equal
+            exact = self.quoted(start)
+            return (lambda value: value == exact), (exact,)
         value = self.plain()
         if not value:
             raise self.error("expected a value", start)
         if "*" in value or "?" in value:
             pattern = re.compile(fnmatch.translate(value.replace("[", "[[]")))
-            return (lambda item: isinstance(item, str) and pattern.match(item) is not None), None
-        wanted = canonical(value)
-        return (lambda item: canonical(item) == wanted), wanted
+            return (lambda item: isinstance(item, str) and pattern.match(item) is not None), ()
+        wanted = (value, _number_key(float(value))) if _NUMBER.fullmatch(value) else (value,)
+        return (lambda item: index_key(item) in wanted), wanted
 
     def ordered(self, compare: Callable[[Any, Any], bool], symbol: str, start: int) -> Callable[[Any], bool]:
         self.spaces()
@@ -175,7 +175,7 @@ class _Parser:
             return lambda value: (number := _as_number(value)) is not None and compare(number, bound)
         moment = _as_time(text)
         if moment is None:
-            raise self.error(f"'{symbol}' compares numbers and RFC 3339 times; {text!r} is neither", start)
+            raise self.error(f"'{symbol}' compares numbers and RFC 3339 times; {text[:60]!r} is neither", start)
         return lambda value: (time := _as_time(value)) is not None and compare(time, moment)
 
     def plain(self) -> str:
@@ -216,18 +216,17 @@ class _Parser:
         rest = self.text[self.at :]
         wrong = re.match(r"[=<>~!]+", rest)
         if wrong:
-            value = re.split(r"[,|]", rest[wrong.end() :])[0].strip()
+            value = re.split(r"[,|]", rest[wrong.end() :])[0].strip()[:60]
             symbol = wrong.group() if wrong.group() in _COMPARE else ""
             right = f"!{field}:{value}" if "!" in wrong.group() else f"{field}:{symbol}{value}"
             return self.error(f"'{wrong.group()}' is not an operator here; write {right}")
-        return self.error(f"expected ':' and a value after '{field}'")
+        return self.error(f"expected ':' and a value after '{field[:60]}'")
 
     def error(self, problem: str, at: int | None = None) -> SidecarError:
         position = self.at if at is None else at
         return invalid_event(
-            f"filter: {problem} (character {position + 1} of {self.text!r})",
+            f"filter: {problem} (character {position + 1}: {self.text[max(0, position - 30) : position + 30]!r})",
             field="filter",
-            filter=self.text,
             position=position + 1,
         )
 

@@ -33,6 +33,8 @@ class Slice(NamedTuple):
     upto: int
     more: bool = False
     wire: Encoded | None = None
+    # When the first of them is no longer to be delivered, in microseconds since 1970 UTC.
+    expires: int = 2**63
 
 
 class Group:
@@ -103,7 +105,8 @@ class Route:
             if key is None:
                 route.open.append(group)
             else:
-                route.keyed.setdefault(key[0], {}).setdefault(key[1], []).append(group)
+                for text in key[1]:
+                    route.keyed.setdefault(key[0], {}).setdefault(text, []).append(group)
         return route
 
     def groups(self, entry: Entry) -> list[Group]:

@@ -72,6 +72,10 @@ class Journal:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def overflows(self, stride: int) -> bool:
+        """True when so many events too many are held, or too many bytes."""
+        return len(self._entries) >= self._max_events + stride or self._bytes > self._max_bytes
+
     def add(self, entry: Entry, micros: int) -> None:
         self._entries.append(entry)
         self._seqs.append(entry.seq)
@@ -80,7 +84,9 @@ class Journal:
         self.head = max(self.head, entry.seq)
 
     def restore(self, record: Record) -> None:
-        """Adds a record read back from disk."""
+        """Adds a record read back from disk; what came before the first is no longer retained."""
+        if not self._entries:
+            self.trimmed = record.seq - 1
         event = Event.FromString(record.payload)
         self.add(Entry(record.seq, event, record.payload, record.micros, record.ttl), micros_of(event.timestamp))
 
@@ -88,6 +94,9 @@ class Journal:
         """Drops what is past the retention; true when anything was."""
         drop = max(0, len(self._entries) - self._max_events)
         excess = self._bytes - sum(len(e.frame) for e in self._entries[:drop]) - self._max_bytes
+        if excess > 0:
+            # A little more, so that the next event does not trim again.
+            excess += self._max_bytes // 16
         while excess > 0 and drop < len(self._entries) - 1:
             excess -= len(self._entries[drop].frame)
             drop += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
@@ -41,6 +40,7 @@ _OUTPUTS_BYTES = 2 * 2**20
 _FILE_BYTES = 1024 * 1024
 _CROWDED_FILE_BYTES = 256 * 1024
 _LEAST_SAMPLE_BYTES = 4 * 1024
+_NAMED_BARRED = 1000
 _NOT_WANTED = "not_for_this_agent"
 
 
@@ -55,13 +55,14 @@ def build(
     architect: bool,
 ) -> GetContextResponse:
     """The answer without ``timestamp`` and ``cache_hit``. Equal arguments give equal bytes."""
+    strategies: set[str] = set()
     context = Context(
-        project_structure=_structure(snapshot),
-        git_context=_history(snapshot.git, FULL_HISTORY if architect else COMMITS),
-        previous_agent_outputs=_fitting(outputs, _OUTPUTS_BYTES),
+        project_structure=_structure(snapshot, strategies),
+        git_context=_history(snapshot.git, FULL_HISTORY if architect else COMMITS, strategies),
+        previous_agent_outputs=_fitting(outputs, _OUTPUTS_BYTES, strategies),
         metadata=snapshot.metadata,
     )
-    files = _Files(snapshot, texts, LIMIT_BYTES - context.ByteSize())
+    files = _Files(snapshot, texts, LIMIT_BYTES - context.ByteSize(), strategies)
     files.add_all(choices)
     context.relevant_files.extend(files.included)
     files.account_for_the_rest({choice.path for choice in choices})
@@ -82,16 +83,17 @@ def build(
 class _Files:
     """Takes files while there is room, and keeps the manifest."""
 
-    def __init__(self, snapshot: Snapshot, texts: Texts, room: int) -> None:
+    def __init__(self, snapshot: Snapshot, texts: Texts, room: int, strategies: set[str]) -> None:
         self._snapshot = snapshot
         self._texts = texts
         self._room = room
         self.included: list[RelevantFile] = []
         self.manifest = Manifest()
-        self.strategies: set[str] = set()
+        self.strategies = strategies
 
     def add_all(self, choices: list[Choice]) -> None:
-        crowded = sum(self._snapshot.files[choice.path].size for choice in choices) > self._room
+        sizes = (min(self._snapshot.files[choice.path].size, _FILE_BYTES) for choice in choices)
+        crowded = sum(sizes) > self._room
         most = _CROWDED_FILE_BYTES if crowded else _FILE_BYTES
         for choice in choices:
             self._add(choice, most)
@@ -106,6 +108,7 @@ class _Files:
         if choice.comments:
             comments = comments_of(content, language_of(choice.path))
             if comments is None:
+                self._leave_out(choice.path, "no_comments", text.stat.size)
                 return
             content, strategy, reason = comments, "comment_extraction", "comments_only"
         overhead = len(choice.path) + 160
@@ -150,21 +153,22 @@ class _Files:
         self.manifest.entries.append(entry)
 
     def account_for_the_rest(self, chosen: set[str]) -> None:
-        """What may not enter, each by its name; what this agent does not want, by kind of file."""
+        """What may not enter, each by its name while there are not too many; what this agent does not want, by kind
+        of file."""
+        barred: dict[tuple[str, str], list[int]] = {}
         for path, reason, size in self._snapshot.barred:
-            self._leave_out(path, reason, size)
-        counts: Counter[str] = Counter()
-        sizes: Counter[str] = Counter()
+            if len(self._snapshot.barred) <= _NAMED_BARRED:
+                self._leave_out(path, reason, size)
+            else:
+                barred.setdefault((_kind(path), reason), []).append(size)
         for path, info in self._snapshot.files.items():
             if path not in chosen:
-                kind = _kind(path)
-                counts[kind] += 1
-                sizes[kind] += info.size
-        for kind in sorted(counts):
-            self._leave_out(kind, _NOT_WANTED, sizes[kind], counts[kind])
+                barred.setdefault((_kind(path), _NOT_WANTED), []).append(info.size)
+        for (kind, reason), sizes in sorted(barred.items()):
+            self._leave_out(kind, reason, sum(sizes), len(sizes))
 
 
-def _structure(snapshot: Snapshot) -> ProjectStructure:
+def _structure(snapshot: Snapshot, strategies: set[str]) -> ProjectStructure:
     structure = ProjectStructure(
         root=_utf8(snapshot.root.name or "/"),
         total_files=len(snapshot.files),
@@ -174,28 +178,34 @@ def _structure(snapshot: Snapshot) -> ProjectStructure:
     for paths, out in ((snapshot.directories, structure.directories), (snapshot.files, structure.files)):
         for path in paths:
             name = _utf8(path)
-            room -= len(name) + 3
+            room -= len(name.encode()) + 3
             if room < 0:
+                strategies.add("structure_sampling")
                 break
             out.append(name)
     return structure
 
 
-def _history(git: GitContext, most: int) -> GitContext:
-    """The newest commits, and fewer of them when they name very many files."""
+def _history(git: GitContext, most: int, strategies: set[str]) -> GitContext:
+    """The newest commits, and fewer of them, or of the changes, when they name very many files."""
     history = GitContext()
     history.CopyFrom(git)
     del history.recent_commits[most:]
-    while history.ByteSize() > _HISTORY_BYTES and history.recent_commits:
-        del history.recent_commits[len(history.recent_commits) // 2 :]
+    while history.ByteSize() > _HISTORY_BYTES:
+        strategies.add("history_sampling")
+        if len(history.recent_commits) > len(history.uncommitted_changes):
+            del history.recent_commits[len(history.recent_commits) // 2 :]
+        else:
+            del history.uncommitted_changes[len(history.uncommitted_changes) // 2 :]
     return history
 
 
-def _fitting(outputs: Iterable[PreviousAgentOutput], room: int) -> list[PreviousAgentOutput]:
+def _fitting(outputs: Iterable[PreviousAgentOutput], room: int, strategies: set[str]) -> list[PreviousAgentOutput]:
     taken = []
     for output in outputs:
         room -= _framed_size(output)
         if room < 0:
+            strategies.add("output_sampling")
             break
         taken.append(output)
     return taken

@@ -10,12 +10,13 @@ _SLASH = {
     "protocol-buffer", "groovy",
 }  # fmt: skip
 _PYTHON = re.compile(
-    r'(?P<head>^[ \t]*(?:async[ ]+)?(?:def|class)[ ]+\w+[^\n]*$)|(?P<doc>"""[\s\S]*?"""|\'\'\'[\s\S]*?\'\'\')'
-    r"|(?P<line>^[ \t]*\#[^\n]*$)",
+    r"(?P<head>^[ \t]*(?:async[ ]+)?(?:def|class)[ ]+\w+[^\n]*$)|(?P<line>^[ \t]*\#[^\n]*$)"
+    r'|(?P<doc>"""[\s\S]*?(?:"""|\Z)|\'\'\'[\s\S]*?(?:\'\'\'|\Z))',
     re.MULTILINE,
 )
 _HASHES = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
-_SLASHES = re.compile(r"/\*[\s\S]*?\*/|^[ \t]*//[^\n]*$", re.MULTILINE)
+# An open comment runs to the end, so that no text is searched twice.
+_SLASHES = re.compile(r"/\*[\s\S]*?(?:\*/|\Z)|^[ \t]*//[^\n]*$", re.MULTILINE)
 MARK = "[comments only; the code is left out]"
 
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from cco_sidecar.context import secrets
 from orchestra.v1.context_service_pb2 import Metadata
 
 T = TypeVar("T")
@@ -39,8 +40,16 @@ _JUNIT = (
 )
 _SARIF = ("results.sarif", "security.sarif", "codeql.sarif", "reports/results.sarif")
 REPORTS = (*_COVERAGE, *_JUNIT, *_SARIF)
-_MOST_BYTES = 16 * 2**20
+_MOST_BYTES = 4 * 2**20
+_MOST_DEPENDENCIES = 5000
+_LONGEST = 300
+# What a file that is being edited, damaged or made to annoy may raise; what cannot be read is absent.
+_UNREADABLE = (
+    ValueError, TypeError, AttributeError, KeyError, IndexError, ArithmeticError, RecursionError, OSError,
+    ElementTree.ParseError,
+)  # fmt: skip
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._\-]*(?:\[[^\]]*\])?\s*[^#;]*)")
+_VERSION = re.compile(r"[\w.,<>=!~*\- ]{1,100}")
 _GO_REQUIRE = re.compile(r"^\s*(?:require\s+)?([\w.\-/]+\.[\w.\-/]+)\s+(v[\w.\-+]+)", re.MULTILINE)
 
 
@@ -56,9 +65,9 @@ def read(root: Path, files: Iterable[str]) -> Metadata:
     types = sorted({kind for name, kind in _TYPES.items() if name in names})
     if types:
         found.project_type = types[0] if len(types) == 1 else "mixed"
-    found.dependencies.extend(sorted(set(_dependencies(root, names))))
+    found.dependencies.extend(sorted({_shown(text) for text in _dependencies(root, names)})[:_MOST_DEPENDENCIES])
     version = _python_version(root, names)
-    if version:
+    if version and _VERSION.fullmatch(version):
         found.python_version = version
     coverage = _first(root, _COVERAGE, _coverage)
     if coverage is not None:
@@ -81,10 +90,15 @@ def _dependencies(root: Path, names: set[str]) -> list[str]:
             continue
         try:
             found += (_requirements if _is_requirements(name) else _READERS[name])(text)
-        except (ValueError, TypeError, AttributeError):
-            # A manifest that is being edited: what cannot be read is absent.
+        except _UNREADABLE:
             continue
     return found
+
+
+def _shown(text: str) -> str:
+    """One line of bounded length, without credentials."""
+    line = " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
+    return secrets.mask(line)[0]
 
 
 def _is_requirements(name: str) -> bool:
@@ -136,13 +150,13 @@ _READERS: dict[str, Callable[[str], list[str]]] = {
 
 def _python_version(root: Path, names: set[str]) -> str | None:
     if ".python-version" in names:
-        return (_text(root / ".python-version") or "").strip() or None
+        return (_text(root / ".python-version") or "\n").splitlines()[0].strip() or None
     if "pyproject.toml" in names:
         try:
             document = tomllib.loads(_text(root / "pyproject.toml") or "")
-        except tomllib.TOMLDecodeError:
+            wanted = document.get("project", {}).get("requires-python")
+        except _UNREADABLE:
             return None
-        wanted = document.get("project", {}).get("requires-python")
         return wanted if isinstance(wanted, str) else None
     return None
 
@@ -154,7 +168,7 @@ def _first(root: Path, names: Iterable[str], read_one: Callable[[Path, str], T |
             continue
         try:
             value = read_one(root / name, text)
-        except (ValueError, TypeError, AttributeError, KeyError, ElementTree.ParseError):
+        except _UNREADABLE:
             continue
         if value is not None:
             return value
@@ -162,18 +176,23 @@ def _first(root: Path, names: Iterable[str], read_one: Callable[[Path, str], T |
 
 
 def _coverage(path: Path, text: str) -> float | None:
+    percent = _lines_covered(path, text)
+    return round(percent, 2) if percent is not None and 0 <= percent <= 100 else None
+
+
+def _lines_covered(path: Path, text: str) -> float | None:
     """Percent of lines: Cobertura, coverage.py, Istanbul or LCOV."""
     if path.suffix == ".xml":
         rate = _xml(text).get("line-rate")
-        return round(float(rate) * 100, 2) if rate is not None else None
+        return float(rate) * 100 if rate is not None else None
     if path.suffix == ".info":
         found = sum(map(int, re.findall(r"^LF:(\d+)", text, re.MULTILINE)))
         hit = sum(map(int, re.findall(r"^LH:(\d+)", text, re.MULTILINE)))
-        return round(hit * 100 / found, 2) if found else None
+        return hit * 100 / found if found else None
     document = json.loads(text)
     if "totals" in document:
-        return round(float(document["totals"]["percent_covered"]), 2)
-    return round(float(document["total"]["lines"]["pct"]), 2)
+        return float(document["totals"]["percent_covered"])
+    return float(document["total"]["lines"]["pct"])
 
 
 def _junit(path: Path, text: str) -> tuple[str, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
@@ -16,6 +17,8 @@ from orchestra.v1.result_service_pb2 import FileEntry, Result, ResultStatus
 
 _MOST_RESULTS = 200
 _MOST_EVENTS = 200
+# Per output; a decision that names more files than this is not about any of them.
+_MOST_FILES = 500
 _REMEMBERED = 1000
 
 # What the outputs were made from: equal for equal outputs.
@@ -39,13 +42,18 @@ class PreviousOutputs:
         if known is not None and known[0] == basis:
             return known
         results = await self._store.page(project, issue=issue, limit=_MOST_RESULTS)
-        outputs = [output for stored in results for output in _of_result(stored.result)]
-        outputs += [_of_event(entry) for entry in entries]
-        outputs.sort(key=lambda output: micros_of(output.timestamp), reverse=True)
+        # Off the loop: agents write what they like, and all of it is searched for keys.
+        outputs = await asyncio.to_thread(_merged, [stored.result for stored in results], entries)
         self._known[project, issue] = (basis, outputs)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return basis, outputs
+
+
+def _merged(results: list[Result], entries: list[Entry]) -> list[PreviousAgentOutput]:
+    outputs = [output for result in results for output in _of_result(result)]
+    outputs += [_of_event(entry) for entry in entries]
+    return sorted(outputs, key=lambda output: micros_of(output.timestamp), reverse=True)
 
 
 class _Decisions:
@@ -70,7 +78,8 @@ def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
 
 def _of_result(result: Result) -> list[PreviousAgentOutput]:
     work = result.result
-    touched = [*map(_path, work.files_created), *map(_path, work.files_modified), *work.files_deleted]
+    paths = [*map(_path, work.files_created), *map(_path, work.files_modified), *work.files_deleted]
+    touched = [secrets.mask(path)[0] for path in paths[:_MOST_FILES]]
     status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)
     summary = f"{status}: {len(touched)} files affected"
     rationale = codec.struct_to_dict(work.extra).get("rationale")
@@ -97,7 +106,9 @@ def _of_event(entry: Entry) -> PreviousAgentOutput:
         timestamp=event.timestamp,
         decision=secrets.mask(data["decision"])[0],
         rationale=secrets.mask(rationale)[0] if isinstance(rationale, str) else "",
-        files_affected=[path for path in files if isinstance(path, str)] if isinstance(files, list) else [],
+        files_affected=[secrets.mask(path)[0] for path in files[:_MOST_FILES] if isinstance(path, str)]
+        if isinstance(files, list)
+        else [],
     )
 
 

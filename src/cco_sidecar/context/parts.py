@@ -38,7 +38,9 @@ def parts_of(response: GetContextResponse, *, hit: bool) -> Iterator[StreamConte
     first = ProjectStructure(
         root=structure.root, total_files=structure.total_files, total_size_bytes=structure.total_size_bytes
     )
-    yield _fragment(Context(project_structure=first, metadata=context.metadata, git_context=context.git_context))
+    yield _fragment(Context(project_structure=first))
+    yield _fragment(Context(metadata=context.metadata))
+    yield _fragment(Context(git_context=context.git_context))
     for at in range(0, len(structure.files), _PATHS):
         yield _fragment(Context(project_structure=ProjectStructure(files=structure.files[at : at + _PATHS])))
     for at in range(0, len(structure.directories), _PATHS):

@@ -7,10 +7,10 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cco_sidecar.context import metadata, secrets
 from cco_sidecar.context.git import Git
@@ -67,7 +67,9 @@ class Repository:
         """``excluded``: the storage directory, which is never part of a project."""
         self.root = root
         self._excluded = excluded.resolve()
-        self._git = Git(root)
+        within = self._excluded.is_relative_to(root) and self._excluded != root
+        self._storage = self._excluded.relative_to(root).as_posix() if within else ""
+        self._git = Git(root, self._storage)
         self._watch = watch()
         self._lock = asyncio.Lock()
         self._snapshot: Snapshot | None = None
@@ -83,8 +85,20 @@ class Repository:
                 return self._snapshot
             if not afresh and (known := self._unchanged()):
                 return known
-            self._snapshot = await asyncio.to_thread(self._scan)
+            # Until the scan has ended whole there is no snapshot: not for a request that comes meanwhile, and not
+            # when it fails.
+            self._snapshot = None
+            self._snapshot = await self._finished(asyncio.to_thread(self._scan, afresh))
             return self._snapshot
+
+    async def _finished(self, scan: Coroutine[Any, Any, Snapshot]) -> Snapshot:
+        """A thread cannot be stopped: a caller that goes away waits for it, and the lock with it."""
+        task = asyncio.ensure_future(scan)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            raise
 
     def close(self) -> None:
         self._watch.close()
@@ -95,12 +109,12 @@ class Repository:
             return None
         return self._snapshot if self._reports == metadata.report_stats(self.root, _stat) else None
 
-    def _scan(self) -> Snapshot:
+    def _scan(self, afresh: bool) -> Snapshot:
         started = time.monotonic()
         self._watch.reset()
         self._reports = metadata.report_stats(self.root, _stat)
-        self._git.look()
-        self._watch.add(self._git.directories)
+        self._git.look(afresh=afresh)
+        self._watch.add(self._git.directories, only_git=True)
         if self._git.available:
             ignored = self._git.ignored_directories()
             found = self._walk(lambda path, name: name == ".git" or path in ignored)
@@ -129,7 +143,9 @@ class Repository:
             names: list[str] = []
             try:
                 entries = list(os.scandir(directory))
-            except (FileNotFoundError, PermissionError, NotADirectoryError):
+            except OSError:
+                if not relative:
+                    raise
                 continue
             for entry in entries:
                 path = f"{relative}/{entry.name}" if relative else entry.name
@@ -145,14 +161,18 @@ class Repository:
         barred: list[Barred] = []
         inside: dict[str, bool] = {}
         for path in listed:
+            if self._storage and (path == self._storage or path.startswith(f"{self._storage}/")):
+                continue
             try:
                 info = os.lstat(self.root / path)
-            except (FileNotFoundError, NotADirectoryError, PermissionError):
+            except OSError:
                 continue
             parent = path.rpartition("/")[0]
             if parent not in inside:
-                real = (self.root / parent).resolve()
-                inside[parent] = real == self.root / parent and not real.is_relative_to(self._excluded)
+                # A directory whose own path has a link in it is somewhere else.
+                inside[parent] = os.path.realpath(self.root / parent) == str(
+                    self.root / parent if parent else self.root
+                )
             if stat.S_ISLNK(info.st_mode):
                 barred.append(Barred(path, "symlink", 0))
             elif not stat.S_ISREG(info.st_mode):
@@ -169,7 +189,7 @@ class Repository:
 def _stat(path: Path) -> FileStat | None:
     try:
         return FileStat.of(path.lstat())
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except OSError:
         return None
 
 

@@ -6,20 +6,24 @@ import re
 
 from cco_sidecar.core.patterns import Patterns
 
+# Of the path in lower case.
 _FILES = Patterns(
     [
-        ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.ppk",
-        "*.asc", "*.gpg", "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh/", ".aws/", ".gnupg/",
-        ".kube/config", ".netrc", "_netrc", ".npmrc", ".pypirc", ".htpasswd", ".pgpass", ".git-credentials",
-        ".dockercfg", ".docker/config.json", "credentials", "credentials.*", "*credentials.json",
-        "*credentials.y*ml", "secrets.*", "secret.*", "*.secret", "*.secrets", "service-account*.json",
-        "service_account*.json", "client_secret*.json", "*.tfstate", "*.tfstate.*", "*.tfvars", "*.ovpn",
-        "operator.token",
+        ".env", ".env.*", ".env-*", ".env_*", "*.env", "env.prod*", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx",
+        "*.jks", "*.keystore", "*.ppk", "*.asc", "*.gpg", "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*",
+        ".ssh/", ".aws/", ".gnupg/", ".kube/config", "kubeconfig*", ".netrc", "_netrc", ".npmrc", ".yarnrc.yml",
+        ".pypirc", ".htpasswd", ".pgpass", ".my.cnf", ".git-credentials", ".dockercfg", ".docker/config.json",
+        ".vault_pass*", ".vault-pass*", "credentials", "credentials.*", "*credentials.json", "*credentials.y*ml",
+        "secrets.*", "secret.*", "*.secret", "*.secrets", "service-account*.json", "service_account*.json",
+        "client_secret*.json", "*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json", "*.ovpn", "operator.token",
     ]
 )  # fmt: skip
 # Made to be shown: they name the settings, not the values.
-_TEMPLATES = Patterns(["*.example", "*.sample", "*.template", "*.dist", ".env.test.example"])
-_SOURCE = Patterns(["*.py", "*.go", "*.rs", "*.ts", "*.js", "*.java", "*.rb", "*.md", "*.proto", "*.swift", "*.dart"])
+_TEMPLATES = Patterns(["*.example", "*.sample", "*.template"])
+_CODE = re.compile(
+    r".*\.(?:py|pyi|go|rs|tsx?|jsx?|mjs|cjs|java|kts?|scala|cs|fs|rb|php|swift|dart|c|h|cc|cpp|hpp|exs?|erl|hs|ml|lua|vue"
+    r"|svelte|md|mdx|rst|adoc|proto|html?|css|scss)"
+)
 
 # Formats that their issuers document; a match is a key, whatever stands around it.
 _KNOWN = "|".join(
@@ -38,69 +42,85 @@ _KNOWN = "|".join(
         r"SG\.[A-Za-z0-9_\-]{22}\.[A-Za-z0-9_\-]{43}",  # SendGrid
         r"hf_[A-Za-z0-9]{30,}",  # Hugging Face
         r"dop_v1_[a-f0-9]{64}",  # DigitalOcean
-        r"eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}",  # JSON Web Token
+        r"eyJ[A-Za-z0-9_\-]{8,300}\.eyJ[A-Za-z0-9_\-]{8,4000}\.[A-Za-z0-9_\-]{8,1000}",  # JSON Web Token
+        r"https://hooks\.slack\.com/services/[A-Za-z0-9/]{20,100}",
     )
 )
 _TOKENS = re.compile(rf"(?<![A-Za-z0-9_])(?:{_KNOWN})")
+# All repetitions are bounded: a file is anybody's text, and an expression that backtracks holds the process.
 _PRIVATE_KEY = re.compile(
-    r"-----BEGIN (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----.*?"
-    r"(?:-----END (?:[A-Z0-9 ]+ )?PRIVATE KEY(?: BLOCK)?-----|\Z)",
+    r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----.*?"
+    r"(?:-----END (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----|\Z)",
     re.DOTALL,
 )
-# `password = "..."`, `"api_key": "..."`, `SECRET_KEY=...`: a name that promises a secret, and a literal value.
-_ASSIGNED = re.compile(
-    r"""(?ix)
-    (?P<name> \b[\w\-]*(?:passwd|password|secret|api[_\-]?key|access[_\-]?key|auth[_\-]?token|private[_\-]?key
-              |client[_\-]?secret)[\w\-]* ["']? \s* (?::|=|:=|=>) \s*)
-    (?P<quote> ["'])
-    (?P<value> [^"'\s\\]{8,200})
-    (?P=quote)
-    """
+_NAME = (
+    r"(?<![\w\-])[\w\-]{0,64}?(?:passwd|password|passphrase|secret|api[_\-]?key|access[_\-]?key|auth[_\-]?token"
+    r"|private[_\-]?key|account[_\-]?key)[\w\-]{0,64}"
+)
+# `password = "..."`, `"api_key": "..."`: a name that promises a secret, and a literal value.
+_QUOTED = re.compile(
+    rf"(?P<name>(?:{_NAME})[\"']?[ \t]{{0,20}}(?::=|=>|:|=)[ \t]{{0,20}})(?P<quote>[\"'])"
+    r"(?P<value>[^\"'\s\\]{8,200})(?P=quote)",
+    re.IGNORECASE,
+)
+# `some_token = "..."`, `Bearer ...`: tokens have digits in them; names of token types do not.
+_LIVE = re.compile(
+    r"(?P<name>(?:(?<![\w\-])[\w\-]{0,64}?token[\"']?[ \t]{0,20}[:=][ \t]{0,20}[\"']?|\bbearer[ \t]{1,4}))"
+    r"(?P<value>(?=[^\"'\s]{0,200}[0-9])[A-Za-z0-9_\-./+=]{16,500})",
+    re.IGNORECASE,
+)
+# `PASSWORD=...`, `password: ...` on a line of its own, in files that quote nothing.
+_BARE = re.compile(
+    rf"(?P<name>^[ \t]{{0,80}}(?:export[ \t]{{1,4}}|-[ \t]{{1,4}})?(?:{_NAME})[ \t]{{0,20}}[:=][ \t]{{0,20}})"
+    r"(?P<value>[^\s\"'#$<{\[(][^\s\"'#]{7,199})(?=[ \t]{0,20}(?:#|$))",
+    re.IGNORECASE | re.MULTILINE,
 )
 # Credentials in a URL (RFC 3986, section 3.2.1).
-_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.\-]*://)(?P<user>[^/\s:@'\"]*):(?P<word>[^/\s@'\"]+)@", re.IGNORECASE)
+_URL = re.compile(
+    r"(?P<name>(?<![a-z0-9+.\-])[a-z][a-z0-9+.\-]{1,20}://(?:[^/\s:@'\"]{0,100}:)?)(?P<value>[^/\s:@'\"]{4,300})(?=@)",
+    re.IGNORECASE,
+)
 _PLACEHOLDER = re.compile(
-    r"(?ix) ^(?: .*(?:example|changeme|change[_\-]me|placeholder|your[_\-]|dummy|redacted|xxxx|\*\*\*).* "
-    r"| [<\[{$%].* | (?:test|fake|mock|sample|none|null|true|false|undefined|password|secret|string)\w* ) $"
+    r"(?i)(?:[^\n]{0,200}(?:example|changeme|change[_\-]me|placeholder|your[_\-]|dummy|redacted|xxxx|\*\*\*|\[masked\])"
+    r"|[<\[{$%]|(?:test|fake|mock|sample|none|null|true|false|undefined|password|secret|string|git)\w{0,40}$)"
 )
-# Cheap words of which every match of the expressions above has one.
+# Words of which every match of the expressions above has one.
 _HINTS = re.compile(
-    r"(?i)passw|secret|api.?key|access.?key|auth.?token|private.?key|://[^/\s]*:|AKIA|ASIA|ABIA|ACCA|gh[pousr]_"
-    r"|github_pat_|glpat-|xox[abeoprs]-|sk-|[sr]k_|AIza|ya29|npm_|pypi-|SG\.|hf_|dop_v1|eyJ"
+    r"(?i)passw|passphrase|secret|api.?key|access.?key|account.?key|token|bearer|private.?key|://[^/\s]{0,400}@|AKIA|ASIA"
+    r"|ABIA|ACCA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|sk-|[sr]k_|AIza|ya29|npm_|pypi-|SG\.|hf_|dop_v1|eyJ|hooks\.sl"
 )
+# Languages whose files are settings; elsewhere an unquoted value is code.
+_SETTINGS = frozenset({"yaml", "ini", "text", "shell", "dockerfile", "toml", "makefile"})
 MASK = "[masked]"
 
 
 def is_secret_file(path: str) -> bool:
-    if not _FILES.match(path) or _TEMPLATES.match(path):
+    lowered = path.lower()
+    if not _FILES.match(lowered) or _TEMPLATES.match(lowered):
         return False
     # `secrets.py` is code about secrets; `secrets.yaml` holds them.
-    return not (_SOURCE.match(path) and not path.endswith(".env"))
+    return _CODE.fullmatch(lowered) is None or lowered.startswith((".ssh/", ".aws/", ".gnupg/"))
 
 
-def mask(text: str) -> tuple[str, int]:
-    """The text with what looks like a key replaced by ``[masked]``, and how many were."""
+def mask(text: str, language: str = "") -> tuple[str, int]:
+    """The text with what looks like a key replaced by ``[masked]``, and how many were. ``language`` says whether
+    unquoted values are settings."""
     if _HINTS.search(text) is None:
         return text, 0
     count = 0
 
-    def assigned(match: re.Match[str]) -> str:
+    def replaced(match: re.Match[str]) -> str:
         nonlocal count
-        if _PLACEHOLDER.match(match["value"]) or MASK in match["value"]:
+        if _PLACEHOLDER.match(match["value"]):
             return match.group()
         count += 1
-        return f"{match['name']}{match['quote']}{MASK}{match['quote']}"
-
-    def in_url(match: re.Match[str]) -> str:
-        nonlocal count
-        if _PLACEHOLDER.match(match["word"]) or match["word"] == MASK:
-            return match.group()
-        count += 1
-        return f"{match['scheme']}{match['user']}:{MASK}@"
+        whole = match.group()
+        at = match.start("value") - match.start()
+        return whole[:at] + MASK + whole[at + len(match["value"]) :]
 
     text, keys = _PRIVATE_KEY.subn(MASK, text)
     text, tokens = _TOKENS.subn(MASK, text)
     count += keys + tokens
-    text = _ASSIGNED.sub(assigned, text)
-    text = _URL.sub(in_url, text)
+    for expression in (_QUOTED, _LIVE, _URL, *((_BARE,) if language in _SETTINGS else ())):
+        text = expression.sub(replaced, text)
     return text, count

@@ -17,14 +17,19 @@ from cco_sidecar.context.repository import Repository, Snapshot
 from cco_sidecar.context.select import choose
 from cco_sidecar.context.texts import Texts
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
+from cco_sidecar.core.codec import json_head
+from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError, internal, not_found
 from cco_sidecar.core.principal import SPAWN_AGENTS
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import ResultStore
-from orchestra.v1.context_service_pb2 import PreviousAgentOutput
+from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
 
 # Of the cache's size: the rest holds the texts of files, shared by all contexts.
 _CONTEXT_SHARE = 0.75
+_LARGE_BYTES = 256 * 1024
+# The fields of an answer that are not part of what is cached.
+OWN_FIELDS = ("timestamp", "cache_hit")
 
 
 class Key(NamedTuple):
@@ -88,6 +93,10 @@ class ContextService:
                 loop = asyncio.get_running_loop()
                 wire = await loop.run_in_executor(self._pool, self._make, key, agent, snapshot, outputs, task)
                 cached = Cached(wire, {}, basis)
+                if len(wire) > _LARGE_BYTES:
+                    # The JSON of a large context would hold the event loop for tens of milliseconds.
+                    shared = Encoded(GetContextResponse, wire, None, OWN_FIELDS)
+                    cached.memo["json"] = await loop.run_in_executor(self._pool, json_head, shared)
                 # The JSON and its compressed form, which are kept beside it, take about as much again.
                 self._cache.put(key, cached, len(wire) * 2 + 1024)
                 return Answer(cached, False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.context import secrets
+from cco_sidecar.context.languages import language_of
 from cco_sidecar.context.lru import ByteLru
 from cco_sidecar.context.repository import FileStat
 
@@ -62,7 +63,7 @@ def _read(root: Path, path: str, info: FileStat) -> Text:
     content = _decode(data)
     if content is None:
         return Text("", "", 0, after, "binary")
-    content, masked = secrets.mask(content)
+    content, masked = secrets.mask(content, language_of(path))
     return Text(content, f"sha256:{hashlib.sha256(data).hexdigest()}", masked, after)
 
 
@@ -77,7 +78,9 @@ def _below(root: Path, descriptor: int) -> bool:
 def _decode(data: bytes) -> str | None:
     """UTF-8, UTF-16 with a byte order mark, or Latin-1; None for what is no text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
+        # UTF-32 begins like UTF-16; read as that, it is full of NULs.
+        text = data.decode("utf-16", errors="replace")
+        return None if "\0" in text else text
     if b"\0" in data:
         return None
     try:

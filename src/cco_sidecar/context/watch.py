@@ -25,7 +25,9 @@ class Watch(Protocol):
         """From here on, changes count. Called before the directories are listed."""
         ...
 
-    def add(self, directories: Iterable[Path]) -> None: ...
+    def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
+        """``only_git``: git's own directories, where lock files come and go without a meaning."""
+        ...
 
     def close(self) -> None: ...
 
@@ -39,7 +41,7 @@ class EveryTime:
     def reset(self) -> None:
         """Nothing is remembered."""
 
-    def add(self, directories: Iterable[Path]) -> None:
+    def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
         """Nothing is watched."""
 
     def close(self) -> None:
@@ -58,7 +60,7 @@ def watch() -> Watch:
 
 
 if sys.platform == "linux":
-    from inotify_simple import INotify, flags
+    from inotify_simple import Event, INotify, flags
 
     _MASK = (
         flags.CREATE
@@ -78,20 +80,26 @@ if sys.platform == "linux":
             self._inotify = INotify()
             self._changed = True
             self._broken = False
+            self._git: set[int] = set()
 
         def changed(self) -> bool:
-            if not self._changed and any(not event.name.endswith(".lock") for event in self._inotify.read(timeout=0)):
-                self._changed = True
+            if not self._changed:
+                self._changed = any(map(self._matters, self._inotify.read(timeout=0)))
             return self._changed or self._broken
+
+        def _matters(self, event: Event) -> bool:
+            return event.wd not in self._git or not event.name.endswith(".lock")
 
         def reset(self) -> None:
             self._inotify.read(timeout=0)
             self._changed = False
 
-        def add(self, directories: Iterable[Path]) -> None:
+        def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
             for directory in directories:
                 try:
-                    self._inotify.add_watch(directory, _MASK)
+                    descriptor = self._inotify.add_watch(directory, _MASK)
+                    if only_git:
+                        self._git.add(descriptor)
                 except (FileNotFoundError, NotADirectoryError):
                     self._changed = True
                 except OSError as problem:

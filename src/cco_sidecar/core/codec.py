@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -32,6 +33,10 @@ MAX_DEPTH = 32
 # Doubles hold integers exactly up to here (IEEE 754).
 MAX_EXACT = 2**53
 
+_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 _INT_RANGE = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
@@ -55,15 +60,22 @@ def to_json(message: Message | Encoded) -> bytes:
         return orjson.dumps(_encoder(message.DESCRIPTOR)(message))
     head = message.memo.get("json")
     if head is None:
-        head = orjson.dumps(to_dict(message.message_type.FromString(message.wire)))
-        message.memo["json"] = head
-    return head if message.tail is None else head[:-1] + json_tail(message.tail)
+        head = message.memo["json"] = json_head(message)
+    return head if message.tail is None else head[:-1] + json_tail(message)
 
 
-def json_tail(tail: Message) -> bytes:
-    """What closes the JSON of an Encoded's ``wire``: its own last keys and the brace."""
-    encode = _encoder(tail.DESCRIPTOR)(tail)
-    return b"," + orjson.dumps({field.name: encode[field.name] for field, _ in tail.ListFields()})[1:]
+def json_head(message: Encoded) -> bytes:
+    """The JSON of an Encoded's shared part: an object without the keys that ``json_tail`` adds."""
+    value = to_dict(message.message_type.FromString(message.wire))
+    for name in message.own:
+        value.pop(name, None)
+    return orjson.dumps(value)
+
+
+def json_tail(message: Encoded) -> bytes:
+    """What closes the JSON of an Encoded: the keys of this one answer, and the brace."""
+    value = to_dict(message.tail) if message.tail is not None else {}
+    return b"," + orjson.dumps({name: value[name] for name in message.own})[1:]
 
 
 def from_dict(message_type: type[Message], value: Any, where: str = "") -> Message:
@@ -104,15 +116,15 @@ def rfc3339(stamp: timestamp_pb2.Timestamp) -> str:
 
 @lru_cache(maxsize=256)
 def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def parse_rfc3339(text: str, where: str = "time") -> timestamp_pb2.Timestamp:
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError("no offset")
-        moment = moment.astimezone(UTC)
+        if not _TIME.fullmatch(text):
+            raise ValueError("not RFC 3339")
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise invalid_request(
             f"{where}: {text!r} is not an RFC 3339 time such as 2026-01-31T12:00:00Z", field=where
@@ -455,11 +467,9 @@ _WELL_KNOWN_IN: dict[str, Decode] = {
 def _from_text(field: FieldDescriptor, text: str) -> Any:
     """A query parameter's JSON value; the decoder checks it like any other."""
     if field.cpp_type in _INT_RANGE or field.cpp_type in _FLOATS:
-        try:
-            number = float(text) if field.cpp_type in _FLOATS else int(text)
-        except ValueError:
-            raise invalid_request(f"{field.name}: {_shown(text)} is not a number", field=field.name) from None
-        return number
+        if not _NUMBER.fullmatch(text):
+            raise invalid_request(f"{field.name}: {_shown(text)} is not a number", field=field.name)
+        return float(text) if "." in text else int(text)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         if text.lower() not in {"true", "false", "1", "0", ""}:
             raise invalid_request(f"{field.name}: {_shown(text)} is not true or false", field=field.name)

@@ -8,24 +8,26 @@ from google.protobuf.message import Message
 
 
 class Encoded:
-    """``wire`` is a serialised ``message_type``; ``tail``, when given, its last fields for this one answer.
+    """``wire`` is a serialised ``message_type``; ``tail``, when given, holds the fields named ``own`` of this answer.
 
     In protobuf the last value of a field wins and concatenation merges, so ``wire + tail`` is the whole
     message. ``memo`` belongs to ``wire`` and keeps what was derived from it (its JSON, compressed or not).
     """
 
-    __slots__ = ("memo", "message_type", "tail", "wire")
+    __slots__ = ("memo", "message_type", "own", "tail", "wire")
 
     def __init__(
         self,
         message_type: type[Message],
         wire: bytes,
         tail: Message | None = None,
+        own: tuple[str, ...] = (),
         memo: dict[str, Any] | None = None,
     ) -> None:
         self.message_type = message_type
         self.wire = wire
         self.tail = tail
+        self.own = own
         self.memo: dict[str, Any] = {} if memo is None else memo
 
     def SerializeToString(self) -> bytes:

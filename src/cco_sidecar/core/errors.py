@@ -28,6 +28,9 @@ class Kind(Enum):
         self.http_status = http_status
 
 
+_LONGEST = 500
+
+
 class SidecarError(Exception):
     """A failure with a public text; the private cause is its ``__cause__``.
 
@@ -44,15 +47,17 @@ class SidecarError(Exception):
         field: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
+        # gRPC carries errors in metadata, which clients limit to 8 KB.
+        message = message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
         super().__init__(message)
         self.kind = kind
         self.code = code
         self.message = message
-        self.field = field
+        self.field = field if field is None else field[:_LONGEST]
         self.retry_after_seconds = retry_after_seconds
         self.details = dict(details or {})
         if field is not None:
-            self.details.setdefault("field", field)
+            self.details.setdefault("field", self.field)
         if retry_after_seconds is not None:
             self.details.setdefault("retry_after_seconds", retry_after_seconds)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -26,6 +27,8 @@ def validate(message: Message) -> None:
 @cache
 def _validator(descriptor: Descriptor) -> Check:
     checks = [check for field in descriptor.fields for check in _field_checks(field)]
+    if codec.is_union(descriptor) and descriptor.oneofs:
+        checks.append(_one_set(descriptor))
 
     def check_all(message: Any, where: str) -> None:
         for check in checks:
@@ -45,8 +48,18 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
         checks.append(_named(field))
     if rule.HasField("minimum") or rule.HasField("maximum"):
         checks.append(_between(field, rule))
+    if field.enum_type is not None:
+        checks.append(_known(field))
     nested = field.message_type
-    if nested is not None and nested.file.package == "orchestra.v1" and not nested.GetOptions().map_entry:
+    if nested is None:
+        if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE and not field.is_repeated:
+            checks.append(_finite(field))
+    elif nested.GetOptions().map_entry:
+        if nested.fields_by_name["value"].cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+            checks.append(_finite_values(field))
+    elif nested.full_name in _WELL_KNOWN:
+        checks.append(_well_known(field, _WELL_KNOWN[nested.full_name]))
+    elif nested.file.package == "orchestra.v1":
         checks.append(_nested(field, nested))
     return checks
 
@@ -108,3 +121,84 @@ def _nested(field: FieldDescriptor, nested: Descriptor) -> Check:
             inner(getattr(message, name), f"{where}{name}.")
 
     return check
+
+
+def _one_set(descriptor: Descriptor) -> Check:
+    oneof = descriptor.oneofs[0].name
+    choices = " or ".join(field.name for field in descriptor.fields)
+
+    def check(message: Any, where: str) -> None:
+        if message.WhichOneof(oneof) is None:
+            raise invalid_request(f"{where.rstrip('.')}: set {choices}", field=where.rstrip("."))
+
+    return check
+
+
+def _known(field: FieldDescriptor) -> Check:
+    name = field.name
+    assert field.enum_type is not None
+    numbers = frozenset(field.enum_type.values_by_number)
+
+    def check(message: Any, where: str) -> None:
+        if getattr(message, name) not in numbers:
+            raise invalid_request(f"{where}{name}: {getattr(message, name)} is no known value", field=where + name)
+
+    return check
+
+
+def _finite(field: FieldDescriptor) -> Check:
+    name = field.name
+
+    def check(message: Any, where: str) -> None:
+        if not math.isfinite(getattr(message, name)):
+            raise invalid_request(f"{where}{name} is not a finite number", field=where + name)
+
+    return check
+
+
+def _finite_values(field: FieldDescriptor) -> Check:
+    name = field.name
+
+    def check(message: Any, where: str) -> None:
+        for key, value in getattr(message, name).items():
+            if not math.isfinite(value):
+                raise invalid_request(f"{where}{name}.{key} is not a finite number", field=where + name)
+
+    return check
+
+
+def _well_known(field: FieldDescriptor, test: Check) -> Check:
+    name = field.name
+
+    def check(message: Any, where: str) -> None:
+        if message.HasField(name):
+            test(getattr(message, name), where + name)
+
+    return check
+
+
+def _time(stamp: Any, where: str) -> None:
+    """google/protobuf/timestamp.proto: from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z."""
+    if not (-62_135_596_800 <= stamp.seconds <= 253_402_300_799 and 0 <= stamp.nanos < 10**9):
+        raise invalid_request(f"{where} is not a time between the years 1 and 9999", field=where)
+
+
+def _struct(struct: Any, where: str, depth: int = 1) -> None:
+    for value in struct.fields.values():
+        _value(value, where, depth + 1)
+
+
+def _value(value: Any, where: str, depth: int) -> None:
+    if depth > codec.MAX_DEPTH:
+        raise invalid_request(f"{where}: nested deeper than {codec.MAX_DEPTH} levels", field=where)
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        _struct(value.struct_value, where, depth)
+    elif kind == "list_value":
+        for item in value.list_value.values:
+            _value(item, where, depth + 1)
+    elif kind == "number_value" and not math.isfinite(value.number_value):
+        raise invalid_request(f"{where} holds a number that is not finite", field=where)
+
+
+_WELL_KNOWN: dict[str, Check] = {"google.protobuf.Timestamp": _time, "google.protobuf.Struct": _struct}

@@ -9,12 +9,13 @@ from cco_sidecar.bus.journal import Entry
 from cco_sidecar.core.clock import micros_of
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.principal import Principal
+from cco_sidecar.events.subscribe import FROM_NOW
 from orchestra.v1.event_service_pb2 import Gap, ListEventsRequest, ListEventsResponse
 
 DEFAULT_LIMIT = 100
 
 
-def list_events(bus: EventBus, request: ListEventsRequest, principal: Principal, default_project: str) -> Encoded:
+async def list_events(bus: EventBus, request: ListEventsRequest, principal: Principal, default_project: str) -> Encoded:
     project = project_of(principal, request.project_id, default_project)
     limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
     matches = filters.parse(request.filter.strip()).matches if request.filter.strip() else None
@@ -29,10 +30,12 @@ def list_events(bus: EventBus, request: ListEventsRequest, principal: Principal,
         return matches is None or matches(entry.fields)
 
     start = None
-    if request.since or request.HasField("since_time"):
+    if request.since == FROM_NOW:
+        start = bus.start_of(project, "", None)
+    elif request.since or request.HasField("since_time"):
         since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
         start = bus.start_of(project, request.since, since_micros)
-    entries, more = bus.select(project, start, limit, keep)
+    entries, more = await bus.select(project, start, limit, keep)
     tail = ListEventsResponse()
     if more:
         tail.next_cursor = bus.cursor(project, entries[-1].seq)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypedDict
 
 from cco_sidecar.auth.policy import project_of
-from cco_sidecar.bus.bus import DEFAULT_TTL, EventBus, Published
+from cco_sidecar.bus.bus import DEFAULT_TTL, EventBus
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import Principal
@@ -21,10 +22,16 @@ from orchestra.v1.event_service_pb2 import (
 DEFAULT_TOPIC = "coordination"
 
 
+class _Options(TypedDict):
+    ttl: int
+    urgent: bool
+
+
 async def publish_event(
     bus: EventBus, request: PublishEventRequest, principal: Principal, default_project: str
 ) -> PublishEventResponse:
-    published = await _submit(bus, request, principal, default_project)
+    project, event, options = _prepare(request, principal, default_project)
+    published = await bus.submit(project, event, **options)
     return PublishEventResponse(
         event_id=published.event.event_id,
         published=True,
@@ -40,18 +47,18 @@ async def publish_batch(
     bus: EventBus, request: PublishEventsRequest, principal: Principal, default_project: str, clock: Clock
 ) -> PublishEventsResponse:
     """All in one group commit. Refused whole when one of them is not allowed."""
-    for event in request.events:
-        _publisher(event, principal)
-    pending = [_submit(bus, event, principal, default_project) for event in request.events]
+    prepared = [_prepare(event, principal, default_project) for event in request.events]
+    for _, event, _ in prepared:
+        bus.check_size(event)
+    pending = [bus.submit(project, event, **options) for project, event, options in prepared]
     done = await asyncio.gather(*pending)
     return PublishEventsResponse(
         event_ids=[published.event.event_id for published in done], timestamp=clock.timestamp()
     )
 
 
-def _submit(
-    bus: EventBus, request: PublishEventRequest, principal: Principal, default_project: str
-) -> asyncio.Future[Published]:
+def _prepare(request: PublishEventRequest, principal: Principal, default_project: str) -> tuple[str, Event, _Options]:
+    """The project, the event and how it is published. Raises SidecarError when the caller may not."""
     event = Event(
         event_type=request.event_type,
         publisher=_publisher(request, principal),
@@ -59,8 +66,8 @@ def _submit(
         data=request.data,
         correlation_id=request.correlation_id,
     )
-    project = project_of(principal, request.project_id, default_project)
-    return bus.submit(project, event, ttl=_ttl(request), urgent=request.priority == PRIORITY_HIGH)
+    options = _Options(ttl=_ttl(request), urgent=request.priority == PRIORITY_HIGH)
+    return project_of(principal, request.project_id, default_project), event, options
 
 
 def _publisher(request: PublishEventRequest, principal: Principal) -> str:

@@ -25,7 +25,8 @@ class EventServicer:
     async def PublishEvents(
         self, requests: AsyncIterator[pb.PublishEventsRequest], principal: Principal
     ) -> AsyncIterator[pb.PublishEventsResponse]:
-        async for request in requests:
+        # An idle publisher does not hold a shutdown up.
+        while (request := await self._bus.unless_draining(anext(requests, None))) is not None:
             yield await publish.publish_batch(self._bus, request, principal, self._project, self._clock)
 
     def Subscribe(self, request: pb.SubscribeRequest, principal: Principal) -> AsyncIterator[Encoded]:
@@ -35,4 +36,4 @@ class EventServicer:
         return await self._polls.wait(request, principal, self._project)
 
     async def ListEvents(self, request: pb.ListEventsRequest, principal: Principal) -> Encoded:
-        return listing.list_events(self._bus, request, principal, self._project)
+        return await listing.list_events(self._bus, request, principal, self._project)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 import grpc.aio
+from google.protobuf.message import Message
 
 from cco_sidecar.core import ids
 from cco_sidecar.core.encoded import Encoded
@@ -16,6 +19,7 @@ from cco_sidecar.gateway import compat, replies, requests
 from cco_sidecar.gateway.cors import Cors
 from cco_sidecar.gateway.routes import Route, Routes, method_not_allowed
 from cco_sidecar.rpc.chain import Handlers
+from cco_sidecar.rpc.interceptors.validate import Deferred
 from cco_sidecar.rpc.local import LocalContext
 from orchestra.v1 import options_pb2
 
@@ -83,14 +87,26 @@ class _Exchange:
         family = "ipv6:[%s]:%s" if ":" in client[0] else "ipv4:%s:%s"
         self.context = LocalContext(requests.metadata_of(self.header_list), family % tuple(client))
         self.receive = receive
-        self.send = send
+        self._send = send
         self.started = False
         self.sse = False
+        self.body_read = asyncio.Event()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except (RuntimeError, OSError) as problem:
+            raise ConnectionResetError("the client went away") from problem
 
     async def run(self) -> None:
+        with suppress(ConnectionResetError):
+            await self._run()
+
+    async def _run(self) -> None:
         try:
             await self._answer()
-        except ConnectionResetError:
+        except (ConnectionResetError, asyncio.CancelledError):
+            # The client went away, or the server ends; nobody reads an answer.
             return
         except SidecarError as error:
             await self._refuse(error, self._own_request_id())
@@ -104,24 +120,29 @@ class _Exchange:
     async def _answer(self) -> None:
         if len(self.path) > _MAX_PATH:
             raise SidecarError(Kind.INVALID_REQUEST, "REQ_001", f"the path is longer than {_MAX_PATH} bytes")
-        if self.verb == "OPTIONS":
-            await self._options()
-            return
         document = self.gateway.document(self.path)
         if document is not None:
+            if self.verb == "OPTIONS":
+                await self._options(["GET"])
+                return
             if self.verb not in {"GET", "HEAD"}:
                 raise method_not_allowed(self.verb, self.path, ["GET"])
             await self._respond(200, document())
             return
-        route, variables = self.gateway.routes.match(self.verb, self.path)
-        body = await requests.read_body(self.receive, self.headers) if route.body else b""
+        try:
+            route, variables = self.gateway.routes.match(self.verb, self.path)
+        except SidecarError as error:
+            if self.verb != "OPTIONS" or error.kind is not Kind.METHOD_NOT_ALLOWED:
+                raise
+            await self._options(error.details["allowed"])
+            return
+        if self.verb == "HEAD" and route.rules.mode != options_pb2.MODE_UNARY:
+            raise method_not_allowed(self.verb, self.path, [route.verb])
         request: Any
         if route.method.client_streaming:
-            request = requests.request_lines(route, body, self.headers)
+            request = self._lines(route)
         else:
-            request = requests.request_of(route, variables, self.query, body, self.headers)
-            if route.rpc in compat.SSE_BY_DEFAULT:
-                compat.resume(request, self.headers)
+            request = Deferred(partial(self._decode, route, variables))
         deadline = requests.deadline_of(self.headers)
         if deadline is None:
             await self._call(route, request)
@@ -134,8 +155,28 @@ class _Exchange:
                 Kind.DEADLINE_EXCEEDED, "REQ_006", f"not done within the Grpc-Timeout of {deadline:g} s"
             ) from None
 
+    async def _decode(self, route: Route, variables: dict[str, str]) -> Message:
+        body = await self._body() if route.body else b""
+        request = requests.request_of(route, variables, self.query, body, self.headers)
+        if route.rpc in compat.SSE_BY_DEFAULT:
+            compat.resume(request, self.headers)
+        return request
+
+    async def _lines(self, route: Route) -> AsyncIterator[Message]:
+        body = await self._body()
+        for request in requests.request_lines(route, body, self.headers):
+            yield request
+
+    async def _body(self) -> bytes:
+        try:
+            return await requests.read_body(self.receive, self.headers)
+        finally:
+            self.body_read.set()
+
     async def _call(self, route: Route, request: Any) -> None:
         handler = self.gateway.handler(route.rpc)
+        if not route.body:
+            self.body_read.set()
         if route.method.server_streaming:
             act = handler.stream_stream or handler.unary_stream
             await self._unless_gone(self._stream(route, act(request, self.context)))
@@ -156,11 +197,12 @@ class _Exchange:
             route.rpc in compat.SSE_BY_DEFAULT and "application/x-ndjson" not in accept
         )
         content_type = b"text/event-stream" if self.sse else b"application/x-ndjson"
-        async for response in responses:
-            if not self.started:
-                await self._start(route.rules.success_code, [(b"content-type", content_type)])
-            part = compat.sse_frames(response) if self.sse else replies.json_body(route, response) + b"\n"
-            await self.send({"type": "http.response.body", "body": part, "more_body": True})
+        async with aclosing(responses):  # type: ignore[type-var]
+            async for response in responses:
+                if not self.started:
+                    await self._start(route.rules.success_code, [(b"content-type", content_type)])
+                part = compat.sse_frames(response) if self.sse else replies.json_body(route, response) + b"\n"
+                await self.send({"type": "http.response.body", "body": part, "more_body": True})
         if not self.started:
             await self._start(route.rules.success_code, [(b"content-type", content_type)])
         await self.send({"type": "http.response.body", "body": b""})
@@ -180,11 +222,12 @@ class _Exchange:
             await asyncio.gather(task, gone, return_exceptions=True)
 
     async def _disconnect(self) -> None:
+        # Until then what is received is the body's.
+        await self.body_read.wait()
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def _options(self) -> None:
-        verbs = sorted({route.verb for route in self.gateway.routes.all})
+    async def _options(self, verbs: list[str]) -> None:
         await self._start(204, self.gateway.cors.preflight(self.headers, verbs))
         await self.send({"type": "http.response.body", "body": b""})
 
@@ -212,7 +255,7 @@ class _Exchange:
         self, status: int, body: bytes, headers: HeaderList | None = None, shared: Encoded | None = None
     ) -> None:
         out = [(b"content-type", _JSON), (b"vary", b"accept-encoding, origin"), *(headers or [])]
-        if len(body) >= replies.GZIP_FROM_BYTES and "gzip" in self.headers.get("accept-encoding", ""):
+        if len(body) >= replies.GZIP_FROM_BYTES and requests.accepts_gzip(self.headers):
             body = await replies.gzipped(body, shared)
             out.append((b"content-encoding", b"gzip"))
         out.append((b"content-length", str(len(body)).encode()))

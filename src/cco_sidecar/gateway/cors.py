@@ -22,7 +22,7 @@ class Cors:
         ]
 
     def preflight(self, request: Mapping[str, str], verbs: Sequence[str]) -> HeaderList:
-        allow = ", ".join((*verbs, "HEAD", "OPTIONS")).encode()
+        allow = ", ".join((*verbs, *(["HEAD"] if "GET" in verbs else []), "OPTIONS")).encode()
         if not self.headers(request):
             return [(b"allow", allow)]
         return [

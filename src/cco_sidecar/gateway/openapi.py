@@ -65,13 +65,23 @@ _ERROR_SCHEMA = {
     "additionalProperties": False,
 }
 
+_JSON_VALUE = {
+    "description": f"Any JSON value, nested at most {codec.MAX_DEPTH} levels; integers up to 2^53.",
+    "anyOf": [
+        {"type": ["string", "boolean", "null"]},
+        {"type": "number", "minimum": -codec.MAX_EXACT, "maximum": codec.MAX_EXACT},
+        {"type": "array", "items": {"$ref": "#/components/schemas/JsonValue"}},
+        {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/JsonValue"}},
+    ],
+}
+
 
 class Document:
     """``comments``: leading comments by full name."""
 
     def __init__(self, comments: dict[str, str]) -> None:
         self._comments = comments
-        self._schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA}
+        self._schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA, "JsonValue": _JSON_VALUE}
 
     def build(self) -> dict[str, Any]:
         services: list[ServiceDescriptor] = [
@@ -118,7 +128,8 @@ class Document:
             content_type = "application/x-ndjson" if route.method.client_streaming else "application/json"
             in_path = {segment[1:-1] for segment in route.segments if segment.startswith("{")}
             schema = self._reference(route.method.input_type, "Input", frozenset(in_path))
-            operation["requestBody"] = {"required": True, "content": {content_type: {"schema": schema}}}
+            needed = route.method.client_streaming or "required" in self._schemas[schema["$ref"].rpartition("/")[2]]
+            operation["requestBody"] = {"required": needed, "content": {content_type: {"schema": schema}}}
         if route.rules.open == options_pb2.OPEN_ANYONE:
             operation["security"] = []
         elif route.rules.open == options_pb2.OPEN_LOOPBACK:
@@ -156,10 +167,7 @@ class Document:
         schema = self._reference(output, "")
         content: dict[str, Any] = {"application/json": {"schema": schema}}
         if route.method.server_streaming:
-            content = {
-                "application/x-ndjson": {"schema": {"type": "string"}},
-                "text/event-stream": {"schema": {"type": "string"}},
-            }
+            content = {"application/x-ndjson": {}, "text/event-stream": {}}
             if route.rpc not in SSE_BY_DEFAULT:
                 del content["text/event-stream"]
         responses: dict[str, Any] = {str(route.rules.success_code): {"description": "Done.", "content": content}}
@@ -202,10 +210,14 @@ class Document:
             schema = self._field(field, side)
             comment = self._comment(field.full_name)
             properties[field.name] = {**schema, "description": comment} if comment else schema
+            if field.name in without:
+                # May stand in the body too, as it does in the documents, when it says the same as the path.
+                properties[field.name] = {**properties[field.name], "readOnly": True}
             present = not field.has_presence or rule.nullable
             if (rule.required if side else present) and field.name not in without:
                 required.append(field.name)
-        schema = {"type": "object", "properties": properties, "additionalProperties": extra}
+        more: Any = {"$ref": "#/components/schemas/JsonValue"} if extra else False
+        schema = {"type": "object", "properties": properties, "additionalProperties": more}
         if required:
             schema["required"] = required
         comment = self._comment(message.full_name)
@@ -246,7 +258,9 @@ class Document:
             high = int(rule.maximum) if rule.HasField("maximum") else high
             return {"type": "integer", "format": name, "minimum": low, "maximum": high}
         if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
-            return {"type": "number"}
+            # Beyond 2^53 a double does not hold every integer.
+            bounds = {"minimum": -codec.MAX_EXACT, "maximum": codec.MAX_EXACT} if side else {}
+            return {"type": "number"} | bounds
         return _string(field, rule) if side else {"type": "string"}
 
     def _comment(self, full_name: str) -> str:
@@ -277,7 +291,7 @@ def _well_known(name: str, side: str) -> dict[str, Any] | None:
             )
         return schema
     if name == "google.protobuf.Struct":
-        return {"type": "object"}
+        return {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/JsonValue"}}
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -56,12 +56,23 @@ def request_of(route: Route, variables: dict[str, str], query: bytes, body: byte
     return codec.from_dict(route.request_type, value)
 
 
-async def request_lines(route: Route, body: bytes, headers: Headers) -> AsyncIterator[Message]:
+def request_lines(route: Route, body: bytes, headers: Headers) -> Iterator[Message]:
     """The requests of a client stream: one JSON object a line."""
     _check_content_type(headers)
+    if not body.strip():
+        raise invalid_request("the body is empty; send one JSON object a line")
     for number, line in enumerate(body.splitlines(), 1):
         if line.strip():
             yield codec.from_dict(route.request_type, _parse(line, f"line {number} of the body"))
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """RFC 9110, section 12.5.3, as far as gzip goes."""
+    for part in headers.get("accept-encoding", "").split(","):
+        coding, _, weight = part.strip().partition(";")
+        if coding.strip().lower() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
 
 
 def deadline_of(headers: Headers) -> float | None:

@@ -63,7 +63,7 @@ class Routes:
             variables = route.variables(segments)
             if variables is None:
                 continue
-            if route.verb == verb or (verb == "HEAD" and route.verb == "GET"):
+            if route.verb == ("GET" if verb == "HEAD" else verb):
                 return route, variables
             allowed.append(route.verb)
         shown = "/" + "/".join(segments)

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 import orjson
 from google.protobuf.struct_pb2 import Struct
@@ -16,7 +17,7 @@ from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec, ids
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import SidecarError, internal, permission_denied
+from cco_sidecar.core.errors import SidecarError, permission_denied
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.results.next_agents import next_agents
 from cco_sidecar.storage.base import ResultStore
@@ -31,6 +32,8 @@ from orchestra.v1.result_service_pb2 import (
 )
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 _RETRY_SECONDS = 5.0
 
 
@@ -47,22 +50,20 @@ class ResultWriter:
         self._clock = clock
         self._storage = storage
         self._project = project
+        self._writing = Lock()
         self._written: dict[Path, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.waiting: dict[str, Result] = {}
+        self.waiting: set[str] = set()
 
     async def create(self, request: CreateResultRequest, principal: Principal) -> CreateResultResponse:
+        """Raises SidecarError: STR_001 when nothing could be stored."""
         result = self._result(request, principal)
-        try:
-            number = await self._store.add(result)
-            path = await asyncio.to_thread(self._write_file, number, result)
-        except OSError as problem:
-            raise internal("STR_001", "the result could not be written to disk; try again") from problem
-        event_id = await self._publish(result)
+        # Once begun it is finished, also when the caller goes away.
+        event_id = await asyncio.shield(self._background(self._store_and_settle(result), "store"))
         return CreateResultResponse(
             id=result.id,
             stored=True,
-            storage_path=path,
+            storage_path=_path(result).as_posix(),
             next_agents=next_agents(self._types.next_agent_rules, self._types, result),
             event_published=bool(event_id),
             event_id=event_id,
@@ -72,21 +73,14 @@ class ResultWriter:
     async def recover(self, published: Callable[[str, str], str]) -> None:
         """Makes good what a crash interrupted. ``published(project, result_id)`` finds an event by its result."""
         for stored in await self._store.unpublished():
-            newest = await self._store.newest(
-                stored.result.project_id, stored.result.issue_id, stored.result.agent_type
-            )
-            await asyncio.to_thread(self._write_file, *(newest or stored)[:2])
-            known = published(stored.result.project_id, stored.result.id)
-            if known:
-                await self._store.set_event(stored.result.id, known)
-            else:
-                await self._publish(stored.result)
+            result = stored.result
+            await self._settle(stored.number, result, published(result.project_id, result.id))
 
     async def close(self) -> None:
-        """Waits for what runs behind answers already given."""
-        retrying = [task for task in self._tasks if task.get_name() == "retry"]
-        for task in retrying:
-            task.cancel()
+        """Waits for what runs behind answers already given; what is still to be retried is at the next start."""
+        for task in self._tasks:
+            if task.get_name() == "retry":
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _result(self, request: CreateResultRequest, principal: Principal) -> Result:
@@ -113,37 +107,56 @@ class ResultWriter:
             timestamp=stamp,
         )
 
-    def _write_file(self, number: int, result: Result) -> str:
-        relative = Path("results", result.project_id, result.issue_id, f"{result.agent_type}.json")
-        # The file is the newest result's, also when two were stored at once.
-        if self._written.get(relative, 0) < number:
-            self._written[relative] = number
-            text = orjson.dumps(codec.to_dict(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            write_atomically(self._storage / relative, text)
-        return relative.as_posix()
+    async def _store_and_settle(self, result: Result) -> str:
+        return await self._settle(await self._store.add(result), result)
 
-    async def _publish(self, result: Result) -> str:
-        """The event's id; empty when it could not be published yet: then it is tried again until it is."""
+    async def _settle(self, number: int, result: Result, event_id: str = "") -> str:
+        """Writes the file and publishes the event of a stored result. What fails is tried again until it is done.
+        Returns the event's id; empty when it is still to come."""
+        problem: Exception | None = None
         try:
-            published = await self._bus.publish(result.project_id, _event(result))
-        except SidecarError as problem:
-            log.warning("result %s is stored, its event is still to be published: %s", result.id, problem)
-            self.waiting[result.id] = result
-            self._background(self._retry(result), "retry")
-            return ""
-        self.waiting.pop(result.id, None)
-        event_id = published.event.event_id
-        self._background(self._store.set_event(result.id, event_id), "set_event")
+            newest = await self._store.newest(result.project_id, result.issue_id, result.agent_type)
+            if newest is None or newest.number <= number:
+                await asyncio.to_thread(self._write_file, number, result)
+        except (OSError, ValueError, SidecarError) as failure:
+            problem = failure
+        try:
+            if not event_id:
+                event_id = (await self._bus.publish(result.project_id, _event(result))).event.event_id
+        except SidecarError as failure:
+            problem = failure
+        if problem is None:
+            self.waiting.discard(result.id)
+            self._background(self._store.set_event(result.id, event_id), "set_event")
+        else:
+            log.warning("result %s is stored; its file or event is still to come: %s", result.id, problem)
+            self.waiting.add(result.id)
+            self._background(self._retry(number, result, event_id), "retry")
         return event_id
 
-    async def _retry(self, result: Result) -> None:
+    async def _retry(self, number: int, result: Result, event_id: str) -> None:
         await asyncio.sleep(_RETRY_SECONDS)
-        await self._publish(result)
+        await self._settle(number, result, event_id)
 
-    def _background(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+    def _write_file(self, number: int, result: Result) -> None:
+        path = _path(result)
+        text = orjson.dumps(codec.to_dict(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        # One at a time: the file is the newest result's, also when several are stored at once.
+        with self._writing:
+            if self._written.get(path, 0) < number:
+                write_atomically(self._storage / path, text)
+                self._written[path] = number
+
+    def _background(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _path(result: Result) -> Path:
+    """The documented place of a result's JSON file, below the storage directory."""
+    return Path("results", result.project_id, result.issue_id, f"{result.agent_type}.json")
 
 
 def _event(result: Result) -> Event:

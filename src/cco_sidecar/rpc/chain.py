@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import grpc
@@ -82,14 +83,14 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens) 
 
     async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call = current.get()
-        responses = aiter(act(request, call.principal))
-        while True:
-            try:
-                async with tokens.guard(call.token):
-                    response = await anext(responses)
-            except StopAsyncIteration:
-                return
-            yield response
+        async with aclosing(act(request, call.principal)) as responses:
+            while True:
+                try:
+                    async with tokens.guard(call.token):
+                        response = await anext(responses)
+                except StopAsyncIteration:
+                    return
+                yield response
 
     if method.server_streaming:
         kind = (

@@ -72,11 +72,13 @@ class EventLog:
     def projects(self) -> list[str]:
         return sorted(path.name for path in self._directory.iterdir() if path.is_dir())
 
-    def open(self, project: str) -> tuple[str, list[Record]]:
-        """The epoch of a project's log (8 hex digits, made when the log is new) and its records in order."""
+    def open(self, project: str) -> tuple[str, int, list[Record]]:
+        """The epoch of a project's log (8 hex digits, made when the log is new), the highest number that was ever
+        used, and its records in order."""
         directory = self._directory / project
         records: list[Record] = []
         state = _ProjectLog(directory, "")
+        head = 0
         for path in sorted(directory.glob("*.log")) if directory.is_dir() else []:
             segment = _Segment(path, size=path.stat().st_size)
             for epoch, record in _read_segment(path, project):
@@ -84,24 +86,26 @@ class EventLog:
                 if not records or record.seq > records[-1].seq:
                     records.append(record)
                 segment.last_seq, segment.last_micros = record.seq, record.micros
+            # Also a segment without a whole record took its number.
+            head = max(head, segment.last_seq, int(path.stem) if path.stem.isdigit() else 0)
             state.segments.append(segment)
         state.epoch = state.epoch or secrets.token_hex(4)
         self._projects[project] = state
-        return state.epoch, records
+        return state.epoch, head, records
 
     # -- writing ---------------------------------------------------------------------------------------
 
-    def append(self, batch: list[Record], done: Callable[[OSError | None], None]) -> None:
+    def append(self, batch: list[Record], done: Callable[[Exception | None], None]) -> None:
         """Writes a batch; ``done`` is called in the writer thread once it is on disk or has failed whole."""
 
         def job() -> None:
+            problem: Exception | None = None
             try:
                 self._write(batch)
-            except OSError as problem:
-                log.error("event log: a batch of %d was not written: %s", len(batch), problem)
-                done(problem)
-            else:
-                done(None)
+            except Exception as failure:
+                log.error("event log: a batch of %d was not written: %s", len(batch), failure)
+                problem = failure
+            done(problem)
 
         self._queue.put(job)
 
@@ -118,7 +122,11 @@ class EventLog:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:
+                # The thread must outlive whatever a disk does.
+                log.exception("event log: a job failed")
         for state in self._projects.values():
             if state.descriptor >= 0:
                 os.close(state.descriptor)
@@ -138,7 +146,7 @@ class EventLog:
                 os.fdatasync(state.descriptor)
                 segment.size += len(data)
                 segment.last_seq, segment.last_micros = records[-1].seq, records[-1].micros
-        except OSError:
+        except Exception:
             # Nothing of a failed batch may come back after a restart: cut it off and leave the segment.
             for state, segment, size in written:
                 self._abandon(state, segment, size)
@@ -155,7 +163,7 @@ class EventLog:
             sync_directory(self._directory)
         path = state.directory / f"{first_seq:016d}.log"
         header = MAGIC + bytes.fromhex(state.epoch)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             _write_all(descriptor, header)
             sync_directory(state.directory)

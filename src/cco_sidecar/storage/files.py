@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import stat
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PRIVATE_FILE = 0o600
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replaces ``path`` with ``data``; after a crash the old or the new content is there, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIR)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with open(descriptor, "wb") as file:

@@ -14,7 +14,7 @@ import alembic.config
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.errors import SettingsError, internal
 from cco_sidecar.storage.base import ResultTotals, StoredResult
 from cco_sidecar.storage.schema import results, revocations
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
@@ -36,12 +36,22 @@ class Records:
                 f"database {path} cannot be used: {problem.orig}; restore it from a backup"
             ) from problem
 
-    async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs ``work`` in a transaction, off the event loop; committed when it returns."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs ``work`` off the event loop. Raises SidecarError (STR_002)."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        except sa.exc.DBAPIError as problem:
+            raise internal("STR_002", "the database could not be read; try again") from problem
+
+    async def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """The same for a change, committed when it returns. Raises SidecarError (STR_001)."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        except sa.exc.DBAPIError as problem:
+            raise internal("STR_001", "the database could not be written; is the disk full? Try again") from problem
 
     def run_now(self, work: Callable[[sa.Connection], T]) -> T:
-        """The same, waiting for it: for the start, before the event loop matters."""
+        """Waits for it: for the start, before the event loop matters."""
         return self._thread.submit(self._transact, work).result()
 
     def close(self) -> None:
@@ -66,6 +76,11 @@ def _durable(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _milliseconds(reported: float | None) -> float | None:
+    """What can be a duration; an agent may report anything."""
+    return reported if reported is not None and 0 <= reported <= 1e12 else None
+
+
 class SqlResults:
     """ResultStore on Records."""
 
@@ -81,18 +96,18 @@ class SqlResults:
             "issue_id": result.issue_id,
             "agent_type": result.agent_type,
             "status": result.result.status,
-            "execution_ms": metrics.get("execution_time_ms"),
+            "execution_ms": _milliseconds(metrics.get("execution_time_ms")),
             "event_id": "",
             "body": result.SerializeToString(),
         }
-        inserted = await self._records.run(lambda c: c.execute(sa.insert(results).values(row)))
+        inserted = await self._records.write(lambda c: c.execute(sa.insert(results).values(row)))
         self._versions[result.project_id, result.issue_id] += 1
         self._versions[result.project_id, ""] += 1
         return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
     async def set_event(self, result_id: str, event_id: str) -> None:
         change = sa.update(results).where(results.c.id == result_id).values(event_id=event_id)
-        await self._records.run(lambda c: c.execute(change))
+        await self._records.write(lambda c: c.execute(change))
 
     async def unpublished(self) -> Sequence[StoredResult]:
         return await self._rows(sa.select(results).where(results.c.event_id == "").order_by(results.c.number))
@@ -129,14 +144,14 @@ class SqlResults:
     async def totals(self) -> ResultTotals:
         failed = sa.func.count().filter(results.c.status == RESULT_STATUS_FAILED)
         query = sa.select(sa.func.count(), failed, sa.func.avg(results.c.execution_ms)).select_from(results)
-        count, failures, mean = await self._records.run(lambda c: c.execute(query).one())
+        count, failures, mean = await self._records.read(lambda c: c.execute(query).one())
         return ResultTotals(count - failures, failures, mean or 0.0)
 
     def version(self, project: str, issue: str) -> int:
         return self._versions[project, issue]
 
     async def _rows(self, query: sa.Select[Any]) -> list[StoredResult]:
-        rows = await self._records.run(lambda c: c.execute(query).all())
+        rows = await self._records.read(lambda c: c.execute(query).all())
         return [StoredResult(row.number, Result.FromString(row.body), row.event_id) for row in rows]
 
 
@@ -150,7 +165,7 @@ class SqlRevocations:
         row = {"kind": kind, "value": value, "at": at, "until": until}
         change = sqlite.insert(revocations).values(row)
         change = change.on_conflict_do_update(index_elements=["kind", "value"], set_={"at": at, "until": until})
-        await self._records.run(lambda c: c.execute(change))
+        await self._records.write(lambda c: c.execute(change))
 
     def load(self, now: float) -> Sequence[tuple[str, str, float]]:
         def work(connection: sa.Connection) -> list[tuple[str, str, float]]:

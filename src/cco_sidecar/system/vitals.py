@@ -34,7 +34,11 @@ class Vitals:
         return self._process.cpu_percent()
 
     def disk_free_mb(self) -> float:
-        return round(shutil.disk_usage(self._storage).free / _MEGABYTE, 1)
+        """0 when the storage is gone."""
+        try:
+            return round(shutil.disk_usage(self._storage).free / _MEGABYTE, 1)
+        except OSError:
+            return 0.0
 
     def storage_writable(self) -> bool:
         return os.access(self._storage, os.W_OK | os.X_OK)

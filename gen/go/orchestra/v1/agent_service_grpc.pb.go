@@ -36,7 +36,8 @@ type AgentServiceClient interface {
 	// Exchanges a token in its last five minutes for a new one; the old one is
 	// revoked.
 	RefreshToken(ctx context.Context, in *RefreshTokenRequest, opts ...grpc.CallOption) (*RefreshTokenResponse, error)
-	// Revokes a token by its `jti`, or every token of an agent. Operator only.
+	// Revokes a token by its `jti`, every token of an agent, or both. Operator
+	// only. They are dead at once on both doors; open streams of theirs end.
 	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
 	// Lists the agent types that the configuration knows.
 	ListAgentTypes(ctx context.Context, in *ListAgentTypesRequest, opts ...grpc.CallOption) (*ListAgentTypesResponse, error)
@@ -101,7 +102,8 @@ type AgentServiceServer interface {
 	// Exchanges a token in its last five minutes for a new one; the old one is
 	// revoked.
 	RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error)
-	// Revokes a token by its `jti`, or every token of an agent. Operator only.
+	// Revokes a token by its `jti`, every token of an agent, or both. Operator
+	// only. They are dead at once on both doors; open streams of theirs end.
 	RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)
 	// Lists the agent types that the configuration knows.
 	ListAgentTypes(context.Context, *ListAgentTypesRequest) (*ListAgentTypesResponse, error)

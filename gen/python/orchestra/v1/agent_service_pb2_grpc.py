@@ -77,7 +77,8 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeToken(self, request, context):
-        """Revokes a token by its `jti`, or every token of an agent. Operator only.
+        """Revokes a token by its `jti`, every token of an agent, or both. Operator
+        only. They are dead at once on both doors; open streams of theirs end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -148,6 +148,8 @@ export const RevokeTokenRequestSchema: GenMessage<RevokeTokenRequest> = /*@__PUR
  */
 export type RevokeTokenResponse = Message<"orchestra.v1.RevokeTokenResponse"> & {
   /**
+   * Names that were revoked: 0, 1 or 2.
+   *
    * @generated from field: uint32 revoked = 1;
    */
   revoked: number;
@@ -289,7 +291,8 @@ export const AgentService: GenService<{
     output: typeof RefreshTokenResponseSchema;
   },
   /**
-   * Revokes a token by its `jti`, or every token of an agent. Operator only.
+   * Revokes a token by its `jti`, every token of an agent, or both. Operator
+   * only. They are dead at once on both doors; open streams of theirs end.
    *
    * @generated from rpc orchestra.v1.AgentService.RevokeToken
    */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -26,6 +27,10 @@ class AccessLog(Around):
             log.debug("%s OK", call.policy.path, extra=_fields(call))
 
     async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        if isinstance(problem, asyncio.CancelledError | GeneratorExit):
+            # A caller that leaves its stream is not a failure.
+            self.succeeded(call)
+            return
         self._count(call, failed=True)
         code = context.code()
         status = code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"

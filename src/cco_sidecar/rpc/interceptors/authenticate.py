@@ -23,9 +23,9 @@ class Authenticate(Before):
         if header is None and optional:
             return
         scheme, _, token = (header or "").partition(" ")
-        if header is not None and scheme.lower() != "bearer":
-            raise invalid_token("the Authorization header must be 'Bearer <JWT>'")
         try:
+            if header is not None and scheme.lower() != "bearer":
+                raise invalid_token("the Authorization header must be 'Bearer <JWT>'")
             call.principal = self._tokens.verify(require_token(token.strip()))
             call.token = token.strip()
         except SidecarError:

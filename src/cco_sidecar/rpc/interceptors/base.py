@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
@@ -47,13 +48,16 @@ class Around(AsyncServerInterceptor):
     async def _stream(
         self, responses: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Any]:
+        # Taken now: a stream that is closed by the garbage collector ends in another context.
+        call = current.get()
         try:
-            async for response in responses:
-                yield response
+            async with aclosing(responses):  # type: ignore[type-var]
+                async for response in responses:
+                    yield response
         except BaseException as problem:
-            await self.failed(current.get(), problem, context)
+            await self.failed(call, problem, context)
             raise
-        self.succeeded(current.get())
+        self.succeeded(call)
 
     def succeeded(self, call: Call) -> None:
         """Nothing to do unless a subclass says so."""

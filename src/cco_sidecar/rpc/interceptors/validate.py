@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc.aio
@@ -18,6 +18,13 @@ class Malformed:
     """Stands in for a request whose bytes are no message of its type."""
 
 
+class Deferred:
+    """A request that is still to be read and decoded, so that nobody's body is read before it is known who calls."""
+
+    def __init__(self, decode: Callable[[], Awaitable[Message]]) -> None:
+        self.decode = decode
+
+
 class Validate(AsyncServerInterceptor):
     async def intercept(
         self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
@@ -25,6 +32,8 @@ class Validate(AsyncServerInterceptor):
         if hasattr(request_or_iterator, "__aiter__"):
             request_or_iterator = _each(request_or_iterator)
         else:
+            if isinstance(request_or_iterator, Deferred):
+                request_or_iterator = await request_or_iterator.decode()
             _check(request_or_iterator)
         response = method(request_or_iterator, context)
         return response if hasattr(response, "__aiter__") else await response
