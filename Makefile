@@ -7,7 +7,7 @@ PROTOS := $(wildcard proto/orchestra/v1/*.proto)
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run test lint format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api build clean
+.PHONY: help setup run test lint format gen gen-check lock breaking proto-baseline bench crash fuzz-api build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -81,6 +81,15 @@ lock: setup ## write requirements.lock anew
 
 build: setup ## the wheel and the sdist, in dist/
 	$(BIN)/uv build -q --no-build-isolation
+
+bench: setup ## ours beside bare peers, in one run
+	@$(PY) -m bench.run
+
+crash: setup ## 200 rounds of kill -9 under load (ROUNDS=n for another number)
+	@$(PY) -m pytest -m long -s tests/e2e/test_crash.py
+
+fuzz-api: setup ## schemathesis, all checks, thousands of examples (EXAMPLES=n an operation)
+	@$(PY) -m pytest -m long -s tests/e2e/test_fuzz.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .tools .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -272,20 +272,23 @@ class EventBus:
         of bounded size; and whether there are more after them. Long scans let others run."""
         journal = self._channel(project).journal
         now = self._clock.micros()
-        newest = start is None
-        candidates = list(journal.newest_first()) if start is None else journal.after(start.seq, journal.head)
         found: list[Entry] = []
         size = 0
-        for count, entry in enumerate(candidates, 1):
-            if count % _SCAN == 0:
+        seq = journal.head + 1 if start is None else start.seq
+        while piece := journal.before(seq, _SCAN) if start is None else journal.after(seq, journal.head)[:_SCAN]:
+            for entry in piece:
+                if entry.expires <= now or not keep(entry):
+                    continue
+                if len(found) == limit or (found and size + len(entry.frame) > _BATCH_BYTES):
+                    return (found[::-1], False) if start is None else (found, True)
+                found.append(entry)
+                size += len(entry.frame)
+            if start is None and len(found) == limit:
+                break
+            seq = piece[-1].seq
+            if len(piece) == _SCAN:
                 await asyncio.sleep(0)
-            if entry.expires <= now or not keep(entry):
-                continue
-            if len(found) == limit or (found and size + len(entry.frame) > _BATCH_BYTES):
-                return (found[::-1], False) if newest else (found, True)
-            found.append(entry)
-            size += len(entry.frame)
-        return (found[::-1] if newest else found), False
+        return (found[::-1] if start is None else found), False
 
     def entries_after(self, project: str, seq: int) -> list[Entry]:
         """Everything retained after a sequence number."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -146,3 +146,8 @@ class Journal:
 
     def newest_first(self) -> Iterator[Entry]:
         return reversed(self._entries)
+
+    def before(self, seq: int, count: int) -> list[Entry]:
+        """Up to ``count`` entries in front of a sequence number, newest first."""
+        high = bisect_left(self._seqs, seq)
+        return self._entries[max(0, high - count) : high][::-1]

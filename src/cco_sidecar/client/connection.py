@@ -123,7 +123,7 @@ def error_of(problem: grpc.RpcError) -> SidecarError:
     """What the sidecar said, or what the connection did."""
     for key, value in _pairs(problem.trailing_metadata()):
         if key == _STATUS_DETAILS:
-            error = from_status(status_pb2.Status.FromString(value))[0]
+            error = from_status(status_pb2.Status.FromString(value))
             break
     else:
         code = problem.code()

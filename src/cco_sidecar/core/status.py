@@ -38,9 +38,9 @@ def to_status(error: SidecarError, request_id: str) -> status_pb2.Status:
     return status
 
 
-def from_status(status: status_pb2.Status) -> tuple[SidecarError, str]:
-    """The error that ``to_status`` packed, and its request id."""
-    code, slug, request_id = "", "", ""
+def from_status(status: status_pb2.Status) -> SidecarError:
+    """The error that ``to_status`` packed."""
+    code, slug = "", ""
     field: str | None = None
     retry: float | None = None
     extra: dict[str, Any] = {}
@@ -48,8 +48,6 @@ def from_status(status: status_pb2.Status) -> tuple[SidecarError, str]:
         if packed.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo.FromString(packed.value)
             code, slug = info.reason, info.metadata.get("error", "")
-        elif packed.Is(error_details_pb2.RequestInfo.DESCRIPTOR):
-            request_id = error_details_pb2.RequestInfo.FromString(packed.value).request_id
         elif packed.Is(error_details_pb2.BadRequest.DESCRIPTOR):
             field = error_details_pb2.BadRequest.FromString(packed.value).field_violations[0].field
         elif packed.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
@@ -57,7 +55,4 @@ def from_status(status: status_pb2.Status) -> tuple[SidecarError, str]:
         elif packed.Is(struct_pb2.Struct.DESCRIPTOR):
             extra = codec.struct_to_dict(struct_pb2.Struct.FromString(packed.value))
     kind = _BY_SLUG.get(slug) or next((k for k in Kind if k.grpc_code == status.code), Kind.INTERNAL)
-    return (
-        SidecarError(kind, code, status.message, details=extra, field=field, retry_after_seconds=retry),
-        request_id,
-    )
+    return SidecarError(kind, code, status.message, details=extra, field=field, retry_after_seconds=retry)

@@ -85,7 +85,10 @@ class _Exchange:
         self.headers = dict(self.header_list)
         client = scope["client"] or ("", 0)
         family = "ipv6:[%s]:%s" if ":" in client[0] else "ipv4:%s:%s"
-        self.context = LocalContext(requests.metadata_of(self.header_list), family % tuple(client))
+        given = self.headers.get("x-request-id", "")
+        self.request_id = given if ids.is_id(given) else ids.request_id()
+        metadata = [*requests.metadata_of(self.header_list), ("x-request-id", self.request_id)]
+        self.context = LocalContext(metadata, family % tuple(client))
         self.receive = receive
         self._send = send
         self.started = False
@@ -109,13 +112,12 @@ class _Exchange:
             # The client went away, or the server ends; nobody reads an answer.
             return
         except SidecarError as error:
-            await self._refuse(error, self._own_request_id())
+            await self._refuse(error)
         except grpc.aio.AbortError:
-            await self._refuse(*self.context.error())
+            await self._refuse(self.context.error())
         except Exception:
-            request_id = self._own_request_id()
-            log.exception("%s %s failed", self.verb, self.path, extra={"request_id": request_id})
-            await self._refuse(internal("INT_001", f"an internal error; the log has it under {request_id}"), request_id)
+            log.exception("%s %s failed", self.verb, self.path, extra={"request_id": self.request_id})
+            await self._refuse(internal("INT_001", f"an internal error; the log has it under {self.request_id}"))
 
     async def _answer(self) -> None:
         if len(self.path) > _MAX_PATH:
@@ -231,8 +233,8 @@ class _Exchange:
         await self._start(204, self.gateway.cors.preflight(self.headers, verbs))
         await self.send({"type": "http.response.body", "body": b""})
 
-    async def _refuse(self, error: SidecarError, request_id: str) -> None:
-        body = replies.error_body(error, request_id)
+    async def _refuse(self, error: SidecarError) -> None:
+        body = replies.error_body(error, self.request_id)
         if self.started:
             part = compat.sse_error(body) if self.sse else body + b"\n"
             await self.send({"type": "http.response.body", "body": part})
@@ -244,8 +246,6 @@ class _Exchange:
             headers.append((b"retry-after", str(max(1, round(error.retry_after_seconds))).encode()))
         if error.kind is Kind.METHOD_NOT_ALLOWED:
             headers.append((b"allow", ", ".join(error.details["allowed"]).encode()))
-        if not self.context.headers():
-            headers.append((b"x-request-id", request_id.encode()))
         if error.kind is Kind.PAYLOAD_TOO_LARGE:
             # The rest of the body is not read.
             headers.append((b"connection", b"close"))
@@ -264,14 +264,7 @@ class _Exchange:
 
     async def _start(self, status: int, headers: HeaderList) -> None:
         self.started = True
-        own = [(key.encode(), value.encode()) for key, value in self.context.headers()]
+        own = [(key.encode(), value.encode()) for key, value in self.context.headers() if key != "x-request-id"]
+        own.append((b"x-request-id", self.request_id.encode()))
         out = [*headers, *own, *_SECURITY, *self.gateway.cors.headers(self.headers)]
         await self.send({"type": "http.response.start", "status": status, "headers": out})
-
-    def _own_request_id(self) -> str:
-        """The chain's id of the call when it got so far."""
-        for key, value in self.context.headers():
-            if key == "x-request-id":
-                return value
-        given = self.headers.get("x-request-id", "")
-        return given if ids.is_id(given) else ids.request_id()

@@ -208,6 +208,9 @@ class Document:
                 extra = True
                 continue
             schema = self._field(field, side)
+            if side and not rule.required:
+                # In proto3 JSON, null is the same as nothing.
+                schema = {"anyOf": [schema, {"type": "null"}]}
             comment = self._comment(field.full_name)
             properties[field.name] = {**schema, "description": comment} if comment else schema
             if field.name in without:

@@ -95,7 +95,7 @@ def metadata_of(headers: list[tuple[str, str]]) -> list[tuple[str, str | bytes]]
     for name, value in headers:
         if name.startswith("grpc-metadata-"):
             found.append((name.removeprefix("grpc-metadata-"), value))
-        elif name in {"authorization", "x-request-id", "x-forwarded-for", "forwarded", "user-agent"}:
+        elif name in {"authorization", "x-forwarded-for", "forwarded", "user-agent"}:
             found.append((name, value))
     return found
 

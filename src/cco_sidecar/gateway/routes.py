@@ -59,10 +59,13 @@ class Routes:
         except UnicodeDecodeError:
             raise invalid_request("the path is not UTF-8 after decoding its %-escapes") from None
         allowed: list[str] = []
+        template = ""
         for route in self._index.get(_key(segments), ()):
             variables = route.variables(segments)
-            if variables is None:
+            # A concrete path hides the templates that would match it too (OpenAPI 3.1, section 4.8.8.2).
+            if variables is None or (template and route.template != template):
                 continue
+            template = route.template
             if route.verb == ("GET" if verb == "HEAD" else verb):
                 return route, variables
             allowed.append(route.verb)

@@ -58,12 +58,12 @@ class LocalContext(_ServicerContext):
     def details(self) -> str:
         return self._details
 
-    def error(self) -> tuple[SidecarError, str]:
-        """The error that the call was aborted with, and its request id."""
+    def error(self) -> SidecarError:
+        """The error that the call was aborted with."""
         for key, value in self._trailing:
             if key == STATUS_DETAILS and isinstance(value, bytes):
                 return from_status(status_pb2.Status.FromString(value))
-        return SidecarError(Kind.INTERNAL, "INT_001", self._details or "an internal error"), ""
+        return SidecarError(Kind.INTERNAL, "INT_001", self._details or "an internal error")
 
     def headers(self) -> list[tuple[str, str]]:
         """The trailing metadata that is text."""

@@ -20,5 +20,6 @@ class RateLimit(Before):
             return
         allowance = self._limits.take(call.principal)
         if allowance is not None:
-            call.metadata += allowance.headers()
-            context.set_trailing_metadata(tuple(call.metadata))
+            said = allowance.headers()
+            call.metadata += said
+            context.set_trailing_metadata(tuple(said))

@@ -1,4 +1,8 @@
-"""Names the call: the caller's ``x-request-id`` when it is sane, else a new one."""
+"""Names the call: the caller's ``x-request-id`` when it is sane, else a new one.
+
+It goes out with errors only: trailing metadata on every answer costs a sixth of the calls per second. Over REST the
+gateway names the call and says so in every answer.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,5 @@ class RequestId(AsyncServerInterceptor):
         request_id = given if given and ids.is_id(given) else ids.request_id()
         call = Call(self._policies[method_name], request_id)
         current.set(call)
-        context.set_trailing_metadata(tuple(call.metadata))
         response = method(request_or_iterator, context)
         return response if hasattr(response, "__aiter__") else await response
