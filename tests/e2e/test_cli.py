@@ -462,7 +462,7 @@ class TestErrors:
             (["events", "publish", "--type", "a type"], "event_type: 'a type' is not a name"),
             (["events", "publish", "--input", "/tmp"], "/tmp cannot be read"),
             (["events", "subscribe", "--filter", "issue_id==issue-1", "--timeout", "1"], "write issue_id:issue-1"),
-            (["events", "list", "--since", "evt-1"], "[REQ_001]"),
+            (["events", "list", "--since", "evt-1"], "[EVT_002]"),
             (["events", "list", "--jwt-token", "not.a.token"], "[AUTH_001]"),
             (["events", "list", "--sidecar-url", "http://127.0.0.1:1"], "no sidecar answers at http://127.0.0.1:1"),
             (["events", "list", "--sidecar-url", "http://localhost:port"], "'http://localhost:port'"),
