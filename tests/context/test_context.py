@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -13,8 +14,11 @@ from tests.support.repositories import commit_all, git
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.compose import load_agent_types
 from cco_sidecar.context.build import LIMIT_BYTES
+from cco_sidecar.context.parts import parts_of
+from cco_sidecar.context.repository import Repository
 from cco_sidecar.context.service import ContextService
 from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog import EventLog
 from cco_sidecar.storage.files import open_storage
@@ -337,3 +341,88 @@ async def test_the_limit_holds_and_the_cut_is_visible(service: ContextService, r
     assert cut and all(file.content.startswith("line = ") and file.content.endswith("\n") for file in cut)
     assert answer.manifest.files_cut == len(cut)
     assert any(entry.reason == "no_room" for entry in answer.manifest.entries)
+
+
+# -- what anybody may have written -----------------------------------------------------------------------
+
+
+async def test_lock_files_of_package_managers_are_noticed(service: ContextService, root: Path) -> None:
+    (root / "poetry.lock").write_text("one")
+    first = (await get(service)).context.project_structure.total_size_bytes
+    (root / "poetry.lock").write_text("longer")
+    assert (await get(service)).context.project_structure.total_size_bytes == first + 3
+
+
+async def test_a_request_during_a_scan_waits_for_it(service: ContextService, root: Path) -> None:
+    repository = service._repository("default")
+    await repository.current()
+    edit(root)
+    both = await asyncio.gather(repository.current(), repository.current())
+    for snapshot in both:
+        assert snapshot.files["src/app.py"].size == (root / "src" / "app.py").stat().st_size
+
+
+async def test_a_cancelled_scan_leaves_nothing_stale(service: ContextService, root: Path) -> None:
+    repository = service._repository("default")
+    await repository.current()
+    (root / "src" / "app.py").write_text("changed = True\n")
+    task = asyncio.create_task(repository.current())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "changed = True" in (await files(service))["src/app.py"]
+
+
+async def test_odd_commits_and_remotes(service: ContextService, root: Path) -> None:
+    subject = "odd \x1e\x1f subject " + "ghp_" + "a1" * 20
+    subprocess.run(["git", "-c", "user.name=A\x1fB", "-c", "user.email=x@y.z", "commit", "-q", "--allow-empty", "-m", subject], cwd=root, check=True)  # fmt: skip
+    git(root, "config", "remote.my fork.url", "https://user:pw12345678@[broken/x")
+    history = (await get(service)).context.git_context
+    assert history.recent_commits[0].message == "odd \x1e\x1f subject [masked]"
+    assert history.remote == "my fork" and "pw12345678" not in history.remote_url
+
+
+async def test_a_repository_cannot_have_programs_run(service: ContextService, root: Path, tmp_path: Path) -> None:
+    git(root, "config", "filter.evil.clean", f"touch {tmp_path}/ran; cat")
+    git(root, "config", "filter.evil.process", f"touch {tmp_path}/ran")
+    git(root, "config", "core.fsmonitor", f"touch {tmp_path}/ran")
+    (root / ".gitattributes").write_text("*.py filter=evil\n")
+    edit(root)
+    assert (await get(service)).context.git_context.uncommitted_changes
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_a_repository_that_git_cannot_read_is_no_plain_directory(service: ContextService, root: Path) -> None:
+    (root / ".gitignore").write_text("private.py\n")
+    (root / "private.py").write_text("private = True\n")
+    (root / ".git" / "HEAD").write_text("broken")
+    with pytest.raises(SidecarError) as caught:
+        await get(service)
+    assert caught.value.code == "CTX_001"
+
+
+async def test_a_project_below_the_top_of_its_repository(tmp_path: Path, service: ContextService, root: Path) -> None:
+    below = Repository(root / "src", tmp_path / "storage")
+    snapshot = await below.current()
+    assert set(snapshot.files) == {"app.py", "auth_token.py", "main.go"}
+    assert set(snapshot.git.recent_commits[0].files_changed) == {"app.py", "auth_token.py", "main.go"}
+    below.close()
+
+
+async def test_storage_inside_the_project_is_not_part_of_it(tmp_path: Path, root: Path) -> None:
+    (root / ".cco").mkdir()
+    (root / ".cco" / "operator.token").write_text("secret")
+    inside = Repository(root, root / ".cco")
+    snapshot = await inside.current()
+    assert not [path for path in snapshot.files if path.startswith(".cco")] and not snapshot.barred
+    assert not snapshot.git.uncommitted_changes
+    inside.close()
+
+
+async def test_the_limit_holds_for_lists_too(service: ContextService, root: Path) -> None:
+    (root / "requirements.txt").write_text("".join(f"package-{n}-{'x' * 150}==1.0\n" for n in range(60_000)))
+    answer = await get(service)
+    assert answer.context.ByteSize() <= LIMIT_BYTES
+    sizes = [part.ByteSize() for part in parts_of(answer, hit=False)]
+    assert max(sizes) <= 2 * 2**20

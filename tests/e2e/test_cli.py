@@ -89,8 +89,7 @@ class TestCommand:
 
     @pytest.mark.parametrize("group", ["orchestration-server", "context", "results", "events", "token", "health"])
     def test_help(self, sidecar: SidecarProcess, group: str) -> None:
-        assert printed(run_cco(sidecar, group, "--help")).startswith("Usage: ")
-        assert group in printed(run_cco(sidecar, "-h"))
+        assert printed(run_cco(sidecar, group, "-h")).startswith("Usage: ")
 
     def test_nothing_shows_what_there_is(self, sidecar: SidecarProcess) -> None:
         done = run_cco(sidecar)
@@ -289,11 +288,11 @@ class TestResults:
         assert [row["id"] in text for row, text in zip(table, drawn[1:], strict=True)] == [True, True]
         text = printed(run_cco(sidecar, *line, "--format", "text"))
         assert text == printed(run_cco(sidecar, *line)) and text.startswith("issue-list:\n  - ")
-        for form in ("json", "yaml", "csv", "table", "text"):
+        for form, expected in (("csv", table), ("table", drawn)):
             target = tmp_path / form
-            done = run_cco(sidecar, *line, "--format", form, "--output", str(target))
-            assert printed(done) == ""
-            assert target.read_text() == printed(run_cco(sidecar, *line, "--format", form))
+            assert printed(run_cco(sidecar, *line, "--format", form, "--output", str(target))) == ""
+            written = target.read_text()
+            assert (list(csv.DictReader(io.StringIO(written))) if form == "csv" else written.splitlines()) == expected
 
     def test_list_narrowed(self, sidecar: SidecarProcess) -> None:
         for agent_type in ("python-specialist", "python-specialist", "test-engineer"):
@@ -614,8 +613,8 @@ class TestServer:
             fails(own.server("--daemon"), "in use")
             first = own.pid
             printed(own.cco("events", "publish", "--type", "before_restart"))
-            assert f"(pid {own.pid})" in printed(own.server("restart"))
-            assert own.pid != first
+            restarted = printed(own.server("restart"))
+            assert f"(pid {own.pid})" in restarted and own.pid != first
             assert "before_restart" in printed(own.cco("events", "list"))
             last = own.pid
             assert printed(own.server("stop")) == f"stopped (pid {last})\n"
@@ -623,7 +622,6 @@ class TestServer:
             with pytest.raises(requests.ConnectionError):
                 own.get("/health")
             assert printed(own.server("stop")) == "the sidecar is not running\n"
-            assert f"(pid {own.pid})" in printed(own.server("restart"))
         finally:
             own.server("stop", "--force")
 

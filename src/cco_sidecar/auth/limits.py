@@ -106,6 +106,11 @@ class RateLimited(SidecarError):
 
 def _limit(name: str, value: Any, default: Limit) -> Limit:
     if isinstance(value, Mapping):
+        unknown = sorted(set(value) - {"requests_per_minute", "burst"})
+        if unknown:
+            raise SettingsError(
+                f"agents.rate_limits.{name}: unknown key '{unknown[0]}'; known: requests_per_minute, burst"
+            )
         per_minute = value.get("requests_per_minute", default.per_minute)
         burst = value.get("burst", default.burst)
     else:

@@ -181,11 +181,16 @@ class Tokens:
         await self._revoke("jti", jti, now, now + OPERATOR_TTL_SECONDS)
 
     async def revoke_agent(self, agent_id: str) -> None:
-        """Ends every token of an agent issued up to now."""
+        """Ends every token of an agent issued up to now. Raises SidecarError for the operator."""
         if agent_id == OPERATOR_TYPE:
             raise permission_denied("the operator's token is not revoked; stop the sidecar and remove signing-key.pem")
         now = self._clock.seconds()
-        await self._revoke("sub", agent_id, now, now + OPERATOR_TTL_SECONDS)
+        # A token made just after an earlier revocation may be dated into the next second.
+        at = max(now, self._revoked_sub.get(agent_id, -1) + 1) if self._dated_ahead(agent_id, now) else now
+        await self._revoke("sub", agent_id, at, now + OPERATOR_TTL_SECONDS)
+
+    def _dated_ahead(self, agent_id: str, now: float) -> bool:
+        return self._revoked_sub.get(agent_id, -1) >= int(now)
 
     async def _revoke(self, kind: str, value: str, at: float, until: float) -> None:
         # In force at once, on disk before it is acknowledged.

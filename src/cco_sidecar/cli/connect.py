@@ -44,8 +44,8 @@ def operator_token(chosen: Settings) -> str:
         ) from problem
 
 
-def connected(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--sidecar-url`` and ``--jwt-token``; the command gets a ``client``."""
+def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callable[..., Any]:
+    """Adds ``--sidecar-url`` and ``--jwt-token``; the command gets a ``client``. ``anonymous``: it needs no token."""
 
     @click.option("--sidecar-url", metavar="URL", help="[default: $SIDECAR_URL, or the configured host and port]")
     @click.option("--jwt-token", metavar="JWT", help="[default: $JWT_TOKEN, or the operator's]")
@@ -53,9 +53,14 @@ def connected(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(ctx: click.Context, /, sidecar_url: str | None, jwt_token: str | None, **arguments: Any) -> Any:
         url = url_of(ctx, sidecar_url)
-        token = jwt_token or os.environ.get("JWT_TOKEN") or operator_token(settings_of(ctx))
-        grpc_target = None if sidecar_url or os.environ.get("SIDECAR_URL") else _local_target(ctx)
-        with Client(url, token=token, grpc_target=grpc_target) as client:
+        token = jwt_token or os.environ.get("JWT_TOKEN") or ("" if anonymous else operator_token(settings_of(ctx)))
+        if sidecar_url:
+            target = None
+        elif os.environ.get("SIDECAR_URL"):
+            target = os.environ.get("SIDECAR_GRPC")
+        else:
+            target = _local_target(ctx)
+        with Client(url, token=token.strip(), grpc_target=target) as client:
             try:
                 return ctx.invoke(command, client=client, **arguments)
             except SidecarError as problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def publish(
     if source is not None:
         value = out.read_json(source)
         codec.from_dict(PublishEventRequest, value)
-        event_type, body = value.pop("event_type", event_type), value.pop("data", {})
+        event_type, body = value.pop("event_type", event_type), value.pop("data", None) or {}
         value["project"] = value.pop("project_id", "")
         options = value
     else:
@@ -180,7 +181,7 @@ def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[s
 @click.option("--limit", type=click.IntRange(1, 1000))
 @click.option("--since", default="", help="An event id, a time, or an age such as 10m.")
 @click.option("--project", default="")
-@out.formatted
+@partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, since: str, form: str | None, output: Path | None, **wanted: Any) -> None:
     """List recent events, oldest first."""
@@ -193,7 +194,10 @@ def _since(text: str) -> tuple[str, datetime | None]:
     """A cursor or a time."""
     age = _AGO.fullmatch(text)
     if age:
-        return "", datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        try:
+            return "", datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        except OverflowError:
+            raise click.UsageError(f"--since: {text} is longer ago than time goes back") from None
     if not text or text in ("0", "$") or text.startswith("evt-"):
         return text, None
     try:

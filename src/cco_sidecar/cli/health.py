@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from orchestra.v1.system_service_pb2 import HEALTH_STATUS_UNHEALTHY, HealthStatu
 
 @click.command(name="health")
 @out.formatted
-@connected
+@partial(connected, anonymous=True)
 def command(client: Client, form: str | None, output: Path | None) -> None:
     """Say whether the sidecar is healthy; exit 1 when it is not."""
     answer = client.health()

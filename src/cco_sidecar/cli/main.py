@@ -65,9 +65,8 @@ def cco(ctx: click.Context, config: Path | None, log_level: str | None, no_color
 def main() -> None:
     """Exit 0 on success, 1 on an error with one clear line on stderr, 2 on bad usage."""
     try:
-        cco(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        # Without click's own error handling, an Exit's code is what the call returns.
+        sys.exit(cco(standalone_mode=False) or 0)
     except click.UsageError as problem:
         problem.show()
         sys.exit(2)
@@ -78,6 +77,8 @@ def main() -> None:
         _fail(f"{problem}{code}")
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
+    except UnicodeEncodeError:
+        _fail("an argument or a file has text that is not UTF-8")
     except BrokenPipeError:
         # The reader of our output has seen enough.
         sys.stderr.close()

@@ -25,14 +25,16 @@ FORMATS = ("text", "table", "json", "yaml", "csv")
 Columns = dict[str, Callable[[Any], str]]
 
 
-def formatted(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--format`` and ``--output``."""
+def formatted(command: Callable[..., Any], *, lists: bool = False) -> Callable[..., Any]:
+    """Adds ``--format`` and ``--output``. What shows no list has no CSV."""
     command = click.option(
         "--output",
         type=click.Path(dir_okay=False, path_type=Path),
         help="Write to a file instead of the screen.",
     )(command)
-    return click.option("--format", "form", type=click.Choice(FORMATS), help="[default: text]")(command)
+    return click.option(
+        "--format", "form", type=click.Choice(FORMATS if lists else FORMATS[:-1]), help="[default: text]"
+    )(command)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -52,8 +54,6 @@ def message(answer: Message, form: str | None, output: Path | None, text: Callab
     """One answer; ``text`` makes its readable form."""
     if form in (None, "text", "table") and not (output and form is None):
         _write(text(), output)
-    elif form == "csv":
-        raise click.UsageError("--format csv is for lists; use json, yaml or text")
     else:
         _write(_encoded(codec.to_dict(answer), form), output)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ _READY = "CCO_SIDECAR_READY_FD"
 _MARK = "orchestration-server"
 # A pid file is written just after its process was made; a later process with that pid is another one.
 _CLOCK_SLACK = 2.0
+_LOOK_AGAIN = 0.05
 
 
 def start_in_background(arguments: list[str], directory: str | None = None) -> int:
@@ -66,12 +68,14 @@ def running(pid_file: Path) -> psutil.Process | None:
 
 
 def start_of(pid_file: Path) -> tuple[list[str], str | None]:
-    """The options and the directory that the running sidecar was started with."""
+    """The command line and the directory that the running sidecar was started with."""
     process = running(pid_file)
     if process is None:
         return [], None
     line = process.cmdline()
-    return [arg for arg in line[line.index(_MARK) + 1 :] if arg != "--daemon"], process.cwd()
+    # `python -m cco_sidecar.cli.main ...` or `python .../cco ...`: what follows the program is ours.
+    start = line.index("-m") + 2 if "-m" in line[: line.index(_MARK)] else 2
+    return [arg for arg in line[start:] if arg != "--daemon"], process.cwd()
 
 
 def stop(pid_file: Path, *, force: bool, timeout: float) -> int | None:
@@ -80,13 +84,26 @@ def stop(pid_file: Path, *, force: bool, timeout: float) -> int | None:
     if process is None:
         return None
     process.terminate()
-    try:
-        process.wait(timeout)
-    except psutil.TimeoutExpired:
+    if not _ended(process, timeout):
         if not force:
             raise click.ClickException(
                 f"the sidecar (pid {process.pid}) did not end in {timeout:g} s; 'stop --force' kills it"
-            ) from None
+            )
         process.kill()
-        process.wait(timeout)
+        _ended(process, timeout)
     return process.pid
+
+
+def _ended(process: psutil.Process, timeout: float) -> bool:
+    """Waits for its end. A zombie has ended: whoever adopted it may never fetch its exit code."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        try:
+            process.wait(_LOOK_AGAIN)
+            return True
+        except psutil.TimeoutExpired:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
             agent_type=request.agent_type,
             issue=request.issue_id,
             project=request.project_id,
+            timestamp=request.timestamp if request.HasField("timestamp") else None,
         )
     else:
         agent_type = given["agent_type"] or given["agent"]
@@ -74,7 +76,7 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
 @click.option("--project", default="")
 @click.option("--limit", type=click.IntRange(1, 1000))
 @click.option("--latest", is_flag=True, help="Only the newest of each agent type.")
-@out.formatted
+@partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, form: str | None, output: Path | None, **wanted: Any) -> None:
     """List results by issue."""

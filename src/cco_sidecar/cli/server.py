@@ -71,11 +71,14 @@ def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float)
 @click.pass_context
 def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -> None:
     """Stop the sidecar and start it again in the background, with the options it had and those given now."""
-    pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None)
+    pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
     known, directory = process.start_of(pid_file)
     given = [part for name, value in flags.items() if value for part in (f"--{name.replace('_', '-')}", str(value))]
     process.stop(pid_file, force=False, timeout=timeout)
-    pid = process.start_in_background(["orchestration-server", *known, *given], directory)
+    config = ctx.find_root().obj["config"]
+    before = ["--config", str(config)] if config else []
+    command_line = known or ["orchestration-server"]
+    pid = process.start_in_background([*before, *command_line, *given], directory)
     click.echo(f"the sidecar runs in the background (pid {pid})")
 
 
@@ -92,9 +95,9 @@ def status(ctx: click.Context, pid_file: Path | None) -> None:
     click.echo(f"the sidecar runs (pid {running.pid}, {running.status()}); 'cco health' asks how it is")
 
 
-def _pid_file(ctx: click.Context, given: Path | None) -> Path:
+def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None) -> Path:
     parent = ctx.parent.params if ctx.parent else {}
-    chosen = settings_of(ctx, storage=parent.get("storage"), pid_file=given or parent.get("pid_file"))
+    chosen = settings_of(ctx, storage=storage or parent.get("storage"), pid_file=given or parent.get("pid_file"))
     return chosen.real_pid_file
 
 

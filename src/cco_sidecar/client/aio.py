@@ -106,6 +106,10 @@ class AsyncClient:
         self._token.text = answer.jwt_token
 
     @property
+    def token(self) -> str:
+        return self._token.text
+
+    @property
     def channel(self) -> grpc.aio.Channel:
         return self._channel
 
@@ -156,18 +160,25 @@ class Events:
         request = requests.subscribe(**wanted)
         attempt = 0
         while True:
+            used = None
             try:
-                stream = self._stub.Subscribe(request, metadata=await self._client.metadata())
-                async for batch in stream:
-                    attempt = 0
-                    if batch.HasField("gap"):
-                        log.warning("events are no longer retained: %s", batch.gap)
-                    for event in batch.events:
-                        yield event
-                    request.since = batch.cursor
+                metadata = await self._client.metadata()
+                used = self._client.token
+                stream = self._stub.Subscribe(request, metadata=metadata)
+                try:
+                    async for batch in stream:
+                        attempt = 0
+                        if batch.HasField("gap"):
+                            log.warning("events are no longer retained: %s", batch.gap)
+                        for event in batch.events:
+                            yield event
+                        request.since = batch.cursor
+                finally:
+                    stream.cancel()
             except grpc.RpcError as problem:
                 error = error_of(problem)
-                if not is_lost(error):
+                # A token that was exchanged meanwhile ends the streams that were opened with it.
+                if not is_lost(error) and used == self._client.token:
                     raise error from problem
             except SidecarError as error:
                 if not is_lost(error):
@@ -203,9 +214,9 @@ class Results:
         self._stub = result_service_pb2_grpc.ResultServiceStub(client.channel)
 
     async def create(
-        self, result: Mapping[str, Any] | result_service_pb2.AgentResult, **names: str
+        self, result: Mapping[str, Any] | result_service_pb2.AgentResult, **names: Any
     ) -> result_service_pb2.CreateResultResponse:
-        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project."""
+        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project, timestamp."""
         request = requests.create_result(self._client.identity, result, **names)
         return await self._client.call(self._stub.CreateResult, request)
 

@@ -65,11 +65,11 @@ def target(url: str | None, grpc_target: str | None, environment: Mapping[str, s
     if named and url is None:
         return named
     given = url or environment.get("SIDECAR_URL") or DEFAULT_URL
-    parts = urlsplit(given if "://" in given else f"http://{given}")
     try:
+        parts = urlsplit(given if "://" in given else f"http://{given}")
         port = parts.port or 3001
     except ValueError:
-        port = 0
+        parts, port = urlsplit(""), 0
     if not parts.hostname or not port:
         raise SettingsError(f"sidecar URL {given!r} is not one such as {DEFAULT_URL}")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -82,7 +82,7 @@ class Token:
     def __init__(self, text: str | None, file: str | None = None) -> None:
         self._file = Path(file) if file and not text else None
         self._seen = 0
-        self.text = text or ""
+        self.text = (text or "").strip()
         self.look()
 
     @classmethod

@@ -111,6 +111,7 @@ def create_result(
     agent_type: str = "",
     issue: str = "",
     project: str = "",
+    timestamp: Timestamp | None = None,
 ) -> result_pb.CreateResultRequest:
     work = result
     if isinstance(work, Mapping):
@@ -121,6 +122,7 @@ def create_result(
         issue_id=issue or me.issue_id,
         project_id=project or me.project_id,
         result=work,
+        timestamp=timestamp,
     )
 
 

@@ -107,6 +107,10 @@ class Client:
         self._token.text = answer.jwt_token
 
     @property
+    def token(self) -> str:
+        return self._token.text
+
+    @property
     def channel(self) -> grpc.Channel:
         return self._channel
 
@@ -157,18 +161,25 @@ class Events:
         request = requests.subscribe(**wanted)
         attempt = 0
         while True:
+            used = None
             try:
-                stream = self._stub.Subscribe(request, metadata=self._client.metadata())
-                for batch in stream:
-                    attempt = 0
-                    if batch.HasField("gap"):
-                        log.warning("events are no longer retained: %s", batch.gap)
-                    for event in batch.events:
-                        yield event
-                    request.since = batch.cursor
+                metadata = self._client.metadata()
+                used = self._client.token
+                stream = self._stub.Subscribe(request, metadata=metadata)
+                try:
+                    for batch in stream:
+                        attempt = 0
+                        if batch.HasField("gap"):
+                            log.warning("events are no longer retained: %s", batch.gap)
+                        for event in batch.events:
+                            yield event
+                        request.since = batch.cursor
+                finally:
+                    stream.cancel()
             except grpc.RpcError as problem:
                 error = error_of(problem)
-                if not is_lost(error):
+                # A token that was exchanged meanwhile ends the streams that were opened with it.
+                if not is_lost(error) and used == self._client.token:
                     raise error from problem
             except SidecarError as error:
                 if not is_lost(error):
@@ -204,9 +215,9 @@ class Results:
         self._stub = result_service_pb2_grpc.ResultServiceStub(client.channel)
 
     def create(
-        self, result: Mapping[str, Any] | result_service_pb2.AgentResult, **names: str
+        self, result: Mapping[str, Any] | result_service_pb2.AgentResult, **names: Any
     ) -> result_service_pb2.CreateResultResponse:
-        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project."""
+        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project, timestamp."""
         request = requests.create_result(self._client.identity, result, **names)
         return self._client.call(self._stub.CreateResult, request)
 

@@ -41,6 +41,8 @@ class Git:
         self._outside = [f":(exclude){storage}"] if storage else []
         self._history: tuple[object, list[Commit]] = ("", [])
         self._prefix = ""
+        # What git wrote to stderr when it last failed.
+        self._said = ""
         self._quiet: tuple[str, ...] = ()
         self._shallow = Path()
         self.directories: list[Path] = []
@@ -58,7 +60,7 @@ class Git:
         # A root that its repository ignores is a directory of its own.
         self.available = inside and (self._run("check-ignore", "-q", ".") is None)
         if found is None and any((top / ".git").exists() for top in (self.root, *self.root.parents)):
-            raise GitFailed(f"git cannot read the repository of {self.root}; is it installed, and is it yours?")
+            raise GitFailed(f"git cannot read the repository of {self.root}: {self._said or 'is it installed?'}")
         if found is None or not self.available:
             self.directories = []
             return
@@ -73,13 +75,12 @@ class Git:
 
     def _filters_off(self) -> tuple[str, ...]:
         """Status and diff would run the filters that a repository's configuration names."""
-        listed = self._run(
-            "config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|smudge|process|required)$", "-z"
-        )
-        names = sorted(set((listed or "").replace("\0", "\n").split()))
-        return tuple(
-            part for name in names for part in ("-c", f"{name}={'false' if name.endswith('required') else ''}")
-        )
+        pattern = r"^filter\..*\.(clean|smudge|process|required)$"
+        listed = self._run("config", "-z", "--name-only", "--get-regexp", pattern)
+        off: list[str] = []
+        for name in sorted(set(filter(None, (listed or "").split("\0")))):
+            off += ["-c", f"{name}={'false' if name.endswith('.required') else ''}"]
+        return tuple(off)
 
     def files(self) -> list[str]:
         """Tracked files and untracked ones that are not ignored, sorted."""
@@ -183,7 +184,7 @@ class Git:
     def _must(self, *arguments: str) -> str:
         text = self._run(*arguments)
         if text is None:
-            raise GitFailed(f"git {arguments[0]} failed in {self.root}")
+            raise GitFailed(f"git {arguments[0]} failed in {self.root}: {self._said}")
         return text
 
     def _run(self, *arguments: str) -> str | None:
@@ -203,7 +204,8 @@ class Git:
             log.warning("git %s: %s", arguments[0], problem)
             return None
         if done.returncode:
-            log.debug("git %s: %s", arguments[0], done.stderr.decode(errors="replace").strip())
+            self._said = done.stderr.decode(errors="replace").strip()
+            log.debug("git %s: %s", arguments[0], self._said)
             return None
         return os.fsdecode(done.stdout)
 

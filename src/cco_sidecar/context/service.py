@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.context.build import build
+from cco_sidecar.context.git import GitFailed
 from cco_sidecar.context.lru import ByteLru
 from cco_sidecar.context.outputs import Basis, PreviousOutputs, files_of
 from cco_sidecar.context.repository import Repository, Snapshot
@@ -122,6 +123,8 @@ class ContextService:
     async def _snapshot(self, repository: Repository, *, afresh: bool = False) -> Snapshot:
         try:
             return await repository.current(afresh=afresh)
+        except GitFailed as problem:
+            raise internal("CTX_001", "git cannot read the project's repository; the log says why") from problem
         except OSError as problem:
             raise internal("CTX_001", "the project's directory cannot be read; is it still there?") from problem
 

@@ -410,9 +410,9 @@ def _int_decoder(low: int, high: int) -> Decode:
 def _number_in(value: Any, where: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise _wrong_type(where, "a number", value)
-    if isinstance(value, int) and abs(value) > MAX_EXACT:
+    if abs(value) > MAX_EXACT:
         raise invalid_request(
-            f"{where}: {value} is beyond 2^53 and cannot be kept exactly; send it as a string", field=where
+            f"{where}: {str(value)[:40]} is beyond 2^53 and cannot be kept exactly; send it as a string", field=where
         )
     return float(value)
 
@@ -453,6 +453,8 @@ def _value_in(value: Any, where: str, depth: int = 1) -> struct_pb2.Value:
         return struct_pb2.Value(number_value=_number_in(value, where))
     if isinstance(value, dict):
         return struct_pb2.Value(struct_value=_struct_in(value, where, depth))
+    if not isinstance(value, list | tuple):
+        raise _wrong_type(where, "a JSON value", value)
     items = [_value_in(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]
     return struct_pb2.Value(list_value=struct_pb2.ListValue(values=items))
 
@@ -491,5 +493,9 @@ def _wrong_type(where: str, expected: str, value: Any) -> SidecarError:
 
 
 def _shown(value: Any) -> str:
-    text = orjson.dumps(value, default=str).decode()
+    try:
+        text = orjson.dumps(value, default=str).decode()
+    except TypeError:
+        # An integer beyond 64 bits, or text that is no UTF-8.
+        text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -141,6 +141,8 @@ class Document:
         in_path = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
         for name in in_path:
             schema = self._scalar(fields[name], "Input") | {"minLength": 1}
+            if fields[name].is_repeated:
+                schema["pattern"] = f"^{ID_PATTERN}(,{ID_PATTERN})*$"
             yield {"name": name, "in": "path", "required": True, "schema": schema} | self._described(fields[name])
         if route.body:
             return

@@ -111,7 +111,7 @@ def _put(value: dict[str, Any], name: str, item: Any, where: str) -> None:
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+        return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except (UnicodeDecodeError, ValueError):
         raise invalid_request("the query string is not valid; percent-encode UTF-8 text") from None
 
