@@ -20,7 +20,7 @@ from orchestra.v1.result_service_pb2 import AgentResult, CreateResultRequest, Fi
 
 TEXT = st.text(max_size=20)
 INTEGERS = st.integers(-codec.MAX_EXACT, codec.MAX_EXACT)
-NUMBERS = INTEGERS | st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = INTEGERS | st.floats(-(2.0**53), 2.0**53)
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),

@@ -180,6 +180,7 @@ class TestContext:
         fails(run_cco(sidecar, "context", "clear", "--issue", "issue-ctx"), "issue-ctx")
 
     def test_clear_by_type_and_all(self, sidecar: SidecarProcess) -> None:
+        run_cco(sidecar, "context", "clear", "--all")
         for agent_type in ("python-specialist", "test-engineer"):
             printed(run_cco(sidecar, "context", "get", "issue-two", agent_type))
         one = run_cco(sidecar, "context", "clear", "--issue", "issue-two", "--agent-type", "test-engineer")

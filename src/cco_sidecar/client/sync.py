@@ -110,6 +110,11 @@ class Client:
     def token(self) -> str:
         return self._token.text
 
+    def exchanged(self, used: str | None) -> bool:
+        """True when the token ``used`` has been exchanged for another, or is just being."""
+        with self._refreshing:
+            return used != self._token.text
+
     @property
     def channel(self) -> grpc.Channel:
         return self._channel
@@ -179,7 +184,7 @@ class Events:
             except grpc.RpcError as problem:
                 error = error_of(problem)
                 # A token that was exchanged meanwhile ends the streams that were opened with it.
-                if not is_lost(error) and used == self._client.token:
+                if not is_lost(error) and not self._client.exchanged(used):
                     raise error from problem
             except SidecarError as error:
                 if not is_lost(error):
@@ -217,7 +222,8 @@ class Results:
     def create(
         self, result: Mapping[str, Any] | result_service_pb2.AgentResult, **names: Any
     ) -> result_service_pb2.CreateResultResponse:
-        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project, timestamp."""
+        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project,
+        timestamp."""
         request = requests.create_result(self._client.identity, result, **names)
         return self._client.call(self._stub.CreateResult, request)
 
