@@ -10,12 +10,12 @@ from typing import NamedTuple, TypeVar
 
 from cco_sidecar.bus.group import Group, Interest, Route, Slice
 from cco_sidecar.bus.journal import Entry, Journal, Position
+from cco_sidecar.bus.reader import BATCH_BYTES, SCAN, Batch, Reader
 from cco_sidecar.bus.rounds import Rounds
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import invalid_event, unavailable
 from cco_sidecar.storage.eventlog import EventLog, Record
-from orchestra.v1.event_service_pb2 import Event, Gap, SubscribeResponse
+from orchestra.v1.event_service_pb2 import Event
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +24,10 @@ T = TypeVar("T")
 MAX_EVENT_BYTES = 256 * 1024
 DEFAULT_TTL = 86_400
 _BATCH_EVENTS = 512
-_BATCH_BYTES = 1024 * 1024
-_SCAN = 500
 # Trimming moves what is retained; it is done for so many at once.
 _TRIM_STRIDE = 256
 _GROUP_LINGER = 60.0
 _HOUSEKEEPING = 30.0
-_NEVER = 2**63
 # Idle streams are sent their cursor, so that a reconnect does not start from a trimmed one.
 _HEARTBEAT = 15.0
 
@@ -38,16 +35,6 @@ _HEARTBEAT = 15.0
 class Published(NamedTuple):
     event: Event
     subscribers: list[str]
-
-
-class Batch(NamedTuple):
-    """What one read gave. ``wire`` is a SubscribeResponse with its cursor."""
-
-    entries: tuple[Entry, ...]
-    cursor: str
-    more: bool
-    gap: Gap | None
-    wire: Encoded
 
 
 @dataclass(slots=True)
@@ -64,14 +51,6 @@ class _Pending:
     event: Event
     urgent: bool
     done: asyncio.Future[Published]
-
-
-@dataclass(slots=True, eq=False)
-class _Reader:
-    group: Group
-    name: str
-    seq: int
-    gap: Gap | None = None
 
 
 @dataclass(slots=True)
@@ -228,7 +207,7 @@ class EventBus:
         channel = self._channel(project)
         reader = self._join(channel, interest, start, name, since)
         try:
-            yield self._batch(channel, reader, Slice((), reader.seq))
+            yield self._handed(reader, Slice((), reader.seq))
             ended = False
             while not ended:
                 batch = await self._read(channel, reader, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
@@ -275,18 +254,20 @@ class EventBus:
         found: list[Entry] = []
         size = 0
         seq = journal.head + 1 if start is None else start.seq
-        while piece := journal.before(seq, _SCAN) if start is None else journal.after(seq, journal.head)[:_SCAN]:
+        few = min(SCAN, 2 * limit + 16)
+        while piece := journal.before(seq, few) if start is None else journal.after(seq, journal.head)[:SCAN]:
             for entry in piece:
                 if entry.expires <= now or not keep(entry):
                     continue
-                if len(found) == limit or (found and size + len(entry.frame) > _BATCH_BYTES):
+                if len(found) == limit or (found and size + len(entry.frame) > BATCH_BYTES):
                     return (found[::-1], False) if start is None else (found, True)
                 found.append(entry)
                 size += len(entry.frame)
             if start is None and len(found) == limit:
                 break
             seq = piece[-1].seq
-            if len(piece) == _SCAN:
+            if len(piece) == SCAN or few < SCAN:
+                few = SCAN
                 await asyncio.sleep(0)
         return (found[::-1] if start is None else found), False
 
@@ -306,32 +287,30 @@ class EventBus:
     def cursor(self, project: str, seq: int) -> str:
         return self._channel(project).journal.cursor(seq)
 
-    def _join(self, channel: _Channel, interest: Interest, start: Position, name: str, since: str) -> _Reader:
+    def _join(self, channel: _Channel, interest: Interest, start: Position, name: str, since: str) -> Reader:
         journal = channel.journal
         group = channel.groups.get(interest)
         if group is None:
             group = channel.groups[interest] = Group(interest, journal.head)
             channel.routes.clear()
         group.limit = max(group.limit, journal.head)
-        reader = _Reader(group, name, start.seq)
-        if start.gap:
-            reader.gap = Gap(since=since, resumed_after=journal.cursor(start.seq), missed=start.missed)
+        reader = Reader(journal, group, start, since, self._clock)
         group.readers[reader] = name
         return reader
 
-    def _leave(self, channel: _Channel, reader: _Reader) -> None:
+    def _leave(self, channel: _Channel, reader: Reader) -> None:
         del reader.group.readers[reader]
         if not reader.group.readers:
             reader.group.idle_since = self._loop.time()
 
-    async def _read(self, channel: _Channel, reader: _Reader, limit: int, deadline: float) -> Batch:
+    async def _read(self, channel: _Channel, reader: Reader, limit: int, deadline: float) -> Batch:
         while True:
-            piece = self._next(channel, reader, limit)
+            piece = reader.next(limit)
             if piece is None:
                 await asyncio.sleep(0)
                 continue
             if piece.entries or reader.gap is not None:
-                return self._batch(channel, reader, piece)
+                return self._handed(reader, piece)
             left = deadline - self._loop.time()
             if left <= 0 or self._draining:
                 # What came since the last round counts as arrived.
@@ -339,7 +318,7 @@ class EventBus:
                     reader.group.limit = channel.journal.head
                     continue
                 reader.seq = channel.journal.head
-                return self._batch(channel, reader, Slice((), reader.seq))
+                return self._handed(reader, Slice((), reader.seq))
             await self._nudge(reader.group, left)
 
     async def _nudge(self, group: Group, timeout: float) -> None:
@@ -353,48 +332,8 @@ class EventBus:
             if waiter in group.waiters:
                 group.waiters.remove(waiter)
 
-    def _next(self, channel: _Channel, reader: _Reader, limit: int) -> Slice | None:
-        """The next slice, without waiting; None when more of the past is still to be scanned."""
-        journal, group = channel.journal, reader.group
-        if reader.seq < group.start:
-            if reader.seq < journal.trimmed:
-                self._declare_gap(journal, reader)
-            upto = group.start
-            past = journal.after(reader.seq, upto)
-            if len(past) > _SCAN:
-                past, upto = past[:_SCAN], past[_SCAN - 1].seq
-            piece = self._cut([entry for entry in past if group.wants(entry)], upto, limit)
-            reader.seq = piece.upto
-            # The group may hold more behind the part of the past that was scanned.
-            more = piece.more or upto < group.start or bool(group.after(piece.upto))
-            return piece._replace(more=more) if piece.entries else None
-        if reader.seq < group.trimmed:
-            self._declare_gap(journal, reader)
-        if reader.seq >= group.limit:
-            return Slice((), reader.seq)
-        key = (reader.seq, group.limit, limit)
-        known = group.batches.get(key)
-        if known is None or known.expires <= self._clock.micros():
-            piece = self._cut(group.after(reader.seq), group.limit, limit)
-            known = group.batches[key] = piece._replace(wire=self._encode(journal, piece))
-        reader.seq = known.upto
-        return known
-
-    def _cut(self, entries: list[Entry], upto: int, limit: int) -> Slice:
-        now = self._clock.micros()
-        size = 0
-        taken: list[Entry] = []
-        for entry in entries:
-            if entry.expires <= now:
-                continue
-            if len(taken) == limit or (taken and size + len(entry.frame) > _BATCH_BYTES):
-                return Slice(tuple(taken), taken[-1].seq, True, expires=min(entry.expires for entry in taken))
-            taken.append(entry)
-            size += len(entry.frame)
-        return Slice(tuple(taken), upto, expires=min((entry.expires for entry in taken), default=_NEVER))
-
-    def _batch(self, channel: _Channel, reader: _Reader, piece: Slice) -> Batch:
-        journal = channel.journal
+    def _handed(self, reader: Reader, piece: Slice) -> Batch:
+        """Counts a delivery and makes the batch."""
         if piece.entries:
             counters = self.counters
             counters.delivered += len(piece.entries)
@@ -402,21 +341,7 @@ class EventBus:
             if committed:
                 counters.deliveries += 1
                 counters.delivery_seconds += self._loop.time() - committed
-        gap, reader.gap = reader.gap, None
-        wire = piece.wire
-        if wire is None or gap is not None:
-            wire = self._encode(journal, piece, gap)
-        return Batch(piece.entries, journal.cursor(piece.upto), piece.more, gap, wire)
-
-    def _encode(self, journal: Journal, piece: Slice, gap: Gap | None = None) -> Encoded:
-        tail = SubscribeResponse(cursor=journal.cursor(piece.upto), gap=gap)
-        frames = b"".join(entry.frame for entry in piece.entries)
-        return Encoded(SubscribeResponse, frames + tail.SerializeToString())
-
-    def _declare_gap(self, journal: Journal, reader: _Reader) -> None:
-        missed = journal.trimmed - reader.seq
-        reader.gap = Gap(since=journal.cursor(reader.seq), resumed_after=journal.cursor(journal.trimmed), missed=missed)
-        reader.seq = journal.trimmed
+        return reader.batch(piece)
 
     # -- state -------------------------------------------------------------------------------------------
 

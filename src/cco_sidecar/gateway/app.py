@@ -93,7 +93,8 @@ class _Exchange:
         self._send = send
         self.started = False
         self.sse = False
-        self.body_read = asyncio.Event()
+        self.body_is_read = False
+        self.body_read: asyncio.Event | None = None
 
     async def send(self, message: dict[str, Any]) -> None:
         try:
@@ -173,12 +174,13 @@ class _Exchange:
         try:
             return await requests.read_body(self.receive, self.headers)
         finally:
-            self.body_read.set()
+            self.body_is_read = True
+            if self.body_read is not None:
+                self.body_read.set()
 
     async def _call(self, route: Route, request: Any) -> None:
         handler = self.gateway.handler(route.rpc)
-        if not route.body:
-            self.body_read.set()
+        self.body_is_read |= not route.body
         if route.method.server_streaming:
             act = handler.stream_stream or handler.unary_stream
             await self._unless_gone(self._stream(route, act(request, self.context)))
@@ -225,7 +227,9 @@ class _Exchange:
 
     async def _disconnect(self) -> None:
         # Until then what is received is the body's.
-        await self.body_read.wait()
+        if not self.body_is_read:
+            self.body_read = asyncio.Event()
+            await self.body_read.wait()
         while (await self.receive())["type"] != "http.disconnect":
             pass
 

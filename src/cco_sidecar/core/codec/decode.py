@@ -1,19 +1,12 @@
-"""JSON <-> protobuf as the documents show it, compiled once per message type.
-
-The differences to the canonical proto3 JSON mapping (protobuf.dev/programming-guides/json), all of them kept
-by golden tests: names are the proto's own (snake_case); numbers are JSON numbers; enums are their lower-case
-tail; fields without presence are always written; an unknown key is an error, unless the message has a field
-for extras; and what ``orchestra/v1/options.proto`` says of a field or a message.
-"""
+"""JSON -> protobuf. What is refused is refused with its path, what was there and what would be right."""
 
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache, partial
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -21,17 +14,10 @@ from google.protobuf import message_factory, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.codec.fields import FLOATS, MAX_DEPTH, MAX_EXACT, enum_names, is_union, rules
 from cco_sidecar.core.errors import SidecarError, invalid_request
-from orchestra.v1 import options_pb2
 
-Encode = Callable[[Any], Any]
 Decode = Callable[[Any, str], Any]
-
-# protobuf parsers refuse messages nested deeper than 100; a JSON level costs up to three.
-MAX_DEPTH = 32
-# Doubles hold integers exactly up to here (IEEE 754).
-MAX_EXACT = 2**53
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _TIME = re.compile(
@@ -43,39 +29,6 @@ _INT_RANGE = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
-_FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
-
-
-# -- public ---------------------------------------------------------------------------------------------
-
-
-def to_dict(message: Message) -> Any:
-    """The JSON value of a message, made of dicts, lists and scalars."""
-    return _encoder(message.DESCRIPTOR)(message)
-
-
-def to_json(message: Message | Encoded) -> bytes:
-    """The JSON text of a message. An Encoded's is made once and shared by its readers."""
-    if not isinstance(message, Encoded):
-        return orjson.dumps(_encoder(message.DESCRIPTOR)(message))
-    head = message.memo.get("json")
-    if head is None:
-        head = message.memo["json"] = json_head(message)
-    return head if message.tail is None else head[:-1] + json_tail(message)
-
-
-def json_head(message: Encoded) -> bytes:
-    """The JSON of an Encoded's shared part: an object without the keys that ``json_tail`` adds."""
-    value = to_dict(message.message_type.FromString(message.wire))
-    for name in message.own:
-        value.pop(name, None)
-    return orjson.dumps(value)
-
-
-def json_tail(message: Encoded) -> bytes:
-    """What closes the JSON of an Encoded: the keys of this one answer, and the brace."""
-    value = to_dict(message.tail) if message.tail is not None else {}
-    return b"," + orjson.dumps({name: value[name] for name in message.own})[1:]
 
 
 def from_dict(message_type: type[Message], value: Any, where: str = "") -> Message:
@@ -104,22 +57,6 @@ def from_query(message_type: type[Message], pairs: Sequence[tuple[str, str]]) ->
     return out
 
 
-def struct_to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
-    return {key: _value_out(struct.fields[key]) for key in sorted(struct.fields)}
-
-
-def rfc3339(stamp: timestamp_pb2.Timestamp) -> str:
-    """UTC with ``Z``, in microseconds when there are any."""
-    text = _second(stamp.seconds)
-    return f"{text}.{stamp.nanos // 1000:06d}Z" if stamp.nanos else f"{text}Z"
-
-
-@lru_cache(maxsize=256)
-def _second(seconds: int) -> str:
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    return moment.replace(tzinfo=None).isoformat(timespec="seconds")
-
-
 def parse_rfc3339(text: str, where: str = "time") -> timestamp_pb2.Timestamp:
     try:
         if not _TIME.fullmatch(text):
@@ -132,157 +69,6 @@ def parse_rfc3339(text: str, where: str = "time") -> timestamp_pb2.Timestamp:
     stamp = timestamp_pb2.Timestamp()
     stamp.FromDatetime(moment)
     return stamp
-
-
-def rules(field: FieldDescriptor) -> options_pb2.FieldRules:
-    """What options.proto says of a field."""
-    return field.GetOptions().Extensions[options_pb2.field]  # type: ignore[index]
-
-
-def is_union(message: Descriptor) -> bool:
-    """Written in JSON as the value of its one set field."""
-    return bool(message.GetOptions().Extensions[options_pb2.json_union])  # type: ignore[index]
-
-
-def enum_name(enum: EnumDescriptor, number: int) -> str:
-    """``RESULT_STATUS_SUCCESS`` -> ``success``; a number that the proto does not know stays a number."""
-    names = _enum_out(enum)
-    return names.get(number, str(number))
-
-
-# -- protobuf -> JSON -----------------------------------------------------------------------------------
-
-
-@cache
-def _encoder(descriptor: Descriptor) -> Encode:
-    if descriptor.full_name in _WELL_KNOWN_OUT:
-        return _WELL_KNOWN_OUT[descriptor.full_name]
-    if is_union(descriptor):
-        return _union_encoder(descriptor)
-    always: list[tuple[str, Encode | None]] = []
-    present: list[tuple[str, Encode | None, bool]] = []
-    extra = None
-    for field in descriptor.fields:
-        rule = rules(field)
-        if rule.extra:
-            extra = field.name
-        elif field.has_presence:
-            present.append((field.name, _field_encoder(field), rule.nullable))
-        else:
-            always.append((field.name, _field_encoder(field)))
-    order = [field.name for field in descriptor.fields]
-    ordered = bool(always and present)
-
-    def encode(message: Any) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for name, convert in always:
-            value = getattr(message, name)
-            out[name] = value if convert is None else convert(value)
-        for name, convert, nullable in present:
-            if message.HasField(name):
-                value = getattr(message, name)
-                out[name] = value if convert is None else convert(value)
-            elif nullable:
-                out[name] = None
-        if ordered:
-            out = {name: out[name] for name in order if name in out}
-        if extra is not None:
-            for key, value in struct_to_dict(getattr(message, extra)).items():
-                out.setdefault(key, value)
-        return out
-
-    return encode
-
-
-def _union_encoder(descriptor: Descriptor) -> Encode:
-    encoders = {field.name: _field_encoder(field) for field in descriptor.fields}
-    only = descriptor.fields[0].name if len(descriptor.fields) == 1 else None
-    oneof = None if only else descriptor.oneofs[0].name
-
-    def encode(message: Any) -> Any:
-        name = only or message.WhichOneof(oneof)
-        if name is None:
-            return None
-        convert = encoders[name]
-        value = getattr(message, name)
-        return value if convert is None else convert(value)
-
-    return encode
-
-
-def _field_encoder(field: FieldDescriptor) -> Encode | None:
-    """None stands for: the value is JSON as it is."""
-    if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        convert = _scalar_encoder(field.message_type.fields_by_name["value"])
-        if convert is None:
-            return dict
-        return partial(_map_out, convert)
-    convert = _scalar_encoder(field)
-    if not field.is_repeated:
-        return convert
-    if convert is None:
-        return list
-    return lambda values: [convert(value) for value in values]
-
-
-def _map_out(convert: Encode, entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: convert(entries[key]) for key in sorted(entries)}
-
-
-def _scalar_encoder(field: FieldDescriptor) -> Encode | None:
-    if field.message_type is not None:
-        return _lazy_encoder(field.message_type)
-    if field.enum_type is not None:
-        enum = field.enum_type
-        return lambda number: enum_name(enum, number)
-    if field.cpp_type in _FLOATS:
-        return _number_out
-    return None
-
-
-def _lazy_encoder(descriptor: Descriptor) -> Encode:
-    """Looks the encoder up when it is used, so that recursive types compile."""
-    if descriptor.full_name in _WELL_KNOWN_OUT:
-        return _WELL_KNOWN_OUT[descriptor.full_name]
-    return lambda message: _encoder(descriptor)(message)
-
-
-@cache
-def _enum_out(enum: EnumDescriptor) -> dict[int, str]:
-    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    return {value.number: value.name.removeprefix(prefix).lower() for value in enum.values}
-
-
-def _number_out(number: float) -> float | int | None:
-    """Whole numbers without a fraction, as JSON's authors write them."""
-    if not math.isfinite(number):
-        return None
-    return int(number) if number.is_integer() and abs(number) <= MAX_EXACT else number
-
-
-def _value_out(value: struct_pb2.Value) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "string_value":
-        return value.string_value
-    if kind == "number_value":
-        return _number_out(value.number_value)
-    if kind == "struct_value":
-        return struct_to_dict(value.struct_value)
-    if kind == "bool_value":
-        return value.bool_value
-    if kind == "list_value":
-        return [_value_out(item) for item in value.list_value.values]
-    return None
-
-
-_WELL_KNOWN_OUT: dict[str, Encode] = {
-    "google.protobuf.Timestamp": rfc3339,
-    "google.protobuf.Struct": struct_to_dict,
-    "google.protobuf.Value": _value_out,
-}
-
-
-# -- JSON -> protobuf -----------------------------------------------------------------------------------
 
 
 @cache
@@ -373,7 +159,7 @@ def _scalar_decoder(field: FieldDescriptor) -> Decode:
         return _enum_decoder(field.enum_type)
     if field.cpp_type in _INT_RANGE:
         return _int_decoder(*_INT_RANGE[field.cpp_type])
-    if field.cpp_type in _FLOATS:
+    if field.cpp_type in FLOATS:
         return _number_in
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return _bool_in
@@ -381,9 +167,9 @@ def _scalar_decoder(field: FieldDescriptor) -> Decode:
 
 
 def _enum_decoder(enum: EnumDescriptor) -> Decode:
-    numbers = {name: number for number, name in _enum_out(enum).items() if number}
+    numbers = {name: number for number, name in enum_names(enum).items() if number}
     numbers |= {value.name: value.number for value in enum.values if value.number}
-    choices = ", ".join(name for number, name in _enum_out(enum).items() if number)
+    choices = ", ".join(name for number, name in enum_names(enum).items() if number)
 
     def decode(value: Any, where: str) -> int:
         number = numbers.get(value) if isinstance(value, str) else None
@@ -468,7 +254,7 @@ _WELL_KNOWN_IN: dict[str, Decode] = {
 
 def _from_text(field: FieldDescriptor, text: str) -> Any:
     """A query parameter's JSON value; the decoder checks it like any other."""
-    if field.cpp_type in _INT_RANGE or field.cpp_type in _FLOATS:
+    if field.cpp_type in _INT_RANGE or field.cpp_type in FLOATS:
         if not _NUMBER.fullmatch(text):
             raise invalid_request(f"{field.name}: {_shown(text)} is not a number", field=field.name)
         return float(text) if "." in text else int(text)

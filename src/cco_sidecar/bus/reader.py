@@ -1,0 +1,106 @@
+"""A reader: its place in a journal, and the slices that it gets from there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cco_sidecar.bus.group import Group, Slice
+from cco_sidecar.bus.journal import Entry, Journal, Position
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.encoded import Encoded
+from orchestra.v1.event_service_pb2 import Gap, SubscribeResponse
+
+BATCH_BYTES = 1024 * 1024
+# So many entries of the past are looked at before others may run.
+SCAN = 500
+_NEVER = 2**63
+
+
+class Batch(NamedTuple):
+    """What one read gave. ``wire`` is a SubscribeResponse with its cursor."""
+
+    entries: tuple[Entry, ...]
+    cursor: str
+    more: bool
+    gap: Gap | None
+    wire: Encoded
+
+
+class Reader:
+    """``seq`` is the last number that was delivered or passed over; ``gap`` is told with the next batch."""
+
+    __slots__ = ("_clock", "_journal", "gap", "group", "seq")
+
+    def __init__(self, journal: Journal, group: Group, start: Position, since: str, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self.group = group
+        self.seq = start.seq
+        self.gap: Gap | None = None
+        if start.gap:
+            self.gap = Gap(since=since, resumed_after=journal.cursor(start.seq), missed=start.missed)
+
+    def next(self, limit: int) -> Slice | None:
+        """The next slice of at most ``limit`` events, without waiting; None when more of the past is still to be
+        scanned."""
+        if self.seq < self.group.start:
+            return self._next_of_the_past(limit)
+        group = self.group
+        if self.seq < group.trimmed:
+            self._declare_gap()
+        if self.seq >= group.limit:
+            return Slice((), self.seq)
+        key = (self.seq, group.limit, limit)
+        known = group.batches.get(key)
+        if known is None or known.expires <= self._clock.micros():
+            piece = self._cut(group.after(self.seq), group.limit, limit)
+            known = group.batches[key] = piece._replace(wire=self._encode(piece))
+        self.seq = known.upto
+        return known
+
+    def batch(self, piece: Slice) -> Batch:
+        gap, self.gap = self.gap, None
+        wire = piece.wire
+        if wire is None or gap is not None:
+            wire = self._encode(piece, gap)
+        return Batch(piece.entries, self._journal.cursor(piece.upto), piece.more, gap, wire)
+
+    def _next_of_the_past(self, limit: int) -> Slice | None:
+        """From the journal, for what came before the group was made."""
+        group = self.group
+        if self.seq < self._journal.trimmed:
+            self._declare_gap()
+        upto = group.start
+        past = self._journal.after(self.seq, upto)
+        if len(past) > SCAN:
+            past, upto = past[:SCAN], past[SCAN - 1].seq
+        piece = self._cut([entry for entry in past if group.wants(entry)], upto, limit)
+        self.seq = piece.upto
+        # The group may hold more behind the part of the past that was scanned.
+        more = piece.more or upto < group.start or bool(group.after(piece.upto))
+        return piece._replace(more=more) if piece.entries else None
+
+    def _cut(self, entries: list[Entry], upto: int, limit: int) -> Slice:
+        now = self._clock.micros()
+        size = 0
+        taken: list[Entry] = []
+        for entry in entries:
+            if entry.expires <= now:
+                continue
+            if len(taken) == limit or (taken and size + len(entry.frame) > BATCH_BYTES):
+                return Slice(tuple(taken), taken[-1].seq, True, expires=min(entry.expires for entry in taken))
+            taken.append(entry)
+            size += len(entry.frame)
+        return Slice(tuple(taken), upto, expires=min((entry.expires for entry in taken), default=_NEVER))
+
+    def _encode(self, piece: Slice, gap: Gap | None = None) -> Encoded:
+        tail = SubscribeResponse(cursor=self._journal.cursor(piece.upto), gap=gap)
+        frames = b"".join(entry.frame for entry in piece.entries)
+        return Encoded(SubscribeResponse, frames + tail.SerializeToString())
+
+    def _declare_gap(self) -> None:
+        trimmed = self._journal.trimmed
+        self.gap = Gap(
+            since=self._journal.cursor(self.seq), resumed_after=self._journal.cursor(trimmed), missed=trimmed - self.seq
+        )
+        self.seq = trimmed

@@ -1,0 +1,38 @@
+"""What both directions of the codec read from the descriptors."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from orchestra.v1 import options_pb2
+
+# protobuf parsers refuse messages nested deeper than 100; a JSON level costs up to three.
+MAX_DEPTH = 32
+# Doubles hold integers exactly up to here (IEEE 754).
+MAX_EXACT = 2**53
+FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
+
+
+def rules(field: FieldDescriptor) -> options_pb2.FieldRules:
+    """What options.proto says of a field."""
+    return field.GetOptions().Extensions[options_pb2.field]  # type: ignore[index]
+
+
+def is_union(message: Descriptor) -> bool:
+    """Written in JSON as the value of its one set field."""
+    return bool(message.GetOptions().Extensions[options_pb2.json_union])  # type: ignore[index]
+
+
+def enum_name(enum: EnumDescriptor, number: int) -> str:
+    """``RESULT_STATUS_SUCCESS`` -> ``success``; a number that the proto does not know stays a number."""
+    names = enum_names(enum)
+    return names.get(number, str(number))
+
+
+@cache
+def enum_names(enum: EnumDescriptor) -> dict[int, str]:
+    """Number -> lower-case tail."""
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return {value.number: value.name.removeprefix(prefix).lower() for value in enum.values}
