@@ -45,7 +45,6 @@ class Record(NamedTuple):
 class _Segment:
     path: Path
     last_seq: int = 0
-    last_micros: int = 0
     size: int = 0
 
 
@@ -85,7 +84,7 @@ class EventLog:
                 state.epoch = epoch
                 if not records or record.seq > records[-1].seq:
                     records.append(record)
-                segment.last_seq, segment.last_micros = record.seq, record.micros
+                segment.last_seq = record.seq
             # Also a segment without a whole record took its number.
             head = max(head, segment.last_seq, int(path.stem) if path.stem.isdigit() else 0)
             state.segments.append(segment)
@@ -145,7 +144,7 @@ class EventLog:
                 _write_all(state.descriptor, data)
                 os.fdatasync(state.descriptor)
                 segment.size += len(data)
-                segment.last_seq, segment.last_micros = records[-1].seq, records[-1].micros
+                segment.last_seq = records[-1].seq
         except Exception:
             # Nothing of a failed batch may come back after a restart: cut it off and leave the segment.
             for state, segment, size in written:

@@ -28,6 +28,8 @@ class Records:
     def __init__(self, path: Path) -> None:
         self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.StaticPool)
         sa.event.listen(self._engine, "connect", _durable)
+        # The driver's own idea of when a transaction begins is switched off in _durable.
+        sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
         try:
             self._thread.submit(self._migrate).result()
