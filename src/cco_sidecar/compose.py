@@ -6,12 +6,19 @@ import asyncio
 import gc
 import logging
 import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 from google.protobuf.descriptor import ServiceDescriptor
 
+from cco_sidecar.agents.handover import Suggestions
+from cco_sidecar.agents.launch import Address, Providers
+from cco_sidecar.agents.service import AgentsService, Hands, Stores
 from cco_sidecar.agents.servicer import AgentServicer
+from cco_sidecar.approvals.desk import ApprovalDesk
+from cco_sidecar.approvals.servicer import ApprovalServicer
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.limits import RateLimits
 from cco_sidecar.auth.policy import policies
@@ -25,11 +32,14 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.metrics import CallMetrics
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.credentials.servicer import CredentialServicer
+from cco_sidecar.credentials.vault import Vault
 from cco_sidecar.events.servicer import EventServicer
 from cco_sidecar.gateway.app import Gateway
 from cco_sidecar.gateway.http import HttpServer
 from cco_sidecar.gateway.routes import Routes
 from cco_sidecar.results.create import ResultWriter
+from cco_sidecar.results.next_agents import holds, next_agents
 from cco_sidecar.results.servicer import ResultServicer
 from cco_sidecar.rpc import chain
 from cco_sidecar.rpc.interceptors.access_log import AccessLog
@@ -40,6 +50,9 @@ from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.request_id import RequestId
 from cco_sidecar.rpc.interceptors.validate import Validate
 from cco_sidecar.rpc.server import GrpcServer
+from cco_sidecar.storage.agents import SqlAgents
+from cco_sidecar.storage.approvals import SqlApprovals
+from cco_sidecar.storage.credentials import SqlCredentials
 from cco_sidecar.storage.eventlog import EventLog
 from cco_sidecar.storage.files import PRIVATE_FILE, open_storage, write_atomically
 from cco_sidecar.storage.records import Records, SqlResults, SqlRevocations
@@ -47,7 +60,9 @@ from cco_sidecar.system.servicer import CacheFigures, SystemServicer
 from cco_sidecar.system.vitals import Vitals
 from orchestra.v1 import (
     agent_service_pb2,
+    approval_service_pb2,
     context_service_pb2,
+    credential_service_pb2,
     event_service_pb2,
     result_service_pb2,
     system_service_pb2,
@@ -59,6 +74,15 @@ OPERATOR_TOKEN_FILE = "operator.token"
 # The operator's token is renewed in its file long before it expires.
 _RENEW_SECONDS = 86_400
 _DRAIN_SECONDS = 5.0
+_PROTOS = (
+    context_service_pb2,
+    event_service_pb2,
+    result_service_pb2,
+    agent_service_pb2,
+    approval_service_pb2,
+    credential_service_pb2,
+    system_service_pb2,
+)
 # Calls make few cycles; Python's default looks for some at every 700 new objects.
 _GC_THRESHOLD = 20_000
 
@@ -86,13 +110,50 @@ class Sidecar:
             max_events=settings.max_events,
             max_bytes=settings.event_memory_mb * 2**20,
         )
-        self._writer = ResultWriter(
-            self._store, self.bus, self.types, self.clock, settings.storage, settings.default_project
-        )
-        self.context = ContextService(settings, self.types, self._store, self.bus)
         self.metrics = CallMetrics()
+        self.context = ContextService(settings, self.types, self._store, self.bus)
+        self._vault = Vault(SqlCredentials(self._records), settings.credentials_key_file, settings.storage, self.clock)
+        self._approvals = SqlApprovals(self._records)
+        self._desk = ApprovalDesk(self._approvals, self.bus, self.clock)
+        self._writer = ResultWriter(
+            self._store,
+            self.bus,
+            self.types,
+            self.clock,
+            settings.storage,
+            settings.default_project,
+            branch_of=lambda agent_id: self.agents.branch_of(agent_id),
+        )
+        self.agents = self._make_agents()
         self._rooms = self._make_rooms()
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _make_agents(self) -> AgentsService:
+        async def context(project: str, issue: str, agent_type: str, task: str, requirements: Sequence[str]) -> bytes:
+            answer = await self.context.get(project, issue, agent_type, task, requirements)
+            return await self.context.as_json(answer, self.clock.timestamp())
+
+        def last_call(agent_id: str) -> float | None:
+            return time.monotonic() if self.bus.has_reader(agent_id) else self.metrics.last_call(agent_id)
+
+        return AgentsService(
+            self.settings,
+            Stores(SqlAgents(self._records), self._store, self._approvals),
+            Hands(
+                Providers(context, self._vault.values, self.context.root),
+                Suggestions(
+                    lambda result: next_agents(self.types.next_agent_rules, self.types, result),
+                    lambda when, result: holds(when, self.types, result),
+                ),
+                self._desk.ask,
+                self._writer.create,
+                last_call,
+            ),
+            self.bus,
+            self.tokens,
+            self.types,
+            self.clock,
+        )
 
     def _make_rooms(self) -> list[chain.Room]:
         default = self.settings.default_project
@@ -107,12 +168,17 @@ class Sidecar:
             self.settings.storage,
             cache=lambda: CacheFigures(*context_figures()),
             unpublished=lambda: len(self._writer.waiting),
+            running=self.agents.running_types,
         )
+        known = policies(map(_service, _PROTOS))
+        agents = AgentServicer(self.agents, self.tokens, self.types, known, self.clock, default)
         return [
             chain.Room(_service(context_service_pb2), ContextServicer(self.context, self.clock, default)),
             chain.Room(_service(event_service_pb2), EventServicer(self.bus, self.clock, default)),
             chain.Room(_service(result_service_pb2), ResultServicer(self._store, self._writer, default)),
-            chain.Room(_service(agent_service_pb2), AgentServicer(self.tokens, self.types, self.clock, default)),
+            chain.Room(_service(agent_service_pb2), agents),
+            chain.Room(_service(approval_service_pb2), ApprovalServicer(self._desk, self._approvals, default)),
+            chain.Room(_service(credential_service_pb2), CredentialServicer(self._vault)),
             chain.Room(_service(system_service_pb2), system),
         ]
 
@@ -142,6 +208,7 @@ class Sidecar:
         await self._writer.recover(self.bus.event_of_result)
         await self._grpc.start()
         self._serving = asyncio.create_task(self._http.serve(), name="http")
+        await self.agents.start(self._agents_address())
         self._tasks.append(asyncio.create_task(self._renew_operator_token(), name="operator-token"))
         # What is loaded now lives until the end; the collector need not look at it again.
         gc.collect()
@@ -157,10 +224,18 @@ class Sidecar:
     def grpc_port(self) -> int:
         return self._grpc.port
 
-    async def stop(self) -> None:
-        """Health goes NOT_SERVING, parked readers get their cursor, open calls end, all is on disk."""
+    def _agents_address(self) -> Address:
+        """Where agents find us: they are on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
+        host = f"[{host}]" if ":" in host else host
+        return Address(f"http://{host}:{self.port}/api", f"{host}:{self.grpc_port}")
+
+    async def stop(self, *, keep_agents: bool = False) -> None:
+        """Agents are ended, or left to the next sidecar; health goes NOT_SERVING, parked readers get their cursor,
+        open calls end, all is on disk."""
         log.info("stopping")
         await self._grpc.set_serving(False)
+        await self.agents.close(keep_agents=keep_agents)
         self.bus.stop_readers()
         self._http.stop()
         await asyncio.gather(self._serving, self._grpc.stop(_DRAIN_SECONDS))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+
+from cco_sidecar.agents.access import check_access, principal_of
+from cco_sidecar.agents.service import AgentsService
+from cco_sidecar.auth.policy import MethodPolicy, project_of
 from cco_sidecar.auth.tokens import TTL_SECONDS, Tokens
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
@@ -11,11 +16,91 @@ from orchestra.v1 import agent_service_pb2 as pb
 
 
 class AgentServicer:
-    def __init__(self, tokens: Tokens, types: AgentTypes, clock: Clock, default_project: str) -> None:
+    def __init__(
+        self,
+        service: AgentsService,
+        tokens: Tokens,
+        types: AgentTypes,
+        policies: Mapping[str, MethodPolicy],
+        clock: Clock,
+        default_project: str,
+    ) -> None:
+        self._service = service
         self._tokens = tokens
         self._types = types
+        self._policies = policies
         self._clock = clock
         self._project = default_project
+
+    async def SpawnAgent(self, request: pb.SpawnAgentRequest, principal: Principal) -> pb.SpawnAgentResponse:
+        live = await self._service.spawn(request, principal)
+        agent = live.agent
+        return pb.SpawnAgentResponse(
+            agent_id=agent.agent_id,
+            spawned=live.token is not None,
+            process_id=agent.process_id if agent.HasField("process_id") else None,
+            context_injected=live.token is not None,
+            jwt_token=live.token.token if live.token is not None else None,
+            webhook_url=f"/api/agents/{agent.agent_id}/status",
+            timestamp=self._clock.timestamp(),
+            status=agent.status,
+            queue_position=self._service.queue_position(agent),
+        )
+
+    async def GetAgent(self, request: pb.GetAgentRequest, principal: Principal) -> pb.GetAgentResponse:
+        return pb.GetAgentResponse(agent=(await self._service.get(request.agent_id, principal)).agent)
+
+    async def ListAgents(self, request: pb.ListAgentsRequest, principal: Principal) -> pb.ListAgentsResponse:
+        page = await self._service.page(request, project_of(principal, request.project_id, self._project))
+        supervisor = self._service.supervisor
+        return pb.ListAgentsResponse(
+            agents=[stored.agent for stored in page.items],
+            next_cursor=page.next_cursor,
+            running=supervisor.running,
+            queued=supervisor.queued,
+            max_concurrent=supervisor.max_concurrent,
+        )
+
+    async def StopAgent(self, request: pb.StopAgentRequest, principal: Principal) -> pb.StopAgentResponse:
+        timeout = request.timeout if request.HasField("timeout") else None
+        stopped = await self._service.stop(request.agent_id, principal, force=request.force, timeout=timeout)
+        agent = (await self._service.get(request.agent_id, principal)).agent
+        return pb.StopAgentResponse(
+            agent_id=agent.agent_id,
+            stopped=stopped,
+            status=agent.status,
+            reason=agent.reason,
+            timestamp=self._clock.timestamp(),
+        )
+
+    async def ResumeAgent(self, request: pb.ResumeAgentRequest, principal: Principal) -> pb.ResumeAgentResponse:
+        return pb.ResumeAgentResponse(agent=await self._service.resume(request.agent_id, request.message, principal))
+
+    async def StreamAgentLogs(
+        self, request: pb.StreamAgentLogsRequest, principal: Principal
+    ) -> AsyncIterator[pb.StreamAgentLogsResponse]:
+        async for lines in self._service.stream_logs(request, principal):
+            yield pb.StreamAgentLogsResponse(lines=lines)
+
+    async def SendHeartbeat(self, request: pb.SendHeartbeatRequest, principal: Principal) -> pb.SendHeartbeatResponse:
+        agent = await self._service.heartbeat(request, principal, self._clock)
+        return pb.SendHeartbeatResponse(status=agent.status, timestamp=self._clock.timestamp())
+
+    async def DiscardWorktree(
+        self, request: pb.DiscardWorktreeRequest, principal: Principal
+    ) -> pb.DiscardWorktreeResponse:
+        agent = await self._service.discard_worktree(request.agent_id, principal)
+        return pb.DiscardWorktreeResponse(discarded=True, branch=agent.branch)
+
+    async def CheckAccess(self, request: pb.CheckAccessRequest, principal: Principal) -> pb.CheckAccessResponse:
+        if request.agent in self._types:
+            known = self._types[request.agent]
+            own = principal_of(known, known.type, "", "")
+        else:
+            agent = (await self._service.get(request.agent, principal)).agent
+            known = self._types.known(agent.agent_type)
+            own = principal_of(known, agent.agent_id, agent.issue_id, agent.project_id)
+        return check_access(self._policies, known, own, request.rpc, request.issue_id, request.project_id)
 
     async def CreateToken(self, request: pb.CreateTokenRequest, principal: Principal) -> pb.CreateTokenResponse:
         agent = self._types.known(request.agent_type)

@@ -47,6 +47,7 @@ class Tokens:
         self._revoked_jti: set[str] = set()
         self._revoked_sub: dict[str, float] = {}
         self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
+        self._leased: set[str] = set()
         # Agents that were given a first token since the start.
         self.minted = 0
         for kind, value, at in revocations.load(clock.seconds()):
@@ -111,9 +112,13 @@ class Tokens:
             if len(self._verified) > _CACHED:
                 self._verified.popitem(last=False)
         principal, issued = known
-        if principal.expires_at <= self._clock.seconds():
-            self._verified.pop(token, None)
-            raise expired_token()
+        if principal.subject not in self._leased:
+            now = self._clock.seconds()
+            if principal.expires_at <= now:
+                self._verified.pop(token, None)
+                raise expired_token()
+            if issued > now + SKEW_SECONDS:
+                raise invalid_token("the token is not valid yet; compare the clocks of the two machines")
         if self._is_revoked(principal, issued):
             raise invalid_token("the token has been revoked")
         return principal
@@ -129,13 +134,11 @@ class Tokens:
                 # Times are judged below, by our own clock.
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
-            issued = max(float(claims["iat"]), float(claims.get("nbf", 0)))
             principal = self._principal(claims)
+            issued = max(float(claims["iat"]), float(claims.get("nbf", 0)))
         except (jwt.InvalidTokenError, TypeError, ValueError) as problem:
             raise invalid_token(f"the token is not valid: {_reason(problem)}") from problem
-        if issued > self._clock.seconds() + SKEW_SECONDS:
-            raise invalid_token("the token is not valid yet; compare the clocks of the two machines")
-        return principal, float(claims["iat"])
+        return principal, issued
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
         agent_type = str(claims["agent_type"])
@@ -155,6 +158,16 @@ class Tokens:
 
     def _is_revoked(self, principal: Principal, issued: float) -> bool:
         return principal.jti in self._revoked_jti or self._revoked_sub.get(principal.subject, -1) >= issued
+
+    # -- leases ---------------------------------------------------------------------------------------
+
+    def lease(self, agent_id: str) -> None:
+        """The tokens of an agent whose process the sidecar watches live as long as it does: an agent that keeps the
+        one from its environment for eight hours is not refused."""
+        self._leased.add(agent_id)
+
+    def release(self, agent_id: str) -> None:
+        self._leased.discard(agent_id)
 
     # -- refreshing and revoking -------------------------------------------------------------------
 
@@ -213,7 +226,8 @@ class Tokens:
         """Ends what waits inside when the token expires or is revoked. Raises SidecarError as ``verify``."""
         principal = self.verify(token)
         issued = self._verified[token][1]
-        left = principal.expires_at - self._clock.seconds()
+        leased = principal.subject in self._leased
+        left = None if leased else principal.expires_at - self._clock.seconds()
         try:
             async with asyncio.timeout(left) as limit:
                 self._guards[limit] = (principal, issued)

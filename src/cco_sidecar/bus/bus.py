@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -95,6 +96,9 @@ class EventBus:
         self._idle.set()
         self.counters = Counters()
         self.failing = False
+        # Told of every event that is on disk, at once; they do not wait and do not fail.
+        self.listeners: list[Callable[[str, Entry], None]] = []
+        self._reading: Counter[str] = Counter()
         for project in event_log.projects():
             self._channel(project)
         self._housekeeper = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
@@ -190,6 +194,8 @@ class EventBus:
         route = channel.routes.get(route_key)
         if route is None:
             route = channel.routes[route_key] = Route.build(channel.groups.values(), *route_key)
+        for listen in self.listeners:
+            listen(record.project, entry)
         names: set[str] = set()
         for group in route.groups(entry):
             group.add(entry)
@@ -278,11 +284,27 @@ class EventBus:
 
     def event_of_result(self, project: str, result_id: str) -> str:
         """The id of the retained event that a result's publication made; empty when there is none."""
-        for entry in self._channel(project).journal.newest_first():
+        for entry in self.newest_entries(project):
             fields = entry.fields
             if fields["correlation_id"] == result_id and fields["data"].get("result_id") == result_id:
                 return str(fields["event_id"])
         return ""
+
+    def newest_entries(self, project: str) -> Iterator[Entry]:
+        """Everything retained, newest first."""
+        return self._channel(project).journal.newest_first()
+
+    def projects(self) -> list[str]:
+        """Those that have or had events."""
+        return list(self._channels)
+
+    def head(self, project: str) -> int:
+        """The sequence number of the newest event."""
+        return self._channel(project).journal.head
+
+    def has_reader(self, name: str) -> bool:
+        """Somebody of that name waits for events just now."""
+        return self._reading[name] > 0
 
     def cursor(self, project: str, seq: int) -> str:
         return self._channel(project).journal.cursor(seq)
@@ -296,10 +318,14 @@ class EventBus:
         group.limit = max(group.limit, journal.head)
         reader = Reader(journal, group, start, since, self._clock)
         group.readers[reader] = name
+        self._reading[name] += 1
         return reader
 
     def _leave(self, channel: _Channel, reader: Reader) -> None:
-        del reader.group.readers[reader]
+        name = reader.group.readers.pop(reader)
+        self._reading[name] -= 1
+        if not self._reading[name]:
+            del self._reading[name]
         if not reader.group.readers:
             reader.group.idle_since = self._loop.time()
 

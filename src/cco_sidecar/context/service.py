@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.context.build import build
@@ -18,7 +22,7 @@ from cco_sidecar.context.repository import Repository, Snapshot
 from cco_sidecar.context.select import choose
 from cco_sidecar.context.texts import Texts
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
-from cco_sidecar.core.codec import json_head
+from cco_sidecar.core.codec import json_head, to_json
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError, internal, not_found
 from cco_sidecar.core.principal import SPAWN_AGENTS
@@ -38,6 +42,7 @@ class Key(NamedTuple):
     issue: str
     agent_type: str
     task: str
+    requirements: tuple[str, ...] = ()
 
 
 class Cached(NamedTuple):
@@ -68,14 +73,25 @@ class ContextService:
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="context")
         self._looked: Counter[bool] = Counter()
 
-    async def get(self, project: str, issue: str, agent_type: str, task: str = "") -> Answer:
-        """Raises SidecarError: AGT_002 unknown type, PRJ_001 unknown project, CTX_001 unreadable project."""
+    async def get(
+        self, project: str, issue: str, agent_type: str, task: str = "", requirements: Sequence[str] = ()
+    ) -> Answer:
+        """``requirements``: names or patterns of files beyond the type's. Raises SidecarError: AGT_002 unknown type,
+        PRJ_001 unknown project, REQ_001 unknown requirement, CTX_001 unreadable project."""
         agent = self._types.known(agent_type)
-        key = Key(project, issue, agent.type, hashlib.sha256(task.encode()).hexdigest() if task else "")
+        more = self._types.patterns_of(requirements)
+        digest = hashlib.sha256(task.encode()).hexdigest() if task else ""
+        key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)))
+        if more:
+            agent = dataclasses.replace(agent, file_patterns=(*agent.file_patterns, *more))
         repository = self._repository(project)
         answer = await self._look(key, agent, repository, task)
         self._looked[answer.hit] += 1
         return answer
+
+    async def as_json(self, answer: Answer, now: Timestamp) -> bytes:
+        """An answer as REST gives it."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, to_json, encoded(answer, now))
 
     async def _look(self, key: Key, agent: AgentType, repository: Repository, task: str) -> Answer:
         snapshot = await self._snapshot(repository)
@@ -158,19 +174,26 @@ class ContextService:
             repository.close()
 
     def _repository(self, project: str) -> Repository:
-        root = self._root(project)
+        root = self.root(project)
         repository = self._repositories.get(root)
         if repository is None:
             repository = self._repositories[root] = Repository(root, self._settings.storage)
         return repository
 
-    def _root(self, project: str) -> Path:
+    def root(self, project: str) -> Path:
+        """The project's directory. Raises SidecarError (PRJ_001)."""
         if not self._settings.projects or project == self._settings.default_project:
             return self._settings.projects.get(project, self._settings.project_root)
         root = self._settings.projects.get(project)
         if root is None:
             raise unknown_project(project)
         return root
+
+
+def encoded(answer: Answer, now: Timestamp) -> Encoded:
+    """An answer with what belongs to it alone."""
+    tail = GetContextResponse(timestamp=now, cache_hit=answer.hit)
+    return Encoded(GetContextResponse, answer.cached.wire, tail, OWN_FIELDS, answer.cached.memo)
 
 
 def unknown_project(project: str) -> SidecarError:

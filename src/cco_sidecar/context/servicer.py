@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from cco_sidecar.auth.policy import own_issue, project_of
 from cco_sidecar.context.parts import parts_of
-from cco_sidecar.context.service import OWN_FIELDS, ContextService
+from cco_sidecar.context.service import ContextService, encoded
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import not_found, permission_denied
@@ -23,8 +23,7 @@ class ContextServicer:
     async def GetContext(self, request: pb.GetContextRequest, principal: Principal) -> Encoded:
         project = self._scope(request, principal)
         answer = await self._service.get(project, request.issue_id, request.agent_type, request.task)
-        tail = pb.GetContextResponse(timestamp=self._clock.timestamp(), cache_hit=answer.hit)
-        return Encoded(pb.GetContextResponse, answer.cached.wire, tail, OWN_FIELDS, answer.cached.memo)
+        return encoded(answer, self._clock.timestamp())
 
     async def StreamContext(
         self, request: pb.StreamContextRequest, principal: Principal

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cco_sidecar.core.errors import SettingsError, SidecarError, not_found
+from cco_sidecar.core.errors import SettingsError, SidecarError, invalid_request, not_found
 from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
 
@@ -31,6 +31,17 @@ GROUP_KEYS = {
 CODING = frozenset({"coding", "integration", "development", "data", "infrastructure", "ai-ml", "mcp"})
 OPERATOR_TYPE = "operator"
 COMMENTS = "@comments"
+
+# What a spawn may ask of a context by name: parts that are always there, and the file set that a name stands for.
+ALWAYS_IN_CONTEXT = frozenset({"project_structure", "previous_decisions", "git_history", "git_context", "metadata"})
+_REQUIREMENTS = {
+    "security_policies": "security",
+    "test_coverage_reports": "reports",
+    "test_files": "tests",
+    "dependency_manifests": "dependencies",
+    "ci_configuration": "ci",
+    "api_specifications": "api",
+}
 
 _READER = (READ_CONTEXT,)
 _WRITER = (READ_CONTEXT, WRITE_RESULTS)
@@ -132,6 +143,25 @@ class AgentTypes(Mapping[str, AgentType]):
                 yield from self.file_sets[pattern[1:]]
             else:
                 yield pattern
+
+    def patterns_of(self, requirements: Iterable[str]) -> tuple[str, ...]:
+        """File patterns of a spawn's ``context_requirements``: names of file sets, of parts that every context has,
+        or gitignore-style patterns. Raises SidecarError (REQ_001)."""
+        found: list[str] = []
+        for name in requirements:
+            if name in ALWAYS_IN_CONTEXT:
+                continue
+            if name in _REQUIREMENTS or name in self.file_sets:
+                found += self.file_sets.get(_REQUIREMENTS.get(name, name), ())
+            elif any(sign in name for sign in "*./"):
+                found.append(name)
+            else:
+                known = ", ".join(sorted({*ALWAYS_IN_CONTEXT, *_REQUIREMENTS, *self.file_sets}))
+                raise invalid_request(
+                    f"context_requirements: '{name[:80]}' is neither a pattern such as 'docs/*.md' nor one of {known}",
+                    field="context_requirements",
+                )
+        return tuple(found)
 
     def known(self, agent_type: str) -> AgentType:
         """Raises SidecarError (AGT_002) for an unknown type."""

@@ -18,6 +18,7 @@ class Kind(Enum):
     PAYLOAD_TOO_LARGE = ("payload_too_large", 8, 413)
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 3, 415)
     RATE_LIMITED = ("rate_limit_exceeded", 8, 429)
+    CONFLICT = ("conflict", 9, 409)
     INTERNAL = ("internal_error", 13, 500)
     UNAVAILABLE = ("unavailable", 14, 503)
     DEADLINE_EXCEEDED = ("deadline_exceeded", 4, 504)
@@ -92,9 +93,17 @@ def not_found(code: str, message: str, **details: Any) -> SidecarError:
     return SidecarError(Kind.NOT_FOUND, code, message, details=details)
 
 
+def conflict(code: str, message: str, **details: Any) -> SidecarError:
+    return SidecarError(Kind.CONFLICT, code, message, details=details)
+
+
 def unavailable(code: str, message: str) -> SidecarError:
     return SidecarError(Kind.UNAVAILABLE, code, message, retry_after_seconds=1)
 
 
 def internal(code: str, message: str) -> SidecarError:
     return SidecarError(Kind.INTERNAL, code, message)
+
+
+def spawn_failed(message: str, **details: Any) -> SidecarError:
+    return SidecarError(Kind.INTERNAL, "AGT_001", message, details=details)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from typing import NamedTuple
 
 from cco_sidecar.core.principal import Principal
@@ -41,12 +41,17 @@ class CallMetrics:
         if len(self._agents) > _MOST_AGENTS:
             self._agents.popitem(last=False)
 
-    def active_agents(self) -> Counter[str]:
-        """Agents with a call in the last five minutes, by type."""
+    def active_agents(self) -> dict[str, str]:
+        """Agents with a call in the last five minutes: their ids and types."""
         since = time.monotonic() - _ACTIVE
         while self._agents and next(iter(self._agents.values()))[0] < since:
             self._agents.popitem(last=False)
-        return Counter(agent_type for _, agent_type in self._agents.values())
+        return {subject: agent_type for subject, (_, agent_type) in self._agents.items()}
+
+    def last_call(self, subject: str) -> float | None:
+        """Monotonic time of an agent's last call; None when it is not remembered."""
+        seen = self._agents.get(subject)
+        return seen[0] if seen else None
 
     def performance(self) -> Performance:
         now = time.monotonic()

@@ -40,6 +40,15 @@ class Settings:
     event_retention: int = 86_400
     max_events: int = 10_000
     event_memory_mb: int = 256
+    # Agents that run at once; 0 is without limit.
+    max_concurrent: int = 119
+    agent_timeout: int = 3600
+    stuck_after: int = 900
+    agent_logs: int = 7 * 86_400
+    runners: Mapping[str, Any] = field(default_factory=dict)
+    handover: Mapping[str, Any] = field(default_factory=dict)
+    # Never inside the storage directory: a backup would hold the secrets and their key.
+    credentials_key_file: Path = field(default_factory=lambda: Path("~/.cco/credentials.key").expanduser())
 
     @property
     def real_grpc_port(self) -> int:
@@ -94,9 +103,7 @@ def _from_file(path: Path) -> dict[str, Any]:
                 raise SettingsError(
                     f"config file {path}: unknown key '{section}.{key}'; known: {', '.join(sorted(known))}"
                 )
-            name = known[key]
-            if name:
-                values[name] = _convert(_CONVERTERS[name], value, f"{path}: {section}.{key}")
+            values[known[key]] = _convert(_CONVERTERS[known[key]], value, f"{path}: {section}.{key}")
     return values
 
 
@@ -165,11 +172,11 @@ def _origins(value: Any) -> tuple[str, ...]:
     return origins
 
 
-def _limits(value: Any) -> Mapping[str, Any]:
+def _object(value: Any) -> Mapping[str, Any]:
     if isinstance(value, str):
         value = orjson.loads(value)
     if not isinstance(value, dict):
-        raise ValueError("an object of group to calls per minute is needed")
+        raise ValueError("a JSON object is needed")
     return value
 
 
@@ -191,14 +198,21 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "log_level": _level,
     "pid_file": _path,
     "cors_origins": _origins,
-    "rate_limits": _limits,
+    "rate_limits": _object,
     "event_retention": _number(1, 365 * 86_400, "a number of seconds"),
     "max_events": _number(1, 10_000_000, "a number of events"),
     "event_memory_mb": _number(1, 1024 * 1024, "a size in MB"),
+    "max_concurrent": _number(0, 100_000, "a number of agents"),
+    "agent_timeout": _number(0, 30 * 86_400, "a number of seconds"),
+    "stuck_after": _number(0, 30 * 86_400, "a number of seconds"),
+    "agent_logs": _number(0, 10 * 365 * 86_400, "a number of seconds"),
+    "runners": _object,
+    "handover": _object,
+    "credentials_key_file": _path,
 }
 
-# Section and key of the config file -> setting; None: read by another part of the project.
-_FILE_KEYS: dict[str, dict[str, str | None]] = {
+# Section and key of the config file -> setting.
+_FILE_KEYS: dict[str, dict[str, str]] = {
     "sidecar": {
         "host": "host",
         "port": "port",
@@ -212,9 +226,14 @@ _FILE_KEYS: dict[str, dict[str, str | None]] = {
         "cors_origins": "cors_origins",
     },
     "agents": {
-        "default_timeout_seconds": None,
-        "max_concurrent": None,
+        "default_timeout_seconds": "agent_timeout",
+        "max_concurrent": "max_concurrent",
+        "stuck_after_seconds": "stuck_after",
+        "log_retention_seconds": "agent_logs",
         "rate_limits": "rate_limits",
+        "runners": "runners",
+        "handover": "handover",
+        "credentials_key_file": "credentials_key_file",
     },
     "events": {
         "retention_seconds": "event_retention",

@@ -42,14 +42,23 @@ class ResultWriter:
     anywhere leaves either nothing or a result whose file and event are made good at the next start."""
 
     def __init__(
-        self, store: ResultStore, bus: EventBus, types: AgentTypes, clock: Clock, storage: Path, project: str
+        self,
+        store: ResultStore,
+        bus: EventBus,
+        types: AgentTypes,
+        clock: Clock,
+        storage: Path,
+        project: str,
+        branch_of: Callable[[str], str],
     ) -> None:
+        """``branch_of(agent_id)``: the branch that a running agent works on; empty for none."""
         self._store = store
         self._bus = bus
         self._types = types
         self._clock = clock
         self._storage = storage
         self._project = project
+        self._branch_of = branch_of
         self._writing = Lock()
         self._written: dict[Path, int] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -97,14 +106,16 @@ class ResultWriter:
                     )
             own_issue(principal, request.issue_id, writing=True)
         stamp = request.timestamp if request.HasField("timestamp") else self._clock.timestamp()
+        agent_id = request.agent_id or principal.subject
         return Result(
             id=ids.sortable("res"),
-            agent_id=request.agent_id or principal.subject,
+            agent_id=agent_id,
             agent_type=request.agent_type,
             issue_id=request.issue_id,
             project_id=project_of(principal, request.project_id, self._project),
             result=request.result,
             timestamp=stamp,
+            branch=self._branch_of(agent_id) or None,
         )
 
     async def _store_and_settle(self, result: Result) -> str:

@@ -21,7 +21,7 @@ def next_agents(rules: Sequence[Mapping[str, Any]], types: AgentTypes, result: R
     """
     found: dict[str, NextAgent] = {}
     for rule in rules:
-        if not _holds(rule.get("when", {}), types, result):
+        if not holds(rule.get("when", {}), types, result):
             continue
         priority = str(rule.get("priority", "medium"))
         for agent_type in rule.get("suggest", ()):
@@ -34,7 +34,8 @@ def next_agents(rules: Sequence[Mapping[str, Any]], types: AgentTypes, result: R
     return sorted(found.values(), key=lambda agent: _RANK.get(agent.priority, 1))
 
 
-def _holds(when: Mapping[str, Any], types: AgentTypes, result: Result) -> bool:
+def holds(when: Mapping[str, Any], types: AgentTypes, result: Result) -> bool:
+    """Every condition that ``when`` names is true of the result."""
     agent = types.get(result.agent_type)
     status = codec.enum_name(ResultStatus.DESCRIPTOR, result.result.status)
     if "groups" in when and (agent is None or agent.group not in when["groups"]):

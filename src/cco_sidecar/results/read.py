@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cco_sidecar.auth.policy import own_issue, project_of
 from cco_sidecar.core.errors import invalid_request, not_found
+from cco_sidecar.core.paging import number_of, paged
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.result_service_pb2 import (
@@ -12,8 +13,6 @@ from orchestra.v1.result_service_pb2 import (
     ListResultsRequest,
     ListResultsResponse,
 )
-
-DEFAULT_LIMIT = 100
 
 
 async def get_result(
@@ -44,24 +43,16 @@ async def list_results(
         issue = principal.issue_id
     if issue:
         own_issue(principal, issue)
-    limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
-    page = await store.page(
-        project,
-        issue=issue,
-        agent_type=request.agent_type,
-        before=_number(request.cursor),
-        limit=limit + 1,
-        latest=request.latest,
+    page = await paged(
+        lambda before, limit: store.page(
+            project,
+            issue=issue,
+            agent_type=request.agent_type,
+            before=before,
+            limit=limit,
+            latest=request.latest,
+        ),
+        number_of(request.cursor),
+        request.limit,
     )
-    response = ListResultsResponse(results=[stored.result for stored in page[:limit]])
-    if len(page) > limit:
-        response.next_cursor = str(page[limit - 1].number)
-    return response
-
-
-def _number(cursor: str) -> int | None:
-    if not cursor:
-        return None
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise invalid_request(f"cursor: {cursor[:40]!r} is not a next_cursor of this list", field="cursor")
-    return int(cursor)
+    return ListResultsResponse(results=[stored.result for stored in page.items], next_cursor=page.next_cursor)

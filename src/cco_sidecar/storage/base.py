@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
+from orchestra.v1.approval_service_pb2 import Approval
 from orchestra.v1.result_service_pb2 import Result
 
 
@@ -71,3 +73,109 @@ class RevocationStore(Protocol):
     def load(self, now: float) -> Sequence[tuple[str, str, float]]:
         """(kind, value, at) of what is still in force; forgets the rest."""
         ...
+
+
+class StoredAgent(NamedTuple):
+    """``unannounced``: the type of the event that still has to be published; empty when none."""
+
+    number: int
+    agent: Agent
+    request: SpawnAgentRequest
+    unannounced: str
+
+
+class Spent(NamedTuple):
+    """What an issue's agents have used, as far as they reported it."""
+
+    agents: int
+    tokens: float
+    cost_usd: float
+
+
+class AgentStore(Protocol):
+    """Agents, running and ended. Every method runs off the event loop; what returned is on disk."""
+
+    async def add(self, agent: Agent, request: SpawnAgentRequest) -> int:
+        """Its number, which grows; 0 when its ``cause`` already has an agent, and nothing is added."""
+        ...
+
+    async def save(self, agent: Agent, unannounced: str = "") -> None: ...
+
+    async def by_id(self, agent_id: str) -> StoredAgent | None: ...
+
+    async def unfinished(self) -> Sequence[StoredAgent]:
+        """Not ended, or with an event still to be published; oldest first."""
+        ...
+
+    async def page(
+        self,
+        project: str,
+        *,
+        status: int = 0,
+        agent_type: str = "",
+        issue: str = "",
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[StoredAgent]:
+        """Newest first; 0 and empty texts stand for all."""
+        ...
+
+    async def spent(self, project: str, issue: str) -> Spent: ...
+
+
+class HandoverStore(Protocol):
+    """How far the hand-over rules have read."""
+
+    async def positions(self) -> dict[str, int]:
+        """Project to the sequence number of the last event that was read."""
+        ...
+
+    async def set_position(self, project: str, seq: int) -> None: ...
+
+
+class StoredApproval(NamedTuple):
+    number: int
+    approval: Approval
+
+
+class ApprovalStore(Protocol):
+    """Questions to a person. Every method runs off the event loop; what returned is on disk."""
+
+    async def add(self, approval: Approval, cause: str = "") -> bool:
+        """False when ``cause`` was asked about before, and nothing is added."""
+        ...
+
+    async def answer(self, approval: Approval) -> bool:
+        """False when it was answered before, and nothing is changed."""
+        ...
+
+    async def by_id(self, approval_id: str) -> Approval | None: ...
+
+    async def page(
+        self, project: str, *, status: int = 0, issue: str = "", before: int | None = None, limit: int = 100
+    ) -> Sequence[StoredApproval]:
+        """Newest first."""
+        ...
+
+
+class SealedCredential(NamedTuple):
+    """``sealed`` is encrypted; times are microseconds since 1970 UTC."""
+
+    name: str
+    sealed: bytes
+    created: int
+    updated: int
+
+
+class CredentialStore(Protocol):
+    """Secrets, encrypted before they come here."""
+
+    async def put(self, credential: SealedCredential) -> SealedCredential:
+        """Adds or replaces; returns it as it is now, with the time of its first storing."""
+        ...
+
+    async def get(self, name: str) -> SealedCredential | None: ...
+
+    async def all(self) -> Sequence[SealedCredential]: ...
+
+    async def delete(self, name: str) -> bool: ...

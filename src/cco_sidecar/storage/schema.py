@@ -35,3 +35,63 @@ revocations = Table(
     Column("at", Float, nullable=False),
     Column("until", Float, nullable=False),
 )
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("agent_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("issue_id", String, nullable=False),
+    Column("agent_type", String, nullable=False),
+    # orchestra.v1.AgentStatus
+    Column("status", Integer, nullable=False),
+    # The event and the rule that asked for it, so that none is answered twice.
+    Column("cause", String, unique=True),
+    # Reported by the agent; for the limits of an issue.
+    Column("tokens", Float, nullable=False),
+    Column("cost_usd", Float, nullable=False),
+    # The event that still has to be published; empty when none.
+    Column("unannounced", String, nullable=False),
+    # A serialised orchestra.v1.Agent, and the orchestra.v1.SpawnAgentRequest that it was made from.
+    Column("body", LargeBinary, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Index("agents_by_project", "project_id", "issue_id", "number"),
+    Index("agents_by_status", "status"),
+    sqlite_autoincrement=True,
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("approval_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("issue_id", String, nullable=False),
+    # orchestra.v1.ApprovalStatus
+    Column("status", Integer, nullable=False),
+    Column("cause", String, unique=True),
+    # A serialised orchestra.v1.Approval.
+    Column("body", LargeBinary, nullable=False),
+    Index("approvals_by_project", "project_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("name", String, primary_key=True),
+    # AES-256-GCM: nonce and ciphertext, bound to the name.
+    Column("sealed", LargeBinary, nullable=False),
+    # Microseconds since 1970 UTC.
+    Column("created", Integer, nullable=False),
+    Column("updated", Integer, nullable=False),
+)
+
+# How far the hand-over rules have read each project's events.
+handover = Table(
+    "handover",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("seq", Integer, nullable=False),
+)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +39,9 @@ class SystemServicer:
         storage: Path,
         cache: Callable[[], CacheFigures],
         unpublished: Callable[[], int],
+        running: Callable[[], Mapping[str, str]],
     ) -> None:
+        """``running``: ids and types of the agents whose processes run."""
         self._vitals = vitals
         self._bus = bus
         self._store = store
@@ -48,6 +51,11 @@ class SystemServicer:
         self._storage = storage
         self._cache = cache
         self._unpublished = unpublished
+        self._running = running
+
+    def _active(self) -> Counter[str]:
+        """Agents that run here or called lately, by type."""
+        return Counter((self._metrics.active_agents() | dict(self._running())).values())
 
     async def GetHealth(self, request: pb.GetHealthRequest, principal: Principal) -> pb.GetHealthResponse:
         free = self._vitals.disk_free_mb()
@@ -68,7 +76,7 @@ class SystemServicer:
                 event_bus=bus,
                 memory_usage_mb=self._vitals.memory_mb(),
                 cpu_usage_percent=self._vitals.cpu_percent(),
-                active_agents=self._metrics.active_agents().total(),
+                active_agents=self._active().total(),
                 event_queue_size=self._bus.queue_depth,
                 disk_space_available_mb=free,
             ),
@@ -77,7 +85,7 @@ class SystemServicer:
 
     async def GetStatus(self, request: pb.GetStatusRequest, principal: Principal) -> pb.GetStatusResponse:
         totals = await self._store.totals()
-        active = self._metrics.active_agents()
+        active = self._active()
         cache = self._cache()
         counters = self._bus.counters
         mean_delivery = counters.delivery_seconds / counters.deliveries if counters.deliveries else 0.0

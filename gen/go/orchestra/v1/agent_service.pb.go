@@ -23,6 +23,125 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type AgentStatus int32
+
+const (
+	AgentStatus_AGENT_STATUS_UNSPECIFIED AgentStatus = 0
+	// Accepted and on disk; waits for room, for its retry, or is being started.
+	AgentStatus_AGENT_STATUS_PENDING AgentStatus = 1
+	AgentStatus_AGENT_STATUS_RUNNING AgentStatus = 2
+	// Waits for a person's answer.
+	AgentStatus_AGENT_STATUS_NEEDS_INPUT AgentStatus = 3
+	// Runs, but nothing was heard of it for too long.
+	AgentStatus_AGENT_STATUS_STUCK     AgentStatus = 4
+	AgentStatus_AGENT_STATUS_COMPLETED AgentStatus = 5
+	AgentStatus_AGENT_STATUS_FAILED    AgentStatus = 6
+	// Ended on request.
+	AgentStatus_AGENT_STATUS_STOPPED AgentStatus = 7
+)
+
+// Enum value maps for AgentStatus.
+var (
+	AgentStatus_name = map[int32]string{
+		0: "AGENT_STATUS_UNSPECIFIED",
+		1: "AGENT_STATUS_PENDING",
+		2: "AGENT_STATUS_RUNNING",
+		3: "AGENT_STATUS_NEEDS_INPUT",
+		4: "AGENT_STATUS_STUCK",
+		5: "AGENT_STATUS_COMPLETED",
+		6: "AGENT_STATUS_FAILED",
+		7: "AGENT_STATUS_STOPPED",
+	}
+	AgentStatus_value = map[string]int32{
+		"AGENT_STATUS_UNSPECIFIED": 0,
+		"AGENT_STATUS_PENDING":     1,
+		"AGENT_STATUS_RUNNING":     2,
+		"AGENT_STATUS_NEEDS_INPUT": 3,
+		"AGENT_STATUS_STUCK":       4,
+		"AGENT_STATUS_COMPLETED":   5,
+		"AGENT_STATUS_FAILED":      6,
+		"AGENT_STATUS_STOPPED":     7,
+	}
+)
+
+func (x AgentStatus) Enum() *AgentStatus {
+	p := new(AgentStatus)
+	*p = x
+	return p
+}
+
+func (x AgentStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AgentStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchestra_v1_agent_service_proto_enumTypes[0].Descriptor()
+}
+
+func (AgentStatus) Type() protoreflect.EnumType {
+	return &file_orchestra_v1_agent_service_proto_enumTypes[0]
+}
+
+func (x AgentStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AgentStatus.Descriptor instead.
+func (AgentStatus) EnumDescriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{0}
+}
+
+type Isolation int32
+
+const (
+	Isolation_ISOLATION_UNSPECIFIED Isolation = 0
+	// The agent works in the project's directory.
+	Isolation_ISOLATION_NONE Isolation = 1
+	// The agent works in a git worktree and on a branch of its own.
+	Isolation_ISOLATION_WORKTREE Isolation = 2
+)
+
+// Enum value maps for Isolation.
+var (
+	Isolation_name = map[int32]string{
+		0: "ISOLATION_UNSPECIFIED",
+		1: "ISOLATION_NONE",
+		2: "ISOLATION_WORKTREE",
+	}
+	Isolation_value = map[string]int32{
+		"ISOLATION_UNSPECIFIED": 0,
+		"ISOLATION_NONE":        1,
+		"ISOLATION_WORKTREE":    2,
+	}
+)
+
+func (x Isolation) Enum() *Isolation {
+	p := new(Isolation)
+	*p = x
+	return p
+}
+
+func (x Isolation) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Isolation) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchestra_v1_agent_service_proto_enumTypes[1].Descriptor()
+}
+
+func (Isolation) Type() protoreflect.EnumType {
+	return &file_orchestra_v1_agent_service_proto_enumTypes[1]
+}
+
+func (x Isolation) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Isolation.Descriptor instead.
+func (Isolation) EnumDescriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{1}
+}
+
 type CreateTokenRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	AgentType string                 `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
@@ -559,11 +678,1784 @@ func (x *ListAgentTypesResponse) GetAgentTypes() []*AgentType {
 	return nil
 }
 
+type Agent struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AgentId   string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	AgentType string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	IssueId   string                 `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	ProjectId string                 `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	Task      string                 `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`
+	Status    AgentStatus            `protobuf:"varint,6,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	// Why it has this status.
+	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Since when it has this status.
+	StatusSince *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=status_since,json=statusSince,proto3" json:"status_since,omitempty"`
+	Priority    Priority               `protobuf:"varint,9,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
+	CreatedAt   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Of the last attempt.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	EndedAt   *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	ProcessId *int32                 `protobuf:"varint,13,opt,name=process_id,json=processId,proto3,oneof" json:"process_id,omitempty"`
+	ExitCode  *int32                 `protobuf:"varint,14,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
+	// The signal that ended it, such as `SIGKILL`.
+	Signal *string `protobuf:"bytes,15,opt,name=signal,proto3,oneof" json:"signal,omitempty"`
+	// Which attempt this is: 1 is the first, 0 none yet.
+	Attempt     int32 `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	MaxAttempts int32 `protobuf:"varint,17,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// When a pending agent is tried again.
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// `operator`, an agent's id, or `handover`.
+	SpawnedBy string `protobuf:"bytes,19,opt,name=spawned_by,json=spawnedBy,proto3" json:"spawned_by,omitempty"`
+	// Agents between this one and a person.
+	Depth int32 `protobuf:"varint,20,opt,name=depth,proto3" json:"depth,omitempty"`
+	// The event that a hand-over rule answered with this agent.
+	Cause string `protobuf:"bytes,21,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The preset, or `command`.
+	Runner    string    `protobuf:"bytes,22,opt,name=runner,proto3" json:"runner,omitempty"`
+	Model     string    `protobuf:"bytes,23,opt,name=model,proto3" json:"model,omitempty"`
+	Isolation Isolation `protobuf:"varint,24,opt,name=isolation,proto3,enum=orchestra.v1.Isolation" json:"isolation,omitempty"`
+	// The agent's branch and worktree, with `ISOLATION_WORKTREE`.
+	Branch   string    `protobuf:"bytes,25,opt,name=branch,proto3" json:"branch,omitempty"`
+	Worktree string    `protobuf:"bytes,26,opt,name=worktree,proto3" json:"worktree,omitempty"`
+	Progress *Progress `protobuf:"bytes,27,opt,name=progress,proto3" json:"progress,omitempty"`
+	// What the agent itself printed or reported of its work; nothing estimated.
+	Usage *Usage `protobuf:"bytes,28,opt,name=usage,proto3" json:"usage,omitempty"`
+	// The last lines that it printed.
+	LastOutput []string `protobuf:"bytes,29,rep,name=last_output,json=lastOutput,proto3" json:"last_output,omitempty"`
+	// The newest result that it stored.
+	ResultId string `protobuf:"bytes,30,opt,name=result_id,json=resultId,proto3" json:"result_id,omitempty"`
+	// Names of the credentials that it was given.
+	Credentials []string `protobuf:"bytes,31,rep,name=credentials,proto3" json:"credentials,omitempty"`
+	// Place in the queue, 1 is next; 0 when it is not queued.
+	QueuePosition int32 `protobuf:"varint,32,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"`
+	// Most memory that it and its children used together, in bytes.
+	PeakMemoryBytes *float64 `protobuf:"fixed64,33,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3,oneof" json:"peak_memory_bytes,omitempty"`
+	CpuSeconds      *float64 `protobuf:"fixed64,34,opt,name=cpu_seconds,json=cpuSeconds,proto3,oneof" json:"cpu_seconds,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Agent) Reset() {
+	*x = Agent{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Agent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Agent) ProtoMessage() {}
+
+func (x *Agent) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Agent.ProtoReflect.Descriptor instead.
+func (*Agent) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Agent) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *Agent) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
+func (x *Agent) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *Agent) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *Agent) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *Agent) GetStatus() AgentStatus {
+	if x != nil {
+		return x.Status
+	}
+	return AgentStatus_AGENT_STATUS_UNSPECIFIED
+}
+
+func (x *Agent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Agent) GetStatusSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StatusSince
+	}
+	return nil
+}
+
+func (x *Agent) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *Agent) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Agent) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
+func (x *Agent) GetEndedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAt
+	}
+	return nil
+}
+
+func (x *Agent) GetProcessId() int32 {
+	if x != nil && x.ProcessId != nil {
+		return *x.ProcessId
+	}
+	return 0
+}
+
+func (x *Agent) GetExitCode() int32 {
+	if x != nil && x.ExitCode != nil {
+		return *x.ExitCode
+	}
+	return 0
+}
+
+func (x *Agent) GetSignal() string {
+	if x != nil && x.Signal != nil {
+		return *x.Signal
+	}
+	return ""
+}
+
+func (x *Agent) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Agent) GetMaxAttempts() int32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *Agent) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *Agent) GetSpawnedBy() string {
+	if x != nil {
+		return x.SpawnedBy
+	}
+	return ""
+}
+
+func (x *Agent) GetDepth() int32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
+}
+
+func (x *Agent) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Agent) GetRunner() string {
+	if x != nil {
+		return x.Runner
+	}
+	return ""
+}
+
+func (x *Agent) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Agent) GetIsolation() Isolation {
+	if x != nil {
+		return x.Isolation
+	}
+	return Isolation_ISOLATION_UNSPECIFIED
+}
+
+func (x *Agent) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+func (x *Agent) GetWorktree() string {
+	if x != nil {
+		return x.Worktree
+	}
+	return ""
+}
+
+func (x *Agent) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Agent) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *Agent) GetLastOutput() []string {
+	if x != nil {
+		return x.LastOutput
+	}
+	return nil
+}
+
+func (x *Agent) GetResultId() string {
+	if x != nil {
+		return x.ResultId
+	}
+	return ""
+}
+
+func (x *Agent) GetCredentials() []string {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *Agent) GetQueuePosition() int32 {
+	if x != nil {
+		return x.QueuePosition
+	}
+	return 0
+}
+
+func (x *Agent) GetPeakMemoryBytes() float64 {
+	if x != nil && x.PeakMemoryBytes != nil {
+		return *x.PeakMemoryBytes
+	}
+	return 0
+}
+
+func (x *Agent) GetCpuSeconds() float64 {
+	if x != nil && x.CpuSeconds != nil {
+		return *x.CpuSeconds
+	}
+	return 0
+}
+
+type Progress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Percent       *float64               `protobuf:"fixed64,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Progress) GetPercent() float64 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *Progress) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Progress) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+// Summed over all attempts; a field that was not reported is absent.
+type Usage struct {
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	SessionId           string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Turns               *float64               `protobuf:"fixed64,2,opt,name=turns,proto3,oneof" json:"turns,omitempty"`
+	DurationMs          *float64               `protobuf:"fixed64,3,opt,name=duration_ms,json=durationMs,proto3,oneof" json:"duration_ms,omitempty"`
+	ApiDurationMs       *float64               `protobuf:"fixed64,4,opt,name=api_duration_ms,json=apiDurationMs,proto3,oneof" json:"api_duration_ms,omitempty"`
+	InputTokens         *float64               `protobuf:"fixed64,5,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`
+	OutputTokens        *float64               `protobuf:"fixed64,6,opt,name=output_tokens,json=outputTokens,proto3,oneof" json:"output_tokens,omitempty"`
+	CacheReadTokens     *float64               `protobuf:"fixed64,7,opt,name=cache_read_tokens,json=cacheReadTokens,proto3,oneof" json:"cache_read_tokens,omitempty"`
+	CacheCreationTokens *float64               `protobuf:"fixed64,8,opt,name=cache_creation_tokens,json=cacheCreationTokens,proto3,oneof" json:"cache_creation_tokens,omitempty"`
+	CostUsd             *float64               `protobuf:"fixed64,9,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Usage) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *Usage) GetTurns() float64 {
+	if x != nil && x.Turns != nil {
+		return *x.Turns
+	}
+	return 0
+}
+
+func (x *Usage) GetDurationMs() float64 {
+	if x != nil && x.DurationMs != nil {
+		return *x.DurationMs
+	}
+	return 0
+}
+
+func (x *Usage) GetApiDurationMs() float64 {
+	if x != nil && x.ApiDurationMs != nil {
+		return *x.ApiDurationMs
+	}
+	return 0
+}
+
+func (x *Usage) GetInputTokens() float64 {
+	if x != nil && x.InputTokens != nil {
+		return *x.InputTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetOutputTokens() float64 {
+	if x != nil && x.OutputTokens != nil {
+		return *x.OutputTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetCacheReadTokens() float64 {
+	if x != nil && x.CacheReadTokens != nil {
+		return *x.CacheReadTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetCacheCreationTokens() float64 {
+	if x != nil && x.CacheCreationTokens != nil {
+		return *x.CacheCreationTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetCostUsd() float64 {
+	if x != nil && x.CostUsd != nil {
+		return *x.CostUsd
+	}
+	return 0
+}
+
+type SpawnAgentRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	AgentType string                 `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	IssueId   string                 `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	Task      string                 `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`
+	// Parts and files that the context must have beyond its type's: names such
+	// as `security_policies`, or gitignore-style patterns.
+	ContextRequirements []string          `protobuf:"bytes,4,rep,name=context_requirements,json=contextRequirements,proto3" json:"context_requirements,omitempty"`
+	Environment         map[string]string `protobuf:"bytes,5,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Priority            Priority          `protobuf:"varint,6,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
+	// The caller's own when empty.
+	ProjectId string `protobuf:"bytes,7,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Operator only: what to run instead of the type's runner.
+	Command   []string  `protobuf:"bytes,8,rep,name=command,proto3" json:"command,omitempty"`
+	Isolation Isolation `protobuf:"varint,9,opt,name=isolation,proto3,enum=orchestra.v1.Isolation" json:"isolation,omitempty"`
+	// Operator only: names of stored credentials that become environment
+	// variables of the agent.
+	Credentials []string `protobuf:"bytes,10,rep,name=credentials,proto3" json:"credentials,omitempty"`
+	// Wall time after which it is ended; 0 is without end. The runner's, or
+	// `agents.default_timeout_seconds`, when not set.
+	TimeoutSeconds *int32 `protobuf:"varint,11,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"`
+	Model          string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SpawnAgentRequest) Reset() {
+	*x = SpawnAgentRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnAgentRequest) ProtoMessage() {}
+
+func (x *SpawnAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnAgentRequest.ProtoReflect.Descriptor instead.
+func (*SpawnAgentRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SpawnAgentRequest) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
+func (x *SpawnAgentRequest) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *SpawnAgentRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *SpawnAgentRequest) GetContextRequirements() []string {
+	if x != nil {
+		return x.ContextRequirements
+	}
+	return nil
+}
+
+func (x *SpawnAgentRequest) GetEnvironment() map[string]string {
+	if x != nil {
+		return x.Environment
+	}
+	return nil
+}
+
+func (x *SpawnAgentRequest) GetPriority() Priority {
+	if x != nil {
+		return x.Priority
+	}
+	return Priority_PRIORITY_UNSPECIFIED
+}
+
+func (x *SpawnAgentRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *SpawnAgentRequest) GetCommand() []string {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+func (x *SpawnAgentRequest) GetIsolation() Isolation {
+	if x != nil {
+		return x.Isolation
+	}
+	return Isolation_ISOLATION_UNSPECIFIED
+}
+
+func (x *SpawnAgentRequest) GetCredentials() []string {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *SpawnAgentRequest) GetTimeoutSeconds() int32 {
+	if x != nil && x.TimeoutSeconds != nil {
+		return *x.TimeoutSeconds
+	}
+	return 0
+}
+
+func (x *SpawnAgentRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+type SpawnAgentResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// False while it is queued.
+	Spawned         bool   `protobuf:"varint,2,opt,name=spawned,proto3" json:"spawned,omitempty"`
+	ProcessId       *int32 `protobuf:"varint,3,opt,name=process_id,json=processId,proto3,oneof" json:"process_id,omitempty"`
+	ContextInjected bool   `protobuf:"varint,4,opt,name=context_injected,json=contextInjected,proto3" json:"context_injected,omitempty"`
+	// Absent while it is queued: an agent gets its token when it starts.
+	JwtToken *string `protobuf:"bytes,5,opt,name=jwt_token,json=jwtToken,proto3,oneof" json:"jwt_token,omitempty"`
+	// Where its status is to be read.
+	WebhookUrl    string                 `protobuf:"bytes,6,opt,name=webhook_url,json=webhookUrl,proto3" json:"webhook_url,omitempty"`
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Status        AgentStatus            `protobuf:"varint,8,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	QueuePosition int32                  `protobuf:"varint,9,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpawnAgentResponse) Reset() {
+	*x = SpawnAgentResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpawnAgentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpawnAgentResponse) ProtoMessage() {}
+
+func (x *SpawnAgentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpawnAgentResponse.ProtoReflect.Descriptor instead.
+func (*SpawnAgentResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SpawnAgentResponse) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *SpawnAgentResponse) GetSpawned() bool {
+	if x != nil {
+		return x.Spawned
+	}
+	return false
+}
+
+func (x *SpawnAgentResponse) GetProcessId() int32 {
+	if x != nil && x.ProcessId != nil {
+		return *x.ProcessId
+	}
+	return 0
+}
+
+func (x *SpawnAgentResponse) GetContextInjected() bool {
+	if x != nil {
+		return x.ContextInjected
+	}
+	return false
+}
+
+func (x *SpawnAgentResponse) GetJwtToken() string {
+	if x != nil && x.JwtToken != nil {
+		return *x.JwtToken
+	}
+	return ""
+}
+
+func (x *SpawnAgentResponse) GetWebhookUrl() string {
+	if x != nil {
+		return x.WebhookUrl
+	}
+	return ""
+}
+
+func (x *SpawnAgentResponse) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *SpawnAgentResponse) GetStatus() AgentStatus {
+	if x != nil {
+		return x.Status
+	}
+	return AgentStatus_AGENT_STATUS_UNSPECIFIED
+}
+
+func (x *SpawnAgentResponse) GetQueuePosition() int32 {
+	if x != nil {
+		return x.QueuePosition
+	}
+	return 0
+}
+
+type GetAgentRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAgentRequest) Reset() {
+	*x = GetAgentRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAgentRequest) ProtoMessage() {}
+
+func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
+func (*GetAgentRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetAgentRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+type GetAgentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Agent         *Agent                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAgentResponse) Reset() {
+	*x = GetAgentResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAgentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAgentResponse) ProtoMessage() {}
+
+func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
+func (*GetAgentResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetAgentResponse) GetAgent() *Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+type ListAgentsRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Status    AgentStatus            `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	AgentType string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	IssueId   string                 `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	ProjectId string                 `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	Limit     *int32                 `protobuf:"varint,5,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// `next_cursor` of the page before.
+	Cursor        string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentsRequest) Reset() {
+	*x = ListAgentsRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentsRequest) ProtoMessage() {}
+
+func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
+func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ListAgentsRequest) GetStatus() AgentStatus {
+	if x != nil {
+		return x.Status
+	}
+	return AgentStatus_AGENT_STATUS_UNSPECIFIED
+}
+
+func (x *ListAgentsRequest) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
+func (x *ListAgentsRequest) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *ListAgentsRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *ListAgentsRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *ListAgentsRequest) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+type ListAgentsResponse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Agents     []*Agent               `protobuf:"bytes,1,rep,name=agents,proto3" json:"agents,omitempty"`
+	NextCursor *string                `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
+	// Of the whole sidecar.
+	Running int32 `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	Queued  int32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
+	// 0 is without limit.
+	MaxConcurrent int32 `protobuf:"varint,5,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentsResponse) Reset() {
+	*x = ListAgentsResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentsResponse) ProtoMessage() {}
+
+func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
+func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ListAgentsResponse) GetAgents() []*Agent {
+	if x != nil {
+		return x.Agents
+	}
+	return nil
+}
+
+func (x *ListAgentsResponse) GetNextCursor() string {
+	if x != nil && x.NextCursor != nil {
+		return *x.NextCursor
+	}
+	return ""
+}
+
+func (x *ListAgentsResponse) GetRunning() int32 {
+	if x != nil {
+		return x.Running
+	}
+	return 0
+}
+
+func (x *ListAgentsResponse) GetQueued() int32 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+func (x *ListAgentsResponse) GetMaxConcurrent() int32 {
+	if x != nil {
+		return x.MaxConcurrent
+	}
+	return 0
+}
+
+type StopAgentRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Kill at once.
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// Seconds to end by itself before it is killed; 10 when not set.
+	Timeout       *float64 `protobuf:"fixed64,3,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopAgentRequest) Reset() {
+	*x = StopAgentRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopAgentRequest) ProtoMessage() {}
+
+func (x *StopAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopAgentRequest.ProtoReflect.Descriptor instead.
+func (*StopAgentRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StopAgentRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *StopAgentRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *StopAgentRequest) GetTimeout() float64 {
+	if x != nil && x.Timeout != nil {
+		return *x.Timeout
+	}
+	return 0
+}
+
+type StopAgentResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// False when it had ended before.
+	Stopped       bool                   `protobuf:"varint,2,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	Status        AgentStatus            `protobuf:"varint,3,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopAgentResponse) Reset() {
+	*x = StopAgentResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopAgentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopAgentResponse) ProtoMessage() {}
+
+func (x *StopAgentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopAgentResponse.ProtoReflect.Descriptor instead.
+func (*StopAgentResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *StopAgentResponse) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *StopAgentResponse) GetStopped() bool {
+	if x != nil {
+		return x.Stopped
+	}
+	return false
+}
+
+func (x *StopAgentResponse) GetStatus() AgentStatus {
+	if x != nil {
+		return x.Status
+	}
+	return AgentStatus_AGENT_STATUS_UNSPECIFIED
+}
+
+func (x *StopAgentResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *StopAgentResponse) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+type ResumeAgentRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// What to tell it; its first task again when empty.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeAgentRequest) Reset() {
+	*x = ResumeAgentRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeAgentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeAgentRequest) ProtoMessage() {}
+
+func (x *ResumeAgentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeAgentRequest.ProtoReflect.Descriptor instead.
+func (*ResumeAgentRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ResumeAgentRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *ResumeAgentRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+type ResumeAgentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Agent         *Agent                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeAgentResponse) Reset() {
+	*x = ResumeAgentResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeAgentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeAgentResponse) ProtoMessage() {}
+
+func (x *ResumeAgentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeAgentResponse.ProtoReflect.Descriptor instead.
+func (*ResumeAgentResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ResumeAgentResponse) GetAgent() *Agent {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+type StreamAgentLogsRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Stay until the agent has ended.
+	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Only so many of the last lines; all when not set.
+	Tail *int32 `protobuf:"varint,3,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
+	// The last one when not set.
+	Attempt       *int32 `protobuf:"varint,4,opt,name=attempt,proto3,oneof" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamAgentLogsRequest) Reset() {
+	*x = StreamAgentLogsRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamAgentLogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamAgentLogsRequest) ProtoMessage() {}
+
+func (x *StreamAgentLogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamAgentLogsRequest.ProtoReflect.Descriptor instead.
+func (*StreamAgentLogsRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *StreamAgentLogsRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *StreamAgentLogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+func (x *StreamAgentLogsRequest) GetTail() int32 {
+	if x != nil && x.Tail != nil {
+		return *x.Tail
+	}
+	return 0
+}
+
+func (x *StreamAgentLogsRequest) GetAttempt() int32 {
+	if x != nil && x.Attempt != nil {
+		return *x.Attempt
+	}
+	return 0
+}
+
+type StreamAgentLogsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lines         []*LogLine             `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamAgentLogsResponse) Reset() {
+	*x = StreamAgentLogsResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamAgentLogsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamAgentLogsResponse) ProtoMessage() {}
+
+func (x *StreamAgentLogsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamAgentLogsResponse.ProtoReflect.Descriptor instead.
+func (*StreamAgentLogsResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *StreamAgentLogsResponse) GetLines() []*LogLine {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+type LogLine struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// `stdout` or `stderr`.
+	Stream        string `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLine) Reset() {
+	*x = LogLine{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLine) ProtoMessage() {}
+
+func (x *LogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
+func (*LogLine) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *LogLine) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *LogLine) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *LogLine) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type SendHeartbeatRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	Percent *float64               `protobuf:"fixed64,2,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	Message string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Waits for a person: `message` says for what.
+	NeedsInput    bool `protobuf:"varint,4,opt,name=needs_input,json=needsInput,proto3" json:"needs_input,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendHeartbeatRequest) Reset() {
+	*x = SendHeartbeatRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendHeartbeatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendHeartbeatRequest) ProtoMessage() {}
+
+func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
+func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SendHeartbeatRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *SendHeartbeatRequest) GetPercent() float64 {
+	if x != nil && x.Percent != nil {
+		return *x.Percent
+	}
+	return 0
+}
+
+func (x *SendHeartbeatRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *SendHeartbeatRequest) GetNeedsInput() bool {
+	if x != nil {
+		return x.NeedsInput
+	}
+	return false
+}
+
+type SendHeartbeatResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        AgentStatus            `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendHeartbeatResponse) Reset() {
+	*x = SendHeartbeatResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendHeartbeatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendHeartbeatResponse) ProtoMessage() {}
+
+func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
+func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SendHeartbeatResponse) GetStatus() AgentStatus {
+	if x != nil {
+		return x.Status
+	}
+	return AgentStatus_AGENT_STATUS_UNSPECIFIED
+}
+
+func (x *SendHeartbeatResponse) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+type DiscardWorktreeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardWorktreeRequest) Reset() {
+	*x = DiscardWorktreeRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardWorktreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardWorktreeRequest) ProtoMessage() {}
+
+func (x *DiscardWorktreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardWorktreeRequest.ProtoReflect.Descriptor instead.
+func (*DiscardWorktreeRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DiscardWorktreeRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+type DiscardWorktreeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Discarded     bool                   `protobuf:"varint,1,opt,name=discarded,proto3" json:"discarded,omitempty"`
+	Branch        string                 `protobuf:"bytes,2,opt,name=branch,proto3" json:"branch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardWorktreeResponse) Reset() {
+	*x = DiscardWorktreeResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardWorktreeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardWorktreeResponse) ProtoMessage() {}
+
+func (x *DiscardWorktreeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardWorktreeResponse.ProtoReflect.Descriptor instead.
+func (*DiscardWorktreeResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DiscardWorktreeResponse) GetDiscarded() bool {
+	if x != nil {
+		return x.Discarded
+	}
+	return false
+}
+
+func (x *DiscardWorktreeResponse) GetBranch() string {
+	if x != nil {
+		return x.Branch
+	}
+	return ""
+}
+
+type CheckAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An agent's id, or an agent type.
+	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// `Service/Method`, or `Method` alone.
+	Rpc string `protobuf:"bytes,2,opt,name=rpc,proto3" json:"rpc,omitempty"`
+	// What the call would be about; the agent's own when empty.
+	IssueId       string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	ProjectId     string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAccessRequest) Reset() {
+	*x = CheckAccessRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAccessRequest) ProtoMessage() {}
+
+func (x *CheckAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAccessRequest.ProtoReflect.Descriptor instead.
+func (*CheckAccessRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *CheckAccessRequest) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *CheckAccessRequest) GetRpc() string {
+	if x != nil {
+		return x.Rpc
+	}
+	return ""
+}
+
+func (x *CheckAccessRequest) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *CheckAccessRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+type CheckAccessResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Allowed bool                   `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// The rule that decided.
+	Rule          string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Rpc           string `protobuf:"bytes,4,opt,name=rpc,proto3" json:"rpc,omitempty"`
+	AgentType     string `protobuf:"bytes,5,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckAccessResponse) Reset() {
+	*x = CheckAccessResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckAccessResponse) ProtoMessage() {}
+
+func (x *CheckAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckAccessResponse.ProtoReflect.Descriptor instead.
+func (*CheckAccessResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CheckAccessResponse) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *CheckAccessResponse) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *CheckAccessResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CheckAccessResponse) GetRpc() string {
+	if x != nil {
+		return x.Rpc
+	}
+	return ""
+}
+
+func (x *CheckAccessResponse) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
 var File_orchestra_v1_agent_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\n" +
-	" orchestra/v1/agent_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xfa\x01\n" +
+	" orchestra/v1/agent_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestra/v1/event_service.proto\x1a\x1aorchestra/v1/options.proto\"\xfa\x01\n" +
 	"\x12CreateTokenRequest\x12'\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12#\n" +
@@ -606,8 +2498,226 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes2\x89\x04\n" +
-	"\fAgentService\x12u\n" +
+	"agentTypes\"\xc0\n" +
+	"\n" +
+	"\x05Agent\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
+	"\n" +
+	"agent_type\x18\x02 \x01(\tR\tagentType\x12\x19\n" +
+	"\bissue_id\x18\x03 \x01(\tR\aissueId\x12\x1d\n" +
+	"\n" +
+	"project_id\x18\x04 \x01(\tR\tprojectId\x12\x12\n" +
+	"\x04task\x18\x05 \x01(\tR\x04task\x121\n" +
+	"\x06status\x18\x06 \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12=\n" +
+	"\fstatus_since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vstatusSince\x122\n" +
+	"\bpriority\x18\t \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x129\n" +
+	"\n" +
+	"created_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"started_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\x125\n" +
+	"\bended_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12\"\n" +
+	"\n" +
+	"process_id\x18\r \x01(\x05H\x00R\tprocessId\x88\x01\x01\x12 \n" +
+	"\texit_code\x18\x0e \x01(\x05H\x01R\bexitCode\x88\x01\x01\x12\x1b\n" +
+	"\x06signal\x18\x0f \x01(\tH\x02R\x06signal\x88\x01\x01\x12\x18\n" +
+	"\aattempt\x18\x10 \x01(\x05R\aattempt\x12!\n" +
+	"\fmax_attempts\x18\x11 \x01(\x05R\vmaxAttempts\x125\n" +
+	"\bretry_at\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x1d\n" +
+	"\n" +
+	"spawned_by\x18\x13 \x01(\tR\tspawnedBy\x12\x14\n" +
+	"\x05depth\x18\x14 \x01(\x05R\x05depth\x12\x14\n" +
+	"\x05cause\x18\x15 \x01(\tR\x05cause\x12\x16\n" +
+	"\x06runner\x18\x16 \x01(\tR\x06runner\x12\x14\n" +
+	"\x05model\x18\x17 \x01(\tR\x05model\x125\n" +
+	"\tisolation\x18\x18 \x01(\x0e2\x17.orchestra.v1.IsolationR\tisolation\x12\x16\n" +
+	"\x06branch\x18\x19 \x01(\tR\x06branch\x12\x1a\n" +
+	"\bworktree\x18\x1a \x01(\tR\bworktree\x122\n" +
+	"\bprogress\x18\x1b \x01(\v2\x16.orchestra.v1.ProgressR\bprogress\x12)\n" +
+	"\x05usage\x18\x1c \x01(\v2\x13.orchestra.v1.UsageR\x05usage\x12\x1f\n" +
+	"\vlast_output\x18\x1d \x03(\tR\n" +
+	"lastOutput\x12\x1b\n" +
+	"\tresult_id\x18\x1e \x01(\tR\bresultId\x12 \n" +
+	"\vcredentials\x18\x1f \x03(\tR\vcredentials\x12%\n" +
+	"\x0equeue_position\x18  \x01(\x05R\rqueuePosition\x12/\n" +
+	"\x11peak_memory_bytes\x18! \x01(\x01H\x03R\x0fpeakMemoryBytes\x88\x01\x01\x12$\n" +
+	"\vcpu_seconds\x18\" \x01(\x01H\x04R\n" +
+	"cpuSeconds\x88\x01\x01B\r\n" +
+	"\v_process_idB\f\n" +
+	"\n" +
+	"_exit_codeB\t\n" +
+	"\a_signalB\x14\n" +
+	"\x12_peak_memory_bytesB\x0e\n" +
+	"\f_cpu_seconds\"{\n" +
+	"\bProgress\x12\x1d\n" +
+	"\apercent\x18\x01 \x01(\x01H\x00R\apercent\x88\x01\x01\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02atB\n" +
+	"\n" +
+	"\b_percent\"\xfe\x03\n" +
+	"\x05Usage\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x19\n" +
+	"\x05turns\x18\x02 \x01(\x01H\x00R\x05turns\x88\x01\x01\x12$\n" +
+	"\vduration_ms\x18\x03 \x01(\x01H\x01R\n" +
+	"durationMs\x88\x01\x01\x12+\n" +
+	"\x0fapi_duration_ms\x18\x04 \x01(\x01H\x02R\rapiDurationMs\x88\x01\x01\x12&\n" +
+	"\finput_tokens\x18\x05 \x01(\x01H\x03R\vinputTokens\x88\x01\x01\x12(\n" +
+	"\routput_tokens\x18\x06 \x01(\x01H\x04R\foutputTokens\x88\x01\x01\x12/\n" +
+	"\x11cache_read_tokens\x18\a \x01(\x01H\x05R\x0fcacheReadTokens\x88\x01\x01\x127\n" +
+	"\x15cache_creation_tokens\x18\b \x01(\x01H\x06R\x13cacheCreationTokens\x88\x01\x01\x12\x1e\n" +
+	"\bcost_usd\x18\t \x01(\x01H\aR\acostUsd\x88\x01\x01B\b\n" +
+	"\x06_turnsB\x0e\n" +
+	"\f_duration_msB\x12\n" +
+	"\x10_api_duration_msB\x0f\n" +
+	"\r_input_tokensB\x10\n" +
+	"\x0e_output_tokensB\x14\n" +
+	"\x12_cache_read_tokensB\x18\n" +
+	"\x16_cache_creation_tokensB\v\n" +
+	"\t_cost_usd\"\xaf\x05\n" +
+	"\x11SpawnAgentRequest\x12'\n" +
+	"\n" +
+	"agent_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12#\n" +
+	"\bissue_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12\x1c\n" +
+	"\x04task\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x18\xa0\x8d\x06R\x04task\x129\n" +
+	"\x14context_requirements\x18\x04 \x03(\tB\x06\xea\xe0\x18\x02\x18dR\x13contextRequirements\x12[\n" +
+	"\venvironment\x18\x05 \x03(\v20.orchestra.v1.SpawnAgentRequest.EnvironmentEntryB\a\xea\xe0\x18\x03\x18\xe8\aR\venvironment\x122\n" +
+	"\bpriority\x18\x06 \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12%\n" +
+	"\n" +
+	"project_id\x18\a \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x12!\n" +
+	"\acommand\x18\b \x03(\tB\a\xea\xe0\x18\x03\x18\xe8\aR\acommand\x125\n" +
+	"\tisolation\x18\t \x01(\x0e2\x17.orchestra.v1.IsolationR\tisolation\x12(\n" +
+	"\vcredentials\x18\n" +
+	" \x03(\tB\x06\xea\xe0\x18\x02\x18dR\vcredentials\x12D\n" +
+	"\x0ftimeout_seconds\x18\v \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\xc6CAH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x1d\n" +
+	"\x05model\x18\f \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\x05model\x1a>\n" +
+	"\x10EnvironmentEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
+	"\x10_timeout_seconds\"\x9c\x03\n" +
+	"\x12SpawnAgentResponse\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x18\n" +
+	"\aspawned\x18\x02 \x01(\bR\aspawned\x12*\n" +
+	"\n" +
+	"process_id\x18\x03 \x01(\x05B\x06\xea\xe0\x18\x028\x01H\x00R\tprocessId\x88\x01\x01\x12)\n" +
+	"\x10context_injected\x18\x04 \x01(\bR\x0fcontextInjected\x12(\n" +
+	"\tjwt_token\x18\x05 \x01(\tB\x06\xea\xe0\x18\x028\x01H\x01R\bjwtToken\x88\x01\x01\x12\x1f\n" +
+	"\vwebhook_url\x18\x06 \x01(\tR\n" +
+	"webhookUrl\x128\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x121\n" +
+	"\x06status\x18\b \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x12%\n" +
+	"\x0equeue_position\x18\t \x01(\x05R\rqueuePositionB\r\n" +
+	"\v_process_idB\f\n" +
+	"\n" +
+	"_jwt_token\"6\n" +
+	"\x0fGetAgentRequest\x12#\n" +
+	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\"=\n" +
+	"\x10GetAgentResponse\x12)\n" +
+	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\"\x97\x02\n" +
+	"\x11ListAgentsRequest\x121\n" +
+	"\x06status\x18\x01 \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x12&\n" +
+	"\n" +
+	"agent_type\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\tagentType\x12\"\n" +
+	"\bissue_id\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aissueId\x12%\n" +
+	"\n" +
+	"project_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x121\n" +
+	"\x05limit\x18\x05 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12\x1f\n" +
+	"\x06cursor\x18\x06 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x06cursorB\b\n" +
+	"\x06_limit\"\xd8\x01\n" +
+	"\x12ListAgentsResponse\x12+\n" +
+	"\x06agents\x18\x01 \x03(\v2\x13.orchestra.v1.AgentR\x06agents\x12,\n" +
+	"\vnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x028\x01H\x00R\n" +
+	"nextCursor\x88\x01\x01\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\x05R\arunning\x12\x16\n" +
+	"\x06queued\x18\x04 \x01(\x05R\x06queued\x12%\n" +
+	"\x0emax_concurrent\x18\x05 \x01(\x05R\rmaxConcurrentB\x0e\n" +
+	"\f_next_cursor\"\x90\x01\n" +
+	"\x10StopAgentRequest\x12#\n" +
+	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\x12\x14\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x125\n" +
+	"\atimeout\x18\x03 \x01(\x01B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x00 \xac@H\x00R\atimeout\x88\x01\x01B\n" +
+	"\n" +
+	"\b_timeout\"\xcd\x01\n" +
+	"\x11StopAgentResponse\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x18\n" +
+	"\astopped\x18\x02 \x01(\bR\astopped\x121\n" +
+	"\x06status\x18\x03 \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x128\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"]\n" +
+	"\x12ResumeAgentRequest\x12#\n" +
+	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\x12\"\n" +
+	"\amessage\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x18\xa0\x8d\x06R\amessage\"@\n" +
+	"\x13ResumeAgentResponse\x12)\n" +
+	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\"\xd2\x01\n" +
+	"\x16StreamAgentLogsRequest\x12#\n" +
+	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\x12\x16\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\x12/\n" +
+	"\x04tail\x18\x03 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\x84.AH\x00R\x04tail\x88\x01\x01\x125\n" +
+	"\aattempt\x18\x04 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x80\x84.AH\x01R\aattempt\x88\x01\x01B\a\n" +
+	"\x05_tailB\n" +
+	"\n" +
+	"\b_attempt\"F\n" +
+	"\x17StreamAgentLogsResponse\x12+\n" +
+	"\x05lines\x18\x01 \x03(\v2\x15.orchestra.v1.LogLineR\x05lines\"o\n" +
+	"\aLogLine\x128\n" +
+	"\ttimestamp\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x16\n" +
+	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xc2\x01\n" +
+	"\x14SendHeartbeatRequest\x12#\n" +
+	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\x125\n" +
+	"\apercent\x18\x02 \x01(\x01B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x00\x00Y@H\x00R\apercent\x88\x01\x01\x12!\n" +
+	"\amessage\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\xd0\x0fR\amessage\x12\x1f\n" +
+	"\vneeds_input\x18\x04 \x01(\bR\n" +
+	"needsInputB\n" +
+	"\n" +
+	"\b_percent\"\x84\x01\n" +
+	"\x15SendHeartbeatResponse\x121\n" +
+	"\x06status\x18\x01 \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x128\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"=\n" +
+	"\x16DiscardWorktreeRequest\x12#\n" +
+	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\"O\n" +
+	"\x17DiscardWorktreeResponse\x12\x1c\n" +
+	"\tdiscarded\x18\x01 \x01(\bR\tdiscarded\x12\x16\n" +
+	"\x06branch\x18\x02 \x01(\tR\x06branch\"\x9e\x01\n" +
+	"\x12CheckAccessRequest\x12\x1f\n" +
+	"\x05agent\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\x80\x01R\x05agent\x12\x1b\n" +
+	"\x03rpc\x18\x02 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\x80\x02R\x03rpc\x12\"\n" +
+	"\bissue_id\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aissueId\x12&\n" +
+	"\n" +
+	"project_id\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\tprojectId\"\x8c\x01\n" +
+	"\x13CheckAccessResponse\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x10\n" +
+	"\x03rpc\x18\x04 \x01(\tR\x03rpc\x12\x1d\n" +
+	"\n" +
+	"agent_type\x18\x05 \x01(\tR\tagentType*\xe4\x01\n" +
+	"\vAgentStatus\x12\x1c\n" +
+	"\x18AGENT_STATUS_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14AGENT_STATUS_PENDING\x10\x01\x12\x18\n" +
+	"\x14AGENT_STATUS_RUNNING\x10\x02\x12\x1c\n" +
+	"\x18AGENT_STATUS_NEEDS_INPUT\x10\x03\x12\x16\n" +
+	"\x12AGENT_STATUS_STUCK\x10\x04\x12\x1a\n" +
+	"\x16AGENT_STATUS_COMPLETED\x10\x05\x12\x17\n" +
+	"\x13AGENT_STATUS_FAILED\x10\x06\x12\x18\n" +
+	"\x14AGENT_STATUS_STOPPED\x10\a*R\n" +
+	"\tIsolation\x12\x19\n" +
+	"\x15ISOLATION_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eISOLATION_NONE\x10\x01\x12\x16\n" +
+	"\x12ISOLATION_WORKTREE\x10\x022\xd3\r\n" +
+	"\fAgentService\x12x\n" +
+	"\n" +
+	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"'\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x05\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa3\x01\n" +
+	"\bGetAgent\x12\x1d.orchestra.v1.GetAgentRequest\x1a\x1e.orchestra.v1.GetAgentResponse\"X\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02GZ&b\x05agent\x12\x1d/api/agents/{agent_id}/statusb\x05agent\x12\x16/api/agents/{agent_id}\x12o\n" +
+	"\n" +
+	"ListAgents\x12\x1f.orchestra.v1.ListAgentsRequest\x1a .orchestra.v1.ListAgentsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/agents\x12w\n" +
+	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x05\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x8e\x01\n" +
+	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\":\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x05\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x90\x01\n" +
+	"\x0fStreamAgentLogs\x12$.orchestra.v1.StreamAgentLogsRequest\x1a%.orchestra.v1.StreamAgentLogsResponse\".\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/logs0\x01\x12\x90\x01\n" +
+	"\rSendHeartbeat\x12\".orchestra.v1.SendHeartbeatRequest\x1a#.orchestra.v1.SendHeartbeatResponse\"6\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02%:\x01*\" /api/agents/{agent_id}/heartbeat\x12\x92\x01\n" +
+	"\x0fDiscardWorktree\x12$.orchestra.v1.DiscardWorktreeRequest\x1a%.orchestra.v1.DiscardWorktreeResponse\"2\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02!*\x1f/api/agents/{agent_id}/worktree\x12r\n" +
+	"\vCheckAccess\x12 .orchestra.v1.CheckAccessRequest\x1a!.orchestra.v1.CheckAccessResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\r\x12\v/api/access\x12u\n" +
 	"\vCreateToken\x12 .orchestra.v1.CreateTokenRequest\x1a!.orchestra.v1.CreateTokenResponse\"!\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/api/tokens\x12\x80\x01\n" +
 	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12|\n" +
 	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\"(\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
@@ -626,37 +2736,108 @@ func file_orchestra_v1_agent_service_proto_rawDescGZIP() []byte {
 	return file_orchestra_v1_agent_service_proto_rawDescData
 }
 
-var file_orchestra_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_orchestra_v1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_orchestra_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_orchestra_v1_agent_service_proto_goTypes = []any{
-	(*CreateTokenRequest)(nil),     // 0: orchestra.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),    // 1: orchestra.v1.CreateTokenResponse
-	(*RefreshTokenRequest)(nil),    // 2: orchestra.v1.RefreshTokenRequest
-	(*RefreshTokenResponse)(nil),   // 3: orchestra.v1.RefreshTokenResponse
-	(*RevokeTokenRequest)(nil),     // 4: orchestra.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),    // 5: orchestra.v1.RevokeTokenResponse
-	(*AgentType)(nil),              // 6: orchestra.v1.AgentType
-	(*ListAgentTypesRequest)(nil),  // 7: orchestra.v1.ListAgentTypesRequest
-	(*ListAgentTypesResponse)(nil), // 8: orchestra.v1.ListAgentTypesResponse
-	(*timestamppb.Timestamp)(nil),  // 9: google.protobuf.Timestamp
+	(AgentStatus)(0),                // 0: orchestra.v1.AgentStatus
+	(Isolation)(0),                  // 1: orchestra.v1.Isolation
+	(*CreateTokenRequest)(nil),      // 2: orchestra.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),     // 3: orchestra.v1.CreateTokenResponse
+	(*RefreshTokenRequest)(nil),     // 4: orchestra.v1.RefreshTokenRequest
+	(*RefreshTokenResponse)(nil),    // 5: orchestra.v1.RefreshTokenResponse
+	(*RevokeTokenRequest)(nil),      // 6: orchestra.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),     // 7: orchestra.v1.RevokeTokenResponse
+	(*AgentType)(nil),               // 8: orchestra.v1.AgentType
+	(*ListAgentTypesRequest)(nil),   // 9: orchestra.v1.ListAgentTypesRequest
+	(*ListAgentTypesResponse)(nil),  // 10: orchestra.v1.ListAgentTypesResponse
+	(*Agent)(nil),                   // 11: orchestra.v1.Agent
+	(*Progress)(nil),                // 12: orchestra.v1.Progress
+	(*Usage)(nil),                   // 13: orchestra.v1.Usage
+	(*SpawnAgentRequest)(nil),       // 14: orchestra.v1.SpawnAgentRequest
+	(*SpawnAgentResponse)(nil),      // 15: orchestra.v1.SpawnAgentResponse
+	(*GetAgentRequest)(nil),         // 16: orchestra.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),        // 17: orchestra.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),       // 18: orchestra.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),      // 19: orchestra.v1.ListAgentsResponse
+	(*StopAgentRequest)(nil),        // 20: orchestra.v1.StopAgentRequest
+	(*StopAgentResponse)(nil),       // 21: orchestra.v1.StopAgentResponse
+	(*ResumeAgentRequest)(nil),      // 22: orchestra.v1.ResumeAgentRequest
+	(*ResumeAgentResponse)(nil),     // 23: orchestra.v1.ResumeAgentResponse
+	(*StreamAgentLogsRequest)(nil),  // 24: orchestra.v1.StreamAgentLogsRequest
+	(*StreamAgentLogsResponse)(nil), // 25: orchestra.v1.StreamAgentLogsResponse
+	(*LogLine)(nil),                 // 26: orchestra.v1.LogLine
+	(*SendHeartbeatRequest)(nil),    // 27: orchestra.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),   // 28: orchestra.v1.SendHeartbeatResponse
+	(*DiscardWorktreeRequest)(nil),  // 29: orchestra.v1.DiscardWorktreeRequest
+	(*DiscardWorktreeResponse)(nil), // 30: orchestra.v1.DiscardWorktreeResponse
+	(*CheckAccessRequest)(nil),      // 31: orchestra.v1.CheckAccessRequest
+	(*CheckAccessResponse)(nil),     // 32: orchestra.v1.CheckAccessResponse
+	nil,                             // 33: orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	(*timestamppb.Timestamp)(nil),   // 34: google.protobuf.Timestamp
+	(Priority)(0),                   // 35: orchestra.v1.Priority
 }
 var file_orchestra_v1_agent_service_proto_depIdxs = []int32{
-	9, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	9, // 1: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	9, // 2: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
-	6, // 3: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
-	0, // 4: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
-	2, // 5: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
-	4, // 6: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
-	7, // 7: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
-	1, // 8: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
-	3, // 9: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
-	5, // 10: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
-	8, // 11: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
-	8, // [8:12] is the sub-list for method output_type
-	4, // [4:8] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	34, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	34, // 1: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	34, // 2: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
+	8,  // 3: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
+	0,  // 4: orchestra.v1.Agent.status:type_name -> orchestra.v1.AgentStatus
+	34, // 5: orchestra.v1.Agent.status_since:type_name -> google.protobuf.Timestamp
+	35, // 6: orchestra.v1.Agent.priority:type_name -> orchestra.v1.Priority
+	34, // 7: orchestra.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
+	34, // 8: orchestra.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
+	34, // 9: orchestra.v1.Agent.ended_at:type_name -> google.protobuf.Timestamp
+	34, // 10: orchestra.v1.Agent.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 11: orchestra.v1.Agent.isolation:type_name -> orchestra.v1.Isolation
+	12, // 12: orchestra.v1.Agent.progress:type_name -> orchestra.v1.Progress
+	13, // 13: orchestra.v1.Agent.usage:type_name -> orchestra.v1.Usage
+	34, // 14: orchestra.v1.Progress.at:type_name -> google.protobuf.Timestamp
+	33, // 15: orchestra.v1.SpawnAgentRequest.environment:type_name -> orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	35, // 16: orchestra.v1.SpawnAgentRequest.priority:type_name -> orchestra.v1.Priority
+	1,  // 17: orchestra.v1.SpawnAgentRequest.isolation:type_name -> orchestra.v1.Isolation
+	34, // 18: orchestra.v1.SpawnAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 19: orchestra.v1.SpawnAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	11, // 20: orchestra.v1.GetAgentResponse.agent:type_name -> orchestra.v1.Agent
+	0,  // 21: orchestra.v1.ListAgentsRequest.status:type_name -> orchestra.v1.AgentStatus
+	11, // 22: orchestra.v1.ListAgentsResponse.agents:type_name -> orchestra.v1.Agent
+	0,  // 23: orchestra.v1.StopAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	34, // 24: orchestra.v1.StopAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 25: orchestra.v1.ResumeAgentResponse.agent:type_name -> orchestra.v1.Agent
+	26, // 26: orchestra.v1.StreamAgentLogsResponse.lines:type_name -> orchestra.v1.LogLine
+	34, // 27: orchestra.v1.LogLine.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 28: orchestra.v1.SendHeartbeatResponse.status:type_name -> orchestra.v1.AgentStatus
+	34, // 29: orchestra.v1.SendHeartbeatResponse.timestamp:type_name -> google.protobuf.Timestamp
+	14, // 30: orchestra.v1.AgentService.SpawnAgent:input_type -> orchestra.v1.SpawnAgentRequest
+	16, // 31: orchestra.v1.AgentService.GetAgent:input_type -> orchestra.v1.GetAgentRequest
+	18, // 32: orchestra.v1.AgentService.ListAgents:input_type -> orchestra.v1.ListAgentsRequest
+	20, // 33: orchestra.v1.AgentService.StopAgent:input_type -> orchestra.v1.StopAgentRequest
+	22, // 34: orchestra.v1.AgentService.ResumeAgent:input_type -> orchestra.v1.ResumeAgentRequest
+	24, // 35: orchestra.v1.AgentService.StreamAgentLogs:input_type -> orchestra.v1.StreamAgentLogsRequest
+	27, // 36: orchestra.v1.AgentService.SendHeartbeat:input_type -> orchestra.v1.SendHeartbeatRequest
+	29, // 37: orchestra.v1.AgentService.DiscardWorktree:input_type -> orchestra.v1.DiscardWorktreeRequest
+	31, // 38: orchestra.v1.AgentService.CheckAccess:input_type -> orchestra.v1.CheckAccessRequest
+	2,  // 39: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
+	4,  // 40: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
+	6,  // 41: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
+	9,  // 42: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
+	15, // 43: orchestra.v1.AgentService.SpawnAgent:output_type -> orchestra.v1.SpawnAgentResponse
+	17, // 44: orchestra.v1.AgentService.GetAgent:output_type -> orchestra.v1.GetAgentResponse
+	19, // 45: orchestra.v1.AgentService.ListAgents:output_type -> orchestra.v1.ListAgentsResponse
+	21, // 46: orchestra.v1.AgentService.StopAgent:output_type -> orchestra.v1.StopAgentResponse
+	23, // 47: orchestra.v1.AgentService.ResumeAgent:output_type -> orchestra.v1.ResumeAgentResponse
+	25, // 48: orchestra.v1.AgentService.StreamAgentLogs:output_type -> orchestra.v1.StreamAgentLogsResponse
+	28, // 49: orchestra.v1.AgentService.SendHeartbeat:output_type -> orchestra.v1.SendHeartbeatResponse
+	30, // 50: orchestra.v1.AgentService.DiscardWorktree:output_type -> orchestra.v1.DiscardWorktreeResponse
+	32, // 51: orchestra.v1.AgentService.CheckAccess:output_type -> orchestra.v1.CheckAccessResponse
+	3,  // 52: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
+	5,  // 53: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
+	7,  // 54: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
+	10, // 55: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
+	43, // [43:56] is the sub-list for method output_type
+	30, // [30:43] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_agent_service_proto_init() }
@@ -664,20 +2845,32 @@ func file_orchestra_v1_agent_service_proto_init() {
 	if File_orchestra_v1_agent_service_proto != nil {
 		return
 	}
+	file_orchestra_v1_event_service_proto_init()
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_agent_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[9].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[11].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[13].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[16].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[17].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[22].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[25].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_agent_service_proto_rawDesc), len(file_orchestra_v1_agent_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      2,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_orchestra_v1_agent_service_proto_goTypes,
 		DependencyIndexes: file_orchestra_v1_agent_service_proto_depIdxs,
+		EnumInfos:         file_orchestra_v1_agent_service_proto_enumTypes,
 		MessageInfos:      file_orchestra_v1_agent_service_proto_msgTypes,
 	}.Build()
 	File_orchestra_v1_agent_service_proto = out.File

@@ -19,18 +19,52 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AgentService_CreateToken_FullMethodName    = "/orchestra.v1.AgentService/CreateToken"
-	AgentService_RefreshToken_FullMethodName   = "/orchestra.v1.AgentService/RefreshToken"
-	AgentService_RevokeToken_FullMethodName    = "/orchestra.v1.AgentService/RevokeToken"
-	AgentService_ListAgentTypes_FullMethodName = "/orchestra.v1.AgentService/ListAgentTypes"
+	AgentService_SpawnAgent_FullMethodName      = "/orchestra.v1.AgentService/SpawnAgent"
+	AgentService_GetAgent_FullMethodName        = "/orchestra.v1.AgentService/GetAgent"
+	AgentService_ListAgents_FullMethodName      = "/orchestra.v1.AgentService/ListAgents"
+	AgentService_StopAgent_FullMethodName       = "/orchestra.v1.AgentService/StopAgent"
+	AgentService_ResumeAgent_FullMethodName     = "/orchestra.v1.AgentService/ResumeAgent"
+	AgentService_StreamAgentLogs_FullMethodName = "/orchestra.v1.AgentService/StreamAgentLogs"
+	AgentService_SendHeartbeat_FullMethodName   = "/orchestra.v1.AgentService/SendHeartbeat"
+	AgentService_DiscardWorktree_FullMethodName = "/orchestra.v1.AgentService/DiscardWorktree"
+	AgentService_CheckAccess_FullMethodName     = "/orchestra.v1.AgentService/CheckAccess"
+	AgentService_CreateToken_FullMethodName     = "/orchestra.v1.AgentService/CreateToken"
+	AgentService_RefreshToken_FullMethodName    = "/orchestra.v1.AgentService/RefreshToken"
+	AgentService_RevokeToken_FullMethodName     = "/orchestra.v1.AgentService/RevokeToken"
+	AgentService_ListAgentTypes_FullMethodName  = "/orchestra.v1.AgentService/ListAgentTypes"
 )
 
 // AgentServiceClient is the client API for AgentService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// The agents' types and identities.
+// The agents: their types and identities, and those that run under the
+// sidecar.
 type AgentServiceClient interface {
+	// Starts an agent, or queues it when `agents.max_concurrent` run. Answers
+	// after the agent is on disk and, when there is room, its process runs.
+	SpawnAgent(ctx context.Context, in *SpawnAgentRequest, opts ...grpc.CallOption) (*SpawnAgentResponse, error)
+	// Returns one agent of the caller's project.
+	GetAgent(ctx context.Context, in *GetAgentRequest, opts ...grpc.CallOption) (*GetAgentResponse, error)
+	// Lists the agents of a project, newest first.
+	ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error)
+	// Ends an agent and everything it started: asks first (SIGTERM), kills
+	// after the timeout. Its tokens are dead at once. Answers when it has ended.
+	StopAgent(ctx context.Context, in *StopAgentRequest, opts ...grpc.CallOption) (*StopAgentResponse, error)
+	// Starts an ended agent again under its own id; a runner that keeps
+	// sessions goes on with its last one.
+	ResumeAgent(ctx context.Context, in *ResumeAgentRequest, opts ...grpc.CallOption) (*ResumeAgentResponse, error)
+	// What an agent's process printed: of its last attempt, or of the one named.
+	// The agent itself, architects of its project and the operator may read it.
+	StreamAgentLogs(ctx context.Context, in *StreamAgentLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamAgentLogsResponse], error)
+	// An agent says that it is alive, how far it is, or what it waits for. Only
+	// for the agent itself.
+	SendHeartbeat(ctx context.Context, in *SendHeartbeatRequest, opts ...grpc.CallOption) (*SendHeartbeatResponse, error)
+	// Removes an ended agent's worktree and its branch, merged or not.
+	DiscardWorktree(ctx context.Context, in *DiscardWorktreeRequest, opts ...grpc.CallOption) (*DiscardWorktreeResponse, error)
+	// Says whether an agent, or any agent of a type, may make a call, and which
+	// rule decides.
+	CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error)
 	// Makes an agent's token. Operator only.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
 	// Exchanges a token in its last five minutes for a new one; the old one is
@@ -49,6 +83,105 @@ type agentServiceClient struct {
 
 func NewAgentServiceClient(cc grpc.ClientConnInterface) AgentServiceClient {
 	return &agentServiceClient{cc}
+}
+
+func (c *agentServiceClient) SpawnAgent(ctx context.Context, in *SpawnAgentRequest, opts ...grpc.CallOption) (*SpawnAgentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SpawnAgentResponse)
+	err := c.cc.Invoke(ctx, AgentService_SpawnAgent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) GetAgent(ctx context.Context, in *GetAgentRequest, opts ...grpc.CallOption) (*GetAgentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAgentResponse)
+	err := c.cc.Invoke(ctx, AgentService_GetAgent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAgentsResponse)
+	err := c.cc.Invoke(ctx, AgentService_ListAgents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) StopAgent(ctx context.Context, in *StopAgentRequest, opts ...grpc.CallOption) (*StopAgentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopAgentResponse)
+	err := c.cc.Invoke(ctx, AgentService_StopAgent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) ResumeAgent(ctx context.Context, in *ResumeAgentRequest, opts ...grpc.CallOption) (*ResumeAgentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeAgentResponse)
+	err := c.cc.Invoke(ctx, AgentService_ResumeAgent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) StreamAgentLogs(ctx context.Context, in *StreamAgentLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamAgentLogsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AgentService_ServiceDesc.Streams[0], AgentService_StreamAgentLogs_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamAgentLogsRequest, StreamAgentLogsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentService_StreamAgentLogsClient = grpc.ServerStreamingClient[StreamAgentLogsResponse]
+
+func (c *agentServiceClient) SendHeartbeat(ctx context.Context, in *SendHeartbeatRequest, opts ...grpc.CallOption) (*SendHeartbeatResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendHeartbeatResponse)
+	err := c.cc.Invoke(ctx, AgentService_SendHeartbeat_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) DiscardWorktree(ctx context.Context, in *DiscardWorktreeRequest, opts ...grpc.CallOption) (*DiscardWorktreeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardWorktreeResponse)
+	err := c.cc.Invoke(ctx, AgentService_DiscardWorktree_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckAccessResponse)
+	err := c.cc.Invoke(ctx, AgentService_CheckAccess_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *agentServiceClient) CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error) {
@@ -95,8 +228,33 @@ func (c *agentServiceClient) ListAgentTypes(ctx context.Context, in *ListAgentTy
 // All implementations must embed UnimplementedAgentServiceServer
 // for forward compatibility.
 //
-// The agents' types and identities.
+// The agents: their types and identities, and those that run under the
+// sidecar.
 type AgentServiceServer interface {
+	// Starts an agent, or queues it when `agents.max_concurrent` run. Answers
+	// after the agent is on disk and, when there is room, its process runs.
+	SpawnAgent(context.Context, *SpawnAgentRequest) (*SpawnAgentResponse, error)
+	// Returns one agent of the caller's project.
+	GetAgent(context.Context, *GetAgentRequest) (*GetAgentResponse, error)
+	// Lists the agents of a project, newest first.
+	ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error)
+	// Ends an agent and everything it started: asks first (SIGTERM), kills
+	// after the timeout. Its tokens are dead at once. Answers when it has ended.
+	StopAgent(context.Context, *StopAgentRequest) (*StopAgentResponse, error)
+	// Starts an ended agent again under its own id; a runner that keeps
+	// sessions goes on with its last one.
+	ResumeAgent(context.Context, *ResumeAgentRequest) (*ResumeAgentResponse, error)
+	// What an agent's process printed: of its last attempt, or of the one named.
+	// The agent itself, architects of its project and the operator may read it.
+	StreamAgentLogs(*StreamAgentLogsRequest, grpc.ServerStreamingServer[StreamAgentLogsResponse]) error
+	// An agent says that it is alive, how far it is, or what it waits for. Only
+	// for the agent itself.
+	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
+	// Removes an ended agent's worktree and its branch, merged or not.
+	DiscardWorktree(context.Context, *DiscardWorktreeRequest) (*DiscardWorktreeResponse, error)
+	// Says whether an agent, or any agent of a type, may make a call, and which
+	// rule decides.
+	CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error)
 	// Makes an agent's token. Operator only.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
 	// Exchanges a token in its last five minutes for a new one; the old one is
@@ -117,6 +275,33 @@ type AgentServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedAgentServiceServer struct{}
 
+func (UnimplementedAgentServiceServer) SpawnAgent(context.Context, *SpawnAgentRequest) (*SpawnAgentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SpawnAgent not implemented")
+}
+func (UnimplementedAgentServiceServer) GetAgent(context.Context, *GetAgentRequest) (*GetAgentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAgent not implemented")
+}
+func (UnimplementedAgentServiceServer) ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAgents not implemented")
+}
+func (UnimplementedAgentServiceServer) StopAgent(context.Context, *StopAgentRequest) (*StopAgentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopAgent not implemented")
+}
+func (UnimplementedAgentServiceServer) ResumeAgent(context.Context, *ResumeAgentRequest) (*ResumeAgentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeAgent not implemented")
+}
+func (UnimplementedAgentServiceServer) StreamAgentLogs(*StreamAgentLogsRequest, grpc.ServerStreamingServer[StreamAgentLogsResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamAgentLogs not implemented")
+}
+func (UnimplementedAgentServiceServer) SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendHeartbeat not implemented")
+}
+func (UnimplementedAgentServiceServer) DiscardWorktree(context.Context, *DiscardWorktreeRequest) (*DiscardWorktreeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardWorktree not implemented")
+}
+func (UnimplementedAgentServiceServer) CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckAccess not implemented")
+}
 func (UnimplementedAgentServiceServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
 }
@@ -148,6 +333,161 @@ func RegisterAgentServiceServer(s grpc.ServiceRegistrar, srv AgentServiceServer)
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&AgentService_ServiceDesc, srv)
+}
+
+func _AgentService_SpawnAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SpawnAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).SpawnAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_SpawnAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).SpawnAgent(ctx, req.(*SpawnAgentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_GetAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).GetAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_GetAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).GetAgent(ctx, req.(*GetAgentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_ListAgents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAgentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).ListAgents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_ListAgents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).ListAgents(ctx, req.(*ListAgentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_StopAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).StopAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_StopAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).StopAgent(ctx, req.(*StopAgentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_ResumeAgent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeAgentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).ResumeAgent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_ResumeAgent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).ResumeAgent(ctx, req.(*ResumeAgentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_StreamAgentLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamAgentLogsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AgentServiceServer).StreamAgentLogs(m, &grpc.GenericServerStream[StreamAgentLogsRequest, StreamAgentLogsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AgentService_StreamAgentLogsServer = grpc.ServerStreamingServer[StreamAgentLogsResponse]
+
+func _AgentService_SendHeartbeat_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendHeartbeatRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).SendHeartbeat(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_SendHeartbeat_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).SendHeartbeat(ctx, req.(*SendHeartbeatRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_DiscardWorktree_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardWorktreeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).DiscardWorktree(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_DiscardWorktree_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).DiscardWorktree(ctx, req.(*DiscardWorktreeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_CheckAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckAccessRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).CheckAccess(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_CheckAccess_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).CheckAccess(ctx, req.(*CheckAccessRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _AgentService_CreateToken_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -230,6 +570,38 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*AgentServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "SpawnAgent",
+			Handler:    _AgentService_SpawnAgent_Handler,
+		},
+		{
+			MethodName: "GetAgent",
+			Handler:    _AgentService_GetAgent_Handler,
+		},
+		{
+			MethodName: "ListAgents",
+			Handler:    _AgentService_ListAgents_Handler,
+		},
+		{
+			MethodName: "StopAgent",
+			Handler:    _AgentService_StopAgent_Handler,
+		},
+		{
+			MethodName: "ResumeAgent",
+			Handler:    _AgentService_ResumeAgent_Handler,
+		},
+		{
+			MethodName: "SendHeartbeat",
+			Handler:    _AgentService_SendHeartbeat_Handler,
+		},
+		{
+			MethodName: "DiscardWorktree",
+			Handler:    _AgentService_DiscardWorktree_Handler,
+		},
+		{
+			MethodName: "CheckAccess",
+			Handler:    _AgentService_CheckAccess_Handler,
+		},
+		{
 			MethodName: "CreateToken",
 			Handler:    _AgentService_CreateToken_Handler,
 		},
@@ -246,6 +618,12 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AgentService_ListAgentTypes_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "StreamAgentLogs",
+			Handler:       _AgentService_StreamAgentLogs_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "orchestra/v1/agent_service.proto",
 }

@@ -671,14 +671,16 @@ func (x *NextAgent) GetReason() string {
 }
 
 type Result struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	AgentId       string                 `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	AgentType     string                 `protobuf:"bytes,3,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	IssueId       string                 `protobuf:"bytes,4,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	ProjectId     string                 `protobuf:"bytes,5,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Result        *AgentResult           `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	AgentId   string                 `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	AgentType string                 `protobuf:"bytes,3,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	IssueId   string                 `protobuf:"bytes,4,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	ProjectId string                 `protobuf:"bytes,5,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	Result    *AgentResult           `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Where the work is, when the agent had a worktree of its own.
+	Branch        *string `protobuf:"bytes,8,opt,name=branch,proto3,oneof" json:"branch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -760,6 +762,13 @@ func (x *Result) GetTimestamp() *timestamppb.Timestamp {
 		return x.Timestamp
 	}
 	return nil
+}
+
+func (x *Result) GetBranch() string {
+	if x != nil && x.Branch != nil {
+		return *x.Branch
+	}
+	return ""
 }
 
 type GetResultRequest struct {
@@ -1084,7 +1093,7 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tR\tagentType\x12\x1a\n" +
 	"\bpriority\x18\x02 \x01(\tR\bpriority\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xf9\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa1\x02\n" +
 	"\x06Result\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
 	"\bagent_id\x18\x02 \x01(\tR\aagentId\x12\x1d\n" +
@@ -1094,7 +1103,9 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x05 \x01(\tR\tprojectId\x121\n" +
 	"\x06result\x18\x06 \x01(\v2\x19.orchestra.v1.AgentResultR\x06result\x128\n" +
-	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x9b\x01\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1b\n" +
+	"\x06branch\x18\b \x01(\tH\x00R\x06branch\x88\x01\x01B\t\n" +
+	"\a_branch\"\x9b\x01\n" +
 	"\x10GetResultRequest\x12\x16\n" +
 	"\x02id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x02id\x12!\n" +
 	"\bissue_id\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aissueId\x12%\n" +
@@ -1205,6 +1216,7 @@ func file_orchestra_v1_result_service_proto_init() {
 		(*FileEntry_File)(nil),
 	}
 	file_orchestra_v1_result_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_orchestra_v1_result_service_proto_msgTypes[7].OneofWrappers = []any{}
 	file_orchestra_v1_result_service_proto_msgTypes[10].OneofWrappers = []any{}
 	file_orchestra_v1_result_service_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}

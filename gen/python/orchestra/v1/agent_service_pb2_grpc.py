@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AgentServiceStub:
-    """The agents' types and identities.
+    """The agents: their types and identities, and those that run under the
+    sidecar.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,51 @@ class AgentServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.SpawnAgent = channel.unary_unary(
+                '/orchestra.v1.AgentService/SpawnAgent',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.SpawnAgentRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.SpawnAgentResponse.FromString,
+                _registered_method=True)
+        self.GetAgent = channel.unary_unary(
+                '/orchestra.v1.AgentService/GetAgent',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentResponse.FromString,
+                _registered_method=True)
+        self.ListAgents = channel.unary_unary(
+                '/orchestra.v1.AgentService/ListAgents',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.ListAgentsRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.ListAgentsResponse.FromString,
+                _registered_method=True)
+        self.StopAgent = channel.unary_unary(
+                '/orchestra.v1.AgentService/StopAgent',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.StopAgentRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.StopAgentResponse.FromString,
+                _registered_method=True)
+        self.ResumeAgent = channel.unary_unary(
+                '/orchestra.v1.AgentService/ResumeAgent',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.ResumeAgentRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.ResumeAgentResponse.FromString,
+                _registered_method=True)
+        self.StreamAgentLogs = channel.unary_stream(
+                '/orchestra.v1.AgentService/StreamAgentLogs',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.StreamAgentLogsRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.StreamAgentLogsResponse.FromString,
+                _registered_method=True)
+        self.SendHeartbeat = channel.unary_unary(
+                '/orchestra.v1.AgentService/SendHeartbeat',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.SendHeartbeatRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.SendHeartbeatResponse.FromString,
+                _registered_method=True)
+        self.DiscardWorktree = channel.unary_unary(
+                '/orchestra.v1.AgentService/DiscardWorktree',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeResponse.FromString,
+                _registered_method=True)
+        self.CheckAccess = channel.unary_unary(
+                '/orchestra.v1.AgentService/CheckAccess',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.CheckAccessRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CheckAccessResponse.FromString,
+                _registered_method=True)
         self.CreateToken = channel.unary_unary(
                 '/orchestra.v1.AgentService/CreateToken',
                 request_serializer=orchestra_dot_v1_dot_agent__service__pb2.CreateTokenRequest.SerializeToString,
@@ -58,8 +104,78 @@ class AgentServiceStub:
 
 
 class AgentServiceServicer:
-    """The agents' types and identities.
+    """The agents: their types and identities, and those that run under the
+    sidecar.
     """
+
+    def SpawnAgent(self, request, context):
+        """Starts an agent, or queues it when `agents.max_concurrent` run. Answers
+        after the agent is on disk and, when there is room, its process runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAgent(self, request, context):
+        """Returns one agent of the caller's project.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAgents(self, request, context):
+        """Lists the agents of a project, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopAgent(self, request, context):
+        """Ends an agent and everything it started: asks first (SIGTERM), kills
+        after the timeout. Its tokens are dead at once. Answers when it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeAgent(self, request, context):
+        """Starts an ended agent again under its own id; a runner that keeps
+        sessions goes on with its last one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamAgentLogs(self, request, context):
+        """What an agent's process printed: of its last attempt, or of the one named.
+        The agent itself, architects of its project and the operator may read it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendHeartbeat(self, request, context):
+        """An agent says that it is alive, how far it is, or what it waits for. Only
+        for the agent itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardWorktree(self, request, context):
+        """Removes an ended agent's worktree and its branch, merged or not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckAccess(self, request, context):
+        """Says whether an agent, or any agent of a type, may make a call, and which
+        rule decides.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def CreateToken(self, request, context):
         """Makes an agent's token. Operator only.
@@ -94,6 +210,51 @@ class AgentServiceServicer:
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'SpawnAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.SpawnAgent,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.SpawnAgentRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.SpawnAgentResponse.SerializeToString,
+            ),
+            'GetAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAgent,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentResponse.SerializeToString,
+            ),
+            'ListAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAgents,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.ListAgentsRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.ListAgentsResponse.SerializeToString,
+            ),
+            'StopAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopAgent,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.StopAgentRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.StopAgentResponse.SerializeToString,
+            ),
+            'ResumeAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeAgent,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.ResumeAgentRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.ResumeAgentResponse.SerializeToString,
+            ),
+            'StreamAgentLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamAgentLogs,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.StreamAgentLogsRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.StreamAgentLogsResponse.SerializeToString,
+            ),
+            'SendHeartbeat': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendHeartbeat,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.SendHeartbeatRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.SendHeartbeatResponse.SerializeToString,
+            ),
+            'DiscardWorktree': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardWorktree,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeResponse.SerializeToString,
+            ),
+            'CheckAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAccess,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CheckAccessRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.CheckAccessResponse.SerializeToString,
+            ),
             'CreateToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateToken,
                     request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CreateTokenRequest.FromString,
@@ -123,8 +284,252 @@ def add_AgentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AgentService:
-    """The agents' types and identities.
+    """The agents: their types and identities, and those that run under the
+    sidecar.
     """
+
+    @staticmethod
+    def SpawnAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/SpawnAgent',
+            orchestra_dot_v1_dot_agent__service__pb2.SpawnAgentRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.SpawnAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/GetAgent',
+            orchestra_dot_v1_dot_agent__service__pb2.GetAgentRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.GetAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/ListAgents',
+            orchestra_dot_v1_dot_agent__service__pb2.ListAgentsRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.ListAgentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/StopAgent',
+            orchestra_dot_v1_dot_agent__service__pb2.StopAgentRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.StopAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/ResumeAgent',
+            orchestra_dot_v1_dot_agent__service__pb2.ResumeAgentRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.ResumeAgentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamAgentLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/orchestra.v1.AgentService/StreamAgentLogs',
+            orchestra_dot_v1_dot_agent__service__pb2.StreamAgentLogsRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.StreamAgentLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendHeartbeat(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/SendHeartbeat',
+            orchestra_dot_v1_dot_agent__service__pb2.SendHeartbeatRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.SendHeartbeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardWorktree(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/DiscardWorktree',
+            orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/CheckAccess',
+            orchestra_dot_v1_dot_agent__service__pb2.CheckAccessRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.CheckAccessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def CreateToken(request,

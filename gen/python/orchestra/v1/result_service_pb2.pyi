@@ -141,7 +141,7 @@ class NextAgent(_message.Message):
     def __init__(self, agent_type: _Optional[str] = ..., priority: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Result(_message.Message):
-    __slots__ = ("id", "agent_id", "agent_type", "issue_id", "project_id", "result", "timestamp")
+    __slots__ = ("id", "agent_id", "agent_type", "issue_id", "project_id", "result", "timestamp", "branch")
     ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +149,7 @@ class Result(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    BRANCH_FIELD_NUMBER: _ClassVar[int]
     id: str
     agent_id: str
     agent_type: str
@@ -156,7 +157,8 @@ class Result(_message.Message):
     project_id: str
     result: AgentResult
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    branch: str
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., branch: _Optional[str] = ...) -> None: ...
 
 class GetResultRequest(_message.Message):
     __slots__ = ("id", "issue_id", "agent_type", "project_id")

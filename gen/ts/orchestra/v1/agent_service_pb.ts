@@ -2,11 +2,13 @@
 // @generated from file orchestra/v1/agent_service.proto (package orchestra.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_google_api_annotations } from "../../google/api/annotations_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Priority } from "./event_service_pb";
+import { file_orchestra_v1_event_service } from "./event_service_pb";
 import { file_orchestra_v1_options } from "./options_pb";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/agent_service.proto.
  */
 export const file_orchestra_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBvcmNoZXN0cmEvdjEvYWdlbnRfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIsYBChJDcmVhdGVUb2tlblJlcXVlc3QSHAoKYWdlbnRfdHlwZRgBIAEoCUII6uAYBAgBEAESGgoIaXNzdWVfaWQYAiABKAlCCOrgGAQIARABEhoKCnByb2plY3RfaWQYAyABKAlCBurgGAIQARIwCgt0dGxfc2Vjb25kcxgEIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAABj1QEgAiAEBEhgKCGFnZW50X2lkGAUgASgJQgbq4BgCEAFCDgoMX3R0bF9zZWNvbmRzImoKE0NyZWF0ZVRva2VuUmVzcG9uc2USEQoJand0X3Rva2VuGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEi4KCmV4cGlyZXNfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE1JlZnJlc2hUb2tlblJlcXVlc3QiWQoUUmVmcmVzaFRva2VuUmVzcG9uc2USEQoJand0X3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkUKElJldm9rZVRva2VuUmVxdWVzdBIUCgNqdGkYASABKAlCB+rgGAMYgAESGQoIYWdlbnRfaWQYAiABKAlCB+rgGAMYgAEiVQoTUmV2b2tlVG9rZW5SZXNwb25zZRIPCgdyZXZva2VkGAEgASgNEi0KCXRpbWVzdGFtcBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAivwEKCUFnZW50VHlwZRIMCgR0eXBlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFZ3JvdXAYAyABKAkSDQoFbW9kZWwYBCABKAkSDAoEcm9sZRgFIAEoCRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSEQoJbGFuZ3VhZ2VzGAcgAygJEhUKDWZpbGVfcGF0dGVybnMYCCADKAkSFQoNc3Vic2NyaXB0aW9ucxgJIAMoCRITCgtwZXJtaXNzaW9ucxgKIAMoCSIvChVMaXN0QWdlbnRUeXBlc1JlcXVlc3QSFgoFZ3JvdXAYASABKAlCB+rgGAMYgAEiRgoWTGlzdEFnZW50VHlwZXNSZXNwb25zZRIsCgthZ2VudF90eXBlcxgBIAMoCzIXLm9yY2hlc3RyYS52MS5BZ2VudFR5cGUyiQQKDEFnZW50U2VydmljZRJ1CgtDcmVhdGVUb2tlbhIgLm9yY2hlc3RyYS52MS5DcmVhdGVUb2tlblJlcXVlc3QaIS5vcmNoZXN0cmEudjEuQ3JlYXRlVG9rZW5SZXNwb25zZSIh6uAYBwjJARABGAaC0+STAhA6ASoiCy9hcGkvdG9rZW5zEoABCgxSZWZyZXNoVG9rZW4SIS5vcmNoZXN0cmEudjEuUmVmcmVzaFRva2VuUmVxdWVzdBoiLm9yY2hlc3RyYS52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIp6uAYBwjIARABGAGC0+STAhg6ASoiEy9hcGkvdG9rZW5zL3JlZnJlc2gSfAoLUmV2b2tlVG9rZW4SIC5vcmNoZXN0cmEudjEuUmV2b2tlVG9rZW5SZXF1ZXN0GiEub3JjaGVzdHJhLnYxLlJldm9rZVRva2VuUmVzcG9uc2UiKOrgGAcIyAEQARgGgtPkkwIXOgEqIhIvYXBpL3Rva2Vucy9yZXZva2USgAEKDkxpc3RBZ2VudFR5cGVzEiMub3JjaGVzdHJhLnYxLkxpc3RBZ2VudFR5cGVzUmVxdWVzdBokLm9yY2hlc3RyYS52MS5MaXN0QWdlbnRUeXBlc1Jlc3BvbnNlIiPq4BgHCMgBEAEYAYLT5JMCEhIQL2FwaS9hZ2VudC10eXBlc0KwAQoQY29tLm9yY2hlc3RyYS52MUIRQWdlbnRTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiBvcmNoZXN0cmEvdjEvYWdlbnRfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIsYBChJDcmVhdGVUb2tlblJlcXVlc3QSHAoKYWdlbnRfdHlwZRgBIAEoCUII6uAYBAgBEAESGgoIaXNzdWVfaWQYAiABKAlCCOrgGAQIARABEhoKCnByb2plY3RfaWQYAyABKAlCBurgGAIQARIwCgt0dGxfc2Vjb25kcxgEIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAABj1QEgAiAEBEhgKCGFnZW50X2lkGAUgASgJQgbq4BgCEAFCDgoMX3R0bF9zZWNvbmRzImoKE0NyZWF0ZVRva2VuUmVzcG9uc2USEQoJand0X3Rva2VuGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEi4KCmV4cGlyZXNfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE1JlZnJlc2hUb2tlblJlcXVlc3QiWQoUUmVmcmVzaFRva2VuUmVzcG9uc2USEQoJand0X3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkUKElJldm9rZVRva2VuUmVxdWVzdBIUCgNqdGkYASABKAlCB+rgGAMYgAESGQoIYWdlbnRfaWQYAiABKAlCB+rgGAMYgAEiVQoTUmV2b2tlVG9rZW5SZXNwb25zZRIPCgdyZXZva2VkGAEgASgNEi0KCXRpbWVzdGFtcBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAivwEKCUFnZW50VHlwZRIMCgR0eXBlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFZ3JvdXAYAyABKAkSDQoFbW9kZWwYBCABKAkSDAoEcm9sZRgFIAEoCRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSEQoJbGFuZ3VhZ2VzGAcgAygJEhUKDWZpbGVfcGF0dGVybnMYCCADKAkSFQoNc3Vic2NyaXB0aW9ucxgJIAMoCRITCgtwZXJtaXNzaW9ucxgKIAMoCSIvChVMaXN0QWdlbnRUeXBlc1JlcXVlc3QSFgoFZ3JvdXAYASABKAlCB+rgGAMYgAEiRgoWTGlzdEFnZW50VHlwZXNSZXNwb25zZRIsCgthZ2VudF90eXBlcxgBIAMoCzIXLm9yY2hlc3RyYS52MS5BZ2VudFR5cGUi6wcKBUFnZW50EhAKCGFnZW50X2lkGAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSEAoIaXNzdWVfaWQYAyABKAkSEgoKcHJvamVjdF9pZBgEIAEoCRIMCgR0YXNrGAUgASgJEikKBnN0YXR1cxgGIAEoDjIZLm9yY2hlc3RyYS52MS5BZ2VudFN0YXR1cxIOCgZyZWFzb24YByABKAkSMAoMc3RhdHVzX3NpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCghwcmlvcml0eRgJIAEoDjIWLm9yY2hlc3RyYS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoKcHJvY2Vzc19pZBgNIAEoBUgAiAEBEhYKCWV4aXRfY29kZRgOIAEoBUgBiAEBEhMKBnNpZ25hbBgPIAEoCUgCiAEBEg8KB2F0dGVtcHQYECABKAUSFAoMbWF4X2F0dGVtcHRzGBEgASgFEiwKCHJldHJ5X2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzcGF3bmVkX2J5GBMgASgJEg0KBWRlcHRoGBQgASgFEg0KBWNhdXNlGBUgASgJEg4KBnJ1bm5lchgWIAEoCRINCgVtb2RlbBgXIAEoCRIqCglpc29sYXRpb24YGCABKA4yFy5vcmNoZXN0cmEudjEuSXNvbGF0aW9uEg4KBmJyYW5jaBgZIAEoCRIQCgh3b3JrdHJlZRgaIAEoCRIoCghwcm9ncmVzcxgbIAEoCzIWLm9yY2hlc3RyYS52MS5Qcm9ncmVzcxIiCgV1c2FnZRgcIAEoCzITLm9yY2hlc3RyYS52MS5Vc2FnZRITCgtsYXN0X291dHB1dBgdIAMoCRIRCglyZXN1bHRfaWQYHiABKAkSEwoLY3JlZGVudGlhbHMYHyADKAkSFgoOcXVldWVfcG9zaXRpb24YICABKAUSHgoRcGVha19tZW1vcnlfYnl0ZXMYISABKAFIA4gBARIYCgtjcHVfc2Vjb25kcxgiIAEoAUgEiAEBQg0KC19wcm9jZXNzX2lkQgwKCl9leGl0X2NvZGVCCQoHX3NpZ25hbEIUChJfcGVha19tZW1vcnlfYnl0ZXNCDgoMX2NwdV9zZWNvbmRzImUKCFByb2dyZXNzEhQKB3BlcmNlbnQYASABKAFIAIgBARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIKCghfcGVyY2VudCKHAwoFVXNhZ2USEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgV0dXJucxgCIAEoAUgAiAEBEhgKC2R1cmF0aW9uX21zGAMgASgBSAGIAQESHAoPYXBpX2R1cmF0aW9uX21zGAQgASgBSAKIAQESGQoMaW5wdXRfdG9rZW5zGAUgASgBSAOIAQESGgoNb3V0cHV0X3Rva2VucxgGIAEoAUgEiAEBEh4KEWNhY2hlX3JlYWRfdG9rZW5zGAcgASgBSAWIAQESIgoVY2FjaGVfY3JlYXRpb25fdG9rZW5zGAggASgBSAaIAQESFQoIY29zdF91c2QYCSABKAFIB4gBAUIICgZfdHVybnNCDgoMX2R1cmF0aW9uX21zQhIKEF9hcGlfZHVyYXRpb25fbXNCDwoNX2lucHV0X3Rva2Vuc0IQCg5fb3V0cHV0X3Rva2Vuc0IUChJfY2FjaGVfcmVhZF90b2tlbnNCGAoWX2NhY2hlX2NyZWF0aW9uX3Rva2Vuc0ILCglfY29zdF91c2QimgQKEVNwYXduQWdlbnRSZXF1ZXN0EhwKCmFnZW50X3R5cGUYASABKAlCCOrgGAQIARABEhoKCGlzc3VlX2lkGAIgASgJQgjq4BgECAEQARIWCgR0YXNrGAMgASgJQgjq4BgEGKCNBhIkChRjb250ZXh0X3JlcXVpcmVtZW50cxgEIAMoCUIG6uAYAhhkEk4KC2Vudmlyb25tZW50GAUgAygLMjAub3JjaGVzdHJhLnYxLlNwYXduQWdlbnRSZXF1ZXN0LkVudmlyb25tZW50RW50cnlCB+rgGAMY6AcSKAoIcHJpb3JpdHkYBiABKA4yFi5vcmNoZXN0cmEudjEuUHJpb3JpdHkSGgoKcHJvamVjdF9pZBgHIAEoCUIG6uAYAhABEhgKB2NvbW1hbmQYCCADKAlCB+rgGAMY6AcSKgoJaXNvbGF0aW9uGAkgASgOMhcub3JjaGVzdHJhLnYxLklzb2xhdGlvbhIbCgtjcmVkZW50aWFscxgKIAMoCUIG6uAYAhhkEjQKD3RpbWVvdXRfc2Vjb25kcxgLIAEoBUIW6uAYEiEAAAAAAAAAACkAAAAAgMZDQUgAiAEBEhYKBW1vZGVsGAwgASgJQgfq4BgDGIACGjIKEEVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUISChBfdGltZW91dF9zZWNvbmRzIrYCChJTcGF3bkFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSDwoHc3Bhd25lZBgCIAEoCBIfCgpwcm9jZXNzX2lkGAMgASgFQgbq4BgCOAFIAIgBARIYChBjb250ZXh0X2luamVjdGVkGAQgASgIEh4KCWp3dF90b2tlbhgFIAEoCUIG6uAYAjgBSAGIAQESEwoLd2ViaG9va191cmwYBiABKAkSLQoJdGltZXN0YW1wGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgZzdGF0dXMYCCABKA4yGS5vcmNoZXN0cmEudjEuQWdlbnRTdGF0dXMSFgoOcXVldWVfcG9zaXRpb24YCSABKAVCDQoLX3Byb2Nlc3NfaWRCDAoKX2p3dF90b2tlbiItCg9HZXRBZ2VudFJlcXVlc3QSGgoIYWdlbnRfaWQYASABKAlCCOrgGAQIARABIjYKEEdldEFnZW50UmVzcG9uc2USIgoFYWdlbnQYASABKAsyEy5vcmNoZXN0cmEudjEuQWdlbnQi4QEKEUxpc3RBZ2VudHNSZXF1ZXN0EikKBnN0YXR1cxgBIAEoDjIZLm9yY2hlc3RyYS52MS5BZ2VudFN0YXR1cxIbCgphZ2VudF90eXBlGAIgASgJQgfq4BgDGIABEhkKCGlzc3VlX2lkGAMgASgJQgfq4BgDGIABEhoKCnByb2plY3RfaWQYBCABKAlCBurgGAIQARIqCgVsaW1pdBgFIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAAECPQEgAiAEBEhcKBmN1cnNvchgGIAEoCUIH6uAYAxiAAUIICgZfbGltaXQipAEKEkxpc3RBZ2VudHNSZXNwb25zZRIjCgZhZ2VudHMYASADKAsyEy5vcmNoZXN0cmEudjEuQWdlbnQSIAoLbmV4dF9jdXJzb3IYAiABKAlCBurgGAI4AUgAiAEBEg8KB3J1bm5pbmcYAyABKAUSDgoGcXVldWVkGAQgASgFEhYKDm1heF9jb25jdXJyZW50GAUgASgFQg4KDF9uZXh0X2N1cnNvciJ3ChBTdG9wQWdlbnRSZXF1ZXN0EhoKCGFnZW50X2lkGAEgASgJQgjq4BgECAEQARINCgVmb3JjZRgCIAEoCBIsCgd0aW1lb3V0GAMgASgBQhbq4BgSIQAAAAAAAAAAKQAAAAAAIKxASACIAQFCCgoIX3RpbWVvdXQioAEKEVN0b3BBZ2VudFJlc3BvbnNlEhAKCGFnZW50X2lkGAEgASgJEg8KB3N0b3BwZWQYAiABKAgSKQoGc3RhdHVzGAMgASgOMhkub3JjaGVzdHJhLnYxLkFnZW50U3RhdHVzEg4KBnJlYXNvbhgEIAEoCRItCgl0aW1lc3RhbXAYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIksKElJlc3VtZUFnZW50UmVxdWVzdBIaCghhZ2VudF9pZBgBIAEoCUII6uAYBAgBEAESGQoHbWVzc2FnZRgCIAEoCUII6uAYBBigjQYiOQoTUmVzdW1lQWdlbnRSZXNwb25zZRIiCgVhZ2VudBgBIAEoCzITLm9yY2hlc3RyYS52MS5BZ2VudCKyAQoWU3RyZWFtQWdlbnRMb2dzUmVxdWVzdBIaCghhZ2VudF9pZBgBIAEoCUII6uAYBAgBEAESDgoGZm9sbG93GAIgASgIEikKBHRhaWwYAyABKAVCFurgGBIhAAAAAAAAAAApAAAAAICELkFIAIgBARIsCgdhdHRlbXB0GAQgASgFQhbq4BgSIQAAAAAAAPA/KQAAAACAhC5BSAGIAQFCBwoFX3RhaWxCCgoIX2F0dGVtcHQiPwoXU3RyZWFtQWdlbnRMb2dzUmVzcG9uc2USJAoFbGluZXMYASADKAsyFS5vcmNoZXN0cmEudjEuTG9nTGluZSJWCgdMb2dMaW5lEi0KCXRpbWVzdGFtcBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc3RyZWFtGAIgASgJEgwKBHRleHQYAyABKAkimwEKFFNlbmRIZWFydGJlYXRSZXF1ZXN0EhoKCGFnZW50X2lkGAEgASgJQgjq4BgECAEQARIsCgdwZXJjZW50GAIgASgBQhbq4BgSIQAAAAAAAAAAKQAAAAAAAFlASACIAQESGAoHbWVzc2FnZRgDIAEoCUIH6uAYAxjQDxITCgtuZWVkc19pbnB1dBgEIAEoCEIKCghfcGVyY2VudCJxChVTZW5kSGVhcnRiZWF0UmVzcG9uc2USKQoGc3RhdHVzGAEgASgOMhkub3JjaGVzdHJhLnYxLkFnZW50U3RhdHVzEi0KCXRpbWVzdGFtcBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNAoWRGlzY2FyZFdvcmt0cmVlUmVxdWVzdBIaCghhZ2VudF9pZBgBIAEoCUII6uAYBAgBEAEiPAoXRGlzY2FyZFdvcmt0cmVlUmVzcG9uc2USEQoJZGlzY2FyZGVkGAEgASgIEg4KBmJyYW5jaBgCIAEoCSJ+ChJDaGVja0FjY2Vzc1JlcXVlc3QSGAoFYWdlbnQYASABKAlCCergGAUIARiAARIWCgNycGMYAiABKAlCCergGAUIARiAAhIZCghpc3N1ZV9pZBgDIAEoCUIH6uAYAxiAARIbCgpwcm9qZWN0X2lkGAQgASgJQgfq4BgDGIABImUKE0NoZWNrQWNjZXNzUmVzcG9uc2USDwoHYWxsb3dlZBgBIAEoCBIMCgRydWxlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRILCgNycGMYBCABKAkSEgoKYWdlbnRfdHlwZRgFIAEoCSrkAQoLQWdlbnRTdGF0dXMSHAoYQUdFTlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUQUdFTlRfU1RBVFVTX1BFTkRJTkcQARIYChRBR0VOVF9TVEFUVVNfUlVOTklORxACEhwKGEFHRU5UX1NUQVRVU19ORUVEU19JTlBVVBADEhYKEkFHRU5UX1NUQVRVU19TVFVDSxAEEhoKFkFHRU5UX1NUQVRVU19DT01QTEVURUQQBRIXChNBR0VOVF9TVEFUVVNfRkFJTEVEEAYSGAoUQUdFTlRfU1RBVFVTX1NUT1BQRUQQBypSCglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASEgoOSVNPTEFUSU9OX05PTkUQARIWChJJU09MQVRJT05fV09SS1RSRUUQAjLTDQoMQWdlbnRTZXJ2aWNlEngKClNwYXduQWdlbnQSHy5vcmNoZXN0cmEudjEuU3Bhd25BZ2VudFJlcXVlc3QaIC5vcmNoZXN0cmEudjEuU3Bhd25BZ2VudFJlc3BvbnNlIifq4BgHCMkBEAEYBYLT5JMCFjoBKiIRL2FwaS9hZ2VudHMvc3Bhd24SowEKCEdldEFnZW50Eh0ub3JjaGVzdHJhLnYxLkdldEFnZW50UmVxdWVzdBoeLm9yY2hlc3RyYS52MS5HZXRBZ2VudFJlc3BvbnNlIljq4BgHCMgBEAEYAYLT5JMCR1omYgVhZ2VudBIdL2FwaS9hZ2VudHMve2FnZW50X2lkfS9zdGF0dXNiBWFnZW50EhYvYXBpL2FnZW50cy97YWdlbnRfaWR9Em8KCkxpc3RBZ2VudHMSHy5vcmNoZXN0cmEudjEuTGlzdEFnZW50c1JlcXVlc3QaIC5vcmNoZXN0cmEudjEuTGlzdEFnZW50c1Jlc3BvbnNlIh7q4BgHCMgBEAEYAYLT5JMCDRILL2FwaS9hZ2VudHMSdwoJU3RvcEFnZW50Eh4ub3JjaGVzdHJhLnYxLlN0b3BBZ2VudFJlcXVlc3QaHy5vcmNoZXN0cmEudjEuU3RvcEFnZW50UmVzcG9uc2UiKergGAcIyAEQAhgFgtPkkwIYKhYvYXBpL2FnZW50cy97YWdlbnRfaWR9Eo4BCgtSZXN1bWVBZ2VudBIgLm9yY2hlc3RyYS52MS5SZXN1bWVBZ2VudFJlcXVlc3QaIS5vcmNoZXN0cmEudjEuUmVzdW1lQWdlbnRSZXNwb25zZSI66uAYBwjIARABGAWC0+STAik6ASpiBWFnZW50Ih0vYXBpL2FnZW50cy97YWdlbnRfaWR9L3Jlc3VtZRKQAQoPU3RyZWFtQWdlbnRMb2dzEiQub3JjaGVzdHJhLnYxLlN0cmVhbUFnZW50TG9nc1JlcXVlc3QaJS5vcmNoZXN0cmEudjEuU3RyZWFtQWdlbnRMb2dzUmVzcG9uc2UiLurgGAcIyAEQAxgBgtPkkwIdEhsvYXBpL2FnZW50cy97YWdlbnRfaWR9L2xvZ3MwARKQAQoNU2VuZEhlYXJ0YmVhdBIiLm9yY2hlc3RyYS52MS5TZW5kSGVhcnRiZWF0UmVxdWVzdBojLm9yY2hlc3RyYS52MS5TZW5kSGVhcnRiZWF0UmVzcG9uc2UiNurgGAcIyAEQARgBgtPkkwIlOgEqIiAvYXBpL2FnZW50cy97YWdlbnRfaWR9L2hlYXJ0YmVhdBKSAQoPRGlzY2FyZFdvcmt0cmVlEiQub3JjaGVzdHJhLnYxLkRpc2NhcmRXb3JrdHJlZVJlcXVlc3QaJS5vcmNoZXN0cmEudjEuRGlzY2FyZFdvcmt0cmVlUmVzcG9uc2UiMurgGAcIyAEQARgGgtPkkwIhKh8vYXBpL2FnZW50cy97YWdlbnRfaWR9L3dvcmt0cmVlEnIKC0NoZWNrQWNjZXNzEiAub3JjaGVzdHJhLnYxLkNoZWNrQWNjZXNzUmVxdWVzdBohLm9yY2hlc3RyYS52MS5DaGVja0FjY2Vzc1Jlc3BvbnNlIh7q4BgHCMgBEAEYBoLT5JMCDRILL2FwaS9hY2Nlc3MSdQoLQ3JlYXRlVG9rZW4SIC5vcmNoZXN0cmEudjEuQ3JlYXRlVG9rZW5SZXF1ZXN0GiEub3JjaGVzdHJhLnYxLkNyZWF0ZVRva2VuUmVzcG9uc2UiIergGAcIyQEQARgGgtPkkwIQOgEqIgsvYXBpL3Rva2VucxKAAQoMUmVmcmVzaFRva2VuEiEub3JjaGVzdHJhLnYxLlJlZnJlc2hUb2tlblJlcXVlc3QaIi5vcmNoZXN0cmEudjEuUmVmcmVzaFRva2VuUmVzcG9uc2UiKergGAcIyAEQARgBgtPkkwIYOgEqIhMvYXBpL3Rva2Vucy9yZWZyZXNoEnwKC1Jldm9rZVRva2VuEiAub3JjaGVzdHJhLnYxLlJldm9rZVRva2VuUmVxdWVzdBohLm9yY2hlc3RyYS52MS5SZXZva2VUb2tlblJlc3BvbnNlIijq4BgHCMgBEAEYBoLT5JMCFzoBKiISL2FwaS90b2tlbnMvcmV2b2tlEoABCg5MaXN0QWdlbnRUeXBlcxIjLm9yY2hlc3RyYS52MS5MaXN0QWdlbnRUeXBlc1JlcXVlc3QaJC5vcmNoZXN0cmEudjEuTGlzdEFnZW50VHlwZXNSZXNwb25zZSIj6uAYBwjIARABGAGC0+STAhISEC9hcGkvYWdlbnQtdHlwZXNCsAEKEGNvbS5vcmNoZXN0cmEudjFCEUFnZW50U2VydmljZVByb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_event_service, file_orchestra_v1_options]);
 
 /**
  * @generated from message orchestra.v1.CreateTokenRequest
@@ -264,11 +266,1133 @@ export const ListAgentTypesResponseSchema: GenMessage<ListAgentTypesResponse> = 
   messageDesc(file_orchestra_v1_agent_service, 8);
 
 /**
- * The agents' types and identities.
+ * @generated from message orchestra.v1.Agent
+ */
+export type Agent = Message<"orchestra.v1.Agent"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * @generated from field: string issue_id = 3;
+   */
+  issueId: string;
+
+  /**
+   * @generated from field: string project_id = 4;
+   */
+  projectId: string;
+
+  /**
+   * @generated from field: string task = 5;
+   */
+  task: string;
+
+  /**
+   * @generated from field: orchestra.v1.AgentStatus status = 6;
+   */
+  status: AgentStatus;
+
+  /**
+   * Why it has this status.
+   *
+   * @generated from field: string reason = 7;
+   */
+  reason: string;
+
+  /**
+   * Since when it has this status.
+   *
+   * @generated from field: google.protobuf.Timestamp status_since = 8;
+   */
+  statusSince?: Timestamp;
+
+  /**
+   * @generated from field: orchestra.v1.Priority priority = 9;
+   */
+  priority: Priority;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp created_at = 10;
+   */
+  createdAt?: Timestamp;
+
+  /**
+   * Of the last attempt.
+   *
+   * @generated from field: google.protobuf.Timestamp started_at = 11;
+   */
+  startedAt?: Timestamp;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp ended_at = 12;
+   */
+  endedAt?: Timestamp;
+
+  /**
+   * @generated from field: optional int32 process_id = 13;
+   */
+  processId?: number;
+
+  /**
+   * @generated from field: optional int32 exit_code = 14;
+   */
+  exitCode?: number;
+
+  /**
+   * The signal that ended it, such as `SIGKILL`.
+   *
+   * @generated from field: optional string signal = 15;
+   */
+  signal?: string;
+
+  /**
+   * Which attempt this is: 1 is the first, 0 none yet.
+   *
+   * @generated from field: int32 attempt = 16;
+   */
+  attempt: number;
+
+  /**
+   * @generated from field: int32 max_attempts = 17;
+   */
+  maxAttempts: number;
+
+  /**
+   * When a pending agent is tried again.
+   *
+   * @generated from field: google.protobuf.Timestamp retry_at = 18;
+   */
+  retryAt?: Timestamp;
+
+  /**
+   * `operator`, an agent's id, or `handover`.
+   *
+   * @generated from field: string spawned_by = 19;
+   */
+  spawnedBy: string;
+
+  /**
+   * Agents between this one and a person.
+   *
+   * @generated from field: int32 depth = 20;
+   */
+  depth: number;
+
+  /**
+   * The event that a hand-over rule answered with this agent.
+   *
+   * @generated from field: string cause = 21;
+   */
+  cause: string;
+
+  /**
+   * The preset, or `command`.
+   *
+   * @generated from field: string runner = 22;
+   */
+  runner: string;
+
+  /**
+   * @generated from field: string model = 23;
+   */
+  model: string;
+
+  /**
+   * @generated from field: orchestra.v1.Isolation isolation = 24;
+   */
+  isolation: Isolation;
+
+  /**
+   * The agent's branch and worktree, with `ISOLATION_WORKTREE`.
+   *
+   * @generated from field: string branch = 25;
+   */
+  branch: string;
+
+  /**
+   * @generated from field: string worktree = 26;
+   */
+  worktree: string;
+
+  /**
+   * @generated from field: orchestra.v1.Progress progress = 27;
+   */
+  progress?: Progress;
+
+  /**
+   * What the agent itself printed or reported of its work; nothing estimated.
+   *
+   * @generated from field: orchestra.v1.Usage usage = 28;
+   */
+  usage?: Usage;
+
+  /**
+   * The last lines that it printed.
+   *
+   * @generated from field: repeated string last_output = 29;
+   */
+  lastOutput: string[];
+
+  /**
+   * The newest result that it stored.
+   *
+   * @generated from field: string result_id = 30;
+   */
+  resultId: string;
+
+  /**
+   * Names of the credentials that it was given.
+   *
+   * @generated from field: repeated string credentials = 31;
+   */
+  credentials: string[];
+
+  /**
+   * Place in the queue, 1 is next; 0 when it is not queued.
+   *
+   * @generated from field: int32 queue_position = 32;
+   */
+  queuePosition: number;
+
+  /**
+   * Most memory that it and its children used together, in bytes.
+   *
+   * @generated from field: optional double peak_memory_bytes = 33;
+   */
+  peakMemoryBytes?: number;
+
+  /**
+   * @generated from field: optional double cpu_seconds = 34;
+   */
+  cpuSeconds?: number;
+};
+
+/**
+ * Describes the message orchestra.v1.Agent.
+ * Use `create(AgentSchema)` to create a new message.
+ */
+export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 9);
+
+/**
+ * @generated from message orchestra.v1.Progress
+ */
+export type Progress = Message<"orchestra.v1.Progress"> & {
+  /**
+   * @generated from field: optional double percent = 1;
+   */
+  percent?: number;
+
+  /**
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp at = 3;
+   */
+  at?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.Progress.
+ * Use `create(ProgressSchema)` to create a new message.
+ */
+export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 10);
+
+/**
+ * Summed over all attempts; a field that was not reported is absent.
+ *
+ * @generated from message orchestra.v1.Usage
+ */
+export type Usage = Message<"orchestra.v1.Usage"> & {
+  /**
+   * @generated from field: string session_id = 1;
+   */
+  sessionId: string;
+
+  /**
+   * @generated from field: optional double turns = 2;
+   */
+  turns?: number;
+
+  /**
+   * @generated from field: optional double duration_ms = 3;
+   */
+  durationMs?: number;
+
+  /**
+   * @generated from field: optional double api_duration_ms = 4;
+   */
+  apiDurationMs?: number;
+
+  /**
+   * @generated from field: optional double input_tokens = 5;
+   */
+  inputTokens?: number;
+
+  /**
+   * @generated from field: optional double output_tokens = 6;
+   */
+  outputTokens?: number;
+
+  /**
+   * @generated from field: optional double cache_read_tokens = 7;
+   */
+  cacheReadTokens?: number;
+
+  /**
+   * @generated from field: optional double cache_creation_tokens = 8;
+   */
+  cacheCreationTokens?: number;
+
+  /**
+   * @generated from field: optional double cost_usd = 9;
+   */
+  costUsd?: number;
+};
+
+/**
+ * Describes the message orchestra.v1.Usage.
+ * Use `create(UsageSchema)` to create a new message.
+ */
+export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 11);
+
+/**
+ * @generated from message orchestra.v1.SpawnAgentRequest
+ */
+export type SpawnAgentRequest = Message<"orchestra.v1.SpawnAgentRequest"> & {
+  /**
+   * @generated from field: string agent_type = 1;
+   */
+  agentType: string;
+
+  /**
+   * @generated from field: string issue_id = 2;
+   */
+  issueId: string;
+
+  /**
+   * @generated from field: string task = 3;
+   */
+  task: string;
+
+  /**
+   * Parts and files that the context must have beyond its type's: names such
+   * as `security_policies`, or gitignore-style patterns.
+   *
+   * @generated from field: repeated string context_requirements = 4;
+   */
+  contextRequirements: string[];
+
+  /**
+   * @generated from field: map<string, string> environment = 5;
+   */
+  environment: { [key: string]: string };
+
+  /**
+   * @generated from field: orchestra.v1.Priority priority = 6;
+   */
+  priority: Priority;
+
+  /**
+   * The caller's own when empty.
+   *
+   * @generated from field: string project_id = 7;
+   */
+  projectId: string;
+
+  /**
+   * Operator only: what to run instead of the type's runner.
+   *
+   * @generated from field: repeated string command = 8;
+   */
+  command: string[];
+
+  /**
+   * @generated from field: orchestra.v1.Isolation isolation = 9;
+   */
+  isolation: Isolation;
+
+  /**
+   * Operator only: names of stored credentials that become environment
+   * variables of the agent.
+   *
+   * @generated from field: repeated string credentials = 10;
+   */
+  credentials: string[];
+
+  /**
+   * Wall time after which it is ended; 0 is without end. The runner's, or
+   * `agents.default_timeout_seconds`, when not set.
+   *
+   * @generated from field: optional int32 timeout_seconds = 11;
+   */
+  timeoutSeconds?: number;
+
+  /**
+   * @generated from field: string model = 12;
+   */
+  model: string;
+};
+
+/**
+ * Describes the message orchestra.v1.SpawnAgentRequest.
+ * Use `create(SpawnAgentRequestSchema)` to create a new message.
+ */
+export const SpawnAgentRequestSchema: GenMessage<SpawnAgentRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 12);
+
+/**
+ * @generated from message orchestra.v1.SpawnAgentResponse
+ */
+export type SpawnAgentResponse = Message<"orchestra.v1.SpawnAgentResponse"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * False while it is queued.
+   *
+   * @generated from field: bool spawned = 2;
+   */
+  spawned: boolean;
+
+  /**
+   * @generated from field: optional int32 process_id = 3;
+   */
+  processId?: number;
+
+  /**
+   * @generated from field: bool context_injected = 4;
+   */
+  contextInjected: boolean;
+
+  /**
+   * Absent while it is queued: an agent gets its token when it starts.
+   *
+   * @generated from field: optional string jwt_token = 5;
+   */
+  jwtToken?: string;
+
+  /**
+   * Where its status is to be read.
+   *
+   * @generated from field: string webhook_url = 6;
+   */
+  webhookUrl: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp timestamp = 7;
+   */
+  timestamp?: Timestamp;
+
+  /**
+   * @generated from field: orchestra.v1.AgentStatus status = 8;
+   */
+  status: AgentStatus;
+
+  /**
+   * @generated from field: int32 queue_position = 9;
+   */
+  queuePosition: number;
+};
+
+/**
+ * Describes the message orchestra.v1.SpawnAgentResponse.
+ * Use `create(SpawnAgentResponseSchema)` to create a new message.
+ */
+export const SpawnAgentResponseSchema: GenMessage<SpawnAgentResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 13);
+
+/**
+ * @generated from message orchestra.v1.GetAgentRequest
+ */
+export type GetAgentRequest = Message<"orchestra.v1.GetAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.GetAgentRequest.
+ * Use `create(GetAgentRequestSchema)` to create a new message.
+ */
+export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 14);
+
+/**
+ * @generated from message orchestra.v1.GetAgentResponse
+ */
+export type GetAgentResponse = Message<"orchestra.v1.GetAgentResponse"> & {
+  /**
+   * @generated from field: orchestra.v1.Agent agent = 1;
+   */
+  agent?: Agent;
+};
+
+/**
+ * Describes the message orchestra.v1.GetAgentResponse.
+ * Use `create(GetAgentResponseSchema)` to create a new message.
+ */
+export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 15);
+
+/**
+ * @generated from message orchestra.v1.ListAgentsRequest
+ */
+export type ListAgentsRequest = Message<"orchestra.v1.ListAgentsRequest"> & {
+  /**
+   * @generated from field: orchestra.v1.AgentStatus status = 1;
+   */
+  status: AgentStatus;
+
+  /**
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * @generated from field: string issue_id = 3;
+   */
+  issueId: string;
+
+  /**
+   * @generated from field: string project_id = 4;
+   */
+  projectId: string;
+
+  /**
+   * @generated from field: optional int32 limit = 5;
+   */
+  limit?: number;
+
+  /**
+   * `next_cursor` of the page before.
+   *
+   * @generated from field: string cursor = 6;
+   */
+  cursor: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ListAgentsRequest.
+ * Use `create(ListAgentsRequestSchema)` to create a new message.
+ */
+export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 16);
+
+/**
+ * @generated from message orchestra.v1.ListAgentsResponse
+ */
+export type ListAgentsResponse = Message<"orchestra.v1.ListAgentsResponse"> & {
+  /**
+   * @generated from field: repeated orchestra.v1.Agent agents = 1;
+   */
+  agents: Agent[];
+
+  /**
+   * @generated from field: optional string next_cursor = 2;
+   */
+  nextCursor?: string;
+
+  /**
+   * Of the whole sidecar.
+   *
+   * @generated from field: int32 running = 3;
+   */
+  running: number;
+
+  /**
+   * @generated from field: int32 queued = 4;
+   */
+  queued: number;
+
+  /**
+   * 0 is without limit.
+   *
+   * @generated from field: int32 max_concurrent = 5;
+   */
+  maxConcurrent: number;
+};
+
+/**
+ * Describes the message orchestra.v1.ListAgentsResponse.
+ * Use `create(ListAgentsResponseSchema)` to create a new message.
+ */
+export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 17);
+
+/**
+ * @generated from message orchestra.v1.StopAgentRequest
+ */
+export type StopAgentRequest = Message<"orchestra.v1.StopAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Kill at once.
+   *
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+
+  /**
+   * Seconds to end by itself before it is killed; 10 when not set.
+   *
+   * @generated from field: optional double timeout = 3;
+   */
+  timeout?: number;
+};
+
+/**
+ * Describes the message orchestra.v1.StopAgentRequest.
+ * Use `create(StopAgentRequestSchema)` to create a new message.
+ */
+export const StopAgentRequestSchema: GenMessage<StopAgentRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 18);
+
+/**
+ * @generated from message orchestra.v1.StopAgentResponse
+ */
+export type StopAgentResponse = Message<"orchestra.v1.StopAgentResponse"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * False when it had ended before.
+   *
+   * @generated from field: bool stopped = 2;
+   */
+  stopped: boolean;
+
+  /**
+   * @generated from field: orchestra.v1.AgentStatus status = 3;
+   */
+  status: AgentStatus;
+
+  /**
+   * @generated from field: string reason = 4;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp timestamp = 5;
+   */
+  timestamp?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.StopAgentResponse.
+ * Use `create(StopAgentResponseSchema)` to create a new message.
+ */
+export const StopAgentResponseSchema: GenMessage<StopAgentResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 19);
+
+/**
+ * @generated from message orchestra.v1.ResumeAgentRequest
+ */
+export type ResumeAgentRequest = Message<"orchestra.v1.ResumeAgentRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * What to tell it; its first task again when empty.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ResumeAgentRequest.
+ * Use `create(ResumeAgentRequestSchema)` to create a new message.
+ */
+export const ResumeAgentRequestSchema: GenMessage<ResumeAgentRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 20);
+
+/**
+ * @generated from message orchestra.v1.ResumeAgentResponse
+ */
+export type ResumeAgentResponse = Message<"orchestra.v1.ResumeAgentResponse"> & {
+  /**
+   * @generated from field: orchestra.v1.Agent agent = 1;
+   */
+  agent?: Agent;
+};
+
+/**
+ * Describes the message orchestra.v1.ResumeAgentResponse.
+ * Use `create(ResumeAgentResponseSchema)` to create a new message.
+ */
+export const ResumeAgentResponseSchema: GenMessage<ResumeAgentResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 21);
+
+/**
+ * @generated from message orchestra.v1.StreamAgentLogsRequest
+ */
+export type StreamAgentLogsRequest = Message<"orchestra.v1.StreamAgentLogsRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Stay until the agent has ended.
+   *
+   * @generated from field: bool follow = 2;
+   */
+  follow: boolean;
+
+  /**
+   * Only so many of the last lines; all when not set.
+   *
+   * @generated from field: optional int32 tail = 3;
+   */
+  tail?: number;
+
+  /**
+   * The last one when not set.
+   *
+   * @generated from field: optional int32 attempt = 4;
+   */
+  attempt?: number;
+};
+
+/**
+ * Describes the message orchestra.v1.StreamAgentLogsRequest.
+ * Use `create(StreamAgentLogsRequestSchema)` to create a new message.
+ */
+export const StreamAgentLogsRequestSchema: GenMessage<StreamAgentLogsRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 22);
+
+/**
+ * @generated from message orchestra.v1.StreamAgentLogsResponse
+ */
+export type StreamAgentLogsResponse = Message<"orchestra.v1.StreamAgentLogsResponse"> & {
+  /**
+   * @generated from field: repeated orchestra.v1.LogLine lines = 1;
+   */
+  lines: LogLine[];
+};
+
+/**
+ * Describes the message orchestra.v1.StreamAgentLogsResponse.
+ * Use `create(StreamAgentLogsResponseSchema)` to create a new message.
+ */
+export const StreamAgentLogsResponseSchema: GenMessage<StreamAgentLogsResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 23);
+
+/**
+ * @generated from message orchestra.v1.LogLine
+ */
+export type LogLine = Message<"orchestra.v1.LogLine"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp timestamp = 1;
+   */
+  timestamp?: Timestamp;
+
+  /**
+   * `stdout` or `stderr`.
+   *
+   * @generated from field: string stream = 2;
+   */
+  stream: string;
+
+  /**
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message orchestra.v1.LogLine.
+ * Use `create(LogLineSchema)` to create a new message.
+ */
+export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 24);
+
+/**
+ * @generated from message orchestra.v1.SendHeartbeatRequest
+ */
+export type SendHeartbeatRequest = Message<"orchestra.v1.SendHeartbeatRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * @generated from field: optional double percent = 2;
+   */
+  percent?: number;
+
+  /**
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * Waits for a person: `message` says for what.
+   *
+   * @generated from field: bool needs_input = 4;
+   */
+  needsInput: boolean;
+};
+
+/**
+ * Describes the message orchestra.v1.SendHeartbeatRequest.
+ * Use `create(SendHeartbeatRequestSchema)` to create a new message.
+ */
+export const SendHeartbeatRequestSchema: GenMessage<SendHeartbeatRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 25);
+
+/**
+ * @generated from message orchestra.v1.SendHeartbeatResponse
+ */
+export type SendHeartbeatResponse = Message<"orchestra.v1.SendHeartbeatResponse"> & {
+  /**
+   * @generated from field: orchestra.v1.AgentStatus status = 1;
+   */
+  status: AgentStatus;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp timestamp = 2;
+   */
+  timestamp?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.SendHeartbeatResponse.
+ * Use `create(SendHeartbeatResponseSchema)` to create a new message.
+ */
+export const SendHeartbeatResponseSchema: GenMessage<SendHeartbeatResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 26);
+
+/**
+ * @generated from message orchestra.v1.DiscardWorktreeRequest
+ */
+export type DiscardWorktreeRequest = Message<"orchestra.v1.DiscardWorktreeRequest"> & {
+  /**
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.DiscardWorktreeRequest.
+ * Use `create(DiscardWorktreeRequestSchema)` to create a new message.
+ */
+export const DiscardWorktreeRequestSchema: GenMessage<DiscardWorktreeRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 27);
+
+/**
+ * @generated from message orchestra.v1.DiscardWorktreeResponse
+ */
+export type DiscardWorktreeResponse = Message<"orchestra.v1.DiscardWorktreeResponse"> & {
+  /**
+   * @generated from field: bool discarded = 1;
+   */
+  discarded: boolean;
+
+  /**
+   * @generated from field: string branch = 2;
+   */
+  branch: string;
+};
+
+/**
+ * Describes the message orchestra.v1.DiscardWorktreeResponse.
+ * Use `create(DiscardWorktreeResponseSchema)` to create a new message.
+ */
+export const DiscardWorktreeResponseSchema: GenMessage<DiscardWorktreeResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 28);
+
+/**
+ * @generated from message orchestra.v1.CheckAccessRequest
+ */
+export type CheckAccessRequest = Message<"orchestra.v1.CheckAccessRequest"> & {
+  /**
+   * An agent's id, or an agent type.
+   *
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+
+  /**
+   * `Service/Method`, or `Method` alone.
+   *
+   * @generated from field: string rpc = 2;
+   */
+  rpc: string;
+
+  /**
+   * What the call would be about; the agent's own when empty.
+   *
+   * @generated from field: string issue_id = 3;
+   */
+  issueId: string;
+
+  /**
+   * @generated from field: string project_id = 4;
+   */
+  projectId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.CheckAccessRequest.
+ * Use `create(CheckAccessRequestSchema)` to create a new message.
+ */
+export const CheckAccessRequestSchema: GenMessage<CheckAccessRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 29);
+
+/**
+ * @generated from message orchestra.v1.CheckAccessResponse
+ */
+export type CheckAccessResponse = Message<"orchestra.v1.CheckAccessResponse"> & {
+  /**
+   * @generated from field: bool allowed = 1;
+   */
+  allowed: boolean;
+
+  /**
+   * The rule that decided.
+   *
+   * @generated from field: string rule = 2;
+   */
+  rule: string;
+
+  /**
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: string rpc = 4;
+   */
+  rpc: string;
+
+  /**
+   * @generated from field: string agent_type = 5;
+   */
+  agentType: string;
+};
+
+/**
+ * Describes the message orchestra.v1.CheckAccessResponse.
+ * Use `create(CheckAccessResponseSchema)` to create a new message.
+ */
+export const CheckAccessResponseSchema: GenMessage<CheckAccessResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_agent_service, 30);
+
+/**
+ * @generated from enum orchestra.v1.AgentStatus
+ */
+export enum AgentStatus {
+  /**
+   * @generated from enum value: AGENT_STATUS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Accepted and on disk; waits for room, for its retry, or is being started.
+   *
+   * @generated from enum value: AGENT_STATUS_PENDING = 1;
+   */
+  PENDING = 1,
+
+  /**
+   * @generated from enum value: AGENT_STATUS_RUNNING = 2;
+   */
+  RUNNING = 2,
+
+  /**
+   * Waits for a person's answer.
+   *
+   * @generated from enum value: AGENT_STATUS_NEEDS_INPUT = 3;
+   */
+  NEEDS_INPUT = 3,
+
+  /**
+   * Runs, but nothing was heard of it for too long.
+   *
+   * @generated from enum value: AGENT_STATUS_STUCK = 4;
+   */
+  STUCK = 4,
+
+  /**
+   * @generated from enum value: AGENT_STATUS_COMPLETED = 5;
+   */
+  COMPLETED = 5,
+
+  /**
+   * @generated from enum value: AGENT_STATUS_FAILED = 6;
+   */
+  FAILED = 6,
+
+  /**
+   * Ended on request.
+   *
+   * @generated from enum value: AGENT_STATUS_STOPPED = 7;
+   */
+  STOPPED = 7,
+}
+
+/**
+ * Describes the enum orchestra.v1.AgentStatus.
+ */
+export const AgentStatusSchema: GenEnum<AgentStatus> = /*@__PURE__*/
+  enumDesc(file_orchestra_v1_agent_service, 0);
+
+/**
+ * @generated from enum orchestra.v1.Isolation
+ */
+export enum Isolation {
+  /**
+   * @generated from enum value: ISOLATION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The agent works in the project's directory.
+   *
+   * @generated from enum value: ISOLATION_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * The agent works in a git worktree and on a branch of its own.
+   *
+   * @generated from enum value: ISOLATION_WORKTREE = 2;
+   */
+  WORKTREE = 2,
+}
+
+/**
+ * Describes the enum orchestra.v1.Isolation.
+ */
+export const IsolationSchema: GenEnum<Isolation> = /*@__PURE__*/
+  enumDesc(file_orchestra_v1_agent_service, 1);
+
+/**
+ * The agents: their types and identities, and those that run under the
+ * sidecar.
  *
  * @generated from service orchestra.v1.AgentService
  */
 export const AgentService: GenService<{
+  /**
+   * Starts an agent, or queues it when `agents.max_concurrent` run. Answers
+   * after the agent is on disk and, when there is room, its process runs.
+   *
+   * @generated from rpc orchestra.v1.AgentService.SpawnAgent
+   */
+  spawnAgent: {
+    methodKind: "unary";
+    input: typeof SpawnAgentRequestSchema;
+    output: typeof SpawnAgentResponseSchema;
+  },
+  /**
+   * Returns one agent of the caller's project.
+   *
+   * @generated from rpc orchestra.v1.AgentService.GetAgent
+   */
+  getAgent: {
+    methodKind: "unary";
+    input: typeof GetAgentRequestSchema;
+    output: typeof GetAgentResponseSchema;
+  },
+  /**
+   * Lists the agents of a project, newest first.
+   *
+   * @generated from rpc orchestra.v1.AgentService.ListAgents
+   */
+  listAgents: {
+    methodKind: "unary";
+    input: typeof ListAgentsRequestSchema;
+    output: typeof ListAgentsResponseSchema;
+  },
+  /**
+   * Ends an agent and everything it started: asks first (SIGTERM), kills
+   * after the timeout. Its tokens are dead at once. Answers when it has ended.
+   *
+   * @generated from rpc orchestra.v1.AgentService.StopAgent
+   */
+  stopAgent: {
+    methodKind: "unary";
+    input: typeof StopAgentRequestSchema;
+    output: typeof StopAgentResponseSchema;
+  },
+  /**
+   * Starts an ended agent again under its own id; a runner that keeps
+   * sessions goes on with its last one.
+   *
+   * @generated from rpc orchestra.v1.AgentService.ResumeAgent
+   */
+  resumeAgent: {
+    methodKind: "unary";
+    input: typeof ResumeAgentRequestSchema;
+    output: typeof ResumeAgentResponseSchema;
+  },
+  /**
+   * What an agent's process printed: of its last attempt, or of the one named.
+   * The agent itself, architects of its project and the operator may read it.
+   *
+   * @generated from rpc orchestra.v1.AgentService.StreamAgentLogs
+   */
+  streamAgentLogs: {
+    methodKind: "server_streaming";
+    input: typeof StreamAgentLogsRequestSchema;
+    output: typeof StreamAgentLogsResponseSchema;
+  },
+  /**
+   * An agent says that it is alive, how far it is, or what it waits for. Only
+   * for the agent itself.
+   *
+   * @generated from rpc orchestra.v1.AgentService.SendHeartbeat
+   */
+  sendHeartbeat: {
+    methodKind: "unary";
+    input: typeof SendHeartbeatRequestSchema;
+    output: typeof SendHeartbeatResponseSchema;
+  },
+  /**
+   * Removes an ended agent's worktree and its branch, merged or not.
+   *
+   * @generated from rpc orchestra.v1.AgentService.DiscardWorktree
+   */
+  discardWorktree: {
+    methodKind: "unary";
+    input: typeof DiscardWorktreeRequestSchema;
+    output: typeof DiscardWorktreeResponseSchema;
+  },
+  /**
+   * Says whether an agent, or any agent of a type, may make a call, and which
+   * rule decides.
+   *
+   * @generated from rpc orchestra.v1.AgentService.CheckAccess
+   */
+  checkAccess: {
+    methodKind: "unary";
+    input: typeof CheckAccessRequestSchema;
+    output: typeof CheckAccessResponseSchema;
+  },
   /**
    * Makes an agent's token. Operator only.
    *

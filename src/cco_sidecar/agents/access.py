@@ -1,0 +1,78 @@
+"""May an agent make a call? The rule that decides, in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from cco_sidecar.auth.policy import MethodPolicy
+from cco_sidecar.core.agent_types import OPERATOR_TYPE, AgentType
+from cco_sidecar.core.errors import SidecarError, invalid_request
+from cco_sidecar.core.principal import Principal
+from orchestra.v1.agent_service_pb2 import CheckAccessResponse
+from orchestra.v1.options_pb2 import (
+    OPEN_ANYONE,
+    PERMISSION_AUTHENTICATED,
+    PERMISSION_OPERATOR,
+    PERMISSION_READ_CONTEXT,
+    PERMISSION_WRITE_RESULTS,
+)
+
+
+def check_access(
+    policies: Mapping[str, MethodPolicy], known: AgentType, own: Principal, rpc: str, issue: str, project: str
+) -> CheckAccessResponse:
+    """``own``: the agent as it would call, without an issue and a project when only its type is known. Raises
+    SidecarError (REQ_001) for a call that there is not."""
+    policy = _policy(policies, rpc)
+    answer = CheckAccessResponse(rpc=policy.path.lstrip("/"), agent_type=known.type)
+    answer.allowed, answer.rule, answer.reason = _decide(policy, known, own, issue, project)
+    return answer
+
+
+def _decide(policy: MethodPolicy, known: AgentType, own: Principal, issue: str, project: str) -> tuple[bool, str, str]:
+    needed = policy.rules.permission
+    if policy.rules.open == OPEN_ANYONE:
+        return True, "open to anyone", "the call needs no token"
+    if project and own.project_id and project != own.project_id:
+        return False, "own project only", f"it belongs to project '{own.project_id}'; others do not exist for it"
+    try:
+        policy.authorise(own)
+    except SidecarError as refusal:
+        rule = "operator only" if needed == PERMISSION_OPERATOR else "permissions of the agent type"
+        return False, rule, refusal.message
+    writes = needed == PERMISSION_WRITE_RESULTS
+    if issue and own.issue_id and issue != own.issue_id and (writes or _reads_issue(policy)):
+        if writes or not own.architect:
+            return False, "own issue only", f"it works on issue '{own.issue_id}'"
+        return True, "architects read every issue of their project", f"'{known.type}' may spawn agents"
+    if needed == PERMISSION_AUTHENTICATED:
+        return True, "any valid token", "every agent may; what it sees is its own project's"
+    return True, "permissions of the agent type", f"'{known.type}' ({known.group}) has it"
+
+
+def _reads_issue(policy: MethodPolicy) -> bool:
+    return policy.rules.permission == PERMISSION_READ_CONTEXT
+
+
+def _policy(policies: Mapping[str, MethodPolicy], rpc: str) -> MethodPolicy:
+    wanted = rpc.strip("/").rpartition("/")[2].lower()
+    names = {path.rpartition("/")[2].lower(): policy for path, policy in policies.items()}
+    if wanted not in names:
+        near = difflib.get_close_matches(wanted, names, n=1)
+        hint = f"; did you mean '{names[near[0]].path.rpartition('/')[2]}'?" if near else ""
+        raise invalid_request(f"rpc: there is no call '{rpc}'{hint}", field="rpc")
+    return names[wanted]
+
+
+def principal_of(known: AgentType, agent_id: str, issue: str, project: str) -> Principal:
+    """The agent as its token names it."""
+    return Principal(
+        subject=agent_id,
+        agent_type=known.type,
+        group=known.group,
+        project_id=project,
+        issue_id=issue,
+        permissions=frozenset(known.permissions),
+        operator=known.type == OPERATOR_TYPE,
+    )

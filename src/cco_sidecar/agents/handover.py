@@ -1,0 +1,347 @@
+"""Hand-over: rules from the configuration, held against every event and result.
+
+``agents.handover`` in the config: ``mode`` (``off``, ``dry_run``, ``automatic``), ``limits`` and ``rules``. A rule::
+
+    {"name": "tests-after-code",
+     "when": {"event_type": "agent_completed", "filter": "status:success", "result": {"groups": ["coding"]}},
+     "do": "spawn", "agent_type": "test-engineer", "task": "Test what {agent_id} made for {issue_id}"}
+
+``do`` is ``spawn`` (``agent_type`` may be ``next_agents``: those that the result suggests), ``retry`` (the agent that
+failed), ``notify`` or ``ask`` (a person; ``agent_type`` is spawned when they approve). Nothing is done twice: what an
+event led to is kept with the event's id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from google.protobuf.struct_pb2 import Struct
+
+from cco_sidecar.agents.announce import PUBLISHER
+from cco_sidecar.agents.spawn import HANDOVER, Spawner
+from cco_sidecar.agents.supervisor import ENDED, Supervisor
+from cco_sidecar.bus import filter as filters
+from cco_sidecar.bus.bus import EventBus
+from cco_sidecar.bus.journal import Entry
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.storage.base import AgentStore, ApprovalStore, HandoverStore, ResultStore
+from orchestra.v1.agent_service_pb2 import SpawnAgentRequest
+from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_APPROVED, Approval
+from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL, Event
+from orchestra.v1.result_service_pb2 import NextAgent, Result
+
+log = logging.getLogger(__name__)
+
+MODES = ("off", "dry_run", "automatic")
+NEXT_AGENTS = "next_agents"
+# What rules lead to leads to nothing more.
+_OWN = frozenset({"handover_planned", "handover_notification", "spawn_blocked", "approval_requested"})
+_OF_RESULTS = frozenset({"agent_completed", "agent_failed"})
+_FIELD = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_\-]+)*)\}")
+_KEYS = frozenset(["name", "when", "do", "agent_type", "task", "priority", "message", "attempts"])
+_ACTIONS = ("spawn", "retry", "notify", "ask")
+_PRIORITIES = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
+_RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    do: str
+    event_types: frozenset[str]
+    filter: filters.Filter | None
+    result: Mapping[str, Any] | None
+    agent_type: str = ""
+    task: str = ""
+    priority: str = "normal"
+    message: str = ""
+    attempts: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    mode: str = "dry_run"
+    rules: Sequence[Rule] = ()
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any], types: Mapping[str, Any]) -> Plan:
+        """Raises SettingsError that names the rule."""
+        unknown = sorted(set(value) - {"mode", "rules", "limits"})
+        if unknown:
+            raise SettingsError(f"agents.handover: unknown key '{unknown[0]}'; known: limits, mode, rules")
+        mode = value.get("mode", "dry_run")
+        if mode not in MODES:
+            raise SettingsError(f"agents.handover.mode: {mode!r} is none of {', '.join(MODES)}")
+        rules, limits = value.get("rules", []), value.get("limits", {})
+        if not isinstance(rules, list) or not isinstance(limits, Mapping):
+            raise SettingsError("agents.handover: 'rules' is a list and 'limits' an object")
+        return cls(mode, [_rule(index, rule, types) for index, rule in enumerate(rules)], limits)
+
+
+class Suggestions(NamedTuple):
+    """``next_agents(result)``: who should come next; ``holds(when, result)``: a result's conditions are true."""
+
+    next_agents: Callable[[Result], Sequence[NextAgent]]
+    holds: Callable[[Mapping[str, Any], Result], bool]
+
+
+Ask = Callable[[Approval, str], Awaitable[None]]
+
+
+class Handover:
+    def __init__(
+        self,
+        plan: Plan,
+        spawner: Spawner,
+        supervisor: Supervisor,
+        agents: AgentStore,
+        positions: HandoverStore,
+        results: ResultStore,
+        approvals: ApprovalStore,
+        bus: EventBus,
+        suggestions: Suggestions,
+        ask: Ask,
+    ) -> None:
+        """``ask(approval, cause)`` puts a question to a person, once for each cause."""
+        self._plan = plan
+        self._spawner = spawner
+        self._supervisor = supervisor
+        self._agents = agents
+        self._positions = positions
+        self._results = results
+        self._approvals = approvals
+        self._bus = bus
+        self._suggestions = suggestions
+        self._ask = ask
+        self._read: dict[str, int] = {}
+        self._waiting: set[str] = set()
+        self._nudge = asyncio.Event()
+
+    def on_event(self, project: str) -> None:
+        """There is something new to read."""
+        self._waiting.add(project)
+        self._nudge.set()
+
+    async def start(self) -> None:
+        """Goes on where an earlier sidecar stopped; a project that was never read starts at its newest event."""
+        known = await self._positions.positions()
+        for project in self._bus.projects():
+            self._read[project] = known.get(project, self._bus.head(project))
+            if project not in known:
+                await self._positions.set_position(project, self._read[project])
+            self.on_event(project)
+
+    async def run(self) -> None:
+        while True:
+            await self._nudge.wait()
+            self._nudge.clear()
+            while self._waiting:
+                project = self._waiting.pop()
+                try:
+                    await self._catch_up(project)
+                except SidecarError as problem:
+                    log.warning("hand-over of project %s is tried again: %s", project, problem)
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    self.on_event(project)
+                except Exception:
+                    log.exception("hand-over of project %s failed", project)
+
+    async def _catch_up(self, project: str) -> None:
+        entries = self._bus.entries_after(project, self._read.get(project, 0))
+        if not entries:
+            return
+        for entry in entries:
+            await self._react(project, entry)
+            self._read[project] = entry.seq
+        await self._positions.set_position(project, entries[-1].seq)
+
+    async def _react(self, project: str, entry: Entry) -> None:
+        if entry.event_type in _OWN:
+            return
+        if entry.event_type == "approval_answered":
+            await self._answered(entry)
+        if self._plan.mode == "off":
+            return
+        for rule in self._plan.rules:
+            if rule.event_types and entry.event_type not in rule.event_types:
+                continue
+            if rule.filter is not None and not rule.filter.matches(entry.fields):
+                continue
+            result = await self._result(project, entry)
+            if rule.result is not None and (result is None or not self._suggestions.holds(rule.result, result)):
+                continue
+            try:
+                await self._apply(rule, project, entry, result)
+            except SidecarError as problem:
+                if problem.kind is Kind.INTERNAL and problem.code.startswith("STR_"):
+                    raise
+                await self._say(project, "spawn_blocked", rule, entry, reason=problem.message, code=problem.code)
+
+    async def _result(self, project: str, entry: Entry) -> Result | None:
+        """The result that an event tells of; only its own agent's word counts."""
+        data = entry.fields["data"]
+        result_id = data.get("result_id")
+        if entry.event_type not in _OF_RESULTS or not isinstance(result_id, str):
+            return None
+        stored = await self._results.by_id(project, result_id)
+        own = stored is not None and stored.result.agent_id == entry.fields["publisher"]
+        return stored.result if stored is not None and own else None
+
+    async def _apply(self, rule: Rule, project: str, entry: Entry, result: Result | None) -> None:
+        if rule.do == "notify":
+            await self._say(project, "handover_notification", rule, entry, message=_filled(rule.message, entry))
+        elif rule.do == "retry":
+            await self._retry(rule, project, entry)
+        else:
+            for agent_type in self._wanted(rule, result):
+                await self._spawn(rule, project, entry, agent_type)
+
+    def _wanted(self, rule: Rule, result: Result | None) -> list[str]:
+        if rule.agent_type != NEXT_AGENTS:
+            return [rule.agent_type]
+        return [each.agent_type for each in self._suggestions.next_agents(result)] if result else []
+
+    async def _spawn(self, rule: Rule, project: str, entry: Entry, agent_type: str) -> None:
+        issue = entry.fields["data"].get("issue_id")
+        parent = await self._agents.by_id(str(entry.fields["data"].get("agent_id") or entry.fields["publisher"]))
+        if not isinstance(issue, str) or not issue:
+            issue = parent.agent.issue_id if parent else ""
+        if not issue:
+            await self._say(project, "spawn_blocked", rule, entry, reason="the event names no issue_id")
+            return
+        request = SpawnAgentRequest(
+            agent_type=agent_type,
+            issue_id=issue,
+            project_id=project,
+            task=_filled(rule.task, entry),
+            priority=_PRIORITIES[rule.priority],
+        )
+        if self._plan.mode == "dry_run":
+            await self._say(project, "handover_planned", rule, entry, do=rule.do, agent_type=agent_type, issue_id=issue)
+            return
+        cause = f"{entry.fields['event_id']}#{rule.name}#{agent_type}"
+        depth = (parent.agent.depth if parent else 0) + 1
+        if rule.do == "ask":
+            await self._ask(_question(rule, project, entry, request, depth), cause)
+        else:
+            await self._spawner.hand_over(request, project, depth, cause)
+
+    async def _retry(self, rule: Rule, project: str, entry: Entry) -> None:
+        agent_id = str(entry.fields["data"].get("agent_id"))
+        stored = await self._agents.by_id(agent_id)
+        if stored is None or stored.agent.project_id != project or stored.agent.status not in ENDED:
+            return
+        if stored.agent.attempt >= rule.attempts:
+            reason = f"it has had {stored.agent.attempt} attempts of {rule.attempts}"
+            await self._say(project, "spawn_blocked", rule, entry, reason=reason)
+        elif self._plan.mode == "dry_run":
+            await self._say(project, "handover_planned", rule, entry, do="retry", retried=agent_id)
+        else:
+            await self._spawner.check_budget(stored.agent)
+            await self._supervisor.again(
+                stored.agent, stored.request, stored.number, "", f"tried again by rule '{rule.name}'"
+            )
+
+    async def _answered(self, entry: Entry) -> None:
+        """A person approved what a rule had asked for."""
+        approval = await self._approvals.by_id(str(entry.fields["data"].get("approval_id")))
+        if approval is None or approval.requested_by != HANDOVER or approval.status != APPROVAL_STATUS_APPROVED:
+            return
+        wanted = codec.struct_to_dict(approval.data)
+        request = codec.from_dict(SpawnAgentRequest, wanted["spawn"])
+        assert isinstance(request, SpawnAgentRequest)
+        await self._spawner.approved(request, approval.project_id, int(wanted["depth"]), approval.approval_id)
+
+    async def _say(self, project: str, event_type: str, rule: Rule, entry: Entry, **more: Any) -> None:
+        data = Struct()
+        about = entry.fields["data"]
+        data.update({"rule": rule.name, "event_id": entry.fields["event_id"], "issue_id": about.get("issue_id")} | more)
+        event = Event(
+            event_type=event_type,
+            publisher=PUBLISHER,
+            topic="coordination",
+            data=data,
+            correlation_id=entry.fields["event_id"],
+        )
+        await self._bus.publish(project, event)
+
+
+def _question(rule: Rule, project: str, entry: Entry, request: SpawnAgentRequest, depth: int) -> Approval:
+    data = Struct()
+    data.update({"spawn": codec.to_dict(request), "depth": depth, "rule": rule.name})
+    text = _filled(rule.message, entry) or f"May a {request.agent_type} be spawned for {request.issue_id}?"
+    return Approval(project_id=project, issue_id=request.issue_id, requested_by=HANDOVER, question=text, data=data)
+
+
+def _filled(text: str, entry: Entry) -> str:
+    """``{issue_id}`` and the like, from the event's data or its envelope."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1].removeprefix("data.")
+        found: Any = entry.fields["data"]
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if found is None:
+            found = entry.fields.get(name, match[0])
+        return str(found)
+
+    return _FIELD.sub(value, text)
+
+
+def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
+    where = f"agents.handover.rules[{index}]"
+    if not isinstance(rule, Mapping):
+        raise SettingsError(f"{where} must be an object with 'when' and 'do'")
+    unknown = sorted(set(rule) - _KEYS)
+    if unknown:
+        raise SettingsError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(sorted(_KEYS))}")
+    when, do = rule.get("when"), rule.get("do")
+    if not isinstance(when, Mapping) or not when or set(when) - {"event_type", "filter", "result"}:
+        raise SettingsError(f"{where}.when needs some of event_type, filter and result")
+    if do not in _ACTIONS:
+        raise SettingsError(f"{where}.do: {do!r} is none of {', '.join(_ACTIONS)}")
+    agent_type = rule.get("agent_type", "")
+    if do in ("spawn", "ask") and agent_type != NEXT_AGENTS and agent_type not in types:
+        raise SettingsError(f"{where}.agent_type: {agent_type!r} is no agent type, and not '{NEXT_AGENTS}'")
+    if rule.get("priority", "normal") not in _PRIORITIES:
+        raise SettingsError(f"{where}.priority: {rule['priority']!r} is none of {', '.join(_PRIORITIES)}")
+    attempts = rule.get("attempts", 2)
+    if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
+        raise SettingsError(f"{where}.attempts: {attempts!r} is not a whole number from 1 on")
+    for key in ("name", "task", "message"):
+        if not isinstance(rule.get(key, ""), str):
+            raise SettingsError(f"{where}.{key} must be a text")
+    named = when.get("event_type", [])
+    event_types = [named] if isinstance(named, str) else named
+    if not isinstance(event_types, list) or not all(isinstance(each, str) for each in event_types):
+        raise SettingsError(f"{where}.when.event_type must be an event type or a list of them")
+    if not isinstance(when.get("result", {}), Mapping):
+        raise SettingsError(f'{where}.when.result must be an object such as {{"status": ["success"]}}')
+    return Rule(
+        name=rule.get("name", f"rule-{index + 1}"),
+        do=do,
+        event_types=frozenset(event_types or (_OF_RESULTS if "result" in when else ())),
+        filter=_filter(where, when.get("filter")),
+        result=when.get("result"),
+        agent_type=agent_type,
+        task=rule.get("task", ""),
+        priority=rule.get("priority", "normal"),
+        message=rule.get("message", ""),
+        attempts=attempts,
+    )
+
+
+def _filter(where: str, text: Any) -> filters.Filter | None:
+    if text is None:
+        return None
+    try:
+        return filters.parse(str(text))
+    except SidecarError as problem:
+        raise SettingsError(f"{where}.when.{problem.message}") from problem

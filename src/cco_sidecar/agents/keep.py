@@ -1,0 +1,74 @@
+"""A result for an agent that stored none but said what it did: its program's last answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cco_sidecar.agents import worktree
+from cco_sidecar.agents.access import principal_of
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.principal import WRITE_RESULTS, Principal
+from orchestra.v1.agent_service_pb2 import Agent
+from orchestra.v1.result_service_pb2 import (
+    RESULT_STATUS_SUCCESS,
+    AgentResult,
+    CreateResultRequest,
+    CreateResultResponse,
+    FileEntry,
+)
+
+log = logging.getLogger(__name__)
+
+Store = Callable[[CreateResultRequest, Principal], Awaitable[CreateResultResponse]]
+_LONGEST_DECISION = 500
+_LONGEST_ANSWER = 100_000
+
+
+def keeper_of_results(
+    store: Store, types: AgentTypes, root: Callable[[str], Path]
+) -> Callable[[Agent, str], Awaitable[str]]:
+    """``keep(agent, answer)`` stores what the agent said last, with what git knows of its files; the result's id, or
+    empty for a type that may not store."""
+
+    async def keep(agent: Agent, answer: str) -> str:
+        known = types.known(agent.agent_type)
+        if WRITE_RESULTS not in known.permissions:
+            return ""
+        result = AgentResult(
+            status=RESULT_STATUS_SUCCESS,
+            decisions=[answer.strip().partition("\n")[0][:_LONGEST_DECISION]],
+            artifacts={"final_message": answer[:_LONGEST_ANSWER]},
+            metrics=_metrics(agent),
+        )
+        try:
+            if agent.worktree:
+                base = await worktree.head(root(agent.project_id))
+                changed = await worktree.changed_files(Path(agent.worktree), base) if base else {}
+                result.files_created.extend(FileEntry(path=path) for path in changed.get("A", ()))
+                result.files_modified.extend(FileEntry(path=path) for path in changed.get("M", ()))
+                result.files_deleted.extend(changed.get("D", ()))
+            request = CreateResultRequest(agent_type=agent.agent_type, issue_id=agent.issue_id, result=result)
+            own = principal_of(known, agent.agent_id, agent.issue_id, agent.project_id)
+            return (await store(request, own)).id
+        except SidecarError as problem:
+            log.warning("the answer of agent %s is not kept as a result: %s", agent.agent_id, problem)
+            return ""
+
+    return keep
+
+
+def _metrics(agent: Agent) -> dict[str, float]:
+    usage = agent.usage
+    found = {
+        "execution_time_ms": ("duration_ms",),
+        "tokens_used": ("input_tokens", "output_tokens", "cache_creation_tokens"),
+        "cost_usd": ("cost_usd",),
+    }
+    return {
+        name: sum(getattr(usage, field) for field in fields)
+        for name, fields in found.items()
+        if any(usage.HasField(field) for field in fields)
+    }

@@ -1,0 +1,461 @@
+"""The keeper: a small process between the sidecar and one run of an agent.
+
+It is the agent's parent, so the agent outlives a sidecar that crashes, and its exit code is known afterwards. It
+keeps the output, holds the limits, ends everything that the agent started, and writes down how it ended. It knows
+nothing of the sidecar but the run's directory, and uses the standard library only: it starts in milliseconds.
+
+    keeper.py DIRECTORY     reads the run's specification, JSON, from stdin until its end
+
+    keeper.json   who this process is, for a sidecar that comes back
+    output.log    what the agent printed, as CRI log lines: ``<time> stdout|stderr F|P <text>``
+    control       a FIFO: ``stop <seconds>`` or ``kill``
+    exit.json     how it ended; written last
+
+Linux does all of it. Elsewhere there is no subreaper and no /proc: processes that leave the agent's process group are
+not found, and memory and process limits are not held.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import re
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_CHUNK = 64 * 1024
+_LOOK_SECONDS = 1.0
+# What the agent left running is asked first, and killed after so long.
+_LEFTOVER_GRACE = 2.0
+_RETRY_SECONDS = 0.5
+_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_LINUX = sys.platform == "linux"
+
+
+class Output:
+    """The log of both streams, with a size limit and without the run's secrets."""
+
+    def __init__(self, path: str, most: int, secrets: list[bytes]) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._most = most
+        self._written = os.fstat(self._file).st_size
+        self._lost = 0
+        alternatives = [re.escape(secret) for secret in sorted(secrets, key=len, reverse=True) if len(secret) >= 4]
+        self._secret = re.compile(b"|".join(alternatives)) if alternatives else None
+        # So much of an unfinished line is held back, for a secret may be cut in two.
+        self._hold = max([4096, *map(len, secrets)])
+        self._parts = {"stdout": bytearray(), "stderr": bytearray()}
+        self.full = False
+
+    def add(self, stream: str, data: bytes) -> None:
+        part = self._parts[stream]
+        part += data
+        end = part.rfind(b"\n")
+        if end >= 0:
+            lines = bytes(part[:end]).split(b"\n")
+            del part[: end + 1]
+            self._write(b"".join(self._line(stream, b"F", line) for line in lines))
+        while len(part) > _CHUNK + self._hold:
+            clean = self._clean(bytes(part))
+            cut = len(clean) - self._hold
+            self._write(self._line(stream, b"P", clean[:cut], clean=True))
+            part[:] = clean[cut:]
+
+    def close(self) -> None:
+        for stream, part in self._parts.items():
+            if part:
+                self._write(self._line(stream, b"F", bytes(part)))
+        self._note_loss()
+        os.close(self._file)
+
+    def _line(self, stream: str, tag: bytes, text: bytes, *, clean: bool = False) -> bytes:
+        now = time.time_ns() // 1000
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000)) + f".{now % 1_000_000:06d}Z"
+        return f"{stamp} {stream} ".encode() + tag + b" " + (text if clean else self._clean(text)) + b"\n"
+
+    def _clean(self, text: bytes) -> bytes:
+        if self._secret is not None:
+            text = self._secret.sub(b"[secret]", text)
+        return _TOKEN.sub(b"[token]", text) if b"eyJ" in text else text
+
+    def _write(self, data: bytes) -> None:
+        if self.full:
+            return
+        if self._most and self._written + len(data) > self._most:
+            self.full = True
+            return
+        self._note_loss()
+        self._put(data)
+
+    def _note_loss(self) -> None:
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._put(self._line("stderr", b"F", b"[%d bytes of output were lost: the disk was full]" % lost))
+
+    def _put(self, data: bytes) -> None:
+        """A full disk costs output, never the agent."""
+        try:
+            written = os.write(self._file, data)
+        except OSError:
+            written = 0
+        self._written += written
+        if written < len(data):
+            self._lost += len(data) - written
+            # A torn line would swallow the next one.
+            if written:
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+
+
+class Keeper:
+    def __init__(self, directory: str, spec: dict[str, Any]) -> None:
+        self._directory = directory
+        self._spec = spec
+        self._limits = spec.get("limits", {})
+        self._output = Output(
+            os.path.join(directory, "output.log"),
+            self._limits.get("output_bytes", 0),
+            [secret.encode() for secret in spec.get("redact", [])],
+        )
+        self._pid = 0
+        self._status: int | None = None
+        self._limit = ""
+        self._stopped = False
+        self._kill_at: float | None = None
+        self._peak = 0
+        self._cpu = 0.0
+        self._children = True
+        self._started = time.monotonic()
+
+    def run(self) -> None:
+        if _LINUX:
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._wake, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(wake)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop(self._spec.get("grace", 10.0)))
+        self._introduce()
+        control = os.path.join(self._directory, "control")
+        os.mkfifo(control, 0o600)
+        # Open for writing too, so that it never ends.
+        self._control = os.open(control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._start()
+        except OSError:
+            os.unlink(control)
+            raise
+        tell({"pid": self._pid, "start": start_time(self._pid)})
+        self._watch()
+        self._output.close()
+        self._write_exit()
+        os.unlink(control)
+
+    def _introduce(self) -> None:
+        with open("/proc/sys/kernel/random/boot_id") if _LINUX else open(os.devnull) as file:
+            boot = file.read().strip()
+        with open(os.path.join(self._directory, "keeper.json"), "w") as file:
+            json.dump({"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot}, file)
+
+    def _start(self) -> None:
+        """Forks and executes; raises the OSError of the child's exec."""
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        failure_read, failure_write = os.pipe()
+        stdin = os.open(self._spec.get("stdin") or os.devnull, os.O_RDONLY)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self._become_agent(parent, stdin, out_write, err_write)
+            except OSError as problem:
+                os.write(failure_write, json.dumps([problem.errno, problem.filename]).encode())
+            finally:
+                os._exit(127)
+        for descriptor in (out_write, err_write, failure_write, stdin):
+            os.close(descriptor)
+        with open(failure_read, "rb") as failure:
+            report = failure.read()
+        if report:
+            os.waitpid(pid, 0)
+            number, filename = json.loads(report)
+            raise OSError(number, os.strerror(number), filename)
+        self._pid = pid
+        self._streams = {out_read: "stdout", err_read: "stderr"}
+        for descriptor in self._streams:
+            os.set_blocking(descriptor, False)
+
+    def _become_agent(self, parent: int, stdin: int, out: int, err: int) -> None:
+        os.setsid()
+        if _LINUX:
+            # Should the keeper be killed, the agent goes with it.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(127)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        if self._limits.get("open_files"):
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            most = self._limits["open_files"]
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.dup2(stdin, 0)
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.chdir(self._spec["cwd"])
+        argv = self._spec["argv"]
+        os.execvpe(argv[0], argv, self._spec["env"])
+
+    # -- watching -----------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Until the agent and everything it started have ended."""
+        poller = select.poll()
+        for descriptor in (self._wake, self._control, *self._streams):
+            poller.register(descriptor, select.POLLIN)
+        while self._children or self._streams:
+            for descriptor, _ in poller.poll(self._patience()):
+                if descriptor == self._wake:
+                    drain(self._wake)
+                elif descriptor == self._control:
+                    self._obey(drain(self._control))
+                elif self._read(descriptor) is False:
+                    poller.unregister(descriptor)
+                    os.close(descriptor)
+                    del self._streams[descriptor]
+            self._reap()
+            self._hold_limits()
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                self._signal(signal.SIGKILL)
+                self._kill_at = time.monotonic() + _RETRY_SECONDS
+            if not self._children:
+                # Nobody is left who could write.
+                for descriptor in list(self._streams):
+                    while self._read(descriptor):
+                        pass
+                    os.close(descriptor)
+                    del self._streams[descriptor]
+
+    def _patience(self) -> float | None:
+        """Milliseconds until something must be looked at."""
+        waits = []
+        if self._kill_at is not None:
+            waits.append(self._kill_at - time.monotonic())
+        elif self._status is None:
+            if self._limits.get("memory_bytes") or self._limits.get("processes"):
+                waits.append(_LOOK_SECONDS)
+            if self._limits.get("wall_seconds"):
+                waits.append(self._started + self._limits["wall_seconds"] - time.monotonic())
+        return max(0.0, min(waits)) * 1000 if waits else None
+
+    def _read(self, descriptor: int) -> bool | None:
+        """False at the end of the stream, None when there is nothing now."""
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return None
+        self._output.add(self._streams[descriptor], data)
+        return bool(data)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._children = False
+                return
+            if pid == 0:
+                return
+            scale = 1024 if _LINUX else 1
+            self._peak = max(self._peak, usage.ru_maxrss * scale)
+            self._cpu += usage.ru_utime + usage.ru_stime
+            if pid == self._pid:
+                self._status = status
+                self._ended = time.time()
+                if self._kill_at is None:
+                    self._signal(signal.SIGTERM)
+                    self._kill_at = time.monotonic() + _LEFTOVER_GRACE
+
+    def _obey(self, data: bytes) -> None:
+        for line in data.decode(errors="replace").splitlines():
+            word, _, rest = line.partition(" ")
+            if word == "kill":
+                self._stop(0.0)
+            elif word == "stop":
+                self._stop(float(rest or 0))
+
+    def _stop(self, grace: float) -> None:
+        if self._status is None:
+            self._stopped = True
+        self._end(grace)
+
+    def _end(self, grace: float) -> None:
+        """Asks the agent's process group, and kills everything after ``grace`` seconds."""
+        if self._status is None:
+            # One that stands still cannot hear.
+            for number in (signal.SIGTERM, signal.SIGCONT):
+                self._signal_group(number)
+        at = time.monotonic() + grace
+        self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
+
+    def _signal(self, number: int) -> None:
+        """Everything that the agent started."""
+        if _LINUX:
+            signal_all(os.getpid(), number)
+        else:
+            self._signal_group(number)
+
+    def _signal_group(self, number: int) -> None:
+        try:
+            os.killpg(self._pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def _hold_limits(self) -> None:
+        if self._limit or self._status is not None or self._stopped:
+            return
+        limits = self._limits
+        if self._output.full:
+            self._exceed(f"it printed more than {limits['output_bytes']} bytes")
+        elif limits.get("wall_seconds") and time.monotonic() - self._started >= limits["wall_seconds"]:
+            self._exceed(f"it ran longer than {limits['wall_seconds']} s", self._spec.get("grace", 10.0))
+        elif limits.get("memory_bytes") or limits.get("processes"):
+            processes = descendants(os.getpid())
+            memory = sum(map(resident, processes))
+            self._peak = max(self._peak, memory)
+            if limits.get("memory_bytes") and memory > limits["memory_bytes"]:
+                self._exceed(f"it used {memory} bytes of memory; the most is {limits['memory_bytes']}")
+            elif limits.get("processes") and len(processes) > limits["processes"]:
+                self._exceed(f"it had {len(processes)} processes; the most is {limits['processes']}")
+
+    def _exceed(self, limit: str, grace: float = 0.0) -> None:
+        self._limit = limit
+        self._end(grace)
+
+    def _write_exit(self) -> None:
+        """Tries until it is written: this is the only trace of how the agent ended."""
+        status = self._status if self._status is not None else 0
+        report = {
+            "exit_code": os.waitstatus_to_exitcode(status) if not os.WIFSIGNALED(status) else None,
+            "signal": signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else None,
+            "limit": self._limit,
+            "stopped": self._stopped,
+            "ended_at": self._ended,
+            "peak_memory_bytes": self._peak,
+            "cpu_seconds": round(self._cpu, 3),
+        }
+        path = os.path.join(self._directory, "exit.json")
+        while os.path.isdir(self._directory):
+            try:
+                with open(path + ".tmp", "w") as file:
+                    json.dump(report, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename(path + ".tmp", path)
+                return
+            except OSError:
+                time.sleep(_RETRY_SECONDS)
+
+
+def tell(answer: dict[str, Any]) -> None:
+    """The one line that the sidecar waits for; it may be gone."""
+    try:
+        os.write(1, json.dumps(answer).encode() + b"\n")
+    except OSError:
+        pass
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def drain(descriptor: int) -> bytes:
+    """What can be read now."""
+    try:
+        return os.read(descriptor, _CHUNK)
+    except BlockingIOError:
+        return b""
+
+
+def stat_of(pid: int) -> list[str] | None:
+    """/proc/PID/stat behind the name: state, ppid, ... (proc(5)); None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return None
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks between the boot and the process's start; 0 when it is not to be known."""
+    fields = stat_of(pid)
+    return int(fields[19]) if fields else 0
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below ``pid``."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            children: list[int] = []
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                with open(f"/proc/{parent}/task/{thread}/children") as file:
+                    children += map(int, file.read().split())
+        except OSError:
+            continue
+        found += children
+        waiting += children
+    return found
+
+
+def signal_all(pid: int, number: int) -> None:
+    """Signals every process below ``pid``, and never another that got its pid meanwhile."""
+    for child in descendants(pid):
+        before = start_time(child)
+        try:
+            handle = os.pidfd_open(child)
+        except (AttributeError, OSError):
+            continue
+        try:
+            if before and start_time(child) == before:
+                signal.pidfd_send_signal(handle, number)
+        except OSError as problem:
+            if problem.errno != errno.ESRCH:
+                raise
+        finally:
+            os.close(handle)
+
+
+def main() -> None:
+    try:
+        Keeper(sys.argv[1], json.load(sys.stdin)).run()
+    except OSError as problem:
+        tell({"error": problem.strerror or str(problem), "filename": problem.filename or ""})
+
+
+if __name__ == "__main__":
+    main()

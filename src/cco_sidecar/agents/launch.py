@@ -1,0 +1,205 @@
+"""What an agent starts with: its directory, context, token, environment and command line."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from cco_sidecar.agents import worktree
+from cco_sidecar.agents.run import MARK, Run
+from cco_sidecar.agents.runners import Runner, filled, require_program
+from cco_sidecar.core.agent_types import AgentType, AgentTypes
+from cco_sidecar.core.errors import invalid_request
+from orchestra.v1.agent_service_pb2 import ISOLATION_WORKTREE, Agent, SpawnAgentRequest
+
+# What identifies an agent is never taken from elsewhere.
+RESERVED = frozenset(
+    (
+        "AGENT_ID",
+        "AGENT_TYPE",
+        "ISSUE_ID",
+        "PROJECT_ID",
+        "SIDECAR_URL",
+        "SIDECAR_GRPC",
+        "JWT_TOKEN",
+        "JWT_TOKEN_FILE",
+        "CONTEXT_FILE",
+        "AGENT_TASK",
+        "AGENT_ATTEMPT",
+        MARK,
+    )
+)
+# Of the sidecar's own environment: its settings, the signing secret among them, and another agent's identity.
+_NOT_INHERITED = ("CCO_SIDECAR_", "JWT_", "SIDECAR_")
+_MEGABYTE = 2**20
+GRACE_SECONDS = 10.0
+
+
+class Providers(NamedTuple):
+    """What launching needs of the rest of the house.
+
+    ``context(project, issue, agent type, task, requirements)`` is the context as JSON, ``secrets(names)`` the
+    credentials by name, ``root(project)`` the project's directory.
+    """
+
+    context: Callable[[str, str, str, str, Sequence[str]], Awaitable[bytes]]
+    secrets: Callable[[Sequence[str]], Awaitable[dict[str, str]]]
+    root: Callable[[str], Path]
+
+
+class Address(NamedTuple):
+    """Where the agents find the sidecar."""
+
+    url: str
+    grpc: str
+
+
+class Launcher:
+    def __init__(self, types: AgentTypes, providers: Providers, storage: Path) -> None:
+        self._types = types
+        self._providers = providers
+        self._storage = storage
+        self.address = Address("", "")
+
+    def run_of(self, agent: Agent) -> Run:
+        """The run of the agent's present attempt."""
+        return self.run_at(agent, agent.attempt)
+
+    def run_at(self, agent: Agent, attempt: int) -> Run:
+        return Run(self._storage / "agents" / agent.agent_id / str(attempt))
+
+    def root(self, project: str) -> Path:
+        return self._providers.root(project)
+
+    def check(self, request: SpawnAgentRequest, runner: Runner) -> None:
+        """Raises SidecarError: REQ_001 for an environment that may not be, AGT_001 for a program that is not there."""
+        for name, value in request.environment.items():
+            if name in RESERVED or name.startswith("CCO_SIDECAR_"):
+                raise invalid_request(f"environment.{name} is set by the sidecar", field="environment")
+            if not name or "=" in name or "\0" in name + value:
+                raise invalid_request(f"environment: {name[:80]!r} cannot be set", field="environment")
+        program = (request.command or runner.command or [""])[0]
+        if not isinstance(program, str) or not program or "\0" in "".join(request.command):
+            raise invalid_request("command: a program is needed", field="command")
+        require_program(program, self._environment_base(runner, request).get("PATH", os.defpath))
+
+    async def launch(
+        self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str, message: str
+    ) -> int:
+        """Starts the agent; its pid. ``message``: what a resumed agent is told. Raises SidecarError, OSError."""
+        known = self._types.known(agent.agent_type)
+        context = await self._providers.context(
+            agent.project_id, agent.issue_id, agent.agent_type, agent.task, request.context_requirements
+        )
+        secrets = await self._providers.secrets(agent.credentials)
+        root = self._providers.root(agent.project_id)
+        workdir = root
+        if agent.isolation == ISOLATION_WORKTREE:
+            workdir = self._storage / "worktrees" / agent.agent_id
+            agent.branch, agent.worktree = worktree.branch_of(agent.agent_id), str(workdir)
+            if not workdir.exists():
+                await worktree.add(root, workdir, agent.branch)
+        resuming = bool(runner.sessions and agent.usage.session_id and agent.attempt > 1)
+        values = self._values(agent, known, runner, run, workdir, message, resuming=resuming)
+        run.write(run.context_file, context)
+        run.write(run.prompt_file, values["prompt"].encode())
+        run.write_token(token)
+        environment = self._environment_base(runner, request) | secrets | self._identity(agent, run, token)
+        specification = {
+            "argv": filled(runner.resume if resuming else runner.command, values),
+            "env": environment,
+            "cwd": str(workdir),
+            "stdin": str(run.prompt_file) if runner.prompt_on_stdin else "",
+            "limits": {
+                "memory_bytes": runner.limits.memory_mb * _MEGABYTE,
+                "processes": runner.limits.processes,
+                "open_files": runner.limits.open_files,
+                "output_bytes": runner.limits.output_mb * _MEGABYTE,
+                "wall_seconds": _timeout(request, runner),
+            },
+            "redact": list(secrets.values()),
+            "grace": GRACE_SECONDS,
+        }
+        return await run.start(specification)
+
+    def _environment_base(self, runner: Runner, request: SpawnAgentRequest) -> dict[str, str]:
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_NOT_INHERITED) and name not in RESERVED
+        }
+        return inherited | dict(runner.environment) | dict(request.environment)
+
+    def _identity(self, agent: Agent, run: Run, token: str) -> dict[str, str]:
+        return {
+            "AGENT_ID": agent.agent_id,
+            "AGENT_TYPE": agent.agent_type,
+            "ISSUE_ID": agent.issue_id,
+            "PROJECT_ID": agent.project_id,
+            "SIDECAR_URL": self.address.url,
+            "SIDECAR_GRPC": self.address.grpc,
+            "JWT_TOKEN": token,
+            "JWT_TOKEN_FILE": str(run.token_file),
+            "CONTEXT_FILE": str(run.context_file),
+            "AGENT_TASK": agent.task,
+            "AGENT_ATTEMPT": str(agent.attempt),
+            MARK: str(run.directory),
+        }
+
+    def _values(
+        self, agent: Agent, known: AgentType, runner: Runner, run: Run, workdir: Path, message: str, *, resuming: bool
+    ) -> Mapping[str, str]:
+        if not resuming:
+            agent.usage.session_id = str(uuid.uuid4()) if runner.sessions else ""
+        task = message or agent.task
+        return {
+            "task": task,
+            "prompt": task if resuming else prompt(agent, task, run),
+            "prompt_file": str(run.prompt_file),
+            "system_prompt": system_prompt(known),
+            "context_file": str(run.context_file),
+            "agent_id": agent.agent_id,
+            "agent_type": agent.agent_type,
+            "issue_id": agent.issue_id,
+            "project_id": agent.project_id,
+            "model": agent.model,
+            "session_id": agent.usage.session_id,
+            "mcp_config": runner.mcp_config,
+            "workdir": str(workdir),
+        }
+
+
+def model_of(request: SpawnAgentRequest, runner: Runner, known: AgentType) -> str:
+    """The spawn's, the runner's, or the type's where the runner knows such names."""
+    return request.model or runner.model or (known.model if runner.models else "")
+
+
+def prompt(agent: Agent, task: str, run: Run) -> str:
+    """What the agent is told first."""
+    return (
+        f"{task or 'Work on the issue.'}\n\n"
+        f"You work on issue {agent.issue_id} of project {agent.project_id}. What is known of it is in the JSON file "
+        f"{run.context_file}: `context.relevant_files` are the files that matter, `context.previous_agent_outputs` "
+        "what other agents decided, `context.git_context` the history.\n"
+    )
+
+
+def system_prompt(known: AgentType) -> str:
+    """Who the agent is, and how it hands its work on."""
+    skills = f" You are good at: {', '.join(known.capabilities)}." if known.capabilities else ""
+    return (
+        f"You are {known.name}: {known.role}.{skills} You are one of a team that works through the orchestration "
+        "sidecar at $SIDECAR_URL; send your token as 'Authorization: Bearer '$(cat $JWT_TOKEN_FILE). When your work is "
+        "done, store what you did: POST $SIDECAR_URL/results with JSON {agent_type, issue_id, result: {status, "
+        "files_created, files_modified, decisions, next_steps}}; $AGENT_TYPE and $ISSUE_ID are set. Tell others with "
+        "POST $SIDECAR_URL/events/<event_type> and JSON {topic, data}. Never print the token."
+    )
+
+
+def _timeout(request: SpawnAgentRequest, runner: Runner) -> int:
+    if request.HasField("timeout_seconds"):
+        return request.timeout_seconds
+    return runner.timeout_seconds or 0

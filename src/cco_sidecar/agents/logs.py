@@ -1,0 +1,144 @@
+"""Reading what the keeper writes: CRI log lines, a long line in parts."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SidecarError
+from orchestra.v1.agent_service_pb2 import LogLine
+
+_BLOCK = 256 * 1024
+# Lines of one answer of a stream, by their size.
+_BATCH_BYTES = 512 * 1024
+_LINE_OVERHEAD = 32
+_TAIL_BYTES = 64 * 1024
+_LONGEST_SHOWN = 2000
+# Where changes of a file cannot be waited for.
+_LOOK_SECONDS = 0.25
+
+
+class Line(NamedTuple):
+    timestamp: str
+    stream: str
+    text: str
+
+    def message(self) -> LogLine:
+        return LogLine(timestamp=codec.parse_rfc3339(self.timestamp, "timestamp"), stream=self.stream, text=self.text)
+
+
+class LogReader:
+    """Reads on from where it stopped. A file that is not there yet has no lines."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
+        self._offset = offset
+        self._rest = b""
+        self._parts: dict[str, list[str]] = {}
+
+    def read(self) -> Iterator[Line]:
+        """Whole lines that were written since the last call."""
+        with suppress(FileNotFoundError), open(self._path, "rb") as file:
+            file.seek(self._offset)
+            while block := file.read(_BLOCK):
+                self._offset += len(block)
+                *lines, self._rest = (self._rest + block).split(b"\n")
+                for line in lines:
+                    yield from self._line(line.decode(errors="replace"))
+
+    def _line(self, line: str) -> Iterator[Line]:
+        timestamp, _, rest = line.partition(" ")
+        stream, _, rest = rest.partition(" ")
+        tag, _, text = rest.partition(" ")
+        if tag == "P":
+            self._parts.setdefault(stream, []).append(text)
+        elif tag == "F":
+            yield Line(timestamp, stream, "".join((*self._parts.pop(stream, ()), text)))
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of both streams, each cut to what a screen shows."""
+    try:
+        start = max(0, path.stat().st_size - _TAIL_BYTES)
+    except FileNotFoundError:
+        return []
+    lines = deque(LogReader(path, start).read(), maxlen=count)
+    return [line.text[:_LONGEST_SHOWN] for line in lines]
+
+
+def read_batches(reader: LogReader, tail: int | None = None) -> list[list[LogLine]]:
+    """What there is to read, in batches of bounded size; only the last ``tail`` lines when given."""
+    lines = reader.read() if tail is None else deque(reader.read(), maxlen=tail)
+    batches: list[list[LogLine]] = []
+    size = _BATCH_BYTES
+    for line in lines:
+        message = _message(line)
+        if message is None:
+            continue
+        if size >= _BATCH_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(message)
+        size += len(line.text) + _LINE_OVERHEAD
+    return batches
+
+
+async def follow(path: Path, reader: LogReader, ended: Callable[[], bool]) -> AsyncIterator[list[LogLine]]:
+    """Batches of lines as they are written, until ``ended`` and all are read."""
+    async with _Changes(path) as changes:
+        while True:
+            last = ended()
+            for batch in await asyncio.to_thread(read_batches, reader):
+                yield batch
+            if last:
+                return
+            await changes.wait()
+
+
+def _message(line: Line) -> LogLine | None:
+    try:
+        return line.message()
+    except SidecarError:
+        # A line that a full disk cut in two.
+        return None
+
+
+class _Changes:
+    """Waits until a file was written to, and now and then all the same: its writer may have ended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed = asyncio.Event()
+        self._inotify: int | None = None
+
+    async def __aenter__(self) -> _Changes:
+        if sys.platform == "linux":
+            from inotify_simple import INotify, flags
+
+            with suppress(OSError):
+                watch = INotify(nonblocking=True)
+                self._watch = watch
+                asyncio.get_running_loop().add_reader(watch.fileno(), self._wake)
+                self._inotify = watch.fileno()
+                watch.add_watch(self._path, flags.MODIFY | flags.CLOSE_WRITE)
+        return self
+
+    def _wake(self) -> None:
+        self._watch.read(timeout=0)
+        self._changed.set()
+
+    async def wait(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), 1.0 if self._inotify is not None else _LOOK_SECONDS)
+        self._changed.clear()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify)
+            self._watch.close()

@@ -1,0 +1,224 @@
+"""One run of an agent: its directory, its keeper, how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import psutil
+
+from cco_sidecar.agents.keeper import start_time
+from cco_sidecar.core.errors import spawn_failed
+from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
+
+# In the environment of everything that an agent starts: the only trace of a process that left its family.
+MARK = "AGENT_RUN_DIR"
+_KEEPER = Path(__file__).with_name("keeper.py")
+_LOOK_SECONDS = 0.5
+# What may stay when the run has ended.
+_KEPT = frozenset({"output.log"})
+
+
+class Exit(NamedTuple):
+    """How a run ended. ``known`` is False when nobody was there to see it; times are seconds since 1970 UTC."""
+
+    exit_code: int | None = None
+    signal: str | None = None
+    limit: str = ""
+    stopped: bool = False
+    ended_at: float | None = None
+    peak_memory_bytes: float | None = None
+    cpu_seconds: float | None = None
+    known: bool = True
+
+
+UNKNOWN = Exit(known=False)
+
+
+class Run:
+    """``directory`` holds the token, the context, the prompt and the output of one attempt."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.output = directory / "output.log"
+        self.token_file = directory / "token"
+        self.context_file = directory / "context.json"
+        self.prompt_file = directory / "prompt.md"
+        self._keeper: psutil.Process | None = None
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Makes the directory; one that an interrupted start left behind is made anew."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True, mode=PRIVATE_DIR)
+
+    def write(self, path: Path, data: bytes) -> None:
+        path.touch(mode=PRIVATE_FILE)
+        path.write_bytes(data)
+
+    def write_token(self, token: str) -> None:
+        write_atomically(self.token_file, token.encode() + b"\n", mode=PRIVATE_FILE)
+
+    async def start(self, specification: Mapping[str, Any]) -> int:
+        """Starts the keeper and the agent below it; the agent's pid. Raises SidecarError (AGT_001)."""
+        answer = await asyncio.to_thread(self._launch, json.dumps(specification).encode())
+        if "error" in answer:
+            where = f" ({answer['filename']})" if answer.get("filename") else ""
+            raise spawn_failed(f"the agent's program could not be started: {answer['error']}{where}")
+        return int(answer["pid"])
+
+    def _launch(self, specification: bytes) -> dict[str, Any]:
+        popen = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_KEEPER), str(self.directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={},
+        )
+        assert popen.stdin is not None and popen.stdout is not None
+        with popen.stdout:
+            with suppress(BrokenPipeError), popen.stdin:
+                popen.stdin.write(specification)
+            line = popen.stdout.readline()
+        try:
+            answer: dict[str, Any] = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            answer = {"error": "its keeper ended at once"}
+        if "error" in answer:
+            popen.wait()
+            return answer
+        self._popen = popen
+        self._keeper = psutil.Process(popen.pid)
+        return answer
+
+    def adopt(self) -> bool:
+        """Finds the keeper that an earlier sidecar started; False when it has ended."""
+        try:
+            known = orjson.loads((self.directory / "keeper.json").read_bytes())
+            keeper = psutil.Process(int(known["pid"]))
+            # A pid is used again: the start time and the directory say whose it is.
+            same = known["boot_id"] == boot_id() and known["start"] == start_time(keeper.pid)
+            if same and str(self.directory) in keeper.cmdline() and keeper.status() != psutil.STATUS_ZOMBIE:
+                self._keeper = keeper
+        except (OSError, ValueError, KeyError, psutil.Error):
+            pass
+        return self._keeper is not None
+
+    async def ended(self) -> Exit:
+        """Waits for the end. What the agent left running is gone then, also when the keeper was killed."""
+        if self._keeper is not None:
+            await self._wait()
+        report = self._report()
+        if report is None:
+            await asyncio.to_thread(self.kill_leftovers)
+            # The keeper may have seen that just now.
+            report = self._report()
+        return report or UNKNOWN
+
+    async def _wait(self) -> None:
+        assert self._keeper is not None
+        try:
+            descriptor = os.pidfd_open(self._keeper.pid)
+        except AttributeError:
+            await self._look_until_ended()
+            return
+        except OSError:
+            descriptor = -1
+        try:
+            # The pid may be another process's by now.
+            if descriptor >= 0 and self._keeper.is_running():
+                await _readable(descriptor)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        if self._popen is not None:
+            self._popen.wait()
+
+    async def _look_until_ended(self) -> None:
+        """Where there is no pidfd."""
+        assert self._keeper is not None
+        while self._keeper.is_running() and self._keeper.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        if self._popen is not None:
+            self._popen.wait()
+
+    @property
+    def has_report(self) -> bool:
+        """It has ended, and how is written down."""
+        return self._report() is not None
+
+    def _report(self) -> Exit | None:
+        try:
+            return Exit(**orjson.loads((self.directory / "exit.json").read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def stop(self, grace: float) -> None:
+        """Asks the keeper to end the agent; everything is killed after ``grace`` seconds."""
+        word = b"kill\n" if grace <= 0 else f"stop {grace}\n".encode()
+        # No keeper that reads: it has ended, and `ended` says so.
+        with suppress(OSError):
+            descriptor = os.open(self.directory / "control", os.O_WRONLY | os.O_NONBLOCK)
+            with open(descriptor, "wb") as control:
+                control.write(word)
+
+    def kill(self) -> None:
+        """Ends the keeper itself: for one that does not answer."""
+        if self._keeper is not None:
+            with suppress(psutil.Error):
+                self._keeper.kill()
+
+    def kill_leftovers(self) -> None:
+        """Kills every process that carries this run's mark."""
+        wanted = str(self.directory)
+        found = True
+        # Until a look finds none: a process may have been forking.
+        while found:
+            found = False
+            for process in psutil.process_iter():
+                with suppress(psutil.Error, OSError):
+                    if process.environ().get(MARK) == wanted and process.status() != psutil.STATUS_ZOMBIE:
+                        found = True
+                        process.send_signal(signal.SIGKILL)
+                        process.wait(5)
+
+    def clean(self) -> None:
+        """Removes everything but the output."""
+        for path in self.directory.iterdir() if self.directory.exists() else ():
+            if path.name not in _KEPT:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def boot_id() -> str:
+    """Differs after every start of the machine (random(4)); empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)

@@ -1,0 +1,278 @@
+"""Everything that lives in this room, joined: what the servicer calls, and what the sidecar starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cco_sidecar.agents import logs, worktree
+from cco_sidecar.agents.announce import Announcer
+from cco_sidecar.agents.budget import Budget
+from cco_sidecar.agents.handover import Ask, Handover, Plan, Suggestions
+from cco_sidecar.agents.keep import Store, keeper_of_results
+from cco_sidecar.agents.launch import GRACE_SECONDS, Address, Launcher, Providers
+from cco_sidecar.agents.runners import Runners
+from cco_sidecar.agents.spawn import Spawner
+from cco_sidecar.agents.supervisor import ENDED, Live, Supervisor
+from cco_sidecar.agents.upkeep import Upkeep
+from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.bus.bus import EventBus
+from cco_sidecar.bus.journal import Entry
+from cco_sidecar.core.agent_types import OPERATOR_TYPE, AgentTypes
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SidecarError, conflict, not_found, permission_denied
+from cco_sidecar.core.paging import Page, number_of, paged
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.storage.agents import SqlAgents
+from cco_sidecar.storage.base import ApprovalStore, ResultStore, StoredAgent
+from orchestra.v1.agent_service_pb2 import (
+    Agent,
+    ListAgentsRequest,
+    LogLine,
+    SendHeartbeatRequest,
+    SpawnAgentRequest,
+    StreamAgentLogsRequest,
+)
+
+
+class Stores(NamedTuple):
+    agents: SqlAgents
+    results: ResultStore
+    approvals: ApprovalStore
+
+
+class Hands(NamedTuple):
+    """What other rooms do for this one."""
+
+    providers: Providers
+    suggestions: Suggestions
+    ask: Ask
+    store_result: Store
+    last_call: Callable[[str], float | None]
+
+
+class AgentsService:
+    def __init__(
+        self,
+        settings: Settings,
+        stores: Stores,
+        hands: Hands,
+        bus: EventBus,
+        tokens: Tokens,
+        types: AgentTypes,
+        clock: Clock,
+    ) -> None:
+        """Raises SettingsError for runners and rules that are not right."""
+        self._bus = bus
+        self._store = stores.agents
+        self._grace = GRACE_SECONDS
+        plan = Plan.of(settings.handover, types)
+        runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
+        self._launcher = Launcher(types, hands.providers, settings.storage)
+        announcer = Announcer(stores.agents, bus)
+        self.supervisor = Supervisor(
+            stores.agents,
+            announcer,
+            self._launcher,
+            runners,
+            types,
+            tokens,
+            clock,
+            settings.max_concurrent,
+            keeper_of_results(hands.store_result, types, self._launcher.root),
+        )
+        self._spawner = Spawner(
+            stores.agents,
+            self.supervisor,
+            self._launcher,
+            runners,
+            types,
+            clock,
+            Budget.of(plan.limits),
+            settings.default_project,
+        )
+        self._upkeep = Upkeep(
+            self.supervisor, stores.agents, announcer, clock, settings.storage, settings.agent_logs, hands.last_call
+        )
+        self._handover = Handover(
+            plan,
+            self._spawner,
+            self.supervisor,
+            stores.agents,
+            stores.agents,
+            stores.results,
+            stores.approvals,
+            bus,
+            hands.suggestions,
+            hands.ask,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- coming and going ---------------------------------------------------------------------------------
+
+    async def start(self, address: Address) -> None:
+        self._launcher.address = address
+        self._bus.listeners.append(self._on_event)
+        await self.supervisor.recover()
+        await self._handover.start()
+        works: list[Coroutine[Any, Any, None]] = [self._upkeep.run(), self._handover.run()]
+        self._tasks = [asyncio.create_task(work) for work in works]
+
+    async def close(self, *, keep_agents: bool) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.supervisor.close(keep_agents=keep_agents)
+
+    def _on_event(self, project: str, entry: Entry) -> None:
+        """The agents' results, and questions to a person and their answers."""
+        self._handover.on_event(project)
+        if entry.event_type not in _HEARD:
+            return
+        fields = entry.fields
+        data = fields["data"]
+        live = self.supervisor.find(str(data.get("agent_id")))
+        # Only its own word counts, or the operator's.
+        if live is None or fields["publisher"] not in (live.agent.agent_id, OPERATOR_TYPE):
+            return
+        if entry.event_type == "approval_requested":
+            live.waits_for_person = True
+            live.agent.progress.message = str(data.get("question"))
+        elif entry.event_type == "approval_answered":
+            live.waits_for_person = False
+        elif isinstance(data.get("result_id"), str):
+            live.agent.result_id = data["result_id"]
+
+    # -- acts ---------------------------------------------------------------------------------------------
+
+    async def spawn(self, request: SpawnAgentRequest, principal: Principal) -> Live:
+        """Returns when its process runs, or when it is queued. Raises SidecarError."""
+        live = await self._spawner.spawn(request, principal)
+        if not self.queue_position(live.agent):
+            # Once begun it goes on, also when the caller goes away.
+            await asyncio.shield(live.begun)
+        return live
+
+    async def get(self, agent_id: str, principal: Principal) -> StoredAgent:
+        """Raises SidecarError (AGT_004) for one that is not there, or another project's."""
+        stored = await self._store.by_id(agent_id)
+        if stored is None or not (principal.operator or stored.agent.project_id == principal.project_id):
+            raise _unknown(agent_id)
+        return self._current(stored)
+
+    async def page(self, request: ListAgentsRequest, project: str) -> Page[StoredAgent]:
+        found = await paged(
+            lambda before, limit: self._store.page(
+                project,
+                status=request.status,
+                agent_type=request.agent_type,
+                issue=request.issue_id,
+                before=before,
+                limit=limit,
+            ),
+            number_of(request.cursor),
+            request.limit,
+        )
+        return Page([self._current(stored) for stored in found.items], found.next_cursor)
+
+    async def stop(self, agent_id: str, principal: Principal, *, force: bool, timeout: float | None) -> bool:
+        """False when it had ended before. Raises SidecarError."""
+        await self.get(agent_id, principal)
+        live = self.supervisor.find(agent_id)
+        if live is None:
+            return False
+        grace = 0.0 if force else self._grace if timeout is None else timeout
+        by = "the operator" if principal.operator else principal.subject
+        await self.supervisor.stop(live, f"stopped by {by}", grace=grace)
+        return True
+
+    async def resume(self, agent_id: str, message: str, principal: Principal) -> Agent:
+        stored = await self.get(agent_id, principal)
+        if self.supervisor.find(agent_id) is not None or stored.agent.status not in ENDED:
+            raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
+        live = await self.supervisor.again(
+            stored.agent, stored.request, stored.number, message, f"resumed by {principal.subject}"
+        )
+        if not self.queue_position(live.agent):
+            await asyncio.shield(live.begun)
+        return live.agent
+
+    async def heartbeat(self, request: SendHeartbeatRequest, principal: Principal, clock: Clock) -> Agent:
+        if not principal.operator and principal.subject != request.agent_id:
+            raise permission_denied("an agent sends its own heartbeat only", agent_id=principal.subject)
+        stored = await self.get(request.agent_id, principal)
+        live = self.supervisor.find(request.agent_id)
+        if live is None:
+            raise conflict("AGT_005", f"agent '{request.agent_id}' has ended: {stored.agent.reason}")
+        progress = live.agent.progress
+        if request.HasField("percent"):
+            progress.percent = request.percent
+        progress.message = request.message or progress.message
+        progress.at.CopyFrom(clock.timestamp())
+        live.waits_for_person = request.needs_input
+        await self._upkeep.heard(live)
+        return live.agent
+
+    async def discard_worktree(self, agent_id: str, principal: Principal) -> Agent:
+        stored = await self.get(agent_id, principal)
+        agent = stored.agent
+        if agent.status not in ENDED:
+            raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
+        if not agent.worktree:
+            raise not_found("AGT_006", f"agent '{agent_id}' has no worktree, or its work is merged")
+        await worktree.remove(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch)
+        agent.worktree = ""
+        await self._store.save(agent)
+        return agent
+
+    async def stream_logs(self, request: StreamAgentLogsRequest, principal: Principal) -> AsyncIterator[list[LogLine]]:
+        """Raises SidecarError: AGT_004, or AUTH_003 for another agent's logs."""
+        agent = (await self.get(request.agent_id, principal)).agent
+        if not (principal.operator or principal.architect or principal.subject == agent.agent_id):
+            raise permission_denied("an agent reads its own logs only", agent_id=principal.subject)
+        attempt = request.attempt or agent.attempt
+        path = self._launcher.run_at(agent, attempt).output
+        tail = request.tail if request.HasField("tail") else None
+        reader = logs.LogReader(path)
+        for batch in await asyncio.to_thread(logs.read_batches, reader, tail):
+            yield batch
+        if not request.follow or attempt != agent.attempt:
+            return
+
+        def ended() -> bool:
+            live = self.supervisor.find(agent.agent_id)
+            return live is None or live.agent.attempt != attempt or self._bus.draining
+
+        async for batch in logs.follow(path, reader, ended):
+            yield batch
+
+    def queue_position(self, agent: Agent) -> int:
+        return self.supervisor.position(agent.agent_id)
+
+    def branch_of(self, agent_id: str) -> str:
+        """The branch that a running agent works on; empty for none."""
+        live = self.supervisor.find(agent_id)
+        return live.agent.branch if live else ""
+
+    def running_types(self) -> Mapping[str, str]:
+        return self.supervisor.running_types()
+
+    def _current(self, stored: StoredAgent) -> StoredAgent:
+        """As it is in memory when it lives: the record is a moment behind."""
+        live = self.supervisor.find(stored.agent.agent_id)
+        if live is None:
+            return stored
+        agent = Agent()
+        agent.CopyFrom(live.agent)
+        agent.queue_position = self.queue_position(agent)
+        return stored._replace(agent=agent)
+
+
+_HEARD = frozenset({"agent_completed", "agent_failed", "approval_requested", "approval_answered"})
+
+
+def _unknown(agent_id: str) -> SidecarError:
+    return not_found("AGT_004", f"there is no agent '{agent_id}'; 'cco agent list' names them", agent_id=agent_id)

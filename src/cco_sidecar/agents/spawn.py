@@ -1,0 +1,108 @@
+"""Spawning: who may, with what, and what the new agent is."""
+
+from __future__ import annotations
+
+from cco_sidecar.agents.budget import Budget
+from cco_sidecar.agents.launch import Launcher, model_of
+from cco_sidecar.agents.runners import COMMAND, Runner, Runners
+from cco_sidecar.agents.supervisor import Live, Supervisor
+from cco_sidecar.auth.policy import project_of
+from cco_sidecar.core import ids
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import permission_denied
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.storage.base import AgentStore
+from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, Agent, SpawnAgentRequest
+from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
+
+HANDOVER = "handover"
+_OPERATOR_ONLY = ("command", "credentials")
+
+
+class Spawner:
+    def __init__(
+        self,
+        store: AgentStore,
+        supervisor: Supervisor,
+        launcher: Launcher,
+        runners: Runners,
+        types: AgentTypes,
+        clock: Clock,
+        budget: Budget,
+        default_project: str,
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._launcher = launcher
+        self._runners = runners
+        self._types = types
+        self._clock = clock
+        self._budget = budget
+        self._project = default_project
+
+    async def spawn(self, request: SpawnAgentRequest, principal: Principal) -> Live:
+        """For a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, REQ_001."""
+        project = project_of(principal, request.project_id, self._project)
+        if principal.operator:
+            live = await self._add(request, project, spawned_by=principal.subject)
+        else:
+            for name in _OPERATOR_ONLY:
+                if getattr(request, name):
+                    raise permission_denied(f"only the operator names a spawn's {name}", field=name)
+            depth = await self.depth_below(principal.subject)
+            await self._budget.check(self._store, project, request.issue_id, depth)
+            live = await self._add(request, project, spawned_by=principal.subject, depth=depth)
+        assert live is not None
+        return live
+
+    async def hand_over(self, request: SpawnAgentRequest, project: str, depth: int, cause: str) -> Live | None:
+        """For a rule; None when ``cause`` has been answered before. Raises SidecarError as ``spawn``."""
+        await self._budget.check(self._store, project, request.issue_id, depth)
+        return await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=cause)
+
+    async def approved(self, request: SpawnAgentRequest, project: str, depth: int, approval_id: str) -> None:
+        """A person allowed it: no limit holds it back."""
+        await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=approval_id)
+
+    async def check_budget(self, agent: Agent) -> None:
+        """Before an agent is tried again by a rule. Raises SidecarError (AGT_003)."""
+        await self._budget.check(self._store, agent.project_id, agent.issue_id, agent.depth)
+
+    async def depth_below(self, agent_id: str) -> int:
+        """Of an agent that ``agent_id`` asks for."""
+        parent = await self._store.by_id(agent_id)
+        return (parent.agent.depth if parent else 0) + 1
+
+    async def _add(
+        self, request: SpawnAgentRequest, project: str, *, spawned_by: str, depth: int = 0, cause: str = ""
+    ) -> Live | None:
+        known = self._types.known(request.agent_type)
+        runner = self._runners.once(request.command) if request.command else self._runners.of(known)
+        self._types.patterns_of(request.context_requirements)
+        self._launcher.check(request, runner)
+        agent = Agent(
+            agent_id=ids.agent_id(known.type),
+            agent_type=known.type,
+            issue_id=request.issue_id,
+            project_id=project,
+            task=request.task,
+            status=AGENT_STATUS_PENDING,
+            reason="accepted",
+            priority=request.priority or PRIORITY_NORMAL,
+            created_at=self._clock.timestamp(),
+            status_since=self._clock.timestamp(),
+            max_attempts=runner.attempts,
+            spawned_by=spawned_by,
+            depth=depth,
+            cause=cause,
+            runner=COMMAND if request.command else runner.preset,
+            model=model_of(request, runner, known),
+            isolation=request.isolation or runner.isolation,
+            credentials=_names(request, runner),
+        )
+        return await self._supervisor.add(agent, request)
+
+
+def _names(request: SpawnAgentRequest, runner: Runner) -> list[str]:
+    return list(dict.fromkeys((*runner.credentials, *request.credentials)))

@@ -1,0 +1,466 @@
+"""The life of agents: queued, started, watched, ended, tried again; and found again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cco_sidecar.agents import logs, worktree
+from cco_sidecar.agents.announce import Announcer
+from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
+from cco_sidecar.agents.outcome import outcome
+from cco_sidecar.agents.run import Exit, Run
+from cco_sidecar.agents.runners import Runner, Runners
+from cco_sidecar.agents.usage import UsageReader, added
+from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, TTL_SECONDS, Minted, Tokens
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.storage.base import AgentStore
+from orchestra.v1.agent_service_pb2 import (
+    AGENT_STATUS_COMPLETED,
+    AGENT_STATUS_FAILED,
+    AGENT_STATUS_PENDING,
+    AGENT_STATUS_RUNNING,
+    AGENT_STATUS_STOPPED,
+    ISOLATION_WORKTREE,
+    Agent,
+    AgentStatus,
+    SpawnAgentRequest,
+    Usage,
+)
+from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW
+
+log = logging.getLogger(__name__)
+
+ENDED = frozenset({AGENT_STATUS_COMPLETED, AGENT_STATUS_FAILED, AGENT_STATUS_STOPPED})
+LAST_LINES = 20
+_RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
+_EVENTS = {AGENT_STATUS_COMPLETED: "agent_completed", AGENT_STATUS_FAILED: "agent_failed"}
+_SAVE_AGAIN_SECONDS = 1.0
+# A keeper that does not answer a stop is ended itself after so long.
+_KEEPER_PATIENCE = 3.0
+_LONGEST_BACKOFF = 3600.0
+
+
+@dataclass
+class Live:
+    """An agent that has not ended. ``heard`` is the monotonic time of its last sign of life."""
+
+    number: int
+    agent: Agent
+    request: SpawnAgentRequest
+    runner: Runner
+    message: str = ""
+    run: Run | None = None
+    token: Minted | None = None
+    heard: float = 0.0
+    stop_reason: str = ""
+    waits_for_person: bool = False
+    # What earlier attempts used.
+    before: Usage = field(default_factory=Usage)
+    reader: logs.LogReader | None = None
+    usage: UsageReader = field(default_factory=UsageReader)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    retry: asyncio.TimerHandle | None = None
+    # Set when its process runs, or when it could not be started.
+    begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Its place in the queue: priority, then age."""
+        return _RANK.get(self.agent.priority, 1), self.number
+
+
+class Supervisor:
+    def __init__(
+        self,
+        store: AgentStore,
+        announcer: Announcer,
+        launcher: Launcher,
+        runners: Runners,
+        types: AgentTypes,
+        tokens: Tokens,
+        clock: Clock,
+        max_concurrent: int,
+        keep_result: Callable[[Agent, str], Awaitable[str]],
+    ) -> None:
+        """``keep_result(agent, answer)`` stores what a program said last as its result, and returns the id."""
+        self._store = store
+        self._announcer = announcer
+        self._launcher = launcher
+        self._runners = runners
+        self._types = types
+        self._tokens = tokens
+        self._clock = clock
+        self.max_concurrent = max_concurrent
+        self._keep_result = keep_result
+        self.live: dict[str, Live] = {}
+        self._queue: list[tuple[tuple[int, int], str]] = []
+        self._running: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    # -- coming and going of the sidecar ------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Finds the agents of an earlier sidecar: watches those that run, says how the others ended, queues the
+        rest."""
+        for stored in await self._store.unfinished():
+            agent = stored.agent
+            if agent.status in ENDED:
+                await self._announcer.publish(agent, stored.unannounced, after_restart=True)
+                continue
+            try:
+                runner = self._runner(stored.request)
+            except SidecarError:
+                # Its type or preset is no longer configured; it is watched all the same.
+                runner = Runner()
+            live = Live(stored.number, agent, stored.request, runner)
+            live.before.CopyFrom(agent.usage)
+            self.live[agent.agent_id] = live
+            run = self._launcher.run_of(agent)
+            runs = bool(agent.attempt) and run.adopt()
+            if runs or agent.status != AGENT_STATUS_PENDING or (agent.attempt and run.has_report):
+                live.run = run
+                live.reader = logs.LogReader(run.output)
+                live.heard = time.monotonic()
+                self._running.add(agent.agent_id)
+                if runs:
+                    await self._found_again(live, stored.unannounced)
+                self._background(self._watch(live), agent.agent_id)
+            elif agent.HasField("retry_at"):
+                self._retry_later(live)
+            else:
+                self._enqueue(live)
+        self._admit()
+
+    async def _found_again(self, live: Live, unannounced: str) -> None:
+        agent = live.agent
+        self._tokens.lease(agent.agent_id)
+        # Of age at once: the upkeep gives it a fresh one.
+        live.token = self._mint(agent)
+        if agent.status == AGENT_STATUS_PENDING:
+            unannounced = "agent_spawned"
+            self.set_status(agent, AGENT_STATUS_RUNNING, "found again after a restart of the sidecar")
+        if unannounced:
+            await self._announcer.publish(agent, unannounced, after_restart=True)
+
+    async def close(self, *, keep_agents: bool) -> None:
+        """Ends the running agents, or leaves them to the next sidecar; queued ones stay queued."""
+        self._closing = True
+        if not keep_agents:
+            running = [self.live[agent_id] for agent_id in self._running if agent_id in self.live]
+            await asyncio.gather(
+                *(self.stop(live, "the sidecar was stopped", grace=GRACE_SECONDS / 2) for live in running),
+                return_exceptions=True,
+            )
+        for live in self.live.values():
+            if live.retry is not None:
+                live.retry.cancel()
+        # One that is just being started has its keeper before we go.
+        starting = [live.begun for live in self.live.values() if live.agent.agent_id in self._running]
+        await asyncio.gather(*starting, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- acts ---------------------------------------------------------------------------------------
+
+    async def add(self, agent: Agent, request: SpawnAgentRequest) -> Live | None:
+        """Takes an agent in: on disk, then queued, then started when there is room. None when its cause already has
+        an agent. Raises SidecarError."""
+        runner = self._runner(request)
+        number = await self._store.add(agent, request)
+        if not number:
+            return None
+        return self._take_in(Live(number, agent, request, runner))
+
+    async def again(self, agent: Agent, request: SpawnAgentRequest, number: int, message: str, reason: str) -> Live:
+        """Starts an ended agent once more. Raises SidecarError."""
+        runner = self._runner(request)
+        live = Live(number, agent, request, runner, message=message)
+        live.before.CopyFrom(agent.usage)
+        for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):
+            agent.ClearField(name)
+        agent.max_attempts = max(agent.max_attempts, agent.attempt + 1)
+        self.set_status(agent, AGENT_STATUS_PENDING, reason)
+        await self._store.save(agent)
+        return self._take_in(live)
+
+    async def stop(self, live: Live, reason: str, *, grace: float) -> None:
+        """Ends an agent and everything it started; its tokens are dead at once. Returns when it has ended."""
+        live.stop_reason = live.stop_reason or reason
+        agent_id = live.agent.agent_id
+        if agent_id not in self._running:
+            if live.retry is not None:
+                live.retry.cancel()
+            await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
+            return
+        # Its tokens are dead before it is.
+        await asyncio.gather(self._end_identity(agent_id), asyncio.wait({live.begun}))
+        if live.run is not None:
+            live.run.stop(grace)
+            try:
+                await asyncio.wait_for(asyncio.shield(live.ended.wait()), grace + _KEEPER_PATIENCE)
+            except TimeoutError:
+                live.run.kill()
+        await live.ended.wait()
+
+    def find(self, agent_id: str) -> Live | None:
+        return self.live.get(agent_id)
+
+    def position(self, agent_id: str) -> int:
+        """Place in the queue, from 1 on; 0 for one that is not queued."""
+        ordered = sorted(self._queue)
+        return next((place for place, (_, each) in enumerate(ordered, 1) if each == agent_id), 0)
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
+
+    def running_types(self) -> dict[str, str]:
+        """Running agents' ids to their types."""
+        return {each: self.live[each].agent.agent_type for each in self._running if each in self.live}
+
+    def set_status(self, agent: Agent, status: AgentStatus, reason: str) -> None:
+        agent.status = status
+        agent.reason = reason
+        agent.status_since.CopyFrom(self._clock.timestamp())
+
+    def renew_token(self, live: Live) -> None:
+        """A fresh token in the agent's file. The older ones stay good as long as the agent lives."""
+        assert live.run is not None
+        live.token = self._mint(live.agent)
+        live.run.write_token(live.token.token)
+
+    def needs_renewal(self, live: Live) -> bool:
+        if live.token is None:
+            return False
+        left = live.token.principal.expires_at - self._clock.seconds()
+        # A clock that was set back leaves a token from the future.
+        return left <= REFRESH_WINDOW_SECONDS or left > TTL_SECONDS + SKEW_SECONDS
+
+    async def read_reports(self, live: Live) -> None:
+        """Takes in what the program printed since the last look."""
+        if not live.runner.reports:
+            return
+        async with live.reading:
+            await asyncio.to_thread(_read_reports, live)
+        live.agent.usage.CopyFrom(added(live.before, live.usage.usage))
+
+    # -- one agent's way -------------------------------------------------------------------------------
+
+    def _runner(self, request: SpawnAgentRequest) -> Runner:
+        known = self._types.known(request.agent_type)
+        return self._runners.once(request.command) if request.command else self._runners.of(known)
+
+    def _take_in(self, live: Live) -> Live:
+        self.live[live.agent.agent_id] = live
+        self._enqueue(live)
+        self._admit()
+        return live
+
+    def _enqueue(self, live: Live) -> None:
+        heapq.heappush(self._queue, (live.rank, live.agent.agent_id))
+
+    def _admit(self) -> None:
+        """Starts who is next while there is room."""
+        while self._queue and not self._closing:
+            if self.max_concurrent and len(self._running) >= self.max_concurrent:
+                return
+            _, agent_id = heapq.heappop(self._queue)
+            self._running.add(agent_id)
+            self._background(self._live(self.live[agent_id]), agent_id)
+
+    async def _live(self, live: Live) -> None:
+        try:
+            await self._begin(live)
+        except (SidecarError, OSError) as problem:
+            await self._could_not_begin(live, problem)
+        except Exception as problem:
+            log.exception("agent %s could not be started", live.agent.agent_id)
+            await self._could_not_begin(live, internal("AGT_001", f"an internal error: {type(problem).__name__}"))
+        else:
+            await self._watch(live)
+
+    async def _begin(self, live: Live) -> None:
+        agent = live.agent
+        agent.attempt += 1
+        agent.ClearField("retry_at")
+        run = self._launcher.run_of(agent)
+        await self._store.save(agent)
+        await asyncio.to_thread(run.prepare)
+        token = self._mint(agent)
+        live.run = run
+        pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token, live.message)
+        live.token = token
+        live.heard = time.monotonic()
+        live.reader = logs.LogReader(run.output)
+        agent.process_id = pid
+        agent.started_at.CopyFrom(self._clock.timestamp())
+        self.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
+        try:
+            await self._announcer.save(agent, "agent_spawned")
+        except SidecarError:
+            # It runs, and the record still says pending: found again all the same.
+            log.warning("agent %s runs; its record is still to be written", agent.agent_id)
+        if not live.begun.done():
+            live.begun.set_result(None)
+
+    async def _could_not_begin(self, live: Live, problem: SidecarError | OSError) -> None:
+        reason = problem.message if isinstance(problem, SidecarError) else f"could not be started: {problem.strerror}"
+        if not live.begun.done():
+            error = problem if isinstance(problem, SidecarError) else internal("AGT_001", reason)
+            live.begun.set_exception(error)
+            # Nobody may be waiting: it was queued.
+            live.begun.exception()
+        self._running.discard(live.agent.agent_id)
+        await self._end_identity(live.agent.agent_id)
+        await self._end(live, AGENT_STATUS_FAILED, reason)
+
+    async def _watch(self, live: Live) -> None:
+        assert live.run is not None
+        if not live.begun.done():
+            live.begun.set_result(None)
+        end = await live.run.ended()
+        try:
+            await self._ended(live, end)
+        except Exception as problem:
+            log.exception("the end of agent %s could not be dealt with", live.agent.agent_id)
+            self._running.discard(live.agent.agent_id)
+            await self._end(live, AGENT_STATUS_FAILED, f"an internal error: {type(problem).__name__}")
+
+    async def _ended(self, live: Live, end: Exit) -> None:
+        agent, run = live.agent, live.run
+        assert run is not None
+        await self._end_identity(agent.agent_id)
+        await self.read_reports(live)
+        lines = await asyncio.to_thread(logs.last_lines, run.output, LAST_LINES)
+        agent.last_output[:] = lines
+        _set_end(agent, end)
+        status, reason = outcome(
+            end,
+            lines,
+            stop_reason=live.stop_reason,
+            reported=live.usage.error,
+            open_files=live.runner.limits.open_files,
+        )
+        self._running.discard(agent.agent_id)
+        if status == AGENT_STATUS_FAILED and agent.attempt < agent.max_attempts and not self._closing:
+            backoff = min(live.runner.backoff_seconds * 2 ** (agent.attempt - 1), _LONGEST_BACKOFF)
+            agent.retry_at.CopyFrom(timestamp(self._clock.micros() + int(backoff * 1e6)))
+            self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {backoff:g} s")
+            await self._save(agent)
+            await asyncio.to_thread(run.clean)
+            self._retry_later(live)
+            self._admit()
+            return
+        if status == AGENT_STATUS_COMPLETED and not agent.result_id and live.usage.final:
+            agent.result_id = await self._keep_result(agent, live.usage.final)
+        await self._end(live, status, reason)
+
+    async def _end(self, live: Live, status: AgentStatus, reason: str) -> None:
+        """Its last word: on disk, announced, and its place given to the next."""
+        agent = live.agent
+        self._queue = [(rank, each) for rank, each in self._queue if each != agent.agent_id]
+        heapq.heapify(self._queue)
+        agent.ended_at.CopyFrom(agent.ended_at if agent.HasField("ended_at") else self._clock.timestamp())
+        agent.ClearField("retry_at")
+        self.set_status(agent, status, reason)
+        announced = agent.result_id and status == AGENT_STATUS_COMPLETED
+        await self._save(agent, "" if announced else _EVENTS.get(status, ""))
+        if live.run is not None:
+            # Only now: the exit code stays where it was written until the record has it.
+            await asyncio.to_thread(live.run.clean)
+        self.live.pop(agent.agent_id, None)
+        live.ended.set()
+        self._admit()
+        if agent.isolation == ISOLATION_WORKTREE and agent.worktree:
+            await self.tidy_worktree(agent)
+
+    async def tidy_worktree(self, agent: Agent) -> None:
+        """Removes a worktree whose work is merged."""
+        try:
+            if await worktree.tidy(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch):
+                agent.worktree = ""
+                await self._store.save(agent)
+        except SidecarError as problem:
+            log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
+
+    async def _save(self, agent: Agent, event_type: str = "") -> None:
+        """Until it is on disk: how an agent ended is not to be forgotten."""
+        while True:
+            try:
+                await self._announcer.save(agent, event_type)
+                return
+            except SidecarError as problem:
+                log.warning("agent %s is not saved yet: %s", agent.agent_id, problem)
+                await asyncio.sleep(_SAVE_AGAIN_SECONDS)
+
+    def _retry_later(self, live: Live) -> None:
+        """Queues it again when its time has come."""
+        due = live.agent.retry_at.seconds + live.agent.retry_at.nanos / 1e9 - self._clock.seconds()
+
+        def again() -> None:
+            live.retry = None
+            live.before.CopyFrom(live.agent.usage)
+            live.usage = UsageReader()
+            live.begun = asyncio.get_running_loop().create_future()
+            self._enqueue(live)
+            self._admit()
+
+        live.retry = asyncio.get_running_loop().call_later(min(max(due, 0.0), _LONGEST_BACKOFF), again)
+
+    # -- identity ------------------------------------------------------------------------------------
+
+    def _mint(self, agent: Agent) -> Minted:
+        self._tokens.minted += agent.attempt == 1
+        self._tokens.lease(agent.agent_id)
+        known = self._types.known(agent.agent_type)
+        return self._tokens.mint_agent(known, agent_id=agent.agent_id, project=agent.project_id, issue=agent.issue_id)
+
+    async def _end_identity(self, agent_id: str) -> None:
+        """In force at once, also when the disk is full."""
+        self._tokens.release(agent_id)
+        try:
+            await self._tokens.revoke_agent(agent_id)
+        except SidecarError as problem:
+            log.warning("the revocation of %s is not on disk: %s", agent_id, problem)
+
+    def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("watching agent %s failed", task.get_name(), exc_info=task.exception())
+
+
+def _read_reports(live: Live) -> None:
+    for line in live.reader.read() if live.reader else ():
+        if line.stream == "stdout":
+            live.usage.read(line.text)
+
+
+def _set_end(agent: Agent, end: Exit) -> None:
+    agent.ClearField("process_id")
+    for name in ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds"):
+        value = getattr(end, name)
+        if value is not None:
+            setattr(agent, name, value)
+    if end.ended_at is not None:
+        agent.ended_at.CopyFrom(timestamp(int(end.ended_at * 1e6)))

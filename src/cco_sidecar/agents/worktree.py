@@ -1,0 +1,88 @@
+"""A git worktree and a branch of its own for an agent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from cco_sidecar.core.errors import spawn_failed
+
+_TIMEOUT = 60.0
+
+
+def branch_of(agent_id: str) -> str:
+    return f"agent/{agent_id}"
+
+
+async def add(root: Path, path: Path, branch: str) -> None:
+    """A worktree of the current commit at ``path``. Raises SidecarError (AGT_001)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exists = await _succeeds(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+    naming = (str(path), branch) if exists else ("-b", branch, str(path), "HEAD")
+    code, text = await _git(root, "worktree", "add", "--quiet", *naming)
+    if code:
+        raise spawn_failed(f"a git worktree could not be made in {root.name}: {text.strip()[-300:]}")
+
+
+async def tidy(root: Path, path: Path, branch: str) -> bool:
+    """Removes the worktree and its branch when nothing in them is lost by it: no uncommitted change, and every
+    commit is on the branch that is checked out in ``root``. True when they are gone."""
+    if not path.exists():  # noqa: ASYNC240
+        return not await _succeeds(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+    code, changes = await _git(path, "status", "--porcelain")
+    if code or changes.strip():
+        return False
+    if not await _succeeds(root, "merge-base", "--is-ancestor", branch, "HEAD"):
+        return False
+    return await remove(root, path, branch)
+
+
+async def remove(root: Path, path: Path, branch: str) -> bool:
+    """Removes the worktree and its branch with all that is in them."""
+    await _git(root, "worktree", "remove", "--force", str(path))
+    await _git(root, "worktree", "prune")
+    await _git(root, "branch", "-D", branch)
+    return not path.exists()  # noqa: ASYNC240
+
+
+async def changed_files(path: Path, branch_base: str) -> dict[str, list[str]]:
+    """Paths that differ from ``branch_base``, committed or not, by ``git diff``'s letter: A, M, D."""
+    await _git(path, "add", "--all", "--intent-to-add")
+    code, text = await _git(path, "diff", "--name-status", "--no-renames", "-z", branch_base)
+    found: dict[str, list[str]] = {}
+    parts = text.split("\0")
+    for letter, name in zip(parts[::2], parts[1::2], strict=False):
+        found.setdefault(letter[:1], []).append(name)
+    return {} if code else found
+
+
+async def head(root: Path) -> str:
+    """The commit that is checked out; empty where there is none."""
+    code, text = await _git(root, "rev-parse", "HEAD")
+    return "" if code else text.strip()
+
+
+async def _succeeds(root: Path, *arguments: str) -> bool:
+    return (await _git(root, *arguments))[0] == 0
+
+
+async def _git(root: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and output. Raises SidecarError (AGT_001) when git is missing or hangs."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *("git", "-C", str(root), *arguments),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+        )
+    except OSError as problem:
+        raise spawn_failed(f"git cannot be run: {problem.strerror}") from problem
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise spawn_failed(f"git {arguments[0]} did not end in {_TIMEOUT:g} s") from None
+    return process.returncode or 0, output.decode(errors="replace")

@@ -1,0 +1,1 @@
+"""ApprovalService: questions to a person."""

@@ -1,0 +1,41 @@
+"""Pages of lists that grow at one end: newest first, each item with a number."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from cco_sidecar.core.errors import invalid_request
+
+DEFAULT_LIMIT = 100
+
+
+class Numbered(Protocol):
+    @property
+    def number(self) -> int: ...
+
+
+T = TypeVar("T", bound=Numbered)
+
+
+class Page(NamedTuple, Generic[T]):
+    """``next_cursor`` is None when there is nothing more."""
+
+    items: Sequence[T]
+    next_cursor: str | None
+
+
+async def paged(read: Callable[[int | None, int], Awaitable[Sequence[T]]], before: int | None, limit: int) -> Page[T]:
+    """``read(before, limit)`` gives items with smaller numbers; ``limit`` 0 stands for the default."""
+    most = limit or DEFAULT_LIMIT
+    found = await read(before, most + 1)
+    return Page(found[:most], str(found[most - 1].number) if len(found) > most else None)
+
+
+def number_of(cursor: str) -> int | None:
+    """Raises SidecarError (REQ_001) for what is no ``next_cursor``."""
+    if not cursor:
+        return None
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
+        raise invalid_request(f"cursor: {cursor[:40]!r} is not a next_cursor of this list", field="cursor")
+    return int(cursor)

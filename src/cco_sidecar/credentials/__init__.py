@@ -1,0 +1,1 @@
+"""CredentialService: secrets for agents."""

@@ -1,0 +1,116 @@
+"""Agents, and how far the hand-over rules have read, on Records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
+
+from cco_sidecar.storage.base import Spent, StoredAgent
+from cco_sidecar.storage.records import Records
+from cco_sidecar.storage.schema import agents, handover
+from orchestra.v1.agent_service_pb2 import (
+    AGENT_STATUS_NEEDS_INPUT,
+    AGENT_STATUS_PENDING,
+    AGENT_STATUS_RUNNING,
+    AGENT_STATUS_STUCK,
+    Agent,
+    SpawnAgentRequest,
+)
+
+_OPEN = (AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING, AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_STUCK)
+
+
+class SqlAgents:
+    """AgentStore and HandoverStore."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def add(self, agent: Agent, request: SpawnAgentRequest) -> int:
+        row = _columns(agent) | {
+            "agent_id": agent.agent_id,
+            "project_id": agent.project_id,
+            "issue_id": agent.issue_id,
+            "agent_type": agent.agent_type,
+            "cause": agent.cause or None,
+            "unannounced": "",
+            "request": request.SerializeToString(),
+        }
+        insert = sqlite.insert(agents).values(row).on_conflict_do_nothing(index_elements=["cause"])
+
+        def work(connection: sa.Connection) -> int:
+            done = connection.execute(insert)
+            return int(done.inserted_primary_key[0]) if done.rowcount else 0  # type: ignore[index]
+
+        return await self._records.write(work)
+
+    async def save(self, agent: Agent, unannounced: str = "") -> None:
+        change = sa.update(agents).where(agents.c.agent_id == agent.agent_id)
+        change = change.values(_columns(agent) | {"unannounced": unannounced})
+        await self._records.write(lambda c: c.execute(change))
+
+    async def by_id(self, agent_id: str) -> StoredAgent | None:
+        return next(iter(await self._rows(sa.select(agents).where(agents.c.agent_id == agent_id))), None)
+
+    async def unfinished(self) -> Sequence[StoredAgent]:
+        query = sa.select(agents).where(sa.or_(agents.c.status.in_(_OPEN), agents.c.unannounced != ""))
+        return await self._rows(query.order_by(agents.c.number))
+
+    async def page(
+        self,
+        project: str,
+        *,
+        status: int = 0,
+        agent_type: str = "",
+        issue: str = "",
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[StoredAgent]:
+        query = sa.select(agents).where(agents.c.project_id == project)
+        for column, wanted in (
+            (agents.c.status, status),
+            (agents.c.agent_type, agent_type),
+            (agents.c.issue_id, issue),
+        ):
+            if wanted:
+                query = query.where(column == wanted)
+        if before is not None:
+            query = query.where(agents.c.number < before)
+        return await self._rows(query.order_by(agents.c.number.desc()).limit(limit))
+
+    async def spent(self, project: str, issue: str) -> Spent:
+        sums = (sa.func.count(), sa.func.sum(agents.c.tokens), sa.func.sum(agents.c.cost_usd))
+        query = sa.select(*sums).where(agents.c.project_id == project, agents.c.issue_id == issue)
+        count, tokens, cost = await self._records.read(lambda c: c.execute(query).one())
+        return Spent(count, tokens or 0.0, cost or 0.0)
+
+    async def positions(self) -> dict[str, int]:
+        rows = await self._records.read(lambda c: c.execute(sa.select(handover)).all())
+        return {row.project_id: row.seq for row in rows}
+
+    async def set_position(self, project: str, seq: int) -> None:
+        change = sqlite.insert(handover).values(project_id=project, seq=seq)
+        change = change.on_conflict_do_update(index_elements=["project_id"], set_={"seq": seq})
+        await self._records.write(lambda c: c.execute(change))
+
+    async def _rows(self, query: sa.Select[Any]) -> list[StoredAgent]:
+        rows = await self._records.read(lambda c: c.execute(query).all())
+        return [
+            StoredAgent(
+                row.number, Agent.FromString(row.body), SpawnAgentRequest.FromString(row.request), row.unannounced
+            )
+            for row in rows
+        ]
+
+
+def _columns(agent: Agent) -> dict[str, Any]:
+    usage = agent.usage
+    return {
+        "status": agent.status,
+        "tokens": usage.input_tokens + usage.output_tokens + usage.cache_creation_tokens,
+        "cost_usd": usage.cost_usd,
+        "body": agent.SerializeToString(),
+    }
