@@ -23,10 +23,10 @@ from typing import Any
 import grpc
 import grpc.aio
 import uvloop
-from tests.support.process import Agent, SidecarProcess
 from tests.support.repositories import large
 
 from cco_sidecar.client import AsyncClient
+from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import event_service_pb2 as events
 
 SECONDS = float(os.environ.get("SECONDS_EACH", "3"))

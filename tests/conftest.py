@@ -9,8 +9,9 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.process import Agent, SidecarProcess
 from tests.support.repositories import clone_of_ours
+
+from cco_sidecar.testing.process import Agent, SidecarProcess
 
 
 @pytest.fixture(scope="session")

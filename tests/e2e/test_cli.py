@@ -19,7 +19,8 @@ import jwt
 import pytest
 import requests
 import yaml
-from tests.support.process import SidecarProcess, agent_environment, run_cco
+
+from cco_sidecar.testing.process import SidecarProcess, agent_environment, run_cco
 
 Done = subprocess.CompletedProcess[str]
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import requests
-from tests.support.process import Agent, SidecarProcess
+
+from cco_sidecar.testing.process import Agent, SidecarProcess
 
 WRITERS = 6
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.process import SidecarProcess
 from tests.support.repositories import OURS
+
+from cco_sidecar.testing.process import SidecarProcess
 
 
 def fuzz(sidecar: SidecarProcess, directory: Path, examples: int) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import requests
-from tests.support.process import Agent, SidecarProcess, agent_environment
+
+from cco_sidecar.testing.process import Agent, SidecarProcess, agent_environment
 
 GUIDE = (Path(__file__).parent / "seeds" / "agent_guide.md").read_text()
 

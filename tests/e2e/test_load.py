@@ -7,12 +7,12 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
-from tests.support.process import Agent, SidecarProcess
 from tests.support.repositories import large
 
 from cco_sidecar.client import AsyncClient
 from cco_sidecar.compose import load_agent_types
 from cco_sidecar.core.principal import PUBLISH_EVENTS
+from cco_sidecar.testing.process import Agent, SidecarProcess
 
 AGENTS = 119
 

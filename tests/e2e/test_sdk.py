@@ -16,11 +16,11 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from tests.support.process import Agent, SidecarProcess, agent_environment
 
 from cco_sidecar.client import AsyncClient, Client, SidecarError
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import Kind
+from cco_sidecar.testing.process import Agent, SidecarProcess, agent_environment
 from orchestra.v1.context_service_pb2 import GetContextResponse
 from orchestra.v1.event_service_pb2 import Event, PublishEventResponse
 from orchestra.v1.result_service_pb2 import Result

@@ -15,8 +15,8 @@ import grpc
 import pytest
 import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.support.process import SidecarProcess
 
+from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 

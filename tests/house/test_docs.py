@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import pytest
 import requests
-from tests.support.process import SidecarProcess, agent_environment
 from tests.support.repositories import OURS
+
+from cco_sidecar.testing.process import SidecarProcess, agent_environment
 
 PAGES = [OURS / "README.md", *sorted((OURS / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -8,11 +8,11 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import json_format
-from tests.support.process import Agent, SidecarProcess
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
 
 from cco_sidecar.core import codec
+from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import context_service_pb2, event_service_pb2, result_service_pb2, system_service_pb2
 
 RESULT: dict[str, Any] = {

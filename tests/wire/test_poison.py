@@ -11,9 +11,9 @@ import grpc
 import pytest
 import requests
 from google.protobuf import struct_pb2, timestamp_pb2
-from tests.support.process import Agent, SidecarProcess
 
 from cco_sidecar.client.connection import error_of
+from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import event_service_pb2, result_service_pb2
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 import pytest
 import requests
-from tests.support.process import Agent, SidecarProcess
 from tests.support.repositories import commit_all
 
+from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import context_service_pb2, context_service_pb2_grpc, event_service_pb2
 
 

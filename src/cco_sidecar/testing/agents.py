@@ -1,0 +1,89 @@
+"""Agents for tests: spawned for real, doing what a script says."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cco_sidecar.testing.process import SidecarProcess
+
+SCRIPTED_AGENT = Path(__file__).with_name("scripted_agent.py")
+ENDED = ("completed", "failed", "stopped")
+
+
+def scripted_command() -> list[str]:
+    """The command line of the scripted agent, for ``--`` or for ``agents.runners.<type>.command``."""
+    return [sys.executable, str(SCRIPTED_AGENT)]
+
+
+class SpawnedAgent:
+    """A handle on an agent that runs under a sidecar."""
+
+    def __init__(self, sidecar: SidecarProcess, spawned: dict[str, Any]) -> None:
+        self._sidecar = sidecar
+        self.spawned = spawned
+        self.id: str = spawned["agent_id"]
+        self.token: str | None = spawned["jwt_token"]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def get(self) -> dict[str, Any]:
+        """Its status, as REST gives it."""
+        answer = self._sidecar.request("GET", f"/api/agents/{self.id}/status", self._sidecar.operator)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def wait(self, *statuses: str, timeout: float = 30.0) -> dict[str, Any]:
+        """Until it has one of the statuses; until it has ended when none is named."""
+        wanted = statuses or ENDED
+        deadline = time.monotonic() + timeout
+        while (agent := self.get())["status"] not in wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.id} is {agent['status']} ({agent['reason']}), not {' or '.join(wanted)}")
+            time.sleep(0.02)
+        return agent
+
+    def stop(self, *, force: bool = False, timeout: float = 10.0) -> dict[str, Any]:
+        path = f"/api/agents/{self.id}?force={str(force).lower()}&timeout={timeout}"
+        answer = self._sidecar.request("DELETE", path, self._sidecar.operator, timeout=timeout + 20)
+        assert answer.status_code == 200, answer.text
+        stopped: dict[str, Any] = answer.json()
+        return stopped
+
+    def logs(self) -> list[str]:
+        """The text of every line of its last attempt."""
+        answer = self._sidecar.request("GET", f"/api/agents/{self.id}/logs", self._sidecar.operator)
+        assert answer.status_code == 200, answer.text
+        return [line["text"] for part in answer.text.splitlines() for line in json.loads(part)["lines"]]
+
+
+def spawn_scripted(
+    sidecar: SidecarProcess,
+    steps: list[dict[str, Any]] | None = None,
+    *,
+    agent_type: str = "python-specialist",
+    issue: str = "issue-123",
+    project: str = "default",
+    environment: dict[str, str] | None = None,
+    **options: Any,
+) -> SpawnedAgent:
+    """``options``: further fields of the spawn request. Without ``steps`` it does the documented cycle."""
+    script = {"AGENT_SCRIPT": json.dumps(steps)} if steps is not None else {}
+    body = {
+        "agent_type": agent_type,
+        "issue_id": issue,
+        "project_id": project,
+        "task": "what the script says",
+        "command": scripted_command(),
+        "environment": script | (environment or {}),
+        **options,
+    }
+    answer = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body)
+    assert answer.status_code == 201, answer.text
+    return SpawnedAgent(sidecar, answer.json())
