@@ -71,10 +71,10 @@ gen: setup .tools/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/p
 	@$(BUF) build proto -o .build/orchestra.binpb
 	@$(PY) -m cco_sidecar.gateway.openapi .build/orchestra.binpb > .build/openapi.json
 	@mv .build/openapi.json gen/openapi/orchestra.v1.json
-	@$(PY) scripts/unasync.py && $(BIN)/ruff format -q src/cco_sidecar/client/sync.py
+	@$(PY) scripts/unasync.py && $(BIN)/ruff check -q --fix --select I src/cco_sidecar/client; $(BIN)/ruff format -q src/cco_sidecar/client
 
 gen-check: gen ## fail when gen/ is not what the protos say
-	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client/sync.py
+	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client
 
 lock: setup ## write requirements.lock anew
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -1,13 +1,14 @@
-"""Writes client/sync.py from client/aio.py, so that the two clients cannot drift apart. Run by `make gen`."""
+"""Writes the synchronous client from the asynchronous one, so that the two cannot drift apart. Run by `make gen`."""
 
 from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parent.parent / "src" / "cco_sidecar" / "client"
-NOTE = "# Written by scripts/unasync.py from aio.py; change that file.\n"
+MODULES = {"aio.py": "sync.py", "aio_agents.py": "sync_agents.py"}
 CHANGES = (
-    ('"""The asynchronous client."""', f'{NOTE}"""The synchronous client."""'),
     ("import asyncio\nimport logging\n", "import logging\nimport threading\nimport time\n"),
     ("import grpc\nimport grpc.aio\n", "import grpc\n"),
+    ("asynchronous client", "synchronous client"),
+    ("client.aio", "client.sync"),
     ("AsyncIterator", "Iterator"),
     ("AsyncClient", "Client"),
     ("async def ", "def "),
@@ -21,7 +22,9 @@ CHANGES = (
     ("grpc.aio.", "grpc."),
 )
 
-text = (CLIENT / "aio.py").read_text()
-for old, new in CHANGES:
-    text = text.replace(old, new)
-(CLIENT / "sync.py").write_text(text)
+for source, target in MODULES.items():
+    text = (CLIENT / source).read_text()
+    for old, new in CHANGES:
+        text = text.replace(old, new)
+    note = f"# Written by scripts/unasync.py from {source}; change that file.\n"
+    (CLIENT / target).write_text(note + text)

@@ -19,11 +19,21 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # Name -> module; the command in it is called `command`.
 _COMMANDS = {
     "orchestration-server": "server",
+    "daemon": "daemon",
+    "agent": "agent",
     "context": "context",
     "results": "results",
     "events": "events",
+    "approvals": "approvals",
+    "credentials": "credentials",
+    "auth": "auth",
     "token": "token",
+    "top": "top",
     "health": "health",
+    "doctor": "doctor",
+    "backup": "backup",
+    "restore": "restore",
+    "debug": "debug",
     "completion": "completion",
 }
 

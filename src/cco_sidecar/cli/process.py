@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -78,12 +79,13 @@ def start_of(pid_file: Path) -> tuple[list[str], str | None]:
     return [arg for arg in line[start:] if arg != "--daemon"], process.cwd()
 
 
-def stop(pid_file: Path, *, force: bool, timeout: float) -> int | None:
-    """Ends the sidecar and waits for it; its pid, or None when none runs. Raises ClickException."""
+def stop(pid_file: Path, *, force: bool, timeout: float, keep_agents: bool = False) -> int | None:
+    """Ends the sidecar and waits for it; its pid, or None when none runs. With ``keep_agents`` its agents run on, for
+    the next sidecar to find. Raises ClickException."""
     process = running(pid_file)
     if process is None:
         return None
-    process.terminate()
+    process.send_signal(signal.SIGHUP if keep_agents else signal.SIGTERM)
     if not _ended(process, timeout):
         if not force:
             raise click.ClickException(

@@ -32,7 +32,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
 ]
 
 
-def _serving_options(command: Any) -> Any:
+def serving_options(command: Any) -> Any:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -40,7 +40,7 @@ def _serving_options(command: Any) -> Any:
 
 @click.group(name="orchestration-server", invoke_without_command=True)
 @click.version_option(__version__, prog_name="Orchestration Sidecar", message="%(prog)s v%(version)s")
-@_serving_options
+@serving_options
 @click.pass_context
 def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar; every option is also an environment variable, such as CCO_SIDECAR_PORT."""
@@ -60,21 +60,22 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
 @click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for it to end.")
 @click.pass_context
 def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float) -> None:
-    """Stop the sidecar: parked readers are answered, nothing acknowledged is lost."""
+    """Stop the sidecar and its agents: parked readers are answered, nothing acknowledged is lost."""
     pid = process.stop(_pid_file(ctx, pid_file), force=force, timeout=timeout)
     click.echo(f"stopped (pid {pid})" if pid else "the sidecar is not running")
 
 
 @command.command()
-@_serving_options
+@serving_options
 @click.option("--timeout", type=float, default=30.0, show_default=True)
 @click.pass_context
 def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -> None:
-    """Stop the sidecar and start it again in the background, with the options it had and those given now."""
+    """Stop the sidecar and start it again in the background, with the options it had and those given now. Its agents
+    run on meanwhile."""
     pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
     known, directory = process.start_of(pid_file)
     given = [part for name, value in flags.items() if value for part in (f"--{name.replace('_', '-')}", str(value))]
-    process.stop(pid_file, force=False, timeout=timeout)
+    process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
     config = ctx.find_root().obj["config"]
     before = ["--config", str(config)] if config else []
     command_line = known or ["orchestration-server"]
@@ -102,7 +103,8 @@ def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None
 
 
 def serve(settings: Settings) -> None:
-    """Runs the sidecar until SIGTERM or SIGINT. Raises SettingsError."""
+    """Runs the sidecar until SIGTERM or SIGINT, which end its agents too, or SIGHUP, which leaves them to the next one.
+    Raises SettingsError."""
     if sys.platform == "win32":
         asyncio.run(_serve(settings))
         return
@@ -122,21 +124,25 @@ async def _serve(settings: Settings) -> None:
     except SettingsError:
         await sidecar.close()
         raise
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+
+    def end(number: signal.Signals) -> None:
+        if not ended.done():
+            ended.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end, number)
     pid_file = settings.real_pid_file
     try:
         pid_file.write_text(f"{os.getpid()}\n")
         _welcome(sidecar, settings)
         process.tell_ready()
-        await ended.wait()
+        await ended
         click.echo("stopping ...")
     except OSError as problem:
         raise SettingsError(f"pid file {pid_file} cannot be written: {problem.strerror}") from problem
     finally:
-        await sidecar.stop()
+        await sidecar.stop(keep_agents=ended.done() and ended.result() is signal.SIGHUP)
         pid_file.unlink(missing_ok=True)
 
 

@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from cco_sidecar.client import requests
+from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials
 from cco_sidecar.client.connection import OPTIONS, Token, backoff, error_of, identity, is_lost, target
 from cco_sidecar.core.errors import SidecarError
 from orchestra.v1 import (
@@ -43,6 +44,9 @@ class AsyncClient:
         self.context = Context(self)
         self.events = Events(self)
         self.results = Results(self)
+        self.agents = Agents(self)
+        self.approvals = Approvals(self)
+        self.credentials = Credentials(self)
 
     async def __aenter__(self) -> Self:
         return self

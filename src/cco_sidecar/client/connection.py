@@ -77,25 +77,30 @@ def target(url: str | None, grpc_target: str | None, environment: Mapping[str, s
 
 
 class Token:
-    """The token and when it must be refreshed. One in ``JWT_TOKEN_FILE`` is read anew when the file changes."""
+    """The token and when it must be refreshed. One in ``JWT_TOKEN_FILE`` is kept fresh by the sidecar and read anew
+    when the file changes; where there is no such file, the text is used."""
 
     def __init__(self, text: str | None, file: str | None = None) -> None:
-        self._file = Path(file) if file and not text else None
+        self._file = Path(file) if file and Path(file).exists() else None
         self._seen = 0
         self.text = (text or "").strip()
         self.look()
 
     @classmethod
     def from_environment(cls, given: str | None, environment: Mapping[str, str] = os.environ) -> Token:
-        return cls(given or environment.get("JWT_TOKEN"), environment.get("JWT_TOKEN_FILE"))
+        return cls(given) if given else cls(environment.get("JWT_TOKEN"), environment.get("JWT_TOKEN_FILE"))
 
     def look(self) -> None:
         """Reads the token file when somebody else has renewed it."""
         if self._file is None:
             return
-        changed = self._file.stat().st_mtime_ns
-        if changed != self._seen:
-            self._seen, self.text = changed, self._file.read_text().strip()
+        try:
+            changed = self._file.stat().st_mtime_ns
+            if changed != self._seen:
+                self._seen, self.text = changed, self._file.read_text().strip()
+        except FileNotFoundError:
+            # The agent has ended, and this process outlives it: what it has is what it had.
+            self._file = None
 
     def due(self) -> bool:
         """True when the token is in the time in which it is to be refreshed."""

@@ -10,6 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.client.connection import Identity
 from cco_sidecar.core import codec
+from cco_sidecar.core.errors import invalid_request
+from orchestra.v1 import agent_service_pb2 as agent_pb
+from orchestra.v1 import approval_service_pb2 as approval_pb
 from orchestra.v1 import context_service_pb2 as context_pb
 from orchestra.v1 import event_service_pb2 as event_pb
 from orchestra.v1 import result_service_pb2 as result_pb
@@ -132,3 +135,54 @@ def _stamp(moment: datetime | None) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromDatetime(moment.astimezone(UTC))
     return stamp
+
+
+def spawn(
+    me: Identity, agent_type: str, issue: str | None, task: str, options: Mapping[str, Any]
+) -> agent_pb.SpawnAgentRequest:
+    value = {"agent_type": agent_type, "issue_id": issue or me.issue_id, "task": task} | dict(options)
+    message = codec.from_dict(agent_pb.SpawnAgentRequest, value)
+    assert isinstance(message, agent_pb.SpawnAgentRequest)
+    return message
+
+
+def list_agents(
+    status: str, agent_type: str, issue: str, project: str, limit: int | None, cursor: str
+) -> agent_pb.ListAgentsRequest:
+    return agent_pb.ListAgentsRequest(
+        status=_enum(agent_pb.AgentStatus, status),
+        agent_type=agent_type,
+        issue_id=issue,
+        project_id=project,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+def approval(
+    question: str, data: Mapping[str, Any] | None, issue: str, project: str
+) -> approval_pb.RequestApprovalRequest:
+    value = {"question": question, "data": dict(data or {}), "issue_id": issue, "project_id": project}
+    message = codec.from_dict(approval_pb.RequestApprovalRequest, value)
+    assert isinstance(message, approval_pb.RequestApprovalRequest)
+    return message
+
+
+def list_approvals(
+    status: str, issue: str, project: str, limit: int | None, cursor: str
+) -> approval_pb.ListApprovalsRequest:
+    return approval_pb.ListApprovalsRequest(
+        status=_enum(approval_pb.ApprovalStatus, status),
+        issue_id=issue,
+        project_id=project,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+def _enum(kind: Any, name: str) -> Any:
+    """The value that JSON calls ``name``; 0 for none."""
+    known = {codec.enum_name(kind.DESCRIPTOR, number): number for number in kind.values()}
+    if name and name not in known:
+        raise invalid_request(f"status: {name!r} is none of {', '.join(filter(None, known))}", field="status")
+    return known.get(name, 0)

@@ -13,6 +13,7 @@ import grpc
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.connection import OPTIONS, Token, backoff, error_of, identity, is_lost, target
+from cco_sidecar.client.sync_agents import Agents, Approvals, Credentials
 from cco_sidecar.core.errors import SidecarError
 from orchestra.v1 import (
     agent_service_pb2,
@@ -44,6 +45,9 @@ class Client:
         self.context = Context(self)
         self.events = Events(self)
         self.results = Results(self)
+        self.agents = Agents(self)
+        self.approvals = Approvals(self)
+        self.credentials = Credentials(self)
 
     def __enter__(self) -> Self:
         return self

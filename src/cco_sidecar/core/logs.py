@@ -28,7 +28,11 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _TOKEN.sub("[token]", orjson.dumps(line, default=str).decode())
+        return without_tokens(orjson.dumps(line, default=str).decode())
+
+
+def without_tokens(text: str) -> str:
+    return _TOKEN.sub("[token]", text)
 
 
 def set_up(directory: Path, level: str) -> None:

@@ -1,0 +1,262 @@
+"""`cco agent spawn|list|show|kill|logs|resume|discard|types`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.client import Client
+from cco_sidecar.core import codec
+from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, AgentType, LogLine, SpawnAgentResponse
+
+STATUSES = ("pending", "running", "needs_input", "stuck", "completed", "failed", "stopped")
+# The documented default, and what is added to it before the call itself is given up.
+_KILL_SECONDS = 10.0
+
+
+def status_of(agent: Agent | SpawnAgentResponse) -> str:
+    return codec.enum_name(AgentStatus.DESCRIPTOR, agent.status) or ""
+
+
+COLUMNS: out.Columns = {
+    "agent_id": lambda a: a.agent_id,
+    "status": status_of,
+    "issue_id": lambda a: a.issue_id,
+    "attempt": lambda a: str(a.attempt),
+    "pid": lambda a: str(a.process_id) if a.HasField("process_id") else "",
+    "since": lambda a: codec.rfc3339(a.status_since),
+    "reason": lambda a: a.reason,
+}
+_TYPE_COLUMNS: out.Columns = {
+    "type": lambda t: t.type,
+    "group": lambda t: t.group,
+    "model": lambda t: t.model,
+    "role": lambda t: t.role,
+    "permissions": lambda t: " ".join(t.permissions),
+}
+
+
+@click.group(name="agent")
+def command() -> None:
+    """Spawn agents and watch them."""
+
+
+@command.command()
+@click.option("--type", "agent_type", required=True, shell_complete=agent_types)
+@click.option("--issue", required=True)
+@click.option("--task", default="", help="What the agent is to do.")
+@click.option("--project", default="", help="[default: the sidecar's]")
+@click.option("--priority", type=click.Choice(["low", "normal", "high"]), default="normal", show_default=True)
+@click.option("--env", "environment", multiple=True, metavar="K=V", help="For the agent's environment; repeat it.")
+@click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A stored credential; repeat it.")
+@click.option("--require", "requirements", multiple=True, help="What its context must have; repeat it.")
+@click.option("--model", default="", help="[default: the type's]")
+@click.option("--worktree", is_flag=True, help="In a git worktree and on a branch of its own.")
+@click.option("--timeout", type=click.IntRange(min=0), help="Seconds it may run; 0 is without end.")
+@click.option("--wait", is_flag=True, help="Return when it has ended; exit 1 unless it completed.")
+@click.argument("run", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
+@out.formatted
+@connected
+def spawn(
+    client: Client,
+    agent_type: str,
+    issue: str,
+    task: str,
+    project: str,
+    environment: tuple[str, ...],
+    requirements: tuple[str, ...],
+    credentials: tuple[str, ...],
+    worktree: bool,
+    timeout: int | None,
+    wait: bool,
+    run: tuple[str, ...],
+    form: str | None,
+    output: Path | None,
+    **options: Any,
+) -> None:
+    """Start an agent, with the runner of its type or with what stands after `--`."""
+    options |= {
+        "project_id": project,
+        "environment": dict(map(_pair, environment)),
+        "credentials": list(credentials),
+        "context_requirements": list(requirements),
+        "command": _as_typed(run),
+        "timeout_seconds": timeout,
+    }
+    if worktree:
+        options["isolation"] = "worktree"
+    with out.waiting("starting the agent ..."):
+        answer = client.agents.spawn(agent_type, issue, task, **options)
+
+    def text() -> str:
+        if not answer.spawned:
+            return f"{answer.agent_id} is queued, place {answer.queue_position}"
+        return f"{answer.agent_id} is {status_of(answer)} (pid {answer.process_id})"
+
+    out.message(answer, form, output, text)
+    if wait:
+        with out.waiting("waiting for its end ..."):
+            agent = _ended(client, answer.agent_id)
+        click.echo(f"{status_of(agent)}: {agent.reason}", err=True)
+        if status_of(agent) != "completed":
+            raise click.exceptions.Exit(1)
+
+
+def _as_typed(command: tuple[str, ...]) -> list[str]:
+    """The program and the files as the person who types means them: of this PATH and this directory, while the agent
+    works in the project's."""
+    if not command:
+        return []
+    program, *rest = command
+    found = shutil.which(program)
+    words = [str(Path(found).absolute()) if found else program]
+    return words + [str(Path(word).absolute()) if Path(word).is_file() else word for word in rest]
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise click.UsageError(f"--env takes NAME=VALUE, not '{text}'")
+    return name, value
+
+
+def _ended(client: Client, agent_id: str) -> Agent:
+    """Follows the logs, which end when the agent does."""
+    while True:
+        for _ in client.agents.logs(agent_id, follow=True, tail=0):
+            pass
+        agent = client.agents.get(agent_id)
+        if status_of(agent) in ("completed", "failed", "stopped"):
+            return agent
+        # Queued, or to be tried again: there is an event when it starts.
+        client.events.wait("agent_spawned", filter=f"agent_id:{agent_id}", timeout=5.0)
+
+
+@command.command(name="list")
+@click.option("--status", type=click.Choice(STATUSES))
+@click.option("--type", "agent_type", default="", shell_complete=agent_types)
+@click.option("--issue", default="")
+@click.option("--project", default="")
+@click.option("--limit", type=click.IntRange(1, 1000))
+@partial(out.formatted, lists=True)
+@connected
+def list_(client: Client, status: str | None, form: str | None, output: Path | None, **wanted: Any) -> None:
+    """List agents, newest first."""
+    answer = client.agents.list(status=status or "", **wanted)
+    agents = list(answer.agents)
+
+    def text() -> str:
+        most = f" of {answer.max_concurrent}" if answer.max_concurrent else ""
+        head = f"{answer.running}{most} running, {answer.queued} queued"
+        return "\n".join([head, *map(_line, agents)])
+
+    out.rows(agents, COLUMNS, form, output, text)
+
+
+def _line(agent: Agent) -> str:
+    place = f" (place {agent.queue_position})" if agent.queue_position else ""
+    return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}  {agent.reason}"
+
+
+@command.command()
+@click.argument("agent_id")
+@out.formatted
+@connected
+def show(client: Client, agent_id: str, form: str | None, output: Path | None) -> None:
+    """Show one agent: status, reason, usage, last lines."""
+    agent = client.agents.get(agent_id)
+    out.message(agent, form, output, lambda: _details(agent))
+
+
+def _details(agent: Agent) -> str:
+    value = codec.to_dict(agent)
+    lines = [f"{agent.agent_id}: {status_of(agent)}, {agent.reason}"]
+    lines += [f"  {key}: {value[key]}" for key in _SHOWN if value.get(key) not in (None, "", [])]
+    usage = {key: figure for key, figure in value.get("usage", {}).items() if figure != ""}
+    lines += [f"  {key}: {figure}" for key, figure in usage.items()]
+    lines += [f"  | {line}" for line in agent.last_output]
+    return "\n".join(lines)
+
+
+_SHOWN = (
+    *("agent_type", "issue_id", "project_id", "task", "runner", "model", "priority", "attempt", "max_attempts"),
+    *("created_at", "started_at", "ended_at", "retry_at", "process_id", "exit_code", "signal", "queue_position"),
+    *("spawned_by", "branch", "worktree", "result_id", "credentials"),
+)
+
+
+@command.command()
+@click.argument("agent_id")
+@click.option("--force", is_flag=True, help="Kill at once.")
+@click.option("--timeout", type=click.FloatRange(0, 3600), default=_KILL_SECONDS, show_default=True, help="Seconds.")
+@connected
+def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
+    """End an agent and everything it started; its tokens are dead at once."""
+    with out.waiting("ending the agent ..."):
+        answer = client.agents.stop(agent_id, force=force, timeout=timeout)
+    if answer.stopped:
+        click.echo(f"{agent_id} is stopped")
+    else:
+        click.echo(f"{agent_id} had ended before: {answer.reason}")
+
+
+@command.command()
+@click.argument("agent_id")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the agent has ended.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines.")
+@click.option("--attempt", type=click.IntRange(min=1), help="[default: the last one]")
+@click.option("--timestamps", is_flag=True)
+@connected
+def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None:
+    """Print what an agent printed."""
+    show: Callable[[LogLine], str] = _stamped if timestamps else lambda line: line.text
+    for line in client.agents.logs(agent_id, **wanted):
+        click.echo(show(line), err=line.stream == "stderr")
+
+
+def _stamped(line: LogLine) -> str:
+    return f"{codec.rfc3339(line.timestamp)} {line.text}"
+
+
+@command.command()
+@click.argument("agent_id")
+@click.option("--message", default="", help="What to tell it.  [default: its task again]")
+@connected
+def resume(client: Client, agent_id: str, message: str) -> None:
+    """Start an ended agent again; a runner that keeps sessions goes on with its last one."""
+    agent = client.agents.resume(agent_id, message)
+    click.echo(f"{agent.agent_id} is {status_of(agent)}, attempt {agent.attempt}")
+
+
+@command.command()
+@click.argument("agent_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connected
+def discard(client: Client, agent_id: str, yes: bool) -> None:
+    """Remove an agent's worktree and branch, merged or not."""
+    agent = client.agents.get(agent_id)
+    if not yes:
+        click.confirm(f"remove {agent.worktree or 'its worktree'} and branch {agent.branch}?", abort=True, err=True)
+    answer = client.agents.discard_worktree(agent_id)
+    click.echo(f"removed branch {answer.branch} and its worktree")
+
+
+@command.command()
+@click.option("--group", default="", help="Such as coding, quality or security.")
+@partial(out.formatted, lists=True)
+@connected
+def types(client: Client, group: str, form: str | None, output: Path | None) -> None:
+    """List the agent types."""
+    found = list(client.agent_types(group))
+
+    def line(each: AgentType) -> str:
+        return f"{each.type}  [{each.group}]  {each.role}"
+
+    out.rows(found, _TYPE_COLUMNS, form, output, lambda: "\n".join(map(line, found)) or f"there is no group '{group}'")

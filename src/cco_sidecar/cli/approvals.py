@@ -1,0 +1,75 @@
+"""`cco approvals list|approve|deny`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import connected
+from cco_sidecar.client import Client
+from cco_sidecar.core import codec
+from orchestra.v1.approval_service_pb2 import Approval, ApprovalStatus
+
+
+def _status(approval: Approval) -> str:
+    return codec.enum_name(ApprovalStatus.DESCRIPTOR, approval.status) or ""
+
+
+_COLUMNS: out.Columns = {
+    "approval_id": lambda a: a.approval_id,
+    "status": _status,
+    "issue_id": lambda a: a.issue_id,
+    "requested_by": lambda a: a.requested_by,
+    "question": lambda a: a.question,
+    "comment": lambda a: a.comment,
+}
+
+
+@click.group(name="approvals")
+def command() -> None:
+    """Questions that agents and hand-over rules have for a person."""
+
+
+@command.command(name="list")
+@click.option("--status", type=click.Choice(["pending", "approved", "denied", "all"]), default="pending")
+@click.option("--issue", default="")
+@click.option("--project", default="")
+@click.option("--limit", type=click.IntRange(1, 1000))
+@partial(out.formatted, lists=True)
+@connected
+def list_(client: Client, status: str, form: str | None, output: Path | None, **wanted: Any) -> None:
+    """List questions, newest first; those without an answer unless --status says otherwise."""
+    found = list(client.approvals.list(status="" if status == "all" else status, **wanted).approvals)
+    out.rows(found, _COLUMNS, form, output, lambda: "\n".join(map(_line, found)) or "nothing waits for an answer")
+
+
+def _line(approval: Approval) -> str:
+    head = f"{approval.approval_id}  {_status(approval)}  {approval.issue_id}"
+    return f"{head}  {approval.requested_by}: {approval.question}"
+
+
+@command.command()
+@click.argument("approval_id")
+@click.option("--comment", default="")
+@connected
+def approve(client: Client, approval_id: str, comment: str) -> None:
+    """Say yes. An answer is final."""
+    _answer(client, approval_id, comment, approved=True)
+
+
+@command.command()
+@click.argument("approval_id")
+@click.option("--comment", default="", help="Why; whoever asked reads it.")
+@connected
+def deny(client: Client, approval_id: str, comment: str) -> None:
+    """Say no. An answer is final."""
+    _answer(client, approval_id, comment, approved=False)
+
+
+def _answer(client: Client, approval_id: str, comment: str, *, approved: bool) -> None:
+    approval = client.approvals.answer(approval_id, approved=approved, comment=comment)
+    click.echo(f"{_status(approval)}: {approval.question}")

@@ -1,0 +1,32 @@
+"""`cco auth can`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.client import Client
+
+
+@click.group(name="auth")
+def command() -> None:
+    """Who may do what."""
+
+
+@command.command()
+@click.argument("agent", shell_complete=agent_types)
+@click.argument("rpc")
+@click.option("--issue", default="", help="What the call would be about.  [default: the agent's own]")
+@click.option("--project", default="", help="[default: the agent's own]")
+@out.formatted
+@connected
+def can(client: Client, agent: str, rpc: str, issue: str, project: str, form: str | None, output: Path | None) -> None:
+    """Say whether AGENT (an id or a type) may call RPC, such as PublishEvent, and which rule decides. Exit 1 is no."""
+    answer = client.agents.check_access(agent, rpc, issue=issue, project=project)
+    word = "yes" if answer.allowed else "no"
+    out.message(answer, form, output, lambda: f"{word}: {answer.rule} ({answer.reason})")
+    if not answer.allowed:
+        raise click.exceptions.Exit(1)

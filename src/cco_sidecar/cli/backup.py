@@ -1,0 +1,25 @@
+"""`cco backup`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.storage import archive
+
+
+@click.command(name="backup")
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.pass_context
+def command(ctx: click.Context, target: Path | None) -> None:
+    """Copy the storage into TARGET (tar.gz) while the sidecar runs.  [default: cco-backup-<time>.tar.gz]
+
+    It holds the key that signs tokens, and credentials in encrypted form: keep it as safe as the storage itself. The
+    key of the credentials is not in it.
+    """
+    chosen = target or Path(f"cco-backup-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
+    copied = archive.make(settings_of(ctx).storage, chosen.absolute())
+    click.echo(f"{copied.files} files, {copied.bytes} bytes copied to {chosen}")

@@ -1,0 +1,208 @@
+"""What `cco doctor` looks at; each check says how to mend what it finds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from cco_sidecar.agents.runners import PRESETS, Runners
+from cco_sidecar.cli import process
+from cco_sidecar.client import Client
+from cco_sidecar.client.connection import claims_of
+from cco_sidecar.compose import OPERATOR_TOKEN_FILE, load_agent_types
+from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.system.servicer import LOW_DISK_MB
+
+_VERSION_SECONDS = 20.0
+_SKEW_SECONDS = 5.0
+_MEGABYTE = 2**20
+
+
+class Level(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+class Finding(NamedTuple):
+    """``mend``: what to do about it; empty when nothing is to be done."""
+
+    name: str
+    level: Level
+    text: str
+    mend: str = ""
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    for check in _CHECKS:
+        try:
+            yield from check(settings)
+        except (OSError, SettingsError, SidecarError, psutil.Error) as problem:
+            yield Finding(check.__name__.strip("_"), Level.BROKEN, str(problem))
+
+
+def _storage(settings: Settings) -> Iterator[Finding]:
+    path = settings.storage
+    if not path.exists():
+        yield Finding("storage", Level.WARNING, f"{path} is not there yet", "the first start makes it")
+        return
+    info = path.stat()
+    if info.st_uid != os.getuid():
+        mend = "run as its owner, or choose another with CCO_SIDECAR_STORAGE"
+        yield Finding("storage", Level.BROKEN, f"{path} belongs to another user", mend)
+    elif not os.access(path, os.W_OK | os.X_OK):
+        yield Finding("storage", Level.BROKEN, f"{path} cannot be written", f"chmod u+rwx {path}")
+    elif info.st_mode & 0o077:
+        yield Finding("storage", Level.WARNING, f"{path} can be read by others", f"chmod 700 {path}")
+    else:
+        yield Finding("storage", Level.OK, str(path))
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    place = next(path for path in (settings.storage, *settings.storage.parents) if path.exists())
+    free = shutil.disk_usage(place).free // _MEGABYTE
+    low = free < LOW_DISK_MB
+    mend = "free some space, or choose another storage with CCO_SIDECAR_STORAGE" if low else ""
+    yield Finding("disk", Level.BROKEN if low else Level.OK, f"{free} MB free at {place}", mend)
+
+
+def _pid_file(settings: Settings) -> Iterator[Finding]:
+    path = settings.real_pid_file
+    running = process.running(path)
+    if running is not None:
+        yield Finding("pid file", Level.OK, f"the sidecar runs (pid {running.pid})")
+    elif path.exists():
+        yield Finding("pid file", Level.WARNING, f"{path} names a process that is no sidecar", f"rm {path}")
+    else:
+        yield Finding("pid file", Level.WARNING, "the sidecar is not running", "cco daemon start")
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    ours = process.running(settings.real_pid_file)
+    for name, port, flag in (
+        ("port", settings.port, "--port"),
+        ("gRPC port", settings.real_grpc_port, "--grpc-port"),
+    ):
+        with socket.socket() as probe:
+            probe.settimeout(2)
+            taken = probe.connect_ex((settings.host, port)) == 0
+        if not taken:
+            level = Level.OK if ours is None else Level.BROKEN
+            mend = "" if ours is None else "it was started with another port; see CCO_SIDECAR_PORT"
+            yield Finding(name, level, f"{port} is free", mend)
+        elif ours is not None:
+            yield Finding(name, Level.OK, f"{port} answers")
+        else:
+            mend = f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with {flag}"
+            yield Finding(name, Level.BROKEN, f"{port} is taken by another program", mend)
+
+
+def _git(settings: Settings) -> Iterator[Finding]:
+    root = settings.project_root
+    program = shutil.which("git")
+    if program is None:
+        yield Finding("git", Level.BROKEN, "there is no git on PATH", "install git: contexts need it")
+        return
+    done = subprocess.run([program, "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False)
+    if done.returncode:
+        mend = "start in a repository, or name one with --project-root; without git a context has no history"
+        yield Finding("git", Level.WARNING, f"{root} is no git repository", mend)
+    else:
+        yield Finding("git", Level.OK, f"{root} is a repository")
+
+
+def _token(settings: Settings) -> Iterator[Finding]:
+    path = settings.storage / OPERATOR_TOKEN_FILE
+    if not path.exists():
+        yield Finding("token", Level.WARNING, "there is no operator's token yet", "the first start makes it")
+        return
+    token = path.read_text().strip()
+    left = claims_of(token).get("exp", 0) - time.time()
+    if left <= 0:
+        yield Finding("token", Level.BROKEN, "the operator's token has expired", "cco daemon restart")
+    elif path.stat().st_mode & 0o077:
+        yield Finding("token", Level.WARNING, f"{path} can be read by others", f"chmod 600 {path}")
+    else:
+        yield Finding("token", Level.OK, f"valid for {int(left // 86_400)} days")
+
+
+def _sidecar(settings: Settings) -> Iterator[Finding]:
+    """It answers, knows our token, and its clock is ours."""
+    if process.running(settings.real_pid_file) is None:
+        return
+    token = (settings.storage / OPERATOR_TOKEN_FILE).read_text().strip()
+    target = f"{settings.host}:{settings.real_grpc_port}"
+    try:
+        with Client(token=token, grpc_target=target) as client:
+            health = client.health()
+            client.status()
+    except SidecarError as problem:
+        yield Finding("sidecar", Level.BROKEN, problem.message, "cco daemon restart; the log says more")
+        return
+    yield Finding("sidecar", Level.OK, f"version {health.version} answers")
+    skew = abs(health.timestamp.seconds + health.timestamp.nanos / 1e9 - time.time())
+    level = Level.OK if skew < _SKEW_SECONDS else Level.BROKEN
+    mend = "" if level is Level.OK else "set the clock; tokens are judged by it"
+    yield Finding("clock", level, f"{skew:.1f} s apart", mend)
+
+
+def _runners(settings: Settings) -> Iterator[Finding]:
+    types = load_agent_types(settings.project_root)
+    runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
+    for preset in runners.presets():
+        program = str(PRESETS[preset].command[0])
+        path = shutil.which(program)
+        if path is None:
+            mend = "install it, or name another with agents.runners in the config"
+            yield Finding(f"runner {preset}", Level.WARNING, f"there is no program '{program}' on PATH", mend)
+            continue
+        yield _version(preset, path)
+
+
+def _version(preset: str, program: str) -> Finding:
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(f"runner {preset}", Level.WARNING, f"{program} --version does not answer", "try it by hand")
+    said = (done.stdout or done.stderr).strip().partition("\n")[0]
+    if done.returncode:
+        return Finding(f"runner {preset}", Level.BROKEN, f"{program} --version: {said}", "install it anew")
+    return Finding(f"runner {preset}", Level.OK, said)
+
+
+def _credentials(settings: Settings) -> Iterator[Finding]:
+    path: Path = settings.credentials_key_file
+    if path.exists() and path.stat().st_mode & 0o077:
+        yield Finding("credentials", Level.BROKEN, f"{path} can be read by others", f"chmod 600 {path}")
+    elif path.exists():
+        yield Finding("credentials", Level.OK, f"key at {path}; keep a copy of it apart from the backups")
+
+
+_CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+    _storage,
+    _disk,
+    _pid_file,
+    _ports,
+    _sidecar,
+    _token,
+    _git,
+    _runners,
+    _credentials,
+)

@@ -1,0 +1,155 @@
+"""`cco debug bundle`: what somebody who helps needs to see, without secrets."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import platform
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from cco_sidecar import __version__
+from cco_sidecar.cli.checks import findings
+from cco_sidecar.cli.connect import operator_token, settings_of
+from cco_sidecar.client import Client
+from cco_sidecar.context import secrets
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.core.logs import without_tokens
+from cco_sidecar.core.settings import Settings
+
+_LOG_BYTES = 2 * 2**20
+_HIDDEN = "[hidden]"
+# Settings whose values may hold secrets; of `environment` only the names are shown.
+_SECRET = frozenset({"jwt_secret"})
+
+
+@click.group(name="debug")
+def command() -> None:
+    """Help with finding what is wrong."""
+
+
+@command.command()
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.pass_context
+def bundle(ctx: click.Context, target: Path | None) -> None:
+    """Write versions, settings, checks, status, agents and the end of the log into TARGET (tar.gz), redacted."""
+    chosen = target or Path(f"cco-debug-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
+    settings = settings_of(ctx)
+    try:
+        descriptor = os.open(chosen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            for name, make in _PARTS.items():
+                data = _redacted(make(settings)).encode()
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
+                archive.addfile(entry, io.BytesIO(data))
+    except OSError as problem:
+        raise click.ClickException(f"{chosen} cannot be written: {problem.strerror}") from problem
+    click.echo(f"written to {chosen}; look through it before you give it away")
+
+
+def _redacted(text: str) -> str:
+    return "\n".join(secrets.mask(without_tokens(line))[0] for line in text.split("\n"))
+
+
+def _versions(_: Settings) -> str:
+    packages = {each.name: each.version for each in metadata.distributions()}
+    value = {
+        "cco-sidecar": __version__,
+        "python": sys.version,
+        "platform": platform.platform(),
+        "packages": dict(sorted(packages.items())),
+    }
+    return _json(value)
+
+
+def _settings(settings: Settings) -> str:
+    return _json(_hidden(dataclasses.asdict(settings)))
+
+
+def _hidden(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value
+    out: dict[str, Any] = {}
+    for key, item in value.items():
+        if key in _SECRET and item:
+            out[key] = _HIDDEN
+        elif key == "environment" and isinstance(item, dict):
+            out[key] = dict.fromkeys(item, _HIDDEN)
+        else:
+            out[key] = _hidden(item)
+    return out
+
+
+def _checks(settings: Settings) -> str:
+    return "\n".join(f"{each.level.value}\t{each.name}\t{each.text}\t{each.mend}" for each in findings(settings))
+
+
+def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
+    """What the sidecar answers, or why it does not."""
+
+    def make(settings: Settings) -> str:
+        try:
+            target = f"{settings.host}:{settings.real_grpc_port}"
+            with Client(token=operator_token(settings), grpc_target=target) as client:
+                return _json(codec.to_dict(ask(client)))
+        except (SidecarError, SettingsError) as problem:
+            return str(problem)
+
+    return make
+
+
+def _agents(client: Client) -> Any:
+    answer = client.agents.list(limit=1000)
+    for agent in answer.agents:
+        agent.ClearField("task")
+        agent.ClearField("last_output")
+    return answer
+
+
+def _log(settings: Settings) -> str:
+    path = settings.storage / "logs" / "orchestration.log"
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, path.stat().st_size - _LOG_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError as problem:
+        return f"{path}: {problem.strerror}"
+
+
+def _tree(settings: Settings) -> str:
+    """Names and sizes of what is in the storage."""
+
+    def lines() -> Iterator[str]:
+        for path in sorted(settings.storage.rglob("*")):
+            if path.is_file():
+                yield f"{path.stat().st_size}\t{path.relative_to(settings.storage)}"
+
+    return "\n".join(lines())
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode()
+
+
+_PARTS: dict[str, Callable[[Settings], str]] = {
+    "versions.json": _versions,
+    "settings.json": _settings,
+    "checks.txt": _checks,
+    "health.json": _asked(lambda client: client.health()),
+    "status.json": _asked(lambda client: client.status()),
+    "agents.json": _asked(_agents),
+    "storage.txt": _tree,
+    "orchestration.log": _log,
+}

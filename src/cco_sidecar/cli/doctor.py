@@ -1,0 +1,33 @@
+"""`cco doctor`."""
+
+from __future__ import annotations
+
+import click
+import orjson
+
+from cco_sidecar.cli import output as out
+from cco_sidecar.cli.checks import Level, findings
+from cco_sidecar.cli.connect import settings_of
+
+_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
+
+
+@click.command(name="doctor")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def command(ctx: click.Context, form: str) -> None:
+    """Look at what can be wrong, and say how to mend it; exit 1 when something is broken."""
+    found = list(findings(settings_of(ctx)))
+    if form == "json":
+        value = [finding._asdict() | {"level": finding.level.value} for finding in found]
+        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    else:
+        screen = out.console()
+        for finding in found:
+            colour = _COLOURS[finding.level]
+            screen.print(f"[{colour}]{finding.level.value:<8}[/{colour}] {finding.name}: ", end="")
+            screen.print(finding.text, markup=False)
+            if finding.mend:
+                screen.print(f"         mend: {finding.mend}", markup=False)
+    if any(finding.level is Level.BROKEN for finding in found):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,23 @@
+"""`cco restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.storage import archive
+
+
+@click.command(name="restore")
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Move a storage that holds data aside first.")
+@click.pass_context
+def command(ctx: click.Context, source: Path, force: bool) -> None:
+    """Put a backup in the place of the storage; the sidecar must be stopped."""
+    storage = settings_of(ctx).storage
+    former = archive.restore(source, storage, force=force)
+    if former is not None:
+        click.echo(f"the former storage is at {former}")
+    click.echo(f"restored to {storage}; start the sidecar with 'cco daemon start'")

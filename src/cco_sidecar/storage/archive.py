@@ -1,0 +1,147 @@
+"""A copy of the storage in one file, taken while the sidecar runs, and put back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from cco_sidecar import __version__
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.storage.files import PRIVATE_DIR, open_storage
+
+MANIFEST = "manifest.json"
+_DATABASE = "records.db"
+# In this order: an event may be in the copy and not yet in the copied records, which the start makes good; the other
+# way round it would be missing.
+_TREES = ("events", "results", "agents")
+_FILES = ("signing-key.pem",)
+# Of an agent's run only what it printed: the rest belongs to the process that runs there.
+_OF_RUNS = "output.log"
+
+
+class Copied(NamedTuple):
+    files: int
+    bytes: int
+
+
+def make(storage: Path, target: Path) -> Copied:
+    """Writes ``target`` (tar, gzip), mode 0600: it holds the signing key. Raises SettingsError."""
+    if not (storage / _DATABASE).exists():
+        raise SettingsError(f"there is no sidecar's storage at {storage}; name it with CCO_SIDECAR_STORAGE")
+    sums: dict[str, str] = {}
+    total = 0
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive:
+            with tempfile.TemporaryDirectory(dir=target.parent) as directory:
+                copy = Path(directory) / _DATABASE
+                _copy_database(storage / _DATABASE, copy)
+                total += _add(archive, _DATABASE, copy.read_bytes(), sums)
+            for path in _wanted(storage):
+                try:
+                    data = path.read_bytes()
+                except FileNotFoundError:
+                    # Trimmed meanwhile.
+                    continue
+                total += _add(archive, path.relative_to(storage).as_posix(), data, sums)
+            manifest = {
+                "version": __version__,
+                "created_at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "files": sums,
+            }
+            _add(archive, MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2), {})
+            archive.close()
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as problem:
+        raise SettingsError(f"{target} cannot be written: {problem.strerror or problem}") from problem
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Copied(len(sums), total)
+
+
+def restore(source: Path, storage: Path, *, force: bool) -> Path | None:
+    """Puts a copy in the place of the storage, after every checksum was right; returns where the former storage was
+    moved to. Raises SettingsError, and changes nothing then."""
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    former = None
+    if storage.exists() and any(storage.iterdir()):
+        # Fails while a sidecar uses it.
+        os.close(open_storage(storage))
+        if not force and (storage / _DATABASE).exists():
+            raise SettingsError(f"{storage} holds data; --force moves it aside first")
+        former = storage.with_name(f"{storage.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+    fresh = Path(tempfile.mkdtemp(prefix=f".{storage.name}.", dir=storage.parent))
+    try:
+        _unpack(source, fresh)
+        if former is not None:
+            storage.rename(former)
+        elif storage.exists():
+            storage.rmdir()
+        fresh.rename(storage)
+    except (OSError, tarfile.TarError, EOFError) as problem:
+        raise SettingsError(f"{source} cannot be restored: {problem}") from problem
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return former
+
+
+def _unpack(source: Path, target: Path) -> None:
+    with tarfile.open(source, mode="r:gz") as archive:
+        archive.extractall(target, filter="data")
+    manifest = target / MANIFEST
+    if not manifest.exists():
+        raise SettingsError(f"{source} is no backup of a sidecar, or not a whole one")
+    for name, expected in orjson.loads(manifest.read_bytes())["files"].items():
+        path = target / name
+        if not path.is_file() or _sum(path.read_bytes()) != expected:
+            raise SettingsError(f"{source} is damaged: {name} is not what was copied")
+    manifest.unlink()
+    for path in (target, *target.rglob("*")):
+        path.chmod(PRIVATE_DIR if path.is_dir() else 0o600)
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """SQLite's online backup: whole, also while it is written to (sqlite.org/backup.html)."""
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        live.backup(copy)
+
+
+def _wanted(storage: Path) -> Iterator[Path]:
+    for tree in _TREES:
+        for path in sorted((storage / tree).rglob("*")):
+            if path.is_file() and not path.name.startswith(".") and (tree != "agents" or path.name == _OF_RUNS):
+                yield path
+    for name in _FILES:
+        if (storage / name).exists():
+            yield storage / name
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes, sums: dict[str, str]) -> int:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
+    archive.addfile(entry, io.BytesIO(data))
+    sums[name] = _sum(data)
+    return len(data)
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,120 @@
+"""A sidecar whose wall clock a test moves.
+
+The offset, in seconds, is in a small file. The sidecar reads it whenever it looks at the clock, and so may any program
+that a test starts: then the whole machine's clock has moved.
+
+    clocked.py FILE CONFIG STORAGE ROOT     the sidecar itself; an empty CONFIG is none
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.testing.process import SidecarProcess
+
+_LINES = re.compile(r"Listening on http://127\.0\.0\.1:(\d+)\ngRPC on 127\.0\.0\.1:(\d+)\n")
+
+
+def offset(file: Path) -> float:
+    """Seconds by which the clock is ahead; 0 when it was never moved."""
+    try:
+        return float(file.read_text())
+    except FileNotFoundError:
+        return 0.0
+
+
+class MovedClock(Clock):
+    """The sidecar's clock: the machine's, moved by what the file says."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def micros(self) -> int:
+        return super().micros() + int(offset(self._file) * 1e6)
+
+
+class Hands:
+    """What a test moves the clock with."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def move(self, *, minutes: float = 0.0, seconds: float = 0.0) -> None:
+        """On, or back when negative. Nobody sees a half-written file."""
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text(repr(offset(self.file) + minutes * 60 + seconds))
+        fresh.replace(self.file)
+
+    @property
+    def now(self) -> float:
+        return time.time() + offset(self.file)
+
+
+class ClockedSidecar(SidecarProcess):
+    """A real sidecar on free ports, on the clock of ``clock``."""
+
+    def __init__(
+        self,
+        storage: Path,
+        root: Path,
+        clock: Hands,
+        *,
+        config: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.storage = storage
+        self.root = root
+        self.clock = clock
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+        arguments = map(str, (clock.file, config or "", storage, root))
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean | {"HOME": str(storage.parent)} | dict(environment or {}),
+        )
+        assert self.process.stdout is not None
+        self.screen = ""
+        while "Ready to coordinate" not in self.screen:
+            line = self.process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"the sidecar did not start: {self.process.communicate()[1]}")
+            self.screen += line
+        found = _LINES.search(self.screen)
+        assert found is not None, self.screen
+        self.port, self.grpc_port = int(found[1]), int(found[2])
+
+
+async def serve(file: Path, config: str, storage: str, root: str) -> None:
+    from cco_sidecar.compose import Sidecar
+    from cco_sidecar.core import logs, settings
+
+    flags = {"storage": storage, "project_root": root, "port": 0}
+    chosen = settings.load(Path(config) if config else None, os.environ, flags)
+    sidecar = Sidecar(chosen, MovedClock(file))
+    logs.set_up(chosen.storage / "logs", chosen.log_level)
+    await sidecar.start()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    print(f"Listening on http://{chosen.host}:{sidecar.port}")
+    print(f"gRPC on {chosen.host}:{sidecar.grpc_port}")
+    print(f"Ready to coordinate {len(sidecar.types)} agents", flush=True)
+    await ended.wait()
+    await sidecar.stop()
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    uvloop.run(serve(Path(sys.argv[1]), *sys.argv[2:]))
