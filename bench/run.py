@@ -23,6 +23,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import uvloop
+from bench import spawn
 from tests.support.repositories import large
 
 from cco_sidecar.client import AsyncClient
@@ -277,6 +278,13 @@ async def measure() -> None:
             print(f"\n{AGENTS} agents at work on {sum(1 for _ in root.rglob('*.py')):,} files")
             line("publish", publishes)
             line(f"cached context of {size / 1000:,.0f} kB", contexts)
+            figures = await asyncio.to_thread(spawn.measure, sidecar, AGENTS, base)
+            print(f"\n{AGENTS} agents spawned at once")
+            line("spawn to first context", figures.first_context)
+            line("spawn answered: the process runs", figures.answered)
+            line("a bare Python program, as many at once", figures.bare_start)
+            print(f"  memory per agent: keeper {figures.keeper_mb:.1f} MB, sidecar {figures.sidecar_mb:.2f} MB")
+            print(f"  (the agent itself, a Python program: {figures.agent_mb:.1f} MB)")
         finally:
             sidecar.stop()
 

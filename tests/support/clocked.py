@@ -3,15 +3,17 @@
 The offset, in seconds, is in a small file. The sidecar reads it whenever it looks at the clock, and so may any program
 that a test starts: then the whole machine's clock has moved.
 
-    clocked.py FILE CONFIG STORAGE ROOT     the sidecar itself; an empty CONFIG is none
+    clocked.py FILE CONFIG STORAGE ROOT PORT GRPC_PORT     the sidecar itself; an empty CONFIG is none
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -59,8 +61,19 @@ class Hands:
         return time.time() + offset(self.file)
 
 
+def free_ports() -> tuple[int, int]:
+    """Two ports that a sidecar may have again after a restart: none that the kernel gives to clients."""
+    while True:
+        first = random.randrange(15_000, 31_000)
+        try:
+            with socket.create_server(("127.0.0.1", first)), socket.create_server(("127.0.0.1", first + 1)):
+                return first, first + 1
+        except OSError:
+            continue
+
+
 class ClockedSidecar(SidecarProcess):
-    """A real sidecar on free ports, on the clock of ``clock``."""
+    """A real sidecar on the clock of ``clock``; with the same ``ports`` its agents find it again."""
 
     def __init__(
         self,
@@ -68,6 +81,7 @@ class ClockedSidecar(SidecarProcess):
         root: Path,
         clock: Hands,
         *,
+        ports: tuple[int, int] = (0, 0),
         config: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
@@ -75,31 +89,43 @@ class ClockedSidecar(SidecarProcess):
         self.root = root
         self.clock = clock
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
-        arguments = map(str, (clock.file, config or "", storage, root))
-        self.process = subprocess.Popen(
-            [sys.executable, __file__, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=clean | {"HOME": str(storage.parent)} | dict(environment or {}),
-        )
+        # A file: a pipe that nobody reads would hold up a sidecar that has much to complain about.
+        self.errors = storage.parent / f"{storage.name}.stderr"
+        arguments = map(str, (clock.file, config or "", storage, root, *ports))
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, __file__, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=clean | {"HOME": str(storage.parent)} | dict(environment or {}),
+            )
         assert self.process.stdout is not None
         self.screen = ""
         while "Ready to coordinate" not in self.screen:
             line = self.process.stdout.readline()
             if not line:
-                raise RuntimeError(f"the sidecar did not start: {self.process.communicate()[1]}")
+                raise RuntimeError(f"the sidecar did not start: {self._reap()}")
             self.screen += line
         found = _LINES.search(self.screen)
         assert found is not None, self.screen
         self.port, self.grpc_port = int(found[1]), int(found[2])
 
+    @property
+    def complaints(self) -> str:
+        """What it has written to stderr."""
+        return self.errors.read_text()
 
-async def serve(file: Path, config: str, storage: str, root: str) -> None:
+    def _reap(self) -> str:
+        self.process.communicate(timeout=30)
+        return self.complaints
+
+
+async def serve(file: Path, config: str, storage: str, root: str, port: str, grpc_port: str) -> None:
     from cco_sidecar.compose import Sidecar
     from cco_sidecar.core import logs, settings
 
-    flags = {"storage": storage, "project_root": root, "port": 0}
+    flags = {"storage": storage, "project_root": root, "port": port, "grpc_port": grpc_port}
     chosen = settings.load(Path(config) if config else None, os.environ, flags)
     sidecar = Sidecar(chosen, MovedClock(file))
     logs.set_up(chosen.storage / "logs", chosen.log_level)

@@ -7,6 +7,7 @@ down how they went. A program of its own, run under the sidecar.
     file          reads JWT_TOKEN_FILE before each call
     sdk           cco_sidecar.client.Client, as it is
     refreshing    POST /api/tokens/refresh when its own token has at most five minutes left
+    family        several programs of one agent: two SDK clients, and one that keeps the JWT_TOKEN of its environment
 
 DIRECTORY holds ``clock`` (the offset of every clock here, in seconds), ``turn`` (the number of the turn) and
 ``<agent id>.jsonl``: a line a turn, ``{turn, calls: [[door, call, outcome]], token, heard, lost}``.
@@ -36,7 +37,6 @@ from orchestra.v1 import event_service_pb2_grpc as stubs
 REFRESH_SECONDS = 300
 PAUSE_SECONDS = 0.02
 _EVENT = "turn"
-_READERS = ("support", "research", "business")
 
 machine_time = time.time
 
@@ -88,8 +88,8 @@ class Worker:
         self.rest("GET", "/events/wait/never?timeout=100")
         self.grpc()
 
-    def rest(self, method: str, path: str, body: Any = None) -> Any:
-        headers = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
+    def rest(self, method: str, path: str, body: Any = None, token: str = "") -> Any:
+        headers = {"Authorization": f"Bearer {token or self.token()}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, method=method, headers=headers, data=data)
         try:
@@ -104,7 +104,10 @@ class Worker:
         self.attempt(
             "ListEvents",
             lambda: self.events.ListEvents(
-                pb.ListEventsRequest(limit=1), metadata=[("authorization", f"Bearer {self.token()}")], timeout=60
+                pb.ListEventsRequest(limit=1),
+                metadata=[("authorization", f"Bearer {self.token()}")],
+                timeout=60,
+                wait_for_ready=True,
             ),
         )
 
@@ -164,11 +167,23 @@ class SdkWorker(Worker):
         self.attempt("events.wait", lambda: client.events.wait("never", timeout=0.1))
 
 
+class FamilyWorker(SdkWorker):
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = Client()
+
+    def work(self, *, writes: bool, publishes: bool) -> None:
+        super().work(writes=writes, publishes=publishes)
+        self.attempt("events.list of the other client", lambda: self.other.events.list(limit=1))
+        self.rest("GET", "/events?limit=1", token=self.own)
+
+
 KINDS: dict[str, type[Worker]] = {
     "environment": Worker,
     "file": FileWorker,
     "sdk": SdkWorker,
     "refreshing": RefreshingWorker,
+    "family": FamilyWorker,
 }
 
 

@@ -55,6 +55,8 @@ class UsageReader:
         if kind == "result":
             self._result(value)
         elif kind == "turn.completed":
+            # What went wrong before it was overcome, such as a lost connection.
+            self.error = ""
             self._add("turns", 1)
             self._take(value.get("usage"), _TOKENS, add=True)
         elif kind in ("turn.failed", "error"):

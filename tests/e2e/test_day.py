@@ -1,0 +1,344 @@
+"""A working day of eight hours with tokens of one hour: no agent is refused that works, and none is let in that was
+killed. The clock is moved; nobody sleeps for hours."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import requests
+from tests.support import day_agent
+from tests.support.clocked import ClockedSidecar, Hands, free_ports
+
+from cco_sidecar.client.connection import claims_of, error_of
+from cco_sidecar.testing.agents import SpawnedAgent
+from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
+
+HOUR = 3600
+# Minutes of each step: in tens, through the last minutes of an hour, over three hours at once, and back by thirty
+# minutes. Eight hours in all.
+STEPS = (10, 10, 10, 10, 10, 7, 3, 10, 10, 30, 5, 15, 180, 10, -30, 10, 10, 10, 30, 7, 3, 10, 10, 10, 50, 40)
+CONFIG = {
+    "agents": {
+        # The day is hours long for the clock only, and the limits of calls are not what is looked at.
+        "rate_limits": dict.fromkeys(("coding_specialists", "documentation", "support", "quality"), 0),
+    }
+}
+SPAWNED = (
+    ("environment", "python-specialist"),
+    ("environment", "chief-architect"),
+    ("file", "test-engineer"),
+    ("sdk", "python-specialist"),
+    ("refreshing", "python-specialist"),
+)
+
+# Revoked, or expired besides.
+DEAD = {"AUTH_001", "AUTH_002"}
+
+
+def until(holds: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    """Waits for what is to become true."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+    return found
+
+
+class Day:
+    """A sidecar, its clock, and agents that work a turn whenever they are told to."""
+
+    def __init__(self, directory: Path, root: Path) -> None:
+        self.directory = directory
+        self.root = root
+        self.clock = Hands(directory / "clock")
+        self.config = directory / "config.json"
+        self.config.write_text(json.dumps(CONFIG))
+        self.ports = free_ports()
+        self.turn = 0
+        self.workers: list[Worker] = []
+        self.crashed = False
+        self.start()
+
+    def start(self) -> None:
+        self.sidecar = ClockedSidecar(
+            self.directory / "storage", self.root, self.clock, ports=self.ports, config=self.config
+        )
+
+    def restart(self) -> None:
+        """After a crash: the agents are still there, and only their open streams are not."""
+        self.sidecar.kill()
+        self.start()
+        self.crashed = True
+
+    def spawn(self, kind: str, agent_type: str) -> Worker:
+        types = self.sidecar.request("GET", "/api/agent-types", self.sidecar.operator).json()["agent_types"]
+        (may,) = [each["permissions"] for each in types if each["type"] == agent_type]
+        body = {
+            "agent_type": agent_type,
+            "issue_id": "issue-day",
+            "command": [sys.executable, day_agent.__file__, kind, str(self.directory)],
+            "environment": {"MAY": json.dumps(may)},
+        }
+        answer = self.sidecar.request("POST", "/api/agents/spawn", self.sidecar.operator, json=body)
+        assert answer.status_code == 201, answer.text
+        self.workers.append(Worker(self, kind, answer.json()))
+        return self.workers[-1]
+
+    def step(self, minutes: float = 0.0) -> None:
+        """Moves the clock; every agent makes its calls, and none of them is refused."""
+        self.clock.move(minutes=minutes)
+        self.turn += 1
+        told = {"topic": "coordination", "data": {"turn": self.turn}}
+        assert self.sidecar.request("POST", "/api/events/turn", self.sidecar.operator, json=told).status_code == 202
+        fresh = self.directory / "turn.new"
+        fresh.write_text(str(self.turn))
+        fresh.replace(self.directory / "turn")
+        for worker in self.workers:
+            worker.check_turn()
+
+    def refused(self, token: str) -> str:
+        """The error of a call with the token; the same on both doors, and empty when it is let in."""
+        rest = requests.get(f"{self.sidecar.url}/api/events", headers={"Authorization": f"Bearer {token}"}, timeout=20)
+        code = rest.json()["code"] if rest.status_code == 401 else ""
+        assert code or rest.status_code == 200, rest.text
+        try:
+            with grpc.insecure_channel(self.sidecar.target) as channel:
+                event_service_pb2_grpc.EventServiceStub(channel).ListEvents(
+                    event_service_pb2.ListEventsRequest(limit=1), metadata=[("authorization", f"Bearer {token}")]
+                )
+            other = ""
+        except grpc.RpcError as problem:
+            assert problem.code() is grpc.StatusCode.UNAUTHENTICATED, problem
+            other = error_of(problem).code
+        assert code == other, f"REST says {code!r}, gRPC says {other!r}"
+        return code
+
+
+class Worker:
+    """One of the day's agents, as the test sees it. ``tokens`` is every token that it was given, ``used`` those that it
+    made calls with."""
+
+    def __init__(self, day: Day, kind: str, spawned: dict[str, Any]) -> None:
+        self.day = day
+        self.kind = kind
+        self.agent = SpawnedAgent(day.sidecar, spawned)
+        self.tokens = {spawned["jwt_token"]: None}
+        self.used: dict[str, None] = {}
+        self.file = day.sidecar.storage / "agents" / self.agent.id / "1" / "token"
+        self.seen: dict[str, Any] = {}
+
+    @property
+    def environment_token(self) -> str:
+        return next(iter(self.tokens))
+
+    def check_turn(self) -> None:
+        journal = self.day.directory / f"{self.agent.id}.jsonl"
+
+        def written() -> dict[str, Any] | None:
+            lines = journal.read_text().splitlines() if journal.exists() else []
+            last = json.loads(lines[-1]) if lines else {}
+            return last if last.get("turn") == self.day.turn else None
+
+        self.seen = until(written, f"{self.kind} agent {self.agent.id} did not work turn {self.day.turn}", 60)
+        refused = [call for call in self.seen["calls"] if call[2] != "ok"]
+        assert self.seen["calls"] and not refused, f"{self.kind} agent, turn {self.day.turn}: {refused}"
+        assert self.seen["lost"] == [] or self.day.crashed, f"{self.kind} agent, turn {self.day.turn}"
+        self.tokens[self.seen["token"]] = self.used[self.seen["token"]] = None
+
+    def check_file(self) -> None:
+        """The token in its file is good by the clock alone, for at most an hour."""
+
+        def good() -> bool:
+            token = self.file.read_text().strip()
+            claims = claims_of(token)
+            self.tokens[token] = None
+            return claims["exp"] - claims["iat"] <= HOUR and 0 < claims["exp"] - self.day.clock.now <= HOUR + 5
+
+        until(good, f"the token in the file of the {self.kind} agent is not good at turn {self.day.turn}", 10)
+
+    def kill(self) -> None:
+        answer = self.day.sidecar.request(
+            "DELETE", f"/api/agents/{self.agent.id}?force=true", self.day.sidecar.operator
+        )
+        assert (answer.status_code, answer.json()["status"]) == (200, "stopped"), answer.text
+        self.day.workers.remove(self)
+
+
+@pytest.fixture
+def day(tmp_path: Path, repository: Path) -> Iterator[Day]:
+    begun = Day(tmp_path, repository)
+    yield begun
+    assert begun.sidecar.stop() == ""
+
+
+class Streams:
+    """Streams that are open with a token, on both doors; ``ended`` has a reason for each that is no more."""
+
+    def __init__(self, day: Day, tokens: list[str]) -> None:
+        self.ended: list[str] = []
+        self.count = 2 * len(tokens)
+        self._channel = grpc.insecure_channel(day.sidecar.target)
+        stub = event_service_pb2_grpc.EventServiceStub(self._channel)
+        for token in tokens:
+            stream = stub.Subscribe(
+                event_service_pb2.SubscribeRequest(event_types=["never"]),
+                metadata=[("authorization", f"Bearer {token}")],
+            )
+            next(stream)
+            headers = {"Authorization": f"Bearer {token}"}
+            sse = requests.get(f"{day.sidecar.url}/api/events/stream/never", headers=headers, stream=True, timeout=120)
+            assert sse.status_code == 200, sse.text
+            for work in ((self._grpc, stream), (self._sse, sse)):
+                threading.Thread(target=work[0], args=(work[1],), daemon=True).start()
+
+    def _grpc(self, stream: Any) -> None:
+        try:
+            for _ in stream:
+                pass
+            self.ended.append("OK")
+        except grpc.RpcError as problem:
+            self.ended.append(error_of(problem).code)
+
+    def _sse(self, answer: requests.Response) -> None:
+        text = ""
+        try:
+            for line in answer.iter_lines(decode_unicode=True):
+                text += line
+        finally:
+            self.ended.append(next((code for code in DEAD if code in text), text))
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+def test_nobody_is_refused_in_eight_hours_who_works(day: Day) -> None:
+    assert sum(STEPS) == 8 * 60
+    for kind, agent_type in SPAWNED:
+        day.spawn(kind, agent_type)
+    for kind, agent_type in (("file", "technical-writer"), ("environment", "review-agent")):
+        day.spawn(kind, agent_type)
+    guest = day.sidecar.agent(project="default")
+    let_in_until = claims_of(guest.token)["exp"]
+    day.step()
+    for minutes in STEPS:
+        day.step(minutes)
+        for worker in day.workers:
+            worker.check_file()
+        assert day.refused(guest.token) == ("" if day.clock.now < let_in_until else "AUTH_002")
+    refreshing, sdk = (next(w for w in day.workers if w.kind == kind) for kind in ("refreshing", "sdk"))
+    assert len(refreshing.used) >= 5 and len(sdk.used) >= 3
+    for worker in day.workers:
+        if worker.kind != "refreshing":
+            # Each turn's event came once, and in order, through the stream that was open all day.
+            until(lambda worker=worker: day.step() is None and worker.seen["heard"][-1] >= len(STEPS), "no events")
+            assert worker.seen["heard"] == list(range(1, worker.seen["heard"][-1] + 1))
+    check_deaths(day)
+
+
+def check_deaths(day: Day) -> None:
+    """One after the other is killed: its own tokens are dead, everyone else's are not."""
+    for worker in list(day.workers):
+        alive = [token for token in worker.tokens if not day.refused(token)]
+        assert alive, "nothing to lose"
+        assert worker.file.read_text().strip() in alive
+        if worker.kind == "environment":
+            assert worker.environment_token in alive
+        streams = Streams(day, alive)
+        worker.kill()
+        assert all(day.refused(token) in DEAD for token in worker.tokens)
+        until(lambda streams=streams: len(streams.ended) == streams.count, "a stream is open that should not be", 5)
+        assert set(streams.ended) <= DEAD, streams.ended
+        streams.close()
+        day.step(1)
+
+
+@pytest.mark.parametrize("back", [0, -30])
+def test_a_killed_agents_tokens_stay_dead_whatever_the_clock_does(day: Day, back: int) -> None:
+    workers = [day.spawn(kind, "python-specialist") for kind in ("environment", "refreshing")]
+    day.step()
+    day.step(58)
+    day.step(back)
+    for worker in workers:
+        worker.check_file()
+        worker.kill()
+    day.workers.clear()
+    tokens = [token for worker in workers for token in worker.tokens]
+    assert len(tokens) >= 4
+    for minutes in (0, 10, 10, 10, 10, -50, 60):
+        day.clock.move(minutes=minutes)
+        let_in = [claims_of(token)["iat"] - day.clock.now for token in tokens if not day.refused(token)]
+        assert not let_in, "a killed agent's token lives again"
+    day.restart()
+    assert not [token for token in tokens if not day.refused(token)]
+
+
+def test_open_streams_end_at_once_also_when_the_clock_was_set_back(day: Day) -> None:
+    day.clock.move(minutes=60)
+    worker = day.spawn("environment", "python-specialist")
+    day.step()
+    streams = Streams(day, [worker.environment_token])
+    day.step(-30)
+    worker.kill()
+    until(lambda: len(streams.ended) == streams.count, "a stream is open that should not be", 5)
+    assert set(streams.ended) == {"AUTH_001"}
+    streams.close()
+
+
+def test_a_crash_of_the_sidecar_costs_no_agent_its_token(day: Day) -> None:
+    for kind in ("environment", "file", "refreshing"):
+        day.spawn(kind, "python-specialist")
+    for minutes in (0, 50, 15, 30):
+        day.step(minutes)
+        day.restart()
+        day.step()
+        for worker in day.workers:
+            worker.check_file()
+    check_deaths(day)
+
+
+def test_a_token_that_was_exchanged_stays_dead(day: Day) -> None:
+    worker = day.spawn("refreshing", "python-specialist")
+    day.step()
+    day.step(57)
+    assert len(worker.tokens) == 2
+    assert day.refused(worker.environment_token) == "AUTH_001"
+    day.step(10)
+    assert day.refused(worker.environment_token) == "AUTH_001"
+    day.restart()
+    assert day.refused(worker.environment_token), "an exchanged token lives again after a restart"
+
+
+def test_programs_of_one_agent_do_not_end_each_others_tokens(day: Day) -> None:
+    day.spawn("family", "python-specialist")
+    for minutes in (0, 50, 7, 3, 50, 7, 60):
+        day.step(minutes)
+
+
+def test_a_renewal_that_failed_is_made_good(day: Day) -> None:
+    worker = day.spawn("file", "python-specialist")
+    day.step()
+    kept = worker.file.rename(worker.file.with_name("kept"))
+    worker.file.mkdir()
+    day.clock.move(minutes=58)
+    log = day.sidecar.storage / "logs" / "orchestration.log"
+    until(lambda: f"looking after agent {worker.agent.id}" in log.read_text(), "the renewal did not fail", 15)
+    worker.file.rmdir()
+    kept.rename(worker.file)
+    worker.check_file()
+
+
+def test_the_operator_is_not_locked_out_by_a_clock_that_was_set_back(day: Day) -> None:
+    day.clock.move(minutes=-30)
+
+    def let_in() -> bool:
+        return day.sidecar.request("GET", "/api/agents", day.sidecar.operator).status_code == 200
+
+    until(let_in, "the operator's token is refused", 15)

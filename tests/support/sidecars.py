@@ -1,0 +1,122 @@
+"""Sidecars with a config of their own; and waiting for what they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.support.repositories import commit_all
+
+from cco_sidecar.testing.process import Agent, SidecarProcess
+
+T = TypeVar("T")
+_numbers = count(1)
+
+
+def fresh(prefix: str) -> str:
+    """A name that no other test uses."""
+    return f"{prefix}-{next(_numbers)}"
+
+
+def small_repository(path: Path) -> Path:
+    """One with a single file: contexts of it are made at once."""
+    path.mkdir()
+    (path / "README.md").write_text("# Small\n")
+    commit_all(path)
+    return path
+
+
+def written(path: Path, **sections: Any) -> Path:
+    """A config file."""
+    path.write_text(json.dumps(sections))
+    return path
+
+
+def until(probe: Callable[[], T], what: str, timeout: float = 30.0) -> T:
+    """What ``probe`` gives as soon as it is true."""
+    deadline = time.monotonic() + timeout
+    while not (found := probe()):
+        assert time.monotonic() < deadline, f"still waiting for {what} after {timeout:g} s; the last look: {found!r}"
+        time.sleep(0.02)
+    return found
+
+
+def start_refused(directory: Path, root: Path, config: Path, environment: Mapping[str, str] | None = None) -> str:
+    """The one line of a sidecar that does not start."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cco_sidecar.cli.main", "--config", str(config), "orchestration-server", "--port", "0",
+         "--storage", str(directory / "storage"), "--project-root", str(root)],
+        env=clean | {"HOME": str(directory)} | dict(environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        started = any("Ready to coordinate" in line for line in process.stdout)
+        if started:
+            process.kill()
+        said = process.communicate(timeout=30)[1]
+    assert not started, "it started"
+    assert process.returncode == 1, (process.returncode, said)
+    assert "Traceback" not in said and said.count("\n") == 1, said
+    return said
+
+
+def call(sidecar: SidecarProcess, method: str, path: str, agent: Agent | None = None, **more: Any) -> Any:
+    """The JSON of a call that must succeed; the operator's when no agent is named."""
+    answer = sidecar.request(method, path, agent or sidecar.operator, **more)
+    assert answer.status_code < 300, (answer.status_code, answer.text)
+    return answer.json()
+
+
+def refused(sidecar: SidecarProcess, status: int, code: str, method: str, path: str, agent: Agent, **more: Any) -> Any:
+    """The error body of a call that must not succeed."""
+    answer = sidecar.request(method, path, agent, **more)
+    assert (answer.status_code, answer.json().get("code")) == (status, code), (answer.status_code, answer.text)
+    return answer.json()
+
+
+def publish(sidecar: SidecarProcess, project: str, event_type: str, agent: Agent | None = None, **data: Any) -> str:
+    """Publishes as the operator, or as the agent; the event's id."""
+    body = {"topic": "testing", "data": data} | ({} if agent else {"project_id": project})
+    event_id: str = call(sidecar, "POST", f"/api/events/{event_type}", agent, json=body)["event_id"]
+    return event_id
+
+
+def publish_all(sidecar: SidecarProcess, project: str, event_type: str, data: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Publishes many in one group commit; their ids."""
+    events = [{"event_type": event_type, "topic": "testing", "data": each, "project_id": project} for each in data]
+    ids: list[str] = call(sidecar, "POST", "/api/events:publish", json={"events": events})["event_ids"]
+    assert len(ids) == len(data)
+    return ids
+
+
+def events(sidecar: SidecarProcess, project: str, *event_types: str) -> list[dict[str, Any]]:
+    """What is retained of a project, oldest first; of the named types only."""
+    found: list[dict[str, Any]] = []
+    since: str | None = "0"
+    while since is not None:
+        page = call(sidecar, "GET", f"/api/events?project_id={project}&limit=1000&since={since}")
+        found += page["events"]
+        since = page["next_cursor"]
+    return [event for event in found if not event_types or event["event_type"] in event_types]
+
+
+def agents(sidecar: SidecarProcess, project: str) -> list[dict[str, Any]]:
+    """The agents of a project, oldest first."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = call(sidecar, "GET", f"/api/agents?project_id={project}&limit=1000&cursor={cursor}")
+        found += page["agents"]
+        cursor = page["next_cursor"]
+    return found[::-1]
