@@ -271,7 +271,7 @@ def test_a_killed_agents_tokens_stay_dead_whatever_the_clock_does(day: Day, back
         worker.kill()
     day.workers.clear()
     tokens = [token for worker in workers for token in worker.tokens]
-    assert len(tokens) >= 4
+    assert len(tokens) >= 3
     for minutes in (0, 10, 10, 10, 10, -50, 60):
         day.clock.move(minutes=minutes)
         let_in = [claims_of(token)["iat"] - day.clock.now for token in tokens if not day.refused(token)]
@@ -327,7 +327,7 @@ def test_a_renewal_that_failed_is_made_good(day: Day) -> None:
     day.step()
     kept = worker.file.rename(worker.file.with_name("kept"))
     worker.file.mkdir()
-    day.clock.move(minutes=58)
+    day.clock.move(minutes=70)
     log = day.sidecar.storage / "logs" / "orchestration.log"
     until(lambda: f"looking after agent {worker.agent.id}" in log.read_text(), "the renewal did not fail", 15)
     worker.file.rmdir()

@@ -175,7 +175,7 @@ class World:
         self.ask("StoreCredential", name="KEPT", value="of-the-operator")
         self._known: Any = None
 
-    def ask(self, rpc: str, **request: Any) -> Any:
+    def ask(self, rpc: str, /, **request: Any) -> Any:
         """By the operator, and it must succeed."""
         return self.doors.ask(rpc, self.operator, **request)
 
@@ -852,7 +852,7 @@ class Governed:
             self.operator,
             event_type="handover_notification",
             since="0",
-            filter=f"event_id:{after['event_id']}",
+            filter=f"correlation_id:{after['event_id']}",
             timeout=15_000,
         )
         assert dealt["events"], "the rules did not get so far"

@@ -209,7 +209,7 @@ class Doors:
     def of(self, rpc: str) -> list[Door]:
         return [self.grpc(rpc), *self.rest(rpc)]
 
-    def ask(self, rpc: str, agent: Agent | None, **request: Any) -> Any:
+    def ask(self, rpc: str, agent: Agent | None, /, **request: Any) -> Any:
         """The body of an answer that must be a success."""
         answer = self.grpc(rpc).call(request, agent)
         assert answer.status == "OK", answer

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from weakref import WeakValueDictionary
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -23,18 +25,25 @@ class Announcer:
     def __init__(self, store: AgentStore, bus: EventBus) -> None:
         self._store = store
         self._bus = bus
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # Agent and event type of what could not be published yet.
         self.waiting: dict[str, tuple[Agent, str]] = {}
 
     async def save(self, agent: Agent, event_type: str = "") -> None:
         """Saves the agent and publishes the event, which is not lost by a crash in between. Raises SidecarError
         (STR_001) when the agent could not be saved."""
-        await self._store.save(agent, event_type)
-        if event_type:
-            await self.publish(agent, event_type)
+        # One event of an agent after the other: the record remembers one that is still to come.
+        async with self._locks.setdefault(agent.agent_id, asyncio.Lock()):
+            await self._store.save(agent, event_type)
+            if event_type:
+                await self._publish(agent, event_type)
 
     async def publish(self, agent: Agent, event_type: str, *, after_restart: bool = False) -> None:
         """Publishes what is saved as unannounced."""
+        async with self._locks.setdefault(agent.agent_id, asyncio.Lock()):
+            await self._publish(agent, event_type, after_restart=after_restart)
+
+    async def _publish(self, agent: Agent, event_type: str, *, after_restart: bool = False) -> None:
         self.waiting.pop(agent.agent_id, None)
         try:
             if not (after_restart and self._published(agent, event_type)):

@@ -166,8 +166,11 @@ class Keeper:
     def _introduce(self) -> None:
         with open("/proc/sys/kernel/random/boot_id") if _LINUX else open(os.devnull) as file:
             boot = file.read().strip()
-        with open(os.path.join(self._directory, "keeper.json"), "w") as file:
-            json.dump({"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot}, file)
+        known = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot}
+        path = os.path.join(self._directory, "keeper.json")
+        with open(path + ".tmp", "w") as file:
+            json.dump(known, file)
+        os.rename(path + ".tmp", path)
 
     def _start(self) -> None:
         """Forks and executes; raises the OSError of the child's exec."""

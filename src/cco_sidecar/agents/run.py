@@ -54,6 +54,7 @@ class Run:
         self.token_file = directory / "token"
         self.context_file = directory / "context.json"
         self.prompt_file = directory / "prompt.md"
+        self.agent_pid = 0
         self._keeper: psutil.Process | None = None
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -111,6 +112,9 @@ class Run:
             same = known["boot_id"] == boot_id() and known["start"] == start_time(keeper.pid)
             if same and str(self.directory) in keeper.cmdline() and keeper.status() != psutil.STATUS_ZOMBIE:
                 self._keeper = keeper
+                # Its first child; the others came to it when their parents ended.
+                children = sorted(keeper.children(), key=psutil.Process.create_time)
+                self.agent_pid = children[0].pid if children else 0
         except (OSError, ValueError, KeyError, psutil.Error):
             pass
         return self._keeper is not None

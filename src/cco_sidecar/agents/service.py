@@ -113,11 +113,16 @@ class AgentsService:
 
     # -- coming and going ---------------------------------------------------------------------------------
 
-    async def start(self, address: Address) -> None:
-        self._launcher.address = address
+    async def recover(self) -> None:
+        """Finds the agents of an earlier sidecar, before anyone can call."""
         self._bus.listeners.append(self._on_event)
         await self.supervisor.recover()
         await self._handover.start()
+
+    def start(self, address: Address) -> None:
+        """Starts what waits. ``address``: where agents find us."""
+        self._launcher.address = address
+        self.supervisor.start()
         works: list[Coroutine[Any, Any, None]] = [self._upkeep.run(), self._handover.run()]
         self._tasks = [asyncio.create_task(work) for work in works]
 
@@ -161,9 +166,9 @@ class AgentsService:
         stored = await self._store.by_id(agent_id)
         if stored is None or not (principal.operator or stored.agent.project_id == principal.project_id):
             raise _unknown(agent_id)
-        return self._current(stored)
+        return self._seen_by(principal, self._current(stored))
 
-    async def page(self, request: ListAgentsRequest, project: str) -> Page[StoredAgent]:
+    async def page(self, request: ListAgentsRequest, project: str, principal: Principal) -> Page[StoredAgent]:
         found = await paged(
             lambda before, limit: self._store.page(
                 project,
@@ -176,7 +181,7 @@ class AgentsService:
             number_of(request.cursor),
             request.limit,
         )
-        return Page([self._current(stored) for stored in found.items], found.next_cursor)
+        return Page([self._seen_by(principal, self._current(each)) for each in found.items], found.next_cursor)
 
     async def stop(self, agent_id: str, principal: Principal, *, force: bool, timeout: float | None) -> bool:
         """False when it had ended before. Raises SidecarError."""
@@ -231,7 +236,7 @@ class AgentsService:
     async def stream_logs(self, request: StreamAgentLogsRequest, principal: Principal) -> AsyncIterator[list[LogLine]]:
         """Raises SidecarError: AGT_004, or AUTH_003 for another agent's logs."""
         agent = (await self.get(request.agent_id, principal)).agent
-        if not (principal.operator or principal.architect or principal.subject == agent.agent_id):
+        if not _reads_logs(principal, agent):
             raise permission_denied("an agent reads its own logs only", agent_id=principal.subject)
         attempt = request.attempt or agent.attempt
         path = self._launcher.run_at(agent, attempt).output
@@ -260,6 +265,11 @@ class AgentsService:
     def running_types(self) -> Mapping[str, str]:
         return self.supervisor.running_types()
 
+    def _seen_by(self, principal: Principal, stored: StoredAgent) -> StoredAgent:
+        if not _reads_logs(principal, stored.agent):
+            del stored.agent.last_output[:]
+        return stored
+
     def _current(self, stored: StoredAgent) -> StoredAgent:
         """As it is in memory when it lives: the record is a moment behind."""
         live = self.supervisor.find(stored.agent.agent_id)
@@ -272,6 +282,10 @@ class AgentsService:
 
 
 _HEARD = frozenset({"agent_completed", "agent_failed", "approval_requested", "approval_answered"})
+
+
+def _reads_logs(principal: Principal, agent: Agent) -> bool:
+    return principal.operator or principal.architect or principal.subject == agent.agent_id
 
 
 def _unknown(agent_id: str) -> SidecarError:

@@ -51,7 +51,8 @@ class AgentServicer:
         return pb.GetAgentResponse(agent=(await self._service.get(request.agent_id, principal)).agent)
 
     async def ListAgents(self, request: pb.ListAgentsRequest, principal: Principal) -> pb.ListAgentsResponse:
-        page = await self._service.page(request, project_of(principal, request.project_id, self._project))
+        project = project_of(principal, request.project_id, self._project)
+        page = await self._service.page(request, project, principal)
         supervisor = self._service.supervisor
         return pb.ListAgentsResponse(
             agents=[stored.agent for stored in page.items],

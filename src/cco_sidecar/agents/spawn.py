@@ -79,6 +79,7 @@ class Spawner:
     ) -> Live | None:
         known = self._types.known(request.agent_type)
         runner = self._runners.once(request.command) if request.command else self._runners.of(known)
+        self._launcher.root(project)
         self._types.patterns_of(request.context_requirements)
         self._launcher.check(request, runner)
         agent = Agent(

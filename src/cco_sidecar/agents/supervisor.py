@@ -7,6 +7,7 @@ import heapq
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from cco_sidecar.storage.base import AgentStore
 from orchestra.v1.agent_service_pb2 import (
     AGENT_STATUS_COMPLETED,
     AGENT_STATUS_FAILED,
+    AGENT_STATUS_NEEDS_INPUT,
     AGENT_STATUS_PENDING,
     AGENT_STATUS_RUNNING,
     AGENT_STATUS_STOPPED,
@@ -60,6 +62,8 @@ class Live:
     message: str = ""
     run: Run | None = None
     token: Minted | None = None
+    # False for an agent that was found again, until the token is in its file.
+    token_is_given: bool = True
     heard: float = 0.0
     stop_reason: str = ""
     waits_for_person: bool = False
@@ -106,6 +110,7 @@ class Supervisor:
         self._queue: list[tuple[tuple[int, int], str]] = []
         self._running: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open = False
         self._closing = False
 
     # -- coming and going of the sidecar ------------------------------------------------------------
@@ -124,7 +129,7 @@ class Supervisor:
                 # Its type or preset is no longer configured; it is watched all the same.
                 runner = Runner()
             live = Live(stored.number, agent, stored.request, runner)
-            live.before.CopyFrom(agent.usage)
+            live.waits_for_person = agent.status == AGENT_STATUS_NEEDS_INPUT
             self.live[agent.agent_id] = live
             run = self._launcher.run_of(agent)
             runs = bool(agent.attempt) and run.adopt()
@@ -132,6 +137,7 @@ class Supervisor:
                 live.run = run
                 live.reader = logs.LogReader(run.output)
                 live.heard = time.monotonic()
+                await asyncio.to_thread(self._read_earlier_attempts, live)
                 self._running.add(agent.agent_id)
                 if runs:
                     await self._found_again(live, stored.unannounced)
@@ -140,18 +146,37 @@ class Supervisor:
                 self._retry_later(live)
             else:
                 self._enqueue(live)
+
+    def start(self) -> None:
+        """Starts what waits in the queue."""
+        self._open = True
         self._admit()
 
     async def _found_again(self, live: Live, unannounced: str) -> None:
         agent = live.agent
+        # Before the doors open: what it calls with is good.
         self._tokens.lease(agent.agent_id)
-        # Of age at once: the upkeep gives it a fresh one.
-        live.token = self._mint(agent)
+        with suppress(SidecarError):
+            # Its type may no longer be configured; then it keeps the token that it has.
+            live.token = self._mint(agent)
+            live.token_is_given = False
         if agent.status == AGENT_STATUS_PENDING:
+            assert live.run is not None
             unannounced = "agent_spawned"
-            self.set_status(agent, AGENT_STATUS_RUNNING, "found again after a restart of the sidecar")
+            agent.process_id = live.run.agent_pid
+            agent.started_at.CopyFrom(self._clock.timestamp())
+            self.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
         if unannounced:
             await self._announcer.publish(agent, unannounced, after_restart=True)
+
+    def _read_earlier_attempts(self, live: Live) -> None:
+        """What they reported; the present one is read anew from its start."""
+        live.before.session_id = live.agent.usage.session_id
+        for attempt in range(1, live.agent.attempt) if live.runner.reports else ():
+            earlier = Live(0, live.agent, live.request, live.runner)
+            earlier.reader = logs.LogReader(self._launcher.run_at(live.agent, attempt).output)
+            _read_reports(earlier)
+            live.before.CopyFrom(added(live.before, earlier.usage.usage))
 
     async def close(self, *, keep_agents: bool) -> None:
         """Ends the running agents, or leaves them to the next sidecar; queued ones stay queued."""
@@ -181,19 +206,29 @@ class Supervisor:
         number = await self._store.add(agent, request)
         if not number:
             return None
-        return self._take_in(Live(number, agent, request, runner))
+        live = self.live[agent.agent_id] = Live(number, agent, request, runner)
+        self._enqueue(live)
+        self._admit()
+        return live
 
     async def again(self, agent: Agent, request: SpawnAgentRequest, number: int, message: str, reason: str) -> Live:
         """Starts an ended agent once more. Raises SidecarError."""
-        runner = self._runner(request)
-        live = Live(number, agent, request, runner, message=message)
+        # At once: who else would start it sees that it lives.
+        live = self.live[agent.agent_id] = Live(number, agent, request, self._runner(request), message=message)
         live.before.CopyFrom(agent.usage)
         for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):
             agent.ClearField(name)
         agent.max_attempts = max(agent.max_attempts, agent.attempt + 1)
         self.set_status(agent, AGENT_STATUS_PENDING, reason)
-        await self._store.save(agent)
-        return self._take_in(live)
+        try:
+            await self._store.save(agent)
+        except SidecarError:
+            del self.live[agent.agent_id]
+            raise
+        if not live.stop_reason:
+            self._enqueue(live)
+            self._admit()
+        return live
 
     async def stop(self, live: Live, reason: str, *, grace: float) -> None:
         """Ends an agent and everything it started; its tokens are dead at once. Returns when it has ended."""
@@ -244,10 +279,13 @@ class Supervisor:
         assert live.run is not None
         live.token = self._mint(live.agent)
         live.run.write_token(live.token.token)
+        live.token_is_given = True
 
     def needs_renewal(self, live: Live) -> bool:
         if live.token is None:
             return False
+        if not live.token_is_given:
+            return True
         left = live.token.principal.expires_at - self._clock.seconds()
         # A clock that was set back leaves a token from the future.
         return left <= REFRESH_WINDOW_SECONDS or left > TTL_SECONDS + SKEW_SECONDS
@@ -266,18 +304,12 @@ class Supervisor:
         known = self._types.known(request.agent_type)
         return self._runners.once(request.command) if request.command else self._runners.of(known)
 
-    def _take_in(self, live: Live) -> Live:
-        self.live[live.agent.agent_id] = live
-        self._enqueue(live)
-        self._admit()
-        return live
-
     def _enqueue(self, live: Live) -> None:
         heapq.heappush(self._queue, (live.rank, live.agent.agent_id))
 
     def _admit(self) -> None:
         """Starts who is next while there is room."""
-        while self._queue and not self._closing:
+        while self._queue and self._open and not self._closing:
             if self.max_concurrent and len(self._running) >= self.max_concurrent:
                 return
             _, agent_id = heapq.heappop(self._queue)
@@ -306,6 +338,7 @@ class Supervisor:
         live.run = run
         pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token, live.message)
         live.token = token
+        live.before.session_id = agent.usage.session_id
         live.heard = time.monotonic()
         live.reader = logs.LogReader(run.output)
         agent.process_id = pid
@@ -364,8 +397,11 @@ class Supervisor:
             self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {backoff:g} s")
             await self._save(agent)
             await asyncio.to_thread(run.clean)
-            self._retry_later(live)
-            self._admit()
+            if live.stop_reason:
+                await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
+            else:
+                self._retry_later(live)
+                self._admit()
             return
         if status == AGENT_STATUS_COMPLETED and not agent.result_id and live.usage.final:
             agent.result_id = await self._keep_result(agent, live.usage.final)
@@ -373,6 +409,8 @@ class Supervisor:
 
     async def _end(self, live: Live, status: AgentStatus, reason: str) -> None:
         """Its last word: on disk, announced, and its place given to the next."""
+        if live.ended.is_set():
+            return
         agent = live.agent
         self._queue = [(rank, each) for rank, each in self._queue if each != agent.agent_id]
         heapq.heapify(self._queue)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec, ids
+from cco_sidecar.core.agent_types import OPERATOR_TYPE
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import conflict, not_found
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.errors import SidecarError, conflict, not_found
+from cco_sidecar.storage.approvals import ANSWERED, REQUESTED
 from cco_sidecar.storage.base import ApprovalStore
 from orchestra.v1.approval_service_pb2 import (
     APPROVAL_STATUS_APPROVED,
@@ -19,7 +23,10 @@ from orchestra.v1.approval_service_pb2 import (
 )
 from orchestra.v1.event_service_pb2 import Event
 
+log = logging.getLogger(__name__)
+
 _TOPIC = "coordination"
+_RETRY_SECONDS = 5.0
 
 
 class ApprovalDesk:
@@ -27,6 +34,7 @@ class ApprovalDesk:
         self._store = store
         self._bus = bus
         self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, approval: Approval, cause: str = "") -> None:
         """Completes and stores a question; asks nothing twice for one ``cause``. Raises SidecarError."""
@@ -34,9 +42,14 @@ class ApprovalDesk:
         approval.status = APPROVAL_STATUS_PENDING
         approval.created_at.CopyFrom(self._clock.timestamp())
         if await self._store.add(approval, cause):
-            await self._announce("approval_requested", approval, approval.requested_by)
+            await self._announce(approval, REQUESTED)
 
-    async def answer(self, approval_id: str, principal: Principal, *, approved: bool, comment: str) -> Approval:
+    async def recover(self) -> None:
+        """Publishes what a crash kept back."""
+        for approval, event_type in await self._store.unannounced():
+            await self._announce(approval, event_type)
+
+    async def answer(self, approval_id: str, *, approved: bool, comment: str) -> Approval:
         """Raises SidecarError: APR_001 for no such question, APR_002 for one that has its answer."""
         approval = await self.find(approval_id)
         approval.status = APPROVAL_STATUS_APPROVED if approved else APPROVAL_STATUS_DENIED
@@ -45,7 +58,7 @@ class ApprovalDesk:
         if not await self._store.answer(approval):
             status = codec.enum_name(ApprovalStatus.DESCRIPTOR, (await self.find(approval_id)).status)
             raise conflict("APR_002", f"approval '{approval_id}' has been {status} before; an answer is final")
-        await self._announce("approval_answered", approval, principal.subject)
+        await self._announce(approval, ANSWERED)
         return approval
 
     async def find(self, approval_id: str) -> Approval:
@@ -54,26 +67,46 @@ class ApprovalDesk:
             raise unknown_approval(approval_id)
         return approval
 
-    async def _announce(self, event_type: str, approval: Approval, publisher: str) -> None:
-        data = Struct()
-        data.update(
-            {
-                "approval_id": approval.approval_id,
-                "issue_id": approval.issue_id,
-                "agent_id": approval.requested_by,
-                "question": approval.question,
-                "status": codec.enum_name(ApprovalStatus.DESCRIPTOR, approval.status),
-                "comment": approval.comment,
-            }
-        )
-        event = Event(
-            event_type=event_type,
-            publisher=publisher,
-            topic=_TOPIC,
-            data=data,
-            correlation_id=approval.approval_id,
-        )
-        await self._bus.publish(approval.project_id, event)
+    async def _announce(self, approval: Approval, event_type: str) -> None:
+        """The answer is given whether or not its event can be written now: it is tried again until it is."""
+        try:
+            await self._bus.publish(approval.project_id, _event(approval, event_type))
+            await self._store.announced(approval.approval_id, event_type)
+        except SidecarError as problem:
+            log.warning("%s of %s is still to come: %s", event_type, approval.approval_id, problem)
+            task = asyncio.create_task(self._announce_later(approval, event_type))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _announce_later(self, approval: Approval, event_type: str) -> None:
+        await asyncio.sleep(_RETRY_SECONDS)
+        await self._announce(approval, event_type)
+
+    def close(self) -> None:
+        """What is still to come is at the next start."""
+        for task in self._tasks:
+            task.cancel()
+
+
+def _event(approval: Approval, event_type: str) -> Event:
+    data = Struct()
+    data.update(
+        {
+            "approval_id": approval.approval_id,
+            "issue_id": approval.issue_id,
+            "agent_id": approval.requested_by,
+            "question": approval.question,
+            "status": codec.enum_name(ApprovalStatus.DESCRIPTOR, approval.status),
+            "comment": approval.comment,
+        }
+    )
+    return Event(
+        event_type=event_type,
+        publisher=approval.requested_by if event_type == REQUESTED else OPERATOR_TYPE,
+        topic=_TOPIC,
+        data=data,
+        correlation_id=approval.approval_id,
+    )
 
 
 def unknown_approval(approval_id: str) -> Exception:

@@ -57,7 +57,5 @@ class ApprovalServicer:
     async def AnswerApproval(
         self, request: pb.AnswerApprovalRequest, principal: Principal
     ) -> pb.AnswerApprovalResponse:
-        approval = await self._desk.answer(
-            request.approval_id, principal, approved=request.approved, comment=request.comment
-        )
+        approval = await self._desk.answer(request.approval_id, approved=request.approved, comment=request.comment)
         return pb.AnswerApprovalResponse(approval=approval)

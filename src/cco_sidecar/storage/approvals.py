@@ -12,6 +12,9 @@ from cco_sidecar.storage.records import Records
 from cco_sidecar.storage.schema import approvals
 from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING, Approval
 
+REQUESTED = "approval_requested"
+ANSWERED = "approval_answered"
+
 
 class SqlApprovals:
     """ApprovalStore."""
@@ -26,6 +29,7 @@ class SqlApprovals:
             "issue_id": approval.issue_id,
             "status": approval.status,
             "cause": cause or None,
+            "unannounced": REQUESTED,
             "body": approval.SerializeToString(),
         }
         insert = sqlite.insert(approvals).values(row).on_conflict_do_nothing(index_elements=["cause"])
@@ -35,8 +39,19 @@ class SqlApprovals:
         change = sa.update(approvals).where(
             approvals.c.approval_id == approval.approval_id, approvals.c.status == APPROVAL_STATUS_PENDING
         )
-        change = change.values(status=approval.status, body=approval.SerializeToString())
+        change = change.values(status=approval.status, body=approval.SerializeToString(), unannounced=ANSWERED)
         return await self._records.write(lambda c: c.execute(change).rowcount > 0)
+
+    async def unannounced(self) -> Sequence[tuple[Approval, str]]:
+        query = sa.select(approvals.c.body, approvals.c.unannounced).where(approvals.c.unannounced != "")
+        rows = await self._records.read(lambda c: c.execute(query.order_by(approvals.c.number)).all())
+        return [(Approval.FromString(row.body), row.unannounced) for row in rows]
+
+    async def announced(self, approval_id: str, event_type: str) -> None:
+        change = sa.update(approvals).where(
+            approvals.c.approval_id == approval_id, approvals.c.unannounced == event_type
+        )
+        await self._records.write(lambda c: c.execute(change.values(unannounced="")))
 
     async def by_id(self, approval_id: str) -> Approval | None:
         query = sa.select(approvals.c.body).where(approvals.c.approval_id == approval_id)

@@ -139,7 +139,8 @@ class StoredApproval(NamedTuple):
 
 
 class ApprovalStore(Protocol):
-    """Questions to a person. Every method runs off the event loop; what returned is on disk."""
+    """Questions to a person; what is stored says which event is still to come. Every method runs off the event loop;
+    what returned is on disk."""
 
     async def add(self, approval: Approval, cause: str = "") -> bool:
         """False when ``cause`` was asked about before, and nothing is added."""
@@ -148,6 +149,12 @@ class ApprovalStore(Protocol):
     async def answer(self, approval: Approval) -> bool:
         """False when it was answered before, and nothing is changed."""
         ...
+
+    async def unannounced(self) -> Sequence[tuple[Approval, str]]:
+        """Approvals whose event, of the type given, is not known to be published."""
+        ...
+
+    async def announced(self, approval_id: str, event_type: str) -> None: ...
 
     async def by_id(self, approval_id: str) -> Approval | None: ...
 

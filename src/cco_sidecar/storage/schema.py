@@ -71,6 +71,8 @@ approvals = Table(
     # orchestra.v1.ApprovalStatus
     Column("status", Integer, nullable=False),
     Column("cause", String, unique=True),
+    # The event that still has to be published; empty when none.
+    Column("unannounced", String, nullable=False),
     # A serialised orchestra.v1.Approval.
     Column("body", LargeBinary, nullable=False),
     Index("approvals_by_project", "project_id", "number"),

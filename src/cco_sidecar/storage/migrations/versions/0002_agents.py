@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("issue_id", sa.String, nullable=False),
         sa.Column("status", sa.Integer, nullable=False),
         sa.Column("cause", sa.String, unique=True),
+        sa.Column("unannounced", sa.String, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sqlite_autoincrement=True,
     )
