@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from cco_sidecar.agents import logs, worktree
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.budget import Budget
-from cco_sidecar.agents.handover import Ask, Handover, Plan, Suggestions
+from cco_sidecar.agents.handover import Ask, Handover, Suggestions
 from cco_sidecar.agents.keep import Store, keeper_of_results
 from cco_sidecar.agents.launch import GRACE_SECONDS, Address, Launcher, Providers
+from cco_sidecar.agents.rules import Plan
 from cco_sidecar.agents.runners import Runners
 from cco_sidecar.agents.spawn import Spawner
 from cco_sidecar.agents.supervisor import ENDED, Live, Supervisor
