@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.agents.announce import PUBLISHER
+from cco_sidecar.agents.live import ENDED
 from cco_sidecar.agents.rules import NEXT_AGENTS, OF_RESULTS, PRIORITIES, Plan, Rule
 from cco_sidecar.agents.spawn import HANDOVER, Spawner
-from cco_sidecar.agents.supervisor import ENDED, Supervisor
+from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
 from cco_sidecar.core import codec

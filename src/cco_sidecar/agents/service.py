@@ -13,10 +13,11 @@ from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.handover import Ask, Handover, Suggestions
 from cco_sidecar.agents.keep import Store, keeper_of_results
 from cco_sidecar.agents.launch import GRACE_SECONDS, Address, Launcher, Providers
+from cco_sidecar.agents.live import ENDED, Live
 from cco_sidecar.agents.rules import Plan
 from cco_sidecar.agents.runners import Runners
 from cco_sidecar.agents.spawn import Spawner
-from cco_sidecar.agents.supervisor import ENDED, Live, Supervisor
+from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.agents.upkeep import Upkeep
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.bus import EventBus

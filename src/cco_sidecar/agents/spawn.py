@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.launch import Launcher, model_of
+from cco_sidecar.agents.live import Live
 from cco_sidecar.agents.runners import COMMAND, Runner, Runners
-from cco_sidecar.agents.supervisor import Live, Supervisor
+from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.auth.policy import project_of
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentTypes

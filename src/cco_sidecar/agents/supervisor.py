@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cco_sidecar.agents import logs, worktree
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
+from cco_sidecar.agents.live import ENDED, Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
-from cco_sidecar.agents.run import Exit, Run
+from cco_sidecar.agents.run import Exit
 from cco_sidecar.agents.runners import Runner, Runners
 from cco_sidecar.agents.usage import UsageReader, added
 from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, TTL_SECONDS, Minted, Tokens
@@ -35,52 +34,16 @@ from orchestra.v1.agent_service_pb2 import (
     Agent,
     AgentStatus,
     SpawnAgentRequest,
-    Usage,
 )
-from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW
 
 log = logging.getLogger(__name__)
 
-ENDED = frozenset({AGENT_STATUS_COMPLETED, AGENT_STATUS_FAILED, AGENT_STATUS_STOPPED})
 LAST_LINES = 20
-_RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
 _EVENTS = {AGENT_STATUS_COMPLETED: "agent_completed", AGENT_STATUS_FAILED: "agent_failed"}
 _SAVE_AGAIN_SECONDS = 1.0
 # A keeper that does not answer a stop is ended itself after so long.
 _KEEPER_PATIENCE = 3.0
 _LONGEST_BACKOFF = 3600.0
-
-
-@dataclass
-class Live:
-    """An agent that has not ended. ``heard`` is the monotonic time of its last sign of life."""
-
-    number: int
-    agent: Agent
-    request: SpawnAgentRequest
-    runner: Runner
-    message: str = ""
-    run: Run | None = None
-    token: Minted | None = None
-    # False for an agent that was found again, until the token is in its file.
-    token_is_given: bool = True
-    heard: float = 0.0
-    stop_reason: str = ""
-    waits_for_person: bool = False
-    # What earlier attempts used.
-    before: Usage = field(default_factory=Usage)
-    reader: logs.LogReader | None = None
-    usage: UsageReader = field(default_factory=UsageReader)
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    retry: asyncio.TimerHandle | None = None
-    # Set when its process runs, or when it could not be started.
-    begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Its place in the queue: priority, then age."""
-        return _RANK.get(self.agent.priority, 1), self.number
 
 
 class Supervisor:
@@ -107,7 +70,7 @@ class Supervisor:
         self.max_concurrent = max_concurrent
         self._keep_result = keep_result
         self.live: dict[str, Live] = {}
-        self._queue: list[tuple[tuple[int, int], str]] = []
+        self._queue = WaitingLine()
         self._running: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = False
@@ -145,7 +108,7 @@ class Supervisor:
             elif agent.HasField("retry_at"):
                 self._retry_later(live)
             else:
-                self._enqueue(live)
+                self._queue.join(live)
 
     def start(self) -> None:
         """Starts what waits in the queue."""
@@ -175,7 +138,7 @@ class Supervisor:
         for attempt in range(1, live.agent.attempt) if live.runner.reports else ():
             earlier = Live(0, live.agent, live.request, live.runner)
             earlier.reader = logs.LogReader(self._launcher.run_at(live.agent, attempt).output)
-            _read_reports(earlier)
+            earlier.take_in_reports()
             live.before.CopyFrom(added(live.before, earlier.usage.usage))
 
     async def close(self, *, keep_agents: bool) -> None:
@@ -207,7 +170,7 @@ class Supervisor:
         if not number:
             return None
         live = self.live[agent.agent_id] = Live(number, agent, request, runner)
-        self._enqueue(live)
+        self._queue.join(live)
         self._admit()
         return live
 
@@ -226,7 +189,7 @@ class Supervisor:
             del self.live[agent.agent_id]
             raise
         if not live.stop_reason:
-            self._enqueue(live)
+            self._queue.join(live)
             self._admit()
         return live
 
@@ -254,8 +217,7 @@ class Supervisor:
 
     def position(self, agent_id: str) -> int:
         """Place in the queue, from 1 on; 0 for one that is not queued."""
-        ordered = sorted(self._queue)
-        return next((place for place, (_, each) in enumerate(ordered, 1) if each == agent_id), 0)
+        return self._queue.position(agent_id)
 
     @property
     def running(self) -> int:
@@ -290,29 +252,18 @@ class Supervisor:
         # A clock that was set back leaves a token from the future.
         return left <= REFRESH_WINDOW_SECONDS or left > TTL_SECONDS + SKEW_SECONDS
 
-    async def read_reports(self, live: Live) -> None:
-        """Takes in what the program printed since the last look."""
-        if not live.runner.reports:
-            return
-        async with live.reading:
-            await asyncio.to_thread(_read_reports, live)
-        live.agent.usage.CopyFrom(added(live.before, live.usage.usage))
-
     # -- one agent's way -------------------------------------------------------------------------------
 
     def _runner(self, request: SpawnAgentRequest) -> Runner:
         known = self._types.known(request.agent_type)
         return self._runners.once(request.command) if request.command else self._runners.of(known)
 
-    def _enqueue(self, live: Live) -> None:
-        heapq.heappush(self._queue, (live.rank, live.agent.agent_id))
-
     def _admit(self) -> None:
         """Starts who is next while there is room."""
         while self._queue and self._open and not self._closing:
             if self.max_concurrent and len(self._running) >= self.max_concurrent:
                 return
-            _, agent_id = heapq.heappop(self._queue)
+            agent_id = self._queue.next()
             self._running.add(agent_id)
             self._background(self._live(self.live[agent_id]), agent_id)
 
@@ -379,7 +330,7 @@ class Supervisor:
         agent, run = live.agent, live.run
         assert run is not None
         await self._end_identity(agent.agent_id)
-        await self.read_reports(live)
+        await live.read_reports()
         lines = await asyncio.to_thread(logs.last_lines, run.output, LAST_LINES)
         agent.last_output[:] = lines
         _set_end(agent, end)
@@ -412,8 +363,7 @@ class Supervisor:
         if live.ended.is_set():
             return
         agent = live.agent
-        self._queue = [(rank, each) for rank, each in self._queue if each != agent.agent_id]
-        heapq.heapify(self._queue)
+        self._queue.leave(agent.agent_id)
         agent.ended_at.CopyFrom(agent.ended_at if agent.HasField("ended_at") else self._clock.timestamp())
         agent.ClearField("retry_at")
         self.set_status(agent, status, reason)
@@ -456,7 +406,7 @@ class Supervisor:
             live.before.CopyFrom(live.agent.usage)
             live.usage = UsageReader()
             live.begun = asyncio.get_running_loop().create_future()
-            self._enqueue(live)
+            self._queue.join(live)
             self._admit()
 
         live.retry = asyncio.get_running_loop().call_later(min(max(due, 0.0), _LONGEST_BACKOFF), again)
@@ -486,12 +436,6 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("watching agent %s failed", task.get_name(), exc_info=task.exception())
-
-
-def _read_reports(live: Live) -> None:
-    for line in live.reader.read() if live.reader else ():
-        if line.stream == "stdout":
-            live.usage.read(line.text)
 
 
 def _set_end(agent: Agent, end: Exit) -> None:

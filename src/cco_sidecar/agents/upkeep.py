@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 
 from cco_sidecar.agents.announce import Announcer
-from cco_sidecar.agents.supervisor import Live, Supervisor
+from cco_sidecar.agents.live import Live
+from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.storage.base import AgentStore
@@ -70,7 +71,7 @@ class Upkeep:
             try:
                 if self._supervisor.needs_renewal(live):
                     await asyncio.to_thread(self._supervisor.renew_token, live)
-                await self._supervisor.read_reports(live)
+                await live.read_reports()
                 await self._judge(live)
             except (OSError, SidecarError) as problem:
                 log.warning("looking after agent %s: %s", live.agent.agent_id, problem)

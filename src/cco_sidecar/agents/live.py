@@ -1,0 +1,95 @@
+"""An agent that has not ended, and the line of those that wait for room."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from dataclasses import dataclass, field
+
+from cco_sidecar.agents.logs import LogReader
+from cco_sidecar.agents.run import Run
+from cco_sidecar.agents.runners import Runner
+from cco_sidecar.agents.usage import UsageReader, added
+from cco_sidecar.auth.tokens import Minted
+from orchestra.v1.agent_service_pb2 import (
+    AGENT_STATUS_COMPLETED,
+    AGENT_STATUS_FAILED,
+    AGENT_STATUS_STOPPED,
+    Agent,
+    SpawnAgentRequest,
+    Usage,
+)
+from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW
+
+ENDED = frozenset({AGENT_STATUS_COMPLETED, AGENT_STATUS_FAILED, AGENT_STATUS_STOPPED})
+_RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
+
+
+@dataclass
+class Live:
+    """An agent that has not ended. ``heard`` is the monotonic time of its last sign of life."""
+
+    number: int
+    agent: Agent
+    request: SpawnAgentRequest
+    runner: Runner
+    message: str = ""
+    run: Run | None = None
+    token: Minted | None = None
+    # False for an agent that was found again, until the token is in its file.
+    token_is_given: bool = True
+    heard: float = 0.0
+    stop_reason: str = ""
+    waits_for_person: bool = False
+    # What earlier attempts used.
+    before: Usage = field(default_factory=Usage)
+    reader: LogReader | None = None
+    usage: UsageReader = field(default_factory=UsageReader)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    retry: asyncio.TimerHandle | None = None
+    # Set when its process runs, or when it could not be started.
+    begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Its place in the queue: priority, then age."""
+        return _RANK.get(self.agent.priority, 1), self.number
+
+    async def read_reports(self) -> None:
+        """Takes in what the program printed since the last look."""
+        if not self.runner.reports:
+            return
+        async with self.reading:
+            await asyncio.to_thread(self.take_in_reports)
+        self.agent.usage.CopyFrom(added(self.before, self.usage.usage))
+
+    def take_in_reports(self) -> None:
+        """The same, where nobody else reads and nothing waits."""
+        for line in self.reader.read() if self.reader else ():
+            if line.stream == "stdout":
+                self.usage.read(line.text)
+
+
+class WaitingLine:
+    """Agents that wait for room: by priority, then by age."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[tuple[int, int], str]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def join(self, live: Live) -> None:
+        heapq.heappush(self._heap, (live.rank, live.agent.agent_id))
+
+    def next(self) -> str:
+        return heapq.heappop(self._heap)[1]
+
+    def leave(self, agent_id: str) -> None:
+        self._heap = [each for each in self._heap if each[1] != agent_id]
+        heapq.heapify(self._heap)
+
+    def position(self, agent_id: str) -> int:
+        """From 1 on; 0 for one that does not wait."""
+        return next((place for place, (_, each) in enumerate(sorted(self._heap), 1) if each == agent_id), 0)
