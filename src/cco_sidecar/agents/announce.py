@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from weakref import WeakValueDictionary
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -25,37 +24,51 @@ class Announcer:
     def __init__(self, store: AgentStore, bus: EventBus) -> None:
         self._store = store
         self._bus = bus
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        # Agent and event type of what could not be published yet.
-        self.waiting: dict[str, tuple[Agent, str]] = {}
+        # What could not be published yet, by agent and event type.
+        self._waiting: dict[tuple[str, str], tuple[str, Event]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def save(self, agent: Agent, event_type: str = "") -> None:
         """Saves the agent and publishes the event, which is not lost by a crash in between. Raises SidecarError
         (STR_001) when the agent could not be saved."""
-        # One event of an agent after the other: the record remembers one that is still to come.
-        async with self._locks.setdefault(agent.agent_id, asyncio.Lock()):
-            await self._store.save(agent, event_type)
-            if event_type:
-                await self._publish(agent, event_type)
+        event = _event(agent, event_type) if event_type else None
+        await self._store.save(agent, event_type or None)
+        if event is not None:
+            await self._publish(agent.agent_id, agent.project_id, event)
 
-    async def publish(self, agent: Agent, event_type: str, *, after_restart: bool = False) -> None:
-        """Publishes what is saved as unannounced."""
-        async with self._locks.setdefault(agent.agent_id, asyncio.Lock()):
-            await self._publish(agent, event_type, after_restart=after_restart)
-
-    async def _publish(self, agent: Agent, event_type: str, *, after_restart: bool = False) -> None:
-        self.waiting.pop(agent.agent_id, None)
-        try:
-            if not (after_restart and self._published(agent, event_type)):
-                await self._bus.publish(agent.project_id, _event(agent, event_type))
-            await self._store.save(agent)
-        except SidecarError as problem:
-            log.warning("%s of %s is still to come: %s", event_type, agent.agent_id, problem)
-            self.waiting[agent.agent_id] = (agent, event_type)
+    async def make_good(self, agent: Agent, event_type: str) -> None:
+        """Publishes what a crash kept back; what came out before it is not published again."""
+        if self._published(agent, event_type):
+            await self._store.announced(agent.agent_id, event_type)
+        else:
+            await self._publish(agent.agent_id, agent.project_id, _event(agent, event_type))
 
     async def retry(self) -> None:
-        for agent, event_type in list(self.waiting.values()):
-            await self.publish(agent, event_type)
+        for (agent_id, _), (project, event) in list(self._waiting.items()):
+            await self._publish(agent_id, project, event)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _publish(self, agent_id: str, project: str, event: Event) -> None:
+        key = (agent_id, event.event_type)
+        self._waiting.pop(key, None)
+        try:
+            await self._bus.publish(project, event)
+        except SidecarError as problem:
+            log.warning("%s of %s is still to come: %s", event.event_type, agent_id, problem)
+            self._waiting[key] = (project, event)
+            return
+        # Nobody waits for this: a crash before it only means looking once more.
+        task = asyncio.create_task(self._note(agent_id, event.event_type))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _note(self, agent_id: str, event_type: str) -> None:
+        try:
+            await self._store.announced(agent_id, event_type)
+        except SidecarError as problem:
+            log.warning("that %s of %s came out is not on disk: %s", event_type, agent_id, problem)
 
     def _published(self, agent: Agent, event_type: str) -> bool:
         """The event came out before a crash, and only the record does not know it."""

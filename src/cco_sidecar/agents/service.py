@@ -74,7 +74,7 @@ class AgentsService:
         plan = Plan.of(settings.handover, types)
         runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
         self._launcher = Launcher(types, hands.providers, settings.storage)
-        announcer = Announcer(stores.agents, bus)
+        announcer = self._announcer = Announcer(stores.agents, bus)
         self.supervisor = Supervisor(
             stores.agents,
             announcer,
@@ -133,6 +133,7 @@ class AgentsService:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.supervisor.close(keep_agents=keep_agents)
+        await self._announcer.close()
 
     def _on_event(self, project: str, entry: Entry) -> None:
         """The agents' results, and questions to a person and their answers."""

@@ -84,7 +84,7 @@ class Supervisor:
         for stored in await self._store.unfinished():
             agent = stored.agent
             if agent.status in ENDED:
-                await self._announcer.publish(agent, stored.unannounced, after_restart=True)
+                await self._announcer.make_good(agent, stored.unannounced)
                 continue
             try:
                 runner = self._runner(stored.request)
@@ -95,8 +95,12 @@ class Supervisor:
             live.waits_for_person = agent.status == AGENT_STATUS_NEEDS_INPUT
             self.live[agent.agent_id] = live
             run = self._launcher.run_of(agent)
-            runs = bool(agent.attempt) and run.adopt()
-            if runs or agent.status != AGENT_STATUS_PENDING or (agent.attempt and run.has_report):
+            if agent.status == AGENT_STATUS_PENDING:
+                # One that was just being started: its record does not know yet.
+                run = self._launcher.run_at(agent, agent.attempt + 1)
+            runs = run.adopt()
+            if runs or run.has_report or agent.status != AGENT_STATUS_PENDING:
+                agent.attempt += agent.status == AGENT_STATUS_PENDING
                 live.run = run
                 live.reader = logs.LogReader(run.output)
                 live.heard = time.monotonic()
@@ -125,12 +129,12 @@ class Supervisor:
             live.token_is_given = False
         if agent.status == AGENT_STATUS_PENDING:
             assert live.run is not None
-            unannounced = "agent_spawned"
             agent.process_id = live.run.agent_pid
             agent.started_at.CopyFrom(self._clock.timestamp())
             self.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
-        if unannounced:
-            await self._announcer.publish(agent, unannounced, after_restart=True)
+            await self._announcer.save(agent, "agent_spawned")
+        elif unannounced:
+            await self._announcer.make_good(agent, unannounced)
 
     def _read_earlier_attempts(self, live: Live) -> None:
         """What they reported; the present one is read anew from its start."""
@@ -283,7 +287,6 @@ class Supervisor:
         agent.attempt += 1
         agent.ClearField("retry_at")
         run = self._launcher.run_of(agent)
-        await self._store.save(agent)
         await asyncio.to_thread(run.prepare)
         token = self._mint(agent)
         live.run = run

@@ -47,10 +47,14 @@ class SqlAgents:
 
         return await self._records.write(work)
 
-    async def save(self, agent: Agent, unannounced: str = "") -> None:
-        change = sa.update(agents).where(agents.c.agent_id == agent.agent_id)
-        change = change.values(_columns(agent) | {"unannounced": unannounced})
+    async def save(self, agent: Agent, unannounced: str | None = None) -> None:
+        values = _columns(agent) | ({} if unannounced is None else {"unannounced": unannounced})
+        change = sa.update(agents).where(agents.c.agent_id == agent.agent_id).values(values)
         await self._records.write(lambda c: c.execute(change))
+
+    async def announced(self, agent_id: str, event_type: str) -> None:
+        change = sa.update(agents).where(agents.c.agent_id == agent_id, agents.c.unannounced == event_type)
+        await self._records.write(lambda c: c.execute(change.values(unannounced="")))
 
     async def by_id(self, agent_id: str) -> StoredAgent | None:
         return next(iter(await self._rows(sa.select(agents).where(agents.c.agent_id == agent_id))), None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import queue
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import alembic.command
 import alembic.config
@@ -20,49 +23,97 @@ from cco_sidecar.storage.schema import results, revocations
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
 
 T = TypeVar("T")
+_MOST_AT_ONCE = 64
+
+
+class _Asked(NamedTuple):
+    """``done`` gets what ``work`` gave, or its exception."""
+
+    work: Callable[[sa.Connection], Any]
+    done: Callable[[Any, BaseException | None], None]
 
 
 class Records:
-    """The database: one connection, one thread, statements in the order in which they were asked for."""
+    """The database: one connection, one thread, works in the order in which they were asked for.
+
+    What waits is done in one transaction (group commit): a commit costs a disk's sync, not the works in it. When one of
+    them fails, each is done again in a transaction of its own, so that no work suffers from another.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.StaticPool)
+        self._engine = sa.create_engine(
+            f"sqlite:///{path}", poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
+        )
         sa.event.listen(self._engine, "connect", _durable)
         # The driver's own idea of when a transaction begins is switched off in _durable.
         sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="records")
+        self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         try:
-            self._thread.submit(self._migrate).result()
+            self._migrate()
         except sa.exc.DatabaseError as problem:
+            self._engine.dispose()
             raise SettingsError(
                 f"database {path} cannot be used: {problem.orig}; restore it from a backup"
             ) from problem
+        self._thread = threading.Thread(target=self._serve, name="records", daemon=True)
+        self._thread.start()
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` off the event loop. Raises SidecarError (STR_002)."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+            return await self._ask(work)
         except sa.exc.DBAPIError as problem:
             raise internal("STR_002", "the database could not be read; try again") from problem
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """The same for a change, committed when it returns. Raises SidecarError (STR_001)."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+            return await self._ask(work)
         except sa.exc.DBAPIError as problem:
             raise internal("STR_001", "the database could not be written; is the disk full? Try again") from problem
 
     def run_now(self, work: Callable[[sa.Connection], T]) -> T:
         """Waits for it: for the start, before the event loop matters."""
-        return self._thread.submit(self._transact, work).result()
+        done: Future[T] = Future()
+        self._asked.put(_Asked(work, lambda value, problem: _settle(done, value, problem)))
+        return done.result()
 
     def close(self) -> None:
-        self._thread.submit(self._engine.dispose).result()
-        self._thread.shutdown()
+        """Does what was asked for before."""
+        self._asked.put(None)
+        self._thread.join()
+        self._engine.dispose()
 
-    def _transact(self, work: Callable[[sa.Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            return work(connection)
+    async def _ask(self, work: Callable[[sa.Connection], T]) -> T:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._asked.put(_Asked(work, lambda value, problem: _tell(loop, done, value, problem)))
+        return await done
+
+    def _serve(self) -> None:
+        while True:
+            batch = [self._asked.get()]
+            while len(batch) < _MOST_AT_ONCE and batch[-1] is not None and not self._asked.empty():
+                batch.append(self._asked.get())
+            works = [asked for asked in batch if asked is not None]
+            if works:
+                self._do(works)
+            if batch[-1] is None:
+                return
+
+    def _do(self, works: list[_Asked]) -> None:
+        try:
+            with self._engine.begin() as connection:
+                values = [asked.work(connection) for asked in works]
+        except BaseException as problem:
+            if len(works) == 1:
+                works[0].done(None, problem)
+                return
+            for asked in works:
+                self._do([asked])
+            return
+        for asked, value in zip(works, values, strict=True):
+            asked.done(value, None)
 
     def _migrate(self) -> None:
         config = alembic.config.Config()
@@ -76,6 +127,28 @@ def _durable(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _settle(done: Future[T], value: T, problem: BaseException | None) -> None:
+    if problem is None:
+        done.set_result(value)
+    else:
+        done.set_exception(problem)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], value: T, problem: BaseException | None) -> None:
+    def tell() -> None:
+        # Whoever asked may have gone away; the work is done all the same.
+        if done.done():
+            return
+        if problem is None:
+            done.set_result(value)
+        else:
+            done.set_exception(problem)
+
+    # The loop may be closed already.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(tell)
 
 
 def _milliseconds(reported: float | None) -> float | None:
