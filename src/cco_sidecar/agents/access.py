@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Mapping
 
 from cco_sidecar.auth.policy import MethodPolicy
-from cco_sidecar.core.agent_types import OPERATOR_TYPE, AgentType
+from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.errors import SidecarError, invalid_request
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.principal import OPERATOR, Principal
 from orchestra.v1.agent_service_pb2 import CheckAccessResponse
 from orchestra.v1.options_pb2 import (
     OPEN_ANYONE,
@@ -74,5 +74,5 @@ def principal_of(known: AgentType, agent_id: str, issue: str, project: str) -> P
         project_id=project,
         issue_id=issue,
         permissions=frozenset(known.permissions),
-        operator=known.type == OPERATOR_TYPE,
+        operator=known.type == OPERATOR,
     )

@@ -10,13 +10,13 @@ from google.protobuf.struct_pb2 import Struct
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.principal import SIDECAR
 from cco_sidecar.storage.base import AgentStore
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus
 from orchestra.v1.event_service_pb2 import Event
 
 log = logging.getLogger(__name__)
 
-PUBLISHER = "orchestration-sidecar"
 _TOPICS = {"agent_failed": "error"}
 
 
@@ -101,7 +101,7 @@ def _event(agent: Agent, event_type: str) -> Event:
         data["exit_code"] = agent.exit_code
     return Event(
         event_type=event_type,
-        publisher=PUBLISHER,
+        publisher=SIDECAR,
         topic=_TOPICS.get(event_type, "coordination"),
         data=data,
         correlation_id=correlation_id(agent),

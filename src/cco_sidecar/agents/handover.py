@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 from google.protobuf.struct_pb2 import Struct
 
-from cco_sidecar.agents.announce import PUBLISHER
 from cco_sidecar.agents.live import ENDED
 from cco_sidecar.agents.rules import NEXT_AGENTS, OF_RESULTS, PRIORITIES, Plan, Rule
-from cco_sidecar.agents.spawn import HANDOVER, Spawner
+from cco_sidecar.agents.spawn import Spawner
 from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.core.principal import HANDOVER, SIDECAR
 from cco_sidecar.storage.base import AgentStore, ApprovalStore, HandoverStore, ResultStore
 from orchestra.v1.agent_service_pb2 import SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_APPROVED, Approval
@@ -217,7 +217,7 @@ class Handover:
         data.update({"rule": rule.name, "event_id": entry.fields["event_id"], "issue_id": about.get("issue_id")} | more)
         event = Event(
             event_type=event_type,
-            publisher=PUBLISHER,
+            publisher=SIDECAR,
             topic="coordination",
             data=data,
             correlation_id=entry.fields["event_id"],

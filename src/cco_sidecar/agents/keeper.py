@@ -184,7 +184,8 @@ class Keeper:
             try:
                 self._become_agent(parent, stdin, out_write, err_write)
             except OSError as problem:
-                os.write(failure_write, json.dumps([problem.errno, problem.filename]).encode())
+                name = os.fsdecode(problem.filename or self._spec["argv"][0])
+                os.write(failure_write, json.dumps([problem.errno, name]).encode())
             finally:
                 os._exit(127)
         for descriptor in (out_write, err_write, failure_write, stdin):

@@ -28,6 +28,7 @@ RESERVED = frozenset(
         "JWT_TOKEN_FILE",
         "CONTEXT_FILE",
         "AGENT_TASK",
+        "AGENT_TASK_FILE",
         "AGENT_ATTEMPT",
         MARK,
     )
@@ -35,6 +36,8 @@ RESERVED = frozenset(
 # Of the sidecar's own environment: its settings, the signing secret among them, and another agent's identity.
 _NOT_INHERITED = ("CCO_SIDECAR_", "JWT_", "SIDECAR_")
 _MEGABYTE = 2**20
+# Linux gives a program at most 128 KiB in one variable (execve(2)).
+_MOST_IN_VARIABLE = 100_000
 GRACE_SECONDS = 10.0
 
 
@@ -74,15 +77,17 @@ class Launcher:
     def root(self, project: str) -> Path:
         return self._providers.root(project)
 
-    def check(self, request: SpawnAgentRequest, runner: Runner) -> None:
-        """Raises SidecarError: REQ_001 for an environment that may not be, AGT_001 for a program that is not there."""
+    async def check(self, request: SpawnAgentRequest, runner: Runner, credentials: Sequence[str]) -> None:
+        """Raises SidecarError: REQ_001 for an environment that may not be, CRD_001 for an unknown credential, AGT_001
+        for a program that is not there."""
+        await self._providers.secrets(credentials)
         for name, value in request.environment.items():
             if name in RESERVED or name.startswith("CCO_SIDECAR_"):
                 raise invalid_request(f"environment.{name} is set by the sidecar", field="environment")
             if not name or "=" in name or "\0" in name + value:
                 raise invalid_request(f"environment: {name[:80]!r} cannot be set", field="environment")
         program = (request.command or runner.command or [""])[0]
-        if not isinstance(program, str) or not program or "\0" in "".join(request.command):
+        if not isinstance(program, str) or not program:
             raise invalid_request("command: a program is needed", field="command")
         require_program(program, self._environment_base(runner, request).get("PATH", os.defpath))
 
@@ -106,6 +111,7 @@ class Launcher:
         values = self._values(agent, known, runner, run, workdir, message, resuming=resuming)
         run.write(run.context_file, context)
         run.write(run.prompt_file, values["prompt"].encode())
+        run.write(run.task_file, values["task"].encode())
         run.write_token(token)
         environment = self._environment_base(runner, request) | secrets | self._identity(agent, run, token)
         specification = {
@@ -144,7 +150,8 @@ class Launcher:
             "JWT_TOKEN": token,
             "JWT_TOKEN_FILE": str(run.token_file),
             "CONTEXT_FILE": str(run.context_file),
-            "AGENT_TASK": agent.task,
+            "AGENT_TASK": _fitting(agent.task),
+            "AGENT_TASK_FILE": str(run.task_file),
             "AGENT_ATTEMPT": str(agent.attempt),
             MARK: str(run.directory),
         }
@@ -197,6 +204,11 @@ def system_prompt(known: AgentType) -> str:
         "files_created, files_modified, decisions, next_steps}}; $AGENT_TYPE and $ISSUE_ID are set. Tell others with "
         "POST $SIDECAR_URL/events/<event_type> and JSON {topic, data}. Never print the token."
     )
+
+
+def _fitting(text: str) -> str:
+    """As much as a variable can hold; the whole is in the file."""
+    return text.encode()[:_MOST_IN_VARIABLE].decode(errors="ignore")
 
 
 def _timeout(request: SpawnAgentRequest, runner: Runner) -> int:

@@ -49,6 +49,8 @@ class Live:
     retry: asyncio.TimerHandle | None = None
     # Set when its process runs, or when it could not be started.
     begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    # Its end is being written down.
+    ending: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -54,6 +54,7 @@ class Run:
         self.token_file = directory / "token"
         self.context_file = directory / "context.json"
         self.prompt_file = directory / "prompt.md"
+        self.task_file = directory / "task.md"
         self.agent_pid = 0
         self._keeper: psutil.Process | None = None
         self._popen: subprocess.Popen[bytes] | None = None

@@ -22,11 +22,11 @@ from cco_sidecar.agents.upkeep import Upkeep
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
-from cco_sidecar.core.agent_types import OPERATOR_TYPE, AgentTypes
+from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, not_found, permission_denied
 from cco_sidecar.core.paging import Page, number_of, paged
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.principal import OPERATOR, Principal
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.agents import SqlAgents
 from cco_sidecar.storage.base import ApprovalStore, ResultStore, StoredAgent
@@ -144,7 +144,7 @@ class AgentsService:
         data = fields["data"]
         live = self.supervisor.find(str(data.get("agent_id")))
         # Only its own word counts, or the operator's.
-        if live is None or fields["publisher"] not in (live.agent.agent_id, OPERATOR_TYPE):
+        if live is None or fields["publisher"] not in (live.agent.agent_id, OPERATOR):
             return
         if entry.event_type == "approval_requested":
             live.waits_for_person = True
@@ -199,7 +199,7 @@ class AgentsService:
 
     async def resume(self, agent_id: str, message: str, principal: Principal) -> Agent:
         stored = await self.get(agent_id, principal)
-        if self.supervisor.find(agent_id) is not None or stored.agent.status not in ENDED:
+        if stored.agent.status not in ENDED or self.supervisor.find(agent_id) is not None:
             raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
         live = await self.supervisor.again(
             stored.agent, stored.request, stored.number, message, f"resumed by {principal.subject}"

@@ -11,7 +11,8 @@ from cco_sidecar.auth.tokens import TTL_SECONDS, Tokens
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.principal import RESERVED_SUBJECTS, Principal
 from orchestra.v1 import agent_service_pb2 as pb
 
 
@@ -105,6 +106,8 @@ class AgentServicer:
 
     async def CreateToken(self, request: pb.CreateTokenRequest, principal: Principal) -> pb.CreateTokenResponse:
         agent = self._types.known(request.agent_type)
+        if request.agent_id in RESERVED_SUBJECTS:
+            raise invalid_request(f"agent_id: '{request.agent_id}' is the sidecar's own name", field="agent_id")
         self._tokens.minted += 1
         minted = self._tokens.mint_agent(
             agent,

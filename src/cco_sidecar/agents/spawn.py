@@ -5,19 +5,18 @@ from __future__ import annotations
 from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.launch import Launcher, model_of
 from cco_sidecar.agents.live import Live
-from cco_sidecar.agents.runners import COMMAND, Runner, Runners
+from cco_sidecar.agents.runners import COMMAND, Runners
 from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.auth.policy import project_of
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import permission_denied
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.principal import HANDOVER, Principal
 from cco_sidecar.storage.base import AgentStore
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
 
-HANDOVER = "handover"
 _OPERATOR_ONLY = ("command", "credentials")
 
 
@@ -82,7 +81,8 @@ class Spawner:
         runner = self._runners.once(request.command) if request.command else self._runners.of(known)
         self._launcher.root(project)
         self._types.patterns_of(request.context_requirements)
-        self._launcher.check(request, runner)
+        names = list(dict.fromkeys((*runner.credentials, *request.credentials)))
+        await self._launcher.check(request, runner, names)
         agent = Agent(
             agent_id=ids.agent_id(known.type),
             agent_type=known.type,
@@ -101,10 +101,6 @@ class Spawner:
             runner=COMMAND if request.command else runner.preset,
             model=model_of(request, runner, known),
             isolation=request.isolation or runner.isolation,
-            credentials=_names(request, runner),
+            credentials=names,
         )
         return await self._supervisor.add(agent, request)
-
-
-def _names(request: SpawnAgentRequest, runner: Runner) -> list[str]:
-    return list(dict.fromkeys((*runner.credentials, *request.credentials)))

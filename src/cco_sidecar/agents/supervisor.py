@@ -30,7 +30,6 @@ from orchestra.v1.agent_service_pb2 import (
     AGENT_STATUS_PENDING,
     AGENT_STATUS_RUNNING,
     AGENT_STATUS_STOPPED,
-    ISOLATION_WORKTREE,
     Agent,
     AgentStatus,
     SpawnAgentRequest,
@@ -313,7 +312,6 @@ class Supervisor:
             live.begun.set_exception(error)
             # Nobody may be waiting: it was queued.
             live.begun.exception()
-        self._running.discard(live.agent.agent_id)
         await self._end_identity(live.agent.agent_id)
         await self._end(live, AGENT_STATUS_FAILED, reason)
 
@@ -326,7 +324,6 @@ class Supervisor:
             await self._ended(live, end)
         except Exception as problem:
             log.exception("the end of agent %s could not be dealt with", live.agent.agent_id)
-            self._running.discard(live.agent.agent_id)
             await self._end(live, AGENT_STATUS_FAILED, f"an internal error: {type(problem).__name__}")
 
     async def _ended(self, live: Live, end: Exit) -> None:
@@ -344,13 +341,14 @@ class Supervisor:
             reported=live.usage.error,
             open_files=live.runner.limits.open_files,
         )
-        self._running.discard(agent.agent_id)
         if status == AGENT_STATUS_FAILED and agent.attempt < agent.max_attempts and not self._closing:
             backoff = min(live.runner.backoff_seconds * 2 ** (agent.attempt - 1), _LONGEST_BACKOFF)
+            agent.ClearField("process_id")
             agent.retry_at.CopyFrom(timestamp(self._clock.micros() + int(backoff * 1e6)))
             self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {backoff:g} s")
             await self._save(agent)
             await asyncio.to_thread(run.clean)
+            self._running.discard(agent.agent_id)
             if live.stop_reason:
                 await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
             else:
@@ -363,32 +361,40 @@ class Supervisor:
 
     async def _end(self, live: Live, status: AgentStatus, reason: str) -> None:
         """Its last word: on disk, announced, and its place given to the next."""
-        if live.ended.is_set():
+        if live.ending:
+            await live.ended.wait()
             return
-        agent = live.agent
+        live.ending = True
+        # A copy: whoever asks sees the end when all of it is done.
+        agent = Agent()
+        agent.CopyFrom(live.agent)
         self._queue.leave(agent.agent_id)
         agent.ended_at.CopyFrom(agent.ended_at if agent.HasField("ended_at") else self._clock.timestamp())
         agent.ClearField("retry_at")
+        agent.ClearField("process_id")
         self.set_status(agent, status, reason)
+        await self.tidy_worktree(agent)
         announced = agent.result_id and status == AGENT_STATUS_COMPLETED
         await self._save(agent, "" if announced else _EVENTS.get(status, ""))
         if live.run is not None:
             # Only now: the exit code stays where it was written until the record has it.
             await asyncio.to_thread(live.run.clean)
+        self._running.discard(agent.agent_id)
         self.live.pop(agent.agent_id, None)
         live.ended.set()
         self._admit()
-        if agent.isolation == ISOLATION_WORKTREE and agent.worktree:
-            await self.tidy_worktree(agent)
 
-    async def tidy_worktree(self, agent: Agent) -> None:
-        """Removes a worktree whose work is merged."""
+    async def tidy_worktree(self, agent: Agent) -> bool:
+        """Removes the worktree of an ended agent when its work is merged; True when it did."""
+        if not agent.worktree:
+            return False
         try:
             if await worktree.tidy(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch):
                 agent.worktree = ""
-                await self._store.save(agent)
+                return True
         except SidecarError as problem:
             log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
+        return False
 
     async def _save(self, agent: Agent, event_type: str = "") -> None:
         """Until it is on disk: how an agent ended is not to be forgotten."""
@@ -442,7 +448,6 @@ class Supervisor:
 
 
 def _set_end(agent: Agent, end: Exit) -> None:
-    agent.ClearField("process_id")
     for name in ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds"):
         value = getattr(end, name)
         if value is not None:

@@ -119,7 +119,8 @@ class Upkeep:
         """Worktrees whose branch was merged since."""
         for path in await asyncio.to_thread(_directories, self._storage / "worktrees"):
             if path.name not in self._supervisor.live and (stored := await self._store.by_id(path.name)):
-                await self._supervisor.tidy_worktree(stored.agent)
+                if await self._supervisor.tidy_worktree(stored.agent):
+                    await self._store.save(stored.agent)
 
     def _forget_old_logs(self) -> None:
         oldest = self._clock.seconds() - self._log_retention

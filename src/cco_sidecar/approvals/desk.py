@@ -9,9 +9,9 @@ from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec, ids
-from cco_sidecar.core.agent_types import OPERATOR_TYPE
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, not_found
+from cco_sidecar.core.principal import OPERATOR
 from cco_sidecar.storage.approvals import ANSWERED, REQUESTED
 from cco_sidecar.storage.base import ApprovalStore
 from orchestra.v1.approval_service_pb2 import (
@@ -102,7 +102,7 @@ def _event(approval: Approval, event_type: str) -> Event:
     )
     return Event(
         event_type=event_type,
-        publisher=approval.requested_by if event_type == REQUESTED else OPERATOR_TYPE,
+        publisher=approval.requested_by if event_type == REQUESTED else OPERATOR,
         topic=_TOPIC,
         data=data,
         correlation_id=approval.approval_id,

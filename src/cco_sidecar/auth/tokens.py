@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import jwt
 
 from cco_sidecar.auth.keys import SigningKey
-from cco_sidecar.core.agent_types import OPERATOR_TYPE, PERMISSIONS, AgentType, AgentTypes
+from cco_sidecar.core.agent_types import PERMISSIONS, AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import expired_token, invalid_token, permission_denied
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.principal import OPERATOR, Principal
 from cco_sidecar.storage.base import RevocationStore
 
 ISSUER = "cco-sidecar"
@@ -77,8 +77,8 @@ class Tokens:
 
     def mint_operator(self) -> Minted:
         claims = {
-            "sub": OPERATOR_TYPE,
-            "agent_type": OPERATOR_TYPE,
+            "sub": OPERATOR,
+            "agent_type": OPERATOR,
             "project_id": "",
             "issue_id": "",
             "permissions": list(PERMISSIONS),
@@ -142,7 +142,7 @@ class Tokens:
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
         agent_type = str(claims["agent_type"])
-        operator = agent_type == OPERATOR_TYPE
+        operator = agent_type == OPERATOR
         agent = self._types.get(agent_type)
         return Principal(
             subject=str(claims["sub"]),
@@ -195,7 +195,7 @@ class Tokens:
 
     async def revoke_agent(self, agent_id: str) -> None:
         """Ends every token of an agent issued up to now. Raises SidecarError for the operator."""
-        if agent_id == OPERATOR_TYPE:
+        if agent_id == OPERATOR:
             raise permission_denied("the operator's token is not revoked; stop the sidecar and remove signing-key.pem")
         now = self._clock.seconds()
         # A token made just after an earlier revocation may be dated into the next second.

@@ -8,7 +8,7 @@ from typing import Any
 
 from cco_sidecar.core.errors import SettingsError, SidecarError, invalid_request, not_found
 from cco_sidecar.core.ids import is_id
-from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
+from cco_sidecar.core.principal import OPERATOR, PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
 
 # Top-level keys of the configuration and the group that each holds.
 GROUP_KEYS = {
@@ -29,7 +29,6 @@ GROUP_KEYS = {
 }
 # The groups that the documents call coding specialists: same permissions, limits and subscriptions.
 CODING = frozenset({"coding", "integration", "development", "data", "infrastructure", "ai-ml", "mcp"})
-OPERATOR_TYPE = "operator"
 COMMENTS = "@comments"
 
 # What a spawn may ask of a context by name: parts that are always there, and the file set that a name stands for.
@@ -108,7 +107,7 @@ class AgentTypes(Mapping[str, AgentType]):
         if not isinstance(entry, Mapping):
             raise SettingsError(f"{where} must be an object with 'type', 'name' and 'role'")
         agent_type = entry.get("type")
-        if not isinstance(agent_type, str) or not is_id(agent_type) or agent_type == OPERATOR_TYPE:
+        if not isinstance(agent_type, str) or not is_id(agent_type) or agent_type == OPERATOR:
             raise SettingsError(f"{where}: 'type' must be a name such as 'my-custom-agent', got {agent_type!r}")
         permissions = _texts(where, entry, "permissions", _GROUP_PERMISSIONS.get(group, _READER))
         unknown = sorted(set(permissions) - set(PERMISSIONS))

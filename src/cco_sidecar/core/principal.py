@@ -9,6 +9,12 @@ WRITE_RESULTS = "write_results"
 PUBLISH_EVENTS = "publish_events"
 SPAWN_AGENTS = "spawn_agents"
 
+OPERATOR = "operator"
+HANDOVER = "handover"
+SIDECAR = "orchestration-sidecar"
+# Names that are believed more than an agent's: none may have them.
+RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

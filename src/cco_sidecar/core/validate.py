@@ -46,6 +46,8 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
         checks.append(_longest(field, rule.max_length))
     if rule.format == options_pb2.FORMAT_ID:
         checks.append(_named(field))
+    if rule.no_nul:
+        checks.append(_without_nul(field))
     if rule.HasField("minimum") or rule.HasField("maximum"):
         checks.append(_between(field, rule))
     if field.enum_type is not None:
@@ -94,6 +96,17 @@ def _named(field: FieldDescriptor) -> Check:
         for text in value if repeated else (value,) if value else ():
             if not is_id(text):
                 raise invalid_request(f"{where}{name}: {text[:80]!r} is not a name ({ID_SHAPE})", field=where + name)
+
+    return check
+
+
+def _without_nul(field: FieldDescriptor) -> Check:
+    name, repeated = field.name, field.is_repeated
+
+    def check(message: Any, where: str) -> None:
+        value = getattr(message, name)
+        if any("\0" in text for text in (value if repeated else (value,))):
+            raise invalid_request(f"{where}{name} holds a NUL, which no process can be given", field=where + name)
 
     return check
 

@@ -535,7 +535,7 @@ func (x *ListApprovalsResponse) GetNextCursor() string {
 type AnswerApprovalRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ApprovalId    string                 `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	Approved      bool                   `protobuf:"varint,2,opt,name=approved,proto3" json:"approved,omitempty"`
+	Approved      *bool                  `protobuf:"varint,2,opt,name=approved,proto3,oneof" json:"approved,omitempty"`
 	Comment       string                 `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -579,8 +579,8 @@ func (x *AnswerApprovalRequest) GetApprovalId() string {
 }
 
 func (x *AnswerApprovalRequest) GetApproved() bool {
-	if x != nil {
-		return x.Approved
+	if x != nil && x.Approved != nil {
+		return *x.Approved
 	}
 	return false
 }
@@ -684,12 +684,13 @@ const file_orchestra_v1_approval_service_proto_rawDesc = "" +
 	"\tapprovals\x18\x01 \x03(\v2\x16.orchestra.v1.ApprovalR\tapprovals\x12,\n" +
 	"\vnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x028\x01H\x00R\n" +
 	"nextCursor\x88\x01\x01B\x0e\n" +
-	"\f_next_cursor\"\x81\x01\n" +
+	"\f_next_cursor\"\x9b\x01\n" +
 	"\x15AnswerApprovalRequest\x12)\n" +
 	"\vapproval_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
-	"approvalId\x12\x1a\n" +
-	"\bapproved\x18\x02 \x01(\bR\bapproved\x12!\n" +
-	"\acomment\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\x90NR\acomment\"L\n" +
+	"approvalId\x12'\n" +
+	"\bapproved\x18\x02 \x01(\bB\x06\xea\xe0\x18\x02\b\x01H\x00R\bapproved\x88\x01\x01\x12!\n" +
+	"\acomment\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\x90NR\acommentB\v\n" +
+	"\t_approved\"L\n" +
 	"\x16AnswerApprovalResponse\x122\n" +
 	"\bapproval\x18\x01 \x01(\v2\x16.orchestra.v1.ApprovalR\bapproval*\x88\x01\n" +
 	"\x0eApprovalStatus\x12\x1f\n" +
@@ -766,6 +767,7 @@ func file_orchestra_v1_approval_service_proto_init() {
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_approval_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_approval_service_proto_msgTypes[6].OneofWrappers = []any{}
+	file_orchestra_v1_approval_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

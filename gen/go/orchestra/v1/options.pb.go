@@ -337,7 +337,11 @@ type FieldRules struct {
 	Nullable bool `protobuf:"varint,7,opt,name=nullable,proto3" json:"nullable,omitempty"`
 	// Regular expression of what is accepted, for the descriptions; the check
 	// itself is where the value is used, with an error of its own.
-	Syntax        string `protobuf:"bytes,8,opt,name=syntax,proto3" json:"syntax,omitempty"`
+	Syntax string `protobuf:"bytes,8,opt,name=syntax,proto3" json:"syntax,omitempty"`
+	// Holds a secret: no error shows what was sent.
+	Secret bool `protobuf:"varint,9,opt,name=secret,proto3" json:"secret,omitempty"`
+	// Is given to a process: may hold no NUL.
+	NoNul         bool `protobuf:"varint,10,opt,name=no_nul,json=noNul,proto3" json:"no_nul,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -428,6 +432,20 @@ func (x *FieldRules) GetSyntax() string {
 	return ""
 }
 
+func (x *FieldRules) GetSecret() bool {
+	if x != nil {
+		return x.Secret
+	}
+	return false
+}
+
+func (x *FieldRules) GetNoNul() bool {
+	if x != nil {
+		return x.NoNul
+	}
+	return false
+}
+
 var file_orchestra_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -486,7 +504,7 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
 	"permission\x18\x03 \x01(\x0e2\x18.orchestra.v1.PermissionR\n" +
 	"permission\x12&\n" +
-	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\"\x95\x02\n" +
+	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\"\xc4\x02\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +
@@ -497,7 +515,10 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\amaximum\x18\x05 \x01(\x01H\x01R\amaximum\x88\x01\x01\x12\x14\n" +
 	"\x05extra\x18\x06 \x01(\bR\x05extra\x12\x1a\n" +
 	"\bnullable\x18\a \x01(\bR\bnullable\x12\x16\n" +
-	"\x06syntax\x18\b \x01(\tR\x06syntaxB\n" +
+	"\x06syntax\x18\b \x01(\tR\x06syntax\x12\x16\n" +
+	"\x06secret\x18\t \x01(\bR\x06secret\x12\x15\n" +
+	"\x06no_nul\x18\n" +
+	" \x01(\bR\x05noNulB\n" +
 	"\n" +
 	"\b_minimumB\n" +
 	"\n" +

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from orchestra.v1 import options_pb2 as orchestra_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%orchestra/v1/credential_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"z\n\nCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x16StoreCredentialRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xea\xe0\x18\x1d\x08\x01\x18\x80\x01\x42\x16[A-Za-z_][A-Za-z0-9_]*\x12\x19\n\x05value\x18\x02 \x01(\tB\n\xea\xe0\x18\x06\x08\x01\x18\x80\x80\x04\"G\n\x17StoreCredentialResponse\x12,\n\ncredential\x18\x01 \x01(\x0b\x32\x18.orchestra.v1.Credential\"/\n\x14GetCredentialRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x08\x01\x18\x80\x01\"d\n\x15GetCredentialResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ListCredentialsRequest\"H\n\x17ListCredentialsResponse\x12-\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32\x18.orchestra.v1.Credential\"2\n\x17\x44\x65leteCredentialRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x08\x01\x18\x80\x01\"9\n\x18\x44\x65leteCredentialResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\x12\x0c\n\x04name\x18\x02 \x01(\t2\xcc\x04\n\x11\x43redentialService\x12\x99\x01\n\x0fStoreCredential\x12$.orchestra.v1.StoreCredentialRequest\x1a%.orchestra.v1.StoreCredentialResponse\"9\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02(\x1a\x17/api/credentials/{name}:\x01*b\ncredential\x12\x84\x01\n\rGetCredential\x12\".orchestra.v1.GetCredentialRequest\x1a#.orchestra.v1.GetCredentialResponse\"*\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x19\x12\x17/api/credentials/{name}\x12\x83\x01\n\x0fListCredentials\x12$.orchestra.v1.ListCredentialsRequest\x1a%.orchestra.v1.ListCredentialsResponse\"#\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x12\x12\x10/api/credentials\x12\x8d\x01\n\x10\x44\x65leteCredential\x12%.orchestra.v1.DeleteCredentialRequest\x1a&.orchestra.v1.DeleteCredentialResponse\"*\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x19*\x17/api/credentials/{name}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%orchestra/v1/credential_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"z\n\nCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x16StoreCredentialRequest\x12/\n\x04name\x18\x01 \x01(\tB!\xea\xe0\x18\x1d\x08\x01\x18\x80\x01\x42\x16[A-Za-z_][A-Za-z0-9_]*\x12\x1d\n\x05value\x18\x02 \x01(\tB\x0e\xea\xe0\x18\n\x08\x01\x18\x80\x80\x04H\x01P\x01\"G\n\x17StoreCredentialResponse\x12,\n\ncredential\x18\x01 \x01(\x0b\x32\x18.orchestra.v1.Credential\"/\n\x14GetCredentialRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x08\x01\x18\x80\x01\"d\n\x15GetCredentialResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ListCredentialsRequest\"H\n\x17ListCredentialsResponse\x12-\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32\x18.orchestra.v1.Credential\"2\n\x17\x44\x65leteCredentialRequest\x12\x17\n\x04name\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x08\x01\x18\x80\x01\"9\n\x18\x44\x65leteCredentialResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x08\x12\x0c\n\x04name\x18\x02 \x01(\t2\xcc\x04\n\x11\x43redentialService\x12\x99\x01\n\x0fStoreCredential\x12$.orchestra.v1.StoreCredentialRequest\x1a%.orchestra.v1.StoreCredentialResponse\"9\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02(\x1a\x17/api/credentials/{name}:\x01*b\ncredential\x12\x84\x01\n\rGetCredential\x12\".orchestra.v1.GetCredentialRequest\x1a#.orchestra.v1.GetCredentialResponse\"*\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x19\x12\x17/api/credentials/{name}\x12\x83\x01\n\x0fListCredentials\x12$.orchestra.v1.ListCredentialsRequest\x1a%.orchestra.v1.ListCredentialsResponse\"#\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x12\x12\x10/api/credentials\x12\x8d\x01\n\x10\x44\x65leteCredential\x12%.orchestra.v1.DeleteCredentialRequest\x1a&.orchestra.v1.DeleteCredentialResponse\"*\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x19*\x17/api/credentials/{name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORECREDENTIALREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_STORECREDENTIALREQUEST'].fields_by_name['name']._serialized_options = b'\352\340\030\035\010\001\030\200\001B\026[A-Za-z_][A-Za-z0-9_]*'
   _globals['_STORECREDENTIALREQUEST'].fields_by_name['value']._loaded_options = None
-  _globals['_STORECREDENTIALREQUEST'].fields_by_name['value']._serialized_options = b'\352\340\030\006\010\001\030\200\200\004'
+  _globals['_STORECREDENTIALREQUEST'].fields_by_name['value']._serialized_options = b'\352\340\030\n\010\001\030\200\200\004H\001P\001'
   _globals['_GETCREDENTIALREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETCREDENTIALREQUEST'].fields_by_name['name']._serialized_options = b'\352\340\030\005\010\001\030\200\001'
   _globals['_DELETECREDENTIALREQUEST'].fields_by_name['name']._loaded_options = None
@@ -53,21 +53,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREDENTIAL']._serialized_start=146
   _globals['_CREDENTIAL']._serialized_end=268
   _globals['_STORECREDENTIALREQUEST']._serialized_start=270
-  _globals['_STORECREDENTIALREQUEST']._serialized_end=370
-  _globals['_STORECREDENTIALRESPONSE']._serialized_start=372
-  _globals['_STORECREDENTIALRESPONSE']._serialized_end=443
-  _globals['_GETCREDENTIALREQUEST']._serialized_start=445
-  _globals['_GETCREDENTIALREQUEST']._serialized_end=492
-  _globals['_GETCREDENTIALRESPONSE']._serialized_start=494
-  _globals['_GETCREDENTIALRESPONSE']._serialized_end=594
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=596
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=620
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=622
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=694
-  _globals['_DELETECREDENTIALREQUEST']._serialized_start=696
-  _globals['_DELETECREDENTIALREQUEST']._serialized_end=746
-  _globals['_DELETECREDENTIALRESPONSE']._serialized_start=748
-  _globals['_DELETECREDENTIALRESPONSE']._serialized_end=805
-  _globals['_CREDENTIALSERVICE']._serialized_start=808
-  _globals['_CREDENTIALSERVICE']._serialized_end=1396
+  _globals['_STORECREDENTIALREQUEST']._serialized_end=374
+  _globals['_STORECREDENTIALRESPONSE']._serialized_start=376
+  _globals['_STORECREDENTIALRESPONSE']._serialized_end=447
+  _globals['_GETCREDENTIALREQUEST']._serialized_start=449
+  _globals['_GETCREDENTIALREQUEST']._serialized_end=496
+  _globals['_GETCREDENTIALRESPONSE']._serialized_start=498
+  _globals['_GETCREDENTIALRESPONSE']._serialized_end=598
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=600
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=624
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=626
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=698
+  _globals['_DELETECREDENTIALREQUEST']._serialized_start=700
+  _globals['_DELETECREDENTIALREQUEST']._serialized_end=750
+  _globals['_DELETECREDENTIALRESPONSE']._serialized_start=752
+  _globals['_DELETECREDENTIALRESPONSE']._serialized_end=809
+  _globals['_CREDENTIALSERVICE']._serialized_start=812
+  _globals['_CREDENTIALSERVICE']._serialized_end=1400
 # @@protoc_insertion_point(module_scope)

@@ -69,7 +69,7 @@ class CallRules(_message.Message):
     def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ...) -> None: ...
 
 class FieldRules(_message.Message):
-    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax")
+    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,8 @@ class FieldRules(_message.Message):
     EXTRA_FIELD_NUMBER: _ClassVar[int]
     NULLABLE_FIELD_NUMBER: _ClassVar[int]
     SYNTAX_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
+    NO_NUL_FIELD_NUMBER: _ClassVar[int]
     required: bool
     format: Format
     max_length: int
@@ -86,4 +88,6 @@ class FieldRules(_message.Message):
     extra: bool
     nullable: bool
     syntax: str
-    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ...) -> None: ...
+    secret: bool
+    no_nul: bool
+    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ...) -> None: ...

@@ -131,6 +131,8 @@ def _field_decoder(field: FieldDescriptor) -> Decode:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         return _map_decoder(_scalar_decoder(field.message_type.fields_by_name["value"]))
     convert = _scalar_decoder(field)
+    if rules(field).secret:
+        convert = _secretly(convert, field.name)
     if not field.is_repeated:
         return convert
 
@@ -138,6 +140,18 @@ def _field_decoder(field: FieldDescriptor) -> Decode:
         if not isinstance(value, list):
             raise _wrong_type(where, "an array", value)
         return [convert(item, f"{where}[{index}]") for index, item in enumerate(value)]
+
+    return decode
+
+
+def _secretly(convert: Decode, name: str) -> Decode:
+    """An error that does not show what was there."""
+
+    def decode(value: Any, where: str) -> Any:
+        try:
+            return convert(value, where)
+        except SidecarError:
+            raise invalid_request(f"{where}: {name} is not of the right type", field=where) from None
 
     return decode
 
