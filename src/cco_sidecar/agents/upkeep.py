@@ -118,9 +118,11 @@ class Upkeep:
     async def tidy_worktrees(self) -> None:
         """Worktrees whose branch was merged since."""
         for path in await asyncio.to_thread(_directories, self._storage / "worktrees"):
-            if path.name not in self._supervisor.live and (stored := await self._store.by_id(path.name)):
-                if await self._supervisor.tidy_worktree(stored.agent):
-                    await self._store.save(stored.agent)
+            if path.name in self._supervisor.live:
+                continue
+            stored = await self._store.by_id(path.name)
+            if stored is not None and await self._supervisor.tidy_worktree(stored.agent):
+                await self._store.save(stored.agent)
 
     def _forget_old_logs(self) -> None:
         oldest = self._clock.seconds() - self._log_retention

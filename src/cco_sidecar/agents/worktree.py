@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 
 from cco_sidecar.core.errors import spawn_failed
@@ -22,7 +23,7 @@ async def add(root: Path, path: Path, branch: str) -> None:
     naming = (str(path), branch) if exists else ("-b", branch, str(path), "HEAD")
     code, text = await _git(root, "worktree", "add", "--quiet", *naming)
     if code:
-        raise spawn_failed(f"a git worktree could not be made in {root.name}: {text.strip()[-300:]}")
+        raise spawn_failed(f"a git worktree could not be made in {root.name} (git exit {code}): {text.strip()[-300:]}")
 
 
 async def tidy(root: Path, path: Path, branch: str) -> bool:
@@ -69,20 +70,23 @@ async def _succeeds(root: Path, *arguments: str) -> bool:
 
 async def _git(root: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and output. Raises SidecarError (AGT_001) when git is missing or hangs."""
+    # In a thread: the loop's own way of starting processes forks Python, which gRPC's threads do not survive.
+    return await asyncio.to_thread(_run_git, root, arguments)
+
+
+def _run_git(root: Path, arguments: tuple[str, ...]) -> tuple[int, str]:
     try:
-        process = await asyncio.create_subprocess_exec(
-            *("git", "-C", str(root), *arguments),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            timeout=_TIMEOUT,
+            check=False,
         )
+    except subprocess.TimeoutExpired:
+        raise spawn_failed(f"git {arguments[0]} did not end in {_TIMEOUT:g} s") from None
     except OSError as problem:
         raise spawn_failed(f"git cannot be run: {problem.strerror}") from problem
-    try:
-        output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        raise spawn_failed(f"git {arguments[0]} did not end in {_TIMEOUT:g} s") from None
-    return process.returncode or 0, output.decode(errors="replace")
+    return done.returncode, done.stdout.decode(errors="replace")
