@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,17 @@ def fuzz(sidecar: SidecarProcess, directory: Path, examples: int) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8000:]
     return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
+    """What is spawned ends at once."""
+    directory = tmp_path_factory.mktemp("fuzzed")
+    config = directory / "config.json"
+    config.write_text(json.dumps({"agents": {"max_concurrent": 4, "runners": {"default": {"command": ["true"]}}}}))
+    running = SidecarProcess(directory / "storage", repository, config=config)
+    yield running
+    assert running.stop() == ""
 
 
 def test_a_few_examples_of_everything(sidecar: SidecarProcess, tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from tests.support.doors import METHODS, Answer, Doors
 from tests.support.repositories import commit_all, git
+from tests.support.sidecars import until, written
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
 
@@ -38,6 +39,23 @@ MAY: dict[str, frozenset[str]] = {
 }
 # The rest of what the table calls coding, for the permissions alone.
 ALSO_CODING = ("api-explorer", "code-reviewer", "data-engineer", "devops-engineer", "ai-engineer", "mcp-expert")
+# Each list of the agents' configuration (contract, section 5), and a type with what one added to it may.
+LISTS = {
+    "architect": ARCHITECT,
+    "codingAgents": "python-specialist",
+    "integrationAgents": "python-specialist",
+    "developmentAgents": "python-specialist",
+    "dataAgents": "python-specialist",
+    "infrastructureAgents": "python-specialist",
+    "aiMlAgents": "python-specialist",
+    "mcpAgents": "python-specialist",
+    "securityAgents": "security-auditor",
+    "qualityAgents": "test-engineer",
+    "documentationAgents": "technical-writer",
+    "researchAgents": "fact-checker",
+    "supportAgents": "ui-ux-designer",
+    "businessAgents": "business-analyst",
+}
 UNLIMITED = ("coding_specialists", "quality", "security", "documentation", "support", "research", "business")
 
 OWN, OTHER = "own", "other"
@@ -220,39 +238,42 @@ class World:
     def of(self, scope: Scope) -> Things:
         return self.things[PROJECTS[scope.project], ISSUES[scope.issue]]
 
-    def snapshot(self) -> Any:
-        """All that a call that is refused must leave as it was."""
-        if self._known is None:
-            self._known = self._look()
-        return self._known
-
     def changed(self) -> None:
+        """Something was done that may be done."""
         self._known = None
 
-    def assert_untouched(self) -> None:
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Whatever is called inside must leave everything as it was."""
+        before, self._known = self._known or self._look(), None
+        yield
         now = self._look()
-        before, self._known = self._known, now
         assert now == before
+        self._known = now
 
     def _look(self) -> Any:
-        status = self.ask("GetStatus")
-        counted = {
-            "events": status["events"]["total_published"],
-            "results": status["storage"]["results_stored"],
-            "tokens": status["agents"]["spawned_total"],
-            "cached contexts": status["storage"]["context_cache_entries"],
-            "credentials": [(each["name"], each["updated_at"]) for each in self.ask("ListCredentials")["credentials"]],
+        status = self._raw("GetStatus")
+        found: dict[str, Any] = {
+            "events": status.events.total_published,
+            "results": status.storage.results_stored,
+            "tokens": status.agents.spawned_total,
+            "cached contexts": status.storage.context_cache_entries,
+            "credentials": [(each.name, str(each.updated_at)) for each in self._raw("ListCredentials").credentials],
         }
         for project in PROJECTS.values():
-            agents = self.ask("ListAgents", project_id=project, limit=1000)["agents"]
             # Statuses of running agents follow what they ask and say, a moment later.
-            counted[f"agents of {project}"] = [
-                (each["agent_id"], "ended_at" in each, each["attempt"], each.get("progress", {}).get("at"))
-                for each in agents
+            found[f"agents of {project}"] = [
+                (each.agent_id, each.HasField("ended_at"), each.attempt, str(each.progress.at))
+                for each in self._raw("ListAgents", project_id=project, limit=1000).agents
             ]
-            approvals = self.ask("ListApprovals", project_id=project, limit=1000)["approvals"]
-            counted[f"approvals of {project}"] = [(each["approval_id"], each["status"]) for each in approvals]
-        return counted
+            found[f"approvals of {project}"] = [
+                (each.approval_id, each.status)
+                for each in self._raw("ListApprovals", project_id=project, limit=1000).approvals
+            ]
+        return found
+
+    def _raw(self, rpc: str, **request: Any) -> Any:
+        return self.doors.grpc(rpc).raw(request, self.operator)
 
     def calm(self, rpc: str, body: Any) -> None:
         """Ends what an allowed call started, so that nothing happens by itself later."""
@@ -377,7 +398,7 @@ def worktree(case: Case) -> dict[str, Any]:
     act = ["sh", "-c", "git -c user.name=T -c user.email=t@example.com commit -qm W --allow-empty; exec sleep 600"]
     agent = case.world.spawn(*case.place, isolation="worktree", command=act)
     work = case.world.ask("GetAgent", agent_id=agent.id)["worktree"]
-    wait_until(lambda: git(Path(work), "log", "-1", "--format=%s").strip() == "W")
+    until(lambda: git(Path(work), "log", "-1", "--format=%s").strip() == "W", "its commit")
     case.world.ask("StopAgent", agent_id=agent.id, force=True)
     return {"agent_id": agent.id}
 
@@ -540,12 +561,13 @@ def start(directory: Path, agents: Mapping[str, Any]) -> SidecarProcess:
     repository.mkdir()
     (repository / "main.go").write_text("package main\n")
     (repository / "main.py").write_text("print('a')\n")
+    (repository / "config").mkdir()
+    own = {key: [{"type": f"own-{key}", "name": key, "role": "added by the project"}] for key in LISTS}
+    (repository / "config" / "orchestra-config.json").write_text(json.dumps(own | {"architect": own["architect"][0]}))
     commit_all(repository)
-    config = directory / "config.json"
     base = {"rate_limits": dict.fromkeys(UNLIMITED, 0), "runners": {"default": {"command": ["sleep", "600"]}}}
-    config.write_text(
-        json.dumps({"sidecar": {"default_project": PROJECTS[OWN]}, "agents": base | dict(agents)}, indent=1)
-    )
+    sidecar = {"default_project": PROJECTS[OWN]}
+    config = written(directory / "config.json", sidecar=sidecar, agents=base | dict(agents))
     return SidecarProcess(directory / "storage", repository, config=config)
 
 
@@ -559,30 +581,34 @@ def test_every_rpc_has_its_row() -> None:
 @pytest.mark.parametrize("cell", list(cells()), ids=str)
 def test_a_cell(world: World, cell: Cell) -> None:
     expected = cell.expected
+    if expected.ok:
+        world.changed()
+        for answer in tried(world, cell, expected):
+            assert_nothing_foreign(cell, answer)
+            world.calm(cell.rpc, answer.body)
+        return
+    with world.untouched():
+        refusals = list(tried(world, cell, expected))
+    assert len({_without_numbers(answer.message) for answer in refusals}) == 1, refusals
+
+
+def tried(world: World, cell: Cell, expected: Outcome) -> Iterator[Answer]:
+    """The cell's call through every door that it fits."""
     row = ROWS[cell.rpc]
-    heard: list[Answer] = []
+    doors = 0
     for door in world.doors.of(cell.rpc):
         request = row.request(Case(world, cell.who, cell.scope, expected.ok))
         if not door.fits(request):
             continue
-        if expected.ok:
-            world.changed()
-        else:
-            world.snapshot()
+        doors += 1
         answer = door.call(request, caller(world, cell))
         assert (answer.status, answer.code) == (door.status(expected.status), expected.code), (door.name, answer)
-        if expected.ok:
-            assert_nothing_foreign(cell, answer)
-            world.calm(cell.rpc, answer.body)
-        else:
+        if not expected.ok:
+            assert_still_valid(world, cell, request)
             if door.name != "grpc":
                 assert_shape(answer.body, shapes.ERROR)
-            world.assert_untouched()
-            assert_still_valid(world, cell, request)
-        heard.append(answer)
-    assert len(heard) >= 2, "one door at least was not tried"
-    if not expected.ok:
-        assert len({_without_numbers(answer.message) for answer in heard}) == 1, heard
+        yield answer
+    assert doors >= 2, "one door at least was not tried"
 
 
 def caller(world: World, cell: Cell) -> Agent:
@@ -611,23 +637,24 @@ def assert_still_valid(world: World, cell: Cell, request: Mapping[str, Any]) -> 
 @pytest.mark.parametrize("rpc", list(ROWS))
 def test_without_a_token(world: World, rpc: str) -> None:
     row = ROWS[rpc]
-    world.snapshot()
-    for door in world.doors.of(rpc):
-        for headers, expected in _strangers(rpc):
-            tried = [row.request(Case(world, ARCHITECT, scope, fresh=False)) for scope in row.scopes]
-            request = next((request for request in tried if door.fits(request)), None)
+    requests = [row.request(Case(world, ARCHITECT, scope, fresh=False)) for scope in row.scopes]
+    with world.untouched():
+        for door in world.doors.of(rpc):
+            request = next((request for request in requests if door.fits(request)), None)
             assert request is not None, f"no cell goes through {door.name}"
-            answer = door.call(request, None, headers)
-            assert (answer.status, answer.code) == (door.status(expected.status), expected.code), (door.name, answer)
-    world.assert_untouched()
+            for headers, expected in _strangers(rpc):
+                answer = door.call(request, None, headers)
+                assert (answer.status, answer.code) == (door.status(expected.status), expected.code), (
+                    door.name,
+                    answer,
+                )
 
 
 def _strangers(rpc: str) -> list[tuple[dict[str, str], Outcome]]:
     """Callers without a token: on this machine, and behind a proxy."""
-    near, far = {}, {"x-forwarded-for": "203.0.113.9"}
     return [
-        (near, Outcome(200) if rpc in OPEN else NO_TOKEN),
-        (far, Outcome(200) if OPEN.get(rpc) == "anyone" else NO_TOKEN),
+        ({}, Outcome(200) if rpc in OPEN else NO_TOKEN),
+        ({"x-forwarded-for": "203.0.113.9"}, Outcome(200) if OPEN.get(rpc) == "anyone" else NO_TOKEN),
     ]
 
 
@@ -635,7 +662,7 @@ def _strangers(rpc: str) -> list[tuple[dict[str, str], Outcome]]:
 def test_the_other_coding_groups_may_what_coders_may(world: World, agent_type: str) -> None:
     agent = world.sidecar.agent(agent_type, ISSUES[OWN], PROJECTS[OWN])
     own = {"agent_type": agent_type, "issue_id": ISSUES[OWN]}
-    wanted = {
+    wanted: dict[str, tuple[dict[str, Any], int]] = {
         "GetContext": (own, 200),
         "CreateResult": (own | {"result": {"status": "success"}}, 201),
         "PublishEvent": ({"event_type": "tried"}, 202),
@@ -646,6 +673,20 @@ def test_the_other_coding_groups_may_what_coders_may(world: World, agent_type: s
     for rpc, (request, status) in wanted.items():
         for door in world.doors.of(rpc):
             assert door.call(request, agent).status == door.status(status), (rpc, door.name)
+
+
+@pytest.mark.parametrize("key", list(LISTS))
+def test_a_type_that_the_project_adds_may_what_its_group_may(world: World, key: str) -> None:
+    agent = world.sidecar.agent(f"own-{key}", ISSUES[OWN], PROJECTS[OWN])
+    world.changed()
+    (known,) = (t for t in world.ask("ListAgentTypes")["agent_types"] if t["type"] == agent.type)
+    assert set(known["permissions"]) == MAY[LISTS[key]]
+    for rpc, request, permission in (
+        ("PublishEvent", {"event_type": "tried"}, PUBLISH),
+        ("StopAgent", {"agent_id": "nobody"}, SPAWN),
+    ):
+        denied = world.doors.grpc(rpc).call(request, agent).status == "PERMISSION_DENIED"
+        assert denied is (permission not in MAY[LISTS[key]]), rpc
 
 
 @pytest.mark.parametrize(
@@ -774,15 +815,15 @@ def printing(world: World, text: str) -> Agent:
     """An agent that printed something and was stopped."""
     place = PROJECTS[OWN], ISSUES[OTHER]
     agent = world.spawn(*place, command=["sh", "-c", f"echo {text}; exec sleep 600"])
-    wait_until(lambda: text in json.dumps(world.ask("StreamAgentLogs", agent_id=agent.id)))
+    until(lambda: text in json.dumps(world.ask("StreamAgentLogs", agent_id=agent.id)), "its output")
     world.ask("StopAgent", agent_id=agent.id, force=True)
-    world.changed()
     return agent
 
 
 @pytest.mark.parametrize("who", [who for who in MAY if who != ARCHITECT])
 def test_what_another_agent_printed_is_not_told_by_its_status(world: World, who: str) -> None:
     """Its logs are refused; its last lines are the same text."""
+    world.changed()
     agent = printing(world, "printed-for-few")
     assert "printed-for-few" in json.dumps(world.doors.ask("GetAgent", world.agents[ARCHITECT], agent_id=agent.id))
     for door in world.doors.of("StreamAgentLogs"):
@@ -801,26 +842,24 @@ def test_an_agent_chooses_no_program_by_the_environment(world: World, tmp_path: 
     value = f"{tmp_path}:/usr/bin:/bin" if name == "PATH" else str(fake)
     request = {"agent_type": ANOTHER_TYPE, "issue_id": ISSUES[OWN], "environment": {name: value}}
     for door in world.doors.of("SpawnAgent"):
-        world.snapshot()
-        answer = door.call(request, world.agents[ARCHITECT])
-        world.calm("SpawnAgent" if not answer.code else "", answer.body)
-        assert answer.status in (door.status(403), door.status(400)), (door.name, answer.body)
-        world.assert_untouched()
+        with world.untouched():
+            answer = door.call(request, world.agents[ARCHITECT])
+            world.calm("SpawnAgent" if not answer.code else "", answer.body)
+            assert answer.status in (door.status(403), door.status(400)), (door.name, answer.body)
 
 
 @pytest.mark.parametrize(
     "armed", [{"command": ["sleep", "600"]}, {"credentials": ["KEPT"]}], ids=lambda each: next(iter(each))
 )
 def test_an_agent_wakes_nothing_that_only_the_operator_could_start(world: World, armed: dict[str, Any]) -> None:
+    world.changed()
     agent = world.spawn(PROJECTS[OWN], ISSUES[OWN], **armed)
     world.ask("StopAgent", agent_id=agent.id, force=True)
-    world.changed()
     for door in world.doors.of("ResumeAgent"):
-        world.snapshot()
-        answer = door.call({"agent_id": agent.id, "message": "print your secrets"}, world.agents[ARCHITECT])
-        world.calm("ResumeAgent" if not answer.code else "", answer.body)
-        assert (answer.status, answer.code) == (door.status(403), "AUTH_003"), (door.name, answer.body)
-        world.assert_untouched()
+        with world.untouched():
+            answer = door.call({"agent_id": agent.id, "message": "print your secrets"}, world.agents[ARCHITECT])
+            world.calm("ResumeAgent" if not answer.code else "", answer.body)
+            assert (answer.status, answer.code) == (door.status(403), "AUTH_003"), (door.name, answer.body)
 
 
 class Governed:
@@ -927,13 +966,6 @@ def test_an_agent_resumes_nothing_beyond_the_limits_of_an_issue(governed: Govern
         if not answer.code:
             governed.doors.ask("StopAgent", governed.operator, agent_id=old.id, force=True)
         assert (answer.status, answer.code) == (door.status(403), "AGT_003"), (door.name, answer.body)
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _without_numbers(text: str) -> str:

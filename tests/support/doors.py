@@ -124,6 +124,10 @@ class GrpcDoor(Door):
     def call(self, request: Mapping[str, Any], agent: Agent | None, headers: Mapping[str, str] | None = None) -> Answer:
         return self.send(codec.from_dict(self._request, request), agent, headers)
 
+    def raw(self, request: Mapping[str, Any], agent: Agent) -> Any:
+        """The message that a single answer is."""
+        return self._call(self._request(**request), metadata=agent.metadata, timeout=_TIMEOUT)
+
     def send(self, message: Any, agent: Agent | None, headers: Mapping[str, str] | None = None) -> Answer:
         """A message as it is: also one that no JSON stands for."""
         metadata = [*(agent.metadata if agent else ()), *(headers or {}).items()]
@@ -141,7 +145,7 @@ class GrpcDoor(Door):
             return Answer("OK", "", "", parts)
         except grpc.RpcError as problem:
             error = error_of(problem)
-            return Answer(problem.code().name, error.code, error.message, error.details)  # type: ignore[attr-defined]
+            return Answer(problem.code().name, error.code, error.message, error.details)
 
     def _value(self, message: Any) -> Any:
         return codec.to_dict(getattr(message, self._response_body) if self._response_body else message)

@@ -18,6 +18,9 @@ from orchestra.v1.options_pb2 import (
     PERMISSION_WRITE_RESULTS,
 )
 
+# Calls that write about an issue with no more than a valid token.
+_ABOUT_OWN_ISSUE = frozenset({"/orchestra.v1.ApprovalService/RequestApproval"})
+
 
 def check_access(
     policies: Mapping[str, MethodPolicy], known: AgentType, own: Principal, rpc: str, issue: str, project: str
@@ -41,7 +44,7 @@ def _decide(policy: MethodPolicy, known: AgentType, own: Principal, issue: str, 
     except SidecarError as refusal:
         rule = "operator only" if needed == PERMISSION_OPERATOR else "permissions of the agent type"
         return False, rule, refusal.message
-    writes = needed == PERMISSION_WRITE_RESULTS
+    writes = needed == PERMISSION_WRITE_RESULTS or policy.path in _ABOUT_OWN_ISSUE
     if issue and own.issue_id and issue != own.issue_id and (writes or _reads_issue(policy)):
         if writes or not own.architect:
             return False, "own issue only", f"it works on issue '{own.issue_id}'"
@@ -56,13 +59,17 @@ def _reads_issue(policy: MethodPolicy) -> bool:
 
 
 def _policy(policies: Mapping[str, MethodPolicy], rpc: str) -> MethodPolicy:
-    wanted = rpc.strip("/").rpartition("/")[2].lower()
+    """By ``Method``, ``Service/Method`` or ``package.Service/Method``."""
+    service, _, wanted = rpc.strip("/").lower().rpartition("/")
     names = {path.rpartition("/")[2].lower(): policy for path, policy in policies.items()}
-    if wanted not in names:
-        near = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"; did you mean '{names[near[0]].path.rpartition('/')[2]}'?" if near else ""
-        raise invalid_request(f"rpc: there is no call '{rpc}'{hint}", field="rpc")
-    return names[wanted]
+    found = names.get(wanted)
+    if found is not None and f"/{found.path.lower()}".endswith((f".{service}/{wanted}", f"/{service}/{wanted}")):
+        return found
+    if found is not None and not service:
+        return found
+    near = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"; did you mean '{names[near[0]].path.rpartition('/' if not service else '.')[2]}'?" if near else ""
+    raise invalid_request(f"rpc: there is no call '{rpc}'{hint}", field="rpc")
 
 
 def principal_of(known: AgentType, agent_id: str, issue: str, project: str) -> Principal:

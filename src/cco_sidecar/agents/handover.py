@@ -21,10 +21,11 @@ from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
 from cco_sidecar.core import codec
-from cco_sidecar.core.errors import Kind, SidecarError
-from cco_sidecar.core.principal import HANDOVER, SIDECAR
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, permission_denied
+from cco_sidecar.core.ids import is_id
+from cco_sidecar.core.principal import HANDOVER, OPERATOR, SIDECAR
 from cco_sidecar.storage.base import AgentStore, ApprovalStore, HandoverStore, ResultStore
-from orchestra.v1.agent_service_pb2 import SpawnAgentRequest
+from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_APPROVED, Approval
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import NextAgent, Result
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 _OWN = frozenset({"handover_planned", "handover_notification", "spawn_blocked", "approval_requested"})
 _FIELD = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_\-]+)*)\}")
 _RETRY_SECONDS = 5.0
+# Whose word about an agent counts.
+_TRUSTED = (OPERATOR, SIDECAR)
 
 
 class Suggestions(NamedTuple):
@@ -60,8 +63,10 @@ class Handover:
         bus: EventBus,
         suggestions: Suggestions,
         ask: Ask,
+        issue_of: Callable[[str], str | None],
     ) -> None:
-        """``ask(approval, cause)`` puts a question to a person, once for each cause."""
+        """``ask(approval, cause)`` puts a question to a person, once for each cause; ``issue_of(subject)``: the issue
+        of whoever calls with a token but was not spawned."""
         self._plan = plan
         self._spawner = spawner
         self._supervisor = supervisor
@@ -72,6 +77,7 @@ class Handover:
         self._bus = bus
         self._suggestions = suggestions
         self._ask = ask
+        self._issue_of = issue_of
         self._read: dict[str, int] = {}
         self._waiting: set[str] = set()
         self._nudge = asyncio.Event()
@@ -102,15 +108,19 @@ class Handover:
                     log.warning("hand-over of project %s is tried again: %s", project, problem)
                     await asyncio.sleep(_RETRY_SECONDS)
                     self.on_event(project)
-                except Exception:
-                    log.exception("hand-over of project %s failed", project)
 
     async def _catch_up(self, project: str) -> None:
         entries = self._bus.entries_after(project, self._read.get(project, 0))
         if not entries:
             return
         for entry in entries:
-            await self._react(project, entry)
+            try:
+                await self._react(project, entry)
+            except SidecarError:
+                raise
+            except Exception:
+                # One event that cannot be dealt with does not hold up those behind it.
+                log.exception("an event of project %s could not be dealt with", project)
             self._read[project] = entry.seq
         await self._positions.set_position(project, entries[-1].seq)
 
@@ -161,13 +171,8 @@ class Handover:
         return [each.agent_type for each in self._suggestions.next_agents(result)] if result else []
 
     async def _spawn(self, rule: Rule, project: str, entry: Entry, agent_type: str) -> None:
-        issue = entry.fields["data"].get("issue_id")
-        parent = await self._agents.by_id(str(entry.fields["data"].get("agent_id") or entry.fields["publisher"]))
-        if not isinstance(issue, str) or not issue:
-            issue = parent.agent.issue_id if parent else ""
-        if not issue:
-            await self._say(project, "spawn_blocked", rule, entry, reason="the event names no issue_id")
-            return
+        parent = await self._parent(project, entry)
+        issue = self._issue(entry, parent)
         request = SpawnAgentRequest(
             agent_type=agent_type,
             issue_id=issue,
@@ -179,14 +184,39 @@ class Handover:
             await self._say(project, "handover_planned", rule, entry, do=rule.do, agent_type=agent_type, issue_id=issue)
             return
         cause = f"{entry.fields['event_id']}#{rule.name}#{agent_type}"
-        depth = (parent.agent.depth if parent else 0) + 1
+        depth = (parent.depth if parent else 0) + 1
         if rule.do == "ask":
             await self._ask(_question(rule, project, entry, request, depth), cause)
         else:
             await self._spawner.hand_over(request, project, depth, cause)
 
+    async def _parent(self, project: str, entry: Entry) -> Agent | None:
+        """The agent that an event comes from, or of which the sidecar or the operator speaks."""
+        publisher = entry.fields["publisher"]
+        agent_id = entry.fields["data"].get("agent_id") if publisher in _TRUSTED else publisher
+        stored = await self._agents.by_id(agent_id) if isinstance(agent_id, str) else None
+        return stored.agent if stored is not None and stored.agent.project_id == project else None
+
+    def _issue(self, entry: Entry, parent: Agent | None) -> str:
+        """The issue that an event is about. An agent speaks of its own only: another's has limits of its own. Raises
+        SidecarError (AUTH_003, REQ_001)."""
+        named, publisher = entry.fields["data"].get("issue_id"), entry.fields["publisher"]
+        named = named if isinstance(named, str) else ""
+        own = parent.issue_id if parent is not None else self._issue_of(publisher) or ""
+        if publisher in _TRUSTED:
+            own = named or own
+        elif not own:
+            raise permission_denied(f"it is not known on which issue '{publisher}' works")
+        elif named and named != own:
+            raise permission_denied(f"'{publisher}' works on issue '{own}', not on '{named}'", issue_id=own)
+        if not is_id(own):
+            raise invalid_request("the event names no issue_id", field="data.issue_id")
+        return own
+
     async def _retry(self, rule: Rule, project: str, entry: Entry) -> None:
         agent_id = str(entry.fields["data"].get("agent_id"))
+        if entry.fields["publisher"] not in (*_TRUSTED, agent_id):
+            raise permission_denied("an agent has itself tried again, not another", agent_id=agent_id)
         stored = await self._agents.by_id(agent_id)
         if stored is None or stored.agent.project_id != project or stored.agent.status not in ENDED:
             return

@@ -110,6 +110,7 @@ class AgentsService:
             bus,
             hands.suggestions,
             hands.ask,
+            tokens.issue_of,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -201,6 +202,7 @@ class AgentsService:
         stored = await self.get(agent_id, principal)
         if stored.agent.status not in ENDED or self.supervisor.find(agent_id) is not None:
             raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
+        await self._spawner.may_resume(stored, principal)
         live = await self.supervisor.again(
             stored.agent, stored.request, stored.number, message, f"resumed by {principal.subject}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.launch import Launcher, model_of
 from cco_sidecar.agents.live import Live
@@ -13,11 +15,15 @@ from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import HANDOVER, Principal
-from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.storage.base import AgentStore, StoredAgent
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
 
 _OPERATOR_ONLY = ("command", "credentials")
+# Variables that choose what a program runs: naming one is as good as naming the command.
+_STEERING = re.compile(
+    r"PATH|LD_.*|DYLD_.*|PYTHON.*|NODE_.*|BASH_ENV|ENV|SHELLOPTS|GIT_.*|PERL5.*|RUBY.*|JAVA_TOOL_OPTIONS|IFS"
+)
 
 
 class Spawner:
@@ -47,14 +53,18 @@ class Spawner:
         if principal.operator:
             live = await self._add(request, project, spawned_by=principal.subject)
         else:
-            for name in _OPERATOR_ONLY:
-                if getattr(request, name):
-                    raise permission_denied(f"only the operator names a spawn's {name}", field=name)
+            _refuse_what_is_the_operators(request)
             depth = await self.depth_below(principal.subject)
             await self._budget.check(self._store, project, request.issue_id, depth)
             live = await self._add(request, project, spawned_by=principal.subject, depth=depth)
         assert live is not None
         return live
+
+    async def may_resume(self, stored: StoredAgent, principal: Principal) -> None:
+        """The guards of a spawn hold for starting an agent again. Raises SidecarError (AUTH_003, AGT_003)."""
+        if not principal.operator:
+            _refuse_what_is_the_operators(stored.request)
+            await self.check_budget(stored.agent)
 
     async def hand_over(self, request: SpawnAgentRequest, project: str, depth: int, cause: str) -> Live | None:
         """For a rule; None when ``cause`` has been answered before. Raises SidecarError as ``spawn``."""
@@ -104,3 +114,13 @@ class Spawner:
             credentials=names,
         )
         return await self._supervisor.add(agent, request)
+
+
+def _refuse_what_is_the_operators(request: SpawnAgentRequest) -> None:
+    """Raises SidecarError (AUTH_003)."""
+    for name in _OPERATOR_ONLY:
+        if getattr(request, name):
+            raise permission_denied(f"only the operator names a spawn's {name}", field=name)
+    for name in request.environment:
+        if _STEERING.fullmatch(name):
+            raise permission_denied(f"only the operator sets {name}: it chooses what is run", field="environment")

@@ -286,6 +286,7 @@ class Supervisor:
         agent.attempt += 1
         agent.ClearField("retry_at")
         run = self._launcher.run_of(agent)
+        self._tokens.minted += agent.attempt == 1
         await asyncio.to_thread(run.prepare)
         token = self._mint(agent)
         live.run = run
@@ -423,7 +424,6 @@ class Supervisor:
     # -- identity ------------------------------------------------------------------------------------
 
     def _mint(self, agent: Agent) -> Minted:
-        self._tokens.minted += agent.attempt == 1
         self._tokens.lease(agent.agent_id)
         known = self._types.known(agent.agent_type)
         return self._tokens.mint_agent(known, agent_id=agent.agent_id, project=agent.project_id, issue=agent.issue_id)

@@ -19,11 +19,12 @@ class ApprovalServicer:
     async def RequestApproval(
         self, request: pb.RequestApprovalRequest, principal: Principal
     ) -> pb.RequestApprovalResponse:
+        project = project_of(principal, request.project_id, self._project)
         issue = request.issue_id or principal.issue_id
         if issue:
             own_issue(principal, issue, writing=True)
         approval = pb.Approval(
-            project_id=project_of(principal, request.project_id, self._project),
+            project_id=project,
             issue_id=issue,
             requested_by=principal.subject,
             question=request.question,
@@ -34,7 +35,8 @@ class ApprovalServicer:
 
     async def GetApproval(self, request: pb.GetApprovalRequest, principal: Principal) -> pb.GetApprovalResponse:
         approval = await self._desk.find(request.approval_id)
-        if not principal.operator and approval.project_id != principal.project_id:
+        project = project_of(principal, request.project_id, approval.project_id)
+        if approval.project_id != project:
             raise unknown_approval(request.approval_id)
         return pb.GetApprovalResponse(approval=approval)
 

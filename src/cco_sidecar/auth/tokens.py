@@ -27,6 +27,7 @@ REFRESH_WINDOW_SECONDS = 300
 # Clocks of two machines may differ by so much; it applies to `iat` and `nbf`, never to `exp`.
 SKEW_SECONDS = 5
 _CACHED = 4096
+_SUBJECTS = 10_000
 _REQUIRED = ["sub", "agent_type", "project_id", "permissions", "iat", "exp", "jti", "iss", "aud"]
 
 
@@ -48,6 +49,7 @@ class Tokens:
         self._revoked_sub: dict[str, float] = {}
         self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
         self._leased: set[str] = set()
+        self._issues: OrderedDict[str, str] = OrderedDict()
         # Agents that were given a first token since the start.
         self.minted = 0
         for kind, value, at in revocations.load(clock.seconds()):
@@ -109,6 +111,9 @@ class Tokens:
         if known is None:
             known = self._decode(token)
             self._verified[token] = known
+            self._issues[known[0].subject] = known[0].issue_id
+            if len(self._issues) > _SUBJECTS:
+                self._issues.popitem(last=False)
             if len(self._verified) > _CACHED:
                 self._verified.popitem(last=False)
         principal, issued = known
@@ -122,6 +127,10 @@ class Tokens:
         if self._is_revoked(principal, issued):
             raise invalid_token("the token has been revoked")
         return principal
+
+    def issue_of(self, subject: str) -> str | None:
+        """The issue of whoever called lately; None when nobody of that name did."""
+        return self._issues.get(subject)
 
     def _decode(self, token: str) -> tuple[Principal, float]:
         try:

@@ -49,8 +49,8 @@ class ContextServicer:
         self, request: pb.ClearContextCacheRequest, principal: Principal
     ) -> pb.ClearContextCacheResponse:
         if request.issue_id:
-            own_issue(principal, request.issue_id)
             project: str | None = project_of(principal, request.project_id, self._project)
+            own_issue(principal, request.issue_id)
         elif not principal.operator:
             raise permission_denied("only the operator clears the whole cache; name an issue")
         else:

@@ -148,6 +148,10 @@ class AgentTypes(Mapping[str, AgentType]):
         or gitignore-style patterns. Raises SidecarError (REQ_001)."""
         found: list[str] = []
         for name in requirements:
+            if "\0" in name:
+                raise invalid_request(
+                    "context_requirements: a pattern holds a NUL, which no path does", field="context_requirements"
+                )
             if name in ALWAYS_IN_CONTEXT:
                 continue
             if name in _REQUIREMENTS or name in self.file_sets:

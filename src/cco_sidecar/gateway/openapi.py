@@ -26,14 +26,24 @@ from cco_sidecar.gateway.requests import MAX_BODY_BYTES
 from cco_sidecar.gateway.routes import Route, routes_of
 from orchestra.v1 import (
     agent_service_pb2,
+    approval_service_pb2,
     context_service_pb2,
+    credential_service_pb2,
     event_service_pb2,
     options_pb2,
     result_service_pb2,
     system_service_pb2,
 )
 
-_MODULES = (context_service_pb2, event_service_pb2, result_service_pb2, agent_service_pb2, system_service_pb2)
+_MODULES = (
+    context_service_pb2,
+    event_service_pb2,
+    result_service_pb2,
+    agent_service_pb2,
+    approval_service_pb2,
+    credential_service_pb2,
+    system_service_pb2,
+)
 _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
@@ -43,6 +53,7 @@ _ERRORS = {
     401: "The token is missing, not valid (AUTH_001) or expired (AUTH_002).",
     403: "The token does not allow this (AUTH_003).",
     404: "It does not exist, or belongs to another project.",
+    409: "It is not in the state for this: ended, not ended, or answered before.",
     413: f"The body has more than {MAX_BODY_BYTES} bytes (REQ_004).",
     415: "The body is not JSON (REQ_005).",
     429: "Too many calls; `Retry-After` says when to try again (RATE_001).",
@@ -50,6 +61,7 @@ _ERRORS = {
     503: "The event bus is not available, or the sidecar is shutting down (EVT_001).",
     504: "Not done within `Grpc-Timeout` (REQ_006).",
 }
+_NO_NUL = r"^[^\u0000]*$"
 _ERROR_SCHEMA = {
     "type": "object",
     "description": "Every error has this body.",
@@ -264,7 +276,9 @@ class Document:
             return {"type": "integer", "format": name, "minimum": low, "maximum": high}
         if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
             # Beyond 2^53 a double does not hold every integer.
-            bounds = {"minimum": -codec.MAX_EXACT, "maximum": codec.MAX_EXACT} if side else {}
+            least = rule.minimum if rule.HasField("minimum") else -codec.MAX_EXACT
+            most = rule.maximum if rule.HasField("maximum") else codec.MAX_EXACT
+            bounds = {"minimum": least, "maximum": most} if side else {}
             return {"type": "number"} | bounds
         return _string(field, rule) if side else {"type": "string"}
 
@@ -277,8 +291,8 @@ def _string(field: FieldDescriptor, rule: options_pb2.FieldRules) -> dict[str, A
     if rule.format == options_pb2.FORMAT_ID:
         optional = "" if rule.required or field.is_repeated else "|^$"
         schema |= {"pattern": f"^{ID_PATTERN}${optional}", "title": ID_SHAPE}
-    elif rule.syntax:
-        schema["pattern"] = rule.syntax
+    elif rule.syntax or rule.no_nul:
+        schema["pattern"] = rule.syntax or _NO_NUL
     if rule.max_length and not field.is_repeated:
         schema["maxLength"] = rule.max_length
     if rule.required:

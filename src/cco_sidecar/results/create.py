@@ -94,6 +94,7 @@ class ResultWriter:
 
     def _result(self, request: CreateResultRequest, principal: Principal) -> Result:
         self._types.known(request.agent_type)
+        project = project_of(principal, request.project_id, self._project)
         if not principal.operator:
             for name, given, own in (
                 ("agent_id", request.agent_id or principal.subject, principal.subject),
@@ -112,7 +113,7 @@ class ResultWriter:
             agent_id=agent_id,
             agent_type=request.agent_type,
             issue_id=request.issue_id,
-            project_id=project_of(principal, request.project_id, self._project),
+            project_id=project,
             result=request.result,
             timestamp=stamp,
             branch=self._branch_of(agent_id) or None,
