@@ -313,7 +313,7 @@ def test_lines_of_both_streams_are_not_mixed(keep: Keep) -> None:
 
 
 def test_the_last_lines_show_the_end_of_a_very_long_one(keep: Keep) -> None:
-    kept = keep(*PYTHON, "import sys; print('before'); sys.exit('E' * 100_000)")
+    kept = keep(*PYTHON, "import sys; print('before'); sys.exit('E' * 66_000)")
     assert ending(kept.end()) == (1, None)
     shown = last_lines(kept.log, 20)
     assert shown and set(shown[-1]) == {"E"}, shown
@@ -408,8 +408,15 @@ def test_an_agent_that_prints_too_much_is_ended(keep: Keep) -> None:
     assert MEGABYTE // 2 < kept.log.stat().st_size <= MEGABYTE
 
 
-def test_an_agent_that_printed_too_much_and_exited_is_found_out(keep: Keep) -> None:
-    kept = keep(*PYTHON, "print('x' * 50_000)", limits={"output_bytes": 10_000})
+def test_an_agent_that_printed_too_much_and_exited_is_found_out(keep: Keep, tmp_path: Path) -> None:
+    """The keeper gets to see the output and the end at the same time."""
+    kept = keep(
+        "sh", "-c", "while [ ! -e go ]; do sleep 0.02; done; head -c 50000 /dev/zero", limits={"output_bytes": 10_000}
+    )
+    os.kill(kept.process.pid, signal.SIGSTOP)
+    (tmp_path / "go").touch()
+    until(lambda: not lives(kept.pid), "the end of the agent")
+    os.kill(kept.process.pid, signal.SIGCONT)
     assert kept.end()["limit"] == "it printed more than 10000 bytes"
 
 

@@ -38,6 +38,8 @@ _LOOK_SECONDS = 1.0
 # What the agent left running is asked first, and killed after so long.
 _LEFTOVER_GRACE = 2.0
 _RETRY_SECONDS = 0.5
+# What is shorter stands in every other word.
+_SHORTEST_SECRET = 4
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _LINUX = sys.platform == "linux"
 
@@ -50,7 +52,11 @@ class Output:
         self._most = most
         self._written = os.fstat(self._file).st_size
         self._lost = 0
-        alternatives = [re.escape(secret) for secret in sorted(secrets, key=len, reverse=True) if len(secret) >= 4]
+        # Output comes line by line, and so does a secret that has several.
+        lines = {line for secret in secrets for line in (secret, *secret.split(b"\n"))}
+        alternatives = [
+            re.escape(line) for line in sorted(lines, key=len, reverse=True) if len(line) >= _SHORTEST_SECRET
+        ]
         self._secret = re.compile(b"|".join(alternatives)) if alternatives else None
         # So much of an unfinished line is held back, for a secret may be cut in two.
         self._hold = max([4096, *map(len, secrets)])
@@ -186,6 +192,9 @@ class Keeper:
             except OSError as problem:
                 name = os.fsdecode(problem.filename or self._spec["argv"][0])
                 os.write(failure_write, json.dumps([problem.errno, name]).encode())
+            except ValueError:
+                # A NUL in a word or a variable.
+                os.write(failure_write, json.dumps([errno.EINVAL, self._spec["argv"][0]]).encode())
             finally:
                 os._exit(127)
         for descriptor in (out_write, err_write, failure_write, stdin):
@@ -208,8 +217,9 @@ class Keeper:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(127)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL)
+        # Python itself ignores SIGPIPE and SIGXFSZ.
+        for number in ("SIGINT", "SIGHUP", "SIGPIPE", "SIGXFSZ", "SIGCHLD", "SIGTERM"):
+            signal.signal(signal.Signals[number], signal.SIG_DFL)
         if self._limits.get("open_files"):
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             most = self._limits["open_files"]
@@ -289,9 +299,11 @@ class Keeper:
             if pid == self._pid:
                 self._status = status
                 self._ended = time.time()
-                if self._kill_at is None:
-                    self._signal(signal.SIGTERM)
-                    self._kill_at = time.monotonic() + _LEFTOVER_GRACE
+                # What it left is asked too, whether or not the agent was.
+                self._signal(signal.SIGTERM)
+                self._signal(signal.SIGCONT)
+                at = time.monotonic() + _LEFTOVER_GRACE
+                self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
 
     def _obey(self, data: bytes) -> None:
         for line in data.decode(errors="replace").splitlines():
@@ -299,7 +311,11 @@ class Keeper:
             if word == "kill":
                 self._stop(0.0)
             elif word == "stop":
-                self._stop(float(rest or 0))
+                try:
+                    self._stop(float(rest or 0))
+                except ValueError:
+                    # Nobody who knows the words said that.
+                    continue
 
     def _stop(self, grace: float) -> None:
         if self._status is None:
@@ -354,7 +370,7 @@ class Keeper:
         status = self._status if self._status is not None else 0
         report = {
             "exit_code": os.waitstatus_to_exitcode(status) if not os.WIFSIGNALED(status) else None,
-            "signal": signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else None,
+            "signal": signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None,
             "limit": self._limit,
             "stopped": self._stopped,
             "ended_at": self._ended,
@@ -384,6 +400,14 @@ def tell(answer: dict[str, Any]) -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
+
+
+def signal_name(number: int) -> str:
+    """Such as ``SIGKILL``; most real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
 
 
 def drain(descriptor: int) -> bytes:

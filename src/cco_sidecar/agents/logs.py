@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
@@ -18,7 +18,8 @@ _BLOCK = 256 * 1024
 # Lines of one answer of a stream, by their size.
 _BATCH_BYTES = 512 * 1024
 _LINE_OVERHEAD = 32
-_TAIL_BYTES = 64 * 1024
+# Several of the keeper's longest lines.
+_TAIL_BYTES = 512 * 1024
 _LONGEST_SHOWN = 2000
 # Where changes of a file cannot be waited for.
 _LOOK_SECONDS = 0.25
@@ -40,7 +41,7 @@ class LogReader:
         self._path = path
         self._offset = offset
         self._rest = b""
-        self._parts: dict[str, list[str]] = {}
+        self._parts: dict[bytes, list[bytes]] = {}
 
     def read(self) -> Iterator[Line]:
         """Whole lines that were written since the last call."""
@@ -50,16 +51,18 @@ class LogReader:
                 self._offset += len(block)
                 *lines, self._rest = (self._rest + block).split(b"\n")
                 for line in lines:
-                    yield from self._line(line.decode(errors="replace"))
+                    yield from self._line(line)
 
-    def _line(self, line: str) -> Iterator[Line]:
-        timestamp, _, rest = line.partition(" ")
-        stream, _, rest = rest.partition(" ")
-        tag, _, text = rest.partition(" ")
-        if tag == "P":
+    def _line(self, line: bytes) -> Iterator[Line]:
+        timestamp, _, rest = line.partition(b" ")
+        stream, _, rest = rest.partition(b" ")
+        tag, _, text = rest.partition(b" ")
+        if tag == b"P":
             self._parts.setdefault(stream, []).append(text)
-        elif tag == "F":
-            yield Line(timestamp, stream, "".join((*self._parts.pop(stream, ()), text)))
+        elif tag == b"F":
+            # Decoded when it is whole: a part may end in the middle of a character.
+            whole = b"".join((*self._parts.pop(stream, ()), text)).decode(errors="replace")
+            yield Line(timestamp.decode(errors="replace"), stream.decode(errors="replace"), whole)
 
 
 def last_lines(path: Path, count: int) -> list[str]:
@@ -115,18 +118,17 @@ class _Changes:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._changed = asyncio.Event()
-        self._inotify: int | None = None
+        self._watch: Any = None
+        self._watching = False
 
     async def __aenter__(self) -> _Changes:
         if sys.platform == "linux":
-            from inotify_simple import INotify, flags
+            from inotify_simple import INotify
 
+            # No more of them are to be had: the file is looked at instead.
             with suppress(OSError):
-                watch = INotify(nonblocking=True)
-                self._watch = watch
-                asyncio.get_running_loop().add_reader(watch.fileno(), self._wake)
-                self._inotify = watch.fileno()
-                watch.add_watch(self._path, flags.MODIFY | flags.CLOSE_WRITE)
+                self._watch = INotify(nonblocking=True)
+                asyncio.get_running_loop().add_reader(self._watch.fileno(), self._wake)
         return self
 
     def _wake(self) -> None:
@@ -134,11 +136,18 @@ class _Changes:
         self._changed.set()
 
     async def wait(self) -> None:
+        if self._watch is not None and not self._watching:
+            from inotify_simple import flags
+
+            # The file may still be to come.
+            with suppress(OSError):
+                self._watch.add_watch(self._path, flags.MODIFY)
+                self._watching = True
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), 1.0 if self._inotify is not None else _LOOK_SECONDS)
+            await asyncio.wait_for(self._changed.wait(), 1.0 if self._watching else _LOOK_SECONDS)
         self._changed.clear()
 
     async def __aexit__(self, *_: object) -> None:
-        if self._inotify is not None:
-            asyncio.get_running_loop().remove_reader(self._inotify)
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
             self._watch.close()

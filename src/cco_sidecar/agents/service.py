@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -243,21 +244,29 @@ class AgentsService:
         agent = (await self.get(request.agent_id, principal)).agent
         if not _reads_logs(principal, agent):
             raise permission_denied("an agent reads its own logs only", agent_id=principal.subject)
-        attempt = request.attempt or agent.attempt
-        path = self._launcher.run_at(agent, attempt).output
+        # One that is queued is followed from its start.
+        attempt = request.attempt or max(agent.attempt, 1)
         tail = request.tail if request.HasField("tail") else None
-        reader = logs.LogReader(path)
-        for batch in await asyncio.to_thread(logs.read_batches, reader, tail):
-            yield batch
-        if not request.follow or attempt != agent.attempt:
-            return
+        while True:
+            path = self._launcher.run_at(agent, attempt).output
+            reader = logs.LogReader(path)
+            for batch in await asyncio.to_thread(logs.read_batches, reader, tail):
+                yield batch
+            if not request.follow:
+                return
+            async for batch in logs.follow(path, reader, partial(self._is_over, agent.agent_id, attempt)):
+                yield batch
+            if request.attempt or self._bus.draining or self.supervisor.find(agent.agent_id) is None:
+                return
+            # It is tried again: on with the next attempt.
+            attempt, tail = attempt + 1, None
 
-        def ended() -> bool:
-            live = self.supervisor.find(agent.agent_id)
-            return live is None or live.agent.attempt != attempt or self._bus.draining
-
-        async for batch in logs.follow(path, reader, ended):
-            yield batch
+    def _is_over(self, agent_id: str, attempt: int) -> bool:
+        """Nothing more is printed by this attempt."""
+        live = self.supervisor.find(agent_id)
+        if live is None or self._bus.draining or live.agent.attempt > attempt:
+            return True
+        return live.agent.attempt == attempt and live.retry is not None
 
     def queue_position(self, agent: Agent) -> int:
         return self.supervisor.position(agent.agent_id)
