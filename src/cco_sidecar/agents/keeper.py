@@ -349,7 +349,7 @@ class Keeper:
             return
         limits = self._limits
         if self._output.full:
-            self._exceed(f"it printed more than {limits['output_bytes']} bytes")
+            self._exceed(self._too_much())
         elif limits.get("wall_seconds") and time.monotonic() - self._started >= limits["wall_seconds"]:
             self._exceed(f"it ran longer than {limits['wall_seconds']} s", self._spec.get("grace", 10.0))
         elif limits.get("memory_bytes") or limits.get("processes"):
@@ -361,6 +361,9 @@ class Keeper:
             elif limits.get("processes") and len(processes) > limits["processes"]:
                 self._exceed(f"it had {len(processes)} processes; the most is {limits['processes']}")
 
+    def _too_much(self) -> str:
+        return f"it printed more than {self._limits['output_bytes']} bytes"
+
     def _exceed(self, limit: str, grace: float = 0.0) -> None:
         self._limit = limit
         self._end(grace)
@@ -368,6 +371,9 @@ class Keeper:
     def _write_exit(self) -> None:
         """Tries until it is written: this is the only trace of how the agent ended."""
         status = self._status if self._status is not None else 0
+        if self._output.full and not self._limit and not self._stopped:
+            # It ended before that was noticed.
+            self._limit = self._too_much()
         report = {
             "exit_code": os.waitstatus_to_exitcode(status) if not os.WIFSIGNALED(status) else None,
             "signal": signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None,
