@@ -316,7 +316,7 @@ def test_the_last_lines_show_the_end_of_a_very_long_one(keep: Keep) -> None:
     kept = keep(*PYTHON, "import sys; print('before'); sys.exit('E' * 66_000)")
     assert ending(kept.end()) == (1, None)
     shown = last_lines(kept.log, 20)
-    assert shown and set(shown[-1]) == {"E"}, shown
+    assert {"E"} in [set(line) for line in shown], shown
 
 
 @pytest.mark.parametrize("distance", [1, 4096, 61_440, 65_535, 69_000])

@@ -143,8 +143,7 @@ class Keeper:
         self._started = time.monotonic()
 
     def run(self) -> None:
-        if _LINUX:
-            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        become_subreaper()
         self._wake, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self._wake, False)
@@ -386,6 +385,10 @@ class Keeper:
         path = os.path.join(self._directory, "exit.json")
         while os.path.isdir(self._directory):
             try:
+                for name in (path, path + ".tmp"):
+                    if os.path.isdir(name) or os.path.islink(name):
+                        # Not ours: the agent can write here too.
+                        os.rename(name, f"{name}.{time.time_ns()}")
                 with open(path + ".tmp", "w") as file:
                     json.dump(report, file)
                     file.flush()
@@ -406,6 +409,12 @@ def tell(answer: dict[str, Any]) -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
+
+
+def become_subreaper() -> None:
+    """What descendants leave behind becomes ours, not init's (prctl(2))."""
+    if _LINUX:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def signal_name(number: int) -> str:

@@ -61,10 +61,11 @@ class Address(NamedTuple):
 
 
 class Launcher:
-    def __init__(self, types: AgentTypes, providers: Providers, storage: Path) -> None:
+    def __init__(self, types: AgentTypes, providers: Providers, storage: Path, default_project: str) -> None:
         self._types = types
         self._providers = providers
         self._storage = storage
+        self._project = default_project
         self.address = Address("", "")
 
     def run_of(self, agent: Agent) -> Run:
@@ -89,7 +90,8 @@ class Launcher:
         program = (request.command or runner.command or [""])[0]
         if not isinstance(program, str) or not program:
             raise invalid_request("command: a program is needed", field="command")
-        require_program(program, self._environment_base(runner, request).get("PATH", os.defpath))
+        path = self._environment_base(runner, request).get("PATH", os.defpath)
+        require_program(program, path, self._providers.root(request.project_id or self._project))
 
     async def launch(
         self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str, message: str
@@ -113,9 +115,12 @@ class Launcher:
         run.write(run.prompt_file, values["prompt"].encode())
         run.write(run.task_file, values["task"].encode())
         run.write_token(token)
-        environment = self._environment_base(runner, request) | secrets | self._identity(agent, run, token)
+        environment = (
+            self._environment_base(runner, request) | secrets | self._identity(agent, run, token, values["task"])
+        )
         specification = {
-            "argv": filled(runner.resume if resuming else runner.command, values),
+            # What the operator wrote runs as it is.
+            "argv": list(request.command) or filled(runner.resume if resuming else runner.command, values),
             "env": environment,
             "cwd": str(workdir),
             "stdin": str(run.prompt_file) if runner.prompt_on_stdin else "",
@@ -139,7 +144,7 @@ class Launcher:
         }
         return inherited | dict(runner.environment) | dict(request.environment)
 
-    def _identity(self, agent: Agent, run: Run, token: str) -> dict[str, str]:
+    def _identity(self, agent: Agent, run: Run, token: str, task: str) -> dict[str, str]:
         return {
             "AGENT_ID": agent.agent_id,
             "AGENT_TYPE": agent.agent_type,
@@ -150,7 +155,7 @@ class Launcher:
             "JWT_TOKEN": token,
             "JWT_TOKEN_FILE": str(run.token_file),
             "CONTEXT_FILE": str(run.context_file),
-            "AGENT_TASK": _fitting(agent.task),
+            "AGENT_TASK": _fitting(task),
             "AGENT_TASK_FILE": str(run.task_file),
             "AGENT_ATTEMPT": str(agent.attempt),
             MARK: str(run.directory),

@@ -46,6 +46,8 @@ class Live:
     reader: LogReader | None = None
     usage: UsageReader = field(default_factory=UsageReader)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # It could not be saved when it was to be: the event that goes with it, or nothing but the record.
+    unsaved: str | None = None
     retry: asyncio.TimerHandle | None = None
     # Set when its process runs, or when it could not be started.
     begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())

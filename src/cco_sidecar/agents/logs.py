@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -45,7 +47,7 @@ class LogReader:
 
     def read(self) -> Iterator[Line]:
         """Whole lines that were written since the last call."""
-        with suppress(FileNotFoundError), open(self._path, "rb") as file:
+        with suppress(FileNotFoundError), open(self._path, "rb", opener=_regular) as file:
             file.seek(self._offset)
             while block := file.read(_BLOCK):
                 self._offset += len(block)
@@ -65,6 +67,15 @@ class LogReader:
             yield Line(timestamp.decode(errors="replace"), stream.decode(errors="replace"), whole)
 
 
+def _regular(path: str, flags: int) -> int:
+    """Opens nothing but a file: a FIFO in its place would not let go."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
 def last_lines(path: Path, count: int) -> list[str]:
     """The last lines of both streams, each cut to what a screen shows."""
     try:
@@ -75,21 +86,21 @@ def last_lines(path: Path, count: int) -> list[str]:
     return [line.text[:_LONGEST_SHOWN] for line in lines]
 
 
-def read_batches(reader: LogReader, tail: int | None = None) -> list[list[LogLine]]:
+def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine]]:
     """What there is to read, in batches of bounded size; only the last ``tail`` lines when given."""
-    lines = reader.read() if tail is None else deque(reader.read(), maxlen=tail)
-    batches: list[list[LogLine]] = []
-    size = _BATCH_BYTES
-    for line in lines:
+    batch: list[LogLine] = []
+    size = 0
+    for line in reader.read() if tail is None else deque(reader.read(), maxlen=tail):
         message = _message(line)
         if message is None:
             continue
-        if size >= _BATCH_BYTES:
-            batches.append([])
-            size = 0
-        batches[-1].append(message)
+        batch.append(message)
         size += len(line.text) + _LINE_OVERHEAD
-    return batches
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 async def follow(path: Path, reader: LogReader, ended: Callable[[], bool]) -> AsyncIterator[list[LogLine]]:
@@ -97,7 +108,8 @@ async def follow(path: Path, reader: LogReader, ended: Callable[[], bool]) -> As
     async with _Changes(path) as changes:
         while True:
             last = ended()
-            for batch in await asyncio.to_thread(read_batches, reader):
+            found = batches(reader)
+            while (batch := await asyncio.to_thread(next, found, None)) is not None:
                 yield batch
             if last:
                 return

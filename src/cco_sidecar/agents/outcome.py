@@ -25,7 +25,8 @@ class Outcome(NamedTuple):
 def outcome(end: Exit, last_output: Sequence[str], *, stop_reason: str, reported: str, open_files: int) -> Outcome:
     """``stop_reason``: why somebody had it stopped; ``reported``: the error that the program printed; ``open_files``:
     the limit, 0 for none."""
-    if stop_reason:
+    # One that had ended well by itself when the stop came was not stopped.
+    if stop_reason and not (end.known and end.exit_code == 0 and not end.stopped):
         return Outcome(AGENT_STATUS_STOPPED, stop_reason)
     if end.limit:
         return Outcome(AGENT_STATUS_FAILED, f"limit: {end.limit}")

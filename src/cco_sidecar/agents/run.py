@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomicall
 MARK = "AGENT_RUN_DIR"
 _KEEPER = Path(__file__).with_name("keeper.py")
 _LOOK_SECONDS = 0.5
+_START_SECONDS = 10.0
 # What may stay when the run has ended.
 _KEPT = frozenset({"output.log"})
 
@@ -92,6 +94,10 @@ class Run:
         with popen.stdout:
             with suppress(BrokenPipeError), popen.stdin:
                 popen.stdin.write(specification)
+            # One that does not begin, for whatever reason, holds nobody up.
+            begun, _, _ = select.select([popen.stdout], [], [], _START_SECONDS)
+            if not begun:
+                popen.kill()
             line = popen.stdout.readline()
         try:
             answer: dict[str, Any] = orjson.loads(line)
@@ -185,7 +191,8 @@ class Run:
                 self._keeper.kill()
 
     def kill_leftovers(self) -> None:
-        """Kills every process that carries this run's mark."""
+        """Kills every process that carries this run's mark, and what a killed keeper left to us."""
+        _kill_strays()
         wanted = str(self.directory)
         found = True
         # Until a look finds none: a process may have been forking.
@@ -201,9 +208,28 @@ class Run:
     def clean(self) -> None:
         """Removes everything but the output."""
         for path in self.directory.iterdir() if self.directory.exists() else ():
-            if path.name not in _KEPT:
-                with suppress(OSError):
+            regular = path.is_file() and not path.is_symlink()
+            if path.name in _KEPT and regular:
+                continue
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
                     path.unlink()
+
+
+def _kill_strays() -> None:
+    """Children that came to us when their keeper was killed: they are in sessions of their own, and no keepers. What we
+    start ourselves is in our session."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error, OSError):
+            if os.getsid(child.pid) == os.getsid(0):
+                continue
+            if child.status() != psutil.STATUS_ZOMBIE and str(_KEEPER) in child.cmdline():
+                continue
+            for process in (*child.children(recursive=True), child):
+                process.kill()
+            child.wait(5)
 
 
 def boot_id() -> str:

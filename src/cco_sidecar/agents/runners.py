@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from cco_sidecar.core.agent_types import GROUP_KEYS, AgentType, AgentTypes
@@ -205,9 +206,13 @@ def filled(command: Sequence[Word], values: Mapping[str, str]) -> list[str]:
     return line
 
 
-def require_program(program: str, path: str) -> None:
-    """Raises SidecarError (AGT_001) when there is no such program."""
-    if shutil.which(program, path=path) is None:
+def require_program(program: str, path: str, root: Path) -> None:
+    """Raises SidecarError (AGT_001) when there is no such program; one that is named by a path is looked for from where
+    it will run, and one with a placeholder when it is started."""
+    if _PLACEHOLDER.search(program):
+        return
+    found = shutil.which(str(root / program)) if "/" in program else shutil.which(program, path=path)
+    if found is None:
         raise spawn_failed(
             f"there is no program '{program}' on the sidecar's PATH; install it, or name another with "
             "agents.runners in the config, or give a command after '--'"

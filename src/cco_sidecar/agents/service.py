@@ -13,6 +13,7 @@ from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.handover import Ask, Handover, Suggestions
 from cco_sidecar.agents.keep import Store, keeper_of_results
+from cco_sidecar.agents.keeper import become_subreaper
 from cco_sidecar.agents.launch import GRACE_SECONDS, Address, Launcher, Providers
 from cco_sidecar.agents.live import ENDED, Live
 from cco_sidecar.agents.rules import Plan
@@ -71,10 +72,11 @@ class AgentsService:
         """Raises SettingsError for runners and rules that are not right."""
         self._bus = bus
         self._store = stores.agents
+        self._results = stores.results
         self._grace = GRACE_SECONDS
         plan = Plan.of(settings.handover, types)
         runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
-        self._launcher = Launcher(types, hands.providers, settings.storage)
+        self._launcher = Launcher(types, hands.providers, settings.storage, settings.default_project)
         announcer = self._announcer = Announcer(stores.agents, bus)
         self.supervisor = Supervisor(
             stores.agents,
@@ -120,8 +122,17 @@ class AgentsService:
     async def recover(self) -> None:
         """Finds the agents of an earlier sidecar, before anyone can call."""
         self._bus.listeners.append(self._on_event)
+        become_subreaper()
         await self.supervisor.recover()
+        for live in self.supervisor.live.values():
+            await self._find_result(live.agent)
         await self._handover.start()
+
+    async def _find_result(self, agent: Agent) -> None:
+        """One that it stored just before a crash: its record may not know."""
+        newest = await self._results.newest(agent.project_id, agent.issue_id, agent.agent_type)
+        if newest is not None and newest.result.agent_id == agent.agent_id:
+            agent.result_id = newest.result.id
 
     def start(self, address: Address) -> None:
         """Starts what waits. ``address``: where agents find us."""
@@ -216,8 +227,8 @@ class AgentsService:
             raise permission_denied("an agent sends its own heartbeat only", agent_id=principal.subject)
         stored = await self.get(request.agent_id, principal)
         live = self.supervisor.find(request.agent_id)
-        if live is None:
-            raise conflict("AGT_005", f"agent '{request.agent_id}' has ended: {stored.agent.reason}")
+        if live is None or not live.agent.HasField("process_id"):
+            raise conflict("AGT_005", f"agent '{request.agent_id}' does not run: {stored.agent.reason}")
         progress = live.agent.progress
         if request.HasField("percent"):
             progress.percent = request.percent
@@ -250,7 +261,8 @@ class AgentsService:
         while True:
             path = self._launcher.run_at(agent, attempt).output
             reader = logs.LogReader(path)
-            for batch in await asyncio.to_thread(logs.read_batches, reader, tail):
+            batches = logs.batches(reader, tail)
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 yield batch
             if not request.follow:
                 return

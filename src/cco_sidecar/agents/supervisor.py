@@ -197,8 +197,13 @@ class Supervisor:
         return live
 
     async def stop(self, live: Live, reason: str, *, grace: float) -> None:
-        """Ends an agent and everything it started; its tokens are dead at once. Returns when it has ended."""
+        """Ends an agent and everything it started; its tokens are dead at once. Returns when it has ended. Goes on also
+        when its caller goes away."""
         live.stop_reason = live.stop_reason or reason
+        task = self._background(self._stop(live, grace), live.agent.agent_id)
+        await asyncio.shield(task)
+
+    async def _stop(self, live: Live, grace: float) -> None:
         agent_id = live.agent.agent_id
         if agent_id not in self._running:
             if live.retry is not None:
@@ -284,8 +289,12 @@ class Supervisor:
     async def _begin(self, live: Live) -> None:
         agent = live.agent
         agent.attempt += 1
-        agent.ClearField("retry_at")
+        for name in ("retry_at", "ended_at", "exit_code", "signal", "peak_memory_bytes", "cpu_seconds", "progress"):
+            agent.ClearField(name)
+        del agent.last_output[:]
+        live.waits_for_person = False
         run = self._launcher.run_of(agent)
+        started = self._clock.timestamp()
         self._tokens.minted += agent.attempt == 1
         await asyncio.to_thread(run.prepare)
         token = self._mint(agent)
@@ -296,13 +305,14 @@ class Supervisor:
         live.heard = time.monotonic()
         live.reader = logs.LogReader(run.output)
         agent.process_id = pid
-        agent.started_at.CopyFrom(self._clock.timestamp())
+        agent.started_at.CopyFrom(started)
         self.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
         try:
             await self._announcer.save(agent, "agent_spawned")
         except SidecarError:
-            # It runs, and the record still says pending: found again all the same.
+            # It runs, and the record still says pending: it would be found again all the same.
             log.warning("agent %s runs; its record is still to be written", agent.agent_id)
+            live.unsaved = "agent_spawned"
         if not live.begun.done():
             live.begun.set_result(None)
 
@@ -314,7 +324,8 @@ class Supervisor:
             # Nobody may be waiting: it was queued.
             live.begun.exception()
         await self._end_identity(live.agent.agent_id)
-        await self._end(live, AGENT_STATUS_FAILED, reason)
+        status = AGENT_STATUS_STOPPED if live.stop_reason else AGENT_STATUS_FAILED
+        await self._end(live, status, live.stop_reason or reason)
 
     async def _watch(self, live: Live) -> None:
         assert live.run is not None
@@ -342,17 +353,18 @@ class Supervisor:
             reported=live.usage.error,
             open_files=live.runner.limits.open_files,
         )
-        if status == AGENT_STATUS_FAILED and agent.attempt < agent.max_attempts and not self._closing:
+        if status == AGENT_STATUS_FAILED and agent.attempt < agent.max_attempts:
             backoff = min(live.runner.backoff_seconds * 2 ** (agent.attempt - 1), _LONGEST_BACKOFF)
             agent.ClearField("process_id")
             agent.retry_at.CopyFrom(timestamp(self._clock.micros() + int(backoff * 1e6)))
             self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {backoff:g} s")
-            await self._save(agent)
-            await asyncio.to_thread(run.clean)
+            live.token = None
+            if await self._save(agent):
+                await asyncio.to_thread(run.clean)
             self._running.discard(agent.agent_id)
             if live.stop_reason:
                 await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
-            else:
+            elif not self._closing:
                 self._retry_later(live)
                 self._admit()
             return
@@ -376,8 +388,8 @@ class Supervisor:
         self.set_status(agent, status, reason)
         await self.tidy_worktree(agent)
         announced = agent.result_id and status == AGENT_STATUS_COMPLETED
-        await self._save(agent, "" if announced else _EVENTS.get(status, ""))
-        if live.run is not None:
+        saved = await self._save(agent, "" if announced else _EVENTS.get(status, ""))
+        if saved and live.run is not None:
             # Only now: the exit code stays where it was written until the record has it.
             await asyncio.to_thread(live.run.clean)
         self._running.discard(agent.agent_id)
@@ -397,15 +409,18 @@ class Supervisor:
             log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
         return False
 
-    async def _save(self, agent: Agent, event_type: str = "") -> None:
-        """Until it is on disk: how an agent ended is not to be forgotten."""
+    async def _save(self, agent: Agent, event_type: str = "") -> bool:
+        """Until it is on disk: how an agent ended is not to be forgotten. False when the sidecar goes before: then the
+        next one reads how it ended where the keeper wrote it."""
         while True:
             try:
                 await self._announcer.save(agent, event_type)
-                return
+                return True
             except SidecarError as problem:
                 log.warning("agent %s is not saved yet: %s", agent.agent_id, problem)
-                await asyncio.sleep(_SAVE_AGAIN_SECONDS)
+            if self._closing:
+                return False
+            await asyncio.sleep(_SAVE_AGAIN_SECONDS)
 
     def _retry_later(self, live: Live) -> None:
         """Queues it again when its time has come."""
@@ -436,10 +451,11 @@ class Supervisor:
         except SidecarError as problem:
             log.warning("the revocation of %s is not on disk: %s", agent_id, problem)
 
-    def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -66,9 +66,12 @@ class Upkeep:
 
     async def look(self) -> None:
         for live in list(self._supervisor.live.values()):
-            if live.run is None or not live.begun.done() or live.ended.is_set() or live.stop_reason:
+            if not live.agent.HasField("process_id") or live.ending or live.stop_reason:
                 continue
             try:
+                if live.unsaved is not None:
+                    await self._announcer.save(live.agent, live.unsaved)
+                    live.unsaved = None
                 if self._supervisor.needs_renewal(live):
                     await asyncio.to_thread(self._supervisor.renew_token, live)
                 await live.read_reports()
@@ -85,7 +88,7 @@ class Upkeep:
     async def _judge(self, live: Live) -> None:
         status, reason = self._status(live)
         agent = live.agent
-        if status == agent.status or live.ended.is_set() or not agent.HasField("process_id"):
+        if status == agent.status or live.ending or not agent.HasField("process_id"):
             return
         self._supervisor.set_status(agent, status, reason)
         await self._announcer.save(agent, "agent_stuck" if status == AGENT_STATUS_STUCK else "")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -379,6 +380,13 @@ class EventBus:
     @property
     def subscriptions(self) -> int:
         return sum(len(g.readers) for channel in self._channels.values() for g in channel.groups.values())
+
+    async def look_again(self) -> None:
+        """After a failed write: whether events can be written by now, also when nobody publishes."""
+        if self.failing:
+            with suppress(OSError):
+                await asyncio.to_thread(self._log.probe)
+                self.failing = False
 
     @property
     def draining(self) -> bool:

@@ -56,6 +56,9 @@ class _ProjectLog:
     descriptor: int = -1
 
 
+_PROBE_BYTES = 64 * 1024
+
+
 class EventLog:
     """Appends and replays. ``append`` is called from one thread (the loop's); it never blocks."""
 
@@ -65,6 +68,17 @@ class EventLog:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="event-writer", daemon=True)
         self._thread.start()
+
+    def probe(self) -> None:
+        """Raises OSError as long as nothing can be written."""
+        path = self._directory / ".probe"
+        try:
+            with open(path, "wb") as file:
+                file.write(b"\0" * _PROBE_BYTES)
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            path.unlink(missing_ok=True)
 
     # -- reading, at the start ---------------------------------------------------------------------
 

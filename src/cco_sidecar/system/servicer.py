@@ -58,6 +58,7 @@ class SystemServicer:
         return Counter((self._metrics.active_agents() | dict(self._running())).values())
 
     async def GetHealth(self, request: pb.GetHealthRequest, principal: Principal) -> pb.GetHealthResponse:
+        await self._bus.look_again()
         free = self._vitals.disk_free_mb()
         storage = bus = pb.HEALTH_STATUS_HEALTHY
         if not self._vitals.storage_writable():

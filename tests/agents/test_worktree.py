@@ -1,0 +1,345 @@
+"""Agents in a git worktree and on a branch of their own: what they commit is kept, what is merged is tidied up."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.repositories import commit_all, git
+from tests.support.sidecars import call, fresh, refused, small_repository, until
+from tests.support.succession import Succession, scripted_runner
+
+from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
+from cco_sidecar.testing.process import SidecarProcess
+
+WHO = ["git", "-c", "user.name=Agent", "-c", "user.email=agent@example.com"]
+RUNNERS = {
+    "python-specialist": scripted_runner(output="stream-json", isolation="worktree"),
+    "go-specialist": scripted_runner(),
+}
+
+
+def commits(*paths: str, message: str = "Work") -> list[dict[str, Any]]:
+    """Steps that commit everything."""
+    return [
+        *({"do": "write", "path": path, "text": f"# {path}\n"} for path in paths),
+        {"do": "run", "command": ["git", "add", "--all"]},
+        {"do": "run", "command": [*WHO, "commit", "--quiet", "--message", message]},
+    ]
+
+
+class Place:
+    """A repository, and sidecars that serve it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = small_repository(directory / "repository")
+        self.sidecars = Succession(directory, self.root, runners=RUNNERS)
+
+    @property
+    def sidecar(self) -> SidecarProcess:
+        return self.sidecars.sidecar
+
+    def spawn(self, steps: list[dict[str, Any]], **options: Any) -> SpawnedAgent:
+        return spawn_scripted(self.sidecar, steps, **{"isolation": "worktree", "issue": fresh("issue"), **options})
+
+    def path_of(self, agent: SpawnedAgent) -> Path:
+        return self.sidecars.storage / "worktrees" / agent.id
+
+    def branches(self) -> list[str]:
+        return git(self.root, "branch", "--format=%(refname:short)", "--list", "agent/*").split()
+
+    def worktrees(self) -> list[str]:
+        listed = git(self.root, "worktree", "list", "--porcelain").splitlines()
+        found = [Path(line.split()[1]) for line in listed if line.startswith("worktree ")]
+        return [path.name for path in found if path != self.root]
+
+    def tidy(self) -> None:
+        """What is done once a minute is done at each start."""
+        # Looked at in the order of their names: when the last one is gone, all have been.
+        loose = fresh("loose")
+        last = self.spawn([{"do": "write", "path": loose, "text": ""}], agent_type="web-accessibility-checker")
+        assert last.wait()["status"] == "completed"
+        self.sidecars.sidecar.stop()
+        (self.path_of(last) / loose).unlink()
+        self.sidecars.open()
+        until(lambda: not self.path_of(last).exists(), "the end of tidying")
+
+    def now(self, agent: SpawnedAgent) -> SpawnedAgent:
+        return self.sidecars.now(agent)
+
+    def stays(self, *agents: SpawnedAgent) -> None:
+        """Worktrees and branches are there, also after everything was tidied up."""
+        self.tidy()
+        for agent in agents:
+            assert self.path_of(agent).is_dir() and f"agent/{agent.id}" in self.branches()
+            assert self.now(agent).get()["worktree"] == str(self.path_of(agent))
+
+    def goes(self, *agents: SpawnedAgent) -> None:
+        """Worktrees and branches are gone, and the records say so."""
+        self.tidy()
+        for agent in agents:
+            assert not self.path_of(agent).exists() and f"agent/{agent.id}" not in self.branches()
+            assert self.now(agent).get()["worktree"] == ""
+
+
+def resume(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
+    """As soon as it can be."""
+    path = f"/api/agents/{agent.id}/resume"
+    until(lambda: sidecar.request("POST", path, sidecar.operator, json={}).status_code == 200, "its end")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("place"))
+    yield made
+    made.sidecars.close()
+
+
+def test_an_agent_works_on_a_branch_of_its_own(place: Place) -> None:
+    head = git(place.root, "rev-parse", "HEAD").strip()
+    steps = [
+        {"do": "run", "command": ["pwd"]},
+        *commits("src.py", message="Add src"),
+        {"do": "result", "decisions": ["done"]},
+    ]
+    agent = place.spawn(steps, issue="issue-branch")
+    ended = agent.wait()
+    branch = f"agent/{agent.id}"
+    assert ended["status"] == "completed", ended
+    assert (ended["branch"], ended["worktree"], ended["isolation"]) == (branch, str(place.path_of(agent)), "worktree")
+    assert agent.logs()[0] == str(place.path_of(agent))
+    (result,) = call(place.sidecar, "GET", "/api/results?issue_id=issue-branch")["results"]
+    assert result["branch"] == branch and result["agent_id"] == agent.id
+    assert git(place.root, "log", "--format=%s", f"{head}..{branch}").split("\n")[0] == "Add src"
+    assert not (place.root / "src.py").exists() and git(place.root, "rev-parse", "HEAD").strip() == head
+    assert git(place.root, "status", "--porcelain") == ""
+
+
+def test_a_branch_that_is_not_merged_stays_and_a_merged_one_goes(place: Place) -> None:
+    agent = place.spawn(commits("merged.py"))
+    assert agent.wait()["status"] == "completed"
+    place.stays(agent)
+    git(place.root, "merge", "--quiet", "--no-edit", f"agent/{agent.id}")
+    place.goes(agent)
+    assert (place.root / "merged.py").exists()
+    assert place.now(agent).get()["branch"] == f"agent/{agent.id}", "the name is still known"
+
+
+def test_what_is_not_committed_stays(place: Place) -> None:
+    changed = place.spawn([{"do": "write", "path": "README.md", "text": "changed\n"}])
+    untracked = place.spawn([{"do": "write", "path": "new.py", "text": "new\n"}])
+    for agent in (changed, untracked):
+        agent.wait()
+    place.stays(changed, untracked)
+    assert (place.path_of(untracked) / "new.py").read_text() == "new\n"
+    assert (place.path_of(changed) / "README.md").read_text() == "changed\n"
+
+
+def test_commits_that_are_on_no_branch_stay(place: Place) -> None:
+    agent = place.spawn([{"do": "run", "command": ["git", "checkout", "--quiet", "--detach"]}, *commits("adrift.py")])
+    assert agent.wait()["status"] == "completed"
+    place.stays(agent)
+    assert (place.path_of(agent) / "adrift.py").exists()
+
+
+def test_a_worktree_in_which_nothing_was_done_goes_at_once(place: Place) -> None:
+    agent = place.spawn([{"do": "exit", "code": 1}])
+    assert agent.wait()["status"] == "failed"
+    until(lambda: not place.path_of(agent).exists() and f"agent/{agent.id}" not in place.branches(), "its end")
+    until(lambda: agent.get()["worktree"] == "", "the record of it")
+
+
+def test_a_discarded_worktree_is_gone_with_all_that_is_in_it(place: Place) -> None:
+    agent = place.spawn(
+        [*commits("half.py"), {"do": "write", "path": "more.py", "text": "x"}, {"do": "sleep", "seconds": 600}]
+    )
+    path = f"/api/agents/{agent.id}/worktree"
+    until((place.path_of(agent) / "more.py").exists, "its work")
+    refused(place.sidecar, 409, "AGT_005", "DELETE", path, place.sidecar.operator)
+    agent.stop(force=True)
+    refused(place.sidecar, 403, "AUTH_003", "DELETE", path, place.sidecar.agent("chief-architect", project="default"))
+    answer = call(place.sidecar, "DELETE", path)
+    assert answer == {"discarded": True, "branch": f"agent/{agent.id}"}
+    assert not place.path_of(agent).exists() and f"agent/{agent.id}" not in place.branches()
+    assert agent.id not in place.worktrees() and agent.get()["worktree"] == ""
+    refused(place.sidecar, 404, "AGT_006", "DELETE", path, place.sidecar.operator)
+    plain = place.spawn([{"do": "exit", "code": 0}], isolation="none")
+    plain.wait()
+    refused(place.sidecar, 404, "AGT_006", "DELETE", f"/api/agents/{plain.id}/worktree", place.sidecar.operator)
+
+
+def test_a_worktree_that_could_not_be_discarded_is_not_called_gone(place: Place) -> None:
+    agent = place.spawn(commits("locked.py"))
+    agent.wait()
+    git(place.root, "worktree", "lock", str(place.path_of(agent)))
+    answer = place.sidecar.request("DELETE", f"/api/agents/{agent.id}/worktree", place.sidecar.operator)
+    there = place.path_of(agent).exists()
+    assert (answer.status_code == 200) is not there, answer.text
+    assert bool(agent.get()["worktree"]) is there
+
+
+def test_two_agents_at_once_do_not_see_each_other(place: Place, tmp_path: Path) -> None:
+    def steps(name: str, other: str) -> list[dict[str, Any]]:
+        return [
+            *commits(f"{name}.py", message=name),
+            {"do": "write", "path": str(tmp_path / name), "text": ""},
+            {"do": "until", "path": str(tmp_path / other)},
+            {"do": "run", "command": ["sh", "-c", "ls; git log --format=%s -1"]},
+        ]
+
+    with ThreadPoolExecutor() as pool:
+        one, two = pool.map(place.spawn, (steps("one", "two"), steps("two", "one")))
+    for agent, name in ((one, "one"), (two, "two")):
+        assert agent.wait()["status"] == "completed"
+        assert [line for line in agent.logs() if line in ("one.py", "two.py", "one", "two")] == [f"{name}.py", name]
+    for agent in (one, two):
+        git(place.root, "merge", "--quiet", "--no-edit", f"agent/{agent.id}")
+    place.goes(one, two)
+
+
+def test_ten_agents_at_once_have_ten_worktrees(place: Place) -> None:
+    with ThreadPoolExecutor(10) as pool:
+        agents = list(pool.map(lambda number: place.spawn(commits(f"of-{number}.py")), range(10)))
+    for agent in agents:
+        assert agent.wait()["status"] == "completed", agent.get()["reason"]
+    assert {agent.id for agent in agents} <= set(place.worktrees())
+    for agent in agents:
+        call(place.sidecar, "DELETE", f"/api/agents/{agent.id}/worktree")
+    assert not {f"agent/{agent.id}" for agent in agents} & set(place.branches())
+
+
+def test_a_resumed_agent_goes_on_in_its_worktree(place: Place) -> None:
+    """Also in one that was tidied up the moment before."""
+    kept = place.spawn([{"do": "run", "command": ["sh", "-c", "ls; touch left-$AGENT_ATTEMPT"]}])
+    empty = place.spawn([{"do": "run", "command": ["pwd"]}])
+    for agent in (kept, empty):
+        agent.wait()
+        resume(place.sidecar, agent)
+        ended = agent.wait()
+        assert (ended["status"], ended["attempt"]) == ("completed", 2), ended["reason"]
+    assert "left-1" in kept.logs()
+    assert empty.logs() == [str(place.path_of(empty))]
+    stored = call(place.sidecar, "GET", "/api/agents?status=completed&limit=1000")["agents"]
+    attempts = {each["agent_id"]: each["attempt"] for each in stored}
+    assert (attempts[kept.id], attempts[empty.id]) == (2, 2)
+
+
+def test_agents_that_are_resumed_at_the_moment_of_their_end_end_well(place: Place) -> None:
+    script = [{"do": "run", "command": ["sh", "-c", "test $AGENT_ATTEMPT = 1 || sleep 600"]}]
+    agents = [place.spawn(script) for _ in range(6)]
+    for agent in agents:
+        agent.wait()
+        resume(place.sidecar, agent)
+    # The removal of an empty worktree may still be under way; the agent has one all the same, and its record is true.
+    running = call(place.sidecar, "GET", "/api/agents?status=running&limit=1000")["agents"]
+    for agent in agents:
+        found = agent.get()
+        assert (found["status"], found["worktree"]) == ("running", str(place.path_of(agent))), found
+        assert (place.path_of(agent) / "README.md").exists()
+    place.sidecars.crash()
+    place.sidecars.open()
+    for agent in map(place.now, agents):
+        assert agent.get()["status"] == "running", agent.get()["reason"]
+        agent.stop(force=True)
+    assert {agent.id for agent in agents} <= {each["agent_id"] for each in running}
+
+
+def test_an_agent_that_is_resumed_while_worktrees_are_tidied_up_keeps_its_own(place: Place) -> None:
+    """What is removed, and what is written of it, is not an agent's that runs again."""
+    commit = " ".join([*WHO, "commit", "--quiet", "--message", "Work"])
+    script = f"test $AGENT_ATTEMPT = 1 || exec sleep 600; touch $AGENT_ID; git add --all; {commit}"
+    agents = [place.spawn([{"do": "run", "command": ["sh", "-c", script]}]) for _ in range(5)]
+    for agent in agents:
+        assert agent.wait()["status"] == "completed"
+        git(place.root, "merge", "--quiet", "--no-edit", f"agent/{agent.id}")
+    place.sidecar.stop()
+    place.sidecars.open()
+    agents = [place.now(agent) for agent in agents]
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(lambda agent: call(place.sidecar, "POST", f"/api/agents/{agent.id}/resume", json={}), agents))
+    # An agent without work is tidied up after them.
+    last = place.spawn([{"do": "exit", "code": 0}])
+    last.wait()
+    until(lambda: not place.path_of(last).exists(), "the end of tidying")
+    listed = call(place.sidecar, "GET", "/api/agents?status=running&limit=1000")["agents"]
+    for agent in agents:
+        assert agent.get()["status"] == "running", agent.get()["reason"]
+        assert (place.path_of(agent) / "README.md").exists()
+        assert agent.id in [each["agent_id"] for each in listed], "the record says so too"
+        agent.stop(force=True)
+
+
+def test_worktrees_of_agents_that_ended_with_their_sidecar_are_tidied_up(place: Place) -> None:
+    agents = [place.spawn([{"do": "sleep", "seconds": 600}]) for _ in range(4)]
+    place.goes(*agents)
+
+
+def test_a_worktree_is_kept_over_a_crash(place: Place, tmp_path: Path) -> None:
+    agent = place.spawn([*commits("early.py"), {"do": "until", "path": str(tmp_path / "go")}, *commits("late.py")])
+    until((place.path_of(agent) / "early.py").exists, "its first work")
+    place.sidecars.crash()
+    place.sidecars.open()
+    (tmp_path / "go").touch()
+    agent = place.now(agent)
+    assert agent.wait()["status"] == "completed"
+    assert len(git(place.root, "log", "--format=%s", f"HEAD..agent/{agent.id}").split()) == 2
+    place.stays(agent)
+
+
+def test_the_files_of_a_last_answer_are_the_agents_own(place: Place, tmp_path: Path) -> None:
+    """Also when somebody else commits meanwhile."""
+    issue = fresh("issue-files")
+    steps = [
+        *commits("made.py"),
+        {"do": "write", "path": "README.md", "text": "other words\n"},
+        {"do": "write", "path": "loose.py", "text": "not committed\n"},
+        {"do": "until", "path": str(tmp_path / "go")},
+        {"do": "report", "result": "Made made.py"},
+    ]
+    agent = place.spawn(steps, command=[], isolation=None, issue=issue)
+    until((place.path_of(agent) / "loose.py").exists, "its work")
+    (place.root / "elsewhere.py").write_text("somebody else's\n")
+    commit_all(place.root, "Somebody else's")
+    (tmp_path / "go").touch()
+    ended = agent.wait()
+    assert ended["status"] == "completed" and ended["isolation"] == "worktree"
+    (result,) = call(place.sidecar, "GET", f"/api/results?issue_id={issue}")["results"]
+    assert result["branch"] == f"agent/{agent.id}"
+    work = result["result"]
+    assert sorted(work["files_created"]) == ["loose.py", "made.py"]
+    assert work["files_modified"] == ["README.md"]
+    assert work["files_deleted"] == []
+
+
+def test_a_project_without_git_has_no_worktrees(tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "README.md").write_text("# No repository\n")
+    sidecars = Succession(tmp_path, tmp_path / "plain")
+    try:
+        body = {"agent_type": "python-specialist", "issue_id": "i", "command": ["true"], "isolation": "worktree"}
+        error = refused(
+            sidecars.sidecar, 500, "AGT_001", "POST", "/api/agents/spawn", sidecars.sidecar.operator, json=body
+        )
+        assert "worktree" in error["message"]
+        (agent,) = call(sidecars.sidecar, "GET", "/api/agents")["agents"]
+        assert (
+            SpawnedAgent(sidecars.sidecar, {"agent_id": agent["agent_id"], "jwt_token": None}).wait()["status"]
+            == "failed"
+        )
+    finally:
+        sidecars.close()
+
+
+def test_nothing_is_left_of_discarded_work_in_the_repository(place: Place) -> None:
+    done = subprocess.run(
+        ["git", "worktree", "prune", "--dry-run", "--verbose"],
+        cwd=place.root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
