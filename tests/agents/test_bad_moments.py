@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,11 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.disks import Disk
-from tests.support.processes import of_run, pid_in
-from tests.support.sidecars import call, events, publish, small_repository, until
-from tests.support.succession import Succession, scripted_runner
+from tests.support.processes import lives, of_run, pid_in
+from tests.support.sidecars import call, events, publish, small_repository, start_refused, until
+from tests.support.succession import Succession, nothing_written, scripted_runner
 
-from cco_sidecar.testing.agents import ENDED, SpawnedAgent
+from cco_sidecar.testing.agents import ENDED, SpawnedAgent, scripted_command
 
 SLEEP: list[dict[str, Any]] = [{"do": "sleep", "seconds": 600}]
 IN_WORKTREE = {
@@ -70,12 +72,16 @@ def post(house: Succession, body: dict[str, Any]) -> None:
         house.sidecar.request("POST", "/api/agents/spawn", house.sidecar.operator, json=body, timeout=60)
 
 
-def children(pid: int) -> set[int]:
+def keepers(pid: int) -> set[int]:
     """Cheaper than psutil's: a keeper begins in milliseconds."""
     found: set[int] = set()
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
-            found |= {int(child) for child in file.read().split() if "keeper.py" in command_line(int(child))}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found |= {
+                int(child)
+                for child in (thread / "children").read_text().split()
+                if "keeper.py" in command_line(int(child))
+            }
     return found
 
 
@@ -183,6 +189,19 @@ def test_a_sidecar_can_be_stopped_on_a_full_disk(house: Succession, disk: Disk) 
     assert house.now(agent).wait()["status"] in ("stopped", "failed")
 
 
+def test_a_start_on_a_full_disk_is_refused_in_one_line(house: Succession, disk: Disk, root: Path) -> None:
+    if not disk.mounted:
+        pytest.skip("this user cannot mount a disk to fill")
+    agent = house.spawn(SLEEP)
+    house.crash()
+    disk.fill(0)
+    said = start_refused(disk.path, root, disk.path / "config.json")
+    assert "disk" in said or "space" in said
+    disk.free()
+    house.open()
+    assert house.now(agent).get()["status"] == "running"
+
+
 def test_a_keeper_that_does_not_begin_holds_nobody_up(house: Succession) -> None:
     """It stands still before it could say that it runs."""
     server = house.sidecar.process.pid
@@ -190,10 +209,10 @@ def test_a_keeper_that_does_not_begin_holds_nobody_up(house: Succession) -> None
     spawning: threading.Thread | None = None
     keeper = 0
     for _ in range(20):
-        before = children(server)
+        before = keepers(server)
         spawning = threading.Thread(target=post, args=(house, body))
         spawning.start()
-        keeper = until(lambda before=before: next(iter(children(server) - before), 0), "a keeper")
+        keeper = until(lambda before=before: next(iter(keepers(server) - before), 0), "a keeper")
         os.kill(keeper, signal.SIGSTOP)
         spawning.join(2)
         if spawning.is_alive():
@@ -209,14 +228,87 @@ def test_a_keeper_that_does_not_begin_holds_nobody_up(house: Succession) -> None
     spawning.join(30)
 
 
-def test_the_scripted_agent_waits_for_a_sidecar_that_dies_while_it_answers(house: Succession, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    agents = [house.spawn([{"do": "repeat", "steps": [{"do": "result"}], "until": str(gate)}]) for _ in range(4)]
-    for _ in range(4):
-        for agent in agents:
-            stored(house.now(agent))
-        house.crash()
-        house.open()
-    gate.touch()
-    ended = [house.now(agent).wait() for agent in agents]
-    assert [each["status"] for each in ended] == ["completed"] * 4, [each["last_output"] for each in ended]
+def test_a_revocation_that_could_not_be_written_holds_after_a_crash(house: Succession) -> None:
+    agent = house.spawn(SLEEP)
+    sidecar = house.sidecar
+    assert sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 200
+    path = f"/api/agents/{agent.id}?force=true"
+    stopping = threading.Thread(target=lambda: sidecar.request("DELETE", path, sidecar.operator, timeout=60))
+    log = house.storage / "logs" / "orchestration.log"
+    with nothing_written(house.storage):
+        stopping.start()
+        until(lambda: f"agent {agent.id} is not saved yet" in log.read_text(), "an end that is not written", 60)
+    stopping.join(60)
+    assert not stopping.is_alive()
+    assert house.now(agent).get()["status"] == "stopped"
+    assert sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 401
+    house.crash()
+    house.open()
+    assert house.now(agent).get()["status"] == "stopped"
+    assert house.sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 401
+
+
+def test_a_keeper_from_before_a_crash_does_no_harm_later(house: Succession) -> None:
+    """It stood still before it could begin; the next sidecar makes the start anew, and then it goes on."""
+    body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sleep", "600"]}
+    for _ in range(20):
+        before = keepers(house.sidecar.process.pid)
+        spawning = threading.Thread(target=post, args=(house, body))
+        spawning.start()
+        late = until(lambda before=before: next(iter(keepers(house.sidecar.process.pid) - before), 0), "a keeper")
+        os.kill(late, signal.SIGSTOP)
+        run = Path(command_line(late).split("\0")[-2])
+        if not (run / "keeper.json").exists():
+            break
+        os.kill(late, signal.SIGCONT)
+        spawning.join(30)
+    else:
+        raise AssertionError("every keeper was too fast")
+    agent_id = run.parent.name
+    house.crash()
+    spawning.join(30)
+    house.open()
+    agent = SpawnedAgent(house.sidecar, {"agent_id": agent_id, "jwt_token": None})
+    running = agent.wait("running")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(late, signal.SIGCONT)
+    until(lambda: not lives(late) or late in keepers(house.sidecar.process.pid), "the end of the late keeper")
+    house.crash()
+    house.open()
+    again = SpawnedAgent(house.sidecar, agent.spawned)
+    # Long enough for a sidecar that takes it for dead to kill it.
+    until_then = time.monotonic() + 2
+    while time.monotonic() < until_then:
+        found = again.get()
+        assert (found["status"], found["attempt"]) == ("running", 1), found
+        assert found["process_id"] == running["process_id"] and lives(found["process_id"]), found
+        time.sleep(0.05)
+    assert again.stop(force=True)["status"] == "stopped"
+
+
+class CutShort(http.server.BaseHTTPRequestHandler):
+    """Its first answer breaks off."""
+
+    answered = 0
+
+    def do_GET(self) -> None:
+        CutShort.answered += 1
+        body = b'{"context": {"relevant_files": []}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if CutShort.answered > 1 else body[:10])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_scripted_agent_asks_again_when_an_answer_breaks_off() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), CutShort) as server:
+        threading.Thread(target=server.serve_forever).start()
+        identity = dict.fromkeys(("JWT_TOKEN", "AGENT_ID", "AGENT_TYPE", "ISSUE_ID"), "x")
+        url = f"http://127.0.0.1:{server.server_port}"
+        environment = identity | {"SIDECAR_URL": url, "AGENT_SCRIPT": '[{"do": "context"}]'}
+        done = subprocess.run(scripted_command(), env=environment, capture_output=True, text=True, check=False)
+        server.shutdown()
+    assert (done.returncode, done.stdout) == (0, "context: 0 files\n"), done.stderr

@@ -41,8 +41,6 @@ from cco_sidecar.testing.agents import SpawnedAgent, scripted_command, spawn_scr
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import agent_service_pb2
 
-Spawn = Callable[..., SpawnedAgent]
-
 TYPES = load_agent_types(OURS)
 SUCCESS = {"do": "result", "status": "success"}
 FAILURE = {"do": "exit", "code": 3}

@@ -596,6 +596,33 @@ def test_a_signal_to_the_keeper_is_a_stop_and_a_closed_terminal_is_nothing(keep:
     assert (*ending(report), report["stopped"]) == (13, None, True)
 
 
+def test_a_signal_to_a_keeper_that_is_just_starting_is_a_stop_too(tmp_path: Path) -> None:
+    """From the first sign of it on, for four milliseconds; before it listens it simply ends."""
+    ends = []
+    for number in range(16):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        spec = {"argv": ["sleep", "600"], "env": {"PATH": os.environ["PATH"]}, "cwd": "/", "grace": 10.0}
+        with subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper.__file__, str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process:
+            assert process.stdin is not None
+            with process.stdin:
+                process.stdin.write(json.dumps(spec).encode())
+            while not (directory / "output.log").exists():
+                pass
+            at = time.perf_counter() + number * 0.00025
+            while time.perf_counter() < at:
+                pass
+            process.terminate()
+            ends.append((process.wait(20), (directory / "exit.json").exists()))
+    assert set(ends) <= {(0, True), (-signal.SIGTERM, False)}, ends
+
+
 @pytest.mark.parametrize("words", ["hello\n", "stop soon\n", "stop 1 2\n", "\xff\xfe\n", "\n"])
 def test_words_that_make_no_sense_do_no_harm(keep: Keep, words: str) -> None:
     kept = keep("sh", "-c", "trap 'exit 14' TERM; echo ready; while :; do sleep 0.05; done", grace=20.0)

@@ -20,12 +20,12 @@ import psutil
 import pytest
 import requests
 from tests.support.clocked import ClockedSidecar, Hands
-from tests.support.processes import lives, of_run, pid_in, tells_its_pid
+from tests.support.processes import end_all, lives, of_run, pid_in, tells_its_pid, words_of
 from tests.support.repositories import commit_all
 from tests.support.sidecars import call, events, fresh, refused, small_repository, until, written
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
-from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
+from cco_sidecar.testing.agents import ENDED, SpawnedAgent, spawn_scripted
 from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import agent_service_pb2 as pb
 
@@ -65,9 +65,7 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Si
     running = SidecarProcess(directory / "storage", root, config=config, environment=environment)
     yield running
     errors = running.stop()
-    left = of_run(running.storage / "agents")
-    for each in left:
-        each.kill()
+    left = end_all(running.storage / "agents")
     assert (errors, left) == ("", [])
 
 
@@ -618,7 +616,7 @@ def test_an_agent_that_spoils_its_own_directory_ends_all_the_same(tmp_path: Path
     try:
         agents = {spoil: lone.spawn(command=["sh", "-c", f"{spoil}; exit 0"]) for spoil in SPOILS}
         deadline = time.monotonic() + 6
-        while (hanging := [spoil for spoil, agent in agents.items() if "ended_at" not in agent.get()]) and (
+        while (hanging := [spoil for spoil, agent in agents.items() if agent.get()["status"] not in ENDED]) and (
             time.monotonic() < deadline
         ):
             time.sleep(0.05)
@@ -626,8 +624,7 @@ def test_an_agent_that_spoils_its_own_directory_ends_all_the_same(tmp_path: Path
         assert (hanging, left) == ([], [])
     finally:
         lone.crash()
-        for process in of_run(lone.storage / "agents"):
-            process.kill()
+        end_all(lone.storage / "agents")
 
 
 def test_not_even_what_hides_its_mark_survives_a_killed_keeper(scripted_agent: Spawn, tmp_path: Path) -> None:
@@ -740,7 +737,7 @@ def test_an_agent_is_resumed_under_its_own_id(sidecar: SidecarProcess, scripted_
 
 
 def test_an_agent_that_is_said_to_have_ended_can_be_resumed(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
-    for _ in range(12):
+    for _ in range(6):
         agent = scripted_agent(command=["sh", "-c", "sleep 0.1"])
         while agent.get()["status"] != "completed":
             pass
@@ -769,9 +766,7 @@ def test_an_agent_is_resumed_once_however_many_ask(
     with ThreadPoolExecutor(8) as pool:
         answers = sorted(pool.map(ask, range(8)))
     assert answers == [200] + [409] * 7
-    keepers = [
-        each for each in of_run(sidecar.storage / "agents" / agent.id) if "keeper.py" in " ".join(each.cmdline())
-    ]
+    keepers = [each for each in of_run(sidecar.storage / "agents" / agent.id) if "keeper.py" in words_of(each)]
     assert len(keepers) == 1 and agent.get()["attempt"] == 2
     assert agent.stop(force=True)["status"] == "stopped"
 

@@ -111,6 +111,11 @@ class ClockedSidecar(SidecarProcess):
         assert found is not None, self.screen
         self.port, self.grpc_port = int(found[1]), int(found[2])
 
+    def leave(self) -> str:
+        """Ends it and leaves its agents to the next one; what was written to stderr."""
+        self.process.send_signal(signal.SIGHUP)
+        return self._reap()
+
     @property
     def complaints(self) -> str:
         """What it has written to stderr."""
@@ -130,14 +135,13 @@ async def serve(file: Path, config: str, storage: str, root: str, port: str, grp
     sidecar = Sidecar(chosen, MovedClock(file))
     logs.set_up(chosen.storage / "logs", chosen.log_level)
     await sidecar.start()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set_result, number)
     print(f"Listening on http://{chosen.host}:{sidecar.port}")
     print(f"gRPC on {chosen.host}:{sidecar.grpc_port}")
     print(f"Ready to coordinate {len(sidecar.types)} agents", flush=True)
-    await ended.wait()
-    await sidecar.stop()
+    await sidecar.stop(keep_agents=await ended is signal.SIGHUP)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import psutil
 from tests.support.sidecars import until
 
 from cco_sidecar.agents.run import MARK
+
+# Of a shell: it does not hear SIGTERM.
+DEAF = "trap '' TERM; while :; do sleep 0.05; done"
+
+
+def tells_its_pid(path: Path, then: str = DEAF) -> list[str]:
+    """A command that writes its pid into a file and goes on as said."""
+    return ["sh", "-c", f'echo $$ > "{path}.new"; mv "{path}.new" "{path}"; {then}']
 
 
 def lives(pid: int) -> bool:
@@ -24,16 +33,33 @@ def pid_in(path: Path) -> int:
 
 
 def of_run(directory: Path) -> list[psutil.Process]:
-    """Everything alive that belongs to a run: its keeper, and what carries its mark or one of its subdirectories'."""
+    """Everything alive that belongs to a run, or to the runs below a directory: keepers, and what carries a mark."""
     found = []
     for process in psutil.process_iter():
         try:
             mark = process.environ().get(MARK, "")
-            ours = (
-                Path(mark).is_relative_to(directory) if mark else f"{directory}/" in " ".join(process.cmdline()) + "/"
-            )
+            named = (mark,) if mark else process.cmdline()
+            ours = any(word == str(directory) or word.startswith(f"{directory}/") for word in named)
             if ours and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue
     return found
+
+
+def words_of(process: psutil.Process) -> str:
+    """Its command line; empty when it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def end_all(directory: Path) -> list[str]:
+    """Kills everything that belongs to the runs below a directory; what it was."""
+    left = of_run(directory)
+    told = [f"{each.pid} {words_of(each)}" for each in left]
+    for each in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    return told

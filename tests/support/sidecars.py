@@ -39,7 +39,7 @@ def written(path: Path, **sections: Any) -> Path:
     return path
 
 
-def until(probe: Callable[[], T], what: str, timeout: float = 30.0) -> T:
+def until(probe: Callable[[], T], what: str, timeout: float = 20.0) -> T:
     """What ``probe`` gives as soon as it is true."""
     deadline = time.monotonic() + timeout
     while not (found := probe()):
@@ -69,6 +69,34 @@ def start_refused(directory: Path, root: Path, config: Path, environment: Mappin
     assert process.returncode == 1, (process.returncode, said)
     assert "Traceback" not in said and said.count("\n") == 1, said
     return said
+
+
+class House:
+    """One storage directory, and the sidecars that open it one after the other."""
+
+    def __init__(self, directory: Path, root: Path) -> None:
+        self.directory = directory
+        self._root = root
+        self._running: SidecarProcess | None = None
+
+    def start(self, config: Path | None = None, environment: Mapping[str, str] | None = None) -> SidecarProcess:
+        """Starts a sidecar; one that runs is killed first."""
+        self.kill()
+        self._running = SidecarProcess(self.directory / "storage", self._root, config=config, environment=environment)
+        return self._running
+
+    def kill(self) -> None:
+        """With SIGKILL; agents run on."""
+        if self._running is not None:
+            running, self._running = self._running, None
+            running.kill()
+
+    def stop(self) -> str:
+        """Ends the last one with its agents; what it wrote to stderr."""
+        if self._running is None:
+            return ""
+        running, self._running = self._running, None
+        return running.stop()
 
 
 def call(sidecar: SidecarProcess, method: str, path: str, agent: Agent | None = None, **more: Any) -> Any:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from google.protobuf.struct_pb2 import Struct
 
-from cco_sidecar.agents.live import ENDED
 from cco_sidecar.agents.rules import NEXT_AGENTS, OF_RESULTS, PRIORITIES, Plan, Rule
 from cco_sidecar.agents.spawn import Spawner
 from cco_sidecar.agents.supervisor import Supervisor
@@ -25,7 +24,7 @@ from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, permiss
 from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.principal import HANDOVER, OPERATOR, SIDECAR
 from cco_sidecar.storage.base import AgentStore, ApprovalStore, HandoverStore, ResultStore
-from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
+from orchestra.v1.agent_service_pb2 import AGENT_STATUS_FAILED, Agent, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_APPROVED, Approval
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import NextAgent, Result
@@ -36,6 +35,9 @@ log = logging.getLogger(__name__)
 _OWN = frozenset({"handover_planned", "handover_notification", "spawn_blocked", "approval_requested"})
 _FIELD = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_\-]+)*)\}")
 _RETRY_SECONDS = 5.0
+_LONGEST_TEXT = 10_000
+# Stands among the positions once the rules have run; no project has that name.
+_BEGUN = ""
 # Whose word about an agent counts.
 _TRUSTED = (OPERATOR, SIDECAR)
 
@@ -79,6 +81,8 @@ class Handover:
         self._ask = ask
         self._issue_of = issue_of
         self._read: dict[str, int] = {}
+        # What was said of events that are read once more after a crash.
+        self._said: set[tuple[Any, ...]] = set()
         self._waiting: set[str] = set()
         self._nudge = asyncio.Event()
 
@@ -90,10 +94,18 @@ class Handover:
     async def start(self) -> None:
         """Goes on where an earlier sidecar stopped; a project that was never read starts at its newest event."""
         known = await self._positions.positions()
+        if _BEGUN not in known:
+            # The first start of all: what happened before it is past. Later, a project without a position is new.
+            for project in self._bus.projects():
+                known.setdefault(project, self._bus.head(project))
+                await self._positions.set_position(project, known[project])
+            await self._positions.set_position(_BEGUN, 0)
         for project in self._bus.projects():
-            self._read[project] = known.get(project, self._bus.head(project))
-            if project not in known:
-                await self._positions.set_position(project, self._read[project])
+            self._read[project] = known.get(project, 0)
+            for entry in self._bus.entries_after(project, self._read[project]):
+                if entry.event_type in _OWN:
+                    data = entry.fields["data"]
+                    self._said.add((entry.event_type, data.get("event_id"), data.get("rule"), data.get("agent_type")))
             self.on_event(project)
 
     async def run(self) -> None:
@@ -128,7 +140,7 @@ class Handover:
         if entry.event_type in _OWN:
             return
         if entry.event_type == "approval_answered":
-            await self._answered(entry)
+            await self._answered(project, entry)
         if self._plan.mode == "off":
             return
         for rule in self._plan.rules:
@@ -142,9 +154,9 @@ class Handover:
             try:
                 await self._apply(rule, project, entry, result)
             except SidecarError as problem:
-                if problem.kind is Kind.INTERNAL and problem.code.startswith("STR_"):
+                if _passes(problem):
                     raise
-                await self._say(project, "spawn_blocked", rule, entry, reason=problem.message, code=problem.code)
+                await self._say(project, "spawn_blocked", rule.name, entry, reason=problem.message, code=problem.code)
 
     async def _result(self, project: str, entry: Entry) -> Result | None:
         """The result that an event tells of; only its own agent's word counts."""
@@ -158,7 +170,7 @@ class Handover:
 
     async def _apply(self, rule: Rule, project: str, entry: Entry, result: Result | None) -> None:
         if rule.do == "notify":
-            await self._say(project, "handover_notification", rule, entry, message=_filled(rule.message, entry))
+            await self._say(project, "handover_notification", rule.name, entry, message=_filled(rule.message, entry))
         elif rule.do == "retry":
             await self._retry(rule, project, entry)
         else:
@@ -177,11 +189,12 @@ class Handover:
             agent_type=agent_type,
             issue_id=issue,
             project_id=project,
-            task=_filled(rule.task, entry),
+            task=_filled(rule.task, entry)[:_LONGEST_TEXT].replace("\0", " "),
             priority=PRIORITIES[rule.priority],
         )
         if self._plan.mode == "dry_run":
-            await self._say(project, "handover_planned", rule, entry, do=rule.do, agent_type=agent_type, issue_id=issue)
+            planned = {"do": rule.do, "agent_type": agent_type, "issue_id": issue}
+            await self._say(project, "handover_planned", rule.name, entry, **planned)
             return
         cause = f"{entry.fields['event_id']}#{rule.name}#{agent_type}"
         depth = (parent.depth if parent else 0) + 1
@@ -206,7 +219,8 @@ class Handover:
         if publisher in _TRUSTED:
             own = named or own
         elif not own:
-            raise permission_denied(f"it is not known on which issue '{publisher}' works")
+            # It has a token and was not spawned, and the sidecar was started again since: the limits hold all the same.
+            own = named
         elif named and named != own:
             raise permission_denied(f"'{publisher}' works on issue '{own}', not on '{named}'", issue_id=own)
         if not is_id(own):
@@ -217,21 +231,25 @@ class Handover:
         agent_id = str(entry.fields["data"].get("agent_id"))
         if entry.fields["publisher"] not in (*_TRUSTED, agent_id):
             raise permission_denied("an agent has itself tried again, not another", agent_id=agent_id)
+        ending = self._supervisor.find(agent_id)
+        if ending is not None and ending.ending:
+            # Its last word is just being said.
+            await ending.ended.wait()
         stored = await self._agents.by_id(agent_id)
-        if stored is None or stored.agent.project_id != project or stored.agent.status not in ENDED:
+        if stored is None or stored.agent.project_id != project or stored.agent.status != AGENT_STATUS_FAILED:
             return
         if stored.agent.attempt >= rule.attempts:
             reason = f"it has had {stored.agent.attempt} attempts of {rule.attempts}"
-            await self._say(project, "spawn_blocked", rule, entry, reason=reason)
+            await self._say(project, "spawn_blocked", rule.name, entry, reason=reason)
         elif self._plan.mode == "dry_run":
-            await self._say(project, "handover_planned", rule, entry, do="retry", retried=agent_id)
+            await self._say(project, "handover_planned", rule.name, entry, do="retry", retried=agent_id)
         else:
             await self._spawner.check_budget(stored.agent)
             await self._supervisor.again(
                 stored.agent, stored.request, stored.number, "", f"tried again by rule '{rule.name}'"
             )
 
-    async def _answered(self, entry: Entry) -> None:
+    async def _answered(self, project: str, entry: Entry) -> None:
         """A person approved what a rule had asked for."""
         approval = await self._approvals.by_id(str(entry.fields["data"].get("approval_id")))
         if approval is None or approval.requested_by != HANDOVER or approval.status != APPROVAL_STATUS_APPROVED:
@@ -239,12 +257,22 @@ class Handover:
         wanted = codec.struct_to_dict(approval.data)
         request = codec.from_dict(SpawnAgentRequest, wanted["spawn"])
         assert isinstance(request, SpawnAgentRequest)
-        await self._spawner.approved(request, approval.project_id, int(wanted["depth"]), approval.approval_id)
+        try:
+            await self._spawner.approved(request, approval.project_id, int(wanted["depth"]), approval.approval_id)
+        except SidecarError as problem:
+            if _passes(problem):
+                raise
+            rule = str(wanted["rule"])
+            await self._say(project, "spawn_blocked", rule, entry, reason=problem.message, code=problem.code)
 
-    async def _say(self, project: str, event_type: str, rule: Rule, entry: Entry, **more: Any) -> None:
+    async def _say(self, project: str, event_type: str, rule: str, entry: Entry, **more: Any) -> None:
+        if (event_type, entry.fields["event_id"], rule, more.get("agent_type")) in self._said:
+            return
         data = Struct()
-        about = entry.fields["data"]
-        data.update({"rule": rule.name, "event_id": entry.fields["event_id"], "issue_id": about.get("issue_id")} | more)
+        issue = entry.fields["data"].get("issue_id")
+        about = {"issue_id": issue} if isinstance(issue, str) and is_id(issue) else {}
+        texts = {name: value[:_LONGEST_TEXT] if isinstance(value, str) else value for name, value in more.items()}
+        data.update({"rule": rule, "event_id": entry.fields["event_id"]} | about | texts)
         event = Event(
             event_type=event_type,
             publisher=SIDECAR,
@@ -255,10 +283,19 @@ class Handover:
         await self._bus.publish(project, event)
 
 
+def _passes(problem: SidecarError) -> bool:
+    """A failure that may be gone the next time."""
+    return problem.kind is Kind.UNAVAILABLE or problem.code.startswith("STR_")
+
+
 def _question(rule: Rule, project: str, entry: Entry, request: SpawnAgentRequest, depth: int) -> Approval:
     data = Struct()
-    data.update({"spawn": codec.to_dict(request), "depth": depth, "rule": rule.name})
-    text = _filled(rule.message, entry) or f"May a {request.agent_type} be spawned for {request.issue_id}?"
+    # What is not set has no name that could be read back.
+    spawn = {name: value for name, value in codec.to_dict(request).items() if value != "unspecified"}
+    data.update({"spawn": spawn, "depth": depth, "rule": rule.name})
+    text = (
+        _filled(rule.message, entry)[:_LONGEST_TEXT] or f"May a {request.agent_type} be spawned for {request.issue_id}?"
+    )
     return Approval(project_id=project, issue_id=request.issue_id, requested_by=HANDOVER, question=text, data=data)
 
 

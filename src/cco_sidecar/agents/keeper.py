@@ -52,11 +52,8 @@ class Output:
         self._most = most
         self._written = os.fstat(self._file).st_size
         self._lost = 0
-        # Output comes line by line, and so does a secret that has several.
-        lines = {line for secret in secrets for line in (secret, *secret.split(b"\n"))}
-        alternatives = [
-            re.escape(line) for line in sorted(lines, key=len, reverse=True) if len(line) >= _SHORTEST_SECRET
-        ]
+        long_enough = [text for text in spellings(secrets) if len(text) >= _SHORTEST_SECRET]
+        alternatives = [re.escape(text) for text in sorted(long_enough, key=len, reverse=True)]
         self._secret = re.compile(b"|".join(alternatives)) if alternatives else None
         # So much of an unfinished line is held back, for a secret may be cut in two.
         self._hold = max([4096, *map(len, secrets)])
@@ -120,6 +117,17 @@ class Output:
             # A torn line would swallow the next one.
             if written:
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+
+
+def spellings(secrets: list[bytes]) -> set[bytes]:
+    """Each line of a secret, for output comes line by line; and how it stands in JSON."""
+    found: set[bytes] = set()
+    for secret in secrets:
+        for line in (secret, *secret.split(b"\n")):
+            text = line.decode(errors="surrogateescape")
+            found |= {line, json.dumps(text)[1:-1].encode()}
+            found.add(json.dumps(text, ensure_ascii=False)[1:-1].encode(errors="surrogateescape"))
+    return found
 
 
 class Keeper:

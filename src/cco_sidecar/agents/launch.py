@@ -9,32 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.agents import worktree
-from cco_sidecar.agents.run import MARK, Run
+from cco_sidecar.agents.run import Run
 from cco_sidecar.agents.runners import Runner, filled, require_program
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
+from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved
 from cco_sidecar.core.errors import invalid_request
 from orchestra.v1.agent_service_pb2 import ISOLATION_WORKTREE, Agent, SpawnAgentRequest
 
-# What identifies an agent is never taken from elsewhere.
-RESERVED = frozenset(
-    (
-        "AGENT_ID",
-        "AGENT_TYPE",
-        "ISSUE_ID",
-        "PROJECT_ID",
-        "SIDECAR_URL",
-        "SIDECAR_GRPC",
-        "JWT_TOKEN",
-        "JWT_TOKEN_FILE",
-        "CONTEXT_FILE",
-        "AGENT_TASK",
-        "AGENT_TASK_FILE",
-        "AGENT_ATTEMPT",
-        MARK,
-    )
-)
 # Of the sidecar's own environment: its settings, the signing secret among them, and another agent's identity.
-_NOT_INHERITED = ("CCO_SIDECAR_", "JWT_", "SIDECAR_")
+_NOT_INHERITED = (OWN_SETTINGS, "JWT_", "SIDECAR_")
 _MEGABYTE = 2**20
 # Linux gives a program at most 128 KiB in one variable (execve(2)).
 _MOST_IN_VARIABLE = 100_000
@@ -83,7 +66,7 @@ class Launcher:
         for a program that is not there."""
         await self._providers.secrets(credentials)
         for name, value in request.environment.items():
-            if name in RESERVED or name.startswith("CCO_SIDECAR_"):
+            if is_reserved(name):
                 raise invalid_request(f"environment.{name} is set by the sidecar", field="environment")
             if not name or "=" in name or "\0" in name + value:
                 raise invalid_request(f"environment: {name[:80]!r} cannot be set", field="environment")
@@ -140,7 +123,7 @@ class Launcher:
         inherited = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(_NOT_INHERITED) and name not in RESERVED
+            if not name.startswith(_NOT_INHERITED) and not is_reserved(name)
         }
         return inherited | dict(runner.environment) | dict(request.environment)
 

@@ -40,7 +40,9 @@ class Live:
     token_is_given: bool = True
     heard: float = 0.0
     stop_reason: str = ""
-    waits_for_person: bool = False
+    # It said so itself; and what it asked and was not answered yet.
+    needs_input: bool = False
+    questions: set[str] = field(default_factory=set)
     # What earlier attempts used.
     before: Usage = field(default_factory=Usage)
     reader: LogReader | None = None
@@ -54,6 +56,10 @@ class Live:
     # Its end is being written down.
     ending: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def waits_for_person(self) -> bool:
+        return self.needs_input or bool(self.questions)
 
     @property
     def rank(self) -> tuple[int, int]:

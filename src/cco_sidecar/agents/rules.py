@@ -26,6 +26,7 @@ NEXT_AGENTS = "next_agents"
 OF_RESULTS = frozenset({"agent_completed", "agent_failed"})
 PRIORITIES = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
 _KEYS = frozenset({"name", "when", "do", "agent_type", "task", "priority", "message", "attempts"})
+_OF_RESULT = ("groups", "types", "status", "touches", "next_steps")
 _ACTIONS = ("spawn", "retry", "notify", "ask")
 
 
@@ -61,7 +62,12 @@ class Plan:
         rules, limits = value.get("rules", []), value.get("limits", {})
         if not isinstance(rules, list) or not isinstance(limits, Mapping):
             raise SettingsError("agents.handover: 'rules' is a list and 'limits' an object")
-        return cls(mode, [_rule(index, rule, types) for index, rule in enumerate(rules)], limits)
+        made = [_rule(index, rule, types) for index, rule in enumerate(rules)]
+        for index, rule in enumerate(made):
+            # The name is part of what says that an event has been answered.
+            if rule.name in [each.name for each in made[:index]]:
+                raise SettingsError(f"agents.handover.rules[{index}].name: '{rule.name}' is used twice")
+        return cls(mode, made, limits)
 
 
 def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
@@ -77,6 +83,9 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
     if do not in _ACTIONS:
         raise SettingsError(f"{where}.do: {do!r} is none of {', '.join(_ACTIONS)}")
     agent_type = rule.get("agent_type", "")
+    for key in ("name", "agent_type", "task", "priority", "message"):
+        if not isinstance(rule.get(key, ""), str):
+            raise SettingsError(f"{where}.{key} must be a text")
     if do in ("spawn", "ask") and agent_type != NEXT_AGENTS and agent_type not in types:
         raise SettingsError(f"{where}.agent_type: {agent_type!r} is no agent type, and not '{NEXT_AGENTS}'")
     if rule.get("priority", "normal") not in PRIORITIES:
@@ -84,15 +93,15 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
     attempts = rule.get("attempts", 2)
     if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
         raise SettingsError(f"{where}.attempts: {attempts!r} is not a whole number from 1 on")
-    for key in ("name", "task", "message"):
-        if not isinstance(rule.get(key, ""), str):
-            raise SettingsError(f"{where}.{key} must be a text")
     named = when.get("event_type", [])
     event_types = [named] if isinstance(named, str) else named
-    if not isinstance(event_types, list) or not all(isinstance(each, str) for each in event_types):
+    if "event_type" in when and not _are_texts(event_types):
         raise SettingsError(f"{where}.when.event_type must be an event type or a list of them")
     if not isinstance(when.get("result", {}), Mapping):
         raise SettingsError(f'{where}.when.result must be an object such as {{"status": ["success"]}}')
+    for key, value in when.get("result", {}).items():
+        if key not in _OF_RESULT or not _are_texts(value):
+            raise SettingsError(f"{where}.when.result.{key}: a list of texts under one of {', '.join(_OF_RESULT)}")
     return Rule(
         name=rule.get("name", f"rule-{index + 1}"),
         do=do,
@@ -105,6 +114,10 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
         message=rule.get("message", ""),
         attempts=attempts,
     )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) and each for each in value)
 
 
 def _filter(where: str, text: Any) -> filters.Filter | None:

@@ -19,11 +19,10 @@ import orjson
 import psutil
 
 from cco_sidecar.agents.keeper import start_time
+from cco_sidecar.core.environment import MARK
 from cco_sidecar.core.errors import spawn_failed
 from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
 
-# In the environment of everything that an agent starts: the only trace of a process that left its family.
-MARK = "AGENT_RUN_DIR"
 _KEEPER = Path(__file__).with_name("keeper.py")
 _LOOK_SECONDS = 0.5
 _START_SECONDS = 10.0

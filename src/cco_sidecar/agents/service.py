@@ -40,6 +40,7 @@ from orchestra.v1.agent_service_pb2 import (
     SpawnAgentRequest,
     StreamAgentLogsRequest,
 )
+from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING
 
 
 class Stores(NamedTuple):
@@ -73,6 +74,7 @@ class AgentsService:
         self._bus = bus
         self._store = stores.agents
         self._results = stores.results
+        self._approvals = stores.approvals
         self._grace = GRACE_SECONDS
         plan = Plan.of(settings.handover, types)
         runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
@@ -124,8 +126,11 @@ class AgentsService:
         self._bus.listeners.append(self._on_event)
         become_subreaper()
         await self.supervisor.recover()
-        for live in self.supervisor.live.values():
+        for live in list(self.supervisor.live.values()):
             await self._find_result(live.agent)
+            for stored in await self._approvals.page(live.agent.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
+                if stored.approval.requested_by == live.agent.agent_id:
+                    live.questions.add(stored.approval.approval_id)
         await self._handover.start()
 
     async def _find_result(self, agent: Agent) -> None:
@@ -160,10 +165,11 @@ class AgentsService:
         if live is None or fields["publisher"] not in (live.agent.agent_id, OPERATOR):
             return
         if entry.event_type == "approval_requested":
-            live.waits_for_person = True
+            live.questions.add(str(data.get("approval_id")))
             live.agent.progress.message = str(data.get("question"))
         elif entry.event_type == "approval_answered":
-            live.waits_for_person = False
+            if fields["publisher"] == OPERATOR:
+                live.questions.discard(str(data.get("approval_id")))
         elif isinstance(data.get("result_id"), str):
             live.agent.result_id = data["result_id"]
 
@@ -234,7 +240,7 @@ class AgentsService:
             progress.percent = request.percent
         progress.message = request.message or progress.message
         progress.at.CopyFrom(clock.timestamp())
-        live.waits_for_person = request.needs_input
+        live.needs_input = request.needs_input
         await self._upkeep.heard(live)
         return live.agent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from cco_sidecar.agents.budget import Budget
@@ -46,6 +47,8 @@ class Spawner:
         self._clock = clock
         self._budget = budget
         self._project = default_project
+        # Between the look at the limits and the agent that counts nobody else is let in.
+        self._counting = asyncio.Lock()
 
     async def spawn(self, request: SpawnAgentRequest, principal: Principal) -> Live:
         """For a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, REQ_001."""
@@ -55,8 +58,9 @@ class Spawner:
         else:
             _refuse_what_is_the_operators(request)
             depth = await self.depth_below(principal.subject)
-            await self._budget.check(self._store, project, request.issue_id, depth)
-            live = await self._add(request, project, spawned_by=principal.subject, depth=depth)
+            async with self._counting:
+                await self._budget.check(self._store, project, request.issue_id, depth)
+                live = await self._add(request, project, spawned_by=principal.subject, depth=depth)
         assert live is not None
         return live
 
@@ -68,8 +72,11 @@ class Spawner:
 
     async def hand_over(self, request: SpawnAgentRequest, project: str, depth: int, cause: str) -> Live | None:
         """For a rule; None when ``cause`` has been answered before. Raises SidecarError as ``spawn``."""
-        await self._budget.check(self._store, project, request.issue_id, depth)
-        return await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=cause)
+        async with self._counting:
+            if await self._store.has_cause(cause):
+                return None
+            await self._budget.check(self._store, project, request.issue_id, depth)
+            return await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=cause)
 
     async def approved(self, request: SpawnAgentRequest, project: str, depth: int, approval_id: str) -> None:
         """A person allowed it: no limit holds it back."""

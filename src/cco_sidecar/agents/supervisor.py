@@ -91,7 +91,7 @@ class Supervisor:
                 # Its type or preset is no longer configured; it is watched all the same.
                 runner = Runner()
             live = Live(stored.number, agent, stored.request, runner)
-            live.waits_for_person = agent.status == AGENT_STATUS_NEEDS_INPUT
+            live.needs_input = agent.status == AGENT_STATUS_NEEDS_INPUT
             self.live[agent.agent_id] = live
             run = self._launcher.run_of(agent)
             if agent.status == AGENT_STATUS_PENDING:
@@ -292,7 +292,8 @@ class Supervisor:
         for name in ("retry_at", "ended_at", "exit_code", "signal", "peak_memory_bytes", "cpu_seconds", "progress"):
             agent.ClearField(name)
         del agent.last_output[:]
-        live.waits_for_person = False
+        live.needs_input = False
+        live.questions.clear()
         run = self._launcher.run_of(agent)
         started = self._clock.timestamp()
         self._tokens.minted += agent.attempt == 1

@@ -47,7 +47,14 @@ class ApprovalDesk:
     async def recover(self) -> None:
         """Publishes what a crash kept back."""
         for approval, event_type in await self._store.unannounced():
-            await self._announce(approval, event_type)
+            told = any(
+                entry.event_type == event_type and entry.fields["correlation_id"] == approval.approval_id
+                for entry in self._bus.newest_entries(approval.project_id)
+            )
+            if told:
+                await self._store.announced(approval.approval_id, event_type)
+            else:
+                await self._announce(approval, event_type)
 
     async def answer(self, approval_id: str, *, approved: bool, comment: str) -> Approval:
         """Raises SidecarError: APR_001 for no such question, APR_002 for one that has its answer."""

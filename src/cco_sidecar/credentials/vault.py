@@ -11,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.environment import is_reserved
 from cco_sidecar.core.errors import SettingsError, SidecarError, internal, invalid_request, not_found
 from cco_sidecar.storage.base import CredentialStore, SealedCredential
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
@@ -42,8 +43,12 @@ class Vault:
             raise invalid_request(
                 f"name: {name[:80]!r} is no name of an environment variable (letters, digits, '_')", field="name"
             )
+        if is_reserved(name):
+            raise invalid_request(f"name: {name} is set by the sidecar", field="name")
         nonce = os.urandom(_NONCE_BYTES)
-        sealed = nonce + AESGCM(self._key(make=True)).encrypt(nonce, value.encode(), name.encode())
+        # A lost key is not replaced while there is something that it could open.
+        key = self._key(make=not await self._store.all())
+        sealed = nonce + AESGCM(key).encrypt(nonce, value.encode(), name.encode())
         now = self._clock.micros()
         return await self._store.put(SealedCredential(name, sealed, now, now))
 
@@ -55,7 +60,7 @@ class Vault:
         nonce, text = known.sealed[:_NONCE_BYTES], known.sealed[_NONCE_BYTES:]
         try:
             return AESGCM(self._key()).decrypt(nonce, text, name.encode()).decode(), known
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise _wrong_key(self._key_file, name) from None
 
     async def values(self, names: Sequence[str]) -> dict[str, str]:

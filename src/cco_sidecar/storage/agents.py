@@ -47,6 +47,10 @@ class SqlAgents:
 
         return await self._records.write(work)
 
+    async def has_cause(self, cause: str) -> bool:
+        query = sa.select(agents.c.number).where(agents.c.cause == cause)
+        return await self._records.read(lambda c: c.execute(query).first() is not None)
+
     async def save(self, agent: Agent, unannounced: str | None = None) -> None:
         values = _columns(agent) | ({} if unannounced is None else {"unannounced": unannounced})
         change = sa.update(agents).where(agents.c.agent_id == agent.agent_id).values(values)

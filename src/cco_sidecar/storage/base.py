@@ -99,6 +99,10 @@ class AgentStore(Protocol):
         """Its number, which grows; 0 when its ``cause`` already has an agent, and nothing is added."""
         ...
 
+    async def has_cause(self, cause: str) -> bool:
+        """An agent was made for it."""
+        ...
+
     async def save(self, agent: Agent, unannounced: str | None = None) -> None:
         """``unannounced``: the type of the event that is still to come; left as it is when None."""
         ...

@@ -1,0 +1,84 @@
+"""A storage on which one sidecar after the other runs."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.clocked import free_ports
+from tests.support.processes import end_all
+from tests.support.sidecars import written
+
+from cco_sidecar.testing.agents import SpawnedAgent, scripted_command, spawn_scripted
+from cco_sidecar.testing.process import SidecarProcess
+
+_ATTEMPTS = 5
+
+
+class Succession:
+    """Its sidecars have the same ports, so that the agents find the next one. ``agents``: that section of the
+    config."""
+
+    def __init__(self, directory: Path, root: Path, **agents: Any) -> None:
+        self.storage = directory / "storage"
+        self.root = root
+        self._config = written(directory / "config.json", agents=agents)
+        self.sidecar = self._first()
+
+    def _first(self) -> SidecarProcess:
+        for attempt in range(_ATTEMPTS):
+            self._ports = free_ports()
+            try:
+                return self._start()
+            except RuntimeError as problem:
+                # Free ports are another test's a moment later.
+                if attempt == _ATTEMPTS - 1 or "cannot be opened" not in str(problem):
+                    raise
+        raise AssertionError
+
+    def _start(self) -> SidecarProcess:
+        ports = (f"--port={self._ports[0]}", f"--grpc-port={self._ports[1]}")
+        return SidecarProcess(self.storage, self.root, *ports, config=self._config)
+
+    def crash(self) -> None:
+        """kill -9, and nobody is there for a while."""
+        self.sidecar.kill()
+
+    def open(self) -> None:
+        """The next sidecar."""
+        self.sidecar = self._start()
+
+    def spawn(self, steps: list[dict[str, Any]] | None = None, **options: Any) -> SpawnedAgent:
+        return spawn_scripted(self.sidecar, steps, **options)
+
+    def now(self, agent: SpawnedAgent) -> SpawnedAgent:
+        """The agent at the present sidecar."""
+        return SpawnedAgent(self.sidecar, agent.spawned)
+
+    def run_of(self, agent: SpawnedAgent, attempt: int = 1) -> Path:
+        return self.storage / "agents" / agent.id / str(attempt)
+
+    def close(self) -> None:
+        """Nothing of its agents may be left then."""
+        errors = self.sidecar.stop() if self.sidecar.process.poll() is None else ""
+        left = end_all(self.storage / "agents")
+        assert (errors, left) == ("", [])
+
+
+def scripted_runner(**more: Any) -> dict[str, Any]:
+    """An entry of ``agents.runners`` that starts the scripted agent."""
+    return {"command": scripted_command(), **more}
+
+
+@contextlib.contextmanager
+def nothing_written(storage: Path) -> Iterator[None]:
+    """Meanwhile whoever writes to the sidecar's database waits."""
+    database = sqlite3.connect(storage / "records.db", isolation_level=None, timeout=10)
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        database.close()
