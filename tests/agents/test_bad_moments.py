@@ -31,7 +31,10 @@ IN_WORKTREE = {
     "isolation": "worktree",
     "environment": {"AGENT_SCRIPT": "[]"},
 }
-RUNNERS = {"test-engineer": scripted_runner(retry={"attempts": 3, "backoff_seconds": 0.2})}
+RUNNERS = {
+    "test-engineer": scripted_runner(retry={"attempts": 3, "backoff_seconds": 0.2}),
+    "qa-engineer": scripted_runner(retry={"attempts": 2, "backoff_seconds": 2}),
+}
 
 
 @pytest.fixture
@@ -160,6 +163,27 @@ def test_a_failure_that_meets_a_restart_is_tried_again(house: Succession, root: 
     assert (ended["status"], ended["attempt"]) == ("completed", 2), ended
 
 
+def test_an_attempt_that_was_found_again_does_not_show_how_the_one_before_ended(
+    house: Succession, tmp_path: Path
+) -> None:
+    gate, runs = tmp_path / "gate", tmp_path / "runs"
+    script = (
+        f'[ "$AGENT_ATTEMPT" = 1 ] && kill -9 $PPID; echo $$ > "{runs}"; while [ ! -e "{gate}" ]; do sleep 0.02; done'
+    )
+    agent = house.spawn([{"do": "run", "command": ["sh", "-c", script]}], agent_type="qa-engineer", command=[])
+    failed = agent.wait("pending")
+    assert failed["signal"] == "SIGKILL", failed
+    runs.unlink(missing_ok=True)
+    with nothing_written(house.storage):
+        pid_in(runs)
+        house.crash()
+    house.open()
+    assert house.now(agent).wait("running")["attempt"] == 2
+    gate.touch()
+    ended = house.now(agent).wait()
+    assert (ended["status"], ended["exit_code"], ended.get("signal")) == ("completed", 0, None), ended
+
+
 def test_the_sidecar_is_healthy_again_when_the_disk_is(house: Succession, disk: Disk) -> None:
     sidecar = house.sidecar
     publish(sidecar, "default", "before")
@@ -284,6 +308,68 @@ def test_a_keeper_from_before_a_crash_does_no_harm_later(house: Succession) -> N
         assert found["process_id"] == running["process_id"] and lives(found["process_id"]), found
         time.sleep(0.05)
     assert again.stop(force=True)["status"] == "stopped"
+
+
+def keeper_of(spawned: dict[str, Any]) -> psutil.Process:
+    keeper = psutil.Process(spawned["process_id"]).parent()
+    assert keeper is not None and "keeper.py" in " ".join(keeper.cmdline())
+    return keeper
+
+
+def test_the_death_of_a_keeper_costs_no_other_agent_its_start(house: Succession) -> None:
+    over_at = time.monotonic() + 15
+    refused: list[str] = []
+    started: list[str] = []
+
+    def spawn(command: list[str]) -> dict[str, Any] | None:
+        body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": command}
+        answer = house.sidecar.request("POST", "/api/agents/spawn", house.sidecar.operator, json=body, timeout=60)
+        if answer.status_code != 201:
+            refused.append(answer.text)
+            return None
+        spawned: dict[str, Any] = answer.json()
+        return spawned
+
+    def work() -> None:
+        while time.monotonic() < over_at and not refused:
+            if spawned := spawn(["true"]):
+                started.append(spawned["agent_id"])
+
+    def kill() -> None:
+        while time.monotonic() < over_at and not refused:
+            if spawned := spawn(["sleep", "600"]):
+                keeper_of(spawned).kill()
+
+    threads = [threading.Thread(target=target) for target in (work, work, work, kill, kill, kill)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(90)
+    assert refused == [], f"after {len(started)} starts"
+    ended = [until(lambda each=each: over(house, each), "its end") for each in started]
+    assert {(each["status"], each["reason"]) for each in ended} == {("completed", "it exited with 0")}
+
+
+def test_no_zombie_is_kept_of_agents_whose_keepers_were_killed(house: Succession) -> None:
+    server = psutil.Process(house.sidecar.process.pid)
+    family = "sleep 600 & setsid sleep 600 & (setsid sleep 600 &) ; sleep 600"
+
+    def zombies() -> list[psutil.Process]:
+        return [each for each in server.children(recursive=True) if not lives(each.pid)]
+
+    for _ in range(4):
+        body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sh", "-c", family]}
+        spawned = [call(house.sidecar, "POST", "/api/agents/spawn", json=body) for _ in range(5)]
+        for each in spawned:
+            run = house.storage / "agents" / each["agent_id"] / "1"
+            until(lambda run=run: len(of_run(run)) == 6, "the whole family")
+        for each in spawned:
+            keeper_of(each).kill()
+        for each in spawned:
+            until(lambda each=each: over(house, each["agent_id"]), "its end")
+            assert not of_run(house.storage / "agents" / each["agent_id"])
+    until(lambda: not zombies(), "the zombies to be buried", 10)
+    until(lambda: not server.children(), "the sidecar's children to be gone", 10)
 
 
 class CutShort(http.server.BaseHTTPRequestHandler):

@@ -572,3 +572,30 @@ def test_only_what_carries_the_runs_own_mark_is_killed(
         for process in (mine, other):
             process.kill()
             process.wait(10)
+
+
+def test_what_cleans_up_after_one_agent_leaves_the_others_alone_while_they_start(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def clean_up(number: int) -> None:
+        while not done.is_set():
+            Run(tmp_path / f"ended-{number}").kill_leftovers()
+
+    async def start(number: int) -> Any:
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        run = Run(directory)
+        environment = {"PATH": os.environ["PATH"], MARK: str(directory)}
+        await run.start({"argv": ["sh", "-c", "exit 7"], "env": environment, "cwd": "/"})
+        return (await run.ended()).exit_code
+
+    async def start_all() -> list[Any]:
+        return [await start(number) for number in range(60)]
+
+    with ThreadPoolExecutor() as pool:
+        cleaning = [pool.submit(clean_up, number) for number in range(2)]
+        try:
+            assert asyncio.run(start_all()) == [7] * 60
+        finally:
+            done.set()
+    assert [each.result() for each in cleaning] == [None, None]

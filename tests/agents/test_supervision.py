@@ -451,7 +451,8 @@ def test_a_stop_goes_on_when_its_caller_goes_away(
 ) -> None:
     """The disk is slow, so that the stop is not done when the caller has had enough."""
     agent = scripted_agent(SLEEP)
-    with nothing_written(sidecar.storage):
+
+    def ask() -> None:
         if door == "grpc":
             metadata = [("authorization", f"Bearer {sidecar.operator.token}")]
             with pytest.raises(grpc.RpcError) as refusal:
@@ -460,8 +461,15 @@ def test_a_stop_goes_on_when_its_caller_goes_away(
         else:
             with pytest.raises(requests.Timeout):
                 sidecar.request("DELETE", f"/api/agents/{agent.id}", sidecar.operator, timeout=0.5)
+
+    def heard() -> bool:
+        """A stop that waits behind others for the disk, and whose caller goes, was never begun."""
+        with nothing_written(sidecar.storage):
+            ask()
+        return sidecar.request("GET", "/api/events?limit=1", headers=agent.headers).status_code == 401
+
+    until(heard, "a stop that was begun")
     assert agent.wait(timeout=10)["status"] == "stopped"
-    assert sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 401
 
 
 def test_callers_of_a_stop_that_go_away_leave_no_agent_half_stopped(
@@ -627,21 +635,24 @@ def test_an_agent_that_spoils_its_own_directory_ends_all_the_same(tmp_path: Path
         end_all(lone.storage / "agents")
 
 
-def test_not_even_what_hides_its_mark_survives_a_killed_keeper(scripted_agent: Spawn, tmp_path: Path) -> None:
-    child = tells_its_pid(tmp_path / "child", "exec sleep 600")[-1]
-    agent = scripted_agent(
-        [{"do": "start", "command": ["env", "-i", "/bin/sh", "-c", child], "detached": True}, *SLEEP]
-    )
-    hidden = pid_in(tmp_path / "child")
+def test_not_even_what_hides_its_mark_survives_a_killed_keeper(
+    sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
+) -> None:
+    """Neither it nor what it started, and not as a zombie either."""
+    child = tells_its_pid(tmp_path / "child", "sleep 600 & wait")[-1]
+    hides = {"do": "start", "command": ["env", "-i", "/bin/sh", "-c", child], "detached": True}
+    agent = scripted_agent([hides, *SLEEP])
+    hidden = psutil.Process(pid_in(tmp_path / "child"))
+    family = [hidden, *until(hidden.children, "its child")]
     keeper = psutil.Process(agent.get()["process_id"]).parent()
     assert keeper is not None
     keeper.kill()
     assert agent.wait()["status"] == "failed"
-    try:
-        assert not lives(hidden), "an orphan"
-    finally:
-        if lives(hidden):
-            os.kill(hidden, signal.SIGKILL)
+    left = [each for each in family if lives(each.pid)]
+    for each in left:
+        each.kill()
+    assert left == [], "orphans"
+    until(lambda: not any(each.is_running() for each in family), "the end of the zombies", timeout=5)
 
 
 def test_thirty_agents_leave_nothing_behind_in_the_sidecar(sidecar: SidecarProcess) -> None:

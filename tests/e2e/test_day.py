@@ -6,8 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ import pytest
 import requests
 from tests.support import day_agent
 from tests.support.clocked import ClockedSidecar, Hands, free_ports
+from tests.support.sidecars import until
 
 from cco_sidecar.client.connection import claims_of, error_of
-from cco_sidecar.testing.agents import SpawnedAgent
+from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 HOUR = 3600
@@ -29,6 +29,10 @@ CONFIG = {
     "agents": {
         # The day is hours long for the clock only, and the limits of calls are not what is looked at.
         "rate_limits": dict.fromkeys(("coding_specialists", "documentation", "support", "quality"), 0),
+        "runners": {
+            "qa-engineer": {"command": scripted_command(), "retry": {"attempts": 2, "backoff_seconds": 600}},
+            "test-automator": {"command": scripted_command(), "retry": {"attempts": 2, "backoff_seconds": 3}},
+        },
     }
 }
 SPAWNED = (
@@ -39,17 +43,9 @@ SPAWNED = (
     ("refreshing", "python-specialist"),
 )
 
+FAIL = json.dumps([{"do": "exit", "code": 1}])
 # Revoked, or expired besides.
 DEAD = {"AUTH_001", "AUTH_002"}
-
-
-def until(holds: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-    """Waits for what is to become true."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-    return found
 
 
 class Day:
@@ -342,3 +338,36 @@ def test_the_operator_is_not_locked_out_by_a_clock_that_was_set_back(day: Day) -
         return day.sidecar.request("GET", "/api/agents", day.sidecar.operator).status_code == 200
 
     until(let_in, "the operator's token is refused", 15)
+
+
+def failing(day: Day, agent_type: str) -> SpawnedAgent:
+    """An agent that has failed and waits for its next attempt."""
+    body = {"agent_type": agent_type, "issue_id": "issue-1", "environment": {"AGENT_SCRIPT": FAIL}}
+    answer = day.sidecar.request("POST", "/api/agents/spawn", day.sidecar.operator, json=body)
+    assert answer.status_code == 201, answer.text
+    agent = SpawnedAgent(day.sidecar, answer.json())
+    agent.wait("pending")
+    return agent
+
+
+def test_an_agent_that_waits_for_its_next_attempt_has_no_token(day: Day) -> None:
+    waiting = failing(day, "qa-engineer")
+    worker = day.spawn("file", "python-specialist")
+    day.step()
+    for minutes in (58, 58):
+        day.step(minutes)
+        # When this one has a fresh token, the other has been looked at too.
+        until(lambda: claims_of(worker.file.read_text())["exp"] - day.clock.now > HOUR - 120, "a fresh token")
+        run = day.sidecar.storage / "agents" / waiting.id / "1"
+        assert [path.name for path in run.iterdir()] == ["output.log"]
+    assert waiting.get()["status"] == "pending"
+    assert waiting.token is not None and day.refused(waiting.token)
+
+
+def test_a_clock_that_was_set_back_does_not_hold_up_a_next_attempt(day: Day) -> None:
+    day.clock.move(minutes=40)
+    waiting = failing(day, "test-automator")
+    day.clock.move(minutes=-30)
+    day.restart()
+    ended = SpawnedAgent(day.sidecar, waiting.spawned).wait("failed")
+    assert ended["attempt"] == 2

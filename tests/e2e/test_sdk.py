@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,46 +15,18 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from tests.support.clients import become, both, each, settled, until
 
 from cco_sidecar.client import AsyncClient, Client, SidecarError
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import Kind
-from cco_sidecar.testing.process import Agent, SidecarProcess, agent_environment
+from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1.context_service_pb2 import GetContextResponse
 from orchestra.v1.event_service_pb2 import Event, PublishEventResponse
 from orchestra.v1.result_service_pb2 import Result
 from orchestra.v1.system_service_pb2 import HEALTH_STATUS_HEALTHY
 
 LAST = "last"
-both = pytest.mark.parametrize("kind", [Client, AsyncClient])
-
-
-async def settled(answer: Any) -> Any:
-    """What a call of either client gave."""
-    return await answer if inspect.isawaitable(answer) else answer
-
-
-async def each(subscription: Any) -> AsyncIterator[Event]:
-    """The events of either client's subscription."""
-    if isinstance(subscription, AsyncIterator):
-        async for event in subscription:
-            yield event
-    else:
-        while True:
-            yield await asyncio.to_thread(next, subscription)
-
-
-async def until(happened: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not await asyncio.to_thread(happened):
-            pass
-
-
-def become(monkeypatch: pytest.MonkeyPatch, sidecar: SidecarProcess, agent: Agent) -> None:
-    """Puts an agent's variables into this process."""
-    monkeypatch.delenv("JWT_TOKEN_FILE", raising=False)
-    for name, value in agent_environment(sidecar, agent).items():
-        monkeypatch.setenv(name, value)
 
 
 def publish(sidecar: SidecarProcess, agent: Agent, event_type: str, **data: Any) -> str:

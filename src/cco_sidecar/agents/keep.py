@@ -45,7 +45,7 @@ def keeper_of_results(
         )
         try:
             if agent.worktree:
-                base = await worktree.head(root(agent.project_id))
+                base = await worktree.base(root(agent.project_id), agent.branch)
                 changed = await worktree.changed_files(Path(agent.worktree), base) if base else {}
                 result.files_created.extend(FileEntry(path=path) for path in changed.get("A", ()))
                 result.files_modified.extend(FileEntry(path=path) for path in changed.get("M", ()))

@@ -144,6 +144,7 @@ class Keeper:
         self._status: int | None = None
         self._limit = ""
         self._stopped = False
+        self._stop_early: float | None = None
         self._kill_at: float | None = None
         self._peak = 0
         self._cpu = 0.0
@@ -171,6 +172,8 @@ class Keeper:
             os.unlink(control)
             raise
         tell({"pid": self._pid, "start": start_time(self._pid)})
+        if self._stop_early is not None:
+            self._stop(self._stop_early)
         self._watch()
         self._output.close()
         self._write_exit()
@@ -325,6 +328,10 @@ class Keeper:
                     continue
 
     def _stop(self, grace: float) -> None:
+        if not self._pid:
+            # It is just being started: there is nobody to be asked yet.
+            self._stop_early = grace
+            return
         if self._status is None:
             self._stopped = True
         self._end(grace)

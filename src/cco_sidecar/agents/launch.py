@@ -58,6 +58,12 @@ class Launcher:
     def run_at(self, agent: Agent, attempt: int) -> Run:
         return Run(self._storage / "agents" / agent.agent_id / str(attempt))
 
+    def clean_up(self, living: set[str]) -> None:
+        """Removes what runs left that nobody cleaned up after."""
+        for directory in (self._storage / "agents").glob("*/*"):
+            if directory.parent.name not in living:
+                Run(directory).clean()
+
     def root(self, project: str) -> Path:
         return self._providers.root(project)
 

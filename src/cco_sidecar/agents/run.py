@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,10 @@ from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomicall
 _KEEPER = Path(__file__).with_name("keeper.py")
 _LOOK_SECONDS = 0.5
 _START_SECONDS = 10.0
+_BETWEEN_LOOKS = 0.1
+# Pids of the keepers that this process started, and the lock under which one becomes known.
+_keepers: set[int] = set()
+_starting = threading.Lock()
 # What may stay when the run has ended.
 _KEPT = frozenset({"output.log"})
 
@@ -81,14 +87,16 @@ class Run:
         return int(answer["pid"])
 
     def _launch(self, specification: bytes) -> dict[str, Any]:
-        popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_KEEPER), str(self.directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={},
-        )
+        with _starting:
+            popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_KEEPER), str(self.directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env={},
+            )
+            _keepers.add(popen.pid)
         assert popen.stdin is not None and popen.stdout is not None
         with popen.stdout:
             with suppress(BrokenPipeError), popen.stdin:
@@ -102,12 +110,18 @@ class Run:
             answer: dict[str, Any] = orjson.loads(line)
         except orjson.JSONDecodeError:
             answer = {"error": "its keeper ended at once"}
-        if "error" in answer:
-            popen.wait()
-            return answer
         self._popen = popen
-        self._keeper = psutil.Process(popen.pid)
+        if "error" in answer:
+            self._reap()
+            return answer
+        with suppress(psutil.NoSuchProcess):
+            self._keeper = psutil.Process(popen.pid)
         return answer
+
+    def _reap(self) -> None:
+        if self._popen is not None:
+            self._popen.wait()
+            _keepers.discard(self._popen.pid)
 
     def adopt(self) -> bool:
         """Finds the keeper that an earlier sidecar started; False when it has ended."""
@@ -121,7 +135,7 @@ class Run:
                 # Its first child; the others came to it when their parents ended.
                 children = sorted(keeper.children(), key=psutil.Process.create_time)
                 self.agent_pid = children[0].pid if children else 0
-        except (OSError, ValueError, KeyError, psutil.Error):
+        except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             pass
         return self._keeper is not None
 
@@ -140,11 +154,12 @@ class Run:
         assert self._keeper is not None
         try:
             descriptor = os.pidfd_open(self._keeper.pid)
-        except AttributeError:
+        except ProcessLookupError:
+            descriptor = -1
+        except (AttributeError, OSError):
+            # Not on this system, or no descriptor is free.
             await self._look_until_ended()
             return
-        except OSError:
-            descriptor = -1
         try:
             # The pid may be another process's by now.
             if descriptor >= 0 and self._keeper.is_running():
@@ -152,16 +167,14 @@ class Run:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-        if self._popen is not None:
-            self._popen.wait()
+        self._reap()
 
     async def _look_until_ended(self) -> None:
         """Where there is no pidfd."""
         assert self._keeper is not None
         while self._keeper.is_running() and self._keeper.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
-        if self._popen is not None:
-            self._popen.wait()
+        self._reap()
 
     @property
     def has_report(self) -> bool:
@@ -191,18 +204,19 @@ class Run:
 
     def kill_leftovers(self) -> None:
         """Kills every process that carries this run's mark, and what a killed keeper left to us."""
-        _kill_strays()
         wanted = str(self.directory)
-        found = True
-        # Until a look finds none: a process may have been forking.
-        while found:
-            found = False
+        quiet = 0
+        # Until two looks find none: one may have been forking, or come to us a moment after its keeper.
+        while quiet < 2:
+            found = _kill_strays()
             for process in psutil.process_iter():
                 with suppress(psutil.Error, OSError):
                     if process.environ().get(MARK) == wanted and process.status() != psutil.STATUS_ZOMBIE:
                         found = True
                         process.send_signal(signal.SIGKILL)
                         process.wait(5)
+            quiet = 0 if found else quiet + 1
+            time.sleep(_BETWEEN_LOOKS)
 
     def clean(self) -> None:
         """Removes everything but the output."""
@@ -217,18 +231,24 @@ class Run:
                     path.unlink()
 
 
-def _kill_strays() -> None:
-    """Children that came to us when their keeper was killed: they are in sessions of their own, and no keepers. What we
-    start ourselves is in our session."""
-    for child in psutil.Process().children():
-        with suppress(psutil.Error, OSError):
-            if os.getsid(child.pid) == os.getsid(0):
-                continue
-            if child.status() != psutil.STATUS_ZOMBIE and str(_KEEPER) in child.cmdline():
-                continue
-            for process in (*child.children(recursive=True), child):
+def _kill_strays() -> bool:
+    """Children that came to us when their keeper was killed: they are in sessions of their own, and no keepers of ours.
+    True when there were some. What else we start is in our session."""
+    with _starting:
+        strays = [child for child in psutil.Process().children() if child.pid not in _keepers and _is_foreign(child)]
+    for stray in strays:
+        with suppress(psutil.Error):
+            for process in (*stray.children(recursive=True), stray):
                 process.kill()
-            child.wait(5)
+        with suppress(psutil.Error):
+            stray.wait(5)
+    return bool(strays)
+
+
+def _is_foreign(child: psutil.Process) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getsid(child.pid) != os.getsid(0)
+    return False
 
 
 def boot_id() -> str:

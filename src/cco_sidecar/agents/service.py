@@ -251,7 +251,8 @@ class AgentsService:
             raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
         if not agent.worktree:
             raise not_found("AGT_006", f"agent '{agent_id}' has no worktree, or its work is merged")
-        await worktree.remove(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch)
+        if not await worktree.remove(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch):
+            raise conflict("AGT_007", f"git does not remove the worktree {agent.worktree}; remove it by hand")
         agent.worktree = ""
         await self._store.save(agent)
         return agent

@@ -108,10 +108,15 @@ class Supervisor:
                 if runs:
                     await self._found_again(live, stored.unannounced)
                 self._background(self._watch(live), agent.agent_id)
-            elif agent.HasField("retry_at"):
-                self._retry_later(live)
             else:
-                self._queue.join(live)
+                # A start that was cut short, together with its keeper.
+                if run.directory.exists():
+                    await asyncio.to_thread(run.kill_leftovers)
+                if agent.HasField("retry_at"):
+                    self._retry_later(live)
+                else:
+                    self._queue.join(live)
+        await asyncio.to_thread(self._launcher.clean_up, set(self.live))
 
     def start(self) -> None:
         """Starts what waits in the queue."""

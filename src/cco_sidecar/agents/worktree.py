@@ -34,14 +34,18 @@ async def tidy(root: Path, path: Path, branch: str) -> bool:
     code, changes = await _git(path, "status", "--porcelain")
     if code or changes.strip():
         return False
-    if not await _succeeds(root, "merge-base", "--is-ancestor", branch, "HEAD"):
-        return False
+    # Its own HEAD too: an agent may have committed on no branch at all.
+    code, own = await _git(path, "rev-parse", "HEAD")
+    for tip in (branch, own.strip()):
+        if code or not await _succeeds(root, "merge-base", "--is-ancestor", tip, "HEAD"):
+            return False
     return await remove(root, path, branch)
 
 
 async def remove(root: Path, path: Path, branch: str) -> bool:
     """Removes the worktree and its branch with all that is in them."""
-    await _git(root, "worktree", "remove", "--force", str(path))
+    # Twice: also one that is locked.
+    await _git(root, "worktree", "remove", "--force", "--force", str(path))
     await _git(root, "worktree", "prune")
     await _git(root, "branch", "-D", branch)
     return not path.exists()  # noqa: ASYNC240
@@ -58,9 +62,9 @@ async def changed_files(path: Path, branch_base: str) -> dict[str, list[str]]:
     return {} if code else found
 
 
-async def head(root: Path) -> str:
-    """The commit that is checked out; empty where there is none."""
-    code, text = await _git(root, "rev-parse", "HEAD")
+async def base(root: Path, branch: str) -> str:
+    """The commit where a branch left what is checked out; empty where there is none."""
+    code, text = await _git(root, "merge-base", "HEAD", branch)
     return "" if code else text.strip()
 
 

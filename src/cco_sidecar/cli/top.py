@@ -84,13 +84,13 @@ def _agents(agents: Sequence[Agent]) -> Table:
         status = status_of(agent)
         tokens = agent.usage.input_tokens + agent.usage.output_tokens
         table.add_row(
-            _short(agent.agent_id),
+            _plain(_short(agent.agent_id)),
             Text(status, style=_COLOURS.get(status, "")),
             _age(agent),
-            agent.issue_id,
-            _progress(agent),
+            _plain(agent.issue_id),
+            _plain(_progress(agent)),
             f"{tokens:.0f}" if tokens else "",
-            Text(agent.reason, style="dim"),
+            _plain(agent.reason, "dim"),
         )
     return table
 
@@ -101,6 +101,11 @@ def _table(**columns: int) -> Table:
     for name, width in columns.items():
         table.add_column(name, no_wrap=True, overflow="ellipsis", width=width or None, ratio=None if width else 1)
     return table
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """What agents say: no markup, and nothing that a terminal would obey."""
+    return Text("".join(char if char.isprintable() else " " for char in text), style=style)
 
 
 def _short(agent_id: str) -> str:
@@ -128,9 +133,9 @@ def _events(events: Sequence[Event]) -> Table:
         moment = datetime.fromtimestamp(event.timestamp.seconds, UTC).astimezone()
         table.add_row(
             f"{moment:%H:%M:%S}",
-            event.event_type,
-            event.topic,
-            _short(event.publisher),
-            Text(codec.to_json(event.data).decode(), style="dim"),
+            _plain(event.event_type),
+            _plain(event.topic),
+            _plain(_short(event.publisher)),
+            _plain(codec.to_json(event.data).decode(), "dim"),
         )
     return table

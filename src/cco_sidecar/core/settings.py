@@ -190,7 +190,8 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "host": _text,
     "port": _number(0, 65535, "a port"),
     "grpc_port": _number(0, 65535, "a port"),
-    "storage": _path,
+    # The same directory has one name: what runs in it is found by that.
+    "storage": lambda value: _path(value).resolve(),
     "project_root": _directory,
     "default_project": _name,
     "cache_size_mb": _number(1, 1024 * 1024, "a size in MB"),

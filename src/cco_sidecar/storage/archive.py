@@ -10,6 +10,7 @@ import sqlite3
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -68,8 +69,12 @@ def make(storage: Path, target: Path) -> Copied:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
+    except sqlite3.Error as problem:
+        raise SettingsError(f"{storage / _DATABASE} cannot be copied: {problem}") from problem
     except OSError as problem:
-        raise SettingsError(f"{target} cannot be written: {problem.strerror or problem}") from problem
+        raise SettingsError(
+            f"{problem.filename or target} cannot be copied: {problem.strerror or problem}"
+        ) from problem
     finally:
         temporary.unlink(missing_ok=True)
     return Copied(len(sums), total)
@@ -81,10 +86,11 @@ def restore(source: Path, storage: Path, *, force: bool) -> Path | None:
     storage.parent.mkdir(parents=True, exist_ok=True)
     former = None
     if storage.exists() and any(storage.iterdir()):
-        # Fails while a sidecar uses it.
-        os.close(open_storage(storage))
-        if not force and (storage / _DATABASE).exists():
-            raise SettingsError(f"{storage} holds data; --force moves it aside first")
+        if not force:
+            raise SettingsError(f"{storage} is not empty; --force moves it aside first")
+        if (storage / _DATABASE).exists():
+            # Fails while a sidecar uses it.
+            os.close(open_storage(storage))
         former = storage.with_name(f"{storage.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
     fresh = Path(tempfile.mkdtemp(prefix=f".{storage.name}.", dir=storage.parent))
     try:
@@ -94,7 +100,7 @@ def restore(source: Path, storage: Path, *, force: bool) -> Path | None:
         elif storage.exists():
             storage.rmdir()
         fresh.rename(storage)
-    except (OSError, tarfile.TarError, EOFError) as problem:
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as problem:
         raise SettingsError(f"{source} cannot be restored: {problem}") from problem
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -107,7 +113,14 @@ def _unpack(source: Path, target: Path) -> None:
     manifest = target / MANIFEST
     if not manifest.exists():
         raise SettingsError(f"{source} is no backup of a sidecar, or not a whole one")
-    for name, expected in orjson.loads(manifest.read_bytes())["files"].items():
+    try:
+        sums = dict(orjson.loads(manifest.read_bytes())["files"])
+    except (ValueError, KeyError, TypeError) as problem:
+        raise SettingsError(f"{source} is no backup of a sidecar: its {MANIFEST} cannot be read") from problem
+    found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} - {MANIFEST}
+    if _DATABASE not in sums or found != set(sums):
+        raise SettingsError(f"{source} is damaged: it does not hold what its {MANIFEST} names")
+    for name, expected in sums.items():
         path = target / name
         if not path.is_file() or _sum(path.read_bytes()) != expected:
             raise SettingsError(f"{source} is damaged: {name} is not what was copied")

@@ -1,0 +1,20 @@
+"""One sidecar for the whole folder: its tests only talk to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cco_sidecar.testing.fixtures import scripted_agent
+from cco_sidecar.testing.process import SidecarProcess
+
+__all__ = ["scripted_agent"]
+
+
+@pytest.fixture(scope="session")
+def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
+    running = SidecarProcess(tmp_path_factory.mktemp("sidecar") / "storage", repository)
+    yield running
+    assert running.stop() == ""

@@ -1,0 +1,87 @@
+"""`cco auth can`: yes is 0, no is 1, and the rule that decides is named."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+from tests.support.commands import fails, misused, printed
+
+from cco_sidecar.testing.process import SidecarProcess, run_cco
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed", "says"),
+    [
+        (["python-specialist", "PublishEvent"], True, "permissions of the agent type"),
+        (["python-specialist", "publishevent"], True, "permissions of the agent type"),
+        (["python-specialist", "orchestra.v1.EventService/PublishEvent"], True, "permissions of the agent type"),
+        (["documentation-expert", "PublishEvent"], False, "lacks the permission 'publish_events'"),
+        (["python-specialist", "SpawnAgent"], False, "spawn_agents"),
+        (["chief-architect", "SpawnAgent"], True, "permissions of the agent type"),
+        (["chief-architect", "GetCredential"], False, "operator only"),
+        (["technical-writer", "GetHealth"], True, "open to anyone"),
+        (["technical-writer", "ListEvents"], True, "any valid token"),
+    ],
+)
+def test_of_a_type(sidecar: SidecarProcess, line: list[str], allowed: bool, says: str) -> None:
+    done = run_cco(sidecar, "auth", "can", *line)
+    assert done.returncode == (0 if allowed else 1) and done.stderr == ""
+    assert done.stdout.startswith("yes: " if allowed else "no: ") and done.stdout.count("\n") == 1
+    assert says in done.stdout
+
+
+def test_of_an_agent_it_is_about_its_own_issue_and_project(sidecar: SidecarProcess) -> None:
+    body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["uname"]}
+    spawned = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body).json()
+    for more, allowed in (([], True), (["--issue", "issue-1"], True), (["--issue", "issue-2"], False),
+                          (["--project", "project-else"], False)):  # fmt: skip
+        done = run_cco(sidecar, "auth", "can", spawned["agent_id"], "CreateResult", *more)
+        assert done.returncode == (0 if allowed else 1), (more, done.stdout, done.stderr)
+    assert done.stdout.startswith("no: own project only")
+
+
+def test_in_every_form_with_the_same_exit_code(sidecar: SidecarProcess) -> None:
+    line = ("auth", "can", "documentation-expert", "PublishEvent")
+    done = run_cco(sidecar, *line, "--format", "json")
+    as_json = json.loads(done.stdout)
+    assert done.returncode == 1 and as_json["allowed"] is False
+    assert as_json["rpc"] == "orchestra.v1.EventService/PublishEvent"
+    done = run_cco(sidecar, *line, "--format", "yaml")
+    assert done.returncode == 1 and yaml.safe_load(done.stdout) == as_json
+    done = run_cco(sidecar, "auth", "can", "python-specialist", "PublishEvent", "--format", "json")
+    assert json.loads(printed(done))["allowed"] is True
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["python-specialist", "PublishEvnt"], "did you mean 'PublishEvent'?"),
+        (["python-specialist", "Conjure"], "there is no call 'Conjure'"),
+        (["python-specialist", ""], "rpc"),
+        (["python-specialst", "PublishEvent"], "did you mean 'python-specialist'?"),
+        (["python-specialist-1", "PublishEvent"], "there is no agent"),
+    ],
+)
+def test_a_typo_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+    fails(run_cco(sidecar, "auth", "can", *line), says)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["can"], "AGENT"),
+        (["can", "python-specialist"], "RPC"),
+        (["can", "python-specialist", "PublishEvent", "now"], "now"),
+        (["may", "python-specialist", "PublishEvent"], "may"),
+        (["can", "python-specialist", "PublishEvent", "--format", "csv"], "csv"),
+    ],
+)
+def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+    misused(run_cco(sidecar, "auth", *line), says)
+
+
+def test_only_the_operator_asks(sidecar: SidecarProcess) -> None:
+    own = [("JWT_TOKEN", sidecar.agent("chief-architect").token)]
+    fails(run_cco(sidecar, "auth", "can", "python-specialist", "PublishEvent", environment=own), "operator")

@@ -1,0 +1,128 @@
+"""The `cco` command itself: versions, help, completion, where it finds the sidecar, and bad lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.clocked import free_ports
+from tests.support.commands import fails, misused, printed
+
+from cco_sidecar.testing.process import SidecarProcess, agent_environment, run_cco
+
+COMMANDS = (
+    *("orchestration-server", "daemon", "agent", "context", "results", "events", "approvals", "credentials", "auth"),
+    *("token", "top", "health", "doctor", "backup", "restore", "debug", "completion"),
+)
+
+
+def test_it_says_its_version(sidecar: SidecarProcess) -> None:
+    assert printed(run_cco(sidecar, "--version")) == "cco, version 1.0.0\n"
+    assert printed(run_cco(sidecar, "orchestration-server", "--version")) == "Orchestration Sidecar v1.0.0\n"
+
+
+def test_start_says_what_the_quick_start_shows(sidecar: SidecarProcess) -> None:
+    lines = sidecar.screen.splitlines()
+    assert lines[:2] == ["Orchestration Sidecar v1.0.0", f"Listening on http://127.0.0.1:{sidecar.port}"]
+    assert lines[-1] == "Ready to coordinate 119 agents"
+
+
+@pytest.mark.parametrize("group", COMMANDS)
+def test_every_command_has_help(sidecar: SidecarProcess, group: str) -> None:
+    first = printed(run_cco(sidecar, group, "-h")).partition("\n")[0]
+    assert first.startswith("Usage: ") and f" {group} " in first
+
+
+def test_nothing_shows_what_there_is(sidecar: SidecarProcess) -> None:
+    done = run_cco(sidecar)
+    assert done.returncode == 2 and done.stdout == "" and "orchestration-server" in done.stderr
+
+
+def test_the_completion_script_is_one(sidecar: SidecarProcess) -> None:
+    script = printed(run_cco(sidecar, "completion", "bash"))
+    assert "_CCO_COMPLETE=bash_complete" in script
+    checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_completion_knows_the_agent_types(sidecar: SidecarProcess) -> None:
+    asked = {"_CCO_COMPLETE": "bash_complete", "COMP_WORDS": "cco context get issue-1 python-sp", "COMP_CWORD": "4"}
+    command = Path(sys.executable).with_name("cco")
+    done = subprocess.run(
+        [command], env=os.environ | asked, cwd=sidecar.root, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "plain,python-specialist\n" and done.stderr == ""
+
+
+def test_colours_are_for_terminals(sidecar: SidecarProcess) -> None:
+    for before in ([], ["--no-color"]):
+        printed(run_cco(sidecar, *before, "results", "list", "--format", "table"))
+
+
+def test_an_agents_own_variables_are_enough(sidecar: SidecarProcess) -> None:
+    agent = sidecar.agent(issue="issue-own")
+    own = list(agent_environment(sidecar, agent).items())
+    body = json.loads(printed(run_cco(sidecar, "context", "get", agent.issue, agent.type, environment=own)))
+    assert body["issue_id"] == agent.issue
+    fails(run_cco(sidecar, "context", "get", "issue-else", agent.type, environment=own), "[AUTH_003]")
+
+
+def test_another_sidecar_and_token_can_be_named(tmp_path: Path, sidecar: SidecarProcess, repository: Path) -> None:
+    port = free_ports()[0]
+    elsewhere = SidecarProcess(tmp_path / "storage", repository, "--port", str(port), "--grpc-port", str(port + 1))
+    try:
+        agent = elsewhere.agent()
+        for url in (elsewhere.url, f"{elsewhere.url}/api", f"127.0.0.1:{port}"):
+            done = run_cco(sidecar, "events", "list", "--sidecar-url", url, "--jwt-token", agent.token)
+            assert printed(done) == "no events\n"
+        fails(run_cco(sidecar, "events", "list", "--sidecar-url", elsewhere.url), "[AUTH_001]")
+    finally:
+        assert elsewhere.stop() == ""
+
+
+def test_a_token_that_was_copied_with_its_line_end(sidecar: SidecarProcess, agent: Any) -> None:
+    done = run_cco(sidecar, "events", "list", "--jwt-token", f"{agent.token}\r\n")
+    if done.returncode:
+        fails(done, "token")
+    else:
+        printed(done)
+
+
+@pytest.mark.parametrize(
+    "line", [["context", "get", "caf\udce9", "python-specialist"], ["events", "publish", "--type", "caf\udce9"]]
+)
+def test_text_that_is_not_utf_8_is_refused(sidecar: SidecarProcess, line: list[str]) -> None:
+    done = run_cco(sidecar, *line)
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["events", "list", "--jwt-token", "not.a.token"], "[AUTH_001]"),
+        (["events", "list", "--sidecar-url", "http://127.0.0.1:1"], "no sidecar answers at http://127.0.0.1:1"),
+        (["events", "list", "--sidecar-url", "http://localhost:port"], "'http://localhost:port'"),
+        (["events", "list", "--sidecar-url", "http://[::1"], "'http://[::1'"),
+        (["--config", "/nowhere/config.json", "health"], "/nowhere/config.json cannot be read"),
+        (["--log-level", "loud", "health"], "debug, info, warning, error"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+    fails(run_cco(sidecar, *line), says)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["evnts", "list"], "Did you mean 'events'?"),
+        (["conjure"], "there is no command 'conjure'"),
+        (["completion", "tcsh"], "bash"),
+    ],
+)
+def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+    misused(run_cco(sidecar, *line), says)

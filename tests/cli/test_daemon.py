@@ -1,0 +1,279 @@
+"""`cco daemon start|stop|restart|status|install`: the sidecar as a background service, and its agents."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from tests.support.commands import CCO, Background, Done, environment_of, fails, misused, printed
+from tests.support.processes import lives, pid_in
+from tests.support.sidecars import until, written
+
+from cco_sidecar.testing.process import SidecarProcess, run_cco
+
+SPAWN = ("agent", "spawn", "--type", "python-specialist", "--issue", "issue-1")
+
+
+@pytest.fixture
+def own(sidecar: SidecarProcess, tmp_path: Path) -> Iterator[Background]:
+    """A storage and ports for a daemon; it is stopped with its agents."""
+    background = Background(sidecar, tmp_path / "storage")
+    yield background
+    background.cco("daemon", "stop", "--force")
+
+
+def statuses(own: Background) -> list[str]:
+    """Of all its agents, newest first, by the command."""
+    rows = printed(own.cco("agent", "list", "--format", "csv")).splitlines()[1:]
+    return [row.split(",")[1] for row in rows]
+
+
+def when_running(own: Background, act: tuple[str, ...], *arguments: str) -> Done:
+    """Runs a `cco` line that follows an agent, and ``act`` as soon as the agent runs; how the line ended."""
+    done: list[Done] = []
+    thread = threading.Thread(target=lambda: done.append(own.cco(*arguments)))
+    thread.start()
+    until(lambda: "running" in statuses(own), "the agent to run")
+    printed(own.cco(*act))
+    thread.join(60)
+    return done[0]
+
+
+def test_start_is_one_service_however_often_it_is_said(own: Background) -> None:
+    assert (own.cco("daemon", "status").returncode, own.cco("daemon", "status").stdout) == (
+        1,
+        "the sidecar is not running\n",
+    )
+    started = printed(own.cco("daemon", "start"))
+    assert started == f"the sidecar runs in the background (pid {own.pid}) on http://127.0.0.1:{own.port}\n"
+    assert own.get("/health").json()["status"] == "healthy"
+    pid = own.pid
+    assert printed(own.cco("daemon", "start")) == f"the sidecar runs already (pid {pid})\n"
+    assert own.pid == pid
+    assert f"(pid {pid}, " in printed(own.cco("daemon", "status"))
+    assert printed(own.cco("daemon", "stop")) == f"stopped (pid {pid})\n"
+    assert not lives(pid) and not own.storage.joinpath("sidecar.pid").exists()
+    assert printed(own.cco("daemon", "stop")) == "the sidecar is not running\n"
+
+
+def test_starts_at_the_same_moment_are_one_service_too(own: Background) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        started = list(pool.map(lambda _: own.cco("daemon", "start"), range(3)))
+    assert [done.returncode for done in started] == [0, 0, 0], [done.stderr for done in started]
+    assert all(f"(pid {own.pid})" in done.stdout for done in started)
+
+
+def test_restart_leaves_agents_running_and_stop_ends_them(own: Background, tmp_path: Path) -> None:
+    printed(own.cco("daemon", "start"))
+    script = f"echo $$ > {tmp_path}/pid; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo done"
+    agent = printed(own.cco(*SPAWN, "--", "sh", "-c", script)).split()[0]
+    agent_pid, first = pid_in(tmp_path / "pid"), own.pid
+    printed(own.cco(*SPAWN, "--", "sh", "-c", f"echo $$ > {tmp_path}/other; while :; do sleep 0.05; done"))
+    other = pid_in(tmp_path / "other")
+    assert printed(own.cco("daemon", "restart")) == f"the sidecar runs in the background (pid {own.pid})\n"
+    assert own.pid != first and not lives(first)
+    assert lives(agent_pid) and lives(other) and statuses(own) == ["running", "running"]
+    (tmp_path / "go").touch()
+    # The new one sees how it ends.
+    until(lambda: statuses(own) == ["running", "completed"], "the end of the agent")
+    assert printed(own.cco("agent", "logs", agent)) == "done\n"
+    printed(own.cco("daemon", "stop"))
+    assert not lives(other)
+    printed(own.cco("daemon", "start"))
+    assert statuses(own) == ["stopped", "completed"]
+
+
+def test_who_waits_for_an_agent_waits_on_over_a_restart(own: Background) -> None:
+    printed(own.cco("daemon", "start"))
+    line = (*SPAWN, "--wait", "--", "sh", "-c", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); sleep 0.1; done")
+    done = when_running(own, ("daemon", "restart"), *line)
+    assert statuses(own)[0] in ("running", "completed")
+    assert (done.returncode, done.stderr) == (0, "completed: it exited with 0\n")
+
+
+def test_who_follows_an_agent_follows_on_over_a_restart(own: Background) -> None:
+    printed(own.cco("daemon", "start"))
+    script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; echo last"
+    agent = printed(own.cco(*SPAWN, "--", "sh", "-c", script)).split()[0]
+    done = when_running(own, ("daemon", "restart"), "agent", "logs", agent, "--follow")
+    lines = printed(done).splitlines()
+    assert lines[-1] == "last"
+    assert lines[:-1] == [f"line {number}" for number in range(1, 61)]
+
+
+def test_a_stale_pid_file_is_no_sidecar(own: Background) -> None:
+    own.storage.mkdir()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
+        for text in (f"{bystander.pid}\n", "4194305\n", "not a pid\n", ""):
+            (own.storage / "sidecar.pid").write_text(text)
+            assert own.cco("daemon", "status").returncode == 1, text
+        (own.storage / "sidecar.pid").write_text(f"{bystander.pid}\n")
+        assert printed(own.cco("daemon", "stop", "--force")) == "the sidecar is not running\n"
+        assert "runs in the background" in printed(own.cco("daemon", "start"))
+        assert own.pid != bystander.pid and bystander.poll() is None
+        assert own.get("/health").status_code == 200
+        bystander.kill()
+
+
+def test_one_that_was_killed_is_started_again(own: Background) -> None:
+    printed(own.cco("daemon", "start"))
+    first = own.pid
+    os.kill(first, 9)
+    until(lambda: not lives(first), "its end")
+    assert own.cco("daemon", "status").stdout == "the sidecar is not running\n"
+    printed(own.cco("daemon", "start"))
+    assert own.pid != first and own.get("/health").status_code == 200
+
+
+def test_options_reach_the_service(own: Background, tmp_path: Path) -> None:
+    config = written(tmp_path / "config.json", agents={"max_concurrent": 7})
+    named = ("--pid-file", str(tmp_path / "other.pid"))
+    try:
+        printed(own.cco("--config", str(config), "--log-level", "debug", "daemon", "start", *named))
+        pid = int((tmp_path / "other.pid").read_text())
+        assert printed(own.cco("agent", "list")).startswith("0 of 7 running")
+        line = Path(f"/proc/{pid}/cmdline").read_text().split("\0") if Path("/proc").exists() else ["debug"]
+        assert "debug" in line, "the log level is lost"
+    finally:
+        assert printed(own.cco("daemon", "stop", *named)).startswith("stopped")
+
+
+def test_an_option_of_0_is_not_passed_over(own: Background) -> None:
+    fails(own.cco("daemon", "start", "--cache-size-mb", "0"), "--cache-size-mb")
+    assert own.cco("daemon", "status").returncode == 1
+
+
+class TestRestart:
+    def test_a_new_config_takes_the_place_of_the_old_one(self, own: Background, tmp_path: Path) -> None:
+        for most in (7, 9):
+            config = written(tmp_path / f"config-{most}.json", agents={"max_concurrent": most})
+            verb = "start" if most == 7 else "restart"
+            printed(own.cco("--config", str(config), "daemon", verb))
+            assert printed(own.cco("agent", "list")).startswith(f"0 of {most} running")
+
+    def test_a_config_is_found_from_where_it_is_named(self, own: Background, tmp_path: Path) -> None:
+        printed(own.cco("daemon", "start"))
+        written(tmp_path / "config.json", agents={"max_concurrent": 9})
+        printed(own.cco("--config", "config.json", "daemon", "restart", cwd=tmp_path))
+        assert printed(own.cco("agent", "list")).startswith("0 of 9 running")
+
+    @pytest.mark.parametrize("wrong", [["--project-root", "/nowhere"], ["--port", "70000"]])
+    def test_what_cannot_start_does_not_stop_what_runs(self, own: Background, wrong: list[str]) -> None:
+        printed(own.cco("daemon", "start"))
+        first = own.pid
+        fails(own.cco("daemon", "restart", *wrong), wrong[0])
+        assert lives(first), "the sidecar was stopped for one that could not start"
+
+    def test_where_nothing_runs_it_starts(self, own: Background) -> None:
+        assert "runs in the background" in printed(own.cco("daemon", "restart"))
+        assert own.get("/health").status_code == 200
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(own: Background, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", own.port)):
+        fails(own.cco("daemon", "start"), f"port {own.port}")
+    fails(own.cco("daemon", "start", "--project-root", str(tmp_path / "nowhere")), "there is no such directory")
+    assert own.cco("daemon", "status").returncode == 1
+
+
+class TestInstall:
+    def unit(self, text: str) -> configparser.SectionProxy:
+        parser = configparser.ConfigParser(interpolation=None, strict=True)
+        parser.optionxform = str  # type: ignore[method-assign, assignment]
+        parser.read_string(text)
+        assert parser["Install"]["WantedBy"] == "default.target"
+        return parser["Service"]
+
+    def verified(self, text: str, directory: Path) -> None:
+        """By systemd itself, where there is one."""
+        program = shutil.which("systemd-analyze")
+        if program is None:
+            return
+        path = directory / "cco-sidecar.service"
+        path.write_text(text)
+        done = subprocess.run([program, "--user", "verify", path], capture_output=True, text=True, check=False)
+        if "Failed to initialize" not in done.stderr:
+            assert "cco-sidecar.service" not in done.stderr, done.stderr
+
+    def test_the_unit_starts_this_sidecar(self, own: Background, sidecar: SidecarProcess, tmp_path: Path) -> None:
+        config = written(tmp_path / "config.json")
+        text = printed(own.cco("--config", str(config), "daemon", "install", "--print"))
+        self.verified(text, tmp_path)
+        service = self.unit(text)
+        assert service["WorkingDirectory"] == str(sidecar.root)
+        line = shlex.split(service["ExecStart"])
+        assert Path(line[0]).is_absolute() and os.access(line[0], os.X_OK)
+        assert line[line.index("--config") + 1] == str(config)
+        at = line.index("orchestration-server")
+        options = dict(zip(line[at + 1 :: 2], line[at + 2 :: 2], strict=True))
+        assert options["--port"] == str(own.port) and options["--storage"] == str(own.storage)
+        assert options["--project-root"] == str(sidecar.root)
+        assert not own.storage.exists()
+
+    def test_the_unit_has_every_setting_of_now(self, own: Background) -> None:
+        """What stands in this environment is not in systemd's."""
+        own.environment += [("CCO_SIDECAR_GRPC_PORT", "14999"), ("CCO_SIDECAR_CACHE_SIZE_MB", "77")]
+        text = printed(own.cco("daemon", "install", "--print"))
+        assert "14999" in text and "77" in text
+
+    def test_paths_with_blanks_and_percent_signs(
+        self, own: Background, sidecar: SidecarProcess, tmp_path: Path
+    ) -> None:
+        storage = tmp_path / "my storage 100%h"
+        own.environment += [("CCO_SIDECAR_STORAGE", str(storage))]
+        text = printed(own.cco("daemon", "install", "--print"))
+        line = shlex.split(self.unit(text)["ExecStart"].replace("%%", "\0"))
+        assert not any("%" in word for word in line), "a specifier of systemd"
+        assert line[line.index("--storage") + 1].replace("\0", "%") == str(storage)
+
+    def test_it_is_written_where_systemd_looks(self, own: Background, tmp_path: Path) -> None:
+        own.environment += [("HOME", str(tmp_path / "home"))]
+        said = printed(own.cco("daemon", "install"))
+        path = tmp_path / "home" / ".config" / "systemd" / "user" / "cco-sidecar.service"
+        assert str(path) in said and "systemctl --user enable --now cco-sidecar" in said
+        assert path.read_text() == printed(own.cco("daemon", "install", "--print"))
+
+
+def test_a_directory_that_is_gone_is_no_crash(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    """The shell still stands in a worktree that was removed."""
+    for line in (("agent", "list"), ("daemon", "status"), ("doctor",)):
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        script = f'rmdir "$PWD" && exec {shlex.join([*CCO, *line])}'
+        done = subprocess.run(
+            ["sh", "-c", script],
+            cwd=gone,
+            env=environment_of(sidecar),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert not gone.exists()
+        assert "Traceback" not in done.stderr, (line, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (["strat"], "start"),
+        (["start", "now"], "now"),
+        (["start", "--port", "many"], "--port"),
+        (["stop", "--timeout", "soon"], "--timeout"),
+        (["stop", "--timeout", "-1"], "--timeout"),
+        (["status", "--verbose"], "--verbose"),
+        (["install", "cco-sidecar"], "cco-sidecar"),
+    ],
+)
+def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+    nowhere = [("CCO_SIDECAR_STORAGE", str(sidecar.storage.parent / "nowhere"))]
+    misused(run_cco(sidecar, "daemon", *line, environment=nowhere), says)

@@ -1,0 +1,293 @@
+"""`cco doctor`: what is right is said to be, what is broken is found, and how to mend it is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jwt
+import pytest
+from tests.support.clocked import free_ports
+from tests.support.commands import Background, Done, fails, misused, printed
+from tests.support.repositories import OURS
+from tests.support.sidecars import small_repository, written
+
+from cco_sidecar.cli.checks import findings
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.testing.process import SidecarProcess, run_cco
+
+CHECKS = {"storage", "disk", "pid file", "port", "gRPC port", "sidecar", "clock", "token", "git", "runner claude"}
+
+
+class Found(NamedTuple):
+    level: str
+    text: str
+    mend: str
+
+
+class House:
+    """A storage, a repository and a PATH that a test breaks."""
+
+    def __init__(self, directory: Path, sidecar: SidecarProcess) -> None:
+        self.directory = directory
+        self._sidecar = sidecar
+        self.storage = directory / "storage"
+        self.root = small_repository(directory / "repository")
+        self.programs = directory / "bin"
+        self.programs.mkdir()
+        self.program("claude", (OURS / "tests" / "support" / "claude.py").read_text())
+        self.port, self.grpc_port = free_ports()
+        self.environment = {
+            "HOME": str(directory),
+            "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "CCO_SIDECAR_PORT": str(self.port),
+            "CCO_SIDECAR_GRPC_PORT": str(self.grpc_port),
+            "CCO_SIDECAR_STORAGE": str(self.storage),
+            "CCO_SIDECAR_PROJECT_ROOT": str(self.root),
+        }
+
+    def program(self, name: str, text: str) -> None:
+        (self.programs / name).write_text(text)
+        (self.programs / name).chmod(0o755)
+
+    def cco(self, *line: str) -> Done:
+        done: Done = run_cco(self._sidecar, *line, environment=list(self.environment.items()))
+        return done
+
+    def examined(self, *before: str, code: int) -> dict[str, Found]:
+        """What the doctor finds, by name; the exit code says whether something is broken."""
+        done = self.cco(*before, "doctor", "--format", "json")
+        assert "Traceback" not in done.stderr and done.stderr == "", done.stderr
+        found = {each.pop("name"): Found(**each) for each in json.loads(done.stdout)}
+        assert done.returncode == code, found
+        assert any(each.level == "broken" for each in found.values()) == (code == 1)
+        for name, each in found.items():
+            assert each.level in ("ok", "warning", "broken")
+            assert (each.mend == "") == (each.level == "ok"), f"{name} is {each}"
+        return found
+
+    def token(self, **claims: Any) -> None:
+        """An operator's token that somebody else has signed."""
+        now = int(time.time())
+        content = {"sub": "operator", "agent_type": "operator", "iat": now, "exp": now + 3600} | claims
+        path = self.storage / "operator.token"
+        path.write_text(jwt.encode(content, "x" * 32, algorithm="HS256"))
+        path.chmod(0o600)
+
+
+@pytest.fixture
+def house(sidecar: SidecarProcess, tmp_path: Path) -> House:
+    """Nothing runs there."""
+    return House(tmp_path, sidecar)
+
+
+@pytest.fixture(scope="module")
+def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A sidecar runs there, and a credential is kept. Whoever breaks something mends it."""
+    made = House(tmp_path_factory.mktemp("house"), sidecar)
+    printed(made.cco("daemon", "start"))
+    try:
+        printed(made.cco("credentials", "store", "KEY", "value"))
+        yield made
+    finally:
+        assert made.cco("daemon", "stop", "--force").returncode == 0
+
+
+def test_where_everything_is_right_every_check_says_so(running: House) -> None:
+    found = running.examined(code=0)
+    assert set(found) == CHECKS | {"credentials"}
+    assert {each.level for each in found.values()} == {"ok"}
+    assert found["port"].text == f"{running.port} answers" and found["git"].text == f"{running.root} is a repository"
+    assert found["runner claude"].text == "2.0.0 (Claude Code stand-in)"
+    assert str(running.directory / ".cco" / "credentials.key") in found["credentials"].text
+    lines = printed(running.cco("doctor")).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [f"ok       {name}" for name in found]
+
+
+def test_where_nothing_was_ever_started_nothing_is_broken(house: House) -> None:
+    found = house.examined(code=0)
+    assert {name for name, each in found.items() if each.level == "warning"} == {"storage", "pid file", "token"}
+    assert found["pid file"].mend == "cco daemon start"
+    assert not house.storage.exists()
+
+
+def test_a_port_that_another_program_has(house: House) -> None:
+    with socket.create_server(("127.0.0.1", house.grpc_port)):
+        found = house.examined(code=1)
+        text = house.cco("doctor").stdout
+    assert found["port"].level == "ok"
+    assert found["gRPC port"].text == f"{house.grpc_port} is taken by another program"
+    assert f"sport = :{house.grpc_port}" in found["gRPC port"].mend and "--grpc-port" in found["gRPC port"].mend
+    assert f"broken   gRPC port: {house.grpc_port} is taken by another program\n         mend: stop what" in text
+
+
+def test_a_sidecar_on_another_port(running: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, grpc_port = free_ports()
+    monkeypatch.setitem(running.environment, "CCO_SIDECAR_PORT", str(port))
+    monkeypatch.setitem(running.environment, "CCO_SIDECAR_GRPC_PORT", str(grpc_port))
+    found = running.examined(code=1)
+    assert (found["port"].level, found["port"].text) == ("broken", f"{port} is free")
+    assert "CCO_SIDECAR_PORT" in found["port"].mend
+
+
+def test_a_pid_file_that_nobody_stands_behind(house: House) -> None:
+    house.storage.mkdir(mode=0o700)
+    pid_file = house.storage / "sidecar.pid"
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
+        pid_file.write_text(f"{bystander.pid}\n")
+        found = house.examined(code=0)
+        bystander.kill()
+    assert found["pid file"].level == "warning" and found["pid file"].mend == f"rm {pid_file}"
+    pid_file.unlink()
+    assert house.examined(code=0)["pid file"].mend == "cco daemon start"
+
+
+def test_what_others_can_read(running: House) -> None:
+    key = running.directory / ".cco" / "credentials.key"
+    token = running.storage / "operator.token"
+    for path, mode in ((running.storage, 0o755), (key, 0o640), (token, 0o644)):
+        path.chmod(mode)
+    found = running.examined(code=1)
+    for name, path, level, right in (
+        ("storage", running.storage, "warning", 0o700),
+        ("credentials", key, "broken", 0o600),
+        ("token", token, "warning", 0o600),
+    ):
+        assert found[name].text == f"{path} can be read by others" and found[name].level == level
+        assert found[name].mend == f"chmod {right:o} {path}"
+        subprocess.run(found[name].mend, shell=True, check=True)
+    assert {each.level for each in running.examined(code=0).values()} == {"ok"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a directory away")
+def test_a_storage_of_somebody_else(house: House) -> None:
+    house.storage.mkdir(mode=0o700)
+    os.chown(house.storage, 12345, 12345)
+    found = house.examined(code=1)
+    assert found["storage"].text == f"{house.storage} belongs to another user"
+    assert "CCO_SIDECAR_STORAGE" in found["storage"].mend
+
+
+def test_a_storage_that_is_a_file(house: House) -> None:
+    house.storage.write_text("")
+    found = house.examined(code=1)["storage"]
+    assert found.level == "broken" and "CCO_SIDECAR_STORAGE" in found.mend, found
+
+
+def test_a_token_that_has_expired_or_is_none(house: House) -> None:
+    house.storage.mkdir(mode=0o700)
+    house.token(exp=int(time.time()) - 1)
+    found = house.examined(code=1)
+    assert (found["token"].text, found["token"].mend) == ("the operator's token has expired", "cco daemon restart")
+    (house.storage / "operator.token").write_text("not a token\n")
+    assert "expired" not in house.examined(code=1)["token"].text
+
+
+class TestTokenOfOneThatRuns:
+    @pytest.fixture(autouse=True)
+    def _kept(self, running: House) -> Iterator[None]:
+        path = running.storage / "operator.token"
+        kept = path.read_text()
+        yield
+        path.write_text(kept)
+        path.chmod(0o600)
+
+    def test_one_that_is_gone(self, running: House) -> None:
+        """The start has made it; only the next one makes it again."""
+        (running.storage / "operator.token").unlink()
+        assert "cco daemon restart" in running.examined(code=1)["token"].mend
+
+    def test_one_that_it_does_not_know(self, running: House) -> None:
+        running.token()
+        assert running.cco("agent", "list").returncode == 1
+        found = running.examined(code=1)
+        assert "broken" in (found["sidecar"].level, found["token"].level)
+
+
+def test_no_git(house: House) -> None:
+    house.environment["PATH"] = str(house.programs)
+    house.program("claude", "#!/bin/sh\necho 2.0.0\n")
+    found = house.examined(code=1)
+    assert (found["git"].text, found["git"].mend) == ("there is no git on PATH", "install git: contexts need it")
+
+
+def test_a_project_that_is_no_repository(house: House, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    house.environment["CCO_SIDECAR_PROJECT_ROOT"] = str(tmp_path / "plain")
+    found = house.examined(code=0)
+    assert found["git"].level == "warning" and "--project-root" in found["git"].mend
+
+
+def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=99 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    settings = Settings(storage=tmp_path / "storage", project_root=tmp_path, port=free_ports()[0])
+    (found,) = [each for each in findings(settings) if each.name == "disk"]
+    assert found.level.value == "broken" and found.text.startswith("99 MB free at ") and "free some space" in found.mend
+
+
+class TestRunners:
+    def test_a_program_that_is_not_installed(self, house: House) -> None:
+        config = str(written(house.directory / "config.json", agents={"runners": {"quality": {"preset": "codex"}}}))
+        house.environment["PATH"] = os.pathsep.join([str(house.programs), str(Path(shutil.which("git") or "").parent)])
+        found = house.examined("--config", config, code=0)
+        assert found["runner claude"].level == "ok"
+        if shutil.which("codex", path=house.environment["PATH"]) is None:
+            assert found["runner codex"].text == "there is no program 'codex' on PATH"
+            assert "agents.runners" in found["runner codex"].mend
+
+    def test_a_command_whose_program_is_not_there(self, house: House) -> None:
+        runners = {"quality": {"command": ["/nowhere/such-a-program", "{task}"]}}
+        config = str(written(house.directory / "config.json", agents={"runners": runners}))
+        done = house.cco("--config", config, "doctor")
+        assert "/nowhere/such-a-program" in done.stdout, done.stdout
+
+    @pytest.mark.parametrize("text", ["#!/bin/sh\necho no licence >&2\nexit 5\n", "not a program", "#!/nowhere/sh\n"])
+    def test_a_program_that_does_not_run(self, house: House, text: str) -> None:
+        house.program("claude", text)
+        found = house.examined(code=1)
+        assert "runner claude" in found, found
+        assert found["runner claude"].level == "broken" and str(house.programs) in found["runner claude"].text
+
+    def test_runners_that_are_misspelt(self, house: House) -> None:
+        config = str(written(house.directory / "config.json", agents={"runners": {"defalt": {}}}))
+        done = house.cco("--config", config, "doctor")
+        assert done.returncode == 1 and "'defalt' is no agent type" in done.stdout
+        assert house.examined("--config", config, code=1)
+
+
+def test_a_host_of_ipv6(house: House) -> None:
+    house.environment["CCO_SIDECAR_HOST"] = "::1"
+    found = house.examined(code=0)
+    assert found["port"].text == f"{house.port} is free"
+
+
+def test_a_sidecar_on_ipv6_is_spoken_to(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    own = Background(sidecar, tmp_path / "storage")
+    own.environment.append(("CCO_SIDECAR_HOST", "::1"))
+    try:
+        started = own.cco("daemon", "start")
+        if "cannot be opened" in started.stderr:
+            pytest.skip("there is no IPv6 here")
+        assert f"http://[::1]:{own.port}\n" in printed(started)
+        assert "healthy" in printed(own.cco("health"))
+        assert own.cco("agent", "list").returncode == 0
+    finally:
+        own.cco("daemon", "stop", "--force")
+
+
+def test_a_config_that_cannot_be_read_is_one_clear_line(house: House) -> None:
+    (house.directory / "config.json").write_text("{")
+    fails(house.cco("--config", str(house.directory / "config.json"), "doctor"), "is not JSON")
+
+
+@pytest.mark.parametrize(("line", "says"), [(["--format", "yaml"], "yaml"), (["now"], "now"), (["--fix"], "--fix")])
+def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+    misused(run_cco(sidecar, "doctor", *line), says)
