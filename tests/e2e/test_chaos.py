@@ -25,7 +25,7 @@ import requests
 from tests.support import chaos_agent
 from tests.support.clocked import ClockedSidecar, Hands, free_ports
 from tests.support.disks import Disk
-from tests.support.sidecars import agents, call, events, publish, small_repository, until, written
+from tests.support.sidecars import agents, call, events, small_repository, until, written
 
 from cco_sidecar.agents.run import MARK
 from cco_sidecar.client.connection import claims_of
@@ -143,7 +143,7 @@ class Chaos:
                     found[process.pid] = line[-1]
         return found
 
-    def run(self) -> tuple[str, psutil.Process, psutil.Process | None] | None:
+    def some_run(self) -> tuple[str, psutil.Process, psutil.Process | None] | None:
         """Some run's agent id, its keeper and its agent process."""
         runs = sorted(self.keepers().items())
         if not runs:
@@ -189,23 +189,23 @@ class Chaos:
         self.threads[-1].start()
 
     def kill_agent(self) -> None:
-        if (found := self.run()) and found[2]:
+        if (found := self.some_run()) and found[2]:
             self.marks("killed", found[0])
             with contextlib.suppress(psutil.Error):
                 found[2].kill()
 
     def kill_keeper(self) -> None:
-        if found := self.run():
+        if found := self.some_run():
             self.marks("keeperless", found[0])
             with contextlib.suppress(psutil.Error):
                 found[1].kill()
 
     def hold_agent(self) -> None:
-        if (found := self.run()) and found[2]:
+        if (found := self.some_run()) and found[2]:
             self.hold(found[2])
 
     def hold_keeper(self) -> None:
-        if found := self.run():
+        if found := self.some_run():
             self.hold(found[1])
 
     def hold_sidecar(self) -> None:
@@ -246,7 +246,9 @@ class Chaos:
 
     def fill_disk(self) -> None:
         if not self.disk.full:
-            self.rounds[-1].disk_was_full = self.disk_was_full = True
+            self.disk_was_full = True
+            for each in self.rounds[-2:]:
+                each.disk_was_full = True
             self.disk.fill(self.sidecar.process.pid)
             time.sleep(self.random.uniform(0.05, 0.5))
 
@@ -311,7 +313,6 @@ class Chaos:
         strange = {mark for mark in self.marked() if Path(mark).parent.name not in known}
         assert not strange, f"nobody's processes: {strange}"
         self.check_zombies()
-        publish(self.sidecar, "default", "round_is_over")
         assert call(self.sidecar, "GET", "/health")["status"] == "healthy"
 
     def settle(self) -> None:

@@ -58,6 +58,10 @@ class Launcher:
     def run_at(self, agent: Agent, attempt: int) -> Run:
         return Run(self._storage / "agents" / agent.agent_id / str(attempt))
 
+    def owns_worktree(self, agent: Agent) -> bool:
+        """It has one, and in our storage: that of a restored record belongs to whom it was copied from."""
+        return bool(agent.worktree) and Path(agent.worktree).is_relative_to(self._storage)
+
     def clean_up(self, living: set[str]) -> None:
         """Removes what runs left that nobody cleaned up after."""
         for directory in (self._storage / "agents").glob("*/*"):

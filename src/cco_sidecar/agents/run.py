@@ -177,6 +177,11 @@ class Run:
         self._reap()
 
     @property
+    def began_here(self) -> bool:
+        """A keeper began in this directory; in a restored copy none did."""
+        return (self.directory / "keeper.json").exists()
+
+    @property
     def has_report(self) -> bool:
         """It has ended, and how is written down."""
         return self._report() is not None

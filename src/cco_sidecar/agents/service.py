@@ -249,7 +249,7 @@ class AgentsService:
         agent = stored.agent
         if agent.status not in ENDED:
             raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
-        if not agent.worktree:
+        if not self._launcher.owns_worktree(agent):
             raise not_found("AGT_006", f"agent '{agent_id}' has no worktree, or its work is merged")
         if not await worktree.remove(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch):
             raise conflict("AGT_007", f"git does not remove the worktree {agent.worktree}; remove it by hand")

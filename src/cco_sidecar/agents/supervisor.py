@@ -105,6 +105,9 @@ class Supervisor:
                 live.heard = time.monotonic()
                 await asyncio.to_thread(self._read_earlier_attempts, live)
                 self._running.add(agent.agent_id)
+                if not run.began_here:
+                    # A restored copy: the agent may still run where the copy was made.
+                    agent.max_attempts = agent.attempt
                 if runs:
                     await self._found_again(live, stored.unannounced)
                 self._background(self._watch(live), agent.agent_id)
@@ -405,7 +408,7 @@ class Supervisor:
 
     async def tidy_worktree(self, agent: Agent) -> bool:
         """Removes the worktree of an ended agent when its work is merged; True when it did."""
-        if not agent.worktree:
+        if not self._launcher.owns_worktree(agent):
             return False
         try:
             if await worktree.tidy(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch):
