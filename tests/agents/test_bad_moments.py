@@ -104,18 +104,21 @@ def stored(agent: SpawnedAgent) -> None:
 
 
 def test_a_result_from_before_a_crash_stands_in_the_agents_record(house: Succession, tmp_path: Path) -> None:
+    """Also when another agent of its type has stored one for the same issue since."""
     gate = tmp_path / "gate"
-    agent = house.spawn([{"do": "result"}, {"do": "until", "path": str(gate)}])
-    stored(agent)
-    (result,) = call(house.sidecar, "GET", "/api/results")["results"]
-    assert agent.get()["result_id"] == result["id"]
+    agents = []
+    for _ in range(2):
+        agents.append(house.spawn([{"do": "result"}, {"do": "until", "path": str(gate)}]))
+        stored(agents[-1])
+    results = {each["agent_id"]: each["id"] for each in call(house.sidecar, "GET", "/api/results")["results"]}
+    assert [agent.get()["result_id"] for agent in agents] == [results[agent.id] for agent in agents]
     house.crash()
     house.open()
-    assert house.now(agent).get()["result_id"] == result["id"]
+    assert [house.now(agent).get()["result_id"] for agent in agents] == [results[agent.id] for agent in agents]
     gate.touch()
-    assert house.now(agent).wait()["result_id"] == result["id"]
-    completed = events(house.sidecar, "default", "agent_completed")
-    assert [event["correlation_id"] for event in completed] == [result["id"]], "completed once, with the result"
+    assert [house.now(agent).wait()["result_id"] for agent in agents] == [results[agent.id] for agent in agents]
+    completed = [event["correlation_id"] for event in events(house.sidecar, "default", "agent_completed")]
+    assert completed == [results[agent.id] for agent in agents], "completed once each, with the result"
 
 
 def test_a_start_that_a_crash_cut_short_is_no_attempt(house: Succession, root: Path, tmp_path: Path) -> None:
@@ -182,6 +185,22 @@ def test_an_attempt_that_was_found_again_does_not_show_how_the_one_before_ended(
     gate.touch()
     ended = house.now(agent).wait()
     assert (ended["status"], ended["exit_code"], ended.get("signal")) == ("completed", 0, None), ended
+
+
+def test_a_start_that_only_its_keeper_knew_is_announced(house: Succession, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    script = f'[ "$AGENT_ATTEMPT" = 1 ] && exit 1; echo $$ > "{runs}"'
+    agent = house.spawn([{"do": "run", "command": ["sh", "-c", script]}], agent_type="qa-engineer", command=[])
+    agent.wait("pending")
+    with nothing_written(house.storage):
+        pid_in(runs)
+        until(lambda: not of_run(house.run_of(agent, 2)), "its end")
+        house.crash()
+    house.open()
+    ended = house.now(agent).wait()
+    assert (ended["status"], ended["attempt"]) == ("completed", 2), ended
+    started = [event["correlation_id"] for event in events(house.sidecar, "default", "agent_spawned")]
+    assert started == [f"{agent.id}/1", f"{agent.id}/2"]
 
 
 def test_the_sidecar_is_healthy_again_when_the_disk_is(house: Succession, disk: Disk) -> None:

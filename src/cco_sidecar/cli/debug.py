@@ -31,7 +31,7 @@ from cco_sidecar.core.settings import Settings
 _LOG_BYTES = 2 * 2**20
 _HIDDEN = "[hidden]"
 # Settings whose values may hold secrets; of `environment` only the names are shown.
-_SECRET = frozenset({"jwt_secret"})
+_SECRET = frozenset({"jwt_secret", "task", "message"})
 
 
 @click.group(name="debug")
@@ -48,6 +48,7 @@ def bundle(ctx: click.Context, target: Path | None) -> None:
     settings = settings_of(ctx)
     try:
         descriptor = os.open(chosen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.fchmod(descriptor, 0o600)
         with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as archive:
             for name, make in _PARTS.items():
                 data = _redacted(make(settings)).encode()
@@ -113,8 +114,9 @@ def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
 def _agents(client: Client) -> Any:
     answer = client.agents.list(limit=1000)
     for agent in answer.agents:
-        agent.ClearField("task")
-        agent.ClearField("last_output")
+        # Words of people and agents may hold anything.
+        for name in ("task", "last_output", "reason", "progress"):
+            agent.ClearField(name)
     return answer
 
 
