@@ -193,7 +193,8 @@ class Tokens:
                 f"{REFRESH_WINDOW_SECONDS}",
                 refreshable_in_seconds=int(left - REFRESH_WINDOW_SECONDS) + 1,
             )
-        await self._revoke("jti", principal.jti, now, principal.expires_at)
+        # Longer than it would have lived by itself: under a lease it is not judged by its times.
+        await self._revoke("jti", principal.jti, now, now + OPERATOR_TTL_SECONDS)
         return self.mint_agent(
             agent, agent_id=principal.subject, project=principal.project_id, issue=principal.issue_id
         )
