@@ -22,7 +22,7 @@ from cco_sidecar.approvals.servicer import ApprovalServicer
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.limits import RateLimits
 from cco_sidecar.auth.policy import policies
-from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.auth.tokens import SKEW_SECONDS, Tokens
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.context.service import ContextService
 from cco_sidecar.context.servicer import ContextServicer
@@ -71,8 +71,9 @@ from orchestra.v1 import (
 log = logging.getLogger(__name__)
 
 OPERATOR_TOKEN_FILE = "operator.token"
-# The operator's token is renewed in its file long before it expires.
+# The operator's token is renewed in its file long before it expires, and when the clock was set back behind it.
 _RENEW_SECONDS = 86_400
+_LOOK_AT_CLOCK_SECONDS = 5.0
 _DRAIN_SECONDS = 5.0
 _PROTOS = (
     context_service_pb2,
@@ -258,12 +259,19 @@ class Sidecar:
 
     def _write_operator_token(self) -> None:
         path = self.settings.storage / OPERATOR_TOKEN_FILE
+        made = self.clock.seconds()
         write_atomically(path, self.tokens.mint_operator().token.encode() + b"\n", mode=PRIVATE_FILE)
+        self._operator_token_made = made
 
     async def _renew_operator_token(self) -> None:
         while True:
-            await asyncio.sleep(_RENEW_SECONDS)
-            self._write_operator_token()
+            await asyncio.sleep(_LOOK_AT_CLOCK_SECONDS)
+            if -SKEW_SECONDS <= self.clock.seconds() - self._operator_token_made < _RENEW_SECONDS:
+                continue
+            try:
+                self._write_operator_token()
+            except OSError as problem:
+                log.warning("the operator's token could not be renewed yet: %s", problem)
 
 
 def load_agent_types(project_root: Path) -> AgentTypes:

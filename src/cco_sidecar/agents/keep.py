@@ -1,4 +1,4 @@
-"""A result for an agent that stored none but said what it did: its program's last answer."""
+"""The result of an agent that has ended: the one that it stored, or else its program's last answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cco_sidecar.agents.access import principal_of
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import WRITE_RESULTS, Principal
+from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.agent_service_pb2 import Agent
 from orchestra.v1.result_service_pb2 import (
     RESULT_STATUS_SUCCESS,
@@ -27,16 +28,22 @@ _LONGEST_DECISION = 500
 _LONGEST_ANSWER = 100_000
 
 
-def keeper_of_results(
-    store: Store, types: AgentTypes, root: Callable[[str], Path]
+def result_finder(
+    results: ResultStore, store: Store, types: AgentTypes, root: Callable[[str], Path]
 ) -> Callable[[Agent, str], Awaitable[str]]:
-    """``keep(agent, answer)`` stores what the agent said last, with what git knows of its files; the result's id, or
-    empty for a type that may not store."""
+    """``find(agent, answer)`` is the id of an agent's newest result. For one that stored none, ``answer`` is stored as
+    such, with what git knows of its files; empty without an answer, or for a type that may not store."""
 
-    async def keep(agent: Agent, answer: str) -> str:
+    async def find(agent: Agent, answer: str) -> str:
+        try:
+            # Asked here, not remembered: its event may be still to come, or came out before a crash.
+            found = await results.newest_of(agent.agent_id)
+        except SidecarError as problem:
+            log.warning("the result of agent %s could not be looked up: %s", agent.agent_id, problem)
+            return agent.result_id
         known = types.known(agent.agent_type)
-        if WRITE_RESULTS not in known.permissions:
-            return ""
+        if found or not answer or WRITE_RESULTS not in known.permissions:
+            return found
         result = AgentResult(
             status=RESULT_STATUS_SUCCESS,
             decisions=[answer.strip().partition("\n")[0][:_LONGEST_DECISION]],
@@ -57,7 +64,7 @@ def keeper_of_results(
             log.warning("the answer of agent %s is not kept as a result: %s", agent.agent_id, problem)
             return ""
 
-    return keep
+    return find
 
 
 def _metrics(agent: Agent) -> dict[str, float]:

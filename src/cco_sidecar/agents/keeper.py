@@ -6,6 +6,9 @@ nothing of the sidecar but the run's directory, and uses the standard library on
 
     keeper.py DIRECTORY     reads the run's specification, JSON, from stdin until its end
 
+It is started in DIRECTORY, and the argument only tells others whose it is: should the run be begun anew there while
+this one had not come to it, then its files are to go nowhere.
+
     keeper.json   who this process is, for a sidecar that comes back
     output.log    what the agent printed, as CRI log lines: ``<time> stdout|stderr F|P <text>``
     control       a FIFO: ``stop <seconds>`` or ``kill``
@@ -131,12 +134,11 @@ def spellings(secrets: list[bytes]) -> set[bytes]:
 
 
 class Keeper:
-    def __init__(self, directory: str, spec: dict[str, Any]) -> None:
-        self._directory = directory
+    def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._limits = spec.get("limits", {})
         self._output = Output(
-            os.path.join(directory, "output.log"),
+            "output.log",
             self._limits.get("output_bytes", 0),
             [secret.encode() for secret in spec.get("redact", [])],
         )
@@ -162,14 +164,13 @@ class Keeper:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: self._stop(self._spec.get("grace", 10.0)))
         self._introduce()
-        control = os.path.join(self._directory, "control")
-        os.mkfifo(control, 0o600)
+        os.mkfifo("control", 0o600)
         # Open for writing too, so that it never ends.
-        self._control = os.open(control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             self._start()
         except OSError:
-            os.unlink(control)
+            os.unlink("control")
             raise
         tell({"pid": self._pid, "start": start_time(self._pid)})
         if self._stop_early is not None:
@@ -177,16 +178,18 @@ class Keeper:
         self._watch()
         self._output.close()
         self._write_exit()
-        os.unlink(control)
+        try:
+            os.unlink("control")
+        except FileNotFoundError:
+            pass
 
     def _introduce(self) -> None:
         with open("/proc/sys/kernel/random/boot_id") if _LINUX else open(os.devnull) as file:
             boot = file.read().strip()
         known = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot}
-        path = os.path.join(self._directory, "keeper.json")
-        with open(path + ".tmp", "w") as file:
+        with open("keeper.json.tmp", "w") as file:
             json.dump(known, file)
-        os.rename(path + ".tmp", path)
+        os.rename("keeper.json.tmp", "keeper.json")
 
     def _start(self) -> None:
         """Forks and executes; raises the OSError of the child's exec."""
@@ -227,9 +230,10 @@ class Keeper:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(127)
-        # Python itself ignores SIGPIPE and SIGXFSZ.
-        for number in ("SIGINT", "SIGHUP", "SIGPIPE", "SIGXFSZ", "SIGCHLD", "SIGTERM"):
-            signal.signal(signal.Signals[number], signal.SIG_DFL)
+        # Python itself ignores SIGPIPE and SIGXFSZ; others may have come down from whoever started the sidecar.
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if self._limits.get("open_files"):
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             most = self._limits["open_files"]
@@ -383,7 +387,8 @@ class Keeper:
         self._end(grace)
 
     def _write_exit(self) -> None:
-        """Tries until it is written: this is the only trace of how the agent ended."""
+        """Tries until it is written: this is the only trace of how the agent ended. Where the directory is gone nobody
+        asks any more."""
         status = self._status if self._status is not None else 0
         if self._output.full and not self._limit and not self._stopped:
             # It ended before that was noticed.
@@ -397,18 +402,19 @@ class Keeper:
             "peak_memory_bytes": self._peak,
             "cpu_seconds": round(self._cpu, 3),
         }
-        path = os.path.join(self._directory, "exit.json")
-        while os.path.isdir(self._directory):
+        while True:
             try:
-                for name in (path, path + ".tmp"):
+                for name in ("exit.json", "exit.json.tmp"):
                     if os.path.isdir(name) or os.path.islink(name):
                         # Not ours: the agent can write here too.
                         os.rename(name, f"{name}.{time.time_ns()}")
-                with open(path + ".tmp", "w") as file:
+                with open("exit.json.tmp", "w") as file:
                     json.dump(report, file)
                     file.flush()
                     os.fsync(file.fileno())
-                os.rename(path + ".tmp", path)
+                os.rename("exit.json.tmp", "exit.json")
+                return
+            except FileNotFoundError:
                 return
             except OSError:
                 time.sleep(_RETRY_SECONDS)
@@ -510,7 +516,7 @@ def signal_all(pid: int, number: int) -> None:
 
 def main() -> None:
     try:
-        Keeper(sys.argv[1], json.load(sys.stdin)).run()
+        Keeper(json.load(sys.stdin)).run()
     except OSError as problem:
         tell({"error": problem.strerror or str(problem), "filename": problem.filename or ""})
 

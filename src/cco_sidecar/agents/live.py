@@ -36,8 +36,8 @@ class Live:
     message: str = ""
     run: Run | None = None
     token: Minted | None = None
-    # False for an agent that was found again, until the token is in its file.
-    token_is_given: bool = True
+    # When the token in its file was made, by the clock; None for an agent that was found again.
+    token_made: float | None = None
     heard: float = 0.0
     stop_reason: str = ""
     # It said so itself; and what it asked and was not answered yet.
@@ -53,6 +53,8 @@ class Live:
     retry: asyncio.TimerHandle | None = None
     # Set when its process runs, or when it could not be started.
     begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    # That its tokens are dead is on disk.
+    revoked: bool = False
     # Its end is being written down.
     ending: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -94,6 +94,7 @@ class Run:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                cwd=self.directory,
                 env={},
             )
             _keepers.add(popen.pid)
@@ -208,7 +209,8 @@ class Run:
                 self._keeper.kill()
 
     def kill_leftovers(self) -> None:
-        """Kills every process that carries this run's mark, and what a killed keeper left to us."""
+        """Kills every process that carries this run's mark, a keeper of it that never came to its work, and what a
+        killed keeper left to us."""
         wanted = str(self.directory)
         quiet = 0
         # Until two looks find none: one may have been forking, or come to us a moment after its keeper.
@@ -216,7 +218,8 @@ class Run:
             found = _kill_strays()
             for process in psutil.process_iter():
                 with suppress(psutil.Error, OSError):
-                    if process.environ().get(MARK) == wanted and process.status() != psutil.STATUS_ZOMBIE:
+                    ours = process.environ().get(MARK) == wanted or process.cmdline()[-2:] == [str(_KEEPER), wanted]
+                    if ours and process.status() != psutil.STATUS_ZOMBIE:
                         found = True
                         process.send_signal(signal.SIGKILL)
                         process.wait(5)

@@ -12,7 +12,7 @@ from cco_sidecar.agents import logs, worktree
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.handover import Ask, Handover, Suggestions
-from cco_sidecar.agents.keep import Store, keeper_of_results
+from cco_sidecar.agents.keep import Store, result_finder
 from cco_sidecar.agents.keeper import become_subreaper
 from cco_sidecar.agents.launch import GRACE_SECONDS, Address, Launcher, Providers
 from cco_sidecar.agents.live import ENDED, Live
@@ -89,7 +89,7 @@ class AgentsService:
             tokens,
             clock,
             settings.max_concurrent,
-            keeper_of_results(hands.store_result, types, self._launcher.root),
+            result_finder(stores.results, hands.store_result, types, self._launcher.root),
         )
         self._spawner = Spawner(
             stores.agents,
@@ -127,17 +127,12 @@ class AgentsService:
         become_subreaper()
         await self.supervisor.recover()
         for live in list(self.supervisor.live.values()):
-            await self._find_result(live.agent)
+            # One that it stored just before a crash: its record may not know.
+            live.agent.result_id = await self._results.newest_of(live.agent.agent_id)
             for stored in await self._approvals.page(live.agent.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
                 if stored.approval.requested_by == live.agent.agent_id:
                     live.questions.add(stored.approval.approval_id)
         await self._handover.start()
-
-    async def _find_result(self, agent: Agent) -> None:
-        """One that it stored just before a crash: its record may not know."""
-        newest = await self._results.newest(agent.project_id, agent.issue_id, agent.agent_type)
-        if newest is not None and newest.result.agent_id == agent.agent_id:
-            agent.result_id = newest.result.id
 
     def start(self, address: Address) -> None:
         """Starts what waits. ``address``: where agents find us."""

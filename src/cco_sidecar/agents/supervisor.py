@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from cco_sidecar.agents import logs, worktree
-from cco_sidecar.agents.announce import Announcer
+from cco_sidecar.agents.announce import Announcer, correlation_id
 from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
 from cco_sidecar.agents.live import ENDED, Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
@@ -20,7 +19,7 @@ from cco_sidecar.agents.runners import Runner, Runners
 from cco_sidecar.agents.usage import UsageReader, added
 from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, TTL_SECONDS, Minted, Tokens
 from cco_sidecar.core.agent_types import AgentTypes
-from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.storage.base import AgentStore
 from orchestra.v1.agent_service_pb2 import (
@@ -56,9 +55,10 @@ class Supervisor:
         tokens: Tokens,
         clock: Clock,
         max_concurrent: int,
-        keep_result: Callable[[Agent, str], Awaitable[str]],
+        find_result: Callable[[Agent, str], Awaitable[str]],
     ) -> None:
-        """``keep_result(agent, answer)`` stores what a program said last as its result, and returns the id."""
+        """``find_result(agent, answer)``: the id of an ended agent's result; for one that stored none, what its program
+        said last is stored as such."""
         self._store = store
         self._announcer = announcer
         self._launcher = launcher
@@ -67,7 +67,7 @@ class Supervisor:
         self._tokens = tokens
         self._clock = clock
         self.max_concurrent = max_concurrent
-        self._keep_result = keep_result
+        self._find_result = find_result
         self.live: dict[str, Live] = {}
         self._queue = WaitingLine()
         self._running: set[str] = set()
@@ -99,17 +99,15 @@ class Supervisor:
                 run = self._launcher.run_at(agent, agent.attempt + 1)
             runs = run.adopt()
             if runs or run.has_report or agent.status != AGENT_STATUS_PENDING:
-                agent.attempt += agent.status == AGENT_STATUS_PENDING
                 live.run = run
                 live.reader = logs.LogReader(run.output)
                 live.heard = time.monotonic()
-                await asyncio.to_thread(self._read_earlier_attempts, live)
                 self._running.add(agent.agent_id)
                 if not run.began_here:
                     # A restored copy: the agent may still run where the copy was made.
                     agent.max_attempts = agent.attempt
-                if runs:
-                    await self._found_again(live, stored.unannounced)
+                await self._found_again(live, stored.unannounced, runs=runs)
+                await asyncio.to_thread(self._read_earlier_attempts, live)
                 self._background(self._watch(live), agent.agent_id)
             else:
                 # A start that was cut short, together with its keeper.
@@ -126,17 +124,16 @@ class Supervisor:
         self._open = True
         self._admit()
 
-    async def _found_again(self, live: Live, unannounced: str) -> None:
+    async def _found_again(self, live: Live, unannounced: str, *, runs: bool) -> None:
         agent = live.agent
-        # Before the doors open: what it calls with is good.
-        self._tokens.lease(agent.agent_id)
-        with suppress(SidecarError):
-            # Its type may no longer be configured; then it keeps the token that it has.
-            live.token = self._mint(agent)
-            live.token_is_given = False
+        if runs:
+            # Before the doors open: what it calls with is good.
+            self._tokens.lease(agent.agent_id)
         if agent.status == AGENT_STATUS_PENDING:
             assert live.run is not None
-            agent.process_id = live.run.agent_pid
+            _begin_attempt(agent)
+            if runs:
+                agent.process_id = live.run.agent_pid
             agent.started_at.CopyFrom(self._clock.timestamp())
             self.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
             await self._announcer.save(agent, "agent_spawned")
@@ -219,7 +216,7 @@ class Supervisor:
             await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
             return
         # Its tokens are dead before it is.
-        await asyncio.gather(self._end_identity(agent_id), asyncio.wait({live.begun}))
+        await asyncio.gather(self._end_identity(live), asyncio.wait({live.begun}))
         if live.run is not None:
             live.run.stop(grace)
             try:
@@ -255,18 +252,19 @@ class Supervisor:
     def renew_token(self, live: Live) -> None:
         """A fresh token in the agent's file. The older ones stay good as long as the agent lives."""
         assert live.run is not None
-        live.token = self._mint(live.agent)
-        live.run.write_token(live.token.token)
-        live.token_is_given = True
+        made = self._clock.seconds()
+        token = self._mint(live)
+        live.run.write_token(token.token)
+        live.token, live.token_made = token, made
 
     def needs_renewal(self, live: Live) -> bool:
-        if live.token is None:
+        if live.agent.agent_type not in self._types:
+            # No longer configured: it keeps the token that it has.
             return False
-        if not live.token_is_given:
+        if live.token_made is None:
             return True
-        left = live.token.principal.expires_at - self._clock.seconds()
         # A clock that was set back leaves a token from the future.
-        return left <= REFRESH_WINDOW_SECONDS or left > TTL_SECONDS + SKEW_SECONDS
+        return not -SKEW_SECONDS <= self._clock.seconds() - live.token_made < TTL_SECONDS - REFRESH_WINDOW_SECONDS
 
     # -- one agent's way -------------------------------------------------------------------------------
 
@@ -296,20 +294,17 @@ class Supervisor:
 
     async def _begin(self, live: Live) -> None:
         agent = live.agent
-        agent.attempt += 1
-        for name in ("retry_at", "ended_at", "exit_code", "signal", "peak_memory_bytes", "cpu_seconds", "progress"):
-            agent.ClearField(name)
-        del agent.last_output[:]
+        _begin_attempt(agent)
         live.needs_input = False
         live.questions.clear()
         run = self._launcher.run_of(agent)
         started = self._clock.timestamp()
         self._tokens.minted += agent.attempt == 1
         await asyncio.to_thread(run.prepare)
-        token = self._mint(agent)
+        token = self._mint(live)
         live.run = run
         pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token, live.message)
-        live.token = token
+        live.token, live.token_made = token, micros_of(started) / 1e6
         live.before.session_id = agent.usage.session_id
         live.heard = time.monotonic()
         live.reader = logs.LogReader(run.output)
@@ -332,7 +327,7 @@ class Supervisor:
             live.begun.set_exception(error)
             # Nobody may be waiting: it was queued.
             live.begun.exception()
-        await self._end_identity(live.agent.agent_id)
+        await self._end_identity(live)
         status = AGENT_STATUS_STOPPED if live.stop_reason else AGENT_STATUS_FAILED
         await self._end(live, status, live.stop_reason or reason)
 
@@ -350,11 +345,9 @@ class Supervisor:
     async def _ended(self, live: Live, end: Exit) -> None:
         agent, run = live.agent, live.run
         assert run is not None
-        await self._end_identity(agent.agent_id)
+        await self._end_identity(live)
         await live.read_reports()
         lines = await asyncio.to_thread(logs.last_lines, run.output, LAST_LINES)
-        agent.last_output[:] = lines
-        _set_end(agent, end)
         status, reason = outcome(
             end,
             lines,
@@ -364,11 +357,12 @@ class Supervisor:
         )
         if status == AGENT_STATUS_FAILED and agent.attempt < agent.max_attempts:
             backoff = min(live.runner.backoff_seconds * 2 ** (agent.attempt - 1), _LONGEST_BACKOFF)
+            _set_end(agent, end, lines)
             agent.ClearField("process_id")
             agent.retry_at.CopyFrom(timestamp(self._clock.micros() + int(backoff * 1e6)))
             self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {backoff:g} s")
             live.token = None
-            if await self._save(agent):
+            if await self._save(live, agent):
                 await asyncio.to_thread(run.clean)
             self._running.discard(agent.agent_id)
             if live.stop_reason:
@@ -377,34 +371,45 @@ class Supervisor:
                 self._retry_later(live)
                 self._admit()
             return
-        if status == AGENT_STATUS_COMPLETED and not agent.result_id and live.usage.final:
-            agent.result_id = await self._keep_result(agent, live.usage.final)
-        await self._end(live, status, reason)
+        answer = live.usage.final if status == AGENT_STATUS_COMPLETED else ""
+        agent.result_id = await self._find_result(agent, answer)
+        await self._end(live, status, reason, end, lines)
 
-    async def _end(self, live: Live, status: AgentStatus, reason: str) -> None:
+    async def _end(
+        self, live: Live, status: AgentStatus, reason: str, end: Exit | None = None, lines: Sequence[str] = ()
+    ) -> None:
         """Its last word: on disk, announced, and its place given to the next."""
         if live.ending:
             await live.ended.wait()
             return
         live.ending = True
+        self._queue.leave(live.agent.agent_id)
+        try:
+            await self._write_end(live, status, reason, end, lines)
+        finally:
+            self._running.discard(live.agent.agent_id)
+            self.live.pop(live.agent.agent_id, None)
+            live.ended.set()
+            self._admit()
+
+    async def _write_end(
+        self, live: Live, status: AgentStatus, reason: str, end: Exit | None, lines: Sequence[str]
+    ) -> None:
         # A copy: whoever asks sees the end when all of it is done.
         agent = Agent()
         agent.CopyFrom(live.agent)
-        self._queue.leave(agent.agent_id)
+        if end is not None:
+            _set_end(agent, end, lines)
         agent.ended_at.CopyFrom(agent.ended_at if agent.HasField("ended_at") else self._clock.timestamp())
         agent.ClearField("retry_at")
         agent.ClearField("process_id")
         self.set_status(agent, status, reason)
         await self.tidy_worktree(agent)
         announced = agent.result_id and status == AGENT_STATUS_COMPLETED
-        saved = await self._save(agent, "" if announced else _EVENTS.get(status, ""))
+        saved = await self._save(live, agent, "" if announced else _EVENTS.get(status, ""))
         if saved and live.run is not None:
             # Only now: the exit code stays where it was written until the record has it.
             await asyncio.to_thread(live.run.clean)
-        self._running.discard(agent.agent_id)
-        self.live.pop(agent.agent_id, None)
-        live.ended.set()
-        self._admit()
 
     async def tidy_worktree(self, agent: Agent) -> bool:
         """Removes the worktree of an ended agent when its work is merged; True when it did."""
@@ -418,11 +423,13 @@ class Supervisor:
             log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
         return False
 
-    async def _save(self, agent: Agent, event_type: str = "") -> bool:
-        """Until it is on disk: how an agent ended is not to be forgotten. False when the sidecar goes before: then the
-        next one reads how it ended where the keeper wrote it."""
+    async def _save(self, live: Live, agent: Agent, event_type: str = "") -> bool:
+        """Until it is on disk, and before it that its tokens are dead: how an agent ended is not to be forgotten. False
+        when the sidecar goes before: then the next one reads how it ended where the keeper wrote it."""
         while True:
             try:
+                if not live.revoked:
+                    await self._revoke(live)
                 await self._announcer.save(agent, event_type)
                 return True
             except SidecarError as problem:
@@ -433,7 +440,10 @@ class Supervisor:
 
     def _retry_later(self, live: Live) -> None:
         """Queues it again when its time has come."""
-        due = live.agent.retry_at.seconds + live.agent.retry_at.nanos / 1e9 - self._clock.seconds()
+        agent = live.agent
+        due = micros_of(agent.retry_at) - self._clock.micros()
+        # A clock that was set back does not make the pause longer than it was to be.
+        pause = min(due, micros_of(agent.retry_at) - micros_of(agent.status_since)) / 1e6
 
         def again() -> None:
             live.retry = None
@@ -443,22 +453,35 @@ class Supervisor:
             self._queue.join(live)
             self._admit()
 
-        live.retry = asyncio.get_running_loop().call_later(min(max(due, 0.0), _LONGEST_BACKOFF), again)
+        live.retry = asyncio.get_running_loop().call_later(max(pause, 0.0), again)
 
     # -- identity ------------------------------------------------------------------------------------
 
-    def _mint(self, agent: Agent) -> Minted:
+    def _mint(self, live: Live) -> Minted:
+        agent = live.agent
         self._tokens.lease(agent.agent_id)
+        live.revoked = False
         known = self._types.known(agent.agent_type)
-        return self._tokens.mint_agent(known, agent_id=agent.agent_id, project=agent.project_id, issue=agent.issue_id)
+        return self._tokens.mint_agent(
+            known,
+            agent_id=agent.agent_id,
+            project=agent.project_id,
+            issue=agent.issue_id,
+            session=correlation_id(agent),
+        )
 
-    async def _end_identity(self, agent_id: str) -> None:
-        """In force at once, also when the disk is full."""
+    async def _end_identity(self, live: Live) -> None:
+        """In force at once, also when the disk is full; it is on disk before its end is."""
+        agent_id = live.agent.agent_id
         self._tokens.release(agent_id)
         try:
-            await self._tokens.revoke_agent(agent_id)
+            await self._revoke(live)
         except SidecarError as problem:
-            log.warning("the revocation of %s is not on disk: %s", agent_id, problem)
+            log.warning("the revocation of %s is not on disk yet: %s", agent_id, problem)
+
+    async def _revoke(self, live: Live) -> None:
+        await self._tokens.revoke_agent(live.agent.agent_id, correlation_id(live.agent))
+        live.revoked = True
 
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -472,7 +495,16 @@ class Supervisor:
             log.error("watching agent %s failed", task.get_name(), exc_info=task.exception())
 
 
-def _set_end(agent: Agent, end: Exit) -> None:
+def _begin_attempt(agent: Agent) -> None:
+    """The next attempt, without what the one before left."""
+    agent.attempt += 1
+    for name in ("retry_at", "ended_at", "exit_code", "signal", "peak_memory_bytes", "cpu_seconds", "progress"):
+        agent.ClearField(name)
+    del agent.last_output[:]
+
+
+def _set_end(agent: Agent, end: Exit, lines: Sequence[str]) -> None:
+    agent.last_output[:] = lines
     for name in ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds"):
         value = getattr(end, name)
         if value is not None:

@@ -45,7 +45,8 @@ class Tokens:
         self._types = agent_types
         self._clock = clock
         self._verified: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
-        self._revoked_jti: set[str] = set()
+        # By claim: that a run has ended is judged by no clock.
+        self._revoked: dict[str, set[str]] = {"jti": set(), "sid": set()}
         self._revoked_sub: dict[str, float] = {}
         self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
         self._leased: set[str] = set()
@@ -66,15 +67,16 @@ class Tokens:
     # -- making -----------------------------------------------------------------------------------------
 
     def mint_agent(
-        self, agent: AgentType, *, agent_id: str, project: str, issue: str, ttl: int = TTL_SECONDS
+        self, agent: AgentType, *, agent_id: str, project: str, issue: str, session: str = "", ttl: int = TTL_SECONDS
     ) -> Minted:
+        """``session``: the run that the token ends with; empty for none."""
         claims: dict[str, Any] = {
             "sub": agent_id,
             "agent_type": agent.type,
             "project_id": project,
             "issue_id": issue,
             "permissions": list(agent.permissions),
-        }
+        } | ({"sid": session} if session else {})
         return self._mint(claims, ttl)
 
     def mint_operator(self) -> Minted:
@@ -161,12 +163,15 @@ class Tokens:
             issue_id=str(claims.get("issue_id", "")),
             permissions=frozenset(map(str, claims["permissions"])),
             jti=str(claims["jti"]),
+            session=str(claims.get("sid", "")),
             expires_at=float(claims["exp"]),
             operator=operator,
         )
 
     def _is_revoked(self, principal: Principal, issued: float) -> bool:
-        return principal.jti in self._revoked_jti or self._revoked_sub.get(principal.subject, -1) >= issued
+        if principal.jti in self._revoked["jti"] or principal.session in self._revoked["sid"]:
+            return True
+        return self._revoked_sub.get(principal.subject, -1) >= issued
 
     # -- leases ---------------------------------------------------------------------------------------
 
@@ -196,21 +201,30 @@ class Tokens:
         # Longer than it would have lived by itself: under a lease it is not judged by its times.
         await self._revoke("jti", principal.jti, now, now + OPERATOR_TTL_SECONDS)
         return self.mint_agent(
-            agent, agent_id=principal.subject, project=principal.project_id, issue=principal.issue_id
+            agent,
+            agent_id=principal.subject,
+            project=principal.project_id,
+            issue=principal.issue_id,
+            session=principal.session,
         )
 
     async def revoke_token(self, jti: str) -> None:
         now = self._clock.seconds()
         await self._revoke("jti", jti, now, now + OPERATOR_TTL_SECONDS)
 
-    async def revoke_agent(self, agent_id: str) -> None:
-        """Ends every token of an agent issued up to now. Raises SidecarError for the operator."""
+    async def revoke_agent(self, agent_id: str, session: str = "") -> None:
+        """Ends every token of an agent issued up to now, and of its run ``session`` also those that a clock which was
+        set back dates later. Raises SidecarError for the operator."""
         if agent_id == OPERATOR:
             raise permission_denied("the operator's token is not revoked; stop the sidecar and remove signing-key.pem")
         now = self._clock.seconds()
         # A token made just after an earlier revocation may be dated into the next second.
         at = max(now, self._revoked_sub.get(agent_id, -1) + 1) if self._dated_ahead(agent_id, now) else now
-        await self._revoke("sub", agent_id, at, now + OPERATOR_TTL_SECONDS)
+        until = now + OPERATOR_TTL_SECONDS
+        revoking = [self._revoke("sub", agent_id, at, until)]
+        if session:
+            revoking.append(self._revoke("sid", session, at, until))
+        await asyncio.gather(*revoking)
 
     def _dated_ahead(self, agent_id: str, now: float) -> bool:
         return self._revoked_sub.get(agent_id, -1) >= int(now)
@@ -224,10 +238,10 @@ class Tokens:
         await self._revocations.revoke(kind, value, at, until)
 
     def _remember(self, kind: str, value: str, at: float) -> None:
-        if kind == "jti":
-            self._revoked_jti.add(value)
-        else:
+        if kind == "sub":
             self._revoked_sub[value] = at
+        else:
+            self._revoked[kind].add(value)
 
     # -- open calls -----------------------------------------------------------------------------------
 

@@ -93,6 +93,13 @@ def main() -> None:
         # The reader of our output has seen enough.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        _fail(f"{where}{problem.strerror or problem}")
+    except Exception as problem:
+        if os.environ.get("CCO_DEBUG"):
+            raise
+        _fail(f"an internal error: {type(problem).__name__}: {problem}; CCO_DEBUG=1 shows where it comes from")
 
 
 def _fail(text: str) -> None:

@@ -15,7 +15,7 @@ import click
 from cco_sidecar import __version__
 from cco_sidecar.cli import process
 from cco_sidecar.cli.connect import settings_of
-from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.settings import Settings
 
 _OPTIONS: list[Callable[[Any], Any]] = [
@@ -117,13 +117,18 @@ async def _serve(settings: Settings) -> None:
     from cco_sidecar.compose import Sidecar
     from cco_sidecar.core import logs
 
-    sidecar = Sidecar(settings)
     try:
-        logs.set_up(settings.storage / "logs", settings.log_level)
-        await sidecar.start()
-    except SettingsError:
-        await sidecar.close()
-        raise
+        sidecar = Sidecar(settings)
+        try:
+            logs.set_up(settings.storage / "logs", settings.log_level)
+            await sidecar.start()
+        except (SettingsError, SidecarError, OSError):
+            await sidecar.close()
+            raise
+    except OSError as problem:
+        raise SettingsError(
+            f"{problem.filename or settings.storage} cannot be used: {problem.strerror or problem}"
+        ) from problem
     ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
 
     def end(number: signal.Signals) -> None:

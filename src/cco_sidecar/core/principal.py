@@ -18,7 +18,8 @@ RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The verified claims of a token. ``expires_at`` is in seconds since 1970 UTC."""
+    """The verified claims of a token. ``expires_at`` is in seconds since 1970 UTC; ``session`` (claim ``sid``) is the run
+    of an agent that it was made for, empty for none."""
 
     subject: str
     agent_type: str = ""
@@ -27,6 +28,7 @@ class Principal:
     issue_id: str = ""
     permissions: frozenset[str] = field(default_factory=frozenset)
     jti: str = ""
+    session: str = ""
     expires_at: float = 0.0
     operator: bool = False
 

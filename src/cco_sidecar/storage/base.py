@@ -43,6 +43,10 @@ class ResultStore(Protocol):
 
     async def newest(self, project: str, issue: str, agent_type: str) -> StoredResult | None: ...
 
+    async def newest_of(self, agent_id: str) -> str:
+        """The id of an agent's newest result; empty when it has none."""
+        ...
+
     async def page(
         self,
         project: str,
@@ -67,7 +71,7 @@ class RevocationStore(Protocol):
     """Revoked tokens. Times are seconds since 1970 UTC."""
 
     async def revoke(self, kind: str, value: str, at: float, until: float) -> None:
-        """``kind``: ``jti`` (one token) or ``sub`` (an agent's tokens issued up to ``at``)."""
+        """``kind``: ``jti`` (one token), ``sid`` (those of one run) or ``sub`` (an agent's, issued up to ``at``)."""
         ...
 
     def load(self, now: float) -> Sequence[tuple[str, str, float]]:

@@ -41,6 +41,7 @@ class Records:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._engine = sa.create_engine(
             f"sqlite:///{path}", poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
         )
@@ -52,9 +53,7 @@ class Records:
             self._migrate()
         except sa.exc.DatabaseError as problem:
             self._engine.dispose()
-            raise SettingsError(
-                f"database {path} cannot be used: {problem.orig}; restore it from a backup"
-            ) from problem
+            raise _unusable(path, problem) from problem
         self._thread = threading.Thread(target=self._serve, name="records", daemon=True)
         self._thread.start()
 
@@ -73,10 +72,13 @@ class Records:
             raise internal("STR_001", "the database could not be written; is the disk full? Try again") from problem
 
     def run_now(self, work: Callable[[sa.Connection], T]) -> T:
-        """Waits for it: for the start, before the event loop matters."""
+        """Waits for it: for the start, before the event loop matters. Raises SettingsError."""
         done: Future[T] = Future()
         self._asked.put(_Asked(work, lambda value, problem: _settle(done, value, problem)))
-        return done.result()
+        try:
+            return done.result()
+        except sa.exc.DBAPIError as problem:
+            raise _unusable(self._path, problem) from problem
 
     def close(self) -> None:
         """Does what was asked for before."""
@@ -121,6 +123,12 @@ class Records:
         with self._engine.begin() as connection:
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
+
+
+def _unusable(path: Path, problem: sa.exc.DBAPIError) -> SettingsError:
+    full = "full" in str(problem.orig)
+    mend = "free some space" if full else "restore it from a backup"
+    return SettingsError(f"database {path} cannot be used: {problem.orig}; {mend}")
 
 
 def _durable(connection: Any, _: Any) -> None:
@@ -170,6 +178,7 @@ class SqlResults:
             "project_id": result.project_id,
             "issue_id": result.issue_id,
             "agent_type": result.agent_type,
+            "agent_id": result.agent_id,
             "status": result.result.status,
             "execution_ms": _milliseconds(metrics.get("execution_time_ms")),
             "event_id": "",
@@ -193,6 +202,10 @@ class SqlResults:
 
     async def newest(self, project: str, issue: str, agent_type: str) -> StoredResult | None:
         return next(iter(await self.page(project, issue=issue, agent_type=agent_type, limit=1)), None)
+
+    async def newest_of(self, agent_id: str) -> str:
+        query = sa.select(results.c.id).where(results.c.agent_id == agent_id).order_by(results.c.number.desc()).limit(1)
+        return await self._records.read(lambda c: c.execute(query).scalar()) or ""
 
     async def page(
         self,

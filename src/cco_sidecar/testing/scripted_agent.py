@@ -25,6 +25,7 @@ event. Any other program could take its place; this one is for tests, of agents 
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -73,7 +74,8 @@ class Agent:
             except urllib.error.HTTPError as refusal:
                 if refusal.code != 503:
                     return refusal.code, json.load(refusal)
-            except OSError:
+            except (OSError, http.client.HTTPException):
+                # Nobody answers, or the answer breaks off.
                 if attempt == _ATTEMPTS - 1:
                     raise
             time.sleep(_PAUSE_SECONDS)
