@@ -6,6 +6,7 @@ CLIENT = Path(__file__).resolve().parent.parent / "src" / "cco_sidecar" / "clien
 MODULES = {"aio.py": "sync.py", "aio_agents.py": "sync_agents.py"}
 CHANGES = (
     ("import asyncio\nimport logging\n", "import logging\nimport threading\nimport time\n"),
+    ("import asyncio\n", "import time\n"),
     ("import grpc\nimport grpc.aio\n", "import grpc\n"),
     ("asynchronous client", "synchronous client"),
     ("client.aio", "client.sync"),

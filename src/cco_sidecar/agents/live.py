@@ -50,10 +50,12 @@ class Live:
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     # It could not be saved when it was to be: the event that goes with it, or nothing but the record.
     unsaved: str | None = None
+    saving: asyncio.Lock = field(default_factory=asyncio.Lock)
     retry: asyncio.TimerHandle | None = None
     # Set when its process runs, or when it could not be started.
     begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    # That its tokens are dead is on disk.
+    # What its present tokens end with, whatever the clock says; and that they are dead is on disk.
+    session: str = ""
     revoked: bool = False
     # Its end is being written down.
     ending: bool = False

@@ -78,6 +78,13 @@ class Run:
     def write_token(self, token: str) -> None:
         write_atomically(self.token_file, token.encode() + b"\n", mode=PRIVATE_FILE)
 
+    def token(self) -> str:
+        """What is in the token's file; empty when the agent did away with it."""
+        try:
+            return self.token_file.read_text().strip()
+        except (OSError, ValueError):
+            return ""
+
     async def start(self, specification: Mapping[str, Any]) -> int:
         """Starts the keeper and the agent below it; the agent's pid. Raises SidecarError (AGT_001)."""
         answer = await asyncio.to_thread(self._launch, json.dumps(specification).encode())
@@ -110,8 +117,13 @@ class Run:
         try:
             answer: dict[str, Any] = orjson.loads(line)
         except orjson.JSONDecodeError:
-            answer = {"error": "its keeper ended at once"}
+            answer = {}
         self._popen = popen
+        if not answer:
+            self._reap()
+            # Its agent may have begun.
+            self.kill_leftovers()
+            return {"error": "its keeper ended at once"}
         if "error" in answer:
             self._reap()
             return answer

@@ -26,7 +26,7 @@ from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import SidecarError, conflict, not_found, permission_denied
+from cco_sidecar.core.errors import SidecarError, conflict, not_found, permission_denied, unavailable
 from cco_sidecar.core.paging import Page, number_of, paged
 from cco_sidecar.core.principal import OPERATOR, Principal
 from cco_sidecar.core.settings import Settings
@@ -185,7 +185,7 @@ class AgentsService:
             raise _unknown(agent_id)
         return self._seen_by(principal, self._current(stored))
 
-    async def page(self, request: ListAgentsRequest, project: str, principal: Principal) -> Page[StoredAgent]:
+    async def page(self, request: ListAgentsRequest, project: str | None, principal: Principal) -> Page[StoredAgent]:
         found = await paged(
             lambda before, limit: self._store.page(
                 project,
@@ -257,8 +257,10 @@ class AgentsService:
         agent = (await self.get(request.agent_id, principal)).agent
         if not _reads_logs(principal, agent):
             raise permission_denied("an agent reads its own logs only", agent_id=principal.subject)
-        # One that is queued is followed from its start.
+        # One that is queued, or tried again later, is followed from its start.
         attempt = request.attempt or max(agent.attempt, 1)
+        if attempt > max(agent.attempt, 1) and self.supervisor.find(agent.agent_id) is None:
+            raise not_found("AGT_009", f"agent '{agent.agent_id}' has had {agent.attempt} attempts, not {attempt}")
         tail = request.tail if request.HasField("tail") else None
         while True:
             path = self._launcher.run_at(agent, attempt).output
@@ -270,7 +272,9 @@ class AgentsService:
                 return
             async for batch in logs.follow(path, reader, partial(self._is_over, agent.agent_id, attempt)):
                 yield batch
-            if request.attempt or self._bus.draining or self.supervisor.find(agent.agent_id) is None:
+            if self._bus.draining and self.supervisor.find(agent.agent_id) is not None:
+                raise unavailable("AGT_008", "the sidecar is shutting down; follow on when it is back")
+            if request.attempt or self.supervisor.find(agent.agent_id) is None:
                 return
             # It is tried again: on with the next attempt.
             attempt, tail = attempt + 1, None

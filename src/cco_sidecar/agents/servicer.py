@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import AsyncIterator, Mapping
 
 from cco_sidecar.agents.access import check_access, principal_of
@@ -11,7 +12,7 @@ from cco_sidecar.auth.tokens import TTL_SECONDS, Tokens
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.errors import SidecarError, invalid_request, not_found, permission_denied
 from cco_sidecar.core.principal import RESERVED_SUBJECTS, Principal
 from orchestra.v1 import agent_service_pb2 as pb
 
@@ -52,7 +53,9 @@ class AgentServicer:
         return pb.GetAgentResponse(agent=(await self._service.get(request.agent_id, principal)).agent)
 
     async def ListAgents(self, request: pb.ListAgentsRequest, principal: Principal) -> pb.ListAgentsResponse:
-        project = project_of(principal, request.project_id, self._project)
+        if request.all_projects and not principal.operator:
+            raise permission_denied("all_projects: only the operator sees other projects", field="all_projects")
+        project = None if request.all_projects else project_of(principal, request.project_id, self._project)
         page = await self._service.page(request, project, principal)
         supervisor = self._service.supervisor
         return pb.ListAgentsResponse(
@@ -99,10 +102,24 @@ class AgentServicer:
             known = self._types[request.agent]
             own = principal_of(known, known.type, "", "")
         else:
-            agent = (await self._service.get(request.agent, principal)).agent
+            agent = await self._agent(request.agent, principal)
             known = self._types.known(agent.agent_type)
             own = principal_of(known, agent.agent_id, agent.issue_id, agent.project_id)
         return check_access(self._policies, known, own, request.rpc, request.issue_id, request.project_id)
+
+    async def _agent(self, agent_id: str, principal: Principal) -> pb.Agent:
+        """Raises SidecarError (AGT_004) that knows the agent types too."""
+        try:
+            return (await self._service.get(agent_id, principal)).agent
+        except SidecarError as problem:
+            near = difflib.get_close_matches(agent_id, self._types, n=1)
+            if problem.code != "AGT_004" or not near:
+                raise
+            raise not_found(
+                "AGT_004",
+                f"there is no agent '{agent_id}' and no such agent type; did you mean '{near[0]}'?",
+                agent_id=agent_id,
+            ) from problem
 
     async def CreateToken(self, request: pb.CreateTokenRequest, principal: Principal) -> pb.CreateTokenResponse:
         agent = self._types.known(request.agent_type)

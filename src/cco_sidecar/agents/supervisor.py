@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cco_sidecar.agents import logs, worktree
-from cco_sidecar.agents.announce import Announcer, correlation_id
+from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
 from cco_sidecar.agents.live import ENDED, Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
@@ -18,6 +19,7 @@ from cco_sidecar.agents.run import Exit
 from cco_sidecar.agents.runners import Runner, Runners
 from cco_sidecar.agents.usage import UsageReader, added
 from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, TTL_SECONDS, Minted, Tokens
+from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError, internal
@@ -100,6 +102,7 @@ class Supervisor:
             runs = run.adopt()
             if runs or run.has_report or agent.status != AGENT_STATUS_PENDING:
                 live.run = run
+                live.session = self._tokens.session_of(run.token())
                 live.reader = logs.LogReader(run.output)
                 live.heard = time.monotonic()
                 self._running.add(agent.agent_id)
@@ -301,6 +304,7 @@ class Supervisor:
         started = self._clock.timestamp()
         self._tokens.minted += agent.attempt == 1
         await asyncio.to_thread(run.prepare)
+        live.session = ids.sortable("run")
         token = self._mint(live)
         live.run = run
         pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token, live.message)
@@ -346,6 +350,7 @@ class Supervisor:
         agent, run = live.agent, live.run
         assert run is not None
         await self._end_identity(live)
+        await self._until_saved(agent, partial(self.save_late, live))
         await live.read_reports()
         lines = await asyncio.to_thread(logs.last_lines, run.output, LAST_LINES)
         status, reason = outcome(
@@ -362,7 +367,7 @@ class Supervisor:
             agent.retry_at.CopyFrom(timestamp(self._clock.micros() + int(backoff * 1e6)))
             self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {backoff:g} s")
             live.token = None
-            if await self._save(live, agent):
+            if await self._save_end(live, agent):
                 await asyncio.to_thread(run.clean)
             self._running.discard(agent.agent_id)
             if live.stop_reason:
@@ -406,7 +411,7 @@ class Supervisor:
         self.set_status(agent, status, reason)
         await self.tidy_worktree(agent)
         announced = agent.result_id and status == AGENT_STATUS_COMPLETED
-        saved = await self._save(live, agent, "" if announced else _EVENTS.get(status, ""))
+        saved = await self._save_end(live, agent, "" if announced else _EVENTS.get(status, ""))
         if saved and live.run is not None:
             # Only now: the exit code stays where it was written until the record has it.
             await asyncio.to_thread(live.run.clean)
@@ -423,14 +428,28 @@ class Supervisor:
             log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
         return False
 
-    async def _save(self, live: Live, agent: Agent, event_type: str = "") -> bool:
+    async def save_late(self, live: Live) -> None:
+        """What could not be saved when it was to be. Raises SidecarError (STR_001)."""
+        async with live.saving:
+            if live.unsaved is not None:
+                await self._announcer.save(live.agent, live.unsaved)
+                live.unsaved = None
+
+    async def _save_end(self, live: Live, agent: Agent, event_type: str = "") -> bool:
         """Until it is on disk, and before it that its tokens are dead: how an agent ended is not to be forgotten. False
         when the sidecar goes before: then the next one reads how it ended where the keeper wrote it."""
+
+        async def save() -> None:
+            if not live.revoked:
+                await self._revoke(live)
+            await self._announcer.save(agent, event_type)
+
+        return await self._until_saved(agent, save)
+
+    async def _until_saved(self, agent: Agent, save: Callable[[], Awaitable[None]]) -> bool:
         while True:
             try:
-                if not live.revoked:
-                    await self._revoke(live)
-                await self._announcer.save(agent, event_type)
+                await save()
                 return True
             except SidecarError as problem:
                 log.warning("agent %s is not saved yet: %s", agent.agent_id, problem)
@@ -467,7 +486,7 @@ class Supervisor:
             agent_id=agent.agent_id,
             project=agent.project_id,
             issue=agent.issue_id,
-            session=correlation_id(agent),
+            session=live.session,
         )
 
     async def _end_identity(self, live: Live) -> None:
@@ -480,7 +499,7 @@ class Supervisor:
             log.warning("the revocation of %s is not on disk yet: %s", agent_id, problem)
 
     async def _revoke(self, live: Live) -> None:
-        await self._tokens.revoke_agent(live.agent.agent_id, correlation_id(live.agent))
+        await self._tokens.revoke_agent(live.agent.agent_id, live.session)
         live.revoked = True
 
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

@@ -69,9 +69,7 @@ class Upkeep:
             if not live.agent.HasField("process_id") or live.ending or live.stop_reason:
                 continue
             try:
-                if live.unsaved is not None:
-                    await self._announcer.save(live.agent, live.unsaved)
-                    live.unsaved = None
+                await self._supervisor.save_late(live)
                 if self._supervisor.needs_renewal(live):
                     await asyncio.to_thread(self._supervisor.renew_token, live)
                 await live.read_reports()

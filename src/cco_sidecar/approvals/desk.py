@@ -117,4 +117,6 @@ def _event(approval: Approval, event_type: str) -> Event:
 
 
 def unknown_approval(approval_id: str) -> Exception:
-    return not_found("APR_001", f"there is no approval '{approval_id}'", approval_id=approval_id)
+    return not_found(
+        "APR_001", f"there is no approval '{approval_id}'; 'cco approvals list' names them", approval_id=approval_id
+    )

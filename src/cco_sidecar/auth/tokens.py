@@ -15,7 +15,7 @@ import jwt
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.core.agent_types import PERMISSIONS, AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import expired_token, invalid_token, permission_denied
+from cco_sidecar.core.errors import SidecarError, expired_token, invalid_token, permission_denied
 from cco_sidecar.core.principal import OPERATOR, Principal
 from cco_sidecar.storage.base import RevocationStore
 
@@ -133,6 +133,13 @@ class Tokens:
     def issue_of(self, subject: str) -> str | None:
         """The issue of whoever called lately; None when nobody of that name did."""
         return self._issues.get(subject)
+
+    def session_of(self, token: str) -> str:
+        """The session that one of our tokens was made for, also when it has expired; empty for none."""
+        try:
+            return self._decode(token)[0].session
+        except SidecarError:
+            return ""
 
     def _decode(self, token: str) -> tuple[Principal, float]:
         try:

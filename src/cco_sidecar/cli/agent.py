@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +18,8 @@ from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, AgentType, LogLine, SpawnAgentResponse
 
-STATUSES = ("pending", "running", "needs_input", "stuck", "completed", "failed", "stopped")
+ENDED = ("completed", "failed", "stopped")
+STATUSES = ("pending", "running", "needs_input", "stuck", *ENDED)
 # The documented default, and what is added to it before the call itself is given up.
 _KILL_SECONDS = 10.0
 
@@ -117,26 +120,22 @@ def _as_typed(command: tuple[str, ...]) -> list[str]:
     program, *rest = command
     found = shutil.which(program)
     words = [str(Path(found).absolute()) if found else program]
-    return words + [str(Path(word).absolute()) if Path(word).is_file() else word for word in rest]
+    # Not Path.is_file: it raises for a word that is longer than a file's name can be.
+    return words + [str(Path(word).absolute()) if os.path.isfile(word) else word for word in rest]  # noqa: PTH113
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
-    if not sign or not name:
+    if not sign or not re.fullmatch(r"\S+", name):
         raise click.UsageError(f"--env takes NAME=VALUE, not '{text}'")
     return name, value
 
 
 def _ended(client: Client, agent_id: str) -> Agent:
     """Follows the logs, which end when the agent does."""
-    while True:
-        for _ in client.agents.logs(agent_id, follow=True, tail=0):
-            pass
-        agent = client.agents.get(agent_id)
-        if status_of(agent) in ("completed", "failed", "stopped"):
-            return agent
-        # Queued, or to be tried again: there is an event when it starts.
-        client.events.wait("agent_spawned", filter=f"agent_id:{agent_id}", timeout=5.0)
+    for _ in client.agents.logs(agent_id, follow=True, tail=0):
+        pass
+    return client.agents.get(agent_id)
 
 
 @command.command(name="list")
@@ -144,6 +143,7 @@ def _ended(client: Client, agent_id: str) -> Agent:
 @click.option("--type", "agent_type", default="", shell_complete=agent_types)
 @click.option("--issue", default="")
 @click.option("--project", default="")
+@click.option("--all-projects", is_flag=True)
 @click.option("--limit", type=click.IntRange(1, 1000))
 @partial(out.formatted, lists=True)
 @connected
@@ -162,7 +162,7 @@ def list_(client: Client, status: str | None, form: str | None, output: Path | N
 
 def _line(agent: Agent) -> str:
     place = f" (place {agent.queue_position})" if agent.queue_position else ""
-    return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}  {agent.reason}"
+    return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}  {out.one_line(agent.reason)}"
 
 
 @command.command()
@@ -182,7 +182,7 @@ def _details(agent: Agent) -> str:
     usage = {key: figure for key, figure in value.get("usage", {}).items() if figure != ""}
     lines += [f"  {key}: {figure}" for key, figure in usage.items()]
     lines += [f"  | {line}" for line in agent.last_output]
-    return "\n".join(lines)
+    return "\n".join(map(out.one_line, lines))
 
 
 _SHOWN = (
@@ -242,8 +242,9 @@ def resume(client: Client, agent_id: str, message: str) -> None:
 def discard(client: Client, agent_id: str, yes: bool) -> None:
     """Remove an agent's worktree and branch, merged or not."""
     agent = client.agents.get(agent_id)
-    if not yes:
-        click.confirm(f"remove {agent.worktree or 'its worktree'} and branch {agent.branch}?", abort=True, err=True)
+    # One that has no worktree, or runs, is refused by the call itself.
+    if not yes and agent.worktree and status_of(agent) in ENDED:
+        out.confirm(f"remove {agent.worktree} and branch {agent.branch}?")
     answer = client.agents.discard_worktree(agent_id)
     click.echo(f"removed branch {answer.branch} and its worktree")
 
@@ -255,8 +256,11 @@ def discard(client: Client, agent_id: str, yes: bool) -> None:
 def types(client: Client, group: str, form: str | None, output: Path | None) -> None:
     """List the agent types."""
     found = list(client.agent_types(group))
+    if group and not found:
+        groups = sorted({each.group for each in client.agent_types()})
+        raise click.ClickException(f"there is no group '{group}'; there are {', '.join(groups)}")
 
     def line(each: AgentType) -> str:
         return f"{each.type}  [{each.group}]  {each.role}"
 
-    out.rows(found, _TYPE_COLUMNS, form, output, lambda: "\n".join(map(line, found)) or f"there is no group '{group}'")
+    out.rows(found, _TYPE_COLUMNS, form, output, lambda: "\n".join(map(line, found)))

@@ -49,7 +49,7 @@ def list_(client: Client, status: str, form: str | None, output: Path | None, **
 
 def _line(approval: Approval) -> str:
     head = f"{approval.approval_id}  {_status(approval)}  {approval.issue_id}"
-    return f"{head}  {approval.requested_by}: {approval.question}"
+    return f"{head}  {approval.requested_by}: {out.one_line(approval.question)}"
 
 
 @command.command()
@@ -72,4 +72,4 @@ def deny(client: Client, approval_id: str, comment: str) -> None:
 
 def _answer(client: Client, approval_id: str, comment: str, *, approved: bool) -> None:
     approval = client.approvals.answer(approval_id, approved=approved, comment=comment)
-    click.echo(f"{_status(approval)}: {approval.question}")
+    click.echo(f"{_status(approval)}: {out.one_line(approval.question)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -25,16 +24,15 @@ def command() -> None:
     """Secrets for agents, encrypted at rest; a spawn names those that an agent gets."""
 
 
-@command.command()
+# A secret may begin with a dash, as a key in PEM form does; click would say it again as an unknown option.
+@command.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("value", required=False)
 @connected
 def store(client: Client, name: str, value: str | None) -> None:
     """Store the secret VALUE under NAME; without VALUE it is asked for, or read from a pipe."""
     if value is None:
-        value = (
-            click.prompt("value", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read().rstrip("\n")
-        )
+        value = out.read_secret()
     if not value:
         raise click.UsageError("a value is needed")
     client.credentials.store(name, value)

@@ -112,7 +112,7 @@ def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
 
 
 def _agents(client: Client) -> Any:
-    answer = client.agents.list(limit=1000)
+    answer = client.agents.list(all_projects=True, limit=1000)
     for agent in answer.agents:
         # Words of people and agents may hold anything.
         for name in ("task", "last_output", "reason", "progress"):

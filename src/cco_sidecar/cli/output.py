@@ -17,6 +17,7 @@ import yaml
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from cco_sidecar.core import codec
 
@@ -50,6 +51,11 @@ def waiting(text: str) -> AbstractContextManager[Any]:
     return screen.status(text) if screen.is_terminal else nullcontext()
 
 
+def one_line(text: str) -> str:
+    """What others have said, on one line, and with nothing that a terminal would obey."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def message(answer: Message, form: str | None, output: Path | None, text: Callable[[], str]) -> None:
     """One answer; ``text`` makes its readable form."""
     if form in (None, "text", "table") and not (output and form is None):
@@ -81,7 +87,8 @@ def _encoded(value: Any, form: str | None) -> str:
 def _table(items: Sequence[Message], columns: Columns, *, plain: bool) -> str:
     table = Table(*columns, header_style="bold", box=None, pad_edge=False)
     for item in items:
-        table.add_row(*(read(item) for read in columns.values()))
+        # As Text: square brackets are no markup.
+        table.add_row(*(Text(one_line(read(item))) for read in columns.values()))
     screen = console()
     if plain or not screen.is_terminal:
         # Whoever reads a file or a pipe wants whole values, however wide.
@@ -108,6 +115,31 @@ def _write(text: str, output: Path | None) -> None:
     except OSError as problem:
         raise click.ClickException(f"{output} cannot be written: {problem.strerror}") from problem
     click.echo(f"written to {output}", err=True)
+
+
+def confirm(question: str) -> None:
+    """Asks a person. Raises Abort for no, and ClickException where nobody can answer."""
+    try:
+        yes = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise click.ClickException("nobody is there to answer; --yes does it without asking") from None
+    if not yes:
+        raise click.Abort
+
+
+def read_secret() -> str:
+    """A secret that is asked for, or read from a pipe."""
+    if sys.stdin.isatty():
+        return str(click.prompt("value", hide_input=True, err=True))
+    try:
+        return sys.stdin.buffer.read().decode().rstrip("\n")
+    except UnicodeDecodeError as problem:
+        raise click.ClickException(
+            "what comes through the pipe is not UTF-8; encode it, for example with base64"
+        ) from problem
 
 
 def read_json(path: str) -> Any:

@@ -57,7 +57,9 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
 @command.command()
 @click.option("--pid-file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Kill it when it does not end in time.")
-@click.option("--timeout", type=float, default=30.0, show_default=True, help="Seconds to wait for it to end.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait for it to end."
+)
 @click.pass_context
 def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float) -> None:
     """Stop the sidecar and its agents: parked readers are answered, nothing acknowledged is lost."""
@@ -67,7 +69,7 @@ def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float)
 
 @command.command()
 @serving_options
-@click.option("--timeout", type=float, default=30.0, show_default=True)
+@click.option("--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True)
 @click.pass_context
 def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -> None:
     """Stop the sidecar and start it again in the background, with the options it had and those given now. Its agents

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.connection import backoff, error_of, is_lost
 from orchestra.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
@@ -20,6 +21,10 @@ from orchestra.v1 import (
 
 if TYPE_CHECKING:
     from cco_sidecar.client.aio import AsyncClient
+
+
+# Attempts to find the sidecar again: about half a minute.
+_MOST_LOST = 10
 
 
 class Agents:
@@ -45,11 +50,12 @@ class Agents:
         agent_type: str = "",
         issue: str = "",
         project: str = "",
+        all_projects: bool = False,
         limit: int | None = None,
         cursor: str = "",
     ) -> agent_service_pb2.ListAgentsResponse:
         """``status`` as REST names it, such as ``running``."""
-        request = requests.list_agents(status, agent_type, issue, project, limit, cursor)
+        request = requests.list_agents(status, agent_type, issue, project, all_projects, limit, cursor)
         return await self._client.call(self._stub.ListAgents, request)
 
     async def stop(
@@ -66,17 +72,31 @@ class Agents:
     async def logs(
         self, agent_id: str, *, follow: bool = False, tail: int | None = None, attempt: int | None = None
     ) -> AsyncIterator[agent_service_pb2.LogLine]:
-        """Lines as they are printed; with ``follow`` until the agent has ended."""
+        """Lines as they are printed; with ``follow`` until the agent has ended, also over a restart of the sidecar."""
         request = agent_service_pb2.StreamAgentLogsRequest(agent_id=agent_id, follow=follow, tail=tail, attempt=attempt)
-        stream = self._stub.StreamAgentLogs(request, metadata=await self._client.metadata())
-        try:
-            async for part in stream:
-                for line in part.lines:
-                    yield line
-        except grpc.RpcError as problem:
-            raise error_of(problem) from problem
-        finally:
-            stream.cancel()
+        seen = requests.LinesSeen()
+        lost = 0
+        if follow:
+            # Nobody is waited for who was never there.
+            await self.get(agent_id)
+        while True:
+            stream = self._stub.StreamAgentLogs(request, metadata=await self._client.metadata())
+            try:
+                async for part in stream:
+                    lost = 0
+                    for line in seen.fresh(part.lines):
+                        yield line
+                return
+            except grpc.RpcError as problem:
+                error = error_of(problem)
+                lost += 1
+                if not follow or not is_lost(error) or lost > _MOST_LOST:
+                    raise error from problem
+            finally:
+                stream.cancel()
+            if seen.again():
+                request.ClearField("tail")
+            await asyncio.sleep(backoff(lost))
 
     async def heartbeat(
         self, message: str = "", *, percent: float | None = None, needs_input: bool = False, agent_id: str = ""

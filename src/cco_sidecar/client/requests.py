@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -147,13 +147,14 @@ def spawn(
 
 
 def list_agents(
-    status: str, agent_type: str, issue: str, project: str, limit: int | None, cursor: str
+    status: str, agent_type: str, issue: str, project: str, all_projects: bool, limit: int | None, cursor: str
 ) -> agent_pb.ListAgentsRequest:
     return agent_pb.ListAgentsRequest(
         status=_enum(agent_pb.AgentStatus, status),
         agent_type=agent_type,
         issue_id=issue,
         project_id=project,
+        all_projects=all_projects,
         limit=limit,
         cursor=cursor,
     )
@@ -186,3 +187,30 @@ def _enum(kind: Any, name: str) -> Any:
     if name and name not in known:
         raise invalid_request(f"status: {name!r} is none of {', '.join(filter(None, known))}", field="status")
     return known.get(name, 0)
+
+
+class LinesSeen:
+    """Which lines of a log have been read, by their times: for reading it again from the start."""
+
+    def __init__(self) -> None:
+        self._newest = (0, 0)
+        # Lines of that very time, and how many of them are still to be passed over.
+        self._count = 0
+        self._over = 0
+
+    def again(self) -> bool:
+        """The log is read once more; True when something was seen before."""
+        self._over = self._count
+        return self._count > 0
+
+    def fresh(self, lines: Iterable[agent_pb.LogLine]) -> Iterator[agent_pb.LogLine]:
+        """Those that were not seen before."""
+        for line in lines:
+            at = (line.timestamp.seconds, line.timestamp.nanos)
+            if self._over and at <= self._newest:
+                self._over -= at == self._newest
+                continue
+            self._over = 0
+            self._count = self._count + 1 if at == self._newest else 1
+            self._newest = at
+            yield line

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.connection import backoff, error_of, is_lost
 from orchestra.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
@@ -21,6 +22,10 @@ from orchestra.v1 import (
 
 if TYPE_CHECKING:
     from cco_sidecar.client.sync import Client
+
+
+# Attempts to find the sidecar again: about half a minute.
+_MOST_LOST = 10
 
 
 class Agents:
@@ -46,11 +51,12 @@ class Agents:
         agent_type: str = "",
         issue: str = "",
         project: str = "",
+        all_projects: bool = False,
         limit: int | None = None,
         cursor: str = "",
     ) -> agent_service_pb2.ListAgentsResponse:
         """``status`` as REST names it, such as ``running``."""
-        request = requests.list_agents(status, agent_type, issue, project, limit, cursor)
+        request = requests.list_agents(status, agent_type, issue, project, all_projects, limit, cursor)
         return self._client.call(self._stub.ListAgents, request)
 
     def stop(
@@ -67,17 +73,31 @@ class Agents:
     def logs(
         self, agent_id: str, *, follow: bool = False, tail: int | None = None, attempt: int | None = None
     ) -> Iterator[agent_service_pb2.LogLine]:
-        """Lines as they are printed; with ``follow`` until the agent has ended."""
+        """Lines as they are printed; with ``follow`` until the agent has ended, also over a restart of the sidecar."""
         request = agent_service_pb2.StreamAgentLogsRequest(agent_id=agent_id, follow=follow, tail=tail, attempt=attempt)
-        stream = self._stub.StreamAgentLogs(request, metadata=self._client.metadata())
-        try:
-            for part in stream:
-                for line in part.lines:
-                    yield line
-        except grpc.RpcError as problem:
-            raise error_of(problem) from problem
-        finally:
-            stream.cancel()
+        seen = requests.LinesSeen()
+        lost = 0
+        if follow:
+            # Nobody is waited for who was never there.
+            self.get(agent_id)
+        while True:
+            stream = self._stub.StreamAgentLogs(request, metadata=self._client.metadata())
+            try:
+                for part in stream:
+                    lost = 0
+                    for line in seen.fresh(part.lines):
+                        yield line
+                return
+            except grpc.RpcError as problem:
+                error = error_of(problem)
+                lost += 1
+                if not follow or not is_lost(error) or lost > _MOST_LOST:
+                    raise error from problem
+            finally:
+                stream.cancel()
+            if seen.again():
+                request.ClearField("tail")
+            time.sleep(backoff(lost))
 
     def heartbeat(
         self, message: str = "", *, percent: float | None = None, needs_input: bool = False, agent_id: str = ""

@@ -18,7 +18,7 @@ RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The verified claims of a token. ``expires_at`` is in seconds since 1970 UTC; ``session`` (claim ``sid``) is the run
+    """The verified claims of a token. ``expires_at``: seconds since 1970 UTC; ``session`` (claim ``sid``): the run
     of an agent that it was made for, empty for none."""
 
     subject: str

@@ -69,7 +69,7 @@ class SqlAgents:
 
     async def page(
         self,
-        project: str,
+        project: str | None,
         *,
         status: int = 0,
         agent_type: str = "",
@@ -77,8 +77,9 @@ class SqlAgents:
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[StoredAgent]:
-        query = sa.select(agents).where(agents.c.project_id == project)
+        query = sa.select(agents)
         for column, wanted in (
+            (agents.c.project_id, project),
             (agents.c.status, status),
             (agents.c.agent_type, agent_type),
             (agents.c.issue_id, issue),

@@ -123,7 +123,7 @@ class AgentStore(Protocol):
 
     async def page(
         self,
-        project: str,
+        project: str | None,
         *,
         status: int = 0,
         agent_type: str = "",
@@ -131,7 +131,7 @@ class AgentStore(Protocol):
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[StoredAgent]:
-        """Newest first; 0 and empty texts stand for all."""
+        """Newest first; 0, empty texts and no project stand for all."""
         ...
 
     async def spent(self, project: str, issue: str) -> Spent: ...

@@ -1519,7 +1519,9 @@ type ListAgentsRequest struct {
 	ProjectId string                 `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	Limit     *int32                 `protobuf:"varint,5,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	// `next_cursor` of the page before.
-	Cursor        string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// Of every project, whatever `project_id` says. Operator only.
+	AllProjects   bool `protobuf:"varint,7,opt,name=all_projects,json=allProjects,proto3" json:"all_projects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1594,6 +1596,13 @@ func (x *ListAgentsRequest) GetCursor() string {
 		return x.Cursor
 	}
 	return ""
+}
+
+func (x *ListAgentsRequest) GetAllProjects() bool {
+	if x != nil {
+		return x.AllProjects
+	}
+	return false
 }
 
 type ListAgentsResponse struct {
@@ -2615,7 +2624,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0fGetAgentRequest\x12#\n" +
 	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\"=\n" +
 	"\x10GetAgentResponse\x12)\n" +
-	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\"\xa6\x02\n" +
+	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\"\xc9\x02\n" +
 	"\x11ListAgentsRequest\x121\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x12&\n" +
 	"\n" +
@@ -2624,7 +2633,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x121\n" +
 	"\x05limit\x18\x05 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12.\n" +
-	"\x06cursor\x18\x06 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursorB\b\n" +
+	"\x06cursor\x18\x06 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursor\x12!\n" +
+	"\fall_projects\x18\a \x01(\bR\vallProjectsB\b\n" +
 	"\x06_limit\"\xd8\x01\n" +
 	"\x12ListAgentsResponse\x12+\n" +
 	"\x06agents\x18\x01 \x03(\v2\x13.orchestra.v1.AgentR\x06agents\x12,\n" +

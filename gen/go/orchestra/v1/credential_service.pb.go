@@ -494,13 +494,13 @@ const file_orchestra_v1_credential_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\x80\x01R\x04name\"H\n" +
 	"\x18DeleteCredentialResponse\x12\x18\n" +
 	"\adeleted\x18\x01 \x01(\bR\adeleted\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name2\xcc\x04\n" +
-	"\x11CredentialService\x12\x99\x01\n" +
-	"\x0fStoreCredential\x12$.orchestra.v1.StoreCredentialRequest\x1a%.orchestra.v1.StoreCredentialResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02(:\x01*b\n" +
-	"credential\x1a\x17/api/credentials/{name}\x12\x84\x01\n" +
-	"\rGetCredential\x12\".orchestra.v1.GetCredentialRequest\x1a#.orchestra.v1.GetCredentialResponse\"*\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x19\x12\x17/api/credentials/{name}\x12\x83\x01\n" +
-	"\x0fListCredentials\x12$.orchestra.v1.ListCredentialsRequest\x1a%.orchestra.v1.ListCredentialsResponse\"#\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x12\x12\x10/api/credentials\x12\x8d\x01\n" +
-	"\x10DeleteCredential\x12%.orchestra.v1.DeleteCredentialRequest\x1a&.orchestra.v1.DeleteCredentialResponse\"*\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x19*\x17/api/credentials/{name}B\xb5\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name2\xd4\x04\n" +
+	"\x11CredentialService\x12\x9b\x01\n" +
+	"\x0fStoreCredential\x12$.orchestra.v1.StoreCredentialRequest\x1a%.orchestra.v1.StoreCredentialResponse\";\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02(:\x01*b\n" +
+	"credential\x1a\x17/api/credentials/{name}\x12\x86\x01\n" +
+	"\rGetCredential\x12\".orchestra.v1.GetCredentialRequest\x1a#.orchestra.v1.GetCredentialResponse\",\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/api/credentials/{name}\x12\x85\x01\n" +
+	"\x0fListCredentials\x12$.orchestra.v1.ListCredentialsRequest\x1a%.orchestra.v1.ListCredentialsResponse\"%\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/credentials\x12\x8f\x01\n" +
+	"\x10DeleteCredential\x12%.orchestra.v1.DeleteCredentialRequest\x1a&.orchestra.v1.DeleteCredentialResponse\",\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x19*\x17/api/credentials/{name}B\xb5\x01\n" +
 	"\x10com.orchestra.v1B\x16CredentialServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
 
 var (

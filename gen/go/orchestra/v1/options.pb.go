@@ -254,10 +254,13 @@ func (Format) EnumDescriptor() ([]byte, []int) {
 type CallRules struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// HTTP status of a success on the REST side.
-	SuccessCode   uint32     `protobuf:"varint,1,opt,name=success_code,json=successCode,proto3" json:"success_code,omitempty"`
-	Mode          Mode       `protobuf:"varint,2,opt,name=mode,proto3,enum=orchestra.v1.Mode" json:"mode,omitempty"`
-	Permission    Permission `protobuf:"varint,3,opt,name=permission,proto3,enum=orchestra.v1.Permission" json:"permission,omitempty"`
-	Open          Open       `protobuf:"varint,4,opt,name=open,proto3,enum=orchestra.v1.Open" json:"open,omitempty"`
+	SuccessCode uint32     `protobuf:"varint,1,opt,name=success_code,json=successCode,proto3" json:"success_code,omitempty"`
+	Mode        Mode       `protobuf:"varint,2,opt,name=mode,proto3,enum=orchestra.v1.Mode" json:"mode,omitempty"`
+	Permission  Permission `protobuf:"varint,3,opt,name=permission,proto3,enum=orchestra.v1.Permission" json:"permission,omitempty"`
+	Open        Open       `protobuf:"varint,4,opt,name=open,proto3,enum=orchestra.v1.Open" json:"open,omitempty"`
+	// A caller that mixes its words up sends a secret: what was wrong is not
+	// logged.
+	Confidential  bool `protobuf:"varint,5,opt,name=confidential,proto3" json:"confidential,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,6 +321,13 @@ func (x *CallRules) GetOpen() Open {
 		return x.Open
 	}
 	return Open_OPEN_UNSPECIFIED
+}
+
+func (x *CallRules) GetConfidential() bool {
+	if x != nil {
+		return x.Confidential
+	}
+	return false
 }
 
 // The rules of one field.
@@ -497,14 +507,15 @@ var File_orchestra_v1_options_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xb8\x01\n" +
+	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xdc\x01\n" +
 	"\tCallRules\x12!\n" +
 	"\fsuccess_code\x18\x01 \x01(\rR\vsuccessCode\x12&\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x12.orchestra.v1.ModeR\x04mode\x128\n" +
 	"\n" +
 	"permission\x18\x03 \x01(\x0e2\x18.orchestra.v1.PermissionR\n" +
 	"permission\x12&\n" +
-	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\"\xc4\x02\n" +
+	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\x12\"\n" +
+	"\fconfidential\x18\x05 \x01(\bR\fconfidential\"\xc4\x02\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +

@@ -303,20 +303,22 @@ class GetAgentResponse(_message.Message):
     def __init__(self, agent: _Optional[_Union[Agent, _Mapping]] = ...) -> None: ...
 
 class ListAgentsRequest(_message.Message):
-    __slots__ = ("status", "agent_type", "issue_id", "project_id", "limit", "cursor")
+    __slots__ = ("status", "agent_type", "issue_id", "project_id", "limit", "cursor", "all_projects")
     STATUS_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    ALL_PROJECTS_FIELD_NUMBER: _ClassVar[int]
     status: AgentStatus
     agent_type: str
     issue_id: str
     project_id: str
     limit: int
     cursor: str
-    def __init__(self, status: _Optional[_Union[AgentStatus, str]] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
+    all_projects: bool
+    def __init__(self, status: _Optional[_Union[AgentStatus, str]] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., all_projects: _Optional[bool] = ...) -> None: ...
 
 class ListAgentsResponse(_message.Message):
     __slots__ = ("agents", "next_cursor", "running", "queued", "max_concurrent")

@@ -57,16 +57,18 @@ JSON_UNION_FIELD_NUMBER: _ClassVar[int]
 json_union: _descriptor.FieldDescriptor
 
 class CallRules(_message.Message):
-    __slots__ = ("success_code", "mode", "permission", "open")
+    __slots__ = ("success_code", "mode", "permission", "open", "confidential")
     SUCCESS_CODE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENTIAL_FIELD_NUMBER: _ClassVar[int]
     success_code: int
     mode: Mode
     permission: Permission
     open: Open
-    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ...) -> None: ...
+    confidential: bool
+    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: _Optional[bool] = ...) -> None: ...
 
 class FieldRules(_message.Message):
     __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul")

@@ -19,7 +19,8 @@ from cco_sidecar.core.errors import SidecarError, invalid_request
 
 Decode = Callable[[Any, str], Any]
 
-_NUMBER = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+# As JSON writes them (RFC 8259, section 6), of a length that can be meant.
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?P<real>(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?)")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
@@ -269,9 +270,10 @@ _WELL_KNOWN_IN: dict[str, Decode] = {
 def _from_text(field: FieldDescriptor, text: str) -> Any:
     """A query parameter's JSON value; the decoder checks it like any other."""
     if field.cpp_type in _INT_RANGE or field.cpp_type in FLOATS:
-        if not _NUMBER.fullmatch(text):
+        number = _NUMBER.fullmatch(text)
+        if number is None:
             raise invalid_request(f"{field.name}: {_shown(text)} is not a number", field=field.name)
-        return float(text) if "." in text else int(text)
+        return float(text) if number["real"] else int(text)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         if text.lower() not in {"true", "false", "1", "0", ""}:
             raise invalid_request(f"{field.name}: {_shown(text)} is not true or false", field=field.name)

@@ -34,7 +34,8 @@ class AccessLog(Around):
         self._count(call, failed=True)
         code = context.code()
         status = code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"
-        log.info("%s %s", call.policy.path, status, extra=_fields(call) | {"detail": context.details()})
+        detail = {} if call.policy.rules.confidential else {"detail": context.details()}
+        log.info("%s %s", call.policy.path, status, extra=_fields(call) | detail)
 
     def _count(self, call: Call, *, failed: bool) -> None:
         unary = call.policy.rules.mode == options_pb2.MODE_UNARY
