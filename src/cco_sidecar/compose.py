@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import logging
 import os
@@ -13,8 +14,11 @@ from pathlib import Path
 import orjson
 from google.protobuf.descriptor import ServiceDescriptor
 
+from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.handover import Suggestions
 from cco_sidecar.agents.launch import Address, Providers
+from cco_sidecar.agents.rules import Plan
+from cco_sidecar.agents.runners import Runners
 from cco_sidecar.agents.service import AgentsService, Hands, Stores
 from cco_sidecar.agents.servicer import AgentServicer
 from cco_sidecar.approvals.desk import ApprovalDesk
@@ -229,9 +233,9 @@ class Sidecar:
 
     def _agents_address(self) -> Address:
         """Where agents find us: they are on this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.host, self.settings.host)
-        host = f"[{host}]" if ":" in host else host
-        return Address(f"http://{host}:{self.port}/api", f"{host}:{self.grpc_port}")
+        # Which ports these are is known only now when any would do.
+        found = dataclasses.replace(self.settings, port=self.port, grpc_port=self.grpc_port)
+        return Address(f"{found.url}/api", found.grpc_target)
 
     async def stop(self, *, keep_agents: bool = False) -> None:
         """Agents are ended, or left to the next sidecar; health goes NOT_SERVING, parked readers get their cursor,
@@ -272,6 +276,14 @@ class Sidecar:
                 self._write_operator_token()
             except OSError as problem:
                 log.warning("the operator's token could not be renewed yet: %s", problem)
+
+
+def check(settings: Settings) -> None:
+    """Whether a sidecar could be made with these settings, without opening anything. Raises SettingsError."""
+    types = load_agent_types(settings.project_root)
+    Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
+    Budget.of(Plan.of(settings.handover, types).limits)
+    RateLimits(settings.rate_limits)
 
 
 def load_agent_types(project_root: Path) -> AgentTypes:

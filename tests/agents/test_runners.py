@@ -52,7 +52,7 @@ class TestConfiguration:
 
     def test_without_a_word_it_is_claude_with_the_types_model(self) -> None:
         assert runners().of(TYPES["python-specialist"]).command == PRESETS["claude"].command
-        assert runners().presets() == ["claude"]
+        assert runners().programs() == {"claude": "claude"}
 
     @pytest.mark.parametrize(
         ("entry", "says"),

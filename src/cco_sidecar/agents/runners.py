@@ -186,12 +186,17 @@ class Runners:
             stuck_after_seconds=self._stuck_after if runner.stuck_after_seconds is None else runner.stuck_after_seconds,
         )
 
-    def presets(self) -> list[str]:
-        """The presets that the configuration uses."""
+    def programs(self) -> dict[str, str]:
+        """The programs that the configuration uses, by preset, or by the entry with a command of its own."""
         named = {entry["preset"] for entry in self._entries.values() if "preset" in entry}
         if not {"preset", "command"} & self._entries.get(DEFAULT, {}).keys():
             named.add("claude")
-        return sorted(named - {COMMAND})
+        found = {preset: str(PRESETS[preset].command[0]) for preset in sorted(named - {COMMAND})}
+        for name, entry in self._entries.items():
+            program = str(next(iter(entry.get("command", ())), ""))
+            if program and not _PLACEHOLDER.search(program):
+                found[name] = program
+        return found
 
 
 def filled(command: Sequence[Word], values: Mapping[str, str]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import psutil
 
 from cco_sidecar.agents.runners import PRESETS, Runners
 from cco_sidecar.cli import process
+from cco_sidecar.cli.connect import port_answers
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.compose import OPERATOR_TOKEN_FILE, load_agent_types
@@ -47,8 +47,14 @@ def findings(settings: Settings) -> Iterator[Finding]:
     for check in _CHECKS:
         try:
             yield from check(settings)
-        except (OSError, SettingsError, SidecarError, psutil.Error) as problem:
-            yield Finding(check.__name__.strip("_"), Level.BROKEN, str(problem))
+        except SettingsError as problem:
+            yield Finding(_name(check), Level.BROKEN, str(problem), "correct the config")
+        except (OSError, SidecarError, psutil.Error) as problem:
+            yield Finding(_name(check), Level.BROKEN, str(problem), "look at it by hand; the rest was looked at")
+
+
+def _name(check: Callable[..., object]) -> str:
+    return check.__name__.strip("_").replace("_", " ")
 
 
 def _storage(settings: Settings) -> Iterator[Finding]:
@@ -57,9 +63,11 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         yield Finding("storage", Level.WARNING, f"{path} is not there yet", "the first start makes it")
         return
     info = path.stat()
-    if info.st_uid != os.getuid():
-        mend = "run as its owner, or choose another with CCO_SIDECAR_STORAGE"
-        yield Finding("storage", Level.BROKEN, f"{path} belongs to another user", mend)
+    another = "choose another with CCO_SIDECAR_STORAGE"
+    if not path.is_dir():
+        yield Finding("storage", Level.BROKEN, f"{path} is no directory", f"move it away, or {another}")
+    elif info.st_uid != os.getuid():
+        yield Finding("storage", Level.BROKEN, f"{path} belongs to another user", f"run as its owner, or {another}")
     elif not os.access(path, os.W_OK | os.X_OK):
         yield Finding("storage", Level.BROKEN, f"{path} cannot be written", f"chmod u+rwx {path}")
     elif info.st_mode & 0o077:
@@ -93,10 +101,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
         ("port", settings.port, "--port"),
         ("gRPC port", settings.real_grpc_port, "--grpc-port"),
     ):
-        with socket.socket() as probe:
-            probe.settimeout(2)
-            taken = probe.connect_ex((settings.host, port)) == 0
-        if not taken:
+        if not port_answers(settings.host, port):
             level = Level.OK if ours is None else Level.BROKEN
             mend = "" if ours is None else "it was started with another port; see CCO_SIDECAR_PORT"
             yield Finding(name, level, f"{port} is free", mend)
@@ -124,11 +129,16 @@ def _git(settings: Settings) -> Iterator[Finding]:
 def _token(settings: Settings) -> Iterator[Finding]:
     path = settings.storage / OPERATOR_TOKEN_FILE
     if not path.exists():
-        yield Finding("token", Level.WARNING, "there is no operator's token yet", "the first start makes it")
+        if process.running(settings.real_pid_file) is None:
+            yield Finding("token", Level.WARNING, "there is no operator's token yet", "the first start makes it")
+        else:
+            yield Finding("token", Level.BROKEN, f"{path} is gone", "cco daemon restart")
         return
-    token = path.read_text().strip()
-    left = claims_of(token).get("exp", 0) - time.time()
-    if left <= 0:
+    expires = claims_of(path.read_text().strip()).get("exp")
+    left = (expires or 0) - time.time()
+    if expires is None:
+        yield Finding("token", Level.BROKEN, f"{path.name} holds no token", "cco daemon restart")
+    elif left <= 0:
         yield Finding("token", Level.BROKEN, "the operator's token has expired", "cco daemon restart")
     elif path.stat().st_mode & 0o077:
         yield Finding("token", Level.WARNING, f"{path} can be read by others", f"chmod 600 {path}")
@@ -140,12 +150,13 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
     """It answers, knows our token, and its clock is ours."""
     if process.running(settings.real_pid_file) is None:
         return
-    token = (settings.storage / OPERATOR_TOKEN_FILE).read_text().strip()
-    target = f"{settings.host}:{settings.real_grpc_port}"
+    path = settings.storage / OPERATOR_TOKEN_FILE
+    token = path.read_text().strip() if path.exists() else ""
     try:
-        with Client(token=token, grpc_target=target) as client:
+        with Client(token=token, grpc_target=settings.grpc_target) as client:
             health = client.health()
-            client.status()
+            if token:
+                client.agents.list(limit=1)
     except SidecarError as problem:
         yield Finding("sidecar", Level.BROKEN, problem.message, "cco daemon restart; the log says more")
         return
@@ -159,14 +170,14 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
 def _runners(settings: Settings) -> Iterator[Finding]:
     types = load_agent_types(settings.project_root)
     runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
-    for preset in runners.presets():
-        program = str(PRESETS[preset].command[0])
+    for name, program in runners.programs().items():
         path = shutil.which(program)
         if path is None:
+            where = "" if "/" in program else " on PATH"
             mend = "install it, or name another with agents.runners in the config"
-            yield Finding(f"runner {preset}", Level.WARNING, f"there is no program '{program}' on PATH", mend)
-            continue
-        yield _version(preset, path)
+            yield Finding(f"runner {name}", Level.WARNING, f"there is no program '{program}'{where}", mend)
+        elif name in PRESETS:
+            yield _version(name, path)
 
 
 def _version(preset: str, program: str) -> Finding:
@@ -175,12 +186,15 @@ def _version(preset: str, program: str) -> Finding:
             [program, "--version"],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_VERSION_SECONDS,
             check=False,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         return Finding(f"runner {preset}", Level.WARNING, f"{program} --version does not answer", "try it by hand")
+    except OSError as problem:
+        return Finding(f"runner {preset}", Level.BROKEN, f"{program}: {problem.strerror}", "install it anew")
     said = (done.stdout or done.stderr).strip().partition("\n")[0]
     if done.returncode:
         return Finding(f"runner {preset}", Level.BROKEN, f"{program} --version: {said}", "install it anew")

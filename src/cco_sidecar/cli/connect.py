@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +30,16 @@ def url_of(ctx: click.Context, given: str | None) -> str:
     found = given or os.environ.get("SIDECAR_URL")
     if found:
         return found
-    chosen = settings_of(ctx)
-    return f"http://{chosen.host}:{chosen.port}"
+    return settings_of(ctx).url
+
+
+def port_answers(host: str, port: int) -> bool:
+    """Somebody listens there."""
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def operator_token(chosen: Settings) -> str:
@@ -59,7 +68,7 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
         elif os.environ.get("SIDECAR_URL"):
             target = os.environ.get("SIDECAR_GRPC")
         else:
-            target = _local_target(ctx)
+            target = settings_of(ctx).grpc_target
         with Client(url, token=token.strip(), grpc_target=target) as client:
             try:
                 return ctx.invoke(command, client=client, **arguments)
@@ -72,11 +81,6 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
                 raise
 
     return run
-
-
-def _local_target(ctx: click.Context) -> str:
-    chosen = settings_of(ctx)
-    return f"{chosen.host}:{chosen.real_grpc_port}"
 
 
 def agent_types(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

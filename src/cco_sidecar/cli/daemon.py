@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import click
 
 from cco_sidecar.cli import process, server
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.core.environment import OWN_SETTINGS
+from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 
 @click.group(name="daemon")
@@ -28,11 +31,15 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     if running is not None:
         click.echo(f"the sidecar runs already (pid {running.pid})")
         return
-    config = ctx.find_root().obj["config"]
-    before = ["--config", str(config)] if config else []
-    given = [part for name, value in flags.items() if value for part in (f"--{name.replace('_', '-')}", str(value))]
-    pid = process.start_in_background([*before, "orchestration-server", *given])
-    click.echo(f"the sidecar runs in the background (pid {pid}) on http://{settings.host}:{settings.port}")
+    try:
+        pid = process.start_in_background(server.command_line(ctx, flags))
+    except click.ClickException:
+        running = process.started_elsewhere(settings.storage, settings.real_pid_file)
+        if running is None:
+            raise
+        click.echo(f"the sidecar runs already (pid {running.pid})")
+        return
+    click.echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
 
 
 @command.command()
@@ -41,15 +48,15 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
 def install(ctx: click.Context, only_print: bool) -> None:
     """Write a systemd user unit that starts the sidecar on this directory's project."""
     settings = settings_of(ctx)
-    program = shutil.which("cco") or f"{sys.executable} -m cco_sidecar.cli.main"
-    config = ctx.find_root().obj["config"]
-    options = f" --config {Path(config).absolute()}" if config else ""
+    cco = Path(sys.executable).with_name("cco")
+    program = [str(cco)] if cco.exists() else [sys.executable, "-m", "cco_sidecar.cli.main"]
+    given = {name: getattr(settings, name) for name in ("host", "port", "storage", "project_root")}
+    # systemd has an environment of its own; agents are looked for on this PATH.
+    kept = {name: text for name, text in sorted(os.environ.items()) if name == "PATH" or name.startswith(OWN_SETTINGS)}
     unit = _UNIT.format(
-        program=f"{program}{options}",
-        root=settings.project_root,
-        storage=settings.storage,
-        port=settings.port,
-        host=settings.host,
+        root=str(settings.project_root).replace("%", "%%"),
+        command=" ".join(_quoted(word).replace("$", "$$") for word in [*program, *server.command_line(ctx, given)]),
+        environment=" ".join(_quoted(f"{name}={text}") for name, text in kept.items()),
     )
     if only_print:
         click.echo(unit, nl=False)
@@ -57,10 +64,20 @@ def install(ctx: click.Context, only_print: bool) -> None:
     path = Path("~/.config/systemd/user/cco-sidecar.service").expanduser()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(unit)
+        # The environment may hold the secret that signs tokens.
+        write_atomically(path, unit.encode(), mode=PRIVATE_FILE)
     except OSError as problem:
         raise click.ClickException(f"{path} cannot be written: {problem.strerror}") from problem
     click.echo(f"written to {path}; start it with: systemctl --user enable --now cco-sidecar")
+
+
+def _quoted(word: str) -> str:
+    """As systemd reads words (systemd.syntax(7)); a percent sign is no specifier."""
+    if re.fullmatch(r"[\w./:=@,+-]+", word):
+        return word
+    for char, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("\n", "\\n")):
+        word = word.replace(char, escaped)
+    return f'"{word}"'
 
 
 # KillMode=mixed: only the sidecar gets the SIGTERM, and ends its agents itself. Its keepers are killed with it when it
@@ -73,7 +90,8 @@ After=network.target
 [Service]
 Type=simple
 WorkingDirectory={root}
-ExecStart={program} orchestration-server --host {host} --port {port} --storage {storage} --project-root {root}
+ExecStart={command}
+Environment={environment}
 Restart=on-failure
 KillMode=mixed
 TimeoutStopSec=60

@@ -102,8 +102,7 @@ def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
 
     def make(settings: Settings) -> str:
         try:
-            target = f"{settings.host}:{settings.real_grpc_port}"
-            with Client(token=operator_token(settings), grpc_target=target) as client:
+            with Client(token=operator_token(settings), grpc_target=settings.grpc_target) as client:
                 return _json(codec.to_dict(ask(client)))
         except (SidecarError, SettingsError) as problem:
             return str(problem)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 import psutil
 
+from cco_sidecar.core.environment import LIFELINE
+from cco_sidecar.storage.files import is_in_use
+
 _READY = "CCO_SIDECAR_READY_FD"
-_MARK = "orchestration-server"
+SERVER = "orchestration-server"
 # A pid file is written just after its process was made; a later process with that pid is another one.
 _CLOCK_SLACK = 2.0
 _LOOK_AGAIN = 0.05
@@ -54,6 +59,13 @@ def tell_ready() -> None:
             ready.write(b"ready")
 
 
+def when_orphaned(act: Callable[[], None]) -> None:
+    """Calls ``act`` when whoever gave us the end of a pipe has ended, such as a test suite that was killed."""
+    descriptor = os.environ.pop(LIFELINE, None)
+    if descriptor is not None:
+        asyncio.get_running_loop().add_reader(int(descriptor), act)
+
+
 def running(pid_file: Path) -> psutil.Process | None:
     """The sidecar that a pid file names, when it is alive and really one."""
     try:
@@ -61,10 +73,19 @@ def running(pid_file: Path) -> psutil.Process | None:
         written = pid_file.stat().st_mtime
         process = psutil.Process(pid)
         alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        if alive and _MARK in process.cmdline() and process.create_time() <= written + _CLOCK_SLACK:
+        if alive and SERVER in process.cmdline() and process.create_time() <= written + _CLOCK_SLACK:
             return process
     except (OSError, ValueError, IndexError, psutil.Error):
         pass
+    return None
+
+
+def started_elsewhere(storage: Path, pid_file: Path) -> psutil.Process | None:
+    """The sidecar that somebody else has just started on ``storage``, once it listens; None when there is none."""
+    while is_in_use(storage):
+        if (found := running(pid_file)) is not None:
+            return found
+        time.sleep(_LOOK_AGAIN)
     return None
 
 
@@ -75,7 +96,7 @@ def start_of(pid_file: Path) -> tuple[list[str], str | None]:
         return [], None
     line = process.cmdline()
     # `python -m cco_sidecar.cli.main ...` or `python .../cco ...`: what follows the program is ours.
-    start = line.index("-m") + 2 if "-m" in line[: line.index(_MARK)] else 2
+    start = line.index("-m") + 2 if "-m" in line[: line.index(SERVER)] else 2
     return [arg for arg in line[start:] if arg != "--daemon"], process.cwd()
 
 

@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ import click
 
 from cco_sidecar import __version__
 from cco_sidecar.cli import process
-from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.connect import port_answers, settings_of
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.settings import Settings, authority
 
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--port", type=int, help="REST port.  [default: 3001]"),
@@ -30,6 +32,10 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--daemon", is_flag=True, help="Run in the background; return when it is ready."),
     click.option("--pid-file", type=click.Path(), help="[default: sidecar.pid in the storage directory]"),
 ]
+
+
+# What is a name of a file, and means the same from every directory only when it is whole.
+_PATHS = ("storage", "project_root", "pid_file")
 
 
 def serving_options(command: Any) -> Any:
@@ -49,7 +55,7 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     settings = settings_of(ctx, **flags)
     if daemon:
         pid = process.start_in_background([arg for arg in sys.argv[1:] if arg != "--daemon"])
-        click.echo(f"the sidecar runs in the background (pid {pid}) on http://{settings.host}:{settings.port}")
+        click.echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
         return
     serve(settings)
 
@@ -76,13 +82,55 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     run on meanwhile."""
     pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
     known, directory = process.start_of(pid_file)
-    given = [part for name, value in flags.items() if value for part in (f"--{name.replace('_', '-')}", str(value))]
+    line = command_line(ctx, flags, known)
+    if directory is not None:
+        # Where the names of its own command line are to be looked for.
+        os.chdir(directory)
+    _require_startable(_settings_for(line), _settings_for(known) if known else None)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
-    config = ctx.find_root().obj["config"]
-    before = ["--config", str(config)] if config else []
-    command_line = known or ["orchestration-server"]
-    pid = process.start_in_background([*before, *command_line, *given], directory)
+    pid = process.start_in_background(line, directory)
     click.echo(f"the sidecar runs in the background (pid {pid})")
+
+
+def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str] = ()) -> list[str]:
+    """The words of a start: those ``known``, and behind them, for the last one counts, those given now."""
+    chosen = ctx.find_root().obj
+    at = list(known).index(process.SERVER) if known else 0
+    words = list(known[:at])
+    if chosen["config"]:
+        words += ["--config", str(Path(chosen["config"]).absolute())]
+    if chosen["log_level"]:
+        words += ["--log-level", chosen["log_level"]]
+    words += known[at:] or [process.SERVER]
+    for name, value in flags.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", str(Path(value).absolute() if name in _PATHS else value)]
+    return words
+
+
+def _settings_for(line: Sequence[str]) -> Settings:
+    """What a sidecar with this command line would run with. Raises SettingsError, UsageError."""
+    at = list(line).index(process.SERVER)
+    root = click.Context(click.Command("cco"), obj=_parsed(click.get_current_context().find_root().command, line[:at]))
+    flags = _parsed(command, line[at + 1 :])
+    del flags["daemon"]
+    return settings_of(root, **flags)
+
+
+def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:
+    options = [each for each in known.params if isinstance(each, click.Option) and each.expose_value]
+    return click.Command(known.name, params=list(options)).make_context(known.name, list(words)).params
+
+
+def _require_startable(settings: Settings, present: Settings | None) -> None:
+    """Nothing is stopped for what cannot start. Raises SettingsError."""
+    from cco_sidecar.compose import check
+
+    check(settings)
+    held = {present.port, present.real_grpc_port} if present is not None else set()
+    for option, port in (("--port", settings.port), ("--grpc-port", settings.real_grpc_port)):
+        if port not in held and port_answers(settings.host, port):
+            raise SettingsError(f"{option}: {port} is taken by another program")
 
 
 @command.command()
@@ -139,15 +187,19 @@ async def _serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end, number)
+    process.when_orphaned(partial(end, signal.SIGTERM))
     pid_file = settings.real_pid_file
     try:
-        pid_file.write_text(f"{os.getpid()}\n")
+        try:
+            pid_file.write_text(f"{os.getpid()}\n")
+        except OSError as problem:
+            raise SettingsError(f"pid file {pid_file} cannot be written: {problem.strerror}") from problem
         _welcome(sidecar, settings)
         process.tell_ready()
         await ended
-        click.echo("stopping ...")
-    except OSError as problem:
-        raise SettingsError(f"pid file {pid_file} cannot be written: {problem.strerror}") from problem
+        # Whoever read our output may be gone.
+        with suppress(OSError):
+            click.echo("stopping ...")
     finally:
         await sidecar.stop(keep_agents=ended.done() and ended.result() is signal.SIGHUP)
         pid_file.unlink(missing_ok=True)
@@ -155,8 +207,8 @@ async def _serve(settings: Settings) -> None:
 
 def _welcome(sidecar: Any, settings: Settings) -> None:
     click.echo(f"Orchestration Sidecar v{__version__}")
-    click.echo(f"Listening on http://{settings.host}:{sidecar.port}")
-    click.echo(f"gRPC on {settings.host}:{sidecar.grpc_port}")
+    click.echo(f"Listening on http://{authority(settings.host, sidecar.port)}")
+    click.echo(f"gRPC on {authority(settings.host, sidecar.grpc_port)}")
     click.echo(f"Project {settings.project_root}")
     click.echo(f"Storage {settings.storage}")
     click.echo(f"Ready to coordinate {len(sidecar.types)} agents")

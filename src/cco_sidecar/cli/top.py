@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -45,8 +46,13 @@ _FRAME = 7
 def command(client: Client, interval: float, once: bool, project: str) -> None:
     """Watch the agents, the queue and the events; Ctrl-C ends it."""
     screen = out.console()
+    if not screen.is_terminal:
+        # Whoever reads a pipe wants whole values.
+        screen = Console(no_color=True, highlight=False, width=_WHOLE)
     if once or not screen.is_terminal:
-        screen.print(_picture(client, project, screen, everything=True))
+        with screen.capture() as captured:
+            screen.print(_picture(client, project, screen, everything=True))
+        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
         return
     with Live(_picture(client, project, screen), console=screen, screen=True, auto_refresh=False) as live:
         try:
@@ -67,7 +73,8 @@ def _picture(client: Client, project: str, screen: Console, *, everything: bool 
     most = f"/{answer.max_concurrent}" if answer.max_concurrent else ""
     head = Text(f"{answer.running}{most} running  {answer.queued} queued  ", style="bold")
     head.append(_figures(client.status()), style="dim")
-    return Group(head, _agents(agents), Text(), _events(events))
+    width = screen.width
+    return Group(head, _table(agents, _AGENT_COLUMNS, width), Text(), _table(events, _EVENT_COLUMNS, width))
 
 
 def _figures(status: GetStatusResponse) -> str:
@@ -78,34 +85,38 @@ def _figures(status: GetStatusResponse) -> str:
     )
 
 
-def _agents(agents: Sequence[Agent]) -> Table:
-    table = _table(agent=26, status=11, since=5, issue=12, progress=10, tokens=6, reason=0)
-    for agent in agents:
-        status = status_of(agent)
-        tokens = agent.usage.input_tokens + agent.usage.output_tokens
-        table.add_row(
-            _plain(_short(agent.agent_id)),
-            Text(status, style=_COLOURS.get(status, "")),
-            _age(agent),
-            _plain(agent.issue_id),
-            _plain(_progress(agent)),
-            f"{tokens:.0f}" if tokens else "",
-            _plain(agent.reason, "dim"),
-        )
+class _Column(NamedTuple):
+    """``width`` 0 is what is left; below a screen of ``screen`` columns there is no room for it."""
+
+    name: str
+    width: int
+    read: Callable[[Any], str | Text]
+    screen: int = 0
+
+
+def _status(agent: Agent) -> Text:
+    status = status_of(agent)
+    return Text(status, style=_COLOURS.get(status, ""))
+
+
+def _tokens(agent: Agent) -> str:
+    tokens = agent.usage.input_tokens + agent.usage.output_tokens
+    return f"{tokens:.0f}" if tokens else ""
+
+
+def _table(rows: Sequence[Any], columns: Sequence[_Column], width: int) -> Table:
+    """One line a row."""
+    shown = [column for column in columns if width >= column.screen]
+    whole = width == _WHOLE
+    table = Table(box=None, pad_edge=False, expand=not whole, header_style="bold")
+    for column in shown:
+        fixed = None if whole else column.width or None
+        ratio = None if whole or column.width else 1
+        table.add_column(column.name, no_wrap=True, overflow="ellipsis", width=fixed, ratio=ratio)
+    for row in rows:
+        cells = (column.read(row) for column in shown)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(out.one_line(cell)) for cell in cells))
     return table
-
-
-def _table(**columns: int) -> Table:
-    """One line a row; a column's width, or 0 for what is left."""
-    table = Table(box=None, pad_edge=False, expand=True, header_style="bold")
-    for name, width in columns.items():
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width or None, ratio=None if width else 1)
-    return table
-
-
-def _plain(text: str, style: str = "") -> Text:
-    """What agents say: no markup, and nothing that a terminal would obey."""
-    return Text("".join(char if char.isprintable() else " " for char in text), style=style)
 
 
 def _short(agent_id: str) -> str:
@@ -127,15 +138,26 @@ def _progress(agent: Agent) -> str:
     return percent + agent.progress.message
 
 
-def _events(events: Sequence[Event]) -> Table:
-    table = _table(time=8, event=24, topic=14, publisher=22, data=0)
-    for event in events:
-        moment = datetime.fromtimestamp(event.timestamp.seconds, UTC).astimezone()
-        table.add_row(
-            f"{moment:%H:%M:%S}",
-            _plain(event.event_type),
-            _plain(event.topic),
-            _plain(_short(event.publisher)),
-            _plain(codec.to_json(event.data).decode(), "dim"),
-        )
-    return table
+def _time(event: Event) -> str:
+    return f"{datetime.fromtimestamp(event.timestamp.seconds, UTC).astimezone():%H:%M:%S}"
+
+
+# Wider than any line: where nothing is cut.
+_WHOLE = 10_000
+_ROOMY, _COMMON = 110, 70
+_AGENT_COLUMNS = (
+    _Column("agent", 26, lambda agent: _short(agent.agent_id)),
+    _Column("status", 11, _status),
+    _Column("since", 5, _age),
+    _Column("issue", 12, lambda agent: str(agent.issue_id), _COMMON),
+    _Column("progress", 10, _progress, _ROOMY),
+    _Column("tokens", 6, _tokens, _ROOMY),
+    _Column("reason", 0, lambda agent: Text(out.one_line(agent.reason), style="dim")),
+)
+_EVENT_COLUMNS = (
+    _Column("time", 8, _time),
+    _Column("event", 24, lambda event: str(event.event_type)),
+    _Column("topic", 14, lambda event: str(event.topic), _ROOMY),
+    _Column("publisher", 22, lambda event: _short(event.publisher), _COMMON),
+    _Column("data", 0, lambda event: Text(codec.to_json(event.data).decode(), style="dim")),
+)

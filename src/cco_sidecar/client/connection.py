@@ -17,6 +17,7 @@ import grpc
 from google.rpc import status_pb2
 
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.core.settings import authority
 from cco_sidecar.core.status import from_status
 
 DEFAULT_URL = "http://127.0.0.1:3001"
@@ -72,8 +73,7 @@ def target(url: str | None, grpc_target: str | None, environment: Mapping[str, s
         parts, port = urlsplit(""), 0
     if not parts.hostname or not port:
         raise SettingsError(f"sidecar URL {given!r} is not one such as {DEFAULT_URL}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return grpc_target or f"{host}:{port + 1}"
+    return grpc_target or authority(parts.hostname, port + 1)
 
 
 class Token:

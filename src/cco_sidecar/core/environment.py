@@ -22,6 +22,8 @@ _RESERVED = frozenset(
     )
 )
 OWN_SETTINGS = "CCO_SIDECAR_"
+# The descriptor of a pipe: the sidecar ends when it is closed at the other end.
+LIFELINE = "CCO_SIDECAR_LIFELINE_FD"
 
 
 def is_reserved(name: str) -> bool:

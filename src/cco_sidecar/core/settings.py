@@ -57,8 +57,27 @@ class Settings:
         return self.port + 1 if self.port else 0
 
     @property
+    def url(self) -> str:
+        """Where a program on this machine finds the REST door."""
+        return f"http://{authority(self._local_host, self.port)}"
+
+    @property
+    def grpc_target(self) -> str:
+        """The same for gRPC."""
+        return authority(self._local_host, self.real_grpc_port)
+
+    @property
+    def _local_host(self) -> str:
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    @property
     def real_pid_file(self) -> Path:
         return self.pid_file or self.storage / "sidecar.pid"
+
+
+def authority(host: str, port: int) -> str:
+    """``host:port``, an IPv6 address in brackets (RFC 3986, section 3.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def load(config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:

@@ -10,6 +10,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import authority
 from cco_sidecar.rpc.chain import Handlers, generic_handlers
 
 MAX_RECEIVE_BYTES = 16 * 2**20
@@ -35,9 +36,8 @@ class GrpcServer:
         self._server.add_generic_rpc_handlers(generic_handlers(handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            self.port = self._server.add_insecure_port(address)
+            self.port = self._server.add_insecure_port(authority(host, port))
         except RuntimeError as problem:
             raise SettingsError(
                 f"gRPC port {port} on {host} cannot be opened (is it taken?); choose another with --grpc-port"

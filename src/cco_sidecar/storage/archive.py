@@ -21,7 +21,7 @@ import orjson
 
 from cco_sidecar import __version__
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.storage.files import PRIVATE_DIR, open_storage
+from cco_sidecar.storage.files import PRIVATE_DIR, require_unused
 
 MANIFEST = "manifest.json"
 _DATABASE = "records.db"
@@ -47,6 +47,9 @@ def make(storage: Path, target: Path) -> Copied:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as problem:
+        raise SettingsError(f"{target} cannot be written: {problem.strerror or problem}") from problem
+    try:
         with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive:
             with tempfile.TemporaryDirectory(dir=target.parent) as directory:
                 copy = Path(directory) / _DATABASE
@@ -83,16 +86,17 @@ def make(storage: Path, target: Path) -> Copied:
 def restore(source: Path, storage: Path, *, force: bool) -> Path | None:
     """Puts a copy in the place of the storage, after every checksum was right; returns where the former storage was
     moved to. Raises SettingsError, and changes nothing then."""
-    storage.parent.mkdir(parents=True, exist_ok=True)
+    require_unused(storage)
     former = None
-    if storage.exists() and any(storage.iterdir()):
-        if not force:
-            raise SettingsError(f"{storage} is not empty; --force moves it aside first")
-        if (storage / _DATABASE).exists():
-            # Fails while a sidecar uses it.
-            os.close(open_storage(storage))
-        former = storage.with_name(f"{storage.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
-    fresh = Path(tempfile.mkdtemp(prefix=f".{storage.name}.", dir=storage.parent))
+    try:
+        storage.parent.mkdir(parents=True, exist_ok=True)
+        if storage.exists() and any(storage.iterdir()):
+            if not force:
+                raise SettingsError(f"{storage} is not empty; --force moves it aside first")
+            former = storage.with_name(f"{storage.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
+        fresh = Path(tempfile.mkdtemp(prefix=f".{storage.name}.", dir=storage.parent))
+    except OSError as problem:
+        raise SettingsError(f"{storage} cannot be written: {problem.strerror or problem}") from problem
     try:
         _unpack(source, fresh)
         if former is not None:

@@ -12,6 +12,7 @@ from cco_sidecar.core.errors import SettingsError
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
+_LOCK = "sidecar.lock"
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -54,7 +55,7 @@ def open_storage(path: Path) -> int:
             raise PermissionError(f"{path} belongs to another user")
         for name in ("results", "events", "logs", "context-cache"):
             (path / name).mkdir(exist_ok=True, mode=PRIVATE_DIR)
-        descriptor = os.open(path / "sidecar.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     except OSError as problem:
         raise SettingsError(
             f"storage directory {path} cannot be used: {problem.strerror or problem}; "
@@ -64,8 +65,30 @@ def open_storage(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as problem:
         os.close(descriptor)
-        raise SettingsError(
-            f"storage directory {path} is in use by another sidecar; stop it with "
-            "'cco orchestration-server stop' or choose another with --storage"
-        ) from problem
+        raise _held(path) from problem
     return descriptor
+
+
+def is_in_use(path: Path) -> bool:
+    """A sidecar has this storage open, or is just opening it."""
+    try:
+        with (path / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def require_unused(path: Path) -> None:
+    """Raises SettingsError."""
+    if is_in_use(path):
+        raise _held(path)
+
+
+def _held(path: Path) -> SettingsError:
+    return SettingsError(
+        f"storage directory {path} is in use by another sidecar; stop it with "
+        "'cco orchestration-server stop' or choose another with --storage"
+    )

@@ -14,6 +14,8 @@ from typing import Any
 
 import requests
 
+from cco_sidecar.core.environment import LIFELINE
+
 _LINES = re.compile(r"Listening on http://127\.0\.0\.1:(\d+)\ngRPC on 127\.0\.0\.1:(\d+)\n")
 
 
@@ -51,14 +53,19 @@ class SidecarProcess:
         self.root = root
         before = ["--config", str(config)] if config else []
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+        # Closed when this process ends, however it ends.
+        lifeline, ours = os.pipe()
+        self._lifeline = open(ours, "wb")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cco_sidecar.cli.main", *before, "orchestration-server", "--port", "0",
              "--storage", str(storage), "--project-root", str(root), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=clean | {"HOME": str(storage.parent)} | dict(environment or {}),
+            env=clean | {"HOME": str(storage.parent), LIFELINE: str(lifeline)} | dict(environment or {}),
+            pass_fds=(lifeline,),
         )  # fmt: skip
+        os.close(lifeline)
         assert self.process.stdout is not None
         self.screen = ""
         while "Ready to coordinate" not in self.screen:
@@ -106,7 +113,9 @@ class SidecarProcess:
         return self._reap()
 
     def _reap(self) -> str:
-        return self.process.communicate(timeout=30)[1]
+        complaints = self.process.communicate(timeout=30)[1]
+        self._lifeline.close()
+        return complaints
 
 
 def agent_environment(sidecar: SidecarProcess, agent: Agent) -> dict[str, str]:
