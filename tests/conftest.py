@@ -13,18 +13,6 @@ from tests.support.repositories import clone_of_ours
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
-KNOWN_MISSES = Path(__file__).with_name("known_misses.txt")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is known to fall short is run and shown, and does not hide what else goes wrong. A line that passes by now is
-    to be removed from the file."""
-    known = set(KNOWN_MISSES.read_text().splitlines())
-    for item in items:
-        if item.nodeid in known:
-            item.add_marker(pytest.mark.xfail(reason="known miss", strict=False))
-
-
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone_of_ours(tmp_path_factory.mktemp("clone") / "repository")
