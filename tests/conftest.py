@@ -13,6 +13,7 @@ from tests.support.repositories import clone_of_ours
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
+
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone_of_ours(tmp_path_factory.mktemp("clone") / "repository")

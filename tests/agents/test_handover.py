@@ -39,7 +39,7 @@ from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import load
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
-from orchestra.v1 import agent_service_pb2
+from orchestra.v1 import agent_service_pb2, event_service_pb2, event_service_pb2_grpc
 
 TYPES = load_agent_types(OURS)
 SUCCESS = {"do": "result", "status": "success"}
@@ -494,6 +494,17 @@ class TestLimits:
         caught_up(sidecar, project)
         assert [agent["issue_id"] for agent in agents(sidecar, project)][-1] == "i-2", "another issue has its own limit"
 
+    def test_one_more_attempt_is_no_more_agent(self, sidecar: SidecarProcess, project: str) -> None:
+        """The limit of agents is reached, and the last of them fails."""
+        for _ in range(3):
+            spawn_scripted(sidecar, [], issue="i-1", project=project).wait()
+        failing = spawn_scripted(sidecar, [FAILURE], agent_type="go-specialist", issue="i-1", project=project)
+        until(lambda: blocked(sidecar, project), "the end of the attempts")
+        assert failing.get()["attempt"] == 3
+        publish(sidecar, project, "design_ready", issue_id="i-1", part={"name": "x"})
+        caught_up(sidecar, project)
+        assert len(agents(sidecar, project)) == 4
+
     @pytest.mark.parametrize(
         ("name", "report"), [("tokens", {"input": 900, "output": 200}), ("cost_usd", {"cost": 1.5})]
     )
@@ -609,6 +620,30 @@ class TestTrouble:
         until(lambda: text in said(sidecar, project), "the rules to go on")
         (refusal,) = blocked(sidecar, project)
         assert refusal["code"] == "AGT_001"
+
+
+def test_events_that_went_before_they_were_read_are_not_passed_over_in_silence(tmp_path: Path, root: Path) -> None:
+    """A burst beyond what is retained: of every event something is said."""
+    config = handing_over(tmp_path / "config.json", {"default": {"command": ["true"]}}, mode="automatic")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"events": {"max_queue_size": 20}}))
+    sidecar = SidecarProcess(tmp_path / "storage", root, config=config)
+    data = [{"issue_id": f"i-{number}", "part": {"name": "x"}} for number in range(400)]
+    wanted = publish_all(sidecar, "p", "design_ready", data)
+    missed = 0.0
+    # The last gap may be published after the events that are still retained are answered.
+    with grpc.insecure_channel(sidecar.target) as channel:
+        stream = event_service_pb2_grpc.EventServiceStub(channel).Subscribe(
+            event_service_pb2.SubscribeRequest(project_id="p", since="0"),
+            metadata=sidecar.operator.metadata,
+            timeout=60,
+        )
+        for batch in stream:
+            missed += sum(each.data["missed"] for each in batch.events if each.event_type == "handover_gap")
+            answered = {agent["cause"].partition("#")[0] for agent in agents(sidecar, "p")}
+            if missed and len(set(wanted) - answered) <= missed and wanted[-1] in answered:
+                break
+    assert answered < set(wanted), "nothing was trimmed"
+    assert sidecar.stop() == ""
 
 
 class TestModes:

@@ -12,8 +12,8 @@ from cco_sidecar.storage.base import AgentStore
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Per issue, what agents and hand-over rules may use; a person's own spawns are not counted against it.
-    0 is without limit. ``depth``: agents between a new agent and a person."""
+    """How much an issue may have used when an agent or a hand-over rule wants more; a person is never held back, but
+    what a person spawned counts. 0 is without limit. ``depth``: agents between a new agent and a person."""
 
     depth: int = 3
     agents: int = 20
@@ -31,14 +31,15 @@ class Budget:
                 raise SettingsError(f"agents.handover.limits.{key}: {number!r} is not a number from 0 on")
         return cls(**value)
 
-    async def check(self, store: AgentStore, project: str, issue: str, depth: int) -> None:
-        """Raises SidecarError (AGT_003) that says which limit is reached."""
+    async def check(self, store: AgentStore, project: str, issue: str, depth: int, *, again: bool = False) -> None:
+        """``again``: no agent is added, one that there is runs once more. Raises SidecarError (AGT_003) that says which
+        limit is reached."""
         if self.depth and depth > self.depth:
             raise _reached("depth", depth - 1, self.depth, issue)
         spent = await store.spent(project, issue)
         for name in ("agents", "tokens", "cost_usd"):
             used, most = getattr(spent, name), getattr(self, name)
-            if most and used >= most:
+            if most and used >= most and not (again and name == "agents"):
                 raise _reached(name, used, most, issue)
 
 

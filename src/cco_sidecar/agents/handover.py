@@ -32,7 +32,7 @@ from orchestra.v1.result_service_pb2 import NextAgent, Result
 log = logging.getLogger(__name__)
 
 # What rules lead to leads to nothing more.
-_OWN = frozenset({"handover_planned", "handover_notification", "spawn_blocked", "approval_requested"})
+_OWN = frozenset({"handover_planned", "handover_notification", "handover_gap", "spawn_blocked", "approval_requested"})
 _FIELD = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_\-]+)*)\}")
 _RETRY_SECONDS = 5.0
 _LONGEST_TEXT = 10_000
@@ -122,7 +122,17 @@ class Handover:
                     self.on_event(project)
 
     async def _catch_up(self, project: str) -> None:
-        entries = self._bus.entries_after(project, self._read.get(project, 0))
+        read = self._read.get(project, 0)
+        entries = self._bus.entries_after(project, read)
+        trimmed = self._bus.trimmed(project)
+        if trimmed > read and self._plan.mode != "off" and self._plan.rules:
+            # They went before they were read: nobody will answer them, and somebody should know.
+            data = Struct()
+            data.update({"missed": trimmed - read})
+            await self._bus.publish(
+                project, Event(event_type="handover_gap", publisher=SIDECAR, topic="error", data=data)
+            )
+            self._read[project] = trimmed
         if not entries:
             return
         for entry in entries:

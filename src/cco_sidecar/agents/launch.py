@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cco_sidecar.agents import worktree
 from cco_sidecar.agents.run import Run
 from cco_sidecar.agents.runners import Runner, filled, require_program
+from cco_sidecar.agents.worktrees import Worktrees
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved
 from cco_sidecar.core.errors import invalid_request
@@ -48,6 +48,7 @@ class Launcher:
         self._types = types
         self._providers = providers
         self._storage = storage
+        self.worktrees = Worktrees(storage, providers.root)
         self._project = default_project
         self.address = Address("", "")
 
@@ -57,10 +58,6 @@ class Launcher:
 
     def run_at(self, agent: Agent, attempt: int) -> Run:
         return Run(self._storage / "agents" / agent.agent_id / str(attempt))
-
-    def owns_worktree(self, agent: Agent) -> bool:
-        """It has one, and in our storage: that of a restored record belongs to whom it was copied from."""
-        return bool(agent.worktree) and Path(agent.worktree).is_relative_to(self._storage)
 
     def clean_up(self, living: set[str]) -> None:
         """Removes what runs left that nobody cleaned up after."""
@@ -98,10 +95,7 @@ class Launcher:
         root = self._providers.root(agent.project_id)
         workdir = root
         if agent.isolation == ISOLATION_WORKTREE:
-            workdir = self._storage / "worktrees" / agent.agent_id
-            agent.branch, agent.worktree = worktree.branch_of(agent.agent_id), str(workdir)
-            if not workdir.exists():
-                await worktree.add(root, workdir, agent.branch)
+            workdir = await self.worktrees.make(agent)
         resuming = bool(runner.sessions and agent.usage.session_id and agent.attempt > 1)
         values = self._values(agent, known, runner, run, workdir, message, resuming=resuming)
         run.write(run.context_file, context)

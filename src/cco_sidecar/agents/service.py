@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from cco_sidecar.agents import logs, worktree
+from cco_sidecar.agents import logs
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.budget import Budget
+from cco_sidecar.agents.final_result import Store, result_finder
 from cco_sidecar.agents.handover import Ask, Handover, Suggestions
-from cco_sidecar.agents.keep import Store, result_finder
+from cco_sidecar.agents.identity import Identities
 from cco_sidecar.agents.keeper import become_subreaper
 from cco_sidecar.agents.launch import GRACE_SECONDS, Address, Launcher, Providers
 from cco_sidecar.agents.live import ENDED, Live
+from cco_sidecar.agents.recovery import Recovery
 from cco_sidecar.agents.rules import Plan
 from cco_sidecar.agents.runners import Runners
 from cco_sidecar.agents.spawn import Spawner
@@ -80,13 +81,14 @@ class AgentsService:
         runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
         self._launcher = Launcher(types, hands.providers, settings.storage, settings.default_project)
         announcer = self._announcer = Announcer(stores.agents, bus)
+        identities = Identities(tokens, types, clock)
         self.supervisor = Supervisor(
             stores.agents,
             announcer,
             self._launcher,
             runners,
             types,
-            tokens,
+            identities,
             clock,
             settings.max_concurrent,
             result_finder(stores.results, hands.store_result, types, self._launcher.root),
@@ -101,8 +103,17 @@ class AgentsService:
             Budget.of(plan.limits),
             settings.default_project,
         )
+        self._recovery = Recovery(self.supervisor, stores.agents, announcer, self._launcher, identities, clock)
         self._upkeep = Upkeep(
-            self.supervisor, stores.agents, announcer, clock, settings.storage, settings.agent_logs, hands.last_call
+            self.supervisor,
+            identities,
+            self._launcher.worktrees,
+            stores.agents,
+            announcer,
+            clock,
+            settings.storage,
+            settings.agent_logs,
+            hands.last_call,
         )
         self._handover = Handover(
             plan,
@@ -125,7 +136,7 @@ class AgentsService:
         """Finds the agents of an earlier sidecar, before anyone can call."""
         self._bus.listeners.append(self._on_event)
         become_subreaper()
-        await self.supervisor.recover()
+        await self._recovery.run()
         for live in list(self.supervisor.live.values()):
             # One that it stored just before a crash: its record may not know.
             live.agent.result_id = await self._results.newest_of(live.agent.agent_id)
@@ -214,7 +225,7 @@ class AgentsService:
     async def resume(self, agent_id: str, message: str, principal: Principal) -> Agent:
         stored = await self.get(agent_id, principal)
         if stored.agent.status not in ENDED or self.supervisor.find(agent_id) is not None:
-            raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
+            raise _runs(agent_id)
         await self._spawner.may_resume(stored, principal)
         live = await self.supervisor.again(
             stored.agent, stored.request, stored.number, message, f"resumed by {principal.subject}"
@@ -240,16 +251,13 @@ class AgentsService:
         return live.agent
 
     async def discard_worktree(self, agent_id: str, principal: Principal) -> Agent:
-        stored = await self.get(agent_id, principal)
-        agent = stored.agent
-        if agent.status not in ENDED:
-            raise conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
-        if not self._launcher.owns_worktree(agent):
-            raise not_found("AGT_006", f"agent '{agent_id}' has no worktree, or its work is merged")
-        if not await worktree.remove(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch):
-            raise conflict("AGT_007", f"git does not remove the worktree {agent.worktree}; remove it by hand")
-        agent.worktree = ""
-        await self._store.save(agent)
+        async with self._launcher.worktrees.lock(agent_id):
+            agent = (await self.get(agent_id, principal)).agent
+            if self.supervisor.find(agent_id) is not None:
+                raise _runs(agent_id)
+            await self._launcher.worktrees.discard(agent)
+            if self.supervisor.find(agent_id) is None:
+                await self._store.save(agent)
         return agent
 
     async def stream_logs(self, request: StreamAgentLogsRequest, principal: Principal) -> AsyncIterator[list[LogLine]]:
@@ -318,6 +326,10 @@ _HEARD = frozenset({"agent_completed", "agent_failed", "approval_requested", "ap
 
 def _reads_logs(principal: Principal, agent: Agent) -> bool:
     return principal.operator or principal.architect or principal.subject == agent.agent_id
+
+
+def _runs(agent_id: str) -> SidecarError:
+    return conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
 
 
 def _unknown(agent_id: str) -> SidecarError:

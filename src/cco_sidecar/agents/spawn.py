@@ -83,8 +83,8 @@ class Spawner:
         await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=approval_id)
 
     async def check_budget(self, agent: Agent) -> None:
-        """Before an agent is tried again by a rule. Raises SidecarError (AGT_003)."""
-        await self._budget.check(self._store, agent.project_id, agent.issue_id, agent.depth)
+        """Before an agent is tried again by another, or by a rule. Raises SidecarError (AGT_003)."""
+        await self._budget.check(self._store, agent.project_id, agent.issue_id, agent.depth, again=True)
 
     async def depth_below(self, agent_id: str) -> int:
         """Of an agent that ``agent_id`` asks for."""

@@ -1,4 +1,4 @@
-"""The life of agents: queued, started, watched, ended, tried again; and found again after a restart."""
+"""The life of agents: queued, started, watched, ended, tried again."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from cco_sidecar.agents import logs, worktree
+from cco_sidecar.agents import logs
 from cco_sidecar.agents.announce import Announcer
+from cco_sidecar.agents.identity import Identities
 from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
-from cco_sidecar.agents.live import ENDED, Live, WaitingLine
+from cco_sidecar.agents.live import Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
 from cco_sidecar.agents.run import Exit
 from cco_sidecar.agents.runners import Runner, Runners
-from cco_sidecar.agents.usage import UsageReader, added
-from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, TTL_SECONDS, Minted, Tokens
-from cco_sidecar.core import ids
+from cco_sidecar.agents.usage import UsageReader
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError, internal
@@ -27,7 +25,6 @@ from cco_sidecar.storage.base import AgentStore
 from orchestra.v1.agent_service_pb2 import (
     AGENT_STATUS_COMPLETED,
     AGENT_STATUS_FAILED,
-    AGENT_STATUS_NEEDS_INPUT,
     AGENT_STATUS_PENDING,
     AGENT_STATUS_RUNNING,
     AGENT_STATUS_STOPPED,
@@ -54,7 +51,7 @@ class Supervisor:
         launcher: Launcher,
         runners: Runners,
         types: AgentTypes,
-        tokens: Tokens,
+        identities: Identities,
         clock: Clock,
         max_concurrent: int,
         find_result: Callable[[Agent, str], Awaitable[str]],
@@ -66,7 +63,7 @@ class Supervisor:
         self._launcher = launcher
         self._runners = runners
         self._types = types
-        self._tokens = tokens
+        self._identities = identities
         self._clock = clock
         self.max_concurrent = max_concurrent
         self._find_result = find_result
@@ -79,78 +76,24 @@ class Supervisor:
 
     # -- coming and going of the sidecar ------------------------------------------------------------
 
-    async def recover(self) -> None:
-        """Finds the agents of an earlier sidecar: watches those that run, says how the others ended, queues the
-        rest."""
-        for stored in await self._store.unfinished():
-            agent = stored.agent
-            if agent.status in ENDED:
-                await self._announcer.make_good(agent, stored.unannounced)
-                continue
-            try:
-                runner = self._runner(stored.request)
-            except SidecarError:
-                # Its type or preset is no longer configured; it is watched all the same.
-                runner = Runner()
-            live = Live(stored.number, agent, stored.request, runner)
-            live.needs_input = agent.status == AGENT_STATUS_NEEDS_INPUT
-            self.live[agent.agent_id] = live
-            run = self._launcher.run_of(agent)
-            if agent.status == AGENT_STATUS_PENDING:
-                # One that was just being started: its record does not know yet.
-                run = self._launcher.run_at(agent, agent.attempt + 1)
-            runs = run.adopt()
-            if runs or run.has_report or agent.status != AGENT_STATUS_PENDING:
-                live.run = run
-                live.session = self._tokens.session_of(run.token())
-                live.reader = logs.LogReader(run.output)
-                live.heard = time.monotonic()
-                self._running.add(agent.agent_id)
-                if not run.began_here:
-                    # A restored copy: the agent may still run where the copy was made.
-                    agent.max_attempts = agent.attempt
-                await self._found_again(live, stored.unannounced, runs=runs)
-                await asyncio.to_thread(self._read_earlier_attempts, live)
-                self._background(self._watch(live), agent.agent_id)
-            else:
-                # A start that was cut short, together with its keeper.
-                if run.directory.exists():
-                    await asyncio.to_thread(run.kill_leftovers)
-                if agent.HasField("retry_at"):
-                    self._retry_later(live)
-                else:
-                    self._queue.join(live)
-        await asyncio.to_thread(self._launcher.clean_up, set(self.live))
-
     def start(self) -> None:
         """Starts what waits in the queue."""
         self._open = True
         self._admit()
 
-    async def _found_again(self, live: Live, unannounced: str, *, runs: bool) -> None:
-        agent = live.agent
-        if runs:
-            # Before the doors open: what it calls with is good.
-            self._tokens.lease(agent.agent_id)
-        if agent.status == AGENT_STATUS_PENDING:
-            assert live.run is not None
-            _begin_attempt(agent)
-            if runs:
-                agent.process_id = live.run.agent_pid
-            agent.started_at.CopyFrom(self._clock.timestamp())
-            self.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
-            await self._announcer.save(agent, "agent_spawned")
-        elif unannounced:
-            await self._announcer.make_good(agent, unannounced)
+    def watch(self, live: Live) -> None:
+        """Takes in one that an earlier sidecar began."""
+        self.live[live.agent.agent_id] = live
+        self._running.add(live.agent.agent_id)
+        self._background(self._watch(live), live.agent.agent_id)
 
-    def _read_earlier_attempts(self, live: Live) -> None:
-        """What they reported; the present one is read anew from its start."""
-        live.before.session_id = live.agent.usage.session_id
-        for attempt in range(1, live.agent.attempt) if live.runner.reports else ():
-            earlier = Live(0, live.agent, live.request, live.runner)
-            earlier.reader = logs.LogReader(self._launcher.run_at(live.agent, attempt).output)
-            earlier.take_in_reports()
-            live.before.CopyFrom(added(live.before, earlier.usage.usage))
+    def wait(self, live: Live) -> None:
+        """Takes in one that is still to be begun."""
+        self.live[live.agent.agent_id] = live
+        if live.agent.HasField("retry_at"):
+            self._retry_later(live)
+        else:
+            self._queue.join(live)
 
     async def close(self, *, keep_agents: bool) -> None:
         """Ends the running agents, or leaves them to the next sidecar; queued ones stay queued."""
@@ -176,7 +119,7 @@ class Supervisor:
     async def add(self, agent: Agent, request: SpawnAgentRequest) -> Live | None:
         """Takes an agent in: on disk, then queued, then started when there is room. None when its cause already has
         an agent. Raises SidecarError."""
-        runner = self._runner(request)
+        runner = self.runner_of(request)
         number = await self._store.add(agent, request)
         if not number:
             return None
@@ -188,7 +131,7 @@ class Supervisor:
     async def again(self, agent: Agent, request: SpawnAgentRequest, number: int, message: str, reason: str) -> Live:
         """Starts an ended agent once more. Raises SidecarError."""
         # At once: who else would start it sees that it lives.
-        live = self.live[agent.agent_id] = Live(number, agent, request, self._runner(request), message=message)
+        live = self.live[agent.agent_id] = Live(number, agent, request, self.runner_of(request), message=message)
         live.before.CopyFrom(agent.usage)
         for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):
             agent.ClearField(name)
@@ -219,7 +162,7 @@ class Supervisor:
             await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
             return
         # Its tokens are dead before it is.
-        await asyncio.gather(self._end_identity(live), asyncio.wait({live.begun}))
+        await asyncio.gather(self._identities.end(live), asyncio.wait({live.begun}))
         if live.run is not None:
             live.run.stop(grace)
             try:
@@ -252,26 +195,10 @@ class Supervisor:
         agent.reason = reason
         agent.status_since.CopyFrom(self._clock.timestamp())
 
-    def renew_token(self, live: Live) -> None:
-        """A fresh token in the agent's file. The older ones stay good as long as the agent lives."""
-        assert live.run is not None
-        made = self._clock.seconds()
-        token = self._mint(live)
-        live.run.write_token(token.token)
-        live.token, live.token_made = token, made
-
-    def needs_renewal(self, live: Live) -> bool:
-        if live.agent.agent_type not in self._types:
-            # No longer configured: it keeps the token that it has.
-            return False
-        if live.token_made is None:
-            return True
-        # A clock that was set back leaves a token from the future.
-        return not -SKEW_SECONDS <= self._clock.seconds() - live.token_made < TTL_SECONDS - REFRESH_WINDOW_SECONDS
-
     # -- one agent's way -------------------------------------------------------------------------------
 
-    def _runner(self, request: SpawnAgentRequest) -> Runner:
+    def runner_of(self, request: SpawnAgentRequest) -> Runner:
+        """Raises SidecarError (AGT_002) for a type that is not configured."""
         known = self._types.known(request.agent_type)
         return self._runners.once(request.command) if request.command else self._runners.of(known)
 
@@ -297,18 +224,16 @@ class Supervisor:
 
     async def _begin(self, live: Live) -> None:
         agent = live.agent
-        _begin_attempt(agent)
+        begin_attempt(agent)
         live.needs_input = False
         live.questions.clear()
         run = self._launcher.run_of(agent)
         started = self._clock.timestamp()
-        self._tokens.minted += agent.attempt == 1
         await asyncio.to_thread(run.prepare)
-        live.session = ids.sortable("run")
-        token = self._mint(live)
+        token = self._identities.begin(live)
         live.run = run
         pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token, live.message)
-        live.token, live.token_made = token, micros_of(started) / 1e6
+        live.token = token
         live.before.session_id = agent.usage.session_id
         live.heard = time.monotonic()
         live.reader = logs.LogReader(run.output)
@@ -331,7 +256,7 @@ class Supervisor:
             live.begun.set_exception(error)
             # Nobody may be waiting: it was queued.
             live.begun.exception()
-        await self._end_identity(live)
+        await self._identities.end(live)
         status = AGENT_STATUS_STOPPED if live.stop_reason else AGENT_STATUS_FAILED
         await self._end(live, status, live.stop_reason or reason)
 
@@ -349,7 +274,7 @@ class Supervisor:
     async def _ended(self, live: Live, end: Exit) -> None:
         agent, run = live.agent, live.run
         assert run is not None
-        await self._end_identity(live)
+        await self._identities.end(live)
         await self._until_saved(agent, partial(self.save_late, live))
         await live.read_reports()
         lines = await asyncio.to_thread(logs.last_lines, run.output, LAST_LINES)
@@ -409,24 +334,12 @@ class Supervisor:
         agent.ClearField("retry_at")
         agent.ClearField("process_id")
         self.set_status(agent, status, reason)
-        await self.tidy_worktree(agent)
+        await self._launcher.worktrees.tidy(agent)
         announced = agent.result_id and status == AGENT_STATUS_COMPLETED
         saved = await self._save_end(live, agent, "" if announced else _EVENTS.get(status, ""))
         if saved and live.run is not None:
             # Only now: the exit code stays where it was written until the record has it.
             await asyncio.to_thread(live.run.clean)
-
-    async def tidy_worktree(self, agent: Agent) -> bool:
-        """Removes the worktree of an ended agent when its work is merged; True when it did."""
-        if not self._launcher.owns_worktree(agent):
-            return False
-        try:
-            if await worktree.tidy(self._launcher.root(agent.project_id), Path(agent.worktree), agent.branch):
-                agent.worktree = ""
-                return True
-        except SidecarError as problem:
-            log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
-        return False
 
     async def save_late(self, live: Live) -> None:
         """What could not be saved when it was to be. Raises SidecarError (STR_001)."""
@@ -440,8 +353,7 @@ class Supervisor:
         when the sidecar goes before: then the next one reads how it ended where the keeper wrote it."""
 
         async def save() -> None:
-            if not live.revoked:
-                await self._revoke(live)
+            await self._identities.write_end(live)
             await self._announcer.save(agent, event_type)
 
         return await self._until_saved(agent, save)
@@ -474,34 +386,6 @@ class Supervisor:
 
         live.retry = asyncio.get_running_loop().call_later(max(pause, 0.0), again)
 
-    # -- identity ------------------------------------------------------------------------------------
-
-    def _mint(self, live: Live) -> Minted:
-        agent = live.agent
-        self._tokens.lease(agent.agent_id)
-        live.revoked = False
-        known = self._types.known(agent.agent_type)
-        return self._tokens.mint_agent(
-            known,
-            agent_id=agent.agent_id,
-            project=agent.project_id,
-            issue=agent.issue_id,
-            session=live.session,
-        )
-
-    async def _end_identity(self, live: Live) -> None:
-        """In force at once, also when the disk is full; it is on disk before its end is."""
-        agent_id = live.agent.agent_id
-        self._tokens.release(agent_id)
-        try:
-            await self._revoke(live)
-        except SidecarError as problem:
-            log.warning("the revocation of %s is not on disk yet: %s", agent_id, problem)
-
-    async def _revoke(self, live: Live) -> None:
-        await self._tokens.revoke_agent(live.agent.agent_id, live.session)
-        live.revoked = True
-
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
@@ -514,7 +398,7 @@ class Supervisor:
             log.error("watching agent %s failed", task.get_name(), exc_info=task.exception())
 
 
-def _begin_attempt(agent: Agent) -> None:
+def begin_attempt(agent: Agent) -> None:
     """The next attempt, without what the one before left."""
     agent.attempt += 1
     for name in ("retry_at", "ended_at", "exit_code", "signal", "peak_memory_bytes", "cpu_seconds", "progress"):

@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 
 from cco_sidecar.agents.announce import Announcer
+from cco_sidecar.agents.identity import Identities
 from cco_sidecar.agents.live import Live
 from cco_sidecar.agents.supervisor import Supervisor
+from cco_sidecar.agents.worktrees import Worktrees
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.storage.base import AgentStore
@@ -37,6 +39,8 @@ class Upkeep:
     def __init__(
         self,
         supervisor: Supervisor,
+        identities: Identities,
+        worktrees: Worktrees,
         store: AgentStore,
         announcer: Announcer,
         clock: Clock,
@@ -45,6 +49,8 @@ class Upkeep:
         last_call: Callable[[str], float | None],
     ) -> None:
         self._supervisor = supervisor
+        self._identities = identities
+        self._worktrees = worktrees
         self._store = store
         self._announcer = announcer
         self._clock = clock
@@ -70,8 +76,8 @@ class Upkeep:
                 continue
             try:
                 await self._supervisor.save_late(live)
-                if self._supervisor.needs_renewal(live):
-                    await asyncio.to_thread(self._supervisor.renew_token, live)
+                if self._identities.needs_renewal(live):
+                    await asyncio.to_thread(self._identities.renew, live)
                 await live.read_reports()
                 await self._judge(live)
             except (OSError, SidecarError) as problem:
@@ -118,12 +124,16 @@ class Upkeep:
 
     async def tidy_worktrees(self) -> None:
         """Worktrees whose branch was merged since."""
-        for path in await asyncio.to_thread(_directories, self._storage / "worktrees"):
-            if path.name in self._supervisor.live:
-                continue
-            stored = await self._store.by_id(path.name)
-            if stored is not None and await self._supervisor.tidy_worktree(stored.agent):
-                await self._store.save(stored.agent)
+        for agent_id in await asyncio.to_thread(self._worktrees.there_are):
+            async with self._worktrees.lock(agent_id):
+                if agent_id in self._supervisor.live:
+                    continue
+                stored = await self._store.by_id(agent_id)
+                if stored is None or not await self._worktrees.tidy(stored.agent):
+                    continue
+                # One that was resumed meanwhile has a record that is newer than this.
+                if agent_id not in self._supervisor.live:
+                    await self._store.save(stored.agent)
 
     def _forget_old_logs(self) -> None:
         oldest = self._clock.seconds() - self._log_retention

@@ -283,6 +283,10 @@ class EventBus:
         journal = self._channel(project).journal
         return journal.after(seq, journal.head)
 
+    def trimmed(self, project: str) -> int:
+        """The sequence number of the newest event that is no longer retained; 0 when all are."""
+        return self._channel(project).journal.trimmed
+
     def event_of_result(self, project: str, result_id: str) -> str:
         """The id of the retained event that a result's publication made; empty when there is none."""
         for entry in self.newest_entries(project):

@@ -14,7 +14,7 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.environment import is_reserved
 from cco_sidecar.core.errors import SettingsError, SidecarError, internal, invalid_request, not_found
 from cco_sidecar.storage.base import CredentialStore, SealedCredential
-from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
+from cco_sidecar.storage.files import PRIVATE_FILE, write_once
 
 # IEEE Std 1003.1, section 8.1: a name that every shell takes.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -78,7 +78,7 @@ class Vault:
         """Raises SidecarError (CRD_002) without a usable key; nothing is overwritten."""
         try:
             if make and not self._key_file.exists():
-                write_atomically(self._key_file, AESGCM.generate_key(8 * _KEY_BYTES).hex().encode(), mode=PRIVATE_FILE)
+                write_once(self._key_file, AESGCM.generate_key(8 * _KEY_BYTES).hex().encode(), mode=PRIVATE_FILE)
             key = bytes.fromhex(self._key_file.read_text().strip())
         except (OSError, ValueError) as problem:
             raise internal(

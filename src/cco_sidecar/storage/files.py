@@ -32,6 +32,19 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
+def write_once(path: Path, data: bytes, *, mode: int) -> None:
+    """The same for a file that is not there yet; one that is stays as it is, also when two write at the same time."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    write_atomically(fresh, data, mode=mode)
+    try:
+        os.link(fresh, path)
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Makes created and renamed entries of a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, sidecar_root: Path) -> Ite
 
 @pytest.fixture
 def agent_token(sidecar: SidecarProcess) -> Callable[..., Agent]:
-    """``agent_token(agent_type="python-specialist", issue="issue-123", project="project-abc")`` makes an identity:
-    ``.token``, ``.headers``, ``.metadata``."""
-    return sidecar.agent
+    """``agent_token(agent_type="python-specialist", issue="issue-123", project="default")`` makes an identity:
+    ``.token``, ``.headers``, ``.metadata``. The project is the one that ``scripted_agent`` spawns in."""
+    return partial(sidecar.agent, project="default")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class SidecarProcess:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
         # Closed when this process ends, however it ends.
         lifeline, ours = os.pipe()
-        self._lifeline = open(ours, "wb")  # noqa: SIM115
+        self._lifeline = weakref.finalize(self, os.close, ours)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "cco_sidecar.cli.main", *before, "orchestration-server", "--port", "0",
              "--storage", str(storage), "--project-root", str(root), *options],
@@ -114,7 +115,7 @@ class SidecarProcess:
 
     def _reap(self) -> str:
         complaints = self.process.communicate(timeout=30)[1]
-        self._lifeline.close()
+        self._lifeline()
         return complaints
 
 

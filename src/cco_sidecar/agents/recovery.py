@@ -1,0 +1,102 @@
+"""After a restart: the agents of an earlier sidecar are found again, by pid and start time, or by what their keepers
+wrote down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from cco_sidecar.agents import logs
+from cco_sidecar.agents.announce import Announcer
+from cco_sidecar.agents.identity import Identities
+from cco_sidecar.agents.launch import Launcher
+from cco_sidecar.agents.live import ENDED, Live
+from cco_sidecar.agents.runners import Runner
+from cco_sidecar.agents.supervisor import Supervisor, begin_attempt
+from cco_sidecar.agents.usage import added
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.storage.base import AgentStore, StoredAgent
+from orchestra.v1.agent_service_pb2 import AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING
+
+
+class Recovery:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        store: AgentStore,
+        announcer: Announcer,
+        launcher: Launcher,
+        identities: Identities,
+        clock: Clock,
+    ) -> None:
+        self._supervisor = supervisor
+        self._store = store
+        self._announcer = announcer
+        self._launcher = launcher
+        self._identities = identities
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Watches those that run, says how the others ended, queues the rest. Raises SidecarError."""
+        for stored in await self._store.unfinished():
+            if stored.agent.status in ENDED:
+                await self._announcer.make_good(stored.agent, stored.unannounced)
+            else:
+                await self._recover(stored)
+        await asyncio.to_thread(self._launcher.clean_up, set(self._supervisor.live))
+
+    async def _recover(self, stored: StoredAgent) -> None:
+        agent = stored.agent
+        live = Live(stored.number, agent, stored.request, self._runner(stored))
+        live.needs_input = agent.status == AGENT_STATUS_NEEDS_INPUT
+        pending = agent.status == AGENT_STATUS_PENDING
+        # One that was just being started: its record does not know yet.
+        run = self._launcher.run_at(agent, agent.attempt + 1) if pending else self._launcher.run_of(agent)
+        runs = run.adopt()
+        if pending and not runs and not run.has_report:
+            # It waits, or its start was cut short, together with its keeper.
+            if run.directory.exists():
+                await asyncio.to_thread(run.kill_leftovers)
+            self._supervisor.wait(live)
+            return
+        live.run = run
+        live.reader = logs.LogReader(run.output)
+        live.heard = time.monotonic()
+        if not run.began_here:
+            # A restored copy: the agent may still run where the copy was made.
+            agent.max_attempts = agent.attempt
+        # Before the doors open.
+        self._identities.find(live, runs=runs)
+        if pending:
+            await self._write_start(live, runs=runs)
+        elif stored.unannounced:
+            await self._announcer.make_good(agent, stored.unannounced)
+        await asyncio.to_thread(self._read_earlier_attempts, live)
+        self._supervisor.watch(live)
+
+    def _runner(self, stored: StoredAgent) -> Runner:
+        try:
+            return self._supervisor.runner_of(stored.request)
+        except SidecarError:
+            # Its type or preset is no longer configured; it is watched all the same.
+            return Runner()
+
+    async def _write_start(self, live: Live, *, runs: bool) -> None:
+        agent = live.agent
+        assert live.run is not None
+        begin_attempt(agent)
+        if runs:
+            agent.process_id = live.run.agent_pid
+        agent.started_at.CopyFrom(self._clock.timestamp())
+        self._supervisor.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
+        await self._announcer.save(agent, "agent_spawned")
+
+    def _read_earlier_attempts(self, live: Live) -> None:
+        """What they reported; the present one is read anew from its start."""
+        live.before.session_id = live.agent.usage.session_id
+        for attempt in range(1, live.agent.attempt) if live.runner.reports else ():
+            earlier = Live(0, live.agent, live.request, live.runner)
+            earlier.reader = logs.LogReader(self._launcher.run_at(live.agent, attempt).output)
+            earlier.take_in_reports()
+            live.before.CopyFrom(added(live.before, earlier.usage.usage))
