@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 import requests
+from tests.support.clocked import free_ports
 from tests.support.repositories import OURS
 
 from cco_sidecar.testing.process import SidecarProcess, agent_environment
@@ -69,7 +70,7 @@ def run_bash(text: str, sidecar: SidecarProcess, root: Path, extra: dict[str, st
         else script
     )
     # Ports and storage of a second sidecar that a page starts are moved out of everyone's way.
-    script = script.replace("4400", str(free_port())).replace("/tmp/cco-docs", str(root / "second"))
+    script = script.replace("4400", str(free_ports()[0])).replace("/tmp/cco-docs", str(root / "second"))
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=root,
@@ -80,13 +81,6 @@ def run_bash(text: str, sidecar: SidecarProcess, root: Path, extra: dict[str, st
         check=False,
     )
     assert done.returncode == 0, f"{text}\n--- stdout\n{done.stdout[-2000:]}\n--- stderr\n{done.stderr[-2000:]}"
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -122,7 +116,7 @@ def test_a_page_does_what_it_says(page: Path, sidecar: SidecarProcess, checkout:
 def test_make_run_starts_the_sidecar_on_this_repository(checkout: Path, tmp_path: Path) -> None:
     (command,) = [block.text.strip() for block in blocks(OURS / "README.md") if block.kind == "bash background"]
     assert command == "make run"
-    port = free_port()
+    port = free_ports()[0]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "MAKE"))}
     ours = {
         "HOME": str(tmp_path),
