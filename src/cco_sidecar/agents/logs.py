@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 import sys
 from collections import deque
@@ -23,6 +24,7 @@ _LINE_OVERHEAD = 32
 # Several of the keeper's longest lines.
 _TAIL_BYTES = 512 * 1024
 _LONGEST_SHOWN = 2000
+_WHOLE_LINE = re.compile(rb"^\S+ \S+ F ", re.MULTILINE)
 # Where changes of a file cannot be waited for.
 _LOOK_SECONDS = 0.25
 
@@ -84,6 +86,20 @@ def last_lines(path: Path, count: int) -> list[str]:
         return []
     lines = deque(LogReader(path, start).read(), maxlen=count)
     return [line.text[:_LONGEST_SHOWN] for line in lines]
+
+
+def tail_offset(path: Path, count: int) -> int:
+    """Where to begin to read for the last ``count`` lines, without reading what is before them."""
+    with suppress(FileNotFoundError), open(path, "rb", opener=_regular) as file:
+        position, found = file.seek(0, os.SEEK_END), 0
+        while position and found <= count:
+            start = max(0, position - _BLOCK)
+            file.seek(start)
+            # One that a block's border cuts is not counted, so rather more is read than less.
+            found += len(_WHOLE_LINE.findall(file.read(position - start)))
+            position = start
+        return position
+    return 0
 
 
 def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine]]:

@@ -272,7 +272,8 @@ class AgentsService:
         tail = request.tail if request.HasField("tail") else None
         while True:
             path = self._launcher.run_at(agent, attempt).output
-            reader = logs.LogReader(path)
+            start = 0 if tail is None else await asyncio.to_thread(logs.tail_offset, path, tail)
+            reader = logs.LogReader(path, start)
             batches = logs.batches(reader, tail)
             while (batch := await asyncio.to_thread(next, batches, None)) is not None:
                 yield batch
