@@ -833,7 +833,8 @@ def test_logs_are_the_same_over_both_doors(sidecar: SidecarProcess, scripted_age
         assert len(grpc_logs(stubs, sidecar, agent_id=agent.id, tail=tail)) == expected
         assert len(rest_logs(sidecar, agent, f"?tail={tail}")) == expected
     assert rest_logs(sidecar, agent, "?tail=1") == [over_rest[-1]["text"]]
-    assert rest_logs(sidecar, agent, "?attempt=9") == []
+    refused = sidecar.request("GET", f"/api/agents/{agent.id}/logs?attempt=9", sidecar.operator)
+    assert (refused.status_code, refused.json()["code"]) == (404, "AGT_009")
 
 
 def rest_logs(sidecar: SidecarProcess, agent: SpawnedAgent, query: str = "") -> list[str]:

@@ -419,8 +419,7 @@ class TestLogs:
             for door in house.doors.of("StreamAgentLogs"):
                 parts = door.call(request, house.operator).body
                 assert [line["text"] for part in parts for line in part["lines"]] == [f"AGENT_ATTEMPT={said}"]
-        for door in house.doors.of("StreamAgentLogs"):
-            assert door.call({"agent_id": agent_id, "attempt": 3}, house.operator).body == []
+        refused(house, "StreamAgentLogs", {"agent_id": agent_id, "attempt": 3}, 404, "AGT_009")
 
     def test_following_ends_with_the_agent(self, house: House, tmp_path: Path) -> None:
         gate = tmp_path / "go"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from cco_sidecar.core.errors import SidecarError, invalid_request
 Decode = Callable[[Any, str], Any]
 
 # As JSON writes them (RFC 8259, section 6), of a length that can be meant.
-_NUMBER = re.compile(r"-?[0-9]{1,18}(?P<real>(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?)")
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?P<real>(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?)")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
@@ -271,7 +272,7 @@ def _from_text(field: FieldDescriptor, text: str) -> Any:
     """A query parameter's JSON value; the decoder checks it like any other."""
     if field.cpp_type in _INT_RANGE or field.cpp_type in FLOATS:
         number = _NUMBER.fullmatch(text)
-        if number is None:
+        if number is None or not math.isfinite(float(text)):
             raise invalid_request(f"{field.name}: {_shown(text)} is not a number", field=field.name)
         return float(text) if number["real"] else int(text)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
