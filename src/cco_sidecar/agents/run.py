@@ -26,6 +26,8 @@ from cco_sidecar.core.errors import spawn_failed
 from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
 
 _KEEPER = Path(__file__).with_name("keeper.py")
+# As a module: a script is compiled anew at every start.
+_START = "import sys; sys.path.append(sys.argv[1].rpartition('/')[0]); import keeper; keeper.main()"
 _LOOK_SECONDS = 0.5
 _START_SECONDS = 10.0
 _BETWEEN_LOOKS = 0.1
@@ -96,7 +98,7 @@ class Run:
     def _launch(self, specification: bytes) -> dict[str, Any]:
         with _starting:
             popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_KEEPER), str(self.directory)],
+                [sys.executable, "-I", "-S", "-c", _START, str(_KEEPER), str(self.directory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
