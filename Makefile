@@ -7,7 +7,7 @@ PROTOS := $(wildcard proto/orchestra/v1/*.proto)
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run test lint format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api build clean
+.PHONY: help setup run test lint format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,6 +93,9 @@ chaos: setup ## 200 rounds of kill -9, SIGSTOP, full disks and clock jumps (ROUN
 
 fuzz-api: setup ## schemathesis, all checks, thousands of examples (EXAMPLES=n an operation)
 	@$(PY) -m pytest -m long -s tests/e2e/test_fuzz.py
+
+smoke: setup ## the real claude, codex and gemini from their registry (needs npm)
+	@$(PY) -m pytest -m long -s tests/e2e/test_real_programs.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .tools .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
