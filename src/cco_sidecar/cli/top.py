@@ -142,6 +142,14 @@ def _time(event: Event) -> str:
     return f"{datetime.fromtimestamp(event.timestamp.seconds, UTC).astimezone():%H:%M:%S}"
 
 
+def _said(event: Event) -> str:
+    """Of an agent's start and end: whose, and why. Else all of the data."""
+    data = codec.struct_to_dict(event.data)
+    if isinstance(data.get("agent_id"), str) and isinstance(data.get("reason"), str):
+        return out.one_line(f"{_short(data['agent_id'])}: {data['reason']}")
+    return codec.to_json(event.data).decode()
+
+
 # Wider than any line: where nothing is cut.
 _WHOLE = 10_000
 _ROOMY, _COMMON = 110, 70
@@ -159,5 +167,5 @@ _EVENT_COLUMNS = (
     _Column("event", 24, lambda event: str(event.event_type)),
     _Column("topic", 14, lambda event: str(event.topic), _ROOMY),
     _Column("publisher", 22, lambda event: _short(event.publisher), _COMMON),
-    _Column("data", 0, lambda event: Text(codec.to_json(event.data).decode(), style="dim")),
+    _Column("data", 0, lambda event: Text(_said(event), style="dim")),
 )
