@@ -15,7 +15,7 @@ from cco_sidecar.agents.identity import Identities
 from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
 from cco_sidecar.agents.live import Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
-from cco_sidecar.agents.run import Exit
+from cco_sidecar.agents.run import Exit, Run
 from cco_sidecar.agents.runners import Runner, Runners
 from cco_sidecar.agents.usage import UsageReader
 from cco_sidecar.core.agent_types import AgentTypes
@@ -286,24 +286,29 @@ class Supervisor:
             open_files=live.runner.limits.open_files,
         )
         if status == AGENT_STATUS_FAILED and agent.attempt < agent.max_attempts:
-            backoff = min(live.runner.backoff_seconds * 2 ** (agent.attempt - 1), _LONGEST_BACKOFF)
             _set_end(agent, end, lines)
-            agent.ClearField("process_id")
-            agent.retry_at.CopyFrom(timestamp(self._clock.micros() + int(backoff * 1e6)))
-            self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {backoff:g} s")
-            live.token = None
-            if await self._save_end(live, agent):
-                await asyncio.to_thread(run.clean)
-            self._running.discard(agent.agent_id)
-            if live.stop_reason:
-                await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
-            elif not self._closing:
-                self._retry_later(live)
-                self._admit()
+            await self._try_again(live, run, reason)
             return
         answer = live.usage.final if status == AGENT_STATUS_COMPLETED else ""
         agent.result_id = await self._find_result(agent, answer)
         await self._end(live, status, reason, end, lines)
+
+    async def _try_again(self, live: Live, run: Run, reason: str) -> None:
+        """Its next attempt, after a pause that doubles each time."""
+        agent = live.agent
+        pause = min(live.runner.backoff_seconds * 2 ** (agent.attempt - 1), _LONGEST_BACKOFF)
+        agent.ClearField("process_id")
+        agent.retry_at.CopyFrom(timestamp(self._clock.micros() + int(pause * 1e6)))
+        self.set_status(agent, AGENT_STATUS_PENDING, f"{reason}; tried again in {pause:g} s")
+        live.token = None
+        if await self._save_end(live, agent):
+            await asyncio.to_thread(run.clean)
+        self._running.discard(agent.agent_id)
+        if live.stop_reason:
+            await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
+        elif not self._closing:
+            self._retry_later(live)
+            self._admit()
 
     async def _end(
         self, live: Live, status: AgentStatus, reason: str, end: Exit | None = None, lines: Sequence[str] = ()
