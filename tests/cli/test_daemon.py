@@ -173,6 +173,17 @@ class TestRestart:
         fails(own.cco("daemon", "restart", *wrong), wrong[0])
         assert lives(first), "the sidecar was stopped for one that could not start"
 
+    def test_a_variable_that_it_was_started_with_holds(self, own: Background) -> None:
+        """It is restarted from another shell."""
+        own.environment.append(("CCO_SIDECAR_CORS_ORIGINS", "https://one.example"))
+        printed(own.cco("daemon", "start"))
+        own.environment.remove(("CCO_SIDECAR_CORS_ORIGINS", "https://one.example"))
+        for given, allowed in (([], "https://one.example"), (["https://two.example"], "https://two.example")):
+            own.environment += [("CCO_SIDECAR_CORS_ORIGINS", origin) for origin in given]
+            printed(own.cco("daemon", "restart"))
+            answer = own.get("/health", headers={"Origin": allowed})
+            assert answer.headers["Access-Control-Allow-Origin"] == allowed
+
     def test_where_nothing_runs_it_starts(self, own: Background) -> None:
         assert "runs in the background" in printed(own.cco("daemon", "restart"))
         assert own.get("/health").status_code == 200

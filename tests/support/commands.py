@@ -108,8 +108,8 @@ class Background:
     def pid(self) -> int:
         return int((self.storage / "sidecar.pid").read_text())
 
-    def get(self, path: str, token: str = "") -> requests.Response:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+    def get(self, path: str, token: str = "", headers: dict[str, str] | None = None) -> requests.Response:
+        headers = (headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
         return requests.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, timeout=10)
 
 

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import psutil
 
-from cco_sidecar.core.environment import LIFELINE
+from cco_sidecar.core.environment import LIFELINE, OWN_SETTINGS
 from cco_sidecar.storage.files import is_in_use
 
 _READY = "CCO_SIDECAR_READY_FD"
@@ -24,7 +25,7 @@ _CLOCK_SLACK = 2.0
 _LOOK_AGAIN = 0.05
 
 
-def start_in_background(arguments: list[str], directory: str | None = None) -> int:
+def start_in_background(arguments: list[str]) -> int:
     """Starts `cco` with ``arguments``, detached; returns its pid once it listens. Raises ClickException."""
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as ready:
@@ -34,7 +35,6 @@ def start_in_background(arguments: list[str], directory: str | None = None) -> i
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            cwd=directory,
             pass_fds=(write_end,),
             env=os.environ | {_READY: str(write_end)},
         )
@@ -89,15 +89,25 @@ def started_elsewhere(storage: Path, pid_file: Path) -> psutil.Process | None:
     return None
 
 
-def start_of(pid_file: Path) -> tuple[list[str], str | None]:
-    """The command line and the directory that the running sidecar was started with."""
+class Start(NamedTuple):
+    """What a sidecar was started with: the words behind the program, its directory, its settings' variables."""
+
+    words: list[str]
+    directory: str
+    environment: dict[str, str]
+
+
+def start_of(pid_file: Path) -> Start | None:
+    """That of the running sidecar; None when none runs."""
     process = running(pid_file)
     if process is None:
-        return [], None
+        return None
     line = process.cmdline()
     # `python -m cco_sidecar.cli.main ...` or `python .../cco ...`: what follows the program is ours.
     start = line.index("-m") + 2 if "-m" in line[: line.index(SERVER)] else 2
-    return [arg for arg in line[start:] if arg != "--daemon"], process.cwd()
+    words = [word for word in line[start:] if word != "--daemon"]
+    kept = {k: v for k, v in process.environ().items() if k.startswith(OWN_SETTINGS) and k not in (_READY, LIFELINE)}
+    return Start(words, process.cwd(), kept)
 
 
 def stop(pid_file: Path, *, force: bool, timeout: float, keep_agents: bool = False) -> int | None:

@@ -81,14 +81,16 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     """Stop the sidecar and start it again in the background, with the options it had and those given now. Its agents
     run on meanwhile."""
     pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
-    known, directory = process.start_of(pid_file)
-    line = command_line(ctx, flags, known)
-    if directory is not None:
-        # Where the names of its own command line are to be looked for.
-        os.chdir(directory)
-    _require_startable(_settings_for(line), _settings_for(known) if known else None)
+    former = process.start_of(pid_file)
+    line = command_line(ctx, flags, former.words if former else ())
+    if former is not None:
+        # Where the names of its own command line are to be looked for; and its variables, where none is given now.
+        if Path(former.directory).is_dir():
+            os.chdir(former.directory)
+        os.environ.update(former.environment | os.environ)
+    _require_startable(_settings_for(line), _settings_for(former.words) if former else None)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
-    pid = process.start_in_background(line, directory)
+    pid = process.start_in_background(line)
     click.echo(f"the sidecar runs in the background (pid {pid})")
 
 
