@@ -243,7 +243,7 @@ class Sidecar:
         log.info("stopping")
         await self._grpc.set_serving(False)
         await self.agents.close(keep_agents=keep_agents)
-        self._desk.close()
+        await self._desk.close()
         self.bus.stop_readers()
         self._http.stop()
         await asyncio.gather(self._serving, self._grpc.stop(_DRAIN_SECONDS))

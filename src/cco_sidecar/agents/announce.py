@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec
+from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import SIDECAR
 from cco_sidecar.storage.base import AgentStore
@@ -24,9 +24,9 @@ class Announcer:
     def __init__(self, store: AgentStore, bus: EventBus) -> None:
         self._store = store
         self._bus = bus
-        # What could not be published yet, by agent and event type.
-        self._waiting: dict[tuple[str, str], tuple[str, Event]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # What could not be published yet, by agent, attempt and event type.
+        self._waiting: dict[tuple[str, str, str], tuple[str, Event]] = {}
+        self._noting = Background()
 
     async def save(self, agent: Agent, event_type: str = "") -> None:
         """Saves the agent and publishes the event, which is not lost by a crash in between. Raises SidecarError
@@ -44,14 +44,14 @@ class Announcer:
             await self._publish(agent.agent_id, agent.project_id, _event(agent, event_type))
 
     async def retry(self) -> None:
-        for (agent_id, _), (project, event) in list(self._waiting.items()):
+        for (agent_id, _, _), (project, event) in list(self._waiting.items()):
             await self._publish(agent_id, project, event)
 
     async def close(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._noting.drain()
 
     async def _publish(self, agent_id: str, project: str, event: Event) -> None:
-        key = (agent_id, event.event_type)
+        key = (agent_id, event.correlation_id, event.event_type)
         self._waiting.pop(key, None)
         try:
             await self._bus.publish(project, event)
@@ -60,9 +60,7 @@ class Announcer:
             self._waiting[key] = (project, event)
             return
         # Nobody waits for this: a crash before it only means looking once more.
-        task = asyncio.create_task(self._note(agent_id, event.event_type))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._noting.start(self._note(agent_id, event.event_type))
 
     async def _note(self, agent_id: str, event_type: str) -> None:
         try:

@@ -30,19 +30,19 @@ _LONGEST_ANSWER = 100_000
 
 def result_finder(
     results: ResultStore, store: Store, types: AgentTypes, root: Callable[[str], Path]
-) -> Callable[[Agent, str], Awaitable[str]]:
-    """``find(agent, answer)`` is the id of an agent's newest result. For one that stored none, ``answer`` is stored as
-    such, with what git knows of its files; empty without an answer, or for a type that may not store."""
+) -> Callable[[Agent, str, str], Awaitable[str]]:
+    """``find(agent, session, answer)`` is the id of the newest result of a run. For one that stored none, ``answer`` is
+    stored as such, with what git knows of its files; empty without an answer, or for a type that may not store."""
 
-    async def find(agent: Agent, answer: str) -> str:
+    async def find(agent: Agent, session: str, answer: str) -> str:
         try:
             # Asked here, not remembered: its event may be still to come, or came out before a crash.
-            found = await results.newest_of(agent.agent_id)
+            found = await results.newest_of(session)
         except SidecarError as problem:
             log.warning("the result of agent %s could not be looked up: %s", agent.agent_id, problem)
-            return agent.result_id
-        known = types.known(agent.agent_type)
-        if found or not answer or WRITE_RESULTS not in known.permissions:
+            return ""
+        known = types.get(agent.agent_type)
+        if found or not answer or known is None or WRITE_RESULTS not in known.permissions:
             return found
         result = AgentResult(
             status=RESULT_STATUS_SUCCESS,

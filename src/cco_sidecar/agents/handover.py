@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -81,8 +82,8 @@ class Handover:
         self._ask = ask
         self._issue_of = issue_of
         self._read: dict[str, int] = {}
-        # What was said of events that are read once more after a crash.
-        self._said: set[tuple[Any, ...]] = set()
+        # What was said of events that are read once more, after a crash or because something failed.
+        self._said: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self._waiting: set[str] = set()
         self._nudge = asyncio.Event()
 
@@ -105,7 +106,8 @@ class Handover:
             for entry in self._bus.entries_after(project, self._read[project]):
                 if entry.event_type in _OWN:
                     data = entry.fields["data"]
-                    self._said.add((entry.event_type, data.get("event_id"), data.get("rule"), data.get("agent_type")))
+                    about = str(data.get("event_id"))
+                    self._said[about].add((entry.event_type, data.get("rule"), data.get("agent_type")))
             self.on_event(project)
 
     async def run(self) -> None:
@@ -144,6 +146,7 @@ class Handover:
                 # One event that cannot be dealt with does not hold up those behind it.
                 log.exception("an event of project %s could not be dealt with", project)
             self._read[project] = entry.seq
+            self._said.pop(entry.fields["event_id"], None)
         await self._positions.set_position(project, entries[-1].seq)
 
     async def _react(self, project: str, entry: Entry) -> None:
@@ -255,9 +258,14 @@ class Handover:
             await self._say(project, "handover_planned", rule.name, entry, do="retry", retried=agent_id)
         else:
             await self._spawner.check_budget(stored.agent)
-            await self._supervisor.again(
-                stored.agent, stored.request, stored.number, "", f"tried again by rule '{rule.name}'"
-            )
+            try:
+                await self._supervisor.again(
+                    stored.agent, stored.request, stored.number, "", f"tried again by rule '{rule.name}'"
+                )
+            except SidecarError as problem:
+                # A person was faster.
+                if problem.code != "AGT_005":
+                    raise
 
     async def _answered(self, project: str, entry: Entry) -> None:
         """A person approved what a rule had asked for."""
@@ -276,7 +284,9 @@ class Handover:
             await self._say(project, "spawn_blocked", rule, entry, reason=problem.message, code=problem.code)
 
     async def _say(self, project: str, event_type: str, rule: str, entry: Entry, **more: Any) -> None:
-        if (event_type, entry.fields["event_id"], rule, more.get("agent_type")) in self._said:
+        said = self._said[entry.fields["event_id"]]
+        key = (event_type, rule, more.get("agent_type"))
+        if key in said:
             return
         data = Struct()
         issue = entry.fields["data"].get("issue_id")
@@ -291,6 +301,7 @@ class Handover:
             correlation_id=entry.fields["event_id"],
         )
         await self._bus.publish(project, event)
+        said.add(key)
 
 
 def _passes(problem: SidecarError) -> bool:

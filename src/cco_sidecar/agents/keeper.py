@@ -271,7 +271,10 @@ class Keeper:
             self._reap()
             self._hold_limits()
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
-                self._signal(signal.SIGKILL)
+                if self._signal(signal.SIGKILL) and self._status is not None:
+                    # They would be waited for until they end by themselves.
+                    self._output.add("stderr", b"[processes of another user were left running]\n")
+                    self._children = False
                 self._kill_at = time.monotonic() + _RETRY_SECONDS
             if not self._children:
                 # Nobody is left who could write.
@@ -353,12 +356,12 @@ class Keeper:
         at = time.monotonic() + grace
         self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
 
-    def _signal(self, number: int) -> None:
-        """Everything that the agent started."""
+    def _signal(self, number: int) -> bool:
+        """Everything that the agent started. True when there is only what belongs to another user (sudo)."""
         if _LINUX:
-            signal_all(os.getpid(), number)
-        else:
-            self._signal_group(number)
+            return signal_all(os.getpid(), number)
+        self._signal_group(number)
+        return False
 
     def _signal_group(self, number: int) -> None:
         try:
@@ -500,8 +503,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def signal_all(pid: int, number: int) -> None:
-    """Signals every process below ``pid``, and never another that got its pid meanwhile."""
+def signal_all(pid: int, number: int) -> bool:
+    """Signals every process below ``pid``, and never another that got its pid meanwhile. True when there are some, and
+    none that may be signalled."""
+    refused = reached = False
     for child in descendants(pid):
         before = start_time(child)
         try:
@@ -511,11 +516,14 @@ def signal_all(pid: int, number: int) -> None:
         try:
             if before and start_time(child) == before:
                 signal.pidfd_send_signal(handle, number)
+                reached = True
         except OSError as problem:
-            if problem.errno != errno.ESRCH:
+            if problem.errno not in (errno.ESRCH, errno.EPERM):
                 raise
+            refused |= problem.errno == errno.EPERM
         finally:
             os.close(handle)
+    return refused and not reached
 
 
 def main() -> None:

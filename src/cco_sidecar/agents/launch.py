@@ -62,7 +62,7 @@ class Launcher:
     def clean_up(self, living: set[str]) -> None:
         """Removes what runs left that nobody cleaned up after."""
         for directory in (self._storage / "agents").glob("*/*"):
-            if directory.parent.name not in living:
+            if directory.parent.name not in living and directory.is_dir():
                 Run(directory).clean()
 
     def root(self, project: str) -> Path:
@@ -83,10 +83,8 @@ class Launcher:
         path = self._environment_base(runner, request).get("PATH", os.defpath)
         require_program(program, path, self._providers.root(request.project_id or self._project))
 
-    async def launch(
-        self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str, message: str
-    ) -> int:
-        """Starts the agent; its pid. ``message``: what a resumed agent is told. Raises SidecarError, OSError."""
+    async def launch(self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str) -> int:
+        """Starts the agent; its pid. Raises SidecarError, OSError."""
         known = self._types.known(agent.agent_type)
         context = await self._providers.context(
             agent.project_id, agent.issue_id, agent.agent_type, agent.task, request.context_requirements
@@ -97,7 +95,7 @@ class Launcher:
         if agent.isolation == ISOLATION_WORKTREE:
             workdir = await self.worktrees.make(agent)
         resuming = bool(runner.sessions and agent.usage.session_id and agent.attempt > 1)
-        values = self._values(agent, known, runner, run, workdir, message, resuming=resuming)
+        values = self._values(agent, known, runner, run, workdir, resuming=resuming)
         run.write(run.context_file, context)
         run.write(run.prompt_file, values["prompt"].encode())
         run.write(run.task_file, values["task"].encode())
@@ -149,11 +147,11 @@ class Launcher:
         }
 
     def _values(
-        self, agent: Agent, known: AgentType, runner: Runner, run: Run, workdir: Path, message: str, *, resuming: bool
+        self, agent: Agent, known: AgentType, runner: Runner, run: Run, workdir: Path, *, resuming: bool
     ) -> Mapping[str, str]:
         if not resuming:
             agent.usage.session_id = str(uuid.uuid4()) if runner.sessions else ""
-        task = message or agent.task
+        task = agent.message or agent.task
         return {
             "task": task,
             "prompt": task if resuming else prompt(agent, task, run),

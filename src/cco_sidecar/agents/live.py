@@ -33,7 +33,6 @@ class Live:
     agent: Agent
     request: SpawnAgentRequest
     runner: Runner
-    message: str = ""
     run: Run | None = None
     token: Minted | None = None
     # When the token in its file was made, by the clock; None for an agent that was found again.
@@ -57,6 +56,10 @@ class Live:
     # What its present tokens end with, whatever the clock says; and that they are dead is on disk.
     session: str = ""
     revoked: bool = False
+    # The operator ended them while it runs.
+    cut_off: bool = False
+    # This run has stored a result.
+    has_result: bool = False
     # Its end is being written down.
     ending: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -14,7 +14,7 @@ from cco_sidecar.agents.live import ENDED, Live
 from cco_sidecar.agents.runners import Runner
 from cco_sidecar.agents.supervisor import Supervisor, begin_attempt
 from cco_sidecar.agents.usage import added
-from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.storage.base import AgentStore, StoredAgent
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING
@@ -63,7 +63,7 @@ class Recovery:
         live.run = run
         live.reader = logs.LogReader(run.output)
         live.heard = time.monotonic()
-        if not run.began_here:
+        if run.began_at is None:
             # A restored copy: the agent may still run where the copy was made.
             agent.max_attempts = agent.attempt
         # Before the doors open.
@@ -88,7 +88,9 @@ class Recovery:
         begin_attempt(agent)
         if runs:
             agent.process_id = live.run.agent_pid
-        agent.started_at.CopyFrom(self._clock.timestamp())
+        # Not now: what it has asked since is still to be answered.
+        began = min(self._clock.seconds(), live.run.began_at or self._clock.seconds())
+        agent.started_at.CopyFrom(timestamp(int(began * 1e6)))
         self._supervisor.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
         await self._announcer.save(agent, "agent_spawned")
 

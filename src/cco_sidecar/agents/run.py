@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import select
 import shutil
@@ -25,12 +26,15 @@ from cco_sidecar.core.environment import MARK
 from cco_sidecar.core.errors import spawn_failed
 from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
 
+log = logging.getLogger(__name__)
+
 _KEEPER = Path(__file__).with_name("keeper.py")
 # As a module: a script is compiled anew at every start.
 _START = "import sys; sys.path.append(sys.argv[1].rpartition('/')[0]); import keeper; keeper.main()"
 _LOOK_SECONDS = 0.5
 _START_SECONDS = 10.0
 _BETWEEN_LOOKS = 0.1
+_PATIENCE_SECONDS = 30.0
 # Pids of the keepers that this process started, and the lock under which one becomes known.
 _keepers: set[int] = set()
 _starting = threading.Lock()
@@ -112,8 +116,10 @@ class Run:
             with suppress(BrokenPipeError), popen.stdin:
                 popen.stdin.write(specification)
             # One that does not begin, for whatever reason, holds nobody up.
-            begun, _, _ = select.select([popen.stdout], [], [], _START_SECONDS)
-            if not begun:
+            # Not select: it knows no descriptor beyond 1023.
+            begun = select.poll()
+            begun.register(popen.stdout, select.POLLIN)
+            if not begun.poll(_START_SECONDS * 1000):
                 popen.kill()
             line = popen.stdout.readline()
         try:
@@ -192,9 +198,12 @@ class Run:
         self._reap()
 
     @property
-    def began_here(self) -> bool:
-        """A keeper began in this directory; in a restored copy none did."""
-        return (self.directory / "keeper.json").exists()
+    def began_at(self) -> float | None:
+        """When a keeper began in this directory, in seconds since 1970 UTC; None in a restored copy: there none did."""
+        try:
+            return (self.directory / "keeper.json").stat().st_mtime
+        except OSError:
+            return None
 
     @property
     def has_report(self) -> bool:
@@ -227,8 +236,12 @@ class Run:
         killed keeper left to us."""
         wanted = str(self.directory)
         quiet = 0
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         # Until two looks find none: one may have been forking, or come to us a moment after its keeper.
         while quiet < 2:
+            if time.monotonic() > deadline:
+                log.error("processes of %s cannot be ended; they are another user's, or wait for a device", wanted)
+                return
             found = _kill_strays()
             for process in psutil.process_iter():
                 with suppress(psutil.Error, OSError):
@@ -242,7 +255,12 @@ class Run:
 
     def clean(self) -> None:
         """Removes everything but the output."""
-        for path in self.directory.iterdir() if self.directory.exists() else ():
+        try:
+            paths = list(self.directory.iterdir())
+        except OSError:
+            # It is gone, or the agent has locked us out.
+            return
+        for path in paths:
             regular = path.is_file() and not path.is_symlink()
             if path.name in _KEPT and regular:
                 continue
@@ -255,16 +273,17 @@ class Run:
 
 def _kill_strays() -> bool:
     """Children that came to us when their keeper was killed: they are in sessions of their own, and no keepers of ours.
-    True when there were some. What else we start is in our session."""
+    True when some were ended; another user's cannot be. What else we start is in our session."""
     with _starting:
         strays = [child for child in psutil.Process().children() if child.pid not in _keepers and _is_foreign(child)]
+    ended = False
     for stray in strays:
         with suppress(psutil.Error):
             for process in (*stray.children(recursive=True), stray):
                 process.kill()
-        with suppress(psutil.Error):
             stray.wait(5)
-    return bool(strays)
+            ended = True
+    return ended
 
 
 def _is_foreign(child: psutil.Process) -> bool:

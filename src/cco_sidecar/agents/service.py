@@ -20,13 +20,13 @@ from cco_sidecar.agents.recovery import Recovery
 from cco_sidecar.agents.rules import Plan
 from cco_sidecar.agents.runners import Runners
 from cco_sidecar.agents.spawn import Spawner
-from cco_sidecar.agents.supervisor import Supervisor
+from cco_sidecar.agents.supervisor import Supervisor, still_runs
 from cco_sidecar.agents.upkeep import Upkeep
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
 from cco_sidecar.core.agent_types import AgentTypes
-from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.clock import Clock, micros_of
 from cco_sidecar.core.errors import SidecarError, conflict, not_found, permission_denied, unavailable
 from cco_sidecar.core.paging import Page, number_of, paged
 from cco_sidecar.core.principal import OPERATOR, Principal
@@ -81,7 +81,7 @@ class AgentsService:
         runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
         self._launcher = Launcher(types, hands.providers, settings.storage, settings.default_project)
         announcer = self._announcer = Announcer(stores.agents, bus)
-        identities = Identities(tokens, types, clock)
+        identities = self._identities = Identities(tokens, types, clock)
         self.supervisor = Supervisor(
             stores.agents,
             announcer,
@@ -97,7 +97,6 @@ class AgentsService:
             stores.agents,
             self.supervisor,
             self._launcher,
-            runners,
             types,
             clock,
             Budget.of(plan.limits),
@@ -139,10 +138,15 @@ class AgentsService:
         await self._recovery.run()
         for live in list(self.supervisor.live.values()):
             # One that it stored just before a crash: its record may not know.
-            live.agent.result_id = await self._results.newest_of(live.agent.agent_id)
+            live.agent.result_id = await self._results.newest_of(live.session) or live.agent.result_id
             for stored in await self._approvals.page(live.agent.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
-                if stored.approval.requested_by == live.agent.agent_id:
-                    live.questions.add(stored.approval.approval_id)
+                asked = stored.approval
+                # What an earlier attempt asked it does not wait for.
+                this_run = micros_of(asked.created_at) >= micros_of(live.agent.started_at)
+                if asked.requested_by == live.agent.agent_id and live.run is not None and this_run:
+                    live.questions.add(asked.approval_id)
+            # Waiting for an answer, it did not say itself that it does.
+            live.needs_input = live.needs_input and not live.questions
         await self._handover.start()
 
     def start(self, address: Address) -> None:
@@ -225,7 +229,7 @@ class AgentsService:
     async def resume(self, agent_id: str, message: str, principal: Principal) -> Agent:
         stored = await self.get(agent_id, principal)
         if stored.agent.status not in ENDED or self.supervisor.find(agent_id) is not None:
-            raise _runs(agent_id)
+            raise still_runs(agent_id)
         await self._spawner.may_resume(stored, principal)
         live = await self.supervisor.again(
             stored.agent, stored.request, stored.number, message, f"resumed by {principal.subject}"
@@ -250,11 +254,15 @@ class AgentsService:
         await self._upkeep.heard(live)
         return live.agent
 
+    async def revoke_tokens(self, agent_id: str) -> None:
+        """Of any agent, spawned here or not; one that runs on gets no new ones."""
+        await self._identities.cut_off(agent_id, self.supervisor.find(agent_id))
+
     async def discard_worktree(self, agent_id: str, principal: Principal) -> Agent:
         async with self._launcher.worktrees.lock(agent_id):
             agent = (await self.get(agent_id, principal)).agent
             if self.supervisor.find(agent_id) is not None:
-                raise _runs(agent_id)
+                raise still_runs(agent_id)
             await self._launcher.worktrees.discard(agent)
             if self.supervisor.find(agent_id) is None:
                 await self._store.save(agent)
@@ -327,10 +335,6 @@ _HEARD = frozenset({"agent_completed", "agent_failed", "approval_requested", "ap
 
 def _reads_logs(principal: Principal, agent: Agent) -> bool:
     return principal.operator or principal.architect or principal.subject == agent.agent_id
-
-
-def _runs(agent_id: str) -> SidecarError:
-    return conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
 
 
 def _unknown(agent_id: str) -> SidecarError:

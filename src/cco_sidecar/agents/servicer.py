@@ -149,7 +149,7 @@ class AgentServicer:
         if request.jti:
             await self._tokens.revoke_token(request.jti)
         if request.agent_id:
-            await self._tokens.revoke_agent(request.agent_id)
+            await self._service.revoke_tokens(request.agent_id)
         count = bool(request.jti) + bool(request.agent_id)
         return pb.RevokeTokenResponse(revoked=count, timestamp=self._clock.timestamp())
 

@@ -8,7 +8,7 @@ import re
 from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.launch import Launcher, model_of
 from cco_sidecar.agents.live import Live
-from cco_sidecar.agents.runners import COMMAND, Runners
+from cco_sidecar.agents.runners import COMMAND
 from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.auth.policy import project_of
 from cco_sidecar.core import ids
@@ -33,7 +33,6 @@ class Spawner:
         store: AgentStore,
         supervisor: Supervisor,
         launcher: Launcher,
-        runners: Runners,
         types: AgentTypes,
         clock: Clock,
         budget: Budget,
@@ -42,7 +41,6 @@ class Spawner:
         self._store = store
         self._supervisor = supervisor
         self._launcher = launcher
-        self._runners = runners
         self._types = types
         self._clock = clock
         self._budget = budget
@@ -95,7 +93,7 @@ class Spawner:
         self, request: SpawnAgentRequest, project: str, *, spawned_by: str, depth: int = 0, cause: str = ""
     ) -> Live | None:
         known = self._types.known(request.agent_type)
-        runner = self._runners.once(request.command) if request.command else self._runners.of(known)
+        runner = self._supervisor.runner_of(request)
         self._launcher.root(project)
         self._types.patterns_of(request.context_requirements)
         names = list(dict.fromkeys((*runner.credentials, *request.credentials)))

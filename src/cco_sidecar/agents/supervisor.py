@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+
+import psutil
 
 from cco_sidecar.agents import logs
 from cco_sidecar.agents.announce import Announcer
@@ -19,8 +20,9 @@ from cco_sidecar.agents.run import Exit, Run
 from cco_sidecar.agents.runners import Runner, Runners
 from cco_sidecar.agents.usage import UsageReader
 from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
-from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.errors import SidecarError, conflict, internal
 from cco_sidecar.storage.base import AgentStore
 from orchestra.v1.agent_service_pb2 import (
     AGENT_STATUS_COMPLETED,
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 LAST_LINES = 20
 _EVENTS = {AGENT_STATUS_COMPLETED: "agent_completed", AGENT_STATUS_FAILED: "agent_failed"}
 _SAVE_AGAIN_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 1.0
 # A keeper that does not answer a stop is ended itself after so long.
 _KEEPER_PATIENCE = 3.0
 _LONGEST_BACKOFF = 3600.0
@@ -54,10 +57,10 @@ class Supervisor:
         identities: Identities,
         clock: Clock,
         max_concurrent: int,
-        find_result: Callable[[Agent, str], Awaitable[str]],
+        find_result: Callable[[Agent, str, str], Awaitable[str]],
     ) -> None:
-        """``find_result(agent, answer)``: the id of an ended agent's result; for one that stored none, what its program
-        said last is stored as such."""
+        """``find_result(agent, session, answer)``: the id of the result of an ended run; for one that stored none, what
+        its program said last is stored as such."""
         self._store = store
         self._announcer = announcer
         self._launcher = launcher
@@ -70,7 +73,7 @@ class Supervisor:
         self.live: dict[str, Live] = {}
         self._queue = WaitingLine()
         self._running: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._open = False
         self._closing = False
 
@@ -85,11 +88,12 @@ class Supervisor:
         """Takes in one that an earlier sidecar began."""
         self.live[live.agent.agent_id] = live
         self._running.add(live.agent.agent_id)
-        self._background(self._watch(live), live.agent.agent_id)
+        self._background.start(self._watch(live), f"watching {live.agent.agent_id}")
 
     def wait(self, live: Live) -> None:
         """Takes in one that is still to be begun."""
         self.live[live.agent.agent_id] = live
+        live.before.CopyFrom(live.agent.usage)
         if live.agent.HasField("retry_at"):
             self._retry_later(live)
         else:
@@ -110,15 +114,16 @@ class Supervisor:
         # One that is just being started has its keeper before we go.
         starting = [live.begun for live in self.live.values() if live.agent.agent_id in self._running]
         await asyncio.gather(*starting, return_exceptions=True)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.end()
 
     # -- acts ---------------------------------------------------------------------------------------
 
     async def add(self, agent: Agent, request: SpawnAgentRequest) -> Live | None:
         """Takes an agent in: on disk, then queued, then started when there is room. None when its cause already has
-        an agent. Raises SidecarError."""
+        an agent. Goes on also when its caller goes away. Raises SidecarError."""
+        return await self._background.finish(self._add(agent, request))
+
+    async def _add(self, agent: Agent, request: SpawnAgentRequest) -> Live | None:
         runner = self.runner_of(request)
         number = await self._store.add(agent, request)
         if not number:
@@ -129,9 +134,16 @@ class Supervisor:
         return live
 
     async def again(self, agent: Agent, request: SpawnAgentRequest, number: int, message: str, reason: str) -> Live:
-        """Starts an ended agent once more. Raises SidecarError."""
+        """Starts an ended agent once more. Goes on also when its caller goes away. Raises SidecarError: AGT_005 for one
+        that somebody else has just started."""
+        if agent.agent_id in self.live:
+            raise still_runs(agent.agent_id)
+        return await self._background.finish(self._again(agent, request, number, message, reason))
+
+    async def _again(self, agent: Agent, request: SpawnAgentRequest, number: int, message: str, reason: str) -> Live:
         # At once: who else would start it sees that it lives.
-        live = self.live[agent.agent_id] = Live(number, agent, request, self.runner_of(request), message=message)
+        live = self.live[agent.agent_id] = Live(number, agent, request, self.runner_of(request))
+        agent.message = message
         live.before.CopyFrom(agent.usage)
         for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):
             agent.ClearField(name)
@@ -140,7 +152,7 @@ class Supervisor:
         try:
             await self._store.save(agent)
         except SidecarError:
-            del self.live[agent.agent_id]
+            self.live.pop(agent.agent_id, None)
             raise
         if not live.stop_reason:
             self._queue.join(live)
@@ -151,8 +163,7 @@ class Supervisor:
         """Ends an agent and everything it started; its tokens are dead at once. Returns when it has ended. Goes on also
         when its caller goes away."""
         live.stop_reason = live.stop_reason or reason
-        task = self._background(self._stop(live, grace), live.agent.agent_id)
-        await asyncio.shield(task)
+        await self._background.finish(self._stop(live, grace))
 
     async def _stop(self, live: Live, grace: float) -> None:
         agent_id = live.agent.agent_id
@@ -209,7 +220,7 @@ class Supervisor:
                 return
             agent_id = self._queue.next()
             self._running.add(agent_id)
-            self._background(self._live(self.live[agent_id]), agent_id)
+            self._background.start(self._live(self.live[agent_id]), f"starting {agent_id}")
 
     async def _live(self, live: Live) -> None:
         try:
@@ -225,14 +236,17 @@ class Supervisor:
     async def _begin(self, live: Live) -> None:
         agent = live.agent
         begin_attempt(agent)
-        live.needs_input = False
+        live.needs_input = live.has_result = False
         live.questions.clear()
         run = self._launcher.run_of(agent)
         started = self._clock.timestamp()
         await asyncio.to_thread(run.prepare)
+        if live.stop_reason:
+            # Its tokens are dead from the first moment: no new one is made.
+            raise still_runs(agent.agent_id)
         token = self._identities.begin(live)
         live.run = run
-        pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token, live.message)
+        pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token)
         live.token = token
         live.before.session_id = agent.usage.session_id
         live.heard = time.monotonic()
@@ -264,12 +278,21 @@ class Supervisor:
         assert live.run is not None
         if not live.begun.done():
             live.begun.set_result(None)
-        end = await live.run.ended()
+        end = await self._end_of(live.run)
         try:
             await self._ended(live, end)
         except Exception as problem:
             log.exception("the end of agent %s could not be dealt with", live.agent.agent_id)
             await self._end(live, AGENT_STATUS_FAILED, f"an internal error: {type(problem).__name__}")
+
+    async def _end_of(self, run: Run) -> Exit:
+        while True:
+            try:
+                return await run.ended()
+            except (OSError, psutil.Error) as problem:
+                # No descriptor is free, for one.
+                log.warning("%s could not be looked at; it is again: %s", run.directory, problem)
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _ended(self, live: Live, end: Exit) -> None:
         agent, run = live.agent, live.run
@@ -290,7 +313,8 @@ class Supervisor:
             await self._try_again(live, run, reason)
             return
         answer = live.usage.final if status == AGENT_STATUS_COMPLETED else ""
-        agent.result_id = await self._find_result(agent, answer)
+        if found := await self._find_result(agent, live.session, answer):
+            agent.result_id, live.has_result = found, True
         await self._end(live, status, reason, end, lines)
 
     async def _try_again(self, live: Live, run: Run, reason: str) -> None:
@@ -324,6 +348,8 @@ class Supervisor:
         finally:
             self._running.discard(live.agent.agent_id)
             self.live.pop(live.agent.agent_id, None)
+            if not live.begun.done():
+                live.begun.set_result(None)
             live.ended.set()
             self._admit()
 
@@ -340,7 +366,7 @@ class Supervisor:
         agent.ClearField("process_id")
         self.set_status(agent, status, reason)
         await self._launcher.worktrees.tidy(agent)
-        announced = agent.result_id and status == AGENT_STATUS_COMPLETED
+        announced = live.has_result and status == AGENT_STATUS_COMPLETED
         saved = await self._save_end(live, agent, "" if announced else _EVENTS.get(status, ""))
         if saved and live.run is not None:
             # Only now: the exit code stays where it was written until the record has it.
@@ -391,16 +417,9 @@ class Supervisor:
 
         live.retry = asyncio.get_running_loop().call_later(max(pause, 0.0), again)
 
-    def _background(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("watching agent %s failed", task.get_name(), exc_info=task.exception())
+def still_runs(agent_id: str) -> SidecarError:
+    return conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
 
 
 def begin_attempt(agent: Agent) -> None:

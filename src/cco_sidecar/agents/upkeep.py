@@ -95,7 +95,9 @@ class Upkeep:
         if status == agent.status or live.ending or not agent.HasField("process_id"):
             return
         self._supervisor.set_status(agent, status, reason)
-        await self._announcer.save(agent, "agent_stuck" if status == AGENT_STATUS_STUCK else "")
+        async with live.saving:
+            live.unsaved = live.unsaved or ("agent_stuck" if status == AGENT_STATUS_STUCK else "")
+        await self._supervisor.save_late(live)
 
     def _status(self, live: Live) -> tuple[AgentStatus, str]:
         if live.waits_for_person:

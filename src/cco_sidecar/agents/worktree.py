@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
-from cco_sidecar.core.errors import spawn_failed
+from cco_sidecar.core.errors import SidecarError, spawn_failed
 
 _TIMEOUT = 60.0
 
@@ -17,13 +18,34 @@ def branch_of(agent_id: str) -> str:
 
 
 async def add(root: Path, path: Path, branch: str) -> None:
-    """A worktree of the current commit at ``path``. Raises SidecarError (AGT_001)."""
+    """A worktree of the current commit at ``path``, or none. Raises SidecarError (AGT_001)."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # One whose directory was removed by hand is still known to git.
+    await _git(root, "worktree", "prune")
     exists = await _succeeds(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
     naming = (str(path), branch) if exists else ("-b", branch, str(path), "HEAD")
-    code, text = await _git(root, "worktree", "add", "--quiet", *naming)
+    try:
+        code, text = await _git(root, "worktree", "add", "--quiet", *naming)
+    except SidecarError:
+        await _drop(root, path)
+        raise
     if code:
+        await _drop(root, path)
         raise spawn_failed(f"a git worktree could not be made in {root.name} (git exit {code}): {text.strip()[-300:]}")
+
+
+async def is_whole(path: Path) -> bool:
+    """False for one that git was making when it was killed: it keeps such a one locked (git-worktree(1))."""
+    code, directory = await _git(path, "rev-parse", "--absolute-git-dir")
+    return code == 0 and not (Path(directory.strip()) / "locked").exists()
+
+
+async def _drop(root: Path, path: Path) -> None:
+    """Without its branch: there may be work on it."""
+    # Twice: also one that is locked.
+    await _git(root, "worktree", "remove", "--force", "--force", str(path))
+    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+    await _git(root, "worktree", "prune")
 
 
 async def tidy(root: Path, path: Path, branch: str) -> bool:
@@ -44,9 +66,7 @@ async def tidy(root: Path, path: Path, branch: str) -> bool:
 
 async def remove(root: Path, path: Path, branch: str) -> bool:
     """Removes the worktree and its branch with all that is in them."""
-    # Twice: also one that is locked.
-    await _git(root, "worktree", "remove", "--force", "--force", str(path))
-    await _git(root, "worktree", "prune")
+    await _drop(root, path)
     await _git(root, "branch", "-D", branch)
     return not path.exists()  # noqa: ASYNC240
 
@@ -81,7 +101,8 @@ async def _git(root: Path, *arguments: str) -> tuple[int, str]:
 def _run_git(root: Path, arguments: tuple[str, ...]) -> tuple[int, str]:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *arguments],
+            # No daemon of git's own: what is not ours below us is taken for an agent's.
+            ["git", "-C", str(root), "-c", "core.fsmonitor=false", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

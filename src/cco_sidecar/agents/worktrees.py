@@ -36,7 +36,7 @@ class Worktrees:
         path = self._directory / agent.agent_id
         agent.branch, agent.worktree = worktree.branch_of(agent.agent_id), str(path)
         async with self.lock(agent.agent_id):
-            if not path.exists():
+            if not path.exists() or not await worktree.is_whole(path):
                 await worktree.add(self._root(agent.project_id), path, agent.branch)
         return path
 

@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec, ids
+from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, not_found
 from cco_sidecar.core.principal import OPERATOR
@@ -34,10 +35,14 @@ class ApprovalDesk:
         self._store = store
         self._bus = bus
         self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._finishing = Background()
+        self._retries = Background()
 
     async def ask(self, approval: Approval, cause: str = "") -> None:
         """Completes and stores a question; asks nothing twice for one ``cause``. Raises SidecarError."""
+        await self._finishing.finish(self._ask(approval, cause))
+
+    async def _ask(self, approval: Approval, cause: str) -> None:
         approval.approval_id = ids.sortable("apr")
         approval.status = APPROVAL_STATUS_PENDING
         approval.created_at.CopyFrom(self._clock.timestamp())
@@ -58,6 +63,9 @@ class ApprovalDesk:
 
     async def answer(self, approval_id: str, *, approved: bool, comment: str) -> Approval:
         """Raises SidecarError: APR_001 for no such question, APR_002 for one that has its answer."""
+        return await self._finishing.finish(self._answer(approval_id, approved=approved, comment=comment))
+
+    async def _answer(self, approval_id: str, *, approved: bool, comment: str) -> Approval:
         approval = await self.find(approval_id)
         approval.status = APPROVAL_STATUS_APPROVED if approved else APPROVAL_STATUS_DENIED
         approval.comment = comment
@@ -78,21 +86,24 @@ class ApprovalDesk:
         """The answer is given whether or not its event can be written now: it is tried again until it is."""
         try:
             await self._bus.publish(approval.project_id, _event(approval, event_type))
-            await self._store.announced(approval.approval_id, event_type)
         except SidecarError as problem:
             log.warning("%s of %s is still to come: %s", event_type, approval.approval_id, problem)
-            task = asyncio.create_task(self._announce_later(approval, event_type))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._retries.start(self._announce_later(approval, event_type), f"announcing {approval.approval_id}")
+            return
+        try:
+            await self._store.announced(approval.approval_id, event_type)
+        except SidecarError as problem:
+            # It is out: the next start sees that by the event itself.
+            log.warning("that %s of %s came out is not on disk: %s", event_type, approval.approval_id, problem)
 
     async def _announce_later(self, approval: Approval, event_type: str) -> None:
         await asyncio.sleep(_RETRY_SECONDS)
         await self._announce(approval, event_type)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """What is still to come is at the next start."""
-        for task in self._tasks:
-            task.cancel()
+        await self._retries.end()
+        await self._finishing.drain()
 
 
 def _event(approval: Approval, event_type: str) -> Event:

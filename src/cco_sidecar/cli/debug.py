@@ -114,7 +114,7 @@ def _agents(client: Client) -> Any:
     answer = client.agents.list(all_projects=True, limit=1000)
     for agent in answer.agents:
         # Words of people and agents may hold anything.
-        for name in ("task", "last_output", "reason", "progress"):
+        for name in ("task", "message", "last_output", "reason", "progress"):
             agent.ClearField(name)
     return answer
 

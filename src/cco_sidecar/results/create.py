@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 from google.protobuf.struct_pb2 import Struct
@@ -16,6 +16,7 @@ from cco_sidecar.auth.policy import own_issue, project_of
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec, ids
 from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, permission_denied
 from cco_sidecar.core.principal import Principal
@@ -61,14 +62,15 @@ class ResultWriter:
         self._branch_of = branch_of
         self._writing = Lock()
         self._written: dict[Path, int] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._finishing = Background()
+        self._retries = Background()
         self.waiting: set[str] = set()
 
     async def create(self, request: CreateResultRequest, principal: Principal) -> CreateResultResponse:
         """Raises SidecarError: STR_001 when nothing could be stored."""
         result = self._result(request, principal)
         # Once begun it is finished, also when the caller goes away.
-        event_id = await asyncio.shield(self._background(self._store_and_settle(result), "store"))
+        event_id = await self._finishing.finish(self._store_and_settle(result, principal.session))
         return CreateResultResponse(
             id=result.id,
             stored=True,
@@ -87,10 +89,8 @@ class ResultWriter:
 
     async def close(self) -> None:
         """Waits for what runs behind answers already given; what is still to be retried is at the next start."""
-        for task in self._tasks:
-            if task.get_name() == "retry":
-                task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._retries.end()
+        await self._finishing.drain()
 
     def _result(self, request: CreateResultRequest, principal: Principal) -> Result:
         self._types.known(request.agent_type)
@@ -119,8 +119,8 @@ class ResultWriter:
             branch=self._branch_of(agent_id) or None,
         )
 
-    async def _store_and_settle(self, result: Result) -> str:
-        return await self._settle(await self._store.add(result), result)
+    async def _store_and_settle(self, result: Result, session: str) -> str:
+        return await self._settle(await self._store.add(result, session), result)
 
     async def _settle(self, number: int, result: Result, event_id: str = "") -> str:
         """Writes the file and publishes the event of a stored result. What fails is tried again until it is done.
@@ -139,11 +139,11 @@ class ResultWriter:
             problem = failure
         if problem is None:
             self.waiting.discard(result.id)
-            self._background(self._store.set_event(result.id, event_id), "set_event")
+            self._finishing.start(self._store.set_event(result.id, event_id), f"noting the event of {result.id}")
         else:
             log.warning("result %s is stored; its file or event is still to come: %s", result.id, problem)
             self.waiting.add(result.id)
-            self._background(self._retry(number, result, event_id), "retry")
+            self._retries.start(self._retry(number, result, event_id), f"settling {result.id}")
         return event_id
 
     async def _retry(self, number: int, result: Result, event_id: str) -> None:
@@ -158,12 +158,6 @@ class ResultWriter:
             if self._written.get(path, 0) < number:
                 write_atomically(self._storage / path, text)
                 self._written[path] = number
-
-    def _background(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 def _path(result: Result) -> Path:

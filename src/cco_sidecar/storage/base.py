@@ -29,8 +29,9 @@ class ResultTotals(NamedTuple):
 class ResultStore(Protocol):
     """Results and their history. Every method runs off the event loop; what returned is on disk."""
 
-    async def add(self, result: Result) -> int:
-        """Stores a result whose event is still to be published; returns its number."""
+    async def add(self, result: Result, session: str = "") -> int:
+        """Stores a result whose event is still to be published; returns its number. ``session``: the run of the agent
+        that stores it."""
         ...
 
     async def set_event(self, result_id: str, event_id: str) -> None: ...
@@ -43,8 +44,8 @@ class ResultStore(Protocol):
 
     async def newest(self, project: str, issue: str, agent_type: str) -> StoredResult | None: ...
 
-    async def newest_of(self, agent_id: str) -> str:
-        """The id of an agent's newest result; empty when it has none."""
+    async def newest_of(self, session: str) -> str:
+        """The id of the newest result of an agent's run; empty when it has none."""
         ...
 
     async def page(

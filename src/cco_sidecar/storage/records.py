@@ -43,7 +43,11 @@ class Records:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._engine = sa.create_engine(
-            f"sqlite:///{path}", poolclass=sa.StaticPool, connect_args={"check_same_thread": False}
+            f"sqlite:///{path}",
+            poolclass=sa.StaticPool,
+            connect_args={"check_same_thread": False},
+            # An error that is logged holds no task and no environment.
+            hide_parameters=True,
         )
         sa.event.listen(self._engine, "connect", _durable)
         # The driver's own idea of when a transaction begins is switched off in _durable.
@@ -171,14 +175,14 @@ class SqlResults:
         self._records = records
         self._versions: Counter[tuple[str, str]] = Counter()
 
-    async def add(self, result: Result) -> int:
+    async def add(self, result: Result, session: str = "") -> int:
         metrics = result.result.metrics
         row = {
             "id": result.id,
             "project_id": result.project_id,
             "issue_id": result.issue_id,
             "agent_type": result.agent_type,
-            "agent_id": result.agent_id,
+            "session": session,
             "status": result.result.status,
             "execution_ms": _milliseconds(metrics.get("execution_time_ms")),
             "event_id": "",
@@ -203,8 +207,10 @@ class SqlResults:
     async def newest(self, project: str, issue: str, agent_type: str) -> StoredResult | None:
         return next(iter(await self.page(project, issue=issue, agent_type=agent_type, limit=1)), None)
 
-    async def newest_of(self, agent_id: str) -> str:
-        query = sa.select(results.c.id).where(results.c.agent_id == agent_id).order_by(results.c.number.desc()).limit(1)
+    async def newest_of(self, session: str) -> str:
+        if not session:
+            return ""
+        query = sa.select(results.c.id).where(results.c.session == session).order_by(results.c.number.desc()).limit(1)
         return await self._records.read(lambda c: c.execute(query).scalar()) or ""
 
     async def page(

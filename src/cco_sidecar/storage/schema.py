@@ -14,8 +14,8 @@ results = Table(
     Column("project_id", String, nullable=False),
     Column("issue_id", String, nullable=False),
     Column("agent_type", String, nullable=False),
-    # Empty for results from before agents were spawned here.
-    Column("agent_id", String, nullable=False, server_default=""),
+    # The run of an agent that stored it (claim `sid` of its token); empty for anyone else.
+    Column("session", String, nullable=False, server_default=""),
     # orchestra.v1.ResultStatus
     Column("status", Integer, nullable=False),
     Column("execution_ms", Float),
@@ -25,7 +25,7 @@ results = Table(
     Column("body", LargeBinary, nullable=False),
     Index("results_by_key", "project_id", "issue_id", "agent_type", "number"),
     Index("results_unpublished", "event_id"),
-    Index("results_by_agent", "agent_id", "number"),
+    Index("results_by_session", "session", "number"),
     sqlite_autoincrement=True,
 )
 

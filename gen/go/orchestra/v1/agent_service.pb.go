@@ -731,8 +731,10 @@ type Agent struct {
 	// Most memory that it and its children used together, in bytes.
 	PeakMemoryBytes *float64 `protobuf:"fixed64,33,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3,oneof" json:"peak_memory_bytes,omitempty"`
 	CpuSeconds      *float64 `protobuf:"fixed64,34,opt,name=cpu_seconds,json=cpuSeconds,proto3,oneof" json:"cpu_seconds,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What it was told when it was resumed, in the place of its task.
+	Message       string `protobuf:"bytes,35,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
@@ -1001,6 +1003,13 @@ func (x *Agent) GetCpuSeconds() float64 {
 		return *x.CpuSeconds
 	}
 	return 0
+}
+
+func (x *Agent) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 type Progress struct {
@@ -2507,7 +2516,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes\"\xc0\n" +
+	"agentTypes\"\xda\n" +
 	"\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
@@ -2552,7 +2561,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0equeue_position\x18  \x01(\x05R\rqueuePosition\x12/\n" +
 	"\x11peak_memory_bytes\x18! \x01(\x01H\x03R\x0fpeakMemoryBytes\x88\x01\x01\x12$\n" +
 	"\vcpu_seconds\x18\" \x01(\x01H\x04R\n" +
-	"cpuSeconds\x88\x01\x01B\r\n" +
+	"cpuSeconds\x88\x01\x01\x12\x18\n" +
+	"\amessage\x18# \x01(\tR\amessageB\r\n" +
 	"\v_process_idB\f\n" +
 	"\n" +
 	"_exit_codeB\t\n" +

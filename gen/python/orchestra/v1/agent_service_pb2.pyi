@@ -130,7 +130,7 @@ class ListAgentTypesResponse(_message.Message):
     def __init__(self, agent_types: _Optional[_Iterable[_Union[AgentType, _Mapping]]] = ...) -> None: ...
 
 class Agent(_message.Message):
-    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds")
+    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds", "message")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +165,7 @@ class Agent(_message.Message):
     QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_type: str
     issue_id: str
@@ -199,7 +200,8 @@ class Agent(_message.Message):
     queue_position: int
     peak_memory_bytes: float
     cpu_seconds: float
-    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ...) -> None: ...
+    message: str
+    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("percent", "message", "at")

@@ -1,4 +1,4 @@
-"""Agents, approvals, credentials; which agent a result is of."""
+"""Agents, approvals, credentials; which run a result is of."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,8 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("results", sa.Column("agent_id", sa.String, nullable=False, server_default=""))
-    op.create_index("results_by_agent", "results", ["agent_id", "number"])
+    op.add_column("results", sa.Column("session", sa.String, nullable=False, server_default=""))
+    op.create_index("results_by_session", "results", ["session", "number"])
     op.create_table(
         "agents",
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
