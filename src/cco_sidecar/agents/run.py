@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -191,11 +192,16 @@ class Run:
         self._reap()
 
     async def _look_until_ended(self) -> None:
-        """Where there is no pidfd."""
-        assert self._keeper is not None
-        while self._keeper.is_running() and self._keeper.status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110
+        """Where there is no pidfd; a keeper of our own is looked at without any descriptor."""
+        while not self._has_ended():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         self._reap()
+
+    def _has_ended(self) -> bool:
+        if self._popen is not None:
+            return self._popen.poll() is not None
+        assert self._keeper is not None
+        return not self._keeper.is_running() or self._keeper.status() == psutil.STATUS_ZOMBIE
 
     @property
     def began_at(self) -> float | None:
@@ -213,7 +219,12 @@ class Run:
     def _report(self) -> Exit | None:
         try:
             return Exit(**orjson.loads((self.directory / "exit.json").read_bytes()))
-        except (OSError, ValueError, TypeError):
+        except OSError as problem:
+            if problem.errno in (errno.EMFILE, errno.ENFILE):
+                # It may be there: whoever asks comes again.
+                raise
+            return None
+        except (ValueError, TypeError):
             return None
 
     def stop(self, grace: float) -> None:
@@ -227,7 +238,9 @@ class Run:
 
     def kill(self) -> None:
         """Ends the keeper itself: for one that does not answer."""
-        if self._keeper is not None:
+        if self._popen is not None:
+            self._popen.kill()
+        elif self._keeper is not None:
             with suppress(psutil.Error):
                 self._keeper.kill()
 

@@ -243,7 +243,7 @@ class Supervisor:
         await asyncio.to_thread(run.prepare)
         if live.stop_reason:
             # Its tokens are dead from the first moment: no new one is made.
-            raise still_runs(agent.agent_id)
+            raise conflict("AGT_005", f"agent '{agent.agent_id}' was stopped before it began: {live.stop_reason}")
         token = self._identities.begin(live)
         live.run = run
         pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token)
