@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import http.server
+import json
 import os
+import resource
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +27,11 @@ from tests.support.processes import lives, of_run, pid_in
 from tests.support.sidecars import call, events, publish, small_repository, start_refused, until
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
+from cco_sidecar.agents import keeper
+from cco_sidecar.agents.run import Run
 from cco_sidecar.testing.agents import ENDED, SpawnedAgent, scripted_command
+from cco_sidecar.testing.process import Agent
+from orchestra.v1 import agent_service_pb2, agent_service_pb2_grpc
 
 SLEEP: list[dict[str, Any]] = [{"do": "sleep", "seconds": 600}]
 IN_WORKTREE = {
@@ -389,6 +398,117 @@ def test_no_zombie_is_kept_of_agents_whose_keepers_were_killed(house: Succession
             assert not of_run(house.storage / "agents" / each["agent_id"])
     until(lambda: not zombies(), "the zombies to be buried", 10)
     until(lambda: not server.children(), "the sidecar's children to be gone", 10)
+
+
+def test_a_spawn_whose_caller_goes_away_is_nobodys_no_more(house: Succession) -> None:
+    """Whenever it went: either nothing came of it, or it is looked after to its end."""
+    with grpc.insecure_channel(house.sidecar.target) as channel:
+        stub = agent_service_pb2_grpc.AgentServiceStub(channel)
+        for number in range(60):
+            request = agent_service_pb2.SpawnAgentRequest(
+                agent_type="python-specialist", issue_id="issue-1", command=["true"]
+            )
+            spawning = stub.SpawnAgent.future(request, metadata=house.sidecar.operator.metadata)
+            time.sleep(0.002 + 0.0005 * (number % 20))
+            spawning.cancel()
+    found = call(house.sidecar, "GET", "/api/agents?limit=1000")["agents"]
+    assert found, "every one was cancelled before it was read"
+    for agent in found:
+        assert until(lambda agent=agent: over(house, agent["agent_id"]), "its end")["status"] == "completed"
+
+
+def test_of_those_that_start_an_agent_again_at_once_one_does(house: Succession) -> None:
+    agent = house.spawn([{"do": "print", "text": "x"}], agent_type="qa-engineer", command=[])
+    agent.wait("completed")
+    architects = [house.sidecar.agent("chief-architect", project="default") for _ in range(8)]
+    path = f"/api/agents/{agent.id}/resume"
+
+    def start(who: Agent) -> int:
+        return house.sidecar.request("POST", path, who, json={}, timeout=60).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = sorted(pool.map(start, architects))
+    assert codes == [200, *[409] * 7]
+    assert agent.wait("completed")["attempt"] == 2
+
+
+def test_a_start_that_is_stopped_at_once_is_answered(house: Succession) -> None:
+    agent = house.spawn([])
+    agent.wait()
+    paths = (("POST", f"/api/agents/{agent.id}/resume"), ("DELETE", f"/api/agents/{agent.id}?force=true"))
+
+    def ask(act: tuple[str, str]) -> int:
+        return house.sidecar.request(*act, house.sidecar.operator, json={}, timeout=30).status_code
+
+    for _ in range(15):
+        with ThreadPoolExecutor(2) as pool:
+            assert all(code in (200, 404, 409) for code in pool.map(ask, paths))
+        until(lambda: over(house, agent.id), "its end")
+
+
+def test_an_agent_whose_type_is_no_longer_configured_ends_as_it_does(
+    house: Succession, root: Path, tmp_path: Path
+) -> None:
+    config = root / "config" / "orchestra-config.json"
+    config.parent.mkdir()
+    own = {"name": "Own", "type": "own-type", "role": "Own", "permissions": ["read_context", "write_results"]}
+    config.write_text(json.dumps({"codingAgents": [own]}))
+    house.crash()
+    house.open()
+    gate = tmp_path / "gate"
+    script = f'echo last words; while [ ! -e "{gate}" ]; do sleep 0.02; done'
+    body = {"agent_type": "own-type", "issue_id": "issue-1", "command": ["sh", "-c", script]}
+    agent = SpawnedAgent(house.sidecar, call(house.sidecar, "POST", "/api/agents/spawn", json=body))
+    house.crash()
+    config.unlink()
+    house.open()
+    gate.touch()
+    ended = house.now(agent).wait()
+    assert (ended["status"], ended["exit_code"], ended["last_output"]) == ("completed", 0, ["last words"])
+
+
+def test_what_an_agent_leaves_beside_its_run_does_not_stop_the_next_start(house: Succession) -> None:
+    script = 'touch "$AGENT_RUN_DIR/../mine" "$AGENT_RUN_DIR/../../.DS_Store"'
+    agent = house.spawn([{"do": "run", "command": ["sh", "-c", script]}])
+    assert agent.wait()["status"] == "completed"
+    assert (house.storage / "agents" / agent.id / "mine").exists()
+    house.crash()
+    house.open()
+    assert house.now(agent).get()["status"] == "completed"
+
+
+def test_many_open_descriptors_cost_no_agent_its_keeper(tmp_path: Path) -> None:
+    """select(2) knows none beyond 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if hard != resource.RLIM_INFINITY and hard < 4096 else 4096
+    if most < 2048:
+        pytest.skip("this user may not open so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        run = Run(tmp_path / "run")
+        run.prepare()
+        asyncio.run(run.start({"argv": ["true"], "env": dict(os.environ), "cwd": "/", "limits": {}}))
+        assert asyncio.run(run.ended()).exit_code == 0
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_belongs_to_another_user_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `sudo` started cannot be ended; the keeper says so and goes."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with subprocess.Popen(["sleep", "600"]) as child:
+        try:
+            assert not keeper.signal_all(os.getpid(), 0)
+            monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
+            assert keeper.signal_all(os.getpid(), 0)
+        finally:
+            child.kill()
 
 
 class CutShort(http.server.BaseHTTPRequestHandler):

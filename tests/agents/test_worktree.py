@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import call, fresh, refused, small_repository, until
@@ -90,6 +93,14 @@ def resume(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
     """As soon as it can be."""
     path = f"/api/agents/{agent.id}/resume"
     until(lambda: sidecar.request("POST", path, sidecar.operator, json={}).status_code == 200, "its end")
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Place]:
+    """For tests that break something."""
+    made = Place(tmp_path)
+    yield made
+    made.sidecars.close()
 
 
 @pytest.fixture(scope="module")
@@ -343,3 +354,40 @@ def test_nothing_is_left_of_discarded_work_in_the_repository(place: Place) -> No
         check=True,
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_worktree_that_was_half_made_is_made_anew(alone: Place, tmp_path: Path) -> None:
+    """git and the sidecar are killed while it checks out."""
+    gate, waits = tmp_path / "gate", tmp_path / "waits"
+    for number in range(20):
+        (alone.root / f"file-{number}.txt").write_text(f"{number}\n")
+    (alone.root / ".gitattributes").write_text("*.txt filter=slow\n")
+    commit_all(alone.root, "Files that take their time")
+    smudge = f"touch '{waits}'; while [ ! -e '{gate}' ]; do sleep 0.02; done; cat"
+    git(alone.root, "config", "filter.slow.smudge", f'sh -c "{smudge}"')
+    body = {"agent_type": "python-specialist", "issue_id": "issue-1", "isolation": "worktree",
+            "command": ["sh", "-c", "git status --short; cat file-19.txt"]}  # fmt: skip
+    with ThreadPoolExecutor(1) as pool:
+        spawning = pool.submit(alone.sidecar.request, "POST", "/api/agents/spawn", alone.sidecar.operator, json=body)
+        until(waits.exists, "git at work")
+        (agent,) = call(alone.sidecar, "GET", "/api/agents")["agents"]
+        alone.sidecars.crash()
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if "git" in process.name() and str(alone.root) in process.cmdline():
+                    process.kill()
+        gate.touch()
+        assert spawning.exception(30) is not None
+    alone.sidecars.open()
+    resumed = alone.now(SpawnedAgent(alone.sidecar, {"agent_id": agent["agent_id"], "jwt_token": None}))
+    ended = resumed.wait()
+    assert (ended["status"], ended["last_output"]) == ("completed", ["19"]), ended
+
+
+def test_a_worktree_that_was_removed_by_hand_is_made_anew(alone: Place) -> None:
+    agent = alone.spawn([{"do": "write", "path": "loose", "text": ""}])
+    agent.wait()
+    shutil.rmtree(alone.path_of(agent))
+    call(alone.sidecar, "POST", f"/api/agents/{agent.id}/resume", json={})
+    assert agent.wait()["status"] == "completed"
+    assert (alone.path_of(agent) / "loose").exists()

@@ -443,6 +443,16 @@ class TestRestarts:
         ended = agent.wait()
         assert (ended["status"], agent.logs()) == ("completed", ["approved: at last"])
 
+    def test_one_that_has_its_answer_waits_no_more_after_kill_9(self, line: Succession) -> None:
+        agent = line.spawn([*ASKS, {"do": "sleep", "seconds": 600}])
+        agent.wait("needs_input")
+        line.crash()
+        line.open()
+        (approval,) = listed(line.sidecar, "default", "&status=pending")
+        assert line.now(agent).get()["status"] == "needs_input"
+        call(line.sidecar, "POST", answer_of(approval), json={"approved": True})
+        assert line.now(agent).wait("running")["status"] == "running"
+
     def test_an_answer_is_known_and_told_after_kill_9_at_any_moment(self, house: House) -> None:
         sidecar = house.start()
         for _ in range(3):

@@ -331,6 +331,22 @@ def test_a_renewal_that_failed_is_made_good(day: Day) -> None:
     worker.check_file()
 
 
+def test_who_was_cut_off_by_the_operator_gets_no_new_token(day: Day) -> None:
+    """It runs on, and its token is due to be renewed; also after a crash."""
+    cut, other = (day.spawn("file", "python-specialist") for _ in range(2))
+    day.step()
+    body = {"agent_id": cut.agent.id}
+    answer = day.sidecar.request("POST", "/api/tokens/revoke", day.sidecar.operator, json=body)
+    assert answer.status_code == 200, answer.text
+    for _ in range(2):
+        day.clock.move(minutes=57)
+        # When this one has a fresh token, the other has been looked at too.
+        other.check_file()
+        assert day.refused(cut.file.read_text().strip()) == "AUTH_001"
+        day.restart()
+    assert cut.agent.get()["status"] in ("running", "stuck")
+
+
 def test_the_operator_is_not_locked_out_by_a_clock_that_was_set_back(day: Day) -> None:
     day.clock.move(minutes=-30)
 

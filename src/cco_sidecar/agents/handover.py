@@ -259,9 +259,7 @@ class Handover:
         else:
             await self._spawner.check_budget(stored.agent)
             try:
-                await self._supervisor.again(
-                    stored.agent, stored.request, stored.number, "", f"tried again by rule '{rule.name}'"
-                )
+                await self._supervisor.again(stored.agent, "", f"tried again by rule '{rule.name}'")
             except SidecarError as problem:
                 # A person was faster.
                 if problem.code != "AGT_005":

@@ -231,9 +231,7 @@ class AgentsService:
         if stored.agent.status not in ENDED or self.supervisor.find(agent_id) is not None:
             raise still_runs(agent_id)
         await self._spawner.may_resume(stored, principal)
-        live = await self.supervisor.again(
-            stored.agent, stored.request, stored.number, message, f"resumed by {principal.subject}"
-        )
+        live = await self.supervisor.again(stored.agent, message, f"resumed by {principal.subject}")
         if not self.queue_position(live.agent):
             await asyncio.shield(live.begun)
         return live.agent

@@ -14,7 +14,7 @@ from cco_sidecar.agents import logs
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.identity import Identities
 from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
-from cco_sidecar.agents.live import Live, WaitingLine
+from cco_sidecar.agents.live import ENDED, Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
 from cco_sidecar.agents.run import Exit, Run
 from cco_sidecar.agents.runners import Runner, Runners
@@ -73,6 +73,8 @@ class Supervisor:
         self.live: dict[str, Live] = {}
         self._queue = WaitingLine()
         self._running: set[str] = set()
+        # Ended agents that are just being started again.
+        self._resuming: set[str] = set()
         self._background = Background()
         self._open = False
         self._closing = False
@@ -133,16 +135,27 @@ class Supervisor:
         self._admit()
         return live
 
-    async def again(self, agent: Agent, request: SpawnAgentRequest, number: int, message: str, reason: str) -> Live:
+    async def again(self, ended: Agent, message: str, reason: str) -> Live:
         """Starts an ended agent once more. Goes on also when its caller goes away. Raises SidecarError: AGT_005 for one
-        that somebody else has just started."""
-        if agent.agent_id in self.live:
-            raise still_runs(agent.agent_id)
-        return await self._background.finish(self._again(agent, request, number, message, reason))
+        that somebody else has started since ``ended`` was read."""
+        agent_id = ended.agent_id
+        if agent_id in self.live or agent_id in self._resuming:
+            raise still_runs(agent_id)
+        # At once: whoever comes next sees it.
+        self._resuming.add(agent_id)
+        return await self._background.finish(self._again(ended, message, reason))
 
-    async def _again(self, agent: Agent, request: SpawnAgentRequest, number: int, message: str, reason: str) -> Live:
-        # At once: who else would start it sees that it lives.
-        live = self.live[agent.agent_id] = Live(number, agent, request, self.runner_of(request))
+    async def _again(self, ended: Agent, message: str, reason: str) -> Live:
+        try:
+            # It may have been started, and have ended, in the time that its caller took.
+            stored = await self._store.by_id(ended.agent_id)
+            if stored is None or stored.agent.attempt != ended.attempt or stored.agent.status not in ENDED:
+                raise still_runs(ended.agent_id)
+            agent = stored.agent
+            live = Live(stored.number, agent, stored.request, self.runner_of(stored.request))
+            self.live[agent.agent_id] = live
+        finally:
+            self._resuming.discard(ended.agent_id)
         agent.message = message
         live.before.CopyFrom(agent.usage)
         for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):

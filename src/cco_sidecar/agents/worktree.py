@@ -11,6 +11,8 @@ from pathlib import Path
 from cco_sidecar.core.errors import SidecarError, spawn_failed
 
 _TIMEOUT = 60.0
+# What git locks a worktree with while it makes it.
+_BEING_MADE = "initializing"
 
 
 def branch_of(agent_id: str) -> str:
@@ -27,20 +29,28 @@ async def add(root: Path, path: Path, branch: str) -> None:
     try:
         code, text = await _git(root, "worktree", "add", "--quiet", *naming)
     except SidecarError:
-        await _drop(root, path)
+        await drop(root, path)
         raise
     if code:
-        await _drop(root, path)
+        await drop(root, path)
         raise spawn_failed(f"a git worktree could not be made in {root.name} (git exit {code}): {text.strip()[-300:]}")
 
 
-async def is_whole(path: Path) -> bool:
-    """False for one that git was making when it was killed: it keeps such a one locked (git-worktree(1))."""
-    code, directory = await _git(path, "rev-parse", "--absolute-git-dir")
-    return code == 0 and not (Path(directory.strip()) / "locked").exists()
+async def is_half_made(path: Path) -> bool:
+    """True for one that git was making when it was killed. It keeps it locked so long, and says why; a lock of a
+    person's has another reason."""
+    return await asyncio.to_thread(_is_half_made, path)
 
 
-async def _drop(root: Path, path: Path) -> None:
+def _is_half_made(path: Path) -> bool:
+    if not (path / ".git").exists():
+        return path.is_dir() and not any(path.iterdir())
+    code, directory = _run_git(path, ("rev-parse", "--absolute-git-dir"))
+    lock = Path(directory.strip()) / "locked"
+    return code == 0 and lock.exists() and lock.read_text().strip() == _BEING_MADE
+
+
+async def drop(root: Path, path: Path) -> None:
     """Without its branch: there may be work on it."""
     # Twice: also one that is locked.
     await _git(root, "worktree", "remove", "--force", "--force", str(path))
@@ -66,7 +76,7 @@ async def tidy(root: Path, path: Path, branch: str) -> bool:
 
 async def remove(root: Path, path: Path, branch: str) -> bool:
     """Removes the worktree and its branch with all that is in them."""
-    await _drop(root, path)
+    await drop(root, path)
     await _git(root, "branch", "-D", branch)
     return not path.exists()  # noqa: ASYNC240
 

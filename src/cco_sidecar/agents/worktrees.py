@@ -36,8 +36,11 @@ class Worktrees:
         path = self._directory / agent.agent_id
         agent.branch, agent.worktree = worktree.branch_of(agent.agent_id), str(path)
         async with self.lock(agent.agent_id):
-            if not path.exists() or not await worktree.is_whole(path):
-                await worktree.add(self._root(agent.project_id), path, agent.branch)
+            root = self._root(agent.project_id)
+            if path.exists() and await worktree.is_half_made(path):
+                await worktree.drop(root, path)
+            if not path.exists():
+                await worktree.add(root, path, agent.branch)
         return path
 
     async def tidy(self, agent: Agent) -> bool:
