@@ -20,7 +20,7 @@ import pytest
 import yaml
 from tests.support.commands import CCO, Done, environment_of, fails, misused, printed, spawn, started
 from tests.support.processes import lives, pid_in
-from tests.support.repositories import git
+from tests.support.repositories import commit_all, git
 from tests.support.sidecars import fresh, small_repository, until, written
 
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
@@ -187,6 +187,28 @@ class TestFilesOfTheCaller:
             line = ("--issue", "issue-1", "--wait", "--", program, "a", "b")
             agent = spawn(sidecar, *line, cwd=tmp_path, environment=[path])
             assert logs(sidecar, agent) == [said]
+
+    def test_in_the_projects_directory_every_word_stays_as_it_is(self, small: SidecarProcess) -> None:
+        (small.root / "typed.txt").write_text("x")
+        agent = spawn(small, "--issue", "issue-1", "--wait", "--", "echo", "typed.txt", ".", cwd=small.root)
+        assert logs(small, agent) == ["typed.txt ."]
+        (small.root / "typed.txt").unlink()
+
+    @pytest.mark.parametrize("where", [".", "pkg"])
+    def test_in_a_worktree_it_is_the_worktrees_own_file(self, small: SidecarProcess, where: str) -> None:
+        """Else the agent would change what it was to be kept away from."""
+        tracked = small.root / where / "tracked.txt"
+        tracked.parent.mkdir(exist_ok=True)
+        tracked.write_text("one\n")
+        commit_all(small.root, "A file")
+        (small.root / where / "loose.txt").write_text("not in git\n")
+        script = 'echo two > "$1"; cat "$2"'
+        words = ("--worktree", "--wait", "--", "sh", "-c", script, "sh", "tracked.txt", "loose.txt")
+        agent = spawn(small, "--issue", "issue-1", *words, cwd=tracked.parent)
+        assert logs(small, agent) == ["not in git"]
+        assert tracked.read_text() == "one\n"
+        assert (Path(shown(small, agent)["worktree"]) / where / "tracked.txt").read_text() == "two\n"
+        printed(run_cco(small, "agent", "discard", agent, "--yes"))
 
     def test_a_word_longer_than_a_file_name_is_only_a_word(self, sidecar: SidecarProcess) -> None:
         for length in (300, 5000):

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from cco_sidecar.agents import words
 from cco_sidecar.agents.run import Run
-from cco_sidecar.agents.runners import Runner, filled, require_program
+from cco_sidecar.agents.runners import PLACEHOLDER, Runner, filled
 from cco_sidecar.agents.worktrees import Worktrees
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved
-from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.errors import invalid_request, spawn_failed
 from orchestra.v1.agent_service_pb2 import ISOLATION_WORKTREE, Agent, SpawnAgentRequest
 
 # Of the sidecar's own environment: its settings, the signing secret among them, and another agent's identity.
@@ -80,8 +81,17 @@ class Launcher:
         program = (request.command or runner.command or [""])[0]
         if not isinstance(program, str) or not program:
             raise invalid_request("command: a program is needed", field="command")
-        path = self._environment_base(runner, request).get("PATH", os.defpath)
-        require_program(program, path, self._providers.root(request.project_id or self._project))
+        if PLACEHOLDER.search(program):
+            # Known when it is started.
+            return
+        root = self._providers.root(request.project_id or self._project)
+        (program,) = words.resolved([program], request.directory, root, root)
+        problem = words.missing(program, self._environment_base(runner, request).get("PATH", os.defpath), root)
+        if problem and request.command:
+            raise invalid_request(f"command: {problem}", field="command")
+        if problem:
+            mend = "install it, or name another with agents.runners in the config, or give a command after '--'"
+            raise spawn_failed(f"{problem}; {mend}")
 
     async def launch(self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str) -> int:
         """Starts the agent; its pid. Raises SidecarError, OSError."""
@@ -105,7 +115,8 @@ class Launcher:
         )
         specification = {
             # What the operator wrote runs as it is.
-            "argv": list(request.command) or filled(runner.resume if resuming else runner.command, values),
+            "argv": words.resolved(request.command, request.directory, root, workdir)
+            or filled(runner.resume if resuming else runner.command, values),
             "env": environment,
             "cwd": str(workdir),
             "stdin": str(run.prompt_file) if runner.prompt_on_stdin else "",

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from cco_sidecar.core.agent_types import GROUP_KEYS, AgentType, AgentTypes
-from cco_sidecar.core.errors import SettingsError, spawn_failed
+from cco_sidecar.core.errors import SettingsError
 from orchestra.v1.agent_service_pb2 import ISOLATION_NONE, ISOLATION_WORKTREE, Isolation
 
 # A word of a command; a tuple of words is left out when one of its placeholders is empty.
@@ -36,7 +34,7 @@ PLACEHOLDERS = frozenset(
 )
 COMMAND = "command"
 DEFAULT = "default"
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +192,7 @@ class Runners:
         found = {preset: str(PRESETS[preset].command[0]) for preset in sorted(named - {COMMAND})}
         for name, entry in self._entries.items():
             program = str(next(iter(entry.get("command", ())), ""))
-            if program and not _PLACEHOLDER.search(program):
+            if program and not PLACEHOLDER.search(program):
                 found[name] = program
         return found
 
@@ -204,24 +202,11 @@ def filled(command: Sequence[Word], values: Mapping[str, str]) -> list[str]:
     line: list[str] = []
     for word in command:
         group = (word,) if isinstance(word, str) else word
-        names = [name for part in group for name in _PLACEHOLDER.findall(part)]
+        names = [name for part in group for name in PLACEHOLDER.findall(part)]
         if not isinstance(word, str) and not all(values.get(name, "") for name in names):
             continue
-        line += [_PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), part) for part in group]
+        line += [PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), part) for part in group]
     return line
-
-
-def require_program(program: str, path: str, root: Path) -> None:
-    """Raises SidecarError (AGT_001) when there is no such program; one that is named by a path is looked for from where
-    it will run, and one with a placeholder when it is started."""
-    if _PLACEHOLDER.search(program):
-        return
-    found = shutil.which(str(root / program)) if "/" in program else shutil.which(program, path=path)
-    if found is None:
-        raise spawn_failed(
-            f"there is no program '{program}' on the sidecar's PATH; install it, or name another with "
-            "agents.runners in the config, or give a command after '--'"
-        )
 
 
 def _runner(where: str, entry: Mapping[str, Any]) -> Runner:
@@ -244,7 +229,7 @@ def _command(value: Any) -> tuple[str, ...]:
     words = shlex.split(value) if isinstance(value, str) else value
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise ValueError('a list of words such as ["python", "agent.py", "{task}"] is needed')
-    unknown = {name for word in words for name in _PLACEHOLDER.findall(word)} - PLACEHOLDERS
+    unknown = {name for word in words for name in PLACEHOLDER.findall(word)} - PLACEHOLDERS
     if unknown:
         raise ValueError(f"there is no placeholder {{{min(unknown)}}}; known: {', '.join(sorted(PLACEHOLDERS))}")
     return tuple(words)

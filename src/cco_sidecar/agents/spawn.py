@@ -20,7 +20,7 @@ from cco_sidecar.storage.base import AgentStore, StoredAgent
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
 
-_OPERATOR_ONLY = ("command", "credentials")
+_OPERATOR_ONLY = ("command", "directory", "credentials")
 # Variables that choose what a program runs: naming one is as good as naming the command.
 _STEERING = re.compile(
     r"PATH|LD_.*|DYLD_.*|PYTHON.*|NODE_.*|BASH_ENV|ENV|SHELLOPTS|GIT_.*|PERL5.*|RUBY.*|JAVA_TOOL_OPTIONS|IFS"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -90,9 +89,9 @@ def spawn(
         "environment": dict(map(_pair, environment)),
         "credentials": list(credentials),
         "context_requirements": list(requirements),
-        "command": _as_typed(run),
         "timeout_seconds": timeout,
     }
+    options |= _as_typed(run)
     if worktree:
         options["isolation"] = "worktree"
     with out.waiting("starting the agent ..."):
@@ -112,16 +111,14 @@ def spawn(
             raise click.exceptions.Exit(1)
 
 
-def _as_typed(command: tuple[str, ...]) -> list[str]:
-    """The program and the files as the person who types means them: of this PATH and this directory, while the agent
-    works in the project's."""
+def _as_typed(command: tuple[str, ...]) -> dict[str, Any]:
+    """The program of this PATH and the files of this directory, while the agent works in the project's."""
     if not command:
-        return []
+        return {}
     program, *rest = command
-    found = shutil.which(program)
-    words = [str(Path(found).absolute()) if found else program]
-    # Not Path.is_file: it raises for a word that is longer than a file's name can be.
-    return words + [str(Path(word).absolute()) if os.path.isfile(word) else word for word in rest]  # noqa: PTH113
+    found = shutil.which(program) if "/" not in program else None
+    words = [str(Path(found).absolute()) if found else program, *rest]
+    return {"command": words, "directory": str(Path.cwd())}
 
 
 def _pair(text: str) -> tuple[str, str]:

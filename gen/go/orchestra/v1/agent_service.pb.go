@@ -1203,8 +1203,11 @@ type SpawnAgentRequest struct {
 	// `agents.default_timeout_seconds`, when not set.
 	TimeoutSeconds *int32 `protobuf:"varint,11,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"`
 	Model          string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Operator only: the directory in which `command` was typed. Words that name
+	// files there mean these files, or the agent's own copies in its worktree.
+	Directory     string `protobuf:"bytes,13,opt,name=directory,proto3" json:"directory,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SpawnAgentRequest) Reset() {
@@ -1317,6 +1320,13 @@ func (x *SpawnAgentRequest) GetTimeoutSeconds() int32 {
 func (x *SpawnAgentRequest) GetModel() string {
 	if x != nil {
 		return x.Model
+	}
+	return ""
+}
+
+func (x *SpawnAgentRequest) GetDirectory() string {
+	if x != nil {
+		return x.Directory
 	}
 	return ""
 }
@@ -2594,7 +2604,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0e_output_tokensB\x14\n" +
 	"\x12_cache_read_tokensB\x18\n" +
 	"\x16_cache_creation_tokensB\v\n" +
-	"\t_cost_usd\"\xd2\x05\n" +
+	"\t_cost_usd\"\xfb\x05\n" +
 	"\x11SpawnAgentRequest\x12'\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12#\n" +
@@ -2611,7 +2621,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\vcredentials\x18\n" +
 	" \x03(\tB\x06\xea\xe0\x18\x02\x18dR\vcredentials\x12D\n" +
 	"\x0ftimeout_seconds\x18\v \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\xc6CAH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x1f\n" +
-	"\x05model\x18\f \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x02P\x01R\x05model\x1a>\n" +
+	"\x05model\x18\f \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x02P\x01R\x05model\x12'\n" +
+	"\tdirectory\x18\r \x01(\tB\t\xea\xe0\x18\x05\x18\x80 P\x01R\tdirectory\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +

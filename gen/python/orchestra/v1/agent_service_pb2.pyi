@@ -236,7 +236,7 @@ class Usage(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., turns: _Optional[float] = ..., duration_ms: _Optional[float] = ..., api_duration_ms: _Optional[float] = ..., input_tokens: _Optional[float] = ..., output_tokens: _Optional[float] = ..., cache_read_tokens: _Optional[float] = ..., cache_creation_tokens: _Optional[float] = ..., cost_usd: _Optional[float] = ...) -> None: ...
 
 class SpawnAgentRequest(_message.Message):
-    __slots__ = ("agent_type", "issue_id", "task", "context_requirements", "environment", "priority", "project_id", "command", "isolation", "credentials", "timeout_seconds", "model")
+    __slots__ = ("agent_type", "issue_id", "task", "context_requirements", "environment", "priority", "project_id", "command", "isolation", "credentials", "timeout_seconds", "model", "directory")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -256,6 +256,7 @@ class SpawnAgentRequest(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
     agent_type: str
     issue_id: str
     task: str
@@ -268,7 +269,8 @@ class SpawnAgentRequest(_message.Message):
     credentials: _containers.RepeatedScalarFieldContainer[str]
     timeout_seconds: int
     model: str
-    def __init__(self, agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., task: _Optional[str] = ..., context_requirements: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., project_id: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., credentials: _Optional[_Iterable[str]] = ..., timeout_seconds: _Optional[int] = ..., model: _Optional[str] = ...) -> None: ...
+    directory: str
+    def __init__(self, agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., task: _Optional[str] = ..., context_requirements: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., project_id: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., credentials: _Optional[_Iterable[str]] = ..., timeout_seconds: _Optional[int] = ..., model: _Optional[str] = ..., directory: _Optional[str] = ...) -> None: ...
 
 class SpawnAgentResponse(_message.Message):
     __slots__ = ("agent_id", "spawned", "process_id", "context_injected", "jwt_token", "webhook_url", "timestamp", "status", "queue_position")
