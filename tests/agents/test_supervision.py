@@ -388,7 +388,7 @@ def test_a_stop_ends_the_whole_family(sidecar: SidecarProcess, scripted_agent: S
     found = agent.get()
     assert (found["status"], found["signal"]) == ("stopped", "SIGTERM") and "process_id" not in found
     assert agent.stop()["stopped"] is False
-    assert events_of(agent, sidecar) == ["agent_spawned"]
+    assert events_of(agent, sidecar) == ["agent_spawned", "agent_stopped"]
     assert files_of(sidecar, agent) == ["1/output.log"]
 
 
@@ -574,10 +574,10 @@ def test_a_start_that_could_not_be_written_is_made_good(sidecar: SidecarProcess,
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
-        ([{"do": "allocate", "mb": 200}, *SLEEP], "bytes of memory; the most is 83886080"),
+        ([{"do": "allocate", "mb": 200}, *SLEEP], "MB of memory; the most is 80 MB"),
         ([{"do": "start", "command": ["sleep", "600"]}] * 8 + SLEEP, "it had 9 processes; the most is 6"),
         ([{"do": "open", "count": 100}], "limit: it had more than 40 files open"),
-        ([{"do": "print", "text": "x" * 1000, "times": 3000}, *SLEEP], "limit: it printed more than 1048576 bytes"),
+        ([{"do": "print", "text": "x" * 1000, "times": 3000}, *SLEEP], "limit: it printed more than 1 MB"),
     ],
 )
 def test_an_agent_that_hits_a_limit_fails_and_says_which(
@@ -971,7 +971,7 @@ def spawn_refused(sidecar: SidecarProcess, status: int, code: str, **body: Any) 
 
 def test_what_cannot_be_spawned_says_why_and_leaves_no_agent(sidecar: SidecarProcess) -> None:
     assert "nonsense" in spawn_refused(sidecar, 404, "AGT_002", agent_type="nonsense", command=["true"])
-    assert "no-program" in spawn_refused(sidecar, 500, "AGT_001", command=["no-program"])
+    assert "no-program" in spawn_refused(sidecar, 400, "REQ_001", command=["no-program"])
     assert "no-program-of-this-name" in spawn_refused(sidecar, 500, "AGT_001", agent_type="swift-specialist")
     assert "context_requirements" in spawn_refused(
         sidecar, 400, "REQ_001", command=["true"], context_requirements=["nonsense"]

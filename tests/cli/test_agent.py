@@ -299,6 +299,22 @@ def test_one_agent_is_shown_in_every_form(sidecar: SidecarProcess, made: dict[st
     assert yaml.safe_load(printed(run_cco(sidecar, "agent", "show", made["failed"], "--format", "yaml"))) == as_json
 
 
+def test_the_beginning_of_an_id_is_enough(sidecar: SidecarProcess, made: dict[str, str]) -> None:
+    """As much of it as `cco top` shows."""
+    whole = made["failed"]
+    short = whole[: len("test-engineer-") + 8]
+    assert printed(run_cco(sidecar, "agent", "show", short)).startswith(f"{whole}: failed")
+    assert printed(run_cco(sidecar, "agent", "logs", short)) == printed(run_cco(sidecar, "agent", "logs", whole))
+    fails(run_cco(sidecar, "agent", "kill", "test-engineer"), "there is no agent 'test-engineer'")
+    fails(run_cco(sidecar, "agent", "show", f"{short}-0000"), "there is no agent")
+
+
+def test_where_the_answer_cannot_be_written_nothing_is_started(sidecar: SidecarProcess, issue: str) -> None:
+    line = ("agent", "spawn", "--type", "python-specialist", "--issue", issue, "--output", "/nowhere/x", "--", "true")
+    fails(run_cco(sidecar, *line), "/nowhere/x cannot be written")
+    assert json.loads(printed(run_cco(sidecar, "agent", "list", "--issue", issue, "--format", "json"))) == []
+
+
 class TestLogs:
     def test_the_last_lines_with_their_times(self, sidecar: SidecarProcess) -> None:
         agent = started(sidecar, "sh", "-c", "seq 1 50")

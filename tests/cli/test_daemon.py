@@ -65,6 +65,16 @@ def test_start_is_one_service_however_often_it_is_said(own: Background) -> None:
     assert printed(own.cco("daemon", "stop")) == "the sidecar is not running\n"
 
 
+def test_options_for_one_that_runs_are_not_passed_over_in_silence(own: Background, tmp_path: Path) -> None:
+    printed(own.cco("daemon", "start", "--cache-size-mb", "64"))
+    pid = own.pid
+    assert printed(own.cco("daemon", "start", "--cache-size-mb", "64")) == f"the sidecar runs already (pid {pid})\n"
+    config = written(tmp_path / "config.json", agents={"max_concurrent": 7})
+    for line in (("daemon", "start", "--cache-size-mb", "65"), ("--config", str(config), "daemon", "start")):
+        fails(own.cco(*line), f"the sidecar runs already (pid {pid}), with other settings; 'cco daemon restart'")
+    assert own.pid == pid
+
+
 def test_starts_at_the_same_moment_are_one_service_too(own: Background) -> None:
     with ThreadPoolExecutor(3) as pool:
         started = list(pool.map(lambda _: own.cco("daemon", "start"), range(3)))

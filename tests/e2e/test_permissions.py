@@ -910,7 +910,7 @@ def governed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Governed]:
     rules = [
         {"name": "tests", "when": {"event_type": "code_written"}, "do": "spawn", "agent_type": "test-engineer"},
         {"name": "again", "when": {"event_type": "agent_failed"}, "do": "retry", "attempts": 5},
-        {"name": "told", "when": {"event_type": "notify_me"}, "do": "notify"},
+        {"name": "told", "when": {"event_type": "notify_me"}, "do": "notify", "message": "Told"},
     ]
     handover = {"mode": "automatic", "limits": {"depth": 2, "agents": 3}, "rules": rules}
     running = start(tmp_path_factory.mktemp("governed"), {"handover": handover})

@@ -63,6 +63,7 @@ AGENT = {
     "queue_position": NUMBER,
     "peak_memory_bytes": Maybe(NUMBER),
     "cpu_seconds": Maybe(NUMBER),
+    "message": TEXT,
 }
 AGENTS = {
     "agents": [AGENT],

@@ -240,7 +240,7 @@ class TestSpawn:
 
     def test_a_program_that_is_not_there(self, house: House) -> None:
         request = {"agent_type": "go-specialist", "issue_id": "i", "command": ["no-such-program", "x"]}
-        assert "no-such-program" in refused(house, "SpawnAgent", request, 500, "AGT_001")
+        assert "no-such-program" in refused(house, "SpawnAgent", request, 400, "REQ_001")
 
     def test_a_program_that_cannot_be_run(self, house: House, tmp_path: Path) -> None:
         """Found on the PATH, and its interpreter is not there."""

@@ -183,7 +183,11 @@ class Handover:
 
     async def _apply(self, rule: Rule, project: str, entry: Entry, result: Result | None) -> None:
         if rule.do == "notify":
-            await self._say(project, "handover_notification", rule.name, entry, message=_filled(rule.message, entry))
+            message = _filled(rule.message, entry)
+            if self._plan.mode == "dry_run":
+                await self._say(project, "handover_planned", rule.name, entry, do="notify", message=message)
+            else:
+                await self._say(project, "handover_notification", rule.name, entry, message=message)
         elif rule.do == "retry":
             await self._retry(rule, project, entry)
         else:
@@ -257,7 +261,7 @@ class Handover:
         elif self._plan.mode == "dry_run":
             await self._say(project, "handover_planned", rule.name, entry, do="retry", retried=agent_id)
         else:
-            await self._spawner.check_budget(stored.agent)
+            await self._spawner.may_retry(stored.agent)
             try:
                 await self._supervisor.again(stored.agent, "", f"tried again by rule '{rule.name}'")
             except SidecarError as problem:

@@ -382,12 +382,12 @@ class Keeper:
             memory = sum(map(resident, processes))
             self._peak = max(self._peak, memory)
             if limits.get("memory_bytes") and memory > limits["memory_bytes"]:
-                self._exceed(f"it used {memory} bytes of memory; the most is {limits['memory_bytes']}")
+                self._exceed(f"it used {megabytes(memory)} of memory; the most is {megabytes(limits['memory_bytes'])}")
             elif limits.get("processes") and len(processes) > limits["processes"]:
                 self._exceed(f"it had {len(processes)} processes; the most is {limits['processes']}")
 
     def _too_much(self) -> str:
-        return f"it printed more than {self._limits['output_bytes']} bytes"
+        return f"it printed more than {megabytes(self._limits['output_bytes'])}"
 
     def _exceed(self, limit: str, grace: float = 0.0) -> None:
         self._limit = limit
@@ -443,6 +443,11 @@ def become_subreaper() -> None:
     """What descendants leave behind becomes ours, not init's (prctl(2))."""
     if _LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def megabytes(count: int) -> str:
+    """As the limits are configured: of 2^20 bytes."""
+    return f"{count / 2**20:.6g} MB"
 
 
 def signal_name(number: int) -> str:

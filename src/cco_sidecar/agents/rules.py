@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cco_sidecar.bus import filter as filters
+from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL
+from orchestra.v1.result_service_pb2 import ResultStatus
 
 MODES = ("off", "dry_run", "automatic")
 NEXT_AGENTS = "next_agents"
@@ -27,6 +29,7 @@ OF_RESULTS = frozenset({"agent_completed", "agent_failed"})
 PRIORITIES = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
 _KEYS = frozenset({"name", "when", "do", "agent_type", "task", "priority", "message", "attempts"})
 _OF_RESULT = ("groups", "types", "status", "touches", "next_steps")
+_OF_WHEN = ("event_type", "filter", "result")
 _ACTIONS = ("spawn", "retry", "notify", "ask")
 
 
@@ -78,8 +81,11 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
     if unknown:
         raise SettingsError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(sorted(_KEYS))}")
     when, do = rule.get("when"), rule.get("do")
-    if not isinstance(when, Mapping) or not when or set(when) - {"event_type", "filter", "result"}:
-        raise SettingsError(f"{where}.when needs some of event_type, filter and result")
+    if not isinstance(when, Mapping) or not when:
+        raise SettingsError(f"{where}.when needs some of {', '.join(_OF_WHEN)}")
+    unknown = sorted(set(when) - set(_OF_WHEN))
+    if unknown:
+        raise SettingsError(f"{where}.when: unknown key '{unknown[0]}'; known: {', '.join(_OF_WHEN)}")
     if do not in _ACTIONS:
         raise SettingsError(f"{where}.do: {do!r} is none of {', '.join(_ACTIONS)}")
     agent_type = rule.get("agent_type", "")
@@ -97,11 +103,22 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
     event_types = [named] if isinstance(named, str) else named
     if "event_type" in when and not _are_texts(event_types):
         raise SettingsError(f"{where}.when.event_type must be an event type or a list of them")
+    # What a result never is, no rule waits for.
+    known = {
+        "types": set(types),
+        "groups": {each.group for each in types.values()},
+        "status": {codec.enum_name(ResultStatus.DESCRIPTOR, number) for number in ResultStatus.values() if number},
+    }
     if not isinstance(when.get("result", {}), Mapping):
         raise SettingsError(f'{where}.when.result must be an object such as {{"status": ["success"]}}')
     for key, value in when.get("result", {}).items():
         if key not in _OF_RESULT or not _are_texts(value):
             raise SettingsError(f"{where}.when.result.{key}: a list of texts under one of {', '.join(_OF_RESULT)}")
+        wrong = sorted(set(value) - known[key]) if key in known else []
+        if wrong:
+            raise SettingsError(f"{where}.when.result.{key}: there is no '{wrong[0]}'; known: {_few(known[key])}")
+    if do == "notify" and not rule.get("message"):
+        raise SettingsError(f"{where}.message is needed: what is the person told?")
     return Rule(
         name=rule.get("name", f"rule-{index + 1}"),
         do=do,
@@ -114,6 +131,10 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
         message=rule.get("message", ""),
         attempts=attempts,
     )
+
+
+def _few(names: set[str]) -> str:
+    return ", ".join(sorted(names)) if len(names) < 20 else "what 'cco agent types' lists"
 
 
 def _are_texts(value: Any) -> bool:

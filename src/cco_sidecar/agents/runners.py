@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cco_sidecar.core.agent_types import GROUP_KEYS, AgentType, AgentTypes
+from cco_sidecar.core.environment import is_reserved
 from cco_sidecar.core.errors import SettingsError
 from orchestra.v1.agent_service_pb2 import ISOLATION_NONE, ISOLATION_WORKTREE, Isolation
 
@@ -162,7 +163,12 @@ class Runners:
                 raise SettingsError(f"agents.runners: '{name}' is no agent type, no group and not '{DEFAULT}'")
             if not isinstance(entry, Mapping):
                 raise SettingsError(f'agents.runners.{name} must be an object such as {{"preset": "claude"}}')
-            _runner(f"agents.runners.{name}", entry)
+            runner = _runner(f"agents.runners.{name}", entry)
+            if "preset" in entry and not runner.command:
+                raise SettingsError(f"agents.runners.{name}: the preset '{COMMAND}' needs a 'command'")
+            reserved = next((each for each in runner.environment if is_reserved(each)), None)
+            if reserved is not None:
+                raise SettingsError(f"agents.runners.{name}.environment: {reserved} is set by the sidecar")
 
     def of(self, agent: AgentType) -> Runner:
         entry: dict[str, Any] = {"preset": "claude"}

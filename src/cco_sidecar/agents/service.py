@@ -274,7 +274,7 @@ class AgentsService:
         # One that is queued, or tried again later, is followed from its start.
         attempt = request.attempt or max(agent.attempt, 1)
         if attempt > max(agent.attempt, 1) and self.supervisor.find(agent.agent_id) is None:
-            raise not_found("AGT_009", f"agent '{agent.agent_id}' has had {agent.attempt} attempts, not {attempt}")
+            raise not_found("AGT_009", f"'{agent.agent_id}' has no attempt {attempt}; its last is {agent.attempt}")
         tail = request.tail if request.HasField("tail") else None
         while True:
             path = self._launcher.run_at(agent, attempt).output

@@ -112,14 +112,12 @@ class AgentServicer:
         try:
             return (await self._service.get(agent_id, principal)).agent
         except SidecarError as problem:
-            near = difflib.get_close_matches(agent_id, self._types, n=1)
-            if problem.code != "AGT_004" or not near:
+            if problem.code != "AGT_004":
                 raise
-            raise not_found(
-                "AGT_004",
-                f"there is no agent '{agent_id}' and no such agent type; did you mean '{near[0]}'?",
-                agent_id=agent_id,
-            ) from problem
+            near = difflib.get_close_matches(agent_id, self._types, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "'cco agent list' and 'cco agent types' name them"
+            message = f"there is no agent '{agent_id}' and no such agent type; {hint}"
+            raise not_found("AGT_004", message, agent_id=agent_id) from problem
 
     async def CreateToken(self, request: pb.CreateTokenRequest, principal: Principal) -> pb.CreateTokenResponse:
         agent = self._types.known(request.agent_type)

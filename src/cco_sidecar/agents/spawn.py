@@ -66,7 +66,8 @@ class Spawner:
         """The guards of a spawn hold for starting an agent again. Raises SidecarError (AUTH_003, AGT_003)."""
         if not principal.operator:
             _refuse_what_is_the_operators(stored.request)
-            await self.check_budget(stored.agent)
+            agent = stored.agent
+            await self._budget.check(self._store, agent.project_id, agent.issue_id, agent.depth)
 
     async def hand_over(self, request: SpawnAgentRequest, project: str, depth: int, cause: str) -> Live | None:
         """For a rule; None when ``cause`` has been answered before. Raises SidecarError as ``spawn``."""
@@ -80,8 +81,8 @@ class Spawner:
         """A person allowed it: no limit holds it back."""
         await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=approval_id)
 
-    async def check_budget(self, agent: Agent) -> None:
-        """Before an agent is tried again by another, or by a rule. Raises SidecarError (AGT_003)."""
+    async def may_retry(self, agent: Agent) -> None:
+        """For a rule, which says itself how often. Raises SidecarError (AGT_003)."""
         await self._budget.check(self._store, agent.project_id, agent.issue_id, agent.depth, again=True)
 
     async def depth_below(self, agent_id: str) -> int:

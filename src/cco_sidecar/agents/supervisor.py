@@ -38,7 +38,11 @@ from orchestra.v1.agent_service_pb2 import (
 log = logging.getLogger(__name__)
 
 LAST_LINES = 20
-_EVENTS = {AGENT_STATUS_COMPLETED: "agent_completed", AGENT_STATUS_FAILED: "agent_failed"}
+_EVENTS = {
+    AGENT_STATUS_COMPLETED: "agent_completed",
+    AGENT_STATUS_FAILED: "agent_failed",
+    AGENT_STATUS_STOPPED: "agent_stopped",
+}
 _SAVE_AGAIN_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 1.0
 # A keeper that does not answer a stop is ended itself after so long.

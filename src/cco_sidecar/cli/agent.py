@@ -14,11 +14,16 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected
 from cco_sidecar.client import Client
+from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.principal import OPERATOR
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, AgentType, LogLine, SpawnAgentResponse
 
 ENDED = ("completed", "failed", "stopped")
 STATUSES = ("pending", "running", "needs_input", "stuck", *ENDED)
+# A dash and as much of the uuid as tells two apart.
+_SHORTEST_ID = 5
 # The documented default, and what is added to it before the call itself is given up.
 _KILL_SECONDS = 10.0
 
@@ -104,8 +109,12 @@ def spawn(
 
     out.message(answer, form, output, text)
     if wait:
-        with out.waiting("waiting for its end ..."):
-            agent = _ended(client, answer.agent_id)
+        try:
+            with out.waiting("waiting for its end ..."):
+                agent = _ended(client, answer.agent_id)
+        except KeyboardInterrupt:
+            click.echo(f"it runs on; 'cco agent logs {answer.agent_id} -f' follows it", err=True)
+            raise
         click.echo(f"{status_of(agent)}: {agent.reason}", err=True)
         if status_of(agent) != "completed":
             raise click.exceptions.Exit(1)
@@ -126,6 +135,27 @@ def _pair(text: str) -> tuple[str, str]:
     if not sign or not re.fullmatch(r"\S+", name):
         raise click.UsageError(f"--env takes NAME=VALUE, not '{text}'")
     return name, value
+
+
+def _agent(client: Client, text: str) -> Agent:
+    """By its id, or by the beginning of one, as `cco top` shows it."""
+    try:
+        return client.agents.get(text)
+    except SidecarError as problem:
+        if problem.code != "AGT_004" or not text:
+            raise
+        every = client.agents.list(all_projects=_is_operator(client), limit=1000).agents
+        # More than its type: else the only one of a type would be meant by that.
+        found = [a for a in every if a.agent_id.startswith(text) and len(text) >= len(a.agent_type) + _SHORTEST_ID]
+        if not found:
+            raise
+    if len(found) > 1:
+        raise click.ClickException(f"'{text}' is the beginning of {len(found)} agents' ids; give more of it")
+    return found[0]
+
+
+def _is_operator(client: Client) -> bool:
+    return claims_of(client.token).get("sub") == OPERATOR
 
 
 def _ended(client: Client, agent_id: str) -> Agent:
@@ -167,8 +197,8 @@ def _line(agent: Agent) -> str:
 @out.formatted
 @connected
 def show(client: Client, agent_id: str, form: str | None, output: Path | None) -> None:
-    """Show one agent: status, reason, usage, last lines."""
-    agent = client.agents.get(agent_id)
+    """Show one agent: status, reason, usage, last lines. AGENT_ID may be the beginning of one."""
+    agent = _agent(client, agent_id)
     out.message(agent, form, output, lambda: _details(agent))
 
 
@@ -196,6 +226,7 @@ _SHOWN = (
 @connected
 def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
     """End an agent and everything it started; its tokens are dead at once."""
+    agent_id = _agent(client, agent_id).agent_id
     with out.waiting("ending the agent ..."):
         answer = client.agents.stop(agent_id, force=force, timeout=timeout)
     if answer.stopped:
@@ -214,7 +245,7 @@ def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
 def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None:
     """Print what an agent printed."""
     show: Callable[[LogLine], str] = _stamped if timestamps else lambda line: line.text
-    for line in client.agents.logs(agent_id, **wanted):
+    for line in client.agents.logs(_agent(client, agent_id).agent_id, **wanted):
         click.echo(show(line), err=line.stream == "stderr")
 
 
@@ -228,8 +259,9 @@ def _stamped(line: LogLine) -> str:
 @connected
 def resume(client: Client, agent_id: str, message: str) -> None:
     """Start an ended agent again; a runner that keeps sessions goes on with its last one."""
-    agent = client.agents.resume(agent_id, message)
-    click.echo(f"{agent.agent_id} is {status_of(agent)}, attempt {agent.attempt}")
+    agent = client.agents.resume(_agent(client, agent_id).agent_id, message)
+    attempt = f", attempt {agent.attempt}" if agent.HasField("process_id") else ""
+    click.echo(f"{agent.agent_id} is {status_of(agent)}{attempt}")
 
 
 @command.command()
@@ -238,11 +270,11 @@ def resume(client: Client, agent_id: str, message: str) -> None:
 @connected
 def discard(client: Client, agent_id: str, yes: bool) -> None:
     """Remove an agent's worktree and branch, merged or not."""
-    agent = client.agents.get(agent_id)
+    agent = _agent(client, agent_id)
     # One that has no worktree, or runs, is refused by the call itself.
     if not yes and agent.worktree and status_of(agent) in ENDED:
         out.confirm(f"remove {agent.worktree} and branch {agent.branch}?")
-    answer = client.agents.discard_worktree(agent_id)
+    answer = client.agents.discard_worktree(agent.agent_id)
     click.echo(f"removed branch {answer.branch} and its worktree")
 
 

@@ -27,8 +27,12 @@ def command() -> None:
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar in the background; return when it answers."""
     settings = settings_of(ctx, **flags)
-    running = process.running(settings.real_pid_file)
-    if running is not None:
+    running, former = process.running(settings.real_pid_file), process.start_of(settings.real_pid_file)
+    if running is not None and former is not None:
+        if not server.has_what_is_given(ctx, flags, former):
+            raise click.ClickException(
+                f"the sidecar runs already (pid {running.pid}), with other settings; 'cco daemon restart' takes these"
+            )
         click.echo(f"the sidecar runs already (pid {running.pid})")
         return
     try:
@@ -80,8 +84,8 @@ def _quoted(word: str) -> str:
     return f'"{word}"'
 
 
-# KillMode=mixed: only the sidecar gets the SIGTERM, and ends its agents itself. Its keepers are killed with it when it
-# does not end in time, so that nothing is left.
+# KillMode=process: the sidecar ends its agents itself; when it crashes, they go on, and the next one finds them.
+# RestartKillSignal: `systemctl --user restart` leaves them running too (systemd 244 and newer).
 _UNIT = """\
 [Unit]
 Description=Orchestration sidecar
@@ -93,7 +97,8 @@ WorkingDirectory={root}
 ExecStart={command}
 Environment={environment}
 Restart=on-failure
-KillMode=mixed
+KillMode=process
+RestartKillSignal=SIGHUP
 TimeoutStopSec=60
 
 [Install]

@@ -26,11 +26,20 @@ FORMATS = ("text", "table", "json", "yaml", "csv")
 Columns = dict[str, Callable[[Any], str]]
 
 
+def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """Known before the call is made: its answer is not lost then."""
+    if path is not None and not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        reason = "Permission denied" if path.absolute().parent.is_dir() else "No such file or directory"
+        raise click.ClickException(f"{path} cannot be written: {reason}")
+    return path
+
+
 def formatted(command: Callable[..., Any], *, lists: bool = False) -> Callable[..., Any]:
     """Adds ``--format`` and ``--output``. What shows no list has no CSV."""
     command = click.option(
         "--output",
         type=click.Path(dir_okay=False, path_type=Path),
+        callback=_writable,
         help="Write to a file instead of the screen.",
     )(command)
     return click.option(

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import click
 from cco_sidecar import __version__
 from cco_sidecar.cli import process
 from cco_sidecar.cli.connect import port_answers, settings_of
+from cco_sidecar.core.environment import OWN_SETTINGS
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.settings import Settings, authority
 
@@ -84,9 +86,8 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     former = process.start_of(pid_file)
     line = command_line(ctx, flags, former.words if former else ())
     if former is not None:
-        # Where the names of its own command line are to be looked for; and its variables, where none is given now.
-        if Path(former.directory).is_dir():
-            os.chdir(former.directory)
+        _go_where(former)
+        # Its variables hold where none is given now.
         os.environ.update(former.environment | os.environ)
     _require_startable(_settings_for(line), _settings_for(former.words) if former else None)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
@@ -108,6 +109,24 @@ def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str]
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(Path(value).absolute() if name in _PATHS else value)]
     return words
+
+
+def has_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> bool:
+    """The options, the config and the variables given now would change nothing of a sidecar that runs."""
+    line, given = command_line(ctx, flags, former.words), dict(os.environ)
+    _go_where(former)
+    for name in [name for name in given if name.startswith(OWN_SETTINGS)]:
+        del os.environ[name]
+    os.environ.update(former.environment)
+    present = _settings_for(former.words)
+    os.environ.update(given)
+    return _settings_for(line) == present
+
+
+def _go_where(former: process.Start) -> None:
+    """Where the names of its command line are to be looked for."""
+    if Path(former.directory).is_dir():
+        os.chdir(former.directory)
 
 
 def _settings_for(line: Sequence[str]) -> Settings:
@@ -145,7 +164,8 @@ def status(ctx: click.Context, pid_file: Path | None) -> None:
     if running is None:
         click.echo("the sidecar is not running")
         raise click.exceptions.Exit(1)
-    click.echo(f"the sidecar runs (pid {running.pid}, {running.status()}); 'cco health' asks how it is")
+    since = datetime.fromtimestamp(running.create_time())
+    click.echo(f"the sidecar runs (pid {running.pid}, since {since:%Y-%m-%d %H:%M:%S}); 'cco health' asks how it is")
 
 
 def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None) -> Path:

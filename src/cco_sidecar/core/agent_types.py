@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -170,14 +171,16 @@ class AgentTypes(Mapping[str, AgentType]):
         """Raises SidecarError (AGT_002) for an unknown type."""
         agent = self._types.get(agent_type)
         if agent is None:
-            raise unknown_type(agent_type)
+            raise unknown_type(agent_type, self._types)
         return agent
 
 
-def unknown_type(agent_type: str) -> SidecarError:
+def unknown_type(agent_type: str, known: Iterable[str]) -> SidecarError:
+    near = difflib.get_close_matches(agent_type.lower(), known, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
     return not_found(
         "AGT_002",
-        f"unknown agent type '{agent_type}'; 'GET /api/agent-types' lists the known ones, and "
+        f"unknown agent type '{agent_type}'; {hint}'cco agent types' and GET /api/agent-types list them, and "
         "config/orchestra-config.json takes new ones",
         agent_type=agent_type,
     )

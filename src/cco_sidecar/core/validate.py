@@ -117,7 +117,8 @@ def _between(field: FieldDescriptor, rule: options_pb2.FieldRules) -> Check:
     def check(message: Any, where: str) -> None:
         if message.HasField(name) and not low <= getattr(message, name) <= high:
             value = getattr(message, name)
-            raise invalid_request(f"{where}{name}: {value} is not between {low:g} and {high:g}", field=where + name)
+            limits = f"between {low:.15g} and {high:.15g}"
+            raise invalid_request(f"{where}{name}: {value} is not {limits}", field=where + name)
 
     return check
 

@@ -103,5 +103,5 @@ def require_unused(path: Path) -> None:
 def _held(path: Path) -> SettingsError:
     return SettingsError(
         f"storage directory {path} is in use by another sidecar; stop it with "
-        "'cco orchestration-server stop' or choose another with --storage"
+        "'cco daemon stop', or choose another with CCO_SIDECAR_STORAGE"
     )

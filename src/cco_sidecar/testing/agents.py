@@ -12,6 +12,7 @@ from cco_sidecar.testing.process import SidecarProcess
 
 SCRIPTED_AGENT = Path(__file__).with_name("scripted_agent.py")
 ENDED = ("completed", "failed", "stopped")
+STATUSES = ("pending", "running", "needs_input", "stuck", *ENDED)
 
 
 def scripted_command() -> list[str]:
@@ -42,6 +43,8 @@ class SpawnedAgent:
     def wait(self, *statuses: str, timeout: float = 30.0) -> dict[str, Any]:
         """Until it has one of the statuses; until it has ended when none is named."""
         wanted = statuses or ENDED
+        if unknown := set(wanted) - set(STATUSES):
+            raise ValueError(f"there is no status '{min(unknown)}'; there are {', '.join(STATUSES)}")
         deadline = time.monotonic() + timeout
         while (agent := self.get())["status"] not in wanted:
             if time.monotonic() > deadline:

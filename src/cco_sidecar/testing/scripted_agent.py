@@ -56,6 +56,9 @@ class Agent:
 
     def run(self, steps: list[dict[str, Any]]) -> None:
         for step in steps:
+            if not isinstance(step, dict) or not hasattr(self, f"do_{step.get('do')}"):
+                known = ", ".join(sorted(name[3:] for name in dir(self) if name.startswith("do_")))
+                sys.exit(f"there is no step {json.dumps(step)}; a step is an object whose 'do' is one of {known}")
             arguments = {key: value for key, value in step.items() if key != "do"}
             getattr(self, f"do_{step['do']}")(**arguments)
 
