@@ -845,7 +845,9 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
     "unknown key of a rule": ({"rules": [rule(wen={})]}, ("rules[0]", "'wen'")),
     "no when": ({"rules": [rule(when=None)]}, ("rules[0].when",)),
     "empty when": ({"rules": [rule(when={})]}, ("rules[0].when",)),
-    "unknown key of when": ({"rules": [rule(when={"event": "x"})]}, ("rules[0].when",)),
+    "unknown key of when": (
+        {"rules": [rule(when={"event_type": "x", "fliter": "a:b"})]}, ("rules[0].when", "'fliter'", "filter")
+    ),
     "event type": ({"rules": [rule(when={"event_type": 5})]}, ("rules[0].when.event_type",)),
     "event types": ({"rules": [rule(when={"event_type": ["a", 5]})]}, ("rules[0].when.event_type",)),
     "no event type": ({"rules": [rule(when={"event_type": []})]}, ("rules[0].when.event_type",)),
@@ -858,6 +860,12 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
     "status of a result": ({"rules": [rule(when={"result": {"status": 5}})]}, ("rules[0].when.result",)),
     "touches of a result": ({"rules": [rule(when={"result": {"touches": 5}})]}, ("rules[0].when.result",)),
     "next steps of a result": ({"rules": [rule(when={"result": {"next_steps": [5]}})]}, ("rules[0].when.result",)),
+    "group that there is not": ({"rules": [rule(when={"result": {"groups": ["codng"]}})]}, ("groups", "'codng'")),
+    "type that there is not": ({"rules": [rule(when={"result": {"types": ["pyton"]}})]}, ("types", "'pyton'")),
+    "status that there is not": (
+        {"rules": [rule(when={"result": {"status": ["succes"]}})]}, ("status", "'succes'", "success")
+    ),
+    "nothing to tell": ({"rules": [rule(do="notify")]}, ("rules[0].message",)),
     "no do": ({"rules": [rule(do=None)]}, ("rules[0].do",)),
     "do": ({"rules": [rule(do="run")]}, ("rules[0].do", "'run'", "spawn")),
     "no agent type": ({"rules": [rule(agent_type=None)]}, ("rules[0].agent_type",)),

@@ -69,6 +69,8 @@ class TestConfiguration:
             ({"default": {"limits": {"memory": 1}}}, "memory_mb, processes, open_files, output_mb"),
             ({"default": {"credentials": "KEY"}}, "a list of texts"),
             ({"default": {"environment": {"A": 1}}}, "names and texts"),
+            ({"default": {"environment": {"JWT_TOKEN": "x"}}}, "JWT_TOKEN is set by the sidecar"),
+            ({"default": {"preset": "command"}}, "needs a 'command'"),
         ],
     )
     def test_what_is_wrong_is_named(self, entry: dict[str, Any], says: str) -> None:
