@@ -106,7 +106,7 @@ class Spawner:
             project_id=project,
             task=request.task,
             status=AGENT_STATUS_PENDING,
-            reason="accepted",
+            reason="waits to be started",
             priority=request.priority or PRIORITY_NORMAL,
             created_at=self._clock.timestamp(),
             status_since=self._clock.timestamp(),

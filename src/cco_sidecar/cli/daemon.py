@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from cco_sidecar.cli import process, server
+from cco_sidecar.cli import start as starting
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.core.environment import OWN_SETTINGS
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
@@ -22,21 +23,21 @@ def command() -> None:
 
 
 @command.command()
-@server.serving_options
+@starting.serving_options
 @click.pass_context
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar in the background; return when it answers."""
     settings = settings_of(ctx, **flags)
     running, former = process.running(settings.real_pid_file), process.start_of(settings.real_pid_file)
     if running is not None and former is not None:
-        if not server.has_what_is_given(ctx, flags, former):
+        if not starting.has_what_is_given(ctx, flags, former):
             raise click.ClickException(
                 f"the sidecar runs already (pid {running.pid}), with other settings; 'cco daemon restart' takes these"
             )
         click.echo(f"the sidecar runs already (pid {running.pid})")
         return
     try:
-        pid = process.start_in_background(server.command_line(ctx, flags))
+        pid = process.start_in_background(starting.command_line(ctx, flags))
     except click.ClickException:
         running = process.started_elsewhere(settings.storage, settings.real_pid_file)
         if running is None:
@@ -59,7 +60,7 @@ def install(ctx: click.Context, only_print: bool) -> None:
     kept = {name: text for name, text in sorted(os.environ.items()) if name == "PATH" or name.startswith(OWN_SETTINGS)}
     unit = _UNIT.format(
         root=str(settings.project_root).replace("%", "%%"),
-        command=" ".join(_quoted(word).replace("$", "$$") for word in [*program, *server.command_line(ctx, given)]),
+        command=" ".join(_quoted(word).replace("$", "$$") for word in [*program, *starting.command_line(ctx, given)]),
         environment=" ".join(_quoted(f"{name}={text}") for name, text in kept.items()),
     )
     if only_print:
