@@ -21,7 +21,9 @@ from cco_sidecar.testing.process import SidecarProcess
 def fuzz(sidecar: SidecarProcess, directory: Path, examples: int) -> str:
     done = subprocess.run(
         [
-            str(Path(sys.executable).with_name("st")), "run", str(OURS / "gen" / "openapi" / "orchestra.v1.json"),
+            str(Path(sys.executable).with_name("st")),
+            "--config-file", str(Path(__file__).with_name("schemathesis.toml")),
+            "run", str(OURS / "gen" / "openapi" / "orchestra.v1.json"),
             "--url", sidecar.url,
             "--header", f"Authorization: Bearer {sidecar.operator.token}",
             "--checks", "all",
