@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,13 +22,14 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from tests.support import claude
 from tests.support.processes import lives, of_run, pid_in, tells_its_pid, words_of
 from tests.support.sidecars import call, events, small_repository, until
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
 from cco_sidecar.agents.keeper import start_time
 from cco_sidecar.agents.run import MARK, Run, boot_id
-from cco_sidecar.testing.agents import SpawnedAgent
+from cco_sidecar.testing.agents import ENDED, SpawnedAgent
 
 SLEEP: list[dict[str, Any]] = [{"do": "sleep", "seconds": 600}]
 RUNNERS: dict[str, Any] = {
@@ -599,3 +601,35 @@ def test_what_cleans_up_after_one_agent_leaves_the_others_alone_while_they_start
         finally:
             done.set()
     assert [each.result() for each in cleaning] == [None, None]
+
+
+def test_one_that_was_resumed_and_queued_keeps_its_message_and_what_it_used(tmp_path: Path, root: Path) -> None:
+    """Over a crash while it waits for room."""
+    program = [sys.executable, claude.__file__, "--print", "--output-format", "stream-json", "--verbose"]
+    entry = {
+        "command": [*program, "--session-id", "{session_id}"],
+        "resume": [*program, "--resume", "{session_id}"],
+        "stdin": "prompt",
+        "output": "stream-json",
+        "environment": {"CLAUDE_CALLS": str(tmp_path / "calls")},
+    }
+    runners = {"python-specialist": entry, "debugger": scripted_runner()}
+    sidecars = Succession(tmp_path, root, max_concurrent=1, runners=runners)
+    body = {"agent_type": "python-specialist", "issue_id": "issue-1", "task": "the task"}
+    agent = SpawnedAgent(sidecars.sidecar, call(sidecars.sidecar, "POST", "/api/agents/spawn", json=body))
+    first = agent.wait("completed")
+    assert first["usage"]["cost_usd"] > 0
+    gate = tmp_path / "gate"
+    sidecars.spawn(steps_until(gate), agent_type="debugger")
+    call(sidecars.sidecar, "POST", f"/api/agents/{agent.id}/resume", json={"message": "go on"})
+    assert agent.get()["status"] == "pending"
+    sidecars.crash()
+    sidecars.open()
+    gate.touch()
+    agent = sidecars.now(agent)
+    ended = until(lambda: found if (found := agent.get())["attempt"] == 2 and found["status"] in ENDED else None, "it")
+    assert ended["status"] == "completed"
+    assert ended["usage"]["cost_usd"] == pytest.approx(2 * first["usage"]["cost_usd"])
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    assert [each["prompt"].splitlines()[0] for each in calls] == ["the task", "go on"]
+    sidecars.close()
