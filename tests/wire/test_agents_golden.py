@@ -883,6 +883,7 @@ BAD_CALLS: list[tuple[str, str, Any, str]] = [
     ("GET", "/api/agents/x/logs?tail=1000001", None, "is not between 0 and"),
     ("GET", "/api/agents/x/logs?attempt=0", None, "is not between 1 and"),
     ("GET", "/api/agents/x/logs?attempt=last", None, "is not a number"),
+    ("GET", "/api/agents/x/logs?follow=", None, "is not true or false"),
     ("GET", "/api/agents/x/logs?follow=perhaps", None, "is not true or false"),
     ("GET", "/api/agents/x/logs?lines=5", None, "has no field 'lines'"),
     # Heartbeats.

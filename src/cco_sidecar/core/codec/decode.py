@@ -276,9 +276,9 @@ def _from_text(field: FieldDescriptor, text: str) -> Any:
             raise invalid_request(f"{field.name}: {_shown(text)} is not a number", field=field.name)
         return float(text) if number["real"] else int(text)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-        if text.lower() not in {"true", "false", "1", "0", ""}:
+        if text.lower() not in {"true", "false", "1", "0"}:
             raise invalid_request(f"{field.name}: {_shown(text)} is not true or false", field=field.name)
-        return text.lower() in {"true", "1", ""}
+        return text.lower() in {"true", "1"}
     if field.message_type is not None and field.message_type.full_name != "google.protobuf.Timestamp":
         raise invalid_request(f"{field.name} cannot be given in the query; send it in the body", field=field.name)
     return text
