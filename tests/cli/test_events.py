@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.commands import fails, misused, printed, publish, when_subscribed
+from tests.support.commands import NO_MESSAGES, fails, misused, printed, publish, when_subscribed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -171,15 +171,7 @@ def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str
     fails(run_cco(sidecar, *line), says)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "- is not JSON"),
-        ("{'single': 'quotes'}", "- is not JSON"),
-        ("[]", "expected an object"),
-        ('{"isue_id": "issue-1"}', "has no field 'isue_id'"),
-    ],
-)
+@pytest.mark.parametrize(("text", "says"), NO_MESSAGES)
 def test_input_that_is_not_right(sidecar: SidecarProcess, text: str, says: str) -> None:
     fails(run_cco(sidecar, "events", "publish", "--input", "-", input=text), says)
 

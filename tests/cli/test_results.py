@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.commands import fails, misused, printed
+from tests.support.commands import NO_MESSAGES, fails, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -136,15 +136,7 @@ def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str
     fails(run_cco(sidecar, *line), says)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("", "- is not JSON"),
-        ("{'single': 'quotes'}", "- is not JSON"),
-        ("[]", "expected an object"),
-        ('{"isue_id": "issue-1"}', "has no field 'isue_id'"),
-    ],
-)
+@pytest.mark.parametrize(("text", "says"), NO_MESSAGES)
 def test_input_that_is_not_right(sidecar: SidecarProcess, text: str, says: str) -> None:
     fails(run_cco(sidecar, "results", "store", "--input", "-", input=text), says)
 

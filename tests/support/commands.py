@@ -21,6 +21,15 @@ Done = subprocess.CompletedProcess[str]
 CCO = [sys.executable, "-m", "cco_sidecar.cli.main"]
 
 
+# What comes through a pipe and is not what a message is made of, and what the line says.
+NO_MESSAGES = [
+    ("", "- is not JSON"),
+    ("{'single': 'quotes'}", "- is not JSON"),
+    ("[]", "expected an object"),
+    ('{"isue_id": "issue-1"}', "has no field 'isue_id'"),
+]
+
+
 def environment_of(sidecar: SidecarProcess) -> dict[str, str]:
     """What `cco` finds a sidecar with, for lines that `run_cco` cannot run."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}

@@ -38,7 +38,7 @@ class Announcer:
 
     async def make_good(self, agent: Agent, event_type: str) -> None:
         """Publishes what a crash kept back; what came out before it is not published again."""
-        if self._published(agent, event_type):
+        if self._bus.came_out(agent.project_id, event_type, correlation_id(agent)):
             await self._store.announced(agent.agent_id, event_type)
         else:
             await self._publish(agent.agent_id, agent.project_id, _event(agent, event_type))
@@ -67,15 +67,6 @@ class Announcer:
             await self._store.announced(agent_id, event_type)
         except SidecarError as problem:
             log.warning("that %s of %s came out is not on disk: %s", event_type, agent_id, problem)
-
-    def _published(self, agent: Agent, event_type: str) -> bool:
-        """The event came out before a crash, and only the record does not know it."""
-        wanted = (event_type, correlation_id(agent))
-        return any(
-            (entry.fields["event_type"], entry.fields["correlation_id"]) == wanted
-            for entry in self._bus.newest_entries(agent.project_id)
-            if entry.event_type == event_type
-        )
 
 
 def correlation_id(agent: Agent) -> str:

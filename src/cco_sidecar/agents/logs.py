@@ -95,8 +95,9 @@ def tail_offset(path: Path, count: int) -> int:
         while position and found <= count:
             start = max(0, position - _BLOCK)
             file.seek(start)
-            # One that a block's border cuts is not counted, so rather more is read than less.
-            found += len(_WHOLE_LINE.findall(file.read(position - start)))
+            block = file.read(position - start)
+            # What stands before the first line's end may be the middle of one: rather more is read than less.
+            found += len(_WHOLE_LINE.findall(block, block.find(b"\n") + 1 if start else 0))
             position = start
         return position
     return 0

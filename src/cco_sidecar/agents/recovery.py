@@ -14,10 +14,11 @@ from cco_sidecar.agents.live import ENDED, Live
 from cco_sidecar.agents.runners import Runner
 from cco_sidecar.agents.supervisor import Supervisor, begin_attempt
 from cco_sidecar.agents.usage import added
-from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.storage.base import AgentStore, StoredAgent
+from cco_sidecar.storage.base import AgentStore, ApprovalStore, ResultStore, StoredAgent
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING
+from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING
 
 
 class Recovery:
@@ -25,6 +26,8 @@ class Recovery:
         self,
         supervisor: Supervisor,
         store: AgentStore,
+        results: ResultStore,
+        approvals: ApprovalStore,
         announcer: Announcer,
         launcher: Launcher,
         identities: Identities,
@@ -32,6 +35,8 @@ class Recovery:
     ) -> None:
         self._supervisor = supervisor
         self._store = store
+        self._results = results
+        self._approvals = approvals
         self._announcer = announcer
         self._launcher = launcher
         self._identities = identities
@@ -72,6 +77,9 @@ class Recovery:
             await self._write_start(live, runs=runs)
         elif stored.unannounced:
             await self._announcer.make_good(agent, stored.unannounced)
+        # One that it stored just before a crash: its record may not know.
+        agent.result_id = await self._results.newest_of(live.session) or agent.result_id
+        await self._find_questions(live)
         await asyncio.to_thread(self._read_earlier_attempts, live)
         self._supervisor.watch(live)
 
@@ -93,6 +101,16 @@ class Recovery:
         agent.started_at.CopyFrom(timestamp(int(began * 1e6)))
         self._supervisor.set_status(agent, AGENT_STATUS_RUNNING, f"attempt {agent.attempt}")
         await self._announcer.save(agent, "agent_spawned")
+
+    async def _find_questions(self, live: Live) -> None:
+        """What this run asked and was not answered yet; what an earlier attempt asked it does not wait for."""
+        agent = live.agent
+        for stored in await self._approvals.page(agent.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
+            asked = stored.approval
+            if asked.requested_by == agent.agent_id and micros_of(asked.created_at) >= micros_of(agent.started_at):
+                live.questions.add(asked.approval_id)
+        # Waiting for an answer, it did not say itself that it does.
+        live.needs_input = live.needs_input and not live.questions
 
     def _read_earlier_attempts(self, live: Live) -> None:
         """What they reported; the present one is read anew from its start."""

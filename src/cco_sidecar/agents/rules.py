@@ -103,20 +103,7 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
     event_types = [named] if isinstance(named, str) else named
     if "event_type" in when and not _are_texts(event_types):
         raise SettingsError(f"{where}.when.event_type must be an event type or a list of them")
-    # What a result never is, no rule waits for.
-    known = {
-        "types": set(types),
-        "groups": {each.group for each in types.values()},
-        "status": {codec.enum_name(ResultStatus.DESCRIPTOR, number) for number in ResultStatus.values() if number},
-    }
-    if not isinstance(when.get("result", {}), Mapping):
-        raise SettingsError(f'{where}.when.result must be an object such as {{"status": ["success"]}}')
-    for key, value in when.get("result", {}).items():
-        if key not in _OF_RESULT or not _are_texts(value):
-            raise SettingsError(f"{where}.when.result.{key}: a list of texts under one of {', '.join(_OF_RESULT)}")
-        wrong = sorted(set(value) - known[key]) if key in known else []
-        if wrong:
-            raise SettingsError(f"{where}.when.result.{key}: there is no '{wrong[0]}'; known: {_few(known[key])}")
+    _check_result(f"{where}.when.result", when.get("result", {}), types)
     if do == "notify" and not rule.get("message"):
         raise SettingsError(f"{where}.message is needed: what is the person told?")
     return Rule(
@@ -131,6 +118,23 @@ def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
         message=rule.get("message", ""),
         attempts=attempts,
     )
+
+
+def _check_result(where: str, value: Any, types: Mapping[str, Any]) -> None:
+    """What a result never is, no rule waits for. Raises SettingsError."""
+    if not isinstance(value, Mapping):
+        raise SettingsError(f'{where} must be an object such as {{"status": ["success"]}}')
+    known = {
+        "types": set(types),
+        "groups": {each.group for each in types.values()},
+        "status": {codec.enum_name(ResultStatus.DESCRIPTOR, number) for number in ResultStatus.values() if number},
+    }
+    for key, texts in value.items():
+        if key not in _OF_RESULT or not _are_texts(texts):
+            raise SettingsError(f"{where}.{key}: a list of texts under one of {', '.join(_OF_RESULT)}")
+        wrong = sorted(set(texts) - known[key]) if key in known else []
+        if wrong:
+            raise SettingsError(f"{where}.{key}: there is no '{wrong[0]}'; known: {_few(known[key])}")
 
 
 def _few(names: set[str]) -> str:

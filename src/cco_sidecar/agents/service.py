@@ -26,7 +26,7 @@ from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
 from cco_sidecar.core.agent_types import AgentTypes
-from cco_sidecar.core.clock import Clock, micros_of
+from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, not_found, permission_denied, unavailable
 from cco_sidecar.core.paging import Page, number_of, paged
 from cco_sidecar.core.principal import OPERATOR, Principal
@@ -41,7 +41,6 @@ from orchestra.v1.agent_service_pb2 import (
     SpawnAgentRequest,
     StreamAgentLogsRequest,
 )
-from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING
 
 
 class Stores(NamedTuple):
@@ -74,8 +73,6 @@ class AgentsService:
         """Raises SettingsError for runners and rules that are not right."""
         self._bus = bus
         self._store = stores.agents
-        self._results = stores.results
-        self._approvals = stores.approvals
         self._grace = GRACE_SECONDS
         plan = Plan.of(settings.handover, types)
         runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
@@ -102,7 +99,16 @@ class AgentsService:
             Budget.of(plan.limits),
             settings.default_project,
         )
-        self._recovery = Recovery(self.supervisor, stores.agents, announcer, self._launcher, identities, clock)
+        self._recovery = Recovery(
+            self.supervisor,
+            stores.agents,
+            stores.results,
+            stores.approvals,
+            announcer,
+            self._launcher,
+            identities,
+            clock,
+        )
         self._upkeep = Upkeep(
             self.supervisor,
             identities,
@@ -136,17 +142,6 @@ class AgentsService:
         self._bus.listeners.append(self._on_event)
         become_subreaper()
         await self._recovery.run()
-        for live in list(self.supervisor.live.values()):
-            # One that it stored just before a crash: its record may not know.
-            live.agent.result_id = await self._results.newest_of(live.session) or live.agent.result_id
-            for stored in await self._approvals.page(live.agent.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
-                asked = stored.approval
-                # What an earlier attempt asked it does not wait for.
-                this_run = micros_of(asked.created_at) >= micros_of(live.agent.started_at)
-                if asked.requested_by == live.agent.agent_id and live.run is not None and this_run:
-                    live.questions.add(asked.approval_id)
-            # Waiting for an answer, it did not say itself that it does.
-            live.needs_input = live.needs_input and not live.questions
         await self._handover.start()
 
     def start(self, address: Address) -> None:

@@ -52,11 +52,7 @@ class ApprovalDesk:
     async def recover(self) -> None:
         """Publishes what a crash kept back."""
         for approval, event_type in await self._store.unannounced():
-            told = any(
-                entry.event_type == event_type and entry.fields["correlation_id"] == approval.approval_id
-                for entry in self._bus.newest_entries(approval.project_id)
-            )
-            if told:
+            if self._bus.came_out(approval.project_id, event_type, approval.approval_id):
                 await self._store.announced(approval.approval_id, event_type)
             else:
                 await self._announce(approval, event_type)

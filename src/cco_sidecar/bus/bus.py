@@ -295,6 +295,13 @@ class EventBus:
                 return str(fields["event_id"])
         return ""
 
+    def came_out(self, project: str, event_type: str, correlation_id: str) -> bool:
+        """A retained event of this type has this correlation id: a crash may have kept the record from knowing it."""
+        return any(
+            entry.event_type == event_type and entry.fields["correlation_id"] == correlation_id
+            for entry in self.newest_entries(project)
+        )
+
     def newest_entries(self, project: str) -> Iterator[Entry]:
         """Everything retained, newest first."""
         return self._channel(project).journal.newest_first()

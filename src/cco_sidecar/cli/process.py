@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,9 @@ _CLOCK_SLACK = 2.0
 _LOOK_AGAIN = 0.05
 
 
-def start_in_background(arguments: list[str]) -> int:
+def start_in_background(
+    arguments: list[str], environment: Mapping[str, str] = os.environ, directory: str | None = None
+) -> int:
     """Starts `cco` with ``arguments``, detached; returns its pid once it listens. Raises ClickException."""
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as ready:
@@ -36,7 +38,8 @@ def start_in_background(arguments: list[str]) -> int:
             stderr=subprocess.PIPE,
             start_new_session=True,
             pass_fds=(write_end,),
-            env=os.environ | {_READY: str(write_end)},
+            cwd=directory if directory and Path(directory).is_dir() else None,
+            env=dict(environment) | {_READY: str(write_end)},
         )
         os.close(write_end)
         # Ends with the word, or without one when the child ended.

@@ -60,14 +60,16 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
     former = process.start_of(pid_file)
     line = start.command_line(ctx, flags, former.words if former else ())
-    if former is not None:
-        start.go_where(former)
-        # Its variables hold where none is given now.
-        os.environ.update(former.environment | os.environ)
-    present = start.settings_for(former.words) if former else None
-    start.require_startable(start.settings_for(line), present)
+    if former is None:
+        former = process.Start([process.SERVER], str(Path.cwd()), {})
+        present = None
+    else:
+        present = start.settings_for(former.words, former.environment, former.directory)
+    # Its variables hold where none is given now.
+    environment = former.environment | os.environ
+    start.require_startable(start.settings_for(line, environment, former.directory), present)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
-    pid = process.start_in_background(line)
+    pid = process.start_in_background(line, environment, former.directory)
     click.echo(f"the sidecar runs in the background (pid {pid})")
 
 

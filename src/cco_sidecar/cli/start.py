@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from cco_sidecar.cli import process
-from cco_sidecar.cli.connect import port_answers, settings_of
-from cco_sidecar.core.environment import OWN_SETTINGS
+from cco_sidecar.cli.connect import port_answers
+from cco_sidecar.core import settings
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
 
@@ -63,29 +64,21 @@ def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str]
 
 def has_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> bool:
     """The options, the config and the variables given now would change nothing of a sidecar that runs."""
-    line, given = command_line(ctx, flags, former.words), dict(os.environ)
-    go_where(former)
-    for name in [name for name in given if name.startswith(OWN_SETTINGS)]:
-        del os.environ[name]
-    os.environ.update(former.environment)
-    present = settings_for(former.words)
-    os.environ.update(given)
-    return settings_for(line) == present
+    present = settings_for(former.words, former.environment, former.directory)
+    line = command_line(ctx, flags, former.words)
+    return settings_for(line, former.environment | os.environ, former.directory) == present
 
 
-def go_where(former: process.Start) -> None:
-    """Where the names of its command line are to be looked for."""
-    if Path(former.directory).is_dir():
-        os.chdir(former.directory)
-
-
-def settings_for(line: Sequence[str]) -> Settings:
+def settings_for(line: Sequence[str], environment: Mapping[str, str], directory: str) -> Settings:
     """What a sidecar with this command line would run with. Raises SettingsError, UsageError."""
     at = list(line).index(process.SERVER)
-    root = click.Context(click.Command("cco"), obj=_parsed(click.get_current_context().find_root().command, line[:at]))
+    chosen = _parsed(click.get_current_context().find_root().command, line[:at])
     flags = _parsed(_server, line[at + 1 :])
     del flags["daemon"]
-    return settings_of(root, **flags)
+    flags["log_level"] = flags["log_level"] or chosen["log_level"]
+    # Where the names in the command line are to be looked for.
+    with contextlib.chdir(directory) if Path(directory).is_dir() else contextlib.nullcontext():
+        return settings.load(chosen["config"], environment, flags)
 
 
 def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:
@@ -93,12 +86,12 @@ def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:
     return click.Command(known.name, params=list(options)).make_context(known.name, list(words)).params
 
 
-def require_startable(settings: Settings, present: Settings | None) -> None:
+def require_startable(wanted: Settings, present: Settings | None) -> None:
     """Nothing is stopped for what cannot start. Raises SettingsError."""
     from cco_sidecar.compose import check
 
-    check(settings)
+    check(wanted)
     held = {present.port, present.real_grpc_port} if present is not None else set()
-    for option, port in (("--port", settings.port), ("--grpc-port", settings.real_grpc_port)):
-        if port not in held and port_answers(settings.host, port):
+    for option, port in (("--port", wanted.port), ("--grpc-port", wanted.real_grpc_port)):
+        if port not in held and port_answers(wanted.host, port):
             raise SettingsError(f"{option}: {port} is taken by another program")

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.agent import status_of
+from cco_sidecar.cli.agent import ENDED, status_of
 from cco_sidecar.cli.connect import connected
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -31,7 +31,6 @@ _COLOURS = {
     "failed": "red",
     "stopped": "dim",
 }
-_ENDED = ("completed", "failed", "stopped")
 _EVENTS = 8
 _AGENTS = 200
 # Lines that are neither agents nor events.
@@ -67,7 +66,7 @@ def _picture(client: Client, project: str, screen: Console, *, everything: bool 
     answer = client.agents.list(project=project, limit=_AGENTS)
     events = client.events.list(project=project, limit=_EVENTS).events
     # Those that live first; newest first among equals.
-    agents = sorted(answer.agents, key=lambda agent: status_of(agent) in _ENDED)
+    agents = sorted(answer.agents, key=lambda agent: status_of(agent) in ENDED)
     if not everything:
         agents = agents[: max(1, screen.height - _FRAME - len(events))]
     most = f"/{answer.max_concurrent}" if answer.max_concurrent else ""
