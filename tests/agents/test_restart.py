@@ -23,7 +23,7 @@ import psutil
 import pytest
 import requests
 from tests.support import claude
-from tests.support.processes import lives, of_run, pid_in, tells_its_pid, words_of
+from tests.support.processes import lines_in, lives, of_run, pid_in, tells_its_pid, words_of
 from tests.support.sidecars import call, events, small_repository, until
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
@@ -400,7 +400,7 @@ def test_a_sidecar_that_is_killed_while_it_spawns_loses_and_doubles_nobody(
     for agent in handles:
         ended = agent.wait()
         assert (ended["status"], ended["exit_code"]) == ("completed", 0), ended
-    starts = (tmp_path / "started").read_text().splitlines() if known else []
+    starts = lines_in(tmp_path / "started")
     assert len(starts) == len(set(starts)) and {each.split()[0] for each in starts} == {
         each["agent_id"] for each in known
     }
@@ -630,6 +630,6 @@ def test_one_that_was_resumed_and_queued_keeps_its_message_and_what_it_used(tmp_
     ended = until(lambda: found if (found := agent.get())["attempt"] == 2 and found["status"] in ENDED else None, "it")
     assert ended["status"] == "completed"
     assert ended["usage"]["cost_usd"] == pytest.approx(2 * first["usage"]["cost_usd"])
-    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    calls = [json.loads(line) for line in lines_in(tmp_path / "calls")]
     assert [each["prompt"].splitlines()[0] for each in calls] == ["the task", "go on"]
     sidecars.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.processes import lines_in
 from tests.support.repositories import OURS
 
 from cco_sidecar.agents.runners import PRESETS, Runners, filled
@@ -154,7 +155,7 @@ class Claude:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.calls_file.read_text().splitlines()]
+        return [json.loads(line) for line in lines_in(self.calls_file)]
 
 
 @pytest.fixture(scope="module")

@@ -375,7 +375,9 @@ def test_a_worktree_that_was_half_made_is_made_anew(alone: Place, tmp_path: Path
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if "git" in process.name() and str(alone.root) in process.cmdline():
-                    process.kill()
+                    # And those who check out for it, else they would do so to the end.
+                    for each in (*process.children(recursive=True), process):
+                        each.kill()
         gate.touch()
         assert spawning.exception(30) is not None
     alone.sidecars.open()

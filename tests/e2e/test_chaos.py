@@ -25,6 +25,7 @@ import requests
 from tests.support import chaos_agent
 from tests.support.clocked import ClockedSidecar, Hands, free_ports
 from tests.support.disks import Disk
+from tests.support.processes import lines_in
 from tests.support.sidecars import agents, call, events, small_repository, until, written
 
 from cco_sidecar.agents.run import MARK
@@ -157,7 +158,7 @@ class Chaos:
 
     def life(self, agent_id: str, attempt: int) -> Life | None:
         path = self.notes / f"{agent_id}.{attempt}"
-        return Life(path.read_text().splitlines()) if path.exists() else None
+        return Life(lines_in(path)) if path.exists() else None
 
     def marks(self, what: str, agent_id: str) -> None:
         """Notes that something was done to an agent; of one whose spawn is not answered yet too."""
@@ -368,8 +369,7 @@ class Chaos:
         self.check_events(each, listed)
 
     def acknowledged(self, agent_id: str) -> list[str]:
-        path = self.notes / f"{agent_id}.acks"
-        return path.read_text().split() if path.exists() else []
+        return lines_in(self.notes / f"{agent_id}.acks")
 
     def results(self, project: str) -> list[Any]:
         """Newest first."""
@@ -461,8 +461,7 @@ class Chaos:
             raise AssertionError(f"left behind: {sorted(left)}, its tokens: {dead}, {agent}, {each.acts}") from None
 
     def check_tokens(self, each: Round, agent: dict[str, Any]) -> None:
-        path = self.notes / f"{agent['agent_id']}.tokens"
-        for token in set(path.read_text().split()) if path.exists() else ():
+        for token in set(lines_in(self.notes / f"{agent['agent_id']}.tokens")):
             answer = self.sidecar.request("GET", "/api/events?limit=1", headers={"Authorization": f"Bearer {token}"})
             assert answer.status_code == 401, f"its token is alive: {claims_of(token)}, {agent}, {each.acts}"
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 from tests.support import day_agent
 from tests.support.clocked import ClockedSidecar, Hands, free_ports
+from tests.support.processes import lines_in
 from tests.support.sidecars import until
 
 from cco_sidecar.client.connection import claims_of, error_of
@@ -139,7 +140,7 @@ class Worker:
         journal = self.day.directory / f"{self.agent.id}.jsonl"
 
         def written() -> dict[str, Any] | None:
-            lines = journal.read_text().splitlines() if journal.exists() else []
+            lines = lines_in(journal)
             last = json.loads(lines[-1]) if lines else {}
             return last if last.get("turn") == self.day.turn else None
 
@@ -332,19 +333,25 @@ def test_a_renewal_that_failed_is_made_good(day: Day) -> None:
 
 
 def test_who_was_cut_off_by_the_operator_gets_no_new_token(day: Day) -> None:
-    """It runs on, and its token is due to be renewed; also after a crash."""
-    cut, other = (day.spawn("file", "python-specialist") for _ in range(2))
+    """It runs on, and its token is due to be renewed; also after a crash, and if it did away with its token before."""
+    cut, careless, other = (day.spawn("file", "python-specialist") for _ in range(3))
     day.step()
-    body = {"agent_id": cut.agent.id}
-    answer = day.sidecar.request("POST", "/api/tokens/revoke", day.sidecar.operator, json=body)
-    assert answer.status_code == 200, answer.text
+    careless.file.write_text("")
+    day.restart()
+    until(careless.file.read_text, "a fresh token")
+    for worker in (cut, careless):
+        body = {"agent_id": worker.agent.id}
+        answer = day.sidecar.request("POST", "/api/tokens/revoke", day.sidecar.operator, json=body)
+        assert answer.status_code == 200, answer.text
     for _ in range(2):
         day.clock.move(minutes=57)
         # When this one has a fresh token, the other has been looked at too.
         other.check_file()
-        assert day.refused(cut.file.read_text().strip()) == "AUTH_001"
+        for worker in (cut, careless):
+            assert day.refused(worker.file.read_text().strip()) == "AUTH_001"
         day.restart()
-    assert cut.agent.get()["status"] in ("running", "stuck")
+    for worker in (cut, careless):
+        assert worker.agent.get()["status"] in ("running", "stuck")
 
 
 def test_the_operator_is_not_locked_out_by_a_clock_that_was_set_back(day: Day) -> None:

@@ -32,6 +32,13 @@ def pid_in(path: Path) -> int:
     return until(lambda: int(path.read_text() or 0) if path.exists() else 0, f"a pid in {path.name}")
 
 
+def lines_in(path: Path) -> list[str]:
+    """The lines that a process has written into a file. The one that it writes is not among them: what is appended over
+    the end of a page can be seen half."""
+    whole, _, _ = (path.read_text() if path.exists() else "").rpartition("\n")
+    return whole.split("\n") if whole else []
+
+
 def of_run(directory: Path) -> list[psutil.Process]:
     """Everything alive that belongs to a run, or to the runs below a directory: keepers, and what carries a mark."""
     found = []

@@ -26,7 +26,7 @@ class Identities:
         live.session = ids.sortable("run")
         live.token_made = self._clock.seconds()
         token = self._mint(live)
-        live.revoked = live.cut_off = False
+        live.revoked = False
         self._tokens.lease(live.agent.agent_id)
         return token
 
@@ -34,16 +34,15 @@ class Identities:
         """That of a run which an earlier sidecar began: what it calls with is good."""
         assert live.run is not None
         found = self._tokens.read(live.run.token())
-        # An agent may have put anything there.
-        if found is not None and found[0].subject == live.agent.agent_id:
-            live.session = found[0].session
-            live.cut_off = self._tokens.is_cut_off(live.agent.agent_id, found[1])
+        # An agent may have put anything there; what it is given next ends with the run all the same.
+        known = found is not None and found.subject == live.agent.agent_id
+        live.session = found.session if found and known else ids.sortable("run")
         if runs:
             self._tokens.lease(live.agent.agent_id)
 
     def needs_renewal(self, live: Live) -> bool:
-        if live.agent.agent_type not in self._types or live.cut_off:
-            # No longer configured: it keeps the token that it has. Or the operator took it away.
+        if live.agent.agent_type not in self._types:
+            # No longer configured: it keeps the token that it has.
             return False
         if live.token_made is None:
             return True
@@ -59,9 +58,8 @@ class Identities:
         live.token, live.token_made = token, made
 
     async def cut_off(self, agent_id: str, live: Live | None) -> None:
-        """The operator ends an agent's tokens; one that runs on gets no new ones. Raises SidecarError (STR_001)."""
-        if live is not None:
-            live.cut_off = True
+        """The operator ends an agent's tokens; one that runs on is given no other than of the same dead session.
+        Raises SidecarError (STR_001)."""
         await self._tokens.revoke_agent(agent_id, live.session if live else "")
 
     async def end(self, live: Live) -> None:

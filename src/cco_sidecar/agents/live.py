@@ -56,8 +56,6 @@ class Live:
     # What its present tokens end with, whatever the clock says; and that they are dead is on disk.
     session: str = ""
     revoked: bool = False
-    # The operator ended them while it runs.
-    cut_off: bool = False
     # This run has stored a result.
     has_result: bool = False
     # Its end is being written down.

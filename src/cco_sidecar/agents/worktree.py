@@ -9,10 +9,9 @@ import subprocess
 from pathlib import Path
 
 from cco_sidecar.core.errors import SidecarError, spawn_failed
+from cco_sidecar.storage.files import sync_directory
 
 _TIMEOUT = 60.0
-# What git locks a worktree with while it makes it.
-_BEING_MADE = "initializing"
 
 
 def branch_of(agent_id: str) -> str:
@@ -22,6 +21,7 @@ def branch_of(agent_id: str) -> str:
 async def add(root: Path, path: Path, branch: str) -> None:
     """A worktree of the current commit at ``path``, or none. Raises SidecarError (AGT_001)."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _mark_of(path).touch()
     # One whose directory was removed by hand is still known to git.
     await _git(root, "worktree", "prune")
     exists = await _succeeds(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
@@ -34,20 +34,24 @@ async def add(root: Path, path: Path, branch: str) -> None:
     if code:
         await drop(root, path)
         raise spawn_failed(f"a git worktree could not be made in {root.name} (git exit {code}): {text.strip()[-300:]}")
+    await asyncio.to_thread(_unmark, path)
 
 
-async def is_half_made(path: Path) -> bool:
-    """True for one that git was making when it was killed. It keeps it locked so long, and says why; a lock of a
-    person's has another reason."""
-    return await asyncio.to_thread(_is_half_made, path)
+def is_half_made(path: Path) -> bool:
+    """True for one that was being made when the sidecar was killed, whatever became of git."""
+    return _mark_of(path).exists()
 
 
-def _is_half_made(path: Path) -> bool:
-    if not (path / ".git").exists():
-        return path.is_dir() and not any(path.iterdir())
-    code, directory = _run_git(path, ("rev-parse", "--absolute-git-dir"))
-    lock = Path(directory.strip()) / "locked"
-    return code == 0 and lock.exists() and lock.read_text().strip() == _BEING_MADE
+def _mark_of(path: Path) -> Path:
+    """There while the worktree is being made. Git's own lock does not tell: a git that was hurt takes it off first."""
+    return path.with_name(f"{path.name}.making")
+
+
+def _unmark(path: Path) -> None:
+    """Durably: what an agent then does in there is its work."""
+    if is_half_made(path):
+        _mark_of(path).unlink()
+        sync_directory(path.parent)
 
 
 async def drop(root: Path, path: Path) -> None:
@@ -56,6 +60,7 @@ async def drop(root: Path, path: Path) -> None:
     await _git(root, "worktree", "remove", "--force", "--force", str(path))
     await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
     await _git(root, "worktree", "prune")
+    await asyncio.to_thread(_unmark, path)
 
 
 async def tidy(root: Path, path: Path, branch: str) -> bool:

@@ -29,7 +29,7 @@ class Worktrees:
 
     def there_are(self) -> list[str]:
         """Ids of agents that have one."""
-        return sorted(path.name for path in self._directory.iterdir()) if self._directory.is_dir() else []
+        return sorted(path.name for path in self._directory.glob("*/"))
 
     async def make(self, agent: Agent) -> Path:
         """Raises SidecarError (AGT_001)."""
@@ -37,7 +37,7 @@ class Worktrees:
         agent.branch, agent.worktree = worktree.branch_of(agent.agent_id), str(path)
         async with self.lock(agent.agent_id):
             root = self._root(agent.project_id)
-            if path.exists() and await worktree.is_half_made(path):
+            if worktree.is_half_made(path):
                 await worktree.drop(root, path)
             if not path.exists():
                 await worktree.add(root, path, agent.branch)

@@ -134,16 +134,12 @@ class Tokens:
         """The issue of whoever called lately; None when nobody of that name did."""
         return self._issues.get(subject)
 
-    def read(self, token: str) -> tuple[Principal, float] | None:
-        """Whose one of our tokens is and when it was issued, also when it has expired; None for no token of ours."""
+    def read(self, token: str) -> Principal | None:
+        """Whose one of our tokens is, also when it has expired; None for no token of ours."""
         try:
-            return self._decode(token)
+            return self._decode(token)[0]
         except SidecarError:
             return None
-
-    def is_cut_off(self, subject: str, issued: float) -> bool:
-        """Every token of the subject that was issued up to then was revoked."""
-        return self._revoked_sub.get(subject, -1) >= issued
 
     def _decode(self, token: str) -> tuple[Principal, float]:
         try:
@@ -182,7 +178,7 @@ class Tokens:
     def _is_revoked(self, principal: Principal, issued: float) -> bool:
         if principal.jti in self._revoked["jti"] or principal.session in self._revoked["sid"]:
             return True
-        return self.is_cut_off(principal.subject, issued)
+        return self._revoked_sub.get(principal.subject, -1) >= issued
 
     # -- leases ---------------------------------------------------------------------------------------
 
