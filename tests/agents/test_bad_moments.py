@@ -25,6 +25,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.disks import Disk
 from tests.support.processes import lives, of_run, pid_in
 from tests.support.sidecars import call, events, publish, small_repository, start_refused, until
+from tests.support.spawned import SLEEP
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
 from cco_sidecar.agents import keeper
@@ -33,7 +34,6 @@ from cco_sidecar.testing.agents import ENDED, SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import Agent
 from orchestra.v1 import agent_service_pb2, agent_service_pb2_grpc
 
-SLEEP: list[dict[str, Any]] = [{"do": "sleep", "seconds": 600}]
 IN_WORKTREE = {
     "agent_type": "test-engineer",
     "issue_id": "issue-1",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from cco_sidecar.testing.agents import SpawnedAgent
-from cco_sidecar.testing.process import SidecarProcess
+from tests.support.spawned import Spawn
 
-Spawn = Callable[..., SpawnedAgent]
+from cco_sidecar.testing.process import SidecarProcess
 
 
 def test_the_documented_cycle(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:

@@ -25,13 +25,13 @@ import requests
 from tests.support import claude
 from tests.support.processes import lines_in, lives, of_run, pid_in, tells_its_pid, words_of
 from tests.support.sidecars import call, events, small_repository, until
+from tests.support.spawned import SLEEP, steps_until
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
 from cco_sidecar.agents.keeper import start_time
 from cco_sidecar.agents.run import MARK, Run, boot_id
 from cco_sidecar.testing.agents import ENDED, SpawnedAgent
 
-SLEEP: list[dict[str, Any]] = [{"do": "sleep", "seconds": 600}]
 RUNNERS: dict[str, Any] = {
     "python-specialist": scripted_runner(output="stream-json"),
     "qa-engineer": scripted_runner(retry={"attempts": 2, "backoff_seconds": 2}),
@@ -51,10 +51,6 @@ def sidecars(tmp_path: Path, root: Path) -> Iterator[Succession]:
     made = Succession(tmp_path, root, max_concurrent=6, runners=RUNNERS)
     yield made
     made.close()
-
-
-def steps_until(path: Path) -> list[dict[str, Any]]:
-    return [{"do": "until", "path": str(path)}]
 
 
 def about(sidecars: Succession, agent: SpawnedAgent) -> list[str]:
@@ -330,10 +326,10 @@ def test_an_agent_whose_keeper_was_killed_before_its_start_is_on_disk_does_not_r
     assert killed
     first = pid_in(tmp_path / "child-1")
     agent.wait("running", "failed")
-    until(lambda: not lives(first), "the end of what the first start left", timeout=5)
+    until(lambda: not lives(first), "the end of what the first start left")
     if agent.get()["status"] == "running":
         agent.stop(force=True)
-    until(lambda: not left_in(sidecars.storage / "agents" / agent.id), "nothing but the output", timeout=5)
+    until(lambda: not left_in(sidecars.storage / "agents" / agent.id), "nothing but the output")
 
 
 def test_a_start_that_was_cut_off_leaves_no_files_and_counts_for_nothing(sidecars: Succession) -> None:
@@ -348,7 +344,7 @@ def test_a_start_that_was_cut_off_leaves_no_files_and_counts_for_nothing(sidecar
     agent = SpawnedAgent(sidecars.sidecar, {"agent_id": run.parent.name, "jwt_token": None})
     ended = agent.wait()
     assert ended["status"] == "completed" and ended["attempt"] <= ended["max_attempts"] == 1, ended
-    until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output", timeout=5)
+    until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output")
 
 
 def test_what_was_stored_at_the_end_but_not_cleaned_is_cleaned(sidecars: Succession) -> None:
@@ -361,7 +357,7 @@ def test_what_was_stored_at_the_end_but_not_cleaned_is_cleaned(sidecars: Success
     for name in ("token", "context.json", "exit.json", "keeper.json"):
         (run / name).write_text("{}")
     sidecars.open()
-    until(lambda: not left_in(run), "nothing but the output", timeout=5)
+    until(lambda: not left_in(run), "nothing but the output")
     assert sidecars.now(agent).get()["status"] == "completed"
 
 
@@ -405,7 +401,7 @@ def test_a_sidecar_that_is_killed_while_it_spawns_loses_and_doubles_nobody(
         each["agent_id"] for each in known
     }
     assert of_run(sidecars.storage / "agents") == []
-    until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output", timeout=5)
+    until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output")
 
 
 # -- stopped in order -----------------------------------------------------------------------------------

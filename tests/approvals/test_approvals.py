@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import grpc
 import pytest
 import requests
 from tests.support.sidecars import House, call, events, fresh, publish, refused, small_repository, until
+from tests.support.spawned import Spawn
 from tests.support.succession import Succession
 
 from cco_sidecar.client.connection import error_of
@@ -23,8 +24,6 @@ from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import approval_service_pb2 as pb
 from orchestra.v1.approval_service_pb2_grpc import ApprovalServiceStub
-
-Spawn = Callable[..., SpawnedAgent]
 
 ASKS = [{"do": "ask", "question": "May I delete the users table?"}]
 WAITS = [{"do": "sleep", "seconds": 120}]

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,10 @@ from tests.support.commands import CCO, Done, environment_of, fails, misused, pr
 from tests.support.processes import lives, pid_in
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import fresh, small_repository, until, written
+from tests.support.spawned import Spawn
 
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import SidecarProcess, run_cco
-
-Spawn = Callable[..., SpawnedAgent]
 
 SPAWN = ("agent", "spawn", "--type", "python-specialist", "--issue", "issue-1")
 # Goes on until it is ended.

@@ -5,18 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 from tests.support.commands import fails, misused, printed
 from tests.support.sidecars import call, fresh
+from tests.support.spawned import Spawn
 
-from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess, run_cco
-
-Spawn = Callable[..., SpawnedAgent]
 
 
 @pytest.fixture

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.commands import fails, misused, printed, publish, started
 from tests.support.sidecars import fresh, until
+from tests.support.spawned import Spawn
 from tests.support.terminals import Terminal
 
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
-Spawn = Callable[..., SpawnedAgent]
 CTRL_C = "\x03"
 LEAVES_THE_SCREEN = "\x1b[?1049l"
 SHOWS_THE_CURSOR = "\x1b[?25h"
