@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,18 @@ GROUP_KEYS = {
     "supportAgents": "support",
     "businessAgents": "business",
 }
+_KEYS = (*GROUP_KEYS, "fileSets", "groupDefaults", "nextAgents")
+_OF_ENTRY = (
+    "type",
+    "name",
+    "role",
+    "model",
+    "capabilities",
+    "languages",
+    "file_patterns",
+    "subscriptions",
+    "permissions",
+)
 # The groups that the documents call coding specialists: same permissions, limits and subscriptions.
 CODING = frozenset({"coding", "integration", "development", "data", "infrastructure", "ai-ml", "mcp"})
 COMMENTS = "@comments"
@@ -83,8 +95,10 @@ class AgentTypes(Mapping[str, AgentType]):
         self.file_sets: dict[str, tuple[str, ...]] = {}
         self._defaults: dict[str, tuple[str, ...]] = {}
         for source, document in documents:
+            _refuse_mistyped(source, document, _KEYS)
             self.file_sets |= _lists(source, document, "fileSets")
             self._defaults |= _lists(source, document, "groupDefaults")
+            _refuse_mistyped(f"{source}: groupDefaults", self._defaults, list(GROUP_KEYS.values()))
             for key, group in GROUP_KEYS.items():
                 value = document.get(key, [])
                 entries = [value] if isinstance(value, Mapping) else value
@@ -107,6 +121,7 @@ class AgentTypes(Mapping[str, AgentType]):
     def _entry(self, where: str, entry: Any, group: str) -> AgentType:
         if not isinstance(entry, Mapping):
             raise SettingsError(f"{where} must be an object with 'type', 'name' and 'role'")
+        _refuse_mistyped(where, entry, _OF_ENTRY)
         agent_type = entry.get("type")
         if not isinstance(agent_type, str) or not is_id(agent_type) or agent_type == OPERATOR:
             raise SettingsError(f"{where}: 'type' must be a name such as 'my-custom-agent', got {agent_type!r}")
@@ -191,6 +206,14 @@ def _texts(where: str, entry: Mapping[str, Any], key: str, default: tuple[str, .
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise SettingsError(f"{where}: '{key}' must be a list of strings")
     return tuple(value)
+
+
+def _refuse_mistyped(where: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Keys of other programs are let be; one that is nearly one of ours was meant to be it."""
+    for key in given:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.85)
+        if near and key not in known:
+            raise SettingsError(f"{where}: unknown key '{key}'; did you mean '{near[0]}'?")
 
 
 def _lists(source: str, document: Mapping[str, Any], key: str) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,64 @@
+"""The project's own agent types: what is wrong in them is named where it stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.sidecars import small_repository, start_refused, written
+
+from cco_sidecar.compose import load_agent_types
+from cco_sidecar.core.errors import SettingsError
+
+MINE = {"type": "my-custom-agent"}
+WRONG: dict[str, tuple[Any, str]] = {
+    "no object": ([], "must be a JSON object"),
+    "no list": ({"codingAgents": "x"}, "'codingAgents' must be a list of agent types"),
+    "no entry": ({"codingAgents": [MINE, 7]}, "codingAgents[1] must be an object with 'type', 'name' and 'role'"),
+    "no type": ({"codingAgents": [{"name": "Mine"}]}, "codingAgents[0]: 'type' must be a name such as"),
+    "the operator": ({"codingAgents": [{"type": "operator"}]}, "codingAgents[0]: 'type' must be a name such as"),
+    "a permission": (
+        {"codingAgents": [MINE | {"permissions": ["read_all"]}]},
+        "codingAgents[0]: unknown permission 'read_all'; known: read_context, write_results, publish_events",
+    ),
+    "a file set": ({"codingAgents": [MINE | {"file_patterns": ["@pithon"]}]}, "there is no file set 'pithon'"),
+    "a list": ({"codingAgents": [MINE | {"languages": "go"}]}, "codingAgents[0]: 'languages' must be a list"),
+    "rules": ({"nextAgents": {}}, "'nextAgents' must be a list of rules"),
+    "a mistyped group": ({"codingAgent": [MINE]}, "unknown key 'codingAgent'; did you mean 'codingAgents'?"),
+    "a mistyped section": ({"filesets": {}}, "unknown key 'filesets'; did you mean 'fileSets'?"),
+    "a mistyped key": (
+        {"codingAgents": [MINE | {"permission": []}]},
+        "codingAgents[0]: unknown key 'permission'; did you mean 'permissions'?",
+    ),
+    "a mistyped default": (
+        {"groupDefaults": {"documentations": []}},
+        "groupDefaults: unknown key 'documentations'; did you mean 'documentation'?",
+    ),
+}
+
+
+def with_types(root: Path, document: Any) -> Path:
+    (root / "config").mkdir(parents=True)
+    (root / "config" / "orchestra-config.json").write_text(json.dumps(document))
+    return root
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named(tmp_path: Path, name: str) -> None:
+    document, says = WRONG[name]
+    with pytest.raises(SettingsError) as refused:
+        load_agent_types(with_types(tmp_path, document))
+    assert says in str(refused.value) and "orchestra-config.json" in str(refused.value)
+
+
+def test_it_stops_the_start_in_one_line(tmp_path: Path) -> None:
+    root = with_types(small_repository(tmp_path / "root"), {"codingAgent": [MINE]})
+    told = start_refused(tmp_path, root, written(tmp_path / "config.json"))
+    assert "did you mean 'codingAgents'?" in told
+
+
+def test_keys_of_other_programs_are_let_be(tmp_path: Path) -> None:
+    types = load_agent_types(with_types(tmp_path, {"$schema": "x", "theme": {}, "codingAgents": [MINE | {"color": 1}]}))
+    assert types["my-custom-agent"].group == "coding" and len(types) == 120
