@@ -1,0 +1,28 @@
+"""Every HTTP line and every conflict is in the OpenAPI document."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.doors import METHODS, bindings_of
+from tests.wire.agents.house import House
+
+
+def test_the_openapi_document_has_every_http_line(house: House) -> None:
+    paths = house.sidecar.request("GET", "/openapi.json").json()["paths"]
+    wanted = {(line.verb.lower(), line.template) for rpc in METHODS for line in bindings_of(rpc)}
+    missing = sorted(wanted - {(verb, path) for path, verbs in paths.items() for verb in verbs})
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("post", "/api/agents/{agent_id}/heartbeat"),
+        ("post", "/api/agents/{agent_id}/resume"),
+        ("delete", "/api/agents/{agent_id}/worktree"),
+        ("post", "/api/approvals/{approval_id}/answer"),
+    ],
+)
+def test_the_openapi_document_knows_of_conflicts(house: House, verb: str, path: str) -> None:
+    paths = house.sidecar.request("GET", "/openapi.json").json()["paths"]
+    assert "409" in paths[path][verb]["responses"]
