@@ -1,0 +1,144 @@
+"""What each type may do, written by hand from the contract (section 3) and never read from the permission lines of
+the protos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+READ, WRITE, PUBLISH, SPAWN = "read_context", "write_results", "publish_events", "spawn_agents"
+OPERATOR = "operator"
+ARCHITECT = "chief-architect"
+# Contract, section 3: one type of each group that its table names.
+MAY: dict[str, frozenset[str]] = {
+    ARCHITECT: frozenset({READ, WRITE, PUBLISH, SPAWN}),
+    "python-specialist": frozenset({READ, WRITE, PUBLISH}),
+    "test-engineer": frozenset({READ, WRITE, PUBLISH}),
+    "security-auditor": frozenset({READ, WRITE, PUBLISH}),
+    "technical-writer": frozenset({READ, WRITE}),
+    "ui-ux-designer": frozenset({READ}),
+    "fact-checker": frozenset({READ}),
+    "business-analyst": frozenset({READ}),
+}
+# The rest of what the table calls coding, for the permissions alone.
+ALSO_CODING = ("api-explorer", "code-reviewer", "data-engineer", "devops-engineer", "ai-engineer", "mcp-expert")
+# Each list of the agents' configuration (contract, section 5), and a type with what one added to it may.
+LISTS = {
+    "architect": ARCHITECT,
+    "codingAgents": "python-specialist",
+    "integrationAgents": "python-specialist",
+    "developmentAgents": "python-specialist",
+    "dataAgents": "python-specialist",
+    "infrastructureAgents": "python-specialist",
+    "aiMlAgents": "python-specialist",
+    "mcpAgents": "python-specialist",
+    "securityAgents": "security-auditor",
+    "qualityAgents": "test-engineer",
+    "documentationAgents": "technical-writer",
+    "researchAgents": "fact-checker",
+    "supportAgents": "ui-ux-designer",
+    "businessAgents": "business-analyst",
+}
+UNLIMITED = ("coding_specialists", "quality", "security", "documentation", "support", "research", "business")
+
+OWN, OTHER = "own", "other"
+PROJECTS = {OWN: "project-own", OTHER: "project-other"}
+ISSUES = {OWN: "issue-own", OTHER: "issue-other"}
+ANOTHER_TYPE = "go-specialist"
+# Stand in everything that belongs to the other project, and in the results of the other issue.
+OF_OTHER_PROJECT, OF_OTHER_ISSUE = "seen-only-in-the-other-project", "seen-only-in-the-other-issue"
+
+
+class Outcome(NamedTuple):
+    status: int
+    code: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 300
+
+
+DENIED = Outcome(403, "AUTH_003")
+NO_TOKEN = Outcome(401, "AUTH_001")
+NO_PROJECT = Outcome(404, "PRJ_001")
+NO_RESULT = Outcome(404, "RES_001")
+NO_AGENT = Outcome(404, "AGT_004")
+NO_APPROVAL = Outcome(404, "APR_001")
+
+
+class Scope(NamedTuple):
+    """Whose issue, whose project, and what else is special; empty where it does not matter."""
+
+    issue: str = ""
+    project: str = ""
+    twist: str = ""
+
+    def __str__(self) -> str:
+        parts = (self.issue and f"{self.issue}_issue", self.project and f"{self.project}_project", self.twist)
+        return "-".join(part for part in parts if part) or "plain"
+
+
+FOUR = tuple(Scope(issue, project) for issue in (OWN, OTHER) for project in (OWN, OTHER))
+PROJECT_ONLY = (Scope("", OWN), Scope("", OTHER))
+PLAIN = (Scope(),)
+
+
+def twisted(scopes: tuple[Scope, ...], twist: str) -> tuple[Scope, ...]:
+    return tuple(scope._replace(twist=twist) for scope in scopes)
+
+
+Decide = Callable[[str, Scope], Outcome]
+
+
+def everyone(who: str) -> bool:
+    return True
+
+
+def architects(who: str) -> bool:
+    return who in (ARCHITECT, OPERATOR)
+
+
+def operator_only(who: str) -> bool:
+    return who == OPERATOR
+
+
+def rule(
+    success: int,
+    permission: str = "",
+    *,
+    issue: str = "",
+    elsewhere: Outcome = NO_PROJECT,
+    twists: Mapping[str, Callable[[str], bool]] | None = None,
+) -> Decide:
+    """``issue``: `read` (an agent's own, architects every one of their project), `write` (everyone's own only), or
+    empty where issues do not matter. ``elsewhere``: the answer about another project. ``twists``: who may."""
+
+    def decide(who: str, scope: Scope) -> Outcome:
+        if who == OPERATOR:
+            return Outcome(success)
+        if permission == OPERATOR or (permission and permission not in MAY[who]):
+            return DENIED
+        if scope.project == OTHER:
+            return elsewhere
+        if scope.issue == OTHER and (issue == "write" or (issue == "read" and who != ARCHITECT)):
+            return DENIED
+        may = (twists or {}).get(scope.twist, everyone)
+        return Outcome(success) if may(who) else DENIED
+
+    return decide
+
+
+def heartbeat(who: str, scope: Scope) -> Outcome:
+    """Of itself, and of nobody else wherever it is."""
+    return Outcome(200) if who == OPERATOR or scope.twist == "itself" else DENIED
+
+
+def result_by_id(who: str, scope: Scope) -> Outcome:
+    """Without a project's name, another project's result is one that there is not."""
+    elsewhere = NO_RESULT if scope.twist == "by_id" else NO_PROJECT
+    return rule(200, READ, issue="read", elsewhere=elsewhere)(who, scope)
+
+
+def refresh(who: str, scope: Scope) -> Outcome:
+    """In its last five minutes; the operator's is renewed by the sidecar."""
+    return Outcome(200) if who != OPERATOR and scope.twist == "late" else DENIED

@@ -1,0 +1,350 @@
+"""What is called, by whom, about whose things; and calling it through every door."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.e2e.permissions.oracle import (
+    ANOTHER_TYPE,
+    ARCHITECT,
+    FOUR,
+    ISSUES,
+    MAY,
+    NO_AGENT,
+    NO_APPROVAL,
+    OF_OTHER_ISSUE,
+    OF_OTHER_PROJECT,
+    OPERATOR,
+    OWN,
+    PLAIN,
+    PROJECT_ONLY,
+    PROJECTS,
+    PUBLISH,
+    READ,
+    SPAWN,
+    WRITE,
+    Decide,
+    Outcome,
+    Scope,
+    architects,
+    heartbeat,
+    operator_only,
+    refresh,
+    result_by_id,
+    rule,
+    twisted,
+)
+from tests.e2e.permissions.world import Place, World
+from tests.support.doors import Answer
+from tests.support.repositories import git
+from tests.support.sidecars import until
+from tests.wire import shapes
+from tests.wire.shapes import assert_shape
+
+from cco_sidecar.testing.process import Agent
+
+# Architects read every issue of their project; these answers hold results.
+_HOLD_RESULTS = frozenset({"GetContext", "StreamContext", "GetResult", "ListResults"})
+
+
+class Case(NamedTuple):
+    """One call that is to be made; ``fresh`` is set when it is going to be allowed, and must not hit what the other
+    cells need."""
+
+    world: World
+    who: str
+    scope: Scope
+    fresh: bool
+
+    @property
+    def place(self) -> Place:
+        return PROJECTS[self.scope.project], ISSUES[self.scope.issue]
+
+    @property
+    def project(self) -> dict[str, str]:
+        """An agent need not name its own project; another one's it must, and the operator always."""
+        if self.scope.project == OWN and self.who != OPERATOR:
+            return {}
+        return {"project_id": PROJECTS[self.scope.project or OWN]}
+
+    @property
+    def issue(self) -> dict[str, str]:
+        return {"issue_id": ISSUES[self.scope.issue]} if self.scope.issue else {}
+
+    @property
+    def type(self) -> str:
+        return ANOTHER_TYPE if self.scope.twist == "another_type" or self.who == OPERATOR else self.who
+
+
+Request = Callable[[Case], dict[str, Any]]
+
+
+def context(case: Case) -> dict[str, Any]:
+    return {"agent_type": case.type} | case.issue | case.project
+
+
+def clear(case: Case) -> dict[str, Any]:
+    if case.scope.twist == "every_issue":
+        return {}
+    if case.fresh:
+        case.world.cache(*case.place)
+    return case.issue | case.project
+
+
+def event(case: Case) -> dict[str, Any]:
+    found = {"event_type": "tried", "data": case.issue} | case.project
+    return found | ({"publisher": "somebody-else"} if case.scope.twist == "as_another" else {})
+
+
+def batch(case: Case) -> dict[str, Any]:
+    """One event that is allowed, and one that may not be: both or none."""
+    good = {"event_type": "tried"} | ({"project_id": PROJECTS[OWN]} if case.who == OPERATOR else {})
+    return {"events": [good, event(case)]}
+
+
+def reading(name: str, **more: Any) -> Request:
+    """All that is retained; ``name`` is the field of the event type."""
+
+    def request(case: Case) -> dict[str, Any]:
+        found: dict[str, Any] = {"since": "0"} | more | case.project
+        if case.scope.issue:
+            found |= {"filter": f"issue_id:{ISSUES[case.scope.issue]}"}
+            found |= {name: ["filled"] if name == "event_types" else "filled"}
+        return found
+
+    return request
+
+
+def result(case: Case) -> dict[str, Any]:
+    found = {"agent_type": case.type, "result": {"status": "success"}} | case.issue | case.project
+    return found | ({"agent_id": "somebody-else"} if case.scope.twist == "as_another" else {})
+
+
+def one_result(case: Case) -> dict[str, Any]:
+    if case.scope.twist == "by_key":
+        return {"agent_type": ANOTHER_TYPE} | case.issue | case.project
+    named = case.project if case.who == OPERATOR or case.scope.twist == "by_id_and_project" else {}
+    return {"id": case.world.of(case.scope).result} | named
+
+
+def spawn(case: Case) -> dict[str, Any]:
+    found: dict[str, Any] = {"agent_type": ANOTHER_TYPE, "task": "tried"} | case.issue | case.project
+    if case.scope.twist == "with_a_command":
+        found["command"] = ["sleep", "600"]
+    if case.scope.twist == "with_a_credential":
+        found["credentials"] = ["KEPT"]
+    return found
+
+
+def target(case: Case) -> dict[str, Any]:
+    if case.scope.twist == "itself":
+        return {"agent_id": case.world.agents[case.who].id}
+    return {"agent_id": case.world.of(case.scope).running}
+
+
+def running(case: Case) -> dict[str, Any]:
+    found = {"agent_id": case.world.spawn(*case.place).id} if case.fresh else target(case)
+    return found | {"force": True}
+
+
+def stopped(case: Case) -> dict[str, Any]:
+    return {"agent_id": case.world.ended(*case.place).id if case.fresh else case.world.of(case.scope).ended}
+
+
+def worktree(case: Case) -> dict[str, Any]:
+    if not case.fresh:
+        return {"agent_id": case.world.of(case.scope).ended}
+    # Work that is not merged: the worktree stays until it is discarded.
+    act = ["sh", "-c", "git -c user.name=T -c user.email=t@example.com commit -qm W --allow-empty; exec sleep 600"]
+    agent = case.world.spawn(*case.place, isolation="worktree", command=act)
+    work = case.world.ask("GetAgent", agent_id=agent.id)["worktree"]
+    until(lambda: git(Path(work), "log", "-1", "--format=%s").strip() == "W", "its commit")
+    case.world.ask("StopAgent", agent_id=agent.id, force=True)
+    return {"agent_id": agent.id}
+
+
+def new_token(case: Case) -> dict[str, Any]:
+    return {"agent_type": ANOTHER_TYPE} | case.issue | {"project_id": PROJECTS[case.scope.project]}
+
+
+def revocation(case: Case) -> dict[str, Any]:
+    return {"agent_id": case.world.spawn(*case.place).id if case.fresh else case.world.of(case.scope).running}
+
+
+def question(case: Case) -> dict[str, Any]:
+    return {"question": "tried"} | case.issue | case.project
+
+
+def approval(case: Case) -> dict[str, Any]:
+    return {"approval_id": case.world.of(case.scope).approval}
+
+
+def answer_to(case: Case) -> dict[str, Any]:
+    found = case.world.approval(*case.place) if case.fresh else case.world.of(case.scope).approval
+    return {"approval_id": found, "approved": True}
+
+
+def deletion(case: Case) -> dict[str, Any]:
+    if case.fresh:
+        case.world.ask("StoreCredential", name="PASSING", value="x")
+    return {"name": "PASSING" if case.fresh else "KEPT"}
+
+
+def by_issue(case: Case) -> dict[str, Any]:
+    return case.issue | case.project
+
+
+def nothing(case: Case) -> dict[str, Any]:
+    return {}
+
+
+class Row(NamedTuple):
+    """An RPC: the scopes that are tried, what is sent, what must come out."""
+
+    scopes: tuple[Scope, ...]
+    request: Request
+    decide: Decide
+
+
+OWN_OWN = (Scope(OWN, OWN),)
+UNNAMED = twisted(PROJECT_ONLY, "no_issue_named")
+ANOTHERS = {"another_type": architects}
+ROWS: dict[str, Row] = {
+    # An agent reads context for its own issue and type only (architects: any type of their project).
+    "GetContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
+    "StreamContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
+    "RefreshContext": Row(
+        FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)
+    ),
+    "ClearContextCache": Row(
+        (*FOUR, Scope(twist="every_issue")), clear, rule(200, READ, issue="read", twists={"every_issue": operator_only})
+    ),
+    # Events are visible to every agent of the same project and to no other; the publisher is the token's subject.
+    "PublishEvent": Row(
+        FOUR + twisted(OWN_OWN, "as_another"), event, rule(202, PUBLISH, twists={"as_another": operator_only})
+    ),
+    "PublishEvents": Row(
+        FOUR + twisted(OWN_OWN, "as_another"), batch, rule(202, PUBLISH, twists={"as_another": operator_only})
+    ),
+    "Subscribe": Row(FOUR + UNNAMED, reading("event_types"), rule(200)),
+    "WaitEvents": Row(FOUR + UNNAMED, reading("event_type", timeout=1), rule(200)),
+    "ListEvents": Row(FOUR + UNNAMED, reading("event_type"), rule(200)),
+    # It writes results as itself, for its own issue only.
+    "CreateResult": Row(
+        FOUR + twisted(OWN_OWN, "as_another") + twisted(OWN_OWN, "another_type"),
+        result,
+        rule(201, WRITE, issue="write", twists={"as_another": operator_only, "another_type": operator_only}),
+    ),
+    "GetResult": Row(
+        twisted(FOUR, "by_id") + twisted(FOUR, "by_id_and_project") + twisted(FOUR, "by_key"), one_result, result_by_id
+    ),
+    "ListResults": Row(FOUR + UNNAMED, by_issue, rule(200, READ, issue="read")),
+    # Only a holder of spawn_agents starts and ends agents; what is run, and with which secrets, is the operator's.
+    "SpawnAgent": Row(
+        FOUR + twisted(OWN_OWN, "with_a_command") + twisted(OWN_OWN, "with_a_credential"),
+        spawn,
+        rule(201, SPAWN, twists={"with_a_command": operator_only, "with_a_credential": operator_only}),
+    ),
+    "StopAgent": Row(FOUR, running, rule(200, SPAWN, elsewhere=NO_AGENT)),
+    "ResumeAgent": Row(FOUR, stopped, rule(200, SPAWN, elsewhere=NO_AGENT)),
+    "DiscardWorktree": Row(FOUR, worktree, rule(200, OPERATOR)),
+    # Every agent sees the agents of its project; logs are for the agent itself and for architects.
+    "GetAgent": Row((*FOUR, *twisted(OWN_OWN, "itself")), target, rule(200, elsewhere=NO_AGENT)),
+    "ListAgents": Row(FOUR + UNNAMED, by_issue, rule(200)),
+    "StreamAgentLogs": Row(
+        (*FOUR, *twisted(OWN_OWN, "itself")),
+        target,
+        rule(200, elsewhere=NO_AGENT, twists={"": architects}),
+    ),
+    "SendHeartbeat": Row((*FOUR, *twisted(OWN_OWN, "itself")), target, heartbeat),
+    "CheckAccess": Row(PLAIN, lambda case: {"agent": ANOTHER_TYPE, "rpc": "SpawnAgent"}, rule(200, OPERATOR)),
+    "CreateToken": Row(FOUR, new_token, rule(201, OPERATOR)),
+    "RefreshToken": Row((Scope(twist="early"), Scope(twist="late")), nothing, refresh),
+    "RevokeToken": Row(FOUR, revocation, rule(200, OPERATOR)),
+    "ListAgentTypes": Row(PLAIN, nothing, rule(200)),
+    # Anyone may ask a person, about its own work; only the person answers.
+    "RequestApproval": Row(FOUR, question, rule(201, issue="write")),
+    "GetApproval": Row(FOUR, approval, rule(200, elsewhere=NO_APPROVAL)),
+    "ListApprovals": Row(FOUR + UNNAMED, by_issue, rule(200)),
+    "AnswerApproval": Row(FOUR, answer_to, rule(200, OPERATOR)),
+    "StoreCredential": Row(PLAIN, lambda case: {"name": "KEPT", "value": "taken"}, rule(200, OPERATOR)),
+    "GetCredential": Row(PLAIN, lambda case: {"name": "KEPT"}, rule(200, OPERATOR)),
+    "ListCredentials": Row(PLAIN, nothing, rule(200, OPERATOR)),
+    "DeleteCredential": Row(PLAIN, deletion, rule(200, OPERATOR)),
+    "GetHealth": Row(PLAIN, nothing, rule(200)),
+    "GetStatus": Row(PLAIN, nothing, rule(200)),
+}
+# Contract, section 1: `GET /health` needs no token, `/status` none on loopback.
+OPEN = {"GetHealth": "anyone", "GetStatus": "loopback"}
+
+
+class Cell(NamedTuple):
+    who: str
+    rpc: str
+    scope: Scope
+
+    def __str__(self) -> str:
+        return f"{self.who}-{self.rpc}-{self.scope}"
+
+    @property
+    def expected(self) -> Outcome:
+        return ROWS[self.rpc].decide(self.who, self.scope)
+
+
+def cells() -> Iterator[Cell]:
+    for who in (*MAY, OPERATOR):
+        for rpc, row in ROWS.items():
+            for scope in row.scopes:
+                # The operator is no agent that could speak for itself.
+                if not (who == OPERATOR and scope.twist == "itself"):
+                    yield Cell(who, rpc, scope)
+
+
+def tried(world: World, cell: Cell, expected: Outcome) -> Iterator[Answer]:
+    """The cell's call through every door that it fits."""
+    row = ROWS[cell.rpc]
+    doors = 0
+    for door in world.doors.of(cell.rpc):
+        request = row.request(Case(world, cell.who, cell.scope, expected.ok))
+        if not door.fits(request):
+            continue
+        doors += 1
+        answer = door.call(request, caller(world, cell))
+        assert (answer.status, answer.code) == (door.status(expected.status), expected.code), (door.name, answer)
+        if not expected.ok:
+            assert_still_valid(world, cell, request)
+            if door.name != "grpc":
+                assert_shape(answer.body, shapes.ERROR)
+        yield answer
+    assert doors >= 2, "one door at least was not tried"
+
+
+def caller(world: World, cell: Cell) -> Agent:
+    if cell.rpc == "RefreshToken" and cell.scope.twist == "late" and cell.who != OPERATOR:
+        return world.sidecar.agent(cell.who, ISSUES[OWN], PROJECTS[OWN], ttl_seconds=200)
+    return world.agents[cell.who]
+
+
+def assert_nothing_foreign(cell: Cell, answer: Answer) -> None:
+    """What an agent is given is of its own project; a result in it, of its own issue."""
+    if cell.who == OPERATOR:
+        return
+    text = json.dumps(answer.body)
+    assert OF_OTHER_PROJECT not in text
+    if cell.rpc in _HOLD_RESULTS and cell.who != ARCHITECT:
+        assert OF_OTHER_ISSUE not in text
+
+
+def assert_still_valid(world: World, cell: Cell, request: Mapping[str, Any]) -> None:
+    """A refused revocation and a refused stop leave the other agent its token."""
+    if cell.rpc in ("RevokeToken", "StopAgent"):
+        own = world.doors.grpc("ListAgentTypes").call({"group": "none"}, world.tokens[request["agent_id"]])
+        assert own.status == "OK", own
+
+
+def without_numbers(text: str) -> str:
+    return re.sub(r"\d+", "#", text)

@@ -1,0 +1,173 @@
+"""What an agent may not do it does not get done by others either."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.permissions.oracle import ANOTHER_TYPE, ARCHITECT, ISSUES, MAY, OTHER, OWN, PROJECTS
+from tests.e2e.permissions.world import World, start
+from tests.support.doors import Doors
+from tests.support.sidecars import until
+
+from cco_sidecar.testing.process import Agent, SidecarProcess
+
+
+def printing(world: World, text: str) -> Agent:
+    """An agent that printed something and was stopped."""
+    place = PROJECTS[OWN], ISSUES[OTHER]
+    agent = world.spawn(*place, command=["sh", "-c", f"echo {text}; exec sleep 600"])
+    until(lambda: text in json.dumps(world.ask("StreamAgentLogs", agent_id=agent.id)), "its output")
+    world.ask("StopAgent", agent_id=agent.id, force=True)
+    return agent
+
+
+@pytest.mark.parametrize("who", [who for who in MAY if who != ARCHITECT])
+def test_what_another_agent_printed_is_not_told_by_its_status(world: World, who: str) -> None:
+    """Its logs are refused; its last lines are the same text."""
+    world.changed()
+    agent = printing(world, "printed-for-few")
+    assert "printed-for-few" in json.dumps(world.doors.ask("GetAgent", world.agents[ARCHITECT], agent_id=agent.id))
+    for door in world.doors.of("StreamAgentLogs"):
+        assert door.call({"agent_id": agent.id}, world.agents[who]).status == door.status(403)
+    for rpc, request in (("GetAgent", {"agent_id": agent.id}), ("ListAgents", {})):
+        for door in world.doors.of(rpc):
+            assert "printed-for-few" not in json.dumps(door.call(request, world.agents[who]).body), (rpc, door.name)
+
+
+@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD"])
+def test_an_agent_chooses_no_program_by_the_environment(world: World, tmp_path: Path, name: str) -> None:
+    """What is run is the operator's: a `command` is refused, and so is what makes another program of it."""
+    fake = tmp_path / "sleep"
+    fake.write_text("#!/bin/sh\nexec /bin/sleep 600\n")
+    fake.chmod(0o755)
+    value = f"{tmp_path}:/usr/bin:/bin" if name == "PATH" else str(fake)
+    request = {"agent_type": ANOTHER_TYPE, "issue_id": ISSUES[OWN], "environment": {name: value}}
+    for door in world.doors.of("SpawnAgent"):
+        with world.untouched():
+            answer = door.call(request, world.agents[ARCHITECT])
+            world.calm("SpawnAgent" if not answer.code else "", answer.body)
+            assert answer.status in (door.status(403), door.status(400)), (door.name, answer.body)
+
+
+@pytest.mark.parametrize(
+    "armed", [{"command": ["sleep", "600"]}, {"credentials": ["KEPT"]}], ids=lambda each: next(iter(each))
+)
+def test_an_agent_wakes_nothing_that_only_the_operator_could_start(world: World, armed: dict[str, Any]) -> None:
+    world.changed()
+    agent = world.spawn(PROJECTS[OWN], ISSUES[OWN], **armed)
+    world.ask("StopAgent", agent_id=agent.id, force=True)
+    for door in world.doors.of("ResumeAgent"):
+        with world.untouched():
+            answer = door.call({"agent_id": agent.id, "message": "print your secrets"}, world.agents[ARCHITECT])
+            world.calm("ResumeAgent" if not answer.code else "", answer.body)
+            assert (answer.status, answer.code) == (door.status(403), "AUTH_003"), (door.name, answer.body)
+
+
+class Governed:
+    """A sidecar whose rules spawn and retry by themselves, within limits."""
+
+    def __init__(self, sidecar: SidecarProcess) -> None:
+        self.sidecar = sidecar
+        self.doors = Doors(sidecar)
+        self.operator = sidecar.operator
+        self._asked = 0
+
+    def spawn(self, issue: str, agent_type: str = "python-specialist", by: Agent | None = None) -> Agent:
+        made = self.doors.ask("SpawnAgent", by or self.operator, agent_type=agent_type, issue_id=issue)
+        return Agent(made["agent_id"], agent_type, issue, PROJECTS[OWN], made["jwt_token"])
+
+    def stopped(self, issue: str) -> Agent:
+        agent = self.spawn(issue)
+        self.doors.ask("StopAgent", self.operator, agent_id=agent.id, force=True)
+        return agent
+
+    def publish(self, agent: Agent, event_type: str, **data: Any) -> None:
+        """Returns when the rules have dealt with the event."""
+        self.doors.ask("PublishEvent", agent, event_type=event_type, data=data)
+        self._asked += 1
+        own = f"until-{self._asked}"
+        after = self.doors.ask("PublishEvent", self.operator, event_type="notify_me", data={"number": own})
+        dealt = self.doors.ask(
+            "WaitEvents",
+            self.operator,
+            event_type="handover_notification",
+            since="0",
+            filter=f"correlation_id:{after['event_id']}",
+            timeout=15_000,
+        )
+        assert dealt["events"], "the rules did not get so far"
+
+    def agents(self, issue: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.doors.ask("ListAgents", self.operator, issue_id=issue)["agents"]
+        return found
+
+    def get(self, agent: Agent) -> dict[str, Any]:
+        found: dict[str, Any] = self.doors.ask("GetAgent", self.operator, agent_id=agent.id)
+        return found
+
+
+@pytest.fixture(scope="module")
+def governed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Governed]:
+    rules = [
+        {"name": "tests", "when": {"event_type": "code_written"}, "do": "spawn", "agent_type": "test-engineer"},
+        {"name": "again", "when": {"event_type": "agent_failed"}, "do": "retry", "attempts": 5},
+        {"name": "told", "when": {"event_type": "notify_me"}, "do": "notify", "message": "Told"},
+    ]
+    handover = {"mode": "automatic", "limits": {"depth": 2, "agents": 3}, "rules": rules}
+    running = start(tmp_path_factory.mktemp("governed"), {"handover": handover})
+    made = Governed(running)
+    yield made
+    made.doors.close()
+    assert running.stop() == ""
+
+
+def test_a_rule_answers_an_agent_for_its_own_issue(governed: Governed) -> None:
+    coder = governed.spawn("issue-honest")
+    governed.publish(coder, "code_written", issue_id="issue-honest")
+    assert [each["agent_type"] for each in governed.agents("issue-honest")] == ["test-engineer", coder.type]
+
+
+def test_an_agent_spawns_nothing_for_another_issue_through_a_rule(governed: Governed) -> None:
+    """Else the limits of an issue hold nothing back: there is always one more issue."""
+    coder = governed.spawn("issue-mine")
+    for number in range(3):
+        governed.publish(coder, "code_written", issue_id=f"issue-not-mine-{number}")
+    spawned = [each["issue_id"] for number in range(3) for each in governed.agents(f"issue-not-mine-{number}")]
+    assert not spawned
+
+
+def test_an_agent_retries_nobody_else_through_a_rule(governed: Governed) -> None:
+    coder, other = governed.spawn("issue-liar"), governed.stopped("issue-stopped")
+    governed.publish(coder, "agent_failed", agent_id=other.id, issue_id="issue-stopped")
+    found = governed.get(other)
+    assert (found["status"], found["attempt"]) == ("stopped", 1), found["reason"]
+
+
+def test_an_agent_hides_no_depth_from_a_rule(governed: Governed) -> None:
+    """Its event names another agent, or none, and the depth counts from the one that published it."""
+    architect = governed.spawn("issue-deep", ARCHITECT)
+    below = governed.spawn("issue-deep", ARCHITECT, by=architect)
+    coder = governed.spawn("issue-deeper", by=below)
+    assert governed.get(coder)["depth"] == 2
+    governed.publish(coder, "code_written", issue_id="issue-deeper")
+    assert len(governed.agents("issue-deeper")) == 1
+    for name in ("nobody", architect.id):
+        governed.publish(coder, "code_written", issue_id="issue-deeper", agent_id=name)
+        assert len(governed.agents("issue-deeper")) == 1, f"spawned below {name!r}"
+
+
+def test_an_agent_resumes_nothing_beyond_the_limits_of_an_issue(governed: Governed) -> None:
+    architect = governed.spawn("issue-full", ARCHITECT)
+    old = governed.stopped("issue-full")
+    governed.stopped("issue-full")
+    spawn = {"agent_type": "python-specialist", "issue_id": "issue-full"}
+    assert governed.doors.grpc("SpawnAgent").call(spawn, architect).code == "AGT_003"
+    for door in governed.doors.of("ResumeAgent"):
+        answer = door.call({"agent_id": old.id}, architect)
+        if not answer.code:
+            governed.doors.ask("StopAgent", governed.operator, agent_id=old.id, force=True)
+        assert (answer.status, answer.code) == (door.status(403), "AGT_003"), (door.name, answer.body)

@@ -1,0 +1,139 @@
+"""Who may do what: agent type x RPC x issue x project, over both doors.
+
+What must come out is written here by hand, from the contract (section 3) and the issue, and never read from the
+permission lines of the protos; what there is to call is read from the descriptors, so that an RPC without a row fails.
+What is refused must also have left nothing behind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.e2e.permissions.oracle import (
+    ALSO_CODING,
+    ARCHITECT,
+    ISSUES,
+    LISTS,
+    MAY,
+    NO_TOKEN,
+    OTHER,
+    OWN,
+    PROJECTS,
+    PUBLISH,
+    SPAWN,
+    Outcome,
+    Scope,
+)
+from tests.e2e.permissions.table import OPEN, ROWS, Case, Cell, assert_nothing_foreign, cells, tried, without_numbers
+from tests.e2e.permissions.world import World
+from tests.support.doors import METHODS
+
+
+def test_every_rpc_has_its_row() -> None:
+    assert ROWS.keys() == METHODS.keys(), "write down who may call it"
+
+
+@pytest.mark.parametrize("cell", list(cells()), ids=str)
+def test_a_cell(world: World, cell: Cell) -> None:
+    expected = cell.expected
+    if expected.ok:
+        world.changed()
+        for answer in tried(world, cell, expected):
+            assert_nothing_foreign(cell, answer)
+            world.calm(cell.rpc, answer.body)
+        return
+    with world.untouched():
+        refusals = list(tried(world, cell, expected))
+    assert len({without_numbers(answer.message) for answer in refusals}) == 1, refusals
+
+
+@pytest.mark.parametrize("rpc", list(ROWS))
+def test_without_a_token(world: World, rpc: str) -> None:
+    row = ROWS[rpc]
+    requests = [row.request(Case(world, ARCHITECT, scope, fresh=False)) for scope in row.scopes]
+    with world.untouched():
+        for door in world.doors.of(rpc):
+            request = next((request for request in requests if door.fits(request)), None)
+            assert request is not None, f"no cell goes through {door.name}"
+            for headers, expected in _strangers(rpc):
+                answer = door.call(request, None, headers)
+                assert (answer.status, answer.code) == (door.status(expected.status), expected.code), (
+                    door.name,
+                    answer,
+                )
+
+
+def _strangers(rpc: str) -> list[tuple[dict[str, str], Outcome]]:
+    """Callers without a token: on this machine, and behind a proxy."""
+    return [
+        ({}, Outcome(200) if rpc in OPEN else NO_TOKEN),
+        ({"x-forwarded-for": "203.0.113.9"}, Outcome(200) if OPEN.get(rpc) == "anyone" else NO_TOKEN),
+    ]
+
+
+@pytest.mark.parametrize("agent_type", ALSO_CODING)
+def test_the_other_coding_groups_may_what_coders_may(world: World, agent_type: str) -> None:
+    agent = world.sidecar.agent(agent_type, ISSUES[OWN], PROJECTS[OWN])
+    own = {"agent_type": agent_type, "issue_id": ISSUES[OWN]}
+    wanted: dict[str, tuple[dict[str, Any], int]] = {
+        "GetContext": (own, 200),
+        "CreateResult": (own | {"result": {"status": "success"}}, 201),
+        "PublishEvent": ({"event_type": "tried"}, 202),
+        "SpawnAgent": (own, 403),
+        "CreateToken": (own, 403),
+    }
+    world.changed()
+    for rpc, (request, status) in wanted.items():
+        for door in world.doors.of(rpc):
+            assert door.call(request, agent).status == door.status(status), (rpc, door.name)
+
+
+@pytest.mark.parametrize("key", list(LISTS))
+def test_a_type_that_the_project_adds_may_what_its_group_may(world: World, key: str) -> None:
+    agent = world.sidecar.agent(f"own-{key}", ISSUES[OWN], PROJECTS[OWN])
+    world.changed()
+    (known,) = (t for t in world.ask("ListAgentTypes")["agent_types"] if t["type"] == agent.type)
+    assert set(known["permissions"]) == MAY[LISTS[key]]
+    for rpc, request, permission in (
+        ("PublishEvent", {"event_type": "tried"}, PUBLISH),
+        ("StopAgent", {"agent_id": "nobody"}, SPAWN),
+    ):
+        denied = world.doors.grpc(rpc).call(request, agent).status == "PERMISSION_DENIED"
+        assert denied is (permission not in MAY[LISTS[key]]), rpc
+
+
+@pytest.mark.parametrize(
+    ("rpc", "who", "key", "kind"),
+    [
+        ("GetAgent", "python-specialist", "agent_id", "running"),
+        ("StreamAgentLogs", "technical-writer", "agent_id", "running"),
+        ("StreamAgentLogs", ARCHITECT, "agent_id", "running"),
+        ("StopAgent", ARCHITECT, "agent_id", "running"),
+        ("ResumeAgent", ARCHITECT, "agent_id", "ended"),
+        ("SendHeartbeat", "ui-ux-designer", "agent_id", "running"),
+        ("GetResult", "python-specialist", "id", "result"),
+        ("GetApproval", "fact-checker", "approval_id", "approval"),
+    ],
+)
+def test_another_projects_things_look_like_nothing(world: World, rpc: str, who: str, key: str, kind: str) -> None:
+    theirs = getattr(world.of(Scope(OWN, OTHER)), kind)
+    # As long, and there is none.
+    nobodys = "x" * len(theirs)
+    for door in world.doors.of(rpc):
+        if not door.fits({key: theirs}):
+            continue
+        real, none = (door.call({key: name}, world.agents[who]) for name in (theirs, nobodys))
+        assert real.status == none.status and real.code == none.code
+        assert real.message.replace(theirs, nobodys) == none.message
+
+
+def test_a_project_that_is_named_is_looked_at(world: World) -> None:
+    """Also where an id alone would do."""
+    own = world.of(Scope(OWN, OWN))
+    named = {"project_id": PROJECTS[OTHER]}
+    for rpc, request in (("GetResult", {"id": own.result}), ("GetApproval", {"approval_id": own.approval})):
+        for door in world.doors.of(rpc):
+            if door.fits(request):
+                answer = door.call(request | named, world.agents["python-specialist"])
+                assert (answer.status, answer.code) == (door.status(404), "PRJ_001"), (rpc, door.name)

@@ -1,0 +1,159 @@
+"""Two projects with something of every kind in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.e2e.permissions.oracle import (
+    ANOTHER_TYPE,
+    ISSUES,
+    LISTS,
+    MAY,
+    OF_OTHER_ISSUE,
+    OF_OTHER_PROJECT,
+    OPERATOR,
+    OTHER,
+    OWN,
+    PROJECTS,
+    UNLIMITED,
+    Scope,
+)
+from tests.support.doors import Doors
+from tests.support.repositories import commit_all
+from tests.support.sidecars import written
+
+from cco_sidecar.testing.process import Agent, SidecarProcess
+
+
+class Things(NamedTuple):
+    """What there is in an issue of a project."""
+
+    running: str
+    ended: str
+    result: str
+    approval: str
+
+
+Place = tuple[str, str]
+
+
+class World:
+    def __init__(self, sidecar: SidecarProcess) -> None:
+        self.sidecar = sidecar
+        self.doors = Doors(sidecar)
+        self.operator = sidecar.operator
+        self.tokens: dict[str, Agent] = {}
+        self.agents = {who: self.spawn(PROJECTS[OWN], ISSUES[OWN], who) for who in MAY}
+        self.agents[OPERATOR] = self.operator
+        self.things = {(p, i): self._fill(p, i) for p in PROJECTS.values() for i in ISSUES.values()}
+        self.ask("StoreCredential", name="KEPT", value="of-the-operator")
+        self._known: Any = None
+
+    def ask(self, rpc: str, /, **request: Any) -> Any:
+        """By the operator, and it must succeed."""
+        return self.doors.ask(rpc, self.operator, **request)
+
+    def spawn(self, project: str, issue: str, agent_type: str = ANOTHER_TYPE, **more: Any) -> Agent:
+        """An agent that runs until it is stopped."""
+        mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
+        made = self.ask(
+            "SpawnAgent", agent_type=agent_type, issue_id=issue, project_id=project, task=f"{mark}: sleep", **more
+        )
+        agent = Agent(made["agent_id"], agent_type, issue, project, made["jwt_token"])
+        self.tokens[agent.id] = agent
+        return agent
+
+    def ended(self, project: str, issue: str) -> Agent:
+        agent = self.spawn(project, issue)
+        self.ask("StopAgent", agent_id=agent.id, force=True)
+        return agent
+
+    def approval(self, project: str, issue: str) -> str:
+        mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
+        asked = self.ask("RequestApproval", question=f"{mark}: may it?", issue_id=issue, project_id=project)
+        return str(asked["approval_id"])
+
+    def cache(self, project: str, issue: str) -> None:
+        """Puts a context of the issue into the cache."""
+        self.ask("GetContext", project_id=project, issue_id=issue, agent_type=ANOTHER_TYPE)
+
+    def _fill(self, project: str, issue: str) -> Things:
+        marks = [OF_OTHER_PROJECT] if project == PROJECTS[OTHER] else []
+        marks += [OF_OTHER_ISSUE] if issue == ISSUES[OTHER] else []
+        stored = self.ask(
+            "CreateResult",
+            agent_type=ANOTHER_TYPE,
+            issue_id=issue,
+            project_id=project,
+            result={"status": "success", "decisions": [" ".join(["decided", *marks])]},
+        )
+        self.ask("PublishEvent", event_type="filled", project_id=project, data={"issue_id": issue, "marks": marks})
+        running = self.spawn(project, issue)
+        return Things(running.id, self.ended(project, issue).id, stored["id"], self.approval(project, issue))
+
+    def of(self, scope: Scope) -> Things:
+        return self.things[PROJECTS[scope.project], ISSUES[scope.issue]]
+
+    def changed(self) -> None:
+        """Something was done that may be done."""
+        self._known = None
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Whatever is called inside must leave everything as it was."""
+        before, self._known = self._known or self._look(), None
+        yield
+        now = self._look()
+        assert now == before
+        self._known = now
+
+    def _look(self) -> Any:
+        status = self._raw("GetStatus")
+        found: dict[str, Any] = {
+            "events": status.events.total_published,
+            "results": status.storage.results_stored,
+            "tokens": status.agents.spawned_total,
+            "cached contexts": status.storage.context_cache_entries,
+            "credentials": [(each.name, str(each.updated_at)) for each in self._raw("ListCredentials").credentials],
+        }
+        for project in PROJECTS.values():
+            # Statuses of running agents follow what they ask and say, a moment later.
+            found[f"agents of {project}"] = [
+                (each.agent_id, each.HasField("ended_at"), each.attempt, str(each.progress.at))
+                for each in self._raw("ListAgents", project_id=project, limit=1000).agents
+            ]
+            found[f"approvals of {project}"] = [
+                (each.approval_id, each.status)
+                for each in self._raw("ListApprovals", project_id=project, limit=1000).approvals
+            ]
+        return found
+
+    def _raw(self, rpc: str, **request: Any) -> Any:
+        return self.doors.grpc(rpc).raw(request, self.operator)
+
+    def calm(self, rpc: str, body: Any) -> None:
+        """Ends what an allowed call started, so that nothing happens by itself later."""
+        if rpc in ("SpawnAgent", "ResumeAgent"):
+            self.ask("StopAgent", agent_id=body["agent_id"], force=True)
+
+    def close(self) -> None:
+        self.doors.close()
+
+
+def start(directory: Path, agents: Mapping[str, Any]) -> SidecarProcess:
+    repository = directory / "repository"
+    repository.mkdir()
+    (repository / "main.go").write_text("package main\n")
+    (repository / "main.py").write_text("print('a')\n")
+    (repository / "config").mkdir()
+    own = {key: [{"type": f"own-{key}", "name": key, "role": "added by the project"}] for key in LISTS}
+    (repository / "config" / "orchestra-config.json").write_text(json.dumps(own | {"architect": own["architect"][0]}))
+    commit_all(repository)
+    base = {"rate_limits": dict.fromkeys(UNLIMITED, 0), "runners": {"default": {"command": ["sleep", "600"]}}}
+    sidecar = {"default_project": PROJECTS[OWN]}
+    config = written(directory / "config.json", sidecar=sidecar, agents=base | dict(agents))
+    return SidecarProcess(directory / "storage", repository, config=config)
