@@ -386,10 +386,13 @@ def test_a_worktree_that_was_half_made_is_made_anew(alone: Place, tmp_path: Path
     assert (ended["status"], ended["last_output"]) == ("completed", ["19"]), ended
 
 
-def test_a_worktree_that_was_removed_by_hand_is_made_anew(alone: Place) -> None:
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_worktree_that_was_removed_by_hand_is_made_anew(alone: Place, *, emptied: bool) -> None:
     agent = alone.spawn([{"do": "write", "path": "loose", "text": ""}])
     agent.wait()
     shutil.rmtree(alone.path_of(agent))
+    if emptied:
+        alone.path_of(agent).mkdir()
     call(alone.sidecar, "POST", f"/api/agents/{agent.id}/resume", json={})
     assert agent.wait()["status"] == "completed"
-    assert (alone.path_of(agent) / "loose").exists()
+    assert (alone.path_of(agent) / "loose").exists() and (alone.path_of(agent) / "README.md").exists()

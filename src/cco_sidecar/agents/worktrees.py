@@ -39,7 +39,8 @@ class Worktrees:
             root = self._root(agent.project_id)
             if worktree.is_half_made(path):
                 await worktree.drop(root, path)
-            if not path.exists():
+            # Also one that somebody has emptied.
+            if not path.is_dir() or not any(path.iterdir()):
                 await worktree.add(root, path, agent.branch)
         return path
 
