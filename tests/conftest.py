@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.support.repositories import clone_of_ours
+from tests.support.sidecars import House, fresh, serving, small_repository
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
@@ -20,10 +21,28 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of which contexts are made at once."""
+    return small_repository(tmp_path_factory.mktemp("root") / "repository")
+
+
+@pytest.fixture
+def project() -> str:
+    return fresh("project")
+
+
+@pytest.fixture
+def house(tmp_path: Path, root: Path) -> Iterator[House]:
+    """For tests that need a sidecar of their own, or several."""
+    made = House(tmp_path, root)
+    yield made
+    assert made.stop() == ""
+
+
+@pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
-    running = SidecarProcess(tmp_path_factory.mktemp("sidecar") / "storage", repository)
-    yield running
-    assert running.stop() == ""
+    with serving(tmp_path_factory.mktemp("sidecar"), repository) as running:
+        yield running
 
 
 @pytest.fixture

@@ -281,7 +281,7 @@ class Sidecar:
 def check(settings: Settings) -> None:
     """Whether a sidecar could be made with these settings, without opening anything. Raises SettingsError."""
     types = load_agent_types(settings.project_root)
-    Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
+    Runners(settings, types)
     Budget.of(Plan.of(settings.handover, types).limits)
     RateLimits(settings.rate_limits)
 

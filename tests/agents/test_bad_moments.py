@@ -30,7 +30,12 @@ from tests.support.succession import Succession, nothing_written, scripted_runne
 
 from cco_sidecar.agents import keeper
 from cco_sidecar.agents.run import Run
-from cco_sidecar.testing.agents import ENDED, SpawnedAgent, scripted_command
+from cco_sidecar.agents.supervisor import Supervisor
+from cco_sidecar.core.agent_status import ENDED
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.storage.agents import SqlAgents
+from cco_sidecar.storage.records import Records
+from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import Agent
 from orchestra.v1 import agent_service_pb2, agent_service_pb2_grpc
 
@@ -432,6 +437,26 @@ def test_of_those_that_start_an_agent_again_at_once_one_does(house: Succession) 
         assert codes == [200, *[409] * 7]
         until(lambda: over(house, agent.id), "its end")
         assert agent.get()["attempt"] == attempt
+
+
+async def test_an_agent_that_ran_once_more_meanwhile_is_not_started_by_who_was_slow(tmp_path: Path) -> None:
+    with contextlib.closing(Records(tmp_path / "records.db")) as records:
+        store = SqlAgents(records)
+        known = agent_service_pb2.Agent(
+            agent_id="slow", project_id="p", status=agent_service_pb2.AGENT_STATUS_COMPLETED, attempt=1
+        )
+        await store.add(known, agent_service_pb2.SpawnAgentRequest())
+        now = agent_service_pb2.Agent()
+        now.CopyFrom(known)
+        now.attempt = 2
+        await store.save(now)
+        # It is refused before any of the other parts is needed.
+        supervisor: Any = Supervisor(store, *[None] * 6, 0, None)  # type: ignore[arg-type]
+        with pytest.raises(SidecarError, match="has not ended") as refused:
+            await supervisor.again(known, "", "resumed")
+        assert refused.value.code == "AGT_005" and not supervisor.live
+        stored = await store.by_id("slow")
+        assert stored is not None and stored.agent == now
 
 
 def test_a_start_that_is_stopped_at_once_is_answered(house: Succession) -> None:

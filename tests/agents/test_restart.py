@@ -24,13 +24,14 @@ import pytest
 import requests
 from tests.support import claude
 from tests.support.processes import lines_in, lives, of_run, pid_in, tells_its_pid, words_of
-from tests.support.sidecars import call, events, small_repository, until
+from tests.support.sidecars import call, events, until
 from tests.support.spawned import SLEEP, steps_until
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
 from cco_sidecar.agents.keeper import start_time
 from cco_sidecar.agents.run import MARK, Run, boot_id
-from cco_sidecar.testing.agents import ENDED, SpawnedAgent
+from cco_sidecar.core.agent_status import ENDED
+from cco_sidecar.testing.agents import SpawnedAgent
 
 RUNNERS: dict[str, Any] = {
     "python-specialist": scripted_runner(output="stream-json"),
@@ -39,11 +40,6 @@ RUNNERS: dict[str, Any] = {
 }
 # What may lie in an agent's directory when it has ended.
 KEPT = {"output.log"}
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("root") / "repository")
 
 
 @pytest.fixture

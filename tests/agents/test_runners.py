@@ -18,6 +18,7 @@ from cco_sidecar.agents.runners import PRESETS, Runners, filled
 from cco_sidecar.agents.usage import UsageReader
 from cco_sidecar.compose import load_agent_types
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess
 
@@ -25,7 +26,7 @@ TYPES = load_agent_types(OURS)
 
 
 def runners(**entries: Any) -> Runners:
-    return Runners(entries, TYPES, 3600, 900)
+    return Runners(Settings(runners=entries), TYPES)
 
 
 class TestConfiguration:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import call, fresh, refused, small_repository, until
+from tests.support.spawned import resume
 from tests.support.succession import Succession, scripted_runner
 
 from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
@@ -87,12 +88,6 @@ class Place:
         for agent in agents:
             assert not self.path_of(agent).exists() and f"agent/{agent.id}" not in self.branches()
             assert self.now(agent).get()["worktree"] == ""
-
-
-def resume(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
-    """As soon as it can be."""
-    path = f"/api/agents/{agent.id}/resume"
-    until(lambda: sidecar.request("POST", path, sidecar.operator, json={}).status_code == 200, "its end")
 
 
 @pytest.fixture

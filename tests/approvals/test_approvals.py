@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 import requests
-from tests.support.sidecars import House, call, events, fresh, publish, refused, small_repository, until
+from tests.support.sidecars import House, call, events, fresh, publish, refused, serving, until
 from tests.support.spawned import Spawn
 from tests.support.succession import Succession
 
@@ -30,33 +30,14 @@ WAITS = [{"do": "sleep", "seconds": 120}]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("repository") / "small")
-
-
-@pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[SidecarProcess]:
-    running = SidecarProcess(tmp_path_factory.mktemp("approvals") / "storage", root)
-    yield running
-    assert running.stop() == ""
+    with serving(tmp_path_factory.mktemp("approvals"), root) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def stub(grpc_channel: grpc.Channel) -> Any:
     return ApprovalServiceStub(grpc_channel)
-
-
-@pytest.fixture
-def house(tmp_path: Path, root: Path) -> Iterator[House]:
-    """For tests that need a sidecar of their own."""
-    alone = House(tmp_path, root)
-    yield alone
-    assert alone.stop() == ""
-
-
-@pytest.fixture
-def project() -> str:
-    return fresh("project")
 
 
 def ask(sidecar: SidecarProcess, agent: Agent, question: str = "May I?", **more: Any) -> dict[str, Any]:

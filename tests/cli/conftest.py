@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.sidecars import serving
 
 from cco_sidecar.testing.fixtures import scripted_agent
 from cco_sidecar.testing.process import SidecarProcess
@@ -15,6 +16,5 @@ __all__ = ["scripted_agent"]
 
 @pytest.fixture(scope="session")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
-    running = SidecarProcess(tmp_path_factory.mktemp("sidecar") / "storage", repository)
-    yield running
-    assert running.stop() == ""
+    with serving(tmp_path_factory.mktemp("sidecar"), repository) as running:
+        yield running

@@ -21,7 +21,7 @@ import yaml
 from tests.support.commands import CCO, Done, environment_of, fails, misused, printed, spawn, started
 from tests.support.processes import lives, pid_in
 from tests.support.repositories import commit_all, git
-from tests.support.sidecars import fresh, small_repository, until, written
+from tests.support.sidecars import fresh, serving, small_repository, until, written
 from tests.support.spawned import Spawn
 
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
@@ -46,9 +46,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
         "security-auditor": {"command": ["/nowhere/such-a-program"]},
     }
     config = written(directory / "config.json", agents={"max_concurrent": 1, "runners": runners})
-    running = SidecarProcess(directory / "storage", small_repository(directory / "repository"), config=config)
-    yield running
-    assert running.stop() == ""
+    with serving(directory, small_repository(directory / "repository"), config=config) as running:
+        yield running
 
 
 def shown(sidecar: SidecarProcess, agent_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import requests
 from tests.support.commands import fails, misused, printed, started
 from tests.support.processes import lives
 from tests.support.repositories import git
-from tests.support.sidecars import agents, call, events, fresh, small_repository, until, written
+from tests.support.sidecars import agents, call, events, fresh, serving, until, written
 
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.storage import archive
@@ -45,16 +45,10 @@ def tree(directory: Path) -> dict[str, bytes | None]:
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("repository") / "small")
-
-
-@pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[tuple[SidecarProcess, Path]]:
     """A sidecar with a result, an event, an ended agent and a credential; and a backup of it."""
     directory = tmp_path_factory.mktemp("saved")
-    running = SidecarProcess(directory / "storage", root)
-    try:
+    with serving(directory, root) as running:
         printed(run_cco(running, "credentials", "store", "KEY", SECRET))
         agent = running.agent(project="default")
         body = {"agent_type": agent.type, "issue_id": agent.issue, "result": {"status": "success"}}
@@ -62,8 +56,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[tupl
         assert started(running, "sh", "-c", "echo printed").wait()["status"] == "completed"
         printed(run_cco(running, "backup", str(directory / "backup.tar.gz")))
         yield running, directory / "backup.tar.gz"
-    finally:
-        assert running.stop() == ""
 
 
 class Load:

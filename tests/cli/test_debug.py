@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands import fails, misused, printed, started
-from tests.support.sidecars import call, small_repository, until, written
+from tests.support.sidecars import call, serving, small_repository, until, written
 
 from cco_sidecar.testing.agents import scripted_command
 from cco_sidecar.testing.process import SidecarProcess, run_cco
@@ -72,12 +72,9 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
             },
         },
     )
-    running = SidecarProcess(directory / "storage", small_repository(directory / "repository"), config=config)
-    try:
+    with serving(directory, small_repository(directory / "repository"), config=config) as running:
         tell(running)
         yield running
-    finally:
-        assert running.stop() == ""
 
 
 def tell(running: SidecarProcess) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands import fails, misused, printed, publish, started
-from tests.support.sidecars import fresh, until
+from tests.support.sidecars import fresh, serving, until
 from tests.support.spawned import Spawn
 from tests.support.terminals import Terminal
 
@@ -22,9 +22,8 @@ SHOWS_THE_CURSOR = "\x1b[?25h"
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
     """One of its own: a picture shows everything that there is."""
-    running = SidecarProcess(tmp_path_factory.mktemp("top") / "storage", repository)
-    yield running
-    assert running.stop() == ""
+    with serving(tmp_path_factory.mktemp("top"), repository) as running:
+        yield running
 
 
 @pytest.fixture

@@ -9,15 +9,10 @@ from typing import Any
 import grpc
 import pytest
 from tests.credentials.vaults import AGENTS, store
-from tests.support.sidecars import House, fresh, small_repository, written
+from tests.support.sidecars import fresh, serving, written
 
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1.credential_service_pb2_grpc import CredentialServiceStub
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("repository") / "small")
 
 
 @pytest.fixture(scope="module")
@@ -25,18 +20,9 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Si
     """Logs all there is to log."""
     directory = tmp_path_factory.mktemp("credentials")
     config = written(directory / "config.json", agents=AGENTS, sidecar={"log_level": "debug"})
-    running = SidecarProcess(directory / "storage", root, config=config)
-    store(running, "RUNNER_KEY", "of-the-runner-5Jk2")
-    yield running
-    assert running.stop() == ""
-
-
-@pytest.fixture
-def house(tmp_path: Path, root: Path) -> Iterator[House]:
-    """For tests that need a sidecar of their own."""
-    alone = House(tmp_path, root)
-    yield alone
-    assert alone.stop() == ""
+    with serving(directory, root, config=config) as running:
+        store(running, "RUNNER_KEY", "of-the-runner-5Jk2")
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +33,3 @@ def stub(grpc_channel: grpc.Channel) -> Any:
 @pytest.fixture
 def name() -> str:
     return fresh("NAME").replace("-", "_")
-
-
-@pytest.fixture
-def project() -> str:
-    return fresh("project")

@@ -30,7 +30,7 @@ from tests.support.sidecars import agents, call, events, small_repository, until
 
 from cco_sidecar.agents.run import MARK
 from cco_sidecar.client.connection import claims_of
-from cco_sidecar.testing.agents import ENDED
+from cco_sidecar.core.agent_status import ENDED
 
 AGENTS = 7
 KINDS = ("worker", "worker", "parent", "stubborn", "short", "failing", "retrying")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.repositories import OURS
+from tests.support.sidecars import serving, written
 
 from cco_sidecar.testing.process import SidecarProcess
 
@@ -46,11 +46,10 @@ def fuzz(sidecar: SidecarProcess, directory: Path, examples: int) -> str:
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
     """What is spawned ends at once."""
     directory = tmp_path_factory.mktemp("fuzzed")
-    config = directory / "config.json"
-    config.write_text(json.dumps({"agents": {"max_concurrent": 4, "runners": {"default": {"command": ["true"]}}}}))
-    running = SidecarProcess(directory / "storage", repository, config=config)
-    yield running
-    assert running.stop() == ""
+    agents = {"max_concurrent": 4, "runners": {"default": {"command": ["true"]}}}
+    config = written(directory / "config.json", agents=agents)
+    with serving(directory, repository, config=config) as running:
+        yield running
 
 
 def test_a_few_examples_of_everything(sidecar: SidecarProcess, tmp_path: Path) -> None:

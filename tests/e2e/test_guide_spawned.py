@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.test_guide import code
 from tests.support.repositories import commit_all
-from tests.support.sidecars import written
+from tests.support.sidecars import serving, written
 
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import SidecarProcess, run_cco
@@ -28,9 +28,8 @@ def team(tmp_path: Path) -> Iterator[SidecarProcess]:
     config = written(tmp_path / "config.json", agents={"runners": {"default": {"command": scripted_command()}}})
     # `python` is the one that these tests run with.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    running = SidecarProcess(tmp_path / "storage", root, config=config, environment={"PATH": path})
-    yield running
-    assert running.stop() == ""
+    with serving(tmp_path, root, config=config, environment={"PATH": path}) as running:
+        yield running
 
 
 def check_the_guides_agent(team: SidecarProcess, agent: SpawnedAgent, issue: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.processes import of_run
-from tests.support.sidecars import call, small_repository, written
+from tests.support.sidecars import call, serving, small_repository, written
 
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess, run_cco
@@ -46,14 +46,13 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sidecar(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterator[SidecarProcess]:
     directory = tmp_path_factory.mktemp("real")
     runners = {TYPES[name]: {"preset": name, "timeout_seconds": 15} for name in PACKAGES}
-    running = SidecarProcess(
-        directory / "storage",
+    with serving(
+        directory,
         small_repository(directory / "repository"),
         config=written(directory / "config.json", agents={"runners": runners}),
         environment={"PATH": f"{programs}:{os.environ['PATH']}"},
-    )
-    yield running
-    assert running.stop() == ""
+    ) as running:
+        yield running
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +47,23 @@ def until(probe: Callable[[], T], what: str, timeout: float = 20.0) -> T:
         assert time.monotonic() < deadline, f"still waiting for {what} after {timeout:g} s; the last look: {found!r}"
         time.sleep(0.02)
     return found
+
+
+@contextlib.contextmanager
+def serving(
+    directory: Path,
+    root: Path,
+    *options: str,
+    config: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[SidecarProcess]:
+    """A sidecar with its storage below ``directory``; at its end it has nothing to complain of."""
+    running = SidecarProcess(directory / "storage", root, *options, config=config, environment=environment)
+    try:
+        yield running
+    finally:
+        complaints = running.stop()
+    assert complaints == ""
 
 
 def start_refused(directory: Path, root: Path, config: Path, environment: Mapping[str, str] | None = None) -> str:

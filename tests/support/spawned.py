@@ -55,6 +55,8 @@ def follow(sidecar: SidecarProcess, agent: SpawnedAgent, query: str = "") -> lis
 
 
 def resume(sidecar: SidecarProcess, agent: SpawnedAgent, message: str = "") -> dict[str, Any]:
+    """As soon as it can be."""
+
     def ask() -> requests.Response | None:
         answer = sidecar.request("POST", f"/api/agents/{agent.id}/resume", sidecar.operator, json={"message": message})
         return None if answer.status_code == 409 else answer

@@ -24,8 +24,8 @@ class Announcer:
     def __init__(self, store: AgentStore, bus: EventBus) -> None:
         self._store = store
         self._bus = bus
-        # What could not be published yet, by agent, attempt and event type.
-        self._waiting: dict[tuple[str, str, str], tuple[str, Event]] = {}
+        # What could not be published yet, by run and event type: whose, where, what.
+        self._waiting: dict[tuple[str, str], tuple[str, str, Event]] = {}
         self._noting = Background()
 
     async def save(self, agent: Agent, event_type: str = "") -> None:
@@ -44,20 +44,20 @@ class Announcer:
             await self._publish(agent.agent_id, agent.project_id, _event(agent, event_type))
 
     async def retry(self) -> None:
-        for (agent_id, _, _), (project, event) in list(self._waiting.items()):
-            await self._publish(agent_id, project, event)
+        for waiting in list(self._waiting.values()):
+            await self._publish(*waiting)
 
     async def close(self) -> None:
         await self._noting.drain()
 
     async def _publish(self, agent_id: str, project: str, event: Event) -> None:
-        key = (agent_id, event.correlation_id, event.event_type)
+        key = (event.correlation_id, event.event_type)
         self._waiting.pop(key, None)
         try:
             await self._bus.publish(project, event)
         except SidecarError as problem:
             log.warning("%s of %s is still to come: %s", event.event_type, agent_id, problem)
-            self._waiting[key] = (project, event)
+            self._waiting[key] = (agent_id, project, event)
             return
         # Nobody waits for this: a crash before it only means looking once more.
         self._noting.start(self._note(agent_id, event.event_type))

@@ -126,15 +126,7 @@ class Handover:
     async def _catch_up(self, project: str) -> None:
         read = self._read.get(project, 0)
         entries = self._bus.entries_after(project, read)
-        trimmed = self._bus.trimmed(project)
-        if trimmed > read and self._plan.mode != "off" and self._plan.rules:
-            # They went before they were read: nobody will answer them, and somebody should know.
-            data = Struct()
-            data.update({"missed": trimmed - read})
-            await self._bus.publish(
-                project, Event(event_type="handover_gap", publisher=SIDECAR, topic="error", data=data)
-            )
-            self._read[project] = trimmed
+        await self._say_what_went(project, read)
         if not entries:
             return
         for entry in entries:
@@ -148,6 +140,16 @@ class Handover:
             self._read[project] = entry.seq
             self._said.pop(entry.fields["event_id"], None)
         await self._positions.set_position(project, entries[-1].seq)
+
+    async def _say_what_went(self, project: str, read: int) -> None:
+        """Events that were trimmed before they were read: nobody will answer them, and somebody should know."""
+        trimmed = self._bus.trimmed(project)
+        if trimmed <= read or self._plan.mode == "off" or not self._plan.rules:
+            return
+        data = Struct()
+        data.update({"missed": trimmed - read})
+        await self._bus.publish(project, Event(event_type="handover_gap", publisher=SIDECAR, topic="error", data=data))
+        self._read[project] = trimmed
 
     async def _react(self, project: str, entry: Entry) -> None:
         if entry.event_type in _OWN:

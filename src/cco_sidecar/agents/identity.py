@@ -34,9 +34,10 @@ class Identities:
         """That of a run which an earlier sidecar began: what it calls with is good."""
         assert live.run is not None
         found = self._tokens.read(live.run.token())
+        live.session = ids.sortable("run")
         # An agent may have put anything there; what it is given next ends with the run all the same.
-        known = found is not None and found.subject == live.agent.agent_id
-        live.session = found.session if found and known else ids.sortable("run")
+        if found is not None and found.subject == live.agent.agent_id:
+            live.session = found.session
         if runs:
             self._tokens.lease(live.agent.agent_id)
 

@@ -116,11 +116,11 @@ class Run:
         with popen.stdout:
             with suppress(BrokenPipeError), popen.stdin:
                 popen.stdin.write(specification)
-            # One that does not begin, for whatever reason, holds nobody up.
-            # Not select: it knows no descriptor beyond 1023.
-            begun = select.poll()
-            begun.register(popen.stdout, select.POLLIN)
-            if not begun.poll(_START_SECONDS * 1000):
+            # One that does not begin, for whatever reason, holds nobody up. Not select: it knows no descriptor beyond
+            # 1023.
+            first_word = select.poll()
+            first_word.register(popen.stdout, select.POLLIN)
+            if not first_word.poll(_START_SECONDS * 1000):
                 popen.kill()
             line = popen.stdout.readline()
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from cco_sidecar.core.agent_types import GROUP_KEYS, AgentType, AgentTypes
 from cco_sidecar.core.environment import is_reserved
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import Settings
 from orchestra.v1.agent_service_pb2 import ISOLATION_NONE, ISOLATION_WORKTREE, Isolation
 
 # A word of a command; a tuple of words is left out when one of its placeholders is empty.
@@ -152,11 +153,11 @@ _WHAT = ("preset", "command", "resume", "stdin", "output")
 class Runners:
     """``agents.runners``: an entry for a type stands on that of its group, and on ``default``."""
 
-    def __init__(self, entries: Mapping[str, Any], types: AgentTypes, timeout_seconds: int, stuck_after: int) -> None:
+    def __init__(self, settings: Settings, types: AgentTypes) -> None:
         """Raises SettingsError that names the entry."""
-        self._entries = entries
-        self._timeout = timeout_seconds
-        self._stuck_after = stuck_after
+        entries = self._entries = settings.runners
+        self._timeout = settings.agent_timeout
+        self._stuck_after = settings.stuck_after
         known = {DEFAULT, *GROUP_KEYS.values(), *types}
         for name, entry in entries.items():
             if name not in known:

@@ -75,7 +75,7 @@ class AgentsService:
         self._store = stores.agents
         self._grace = GRACE_SECONDS
         plan = Plan.of(settings.handover, types)
-        runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
+        runners = Runners(settings, types)
         self._launcher = Launcher(types, hands.providers, settings.storage, settings.default_project)
         announcer = self._announcer = Announcer(stores.agents, bus)
         identities = self._identities = Identities(tokens, types, clock)

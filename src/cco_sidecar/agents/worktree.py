@@ -28,12 +28,12 @@ async def add(root: Path, path: Path, branch: str) -> None:
     naming = (str(path), branch) if exists else ("-b", branch, str(path), "HEAD")
     try:
         code, text = await _git(root, "worktree", "add", "--quiet", *naming)
+        if code:
+            why = f"(git exit {code}): {text.strip()[-300:]}"
+            raise spawn_failed(f"a git worktree could not be made in {root.name} {why}")
     except SidecarError:
         await drop(root, path)
         raise
-    if code:
-        await drop(root, path)
-        raise spawn_failed(f"a git worktree could not be made in {root.name} (git exit {code}): {text.strip()[-300:]}")
     await asyncio.to_thread(_unmark, path)
 
 

@@ -16,12 +16,11 @@ from cco_sidecar.cli.connect import agent_types, connected
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import codec
+from cco_sidecar.core.agent_status import ENDED, STATUSES
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import OPERATOR
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, AgentType, LogLine, SpawnAgentResponse
 
-ENDED = ("completed", "failed", "stopped")
-STATUSES = ("pending", "running", "needs_input", "stuck", *ENDED)
 # A dash and as much of the uuid as tells two apart.
 _SHORTEST_ID = 5
 # The documented default, and what is added to it before the call itself is given up.

@@ -169,7 +169,7 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
 
 def _runners(settings: Settings) -> Iterator[Finding]:
     types = load_agent_types(settings.project_root)
-    runners = Runners(settings.runners, types, settings.agent_timeout, settings.stuck_after)
+    runners = Runners(settings, types)
     for name, program in runners.programs().items():
         path = shutil.which(program)
         if path is None:

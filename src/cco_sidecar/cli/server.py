@@ -59,17 +59,12 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     run on meanwhile."""
     pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
     former = process.start_of(pid_file)
-    line = start.command_line(ctx, flags, former.words if former else ())
-    if former is None:
-        former = process.Start([process.SERVER], str(Path.cwd()), {})
-        present = None
-    else:
-        present = start.settings_for(former.words, former.environment, former.directory)
-    # Its variables hold where none is given now.
-    environment = former.environment | os.environ
-    start.require_startable(start.settings_for(line, environment, former.directory), present)
+    present = start.settings_for(former) if former else None
+    former = former or process.Start([process.SERVER], str(Path.cwd()), {})
+    wanted = start.with_what_is_given(ctx, flags, former)
+    start.require_startable(start.settings_for(wanted), present)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
-    pid = process.start_in_background(line, environment, former.directory)
+    pid = process.start_in_background(wanted.words, wanted.environment, wanted.directory)
     click.echo(f"the sidecar runs in the background (pid {pid})")
 
 

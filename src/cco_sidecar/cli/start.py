@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,16 @@ def _server(**_: Any) -> None:
     """Only parsed."""
 
 
-def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str] = ()) -> list[str]:
+def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str] = (process.SERVER,)) -> list[str]:
     """The words of a start: those ``known``, and behind them, for the last one counts, those given now."""
     chosen = ctx.find_root().obj
-    at = list(known).index(process.SERVER) if known else 0
+    at = list(known).index(process.SERVER)
     words = list(known[:at])
     if chosen["config"]:
         words += ["--config", str(Path(chosen["config"]).absolute())]
     if chosen["log_level"]:
         words += ["--log-level", chosen["log_level"]]
-    words += known[at:] or [process.SERVER]
+    words += known[at:]
     for name, value in flags.items():
         if value is not None:
             words += [f"--{name.replace('_', '-')}", str(Path(value).absolute() if name in _PATHS else value)]
@@ -64,21 +64,25 @@ def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str]
 
 def has_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> bool:
     """The options, the config and the variables given now would change nothing of a sidecar that runs."""
-    present = settings_for(former.words, former.environment, former.directory)
-    line = command_line(ctx, flags, former.words)
-    return settings_for(line, former.environment | os.environ, former.directory) == present
+    return settings_for(with_what_is_given(ctx, flags, former)) == settings_for(former)
 
 
-def settings_for(line: Sequence[str], environment: Mapping[str, str], directory: str) -> Settings:
-    """What a sidecar with this command line would run with. Raises SettingsError, UsageError."""
-    at = list(line).index(process.SERVER)
-    chosen = _parsed(click.get_current_context().find_root().command, line[:at])
-    flags = _parsed(_server, line[at + 1 :])
+def with_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> process.Start:
+    """The start of ``former`` once more, with the options, the config and the variables given now."""
+    words = command_line(ctx, flags, former.words)
+    return former._replace(words=words, environment=former.environment | os.environ)
+
+
+def settings_for(start: process.Start) -> Settings:
+    """What a sidecar that is started so would run with. Raises SettingsError, UsageError."""
+    at = start.words.index(process.SERVER)
+    chosen = _parsed(click.get_current_context().find_root().command, start.words[:at])
+    flags = _parsed(_server, start.words[at + 1 :])
     del flags["daemon"]
     flags["log_level"] = flags["log_level"] or chosen["log_level"]
     # Where the names in the command line are to be looked for.
-    with contextlib.chdir(directory) if Path(directory).is_dir() else contextlib.nullcontext():
-        return settings.load(chosen["config"], environment, flags)
+    with contextlib.chdir(start.directory) if Path(start.directory).is_dir() else contextlib.nullcontext():
+        return settings.load(chosen["config"], start.environment, flags)
 
 
 def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.agent import ENDED, status_of
+from cco_sidecar.cli.agent import status_of
 from cco_sidecar.cli.connect import connected
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
+from cco_sidecar.core.agent_status import ENDED
 from orchestra.v1.agent_service_pb2 import Agent
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.system_service_pb2 import GetStatusResponse

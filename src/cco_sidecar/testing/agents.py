@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cco_sidecar.core.agent_status import ENDED, STATUSES
 from cco_sidecar.testing.process import SidecarProcess
 
 SCRIPTED_AGENT = Path(__file__).with_name("scripted_agent.py")
-ENDED = ("completed", "failed", "stopped")
-STATUSES = ("pending", "running", "needs_input", "stuck", *ENDED)
 
 
 def scripted_command() -> list[str]:

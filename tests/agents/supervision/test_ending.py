@@ -14,7 +14,8 @@ from tests.support.sidecars import call, until
 from tests.support.spawned import SLEEP, Spawn, events_of, files_of, follow, steps_until
 from tests.support.succession import Succession, nothing_written
 
-from cco_sidecar.testing.agents import ENDED, SpawnedAgent, spawn_scripted
+from cco_sidecar.core.agent_status import ENDED
+from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 
 

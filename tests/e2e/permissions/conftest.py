@@ -14,9 +14,8 @@ from cco_sidecar.testing.process import SidecarProcess
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
     """One without rate limits and budgets, whose agents sleep."""
     directory = tmp_path_factory.mktemp("permissions")
-    running = start(directory, {"handover": {"limits": {"depth": 0, "agents": 0}}})
-    yield running
-    assert running.stop() == ""
+    with start(directory, {"handover": {"limits": {"depth": 0, "agents": 0}}}) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

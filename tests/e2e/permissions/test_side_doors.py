@@ -118,11 +118,10 @@ def governed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Governed]:
         {"name": "told", "when": {"event_type": "notify_me"}, "do": "notify", "message": "Told"},
     ]
     handover = {"mode": "automatic", "limits": {"depth": 2, "agents": 3}, "rules": rules}
-    running = start(tmp_path_factory.mktemp("governed"), {"handover": handover})
-    made = Governed(running)
-    yield made
-    made.doors.close()
-    assert running.stop() == ""
+    with start(tmp_path_factory.mktemp("governed"), {"handover": handover}) as running:
+        made = Governed(running)
+        yield made
+        made.doors.close()
 
 
 def test_a_rule_answers_an_agent_for_its_own_issue(governed: Governed) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from tests.e2e.permissions.oracle import (
 )
 from tests.support.doors import Doors
 from tests.support.repositories import commit_all
-from tests.support.sidecars import written
+from tests.support.sidecars import serving, written
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
@@ -144,7 +144,7 @@ class World:
         self.doors.close()
 
 
-def start(directory: Path, agents: Mapping[str, Any]) -> SidecarProcess:
+def start(directory: Path, agents: Mapping[str, Any]) -> AbstractContextManager[SidecarProcess]:
     repository = directory / "repository"
     repository.mkdir()
     (repository / "main.go").write_text("package main\n")
@@ -156,4 +156,4 @@ def start(directory: Path, agents: Mapping[str, Any]) -> SidecarProcess:
     base = {"rate_limits": dict.fromkeys(UNLIMITED, 0), "runners": {"default": {"command": ["sleep", "600"]}}}
     sidecar = {"default_project": PROJECTS[OWN]}
     config = written(directory / "config.json", sidecar=sidecar, agents=base | dict(agents))
-    return SidecarProcess(directory / "storage", repository, config=config)
+    return serving(directory, repository, config=config)

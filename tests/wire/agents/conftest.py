@@ -6,34 +6,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.sidecars import small_repository, written
+from tests.support.sidecars import serving, written
 from tests.wire.agents.house import RUNNERS, House
 
 from cco_sidecar.testing.process import SidecarProcess
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_repository(tmp_path_factory.mktemp("golden") / "repository")
-
-
-@pytest.fixture(scope="module")
-def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
+def sidecar(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[SidecarProcess]:
     directory = tmp_path_factory.mktemp("golden")
     config = written(directory / "config.json", agents={"runners": RUNNERS})
-    running = SidecarProcess(directory / "storage", repository, config=config)
-    yield running
-    assert running.stop() == ""
+    with serving(directory, root, config=config) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
+def crowded(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[SidecarProcess]:
     """One with room for a single agent."""
     directory = tmp_path_factory.mktemp("crowded")
     config = written(directory / "config.json", agents={"runners": RUNNERS, "max_concurrent": 1})
-    running = SidecarProcess(directory / "storage", repository, config=config)
-    yield running
-    assert running.stop() == ""
+    with serving(directory, root, config=config) as running:
+        yield running
 
 
 def _house(sidecar: SidecarProcess) -> Iterator[House]:

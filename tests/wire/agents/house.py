@@ -12,11 +12,11 @@ from tests.support.sidecars import until
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
 
+from cco_sidecar.core.agent_status import ENDED
 from cco_sidecar.testing.agents import SCRIPTED_AGENT, scripted_command
 from cco_sidecar.testing.process import SidecarProcess
 
 PROJECT = "project-golden"
-ENDED = ("completed", "failed", "stopped")
 RUNNERS = {
     "default": {"command": ["sleep", "600"]},
     # Prints JSON lines about its work, as `claude -p --output-format stream-json` does.

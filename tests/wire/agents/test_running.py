@@ -259,7 +259,7 @@ class TestWorktree:
     ACT = "git -c user.name=T -c user.email=t@example.com commit -qm W --allow-empty; exec sleep 600"
 
     @BOTH
-    def test_it_is_thrown_away_with_its_branch(self, house: House, repository: Path, door: str) -> None:
+    def test_it_is_thrown_away_with_its_branch(self, house: House, root: Path, door: str) -> None:
         agent_id = house.spawn(isolation="worktree", command=["sh", "-c", self.ACT])["agent_id"]
         agent = house.ask("GetAgent", agent_id=agent_id)
         assert (agent["isolation"], agent["branch"]) == ("worktree", f"agent/{agent_id}")
@@ -270,7 +270,7 @@ class TestWorktree:
         assert_shape(discarded, agent_shapes.DISCARDED)
         assert (discarded["discarded"], discarded["branch"]) == (True, agent["branch"])
         assert not Path(agent["worktree"]).exists()
-        assert agent["branch"] not in git(repository, "branch", "--list", "agent/*")
+        assert agent["branch"] not in git(root, "branch", "--list", "agent/*")
         refused(house, "DiscardWorktree", {"agent_id": agent_id}, 404, "AGT_006")
 
     def test_it_is_there_every_time(self, house: House) -> None:
