@@ -29,15 +29,17 @@ from tests.support.spawned import SLEEP
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
 from cco_sidecar.agents import keeper
+from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.run import Run
 from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.core.agent_status import ENDED
-from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.storage.agents import SqlAgents
 from cco_sidecar.storage.records import Records
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import Agent
 from orchestra.v1 import agent_service_pb2, agent_service_pb2_grpc
+from orchestra.v1.event_service_pb2 import Event
 
 IN_WORKTREE = {
     "agent_type": "test-engineer",
@@ -437,6 +439,34 @@ def test_of_those_that_start_an_agent_again_at_once_one_does(house: Succession) 
         assert codes == [200, *[409] * 7]
         until(lambda: over(house, agent.id), "its end")
         assert agent.get()["attempt"] == attempt
+
+
+class FullBus:
+    """Takes events when there is room."""
+
+    def __init__(self) -> None:
+        self.room = False
+        self.taken: list[Event] = []
+
+    async def publish(self, project: str, event: Event) -> None:
+        if not self.room:
+            raise SidecarError(Kind.UNAVAILABLE, "EVT_001", "no room")
+        self.taken.append(event)
+
+
+async def test_starts_of_several_attempts_that_could_not_be_announced_all_are(tmp_path: Path) -> None:
+    bus: Any = FullBus()
+    agent = agent_service_pb2.Agent(agent_id="again", project_id="p")
+    with contextlib.closing(Records(tmp_path / "records.db")) as records:
+        announcer = Announcer(SqlAgents(records), bus)
+        for attempt in (1, 2, 3):
+            agent.attempt = attempt
+            await announcer.save(agent, "agent_spawned")
+        bus.room = True
+        await announcer.retry()
+        await announcer.retry()
+        await announcer.close()
+    assert [event.correlation_id for event in bus.taken] == ["again/1", "again/2", "again/3"]
 
 
 async def test_an_agent_that_ran_once_more_meanwhile_is_not_started_by_who_was_slow(tmp_path: Path) -> None:

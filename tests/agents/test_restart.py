@@ -28,6 +28,7 @@ from tests.support.sidecars import call, events, until
 from tests.support.spawned import SLEEP, steps_until
 from tests.support.succession import Succession, nothing_written, scripted_runner
 
+from cco_sidecar.agents import run as run_module
 from cco_sidecar.agents.keeper import start_time
 from cco_sidecar.agents.run import MARK, Run, boot_id
 from cco_sidecar.core.agent_status import ENDED
@@ -550,6 +551,43 @@ def test_an_adopted_run_is_watched_to_its_end(started: Started) -> None:
 
     end = asyncio.run(watch())
     assert (end.signal, end.exit_code, end.known) == ("SIGTERM", None, True)
+
+
+def test_an_end_that_cannot_be_read_for_want_of_a_descriptor_is_read_later(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Run(started.directory)
+    assert found.adopt()
+    os.kill(started.agent, signal.SIGTERM)
+    until((started.directory / "exit.json").exists, "what its keeper writes")
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            asyncio.run(asyncio.wait_for(found.ended(), 20))
+    assert asyncio.run(asyncio.wait_for(found.ended(), 20)).signal == "SIGTERM"
+
+
+def test_what_cannot_be_killed_is_not_tried_for_ever(
+    started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What belongs to another user, for one."""
+
+    def refuse(process: psutil.Process, _: int) -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(psutil.Process, "send_signal", refuse)
+    monkeypatch.setattr(run_module, "_PATIENCE_SECONDS", 0.3)
+    with ThreadPoolExecutor(1) as pool:
+        trying = pool.submit(Run(started.directory).kill_leftovers)
+        try:
+            trying.result(timeout=20)
+        finally:
+            monkeypatch.undo()
+    assert lives(started.agent) and "cannot be ended" in caplog.text
 
 
 def test_only_what_carries_the_runs_own_mark_is_killed(

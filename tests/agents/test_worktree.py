@@ -381,6 +381,18 @@ def test_a_worktree_that_was_half_made_is_made_anew(alone: Place, tmp_path: Path
     assert (ended["status"], ended["last_output"]) == ("completed", ["19"]), ended
 
 
+def test_a_worktree_that_git_calls_a_failure_is_not_kept(alone: Place) -> None:
+    """Its post-checkout hook fails: by then it is made."""
+    hook = alone.root / ".git" / "hooks" / "post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho no such luck >&2\nexit 7\n")
+    hook.chmod(0o755)
+    body = {"agent_type": "python-specialist", "issue_id": "i", "command": ["true"], "isolation": "worktree"}
+    error = refused(alone.sidecar, 500, "AGT_001", "POST", "/api/agents/spawn", alone.sidecar.operator, json=body)
+    assert "no such luck" in error["message"]
+    assert alone.worktrees() == [] and list((alone.sidecars.storage / "worktrees").iterdir()) == []
+
+
 @pytest.mark.parametrize("emptied", [False, True])
 def test_a_worktree_that_was_removed_by_hand_is_made_anew(alone: Place, *, emptied: bool) -> None:
     agent = alone.spawn([{"do": "write", "path": "loose", "text": ""}])

@@ -354,6 +354,21 @@ def test_who_was_cut_off_by_the_operator_gets_no_new_token(day: Day) -> None:
         assert worker.agent.get()["status"] in ("running", "stuck")
 
 
+def test_a_token_that_is_made_for_an_ended_agent_is_good_for_its_hour_only(day: Day) -> None:
+    worker = day.spawn("environment", "python-specialist")
+    day.step()
+    worker.kill()
+    # Later than the revocation of what it had.
+    day.clock.move(minutes=1)
+    body = {"agent_type": "python-specialist", "agent_id": worker.agent.id, "issue_id": "i"}
+    answer = day.sidecar.request("POST", "/api/tokens", day.sidecar.operator, json=body)
+    assert answer.status_code == 201, answer.text
+    token = answer.json()["jwt_token"]
+    assert day.refused(token) == ""
+    day.clock.move(minutes=62)
+    assert day.refused(token) == "AUTH_002"
+
+
 def test_the_operator_is_not_locked_out_by_a_clock_that_was_set_back(day: Day) -> None:
     day.clock.move(minutes=-30)
 

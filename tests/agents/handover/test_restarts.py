@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.agents.handover.rules import answer, asked, blocked, caught_up, followed, handing_over, said
+from tests.agents.handover.rules import MARK, answer, asked, blocked, caught_up, followed, handing_over, said
 from tests.support.sidecars import House, agents, events, publish, publish_all, until
+from tests.support.succession import nothing_written
 
 
 class TestRestarts:
@@ -80,6 +81,24 @@ class TestRestarts:
         assert set(wanted) == set(times)
         twice = {event_id for event_id, number in times.items() if number > 1}
         assert not twice, f"{len(twice)} of {len(wanted)} were told twice"
+
+    def test_who_was_told_is_not_told_again_when_the_rest_is_tried_again(self, house: House, tmp_path: Path) -> None:
+        """Of two rules for one event the second cannot be followed yet: the database does not take the agent."""
+        rules = [
+            {"name": "tell", "when": {"event_type": "both"}, "do": "notify", "message": "both of them"},
+            {"name": "start", "when": {"event_type": "both"}, "do": "spawn", "agent_type": "python-specialist"},
+            MARK,
+        ]
+        runners = {"default": {"command": ["true"]}}
+        sidecar = house.start(handing_over(tmp_path / "config.json", runners, mode="automatic", rules=rules))
+        caught_up(sidecar, "p")
+        log = sidecar.storage / "logs" / "orchestration.log"
+        with nothing_written(sidecar.storage):
+            publish(sidecar, "p", "both", issue_id="i-1")
+            until(lambda: "hand-over of project p is tried again" in log.read_text(), "a rule that fails", 30)
+        until(lambda: agents(sidecar, "p"), "the agent", 30)
+        caught_up(sidecar, "p")
+        assert said(sidecar, "p").count("both of them") == 1 and len(agents(sidecar, "p")) == 1
 
     def test_what_was_answered_is_not_called_blocked_after_kill_9(self, house: House, config: Path) -> None:
         sidecar = house.start(config)
