@@ -302,7 +302,7 @@ def test_an_agent_that_ended_before_its_start_is_on_disk_ended_as_it_did(sidecar
 def test_an_agent_whose_keeper_was_killed_before_its_start_is_on_disk_does_not_run_twice(
     sidecars: Succession, tmp_path: Path
 ) -> None:
-    """What the first start left running does not go on beside the second."""
+    """Nobody saw its end, and what it left running does not go on."""
     child = tells_its_pid(tmp_path / "child-$AGENT_ATTEMPT", "exec sleep 600")
     killed: list[int] = []
 
@@ -322,10 +322,11 @@ def test_an_agent_whose_keeper_was_killed_before_its_start_is_on_disk_does_not_r
     )
     assert killed
     first = pid_in(tmp_path / "child-1")
-    agent.wait("running", "failed")
-    until(lambda: not lives(first), "the end of what the first start left")
-    if agent.get()["status"] == "running":
-        agent.stop(force=True)
+    ended = agent.wait()
+    assert (ended["status"], ended["attempt"], "how is unknown" in ended["reason"]) == ("failed", 1, True), ended
+    assert "exit_code" not in ended and about(sidecars, agent) == ["agent_spawned", "agent_failed"]
+    until(lambda: not lives(first), "the end of what it left running")
+    assert pid_in(tmp_path / "child-1") == first and not (tmp_path / "child-2").exists()
     until(lambda: not left_in(sidecars.storage / "agents" / agent.id), "nothing but the output")
 
 

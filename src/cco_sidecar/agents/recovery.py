@@ -59,8 +59,9 @@ class Recovery:
         # One that was just being started: its record does not know yet.
         run = self._launcher.run_at(agent, agent.attempt + 1) if pending else self._launcher.run_of(agent)
         runs = run.adopt()
-        if pending and not runs and not run.has_report:
-            # It waits, or its start was cut short, together with its keeper.
+        if pending and run.began_at is None:
+            # It waits, or its start was cut short before there was a keeper. One that had a keeper may have begun, and
+            # is not begun twice.
             if run.directory.exists():
                 await asyncio.to_thread(run.kill_leftovers)
             self._supervisor.wait(live)

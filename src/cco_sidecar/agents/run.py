@@ -211,11 +211,6 @@ class Run:
         except OSError:
             return None
 
-    @property
-    def has_report(self) -> bool:
-        """It has ended, and how is written down."""
-        return self._report() is not None
-
     def _report(self) -> Exit | None:
         try:
             return Exit(**orjson.loads((self.directory / "exit.json").read_bytes()))
