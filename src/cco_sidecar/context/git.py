@@ -1,25 +1,20 @@
-"""What git knows of a worktree, by the git program itself."""
+"""What git knows of a working tree: files, branch, history, changes."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.context import secrets
+from cco_sidecar.repository.git import GitRepository
+from cco_sidecar.repository.layout import GitFailed
 from orchestra.v1.context_service_pb2 import Commit, GitContext, UncommittedChange
 
-log = logging.getLogger(__name__)
-
 FULL_HISTORY = 1000
-_TIMEOUT_SECONDS = 30
-# Nothing that a repository's own configuration names is run, and no lock is taken beside a person's git.
-_SAFE = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
 # In front of every commit; behind a NUL, so that nobody's subject is taken for it.
 _FORMAT = "%x00commit%x00%x00%H%x00%an%x00%ct%x00%s%x00"
 _COMMIT = re.compile(r"\0commit\0\0(?=[0-9a-f]{40,64}\0)")
@@ -28,59 +23,39 @@ _LAST_SECOND = 253_402_300_799
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "modified"}
 
 
-class GitFailed(OSError):
-    """There is a repository, and git does not read it: nothing can be said of what it ignores."""
-
-
 class Git:
-    """Runs git in ``root``. ``available`` is false for a plain directory. ``storage`` (a path below ``root``, or
-    empty) is left out of everything."""
+    """What git says of ``root``. ``available`` is false for a plain directory. ``storage`` (a path below ``root``, or
+    empty) is left out of everything; ``scratch`` is a directory that only we write."""
 
-    def __init__(self, root: Path, storage: str = "") -> None:
+    def __init__(self, root: Path, scratch: Path, storage: str = "") -> None:
         self.root = root
+        self._repository = GitRepository(root, scratch)
         self._outside = [f":(exclude){storage}"] if storage else []
         self._history: tuple[object, list[Commit]] = ("", [])
         self._prefix = ""
-        # What git wrote to stderr when it last failed.
-        self._said = ""
-        self._quiet: tuple[str, ...] = ()
         self._shallow = Path()
         self.directories: list[Path] = []
         self.available = False
 
     def look(self, *, afresh: bool = False) -> None:
-        """Finds out whether ``root`` is in a worktree, and where its git directories are. Raises GitFailed."""
+        """Finds out whether ``root`` is in a working tree, and where its git directories are. Raises GitFailed."""
         if afresh:
             self._history = ("", [])
-        self._quiet = ()
-        found = self._run(
-            "rev-parse", "--is-inside-work-tree", "--absolute-git-dir", "--git-common-dir", "--show-prefix"
-        )
-        inside = found is not None and found.startswith("true\n")
+        self.directories = []
+        layout = self._repository.open()
         # A root that its repository ignores is a directory of its own.
-        self.available = inside and (self._run("check-ignore", "-q", ".") is None)
-        if found is None and any((top / ".git").exists() for top in (self.root, *self.root.parents)):
-            raise GitFailed(f"git cannot read the repository of {self.root}: {self._said or 'is it installed?'}")
-        if found is None or not self.available:
-            self.directories = []
+        self.available = layout is not None and (
+            layout.top == self.root or self._repository.run("check-ignore", "-q", ".").code != 0
+        )
+        if layout is None or not self.available:
             return
-        _, git_dir, common, self._prefix, *_ = [*found.split("\n"), ""]
-        common_dir = (self.root / common).resolve()
-        self._shallow = common_dir / "shallow"
-        self._quiet = self._filters_off()
-        heads = [Path(top) for top, _, _ in os.walk(common_dir / "refs")]
-        tops = [self.root.parents[depth] for depth in range(self._prefix.count("/"))]
-        wanted = [Path(git_dir), Path(git_dir, "logs"), common_dir, common_dir / "info", *heads, *tops]
-        self.directories = [path for path in wanted if path.is_dir()]
-
-    def _filters_off(self) -> tuple[str, ...]:
-        """Status and diff would run the filters that a repository's configuration names."""
-        pattern = r"^filter\..*\.(clean|smudge|process|required)$"
-        listed = self._run("config", "-z", "--name-only", "--get-regexp", pattern)
-        off: list[str] = []
-        for name in sorted(set(filter(None, (listed or "").split("\0")))):
-            off += ["-c", f"{name}={'false' if name.endswith('.required') else ''}"]
-        return tuple(off)
+        inside = self.root.relative_to(layout.top)
+        self._prefix = "" if layout.top == self.root else f"{inside.as_posix()}/"
+        self._shallow = layout.common_dir / "shallow"
+        heads = [Path(top) for top, _, _ in os.walk(layout.common_dir / "refs")]
+        tops = [self.root.parents[depth] for depth in range(len(inside.parts))]
+        own = (layout.git_dir, layout.git_dir / "logs", layout.common_dir, layout.common_dir / "info")
+        self.directories = [path for path in (*own, *heads, *tops) if path.is_dir()]
 
     def files(self) -> list[str]:
         """Tracked files and untracked ones that are not ignored, sorted."""
@@ -95,8 +70,9 @@ class Git:
         """Branch, history (newest first, up to FULL_HISTORY), uncommitted changes and remote."""
         context = GitContext()
         status = self._must(
-            "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--", ".", *self._outside
-        ).split("\0")
+            "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty",
+            "--", ".", *self._outside,
+        ).split("\0")  # fmt: skip
         head = ""
         for line in status:
             if line.startswith("# branch.oid "):
@@ -115,7 +91,7 @@ class Git:
             # Naming paths drops empty commits; at the top of a worktree there is no need to.
             paths = ["--", ".", *self._outside] if self._prefix or self._outside else []
             # NUL is the one byte that no part of a commit can hold.
-            text = self._run(
+            text = self._repository.text(
                 "log", f"-n{FULL_HISTORY}", f"--format={_FORMAT}", "--name-only", "-z",
                 "--no-renames", "--no-show-signature", "--relative", head, *paths,
             )  # fmt: skip
@@ -152,19 +128,10 @@ class Git:
 
     def _numstat(self, initial: bool) -> dict[str, str]:
         against = ["--cached"] if initial else ["HEAD"]
-        text = self._run(
-            "diff",
-            "--numstat",
-            "-z",
-            "--no-renames",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--relative",
-            *against,
-            "--",
-            ".",
-            *self._outside,
-        )
+        text = self._repository.text(
+            "diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty",
+            "--relative", *against, "--", ".", *self._outside,
+        )  # fmt: skip
         counts = {}
         for record in (text or "").split("\0"):
             match = re.match(r"(\d+|-)\t(\d+|-)\t(.+)", record, re.DOTALL)
@@ -173,41 +140,17 @@ class Git:
         return counts
 
     def _remote(self, context: GitContext) -> None:
-        text = self._run("config", "-z", "--get-regexp", r"^remote\..*\.url$") or ""
-        pairs = [entry.split("\n", 1) for entry in text.split("\0") if "\n" in entry]
-        remotes = {key.removeprefix("remote.").removesuffix(".url"): url for key, url in pairs}
+        remotes = self._repository.remotes
         if remotes:
             name = "origin" if "origin" in remotes else min(remotes)
             context.remote = shown(name)
             context.remote_url = without_credentials(remotes[name])
 
     def _must(self, *arguments: str) -> str:
-        text = self._run(*arguments)
-        if text is None:
-            raise GitFailed(f"git {arguments[0]} failed in {self.root}: {self._said}")
-        return text
-
-    def _run(self, *arguments: str) -> str | None:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-        try:
-            done = subprocess.run(
-                ("git", *_SAFE, *self._quiet, *arguments),
-                cwd=self.root,
-                env=environment,
-                capture_output=True,
-                timeout=_TIMEOUT_SECONDS,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-        except (OSError, subprocess.TimeoutExpired) as problem:
-            log.warning("git %s: %s", arguments[0], problem)
-            return None
-        if done.returncode:
-            self._said = done.stderr.decode(errors="replace").strip()
-            log.debug("git %s: %s", arguments[0], self._said)
-            return None
-        return os.fsdecode(done.stdout)
+        done = self._repository.run(*arguments)
+        if done.code:
+            raise GitFailed(f"git {arguments[0]} failed in {self.root}: {done.said}")
+        return os.fsdecode(done.output)
 
 
 def without_credentials(url: str) -> str:

@@ -69,7 +69,7 @@ class Repository:
         self._excluded = excluded.resolve()
         within = self._excluded.is_relative_to(root) and self._excluded != root
         self._storage = self._excluded.relative_to(root).as_posix() if within else ""
-        self._git = Git(root, self._storage)
+        self._git = Git(root, self._excluded / "git", self._storage)
         self._watch = watch()
         self._lock = asyncio.Lock()
         self._snapshot: Snapshot | None = None

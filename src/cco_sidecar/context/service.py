@@ -15,7 +15,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.context.build import build
-from cco_sidecar.context.git import GitFailed
 from cco_sidecar.context.lru import ByteLru
 from cco_sidecar.context.outputs import Basis, PreviousOutputs, files_of
 from cco_sidecar.context.repository import Repository, Snapshot
@@ -27,6 +26,7 @@ from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError, internal, not_found
 from cco_sidecar.core.principal import SPAWN_AGENTS
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
 
@@ -140,7 +140,7 @@ class ContextService:
         try:
             return await repository.current(afresh=afresh)
         except GitFailed as problem:
-            raise internal("CTX_001", "git cannot read the project's repository; the log says why") from problem
+            raise internal("CTX_001", f"the project's repository cannot be read: {problem}") from problem
         except OSError as problem:
             raise internal("CTX_001", "the project's directory cannot be read; is it still there?") from problem
 

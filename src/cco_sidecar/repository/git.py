@@ -1,0 +1,287 @@
+"""The one place that runs git.
+
+A repository's own configuration can name programs in some thirty ways: filters, hooks, fsmonitor, textconv, ssh
+commands, credential helpers, pagers, promisor remotes, includes. None is switched off here one by one. Git is given a
+directory of ours in place of the repository's: its configuration is written by us, from a short list of keys that name
+no program, and it has no hooks. Objects, refs and the index are the repository's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import selectors
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from cco_sidecar.repository.layout import GitFailed, Layout, blocking_file, discover, small_file
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_SECONDS = 30.0
+MOST_OUTPUT_BYTES = 256 * 2**20
+_MOST_STDERR_BYTES = 64 * 1024
+_MOST_CONFIG_BYTES = 2**20
+# A command that has not ended after so long may be waiting for a FIFO.
+_STALLED_SECONDS = 0.3
+_CHUNK = 2**16
+# How files and refs are to be read. No key here names a program, another file or a remote (git-config(1)).
+_OF_REPOSITORY = frozenset(
+    (
+        "core.repositoryformatversion",
+        "core.filemode",
+        "core.symlinks",
+        "core.ignorecase",
+        "core.precomposeunicode",
+        "core.autocrlf",
+        "core.eol",
+        "core.safecrlf",
+        "core.checkstat",
+        "core.trustctime",
+        "core.sparsecheckout",
+        "core.sparsecheckoutcone",
+        "index.sparse",
+        "extensions.objectformat",
+        "extensions.refstorage",
+    )
+)
+# What a person's own configuration adds: it is trusted, but only this matters for reading.
+_OF_PERSON = frozenset({"core.autocrlf", "core.eol", "core.excludesfile", "core.precomposeunicode"})
+_LINKED = ("refs", "packed-refs", "reftable", "logs", "shallow", "worktrees")
+
+
+class Done(NamedTuple):
+    """How a git command ended. ``output`` is stdout; ``said`` is stderr."""
+
+    code: int
+    output: bytes
+    said: str
+
+
+class GitRepository:
+    """A repository as git sees it through a directory of ours in ``scratch``, which only we may write.
+
+    Blocking; for threads, one at a time. ``layout`` is None for a plain directory until ``open`` finds a repository.
+    """
+
+    def __init__(self, root: Path, scratch: Path) -> None:
+        self.root = root
+        self._shadow = scratch / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+        self.layout: Layout | None = None
+        self.remotes: dict[str, str] = {}
+
+    def open(self) -> Layout | None:
+        """Looks where the repository is, and takes in its configuration. Raises GitFailed."""
+        self.layout = discover(self.root)
+        if self.layout is not None:
+            try:
+                self._write_shadow(self.layout)
+            except GitFailed:
+                raise
+            except OSError as problem:
+                raise GitFailed(f"the repository of {self.root} cannot be read: {problem}") from problem
+        return self.layout
+
+    def run(self, *arguments: str, timeout: float = TIMEOUT_SECONDS) -> Done:
+        """Runs a git command in ``root``. Raises GitFailed when git is missing, hangs or prints too much."""
+        assert self.layout is not None
+        environment = _environment() | {
+            "GIT_DIR": str(self._shadow),
+            "GIT_WORK_TREE": str(self.layout.top),
+            "GIT_INDEX_FILE": str(self.layout.git_dir / "index"),
+            "GIT_OBJECT_DIRECTORY": str(self.layout.common_dir / "objects"),
+        }
+        return _run(arguments, self.root, environment, timeout, self.layout)
+
+    def text(self, *arguments: str) -> str | None:
+        """The output of a command that succeeds, with odd bytes as surrogates; None when it fails."""
+        done = self.run(*arguments)
+        if done.code:
+            log.debug("git %s: %s", arguments[0], done.said)
+            return None
+        return os.fsdecode(done.output)
+
+    # -- the directory that git is given ---------------------------------------------------------------
+
+    def _write_shadow(self, layout: Layout) -> None:
+        (self._shadow / "info").mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._shadow / "objects").mkdir(exist_ok=True)
+        _replace(self._shadow / "HEAD", small_file(layout.git_dir / "HEAD"))
+        _replace(self._shadow / "config", self._config(layout))
+        for name in _LINKED:
+            _link(self._shadow / name, layout.common_dir / name)
+        for name in ("exclude", "attributes"):
+            _link(self._shadow / "info" / name, layout.common_dir / "info" / name)
+        _link(self._shadow / "info" / "sparse-checkout", layout.git_dir / "info" / "sparse-checkout")
+        shared = {path.name: path for path in layout.git_dir.glob("sharedindex.*")}
+        for stale in self._shadow.glob("sharedindex.*"):
+            if stale.name not in shared:
+                stale.unlink()
+        for name, path in shared.items():
+            _link(self._shadow / name, path)
+
+    def _config(self, layout: Layout) -> bytes:
+        own = _entries(small_file(layout.common_dir / "config", _MOST_CONFIG_BYTES))
+        of_worktree = layout.git_dir / "config.worktree"
+        if own.get("extensions.worktreeconfig", "").lower() in ("true", "1", "yes", "on") and of_worktree.is_file():
+            own |= _entries(small_file(of_worktree, _MOST_CONFIG_BYTES))
+        self.remotes = {
+            key.removeprefix("remote.").removesuffix(".url"): value
+            for key, value in own.items()
+            if key.startswith("remote.") and key.endswith(".url")
+        }
+        kept = {key: value for key, value in _of_person().items() if key in _OF_PERSON}
+        kept |= {key: value for key, value in own.items() if key in _OF_REPOSITORY}
+        if any(key.startswith("extensions.") for key in kept):
+            kept["core.repositoryformatversion"] = "1"
+        else:
+            kept["core.repositoryformatversion"] = "0"
+        return _written(kept)
+
+
+def _entries(config: bytes) -> dict[str, str]:
+    """A configuration file's last values by key, without what it includes. Raises GitFailed."""
+    done = _run(("config", "--file", "-", "--no-includes", "-z", "--list"), Path("/"), _environment(), 10.0, None, config)
+    if done.code:
+        raise GitFailed(f"the repository's configuration cannot be read: {done.said}")
+    return _pairs(done.output)
+
+
+@cache
+def _of_person() -> Mapping[str, str]:
+    """The configuration of the person who runs the sidecar, read once a process."""
+    environment = _environment(person=True) | {"GIT_DIR": os.devnull}
+    done = _run(("config", "--includes", "-z", "--list"), Path("/"), environment, 10.0, None)
+    return {} if done.code else _pairs(done.output)
+
+
+def _pairs(listed: bytes) -> dict[str, str]:
+    entries = (entry.partition("\n") for entry in os.fsdecode(listed).split("\0") if entry)
+    # A key without a value is true.
+    return {key: value if equals else "true" for key, equals, value in entries}
+
+
+def _written(values: Mapping[str, str]) -> bytes:
+    lines = []
+    for key, value in sorted(values.items()):
+        section, _, name = key.partition(".")
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        lines.append(f'[{section}]\n\t{name} = "{escaped}"\n')
+    return os.fsencode("".join(lines))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Writes only what differs: a full disk leaves what was there before."""
+    try:
+        if path.read_bytes() == data:
+            return
+    except FileNotFoundError:
+        pass
+    fresh = path.with_name(f"{path.name}.fresh")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+def _link(link: Path, target: Path) -> None:
+    try:
+        if os.readlink(link) == str(target):  # noqa: PTH115
+            return
+        link.unlink()
+    except FileNotFoundError:
+        pass
+    link.symlink_to(target)
+
+
+@cache
+def program() -> str:
+    """The git program. Raises GitFailed."""
+    found = shutil.which("git")
+    if found is None:
+        raise GitFailed("git is not installed, or not on the sidecar's PATH")
+    return found
+
+
+def _environment(*, person: bool = False) -> dict[str, str]:
+    """What git gets of ours: neither secrets nor anything that steers it."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR") if name in os.environ}
+    if not person:
+        kept |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    return kept | {
+        "GIT_ALLOW_PROTOCOL": "none",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+
+
+def _run(
+    arguments: Iterable[str],
+    directory: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+    layout: Layout | None,
+    given: bytes = b"",
+) -> Done:
+    command = [program(), *arguments]
+    try:
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(given)
+            stdin.seek(0)
+            process = subprocess.Popen(
+                command,
+                cwd=directory,
+                env=environment,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+    except OSError as problem:
+        raise GitFailed(f"git cannot be run in {directory}: {problem.strerror}") from problem
+    try:
+        output, said = _read(process, command[1], timeout, layout)
+        return Done(process.wait(), output, said.decode(errors="replace").strip())
+    finally:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: Layout | None) -> tuple[bytes, bytes]:
+    """Both streams to their ends. Raises GitFailed."""
+    assert process.stdout is not None and process.stderr is not None
+    found: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    started = time.monotonic()
+    looked = layout is None
+    with selectors.DefaultSelector() as selector:
+        for pipe in found:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            spent = time.monotonic() - started
+            if spent > timeout:
+                raise GitFailed(f"git {name} did not end in {timeout:g} s")
+            ready = selector.select(timeout - spent if looked else min(_STALLED_SECONDS, timeout - spent))
+            if not ready and not looked and layout is not None:
+                looked = True
+                if (path := blocking_file(layout)) is not None:
+                    raise GitFailed(f"{path} is not a regular file, and git would wait for it; remove it")
+            for key, _ in ready:
+                pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
+                data = os.read(pipe.fileno(), _CHUNK)
+                if not data:
+                    selector.unregister(pipe)
+                elif pipe is process.stdout or len(found[pipe]) < _MOST_STDERR_BYTES:
+                    found[pipe] += data
+            if len(found[process.stdout]) > MOST_OUTPUT_BYTES:
+                raise GitFailed(f"git {name} printed more than {MOST_OUTPUT_BYTES} bytes")
+    return bytes(found[process.stdout]), bytes(found[process.stderr])
