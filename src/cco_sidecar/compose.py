@@ -23,6 +23,7 @@ from cco_sidecar.agents.service import AgentsService, Hands, Stores
 from cco_sidecar.agents.servicer import AgentServicer
 from cco_sidecar.approvals.desk import ApprovalDesk
 from cco_sidecar.approvals.servicer import ApprovalServicer
+from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.limits import RateLimits
 from cco_sidecar.auth.policy import policies
@@ -31,11 +32,11 @@ from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.context.service import ContextService
 from cco_sidecar.context.servicer import ContextServicer
 from cco_sidecar.core import package_data
-from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.metrics import CallMetrics
+from cco_sidecar.core.run_directory import Registration
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.trust import load_agent_types
 from cco_sidecar.credentials.servicer import CredentialServicer
 from cco_sidecar.credentials.vault import Vault
 from cco_sidecar.events.servicer import EventServicer
@@ -71,6 +72,7 @@ from orchestra.v1 import (
     result_service_pb2,
     system_service_pb2,
 )
+from orchestra.v1.system_service_pb2 import ProveIdentityResponse
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,9 @@ class Sidecar:
         self.clock = clock or Clock()
         self._lock = open_storage(settings.storage)
         self.types = load_agent_types(settings.project_root)
+        for problem in self.types.problems:
+            log.warning("%s", problem)
+        self._identity_key = IdentityKey.of(settings.storage)
         self._records = Records(settings.storage / "records.db")
         self._store = SqlResults(self._records)
         key_file = settings.storage / "signing-key.pem"
@@ -127,15 +132,19 @@ class Sidecar:
             self.clock,
             settings.storage,
             settings.default_project,
+            settings.results_quota_mb,
             branch_of=lambda agent_id: self.agents.branch_of(agent_id),
         )
         self.agents = self._make_agents()
         self._rooms = self._make_rooms()
+        self._served_openapi: bytes | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def _make_agents(self) -> AgentsService:
-        async def context(project: str, issue: str, agent_type: str, task: str, requirements: Sequence[str]) -> bytes:
-            answer = await self.context.get(project, issue, agent_type, task, requirements)
+        async def context(
+            project: str, issue: str, agent_type: str, task: str, requirements: Sequence[str], worktree: Path | None
+        ) -> bytes:
+            answer = await self.context.get(project, issue, agent_type, task, requirements, worktree)
             return await self.context.as_json(answer, self.clock.timestamp())
 
         def last_call(agent_id: str) -> float | None:
@@ -166,7 +175,9 @@ class Sidecar:
         system = SystemServicer(
             Vitals(self.settings.storage),
             self.bus,
+            self._records,
             self._store,
+            SqlAgents(self._records),
             self.tokens,
             self.metrics,
             self.clock,
@@ -174,6 +185,8 @@ class Sidecar:
             cache=lambda: CacheFigures(*context_figures()),
             unpublished=lambda: len(self._writer.waiting),
             running=self.agents.running_types,
+            prove=self._prove_identity,
+            problems=lambda: self.types.problems,
         )
         known = policies(map(_service, _PROTOS))
         agents = AgentServicer(self.agents, self.tokens, self.types, known, self.clock, default)
@@ -194,7 +207,7 @@ class Sidecar:
             RequestId(policies(services)),
             AccessLog(self.metrics),
             Errors(),
-            Authenticate(self.tokens),
+            Authenticate(self.tokens, self.settings.allowed_hosts),
             RateLimit(RateLimits(self.settings.rate_limits)),
             Authorise(),
             Validate(),
@@ -202,12 +215,17 @@ class Sidecar:
         handlers = await chain.build(self._rooms, interceptors, self.tokens)
         documents = {
             "/.well-known/jwks.json": lambda: self.tokens.jwks,
-            "/openapi.json": package_data.openapi_file().read_bytes,
+            "/openapi.json": self._openapi,
         }
         gateway = Gateway(Routes(services), handlers, documents, self.settings.cors_origins)
         self._http = HttpServer(gateway, self.settings.host, self.settings.port)
+        self._registration = Registration(self.settings.storage)
         self._grpc = GrpcServer(
-            handlers, [s.full_name for s in services], self.settings.host, self.settings.real_grpc_port
+            handlers,
+            [s.full_name for s in services],
+            self.settings.host,
+            self.settings.real_grpc_port,
+            self._registration.socket,
         )
         self._write_operator_token()
         await self._writer.recover(self.bus.event_of_result)
@@ -221,6 +239,8 @@ class Sidecar:
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD)
+        found = self._found()
+        self._registration.announce(found.url, found.grpc_target)
         log.info("listening", extra={"port": self.port, "grpc_port": self.grpc_port})
 
     @property
@@ -233,14 +253,18 @@ class Sidecar:
 
     def _agents_address(self) -> Address:
         """Where agents find us: they are on this machine."""
-        # Which ports these are is known only now when any would do.
-        found = dataclasses.replace(self.settings, port=self.port, grpc_port=self.grpc_port)
+        found = self._found()
         return Address(f"{found.url}/api", found.grpc_target)
+
+    def _found(self) -> Settings:
+        """Which ports these are is known only now when any would do."""
+        return dataclasses.replace(self.settings, port=self.port, grpc_port=self.grpc_port)
 
     async def stop(self, *, keep_agents: bool = False) -> None:
         """Agents are ended, or left to the next sidecar; health goes NOT_SERVING, parked readers get their cursor,
         open calls end, all is on disk."""
         log.info("stopping")
+        self._registration.withdraw()
         await self._grpc.set_serving(False)
         await self.agents.close(keep_agents=keep_agents)
         await self._desk.close()
@@ -260,6 +284,18 @@ class Sidecar:
         await asyncio.to_thread(self._records.close)
         self.context.close()
         os.close(self._lock)
+
+    def _openapi(self) -> bytes:
+        """The document, with where this server is."""
+        if self._served_openapi is None:
+            document = orjson.loads(package_data.openapi_file().read_bytes())
+            self._served_openapi = orjson.dumps(document | {"servers": [{"url": self._found().url}]})
+        return self._served_openapi
+
+    def _prove_identity(self, nonce: str) -> ProveIdentityResponse:
+        host, port, grpc_port = self.settings.host, self.port, self.grpc_port
+        proof = self._identity_key.proof(nonce, host, port, grpc_port)
+        return ProveIdentityResponse(host=host, port=port, grpc_port=grpc_port, proof=proof)
 
     def _write_operator_token(self) -> None:
         path = self.settings.storage / OPERATOR_TOKEN_FILE
@@ -284,24 +320,6 @@ def check(settings: Settings) -> None:
     Runners(settings, types)
     Budget.of(Plan.of(settings.handover, types).limits)
     RateLimits(settings.rate_limits)
-
-
-def load_agent_types(project_root: Path) -> AgentTypes:
-    """The package's types, and on top of them those of the project. Raises SettingsError."""
-    paths = [package_data.agent_types_file()]
-    own = project_root / "config" / "orchestra-config.json"
-    if own.exists() and not own.samefile(paths[0]):
-        paths.append(own)
-    documents = []
-    for path in paths:
-        try:
-            document = orjson.loads(path.read_bytes())
-        except (OSError, orjson.JSONDecodeError) as problem:
-            raise SettingsError(f"agent types in {path} cannot be read: {problem}") from problem
-        if not isinstance(document, dict):
-            raise SettingsError(f"agent types in {path} must be a JSON object")
-        documents.append((str(path), document))
-    return AgentTypes(documents)
 
 
 def _service(module: object) -> ServiceDescriptor:

@@ -45,7 +45,7 @@ IN_WORKTREE = {
     "agent_type": "test-engineer",
     "issue_id": "issue-1",
     "isolation": "worktree",
-    "environment": {"AGENT_SCRIPT": "[]"},
+    "environment": {"TASK_SCRIPT": "[]"},
 }
 RUNNERS = {
     "test-engineer": scripted_runner(retry={"attempts": 3, "backoff_seconds": 0.2}),
@@ -475,7 +475,7 @@ async def test_an_agent_that_ran_once_more_meanwhile_is_not_started_by_who_was_s
         known = agent_service_pb2.Agent(
             agent_id="slow", project_id="p", status=agent_service_pb2.AGENT_STATUS_COMPLETED, attempt=1
         )
-        await store.add(known, agent_service_pb2.SpawnAgentRequest())
+        await store.add(known, agent_service_pb2.SpawnAgentRequest(), created=1)
         now = agent_service_pb2.Agent()
         now.CopyFrom(known)
         now.attempt = 2
@@ -525,7 +525,7 @@ def test_an_agent_whose_type_is_no_longer_configured_ends_as_it_does(
 
 
 def test_what_an_agent_leaves_beside_its_run_does_not_stop_the_next_start(house: Succession) -> None:
-    script = 'touch "$AGENT_RUN_DIR/../mine" "$AGENT_RUN_DIR/../../.DS_Store"'
+    script = 'touch "$AGENT_RUN_DIR/../../mine" "$AGENT_RUN_DIR/../../../.DS_Store"'
     agent = house.spawn([{"do": "run", "command": ["sh", "-c", script]}])
     assert agent.wait()["status"] == "completed"
     assert (house.storage / "agents" / agent.id / "mine").exists()
@@ -590,7 +590,7 @@ def test_the_scripted_agent_asks_again_when_an_answer_breaks_off() -> None:
         threading.Thread(target=server.serve_forever).start()
         identity = dict.fromkeys(("JWT_TOKEN", "AGENT_ID", "AGENT_TYPE", "ISSUE_ID"), "x")
         url = f"http://127.0.0.1:{server.server_port}"
-        environment = identity | {"SIDECAR_URL": url, "AGENT_SCRIPT": '[{"do": "context"}]'}
+        environment = identity | {"SIDECAR_URL": url, "TASK_SCRIPT": '[{"do": "context"}]'}
         done = subprocess.run(scripted_command(), env=environment, capture_output=True, text=True, check=False)
         server.shutdown()
     assert (done.returncode, done.stdout) == (0, "context: 0 files\n"), done.stderr

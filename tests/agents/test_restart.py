@@ -595,8 +595,8 @@ def test_only_what_carries_the_runs_own_mark_is_killed(
     started: Started, tmp_path: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
     """Runs whose directories begin alike are two."""
-    other = subprocess.Popen(["sleep", "600"], env={MARK: f"{started.directory}0"})
-    mine = subprocess.Popen(["sleep", "600"], env={MARK: str(started.directory)})
+    other = subprocess.Popen(["sleep", "600"], env={MARK: f"{started.directory}0/agent"})
+    mine = subprocess.Popen(["sleep", "600"], env={MARK: str(Run(started.directory).shared)})
     try:
         Run(started.directory).kill_leftovers()
         assert not lives(mine.pid)

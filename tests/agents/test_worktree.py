@@ -178,14 +178,14 @@ def test_a_discarded_worktree_is_gone_with_all_that_is_in_it(place: Place) -> No
     refused(place.sidecar, 404, "AGT_006", "DELETE", f"/api/agents/{plain.id}/worktree", place.sidecar.operator)
 
 
-def test_a_worktree_that_could_not_be_discarded_is_not_called_gone(place: Place) -> None:
-    agent = place.spawn(commits("locked.py"))
+def test_other_agents_cannot_prune_a_worktree_that_they_do_not_see(place: Place) -> None:
+    agent = place.spawn(commits("kept.py"))
     agent.wait()
-    git(place.root, "worktree", "lock", str(place.path_of(agent)))
-    answer = place.sidecar.request("DELETE", f"/api/agents/{agent.id}/worktree", place.sidecar.operator)
-    there = place.path_of(agent).exists()
-    assert (answer.status_code == 200) is not there, answer.text
-    assert bool(agent.get()["worktree"]) is there
+    other = place.spawn([{"do": "run", "command": ["git", "worktree", "prune", "--expire", "now"]}], isolation="none")
+    assert other.wait()["status"] == "completed"
+    assert agent.id in place.worktrees()
+    assert call(place.sidecar, "DELETE", f"/api/agents/{agent.id}/worktree")["discarded"]
+    assert agent.id not in place.worktrees() and not place.path_of(agent).exists()
 
 
 def test_two_agents_at_once_do_not_see_each_other(place: Place, tmp_path: Path) -> None:

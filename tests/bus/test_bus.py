@@ -21,11 +21,16 @@ ALL = Interest()
 
 
 class MovingClock(Clock):
+    """``ahead``: time that has passed; ``off``: by how much the wall clock is wrong besides."""
+
     def __init__(self) -> None:
-        self.ahead = 0
+        self.ahead = self.off = 0
 
     def micros(self) -> int:
-        return super().micros() + self.ahead
+        return super().micros() + self.ahead + self.off
+
+    def steady_micros(self) -> int:
+        return super().steady_micros() + self.ahead
 
 
 @pytest.fixture
@@ -113,6 +118,39 @@ async def test_old_events_are_trimmed_by_age(bus: EventBus) -> None:
     kept = await publish(bus)
     bus._housekeep()
     assert ids(await read(bus, "0")) == [kept]
+
+
+@pytest.mark.parametrize("hours", [25, -25, 24 * 400])
+async def test_a_wall_clock_that_jumps_deletes_nothing(bus: EventBus, hours: int) -> None:
+    clock: MovingClock = bus._clock  # type: ignore[assignment]
+    before = await publish(bus)
+    clock.off = hours * 3600 * 10**6
+    during = await publish(bus)
+    bus._housekeep()
+    assert ids(await read(bus, "0")) == [before, during]
+    clock.off = 0
+    bus._housekeep()
+    assert ids(await read(bus, "0")) == [before, during]
+
+
+async def test_expired_segments_are_deleted_while_idle_and_numbers_go_on(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    clock = MovingClock()
+    idle = EventBus(log, clock)
+    last = await publish(idle)
+    (segment,) = (tmp_path / "p").iterdir()
+    clock.ahead = 25 * 3600 * 10**6
+    idle._housekeep()
+    await idle.close()
+    log.close()
+    assert not segment.exists()
+    log = EventLog(tmp_path)
+    again = EventBus(log, clock)
+    following = await publish(again)
+    assert following.rpartition("-")[0] == last.rpartition("-")[0]
+    assert int(following[-10:]) == int(last[-10:]) + 1
+    await again.close()
+    log.close()
 
 
 async def test_a_cursor_of_an_emptied_storage_is_a_gap(bus: EventBus) -> None:

@@ -92,7 +92,7 @@ def tell(running: SidecarProcess) -> None:
         "issue_id": "issue-1",
         "task": SECRETS["task"],
         "credentials": ["KEY"],
-        "environment": {"NOTE": SECRETS["spawn environment"], "AGENT_SCRIPT": json.dumps(steps)},
+        "environment": {"NOTE": SECRETS["spawn environment"], "TASK_SCRIPT": json.dumps(steps)},
     }
     failed = call(running, "POST", "/api/agents/spawn", json=body)["agent_id"]
     until(lambda: call(running, "GET", f"/api/agents/{failed}")["status"] == "failed", "its end")
@@ -101,7 +101,7 @@ def tell(running: SidecarProcess) -> None:
         ({"do": "ask", "question": SECRETS["question"]}, "needs_input"),
         ({"do": "heartbeat", "message": SECRETS["progress"], "percent": 40}, "running"),
     ):
-        body["environment"] = {"AGENT_SCRIPT": json.dumps([step, {"do": "sleep", "seconds": 600}])}
+        body["environment"] = {"TASK_SCRIPT": json.dumps([step, {"do": "sleep", "seconds": 600}])}
         agent = call(running, "POST", "/api/agents/spawn", json=body)["agent_id"]
 
         def seen(agent: str = agent, status: str = status) -> bool:

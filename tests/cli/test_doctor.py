@@ -23,7 +23,7 @@ from cco_sidecar.cli.checks import findings
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
-CHECKS = {"storage", "disk", "pid file", "port", "gRPC port", "sidecar", "clock", "token", "git", "runner claude"}
+CHECKS = {"storage", "disk", "pid file", "port", "gRPC port", "sidecar", "clock", "token", "git", "sandbox", "runner claude"}
 
 
 class Found(NamedTuple):
@@ -103,12 +103,15 @@ def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -
 def test_where_everything_is_right_every_check_says_so(running: House) -> None:
     found = running.examined(code=0)
     assert set(found) == CHECKS | {"credentials"}
-    assert {each.level for each in found.values()} == {"ok"}
+    # Tests keep everything in a temporary directory.
+    assert {name for name, each in found.items() if each.level != "ok"} == {"storage"}
+    assert "temporary directory" in found["storage"].text and "cco storage move" in found["storage"].mend
     assert found["port"].text == f"{running.port} answers" and found["git"].text == f"{running.root} is a repository"
     assert found["runner claude"].text == "2.0.0 (Claude Code stand-in)"
     assert str(running.directory / ".cco" / "credentials.key") in found["credentials"].text
     lines = printed(running.cco("doctor")).splitlines()
-    assert [line.partition(": ")[0] for line in lines] == [f"ok       {name}" for name in found]
+    told = [line.partition(": ")[0] for line in lines if not line.startswith(" ")]
+    assert told == [f"{each.level:<8} {name}" for name, each in found.items()]
 
 
 def test_where_nothing_was_ever_started_nothing_is_broken(house: House) -> None:
@@ -163,7 +166,9 @@ def test_what_others_can_read(running: House) -> None:
         assert found[name].text == f"{path} can be read by others" and found[name].level == level
         assert found[name].mend == f"chmod {right:o} {path}"
         subprocess.run(found[name].mend, shell=True, check=True)
-    assert {each.level for each in running.examined(code=0).values()} == {"ok"}
+    again = running.examined(code=0)
+    assert {name for name, each in again.items() if each.level != "ok"} == {"storage"}
+    assert "temporary" in again["storage"].text
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives a directory away")

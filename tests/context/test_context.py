@@ -15,7 +15,7 @@ from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.compose import load_agent_types
 from cco_sidecar.context.build import LIMIT_BYTES
 from cco_sidecar.context.parts import parts_of
-from cco_sidecar.context.repository import Repository
+from cco_sidecar.context.repository import Scanner
 from cco_sidecar.context.service import ContextService
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
@@ -354,19 +354,18 @@ async def test_lock_files_of_package_managers_are_noticed(service: ContextServic
 
 
 async def test_a_request_during_a_scan_waits_for_it(service: ContextService, root: Path) -> None:
-    repository = service._repository("default")
-    await repository.current()
+    project = service._project("default")
+    before = await project.current()
     edit(root)
-    both = await asyncio.gather(repository.current(), repository.current())
-    for snapshot in both:
-        assert snapshot.files["src/app.py"].size == (root / "src" / "app.py").stat().st_size
+    one, other = await asyncio.gather(project.current(), project.current())
+    assert one == other != before and await project.current() == one
 
 
 async def test_a_cancelled_scan_leaves_nothing_stale(service: ContextService, root: Path) -> None:
-    repository = service._repository("default")
-    await repository.current()
+    project = service._project("default")
+    await project.current()
     (root / "src" / "app.py").write_text("changed = True\n")
-    task = asyncio.create_task(repository.current())
+    task = asyncio.create_task(project.current())
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -403,21 +402,17 @@ async def test_a_repository_that_git_cannot_read_is_no_plain_directory(service: 
 
 
 async def test_a_project_below_the_top_of_its_repository(tmp_path: Path, service: ContextService, root: Path) -> None:
-    below = Repository(root / "src", tmp_path / "storage")
-    snapshot = await below.current()
+    snapshot, _ = Scanner(root / "src", tmp_path / "storage").scan(afresh=False)
     assert set(snapshot.files) == {"app.py", "auth_token.py", "main.go"}
     assert set(snapshot.git.recent_commits[0].files_changed) == {"app.py", "auth_token.py", "main.go"}
-    below.close()
 
 
 async def test_storage_inside_the_project_is_not_part_of_it(tmp_path: Path, root: Path) -> None:
     (root / ".cco").mkdir()
     (root / ".cco" / "operator.token").write_text("secret")
-    inside = Repository(root, root / ".cco")
-    snapshot = await inside.current()
+    snapshot, _ = Scanner(root, root / ".cco").scan(afresh=False)
     assert not [path for path in snapshot.files if path.startswith(".cco")] and not snapshot.barred
     assert not snapshot.git.uncommitted_changes
-    inside.close()
 
 
 async def test_the_limit_holds_for_lists_too(service: ContextService, root: Path) -> None:

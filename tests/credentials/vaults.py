@@ -21,7 +21,7 @@ SECRET = "s3cr3t-Zx81@väluē"
 # Every line of it is a secret.
 LINES = "first-line-MIIEv@\nsecond-line-BAQEF@\n\nthird-line-AoIBA@\nend@\n"
 RUNNERS: dict[str, Any] = {
-    "default": {"command": scripted_command(), "output": "stream-json", "environment": {"AGENT_SCRIPT": "[]"}},
+    "default": {"command": scripted_command(), "output": "stream-json", "environment": {"TASK_SCRIPT": "[]"}},
     # Gets a credential from its runner.
     "go-specialist": {"credentials": ["RUNNER_KEY"]},
     "rust-specialist": {"credentials": ["NEVER_STORED"]},

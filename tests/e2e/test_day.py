@@ -380,7 +380,7 @@ def test_the_operator_is_not_locked_out_by_a_clock_that_was_set_back(day: Day) -
 
 def failing(day: Day, agent_type: str) -> SpawnedAgent:
     """An agent that has failed and waits for its next attempt."""
-    body = {"agent_type": agent_type, "issue_id": "issue-1", "environment": {"AGENT_SCRIPT": FAIL}}
+    body = {"agent_type": agent_type, "issue_id": "issue-1", "environment": {"TASK_SCRIPT": FAIL}}
     answer = day.sidecar.request("POST", "/api/agents/spawn", day.sidecar.operator, json=body)
     assert answer.status_code == 201, answer.text
     agent = SpawnedAgent(day.sidecar, answer.json())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from cco_sidecar.agents import worktree
 from cco_sidecar.agents.access import principal_of
+from cco_sidecar.agents.worktrees import Worktrees
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import WRITE_RESULTS, Principal
@@ -29,7 +29,7 @@ _LONGEST_ANSWER = 100_000
 
 
 def result_finder(
-    results: ResultStore, store: Store, types: AgentTypes, root: Callable[[str], Path]
+    results: ResultStore, store: Store, types: AgentTypes, worktrees: Worktrees
 ) -> Callable[[Agent, str, str], Awaitable[str]]:
     """``find(agent, session, answer)`` is the id of the newest result of a run. For one that stored none, ``answer`` is
     stored as such, with what git knows of its files; empty without an answer, or for a type that may not store."""
@@ -52,8 +52,7 @@ def result_finder(
         )
         try:
             if agent.worktree:
-                base = await worktree.base(root(agent.project_id), agent.branch)
-                changed = await worktree.changed_files(Path(agent.worktree), base) if base else {}
+                changed = await asyncio.to_thread(worktrees.changed_files, agent)
                 result.files_created.extend(FileEntry(path=path) for path in changed.get("A", ()))
                 result.files_modified.extend(FileEntry(path=path) for path in changed.get("M", ()))
                 result.files_deleted.extend(changed.get("D", ()))

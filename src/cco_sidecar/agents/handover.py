@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.agents.rules import NEXT_AGENTS, OF_RESULTS, PRIORITIES, Plan, Rule
-from cco_sidecar.agents.spawn import Spawner
+from cco_sidecar.agents.spawn import Descent, Spawner
 from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
@@ -216,11 +216,14 @@ class Handover:
             await self._say(project, "handover_planned", rule.name, entry, **planned)
             return
         cause = f"{entry.fields['event_id']}#{rule.name}#{agent_type}"
-        depth = (parent.depth if parent else 0) + 1
+        publisher = entry.fields["publisher"]
+        # What a person's event or the sidecar's own leads to is in nobody's line.
+        first = Descent(1) if publisher in _TRUSTED and parent is None else None
+        descent = first or Descent.below(parent.agent_id if parent else publisher, parent)
         if rule.do == "ask":
-            await self._ask(_question(rule, project, entry, request, depth), cause)
+            await self._ask(_question(rule, project, entry, request, descent), cause)
         else:
-            await self._spawner.hand_over(request, project, depth, cause)
+            await self._spawner.hand_over(request, project, descent, cause)
 
     async def _parent(self, project: str, entry: Entry) -> Agent | None:
         """The agent that an event comes from, or of which the sidecar or the operator speaks."""
@@ -280,7 +283,8 @@ class Handover:
         request = codec.from_dict(SpawnAgentRequest, wanted["spawn"])
         assert isinstance(request, SpawnAgentRequest)
         try:
-            await self._spawner.approved(request, approval.project_id, int(wanted["depth"]), approval.approval_id)
+            descent = Descent(int(wanted["depth"]), str(wanted.get("tree", "")))
+            await self._spawner.approved(request, approval.project_id, descent, approval.approval_id)
         except SidecarError as problem:
             if _passes(problem):
                 raise
@@ -313,11 +317,11 @@ def _passes(problem: SidecarError) -> bool:
     return problem.kind is Kind.UNAVAILABLE or problem.code.startswith("STR_")
 
 
-def _question(rule: Rule, project: str, entry: Entry, request: SpawnAgentRequest, depth: int) -> Approval:
+def _question(rule: Rule, project: str, entry: Entry, request: SpawnAgentRequest, descent: Descent) -> Approval:
     data = Struct()
     # What is not set has no name that could be read back.
     spawn = {name: value for name, value in codec.to_dict(request).items() if value != "unspecified"}
-    data.update({"spawn": spawn, "depth": depth, "rule": rule.name})
+    data.update({"spawn": spawn, "depth": descent.depth, "tree": descent.tree, "rule": rule.name})
     text = (
         _filled(rule.message, entry)[:_LONGEST_TEXT] or f"May a {request.agent_type} be spawned for {request.issue_id}?"
     )

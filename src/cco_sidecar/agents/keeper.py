@@ -13,6 +13,7 @@ this one had not come to it, then its files are to go nowhere.
     output.log    what the agent printed, as CRI log lines: ``<time> stdout|stderr F|P <text>``
     control       a FIFO: ``stop <seconds>`` or ``kill``
     exit.json     how it ended; written last
+    agent/        what the agent itself may see: its token, context, prompt and task
 
 Linux does all of it. Elsewhere there is no subreaper and no /proc: processes that leave the agent's process group are
 not found, and memory and process limits are not held.
@@ -28,13 +29,15 @@ import re
 import resource
 import select
 import signal
+import struct
 import sys
 import time
 
 # The name that a type checker takes for typing's own: importing that takes milliseconds.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
@@ -47,8 +50,13 @@ _LEFTOVER_GRACE = 2.0
 _RETRY_SECONDS = 0.5
 # What is shorter stands in every other word.
 _SHORTEST_SECRET = 4
+# A line without an end is written down after so long: a prompt, dots, a progress bar.
+_QUIET_SECONDS = 1.0
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# What may become one.
+_TOKEN_BEGINS = re.compile(rb"(?:e|ey|eyJ[A-Za-z0-9_.-]{0,8192})$")
 _LINUX = sys.platform == "linux"
+_STATUS = struct.Struct("<i")
 
 
 class Output:
@@ -62,9 +70,11 @@ class Output:
         long_enough = [text for text in spellings(secrets) if len(text) >= _SHORTEST_SECRET]
         alternatives = [re.escape(text) for text in sorted(long_enough, key=len, reverse=True)]
         self._secret = re.compile(b"|".join(alternatives)) if alternatives else None
+        self._secrets = long_enough
         # So much of an unfinished line is held back, for a secret may be cut in two.
         self._hold = max([4096, *map(len, secrets)])
         self._parts = {"stdout": bytearray(), "stderr": bytearray()}
+        self._waiting: float | None = None
         self.full = False
 
     def add(self, stream: str, data: bytes) -> None:
@@ -80,6 +90,33 @@ class Output:
             cut = len(clean) - self._hold
             self._write(self._line(stream, b"P", clean[:cut], clean=True))
             part[:] = clean[cut:]
+        self._waiting = time.monotonic() if any(self._parts.values()) else None
+
+    @property
+    def due(self) -> float | None:
+        """When ``flush`` has something to do, in monotonic seconds."""
+        return None if self._waiting is None else self._waiting + _QUIET_SECONDS
+
+    def flush(self) -> None:
+        """Writes what waits for the end of its line, but for the beginning of a secret."""
+        self._waiting = None
+        for stream, part in self._parts.items():
+            clean = self._clean(bytes(part))
+            cut = len(clean) - self._secret_begins(clean)
+            if cut:
+                self._write(self._line(stream, b"P", clean[:cut], clean=True))
+            part[:] = clean[cut:]
+
+    def _secret_begins(self, text: bytes) -> int:
+        """How many bytes at the end may be the beginning of a secret."""
+        token = _TOKEN_BEGINS.search(text)
+        longest = len(token[0]) if token else 0
+        for secret in self._secrets:
+            for size in range(min(len(secret) - 1, len(text)), longest, -1):
+                if text.endswith(secret[:size]):
+                    longest = size
+                    break
+        return longest
 
     def close(self) -> None:
         for stream, part in self._parts.items():
@@ -147,6 +184,9 @@ class Keeper:
             [secret.encode() for secret in spec.get("redact", [])],
         )
         self._pid = 0
+        # Of a confined agent: process 1 of its namespace, and the pipe on which that tells of the agent's end.
+        self._init = 0
+        self._status_pipe = -1
         self._status: int | None = None
         self._limit = ""
         self._stopped = False
@@ -176,6 +216,11 @@ class Keeper:
         except OSError:
             os.unlink("control")
             raise
+        try:
+            self._introduce()
+        except OSError:
+            # A full disk: a sidecar that comes back finds the keeper, and not which process is the agent.
+            pass
         tell({"pid": self._pid, "start": start_time(self._pid)})
         if self._stop_early is not None:
             self._stop(self._stop_early)
@@ -190,7 +235,7 @@ class Keeper:
     def _introduce(self) -> None:
         with open("/proc/sys/kernel/random/boot_id") if _LINUX else open(os.devnull) as file:
             boot = file.read().strip()
-        known = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot}
+        known = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot, "agent": self._pid}
         with open("keeper.json.tmp", "w") as file:
             json.dump(known, file)
         os.rename("keeper.json.tmp", "keeper.json")
@@ -201,55 +246,78 @@ class Keeper:
         err_read, err_write = os.pipe()
         failure_read, failure_write = os.pipe()
         stdin = os.open(self._spec.get("stdin") or os.devnull, os.O_RDONLY)
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                self._become_agent(parent, stdin, out_write, err_write)
-            except OSError as problem:
-                name = os.fsdecode(problem.filename or self._spec["argv"][0])
-                os.write(failure_write, json.dumps([problem.errno, name]).encode())
-            except ValueError:
-                # A NUL in a word or a variable.
-                os.write(failure_write, json.dumps([errno.EINVAL, self._spec["argv"][0]]).encode())
-            finally:
-                os._exit(127)
-        for descriptor in (out_write, err_write, failure_write, stdin):
-            os.close(descriptor)
+        keeper = os.getpid()
+
+        def child() -> NoReturn:
+            self._become_agent(keeper, (stdin, out_write, err_write), failure_write)
+
+        try:
+            self._fork(child)
+        finally:
+            for descriptor in (out_write, err_write, failure_write, stdin):
+                os.close(descriptor)
         with open(failure_read, "rb") as failure:
             report = failure.read()
         if report:
-            os.waitpid(pid, 0)
+            os.waitpid(self._init or self._pid, 0)
             number, filename = json.loads(report)
             raise OSError(number, os.strerror(number), filename)
-        self._pid = pid
+        if self._init:
+            self._pid = next(iter(children_of(self._init)), 0) or self._init
         self._streams = {out_read: "stdout", err_read: "stderr"}
         for descriptor in self._streams:
             os.set_blocking(descriptor, False)
 
-    def _become_agent(self, parent: int, stdin: int, out: int, err: int) -> None:
+    def _fork(self, child: Callable[[], NoReturn]) -> None:
+        sandbox = self._spec.get("sandbox")
+        if sandbox:
+            started = _confine().start(sandbox, child)
+            self._init, self._status_pipe = started.init, started.status
+            os.set_blocking(self._status_pipe, False)
+            return
+        pid = os.fork()
+        if pid == 0:
+            child()
+        self._pid = pid
+
+    def _become_agent(self, keeper: int, streams: tuple[int, int, int], failure: int) -> NoReturn:
+        """In the forked child; never returns."""
+        try:
+            self._prepare(keeper)
+            for target, descriptor in enumerate(streams):
+                os.dup2(descriptor, target)
+            os.chdir(self._spec["cwd"])
+            argv = self._spec["argv"]
+            os.execvpe(argv[0], argv, self._spec["env"])
+        except OSError as problem:
+            name = os.fsdecode(problem.filename or self._spec["argv"][0])
+            os.write(failure, json.dumps([problem.errno, name]).encode())
+        except ValueError:
+            # A NUL in a word or a variable.
+            os.write(failure, json.dumps([errno.EINVAL, self._spec["argv"][0]]).encode())
+        finally:
+            os._exit(127)
+
+    def _prepare(self, keeper: int) -> None:
         os.setsid()
-        if _LINUX:
+        if _LINUX and not self._spec.get("sandbox"):
             # Should the keeper be killed, the agent goes with it.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:
+            if os.getppid() != keeper:
                 os._exit(127)
-        # Python itself ignores SIGPIPE and SIGXFSZ; others may have come down from whoever started the sidecar.
-        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        reset_signals()
         if self._limits.get("open_files"):
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             most = self._limits["open_files"]
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        elif self._limits.get("soft_open_files"):
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._limits["soft_open_files"], hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.dup2(stdin, 0)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        os.chdir(self._spec["cwd"])
-        argv = self._spec["argv"]
-        os.execvpe(argv[0], argv, self._spec["env"])
+        user = (self._spec.get("sandbox") or {}).get("user")
+        if user:
+            _confine().become(user)
 
     # -- watching -----------------------------------------------------------------------------------------
 
@@ -258,18 +326,25 @@ class Keeper:
         poller = select.poll()
         for descriptor in (self._wake, self._control, *self._streams):
             poller.register(descriptor, select.POLLIN)
+        if self._init:
+            poller.register(self._status_pipe, select.POLLIN)
         while self._children or self._streams:
             for descriptor, _ in poller.poll(self._patience()):
                 if descriptor == self._wake:
                     drain(self._wake)
                 elif descriptor == self._control:
                     self._obey(drain(self._control))
+                elif descriptor == self._status_pipe:
+                    poller.unregister(descriptor)
+                    self._hear_of_end()
                 elif self._read(descriptor) is False:
                     poller.unregister(descriptor)
                     os.close(descriptor)
                     del self._streams[descriptor]
             self._reap()
             self._hold_limits()
+            if self._output.due is not None and time.monotonic() >= self._output.due:
+                self._output.flush()
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 if self._signal(signal.SIGKILL) and self._status is not None:
                     # They would be waited for until they end by themselves.
@@ -286,7 +361,7 @@ class Keeper:
 
     def _patience(self) -> float | None:
         """Milliseconds until something must be looked at."""
-        waits = []
+        waits = [] if self._output.due is None else [self._output.due - time.monotonic()]
         if self._kill_at is not None:
             waits.append(self._kill_at - time.monotonic())
         elif self._status is None:
@@ -317,14 +392,27 @@ class Keeper:
             scale = 1024 if _LINUX else 1
             self._peak = max(self._peak, usage.ru_maxrss * scale)
             self._cpu += usage.ru_utime + usage.ru_stime
-            if pid == self._pid:
-                self._status = status
-                self._ended = time.time()
-                # What it left is asked too, whether or not the agent was.
-                self._signal(signal.SIGTERM)
-                self._signal(signal.SIGCONT)
-                at = time.monotonic() + _LEFTOVER_GRACE
-                self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
+            if pid == self._init:
+                self._hear_of_end()
+            if pid in (self._pid, self._init):
+                self._on_exit(status)
+
+    def _hear_of_end(self) -> None:
+        """A confined agent is no child of ours: its init says how it ended."""
+        data = drain(self._status_pipe)
+        if len(data) == _STATUS.size:
+            self._on_exit(_STATUS.unpack(data)[0])
+
+    def _on_exit(self, status: int) -> None:
+        if self._status is not None:
+            return
+        self._status = status
+        self._ended = time.time()
+        # What it left is asked too, whether or not the agent was.
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+        at = time.monotonic() + _LEFTOVER_GRACE
+        self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
 
     def _obey(self, data: bytes) -> None:
         for line in data.decode(errors="replace").splitlines():
@@ -495,17 +583,30 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     waiting = [pid]
     while waiting:
-        parent = waiting.pop()
-        try:
-            children: list[int] = []
-            for thread in os.listdir(f"/proc/{parent}/task"):
-                with open(f"/proc/{parent}/task/{thread}/children") as file:
-                    children += map(int, file.read().split())
-        except OSError:
-            continue
+        children = children_of(waiting.pop())
         found += children
         waiting += children
     return found
+
+
+def children_of(pid: int) -> list[int]:
+    """The eldest first."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass
+    return found
+
+
+def reset_signals() -> None:
+    """Python itself ignores SIGPIPE and SIGXFSZ; others may have come down from whoever started the sidecar."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def signal_all(pid: int, number: int) -> bool:
@@ -529,6 +630,11 @@ def signal_all(pid: int, number: int) -> bool:
         finally:
             os.close(handle)
     return refused and not reached
+
+
+def _confine() -> Any:
+    """The sandbox's code, beside this file; only an agent that has one needs it."""
+    return __import__("confine")
 
 
 def main() -> None:

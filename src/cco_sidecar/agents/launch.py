@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cco_sidecar.agents import words
+from cco_sidecar.agents import logs, words
+from cco_sidecar.agents.live import GRACE_SECONDS, timeout_of
 from cco_sidecar.agents.run import Run
 from cco_sidecar.agents.runners import PLACEHOLDER, Runner, filled
+from cco_sidecar.agents.sandbox import Sandbox
 from cco_sidecar.agents.worktrees import Worktrees
+from cco_sidecar.core import descriptors
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
-from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved
+from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved, without_proxy_for_loopback
 from cco_sidecar.core.errors import invalid_request, spawn_failed
-from orchestra.v1.agent_service_pb2 import ISOLATION_WORKTREE, Agent, SpawnAgentRequest
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.storage.base import AgentStore
+from orchestra.v1.agent_service_pb2 import (
+    AGENT_STATUS_COMPLETED,
+    ISOLATION_WORKTREE,
+    WORKTREE_BASE_ISSUE,
+    Agent,
+    SpawnAgentRequest,
+)
 
 # Of the sidecar's own environment: its settings, the signing secret among them, and another agent's identity.
-_NOT_INHERITED = (OWN_SETTINGS, "JWT_", "SIDECAR_")
+# and git's: a sidecar that was started from a git hook has a GIT_DIR, and every git command below would work there.
+_NOT_INHERITED = (OWN_SETTINGS, "JWT_", "SIDECAR_", "GIT_")
 _MEGABYTE = 2**20
+_PREPARATION_LINES = 20
+# Agents of an issue, the newest first, whose branch may be gone on from.
+_LOOKED_AT = 50
 # Linux gives a program at most 128 KiB in one variable (execve(2)).
 _MOST_IN_VARIABLE = 100_000
-GRACE_SECONDS = 10.0
 
 
 class Providers(NamedTuple):
     """What launching needs of the rest of the house.
 
-    ``context(project, issue, agent type, task, requirements)`` is the context as JSON, ``secrets(names)`` the
-    credentials by name, ``root(project)`` the project's directory.
+    ``context(project, issue, agent type, task, requirements, worktree)`` is the context as JSON, of the project's
+    directory or of a worktree of it; ``secrets(names)`` are the credentials by name, ``root(project)`` the project's
+    directory.
     """
 
-    context: Callable[[str, str, str, str, Sequence[str]], Awaitable[bytes]]
+    context: Callable[[str, str, str, str, Sequence[str], Path | None], Awaitable[bytes]]
     secrets: Callable[[Sequence[str]], Awaitable[dict[str, str]]]
     root: Callable[[str], Path]
 
@@ -45,12 +61,16 @@ class Address(NamedTuple):
 
 
 class Launcher:
-    def __init__(self, types: AgentTypes, providers: Providers, storage: Path, default_project: str) -> None:
+    def __init__(self, types: AgentTypes, providers: Providers, store: AgentStore, settings: Settings) -> None:
+        """Raises SettingsError for a sandbox that cannot be."""
         self._types = types
         self._providers = providers
-        self._storage = storage
-        self.worktrees = Worktrees(storage, providers.root)
-        self._project = default_project
+        self._store = store
+        self._storage = settings.storage
+        self._worktree_seconds = settings.worktree_timeout
+        self.sandbox = Sandbox(settings)
+        self.worktrees = Worktrees(settings.storage, providers.root, settings.branch_prefix)
+        self._project = settings.default_project
         self.address = Address("", "")
 
     def run_of(self, agent: Agent) -> Run:
@@ -58,7 +78,8 @@ class Launcher:
         return self.run_at(agent, agent.attempt)
 
     def run_at(self, agent: Agent, attempt: int) -> Run:
-        return Run(self._storage / "agents" / agent.agent_id / str(attempt))
+        user = self.sandbox.user
+        return Run(self._storage / "agents" / agent.agent_id / str(attempt), (user.uid, user.gid) if user else None)
 
     def clean_up(self, living: set[str]) -> None:
         """Removes what runs left that nobody cleaned up after."""
@@ -72,6 +93,7 @@ class Launcher:
     async def check(self, request: SpawnAgentRequest, runner: Runner, credentials: Sequence[str]) -> None:
         """Raises SidecarError: REQ_001 for an environment that may not be, CRD_001 for an unknown credential, AGT_001
         for a program that is not there."""
+        self.sandbox.require()
         await self._providers.secrets(credentials)
         for name, value in request.environment.items():
             if is_reserved(name):
@@ -96,23 +118,26 @@ class Launcher:
     async def launch(self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str) -> int:
         """Starts the agent; its pid. Raises SidecarError, OSError."""
         known = self._types.known(agent.agent_type)
-        context = await self._providers.context(
-            agent.project_id, agent.issue_id, agent.agent_type, agent.task, request.context_requirements
-        )
         secrets = await self._providers.secrets(agent.credentials)
-        root = self._providers.root(agent.project_id)
-        workdir = root
+        root = workdir = self._providers.root(agent.project_id)
+        environment = self._environment_base(runner, request) | secrets
         if agent.isolation == ISOLATION_WORKTREE:
-            workdir = await self.worktrees.make(agent)
+            workdir = await self._make_worktree(agent, request, runner, run, environment)
+        context = await self._providers.context(
+            agent.project_id,
+            agent.issue_id,
+            agent.agent_type,
+            agent.task,
+            request.context_requirements,
+            workdir if workdir != root else None,
+        )
         resuming = bool(runner.sessions and agent.usage.session_id and agent.attempt > 1)
         values = self._values(agent, known, runner, run, workdir, resuming=resuming)
         run.write(run.context_file, context)
         run.write(run.prompt_file, values["prompt"].encode())
         run.write(run.task_file, values["task"].encode())
         run.write_token(token)
-        environment = (
-            self._environment_base(runner, request) | secrets | self._identity(agent, run, token, values["task"])
-        )
+        environment |= self._identity(agent, run, token, values["task"])
         specification = {
             # What the operator wrote runs as it is.
             "argv": words.resolved(request.command, request.directory, root, workdir)
@@ -120,17 +145,63 @@ class Launcher:
             "env": environment,
             "cwd": str(workdir),
             "stdin": str(run.prompt_file) if runner.prompt_on_stdin else "",
-            "limits": {
-                "memory_bytes": runner.limits.memory_mb * _MEGABYTE,
-                "processes": runner.limits.processes,
-                "open_files": runner.limits.open_files,
-                "output_bytes": runner.limits.output_mb * _MEGABYTE,
-                "wall_seconds": _timeout(request, runner),
-            },
+            "limits": self._limits(runner) | {"wall_seconds": timeout_of(request, runner)},
             "redact": list(secrets.values()),
             "grace": GRACE_SECONDS,
+            "sandbox": self.sandbox.specification(root, [run.shared, workdir]),
         }
         return await run.start(specification)
+
+    async def _make_worktree(
+        self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, environment: Mapping[str, str]
+    ) -> Path:
+        """As the agent, for hooks and filters of the repository may run. Raises SidecarError (AGT_001)."""
+        root = self._providers.root(agent.project_id)
+        preparation = run.preparation()
+
+        async def prepare(command: list[str], path: Path) -> str:
+            await asyncio.to_thread(preparation.prepare)
+            await asyncio.to_thread(preparation.give, path)
+            specification = {
+                "argv": command,
+                "env": dict(environment) | {MARK: str(preparation.shared)},
+                "cwd": str(root),
+                "limits": self._limits(runner) | {"wall_seconds": self._worktree_seconds},
+                "redact": [],
+                "grace": 0.0,
+                "sandbox": self.sandbox.specification(root, [preparation.shared, path]),
+            }
+            await preparation.start(specification)
+            end = await preparation.ended()
+            lines = await asyncio.to_thread(logs.last_lines, preparation.output, _PREPARATION_LINES)
+            await asyncio.to_thread(preparation.remove)
+            if end.exit_code == 0:
+                return ""
+            why = f"{end.limit} (agents.worktree_timeout_seconds)" if end.limit else f"exit {end.exit_code}"
+            return "; ".join(lines) or why if end.exit_code else f"{why}; it had printed: {'; '.join(lines)}"
+
+        return await self.worktrees.make(agent, await self._base(agent, request, runner), prepare)
+
+    async def _base(self, agent: Agent, request: SpawnAgentRequest, runner: Runner) -> str:
+        """The branch or commit that a new worktree starts from."""
+        if (request.base or runner.base) == WORKTREE_BASE_ISSUE:
+            done = await self._store.page(
+                agent.project_id, status=AGENT_STATUS_COMPLETED, issue=agent.issue_id, limit=_LOOKED_AT
+            )
+            for branch in [stored.agent.branch for stored in done if stored.agent.branch]:
+                if await asyncio.to_thread(self.worktrees.finished_branch, agent.project_id, branch):
+                    return branch
+        return "HEAD"
+
+    @staticmethod
+    def _limits(runner: Runner) -> dict[str, int]:
+        return {
+            "memory_bytes": runner.limits.memory_mb * _MEGABYTE,
+            "processes": runner.limits.processes,
+            "open_files": runner.limits.open_files,
+            "soft_open_files": descriptors.original_soft_limit(),
+            "output_bytes": runner.limits.output_mb * _MEGABYTE,
+        }
 
     def _environment_base(self, runner: Runner, request: SpawnAgentRequest) -> dict[str, str]:
         inherited = {
@@ -138,7 +209,11 @@ class Launcher:
             for name, value in os.environ.items()
             if not name.startswith(_NOT_INHERITED) and not is_reserved(name)
         }
-        return inherited | dict(runner.environment) | dict(request.environment)
+        if self.sandbox.active:
+            inherited.pop("DBUS_SESSION_BUS_ADDRESS", None)
+        if self.sandbox.user is not None:
+            inherited |= self.sandbox.user.environment()
+        return without_proxy_for_loopback(inherited | dict(runner.environment) | dict(request.environment))
 
     def _identity(self, agent: Agent, run: Run, token: str, task: str) -> dict[str, str]:
         return {
@@ -154,7 +229,7 @@ class Launcher:
             "AGENT_TASK": _fitting(task),
             "AGENT_TASK_FILE": str(run.task_file),
             "AGENT_ATTEMPT": str(agent.attempt),
-            MARK: str(run.directory),
+            MARK: str(run.shared),
         }
 
     def _values(
@@ -210,9 +285,3 @@ def system_prompt(known: AgentType) -> str:
 def _fitting(text: str) -> str:
     """As much as a variable can hold; the whole is in the file."""
     return text.encode()[:_MOST_IN_VARIABLE].decode(errors="ignore")
-
-
-def _timeout(request: SpawnAgentRequest, runner: Runner) -> int:
-    if request.HasField("timeout_seconds"):
-        return request.timeout_seconds
-    return runner.timeout_seconds or 0

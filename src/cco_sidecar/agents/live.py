@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import time
 from dataclasses import dataclass, field
 
 from cco_sidecar.agents.logs import LogReader
@@ -22,6 +23,9 @@ from orchestra.v1.agent_service_pb2 import (
 from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW
 
 ENDED = frozenset({AGENT_STATUS_COMPLETED, AGENT_STATUS_FAILED, AGENT_STATUS_STOPPED})
+# An agent is asked to end, and killed after so long.
+GRACE_SECONDS = 10.0
+_SLACK_SECONDS = 10.0
 _RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
 
 
@@ -39,6 +43,11 @@ class Live:
     token_made: float | None = None
     heard: float = 0.0
     stop_reason: str = ""
+    # When its wall time is over, in monotonic seconds, and a while for its keeper to see to that; None without limit.
+    deadline: float | None = None
+    # How often its keeper was found stopped by a signal; why the sidecar itself had to end it.
+    keeper_stops: int = 0
+    ended_for: str = ""
     # It said so itself; and what it asked and was not answered yet.
     needs_input: bool = False
     questions: set[str] = field(default_factory=set)
@@ -62,6 +71,11 @@ class Live:
     ending: bool = False
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def set_deadline(self, spent: float) -> None:
+        """``spent``: seconds that its run has had."""
+        most = timeout_of(self.request, self.runner)
+        self.deadline = time.monotonic() + most - spent + GRACE_SECONDS + _SLACK_SECONDS if most else None
+
     @property
     def waits_for_person(self) -> bool:
         return self.needs_input or bool(self.questions)
@@ -84,6 +98,13 @@ class Live:
         for line in self.reader.read() if self.reader else ():
             if line.stream == "stdout":
                 self.usage.read(line.text)
+
+
+def timeout_of(request: SpawnAgentRequest, runner: Runner) -> int:
+    """Wall time in seconds; 0 is without limit."""
+    if request.HasField("timeout_seconds"):
+        return request.timeout_seconds
+    return runner.timeout_seconds or 0
 
 
 class WaitingLine:

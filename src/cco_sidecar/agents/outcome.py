@@ -22,12 +22,16 @@ class Outcome(NamedTuple):
     reason: str
 
 
-def outcome(end: Exit, last_output: Sequence[str], *, stop_reason: str, reported: str, open_files: int) -> Outcome:
-    """``stop_reason``: why somebody had it stopped; ``reported``: the error that the program printed; ``open_files``:
-    the limit, 0 for none."""
+def outcome(
+    end: Exit, last_output: Sequence[str], *, stop_reason: str, reported: str, open_files: int, ended_for: str = ""
+) -> Outcome:
+    """``ended_for``: why the sidecar itself ended it; ``stop_reason``: why somebody had it stopped; ``reported``: the
+    error that the program printed; ``open_files``: the limit, 0 for none."""
     # One that had ended well by itself when the stop came was not stopped.
     if stop_reason and not (end.known and end.exit_code == 0 and not end.stopped):
         return Outcome(AGENT_STATUS_STOPPED, stop_reason)
+    if ended_for and not end.known:
+        return Outcome(AGENT_STATUS_FAILED, ended_for)
     if end.limit:
         return Outcome(AGENT_STATUS_FAILED, f"limit: {end.limit}")
     if not end.known:

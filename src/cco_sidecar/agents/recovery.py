@@ -69,6 +69,7 @@ class Recovery:
         live.run = run
         live.reader = logs.LogReader(run.output)
         live.heard = time.monotonic()
+        live.set_deadline(max(0.0, self._clock.seconds() - (run.began_at or self._clock.seconds())))
         if run.began_at is None:
             # A restored copy: the agent may still run where the copy was made.
             agent.max_attempts = agent.attempt

@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import orjson
 import psutil
 
-from cco_sidecar.agents.keeper import start_time
+from cco_sidecar.agents.keeper import children_of, start_time
 from cco_sidecar.core.environment import MARK
 from cco_sidecar.core.errors import spawn_failed
 from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
@@ -33,12 +34,14 @@ _KEEPER = Path(__file__).with_name("keeper.py")
 # As a module: a script is compiled anew at every start.
 _START = "import sys; sys.path.append(sys.argv[1].rpartition('/')[0]); import keeper; keeper.main()"
 _LOOK_SECONDS = 0.5
+_LONGEST_TOKEN = 16 * 1024
 _START_SECONDS = 10.0
 _BETWEEN_LOOKS = 0.1
 _PATIENCE_SECONDS = 30.0
 # Pids of the keepers that this process started, and the lock under which one becomes known.
 _keepers: set[int] = set()
 _starting = threading.Lock()
+_PREPARATION = "prepare"
 # What may stay when the run has ended.
 _KEPT = frozenset({"output.log"})
 
@@ -60,15 +63,18 @@ UNKNOWN = Exit(known=False)
 
 
 class Run:
-    """``directory`` holds the token, the context, the prompt and the output of one attempt."""
+    """``directory`` holds the records of one attempt, and in ``shared`` what the agent may see: its token, context,
+    prompt and task. ``owner``: the user and group that the agent runs as, when they are not ours."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, owner: tuple[int, int] | None = None) -> None:
         self.directory = directory
+        self._owner = owner
         self.output = directory / "output.log"
-        self.token_file = directory / "token"
-        self.context_file = directory / "context.json"
-        self.prompt_file = directory / "prompt.md"
-        self.task_file = directory / "task.md"
+        self.shared = directory / "agent"
+        self.token_file = self.shared / "token"
+        self.context_file = self.shared / "context.json"
+        self.prompt_file = self.shared / "prompt.md"
+        self.task_file = self.shared / "task.md"
         self.agent_pid = 0
         self._keeper: psutil.Process | None = None
         self._popen: subprocess.Popen[bytes] | None = None
@@ -77,18 +83,33 @@ class Run:
         """Makes the directory; one that an interrupted start left behind is made anew."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True, mode=PRIVATE_DIR)
+        self.shared.mkdir(mode=PRIVATE_DIR)
+        self.give(self.shared)
+
+    def preparation(self) -> Run:
+        """The run of what has to be done as the agent before it begins."""
+        return Run(self.directory / _PREPARATION, self._owner)
+
+    def give(self, path: Path) -> None:
+        """To the user that the agent runs as."""
+        if self._owner is not None:
+            os.chown(path, *self._owner, follow_symlinks=False)
 
     def write(self, path: Path, data: bytes) -> None:
         path.touch(mode=PRIVATE_FILE)
         path.write_bytes(data)
+        self.give(path)
 
     def write_token(self, token: str) -> None:
-        write_atomically(self.token_file, token.encode() + b"\n", mode=PRIVATE_FILE)
+        write_atomically(self.token_file, token.encode() + b"\n", mode=PRIVATE_FILE, owner=self._owner)
 
     def token(self) -> str:
         """What is in the token's file; empty when the agent did away with it."""
         try:
-            return self.token_file.read_text().strip()
+            descriptor = os.open(self.token_file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(descriptor) as file:
+                regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+                return file.read(_LONGEST_TOKEN).strip() if regular else ""
         except (OSError, ValueError):
             return ""
 
@@ -154,9 +175,7 @@ class Run:
             same = known["boot_id"] == boot_id() and known["start"] == start_time(keeper.pid)
             if same and str(self.directory) in keeper.cmdline() and keeper.status() != psutil.STATUS_ZOMBIE:
                 self._keeper = keeper
-                # Its first child; the others came to it when their parents ended.
-                children = sorted(keeper.children(), key=psutil.Process.create_time)
-                self.agent_pid = children[0].pid if children else 0
+                self.agent_pid = int(known.get("agent", 0)) or next(iter(children_of(keeper.pid)), 0)
         except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             pass
         return self._keeper is not None
@@ -226,10 +245,11 @@ class Run:
         """Asks the keeper to end the agent; everything is killed after ``grace`` seconds."""
         word = b"kill\n" if grace <= 0 else f"stop {grace}\n".encode()
         # No keeper that reads: it has ended, and `ended` says so.
-        with suppress(OSError):
-            descriptor = os.open(self.directory / "control", os.O_WRONLY | os.O_NONBLOCK)
-            with open(descriptor, "wb") as control:
-                control.write(word)
+        for directory in (self.directory, self.directory / _PREPARATION):
+            with suppress(OSError):
+                descriptor = os.open(directory / "control", os.O_WRONLY | os.O_NONBLOCK)
+                with open(descriptor, "wb") as control:
+                    control.write(word)
 
     def kill(self) -> None:
         """Ends the keeper itself: for one that does not answer."""
@@ -239,27 +259,43 @@ class Run:
             with suppress(psutil.Error):
                 self._keeper.kill()
 
+    def wake(self) -> bool:
+        """Lets a keeper that was stopped by a signal go on; True when it was."""
+        with suppress(psutil.Error):
+            if self._keeper is not None and self._keeper.status() == psutil.STATUS_STOPPED:
+                self._keeper.send_signal(signal.SIGCONT)
+                return True
+        return False
+
     def kill_leftovers(self) -> None:
         """Kills every process that carries this run's mark, a keeper of it that never came to its work, and what a
         killed keeper left to us."""
-        wanted = str(self.directory)
+        runs = (self, self.preparation())
+        marks = [str(run.shared) for run in runs]
+        keepers = [[str(_KEEPER), str(run.directory)] for run in runs]
         quiet = 0
         deadline = time.monotonic() + _PATIENCE_SECONDS
         # Until two looks find none: one may have been forking, or come to us a moment after its keeper.
         while quiet < 2:
             if time.monotonic() > deadline:
-                log.error("processes of %s cannot be ended; they are another user's, or wait for a device", wanted)
+                text = "processes of %s cannot be ended; they are another user's, or wait for a device"
+                log.error(text, self.directory)
                 return
             found = _kill_strays()
             for process in psutil.process_iter():
                 with suppress(psutil.Error, OSError):
-                    ours = process.environ().get(MARK) == wanted or process.cmdline()[-2:] == [str(_KEEPER), wanted]
+                    words = process.cmdline()[-2:]
+                    ours = words in keepers or process.environ().get(MARK) in marks
                     if ours and process.status() != psutil.STATUS_ZOMBIE:
                         found = True
                         process.send_signal(signal.SIGKILL)
                         process.wait(5)
             quiet = 0 if found else quiet + 1
             time.sleep(_BETWEEN_LOOKS)
+
+    def remove(self) -> None:
+        """The whole directory."""
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def clean(self) -> None:
         """Removes everything but the output."""

@@ -12,7 +12,14 @@ from cco_sidecar.core.agent_types import GROUP_KEYS, AgentType, AgentTypes
 from cco_sidecar.core.environment import is_reserved
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
-from orchestra.v1.agent_service_pb2 import ISOLATION_NONE, ISOLATION_WORKTREE, Isolation
+from orchestra.v1.agent_service_pb2 import (
+    ISOLATION_NONE,
+    ISOLATION_WORKTREE,
+    WORKTREE_BASE_HEAD,
+    WORKTREE_BASE_ISSUE,
+    Isolation,
+    WorktreeBase,
+)
 
 # A word of a command; a tuple of words is left out when one of its placeholders is empty.
 Word = str | tuple[str, ...]
@@ -63,6 +70,7 @@ class Runner:
     model: str = ""
     mcp_config: str = ""
     isolation: Isolation = ISOLATION_NONE
+    base: WorktreeBase = WORKTREE_BASE_HEAD
     timeout_seconds: int | None = None
     stuck_after_seconds: int | None = None
     attempts: int = 1
@@ -298,6 +306,9 @@ _KEYS: dict[str, Any] = {
     "mcp_config": lambda runner, value: replace(runner, mcp_config=_text(value)),
     "isolation": lambda runner, value: replace(
         runner, isolation=_choice(value, {"none": ISOLATION_NONE, "worktree": ISOLATION_WORKTREE})
+    ),
+    "base": lambda runner, value: replace(
+        runner, base=_choice(value, {"head": WORKTREE_BASE_HEAD, "issue": WORKTREE_BASE_ISSUE})
     ),
     "timeout_seconds": lambda runner, value: replace(runner, timeout_seconds=_whole(value)),
     "stuck_after_seconds": lambda runner, value: replace(runner, stuck_after_seconds=_whole(value)),

@@ -14,8 +14,8 @@ from cco_sidecar.agents.final_result import Store, result_finder
 from cco_sidecar.agents.handover import Ask, Handover, Suggestions
 from cco_sidecar.agents.identity import Identities
 from cco_sidecar.agents.keeper import become_subreaper
-from cco_sidecar.agents.launch import GRACE_SECONDS, Address, Launcher, Providers
-from cco_sidecar.agents.live import ENDED, Live
+from cco_sidecar.agents.launch import Address, Launcher, Providers
+from cco_sidecar.agents.live import ENDED, GRACE_SECONDS, Live
 from cco_sidecar.agents.recovery import Recovery
 from cco_sidecar.agents.rules import Plan
 from cco_sidecar.agents.runners import Runners
@@ -76,7 +76,7 @@ class AgentsService:
         self._grace = GRACE_SECONDS
         plan = Plan.of(settings.handover, types)
         runners = Runners(settings, types)
-        self._launcher = Launcher(types, hands.providers, settings.storage, settings.default_project)
+        self._launcher = Launcher(types, hands.providers, stores.agents, settings)
         announcer = self._announcer = Announcer(stores.agents, bus)
         identities = self._identities = Identities(tokens, types, clock)
         self.supervisor = Supervisor(
@@ -88,7 +88,7 @@ class AgentsService:
             identities,
             clock,
             settings.max_concurrent,
-            result_finder(stores.results, hands.store_result, types, self._launcher.root),
+            result_finder(stores.results, hands.store_result, types, self._launcher.worktrees),
         )
         self._spawner = Spawner(
             stores.agents,
@@ -97,7 +97,7 @@ class AgentsService:
             types,
             clock,
             Budget.of(plan.limits),
-            settings.default_project,
+            settings,
         )
         self._recovery = Recovery(
             self.supervisor,
@@ -139,6 +139,7 @@ class AgentsService:
 
     async def recover(self) -> None:
         """Finds the agents of an earlier sidecar, before anyone can call."""
+        self._launcher.sandbox.announce()
         self._bus.listeners.append(self._on_event)
         become_subreaper()
         await self._recovery.run()

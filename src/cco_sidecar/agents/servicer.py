@@ -42,7 +42,8 @@ class AgentServicer:
             spawned=live.token is not None,
             process_id=agent.process_id if agent.HasField("process_id") else None,
             context_injected=live.token is not None,
-            jwt_token=live.token.token if live.token is not None else None,
+            # With it an agent could act as the one it spawned (contract, section 8, decision 3).
+            jwt_token=(live.token.token if principal.operator else "") if live.token is not None else None,
             webhook_url=f"/api/agents/{agent.agent_id}/status",
             timestamp=self._clock.timestamp(),
             status=agent.status,

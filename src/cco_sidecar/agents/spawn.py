@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
+from typing import NamedTuple
 
 from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.launch import Launcher, model_of
@@ -11,20 +11,31 @@ from cco_sidecar.agents.live import Live
 from cco_sidecar.agents.runners import COMMAND
 from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.auth.policy import project_of
-from cco_sidecar.core import ids
+from cco_sidecar.core import ids, security_log
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import HANDOVER, Principal
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import AgentStore, StoredAgent
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
 
 _OPERATOR_ONLY = ("command", "directory", "credentials")
-# Variables that choose what a program runs: naming one is as good as naming the command.
-_STEERING = re.compile(
-    r"PATH|LD_.*|DYLD_.*|PYTHON.*|NODE_.*|BASH_ENV|ENV|SHELLOPTS|GIT_.*|PERL5.*|RUBY.*|JAVA_TOOL_OPTIONS|IFS"
-)
+# Variables of an agent's spawn that steer nothing (contract, section 8, decision 4).
+_TASK = "TASK_"
+
+
+class Descent(NamedTuple):
+    """``depth``: agents between a new agent and a person; ``tree``: the first of them."""
+
+    depth: int = 0
+    tree: str = ""
+
+    @classmethod
+    def below(cls, parent_id: str, parent: Agent | None) -> Descent:
+        """Of an agent that ``parent_id`` asks for; ``parent`` is its record, when it has one."""
+        return cls(parent.depth + 1, parent.tree or parent_id) if parent is not None else cls(1, parent_id)
 
 
 class Spawner:
@@ -36,7 +47,7 @@ class Spawner:
         types: AgentTypes,
         clock: Clock,
         budget: Budget,
-        default_project: str,
+        settings: Settings,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
@@ -44,7 +55,8 @@ class Spawner:
         self._types = types
         self._clock = clock
         self._budget = budget
-        self._project = default_project
+        self._project = settings.default_project
+        self._environment = frozenset(settings.spawn_environment)
         # Between the look at the limits and the agent that counts nobody else is let in.
         self._counting = asyncio.Lock()
 
@@ -52,46 +64,45 @@ class Spawner:
         """For a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, REQ_001."""
         project = project_of(principal, request.project_id, self._project)
         if principal.operator:
-            live = await self._add(request, project, spawned_by=principal.subject)
+            live = await self._add(request, project, Descent(), spawned_by=principal.subject)
         else:
-            _refuse_what_is_the_operators(request)
-            depth = await self.depth_below(principal.subject)
+            self._refuse_what_is_the_operators(request)
+            parent = await self._store.by_id(principal.subject)
+            descent = Descent.below(principal.subject, parent.agent if parent else None)
             async with self._counting:
-                await self._budget.check(self._store, project, request.issue_id, depth)
-                live = await self._add(request, project, spawned_by=principal.subject, depth=depth)
+                await self._check(request, project, descent)
+                live = await self._add(request, project, descent, spawned_by=principal.subject)
         assert live is not None
         return live
 
     async def may_resume(self, stored: StoredAgent, principal: Principal) -> None:
         """The guards of a spawn hold for starting an agent again. Raises SidecarError (AUTH_003, AGT_003)."""
         if not principal.operator:
-            _refuse_what_is_the_operators(stored.request)
-            agent = stored.agent
-            await self._budget.check(self._store, agent.project_id, agent.issue_id, agent.depth)
+            self._refuse_what_is_the_operators(stored.request)
+            await self._budget.check(self._store, stored.agent, self._clock.micros())
 
-    async def hand_over(self, request: SpawnAgentRequest, project: str, depth: int, cause: str) -> Live | None:
+    async def hand_over(self, request: SpawnAgentRequest, project: str, descent: Descent, cause: str) -> Live | None:
         """For a rule; None when ``cause`` has been answered before. Raises SidecarError as ``spawn``."""
         async with self._counting:
             if await self._store.has_cause(cause):
                 return None
-            await self._budget.check(self._store, project, request.issue_id, depth)
-            return await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=cause)
+            await self._check(request, project, descent)
+            return await self._add(request, project, descent, spawned_by=HANDOVER, cause=cause)
 
-    async def approved(self, request: SpawnAgentRequest, project: str, depth: int, approval_id: str) -> None:
+    async def approved(self, request: SpawnAgentRequest, project: str, descent: Descent, approval_id: str) -> None:
         """A person allowed it: no limit holds it back."""
-        await self._add(request, project, spawned_by=HANDOVER, depth=depth, cause=approval_id)
+        await self._add(request, project, descent, spawned_by=HANDOVER, cause=approval_id)
 
     async def may_retry(self, agent: Agent) -> None:
         """For a rule, which says itself how often. Raises SidecarError (AGT_003)."""
-        await self._budget.check(self._store, agent.project_id, agent.issue_id, agent.depth, again=True)
+        await self._budget.check(self._store, agent, self._clock.micros(), again=True)
 
-    async def depth_below(self, agent_id: str) -> int:
-        """Of an agent that ``agent_id`` asks for."""
-        parent = await self._store.by_id(agent_id)
-        return (parent.agent.depth if parent else 0) + 1
+    async def _check(self, request: SpawnAgentRequest, project: str, descent: Descent) -> None:
+        wanted = Agent(project_id=project, issue_id=request.issue_id, depth=descent.depth, tree=descent.tree)
+        await self._budget.check(self._store, wanted, self._clock.micros())
 
     async def _add(
-        self, request: SpawnAgentRequest, project: str, *, spawned_by: str, depth: int = 0, cause: str = ""
+        self, request: SpawnAgentRequest, project: str, descent: Descent, *, spawned_by: str, cause: str = ""
     ) -> Live | None:
         known = self._types.known(request.agent_type)
         runner = self._supervisor.runner_of(request)
@@ -112,21 +123,36 @@ class Spawner:
             status_since=self._clock.timestamp(),
             max_attempts=runner.attempts,
             spawned_by=spawned_by,
-            depth=depth,
+            depth=descent.depth,
+            tree=descent.tree,
             cause=cause,
             runner=COMMAND if request.command else runner.preset,
             model=model_of(request, runner, known),
             isolation=request.isolation or runner.isolation,
             credentials=names,
         )
-        return await self._supervisor.add(agent, request)
+        live = await self._supervisor.add(agent, request)
+        if live is not None:
+            security_log.record(
+                "agent_spawned",
+                agent_id=agent.agent_id,
+                agent_type=agent.agent_type,
+                issue_id=agent.issue_id,
+                project_id=project,
+                spawned_by=spawned_by,
+                credentials=names,
+            )
+        return live
 
-
-def _refuse_what_is_the_operators(request: SpawnAgentRequest) -> None:
-    """Raises SidecarError (AUTH_003)."""
-    for name in _OPERATOR_ONLY:
-        if getattr(request, name):
-            raise permission_denied(f"only the operator names a spawn's {name}", field=name)
-    for name in request.environment:
-        if _STEERING.fullmatch(name):
-            raise permission_denied(f"only the operator sets {name}: it chooses what is run", field="environment")
+    def _refuse_what_is_the_operators(self, request: SpawnAgentRequest) -> None:
+        """Raises SidecarError (AUTH_003)."""
+        for name in _OPERATOR_ONLY:
+            if getattr(request, name):
+                raise permission_denied(f"only the operator names a spawn's {name}", field=name)
+        for name in request.environment:
+            if not name.startswith(_TASK) and name not in self._environment:
+                raise permission_denied(
+                    f"environment.{name[:80]}: an agent sets only names that begin with {_TASK}, and those in "
+                    "agents.spawn_environment of the config",
+                    field="environment",
+                )

@@ -13,12 +13,13 @@ import psutil
 from cco_sidecar.agents import logs
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.identity import Identities
-from cco_sidecar.agents.launch import GRACE_SECONDS, Launcher
-from cco_sidecar.agents.live import ENDED, Live, WaitingLine
+from cco_sidecar.agents.launch import Launcher
+from cco_sidecar.agents.live import ENDED, GRACE_SECONDS, Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
 from cco_sidecar.agents.run import Exit, Run
 from cco_sidecar.agents.runners import Runner, Runners
 from cco_sidecar.agents.usage import UsageReader
+from cco_sidecar.core import codec
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
@@ -131,7 +132,7 @@ class Supervisor:
 
     async def _add(self, agent: Agent, request: SpawnAgentRequest) -> Live | None:
         runner = self.runner_of(request)
-        number = await self._store.add(agent, request)
+        number = await self._store.add(agent, request, created=self._clock.micros())
         if not number:
             return None
         live = self.live[agent.agent_id] = Live(number, agent, request, runner)
@@ -189,6 +190,9 @@ class Supervisor:
                 live.retry.cancel()
             await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
             return
+        if live.run is not None:
+            # What is done before it begins, such as its worktree, is not waited for.
+            live.run.stop(grace)
         # Its tokens are dead before it is.
         await asyncio.gather(self._identities.end(live), asyncio.wait({live.begun}))
         if live.run is not None:
@@ -254,6 +258,7 @@ class Supervisor:
         agent = live.agent
         begin_attempt(agent)
         live.needs_input = live.has_result = False
+        live.keeper_stops, live.ended_for = 0, ""
         live.questions.clear()
         run = self._launcher.run_of(agent)
         started = self._clock.timestamp()
@@ -267,6 +272,7 @@ class Supervisor:
         live.token = token
         live.before.session_id = agent.usage.session_id
         live.heard = time.monotonic()
+        live.set_deadline(0.0)
         live.reader = logs.LogReader(run.output)
         agent.process_id = pid
         agent.started_at.CopyFrom(started)
@@ -277,6 +283,7 @@ class Supervisor:
             # It runs, and the record still says pending: it would be found again all the same.
             log.warning("agent %s runs; its record is still to be written", agent.agent_id)
             live.unsaved = "agent_spawned"
+        log.info("agent started", extra=_who(agent) | {"pid": pid, "attempt": agent.attempt})
         if not live.begun.done():
             live.begun.set_result(None)
 
@@ -323,6 +330,7 @@ class Supervisor:
             lines,
             stop_reason=live.stop_reason,
             reported=live.usage.error,
+            ended_for=live.ended_for,
             open_files=live.runner.limits.open_files,
         )
         if status == AGENT_STATUS_FAILED and agent.attempt < agent.max_attempts:
@@ -344,6 +352,7 @@ class Supervisor:
         live.token = None
         if await self._save_end(live, agent):
             await asyncio.to_thread(run.clean)
+        log.info("agent will be tried again", extra=_who(agent) | {"reason": reason, "attempt": agent.attempt})
         self._running.discard(agent.agent_id)
         if live.stop_reason:
             await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
@@ -383,6 +392,8 @@ class Supervisor:
         agent.ClearField("process_id")
         self.set_status(agent, status, reason)
         await self._launcher.worktrees.tidy(agent)
+        ended = codec.enum_name(AgentStatus.DESCRIPTOR, status)
+        log.info("agent ended", extra=_who(agent) | {"status": ended, "reason": reason, "attempt": agent.attempt})
         announced = live.has_result and status == AGENT_STATUS_COMPLETED
         saved = await self._save_end(live, agent, "" if announced else _EVENTS.get(status, ""))
         if saved and live.run is not None:
@@ -433,6 +444,10 @@ class Supervisor:
             self._admit()
 
         live.retry = asyncio.get_running_loop().call_later(max(pause, 0.0), again)
+
+
+def _who(agent: Agent) -> dict[str, str]:
+    return {name: getattr(agent, name) for name in ("agent_id", "agent_type", "issue_id", "project_id")}
 
 
 def still_runs(agent_id: str) -> SidecarError:

@@ -17,6 +17,7 @@ from cco_sidecar.agents.identity import Identities
 from cco_sidecar.agents.live import Live
 from cco_sidecar.agents.supervisor import Supervisor
 from cco_sidecar.agents.worktrees import Worktrees
+from cco_sidecar.core import security_log
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.storage.base import AgentStore
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 _RARELY = 60
+# A person who debugs may stop a keeper once or twice.
+_MOST_STOPS = 5
 
 
 class Upkeep:
@@ -78,11 +81,28 @@ class Upkeep:
                 await self._supervisor.save_late(live)
                 if self._identities.needs_renewal(live):
                     await asyncio.to_thread(self._identities.renew, live)
+                await asyncio.to_thread(self._hold_limits, live)
                 await live.read_reports()
                 await self._judge(live)
             except (OSError, SidecarError) as problem:
                 log.warning("looking after agent %s: %s", live.agent.agent_id, problem)
         await self._announcer.retry()
+
+    def _hold_limits(self, live: Live) -> None:
+        """What the keeper does, for one that is kept from it: an agent that is not sandboxed can stop its own."""
+        run = live.run
+        if run is None or live.ended_for:
+            return
+        if run.wake():
+            live.keeper_stops += 1
+            security_log.record("keeper_stopped", agent_id=live.agent.agent_id, times=live.keeper_stops)
+        if live.keeper_stops >= _MOST_STOPS:
+            live.ended_for = "its keeper was stopped by a signal again and again"
+        elif live.deadline is not None and time.monotonic() > live.deadline:
+            live.ended_for = "limit: it ran beyond its wall time, and its keeper did not end it"
+        if live.ended_for:
+            # Its tokens and everything it started go with the keeper.
+            run.kill()
 
     async def heard(self, live: Live) -> None:
         """The agent has just said something."""

@@ -1,40 +1,124 @@
-"""A git worktree and a branch of its own for an agent."""
+"""A git worktree and a branch of its own for an agent.
+
+Filters and hooks of the repository may run while it is made, so the agent makes it: ``PREPARE`` runs as the agent does,
+with its environment, its limits and its sandbox. What the sidecar itself asks of git starts no program.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from cco_sidecar.core.errors import SidecarError, spawn_failed
+from cco_sidecar.core.errors import spawn_failed
+from cco_sidecar.repository.git import GitRepository
+from cco_sidecar.repository.layout import GitFailed, small_file
 from cco_sidecar.storage.files import sync_directory
 
-_TIMEOUT = 60.0
+# git-worktree(1) in three steps, so that the one that fails can be named. A lock keeps `git worktree prune` of other
+# agents from it: they do not see its directory. The hook is run as git runs it (githooks(5), post-checkout).
+PREPARE = """
+root=$1 path=$2; shift 2
+fail() { code=$?; echo "$1 failed (exit $code)"; exit 1; }
+cd "$root" && git worktree add --quiet --no-checkout --lock "$@" || fail "git worktree add"
+cd "$path" && git reset --quiet --hard --no-recurse-submodules || fail "checking the files out"
+hook=$(git rev-parse --git-path hooks/post-checkout)
+test ! -x "$hook" || {
+  echo "running the hook post-checkout"
+  "$hook" "$(printf '%040d' 0)" "$(git rev-parse HEAD)" 1 || fail "the hook post-checkout"
+}
+"""
 
 
-def branch_of(agent_id: str) -> str:
-    return f"agent/{agent_id}"
+class Repository:
+    """The repository that worktrees are made of, as the sidecar may ask it. Blocking; raises SidecarError (AGT_001)
+    where there is none."""
+
+    def __init__(self, root: Path, scratch: Path) -> None:
+        self._git = GitRepository(root, scratch)
+        try:
+            found = self._git.open()
+        except GitFailed as problem:
+            raise spawn_failed(str(problem)) from problem
+        if found is None:
+            raise spawn_failed(f"{root.name} is not a git repository; isolation 'worktree' needs one")
+        self._layout = found
+
+    def commit_of(self, reference: str) -> str:
+        """The commit that a branch, or another reference, names; empty for none."""
+        return self._text("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+
+    def has_branch(self, branch: str) -> bool:
+        return bool(self._text("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"))
+
+    def is_merged(self, commit: str) -> bool:
+        """Every commit of it is on the branch that is checked out."""
+        return self._succeeds("merge-base", "--is-ancestor", commit, "HEAD")
+
+    def is_clean(self) -> bool:
+        """No uncommitted change and no untracked file."""
+        done = self._run("status", "--porcelain", "--ignore-submodules=dirty")
+        return done[0] == 0 and not done[1].strip()
+
+    def fork_point(self, branch: str) -> str:
+        """The commit where a branch left what is checked out; empty for none."""
+        return self._text("merge-base", "HEAD", branch)
+
+    def changed_files(self, base: str) -> dict[str, list[str]]:
+        """Paths that differ from a commit, committed or not, by ``git diff``'s letter: A, M, D."""
+        found: dict[str, list[str]] = {}
+        code, text = self._run(
+            "diff", "--name-status", "--no-renames", "--no-ext-diff", "--ignore-submodules=dirty", "-z", base
+        )
+        parts = text.split("\0")
+        for letter, name in zip(parts[::2], parts[1::2], strict=False):
+            found.setdefault(letter[:1], []).append(name)
+        untracked = self._run("ls-files", "--others", "--exclude-standard", "-z")[1].split("\0")
+        found.setdefault("A", []).extend(filter(None, untracked))
+        return {} if code else {letter: sorted(names) for letter, names in found.items() if names}
+
+    def forget_worktree(self, path: Path) -> None:
+        """Removes what the repository knows of the worktree at ``path``."""
+        wanted = os.fsencode(path / ".git")
+        for known in (self._layout.common_dir / "worktrees").glob("*/gitdir"):
+            try:
+                if small_file(known).strip() == wanted:
+                    shutil.rmtree(known.parent, ignore_errors=True)
+            except GitFailed:
+                continue
+
+    def delete_branch(self, branch: str) -> None:
+        self._run("update-ref", "-d", f"refs/heads/{branch}")
+
+    def _text(self, *arguments: str) -> str:
+        code, text = self._run(*arguments)
+        return "" if code else text.strip()
+
+    def _succeeds(self, *arguments: str) -> bool:
+        return self._run(*arguments)[0] == 0
+
+    def _run(self, *arguments: str) -> tuple[int, str]:
+        try:
+            done = self._git.run(*arguments)
+        except GitFailed as problem:
+            raise spawn_failed(str(problem)) from problem
+        return done.code, os.fsdecode(done.output)
 
 
-async def add(root: Path, path: Path, branch: str) -> None:
-    """A worktree of the current commit at ``path``, or none. Raises SidecarError (AGT_001)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def begin(root: Path, path: Path, scratch: Path) -> None:
+    """An empty directory for the worktree, and a mark while it is being made. Raises SidecarError (AGT_001)."""
+    Repository(root, scratch).forget_worktree(path)
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True, mode=0o700)
     _mark_of(path).touch()
-    # One whose directory was removed by hand is still known to git.
-    await _git(root, "worktree", "prune")
-    exists = await _succeeds(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
-    naming = (str(path), branch) if exists else ("-b", branch, str(path), "HEAD")
-    try:
-        code, text = await _git(root, "worktree", "add", "--quiet", *naming)
-        if code:
-            why = f"(git exit {code}): {text.strip()[-300:]}"
-            raise spawn_failed(f"a git worktree could not be made in {root.name} {why}")
-    except SidecarError:
-        await drop(root, path)
-        raise
-    await asyncio.to_thread(_unmark, path)
+
+
+def command(root: Path, path: Path, branch: str, base: str, scratch: Path) -> list[str]:
+    """How the agent makes it: the branch as it is, or anew from ``base``."""
+    exists = Repository(root, scratch).has_branch(branch)
+    naming = (str(path), branch) if exists else ("-b", branch, str(path), base)
+    return ["sh", "-c", PREPARE, "prepare", str(root), str(path), *naming]
 
 
 def is_half_made(path: Path) -> bool:
@@ -47,86 +131,42 @@ def _mark_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.making")
 
 
-def _unmark(path: Path) -> None:
+def finish(path: Path) -> None:
     """Durably: what an agent then does in there is its work."""
     if is_half_made(path):
         _mark_of(path).unlink()
         sync_directory(path.parent)
 
 
-async def drop(root: Path, path: Path) -> None:
+def drop(root: Path, path: Path, scratch: Path) -> None:
     """Without its branch: there may be work on it."""
-    # Twice: also one that is locked.
-    await _git(root, "worktree", "remove", "--force", "--force", str(path))
-    await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
-    await _git(root, "worktree", "prune")
-    await asyncio.to_thread(_unmark, path)
+    shutil.rmtree(path, ignore_errors=True)
+    Repository(root, scratch).forget_worktree(path)
+    finish(path)
 
 
-async def tidy(root: Path, path: Path, branch: str) -> bool:
+def tidy(root: Path, path: Path, branch: str, scratch: Path) -> bool:
     """Removes the worktree and its branch when nothing in them is lost by it: no uncommitted change, and every
     commit is on the branch that is checked out in ``root``. True when they are gone."""
-    if not path.exists():  # noqa: ASYNC240
-        return not await _succeeds(root, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
-    code, changes = await _git(path, "status", "--porcelain")
-    if code or changes.strip():
-        return False
+    main = Repository(root, scratch)
+    if not path.exists():
+        return not main.has_branch(branch)
+    own = Repository(path, scratch)
     # Its own HEAD too: an agent may have committed on no branch at all.
-    code, own = await _git(path, "rev-parse", "HEAD")
-    for tip in (branch, own.strip()):
-        if code or not await _succeeds(root, "merge-base", "--is-ancestor", tip, "HEAD"):
-            return False
-    return await remove(root, path, branch)
+    tips: Sequence[str] = (main.commit_of(f"refs/heads/{branch}"), own.commit_of("HEAD"))
+    if not own.is_clean() or not all(tip and main.is_merged(tip) for tip in tips):
+        return False
+    return remove(root, path, branch, scratch)
 
 
-async def remove(root: Path, path: Path, branch: str) -> bool:
+def remove(root: Path, path: Path, branch: str, scratch: Path) -> bool:
     """Removes the worktree and its branch with all that is in them."""
-    await drop(root, path)
-    await _git(root, "branch", "-D", branch)
-    return not path.exists()  # noqa: ASYNC240
+    drop(root, path, scratch)
+    Repository(root, scratch).delete_branch(branch)
+    return not path.exists()
 
 
-async def changed_files(path: Path, branch_base: str) -> dict[str, list[str]]:
-    """Paths that differ from ``branch_base``, committed or not, by ``git diff``'s letter: A, M, D."""
-    await _git(path, "add", "--all", "--intent-to-add")
-    code, text = await _git(path, "diff", "--name-status", "--no-renames", "-z", branch_base)
-    found: dict[str, list[str]] = {}
-    parts = text.split("\0")
-    for letter, name in zip(parts[::2], parts[1::2], strict=False):
-        found.setdefault(letter[:1], []).append(name)
-    return {} if code else found
-
-
-async def base(root: Path, branch: str) -> str:
-    """The commit where a branch left what is checked out; empty where there is none."""
-    code, text = await _git(root, "merge-base", "HEAD", branch)
-    return "" if code else text.strip()
-
-
-async def _succeeds(root: Path, *arguments: str) -> bool:
-    return (await _git(root, *arguments))[0] == 0
-
-
-async def _git(root: Path, *arguments: str) -> tuple[int, str]:
-    """Exit code and output. Raises SidecarError (AGT_001) when git is missing or hangs."""
-    # In a thread: the loop's own way of starting processes forks Python, which gRPC's threads do not survive.
-    return await asyncio.to_thread(_run_git, root, arguments)
-
-
-def _run_git(root: Path, arguments: tuple[str, ...]) -> tuple[int, str]:
-    try:
-        done = subprocess.run(
-            # No daemon of git's own: what is not ours below us is taken for an agent's.
-            ["git", "-C", str(root), "-c", "core.fsmonitor=false", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise spawn_failed(f"git {arguments[0]} did not end in {_TIMEOUT:g} s") from None
-    except OSError as problem:
-        raise spawn_failed(f"git cannot be run: {problem.strerror}") from problem
-    return done.returncode, done.stdout.decode(errors="replace")
+def changed_files(root: Path, path: Path, branch: str, scratch: Path) -> dict[str, list[str]]:
+    """What the agent changed, by ``git diff``'s letter; empty when that cannot be known."""
+    base = Repository(root, scratch).fork_point(branch)
+    return Repository(path, scratch).changed_files(base) if base else {}

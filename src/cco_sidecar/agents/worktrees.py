@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 from cco_sidecar.agents import worktree
-from cco_sidecar.core.errors import SidecarError, conflict, not_found
+from cco_sidecar.core.errors import SidecarError, conflict, not_found, spawn_failed
 from orchestra.v1.agent_service_pb2 import Agent
 
 log = logging.getLogger(__name__)
 
+# Runs a command as the agent, in the given directory; what it printed when it failed, else empty.
+Prepare = Callable[[list[str], Path], Awaitable[str]]
+
 
 class Worktrees:
-    """``root(project)`` is the repository that a project's worktrees are of."""
+    """``root(project)`` is the repository that a project's worktrees are of; ``prefix`` begins names of branches."""
 
-    def __init__(self, storage: Path, root: Callable[[str], Path]) -> None:
+    def __init__(self, storage: Path, root: Callable[[str], Path], prefix: str) -> None:
         self._directory = storage / "worktrees"
+        self._scratch = storage / "git"
         self._root = root
+        self._prefix = prefix
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, agent_id: str) -> asyncio.Lock:
@@ -31,26 +36,54 @@ class Worktrees:
         """Ids of agents that have one."""
         return sorted(path.name for path in self._directory.glob("*/"))
 
-    async def make(self, agent: Agent) -> Path:
-        """Raises SidecarError (AGT_001)."""
+    async def make(self, agent: Agent, base: str, prepare: Prepare) -> Path:
+        """From the commit or branch ``base``, or as it was left. Raises SidecarError (AGT_001)."""
         path = self._directory / agent.agent_id
-        agent.branch, agent.worktree = worktree.branch_of(agent.agent_id), str(path)
         async with self.lock(agent.agent_id):
             root = self._root(agent.project_id)
-            if worktree.is_half_made(path):
-                await worktree.drop(root, path)
-            # Also one that somebody has emptied.
-            if not path.is_dir() or not any(path.iterdir()):
-                await worktree.add(root, path, agent.branch)
+            if agent.worktree and not worktree.is_half_made(path) and path.is_dir() and any(path.iterdir()):
+                return path
+            kept = bool(agent.branch)
+            if not kept:
+                agent.branch = await asyncio.to_thread(self._branch, root, agent.agent_id)
+            agent.worktree = str(path)
+            await asyncio.to_thread(worktree.begin, root, path, self._scratch)
+            command = await asyncio.to_thread(worktree.command, root, path, agent.branch, base, self._scratch)
+            problem = await prepare(command, path)
+            if problem:
+                await asyncio.to_thread(worktree.drop, root, path, self._scratch)
+                if not kept:
+                    # Nobody has worked on it.
+                    await asyncio.to_thread(worktree.remove, root, path, agent.branch, self._scratch)
+                    agent.branch = ""
+                agent.worktree = ""
+                raise spawn_failed(f"the agent's worktree could not be made: {problem}")
+            await asyncio.to_thread(worktree.finish, path)
         return path
+
+    def _branch(self, root: Path, agent_id: str) -> str:
+        """A branch that is called like the prefix leaves no room for others below it (git-check-ref-format(1))."""
+        head = self._prefix.partition("/")[0]
+        taken = "/" in self._prefix and worktree.Repository(root, self._scratch).has_branch(head)
+        return (self._prefix.replace("/", "-") if taken else self._prefix) + agent_id
+
+    def finished_branch(self, project: str, branch: str) -> bool:
+        """It is still there, to go on from."""
+        return worktree.Repository(self._root(project), self._scratch).has_branch(branch)
+
+    def changed_files(self, agent: Agent) -> dict[str, list[str]]:
+        """Blocking. Raises SidecarError."""
+        root = self._root(agent.project_id)
+        return worktree.changed_files(root, Path(agent.worktree), agent.branch, self._scratch)
 
     async def tidy(self, agent: Agent) -> bool:
         """Removes it when its work is merged; True when it did. The caller holds the lock, or the agent has just
         ended."""
         if not self._owns(agent):
             return False
+        arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
         try:
-            if await worktree.tidy(self._root(agent.project_id), Path(agent.worktree), agent.branch):
+            if await asyncio.to_thread(worktree.tidy, *arguments):
                 agent.worktree = ""
                 return True
         except SidecarError as problem:
@@ -61,7 +94,8 @@ class Worktrees:
         """Removes it, merged or not. Raises SidecarError: AGT_006 where there is none, AGT_007 when git does not."""
         if not self._owns(agent):
             raise not_found("AGT_006", f"agent '{agent.agent_id}' has no worktree, or its work is merged")
-        if not await worktree.remove(self._root(agent.project_id), Path(agent.worktree), agent.branch):
+        arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
+        if not await asyncio.to_thread(worktree.remove, *arguments):
             raise conflict("AGT_007", f"git does not remove the worktree {agent.worktree}; remove it by hand")
         agent.worktree = ""
 

@@ -8,7 +8,7 @@ import logging
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.bus import EventBus
-from cco_sidecar.core import codec, ids
+from cco_sidecar.core import codec, ids, security_log
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, not_found
@@ -69,6 +69,7 @@ class ApprovalDesk:
         if not await self._store.answer(approval):
             status = codec.enum_name(ApprovalStatus.DESCRIPTOR, (await self.find(approval_id)).status)
             raise conflict("APR_002", f"approval '{approval_id}' has been {status} before; an answer is final")
+        security_log.record("approval_answered", approval_id=approval_id, approved=approved)
         await self._announce(approval, ANSWERED)
         return approval
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
+from cco_sidecar.core.bounds import DEFAULT_REQUEST_BYTES
 from cco_sidecar.core.errors import invalid_token, not_found, permission_denied
 from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS, Principal
 from orchestra.v1 import options_pb2
@@ -61,6 +62,10 @@ def method_path(method: MethodDescriptor) -> str:
 
 def rules_of(method: MethodDescriptor) -> options_pb2.CallRules:
     return method.GetOptions().Extensions[options_pb2.call]  # type: ignore[index]
+
+
+def max_request_bytes(method: MethodDescriptor) -> int:
+    return rules_of(method).max_request_bytes or DEFAULT_REQUEST_BYTES
 
 
 def project_of(principal: Principal, requested: str, default: str) -> str:

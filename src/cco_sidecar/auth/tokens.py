@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jwt
 
 from cco_sidecar.auth.keys import SigningKey
+from cco_sidecar.core import security_log
 from cco_sidecar.core.agent_types import PERMISSIONS, AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, expired_token, invalid_token, permission_denied
@@ -237,6 +238,7 @@ class Tokens:
         return self._revoked_sub.get(agent_id, -1) >= int(now)
 
     async def _revoke(self, kind: str, value: str, at: float, until: float) -> None:
+        security_log.record("revoked", kind=kind, value=value)
         # In force at once, on disk before it is acknowledged.
         self._remember(kind, value, at)
         for guard, (principal, issued) in list(self._guards.items()):

@@ -185,9 +185,10 @@ class EventBus:
         """Appends a committed event to the journal and to the groups that match; returns the readers' names."""
         channel = self._channels[item.record.project]
         record = item.record
-        entry = Entry(record.seq, item.event, record.payload, record.micros, record.ttl)
+        arrived = self._clock.steady_micros()
+        entry = Entry(record.seq, item.event, record.payload, arrived, record.ttl)
         entry.committed_at = now
-        channel.journal.add(entry, record.micros)
+        channel.journal.add(entry, record.micros, arrived)
         self.counters.published += 1
         if channel.journal.overflows(self._stride):
             self._trim(record.project, channel)
@@ -257,7 +258,7 @@ class EventBus:
         """Up to ``limit`` retained entries after ``start``, oldest first, or the newest when it is None, in a page
         of bounded size; and whether there are more after them. Long scans let others run."""
         journal = self._channel(project).journal
-        now = self._clock.micros()
+        now = self._clock.steady_micros()
         found: list[Entry] = []
         size = 0
         seq = journal.head + 1 if start is None else start.seq
@@ -446,7 +447,7 @@ class EventBus:
         return channel
 
     def _trim(self, project: str, channel: _Channel) -> None:
-        if channel.journal.trim(self._clock.micros()):
+        if channel.journal.trim(self._clock.steady_micros()):
             for group in channel.groups.values():
                 group.trim(channel.journal.trimmed)
             self._log.trim(project, channel.journal.trimmed)

@@ -7,12 +7,12 @@
     value       = *char / DQUOTE *char DQUOTE      ; unquoted, "*" and "?" are wildcards
 
 A field is looked up in the envelope first, then in ``data``, dotted for nested objects. A list matches
-when one of its items does. A missing field matches nothing, so its negation matches.
+when one of its items does. A missing field matches nothing, so its negation matches. A text of more than
+1,024 characters matches no wildcard: what a filter costs is bounded by that, and by its own length.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -33,6 +33,17 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
 }
 _MISSING = object()
+_LONGEST_TEXT = 1024
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*"
+_VALUE = (
+    r"((>=|<=|>|<) *[+\-]?[0-9]+(\.[0-9]*)?([eE][+\-]?[0-9]{1,2})?"
+    r'|"([^"\\]|\\.)*"'
+    r'|[^,|"<> \t\r\n\u000b\u000c][^,|]*)'
+)
+_TERM = rf"!?{_NAME}:{_VALUE}"
+# For descriptions: what is accepted, but for times after an operator and blanks between signs.
+PATTERN = rf"^$|^{_TERM}([,|]{_TERM})*$"
 
 
 @dataclass(frozen=True)
@@ -162,8 +173,7 @@ class _Parser:
         if not value:
             raise self.error("expected a value", start)
         if "*" in value or "?" in value:
-            pattern = re.compile(fnmatch.translate(value.replace("[", "[[]")))
-            return (lambda item: isinstance(item, str) and pattern.match(item) is not None), ()
+            return _wildcard(value), ()
         wanted = (value, _number_key(float(value))) if _NUMBER.fullmatch(value) else (value,)
         return (lambda item: index_key(item) in wanted), wanted
 
@@ -229,6 +239,29 @@ class _Parser:
             field="filter",
             position=position + 1,
         )
+
+
+def _wildcard(text: str) -> Callable[[Any], bool]:
+    """``*`` stands for any characters, ``?`` for one. Each part between two stars is looked for once, and taken at the
+    first place where it is found: no other place is ever tried (an atomic group)."""
+    first, *rest = (_literal(part) for part in re.sub(r"\*[*?]*", _stars_last, text).split("*"))
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    last = f".*{rest[-1]}" if rest else ""
+    pattern = re.compile(f"{first}{middle}{last}", re.DOTALL)
+
+    def matches(item: Any) -> bool:
+        return isinstance(item, str) and len(item) <= _LONGEST_TEXT and pattern.fullmatch(item) is not None
+
+    return matches
+
+
+def _stars_last(run: re.Match[str]) -> str:
+    """``*?*?`` is ``??*``: so many characters at least, and then any."""
+    return "?" * run[0].count("?") + "*"
+
+
+def _literal(part: str) -> str:
+    return "".join("." if char == "?" else re.escape(char) for char in part)
 
 
 def _as_number(value: Any) -> float | None:

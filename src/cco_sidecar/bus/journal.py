@@ -67,6 +67,7 @@ class Journal:
         self._entries: list[Entry] = []
         self._seqs: list[int] = []
         self._micros: list[int] = []
+        self._arrived: list[int] = []
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -76,10 +77,12 @@ class Journal:
         """True when so many events too many are held, or too many bytes."""
         return len(self._entries) >= self._max_events + stride or self._bytes > self._max_bytes
 
-    def add(self, entry: Entry, micros: int) -> None:
+    def add(self, entry: Entry, micros: int, arrived: int) -> None:
+        """``micros``: its timestamp; ``arrived``: the same by the steady clock, for its age."""
         self._entries.append(entry)
         self._seqs.append(entry.seq)
         self._micros.append(micros)
+        self._arrived.append(arrived)
         self._bytes += len(entry.frame)
         self.head = max(self.head, entry.seq)
 
@@ -88,10 +91,11 @@ class Journal:
         if not self._entries:
             self.trimmed = record.seq - 1
         event = Event.FromString(record.payload)
-        self.add(Entry(record.seq, event, record.payload, record.micros, record.ttl), micros_of(event.timestamp))
+        entry = Entry(record.seq, event, record.payload, record.micros, record.ttl)
+        self.add(entry, micros_of(event.timestamp), record.micros)
 
     def trim(self, now_micros: int) -> bool:
-        """Drops what is past the retention; true when anything was."""
+        """``now_micros``: of the steady clock. Drops what is past the retention; true when anything was."""
         drop = max(0, len(self._entries) - self._max_events)
         excess = self._bytes - sum(len(e.frame) for e in self._entries[:drop]) - self._max_bytes
         if excess > 0:
@@ -101,13 +105,13 @@ class Journal:
             excess -= len(self._entries[drop].frame)
             drop += 1
         oldest = now_micros - self._retention
-        while drop < len(self._entries) and self._micros[drop] < oldest:
+        while drop < len(self._entries) and self._arrived[drop] < oldest:
             drop += 1
         if not drop:
             return False
         self._bytes -= sum(len(entry.frame) for entry in self._entries[:drop])
         self.trimmed = self._seqs[drop - 1]
-        del self._entries[:drop], self._seqs[:drop], self._micros[:drop]
+        del self._entries[:drop], self._seqs[:drop], self._micros[:drop], self._arrived[:drop]
         return True
 
     def cursor(self, seq: int) -> str:

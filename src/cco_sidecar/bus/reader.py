@@ -52,7 +52,7 @@ class Reader:
             return Slice((), self.seq)
         key = (self.seq, group.limit, limit)
         known = group.batches.get(key)
-        if known is None or known.expires <= self._clock.micros():
+        if known is None or known.expires <= self._clock.steady_micros():
             piece = self._cut(group.after(self.seq), group.limit, limit)
             known = group.batches[key] = piece._replace(wire=self._encode(piece))
         self.seq = known.upto
@@ -81,7 +81,7 @@ class Reader:
         return piece._replace(more=more) if piece.entries else None
 
     def _cut(self, entries: list[Entry], upto: int, limit: int) -> Slice:
-        now = self._clock.micros()
+        now = self._clock.steady_micros()
         size = 0
         taken: list[Entry] = []
         for entry in entries:

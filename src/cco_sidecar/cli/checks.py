@@ -14,13 +14,15 @@ from typing import NamedTuple
 import psutil
 
 from cco_sidecar.agents.runners import PRESETS, Runners
+from cco_sidecar.agents.sandbox import OFF, Sandbox
 from cco_sidecar.cli import process
-from cco_sidecar.cli.connect import port_answers
-from cco_sidecar.client import Client
+from cco_sidecar.cli.connect import find, operator_client, port_answers
 from cco_sidecar.client.connection import claims_of
-from cco_sidecar.compose import OPERATOR_TOKEN_FILE, load_agent_types
+from cco_sidecar.compose import OPERATOR_TOKEN_FILE
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.settings import Settings, is_temporary, state_directory
+from cco_sidecar.core.trust import load_agent_types
+from cco_sidecar.repository.layout import discover
 from cco_sidecar.system.servicer import LOW_DISK_MB
 
 _VERSION_SECONDS = 20.0
@@ -72,6 +74,9 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         yield Finding("storage", Level.BROKEN, f"{path} cannot be written", f"chmod u+rwx {path}")
     elif info.st_mode & 0o077:
         yield Finding("storage", Level.WARNING, f"{path} can be read by others", f"chmod 700 {path}")
+    elif is_temporary(path):
+        text = f"{path} is in a temporary directory, which is cleared at reboot"
+        yield Finding("storage", Level.WARNING, text, f"cco storage move {path} {state_directory()}")
     else:
         yield Finding("storage", Level.OK, str(path))
 
@@ -114,12 +119,10 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 def _git(settings: Settings) -> Iterator[Finding]:
     root = settings.project_root
-    program = shutil.which("git")
-    if program is None:
+    if shutil.which("git") is None:
         yield Finding("git", Level.BROKEN, "there is no git on PATH", "install git: contexts need it")
         return
-    done = subprocess.run([program, "-C", str(root), "rev-parse", "--git-dir"], capture_output=True, check=False)
-    if done.returncode:
+    if discover(root) is None:
         mend = "start in a repository, or name one with --project-root; without git a context has no history"
         yield Finding("git", Level.WARNING, f"{root} is no git repository", mend)
     else:
@@ -150,21 +153,40 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
     """It answers, knows our token, and its clock is ours."""
     if process.running(settings.real_pid_file) is None:
         return
-    path = settings.storage / OPERATOR_TOKEN_FILE
-    token = path.read_text().strip() if path.exists() else ""
     try:
-        with Client(token=token, grpc_target=settings.grpc_target) as client:
+        with operator_client(find(settings, None)) as client:
             health = client.health()
-            if token:
-                client.agents.list(limit=1)
-    except SidecarError as problem:
-        yield Finding("sidecar", Level.BROKEN, problem.message, "cco daemon restart; the log says more")
+            client.agents.list(limit=1)
+    except (SidecarError, SettingsError) as problem:
+        yield Finding("sidecar", Level.BROKEN, str(problem), "cco daemon restart; the log says more")
         return
     yield Finding("sidecar", Level.OK, f"version {health.version} answers")
     skew = abs(health.timestamp.seconds + health.timestamp.nanos / 1e9 - time.time())
     level = Level.OK if skew < _SKEW_SECONDS else Level.BROKEN
     mend = "" if level is Level.OK else "set the clock; tokens are judged by it"
     yield Finding("clock", level, f"{skew:.1f} s apart", mend)
+
+
+def _sandbox(settings: Settings) -> Iterator[Finding]:
+    sandbox = Sandbox(settings)
+    if sandbox.active:
+        yield Finding(
+            "sandbox", Level.OK, f"agents are sandboxed{f', as {settings.run_as}' if settings.run_as else ''}"
+        )
+    elif settings.sandbox == OFF:
+        yield Finding(
+            "sandbox", Level.WARNING, "agents are not sandboxed: agents.sandbox is off", "remove that setting"
+        )
+    else:
+        text = f"agents are not sandboxed: {sandbox.problem}; they can read the operator's token"
+        yield Finding(
+            "sandbox", Level.WARNING, text, "run in a container or as root with agents.run_as (docs/security.md)"
+        )
+
+
+def _agent_types(settings: Settings) -> Iterator[Finding]:
+    for problem in load_agent_types(settings.project_root).problems:
+        yield Finding("agent types", Level.WARNING, problem, "correct the file, or accept it with 'cco trust'")
 
 
 def _runners(settings: Settings) -> Iterator[Finding]:
@@ -217,6 +239,8 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _sidecar,
     _token,
     _git,
+    _sandbox,
+    _agent_types,
     _runners,
     _credentials,
 )

@@ -2,35 +2,103 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import secrets
 import socket
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
-from cco_sidecar.client import Client
-from cco_sidecar.core import settings
+from cco_sidecar.auth.identity_key import IdentityKey
+from cco_sidecar.client import Client, discovery
+from cco_sidecar.core import run_directory, settings
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.settings import DATABASE, Settings, service_storage
 
 _UNREACHABLE = "UNAVAILABLE"
 
 
-def settings_of(ctx: click.Context, **flags: Any) -> Settings:
-    """Settings from the global options, the config file, the environment and ``flags``."""
+def settings_of(ctx: click.Context, *, service: bool = False, **flags: Any) -> Settings:
+    """Settings from the global options, the config file, the environment and ``flags``; ``service``: those of a sidecar
+    in the background."""
     chosen = ctx.find_root().obj
     flags.setdefault("log_level", None)
     flags["log_level"] = flags["log_level"] or chosen["log_level"]
-    return settings.load(chosen["config"], os.environ, flags)
+    return settings.load(chosen["config"], os.environ, flags, service=service)
 
 
-def url_of(ctx: click.Context, given: str | None) -> str:
-    found = given or os.environ.get("SIDECAR_URL")
-    if found:
-        return found
-    return settings_of(ctx).url
+class Found(NamedTuple):
+    """A sidecar: its URL, its gRPC target, the storage whose operator's token it takes, and whether it is known to be
+    the user's own."""
+
+    url: str
+    target: str | None
+    storage: Path
+    proved: bool
+
+
+def find(chosen: Settings, url: str | None) -> Found:
+    """The sidecar at ``url`` or ``SIDECAR_URL``; without them the one with the configured storage or port, or the only
+    one that runs."""
+    named = url or os.environ.get("SIDECAR_URL")
+    if named:
+        known = discovery.at_url(named)
+        target = os.environ.get("SIDECAR_GRPC") if not url else None
+        return _of(known) if known else Found(named, target, chosen.storage, False)
+    running = list(run_directory.running())
+    default = chosen.storage == Settings().storage
+    # A daemon keeps its data elsewhere unless it was told where.
+    places = [chosen.storage, *([service_storage()] if default else [])]
+    for place in map(str, places):
+        for known in running:
+            if known.storage == place:
+                return _of(known)
+    if len(running) == 1 and default and chosen.port == Settings().port:
+        return _of(running[0])
+    storage = next((place for place in places if (place / DATABASE).exists()), chosen.storage)
+    return Found(chosen.url, chosen.grpc_target, storage, False)
+
+
+@contextlib.contextmanager
+def operator_client(found: Found) -> Iterator[Client]:
+    """A client with the operator's token, which only the user's own sidecar gets. Raises SettingsError and
+    SidecarError."""
+    token = operator_token(found.storage)
+    with Client(found.url, token=token, grpc_target=found.target) as client:
+        if not found.proved:
+            require_own(client, found)
+        yield client
+
+
+def _of(known: run_directory.Running) -> Found:
+    return Found(known.url, f"unix:{known.socket}", Path(known.storage), True)
+
+
+def require_own(client: Client, found: Found) -> None:
+    """Before the operator's token is sent over TCP: whoever listens there proves to hold the storage's key. Raises
+    SidecarError, SettingsError."""
+    try:
+        key = IdentityKey.read(found.storage)
+    except OSError as problem:
+        raise SettingsError(
+            f"the identity key of {found.storage} cannot be read: {problem.strerror}; is the sidecar started, and by "
+            "you? Name its storage with CCO_SIDECAR_STORAGE, or give a token with --jwt-token"
+        ) from problem
+    nonce = secrets.token_hex(16)
+    answer = client.prove_identity(nonce)
+    host, port = client.address
+    listens = {answer.host, {"0.0.0.0": host, "::": host, "localhost": "127.0.0.1"}.get(answer.host, answer.host)}
+    here = {host, {"localhost": "127.0.0.1"}.get(host, host)}
+    right = listens & here and port == answer.grpc_port
+    if not right or not key.holds(answer.proof, nonce, answer.host, answer.port, answer.grpc_port):
+        raise SettingsError(
+            f"whoever listens at {host}:{port} is not the sidecar of {found.storage}; the operator's token is not "
+            "sent. Name the storage with CCO_SIDECAR_STORAGE, or give a token with --jwt-token"
+        )
 
 
 def port_answers(host: str, port: int) -> bool:
@@ -42,8 +110,8 @@ def port_answers(host: str, port: int) -> bool:
     return True
 
 
-def operator_token(chosen: Settings) -> str:
-    path = chosen.storage / "operator.token"
+def operator_token(storage: Path) -> str:
+    path = storage / "operator.token"
     try:
         return path.read_text().strip()
     except OSError as problem:
@@ -61,32 +129,33 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
     @click.pass_context
     @functools.wraps(command)
     def run(ctx: click.Context, /, sidecar_url: str | None, jwt_token: str | None, **arguments: Any) -> Any:
-        url = url_of(ctx, sidecar_url)
-        token = jwt_token or os.environ.get("JWT_TOKEN") or ("" if anonymous else operator_token(settings_of(ctx)))
-        if sidecar_url:
-            target = None
-        elif os.environ.get("SIDECAR_URL"):
-            target = os.environ.get("SIDECAR_GRPC")
+        found = find(settings_of(ctx), sidecar_url)
+        given = (jwt_token or os.environ.get("JWT_TOKEN") or "").strip()
+        if given or anonymous:
+            # What the user typed is sent where the user said.
+            opened: contextlib.AbstractContextManager[Client] = Client(
+                found.url, token=given, grpc_target=found.target, insecure=True
+            )
         else:
-            target = settings_of(ctx).grpc_target
-        with Client(url, token=token.strip(), grpc_target=target) as client:
-            try:
+            opened = operator_client(found)
+        try:
+            with opened as client:
                 return ctx.invoke(command, client=client, **arguments)
-            except SidecarError as problem:
-                if problem.code == _UNREACHABLE:
-                    raise click.ClickException(
-                        f"no sidecar answers at {url}; start one with 'cco orchestration-server', "
-                        "or name another with --sidecar-url"
-                    ) from problem
-                raise
+        except SidecarError as problem:
+            if problem.code == _UNREACHABLE:
+                raise click.ClickException(
+                    f"no sidecar answers at {found.url}; start one with 'cco orchestration-server', "
+                    "or name another with --sidecar-url"
+                ) from problem
+            raise
 
     return run
 
 
 def agent_types(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Shell completion of agent types."""
-    from cco_sidecar.compose import load_agent_types
     from cco_sidecar.core.settings import load
+    from cco_sidecar.core.trust import load_agent_types
 
     try:
         root = load(None, os.environ, {}).project_root

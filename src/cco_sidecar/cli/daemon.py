@@ -14,6 +14,7 @@ from cco_sidecar.cli import process, server
 from cco_sidecar.cli import start as starting
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.core.environment import OWN_SETTINGS
+from cco_sidecar.core.settings import Settings, state_directory
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 
@@ -27,7 +28,13 @@ def command() -> None:
 @click.pass_context
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar in the background; return when it answers."""
-    settings = settings_of(ctx, **flags)
+    settings = settings_of(ctx, service=True, **flags)
+    if settings.storage == Settings().storage and flags["storage"] is None:
+        click.echo(
+            f"using {settings.storage}, which has data and is cleared at reboot; "
+            f"'cco storage move {settings.storage} {state_directory()}' moves it, while the sidecar is stopped"
+        )
+    flags["storage"] = flags["storage"] or str(settings.storage)
     running, former = process.running(settings.real_pid_file), process.start_of(settings.real_pid_file)
     if running is not None and former is not None:
         if not starting.has_what_is_given(ctx, flags, former):
@@ -52,7 +59,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
 @click.pass_context
 def install(ctx: click.Context, only_print: bool) -> None:
     """Write a systemd user unit that starts the sidecar on this directory's project."""
-    settings = settings_of(ctx)
+    settings = settings_of(ctx, service=True)
     cco = Path(sys.executable).with_name("cco")
     program = [str(cco)] if cco.exists() else [sys.executable, "-m", "cco_sidecar.cli.main"]
     given = {name: getattr(settings, name) for name in ("host", "port", "storage", "project_root")}

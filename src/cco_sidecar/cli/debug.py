@@ -20,7 +20,7 @@ import orjson
 
 from cco_sidecar import __version__
 from cco_sidecar.cli.checks import findings
-from cco_sidecar.cli.connect import operator_token, settings_of
+from cco_sidecar.cli.connect import find, operator_client, settings_of
 from cco_sidecar.client import Client
 from cco_sidecar.context import secrets
 from cco_sidecar.core import codec
@@ -102,7 +102,7 @@ def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
 
     def make(settings: Settings) -> str:
         try:
-            with Client(token=operator_token(settings), grpc_target=settings.grpc_target) as client:
+            with operator_client(find(settings, None)) as client:
                 return _json(codec.to_dict(ask(client)))
         except (SidecarError, SettingsError) as problem:
             return str(problem)

@@ -31,6 +31,8 @@ _COMMANDS = {
     "top": "top",
     "health": "health",
     "doctor": "doctor",
+    "trust": "trust",
+    "storage": "storage",
     "backup": "backup",
     "restore": "restore",
     "debug": "debug",

@@ -17,8 +17,9 @@ import click
 from cco_sidecar import __version__
 from cco_sidecar.cli import process, start
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from cco_sidecar.core.settings import Settings, authority
+from cco_sidecar.core.settings import Settings, authority, is_temporary
 
 
 @click.group(name="orchestration-server", invoke_without_command=True)
@@ -60,6 +61,8 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
     former = process.start_of(pid_file)
     present = start.settings_for(former) if former else None
+    if former is None and _is_service(ctx):
+        flags["storage"] = str(settings_of(ctx, service=True, storage=flags["storage"]).storage)
     former = former or process.Start([process.SERVER], str(Path.cwd()), {})
     wanted = start.with_what_is_given(ctx, flags, former)
     start.require_startable(start.settings_for(wanted), present)
@@ -84,13 +87,21 @@ def status(ctx: click.Context, pid_file: Path | None) -> None:
 
 def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None) -> Path:
     parent = ctx.parent.params if ctx.parent else {}
-    chosen = settings_of(ctx, storage=storage or parent.get("storage"), pid_file=given or parent.get("pid_file"))
-    return chosen.real_pid_file
+    options = {"storage": storage or parent.get("storage"), "pid_file": given or parent.get("pid_file")}
+    return settings_of(ctx, service=_is_service(ctx), **options).real_pid_file
+
+
+def _is_service(ctx: click.Context) -> bool:
+    """Called as `cco daemon ...`."""
+    return ctx.parent is not None and ctx.parent.info_name == "daemon"
 
 
 def serve(settings: Settings) -> None:
     """Runs the sidecar until SIGTERM or SIGINT, which end its agents too, or SIGHUP, which leaves them to the next one.
     Raises SettingsError."""
+    descriptors.raise_limit()
+    # A thread that works on a large message gives way after a millisecond.
+    sys.setswitchinterval(0.001)
     if sys.platform == "win32":
         asyncio.run(_serve(settings))
         return
@@ -148,6 +159,10 @@ def _welcome(sidecar: Any, settings: Settings) -> None:
     click.echo(f"Project {settings.project_root}")
     click.echo(f"Storage {settings.storage}")
     click.echo(f"Ready to coordinate {len(sidecar.types)} agents")
+    if is_temporary(settings.storage):
+        click.echo(f"note: {settings.storage} is in a temporary directory, which is cleared at reboot; see --storage")
+    for problem in sidecar.types.problems:
+        click.echo(f"warning: {problem}", err=True)
     if settings.jwt_secret and len(settings.jwt_secret) < 32:
         click.echo("warning: the JWT secret has fewer than 32 bytes (RFC 7518, section 3.2)", err=True)
     if settings.host not in ("127.0.0.1", "localhost", "::1"):

@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import grpc
 from google.rpc import status_pb2
 
-from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
-from cco_sidecar.core.settings import authority
+from cco_sidecar.client.discovery import Target
+from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.status import from_status
 
-DEFAULT_URL = "http://127.0.0.1:3001"
+# A first connection that is not made by then is not going to be.
+CONNECT_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 32 * 2**20
 # Tokens are refreshed in their last five minutes; the first of them is left to clocks that differ.
 REFRESH_SECONDS = 240
@@ -48,7 +48,7 @@ OPTIONS = [
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an agent is, from the variables that the sidecar puts into its environment."""
+    """Who an agent is: from its token, and from the variables that the sidecar puts into its environment."""
 
     agent_id: str
     agent_type: str
@@ -56,24 +56,23 @@ class Identity:
     project_id: str
 
 
-def identity(environment: Mapping[str, str] = os.environ) -> Identity:
-    return Identity(*(environment.get(name, "") for name in ("AGENT_ID", "AGENT_TYPE", "ISSUE_ID", "PROJECT_ID")))
+def identity(token: str, environment: Mapping[str, str] = os.environ) -> Identity:
+    """What the token says; what it does not say, the variables."""
+    claims = claims_of(token)
+    if claims.get("agent_type") == "operator":
+        claims = {}
+    names = {"sub": "AGENT_ID", "agent_type": "AGENT_TYPE", "issue_id": "ISSUE_ID", "project_id": "PROJECT_ID"}
+    return Identity(*(str(claims.get(claim) or environment.get(name, "")) for claim, name in names.items()))
 
 
-def target(url: str | None, grpc_target: str | None, environment: Mapping[str, str] = os.environ) -> str:
-    """``host:port`` of the gRPC side: as given, from ``SIDECAR_GRPC``, or the port after the REST one."""
-    named = grpc_target or environment.get("SIDECAR_GRPC")
-    if named and url is None:
-        return named
-    given = url or environment.get("SIDECAR_URL") or DEFAULT_URL
-    try:
-        parts = urlsplit(given if "://" in given else f"http://{given}")
-        port = parts.port or 3001
-    except ValueError:
-        parts, port = urlsplit(""), 0
-    if not parts.hostname or not port:
-        raise SettingsError(f"sidecar URL {given!r} is not one such as {DEFAULT_URL}")
-    return grpc_target or authority(parts.hostname, port + 1)
+def unreachable(target: Target, why: str) -> SidecarError:
+    """No connection was ever made."""
+    return SidecarError(
+        Kind.UNAVAILABLE,
+        "UNAVAILABLE",
+        f"no sidecar answers at {target.address} ({why}); the address comes from {target.named_by}, and SIDECAR_GRPC, "
+        "SIDECAR_URL or CCO_SIDECAR_PORT names another",
+    )
 
 
 class Token:

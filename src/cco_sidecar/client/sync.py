@@ -12,7 +12,17 @@ from typing import Any, Self
 import grpc
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import OPTIONS, Token, backoff, error_of, identity, is_lost, target
+from cco_sidecar.client.connection import (
+    CONNECT_SECONDS,
+    OPTIONS,
+    Token,
+    backoff,
+    error_of,
+    identity,
+    is_lost,
+    unreachable,
+)
+from cco_sidecar.client.discovery import channel_options, find, require_safe
 from cco_sidecar.client.sync_agents import Agents, Approvals, Credentials
 from cco_sidecar.core.errors import SidecarError
 from orchestra.v1 import (
@@ -33,13 +43,35 @@ log = logging.getLogger(__name__)
 
 class Client:
     """``url`` (REST), ``grpc_target`` (``host:port``) and ``token`` default to the agent's environment variables
-    ``SIDECAR_URL``, ``SIDECAR_GRPC``, ``JWT_TOKEN`` and ``JWT_TOKEN_FILE``."""
+    ``SIDECAR_URL``, ``SIDECAR_GRPC``, ``JWT_TOKEN`` and ``JWT_TOKEN_FILE``; without them the sidecar that this user
+    runs on this machine is used. An ``https`` URL means TLS, trusted as gRPC trusts
+    (``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``).
 
-    def __init__(self, url: str | None = None, *, token: str | None = None, grpc_target: str | None = None) -> None:
-        self.identity = identity()
+    A token is sent to another machine over TLS only, unless ``insecure`` is true. Raises SettingsError otherwise, and
+    for a URL that is none. A first call to an address where nobody answers raises SidecarError (UNAVAILABLE) after a
+    few seconds.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        grpc_target: str | None = None,
+        insecure: bool = False,
+    ) -> None:
         self._token = Token.from_environment(token)
+        self.identity = identity(self._token.text)
+        self._target = find(url, grpc_target)
+        require_safe(self._target, self._token.text, insecure=insecure)
         self._refreshing = threading.Lock()
-        self._channel = grpc.insecure_channel(target(url, grpc_target), options=OPTIONS)
+        options = [*OPTIONS, *channel_options(self._target)]
+        if self._target.secure:
+            credentials = grpc.ssl_channel_credentials()
+            self._channel = grpc.secure_channel(self._target.address, credentials, options=options)
+        else:
+            self._channel = grpc.insecure_channel(self._target.address, options=options)
+        self._connected = False
         self._agent_stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
         self.context = Context(self)
@@ -63,6 +95,20 @@ class Client:
 
     def status(self) -> system_service_pb2.GetStatusResponse:
         return self.call(self._system_stub.GetStatus, system_service_pb2.GetStatusRequest())
+
+    def prove_identity(self, nonce: str) -> system_service_pb2.ProveIdentityResponse:
+        """Asks the server to prove who it is, without sending the token."""
+        self.connect()
+        try:
+            return self._system_stub.ProveIdentity(system_service_pb2.ProveIdentityRequest(nonce=nonce))
+        except grpc.RpcError as problem:
+            raise error_of(problem) from problem
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the gRPC connection."""
+        host, _, port = self._target.address.rpartition(":")
+        return host.strip("[]"), int(port)
 
     def agent_types(self, group: str = "") -> Sequence[agent_service_pb2.AgentType]:
         request = agent_service_pb2.ListAgentTypesRequest(group=group)
@@ -89,10 +135,21 @@ class Client:
 
     def call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
         """One unary call. Raises SidecarError."""
+        self.connect()
         try:
             return method(request, metadata=self.metadata(), timeout=timeout)
         except grpc.RpcError as problem:
             raise error_of(problem) from problem
+
+    def connect(self) -> None:
+        """Waits for the first connection. Raises SidecarError (UNAVAILABLE) when none is made."""
+        if self._connected:
+            return
+        try:
+            grpc.channel_ready_future(self._channel).result(CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise unreachable(self._target, f"no connection within {CONNECT_SECONDS:g} s") from None
+        self._connected = True
 
     def metadata(self) -> list[tuple[str, str]]:
         """The credentials, refreshed when they are about to expire."""
@@ -168,6 +225,7 @@ class Events:
         """``wanted``: event_types, topics, filter, since, since_time, project. Never ends by itself: after a lost
         connection it goes on behind the last event. A gap is logged as a warning."""
         request = requests.subscribe(**wanted)
+        self._client.connect()
         attempt = 0
         while True:
             used = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,11 +26,12 @@ _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "
 
 class Git:
     """What git says of ``root``. ``available`` is false for a plain directory. ``storage`` (a path below ``root``, or
-    empty) is left out of everything; ``scratch`` is a directory that only we write."""
+    empty) is left out of everything; ``scratch`` is a directory that only we write; of ``foreign`` directories nothing
+    is shown."""
 
-    def __init__(self, root: Path, scratch: Path, storage: str = "") -> None:
+    def __init__(self, root: Path, scratch: Path, storage: str = "", foreign: Sequence[Path] = ()) -> None:
         self.root = root
-        self._repository = GitRepository(root, scratch)
+        self._repository = GitRepository(root, scratch, foreign)
         self._outside = [f":(exclude){storage}"] if storage else []
         self._history: tuple[object, list[Commit]] = ("", [])
         self._prefix = ""
@@ -149,7 +151,7 @@ class Git:
     def _must(self, *arguments: str) -> str:
         done = self._repository.run(*arguments)
         if done.code:
-            raise GitFailed(f"git {arguments[0]} failed in {self.root}: {done.said}")
+            raise GitFailed(f"git {arguments[0]} failed in {self.root}", done.said)
         return os.fsdecode(done.output)
 
 

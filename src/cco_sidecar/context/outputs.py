@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
 from cco_sidecar.context import secrets
 from cco_sidecar.core import codec
 from cco_sidecar.core.clock import micros_of
+from cco_sidecar.core.principal import OPERATOR
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.context_service_pb2 import PreviousAgentOutput
+from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import FileEntry, Result, ResultStatus
 
 _MOST_RESULTS = 200
+_MOST_RESULT_BYTES = 8 * 2**20
 _MOST_EVENTS = 200
 # Per output; a decision that names more files than this is not about any of them.
 _MOST_FILES = 500
@@ -25,35 +29,73 @@ _REMEMBERED = 1000
 Basis = tuple[int, tuple[int, ...]]
 
 
+# Serialised results and decisions to serialised outputs.
+Merge = Callable[[Sequence[bytes], "Sequence[Decision]"], Awaitable[list[bytes]]]
+
+
 class PreviousOutputs:
     """Made again only when a result or a decision was added."""
 
-    def __init__(self, store: ResultStore, bus: EventBus) -> None:
+    def __init__(self, store: ResultStore, bus: EventBus, merge: Merge) -> None:
         self._store = store
         self._bus = bus
+        self._merge = merge
         self._decisions: dict[str, _Decisions] = {}
-        self._known: OrderedDict[tuple[str, str], tuple[Basis, list[PreviousAgentOutput]]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[Basis, list[bytes]]] = OrderedDict()
+        self._making: dict[tuple[str, str], asyncio.Lock] = {}
 
-    async def of(self, project: str, issue: str) -> tuple[Basis, list[PreviousAgentOutput]]:
-        """Newest first; of one issue, or of the whole project when ``issue`` is empty."""
+    async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
+        """Serialised, newest first; of one issue, or of the whole project when ``issue`` is empty."""
         entries = self._decisions.setdefault(project, _Decisions()).update(self._bus, project, issue)
         basis = (self._store.version(project, issue), tuple(entry.seq for entry in entries))
         known = self._known.get((project, issue))
         if known is not None and known[0] == basis:
             return known
-        results = await self._store.page(project, issue=issue, limit=_MOST_RESULTS)
-        # Off the loop: agents write what they like, and all of it is searched for keys.
-        outputs = await asyncio.to_thread(_merged, [stored.result for stored in results], entries)
+        lock = self._making.setdefault((project, issue), asyncio.Lock())
+        async with lock:
+            # Others may have made it while this one waited.
+            known = self._known.get((project, issue))
+            if known is not None and known[0] == basis:
+                return known
+            return await self._make(project, issue, basis, entries)
+
+    async def _results(self, project: str, issue: str) -> list[bytes]:
+        """The newest, page by page, up to so many and so many bytes."""
+        found: list[bytes] = []
+        before: int | None = None
+        size = 0
+        while len(found) < _MOST_RESULTS and size < _MOST_RESULT_BYTES:
+            page = await self._store.page(project, issue=issue, before=before, limit=_MOST_RESULTS - len(found))
+            if not page:
+                break
+            bodies = [stored.result.SerializeToString() for stored in page]
+            found += bodies
+            size += sum(map(len, bodies))
+            before = page[-1].number
+        return found
+
+    async def _make(self, project: str, issue: str, basis: Basis, entries: list[Entry]) -> tuple[Basis, list[bytes]]:
+        results = await self._results(project, issue)
+        decisions = [Decision(entry.frame[entry.payload_at :]) for entry in entries]
+        # In the worker: agents write what they like, and all of it is searched for keys.
+        outputs = await self._merge(results, decisions)
         self._known[project, issue] = (basis, outputs)
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return basis, outputs
 
 
-def _merged(results: list[Result], entries: list[Entry]) -> list[PreviousAgentOutput]:
-    outputs = [output for result in results for output in _of_result(result)]
-    outputs += [_of_event(entry) for entry in entries]
+def merged(results: Sequence[bytes], decisions: Sequence[Decision]) -> list[PreviousAgentOutput]:
+    """Newest first, without keys."""
+    outputs = [output for result in results for output in _of_result(Result.FromString(result))]
+    outputs += [_of_event(Event.FromString(decision.event)) for decision in decisions]
     return sorted(outputs, key=lambda output: micros_of(output.timestamp), reverse=True)
+
+
+class Decision(NamedTuple):
+    """A serialised Event that carries one."""
+
+    event: bytes
 
 
 class _Decisions:
@@ -67,9 +109,23 @@ class _Decisions:
         for entry in bus.entries_after(project, self._seen):
             self._seen = entry.seq
             # The key stands in the serialised bytes; parsing is for the few that have it.
-            if b"decision" in entry.frame and isinstance(entry.fields["data"].get("decision"), str):
+            if b"decision" in entry.frame and isinstance(entry.fields["data"].get("decision"), str) and _is_own(entry):
                 self._entries.append(entry)
         return [entry for entry in self._entries if not issue or entry.fields["data"].get("issue_id") == issue]
+
+
+def _is_own(entry: Entry) -> bool:
+    """A decision counts for the publisher's own issue only (contract, section 8, decision 5)."""
+    event = entry.event
+    named = entry.fields["data"].get("issue_id")
+    own = bool(event.publisher_issue_id) and named == event.publisher_issue_id
+    return own or event.publisher_agent_type == OPERATOR
+
+
+def _author_type(event: Event, named: Any) -> str:
+    """By the publisher's token; the operator may speak for another."""
+    own = event.publisher_agent_type
+    return named if own == OPERATOR and isinstance(named, str) else own
 
 
 def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
@@ -96,13 +152,12 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
     ]
 
 
-def _of_event(entry: Entry) -> PreviousAgentOutput:
-    event = entry.event
-    data = entry.fields["data"]
-    agent_type, rationale, files = data.get("agent_type"), data.get("rationale"), data.get("files_affected")
+def _of_event(event: Event) -> PreviousAgentOutput:
+    data = codec.struct_to_dict(event.data)
+    rationale, files = data.get("rationale"), data.get("files_affected")
     return PreviousAgentOutput(
         agent=event.publisher,
-        agent_type=agent_type if isinstance(agent_type, str) else "",
+        agent_type=_author_type(event, data.get("agent_type")),
         timestamp=event.timestamp,
         decision=secrets.mask(data["decision"])[0],
         rationale=secrets.mask(rationale)[0] if isinstance(rationale, str) else "",

@@ -1,20 +1,18 @@
-"""A project's directory as it is now: which files there are, and what git says; read again when it changed."""
+"""A project's directory as it is: which files there are, and what git says."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import stat
-import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cco_sidecar.context import metadata, secrets
 from cco_sidecar.context.git import Git
-from cco_sidecar.context.watch import watch
+from cco_sidecar.context.watch import NO_QUEUE, Marker, Watched
 from orchestra.v1.context_service_pb2 import GitContext, Metadata
 
 # Left out of a plain directory; a repository says itself what it ignores.
@@ -57,62 +55,25 @@ class Snapshot:
     git: GitContext
     metadata: Metadata
     digest: bytes = b""
-    started: float = field(default=0.0, compare=False)
 
 
-class Repository:
-    """``current`` returns a snapshot in which every change shows that was finished before the call."""
+class Scanner:
+    """Reads a project's directory; for the worker. Blocking, one at a time."""
 
-    def __init__(self, root: Path, excluded: Path) -> None:
-        """``excluded``: the storage directory, which is never part of a project."""
+    def __init__(self, root: Path, excluded: Path, queue: int = NO_QUEUE, foreign: Sequence[Path] = ()) -> None:
+        """``foreign``: directories of other projects. ``excluded``: the storage directory, which is never part of a project; a worktree may lie in it. ``queue``:
+        the descriptor to which watches are added."""
         self.root = root
         self._excluded = excluded.resolve()
         within = self._excluded.is_relative_to(root) and self._excluded != root
         self._storage = self._excluded.relative_to(root).as_posix() if within else ""
-        self._git = Git(root, self._excluded / "git", self._storage)
-        self._watch = watch()
-        self._lock = asyncio.Lock()
-        self._snapshot: Snapshot | None = None
-        self._reports: tuple[FileStat | None, ...] = ()
+        self._git = Git(root, self._excluded / "git", self._storage, foreign)
+        self._queue = queue
+        self._watch = Marker(queue)
 
-    async def current(self, *, afresh: bool = False) -> Snapshot:
-        asked = time.monotonic()
-        if not afresh and (known := self._unchanged()):
-            return known
-        async with self._lock:
-            # Another request's scan that began after this one asked has seen all that this one must.
-            if self._snapshot is not None and self._snapshot.started >= asked:
-                return self._snapshot
-            if not afresh and (known := self._unchanged()):
-                return known
-            # Until the scan has ended whole there is no snapshot: not for a request that comes meanwhile, and not
-            # when it fails.
-            self._snapshot = None
-            self._snapshot = await self._finished(asyncio.to_thread(self._scan, afresh))
-            return self._snapshot
-
-    async def _finished(self, scan: Coroutine[Any, Any, Snapshot]) -> Snapshot:
-        """A thread cannot be stopped: a caller that goes away waits for it, and the lock with it."""
-        task = asyncio.ensure_future(scan)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})
-            raise
-
-    def close(self) -> None:
-        self._watch.close()
-
-    def _unchanged(self) -> Snapshot | None:
-        """The last snapshot when nothing has changed since."""
-        if self._snapshot is None or self._watch.changed():
-            return None
-        return self._snapshot if self._reports == metadata.report_stats(self.root, _stat) else None
-
-    def _scan(self, afresh: bool) -> Snapshot:
-        started = time.monotonic()
-        self._watch.reset()
-        self._reports = metadata.report_stats(self.root, _stat)
+    def scan(self, *, afresh: bool) -> tuple[Snapshot, Watched]:
+        """Raises OSError, GitFailed."""
+        self._watch = Marker(self._queue)
         self._git.look(afresh=afresh)
         self._watch.add(self._git.directories, only_git=True)
         if self._git.available:
@@ -127,7 +88,7 @@ class Repository:
         git = self._git.state() if self._git.available else GitContext()
         known = metadata.read(self.root, files)
         digest = _digest(files, directories, git, known)
-        return Snapshot(self.root, files, directories, barred, git, known, digest, started)
+        return Snapshot(self.root, files, directories, barred, git, known, digest), self._watch.watched()
 
     def _walk(self, skip: Callable[[str, str], bool]) -> list[tuple[str, list[str]]]:
         """Directories with the files in them, sorted; each is watched before it is listed. ``skip`` gets a
@@ -184,13 +145,6 @@ class Repository:
             else:
                 files[path] = FileStat.of(info)
         return files, barred
-
-
-def _stat(path: Path) -> FileStat | None:
-    try:
-        return FileStat.of(path.lstat())
-    except OSError:
-        return None
 
 
 def _digest(files: dict[str, FileStat], directories: list[str], git: GitContext, known: Metadata) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cco_sidecar.context.repository import Snapshot
-from cco_sidecar.core.agent_types import AgentType, AgentTypes
+from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.patterns import Patterns
+
+FileSets = Mapping[str, tuple[str, ...]]
 
 _DAY_NS = 24 * 3600 * 10**9
 # Groups whose work is the tests themselves.
@@ -25,11 +27,13 @@ class Choice(NamedTuple):
     comments: bool = False
 
 
-def choose(snapshot: Snapshot, agent: AgentType, types: AgentTypes, task: str, decided: Iterable[str]) -> list[Choice]:
+def choose(
+    snapshot: Snapshot, agent: AgentType, file_sets: FileSets, task: str, decided: Iterable[str]
+) -> list[Choice]:
     """In the documented order of priority; ``decided`` are files that earlier decisions name."""
     wanted = Patterns(agent.file_patterns)
-    source = Patterns(types.file_sets.get("source", ()))
-    kinds = _kinds(agent, types)
+    source = Patterns(file_sets.get("source", ()))
+    kinds = _kinds(agent, file_sets)
     named = _named_by(task, snapshot)
     recent = _recently_changed(snapshot)
     touched = set(decided)
@@ -55,16 +59,16 @@ def choose(snapshot: Snapshot, agent: AgentType, types: AgentTypes, task: str, d
     return sorted(choices)
 
 
-def _kinds(agent: AgentType, types: AgentTypes) -> list[tuple[int, str, Patterns]]:
+def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patterns]]:
     """Tests, configuration, documentation; plain source stands before tests, except where tests are the work."""
     tests = 3 if agent.group in _TESTS_FIRST else 5
     return [
-        (tests, "test", Patterns(types.file_sets.get("tests", ()))),
-        (7, "documentation", Patterns(types.file_sets.get("documentation", ()))),
+        (tests, "test", Patterns(file_sets.get("tests", ()))),
+        (7, "documentation", Patterns(file_sets.get("documentation", ()))),
         (
             6,
             "configuration",
-            Patterns((*types.file_sets.get("configuration", ()), *types.file_sets.get("dependencies", ()))),
+            Patterns((*file_sets.get("configuration", ()), *file_sets.get("dependencies", ()))),
         ),
     ]
 

@@ -5,36 +5,41 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import hashlib
+import logging
+import time
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.bus.bus import EventBus
-from cco_sidecar.context.build import build
+from cco_sidecar.context import metadata
 from cco_sidecar.context.lru import ByteLru
-from cco_sidecar.context.outputs import Basis, PreviousOutputs, files_of
-from cco_sidecar.context.repository import Repository, Snapshot
-from cco_sidecar.context.select import choose
-from cco_sidecar.context.texts import Texts
+from cco_sidecar.context.outputs import Basis, Decision, PreviousOutputs
+from cco_sidecar.context.repository import FileStat
+from cco_sidecar.context.watch import Queue
+from cco_sidecar.context.worker import OWN_FIELDS, Made, Scanned, SnapshotGone, Wanted
+from cco_sidecar.context.workers import WorkerLost, Workers
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
-from cco_sidecar.core.codec import json_head, to_json
+from cco_sidecar.core.codec import to_json
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError, internal, not_found
+from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.principal import SPAWN_AGENTS
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.storage.base import ResultStore
-from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
+from orchestra.v1.context_service_pb2 import GetContextResponse
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 # Of the cache's size: the rest holds the texts of files, shared by all contexts.
 _CONTEXT_SHARE = 0.75
-_LARGE_BYTES = 256 * 1024
-# The fields of an answer that are not part of what is cached.
-OWN_FIELDS = ("timestamp", "cache_hit")
+# A repository that changes all the time is read so often, and then as it was.
+_ATTEMPTS = 5
 
 
 class Key(NamedTuple):
@@ -58,48 +63,132 @@ class Answer(NamedTuple):
     hit: bool
 
 
+class Known(NamedTuple):
+    """What is known of a project's directory: equal digests mean equal files and git state."""
+
+    digest: bytes
+    started: float
+    reports: tuple[FileStat | None, ...]
+
+
+class Project:
+    """A project's directory. ``current`` returns a digest in which every change shows that was finished before."""
+
+    def __init__(self, root: Path, workers: Workers, queue: Queue) -> None:
+        self.root = root
+        self._workers = workers
+        self._queue = queue
+        self._lock = asyncio.Lock()
+        self._known: Known | None = None
+
+    async def current(self, *, afresh: bool = False) -> bytes:
+        """Raises OSError, GitFailed, WorkerLost."""
+        asked = time.monotonic()
+        if not afresh and (digest := self._unchanged()):
+            return digest
+        async with self._lock:
+            # Another request's scan that began after this one asked has seen all that this one must.
+            if self._known is not None and self._known.started >= asked:
+                return self._known.digest
+            if not afresh and (digest := self._unchanged()):
+                return digest
+            # Until the scan has ended whole nothing is known: not for a request that comes meanwhile, and not when it
+            # fails.
+            self._known = None
+            scan = asyncio.ensure_future(self._scan(afresh=afresh))
+            try:
+                self._known = await asyncio.shield(scan)
+            except asyncio.CancelledError:
+                # The worker cannot be stopped: a caller that goes away waits for it, and the lock with it.
+                await asyncio.wait({scan})
+                raise
+            return self._known.digest
+
+    def forget(self) -> None:
+        self._known = None
+
+    async def _scan(self, *, afresh: bool) -> Known:
+        started = time.monotonic()
+        key = str(self.root)
+        self._queue.begin(key)
+        reports = metadata.report_stats(self.root, _stat)
+        scanned: Scanned = await self._workers.call(self.root, "scan", self.root, afresh=afresh, keep=True)
+        self._queue.finish(key, scanned.watched)
+        return Known(scanned.digest, started, reports)
+
+    def _unchanged(self) -> bytes | None:
+        """The last digest when nothing has changed since."""
+        if self._known is None or self._queue.changed(str(self.root)):
+            return None
+        same = self._known.reports == metadata.report_stats(self.root, _stat)
+        return self._known.digest if same else None
+
+
 class ContextService:
     """A cached context is used again only when the files, git and the issue's results are what they were."""
 
     def __init__(self, settings: Settings, types: AgentTypes, store: ResultStore, bus: EventBus) -> None:
         self._settings = settings
         self._types = types
-        self._outputs = PreviousOutputs(store, bus)
         size = settings.cache_size_mb * 2**20
         self._cache: ByteLru[Key, Cached] = ByteLru(int(size * _CONTEXT_SHARE))
-        self._texts = Texts(int(size * (1 - _CONTEXT_SHARE)))
-        self._repositories: dict[Path, Repository] = {}
+        self._queue = Queue()
+        text_bytes = int(size * (1 - _CONTEXT_SHARE))
+        self._workers = Workers(self._queue.descriptor, settings.storage, text_bytes, list(settings.projects.values()))
+        self._outputs = PreviousOutputs(store, bus, self._merge)
+        self._projects: dict[Path, Project] = {}
         self._making: dict[Key, asyncio.Lock] = {}
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="context")
         self._looked: Counter[bool] = Counter()
 
     async def get(
-        self, project: str, issue: str, agent_type: str, task: str = "", requirements: Sequence[str] = ()
+        self,
+        project: str,
+        issue: str,
+        agent_type: str,
+        task: str = "",
+        requirements: Sequence[str] = (),
+        worktree: Path | None = None,
     ) -> Answer:
-        """``requirements``: names or patterns of files beyond the type's. Raises SidecarError: AGT_002 unknown type,
-        PRJ_001 unknown project, REQ_001 unknown requirement, CTX_001 unreadable project."""
+        """``requirements``: names or patterns of files beyond the type's; ``worktree``: of the project, to be read in
+        place of its directory. Raises SidecarError: AGT_002 unknown type, PRJ_001 unknown project, REQ_001 unknown
+        requirement, CTX_001 unreadable project."""
         agent = self._types.known(agent_type)
         more = self._types.patterns_of(requirements)
         digest = hashlib.sha256(task.encode()).hexdigest() if task else ""
         key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)))
         if more:
             agent = dataclasses.replace(agent, file_patterns=(*agent.file_patterns, *more))
-        repository = self._repository(project)
-        answer = await self._look(key, agent, repository, task)
+        if worktree is not None:
+            return await self._of_worktree(key, agent, worktree, task)
+        answer = await self._look(key, agent, self._project(project), task)
         self._looked[answer.hit] += 1
         return answer
 
     async def as_json(self, answer: Answer, now: Timestamp) -> bytes:
         """An answer as REST gives it."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, to_json, encoded(answer, now))
+        whole = encoded(answer, now)
+        return await beside_the_loop(to_json, whole, size=0 if "json" in whole.memo else len(whole.wire))
 
-    async def _look(self, key: Key, agent: AgentType, repository: Repository, task: str) -> Answer:
-        snapshot = await self._snapshot(repository)
-        made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
-        basis = (snapshot.digest, made_from)
-        cached = self._cache.get(key)
-        if cached is not None and cached.basis == basis:
-            return Answer(cached, True)
+    async def _look(self, key: Key, agent: AgentType, project: Project, task: str) -> Answer:
+        for attempt in range(_ATTEMPTS):
+            digest = await self._read(project.root, project.current())
+            made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
+            basis = (digest, made_from)
+            cached = self._cache.get(key)
+            if cached is not None and cached.basis == basis:
+                return Answer(cached, True)
+            try:
+                return await self._make_once(key, agent, project.root, basis, outputs, task)
+            except SnapshotGone:
+                # The worker was started again, or the files changed before it came to this.
+                project.forget()
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+        raise AssertionError
+
+    async def _make_once(
+        self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
+    ) -> Answer:
         lock = self._making.setdefault(key, asyncio.Lock())
         try:
             async with lock:
@@ -107,48 +196,56 @@ class ContextService:
                 cached = self._cache.get(key)
                 if cached is not None and cached.basis == basis:
                     return Answer(cached, True)
-                loop = asyncio.get_running_loop()
-                wire = await loop.run_in_executor(self._pool, self._make, key, agent, snapshot, outputs, task)
-                cached = Cached(wire, {}, basis)
-                if len(wire) > _LARGE_BYTES:
-                    # The JSON of a large context would hold the event loop for tens of milliseconds.
-                    shared = Encoded(GetContextResponse, wire, None, OWN_FIELDS)
-                    cached.memo["json"] = await loop.run_in_executor(self._pool, json_head, shared)
+                cached = await self._make(key, agent, root, basis, outputs, task)
                 # The JSON and its compressed form, which are kept beside it, take about as much again.
-                self._cache.put(key, cached, len(wire) * 2 + 1024)
+                self._cache.put(key, cached, len(cached.wire) * 2 + 1024)
                 return Answer(cached, False)
         finally:
             if not lock.locked():
                 self._making.pop(key, None)
 
-    def _make(
-        self, key: Key, agent: AgentType, snapshot: Snapshot, outputs: list[PreviousAgentOutput], task: str
-    ) -> bytes:
-        choices = choose(snapshot, agent, self._types, task, files_of(outputs))
-        response = build(
-            snapshot,
-            choices,
-            outputs,
-            self._texts,
-            issue=key.issue,
-            agent_type=key.agent_type,
-            architect=_architect(agent),
-        )
-        return response.SerializeToString(deterministic=True)
+    async def _make(
+        self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
+    ) -> Cached:
+        wanted = Wanted(root, basis[0], key.issue, agent, _architect(agent), self._types.file_sets, task, outputs)
+        made: Made = await self._read(root, self._workers.call(root, "make", wanted))
+        return Cached(made.wire, {"json": made.json} if made.json is not None else {}, basis)
 
-    async def _snapshot(self, repository: Repository, *, afresh: bool = False) -> Snapshot:
+    async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
+        """Its agent asks for it once: nothing is watched, and nothing is kept."""
         try:
-            return await repository.current(afresh=afresh)
+            scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
+            scanned: Scanned = await self._read(worktree, scan)
+            made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
+            basis = (scanned.digest, made_from)
+            return Answer(await self._make(key, agent, worktree, basis, outputs, task), False)
+        finally:
+            self._workers.forget(worktree)
+
+    async def _merge(self, results: Sequence[bytes], decisions: Sequence[Decision]) -> list[bytes]:
+        root = self._settings.project_root
+        merged: list[bytes] = await self._read(root, self._workers.call(root, "merge", results, decisions))
+        return merged
+
+    async def _read(self, root: Path, work: Awaitable[T]) -> T:
+        """Raises SidecarError (CTX_001) for what the worker cannot read."""
+        try:
+            return await work
         except GitFailed as problem:
+            log.warning("%s%s", problem, f": {problem.said}" if problem.said else "")
             raise internal("CTX_001", f"the project's repository cannot be read: {problem}") from problem
         except OSError as problem:
             raise internal("CTX_001", "the project's directory cannot be read; is it still there?") from problem
+        except WorkerLost as problem:
+            log.error("reading %s: %s", root, problem)
+            raise internal("CTX_001", "the process that reads the project ended; the log says how") from problem
 
     async def refresh(self, project: str, issue: str, agent_type: str, *, force: bool) -> int:
         """Looks at the files again, and makes the contexts anew that were cached; returns how many."""
+        found = self._project(project)
         if force:
-            self._texts.clear()
-        await self._snapshot(self._repository(project), afresh=True)
+            await self._read(found.root, self._workers.call(found.root, "forget_texts"))
+        await self._read(found.root, found.current(afresh=True))
         gone = self.clear(project, issue, agent_type)
         types = {agent_type} if agent_type else {key.agent_type for key, _ in gone}
         for each in sorted(types):
@@ -169,16 +266,15 @@ class ContextService:
         return len(self._cache), self._looked[True] / looked if looked else 0.0
 
     def close(self) -> None:
-        self._pool.shutdown()
-        for repository in self._repositories.values():
-            repository.close()
+        self._workers.close()
+        self._queue.close()
 
-    def _repository(self, project: str) -> Repository:
+    def _project(self, project: str) -> Project:
         root = self.root(project)
-        repository = self._repositories.get(root)
-        if repository is None:
-            repository = self._repositories[root] = Repository(root, self._settings.storage)
-        return repository
+        found = self._projects.get(root)
+        if found is None:
+            found = self._projects[root] = Project(root, self._workers, self._queue)
+        return found
 
     def root(self, project: str) -> Path:
         """The project's directory. Raises SidecarError (PRJ_001)."""
@@ -204,3 +300,10 @@ def unknown_project(project: str) -> SidecarError:
 
 def _architect(agent: AgentType) -> bool:
     return SPAWN_AGENTS in agent.permissions
+
+
+def _stat(path: Path) -> FileStat | None:
+    try:
+        return FileStat.of(path.lstat())
+    except OSError:
+        return None

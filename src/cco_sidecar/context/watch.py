@@ -1,68 +1,129 @@
 """Noticing that something changed, without looking at every file.
 
-Linux queues an inotify event inside the system call that makes the change, so a look at the queue when a
-request comes in sees every change that was finished before it. Where that is not to be had, every request
-looks at the files.
+Linux queues an inotify event inside the system call that makes the change, so a look at the queue when a request comes
+in sees every change that was finished before it. The server looks at the queue; the worker, which reads the files, adds
+the watches to it. Where that is not to be had, every request looks at the files.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 log = logging.getLogger(__name__)
 
+NO_QUEUE = -1
+# Events of watches that a worker has added and not yet told of.
+_MOST_UNKNOWN = 100_000
+_OVERFLOW = -1
 
-class Watch(Protocol):
-    def changed(self) -> bool:
-        """True when something may have changed since ``reset``. Never blocks."""
-        ...
 
-    def reset(self) -> None:
+class Watched(NamedTuple):
+    """Watch descriptors of a scan. ``git``: of git's own directories, where lock files come and go without a meaning.
+    ``complete`` is False when something could not be watched."""
+
+    ours: frozenset[int]
+    git: frozenset[int]
+    complete: bool
+
+
+class Queue:
+    """The server's side: one queue for all directories of all projects."""
+
+    def __init__(self) -> None:
+        self._inotify = _open()
+        # Of a watch descriptor: the keys of the projects that it belongs to, each with whether it is git's own.
+        self._owners: dict[int, dict[str, bool]] = {}
+        self._changed: set[str] = set()
+        self._incomplete: set[str] = set()
+        self._unknown: set[int] = set()
+
+    @property
+    def descriptor(self) -> int:
+        """For the worker; NO_QUEUE where there is none."""
+        return self._inotify.fileno() if self._inotify is not None else NO_QUEUE
+
+    def changed(self, key: str) -> bool:
+        """True when something of a project may have changed since ``begin``. Never blocks."""
+        if self._inotify is None:
+            return True
+        self._read()
+        return key in self._changed or key in self._incomplete
+
+    def begin(self, key: str) -> None:
         """From here on, changes count. Called before the directories are listed."""
-        ...
+        self._read()
+        self._changed.discard(key)
+        self._incomplete.discard(key)
 
-    def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
-        """``only_git``: git's own directories, where lock files come and go without a meaning."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class EveryTime:
-    """Where changes cannot be watched: everything may have changed."""
-
-    def changed(self) -> bool:
-        return True
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
-
-    def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
-        """Nothing is watched."""
+    def finish(self, key: str, watched: Watched) -> None:
+        """What the scan watches. What happened meanwhile counts."""
+        self._read()
+        for descriptors, is_git in ((watched.ours, False), (watched.git, True)):
+            for descriptor in descriptors:
+                self._owners.setdefault(descriptor, {})[key] = is_git
+        if self._unknown & (watched.ours | watched.git):
+            self._changed.add(key)
+        self._unknown -= watched.ours | watched.git
+        if not watched.complete:
+            self._incomplete.add(key)
 
     def close(self) -> None:
-        """Nothing is held."""
+        if self._inotify is not None:
+            self._inotify.close()
+
+    def _read(self) -> None:
+        if self._inotify is None:
+            return
+        for event in self._inotify.read(timeout=0):
+            if event.wd == _OVERFLOW:
+                self._changed.update(key for owners in self._owners.values() for key in owners)
+                continue
+            owners = self._owners.get(event.wd)
+            if owners is None:
+                self._unknown.add(event.wd)
+                if len(self._unknown) > _MOST_UNKNOWN:
+                    self._unknown.clear()
+                    self._changed.update(key for known in self._owners.values() for key in known)
+                continue
+            self._changed.update(key for key, is_git in owners.items() if not (is_git and event.name.endswith(".lock")))
 
 
-def watch() -> Watch:
-    """The best watch of this system."""
-    if sys.platform != "linux":
-        return EveryTime()
-    try:
-        return _Inotify()
-    except OSError as problem:
-        log.warning("changes cannot be watched (%s); every request looks at the files", problem)
-        return EveryTime()
+class Marker:
+    """The worker's side: adds watches while it lists directories."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._ours: set[int] = set()
+        self._git: set[int] = set()
+        self._complete = descriptor != NO_QUEUE
+
+    def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
+        for directory in directories if self._complete else ():
+            try:
+                found = _add_watch(self._descriptor, directory)
+            except (FileNotFoundError, NotADirectoryError):
+                # It went while it was listed: look again.
+                self._complete = False
+            except OSError as problem:
+                log.warning("%s cannot be watched: %s; every request looks at the files", directory, problem)
+                self._complete = False
+            else:
+                (self._git if only_git else self._ours).add(found)
+
+    def watched(self) -> Watched:
+        return Watched(frozenset(self._ours), frozenset(self._git - self._ours), self._complete)
 
 
 if sys.platform == "linux":
-    from inotify_simple import Event, INotify, flags
+    from inotify_simple import INotify, flags
 
-    _MASK = (
+    _MASK = int(
         flags.CREATE
         | flags.DELETE
         | flags.MODIFY
@@ -74,39 +135,26 @@ if sys.platform == "linux":
         | flags.ONLYDIR
         | flags.DONT_FOLLOW
     )
+    _libc = ctypes.CDLL(None, use_errno=True)
 
-    class _Inotify:
-        def __init__(self) -> None:
-            self._inotify = INotify()
-            self._changed = True
-            self._broken = False
-            self._git: set[int] = set()
+    def _open() -> INotify | None:
+        try:
+            return INotify()
+        except OSError as problem:
+            log.warning("changes cannot be watched (%s); every request looks at the files", problem)
+            return None
 
-        def changed(self) -> bool:
-            if not self._changed:
-                self._changed = any(map(self._matters, self._inotify.read(timeout=0)))
-            return self._changed or self._broken
+    def _add_watch(descriptor: int, path: Path) -> int:
+        found = int(_libc.inotify_add_watch(descriptor, os.fsencode(path), _MASK))
+        if found < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(path))
+        return found
 
-        def _matters(self, event: Event) -> bool:
-            return event.wd not in self._git or not event.name.endswith(".lock")
+else:
 
-        def reset(self) -> None:
-            self._inotify.read(timeout=0)
-            self._changed = False
+    def _open() -> None:
+        return None
 
-        def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
-            for directory in directories:
-                try:
-                    descriptor = self._inotify.add_watch(directory, _MASK)
-                    if only_git:
-                        self._git.add(descriptor)
-                except (FileNotFoundError, NotADirectoryError):
-                    self._changed = True
-                except OSError as problem:
-                    if not self._broken:
-                        log.warning("%s cannot be watched: %s; every request looks at the files", directory, problem)
-                    self._broken = True
-                    return
-
-        def close(self) -> None:
-            self._inotify.close()
+    def _add_watch(descriptor: int, path: Path) -> int:
+        raise OSError("there is no inotify here")

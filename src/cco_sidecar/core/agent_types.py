@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from cco_sidecar.core.errors import SettingsError, SidecarError, invalid_request, not_found
 from cco_sidecar.core.ids import is_id
@@ -46,7 +46,7 @@ COMMENTS = "@comments"
 
 # What a spawn may ask of a context by name: parts that are always there, and the file set that a name stands for.
 ALWAYS_IN_CONTEXT = frozenset({"project_structure", "previous_decisions", "git_history", "git_context", "metadata"})
-_REQUIREMENTS = {
+REQUIREMENTS = {
     "security_policies": "security",
     "test_coverage_reports": "reports",
     "test_files": "tests",
@@ -55,15 +55,8 @@ _REQUIREMENTS = {
     "api_specifications": "api",
 }
 
-_READER = (READ_CONTEXT,)
-_WRITER = (READ_CONTEXT, WRITE_RESULTS)
 _WORKER = (READ_CONTEXT, WRITE_RESULTS, PUBLISH_EVENTS)
-_GROUP_PERMISSIONS = {
-    "architecture": (*_WORKER, SPAWN_AGENTS),
-    "quality": _WORKER,
-    "security": _WORKER,
-    "documentation": _WRITER,
-} | dict.fromkeys(CODING, _WORKER)
+_GROUP_PERMISSIONS = {"architecture": (*_WORKER, SPAWN_AGENTS)}
 PERMISSIONS = (*_WORKER, SPAWN_AGENTS)
 
 
@@ -85,29 +78,70 @@ class AgentType:
     comments: bool = False
 
 
-class AgentTypes(Mapping[str, AgentType]):
-    """Every known type; later documents add to and override earlier ones."""
+class Source(NamedTuple):
+    """A document and where it comes from. What is not ``trusted`` may add types with a coding agent's rights, and
+    change nothing that is there."""
 
-    def __init__(self, documents: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """``documents``: (where it comes from, parsed JSON). Raises SettingsError that names the entry."""
+    name: str
+    document: Mapping[str, Any]
+    trusted: bool
+
+
+class AgentTypes(Mapping[str, AgentType]):
+    """Every known type; later documents add to and override earlier ones. ``problems``: what was ignored, and why."""
+
+    def __init__(self, sources: Iterable[Source], problems: Iterable[str] = ()) -> None:
+        """Raises SettingsError that names the entry."""
         self._types: dict[str, AgentType] = {}
         self.next_agent_rules: list[Mapping[str, Any]] = []
         self.file_sets: dict[str, tuple[str, ...]] = {}
         self._defaults: dict[str, tuple[str, ...]] = {}
-        for source, document in documents:
-            _refuse_mistyped(source, document, _KEYS)
-            self.file_sets |= _lists(source, document, "fileSets")
-            self._defaults |= _lists(source, document, "groupDefaults")
-            _refuse_mistyped(f"{source}: groupDefaults", self._defaults, list(GROUP_KEYS.values()))
+        self.problems: list[str] = list(problems)
+        for source in sources:
+            _refuse_mistyped(source.name, source.document, _KEYS)
+            self._add_lists(source)
             for key, group in GROUP_KEYS.items():
-                value = document.get(key, [])
-                entries = [value] if isinstance(value, Mapping) else value
-                if not isinstance(entries, list):
-                    raise SettingsError(f"{source}: '{key}' must be a list of agent types")
-                for index, entry in enumerate(entries):
-                    agent = self._entry(f"{source}: {key}[{index}]", entry, group)
-                    self._types[agent.type] = agent
-            self.next_agent_rules = [*_rules(source, document), *self.next_agent_rules]
+                self._add_group(source, key, group)
+
+    def _add_lists(self, source: Source) -> None:
+        name, document = source.name, source.document
+        sets, defaults = _lists(name, document, "fileSets"), _lists(name, document, "groupDefaults")
+        _refuse_mistyped(f"{name}: groupDefaults", defaults, list(GROUP_KEYS.values()))
+        rules = _rules(name, document)
+        if not source.trusted:
+            known = self.file_sets.keys()
+            self._ignore(source, [f"fileSets.{each}" for each in sets if each in known])
+            self._ignore(source, [f"groupDefaults.{each}" for each in defaults])
+            self._ignore(source, ["nextAgents"] if rules else [])
+            sets = {each: patterns for each, patterns in sets.items() if each not in known}
+            defaults, rules = {}, []
+        self.file_sets |= sets
+        self._defaults |= defaults
+        self.next_agent_rules = [*rules, *self.next_agent_rules]
+
+    def _add_group(self, source: Source, key: str, group: str) -> None:
+        value = source.document.get(key, [])
+        entries = [value] if isinstance(value, Mapping) else value
+        if not isinstance(entries, list):
+            raise SettingsError(f"{source.name}: '{key}' must be a list of agent types")
+        for index, entry in enumerate(entries):
+            agent = self._entry(f"{source.name}: {key}[{index}]", entry, group)
+            if source.trusted:
+                self._types[agent.type] = agent
+            elif group == "architecture" or agent.type in self._types:
+                self._ignore(source, [f"{key}[{index}] ('{agent.type}')"])
+            else:
+                rights = tuple(each for each in agent.permissions if each in _WORKER)
+                if rights != agent.permissions:
+                    self._ignore(
+                        source, [f"{each} of '{agent.type}'" for each in agent.permissions if each not in rights]
+                    )
+                self._types[agent.type] = replace(agent, permissions=rights)
+
+    def _ignore(self, source: Source, what: Iterable[str]) -> None:
+        self.problems += [
+            f"{source.name} is not trusted: {each} is ignored; 'cco trust' accepts the file" for each in what
+        ]
 
     def __getitem__(self, agent_type: str) -> AgentType:
         return self._types[agent_type]
@@ -125,7 +159,7 @@ class AgentTypes(Mapping[str, AgentType]):
         agent_type = entry.get("type")
         if not isinstance(agent_type, str) or not is_id(agent_type) or agent_type == OPERATOR:
             raise SettingsError(f"{where}: 'type' must be a name such as 'my-custom-agent', got {agent_type!r}")
-        permissions = _texts(where, entry, "permissions", _GROUP_PERMISSIONS.get(group, _READER))
+        permissions = _texts(where, entry, "permissions", _GROUP_PERMISSIONS.get(group, _WORKER))
         unknown = sorted(set(permissions) - set(PERMISSIONS))
         if unknown:
             raise SettingsError(f"{where}: unknown permission '{unknown[0]}'; known: {', '.join(PERMISSIONS)}")
@@ -170,12 +204,12 @@ class AgentTypes(Mapping[str, AgentType]):
                 )
             if name in ALWAYS_IN_CONTEXT:
                 continue
-            if name in _REQUIREMENTS or name in self.file_sets:
-                found += self.file_sets.get(_REQUIREMENTS.get(name, name), ())
+            if name in REQUIREMENTS or name in self.file_sets:
+                found += self.file_sets.get(REQUIREMENTS.get(name, name), ())
             elif any(sign in name for sign in "*./"):
                 found.append(name)
             else:
-                known = ", ".join(sorted({*ALWAYS_IN_CONTEXT, *_REQUIREMENTS, *self.file_sets}))
+                known = ", ".join(sorted({*ALWAYS_IN_CONTEXT, *REQUIREMENTS, *self.file_sets}))
                 raise invalid_request(
                     f"context_requirements: '{name[:80]}' is neither a pattern such as 'docs/*.md' nor one of {known}",
                     field="context_requirements",

@@ -6,6 +6,10 @@ import time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+# It goes on while the machine sleeps (clock_gettime(2)).
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_OFFSET = time.time_ns() - time.clock_gettime_ns(_STEADY)
+
 
 class Clock:
     """Wall time. Microseconds are the unit of what is stored, seconds of what a JWT holds."""
@@ -15,6 +19,11 @@ class Clock:
 
     def seconds(self) -> float:
         return self.micros() / 1e6
+
+    def steady_micros(self) -> int:
+        """The wall time of the start, and what has passed since: no change of the wall clock moves it. What is deleted
+        for its age is judged by it."""
+        return (time.clock_gettime_ns(_STEADY) + _OFFSET) // 1000
 
     def timestamp(self) -> Timestamp:
         return timestamp(self.micros())

@@ -18,6 +18,7 @@ class Kind(Enum):
     PAYLOAD_TOO_LARGE = ("payload_too_large", 8, 413)
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 3, 415)
     RATE_LIMITED = ("rate_limit_exceeded", 8, 429)
+    REQUEST_TIMEOUT = ("request_timeout", 4, 408)
     CONFLICT = ("conflict", 9, 409)
     INTERNAL = ("internal_error", 13, 500)
     UNAVAILABLE = ("unavailable", 14, 503)

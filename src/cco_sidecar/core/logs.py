@@ -10,6 +10,8 @@ from pathlib import Path
 
 import orjson
 
+from cco_sidecar.core import security_log
+
 _FILE_BYTES = 20 * 2**20
 _FILES = 5
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -36,17 +38,29 @@ def without_tokens(text: str) -> str:
 
 
 def set_up(directory: Path, level: str) -> None:
-    """Logs go to ``orchestration.log`` in ``directory``, rotated at 20 MB, five files kept."""
+    """Logs go to ``orchestration.log`` and ``security.log`` in ``directory``, rotated at 20 MB, five files kept."""
     handler = logging.handlers.RotatingFileHandler(
         directory / "orchestration.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
     )
     handler.setFormatter(JsonLines())
+    security = logging.handlers.RotatingFileHandler(
+        directory / "security.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
+    )
+    security.setFormatter(JsonLines())
+    security_logger = logging.getLogger(security_log.NAME)
+    _only(security_logger, security)
+    security_logger.setLevel(logging.INFO)
+    security_logger.propagate = False
     root = logging.getLogger()
-    for old in root.handlers[:]:
-        root.removeHandler(old)
-        old.close()
-    root.addHandler(handler)
+    _only(root, handler)
     root.setLevel(level.upper())
     # Libraries speak up from warning on, whatever our own level.
     for name in ("asyncio", "uvicorn", "sqlalchemy", "alembic", "grpc"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _only(logger: logging.Logger, handler: logging.Handler) -> None:
+    for old in logger.handlers[:]:
+        logger.removeHandler(old)
+        old.close()
+    logger.addHandler(handler)

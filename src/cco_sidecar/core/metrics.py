@@ -1,4 +1,4 @@
-"""Figures of the calls: kept for the last minute, and who called in the last five."""
+"""Figures of the calls of the last minute, and when each agent called last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import NamedTuple
 from cco_sidecar.core.principal import Principal
 
 _WINDOW = 60.0
-_ACTIVE = 300.0
 _MOST_SAMPLES = 20_000
 _MOST_AGENTS = 10_000
 
@@ -40,13 +39,6 @@ class CallMetrics:
         self._agents.move_to_end(principal.subject)
         if len(self._agents) > _MOST_AGENTS:
             self._agents.popitem(last=False)
-
-    def active_agents(self) -> dict[str, str]:
-        """Agents with a call in the last five minutes: their ids and types."""
-        since = time.monotonic() - _ACTIVE
-        while self._agents and next(iter(self._agents.values()))[0] < since:
-            self._agents.popitem(last=False)
-        return {subject: agent_type for subject, (_, agent_type) in self._agents.items()}
 
     def last_call(self, subject: str) -> float | None:
         """Monotonic time of an agent's last call; None when it is not remembered."""

@@ -26,10 +26,14 @@ class Page(NamedTuple, Generic[T]):
 
 
 async def paged(read: Callable[[int | None, int], Awaitable[Sequence[T]]], before: int | None, limit: int) -> Page[T]:
-    """``read(before, limit)`` gives items with smaller numbers; ``limit`` 0 stands for the default."""
+    """``read(before, limit)`` gives items with smaller numbers, fewer when they are large; ``limit`` 0 stands for the
+    default."""
     most = limit or DEFAULT_LIMIT
-    found = await read(before, most + 1)
-    return Page(found[:most], str(found[most - 1].number) if len(found) > most else None)
+    found = (await read(before, most + 1))[:most]
+    if not found:
+        return Page((), None)
+    last = found[-1].number
+    return Page(found, str(last) if await read(last, 1) else None)
 
 
 def number_of(cursor: str) -> int | None:

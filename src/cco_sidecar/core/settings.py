@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,9 @@ import orjson
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.ids import is_id
 
+SANDBOX_MODES = ("auto", "require", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+DATABASE = "records.db"
 DEFAULT_CONFIG = Path("~/.cco/config.json")
 _ENVIRONMENT = "CCO_SIDECAR_"
 
@@ -36,17 +39,29 @@ class Settings:
     log_level: str = "info"
     pid_file: Path | None = None
     cors_origins: tuple[str, ...] = ()
+    # Names by which a browser on this machine may ask for what needs no token here, beyond those of the loopback.
+    allowed_hosts: tuple[str, ...] = ()
     rate_limits: Mapping[str, Any] = field(default_factory=dict)
     event_retention: int = 86_400
     max_events: int = 10_000
     event_memory_mb: int = 256
+    # Of the results that a project keeps.
+    results_quota_mb: int = 2048
     # Agents that run at once; 0 is without limit.
     max_concurrent: int = 119
-    agent_timeout: int = 3600
+    agent_timeout: int = 28_800
     stuck_after: int = 900
     agent_logs: int = 7 * 86_400
     runners: Mapping[str, Any] = field(default_factory=dict)
     handover: Mapping[str, Any] = field(default_factory=dict)
+    # Whether agents are kept from what is not theirs: auto (where the system allows it), require, off.
+    sandbox: str = "auto"
+    # The user that agents run as; None for the sidecar's own. Only root may switch.
+    run_as: str | None = None
+    # Variables that an agent may set for one that it spawns, beside those that begin with TASK_.
+    spawn_environment: tuple[str, ...] = ()
+    worktree_timeout: int = 60
+    branch_prefix: str = "agent/"
     # Never inside the storage directory: a backup would hold the secrets and their key.
     credentials_key_file: Path = field(default_factory=lambda: Path("~/.cco/credentials.key").expanduser())
 
@@ -80,8 +95,32 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def load(config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
-    """Raises SettingsError: one line that names the setting, its source and what would be right."""
+def is_temporary(path: Path) -> bool:
+    """Cleared at reboot, on most systems (file-hierarchy(7))."""
+    return any(path.is_relative_to(top) for top in ("/tmp", "/var/tmp", "/dev/shm", "/run"))
+
+
+def state_directory() -> Path:
+    """Where a service of a user keeps its data (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "cco-sidecar"
+
+
+def service_storage() -> Path:
+    """The storage of ``cco daemon`` when none is configured: the state directory, or the place of earlier versions when
+    only that has data."""
+    former, place = Settings().storage, state_directory()
+    has_data = (former / DATABASE).exists() and not (place / DATABASE).exists()
+    return former if has_data else place
+
+
+def load(
+    config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any], *, service: bool = False
+) -> Settings:
+    """``service``: for one that runs in the background, whose storage outlives a reboot.
+
+    Raises SettingsError: one line that names the setting, its source and what would be right.
+    """
     values: dict[str, Any] = {}
     path = (config or DEFAULT_CONFIG).expanduser()
     if config is not None or path.exists():
@@ -93,6 +132,8 @@ def load(config: Path | None, environment: Mapping[str, str], flags: Mapping[str
     for name, value in flags.items():
         if value is not None:
             values[name] = _convert(_CONVERTERS[name], value, f"--{name.replace('_', '-')}")
+    if service:
+        values.setdefault("storage", service_storage().resolve())
     return Settings(**values)
 
 
@@ -155,6 +196,23 @@ def _path(value: Any) -> Path:
     return Path(value).expanduser().absolute()
 
 
+def _own_path(value: Any) -> Path:
+    path = _path(value)
+    try:
+        refuse_foreign_links(path)
+    except PermissionError as problem:
+        raise ValueError(str(problem)) from problem
+    return path
+
+
+def refuse_foreign_links(path: Path) -> None:
+    """A symbolic link that another user made, as anybody can in /tmp, leads where that user likes. Raises
+    PermissionError."""
+    for part in (path, *path.parents):
+        if part.is_symlink() and part.lstat().st_uid not in (0, os.getuid()):
+            raise PermissionError(f"{part} is another user's symbolic link")
+
+
 def _directory(value: Any) -> Path:
     path = _path(value).resolve()
     if not path.is_dir():
@@ -199,6 +257,27 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value
 
 
+def _mode(value: Any) -> str:
+    if value not in SANDBOX_MODES:
+        raise ValueError(f"expected one of {', '.join(SANDBOX_MODES)}")
+    return str(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
+        raise ValueError("expected a list of names")
+    return tuple(item.strip() for item in items)
+
+
+def _prefix(value: Any) -> str:
+    """git-check-ref-format(1), as far as a prefix goes."""
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*[/_\-]", text):
+        raise ValueError("expected the beginning of a branch name, such as 'agent/' or 'bot-'")
+    return text
+
+
 def _projects(value: Any) -> Mapping[str, Path]:
     if not isinstance(value, dict):
         raise ValueError("an object of project id to directory is needed")
@@ -210,7 +289,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "port": _number(0, 65535, "a port"),
     "grpc_port": _number(0, 65535, "a port"),
     # The same directory has one name: what runs in it is found by that.
-    "storage": lambda value: _path(value).resolve(),
+    "storage": lambda value: _own_path(value).resolve(),
     "project_root": _directory,
     "default_project": _name,
     "cache_size_mb": _number(1, 1024 * 1024, "a size in MB"),
@@ -218,16 +297,23 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "log_level": _level,
     "pid_file": _path,
     "cors_origins": _origins,
+    "allowed_hosts": _names,
     "rate_limits": _object,
     "event_retention": _number(1, 365 * 86_400, "a number of seconds"),
     "max_events": _number(1, 10_000_000, "a number of events"),
     "event_memory_mb": _number(1, 1024 * 1024, "a size in MB"),
+    "results_quota_mb": _number(1, 1024 * 1024, "a size in MB"),
     "max_concurrent": _number(0, 100_000, "a number of agents"),
     "agent_timeout": _number(0, 30 * 86_400, "a number of seconds"),
     "stuck_after": _number(0, 30 * 86_400, "a number of seconds"),
     "agent_logs": _number(0, 10 * 365 * 86_400, "a number of seconds"),
     "runners": _object,
     "handover": _object,
+    "sandbox": _mode,
+    "run_as": _text,
+    "spawn_environment": _names,
+    "worktree_timeout": _number(1, 3600, "a number of seconds"),
+    "branch_prefix": _prefix,
     "credentials_key_file": _path,
 }
 
@@ -244,6 +330,7 @@ _FILE_KEYS: dict[str, dict[str, str]] = {
         "jwt_secret": "jwt_secret",
         "log_level": "log_level",
         "cors_origins": "cors_origins",
+        "allowed_hosts": "allowed_hosts",
     },
     "agents": {
         "default_timeout_seconds": "agent_timeout",
@@ -253,6 +340,11 @@ _FILE_KEYS: dict[str, dict[str, str]] = {
         "rate_limits": "rate_limits",
         "runners": "runners",
         "handover": "handover",
+        "sandbox": "sandbox",
+        "run_as": "run_as",
+        "spawn_environment": "spawn_environment",
+        "worktree_timeout_seconds": "worktree_timeout",
+        "branch_prefix": "branch_prefix",
         "credentials_key_file": "credentials_key_file",
     },
     "events": {
@@ -260,6 +352,7 @@ _FILE_KEYS: dict[str, dict[str, str]] = {
         "max_queue_size": "max_events",
         "max_memory_mb": "event_memory_mb",
     },
+    "results": {"quota_mb": "results_quota_mb"},
     "projects": {},
 }
 

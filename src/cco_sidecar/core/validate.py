@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.bounds import Counter
 from cco_sidecar.core.errors import invalid_request
 from cco_sidecar.core.ids import is_id
 from orchestra.v1 import options_pb2
@@ -197,20 +198,25 @@ def _time(stamp: Any, where: str) -> None:
         raise invalid_request(f"{where} is not a time between the years 1 and 9999", field=where)
 
 
-def _struct(struct: Any, where: str, depth: int = 1) -> None:
+def _struct(struct: Any, where: str) -> None:
+    _fields(struct, where, Counter(), 1)
+
+
+def _fields(struct: Any, where: str, counter: Counter, depth: int) -> None:
     for value in struct.fields.values():
-        _value(value, where, depth + 1)
+        _value(value, where, counter, depth + 1)
 
 
-def _value(value: Any, where: str, depth: int) -> None:
+def _value(value: Any, where: str, counter: Counter, depth: int) -> None:
     if depth > codec.MAX_DEPTH:
         raise invalid_request(f"{where}: nested deeper than {codec.MAX_DEPTH} levels", field=where)
+    counter.take(where)
     kind = value.WhichOneof("kind")
     if kind == "struct_value":
-        _struct(value.struct_value, where, depth)
+        _fields(value.struct_value, where, counter, depth)
     elif kind == "list_value":
         for item in value.list_value.values:
-            _value(item, where, depth + 1)
+            _value(item, where, counter, depth + 1)
     elif kind == "number_value" and not math.isfinite(value.number_value):
         raise invalid_request(f"{where} holds a number that is not finite", field=where)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from cco_sidecar.core import security_log
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.environment import is_reserved
 from cco_sidecar.core.errors import SettingsError, SidecarError, internal, invalid_request, not_found
@@ -65,6 +66,8 @@ class Vault:
 
     async def values(self, names: Sequence[str]) -> dict[str, str]:
         """For an agent's environment. Raises SidecarError as ``get``."""
+        if names:
+            security_log.record("credentials_used", names=list(names))
         return {name: (await self.get(name))[0] for name in names}
 
     async def names(self) -> Sequence[SealedCredential]:

@@ -65,6 +65,8 @@ def _prepare(request: PublishEventRequest, principal: Principal, default_project
         topic=request.topic or DEFAULT_TOPIC,
         data=request.data,
         correlation_id=request.correlation_id,
+        publisher_agent_type=principal.agent_type,
+        publisher_issue_id=principal.issue_id,
     )
     options = _Options(ttl=_ttl(request), urgent=request.priority == PRIORITY_HIGH)
     return project_of(principal, request.project_id, default_project), event, options

@@ -12,9 +12,11 @@ from typing import Any
 import grpc.aio
 from google.protobuf.message import Message
 
+from cco_sidecar.auth.policy import max_request_bytes
 from cco_sidecar.core import ids
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import Kind, SidecarError, internal
+from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.gateway import compat, replies, requests
 from cco_sidecar.gateway.cors import Cors
 from cco_sidecar.gateway.routes import Route, Routes, method_not_allowed
@@ -39,6 +41,9 @@ _SECURITY = [
 ]
 _JSON = b"application/json"
 _MAX_PATH = 8192
+_PART_BYTES = 256 * 1024
+# A client that takes no part of an answer for so long is let go.
+_UNREAD_SECONDS = 30.0
 
 
 class Gateway:
@@ -159,20 +164,22 @@ class _Exchange:
             ) from None
 
     async def _decode(self, route: Route, variables: dict[str, str]) -> Message:
-        body = await self._body() if route.body else b""
-        request = requests.request_of(route, variables, self.query, body, self.headers)
+        body = await self._body(route) if route.body else b""
+        request = await beside_the_loop(
+            requests.request_of, route, variables, self.query, body, self.headers, size=len(body)
+        )
         if route.rpc in compat.SSE_BY_DEFAULT:
             compat.resume(request, self.headers)
         return request
 
     async def _lines(self, route: Route) -> AsyncIterator[Message]:
-        body = await self._body()
-        for request in requests.request_lines(route, body, self.headers):
-            yield request
+        body = await self._body(route)
+        for text in requests.request_lines(body, self.headers):
+            yield await beside_the_loop(requests.request_of_line, route, *text, size=len(text.data))
 
-    async def _body(self) -> bytes:
+    async def _body(self, route: Route) -> bytes:
         try:
-            return await requests.read_body(self.receive, self.headers)
+            return await requests.read_body(self.receive, self.headers, max_request_bytes(route.method))
         finally:
             self.body_is_read = True
             if self.body_read is not None:
@@ -193,7 +200,8 @@ class _Exchange:
     async def _reply(self, route: Route, response: Any) -> None:
         status = compat.status_of(response, route.rules.success_code)
         shared = response if isinstance(response, Encoded) else None
-        await self._respond(status, replies.json_body(route, response), shared=shared)
+        body = await beside_the_loop(replies.json_body, route, response, size=replies.work_of(response))
+        await self._respond(status, body, shared=shared)
 
     async def _stream(self, route: Route, responses: AsyncIterator[Any]) -> None:
         accept = self.headers.get("accept", "")
@@ -251,20 +259,42 @@ class _Exchange:
         if error.kind is Kind.METHOD_NOT_ALLOWED:
             headers.append((b"allow", ", ".join(error.details["allowed"]).encode()))
         if error.kind is Kind.PAYLOAD_TOO_LARGE:
-            # The rest of the body is not read.
             headers.append((b"connection", b"close"))
+            await self._respond(error.kind.http_status, body, headers, still_receiving=True)
+            return
         await self._respond(error.kind.http_status, body, headers)
 
     async def _respond(
-        self, status: int, body: bytes, headers: HeaderList | None = None, shared: Encoded | None = None
+        self,
+        status: int,
+        body: bytes,
+        headers: HeaderList | None = None,
+        shared: Encoded | None = None,
+        *,
+        still_receiving: bool = False,
     ) -> None:
+        """``still_receiving``: the client may be sending, and hears nothing before it has sent all."""
         out = [(b"content-type", _JSON), (b"vary", b"accept-encoding, origin"), *(headers or [])]
         if len(body) >= replies.GZIP_FROM_BYTES and requests.accepts_gzip(self.headers):
             body = await replies.gzipped(body, shared)
             out.append((b"content-encoding", b"gzip"))
         out.append((b"content-length", str(len(body)).encode()))
         await self._start(status, out)
-        await self.send({"type": "http.response.body", "body": b"" if self.verb == "HEAD" else body})
+        content = b"" if self.verb == "HEAD" else body
+        for at in range(0, len(content), _PART_BYTES):
+            # Piece by piece, so that a client which does not read holds no more than a piece in the socket's buffer.
+            part = content[at : at + _PART_BYTES]
+            await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
+        if still_receiving:
+            await requests.discard_body(self.receive)
+        await self._send_in_time({"type": "http.response.body", "body": b""})
+
+    async def _send_in_time(self, message: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(_UNREAD_SECONDS):
+                await self.send(message)
+        except TimeoutError:
+            raise ConnectionResetError("the client does not read") from None
 
     async def _start(self, status: int, headers: HeaderList) -> None:
         self.started = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,11 +10,82 @@ from google.protobuf.message import Message
 
 from cco_sidecar.core import codec
 from cco_sidecar.core.encoded import Encoded
-from orchestra.v1.event_service_pb2 import SubscribeResponse
+from cco_sidecar.core.errors import invalid_request
+from orchestra.v1.event_service_pb2 import PublishEventRequest, SubscribeResponse
+from orchestra.v1.result_service_pb2 import AgentResult, CreateResultRequest
 from orchestra.v1.system_service_pb2 import HEALTH_STATUS_UNHEALTHY, GetHealthResponse
 
 # Contract, section 1: "GET /api/events/stream/{event_type} as server-sent events".
 SSE_BY_DEFAULT = frozenset({"/orchestra.v1.EventService/Subscribe"})
+
+
+_RESULT_FIELDS = frozenset(AgentResult.DESCRIPTOR.fields_by_name) - {"extra"}
+_STORE_FIELDS = frozenset(CreateResultRequest.DESCRIPTOR.fields_by_name)
+_PUBLISH_FIELDS = frozenset(PublishEventRequest.DESCRIPTOR.fields_by_name)
+# Contract, section 1.3.
+STANDARD_TOPICS = frozenset(
+    (
+        "architecture",
+        "implementation",
+        "testing",
+        "security",
+        "deployment",
+        "documentation",
+        "error",
+        "coordination",
+        "system",
+    )
+)
+# How near a key must be to a known one to be taken for a typo.
+_NEAR = 0.8
+
+
+def documented_body(rpc: str, body: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
+    """A JSON body in the form of the RPC's request, whichever of the documented forms it came in; ``variables`` are
+    those of the path, and may change. Raises SidecarError (REQ_001)."""
+    if rpc == "/orchestra.v1.ResultService/CreateResult":
+        return _result_body(body)
+    if rpc == "/orchestra.v1.EventService/PublishEvent":
+        return _publish_body(body, variables)
+    return body
+
+
+def _result_body(body: dict[str, Any]) -> dict[str, Any]:
+    """Contract, section 8, decision 1: result keys at the top level are the result."""
+    flat = sorted(_RESULT_FIELDS & body.keys())
+    if "result" in body:
+        if flat:
+            raise invalid_request(
+                f"'{flat[0]}' stands beside 'result': send the result's keys in 'result', or all at the top level",
+                field=flat[0],
+            )
+        return body
+    if not flat:
+        return body
+    _refuse_typos(body, _STORE_FIELDS | _RESULT_FIELDS)
+    own = {key: value for key, value in body.items() if key in _STORE_FIELDS}
+    return own | {"result": {key: value for key, value in body.items() if key not in _STORE_FIELDS}}
+
+
+def _publish_body(body: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
+    """Contract, section 8, decision 2: a standard topic as the path's last part, and keys of the data at the top."""
+    named = body.get("event_type")
+    in_path = variables.get("event_type", "")
+    if in_path in STANDARD_TOPICS and isinstance(named, str) and named != in_path and not body.get("topic"):
+        body = body | {"topic": variables.pop("event_type")}
+    loose = {key: value for key, value in body.items() if key not in _PUBLISH_FIELDS}
+    if not loose or "data" in body:
+        # What is unknown then is refused with a hint.
+        return body
+    _refuse_typos(loose, _PUBLISH_FIELDS)
+    return {key: value for key, value in body.items() if key not in loose} | {"data": loose}
+
+
+def _refuse_typos(body: Mapping[str, Any], known: frozenset[str]) -> None:
+    for key in body:
+        near = difflib.get_close_matches(key, known, n=1, cutoff=_NEAR)
+        if key not in known and near:
+            raise invalid_request(f"the body has no field '{key}'; did you mean '{near[0]}'?", field=key)
 
 
 def status_of(response: Message | Encoded, success_code: int) -> int:

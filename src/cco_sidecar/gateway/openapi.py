@@ -17,12 +17,15 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 
 from cco_sidecar import __version__
-from cco_sidecar.core import codec
+from cco_sidecar.auth.policy import max_request_bytes
+from cco_sidecar.bus import filter as filters
+from cco_sidecar.core import codec, package_data
+from cco_sidecar.core.agent_types import ALWAYS_IN_CONTEXT, REQUIREMENTS
+from cco_sidecar.core.bounds import MAX_ELEMENTS
 from cco_sidecar.core.errors import Kind
 from cco_sidecar.core.ids import ID_PATTERN
 from cco_sidecar.core.validate import ID_SHAPE
 from cco_sidecar.gateway.compat import SSE_BY_DEFAULT
-from cco_sidecar.gateway.requests import MAX_BODY_BYTES
 from cco_sidecar.gateway.routes import Route, routes_of
 from orchestra.v1 import (
     agent_service_pb2,
@@ -54,7 +57,8 @@ _ERRORS = {
     403: "The token does not allow this (AUTH_003).",
     404: "It does not exist, or belongs to another project.",
     409: "It is not in the state for this: ended, not ended, or answered before.",
-    413: f"The body has more than {MAX_BODY_BYTES} bytes (REQ_004).",
+    408: "The body was not received in time (REQ_007).",
+    413: "The body is too large, or has too many elements (REQ_004).",
     415: "The body is not JSON (REQ_005).",
     429: "Too many calls; `Retry-After` says when to try again (RATE_001).",
     500: "The sidecar failed; its log has the cause under the request id.",
@@ -62,6 +66,15 @@ _ERRORS = {
     504: "Not done within `Grpc-Timeout` (REQ_006).",
 }
 _NO_NUL = r"^[^\u0000]*$"
+# The years of a Timestamp but the first and the last, which an offset could leave.
+_YEAR = "(000[2-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
+_LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"
+_DAY = (
+    f"({_YEAR}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+    f"|{_LEAP_YEAR}-02-29)"
+)
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
+_RFC3339 = f"^{_DAY}[Tt ]{_CLOCK}([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 _ERROR_SCHEMA = {
     "type": "object",
     "description": "Every error has this body.",
@@ -186,8 +199,11 @@ class Document:
                 del content["text/event-stream"]
         responses: dict[str, Any] = {str(route.rules.success_code): {"description": "Done.", "content": content}}
         for status, text in _ERRORS.items():
-            if status in (413, 415) and not route.body:
+            if status in (408, 413, 415) and not route.body:
                 continue
+            if status == 413:
+                most = max_request_bytes(route.method)
+                text = f"The body has more than {most} bytes, or more than {MAX_ELEMENTS} elements (REQ_004)."
             if status == 503 and route.rpc == "/orchestra.v1.SystemService/GetHealth":
                 responses["503"] = {"description": "Unhealthy; the body says what.", "content": content}
                 continue
@@ -218,6 +234,8 @@ class Document:
         extra = False
         for field in message.fields:
             rule = codec.rules(field)
+            if rule.internal:
+                continue
             if rule.extra:
                 extra = True
                 continue
@@ -291,6 +309,10 @@ def _string(field: FieldDescriptor, rule: options_pb2.FieldRules) -> dict[str, A
     if rule.format == options_pb2.FORMAT_ID:
         optional = "" if rule.required or field.is_repeated else "|^$"
         schema |= {"pattern": f"^{ID_PATTERN}${optional}", "title": ID_SHAPE}
+    elif rule.format == options_pb2.FORMAT_FILTER:
+        schema["pattern"] = filters.PATTERN
+    elif rule.format == options_pb2.FORMAT_CONTEXT_PART:
+        schema["pattern"] = rf"^({'|'.join(_context_parts())})$|^[^\u0000]*[*./][^\u0000]*$"
     elif rule.syntax or rule.no_nul:
         schema["pattern"] = rule.syntax or _NO_NUL
     if rule.max_length and not field.is_repeated:
@@ -300,14 +322,16 @@ def _string(field: FieldDescriptor, rule: options_pb2.FieldRules) -> dict[str, A
     return schema
 
 
+def _context_parts() -> list[str]:
+    document = json.loads(package_data.agent_types_file().read_bytes())
+    return sorted({*ALWAYS_IN_CONTEXT, *REQUIREMENTS, *document["fileSets"]})
+
+
 def _well_known(name: str, side: str) -> dict[str, Any] | None:
     if name == "google.protobuf.Timestamp":
         schema: dict[str, Any] = {"type": "string", "format": "date-time"}
         if side:
-            # RFC 3339 without leap seconds, in the years that a Timestamp holds.
-            schema["pattern"] = (
-                r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z$"
-            )
+            schema["pattern"] = _RFC3339
         return schema
     if name == "google.protobuf.Struct":
         return {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/JsonValue"}}

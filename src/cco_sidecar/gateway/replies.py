@@ -29,6 +29,13 @@ def json_body(route: Route, response: Message | Encoded) -> bytes:
     return codec.to_json(response)
 
 
+def work_of(response: Message | Encoded) -> int:
+    """Bytes of which JSON has still to be made."""
+    if isinstance(response, Encoded):
+        return 0 if "json" in response.memo else len(response.wire)
+    return response.ByteSize()
+
+
 def error_body(error: SidecarError, request_id: str) -> bytes:
     """The documented error body."""
     return orjson.dumps(error_value(error, request_id))

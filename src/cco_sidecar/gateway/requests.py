@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import orjson
 from google.protobuf.message import Message
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.bounds import check_json, too_large
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
+from cco_sidecar.gateway import compat
 from cco_sidecar.gateway.routes import Route
+from cco_sidecar.rpc.call import HOST, PROXY_HEADERS
 
-MAX_BODY_BYTES = 10 * 2**20
+# A body of a megabyte takes as long at 140 kbit/s.
+BODY_SECONDS = 60.0
+_METADATA = "grpc-metadata-"
+_OF_HTTP = frozenset({"authorization", "user-agent"})
+_DISCARDED_BYTES = 64 * 2**20
 _JSON = re.compile(r"application/([\w.\-]+\+)?json|application/x-ndjson", re.IGNORECASE)
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -23,11 +32,22 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Headers = Mapping[str, str]
 
 
-async def read_body(receive: Receive, headers: Headers) -> bytes:
-    """The whole body. Raises SidecarError (REQ_004) when it is over the limit, without reading the rest."""
+async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
+    """The whole body. Raises SidecarError: REQ_004 when it is over the limit, without reading the rest; REQ_007 when it
+    does not come."""
     declared = headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
-        raise _too_large(int(declared))
+    if declared.isdigit() and int(declared) > most:
+        raise too_large("the body", int(declared), most)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _whole(receive, most)
+    except TimeoutError:
+        raise SidecarError(
+            Kind.REQUEST_TIMEOUT, "REQ_007", f"the body was not received within {BODY_SECONDS:g} s"
+        ) from None
+
+
+async def _whole(receive: Receive, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -36,16 +56,31 @@ async def read_body(receive: Receive, headers: Headers) -> bytes:
             raise ConnectionResetError("the client went away while sending")
         part = message.get("body", b"")
         size += len(part)
-        if size > MAX_BODY_BYTES:
-            raise _too_large(size)
+        if size > most:
+            raise too_large("the body", size, most)
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
 
 
+async def discard_body(receive: Receive) -> None:
+    """Reads on for a while, so that a client that is still sending gets its answer and no reset connection."""
+    left = _DISCARDED_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BODY_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+
+
 def request_of(route: Route, variables: dict[str, str], query: bytes, body: bytes, headers: Headers) -> Message:
     """Raises SidecarError (REQ_001, REQ_005) that names the parameter at fault."""
     value = _json_object(body, headers) if route.body else {}
+    if value:
+        variables = dict(variables)
+        value = compat.documented_body(route.rpc, value, variables)
     fields = route.request_type.DESCRIPTOR.fields_by_name
     for name, text in variables.items():
         given: Any = text.split(",") if fields[name].is_repeated else text
@@ -56,14 +91,27 @@ def request_of(route: Route, variables: dict[str, str], query: bytes, body: byte
     return codec.from_dict(route.request_type, value)
 
 
-def request_lines(route: Route, body: bytes, headers: Headers) -> Iterator[Message]:
-    """The requests of a client stream: one JSON object a line."""
+class Line(NamedTuple):
+    """A line of a body, by its number."""
+
+    number: int
+    data: bytes
+
+
+def request_lines(body: bytes, headers: Headers) -> Iterator[Line]:
+    """Those of a client stream that hold something."""
     _check_content_type(headers)
     if not body.strip():
         raise invalid_request("the body is empty; send one JSON object a line")
+    check_json(body)
     for number, line in enumerate(body.splitlines(), 1):
         if line.strip():
-            yield codec.from_dict(route.request_type, _parse(line, f"line {number} of the body"))
+            yield Line(number, line)
+
+
+def request_of_line(route: Route, number: int, data: bytes) -> Message:
+    """Raises SidecarError (REQ_001) that names the line."""
+    return codec.from_dict(route.request_type, _parse(data, f"line {number} of the body"))
 
 
 def accepts_gzip(headers: Headers) -> bool:
@@ -90,12 +138,17 @@ def deadline_of(headers: Headers) -> float | None:
 
 
 def metadata_of(headers: list[tuple[str, str]]) -> list[tuple[str, str | bytes]]:
-    """Call metadata: what the chain reads, and every ``Grpc-Metadata-*`` header by the rest of its name."""
+    """Call metadata: what the chain reads, and every ``Grpc-Metadata-*`` header by the rest of its name, unless HTTP
+    has a header of its own for that."""
     found: list[tuple[str, str | bytes]] = []
     for name, value in headers:
-        if name.startswith("grpc-metadata-"):
-            found.append((name.removeprefix("grpc-metadata-"), value))
-        elif name in {"authorization", "x-forwarded-for", "forwarded", "user-agent"}:
+        if name.startswith(_METADATA):
+            inner = name.removeprefix(_METADATA)
+            if inner not in _OF_HTTP and inner not in PROXY_HEADERS and not inner.startswith(("x-forwarded-", ":")):
+                found.append((inner, value))
+        elif name == "host":
+            found.append((HOST, value))
+        elif name in _OF_HTTP or name in PROXY_HEADERS or name.startswith("x-forwarded-"):
             found.append((name, value))
     return found
 
@@ -124,6 +177,7 @@ def _json_object(body: bytes, headers: Headers) -> dict[str, Any]:
 
 
 def _parse(text: bytes, where: str) -> dict[str, Any]:
+    check_json(text, where)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as problem:
@@ -143,12 +197,3 @@ def _check_content_type(headers: Headers) -> None:
             "REQ_005",
             f"content type '{given[:100]}' is not supported; send 'Content-Type: application/json'",
         )
-
-
-def _too_large(size: int) -> SidecarError:
-    return SidecarError(
-        Kind.PAYLOAD_TOO_LARGE,
-        "REQ_004",
-        f"the body has {size} bytes or more; the most is {MAX_BODY_BYTES}",
-        details={"limit_bytes": MAX_BODY_BYTES},
-    )

@@ -16,19 +16,27 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from cco_sidecar.repository.layout import GitFailed, Layout, blocking_file, discover, small_file
+from cco_sidecar.repository.layout import (
+    MOST_CONFIG_BYTES,
+    GitFailed,
+    Layout,
+    blocking_file,
+    discover,
+    head_of,
+    require_own_objects,
+    small_file,
+)
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30.0
 MOST_OUTPUT_BYTES = 256 * 2**20
 _MOST_STDERR_BYTES = 64 * 1024
-_MOST_CONFIG_BYTES = 2**20
 # A command that has not ended after so long may be waiting for a FIFO.
 _STALLED_SECONDS = 0.3
 _CHUNK = 2**16
@@ -71,8 +79,10 @@ class GitRepository:
     Blocking; for threads, one at a time. ``layout`` is None for a plain directory until ``open`` finds a repository.
     """
 
-    def __init__(self, root: Path, scratch: Path) -> None:
+    def __init__(self, root: Path, scratch: Path, foreign: Sequence[Path] = ()) -> None:
+        """``foreign``: directories of which nothing may be shown."""
         self.root = root
+        self._foreign = foreign
         self._shadow = scratch / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
         self.layout: Layout | None = None
         self.remotes: dict[str, str] = {}
@@ -82,6 +92,7 @@ class GitRepository:
         self.layout = discover(self.root)
         if self.layout is not None:
             try:
+                require_own_objects(self.layout, self._foreign)
                 self._write_shadow(self.layout)
             except GitFailed:
                 raise
@@ -113,7 +124,7 @@ class GitRepository:
     def _write_shadow(self, layout: Layout) -> None:
         (self._shadow / "info").mkdir(parents=True, exist_ok=True, mode=0o700)
         (self._shadow / "objects").mkdir(exist_ok=True)
-        _replace(self._shadow / "HEAD", small_file(layout.git_dir / "HEAD"))
+        _replace(self._shadow / "HEAD", head_of(layout))
         _replace(self._shadow / "config", self._config(layout))
         for name in _LINKED:
             _link(self._shadow / name, layout.common_dir / name)
@@ -128,16 +139,18 @@ class GitRepository:
             _link(self._shadow / name, path)
 
     def _config(self, layout: Layout) -> bytes:
-        own = _entries(small_file(layout.common_dir / "config", _MOST_CONFIG_BYTES))
+        own = _entries(small_file(layout.common_dir / "config", MOST_CONFIG_BYTES))
         of_worktree = layout.git_dir / "config.worktree"
         if own.get("extensions.worktreeconfig", "").lower() in ("true", "1", "yes", "on") and of_worktree.is_file():
-            own |= _entries(small_file(of_worktree, _MOST_CONFIG_BYTES))
+            own |= _entries(small_file(of_worktree, MOST_CONFIG_BYTES))
         self.remotes = {
             key.removeprefix("remote.").removesuffix(".url"): value
             for key, value in own.items()
             if key.startswith("remote.") and key.endswith(".url")
         }
-        kept = {key: value for key, value in _of_person().items() if key in _OF_PERSON}
+        # A file in the working tree would be read.
+        kept = {"log.mailmap": "false"}
+        kept |= {key: value for key, value in _of_person().items() if key in _OF_PERSON}
         kept |= {key: value for key, value in own.items() if key in _OF_REPOSITORY}
         if any(key.startswith("extensions.") for key in kept):
             kept["core.repositoryformatversion"] = "1"
@@ -148,9 +161,10 @@ class GitRepository:
 
 def _entries(config: bytes) -> dict[str, str]:
     """A configuration file's last values by key, without what it includes. Raises GitFailed."""
-    done = _run(("config", "--file", "-", "--no-includes", "-z", "--list"), Path("/"), _environment(), 10.0, None, config)
+    arguments = ("config", "--file", "-", "--no-includes", "-z", "--list")
+    done = _run(arguments, Path("/"), _environment(), TIMEOUT_SECONDS, None, config)
     if done.code:
-        raise GitFailed(f"the repository's configuration cannot be read: {done.said}")
+        raise GitFailed("the repository's configuration cannot be read", done.said)
     return _pairs(done.output)
 
 
@@ -260,12 +274,12 @@ def _run(
 def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: Layout | None) -> tuple[bytes, bytes]:
     """Both streams to their ends. Raises GitFailed."""
     assert process.stdout is not None and process.stderr is not None
-    found: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
+    output, said = bytearray(), bytearray()
     started = time.monotonic()
     looked = layout is None
     with selectors.DefaultSelector() as selector:
-        for pipe in found:
-            selector.register(pipe, selectors.EVENT_READ)
+        for pipe, data in ((process.stdout, output), (process.stderr, said)):
+            selector.register(pipe.fileno(), selectors.EVENT_READ, data)
         while selector.get_map():
             spent = time.monotonic() - started
             if spent > timeout:
@@ -276,12 +290,11 @@ def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: L
                 if (path := blocking_file(layout)) is not None:
                     raise GitFailed(f"{path} is not a regular file, and git would wait for it; remove it")
             for key, _ in ready:
-                pipe: IO[bytes] = key.fileobj  # type: ignore[assignment]
-                data = os.read(pipe.fileno(), _CHUNK)
-                if not data:
-                    selector.unregister(pipe)
-                elif pipe is process.stdout or len(found[pipe]) < _MOST_STDERR_BYTES:
-                    found[pipe] += data
-            if len(found[process.stdout]) > MOST_OUTPUT_BYTES:
+                block = os.read(key.fd, _CHUNK)
+                if not block:
+                    selector.unregister(key.fd)
+                elif key.data is output or len(said) < _MOST_STDERR_BYTES:
+                    key.data.extend(block)
+            if len(output) > MOST_OUTPUT_BYTES:
                 raise GitFailed(f"git {name} printed more than {MOST_OUTPUT_BYTES} bytes")
-    return bytes(found[process.stdout]), bytes(found[process.stderr])
+    return bytes(output), bytes(said)

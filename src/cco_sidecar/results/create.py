@@ -17,8 +17,9 @@ from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core import codec, ids
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
+from cco_sidecar.core.bounds import too_large
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import SidecarError, permission_denied
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, permission_denied
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.results.next_agents import next_agents
 from cco_sidecar.storage.base import ResultStore
@@ -26,6 +27,9 @@ from cco_sidecar.storage.files import write_atomically
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import (
     RESULT_STATUS_FAILED,
+    RESULT_STATUS_SUCCESS,
+    RESULT_STATUS_UNSPECIFIED,
+    AgentResult,
     CreateResultRequest,
     CreateResultResponse,
     Result,
@@ -36,6 +40,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _RETRY_SECONDS = 5.0
+MAX_RESULT_BYTES = 2 * 2**20
 
 
 class ResultWriter:
@@ -50,6 +55,7 @@ class ResultWriter:
         clock: Clock,
         storage: Path,
         project: str,
+        quota_mb: int,
         branch_of: Callable[[str], str],
     ) -> None:
         """``branch_of(agent_id)``: the branch that a running agent works on; empty for none."""
@@ -59,6 +65,7 @@ class ResultWriter:
         self._clock = clock
         self._storage = storage
         self._project = project
+        self._quota = quota_mb * 2**20
         self._branch_of = branch_of
         self._writing = Lock()
         self._written: dict[Path, int] = {}
@@ -69,6 +76,7 @@ class ResultWriter:
     async def create(self, request: CreateResultRequest, principal: Principal) -> CreateResultResponse:
         """Raises SidecarError: STR_001 when nothing could be stored."""
         result = self._result(request, principal)
+        await self._require_room(result)
         # Once begun it is finished, also when the caller goes away.
         event_id = await self._finishing.finish(self._store_and_settle(result, principal.session))
         return CreateResultResponse(
@@ -93,31 +101,53 @@ class ResultWriter:
         await self._finishing.drain()
 
     def _result(self, request: CreateResultRequest, principal: Principal) -> Result:
-        self._types.known(request.agent_type)
+        agent_type = request.agent_type or ("" if principal.operator else principal.agent_type)
+        issue = request.issue_id or principal.issue_id
+        for name, value in (("agent_type", agent_type), ("issue_id", issue)):
+            if not value:
+                raise invalid_request(f"{name} is required; the token names none", field=name)
+        self._types.known(agent_type)
+        work = _judged(request.result)
         project = project_of(principal, request.project_id, self._project)
         if not principal.operator:
             for name, given, own in (
                 ("agent_id", request.agent_id or principal.subject, principal.subject),
-                ("agent_type", request.agent_type, principal.agent_type),
+                ("agent_type", agent_type, principal.agent_type),
             ):
                 if given != own:
                     raise permission_denied(
                         f"an agent stores results as itself: {name} must be '{own}', not '{given}'",
                         field=name,
                     )
-            own_issue(principal, request.issue_id, writing=True)
+            own_issue(principal, issue, writing=True)
         stamp = request.timestamp if request.HasField("timestamp") else self._clock.timestamp()
         agent_id = request.agent_id or principal.subject
         return Result(
             id=ids.sortable("res"),
             agent_id=agent_id,
-            agent_type=request.agent_type,
-            issue_id=request.issue_id,
+            agent_type=agent_type,
+            issue_id=issue,
             project_id=project,
-            result=request.result,
+            result=work,
             timestamp=stamp,
             branch=self._branch_of(agent_id) or None,
         )
+
+    async def _require_room(self, result: Result) -> None:
+        """Raises SidecarError: REQ_004 for a result that is too large, STR_003 for a project whose results fill its
+        quota."""
+        size = result.ByteSize()
+        if size > MAX_RESULT_BYTES:
+            raise too_large("the result", size, MAX_RESULT_BYTES)
+        stored = await self._store.stored_bytes(result.project_id)
+        if stored + size > self._quota:
+            raise SidecarError(
+                Kind.RATE_LIMITED,
+                "STR_003",
+                f"the results of project '{result.project_id}' fill its quota of {self._quota >> 20} MB; raise "
+                "results.quota_mb in the config",
+                details={"quota_bytes": self._quota, "stored_bytes": stored},
+            )
 
     async def _store_and_settle(self, result: Result, session: str) -> str:
         return await self._settle(await self._store.add(result, session), result)
@@ -158,6 +188,17 @@ class ResultWriter:
             if self._written.get(path, 0) < number:
                 write_atomically(self._storage / path, text)
                 self._written[path] = number
+
+
+def _judged(work: AgentResult) -> AgentResult:
+    """With its status. Raises SidecarError (REQ_001) for errors without one."""
+    if work.status == RESULT_STATUS_UNSPECIFIED:
+        if work.errors:
+            raise invalid_request(
+                "result.status is required where there are errors: failed, partial or success", field="result.status"
+            )
+        work.status = RESULT_STATUS_SUCCESS
+    return work
 
 
 def _path(result: Result) -> Path:

@@ -29,12 +29,46 @@ class Call:
 current: ContextVar[Call] = ContextVar("call")
 
 
-def from_loopback(context: grpc.aio.ServicerContext[Any, Any]) -> bool:
-    """True for a caller on this machine that no proxy speaks for."""
+# With one of them somebody else is asked for (RFC 7239, and what common proxies add).
+PROXY_HEADERS = frozenset(
+    (
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded-port",
+        "x-forwarded-server",
+        "x-real-ip",
+        "via",
+        "cf-connecting-ip",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-host",
+    )
+)
+# The Host of an HTTP request; no gRPC client can send metadata of this name.
+HOST = ":authority"
+_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
+
+
+def from_loopback(context: grpc.aio.ServicerContext[Any, Any], hosts: frozenset[str] = frozenset()) -> bool:
+    """True for a caller on this machine that no proxy speaks for, and that knows it talks to this machine: a page whose
+    name was made to point here (DNS rebinding) asks for its own name. ``hosts``: names beyond those of the loopback."""
     peer = context.peer()
     if not peer.startswith(("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")):
         return False
-    return all(key != "x-forwarded-for" and key != "forwarded" for key, _ in context.invocation_metadata() or ())
+    metadata = context.invocation_metadata() or ()
+    if any(key in PROXY_HEADERS or key.startswith("x-forwarded-") for key, _ in metadata):
+        return False
+    host = metadata_value(context, HOST)
+    return host is None or _name_of(host) in _LOOPBACK_HOSTS | hosts
+
+
+def _name_of(host: str) -> str:
+    """Without the port."""
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdigit() and (name.endswith("]") or ":" not in name) else host.lower()
 
 
 def metadata_value(context: grpc.aio.ServicerContext[Any, Any], name: str) -> str | None:

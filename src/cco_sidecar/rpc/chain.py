@@ -12,8 +12,11 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from cco_sidecar.auth.policy import method_path, rules_of
+from cco_sidecar.auth.parked import Parked
+from cco_sidecar.auth.policy import max_request_bytes, method_path, rules_of
 from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.core.bounds import check_message
+from cco_sidecar.core.errors import SidecarError, invalid_request
 from cco_sidecar.rpc.call import current
 from cco_sidecar.rpc.interceptors.validate import Malformed
 from orchestra.v1 import options_pb2
@@ -41,9 +44,10 @@ async def build(rooms: Sequence[Room], interceptors: Sequence[grpc.aio.ServerInt
     grpc.aio would join the chain anew for every call; joined once, a call passes it in a few microseconds.
     """
     handlers: dict[str, Any] = {}
+    parked = Parked()
     for room in rooms:
         for method in room.service.methods:
-            handler = _handler(method, getattr(room.servicer, method.name), tokens)
+            handler = _handler(method, getattr(room.servicer, method.name), tokens, parked)
             details = _Details(method_path(method))
             for interceptor in reversed(interceptors):
                 handler = await interceptor.intercept_service(_returning(handler), details)  # type: ignore[arg-type]
@@ -67,9 +71,11 @@ def _returning(handler: Any) -> Callable[[Any], Any]:
     return continuation
 
 
-def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens) -> Any:
+def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens, parked: Parked) -> Any:
     codec = {
-        "request_deserializer": _deserializer(message_factory.GetMessageClass(method.input_type)),
+        "request_deserializer": _deserializer(
+            message_factory.GetMessageClass(method.input_type), max_request_bytes(method)
+        ),
         "response_serializer": _serialize,
     }
 
@@ -78,19 +84,21 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens) 
 
     async def wait(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = current.get()
-        async with tokens.guard(call.token):
-            return await act(request, call.principal)
+        with parked.one(call.principal):
+            async with tokens.guard(call.token):
+                return await act(request, call.principal)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call = current.get()
-        async with aclosing(act(request, call.principal)) as responses:
-            while True:
-                try:
-                    async with tokens.guard(call.token):
-                        response = await anext(responses)
-                except StopAsyncIteration:
-                    return
-                yield response
+        with parked.one(call.principal):
+            async with aclosing(act(request, call.principal)) as responses:
+                while True:
+                    try:
+                        async with tokens.guard(call.token):
+                            response = await anext(responses)
+                    except StopAsyncIteration:
+                        return
+                    yield response
 
     if method.server_streaming:
         kind = (
@@ -101,12 +109,15 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens) 
     return kind(wait if rules_of(method).mode == options_pb2.MODE_WAIT else unary, **codec)
 
 
-def _deserializer(message_type: type[Message]) -> Callable[[bytes], Any]:
+def _deserializer(message_type: type[Message], most: int) -> Callable[[bytes], Any]:
     def deserialize(data: bytes) -> Any:
         try:
+            check_message(data, most)
             return message_type.FromString(data)
+        except SidecarError as refusal:
+            return Malformed(refusal)
         except DecodeError:
-            return Malformed()
+            return Malformed(invalid_request("the request's bytes are not a message of this method's request type"))
 
     return deserialize
 

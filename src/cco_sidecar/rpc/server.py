@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
+from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import authority
 from cco_sidecar.rpc.chain import Handlers, generic_handlers
 
-MAX_RECEIVE_BYTES = 16 * 2**20
+# What a method takes beyond its own limit is refused with a clear error; beyond this by gRPC.
+MAX_RECEIVE_BYTES = 5 * 2**20
+_HANDSHAKE_MS = 10_000
+_IDLE_MS = 3_600_000
+_MAX_METADATA_BYTES = 32 * 1024
+_LEAST_CONNECTIONS = 64
 MAX_SEND_BYTES = 32 * 2**20
 
 
 class GrpcServer:
-    """Listens from ``start`` to ``stop``; ``port`` is the real one when 0 was asked for."""
+    """Listens from ``start`` to ``stop``; ``port`` is the real one when 0 was asked for. ``socket``: a Unix socket
+    beside it."""
 
-    def __init__(self, handlers: Handlers, services: Sequence[str], host: str, port: int) -> None:
+    def __init__(self, handlers: Handlers, services: Sequence[str], host: str, port: int, socket: Path | None) -> None:
         self._services = services
         self._health = HealthServicer()
         self._server = grpc.aio.server(
@@ -31,6 +39,13 @@ class GrpcServer:
                 # Idle streams are pinged, so that a vanished client is noticed.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+                ("grpc.max_connection_idle_ms", _IDLE_MS),
+                ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+                (
+                    "grpc.max_allowed_incoming_connections",
+                    max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 4),
+                ),
             ]
         )
         self._server.add_generic_rpc_handlers(generic_handlers(handlers))
@@ -42,6 +57,8 @@ class GrpcServer:
             raise SettingsError(
                 f"gRPC port {port} on {host} cannot be opened (is it taken?); choose another with --grpc-port"
             ) from problem
+        if socket is not None:
+            self._server.add_insecure_port(f"unix:{socket}")
 
     async def start(self) -> None:
         await self._server.start()

@@ -8,13 +8,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from cco_sidecar.storage.base import Spent, StoredAgent
+from cco_sidecar.storage.base import AgentTotals, Spent, StoredAgent
 from cco_sidecar.storage.records import Records
 from cco_sidecar.storage.schema import agents, handover
 from orchestra.v1.agent_service_pb2 import (
+    AGENT_STATUS_COMPLETED,
+    AGENT_STATUS_FAILED,
     AGENT_STATUS_NEEDS_INPUT,
     AGENT_STATUS_PENDING,
     AGENT_STATUS_RUNNING,
+    AGENT_STATUS_STOPPED,
     AGENT_STATUS_STUCK,
     Agent,
     SpawnAgentRequest,
@@ -29,13 +32,15 @@ class SqlAgents:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def add(self, agent: Agent, request: SpawnAgentRequest) -> int:
+    async def add(self, agent: Agent, request: SpawnAgentRequest, *, created: int) -> int:
         row = _columns(agent) | {
             "agent_id": agent.agent_id,
             "project_id": agent.project_id,
             "issue_id": agent.issue_id,
             "agent_type": agent.agent_type,
             "cause": agent.cause or None,
+            "tree": agent.tree,
+            "created": created,
             "unannounced": "",
             "request": request.SerializeToString(),
         }
@@ -90,9 +95,25 @@ class SqlAgents:
             query = query.where(agents.c.number < before)
         return await self._rows(query.order_by(agents.c.number.desc()).limit(limit))
 
-    async def spent(self, project: str, issue: str) -> Spent:
+    async def totals(self) -> AgentTotals:
+        query = sa.select(agents.c.status, sa.func.count()).group_by(agents.c.status)
+        counts: dict[int, int] = dict(await self._records.read(lambda c: [tuple(row) for row in c.execute(query)]))
+        return AgentTotals(
+            completed=counts.get(AGENT_STATUS_COMPLETED, 0),
+            failed=counts.get(AGENT_STATUS_FAILED, 0),
+            stopped=counts.get(AGENT_STATUS_STOPPED, 0),
+            spawned=sum(counts.values()),
+        )
+
+    async def spent(self, project: str, *, issue: str = "", tree: str = "", since: int = 0) -> Spent:
         sums = (sa.func.count(), sa.func.sum(agents.c.tokens), sa.func.sum(agents.c.cost_usd))
-        query = sa.select(*sums).where(agents.c.project_id == project, agents.c.issue_id == issue)
+        query = sa.select(*sums).where(agents.c.project_id == project)
+        if issue:
+            query = query.where(agents.c.issue_id == issue)
+        elif tree:
+            query = query.where(agents.c.tree == tree)
+        else:
+            query = query.where(agents.c.tree != "", agents.c.created > since)
         count, tokens, cost = await self._records.read(lambda c: c.execute(query).one())
         return Spent(count, tokens or 0.0, cost or 0.0)
 

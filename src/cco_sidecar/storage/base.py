@@ -26,6 +26,10 @@ class ResultTotals(NamedTuple):
     mean_execution_ms: float
 
 
+# Of the bodies of one page of results: whoever reads slowly holds no more.
+PAGE_BYTES = 2**20
+
+
 class ResultStore(Protocol):
     """Results and their history. Every method runs off the event loop; what returned is on disk."""
 
@@ -58,7 +62,12 @@ class ResultStore(Protocol):
         limit: int = 100,
         latest: bool = False,
     ) -> Sequence[StoredResult]:
-        """Newest first; ``latest`` keeps the newest of each issue and agent type."""
+        """Newest first; ``latest`` keeps the newest of each issue and agent type. At least one, and no more than
+        ``PAGE_BYTES`` of them."""
+        ...
+
+    async def stored_bytes(self, project: str) -> int:
+        """Of all results of a project."""
         ...
 
     async def totals(self) -> ResultTotals: ...
@@ -90,18 +99,28 @@ class StoredAgent(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What an issue's agents have used, as far as they reported it."""
+    """What agents have used, as far as they reported it."""
 
     agents: int
     tokens: float
     cost_usd: float
 
 
+class AgentTotals(NamedTuple):
+    """Agents by how they ended; ``spawned`` are all that there ever were."""
+
+    completed: int
+    failed: int
+    stopped: int
+    spawned: int
+
+
 class AgentStore(Protocol):
     """Agents, running and ended. Every method runs off the event loop; what returned is on disk."""
 
-    async def add(self, agent: Agent, request: SpawnAgentRequest) -> int:
-        """Its number, which grows; 0 when its ``cause`` already has an agent, and nothing is added."""
+    async def add(self, agent: Agent, request: SpawnAgentRequest, *, created: int) -> int:
+        """``created``: microseconds since 1970 UTC. Returns its number, which grows; 0 when its ``cause`` already has
+        an agent, and nothing is added."""
         ...
 
     async def has_cause(self, cause: str) -> bool:
@@ -135,7 +154,12 @@ class AgentStore(Protocol):
         """Newest first; 0, empty texts and no project stand for all."""
         ...
 
-    async def spent(self, project: str, issue: str) -> Spent: ...
+    async def totals(self) -> AgentTotals: ...
+
+    async def spent(self, project: str, *, issue: str = "", tree: str = "", since: int = 0) -> Spent:
+        """Of an issue, of a spawning tree, or of all that agents and rules asked for after ``since``, in microseconds
+        since 1970 UTC."""
+        ...
 
 
 class HandoverStore(Protocol):

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 MAGIC = b"CCOEVT1\n"
 _FRAME = struct.Struct("<II")
 _HEAD = struct.Struct("<QQI")
+_HEADER_BYTES = len(MAGIC) + 4
 _SEGMENT_BYTES = 8 * 2**20
 _MAX_RECORD = 4 * 2**20
 
@@ -200,8 +201,20 @@ class EventLog:
 
     def _trim(self, project: str, upto_seq: int) -> None:
         state = self._projects[project]
+        if state.segments and len(state.segments) == 1 and 0 < state.segments[0].last_seq <= upto_seq:
+            self._begin_anew(state)
         while len(state.segments) > 1 and state.segments[0].last_seq <= upto_seq:
             state.segments.pop(0).path.unlink(missing_ok=True)
+
+    def _begin_anew(self, state: _ProjectLog) -> None:
+        """An empty segment in place of one of which nothing is retained: it keeps the numbers and the epoch."""
+        only = state.segments[0]
+        if only.size <= _HEADER_BYTES:
+            return
+        if state.descriptor >= 0:
+            os.close(state.descriptor)
+            state.descriptor = -1
+        self._segment_for(state, only.last_seq + 1)
 
 
 def _frame(record: Record) -> bytes:

@@ -9,14 +9,16 @@ import stat
 from pathlib import Path
 
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import refuse_foreign_links
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
 _LOCK = "sidecar.lock"
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replaces ``path`` with ``data``; after a crash the old or the new content is there, never a part."""
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
+    """Replaces ``path`` with ``data``; after a crash the old or the new content is there, never a part. ``owner``: the
+    user and group that get it, when they are not ours."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIR)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
@@ -25,6 +27,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -60,12 +64,16 @@ def open_storage(path: Path) -> int:
     Raises SettingsError when it cannot be written, belongs to someone else, or another sidecar holds it.
     """
     try:
+        refuse_foreign_links(path)
         path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIR)
         info = path.stat()
         if not stat.S_ISDIR(info.st_mode):
             raise NotADirectoryError(f"{path} is not a directory")
         if info.st_uid != os.getuid():
             raise PermissionError(f"{path} belongs to another user")
+        if info.st_mode & 0o077:
+            # It was there before: tokens, tasks and logs are for this user alone.
+            path.chmod(PRIVATE_DIR)
         for name in ("results", "events", "logs", "context-cache"):
             (path / name).mkdir(exist_ok=True, mode=PRIVATE_DIR)
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
+import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import quote
 
 import alembic.command
 import alembic.config
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from cco_sidecar.core.errors import SettingsError, internal
-from cco_sidecar.storage.base import ResultTotals, StoredResult
+from cco_sidecar.core.errors import SettingsError, SidecarError, internal
+from cco_sidecar.storage.base import PAGE_BYTES, ResultTotals, StoredResult
 from cco_sidecar.storage.schema import results, revocations
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 _MOST_AT_ONCE = 64
+# Statements that read pages of each table.
+_PROBES = tuple(f"SELECT * FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals"))
 
 
 class _Asked(NamedTuple):
@@ -52,6 +59,7 @@ class Records:
         sa.event.listen(self._engine, "connect", _durable)
         # The driver's own idea of when a transaction begins is switched off in _durable.
         sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        self._damage = ""
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         try:
             self._migrate()
@@ -60,6 +68,13 @@ class Records:
             raise _unusable(path, problem) from problem
         self._thread = threading.Thread(target=self._serve, name="records", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._check_integrity, name="integrity", daemon=True).start()
+
+    async def damage(self) -> str:
+        """What is wrong with the database; empty when it can be read. A damaged one stays so until it is restored."""
+        with contextlib.suppress(SidecarError):
+            await self.read(lambda connection: [connection.exec_driver_sql(query).first() for query in _PROBES])
+        return self._damage
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` off the event loop. Raises SidecarError (STR_002)."""
@@ -90,6 +105,22 @@ class Records:
         self._thread.join()
         self._engine.dispose()
 
+    def _check_integrity(self) -> None:
+        """In a connection of its own, so that nobody waits for it (pragma quick_check)."""
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True)) as own:
+                (found,) = own.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                self._note_damage(found)
+        except sqlite3.DatabaseError as problem:
+            if _is_damage(problem):
+                self._note_damage(str(problem))
+
+    def _note_damage(self, what: str) -> None:
+        if not self._damage:
+            log.error("database %s is damaged: %s; restore it from a backup", self._path, what)
+        self._damage = what
+
     async def _ask(self, work: Callable[[sa.Connection], T]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
@@ -112,6 +143,8 @@ class Records:
             with self._engine.begin() as connection:
                 values = [asked.work(connection) for asked in works]
         except BaseException as problem:
+            if isinstance(problem, sa.exc.DBAPIError) and _is_damage(problem.orig):
+                self._note_damage(str(problem.orig))
             if len(works) == 1:
                 works[0].done(None, problem)
                 return
@@ -133,6 +166,12 @@ def _unusable(path: Path, problem: sa.exc.DBAPIError) -> SettingsError:
     full = "full" in str(problem.orig)
     mend = "free some space" if full else "restore it from a backup"
     return SettingsError(f"database {path} cannot be used: {problem.orig}; {mend}")
+
+
+def _is_damage(problem: BaseException | None) -> bool:
+    """Of the file, not of the statement or of the space that is left (sqlite.org/rescode.html)."""
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _durable(connection: Any, _: Any) -> None:
@@ -174,6 +213,7 @@ class SqlResults:
     def __init__(self, records: Records) -> None:
         self._records = records
         self._versions: Counter[tuple[str, str]] = Counter()
+        self._bytes: dict[str, int] = {}
 
     async def add(self, result: Result, session: str = "") -> int:
         metrics = result.result.metrics
@@ -191,6 +231,8 @@ class SqlResults:
         inserted = await self._records.write(lambda c: c.execute(sa.insert(results).values(row)))
         self._versions[result.project_id, result.issue_id] += 1
         self._versions[result.project_id, ""] += 1
+        if result.project_id in self._bytes:
+            self._bytes[result.project_id] += result.ByteSize()
         return int(inserted.inserted_primary_key[0])  # type: ignore[index]
 
     async def set_event(self, result_id: str, event_id: str) -> None:
@@ -233,7 +275,15 @@ class SqlResults:
             query = query.where(results.c.number.in_(sa.select(sa.func.max(results.c.number)).group_by(*key)))
         if before is not None:
             query = query.where(results.c.number < before)
-        return await self._rows(query.order_by(results.c.number.desc()).limit(limit))
+        query = query.order_by(results.c.number.desc()).limit(limit)
+        return await self._records.read(lambda c: _up_to(c.execute(query), PAGE_BYTES))
+
+    async def stored_bytes(self, project: str) -> int:
+        if project not in self._bytes:
+            size = sa.func.coalesce(sa.func.sum(sa.func.length(results.c.body)), 0)
+            query = sa.select(size).where(results.c.project_id == project)
+            self._bytes[project] = await self._records.read(lambda c: int(c.execute(query).scalar_one()))
+        return self._bytes[project]
 
     async def totals(self) -> ResultTotals:
         failed = sa.func.count().filter(results.c.status == RESULT_STATUS_FAILED)
@@ -247,6 +297,16 @@ class SqlResults:
     async def _rows(self, query: sa.Select[Any]) -> list[StoredResult]:
         rows = await self._records.read(lambda c: c.execute(query).all())
         return [StoredResult(row.number, Result.FromString(row.body), row.event_id) for row in rows]
+
+
+def _up_to(rows: Iterable[Any], most: int) -> list[StoredResult]:
+    found: list[StoredResult] = []
+    for row in rows:
+        most -= len(row.body)
+        if found and most < 0:
+            break
+        found.append(StoredResult(row.number, Result.FromString(row.body), row.event_id))
+    return found
 
 
 class SqlRevocations:

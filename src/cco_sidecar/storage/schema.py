@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -54,6 +54,10 @@ agents = Table(
     # Reported by the agent; for the limits of an issue.
     Column("tokens", Float, nullable=False),
     Column("cost_usd", Float, nullable=False),
+    # Who was first in the line of agents that asked for one another; empty when a person asked.
+    Column("tree", String, nullable=False, server_default=""),
+    # Microseconds since 1970 UTC.
+    Column("created", BigInteger, nullable=False, server_default="0"),
     # The event that still has to be published; empty when none.
     Column("unannounced", String, nullable=False),
     # A serialised orchestra.v1.Agent, and the orchestra.v1.SpawnAgentRequest that it was made from.
@@ -61,6 +65,7 @@ agents = Table(
     Column("request", LargeBinary, nullable=False),
     Index("agents_by_project", "project_id", "issue_id", "number"),
     Index("agents_by_status", "status"),
+    Index("agents_by_tree", "project_id", "tree"),
     sqlite_autoincrement=True,
 )
 

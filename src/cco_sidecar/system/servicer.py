@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cco_sidecar import __version__
 from cco_sidecar.auth.tokens import Tokens
@@ -13,7 +13,7 @@ from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import CallMetrics
 from cco_sidecar.core.principal import Principal
-from cco_sidecar.storage.base import ResultStore
+from cco_sidecar.storage.base import AgentStore, ResultStore
 from cco_sidecar.system.vitals import Vitals
 from orchestra.v1 import system_service_pb2 as pb
 
@@ -27,12 +27,20 @@ class CacheFigures(NamedTuple):
     hit_rate: float
 
 
+class RecordsHealth(Protocol):
+    async def damage(self) -> str:
+        """What is wrong with the records; empty when nothing is."""
+        ...
+
+
 class SystemServicer:
     def __init__(
         self,
         vitals: Vitals,
         bus: EventBus,
+        records: RecordsHealth,
         store: ResultStore,
+        agents: AgentStore,
         tokens: Tokens,
         metrics: CallMetrics,
         clock: Clock,
@@ -40,8 +48,15 @@ class SystemServicer:
         cache: Callable[[], CacheFigures],
         unpublished: Callable[[], int],
         running: Callable[[], Mapping[str, str]],
+        prove: Callable[[str], pb.ProveIdentityResponse],
+        problems: Callable[[], Sequence[str]],
     ) -> None:
-        """``running``: ids and types of the agents whose processes run."""
+        """``running``: ids and types of the agents whose processes run; ``prove(nonce)``: who this server is;
+        ``problems``: what is wrong with the configuration."""
+        self._records = records
+        self._agents = agents
+        self._prove = prove
+        self._problems = problems
         self._vitals = vitals
         self._bus = bus
         self._store = store
@@ -54,14 +69,14 @@ class SystemServicer:
         self._running = running
 
     def _active(self) -> Counter[str]:
-        """Agents that run here or called lately, by type."""
-        return Counter((self._metrics.active_agents() | dict(self._running())).values())
+        """Agents whose processes run, by type."""
+        return Counter(self._running().values())
 
     async def GetHealth(self, request: pb.GetHealthRequest, principal: Principal) -> pb.GetHealthResponse:
         await self._bus.look_again()
         free = self._vitals.disk_free_mb()
         storage = bus = pb.HEALTH_STATUS_HEALTHY
-        if not self._vitals.storage_writable():
+        if await self._records.damage() or not self._vitals.storage_writable():
             storage = pb.HEALTH_STATUS_UNHEALTHY
         elif free < LOW_DISK_MB:
             storage = pb.HEALTH_STATUS_DEGRADED
@@ -86,6 +101,8 @@ class SystemServicer:
 
     async def GetStatus(self, request: pb.GetStatusRequest, principal: Principal) -> pb.GetStatusResponse:
         totals = await self._store.totals()
+        runs = await self._agents.totals()
+        damage = await self._records.damage()
         active = self._active()
         cache = self._cache()
         counters = self._bus.counters
@@ -94,9 +111,11 @@ class SystemServicer:
         return pb.GetStatusResponse(
             agents=pb.AgentsStatus(
                 active=active.total(),
-                completed=totals.succeeded,
-                failed=totals.failed,
-                spawned_total=self._tokens.minted,
+                completed=runs.completed,
+                failed=runs.failed,
+                stopped=runs.stopped,
+                spawned_total=runs.spawned,
+                tokens_issued=self._tokens.minted,
                 by_type=active,
                 avg_execution_time_ms=round(totals.mean_execution_ms, 3),
             ),
@@ -106,6 +125,8 @@ class SystemServicer:
                 total_size_mb=await self._vitals.storage_mb(),
                 cache_hit_rate=round(cache.hit_rate, 4),
                 storage_path=str(self._storage),
+                results_failed=totals.failed,
+                problems=[*([f"the database is damaged: {damage}"] if damage else []), *self._problems()],
             ),
             events=pb.EventsStatus(
                 total_published=counters.published,
@@ -124,3 +145,6 @@ class SystemServicer:
             ),
             timestamp=self._clock.timestamp(),
         )
+
+    async def ProveIdentity(self, request: pb.ProveIdentityRequest, principal: Principal) -> pb.ProveIdentityResponse:
+        return self._prove(request.nonce)

@@ -76,7 +76,7 @@ def spawn_scripted(
     **options: Any,
 ) -> SpawnedAgent:
     """``options``: further fields of the spawn request. Without ``steps`` it does the documented cycle."""
-    script = {"AGENT_SCRIPT": json.dumps(steps)} if steps is not None else {}
+    script = {"TASK_SCRIPT": json.dumps(steps)} if steps is not None else {}
     body = {
         "agent_type": agent_type,
         "issue_id": issue,

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
 
@@ -40,7 +40,10 @@ class Agent:
 
 
 class SidecarProcess:
-    """Started on free ports; ``options`` are command-line flags, ``environment`` is added to a clean one."""
+    """Started on free ports; ``options`` are command-line flags, ``environment`` is added to a clean one and to
+    ``defaults``, the variables of every sidecar that a test starts."""
+
+    defaults: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self,
@@ -63,7 +66,10 @@ class SidecarProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=clean | {"HOME": str(storage.parent), LIFELINE: str(lifeline)} | dict(environment or {}),
+            env=clean
+            | {"HOME": str(storage.parent), LIFELINE: str(lifeline)}
+            | self.defaults
+            | dict(environment or {}),
             pass_fds=(lifeline,),
         )  # fmt: skip
         os.close(lifeline)

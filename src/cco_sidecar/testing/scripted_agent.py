@@ -1,6 +1,6 @@
 """An agent that does what its script says, with the documented calls. Standard library only: it starts fast.
 
-The script is a JSON list of steps in ``AGENT_SCRIPT``; without one it does the documented cycle: context, result,
+The script is a JSON list of steps in ``TASK_SCRIPT``; without one it does the documented cycle: context, result,
 event. Any other program could take its place; this one is for tests, of agents and of the sidecar.
 
     {"do": "context"}                                       get the context, print the number of its files
@@ -205,5 +205,5 @@ def _ignore(name: str) -> None:
 
 
 if __name__ == "__main__":
-    script = os.environ.get("AGENT_SCRIPT")
+    script = os.environ.get("TASK_SCRIPT")
     Agent().run(json.loads(script) if script else CYCLE)

@@ -85,7 +85,7 @@ RULER: list[dict[str, Any]] = [
 
 def script(*steps: dict[str, Any]) -> dict[str, Any]:
     """A runner's entry: what agents of its type do."""
-    return {"environment": {"AGENT_SCRIPT": json.dumps(steps)}}
+    return {"environment": {"TASK_SCRIPT": json.dumps(steps)}}
 
 
 RUNNERS: dict[str, Any] = {

@@ -94,10 +94,11 @@ def test_a_keeper_that_is_killed_is_told_honestly_and_nothing_is_left(
 SPOILS = (
     'mkdir -p "$AGENT_RUN_DIR/deep/er"; touch "$AGENT_RUN_DIR/deep/er/file"',
     'rm -rf "$AGENT_RUN_DIR"',
-    'rm "$AGENT_RUN_DIR/control"; echo nonsense > "$AGENT_RUN_DIR/keeper.json"',
-    'mkdir "$AGENT_RUN_DIR/exit.json"',
-    'mkdir "$AGENT_RUN_DIR/exit.json.tmp"',
-    'rm "$AGENT_RUN_DIR/output.log"; mkfifo "$AGENT_RUN_DIR/output.log"',
+    'rm -rf "$AGENT_RUN_DIR/.."',
+    'cd "$AGENT_RUN_DIR/.."; rm control; echo nonsense > keeper.json',
+    'mkdir "$AGENT_RUN_DIR/../exit.json"',
+    'mkdir "$AGENT_RUN_DIR/../exit.json.tmp"',
+    'cd "$AGENT_RUN_DIR/.."; rm output.log; mkfifo output.log',
 )
 
 

@@ -62,12 +62,13 @@ def test_what_an_agent_finds(sidecar: SidecarProcess, scripted_agent: Spawn, roo
 def test_the_files_of_an_agent_are_private_and_whole(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     agent = scripted_agent(SLEEP, issue="issue-files")
     run = directory_of(sidecar, agent)
-    assert (run / "token").read_text() == f"{agent.token}\n"
-    context = json.loads((run / "context.json").read_text())
+    shared = run / "agent"
+    assert (shared / "token").read_text() == f"{agent.token}\n"
+    context = json.loads((shared / "context.json").read_text())
     assert (context["issue_id"], context["agent_type"]) == ("issue-files", "python-specialist")
     assert context["context"]["git_context"]
     assert run.stat().st_mode & 0o077 == 0
-    for name in ("token", "context.json", "prompt.md", "output.log"):
+    for name in ("agent", "agent/token", "agent/context.json", "agent/prompt.md", "output.log"):
         assert (run / name).stat().st_mode & 0o077 == 0, name
 
 
@@ -160,7 +161,7 @@ def test_only_who_may_spawn_spawns_and_only_the_operator_names_a_command(sidecar
     refused(sidecar, 403, "AUTH_003", "POST", "/api/agents/spawn", specialist, json=body)
     for more in ({"command": ["true"]}, {"credentials": ["X"]}):
         refused(sidecar, 403, "AUTH_003", "POST", "/api/agents/spawn", architect, json=body | more)
-    steps = {"environment": {"AGENT_SCRIPT": json.dumps([{"do": "exit", "code": 0}])}}
+    steps = {"environment": {"TASK_SCRIPT": json.dumps([{"do": "exit", "code": 0}])}}
     spawned = SpawnedAgent(sidecar, call(sidecar, "POST", "/api/agents/spawn", architect, json=body | steps))
     ended = spawned.wait()
     assert (ended["status"], ended["spawned_by"], ended["depth"]) == ("completed", architect.id, 1)
@@ -192,7 +193,7 @@ def test_the_token_file_is_renewed_before_its_token_expires(tmp_path: Path, root
         until(lambda: pausing.get().get("retry_at"), "the pause")
         # Looked after in the order of their spawns: when the second has its token, the first has been looked after.
         working = spawn_scripted(sidecar, SLEEP)
-        file = directory_of(sidecar, working) / "token"
+        file = directory_of(sidecar, working) / "agent" / "token"
         first = file.read_text().strip()
         assert first == working.token
         clock.move(minutes=56)

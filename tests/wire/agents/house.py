@@ -51,7 +51,7 @@ class House:
         return body
 
     def scripted(self, *steps: dict[str, Any], **request: Any) -> dict[str, Any]:
-        environment = {"AGENT_SCRIPT": json.dumps(steps)} | request.pop("environment", {})
+        environment = {"TASK_SCRIPT": json.dumps(steps)} | request.pop("environment", {})
         return self.spawn(command=scripted_command(), environment=environment, **request)
 
     def wait(self, agent_id: str, *statuses: str) -> dict[str, Any]:

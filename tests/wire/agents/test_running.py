@@ -39,7 +39,7 @@ class TestReads:
     def test_numbers_are_numbers(self, house: House) -> None:
         """Also those that protobuf's own JSON mapping would write as text."""
         report = {"do": "report", "result": "done", "cost": 0.25, "turns": 7, "input": 3_000_000_000, "output": 5}
-        spawned = house.spawn(agent_type="rust-specialist", environment={"AGENT_SCRIPT": json.dumps([report])})
+        spawned = house.spawn(agent_type="rust-specialist", environment={"TASK_SCRIPT": json.dumps([report])})
         house.wait(spawned["agent_id"])
         doors = house.doors.of("GetAgent")
         agent = same([door.call({"agent_id": spawned["agent_id"]}, house.operator) for door in doors])

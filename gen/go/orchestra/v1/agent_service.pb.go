@@ -142,6 +142,58 @@ func (Isolation) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{1}
 }
 
+type WorktreeBase int32
+
+const (
+	WorktreeBase_WORKTREE_BASE_UNSPECIFIED WorktreeBase = 0
+	// The commit that is checked out in the project's directory.
+	WorktreeBase_WORKTREE_BASE_HEAD WorktreeBase = 1
+	// The branch of the last agent of the issue that completed, so that its work
+	// is there; the checked-out commit when there is none.
+	WorktreeBase_WORKTREE_BASE_ISSUE WorktreeBase = 2
+)
+
+// Enum value maps for WorktreeBase.
+var (
+	WorktreeBase_name = map[int32]string{
+		0: "WORKTREE_BASE_UNSPECIFIED",
+		1: "WORKTREE_BASE_HEAD",
+		2: "WORKTREE_BASE_ISSUE",
+	}
+	WorktreeBase_value = map[string]int32{
+		"WORKTREE_BASE_UNSPECIFIED": 0,
+		"WORKTREE_BASE_HEAD":        1,
+		"WORKTREE_BASE_ISSUE":       2,
+	}
+)
+
+func (x WorktreeBase) Enum() *WorktreeBase {
+	p := new(WorktreeBase)
+	*p = x
+	return p
+}
+
+func (x WorktreeBase) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WorktreeBase) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchestra_v1_agent_service_proto_enumTypes[2].Descriptor()
+}
+
+func (WorktreeBase) Type() protoreflect.EnumType {
+	return &file_orchestra_v1_agent_service_proto_enumTypes[2]
+}
+
+func (x WorktreeBase) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WorktreeBase.Descriptor instead.
+func (WorktreeBase) EnumDescriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{2}
+}
+
 type CreateTokenRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	AgentType string                 `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
@@ -732,7 +784,10 @@ type Agent struct {
 	PeakMemoryBytes *float64 `protobuf:"fixed64,33,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3,oneof" json:"peak_memory_bytes,omitempty"`
 	CpuSeconds      *float64 `protobuf:"fixed64,34,opt,name=cpu_seconds,json=cpuSeconds,proto3,oneof" json:"cpu_seconds,omitempty"`
 	// What it was told when it was resumed, in the place of its task.
-	Message       string `protobuf:"bytes,35,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,35,opt,name=message,proto3" json:"message,omitempty"`
+	// The agent that is first in the line of agents which asked for one another;
+	// empty when a person asked.
+	Tree          string `protobuf:"bytes,36,opt,name=tree,proto3" json:"tree,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1012,6 +1067,13 @@ func (x *Agent) GetMessage() string {
 	return ""
 }
 
+func (x *Agent) GetTree() string {
+	if x != nil {
+		return x.Tree
+	}
+	return ""
+}
+
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Percent       *float64               `protobuf:"fixed64,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
@@ -1205,7 +1267,9 @@ type SpawnAgentRequest struct {
 	Model          string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
 	// Operator only: the directory in which `command` was typed. Words that name
 	// files there mean these files, or the agent's own copies in its worktree.
-	Directory     string `protobuf:"bytes,13,opt,name=directory,proto3" json:"directory,omitempty"`
+	Directory string `protobuf:"bytes,13,opt,name=directory,proto3" json:"directory,omitempty"`
+	// Where the agent's worktree starts; the runner's when not set.
+	Base          WorktreeBase `protobuf:"varint,14,opt,name=base,proto3,enum=orchestra.v1.WorktreeBase" json:"base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1329,6 +1393,13 @@ func (x *SpawnAgentRequest) GetDirectory() string {
 		return x.Directory
 	}
 	return ""
+}
+
+func (x *SpawnAgentRequest) GetBase() WorktreeBase {
+	if x != nil {
+		return x.Base
+	}
+	return WorktreeBase_WORKTREE_BASE_UNSPECIFIED
 }
 
 type SpawnAgentResponse struct {
@@ -2526,7 +2597,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes\"\xda\n" +
+	"agentTypes\"\xee\n" +
 	"\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
@@ -2572,7 +2643,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x11peak_memory_bytes\x18! \x01(\x01H\x03R\x0fpeakMemoryBytes\x88\x01\x01\x12$\n" +
 	"\vcpu_seconds\x18\" \x01(\x01H\x04R\n" +
 	"cpuSeconds\x88\x01\x01\x12\x18\n" +
-	"\amessage\x18# \x01(\tR\amessageB\r\n" +
+	"\amessage\x18# \x01(\tR\amessage\x12\x12\n" +
+	"\x04tree\x18$ \x01(\tR\x04treeB\r\n" +
 	"\v_process_idB\f\n" +
 	"\n" +
 	"_exit_codeB\t\n" +
@@ -2604,14 +2676,14 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0e_output_tokensB\x14\n" +
 	"\x12_cache_read_tokensB\x18\n" +
 	"\x16_cache_creation_tokensB\v\n" +
-	"\t_cost_usd\"\xfb\x05\n" +
+	"\t_cost_usd\"\x90\x06\n" +
 	"\x11SpawnAgentRequest\x12'\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12#\n" +
 	"\bissue_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12\x1e\n" +
 	"\x04task\x18\x03 \x01(\tB\n" +
-	"\xea\xe0\x18\x06\x18\xa0\x8d\x06P\x01R\x04task\x12V\n" +
-	"\x14context_requirements\x18\x04 \x03(\tB#\xea\xe0\x18\x1f\x18dB\x1b^[^\\u0000]*[*./][^\\u0000]*$R\x13contextRequirements\x12[\n" +
+	"\xea\xe0\x18\x06\x18\xa0\x8d\x06P\x01R\x04task\x12;\n" +
+	"\x14context_requirements\x18\x04 \x03(\tB\b\xea\xe0\x18\x04\x10\x03\x18dR\x13contextRequirements\x12[\n" +
 	"\venvironment\x18\x05 \x03(\v20.orchestra.v1.SpawnAgentRequest.EnvironmentEntryB\a\xea\xe0\x18\x03\x18\xe8\aR\venvironment\x122\n" +
 	"\bpriority\x18\x06 \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12%\n" +
 	"\n" +
@@ -2622,7 +2694,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	" \x03(\tB\x06\xea\xe0\x18\x02\x18dR\vcredentials\x12D\n" +
 	"\x0ftimeout_seconds\x18\v \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\xc6CAH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x1f\n" +
 	"\x05model\x18\f \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x02P\x01R\x05model\x12'\n" +
-	"\tdirectory\x18\r \x01(\tB\t\xea\xe0\x18\x05\x18\x80 P\x01R\tdirectory\x1a>\n" +
+	"\tdirectory\x18\r \x01(\tB\t\xea\xe0\x18\x05\x18\x80 P\x01R\tdirectory\x12.\n" +
+	"\x04base\x18\x0e \x01(\x0e2\x1a.orchestra.v1.WorktreeBaseR\x04base\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x12\n" +
@@ -2738,15 +2811,19 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\tIsolation\x12\x19\n" +
 	"\x15ISOLATION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eISOLATION_NONE\x10\x01\x12\x16\n" +
-	"\x12ISOLATION_WORKTREE\x10\x022\xd3\r\n" +
-	"\fAgentService\x12x\n" +
+	"\x12ISOLATION_WORKTREE\x10\x02*^\n" +
+	"\fWorktreeBase\x12\x1d\n" +
+	"\x19WORKTREE_BASE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12WORKTREE_BASE_HEAD\x10\x01\x12\x17\n" +
+	"\x13WORKTREE_BASE_ISSUE\x10\x022\xdb\r\n" +
+	"\fAgentService\x12|\n" +
 	"\n" +
-	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"'\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x05\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa3\x01\n" +
+	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"+\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa3\x01\n" +
 	"\bGetAgent\x12\x1d.orchestra.v1.GetAgentRequest\x1a\x1e.orchestra.v1.GetAgentResponse\"X\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02GZ&b\x05agent\x12\x1d/api/agents/{agent_id}/statusb\x05agent\x12\x16/api/agents/{agent_id}\x12o\n" +
 	"\n" +
 	"ListAgents\x12\x1f.orchestra.v1.ListAgentsRequest\x1a .orchestra.v1.ListAgentsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/agents\x12w\n" +
-	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x05\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x8e\x01\n" +
-	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\":\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x05\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x90\x01\n" +
+	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x05\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x92\x01\n" +
+	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\">\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x90\x01\n" +
 	"\x0fStreamAgentLogs\x12$.orchestra.v1.StreamAgentLogsRequest\x1a%.orchestra.v1.StreamAgentLogsResponse\".\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/logs0\x01\x12\x90\x01\n" +
 	"\rSendHeartbeat\x12\".orchestra.v1.SendHeartbeatRequest\x1a#.orchestra.v1.SendHeartbeatResponse\"6\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02%:\x01*\" /api/agents/{agent_id}/heartbeat\x12\x92\x01\n" +
 	"\x0fDiscardWorktree\x12$.orchestra.v1.DiscardWorktreeRequest\x1a%.orchestra.v1.DiscardWorktreeResponse\"2\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02!*\x1f/api/agents/{agent_id}/worktree\x12r\n" +
@@ -2769,108 +2846,110 @@ func file_orchestra_v1_agent_service_proto_rawDescGZIP() []byte {
 	return file_orchestra_v1_agent_service_proto_rawDescData
 }
 
-var file_orchestra_v1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_orchestra_v1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_orchestra_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_orchestra_v1_agent_service_proto_goTypes = []any{
 	(AgentStatus)(0),                // 0: orchestra.v1.AgentStatus
 	(Isolation)(0),                  // 1: orchestra.v1.Isolation
-	(*CreateTokenRequest)(nil),      // 2: orchestra.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),     // 3: orchestra.v1.CreateTokenResponse
-	(*RefreshTokenRequest)(nil),     // 4: orchestra.v1.RefreshTokenRequest
-	(*RefreshTokenResponse)(nil),    // 5: orchestra.v1.RefreshTokenResponse
-	(*RevokeTokenRequest)(nil),      // 6: orchestra.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),     // 7: orchestra.v1.RevokeTokenResponse
-	(*AgentType)(nil),               // 8: orchestra.v1.AgentType
-	(*ListAgentTypesRequest)(nil),   // 9: orchestra.v1.ListAgentTypesRequest
-	(*ListAgentTypesResponse)(nil),  // 10: orchestra.v1.ListAgentTypesResponse
-	(*Agent)(nil),                   // 11: orchestra.v1.Agent
-	(*Progress)(nil),                // 12: orchestra.v1.Progress
-	(*Usage)(nil),                   // 13: orchestra.v1.Usage
-	(*SpawnAgentRequest)(nil),       // 14: orchestra.v1.SpawnAgentRequest
-	(*SpawnAgentResponse)(nil),      // 15: orchestra.v1.SpawnAgentResponse
-	(*GetAgentRequest)(nil),         // 16: orchestra.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),        // 17: orchestra.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),       // 18: orchestra.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),      // 19: orchestra.v1.ListAgentsResponse
-	(*StopAgentRequest)(nil),        // 20: orchestra.v1.StopAgentRequest
-	(*StopAgentResponse)(nil),       // 21: orchestra.v1.StopAgentResponse
-	(*ResumeAgentRequest)(nil),      // 22: orchestra.v1.ResumeAgentRequest
-	(*ResumeAgentResponse)(nil),     // 23: orchestra.v1.ResumeAgentResponse
-	(*StreamAgentLogsRequest)(nil),  // 24: orchestra.v1.StreamAgentLogsRequest
-	(*StreamAgentLogsResponse)(nil), // 25: orchestra.v1.StreamAgentLogsResponse
-	(*LogLine)(nil),                 // 26: orchestra.v1.LogLine
-	(*SendHeartbeatRequest)(nil),    // 27: orchestra.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),   // 28: orchestra.v1.SendHeartbeatResponse
-	(*DiscardWorktreeRequest)(nil),  // 29: orchestra.v1.DiscardWorktreeRequest
-	(*DiscardWorktreeResponse)(nil), // 30: orchestra.v1.DiscardWorktreeResponse
-	(*CheckAccessRequest)(nil),      // 31: orchestra.v1.CheckAccessRequest
-	(*CheckAccessResponse)(nil),     // 32: orchestra.v1.CheckAccessResponse
-	nil,                             // 33: orchestra.v1.SpawnAgentRequest.EnvironmentEntry
-	(*timestamppb.Timestamp)(nil),   // 34: google.protobuf.Timestamp
-	(Priority)(0),                   // 35: orchestra.v1.Priority
+	(WorktreeBase)(0),               // 2: orchestra.v1.WorktreeBase
+	(*CreateTokenRequest)(nil),      // 3: orchestra.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),     // 4: orchestra.v1.CreateTokenResponse
+	(*RefreshTokenRequest)(nil),     // 5: orchestra.v1.RefreshTokenRequest
+	(*RefreshTokenResponse)(nil),    // 6: orchestra.v1.RefreshTokenResponse
+	(*RevokeTokenRequest)(nil),      // 7: orchestra.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),     // 8: orchestra.v1.RevokeTokenResponse
+	(*AgentType)(nil),               // 9: orchestra.v1.AgentType
+	(*ListAgentTypesRequest)(nil),   // 10: orchestra.v1.ListAgentTypesRequest
+	(*ListAgentTypesResponse)(nil),  // 11: orchestra.v1.ListAgentTypesResponse
+	(*Agent)(nil),                   // 12: orchestra.v1.Agent
+	(*Progress)(nil),                // 13: orchestra.v1.Progress
+	(*Usage)(nil),                   // 14: orchestra.v1.Usage
+	(*SpawnAgentRequest)(nil),       // 15: orchestra.v1.SpawnAgentRequest
+	(*SpawnAgentResponse)(nil),      // 16: orchestra.v1.SpawnAgentResponse
+	(*GetAgentRequest)(nil),         // 17: orchestra.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),        // 18: orchestra.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),       // 19: orchestra.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),      // 20: orchestra.v1.ListAgentsResponse
+	(*StopAgentRequest)(nil),        // 21: orchestra.v1.StopAgentRequest
+	(*StopAgentResponse)(nil),       // 22: orchestra.v1.StopAgentResponse
+	(*ResumeAgentRequest)(nil),      // 23: orchestra.v1.ResumeAgentRequest
+	(*ResumeAgentResponse)(nil),     // 24: orchestra.v1.ResumeAgentResponse
+	(*StreamAgentLogsRequest)(nil),  // 25: orchestra.v1.StreamAgentLogsRequest
+	(*StreamAgentLogsResponse)(nil), // 26: orchestra.v1.StreamAgentLogsResponse
+	(*LogLine)(nil),                 // 27: orchestra.v1.LogLine
+	(*SendHeartbeatRequest)(nil),    // 28: orchestra.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),   // 29: orchestra.v1.SendHeartbeatResponse
+	(*DiscardWorktreeRequest)(nil),  // 30: orchestra.v1.DiscardWorktreeRequest
+	(*DiscardWorktreeResponse)(nil), // 31: orchestra.v1.DiscardWorktreeResponse
+	(*CheckAccessRequest)(nil),      // 32: orchestra.v1.CheckAccessRequest
+	(*CheckAccessResponse)(nil),     // 33: orchestra.v1.CheckAccessResponse
+	nil,                             // 34: orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	(*timestamppb.Timestamp)(nil),   // 35: google.protobuf.Timestamp
+	(Priority)(0),                   // 36: orchestra.v1.Priority
 }
 var file_orchestra_v1_agent_service_proto_depIdxs = []int32{
-	34, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	34, // 1: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	34, // 2: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
-	8,  // 3: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
+	35, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	35, // 1: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	35, // 2: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
+	9,  // 3: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
 	0,  // 4: orchestra.v1.Agent.status:type_name -> orchestra.v1.AgentStatus
-	34, // 5: orchestra.v1.Agent.status_since:type_name -> google.protobuf.Timestamp
-	35, // 6: orchestra.v1.Agent.priority:type_name -> orchestra.v1.Priority
-	34, // 7: orchestra.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
-	34, // 8: orchestra.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
-	34, // 9: orchestra.v1.Agent.ended_at:type_name -> google.protobuf.Timestamp
-	34, // 10: orchestra.v1.Agent.retry_at:type_name -> google.protobuf.Timestamp
+	35, // 5: orchestra.v1.Agent.status_since:type_name -> google.protobuf.Timestamp
+	36, // 6: orchestra.v1.Agent.priority:type_name -> orchestra.v1.Priority
+	35, // 7: orchestra.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
+	35, // 8: orchestra.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
+	35, // 9: orchestra.v1.Agent.ended_at:type_name -> google.protobuf.Timestamp
+	35, // 10: orchestra.v1.Agent.retry_at:type_name -> google.protobuf.Timestamp
 	1,  // 11: orchestra.v1.Agent.isolation:type_name -> orchestra.v1.Isolation
-	12, // 12: orchestra.v1.Agent.progress:type_name -> orchestra.v1.Progress
-	13, // 13: orchestra.v1.Agent.usage:type_name -> orchestra.v1.Usage
-	34, // 14: orchestra.v1.Progress.at:type_name -> google.protobuf.Timestamp
-	33, // 15: orchestra.v1.SpawnAgentRequest.environment:type_name -> orchestra.v1.SpawnAgentRequest.EnvironmentEntry
-	35, // 16: orchestra.v1.SpawnAgentRequest.priority:type_name -> orchestra.v1.Priority
+	13, // 12: orchestra.v1.Agent.progress:type_name -> orchestra.v1.Progress
+	14, // 13: orchestra.v1.Agent.usage:type_name -> orchestra.v1.Usage
+	35, // 14: orchestra.v1.Progress.at:type_name -> google.protobuf.Timestamp
+	34, // 15: orchestra.v1.SpawnAgentRequest.environment:type_name -> orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	36, // 16: orchestra.v1.SpawnAgentRequest.priority:type_name -> orchestra.v1.Priority
 	1,  // 17: orchestra.v1.SpawnAgentRequest.isolation:type_name -> orchestra.v1.Isolation
-	34, // 18: orchestra.v1.SpawnAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 19: orchestra.v1.SpawnAgentResponse.status:type_name -> orchestra.v1.AgentStatus
-	11, // 20: orchestra.v1.GetAgentResponse.agent:type_name -> orchestra.v1.Agent
-	0,  // 21: orchestra.v1.ListAgentsRequest.status:type_name -> orchestra.v1.AgentStatus
-	11, // 22: orchestra.v1.ListAgentsResponse.agents:type_name -> orchestra.v1.Agent
-	0,  // 23: orchestra.v1.StopAgentResponse.status:type_name -> orchestra.v1.AgentStatus
-	34, // 24: orchestra.v1.StopAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 25: orchestra.v1.ResumeAgentResponse.agent:type_name -> orchestra.v1.Agent
-	26, // 26: orchestra.v1.StreamAgentLogsResponse.lines:type_name -> orchestra.v1.LogLine
-	34, // 27: orchestra.v1.LogLine.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 28: orchestra.v1.SendHeartbeatResponse.status:type_name -> orchestra.v1.AgentStatus
-	34, // 29: orchestra.v1.SendHeartbeatResponse.timestamp:type_name -> google.protobuf.Timestamp
-	14, // 30: orchestra.v1.AgentService.SpawnAgent:input_type -> orchestra.v1.SpawnAgentRequest
-	16, // 31: orchestra.v1.AgentService.GetAgent:input_type -> orchestra.v1.GetAgentRequest
-	18, // 32: orchestra.v1.AgentService.ListAgents:input_type -> orchestra.v1.ListAgentsRequest
-	20, // 33: orchestra.v1.AgentService.StopAgent:input_type -> orchestra.v1.StopAgentRequest
-	22, // 34: orchestra.v1.AgentService.ResumeAgent:input_type -> orchestra.v1.ResumeAgentRequest
-	24, // 35: orchestra.v1.AgentService.StreamAgentLogs:input_type -> orchestra.v1.StreamAgentLogsRequest
-	27, // 36: orchestra.v1.AgentService.SendHeartbeat:input_type -> orchestra.v1.SendHeartbeatRequest
-	29, // 37: orchestra.v1.AgentService.DiscardWorktree:input_type -> orchestra.v1.DiscardWorktreeRequest
-	31, // 38: orchestra.v1.AgentService.CheckAccess:input_type -> orchestra.v1.CheckAccessRequest
-	2,  // 39: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
-	4,  // 40: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
-	6,  // 41: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
-	9,  // 42: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
-	15, // 43: orchestra.v1.AgentService.SpawnAgent:output_type -> orchestra.v1.SpawnAgentResponse
-	17, // 44: orchestra.v1.AgentService.GetAgent:output_type -> orchestra.v1.GetAgentResponse
-	19, // 45: orchestra.v1.AgentService.ListAgents:output_type -> orchestra.v1.ListAgentsResponse
-	21, // 46: orchestra.v1.AgentService.StopAgent:output_type -> orchestra.v1.StopAgentResponse
-	23, // 47: orchestra.v1.AgentService.ResumeAgent:output_type -> orchestra.v1.ResumeAgentResponse
-	25, // 48: orchestra.v1.AgentService.StreamAgentLogs:output_type -> orchestra.v1.StreamAgentLogsResponse
-	28, // 49: orchestra.v1.AgentService.SendHeartbeat:output_type -> orchestra.v1.SendHeartbeatResponse
-	30, // 50: orchestra.v1.AgentService.DiscardWorktree:output_type -> orchestra.v1.DiscardWorktreeResponse
-	32, // 51: orchestra.v1.AgentService.CheckAccess:output_type -> orchestra.v1.CheckAccessResponse
-	3,  // 52: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
-	5,  // 53: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
-	7,  // 54: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
-	10, // 55: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
-	43, // [43:56] is the sub-list for method output_type
-	30, // [30:43] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	2,  // 18: orchestra.v1.SpawnAgentRequest.base:type_name -> orchestra.v1.WorktreeBase
+	35, // 19: orchestra.v1.SpawnAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 20: orchestra.v1.SpawnAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	12, // 21: orchestra.v1.GetAgentResponse.agent:type_name -> orchestra.v1.Agent
+	0,  // 22: orchestra.v1.ListAgentsRequest.status:type_name -> orchestra.v1.AgentStatus
+	12, // 23: orchestra.v1.ListAgentsResponse.agents:type_name -> orchestra.v1.Agent
+	0,  // 24: orchestra.v1.StopAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	35, // 25: orchestra.v1.StopAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 26: orchestra.v1.ResumeAgentResponse.agent:type_name -> orchestra.v1.Agent
+	27, // 27: orchestra.v1.StreamAgentLogsResponse.lines:type_name -> orchestra.v1.LogLine
+	35, // 28: orchestra.v1.LogLine.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 29: orchestra.v1.SendHeartbeatResponse.status:type_name -> orchestra.v1.AgentStatus
+	35, // 30: orchestra.v1.SendHeartbeatResponse.timestamp:type_name -> google.protobuf.Timestamp
+	15, // 31: orchestra.v1.AgentService.SpawnAgent:input_type -> orchestra.v1.SpawnAgentRequest
+	17, // 32: orchestra.v1.AgentService.GetAgent:input_type -> orchestra.v1.GetAgentRequest
+	19, // 33: orchestra.v1.AgentService.ListAgents:input_type -> orchestra.v1.ListAgentsRequest
+	21, // 34: orchestra.v1.AgentService.StopAgent:input_type -> orchestra.v1.StopAgentRequest
+	23, // 35: orchestra.v1.AgentService.ResumeAgent:input_type -> orchestra.v1.ResumeAgentRequest
+	25, // 36: orchestra.v1.AgentService.StreamAgentLogs:input_type -> orchestra.v1.StreamAgentLogsRequest
+	28, // 37: orchestra.v1.AgentService.SendHeartbeat:input_type -> orchestra.v1.SendHeartbeatRequest
+	30, // 38: orchestra.v1.AgentService.DiscardWorktree:input_type -> orchestra.v1.DiscardWorktreeRequest
+	32, // 39: orchestra.v1.AgentService.CheckAccess:input_type -> orchestra.v1.CheckAccessRequest
+	3,  // 40: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
+	5,  // 41: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
+	7,  // 42: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
+	10, // 43: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
+	16, // 44: orchestra.v1.AgentService.SpawnAgent:output_type -> orchestra.v1.SpawnAgentResponse
+	18, // 45: orchestra.v1.AgentService.GetAgent:output_type -> orchestra.v1.GetAgentResponse
+	20, // 46: orchestra.v1.AgentService.ListAgents:output_type -> orchestra.v1.ListAgentsResponse
+	22, // 47: orchestra.v1.AgentService.StopAgent:output_type -> orchestra.v1.StopAgentResponse
+	24, // 48: orchestra.v1.AgentService.ResumeAgent:output_type -> orchestra.v1.ResumeAgentResponse
+	26, // 49: orchestra.v1.AgentService.StreamAgentLogs:output_type -> orchestra.v1.StreamAgentLogsResponse
+	29, // 50: orchestra.v1.AgentService.SendHeartbeat:output_type -> orchestra.v1.SendHeartbeatResponse
+	31, // 51: orchestra.v1.AgentService.DiscardWorktree:output_type -> orchestra.v1.DiscardWorktreeResponse
+	33, // 52: orchestra.v1.AgentService.CheckAccess:output_type -> orchestra.v1.CheckAccessResponse
+	4,  // 53: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
+	6,  // 54: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
+	8,  // 55: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
+	11, // 56: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
+	44, // [44:57] is the sub-list for method output_type
+	31, // [31:44] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_agent_service_proto_init() }
@@ -2896,7 +2975,7 @@ func file_orchestra_v1_agent_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_agent_service_proto_rawDesc), len(file_orchestra_v1_agent_service_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,

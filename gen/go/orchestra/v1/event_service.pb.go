@@ -89,8 +89,12 @@ type Event struct {
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// Links related events; empty when none was given.
 	CorrelationId string `protobuf:"bytes,7,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// What the publisher's token says of it, whatever the event claims; empty for
+	// the sidecar's own events.
+	PublisherAgentType string `protobuf:"bytes,8,opt,name=publisher_agent_type,json=publisherAgentType,proto3" json:"publisher_agent_type,omitempty"`
+	PublisherIssueId   string `protobuf:"bytes,9,opt,name=publisher_issue_id,json=publisherIssueId,proto3" json:"publisher_issue_id,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -168,6 +172,20 @@ func (x *Event) GetTimestamp() *timestamppb.Timestamp {
 func (x *Event) GetCorrelationId() string {
 	if x != nil {
 		return x.CorrelationId
+	}
+	return ""
+}
+
+func (x *Event) GetPublisherAgentType() string {
+	if x != nil {
+		return x.PublisherAgentType
+	}
+	return ""
+}
+
+func (x *Event) GetPublisherIssueId() string {
+	if x != nil {
+		return x.PublisherIssueId
 	}
 	return ""
 }
@@ -1039,7 +1057,7 @@ var File_orchestra_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x83\x02\n" +
+	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xf3\x02\n" +
 	"\x05Event\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1048,7 +1066,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x05topic\x18\x04 \x01(\tR\x05topic\x12+\n" +
 	"\x04data\x18\x05 \x01(\v2\x17.google.protobuf.StructR\x04data\x128\n" +
 	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12%\n" +
-	"\x0ecorrelation_id\x18\a \x01(\tR\rcorrelationId\"\x89\x03\n" +
+	"\x0ecorrelation_id\x18\a \x01(\tR\rcorrelationId\x128\n" +
+	"\x14publisher_agent_type\x18\b \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x12publisherAgentType\x124\n" +
+	"\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x10publisherIssueId\"\x89\x03\n" +
 	"\x13PublishEventRequest\x12'\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\teventType\x12%\n" +
@@ -1075,12 +1095,12 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\v2!.orchestra.v1.PublishEventRequestB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\x06events\"n\n" +
 	"\x15PublishEventsResponse\x12\x1b\n" +
 	"\tevent_ids\x18\x01 \x03(\tR\beventIds\x128\n" +
-	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xba\x03\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xac\x02\n" +
 	"\x10SubscribeRequest\x12)\n" +
 	"\vevent_types\x18\x01 \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18dR\n" +
 	"eventTypes\x12 \n" +
-	"\x06topics\x18\x02 \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18dR\x06topics\x12\xae\x01\n" +
-	"\x06filter\x18\x03 \x01(\tB\x95\x01\xea\xe0\x18\x90\x01\x18\x80\x10B\x8a\x01^$|^!?[a-z_]+(\\.[a-z_]+)*:((>|<|>=|<=)[0-9]{1,9}|[A-Za-z0-9_.*?-]+)([,|]!?[a-z_]+(\\.[a-z_]+)*:((>|<|>=|<=)[0-9]{1,9}|[A-Za-z0-9_.*?-]+))*$R\x06filter\x12F\n" +
+	"\x06topics\x18\x02 \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18dR\x06topics\x12!\n" +
+	"\x06filter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x12F\n" +
 	"\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01B'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x05since\x129\n" +
 	"\n" +
 	"since_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12%\n" +
@@ -1093,12 +1113,12 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x03Gap\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\tR\x05since\x12#\n" +
 	"\rresumed_after\x18\x02 \x01(\tR\fresumedAfter\x12\x16\n" +
-	"\x06missed\x18\x03 \x01(\rR\x06missed\"\xf8\x03\n" +
+	"\x06missed\x18\x03 \x01(\rR\x06missed\"\xea\x02\n" +
 	"\x11WaitEventsRequest\x12%\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\teventType\x125\n" +
-	"\atimeout\x18\x02 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80O\x12AH\x00R\atimeout\x88\x01\x01\x12\xae\x01\n" +
-	"\x06filter\x18\x03 \x01(\tB\x95\x01\xea\xe0\x18\x90\x01\x18\x80\x10B\x8a\x01^$|^!?[a-z_]+(\\.[a-z_]+)*:((>|<|>=|<=)[0-9]{1,9}|[A-Za-z0-9_.*?-]+)([,|]!?[a-z_]+(\\.[a-z_]+)*:((>|<|>=|<=)[0-9]{1,9}|[A-Za-z0-9_.*?-]+))*$R\x06filter\x12F\n" +
+	"\atimeout\x18\x02 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80O\x12AH\x00R\atimeout\x88\x01\x01\x12!\n" +
+	"\x06filter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x12F\n" +
 	"\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01B'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x05since\x12\x1c\n" +
 	"\x05topic\x18\x05 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12%\n" +
 	"\n" +
@@ -1117,15 +1137,15 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x03gap\x18\x06 \x01(\v2\x11.orchestra.v1.GapR\x03gapB\x0e\n" +
 	"\f_next_cursorB\n" +
 	"\n" +
-	"\b_timeout\"\xa0\x04\n" +
+	"\b_timeout\"\x92\x03\n" +
 	"\x11ListEventsRequest\x12\x1c\n" +
 	"\x05topic\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12%\n" +
 	"\n" +
 	"event_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\teventType\x12F\n" +
 	"\x05since\x18\x03 \x01(\tB0\xea\xe0\x18,\x18\x80\x01B'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x05since\x12.\n" +
 	"\x0ecorrelation_id\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\rcorrelationId\x121\n" +
-	"\x05limit\x18\x05 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12\xae\x01\n" +
-	"\x06filter\x18\x06 \x01(\tB\x95\x01\xea\xe0\x18\x90\x01\x18\x80\x10B\x8a\x01^$|^!?[a-z_]+(\\.[a-z_]+)*:((>|<|>=|<=)[0-9]{1,9}|[A-Za-z0-9_.*?-]+)([,|]!?[a-z_]+(\\.[a-z_]+)*:((>|<|>=|<=)[0-9]{1,9}|[A-Za-z0-9_.*?-]+))*$R\x06filter\x129\n" +
+	"\x05limit\x18\x05 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12!\n" +
+	"\x06filter\x18\x06 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x129\n" +
 	"\n" +
 	"since_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12%\n" +
 	"\n" +
@@ -1141,10 +1161,10 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
 	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
-	"\rPRIORITY_HIGH\x10\x032\xc5\x05\n" +
-	"\fEventService\x12\x85\x01\n" +
-	"\fPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\".\xea\xe0\x18\a\b\xca\x01\x10\x01\x18\x04\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/events/{event_type}\x12\x87\x01\n" +
-	"\rPublishEvents\x12\".orchestra.v1.PublishEventsRequest\x1a#.orchestra.v1.PublishEventsResponse\")\xea\xe0\x18\a\b\xca\x01\x10\x03\x18\x04\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/events:publish(\x010\x01\x12\x99\x01\n" +
+	"\rPRIORITY_HIGH\x10\x032\xce\x05\n" +
+	"\fEventService\x12\x89\x01\n" +
+	"\fPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\"2\xea\xe0\x18\v\b\xca\x01\x10\x01\x18\x040\x80\x80@\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/events/{event_type}\x12\x8c\x01\n" +
+	"\rPublishEvents\x12\".orchestra.v1.PublishEventsRequest\x1a#.orchestra.v1.PublishEventsResponse\".\xea\xe0\x18\f\b\xca\x01\x10\x03\x18\x040\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/events:publish(\x010\x01\x12\x99\x01\n" +
 	"\tSubscribe\x12\x1e.orchestra.v1.SubscribeRequest\x1a\x1f.orchestra.v1.SubscribeResponse\"I\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x028Z\x14\x12\x12/api/events/stream\x12 /api/events/stream/{event_types}0\x01\x12\x95\x01\n" +
 	"\n" +
 	"WaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x023Z\x12\x12\x10/api/events/wait\x12\x1d/api/events/wait/{event_type}\x12o\n" +

@@ -209,6 +209,10 @@ const (
 	// A name that is also a path segment: letters, digits, `.`, `_`, `-`;
 	// starts with a letter or a digit; at most 128 characters.
 	Format_FORMAT_ID Format = 1
+	// A filter of events (docs/events.md).
+	Format_FORMAT_FILTER Format = 2
+	// A part of a context: a name, or a pattern of file names as in .gitignore.
+	Format_FORMAT_CONTEXT_PART Format = 3
 )
 
 // Enum value maps for Format.
@@ -216,10 +220,14 @@ var (
 	Format_name = map[int32]string{
 		0: "FORMAT_UNSPECIFIED",
 		1: "FORMAT_ID",
+		2: "FORMAT_FILTER",
+		3: "FORMAT_CONTEXT_PART",
 	}
 	Format_value = map[string]int32{
-		"FORMAT_UNSPECIFIED": 0,
-		"FORMAT_ID":          1,
+		"FORMAT_UNSPECIFIED":  0,
+		"FORMAT_ID":           1,
+		"FORMAT_FILTER":       2,
+		"FORMAT_CONTEXT_PART": 3,
 	}
 )
 
@@ -260,9 +268,12 @@ type CallRules struct {
 	Open        Open       `protobuf:"varint,4,opt,name=open,proto3,enum=orchestra.v1.Open" json:"open,omitempty"`
 	// A caller that mixes its words up sends a secret: what was wrong is not
 	// logged.
-	Confidential  bool `protobuf:"varint,5,opt,name=confidential,proto3" json:"confidential,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Confidential bool `protobuf:"varint,5,opt,name=confidential,proto3" json:"confidential,omitempty"`
+	// Largest request, and largest message of a request stream, in bytes; 262144
+	// when not set. A larger one is refused before it is parsed.
+	MaxRequestBytes uint32 `protobuf:"varint,6,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *CallRules) Reset() {
@@ -330,6 +341,13 @@ func (x *CallRules) GetConfidential() bool {
 	return false
 }
 
+func (x *CallRules) GetMaxRequestBytes() uint32 {
+	if x != nil {
+		return x.MaxRequestBytes
+	}
+	return 0
+}
+
 // The rules of one field.
 type FieldRules struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -351,7 +369,9 @@ type FieldRules struct {
 	// Holds a secret: no error shows what was sent.
 	Secret bool `protobuf:"varint,9,opt,name=secret,proto3" json:"secret,omitempty"`
 	// Is given to a process: may hold no NUL.
-	NoNul         bool `protobuf:"varint,10,opt,name=no_nul,json=noNul,proto3" json:"no_nul,omitempty"`
+	NoNul bool `protobuf:"varint,10,opt,name=no_nul,json=noNul,proto3" json:"no_nul,omitempty"`
+	// Not part of the JSON.
+	Internal      bool `protobuf:"varint,11,opt,name=internal,proto3" json:"internal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -456,6 +476,13 @@ func (x *FieldRules) GetNoNul() bool {
 	return false
 }
 
+func (x *FieldRules) GetInternal() bool {
+	if x != nil {
+		return x.Internal
+	}
+	return false
+}
+
 var file_orchestra_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -507,7 +534,7 @@ var File_orchestra_v1_options_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xdc\x01\n" +
+	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\x88\x02\n" +
 	"\tCallRules\x12!\n" +
 	"\fsuccess_code\x18\x01 \x01(\rR\vsuccessCode\x12&\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x12.orchestra.v1.ModeR\x04mode\x128\n" +
@@ -515,7 +542,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"permission\x18\x03 \x01(\x0e2\x18.orchestra.v1.PermissionR\n" +
 	"permission\x12&\n" +
 	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\x12\"\n" +
-	"\fconfidential\x18\x05 \x01(\bR\fconfidential\"\xc4\x02\n" +
+	"\fconfidential\x18\x05 \x01(\bR\fconfidential\x12*\n" +
+	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\"\xe0\x02\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +
@@ -529,7 +557,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x06syntax\x18\b \x01(\tR\x06syntax\x12\x16\n" +
 	"\x06secret\x18\t \x01(\bR\x06secret\x12\x15\n" +
 	"\x06no_nul\x18\n" +
-	" \x01(\bR\x05noNulB\n" +
+	" \x01(\bR\x05noNul\x12\x1a\n" +
+	"\binternal\x18\v \x01(\bR\binternalB\n" +
 	"\n" +
 	"\b_minimumB\n" +
 	"\n" +
@@ -552,10 +581,12 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x04Open\x12\x14\n" +
 	"\x10OPEN_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rOPEN_LOOPBACK\x10\x01\x12\x0f\n" +
-	"\vOPEN_ANYONE\x10\x02*/\n" +
+	"\vOPEN_ANYONE\x10\x02*[\n" +
 	"\x06Format\x12\x16\n" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
-	"\tFORMAT_ID\x10\x01:M\n" +
+	"\tFORMAT_ID\x10\x01\x12\x11\n" +
+	"\rFORMAT_FILTER\x10\x02\x12\x17\n" +
+	"\x13FORMAT_CONTEXT_PART\x10\x03:M\n" +
 	"\x04call\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.orchestra.v1.CallRulesR\x04call:O\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\v2\x18.orchestra.v1.FieldRulesR\x05field:@\n" +
 	"\n" +

@@ -77,12 +77,13 @@ func (ResultStatus) EnumDescriptor() ([]byte, []int) {
 }
 
 type AgentResult struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Status        ResultStatus           `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.ResultStatus" json:"status,omitempty"`
-	FilesCreated  []*FileEntry           `protobuf:"bytes,2,rep,name=files_created,json=filesCreated,proto3" json:"files_created,omitempty"`
-	FilesModified []*FileEntry           `protobuf:"bytes,3,rep,name=files_modified,json=filesModified,proto3" json:"files_modified,omitempty"`
-	FilesDeleted  []string               `protobuf:"bytes,4,rep,name=files_deleted,json=filesDeleted,proto3" json:"files_deleted,omitempty"`
-	Decisions     []string               `protobuf:"bytes,5,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `success` when not set and there are no `errors`.
+	Status        ResultStatus `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.ResultStatus" json:"status,omitempty"`
+	FilesCreated  []*FileEntry `protobuf:"bytes,2,rep,name=files_created,json=filesCreated,proto3" json:"files_created,omitempty"`
+	FilesModified []*FileEntry `protobuf:"bytes,3,rep,name=files_modified,json=filesModified,proto3" json:"files_modified,omitempty"`
+	FilesDeleted  []string     `protobuf:"bytes,4,rep,name=files_deleted,json=filesDeleted,proto3" json:"files_deleted,omitempty"`
+	Decisions     []string     `protobuf:"bytes,5,rep,name=decisions,proto3" json:"decisions,omitempty"`
 	// Such as execution_time_ms, tokens_used, test_coverage, lines_of_code,
 	// complexity_score, and any other number.
 	Metrics map[string]float64 `protobuf:"bytes,6,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
@@ -431,12 +432,15 @@ func (x *TextList) GetValues() []string {
 type CreateResultRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The token's subject; another one only from the operator.
-	AgentId   string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// The token's own when empty; the operator names one.
 	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	IssueId   string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// The token's own when empty; the operator names one.
+	IssueId string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
 	// The token's own project when empty.
-	ProjectId string       `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Result    *AgentResult `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"`
+	ProjectId string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// At most 2 MiB serialised.
+	Result *AgentResult `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"`
 	// When the work ended; the time of arrival when not set.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1030,9 +1034,9 @@ var File_orchestra_v1_result_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
-	"!orchestra/v1/result_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xb3\x05\n" +
-	"\vAgentResult\x12:\n" +
-	"\x06status\x18\x01 \x01(\x0e2\x1a.orchestra.v1.ResultStatusB\x06\xea\xe0\x18\x02\b\x01R\x06status\x12E\n" +
+	"!orchestra/v1/result_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xab\x05\n" +
+	"\vAgentResult\x122\n" +
+	"\x06status\x18\x01 \x01(\x0e2\x1a.orchestra.v1.ResultStatusR\x06status\x12E\n" +
 	"\rfiles_created\x18\x02 \x03(\v2\x17.orchestra.v1.FileEntryB\a\xea\xe0\x18\x03\x18\x90NR\ffilesCreated\x12G\n" +
 	"\x0efiles_modified\x18\x03 \x03(\v2\x17.orchestra.v1.FileEntryB\a\xea\xe0\x18\x03\x18\x90NR\rfilesModified\x12,\n" +
 	"\rfiles_deleted\x18\x04 \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\ffilesDeleted\x12\x1c\n" +
@@ -1070,12 +1074,12 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
 	"\b_changes\"(\n" +
 	"\bTextList\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values:\x04\xe8\xe0\x18\x01\"\xa3\x02\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values:\x04\xe8\xe0\x18\x01\"\x9f\x02\n" +
 	"\x13CreateResultRequest\x12\"\n" +
-	"\bagent_id\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aagentId\x12'\n" +
+	"\bagent_id\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aagentId\x12%\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12#\n" +
-	"\bissue_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12%\n" +
+	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12!\n" +
+	"\bissue_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aissueId\x12%\n" +
 	"\n" +
 	"project_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x129\n" +
 	"\x06result\x18\x05 \x01(\v2\x19.orchestra.v1.AgentResultB\x06\xea\xe0\x18\x02\b\x01R\x06result\x128\n" +
@@ -1134,9 +1138,9 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\x19RESULT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15RESULT_STATUS_SUCCESS\x10\x01\x12\x19\n" +
 	"\x15RESULT_STATUS_PARTIAL\x10\x02\x12\x18\n" +
-	"\x14RESULT_STATUS_FAILED\x10\x032\xac\x03\n" +
-	"\rResultService\x12y\n" +
-	"\fCreateResult\x12!.orchestra.v1.CreateResultRequest\x1a\".orchestra.v1.CreateResultResponse\"\"\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/api/results\x12\xaa\x01\n" +
+	"\x14RESULT_STATUS_FAILED\x10\x032\xb1\x03\n" +
+	"\rResultService\x12~\n" +
+	"\fCreateResult\x12!.orchestra.v1.CreateResultRequest\x1a\".orchestra.v1.CreateResultResponse\"'\xea\xe0\x18\f\b\xc9\x01\x10\x01\x18\x030\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/api/results\x12\xaa\x01\n" +
 	"\tGetResult\x12\x1e.orchestra.v1.GetResultRequest\x1a\x1f.orchestra.v1.GetResultResponse\"\\\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02KZ.b\x06result\x12$/api/results/{issue_id}/{agent_type}b\x06result\x12\x11/api/results/{id}\x12s\n" +
 	"\vListResults\x12 .orchestra.v1.ListResultsRequest\x1a!.orchestra.v1.ListResultsResponse\"\x1f\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/api/resultsB\xb1\x01\n" +
 	"\x10com.orchestra.v1B\x12ResultServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"

@@ -75,6 +75,122 @@ func (HealthStatus) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{0}
 }
 
+type ProveIdentityRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen anew by the caller: 16 to 128 letters, digits, `.`, `_` and `-`.
+	Nonce         string `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveIdentityRequest) Reset() {
+	*x = ProveIdentityRequest{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveIdentityRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveIdentityRequest) ProtoMessage() {}
+
+func (x *ProveIdentityRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveIdentityRequest.ProtoReflect.Descriptor instead.
+func (*ProveIdentityRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ProveIdentityRequest) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
+type ProveIdentityResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the server listens, as it was configured.
+	Host     string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	Port     uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	GrpcPort uint32 `protobuf:"varint,3,opt,name=grpc_port,json=grpcPort,proto3" json:"grpc_port,omitempty"`
+	// Hexadecimal HMAC-SHA256 of "cco-sidecar/1\n<nonce>\n<host>\n<port>\n<grpc_port>"
+	// with the key in the storage directory's `identity.key`.
+	Proof         string `protobuf:"bytes,4,opt,name=proof,proto3" json:"proof,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveIdentityResponse) Reset() {
+	*x = ProveIdentityResponse{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveIdentityResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveIdentityResponse) ProtoMessage() {}
+
+func (x *ProveIdentityResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveIdentityResponse.ProtoReflect.Descriptor instead.
+func (*ProveIdentityResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ProveIdentityResponse) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ProveIdentityResponse) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *ProveIdentityResponse) GetGrpcPort() uint32 {
+	if x != nil {
+		return x.GrpcPort
+	}
+	return 0
+}
+
+func (x *ProveIdentityResponse) GetProof() string {
+	if x != nil {
+		return x.Proof
+	}
+	return ""
+}
+
 type GetHealthRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -83,7 +199,7 @@ type GetHealthRequest struct {
 
 func (x *GetHealthRequest) Reset() {
 	*x = GetHealthRequest{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -95,7 +211,7 @@ func (x *GetHealthRequest) String() string {
 func (*GetHealthRequest) ProtoMessage() {}
 
 func (x *GetHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -108,7 +224,7 @@ func (x *GetHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHealthRequest.ProtoReflect.Descriptor instead.
 func (*GetHealthRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{0}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{2}
 }
 
 type GetHealthResponse struct {
@@ -126,7 +242,7 @@ type GetHealthResponse struct {
 
 func (x *GetHealthResponse) Reset() {
 	*x = GetHealthResponse{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -138,7 +254,7 @@ func (x *GetHealthResponse) String() string {
 func (*GetHealthResponse) ProtoMessage() {}
 
 func (x *GetHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -151,7 +267,7 @@ func (x *GetHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHealthResponse.ProtoReflect.Descriptor instead.
 func (*GetHealthResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{1}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GetHealthResponse) GetStatus() HealthStatus {
@@ -204,7 +320,7 @@ type HealthChecks struct {
 	MemoryUsageMb float64 `protobuf:"fixed64,3,opt,name=memory_usage_mb,json=memoryUsageMb,proto3" json:"memory_usage_mb,omitempty"`
 	// Of one core, since the last look.
 	CpuUsagePercent float64 `protobuf:"fixed64,4,opt,name=cpu_usage_percent,json=cpuUsagePercent,proto3" json:"cpu_usage_percent,omitempty"`
-	// Agents with a call in the last five minutes.
+	// Agents whose process runs.
 	ActiveAgents uint32 `protobuf:"varint,5,opt,name=active_agents,json=activeAgents,proto3" json:"active_agents,omitempty"`
 	// Events accepted and not yet on disk.
 	EventQueueSize       uint32  `protobuf:"varint,6,opt,name=event_queue_size,json=eventQueueSize,proto3" json:"event_queue_size,omitempty"`
@@ -215,7 +331,7 @@ type HealthChecks struct {
 
 func (x *HealthChecks) Reset() {
 	*x = HealthChecks{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -227,7 +343,7 @@ func (x *HealthChecks) String() string {
 func (*HealthChecks) ProtoMessage() {}
 
 func (x *HealthChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -240,7 +356,7 @@ func (x *HealthChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChecks.ProtoReflect.Descriptor instead.
 func (*HealthChecks) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{2}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HealthChecks) GetStorage() HealthStatus {
@@ -300,7 +416,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -312,7 +428,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -325,7 +441,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{3}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{5}
 }
 
 type GetStatusResponse struct {
@@ -341,7 +457,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -353,7 +469,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -366,7 +482,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetStatusResponse) GetAgents() *AgentsStatus {
@@ -404,27 +520,32 @@ func (x *GetStatusResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// Agents are runs: what was spawned, here or before a restart.
 type AgentsStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Agents with a call in the last five minutes.
+	// Agents whose process runs.
 	Active uint32 `protobuf:"varint,1,opt,name=active,proto3" json:"active,omitempty"`
-	// Results stored with status `success` or `partial`.
+	// Agents that ended with status `completed`, since the storage was made.
 	Completed uint32 `protobuf:"varint,2,opt,name=completed,proto3" json:"completed,omitempty"`
-	// Results stored with status `failed`.
+	// Agents that ended with status `failed`.
 	Failed uint32 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
-	// Agent tokens made since the start.
+	// Agents that were spawned since the storage was made.
 	SpawnedTotal uint32 `protobuf:"varint,4,opt,name=spawned_total,json=spawnedTotal,proto3" json:"spawned_total,omitempty"`
 	// Active agents by type.
 	ByType map[string]uint32 `protobuf:"bytes,5,rep,name=by_type,json=byType,proto3" json:"by_type,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Mean of the `execution_time_ms` that results report; 0 when none does.
 	AvgExecutionTimeMs float64 `protobuf:"fixed64,6,opt,name=avg_execution_time_ms,json=avgExecutionTimeMs,proto3" json:"avg_execution_time_ms,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Agents that ended because somebody stopped them.
+	Stopped uint32 `protobuf:"varint,7,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	// Agent tokens made since the start of the sidecar.
+	TokensIssued  uint32 `protobuf:"varint,8,opt,name=tokens_issued,json=tokensIssued,proto3" json:"tokens_issued,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AgentsStatus) Reset() {
 	*x = AgentsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +557,7 @@ func (x *AgentsStatus) String() string {
 func (*AgentsStatus) ProtoMessage() {}
 
 func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +570,7 @@ func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentsStatus.ProtoReflect.Descriptor instead.
 func (*AgentsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{5}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AgentsStatus) GetActive() uint32 {
@@ -494,22 +615,40 @@ func (x *AgentsStatus) GetAvgExecutionTimeMs() float64 {
 	return 0
 }
 
+func (x *AgentsStatus) GetStopped() uint32 {
+	if x != nil {
+		return x.Stopped
+	}
+	return 0
+}
+
+func (x *AgentsStatus) GetTokensIssued() uint32 {
+	if x != nil {
+		return x.TokensIssued
+	}
+	return 0
+}
+
 type StorageStatus struct {
 	state               protoimpl.MessageState `protogen:"open.v1"`
 	ContextCacheEntries uint32                 `protobuf:"varint,1,opt,name=context_cache_entries,json=contextCacheEntries,proto3" json:"context_cache_entries,omitempty"`
 	ResultsStored       uint32                 `protobuf:"varint,2,opt,name=results_stored,json=resultsStored,proto3" json:"results_stored,omitempty"`
-	// Size of the storage directory.
+	// Size of the storage directory, in megabytes of 2^20 bytes.
 	TotalSizeMb float64 `protobuf:"fixed64,3,opt,name=total_size_mb,json=totalSizeMb,proto3" json:"total_size_mb,omitempty"`
 	// Hits by all look-ups since the start, 0 to 1.
-	CacheHitRate  float64 `protobuf:"fixed64,4,opt,name=cache_hit_rate,json=cacheHitRate,proto3" json:"cache_hit_rate,omitempty"`
-	StoragePath   string  `protobuf:"bytes,5,opt,name=storage_path,json=storagePath,proto3" json:"storage_path,omitempty"`
+	CacheHitRate float64 `protobuf:"fixed64,4,opt,name=cache_hit_rate,json=cacheHitRate,proto3" json:"cache_hit_rate,omitempty"`
+	StoragePath  string  `protobuf:"bytes,5,opt,name=storage_path,json=storagePath,proto3" json:"storage_path,omitempty"`
+	// Of `results_stored`, those with status `failed`.
+	ResultsFailed uint32 `protobuf:"varint,6,opt,name=results_failed,json=resultsFailed,proto3" json:"results_failed,omitempty"`
+	// What is wrong with the records or the configuration; empty when nothing is.
+	Problems      []string `protobuf:"bytes,7,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StorageStatus) Reset() {
 	*x = StorageStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -521,7 +660,7 @@ func (x *StorageStatus) String() string {
 func (*StorageStatus) ProtoMessage() {}
 
 func (x *StorageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -534,7 +673,7 @@ func (x *StorageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageStatus.ProtoReflect.Descriptor instead.
 func (*StorageStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StorageStatus) GetContextCacheEntries() uint32 {
@@ -572,6 +711,20 @@ func (x *StorageStatus) GetStoragePath() string {
 	return ""
 }
 
+func (x *StorageStatus) GetResultsFailed() uint32 {
+	if x != nil {
+		return x.ResultsFailed
+	}
+	return 0
+}
+
+func (x *StorageStatus) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
 type EventsStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Since the start.
@@ -592,7 +745,7 @@ type EventsStatus struct {
 
 func (x *EventsStatus) Reset() {
 	*x = EventsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +757,7 @@ func (x *EventsStatus) String() string {
 func (*EventsStatus) ProtoMessage() {}
 
 func (x *EventsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +770,7 @@ func (x *EventsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsStatus.ProtoReflect.Descriptor instead.
 func (*EventsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EventsStatus) GetTotalPublished() float64 {
@@ -676,7 +829,7 @@ type PerformanceStatus struct {
 
 func (x *PerformanceStatus) Reset() {
 	*x = PerformanceStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +841,7 @@ func (x *PerformanceStatus) String() string {
 func (*PerformanceStatus) ProtoMessage() {}
 
 func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +854,7 @@ func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PerformanceStatus.ProtoReflect.Descriptor instead.
 func (*PerformanceStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PerformanceStatus) GetAvgResponseTimeMs() float64 {
@@ -743,7 +896,14 @@ var File_orchestra_v1_system_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\n" +
-	"!orchestra/v1/system_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x12\n" +
+	"!orchestra/v1/system_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"6\n" +
+	"\x14ProveIdentityRequest\x12\x1e\n" +
+	"\x05nonce\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x05nonce\"r\n" +
+	"\x15ProveIdentityResponse\x12\x12\n" +
+	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1b\n" +
+	"\tgrpc_port\x18\x03 \x01(\rR\bgrpcPort\x12\x14\n" +
+	"\x05proof\x18\x04 \x01(\tR\x05proof\"\x12\n" +
 	"\x10GetHealthRequest\"\x90\x02\n" +
 	"\x11GetHealthResponse\x122\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x1a.orchestra.v1.HealthStatusR\x06status\x12\x18\n" +
@@ -766,23 +926,27 @@ const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\astorage\x18\x02 \x01(\v2\x1b.orchestra.v1.StorageStatusR\astorage\x122\n" +
 	"\x06events\x18\x03 \x01(\v2\x1a.orchestra.v1.EventsStatusR\x06events\x12A\n" +
 	"\vperformance\x18\x04 \x01(\v2\x1f.orchestra.v1.PerformanceStatusR\vperformance\x128\n" +
-	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xb0\x02\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xef\x02\n" +
 	"\fAgentsStatus\x12\x16\n" +
 	"\x06active\x18\x01 \x01(\rR\x06active\x12\x1c\n" +
 	"\tcompleted\x18\x02 \x01(\rR\tcompleted\x12\x16\n" +
 	"\x06failed\x18\x03 \x01(\rR\x06failed\x12#\n" +
 	"\rspawned_total\x18\x04 \x01(\rR\fspawnedTotal\x12?\n" +
 	"\aby_type\x18\x05 \x03(\v2&.orchestra.v1.AgentsStatus.ByTypeEntryR\x06byType\x121\n" +
-	"\x15avg_execution_time_ms\x18\x06 \x01(\x01R\x12avgExecutionTimeMs\x1a9\n" +
+	"\x15avg_execution_time_ms\x18\x06 \x01(\x01R\x12avgExecutionTimeMs\x12\x18\n" +
+	"\astopped\x18\a \x01(\rR\astopped\x12#\n" +
+	"\rtokens_issued\x18\b \x01(\rR\ftokensIssued\x1a9\n" +
 	"\vByTypeEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\xd7\x01\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x9a\x02\n" +
 	"\rStorageStatus\x122\n" +
 	"\x15context_cache_entries\x18\x01 \x01(\rR\x13contextCacheEntries\x12%\n" +
 	"\x0eresults_stored\x18\x02 \x01(\rR\rresultsStored\x12\"\n" +
 	"\rtotal_size_mb\x18\x03 \x01(\x01R\vtotalSizeMb\x12$\n" +
 	"\x0ecache_hit_rate\x18\x04 \x01(\x01R\fcacheHitRate\x12!\n" +
-	"\fstorage_path\x18\x05 \x01(\tR\vstoragePath\"\x9a\x02\n" +
+	"\fstorage_path\x18\x05 \x01(\tR\vstoragePath\x12%\n" +
+	"\x0eresults_failed\x18\x06 \x01(\rR\rresultsFailed\x12\x1a\n" +
+	"\bproblems\x18\a \x03(\tR\bproblems\"\x9a\x02\n" +
 	"\fEventsStatus\x12'\n" +
 	"\x0ftotal_published\x18\x01 \x01(\x01R\x0etotalPublished\x12'\n" +
 	"\x0ftotal_delivered\x18\x02 \x01(\x01R\x0etotalDelivered\x121\n" +
@@ -801,10 +965,11 @@ const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n" +
 	"\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n" +
-	"\x17HEALTH_STATUS_UNHEALTHY\x10\x032\xe7\x01\n" +
+	"\x17HEALTH_STATUS_UNHEALTHY\x10\x032\xe5\x02\n" +
 	"\rSystemService\x12j\n" +
 	"\tGetHealth\x12\x1e.orchestra.v1.GetHealthRequest\x1a\x1f.orchestra.v1.GetHealthResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\t\x12\a/health\x12j\n" +
-	"\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\a/statusB\xb1\x01\n" +
+	"\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\a/status\x12|\n" +
+	"\rProveIdentity\x12\".orchestra.v1.ProveIdentityRequest\x1a#.orchestra.v1.ProveIdentityResponse\"\"\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/identityB\xb1\x01\n" +
 	"\x10com.orchestra.v1B\x12SystemServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
 
 var (
@@ -820,39 +985,43 @@ func file_orchestra_v1_system_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_system_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_orchestra_v1_system_service_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: orchestra.v1.HealthStatus
-	(*GetHealthRequest)(nil),      // 1: orchestra.v1.GetHealthRequest
-	(*GetHealthResponse)(nil),     // 2: orchestra.v1.GetHealthResponse
-	(*HealthChecks)(nil),          // 3: orchestra.v1.HealthChecks
-	(*GetStatusRequest)(nil),      // 4: orchestra.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 5: orchestra.v1.GetStatusResponse
-	(*AgentsStatus)(nil),          // 6: orchestra.v1.AgentsStatus
-	(*StorageStatus)(nil),         // 7: orchestra.v1.StorageStatus
-	(*EventsStatus)(nil),          // 8: orchestra.v1.EventsStatus
-	(*PerformanceStatus)(nil),     // 9: orchestra.v1.PerformanceStatus
-	nil,                           // 10: orchestra.v1.AgentsStatus.ByTypeEntry
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*ProveIdentityRequest)(nil),  // 1: orchestra.v1.ProveIdentityRequest
+	(*ProveIdentityResponse)(nil), // 2: orchestra.v1.ProveIdentityResponse
+	(*GetHealthRequest)(nil),      // 3: orchestra.v1.GetHealthRequest
+	(*GetHealthResponse)(nil),     // 4: orchestra.v1.GetHealthResponse
+	(*HealthChecks)(nil),          // 5: orchestra.v1.HealthChecks
+	(*GetStatusRequest)(nil),      // 6: orchestra.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 7: orchestra.v1.GetStatusResponse
+	(*AgentsStatus)(nil),          // 8: orchestra.v1.AgentsStatus
+	(*StorageStatus)(nil),         // 9: orchestra.v1.StorageStatus
+	(*EventsStatus)(nil),          // 10: orchestra.v1.EventsStatus
+	(*PerformanceStatus)(nil),     // 11: orchestra.v1.PerformanceStatus
+	nil,                           // 12: orchestra.v1.AgentsStatus.ByTypeEntry
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_orchestra_v1_system_service_proto_depIdxs = []int32{
 	0,  // 0: orchestra.v1.GetHealthResponse.status:type_name -> orchestra.v1.HealthStatus
-	3,  // 1: orchestra.v1.GetHealthResponse.checks:type_name -> orchestra.v1.HealthChecks
-	11, // 2: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
+	5,  // 1: orchestra.v1.GetHealthResponse.checks:type_name -> orchestra.v1.HealthChecks
+	13, // 2: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
 	0,  // 3: orchestra.v1.HealthChecks.storage:type_name -> orchestra.v1.HealthStatus
 	0,  // 4: orchestra.v1.HealthChecks.event_bus:type_name -> orchestra.v1.HealthStatus
-	6,  // 5: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
-	7,  // 6: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
-	8,  // 7: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
-	9,  // 8: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
-	11, // 9: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
-	10, // 10: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
-	1,  // 11: orchestra.v1.SystemService.GetHealth:input_type -> orchestra.v1.GetHealthRequest
-	4,  // 12: orchestra.v1.SystemService.GetStatus:input_type -> orchestra.v1.GetStatusRequest
-	2,  // 13: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
-	5,  // 14: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
-	13, // [13:15] is the sub-list for method output_type
-	11, // [11:13] is the sub-list for method input_type
+	8,  // 5: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
+	9,  // 6: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
+	10, // 7: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
+	11, // 8: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
+	13, // 9: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 10: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
+	3,  // 11: orchestra.v1.SystemService.GetHealth:input_type -> orchestra.v1.GetHealthRequest
+	6,  // 12: orchestra.v1.SystemService.GetStatus:input_type -> orchestra.v1.GetStatusRequest
+	1,  // 13: orchestra.v1.SystemService.ProveIdentity:input_type -> orchestra.v1.ProveIdentityRequest
+	4,  // 14: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
+	7,  // 15: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
+	2,  // 16: orchestra.v1.SystemService.ProveIdentity:output_type -> orchestra.v1.ProveIdentityResponse
+	14, // [14:17] is the sub-list for method output_type
+	11, // [11:14] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -870,7 +1039,7 @@ func file_orchestra_v1_system_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_system_service_proto_rawDesc), len(file_orchestra_v1_system_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

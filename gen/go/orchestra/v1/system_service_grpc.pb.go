@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SystemService_GetHealth_FullMethodName = "/orchestra.v1.SystemService/GetHealth"
-	SystemService_GetStatus_FullMethodName = "/orchestra.v1.SystemService/GetStatus"
+	SystemService_GetHealth_FullMethodName     = "/orchestra.v1.SystemService/GetHealth"
+	SystemService_GetStatus_FullMethodName     = "/orchestra.v1.SystemService/GetStatus"
+	SystemService_ProveIdentity_FullMethodName = "/orchestra.v1.SystemService/ProveIdentity"
 )
 
 // SystemServiceClient is the client API for SystemService service.
@@ -34,6 +35,9 @@ type SystemServiceClient interface {
 	GetHealth(ctx context.Context, in *GetHealthRequest, opts ...grpc.CallOption) (*GetHealthResponse, error)
 	// Returns counts and latencies. Needs no token on loopback.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
+	// Proves that this server holds the key of its storage: who is about to send
+	// the operator's token asks first. Needs no token.
+	ProveIdentity(ctx context.Context, in *ProveIdentityRequest, opts ...grpc.CallOption) (*ProveIdentityResponse, error)
 }
 
 type systemServiceClient struct {
@@ -64,6 +68,16 @@ func (c *systemServiceClient) GetStatus(ctx context.Context, in *GetStatusReques
 	return out, nil
 }
 
+func (c *systemServiceClient) ProveIdentity(ctx context.Context, in *ProveIdentityRequest, opts ...grpc.CallOption) (*ProveIdentityResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProveIdentityResponse)
+	err := c.cc.Invoke(ctx, SystemService_ProveIdentity_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SystemServiceServer is the server API for SystemService service.
 // All implementations must embed UnimplementedSystemServiceServer
 // for forward compatibility.
@@ -75,6 +89,9 @@ type SystemServiceServer interface {
 	GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error)
 	// Returns counts and latencies. Needs no token on loopback.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
+	// Proves that this server holds the key of its storage: who is about to send
+	// the operator's token asks first. Needs no token.
+	ProveIdentity(context.Context, *ProveIdentityRequest) (*ProveIdentityResponse, error)
 	mustEmbedUnimplementedSystemServiceServer()
 }
 
@@ -90,6 +107,9 @@ func (UnimplementedSystemServiceServer) GetHealth(context.Context, *GetHealthReq
 }
 func (UnimplementedSystemServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
+}
+func (UnimplementedSystemServiceServer) ProveIdentity(context.Context, *ProveIdentityRequest) (*ProveIdentityResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ProveIdentity not implemented")
 }
 func (UnimplementedSystemServiceServer) mustEmbedUnimplementedSystemServiceServer() {}
 func (UnimplementedSystemServiceServer) testEmbeddedByValue()                       {}
@@ -148,6 +168,24 @@ func _SystemService_GetStatus_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SystemService_ProveIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProveIdentityRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SystemServiceServer).ProveIdentity(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SystemService_ProveIdentity_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SystemServiceServer).ProveIdentity(ctx, req.(*ProveIdentityRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SystemService_ServiceDesc is the grpc.ServiceDesc for SystemService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +200,10 @@ var SystemService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _SystemService_GetStatus_Handler,
+		},
+		{
+			MethodName: "ProveIdentity",
+			Handler:    _SystemService_ProveIdentity_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

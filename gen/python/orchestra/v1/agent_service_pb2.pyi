@@ -29,6 +29,12 @@ class Isolation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ISOLATION_UNSPECIFIED: _ClassVar[Isolation]
     ISOLATION_NONE: _ClassVar[Isolation]
     ISOLATION_WORKTREE: _ClassVar[Isolation]
+
+class WorktreeBase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WORKTREE_BASE_UNSPECIFIED: _ClassVar[WorktreeBase]
+    WORKTREE_BASE_HEAD: _ClassVar[WorktreeBase]
+    WORKTREE_BASE_ISSUE: _ClassVar[WorktreeBase]
 AGENT_STATUS_UNSPECIFIED: AgentStatus
 AGENT_STATUS_PENDING: AgentStatus
 AGENT_STATUS_RUNNING: AgentStatus
@@ -40,6 +46,9 @@ AGENT_STATUS_STOPPED: AgentStatus
 ISOLATION_UNSPECIFIED: Isolation
 ISOLATION_NONE: Isolation
 ISOLATION_WORKTREE: Isolation
+WORKTREE_BASE_UNSPECIFIED: WorktreeBase
+WORKTREE_BASE_HEAD: WorktreeBase
+WORKTREE_BASE_ISSUE: WorktreeBase
 
 class CreateTokenRequest(_message.Message):
     __slots__ = ("agent_type", "issue_id", "project_id", "ttl_seconds", "agent_id")
@@ -130,7 +139,7 @@ class ListAgentTypesResponse(_message.Message):
     def __init__(self, agent_types: _Optional[_Iterable[_Union[AgentType, _Mapping]]] = ...) -> None: ...
 
 class Agent(_message.Message):
-    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds", "message")
+    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "task", "status", "reason", "status_since", "priority", "created_at", "started_at", "ended_at", "process_id", "exit_code", "signal", "attempt", "max_attempts", "retry_at", "spawned_by", "depth", "cause", "runner", "model", "isolation", "branch", "worktree", "progress", "usage", "last_output", "result_id", "credentials", "queue_position", "peak_memory_bytes", "cpu_seconds", "message", "tree")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -166,6 +175,7 @@ class Agent(_message.Message):
     PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_type: str
     issue_id: str
@@ -201,7 +211,8 @@ class Agent(_message.Message):
     peak_memory_bytes: float
     cpu_seconds: float
     message: str
-    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ...) -> None: ...
+    tree: str
+    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ..., tree: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("percent", "message", "at")
@@ -236,7 +247,7 @@ class Usage(_message.Message):
     def __init__(self, session_id: _Optional[str] = ..., turns: _Optional[float] = ..., duration_ms: _Optional[float] = ..., api_duration_ms: _Optional[float] = ..., input_tokens: _Optional[float] = ..., output_tokens: _Optional[float] = ..., cache_read_tokens: _Optional[float] = ..., cache_creation_tokens: _Optional[float] = ..., cost_usd: _Optional[float] = ...) -> None: ...
 
 class SpawnAgentRequest(_message.Message):
-    __slots__ = ("agent_type", "issue_id", "task", "context_requirements", "environment", "priority", "project_id", "command", "isolation", "credentials", "timeout_seconds", "model", "directory")
+    __slots__ = ("agent_type", "issue_id", "task", "context_requirements", "environment", "priority", "project_id", "command", "isolation", "credentials", "timeout_seconds", "model", "directory", "base")
     class EnvironmentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -257,6 +268,7 @@ class SpawnAgentRequest(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
     agent_type: str
     issue_id: str
     task: str
@@ -270,7 +282,8 @@ class SpawnAgentRequest(_message.Message):
     timeout_seconds: int
     model: str
     directory: str
-    def __init__(self, agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., task: _Optional[str] = ..., context_requirements: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., project_id: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., credentials: _Optional[_Iterable[str]] = ..., timeout_seconds: _Optional[int] = ..., model: _Optional[str] = ..., directory: _Optional[str] = ...) -> None: ...
+    base: WorktreeBase
+    def __init__(self, agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., task: _Optional[str] = ..., context_requirements: _Optional[_Iterable[str]] = ..., environment: _Optional[_Mapping[str, str]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., project_id: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., credentials: _Optional[_Iterable[str]] = ..., timeout_seconds: _Optional[int] = ..., model: _Optional[str] = ..., directory: _Optional[str] = ..., base: _Optional[_Union[WorktreeBase, str]] = ...) -> None: ...
 
 class SpawnAgentResponse(_message.Message):
     __slots__ = ("agent_id", "spawned", "process_id", "context_injected", "jwt_token", "webhook_url", "timestamp", "status", "queue_position")

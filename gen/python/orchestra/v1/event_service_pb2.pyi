@@ -25,7 +25,7 @@ PRIORITY_NORMAL: Priority
 PRIORITY_HIGH: Priority
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id")
+    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id", "publisher_agent_type", "publisher_issue_id")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,8 @@ class Event(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHER_AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHER_ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     event_type: str
     publisher: str
@@ -40,7 +42,9 @@ class Event(_message.Message):
     data: _struct_pb2.Struct
     timestamp: _timestamp_pb2.Timestamp
     correlation_id: str
-    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ...) -> None: ...
+    publisher_agent_type: str
+    publisher_issue_id: str
+    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ...) -> None: ...
 
 class PublishEventRequest(_message.Message):
     __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id")

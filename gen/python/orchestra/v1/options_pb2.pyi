@@ -33,6 +33,8 @@ class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FORMAT_UNSPECIFIED: _ClassVar[Format]
     FORMAT_ID: _ClassVar[Format]
+    FORMAT_FILTER: _ClassVar[Format]
+    FORMAT_CONTEXT_PART: _ClassVar[Format]
 MODE_UNSPECIFIED: Mode
 MODE_UNARY: Mode
 MODE_WAIT: Mode
@@ -49,6 +51,8 @@ OPEN_LOOPBACK: Open
 OPEN_ANYONE: Open
 FORMAT_UNSPECIFIED: Format
 FORMAT_ID: Format
+FORMAT_FILTER: Format
+FORMAT_CONTEXT_PART: Format
 CALL_FIELD_NUMBER: _ClassVar[int]
 call: _descriptor.FieldDescriptor
 FIELD_FIELD_NUMBER: _ClassVar[int]
@@ -57,21 +61,23 @@ JSON_UNION_FIELD_NUMBER: _ClassVar[int]
 json_union: _descriptor.FieldDescriptor
 
 class CallRules(_message.Message):
-    __slots__ = ("success_code", "mode", "permission", "open", "confidential")
+    __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes")
     SUCCESS_CODE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
     CONFIDENTIAL_FIELD_NUMBER: _ClassVar[int]
+    MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     success_code: int
     mode: Mode
     permission: Permission
     open: Open
     confidential: bool
-    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: _Optional[bool] = ...) -> None: ...
+    max_request_bytes: int
+    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: _Optional[bool] = ..., max_request_bytes: _Optional[int] = ...) -> None: ...
 
 class FieldRules(_message.Message):
-    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul")
+    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +88,7 @@ class FieldRules(_message.Message):
     SYNTAX_FIELD_NUMBER: _ClassVar[int]
     SECRET_FIELD_NUMBER: _ClassVar[int]
     NO_NUL_FIELD_NUMBER: _ClassVar[int]
+    INTERNAL_FIELD_NUMBER: _ClassVar[int]
     required: bool
     format: Format
     max_length: int
@@ -92,4 +99,5 @@ class FieldRules(_message.Message):
     syntax: str
     secret: bool
     no_nul: bool
-    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ...) -> None: ...
+    internal: bool
+    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ..., internal: _Optional[bool] = ...) -> None: ...

@@ -27,41 +27,49 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from orchestra.v1 import options_pb2 as orchestra_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!orchestra/v1/system_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x12\n\x10GetHealthRequest\"\xd4\x01\n\x11GetHealthResponse\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12*\n\x06\x63hecks\x18\x05 \x01(\x0b\x32\x1a.orchestra.v1.HealthChecks\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\x0cHealthChecks\x12+\n\x07storage\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12-\n\tevent_bus\x18\x02 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x17\n\x0fmemory_usage_mb\x18\x03 \x01(\x01\x12\x19\n\x11\x63pu_usage_percent\x18\x04 \x01(\x01\x12\x15\n\ractive_agents\x18\x05 \x01(\r\x12\x18\n\x10\x65vent_queue_size\x18\x06 \x01(\r\x12\x1f\n\x17\x64isk_space_available_mb\x18\x07 \x01(\x01\"\x12\n\x10GetStatusRequest\"\xfe\x01\n\x11GetStatusResponse\x12*\n\x06\x61gents\x18\x01 \x01(\x0b\x32\x1a.orchestra.v1.AgentsStatus\x12,\n\x07storage\x18\x02 \x01(\x0b\x32\x1b.orchestra.v1.StorageStatus\x12*\n\x06\x65vents\x18\x03 \x01(\x0b\x32\x1a.orchestra.v1.EventsStatus\x12\x34\n\x0bperformance\x18\x04 \x01(\x0b\x32\x1f.orchestra.v1.PerformanceStatus\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xdf\x01\n\x0c\x41gentsStatus\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\r\x12\x11\n\tcompleted\x18\x02 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\r\x12\x15\n\rspawned_total\x18\x04 \x01(\r\x12\x37\n\x07\x62y_type\x18\x05 \x03(\x0b\x32&.orchestra.v1.AgentsStatus.ByTypeEntry\x12\x1d\n\x15\x61vg_execution_time_ms\x18\x06 \x01(\x01\x1a-\n\x0b\x42yTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\x8b\x01\n\rStorageStatus\x12\x1d\n\x15\x63ontext_cache_entries\x18\x01 \x01(\r\x12\x16\n\x0eresults_stored\x18\x02 \x01(\r\x12\x15\n\rtotal_size_mb\x18\x03 \x01(\x01\x12\x16\n\x0e\x63\x61\x63he_hit_rate\x18\x04 \x01(\x01\x12\x14\n\x0cstorage_path\x18\x05 \x01(\t\"\xb1\x01\n\x0c\x45ventsStatus\x12\x17\n\x0ftotal_published\x18\x01 \x01(\x01\x12\x17\n\x0ftotal_delivered\x18\x02 \x01(\x01\x12\x1c\n\x14\x61\x63tive_subscriptions\x18\x03 \x01(\r\x12\x13\n\x0bqueue_depth\x18\x04 \x01(\r\x12\x1c\n\x14\x61vg_delivery_time_ms\x18\x05 \x01(\x01\x12\x1e\n\x16\x64\x65\x61\x64_letter_queue_size\x18\x06 \x01(\r\"\xa5\x01\n\x11PerformanceStatus\x12\x1c\n\x14\x61vg_response_time_ms\x18\x01 \x01(\x01\x12\x1c\n\x14p95_response_time_ms\x18\x02 \x01(\x01\x12\x1c\n\x14p99_response_time_ms\x18\x03 \x01(\x01\x12\x1b\n\x13requests_per_second\x18\x04 \x01(\x01\x12\x19\n\x11\x65rrors_per_minute\x18\x05 \x01(\x01*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xe7\x01\n\rSystemService\x12j\n\tGetHealth\x12\x1e.orchestra.v1.GetHealthRequest\x1a\x1f.orchestra.v1.GetHealthResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\t\x12\x07/health\x12j\n\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\x07/statusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!orchestra/v1/system_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"/\n\x14ProveIdentityRequest\x12\x17\n\x05nonce\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\"U\n\x15ProveIdentityResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x11\n\tgrpc_port\x18\x03 \x01(\r\x12\r\n\x05proof\x18\x04 \x01(\t\"\x12\n\x10GetHealthRequest\"\xd4\x01\n\x11GetHealthResponse\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x04 \x01(\x01\x12*\n\x06\x63hecks\x18\x05 \x01(\x0b\x32\x1a.orchestra.v1.HealthChecks\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf0\x01\n\x0cHealthChecks\x12+\n\x07storage\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12-\n\tevent_bus\x18\x02 \x01(\x0e\x32\x1a.orchestra.v1.HealthStatus\x12\x17\n\x0fmemory_usage_mb\x18\x03 \x01(\x01\x12\x19\n\x11\x63pu_usage_percent\x18\x04 \x01(\x01\x12\x15\n\ractive_agents\x18\x05 \x01(\r\x12\x18\n\x10\x65vent_queue_size\x18\x06 \x01(\r\x12\x1f\n\x17\x64isk_space_available_mb\x18\x07 \x01(\x01\"\x12\n\x10GetStatusRequest\"\xfe\x01\n\x11GetStatusResponse\x12*\n\x06\x61gents\x18\x01 \x01(\x0b\x32\x1a.orchestra.v1.AgentsStatus\x12,\n\x07storage\x18\x02 \x01(\x0b\x32\x1b.orchestra.v1.StorageStatus\x12*\n\x06\x65vents\x18\x03 \x01(\x0b\x32\x1a.orchestra.v1.EventsStatus\x12\x34\n\x0bperformance\x18\x04 \x01(\x0b\x32\x1f.orchestra.v1.PerformanceStatus\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x87\x02\n\x0c\x41gentsStatus\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\r\x12\x11\n\tcompleted\x18\x02 \x01(\r\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\r\x12\x15\n\rspawned_total\x18\x04 \x01(\r\x12\x37\n\x07\x62y_type\x18\x05 \x03(\x0b\x32&.orchestra.v1.AgentsStatus.ByTypeEntry\x12\x1d\n\x15\x61vg_execution_time_ms\x18\x06 \x01(\x01\x12\x0f\n\x07stopped\x18\x07 \x01(\r\x12\x15\n\rtokens_issued\x18\x08 \x01(\r\x1a-\n\x0b\x42yTypeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"\xb5\x01\n\rStorageStatus\x12\x1d\n\x15\x63ontext_cache_entries\x18\x01 \x01(\r\x12\x16\n\x0eresults_stored\x18\x02 \x01(\r\x12\x15\n\rtotal_size_mb\x18\x03 \x01(\x01\x12\x16\n\x0e\x63\x61\x63he_hit_rate\x18\x04 \x01(\x01\x12\x14\n\x0cstorage_path\x18\x05 \x01(\t\x12\x16\n\x0eresults_failed\x18\x06 \x01(\r\x12\x10\n\x08problems\x18\x07 \x03(\t\"\xb1\x01\n\x0c\x45ventsStatus\x12\x17\n\x0ftotal_published\x18\x01 \x01(\x01\x12\x17\n\x0ftotal_delivered\x18\x02 \x01(\x01\x12\x1c\n\x14\x61\x63tive_subscriptions\x18\x03 \x01(\r\x12\x13\n\x0bqueue_depth\x18\x04 \x01(\r\x12\x1c\n\x14\x61vg_delivery_time_ms\x18\x05 \x01(\x01\x12\x1e\n\x16\x64\x65\x61\x64_letter_queue_size\x18\x06 \x01(\r\"\xa5\x01\n\x11PerformanceStatus\x12\x1c\n\x14\x61vg_response_time_ms\x18\x01 \x01(\x01\x12\x1c\n\x14p95_response_time_ms\x18\x02 \x01(\x01\x12\x1c\n\x14p99_response_time_ms\x18\x03 \x01(\x01\x12\x1b\n\x13requests_per_second\x18\x04 \x01(\x01\x12\x19\n\x11\x65rrors_per_minute\x18\x05 \x01(\x01*\x81\x01\n\x0cHealthStatus\x12\x1d\n\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n\x17HEALTH_STATUS_UNHEALTHY\x10\x03\x32\xe5\x02\n\rSystemService\x12j\n\tGetHealth\x12\x1e.orchestra.v1.GetHealthRequest\x1a\x1f.orchestra.v1.GetHealthResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\t\x12\x07/health\x12j\n\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\x07/status\x12|\n\rProveIdentity\x12\".orchestra.v1.ProveIdentityRequest\x1a#.orchestra.v1.ProveIdentityResponse\"\"\xea\xe0\x18\t\x08\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/identityb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orchestra.v1.system_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PROVEIDENTITYREQUEST'].fields_by_name['nonce']._loaded_options = None
+  _globals['_PROVEIDENTITYREQUEST'].fields_by_name['nonce']._serialized_options = b'\352\340\030\004\010\001\020\001'
   _globals['_AGENTSSTATUS_BYTYPEENTRY']._loaded_options = None
   _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_options = b'8\001'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetHealth']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['GetHealth']._serialized_options = b'\352\340\030\t\010\310\001\020\001\030\001 \002\202\323\344\223\002\t\022\007/health'
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\352\340\030\t\010\310\001\020\001\030\001 \001\202\323\344\223\002\t\022\007/status'
-  _globals['_HEALTHSTATUS']._serialized_start=1614
-  _globals['_HEALTHSTATUS']._serialized_end=1743
-  _globals['_GETHEALTHREQUEST']._serialized_start=142
-  _globals['_GETHEALTHREQUEST']._serialized_end=160
-  _globals['_GETHEALTHRESPONSE']._serialized_start=163
-  _globals['_GETHEALTHRESPONSE']._serialized_end=375
-  _globals['_HEALTHCHECKS']._serialized_start=378
-  _globals['_HEALTHCHECKS']._serialized_end=618
-  _globals['_GETSTATUSREQUEST']._serialized_start=620
-  _globals['_GETSTATUSREQUEST']._serialized_end=638
-  _globals['_GETSTATUSRESPONSE']._serialized_start=641
-  _globals['_GETSTATUSRESPONSE']._serialized_end=895
-  _globals['_AGENTSSTATUS']._serialized_start=898
-  _globals['_AGENTSSTATUS']._serialized_end=1121
-  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_start=1076
-  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_end=1121
-  _globals['_STORAGESTATUS']._serialized_start=1124
-  _globals['_STORAGESTATUS']._serialized_end=1263
-  _globals['_EVENTSSTATUS']._serialized_start=1266
-  _globals['_EVENTSSTATUS']._serialized_end=1443
-  _globals['_PERFORMANCESTATUS']._serialized_start=1446
-  _globals['_PERFORMANCESTATUS']._serialized_end=1611
-  _globals['_SYSTEMSERVICE']._serialized_start=1746
-  _globals['_SYSTEMSERVICE']._serialized_end=1977
+  _globals['_SYSTEMSERVICE'].methods_by_name['ProveIdentity']._loaded_options = None
+  _globals['_SYSTEMSERVICE'].methods_by_name['ProveIdentity']._serialized_options = b'\352\340\030\t\010\310\001\020\001\030\001 \002\202\323\344\223\002\017\022\r/api/identity'
+  _globals['_HEALTHSTATUS']._serialized_start=1832
+  _globals['_HEALTHSTATUS']._serialized_end=1961
+  _globals['_PROVEIDENTITYREQUEST']._serialized_start=142
+  _globals['_PROVEIDENTITYREQUEST']._serialized_end=189
+  _globals['_PROVEIDENTITYRESPONSE']._serialized_start=191
+  _globals['_PROVEIDENTITYRESPONSE']._serialized_end=276
+  _globals['_GETHEALTHREQUEST']._serialized_start=278
+  _globals['_GETHEALTHREQUEST']._serialized_end=296
+  _globals['_GETHEALTHRESPONSE']._serialized_start=299
+  _globals['_GETHEALTHRESPONSE']._serialized_end=511
+  _globals['_HEALTHCHECKS']._serialized_start=514
+  _globals['_HEALTHCHECKS']._serialized_end=754
+  _globals['_GETSTATUSREQUEST']._serialized_start=756
+  _globals['_GETSTATUSREQUEST']._serialized_end=774
+  _globals['_GETSTATUSRESPONSE']._serialized_start=777
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1031
+  _globals['_AGENTSSTATUS']._serialized_start=1034
+  _globals['_AGENTSSTATUS']._serialized_end=1297
+  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_start=1252
+  _globals['_AGENTSSTATUS_BYTYPEENTRY']._serialized_end=1297
+  _globals['_STORAGESTATUS']._serialized_start=1300
+  _globals['_STORAGESTATUS']._serialized_end=1481
+  _globals['_EVENTSSTATUS']._serialized_start=1484
+  _globals['_EVENTSSTATUS']._serialized_end=1661
+  _globals['_PERFORMANCESTATUS']._serialized_start=1664
+  _globals['_PERFORMANCESTATUS']._serialized_end=1829
+  _globals['_SYSTEMSERVICE']._serialized_start=1964
+  _globals['_SYSTEMSERVICE']._serialized_end=2321
 # @@protoc_insertion_point(module_scope)

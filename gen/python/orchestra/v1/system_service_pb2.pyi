@@ -7,7 +7,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -22,6 +22,24 @@ HEALTH_STATUS_UNSPECIFIED: HealthStatus
 HEALTH_STATUS_HEALTHY: HealthStatus
 HEALTH_STATUS_DEGRADED: HealthStatus
 HEALTH_STATUS_UNHEALTHY: HealthStatus
+
+class ProveIdentityRequest(_message.Message):
+    __slots__ = ("nonce",)
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    nonce: str
+    def __init__(self, nonce: _Optional[str] = ...) -> None: ...
+
+class ProveIdentityResponse(_message.Message):
+    __slots__ = ("host", "port", "grpc_port", "proof")
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    GRPC_PORT_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    port: int
+    grpc_port: int
+    proof: str
+    def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., grpc_port: _Optional[int] = ..., proof: _Optional[str] = ...) -> None: ...
 
 class GetHealthRequest(_message.Message):
     __slots__ = ()
@@ -80,7 +98,7 @@ class GetStatusResponse(_message.Message):
     def __init__(self, agents: _Optional[_Union[AgentsStatus, _Mapping]] = ..., storage: _Optional[_Union[StorageStatus, _Mapping]] = ..., events: _Optional[_Union[EventsStatus, _Mapping]] = ..., performance: _Optional[_Union[PerformanceStatus, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AgentsStatus(_message.Message):
-    __slots__ = ("active", "completed", "failed", "spawned_total", "by_type", "avg_execution_time_ms")
+    __slots__ = ("active", "completed", "failed", "spawned_total", "by_type", "avg_execution_time_ms", "stopped", "tokens_issued")
     class ByTypeEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -94,27 +112,35 @@ class AgentsStatus(_message.Message):
     SPAWNED_TOTAL_FIELD_NUMBER: _ClassVar[int]
     BY_TYPE_FIELD_NUMBER: _ClassVar[int]
     AVG_EXECUTION_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    STOPPED_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_ISSUED_FIELD_NUMBER: _ClassVar[int]
     active: int
     completed: int
     failed: int
     spawned_total: int
     by_type: _containers.ScalarMap[str, int]
     avg_execution_time_ms: float
-    def __init__(self, active: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., spawned_total: _Optional[int] = ..., by_type: _Optional[_Mapping[str, int]] = ..., avg_execution_time_ms: _Optional[float] = ...) -> None: ...
+    stopped: int
+    tokens_issued: int
+    def __init__(self, active: _Optional[int] = ..., completed: _Optional[int] = ..., failed: _Optional[int] = ..., spawned_total: _Optional[int] = ..., by_type: _Optional[_Mapping[str, int]] = ..., avg_execution_time_ms: _Optional[float] = ..., stopped: _Optional[int] = ..., tokens_issued: _Optional[int] = ...) -> None: ...
 
 class StorageStatus(_message.Message):
-    __slots__ = ("context_cache_entries", "results_stored", "total_size_mb", "cache_hit_rate", "storage_path")
+    __slots__ = ("context_cache_entries", "results_stored", "total_size_mb", "cache_hit_rate", "storage_path", "results_failed", "problems")
     CONTEXT_CACHE_ENTRIES_FIELD_NUMBER: _ClassVar[int]
     RESULTS_STORED_FIELD_NUMBER: _ClassVar[int]
     TOTAL_SIZE_MB_FIELD_NUMBER: _ClassVar[int]
     CACHE_HIT_RATE_FIELD_NUMBER: _ClassVar[int]
     STORAGE_PATH_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FAILED_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     context_cache_entries: int
     results_stored: int
     total_size_mb: float
     cache_hit_rate: float
     storage_path: str
-    def __init__(self, context_cache_entries: _Optional[int] = ..., results_stored: _Optional[int] = ..., total_size_mb: _Optional[float] = ..., cache_hit_rate: _Optional[float] = ..., storage_path: _Optional[str] = ...) -> None: ...
+    results_failed: int
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, context_cache_entries: _Optional[int] = ..., results_stored: _Optional[int] = ..., total_size_mb: _Optional[float] = ..., cache_hit_rate: _Optional[float] = ..., storage_path: _Optional[str] = ..., results_failed: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EventsStatus(_message.Message):
     __slots__ = ("total_published", "total_delivered", "active_subscriptions", "queue_depth", "avg_delivery_time_ms", "dead_letter_queue_size")

@@ -45,6 +45,11 @@ class SystemServiceStub:
                 request_serializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ProveIdentity = channel.unary_unary(
+                '/orchestra.v1.SystemService/ProveIdentity',
+                request_serializer=orchestra_dot_v1_dot_system__service__pb2.ProveIdentityRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_system__service__pb2.ProveIdentityResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer:
@@ -66,6 +71,14 @@ class SystemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProveIdentity(self, request, context):
+        """Proves that this server holds the key of its storage: who is about to send
+        the operator's token asks first. Needs no token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +91,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ProveIdentity': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProveIdentity,
+                    request_deserializer=orchestra_dot_v1_dot_system__service__pb2.ProveIdentityRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_system__service__pb2.ProveIdentityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +153,33 @@ class SystemService:
             '/orchestra.v1.SystemService/GetStatus',
             orchestra_dot_v1_dot_system__service__pb2.GetStatusRequest.SerializeToString,
             orchestra_dot_v1_dot_system__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProveIdentity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.SystemService/ProveIdentity',
+            orchestra_dot_v1_dot_system__service__pb2.ProveIdentityRequest.SerializeToString,
+            orchestra_dot_v1_dot_system__service__pb2.ProveIdentityResponse.FromString,
             options,
             channel_credentials,
             insecure,

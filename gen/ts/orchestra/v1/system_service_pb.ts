@@ -14,7 +14,63 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/system_service.proto.
  */
 export const file_orchestra_v1_system_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFvcmNoZXN0cmEvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SDG9yY2hlc3RyYS52MSISChBHZXRIZWFsdGhSZXF1ZXN0ItQBChFHZXRIZWFsdGhSZXNwb25zZRIqCgZzdGF0dXMYASABKA4yGi5vcmNoZXN0cmEudjEuSGVhbHRoU3RhdHVzEg8KB3NlcnZpY2UYAiABKAkSDwoHdmVyc2lvbhgDIAEoCRIWCg51cHRpbWVfc2Vjb25kcxgEIAEoARIqCgZjaGVja3MYBSABKAsyGi5vcmNoZXN0cmEudjEuSGVhbHRoQ2hlY2tzEi0KCXRpbWVzdGFtcBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi8AEKDEhlYWx0aENoZWNrcxIrCgdzdG9yYWdlGAEgASgOMhoub3JjaGVzdHJhLnYxLkhlYWx0aFN0YXR1cxItCglldmVudF9idXMYAiABKA4yGi5vcmNoZXN0cmEudjEuSGVhbHRoU3RhdHVzEhcKD21lbW9yeV91c2FnZV9tYhgDIAEoARIZChFjcHVfdXNhZ2VfcGVyY2VudBgEIAEoARIVCg1hY3RpdmVfYWdlbnRzGAUgASgNEhgKEGV2ZW50X3F1ZXVlX3NpemUYBiABKA0SHwoXZGlza19zcGFjZV9hdmFpbGFibGVfbWIYByABKAEiEgoQR2V0U3RhdHVzUmVxdWVzdCL+AQoRR2V0U3RhdHVzUmVzcG9uc2USKgoGYWdlbnRzGAEgASgLMhoub3JjaGVzdHJhLnYxLkFnZW50c1N0YXR1cxIsCgdzdG9yYWdlGAIgASgLMhsub3JjaGVzdHJhLnYxLlN0b3JhZ2VTdGF0dXMSKgoGZXZlbnRzGAMgASgLMhoub3JjaGVzdHJhLnYxLkV2ZW50c1N0YXR1cxI0CgtwZXJmb3JtYW5jZRgEIAEoCzIfLm9yY2hlc3RyYS52MS5QZXJmb3JtYW5jZVN0YXR1cxItCgl0aW1lc3RhbXAYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIt8BCgxBZ2VudHNTdGF0dXMSDgoGYWN0aXZlGAEgASgNEhEKCWNvbXBsZXRlZBgCIAEoDRIOCgZmYWlsZWQYAyABKA0SFQoNc3Bhd25lZF90b3RhbBgEIAEoDRI3CgdieV90eXBlGAUgAygLMiYub3JjaGVzdHJhLnYxLkFnZW50c1N0YXR1cy5CeVR5cGVFbnRyeRIdChVhdmdfZXhlY3V0aW9uX3RpbWVfbXMYBiABKAEaLQoLQnlUeXBlRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgNOgI4ASKLAQoNU3RvcmFnZVN0YXR1cxIdChVjb250ZXh0X2NhY2hlX2VudHJpZXMYASABKA0SFgoOcmVzdWx0c19zdG9yZWQYAiABKA0SFQoNdG90YWxfc2l6ZV9tYhgDIAEoARIWCg5jYWNoZV9oaXRfcmF0ZRgEIAEoARIUCgxzdG9yYWdlX3BhdGgYBSABKAkisQEKDEV2ZW50c1N0YXR1cxIXCg90b3RhbF9wdWJsaXNoZWQYASABKAESFwoPdG90YWxfZGVsaXZlcmVkGAIgASgBEhwKFGFjdGl2ZV9zdWJzY3JpcHRpb25zGAMgASgNEhMKC3F1ZXVlX2RlcHRoGAQgASgNEhwKFGF2Z19kZWxpdmVyeV90aW1lX21zGAUgASgBEh4KFmRlYWRfbGV0dGVyX3F1ZXVlX3NpemUYBiABKA0ipQEKEVBlcmZvcm1hbmNlU3RhdHVzEhwKFGF2Z19yZXNwb25zZV90aW1lX21zGAEgASgBEhwKFHA5NV9yZXNwb25zZV90aW1lX21zGAIgASgBEhwKFHA5OV9yZXNwb25zZV90aW1lX21zGAMgASgBEhsKE3JlcXVlc3RzX3Blcl9zZWNvbmQYBCABKAESGQoRZXJyb3JzX3Blcl9taW51dGUYBSABKAEqgQEKDEhlYWx0aFN0YXR1cxIdChlIRUFMVEhfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGQoVSEVBTFRIX1NUQVRVU19IRUFMVEhZEAESGgoWSEVBTFRIX1NUQVRVU19ERUdSQURFRBACEhsKF0hFQUxUSF9TVEFUVVNfVU5IRUFMVEhZEAMy5wEKDVN5c3RlbVNlcnZpY2USagoJR2V0SGVhbHRoEh4ub3JjaGVzdHJhLnYxLkdldEhlYWx0aFJlcXVlc3QaHy5vcmNoZXN0cmEudjEuR2V0SGVhbHRoUmVzcG9uc2UiHOrgGAkIyAEQARgBIAKC0+STAgkSBy9oZWFsdGgSagoJR2V0U3RhdHVzEh4ub3JjaGVzdHJhLnYxLkdldFN0YXR1c1JlcXVlc3QaHy5vcmNoZXN0cmEudjEuR2V0U3RhdHVzUmVzcG9uc2UiHOrgGAkIyAEQARgBIAGC0+STAgkSBy9zdGF0dXNCsQEKEGNvbS5vcmNoZXN0cmEudjFCElN5c3RlbVNlcnZpY2VQcm90b1ABWjhnaXRodWIuY29tL3Zpc2lxdWF0ZS9jY28vZ2VuL2dvL29yY2hlc3RyYS92MTtvcmNoZXN0cmF2MaICA09YWKoCDE9yY2hlc3RyYS5WMcoCDE9yY2hlc3RyYVxWMeICGE9yY2hlc3RyYVxWMVxHUEJNZXRhZGF0YeoCDU9yY2hlc3RyYTo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiFvcmNoZXN0cmEvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SDG9yY2hlc3RyYS52MSIvChRQcm92ZUlkZW50aXR5UmVxdWVzdBIXCgVub25jZRgBIAEoCUII6uAYBAgBEAEiVQoVUHJvdmVJZGVudGl0eVJlc3BvbnNlEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDRIRCglncnBjX3BvcnQYAyABKA0SDQoFcHJvb2YYBCABKAkiEgoQR2V0SGVhbHRoUmVxdWVzdCLUAQoRR2V0SGVhbHRoUmVzcG9uc2USKgoGc3RhdHVzGAEgASgOMhoub3JjaGVzdHJhLnYxLkhlYWx0aFN0YXR1cxIPCgdzZXJ2aWNlGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSFgoOdXB0aW1lX3NlY29uZHMYBCABKAESKgoGY2hlY2tzGAUgASgLMhoub3JjaGVzdHJhLnYxLkhlYWx0aENoZWNrcxItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvABCgxIZWFsdGhDaGVja3MSKwoHc3RvcmFnZRgBIAEoDjIaLm9yY2hlc3RyYS52MS5IZWFsdGhTdGF0dXMSLQoJZXZlbnRfYnVzGAIgASgOMhoub3JjaGVzdHJhLnYxLkhlYWx0aFN0YXR1cxIXCg9tZW1vcnlfdXNhZ2VfbWIYAyABKAESGQoRY3B1X3VzYWdlX3BlcmNlbnQYBCABKAESFQoNYWN0aXZlX2FnZW50cxgFIAEoDRIYChBldmVudF9xdWV1ZV9zaXplGAYgASgNEh8KF2Rpc2tfc3BhY2VfYXZhaWxhYmxlX21iGAcgASgBIhIKEEdldFN0YXR1c1JlcXVlc3Qi/gEKEUdldFN0YXR1c1Jlc3BvbnNlEioKBmFnZW50cxgBIAEoCzIaLm9yY2hlc3RyYS52MS5BZ2VudHNTdGF0dXMSLAoHc3RvcmFnZRgCIAEoCzIbLm9yY2hlc3RyYS52MS5TdG9yYWdlU3RhdHVzEioKBmV2ZW50cxgDIAEoCzIaLm9yY2hlc3RyYS52MS5FdmVudHNTdGF0dXMSNAoLcGVyZm9ybWFuY2UYBCABKAsyHy5vcmNoZXN0cmEudjEuUGVyZm9ybWFuY2VTdGF0dXMSLQoJdGltZXN0YW1wGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKHAgoMQWdlbnRzU3RhdHVzEg4KBmFjdGl2ZRgBIAEoDRIRCgljb21wbGV0ZWQYAiABKA0SDgoGZmFpbGVkGAMgASgNEhUKDXNwYXduZWRfdG90YWwYBCABKA0SNwoHYnlfdHlwZRgFIAMoCzImLm9yY2hlc3RyYS52MS5BZ2VudHNTdGF0dXMuQnlUeXBlRW50cnkSHQoVYXZnX2V4ZWN1dGlvbl90aW1lX21zGAYgASgBEg8KB3N0b3BwZWQYByABKA0SFQoNdG9rZW5zX2lzc3VlZBgIIAEoDRotCgtCeVR5cGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIrUBCg1TdG9yYWdlU3RhdHVzEh0KFWNvbnRleHRfY2FjaGVfZW50cmllcxgBIAEoDRIWCg5yZXN1bHRzX3N0b3JlZBgCIAEoDRIVCg10b3RhbF9zaXplX21iGAMgASgBEhYKDmNhY2hlX2hpdF9yYXRlGAQgASgBEhQKDHN0b3JhZ2VfcGF0aBgFIAEoCRIWCg5yZXN1bHRzX2ZhaWxlZBgGIAEoDRIQCghwcm9ibGVtcxgHIAMoCSKxAQoMRXZlbnRzU3RhdHVzEhcKD3RvdGFsX3B1Ymxpc2hlZBgBIAEoARIXCg90b3RhbF9kZWxpdmVyZWQYAiABKAESHAoUYWN0aXZlX3N1YnNjcmlwdGlvbnMYAyABKA0SEwoLcXVldWVfZGVwdGgYBCABKA0SHAoUYXZnX2RlbGl2ZXJ5X3RpbWVfbXMYBSABKAESHgoWZGVhZF9sZXR0ZXJfcXVldWVfc2l6ZRgGIAEoDSKlAQoRUGVyZm9ybWFuY2VTdGF0dXMSHAoUYXZnX3Jlc3BvbnNlX3RpbWVfbXMYASABKAESHAoUcDk1X3Jlc3BvbnNlX3RpbWVfbXMYAiABKAESHAoUcDk5X3Jlc3BvbnNlX3RpbWVfbXMYAyABKAESGwoTcmVxdWVzdHNfcGVyX3NlY29uZBgEIAEoARIZChFlcnJvcnNfcGVyX21pbnV0ZRgFIAEoASqBAQoMSGVhbHRoU3RhdHVzEh0KGUhFQUxUSF9TVEFUVVNfVU5TUEVDSUZJRUQQABIZChVIRUFMVEhfU1RBVFVTX0hFQUxUSFkQARIaChZIRUFMVEhfU1RBVFVTX0RFR1JBREVEEAISGwoXSEVBTFRIX1NUQVRVU19VTkhFQUxUSFkQAzLlAgoNU3lzdGVtU2VydmljZRJqCglHZXRIZWFsdGgSHi5vcmNoZXN0cmEudjEuR2V0SGVhbHRoUmVxdWVzdBofLm9yY2hlc3RyYS52MS5HZXRIZWFsdGhSZXNwb25zZSIc6uAYCQjIARABGAEgAoLT5JMCCRIHL2hlYWx0aBJqCglHZXRTdGF0dXMSHi5vcmNoZXN0cmEudjEuR2V0U3RhdHVzUmVxdWVzdBofLm9yY2hlc3RyYS52MS5HZXRTdGF0dXNSZXNwb25zZSIc6uAYCQjIARABGAEgAYLT5JMCCRIHL3N0YXR1cxJ8Cg1Qcm92ZUlkZW50aXR5EiIub3JjaGVzdHJhLnYxLlByb3ZlSWRlbnRpdHlSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlByb3ZlSWRlbnRpdHlSZXNwb25zZSIi6uAYCQjIARABGAEgAoLT5JMCDxINL2FwaS9pZGVudGl0eUKxAQoQY29tLm9yY2hlc3RyYS52MUISU3lzdGVtU2VydmljZVByb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+
+/**
+ * @generated from message orchestra.v1.ProveIdentityRequest
+ */
+export type ProveIdentityRequest = Message<"orchestra.v1.ProveIdentityRequest"> & {
+  /**
+   * Chosen anew by the caller: 16 to 128 letters, digits, `.`, `_` and `-`.
+   *
+   * @generated from field: string nonce = 1;
+   */
+  nonce: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ProveIdentityRequest.
+ * Use `create(ProveIdentityRequestSchema)` to create a new message.
+ */
+export const ProveIdentityRequestSchema: GenMessage<ProveIdentityRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_system_service, 0);
+
+/**
+ * @generated from message orchestra.v1.ProveIdentityResponse
+ */
+export type ProveIdentityResponse = Message<"orchestra.v1.ProveIdentityResponse"> & {
+  /**
+   * Where the server listens, as it was configured.
+   *
+   * @generated from field: string host = 1;
+   */
+  host: string;
+
+  /**
+   * @generated from field: uint32 port = 2;
+   */
+  port: number;
+
+  /**
+   * @generated from field: uint32 grpc_port = 3;
+   */
+  grpcPort: number;
+
+  /**
+   * Hexadecimal HMAC-SHA256 of "cco-sidecar/1\n<nonce>\n<host>\n<port>\n<grpc_port>"
+   * with the key in the storage directory's `identity.key`.
+   *
+   * @generated from field: string proof = 4;
+   */
+  proof: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ProveIdentityResponse.
+ * Use `create(ProveIdentityResponseSchema)` to create a new message.
+ */
+export const ProveIdentityResponseSchema: GenMessage<ProveIdentityResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_system_service, 1);
 
 /**
  * @generated from message orchestra.v1.GetHealthRequest
@@ -27,7 +83,7 @@ export type GetHealthRequest = Message<"orchestra.v1.GetHealthRequest"> & {
  * Use `create(GetHealthRequestSchema)` to create a new message.
  */
 export const GetHealthRequestSchema: GenMessage<GetHealthRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 0);
+  messageDesc(file_orchestra_v1_system_service, 2);
 
 /**
  * @generated from message orchestra.v1.GetHealthResponse
@@ -71,7 +127,7 @@ export type GetHealthResponse = Message<"orchestra.v1.GetHealthResponse"> & {
  * Use `create(GetHealthResponseSchema)` to create a new message.
  */
 export const GetHealthResponseSchema: GenMessage<GetHealthResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 1);
+  messageDesc(file_orchestra_v1_system_service, 3);
 
 /**
  * @generated from message orchestra.v1.HealthChecks
@@ -102,7 +158,7 @@ export type HealthChecks = Message<"orchestra.v1.HealthChecks"> & {
   cpuUsagePercent: number;
 
   /**
-   * Agents with a call in the last five minutes.
+   * Agents whose process runs.
    *
    * @generated from field: uint32 active_agents = 5;
    */
@@ -126,7 +182,7 @@ export type HealthChecks = Message<"orchestra.v1.HealthChecks"> & {
  * Use `create(HealthChecksSchema)` to create a new message.
  */
 export const HealthChecksSchema: GenMessage<HealthChecks> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 2);
+  messageDesc(file_orchestra_v1_system_service, 4);
 
 /**
  * @generated from message orchestra.v1.GetStatusRequest
@@ -139,7 +195,7 @@ export type GetStatusRequest = Message<"orchestra.v1.GetStatusRequest"> & {
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 3);
+  messageDesc(file_orchestra_v1_system_service, 5);
 
 /**
  * @generated from message orchestra.v1.GetStatusResponse
@@ -176,35 +232,37 @@ export type GetStatusResponse = Message<"orchestra.v1.GetStatusResponse"> & {
  * Use `create(GetStatusResponseSchema)` to create a new message.
  */
 export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 4);
+  messageDesc(file_orchestra_v1_system_service, 6);
 
 /**
+ * Agents are runs: what was spawned, here or before a restart.
+ *
  * @generated from message orchestra.v1.AgentsStatus
  */
 export type AgentsStatus = Message<"orchestra.v1.AgentsStatus"> & {
   /**
-   * Agents with a call in the last five minutes.
+   * Agents whose process runs.
    *
    * @generated from field: uint32 active = 1;
    */
   active: number;
 
   /**
-   * Results stored with status `success` or `partial`.
+   * Agents that ended with status `completed`, since the storage was made.
    *
    * @generated from field: uint32 completed = 2;
    */
   completed: number;
 
   /**
-   * Results stored with status `failed`.
+   * Agents that ended with status `failed`.
    *
    * @generated from field: uint32 failed = 3;
    */
   failed: number;
 
   /**
-   * Agent tokens made since the start.
+   * Agents that were spawned since the storage was made.
    *
    * @generated from field: uint32 spawned_total = 4;
    */
@@ -223,6 +281,20 @@ export type AgentsStatus = Message<"orchestra.v1.AgentsStatus"> & {
    * @generated from field: double avg_execution_time_ms = 6;
    */
   avgExecutionTimeMs: number;
+
+  /**
+   * Agents that ended because somebody stopped them.
+   *
+   * @generated from field: uint32 stopped = 7;
+   */
+  stopped: number;
+
+  /**
+   * Agent tokens made since the start of the sidecar.
+   *
+   * @generated from field: uint32 tokens_issued = 8;
+   */
+  tokensIssued: number;
 };
 
 /**
@@ -230,7 +302,7 @@ export type AgentsStatus = Message<"orchestra.v1.AgentsStatus"> & {
  * Use `create(AgentsStatusSchema)` to create a new message.
  */
 export const AgentsStatusSchema: GenMessage<AgentsStatus> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 5);
+  messageDesc(file_orchestra_v1_system_service, 7);
 
 /**
  * @generated from message orchestra.v1.StorageStatus
@@ -247,7 +319,7 @@ export type StorageStatus = Message<"orchestra.v1.StorageStatus"> & {
   resultsStored: number;
 
   /**
-   * Size of the storage directory.
+   * Size of the storage directory, in megabytes of 2^20 bytes.
    *
    * @generated from field: double total_size_mb = 3;
    */
@@ -264,6 +336,20 @@ export type StorageStatus = Message<"orchestra.v1.StorageStatus"> & {
    * @generated from field: string storage_path = 5;
    */
   storagePath: string;
+
+  /**
+   * Of `results_stored`, those with status `failed`.
+   *
+   * @generated from field: uint32 results_failed = 6;
+   */
+  resultsFailed: number;
+
+  /**
+   * What is wrong with the records or the configuration; empty when nothing is.
+   *
+   * @generated from field: repeated string problems = 7;
+   */
+  problems: string[];
 };
 
 /**
@@ -271,7 +357,7 @@ export type StorageStatus = Message<"orchestra.v1.StorageStatus"> & {
  * Use `create(StorageStatusSchema)` to create a new message.
  */
 export const StorageStatusSchema: GenMessage<StorageStatus> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 6);
+  messageDesc(file_orchestra_v1_system_service, 8);
 
 /**
  * @generated from message orchestra.v1.EventsStatus
@@ -325,7 +411,7 @@ export type EventsStatus = Message<"orchestra.v1.EventsStatus"> & {
  * Use `create(EventsStatusSchema)` to create a new message.
  */
 export const EventsStatusSchema: GenMessage<EventsStatus> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 7);
+  messageDesc(file_orchestra_v1_system_service, 9);
 
 /**
  * Unary calls of the last minute; waits and streams are not counted.
@@ -364,7 +450,7 @@ export type PerformanceStatus = Message<"orchestra.v1.PerformanceStatus"> & {
  * Use `create(PerformanceStatusSchema)` to create a new message.
  */
 export const PerformanceStatusSchema: GenMessage<PerformanceStatus> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_system_service, 8);
+  messageDesc(file_orchestra_v1_system_service, 10);
 
 /**
  * @generated from enum orchestra.v1.HealthStatus
@@ -423,6 +509,17 @@ export const SystemService: GenService<{
     methodKind: "unary";
     input: typeof GetStatusRequestSchema;
     output: typeof GetStatusResponseSchema;
+  },
+  /**
+   * Proves that this server holds the key of its storage: who is about to send
+   * the operator's token asks first. Needs no token.
+   *
+   * @generated from rpc orchestra.v1.SystemService.ProveIdentity
+   */
+  proveIdentity: {
+    methodKind: "unary";
+    input: typeof ProveIdentityRequestSchema;
+    output: typeof ProveIdentityResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_orchestra_v1_system_service, 0);

@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ from google.protobuf import message_factory, struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from cco_sidecar.core.codec import struct_wire
 from cco_sidecar.core.codec.fields import FLOATS, MAX_DEPTH, MAX_EXACT, enum_names, is_union, rules
 from cco_sidecar.core.errors import SidecarError, invalid_request
 
@@ -81,7 +83,7 @@ def _decoder(descriptor: Descriptor) -> Decode:
     if is_union(descriptor):
         return _union_decoder(descriptor, message_type)
     extra = next((field.name for field in descriptor.fields if rules(field).extra), None)
-    fields = {field.name: field for field in descriptor.fields if field.name != extra}
+    fields = {field.name: field for field in descriptor.fields if field.name != extra and not rules(field).internal}
     decoders = {name: _field_decoder(field) for name, field in fields.items()}
 
     def decode(value: Any, where: str) -> Message:
@@ -235,7 +237,15 @@ def _timestamp_in(value: Any, where: str) -> timestamp_pb2.Timestamp:
     return parse_rfc3339(_text_in(value, where), where)
 
 
-def _struct_in(value: Any, where: str, depth: int = 1) -> struct_pb2.Struct:
+def _struct_in(value: Any, where: str) -> struct_pb2.Struct:
+    if type(value) is dict:
+        with suppress(struct_wire.Unfit):
+            return struct_pb2.Struct.FromString(struct_wire.encoded(value))
+    return _struct_by_parts(value, where)
+
+
+def _struct_by_parts(value: Any, where: str, depth: int = 1) -> struct_pb2.Struct:
+    """Slowly, with the path of what does not fit."""
     if not isinstance(value, dict):
         raise _wrong_type(where, "an object", value)
     fields = {key: _value_in(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
@@ -254,7 +264,7 @@ def _value_in(value: Any, where: str, depth: int = 1) -> struct_pb2.Value:
     if isinstance(value, int | float):
         return struct_pb2.Value(number_value=_number_in(value, where))
     if isinstance(value, dict):
-        return struct_pb2.Value(struct_value=_struct_in(value, where, depth))
+        return struct_pb2.Value(struct_value=_struct_by_parts(value, where, depth))
     if not isinstance(value, list | tuple):
         raise _wrong_type(where, "a JSON value", value)
     items = [_value_in(item, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache, partial
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -49,7 +50,10 @@ def json_tail(message: Encoded) -> bytes:
 
 
 def struct_to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
-    return {key: _value_out(struct.fields[key]) for key in sorted(struct.fields)}
+    return {key: _value_out(value) for key, value in sorted(struct.fields.items(), key=_first)}
+
+
+_first = itemgetter(0)
 
 
 def rfc3339(stamp: timestamp_pb2.Timestamp) -> str:
@@ -75,6 +79,8 @@ def _encoder(descriptor: Descriptor) -> Encode:
     extra = None
     for field in descriptor.fields:
         rule = rules(field)
+        if rule.internal:
+            continue
         if rule.extra:
             extra = field.name
         elif field.has_presence:

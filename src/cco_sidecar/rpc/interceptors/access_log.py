@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc.aio
 
+from cco_sidecar.core import security_log
 from cco_sidecar.core.metrics import CallMetrics
 from cco_sidecar.rpc.call import Call
 from cco_sidecar.rpc.interceptors.base import Around
@@ -34,6 +35,10 @@ class AccessLog(Around):
         self._count(call, failed=True)
         code = context.code()
         status = code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            security_log.refused("token_refused", rpc=call.policy.path, peer=context.peer(), why=context.details())
+        elif code is grpc.StatusCode.PERMISSION_DENIED:
+            security_log.refused("call_denied", rpc=call.policy.path, **_fields(call), why=context.details())
         detail = {} if call.policy.rules.confidential else {"detail": context.details()}
         log.info("%s %s", call.policy.path, status, extra=_fields(call) | detail)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import grpc.aio
@@ -14,12 +15,14 @@ from cco_sidecar.rpc.interceptors.base import Before
 
 
 class Authenticate(Before):
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, hosts: Iterable[str] = ()) -> None:
+        """``hosts``: names by which this machine is called, beyond those of the loopback."""
         self._tokens = tokens
+        self._hosts = frozenset(hosts)
 
     def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         header = metadata_value(context, "authorization")
-        optional = call.policy.rules.open and call.policy.open_to(loopback=from_loopback(context))
+        optional = call.policy.rules.open and call.policy.open_to(loopback=from_loopback(context, self._hosts))
         if header is None and optional:
             return
         scheme, _, token = (header or "").partition(" ")

@@ -9,13 +9,17 @@ import grpc.aio
 from google.protobuf.message import Message
 from grpc_interceptor.server import AsyncServerInterceptor
 
-from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.validate import validate
 from cco_sidecar.rpc.interceptors.base import Method
 
 
 class Malformed:
-    """Stands in for a request whose bytes are no message of its type."""
+    """Stands in for a request whose bytes are refused: it is said when it is known who calls."""
+
+    def __init__(self, refusal: SidecarError) -> None:
+        self.refusal = refusal
 
 
 class Deferred:
@@ -34,18 +38,18 @@ class Validate(AsyncServerInterceptor):
         else:
             if isinstance(request_or_iterator, Deferred):
                 request_or_iterator = await request_or_iterator.decode()
-            _check(request_or_iterator)
+            await _check(request_or_iterator)
         response = method(request_or_iterator, context)
         return response if hasattr(response, "__aiter__") else await response
 
 
 async def _each(requests: AsyncIterator[Any]) -> AsyncIterator[Message]:
     async for request in requests:
-        _check(request)
+        await _check(request)
         yield request
 
 
-def _check(request: Any) -> None:
+async def _check(request: Any) -> None:
     if isinstance(request, Malformed):
-        raise invalid_request("the request's bytes are not a message of this method's request type")
-    validate(request)
+        raise request.refusal
+    await beside_the_loop(validate, request, size=request.ByteSize())

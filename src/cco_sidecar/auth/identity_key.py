@@ -1,0 +1,43 @@
+"""The key with which a sidecar proves that it is the one that owns a storage directory."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from pathlib import Path
+
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.storage.files import PRIVATE_FILE, write_once
+
+_FILE = "identity.key"
+_BYTES = 32
+
+
+class IdentityKey:
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    @classmethod
+    def of(cls, storage: Path) -> IdentityKey:
+        """Reads it, or makes it on the first start. Raises SettingsError."""
+        path = storage / _FILE
+        try:
+            if not path.exists():
+                write_once(path, secrets.token_bytes(_BYTES), mode=PRIVATE_FILE)
+            return cls.read(storage)
+        except OSError as problem:
+            raise SettingsError(f"identity key {path} cannot be used: {problem.strerror}") from problem
+
+    @classmethod
+    def read(cls, storage: Path) -> IdentityKey:
+        """Raises OSError."""
+        return cls((storage / _FILE).read_bytes())
+
+    def proof(self, nonce: str, host: str, port: int, grpc_port: int) -> str:
+        """Of who listens where: an answer that was fetched from a server at another place does not fit."""
+        text = f"cco-sidecar/1\n{nonce}\n{host}\n{port}\n{grpc_port}"
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def holds(self, proof: str, nonce: str, host: str, port: int, grpc_port: int) -> bool:
+        return hmac.compare_digest(proof, self.proof(nonce, host, port, grpc_port))

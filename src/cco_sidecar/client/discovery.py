@@ -1,0 +1,102 @@
+"""Which sidecar is meant: the one that was named, or the one that runs here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from cco_sidecar.core import run_directory
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import authority
+
+DEFAULT_PORT = 3001
+DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_PORT_VARIABLE = "CCO_SIDECAR_PORT"
+
+
+class Target(NamedTuple):
+    """A gRPC target. ``named_by``: the variable or argument that says so."""
+
+    address: str
+    secure: bool
+    named_by: str
+
+    @property
+    def local(self) -> bool:
+        """Nothing that is sent there leaves this machine."""
+        host = self.address.rpartition(":")[0].strip("[]")
+        return self.address.startswith("unix:") or host in _LOOPBACK or host.startswith("127.")
+
+
+def find(url: str | None, grpc_target: str | None, environment: Mapping[str, str] = os.environ) -> Target:
+    """The first of: the arguments, ``SIDECAR_GRPC``, ``SIDECAR_URL``, ``CCO_SIDECAR_PORT``, the only sidecar that this
+    user runs on this machine, the default port. Raises SettingsError for a URL that is none."""
+    if url is None and grpc_target is None:
+        if named := environment.get("SIDECAR_GRPC"):
+            return Target(named, _is_https(environment.get("SIDECAR_URL", "")), "SIDECAR_GRPC")
+        if named := environment.get("SIDECAR_URL"):
+            return _of_url(named, "SIDECAR_URL")
+        if named := environment.get(_PORT_VARIABLE):
+            return _of_url(f"http://127.0.0.1:{named}", _PORT_VARIABLE)
+        running = list(run_directory.running())
+        if len(running) == 1:
+            return Target(f"unix:{running[0].socket}", False, "the run directory")
+        return _of_url(DEFAULT_URL, "SIDECAR_URL")
+    if grpc_target is not None:
+        return Target(grpc_target, _is_https(url or ""), "grpc_target")
+    assert url is not None
+    return _of_url(url, "url")
+
+
+def at_url(url: str) -> run_directory.Running | None:
+    """The sidecar on this machine that serves a URL, whatever its gRPC port is."""
+    parts = _split(url)
+    for known in run_directory.running():
+        own = urlsplit(known.url)
+        same_host = parts.hostname == own.hostname or {parts.hostname, own.hostname} <= _LOOPBACK
+        if same_host and (parts.port or DEFAULT_PORT) == own.port:
+            return known
+    return None
+
+
+def channel_options(target: Target) -> list[tuple[str, int]]:
+    """A proxy for the outside does not stand between a program and its own machine."""
+    return [("grpc.enable_http_proxy", 0)] if target.local else []
+
+
+def require_safe(target: Target, token: str, *, insecure: bool) -> None:
+    """Raises SettingsError where a token would cross a network in the clear."""
+    if token and not insecure and not target.secure and not target.local:
+        raise SettingsError(
+            f"a token is not sent to {target.address} without TLS: use an https:// URL, or insecure=True where the "
+            "network is trusted"
+        )
+
+
+def _of_url(url: str, named_by: str) -> Target:
+    known = at_url(url) if not _is_https(url) else None
+    if known is not None:
+        return Target(known.grpc, False, named_by)
+    parts = _split(url)
+    host = parts.hostname or ""
+    if _is_https(url):
+        # Behind a TLS proxy both are usually served at one port.
+        return Target(authority(host, parts.port + 1 if parts.port else 443), True, named_by)
+    return Target(authority(host, (parts.port or DEFAULT_PORT) + 1), False, named_by)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.hostname and (parts.port is None or parts.port) and parts.scheme in ("http", "https"):
+            return parts
+    except ValueError:
+        pass
+    raise SettingsError(f"invalid sidecar URL {url!r}: expected one such as {DEFAULT_URL}")
+
+
+def _is_https(url: str) -> bool:
+    return url.startswith("https://")

@@ -1,0 +1,139 @@
+"""The directory in which running sidecars make themselves known to the commands of the same user.
+
+It is found without any setting, also under systemd and sudo, where ``$XDG_RUNTIME_DIR`` is missing; it holds a socket
+and a description per sidecar, is of mode 0700, and is neither backed up nor shown to agents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+NAME = "cco-sidecar"
+# sun_path (unix(7)), with room for the name.
+_LONGEST_SOCKET = 107
+
+
+class Running(NamedTuple):
+    """A sidecar that made itself known. ``socket``: gRPC over a Unix socket."""
+
+    url: str
+    grpc: str
+    socket: str
+    storage: str
+    pid: int
+
+
+def candidates() -> list[Path]:
+    """Where it may be, the best first."""
+    uid = os.getuid()
+    own = [os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}", "/run" if uid == 0 else ""]
+    found = [Path(parent) / NAME for parent in own if parent and os.path.isdir(parent)]  # noqa: PTH112
+    return list(dict.fromkeys((*found, Path(f"/tmp/{NAME}-{uid}"))))
+
+
+def make() -> Path | None:
+    """The first that is ours and short enough, made when it is not there; None when there is none."""
+    for path in candidates():
+        if len(str(path)) + 22 > _LONGEST_SOCKET:
+            continue
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+        except OSError:
+            continue
+        if _is_ours(path):
+            return path
+    return None
+
+
+def _is_ours(path: Path) -> bool:
+    """A directory of this user alone, and no link."""
+    try:
+        info = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & 0o077
+
+
+class Registration:
+    """This sidecar's socket and description; without a run directory ``socket`` is empty and nothing is written."""
+
+    def __init__(self, storage: Path) -> None:
+        directory = make()
+        name = hashlib.sha256(os.fsencode(storage)).hexdigest()[:16]
+        self._storage = storage
+        self._path = directory / f"{name}.json" if directory else None
+        self.socket = directory / f"{name}.sock" if directory else None
+        if self.socket is not None:
+            # One that a crash left; the storage's lock says that nobody uses it.
+            self.socket.unlink(missing_ok=True)
+
+    def announce(self, url: str, grpc: str) -> None:
+        """From now on commands find it."""
+        if self._path is None or self.socket is None:
+            return
+        known = Running(url, grpc, str(self.socket), str(self._storage), os.getpid())
+        fresh = self._path.with_suffix(".fresh")
+        fresh.write_bytes(orjson.dumps(known._asdict()))
+        fresh.replace(self._path)
+
+    def withdraw(self) -> None:
+        for path in (self._path, self.socket):
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+
+def running() -> Iterator[Running]:
+    """Those that run, by their sockets: each is answered by a process of this user, or of root."""
+    for path, known in _announced():
+        peer = _peer(known.socket)
+        if peer in (os.getuid(), 0):
+            yield known
+        elif peer is None and not _lives(known.pid):
+            # A crash left it.
+            for each in (path, Path(known.socket)):
+                each.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _peer(path: str) -> int | None:
+    """The user whose process listens at a Unix socket (unix(7), SO_PEERCRED); None when none does."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(2.0)
+            connection.connect(path)
+            if not hasattr(socket, "SO_PEERCRED"):
+                return Path(path).stat().st_uid
+            _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return int(uid)
+    except OSError:
+        return None
+
+
+def _announced() -> Iterator[tuple[Path, Running]]:
+    for directory in candidates():
+        if not _is_ours(directory):
+            continue
+        for path in sorted(directory.glob("*.json")):
+            try:
+                known: dict[str, Any] = orjson.loads(path.read_bytes())
+                yield path, Running(**{field: known[field] for field in Running._fields})
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
