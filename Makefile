@@ -4,25 +4,37 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 BUF := .tools/node_modules/.bin/buf
 PROTOS := $(wildcard proto/orchestra/v1/*.proto)
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run test lint format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run bench-fairness test lint format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(VENV)/.ready ## make .venv from the lock file, with cco in it
 
-$(VENV)/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+# What running needs, and no more.
+$(VENV)/.runs: requirements-run.lock pyproject.toml
+	@$(CHECK_PYTHON)
+	@echo "installing the sidecar into $(VENV) (once, about a minute) ..."
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-run.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r build.lock
 	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: setup ## start the sidecar on this repository
-	@$(BIN)/cco orchestration-server --project-root . $(ARGS)
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(CHECK_PYTHON)
+	@echo "installing the sidecar and its development tools into $(VENV) (once, one or two minutes) ..."
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(VENV)/.runs
+
+run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for another)
+	@$(BIN)/cco orchestration-server --project-root $(or $(PROJECT),.) $(ARGS)
 
 test: setup ## run every test
 	@$(PY) -m pytest -n 2 -m "not long" $(ARGS)
@@ -76,14 +88,19 @@ gen: setup .tools/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/p
 gen-check: gen ## fail when gen/ is not what the protos say
 	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client
 
-lock: setup ## write requirements.lock anew
+lock: setup ## write the lock files anew
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements-run.lock
+	$(BIN)/uv pip compile -q build.in --universal --python-version 3.11 --generate-hashes --no-header -o build.lock
 
 build: setup ## the wheel and the sdist, in dist/
 	$(BIN)/uv build -q --no-build-isolation
 
 bench: setup ## ours beside bare peers, in one run
 	@$(PY) -m bench.run
+
+bench-fairness: setup ## what each worst case of one client costs another (ONLY=name, SECONDS=n)
+	@$(PY) -m bench.fairness $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))
 
 crash: setup ## 200 rounds of kill -9 under load (ROUNDS=n for another number)
 	@$(PY) -m pytest -m long -s tests/e2e/test_crash.py

@@ -44,7 +44,7 @@ from cco_sidecar.gateway.app import Gateway
 from cco_sidecar.gateway.http import HttpServer
 from cco_sidecar.gateway.routes import Routes
 from cco_sidecar.results.create import ResultWriter
-from cco_sidecar.results.next_agents import holds, next_agents
+from cco_sidecar.results.next_agents import holds
 from cco_sidecar.results.servicer import ResultServicer
 from cco_sidecar.rpc import chain
 from cco_sidecar.rpc.interceptors.access_log import AccessLog
@@ -156,7 +156,7 @@ class Sidecar:
             Hands(
                 Providers(context, self._vault.values, self.context.root),
                 Suggestions(
-                    lambda result: next_agents(self.types.next_agent_rules, self.types, result),
+                    self._writer.next_agents,
                     lambda when, result: holds(when, self.types, result),
                 ),
                 self._desk.ask,

@@ -98,7 +98,7 @@ class TestReports:
             '{"type":"error","message":"Reconnecting... 2/5"}',
             '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","text":"All done."}}',
             '{"type":"turn.completed","usage":{"input_tokens":100,"cached_input_tokens":40,"output_tokens":7}}',
-            '{"type":"turn.completed","usage":{"input_tokens":10,"cached_input_tokens":4,"output_tokens":3}}',
+            '{"type":"turn.completed","usage":{"input_tokens":110,"cached_input_tokens":44,"output_tokens":10}}',
         ):
             reader.read(line)
         usage = reader.usage
@@ -117,6 +117,49 @@ class TestReports:
         reader.read('{"type":"result","status":"success","stats":{"input_tokens":9,"output_tokens":2,"duration_ms":5}}')
         usage = reader.usage
         assert (usage.session_id, usage.input_tokens, usage.output_tokens, usage.duration_ms) == ("g-1", 9, 2, 5)
+
+    def test_geminis_answer_is_in_its_messages_and_a_warning_is_no_failure(self) -> None:
+        reader = UsageReader()
+        for line in (
+            '{"type":"init","session_id":"g-1"}',
+            '{"type":"message","role":"user","content":"do it"}',
+            '{"type":"message","role":"assistant","content":"I begin","delta":true}',
+            '{"type":"tool_use","tool_name":"ls"}',
+            '{"type":"error","severity":"warning","message":"loop detected"}',
+            '{"type":"message","role":"assistant","content":"All ","delta":true}',
+            '{"type":"message","role":"assistant","content":"done.","delta":true}',
+            '{"type":"result","status":"success","stats":{}}',
+        ):
+            reader.read(line)
+        assert (reader.final, reader.error) == ("All done.", "")
+
+    def test_an_error_of_gemini_that_ends_the_run_is_a_failure(self) -> None:
+        reader = UsageReader()
+        reader.read('{"type":"error","severity":"error","message":"quota"}')
+        assert reader.error == "quota"
+        reader.read('{"type":"result","status":"error","error":{"message":"quota exceeded"}}')
+        assert reader.error == "quota exceeded"
+
+    @pytest.mark.parametrize("last", ['{"type":"result","subtype":"success","result":""}', "{}"])
+    def test_what_claude_printed_is_kept_where_its_result_is_empty_or_missing(self, last: str) -> None:
+        reader = UsageReader()
+        said = '{"type":"assistant","message":{"content":[{"type":"tool_use"},{"type":"text","text":"All done."}]}}'
+        for line in (said, last):
+            reader.read(line)
+        assert (reader.final, reader.error) == ("All done.", "")
+
+    @pytest.mark.parametrize("subtype", ["error_max_turns", "error_during_execution", "error_new_kind"])
+    def test_subtypes_of_errors_are_no_successes(self, subtype: str) -> None:
+        reader = UsageReader()
+        reader.read(f'{{"type":"result","subtype":"{subtype}","is_error":false}}')
+        assert reader.error == subtype
+
+    def test_a_resumed_session_stays_until_a_result_names_another(self) -> None:
+        reader = UsageReader("the-one-resumed")
+        reader.read('{"type":"system","subtype":"init","session_id":"does-not-exist"}')
+        assert reader.usage.session_id == "the-one-resumed"
+        reader.read('{"type":"result","subtype":"success","session_id":"confirmed","result":"x"}')
+        assert reader.usage.session_id == "confirmed"
 
     @pytest.mark.parametrize(
         "line", ["", "{", "{}", "[1]", "null", '{"type":"result","usage":7}', '{"type":["result"]}', "{}{}"]

@@ -23,7 +23,19 @@ from cco_sidecar.cli.checks import findings
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
-CHECKS = {"storage", "disk", "pid file", "port", "gRPC port", "sidecar", "clock", "token", "git", "sandbox", "runner claude"}
+CHECKS = {
+    "storage",
+    "disk",
+    "pid file",
+    "port",
+    "gRPC port",
+    "sidecar",
+    "clock",
+    "token",
+    "git",
+    "sandbox",
+    "runner claude",
+}
 
 
 class Found(NamedTuple):

@@ -46,7 +46,7 @@ _TRUSTED = (OPERATOR, SIDECAR)
 class Suggestions(NamedTuple):
     """``next_agents(result)``: who should come next; ``holds(when, result)``: a result's conditions are true."""
 
-    next_agents: Callable[[Result], Sequence[NextAgent]]
+    next_agents: Callable[[Result], Awaitable[Sequence[NextAgent]]]
     holds: Callable[[Mapping[str, Any], Result], bool]
 
 
@@ -193,13 +193,13 @@ class Handover:
         elif rule.do == "retry":
             await self._retry(rule, project, entry)
         else:
-            for agent_type in self._wanted(rule, result):
+            for agent_type in await self._wanted(rule, result):
                 await self._spawn(rule, project, entry, agent_type)
 
-    def _wanted(self, rule: Rule, result: Result | None) -> list[str]:
+    async def _wanted(self, rule: Rule, result: Result | None) -> list[str]:
         if rule.agent_type != NEXT_AGENTS:
             return [rule.agent_type]
-        return [each.agent_type for each in self._suggestions.next_agents(result)] if result else []
+        return [each.agent_type for each in await self._suggestions.next_agents(result)] if result else []
 
     async def _spawn(self, rule: Rule, project: str, entry: Entry, agent_type: str) -> None:
         parent = await self._parent(project, entry)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.agents import logs, words
-from cco_sidecar.agents.live import GRACE_SECONDS, timeout_of
+from cco_sidecar.agents.live import GRACE_SECONDS, Live, timeout_of
 from cco_sidecar.agents.run import Run
 from cco_sidecar.agents.runners import PLACEHOLDER, Runner, filled
 from cco_sidecar.agents.sandbox import Sandbox
@@ -81,6 +81,21 @@ class Launcher:
         user = self.sandbox.user
         return Run(self._storage / "agents" / agent.agent_id / str(attempt), (user.uid, user.gid) if user else None)
 
+    def read_attempts(self, live: Live, last: int) -> None:
+        """What the attempts up to ``last`` reported; what the record says where they are no longer to be read."""
+        agent = live.agent
+        outputs = [self.run_at(agent, attempt).output for attempt in range(1, last + 1)]
+        if not live.runner.reports or not all(path.exists() for path in outputs):
+            live.before.CopyFrom(agent.usage)
+            return
+        for path in outputs:
+            live.begin_attempt(live.usage.usage.session_id if live.runner.sessions else "")
+            live.reader = logs.LogReader(path)
+            live.take_in_reports()
+        live.begin_attempt()
+        live.before.session_id = agent.usage.session_id
+        live.reader = None
+
     def clean_up(self, living: set[str]) -> None:
         """Removes what runs left that nobody cleaned up after."""
         for directory in (self._storage / "agents").glob("*/*"):
@@ -131,7 +146,7 @@ class Launcher:
             request.context_requirements,
             workdir if workdir != root else None,
         )
-        resuming = bool(runner.sessions and agent.usage.session_id and agent.attempt > 1)
+        resuming = resumes(runner, agent)
         values = self._values(agent, known, runner, run, workdir, resuming=resuming)
         run.write(run.context_file, context)
         run.write(run.prompt_file, values["prompt"].encode())
@@ -253,6 +268,11 @@ class Launcher:
             "mcp_config": runner.mcp_config,
             "workdir": str(workdir),
         }
+
+
+def resumes(runner: Runner, agent: Agent) -> bool:
+    """The present attempt goes on with the session of an earlier one."""
+    return bool(runner.sessions and agent.usage.session_id and agent.attempt > 1)
 
 
 def model_of(request: SpawnAgentRequest, runner: Runner, known: AgentType) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from cco_sidecar.agents.logs import LogReader
 from cco_sidecar.agents.run import Run
 from cco_sidecar.agents.runners import Runner
-from cco_sidecar.agents.usage import UsageReader, added
+from cco_sidecar.agents.usage import UsageReader, added, tokens_of, without_tokens
 from cco_sidecar.auth.tokens import Minted
 from orchestra.v1.agent_service_pb2 import (
     AGENT_STATUS_COMPLETED,
@@ -51,8 +51,9 @@ class Live:
     # It said so itself; and what it asked and was not answered yet.
     needs_input: bool = False
     questions: set[str] = field(default_factory=set)
-    # What earlier attempts used.
+    # What earlier attempts used; and by session what those report that give its running total.
     before: Usage = field(default_factory=Usage)
+    sessions: dict[str, Usage] = field(default_factory=dict)
     reader: LogReader | None = None
     usage: UsageReader = field(default_factory=UsageReader)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -91,7 +92,26 @@ class Live:
             return
         async with self.reading:
             await asyncio.to_thread(self.take_in_reports)
-        self.agent.usage.CopyFrom(added(self.before, self.usage.usage))
+        self.agent.usage.CopyFrom(self.used())
+
+    def used(self) -> Usage:
+        """By all attempts."""
+        total = self.before
+        for session, usage in self.sessions.items():
+            if not (self.usage.running_total and session == self.usage.usage.session_id):
+                total = added(total, usage)
+        return added(total, self.usage.usage)
+
+    def begin_attempt(self, resumed: str = "") -> None:
+        """What the last one used counts as used before."""
+        usage = self.usage.usage
+        if self.usage.running_total:
+            # Of tokens alone: turns and times are the attempt's own.
+            self.sessions[usage.session_id] = tokens_of(usage)
+            self.before = added(self.before, without_tokens(usage))
+        else:
+            self.before = added(self.before, usage)
+        self.usage = UsageReader(resumed)
 
     def take_in_reports(self) -> None:
         """The same, where nobody else reads and nothing waits."""

@@ -9,11 +9,11 @@ import time
 from cco_sidecar.agents import logs
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.identity import Identities
-from cco_sidecar.agents.launch import Launcher
+from cco_sidecar.agents.launch import Launcher, resumes
 from cco_sidecar.agents.live import ENDED, Live
 from cco_sidecar.agents.runners import Runner
 from cco_sidecar.agents.supervisor import Supervisor, begin_attempt
-from cco_sidecar.agents.usage import added
+from cco_sidecar.agents.usage import UsageReader
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.storage.base import AgentStore, ApprovalStore, ResultStore, StoredAgent
@@ -64,10 +64,10 @@ class Recovery:
             # is not begun twice.
             if run.directory.exists():
                 await asyncio.to_thread(run.kill_leftovers)
+            await asyncio.to_thread(self._launcher.read_attempts, live, agent.attempt)
             self._supervisor.wait(live)
             return
         live.run = run
-        live.reader = logs.LogReader(run.output)
         live.heard = time.monotonic()
         live.set_deadline(max(0.0, self._clock.seconds() - (run.began_at or self._clock.seconds())))
         if run.began_at is None:
@@ -82,7 +82,10 @@ class Recovery:
         # One that it stored just before a crash: its record may not know.
         agent.result_id = await self._results.newest_of(live.session) or agent.result_id
         await self._find_questions(live)
-        await asyncio.to_thread(self._read_earlier_attempts, live)
+        await asyncio.to_thread(self._launcher.read_attempts, live, agent.attempt - 1)
+        if resumes(live.runner, agent):
+            live.usage = UsageReader(agent.usage.session_id)
+        live.reader = logs.LogReader(run.output)
         self._supervisor.watch(live)
 
     def _runner(self, stored: StoredAgent) -> Runner:
@@ -113,12 +116,3 @@ class Recovery:
                 live.questions.add(asked.approval_id)
         # Waiting for an answer, it did not say itself that it does.
         live.needs_input = live.needs_input and not live.questions
-
-    def _read_earlier_attempts(self, live: Live) -> None:
-        """What they reported; the present one is read anew from its start."""
-        live.before.session_id = live.agent.usage.session_id
-        for attempt in range(1, live.agent.attempt) if live.runner.reports else ():
-            earlier = Live(0, live.agent, live.request, live.runner)
-            earlier.reader = logs.LogReader(self._launcher.run_at(live.agent, attempt).output)
-            earlier.take_in_reports()
-            live.before.CopyFrom(added(live.before, earlier.usage.usage))

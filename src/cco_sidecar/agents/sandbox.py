@@ -68,7 +68,7 @@ class Sandbox:
         """Raises SettingsError for a user that agents cannot run as."""
         self._settings = settings
         self.user = User.named(settings.run_as) if settings.run_as else None
-        self.problem = "" if settings.sandbox == OFF else _trial()
+        self.problem = "" if settings.sandbox == OFF else trial()
         self.active = settings.sandbox != OFF and not self.problem
         if settings.run_as and not self.active:
             raise SettingsError(f"agents.run_as needs the sandbox: {self.problem or 'agents.sandbox is off'}")
@@ -135,7 +135,7 @@ def _installation() -> list[Path]:
 
 
 @cache
-def _trial() -> str:
+def trial() -> str:
     """Tried once a process, for it is the kernel's configuration that decides."""
     try:
         done = subprocess.run(

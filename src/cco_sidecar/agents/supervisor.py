@@ -13,7 +13,7 @@ import psutil
 from cco_sidecar.agents import logs
 from cco_sidecar.agents.announce import Announcer
 from cco_sidecar.agents.identity import Identities
-from cco_sidecar.agents.launch import Launcher
+from cco_sidecar.agents.launch import Launcher, resumes
 from cco_sidecar.agents.live import ENDED, GRACE_SECONDS, Live, WaitingLine
 from cco_sidecar.agents.outcome import outcome
 from cco_sidecar.agents.run import Exit, Run
@@ -100,7 +100,6 @@ class Supervisor:
     def wait(self, live: Live) -> None:
         """Takes in one that is still to be begun."""
         self.live[live.agent.agent_id] = live
-        live.before.CopyFrom(live.agent.usage)
         if live.agent.HasField("retry_at"):
             self._retry_later(live)
         else:
@@ -162,7 +161,7 @@ class Supervisor:
         finally:
             self._resuming.discard(ended.agent_id)
         agent.message = message
-        live.before.CopyFrom(agent.usage)
+        await asyncio.to_thread(self._launcher.read_attempts, live, agent.attempt)
         for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):
             agent.ClearField(name)
         agent.max_attempts = max(agent.max_attempts, agent.attempt + 1)
@@ -271,6 +270,8 @@ class Supervisor:
         pid = await self._launcher.launch(agent, live.request, live.runner, run, token.token)
         live.token = token
         live.before.session_id = agent.usage.session_id
+        if resumes(live.runner, agent):
+            live.usage = UsageReader(agent.usage.session_id)
         live.heard = time.monotonic()
         live.set_deadline(0.0)
         live.reader = logs.LogReader(run.output)
@@ -437,8 +438,7 @@ class Supervisor:
 
         def again() -> None:
             live.retry = None
-            live.before.CopyFrom(live.agent.usage)
-            live.usage = UsageReader()
+            live.begin_attempt()
             live.begun = asyncio.get_running_loop().create_future()
             self._queue.join(live)
             self._admit()

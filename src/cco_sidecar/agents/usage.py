@@ -1,8 +1,9 @@
 """What agent programs print of their own work, as JSON lines: session, turns, times, tokens, cost.
 
 Claude Code (``--output-format stream-json``): ``system``/``init`` has the session, ``result`` the rest.
-Gemini CLI (``--output-format stream-json``): ``init`` has the session, ``result`` has ``stats``.
-Codex CLI (``--json``): ``thread.started`` has the session, each ``turn.completed`` the tokens of one turn.
+Gemini CLI (``--output-format stream-json``): ``init`` has the session, ``message`` lines the answer, ``result`` has
+``stats``; an ``error`` may be of severity ``warning``.
+Codex CLI (``--json``): ``thread.started`` has the session, each ``turn.completed`` the tokens of the whole thread.
 
 Nothing is estimated: a figure that was not printed stays absent.
 """
@@ -33,12 +34,24 @@ SUMMED = (*_TOKENS, *_FIGURES)
 
 
 class UsageReader:
-    """Reads one attempt's lines. ``final`` is the program's last answer, ``error`` what it says went wrong."""
+    """Reads one attempt's lines. ``final`` is the program's last answer, ``error`` what it says went wrong.
+    ``running_total``: its tokens are those of the whole session, earlier attempts included. ``resumed``: the session
+    that the attempt was to go on with; only a result makes it another, for the program may announce one that it then
+    does not keep."""
 
-    def __init__(self) -> None:
-        self.usage = Usage()
-        self.final = ""
+    def __init__(self, resumed: str = "") -> None:
+        self.usage = Usage(session_id=resumed) if resumed else Usage()
+        self.running_total = False
         self.error = ""
+        self._resumed = bool(resumed)
+        self._answer = ""
+        self._said = ""
+        self._in_message = False
+
+    @property
+    def final(self) -> str:
+        """The result that the program named, or else what it printed last."""
+        return self._answer or self._said
 
     def read(self, line: str) -> None:
         """One line of the program's stdout; what is no JSON object of a known type is passed over."""
@@ -49,22 +62,39 @@ class UsageReader:
         except orjson.JSONDecodeError:
             return
         kind = value.get("type")
-        session = value.get("session_id") or value.get("thread_id")
-        if isinstance(session, str) and kind in ("system", "init", "thread.started", "result"):
-            self.usage.session_id = session[:256]
+        self._session(kind, value)
+        if kind != "message":
+            self._in_message = False
         if kind == "result":
             self._result(value)
         elif kind == "turn.completed":
             # What went wrong before it was overcome, such as a lost connection.
             self.error = ""
             self._add("turns", 1)
-            self._take(value.get("usage"), _TOKENS, add=True)
+            self.running_total = True
+            self._take(value.get("usage"), _TOKENS)
         elif kind in ("turn.failed", "error"):
-            self.error = _message(value)
+            if value.get("severity") != "warning":
+                self.error = _message(value)
         elif kind == "item.completed":
             item = value.get("item")
             if isinstance(item, Mapping) and item.get("type") == "agent_message":
-                self.final = str(item.get("text", ""))
+                self._said = str(item.get("text", ""))
+        elif kind == "assistant":
+            self._said = _text_of(value.get("message")) or self._said
+        elif kind == "message" and value.get("role") in ("assistant", "model"):
+            self._part(str(value.get("content", "")))
+
+    def _session(self, kind: Any, value: Mapping[str, Any]) -> None:
+        session = value.get("session_id") or value.get("thread_id")
+        named = ("result",) if self._resumed else ("system", "init", "thread.started", "result")
+        if isinstance(session, str) and kind in named:
+            self.usage.session_id = session[:256]
+
+    def _part(self, text: str) -> None:
+        """A message comes in one line or in several."""
+        self._said = self._said + text if self._in_message else text
+        self._in_message = True
 
     def _result(self, value: Mapping[str, Any]) -> None:
         self._take(value, _FIGURES)
@@ -72,21 +102,21 @@ class UsageReader:
             self._take(part, _TOKENS)
             self._take(part, _FIGURES)
         if isinstance(value.get("result"), str):
-            self.final = value["result"]
-        if value.get("is_error") or value.get("status") == "error":
+            self._answer = value["result"]
+        if value.get("is_error") or value.get("status") == "error" or str(value.get("subtype", "")).startswith("error"):
             self.error = _message(value)
+        elif value.get("status") == "success":
+            # An error before it was overcome.
+            self.error = ""
 
-    def _take(self, source: Any, names: Mapping[str, tuple[str, ...]], *, add: bool = False) -> None:
+    def _take(self, source: Any, names: Mapping[str, tuple[str, ...]]) -> None:
         if not isinstance(source, Mapping):
             return
         for name, theirs in names.items():
             for key in theirs:
                 number = source.get(key)
                 if isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < 1e15:
-                    if add:
-                        self._add(name, number)
-                    else:
-                        setattr(self.usage, name, float(number))
+                    setattr(self.usage, name, float(number))
                     break
 
     def _add(self, name: str, number: float) -> None:
@@ -103,6 +133,28 @@ def added(earlier: Usage, attempt: Usage) -> Usage:
         if attempt.HasField(name):
             setattr(total, name, getattr(earlier, name) + getattr(attempt, name))
     return total
+
+
+def tokens_of(usage: Usage) -> Usage:
+    return Usage(**{name: getattr(usage, name) for name in _TOKENS if usage.HasField(name)})
+
+
+def without_tokens(usage: Usage) -> Usage:
+    rest = Usage()
+    rest.CopyFrom(usage)
+    for name in _TOKENS:
+        rest.ClearField(name)
+    return rest
+
+
+def _text_of(message: Any) -> str:
+    """The text parts of a message of Claude Code."""
+    content = message.get("content") if isinstance(message, Mapping) else None
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else ()
+    texts = (part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type") == "text")
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _message(value: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import codec
@@ -21,8 +23,8 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import OPERATOR
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, AgentType, LogLine, SpawnAgentResponse
 
-# A dash and as much of the uuid as tells two apart.
-_SHORTEST_ID = 5
+_SHORTEST_ID = 4
+_SHOWN_TASK = 60
 # The documented default, and what is added to it before the call itself is given up.
 _KILL_SECONDS = 10.0
 
@@ -35,6 +37,7 @@ COLUMNS: out.Columns = {
     "agent_id": lambda a: a.agent_id,
     "status": status_of,
     "issue_id": lambda a: a.issue_id,
+    "task": lambda a: a.task,
     "attempt": lambda a: str(a.attempt),
     "pid": lambda a: str(a.process_id) if a.HasField("process_id") else "",
     "since": lambda a: codec.rfc3339(a.status_since),
@@ -49,7 +52,7 @@ _TYPE_COLUMNS: out.Columns = {
 }
 
 
-@click.group(name="agent")
+@click.group(name="agent", cls=Group)
 def command() -> None:
     """Spawn agents and watch them."""
 
@@ -106,15 +109,19 @@ def spawn(
             return f"{answer.agent_id} is queued, place {answer.queue_position}"
         return f"{answer.agent_id} is {status_of(answer)} (pid {answer.process_id})"
 
-    out.message(answer, form, output, text)
+    if not wait or form in (None, "text", "table"):
+        out.message(answer, form, output if not wait else None, text)
     if wait:
         try:
             with out.waiting("waiting for its end ..."):
                 agent = _ended(client, answer.agent_id)
         except KeyboardInterrupt:
-            click.echo(f"it runs on; 'cco agent logs {answer.agent_id} -f' follows it", err=True)
+            echo(f"it runs on; 'cco agent logs {answer.agent_id} -f' follows it", err=True)
             raise
-        click.echo(f"{status_of(agent)}: {agent.reason}", err=True)
+        if form not in (None, "text", "table") or output is not None:
+            # The state that it ended in: what a script waits for.
+            out.message(agent, form, output, lambda: _details(agent))
+        echo(f"{status_of(agent)}: {agent.reason}", err=True)
         if status_of(agent) != "completed":
             raise click.exceptions.Exit(1)
 
@@ -143,13 +150,17 @@ def _agent(client: Client, text: str) -> Agent:
     except SidecarError as problem:
         if problem.code != "AGT_004" or not text:
             raise
+        if len(text) < _SHORTEST_ID:
+            raise click.ClickException(
+                f"'{text}' is too short for the beginning of an agent's id: give at least {_SHORTEST_ID} characters"
+            ) from problem
         every = client.agents.list(all_projects=_is_operator(client), limit=1000).agents
-        # More than its type: else the only one of a type would be meant by that.
-        found = [a for a in every if a.agent_id.startswith(text) and len(text) >= len(a.agent_type) + _SHORTEST_ID]
+        found = [agent for agent in every if agent.agent_id.startswith(text)]
         if not found:
             raise
     if len(found) > 1:
-        raise click.ClickException(f"'{text}' is the beginning of {len(found)} agents' ids; give more of it")
+        some = ", ".join(agent.agent_id for agent in found[:3])
+        raise click.ClickException(f"'{text}' is ambiguous: {len(found)} agents' ids begin with it, such as {some}")
     return found[0]
 
 
@@ -188,7 +199,9 @@ def list_(client: Client, status: str | None, form: str | None, output: Path | N
 
 def _line(agent: Agent) -> str:
     place = f" (place {agent.queue_position})" if agent.queue_position else ""
-    return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}  {out.one_line(agent.reason)}"
+    task = one_line(agent.task.strip().partition("\n")[0])
+    task = f"  {task if len(task) <= _SHOWN_TASK else task[: _SHOWN_TASK - 3] + '...'}" if task else ""
+    return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}{task}  ({one_line(agent.reason)})"
 
 
 @command.command()
@@ -208,7 +221,7 @@ def _details(agent: Agent) -> str:
     usage = {key: figure for key, figure in value.get("usage", {}).items() if figure != ""}
     lines += [f"  {key}: {figure}" for key, figure in usage.items()]
     lines += [f"  | {line}" for line in agent.last_output]
-    return "\n".join(map(out.one_line, lines))
+    return "\n".join(map(one_line, lines))
 
 
 _SHOWN = (
@@ -229,9 +242,9 @@ def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
     with out.waiting("ending the agent ..."):
         answer = client.agents.stop(agent_id, force=force, timeout=timeout)
     if answer.stopped:
-        click.echo(f"{agent_id} is stopped")
+        echo(f"{agent_id} is stopped")
     else:
-        click.echo(f"{agent_id} had ended before: {answer.reason}")
+        echo(f"{agent_id} had ended before: {answer.reason}")
 
 
 @command.command()
@@ -244,8 +257,12 @@ def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
 def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None:
     """Print what an agent printed."""
     show: Callable[[LogLine], str] = _stamped if timestamps else lambda line: line.text
-    for line in client.agents.logs(_agent(client, agent_id).agent_id, **wanted):
-        click.echo(show(line), err=line.stream == "stderr")
+    agent_id = _agent(client, agent_id).agent_id
+    for line in client.agents.logs(agent_id, **wanted):
+        echo(show(line), err=line.stream == "stderr")
+    if wanted["follow"]:
+        agent = client.agents.get(agent_id)
+        echo(f"{agent_id} {status_of(agent)}: {one_line(agent.reason)}", err=True)
 
 
 def _stamped(line: LogLine) -> str:
@@ -260,7 +277,7 @@ def resume(client: Client, agent_id: str, message: str) -> None:
     """Start an ended agent again; a runner that keeps sessions goes on with its last one."""
     agent = client.agents.resume(_agent(client, agent_id).agent_id, message)
     attempt = f", attempt {agent.attempt}" if agent.HasField("process_id") else ""
-    click.echo(f"{agent.agent_id} is {status_of(agent)}{attempt}")
+    echo(f"{agent.agent_id} is {status_of(agent)}{attempt}")
 
 
 @command.command()
@@ -274,7 +291,7 @@ def discard(client: Client, agent_id: str, yes: bool) -> None:
     if not yes and agent.worktree and status_of(agent) in ENDED:
         out.confirm(f"remove {agent.worktree} and branch {agent.branch}?")
     answer = client.agents.discard_worktree(agent.agent_id)
-    click.echo(f"removed branch {answer.branch} and its worktree")
+    echo(f"removed branch {answer.branch} and its worktree")
 
 
 @command.command()

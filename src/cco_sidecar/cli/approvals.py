@@ -10,6 +10,8 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from orchestra.v1.approval_service_pb2 import Approval, ApprovalStatus
@@ -29,7 +31,7 @@ _COLUMNS: out.Columns = {
 }
 
 
-@click.group(name="approvals")
+@click.group(name="approvals", cls=Group)
 def command() -> None:
     """Questions that agents and hand-over rules have for a person."""
 
@@ -49,7 +51,7 @@ def list_(client: Client, status: str, form: str | None, output: Path | None, **
 
 def _line(approval: Approval) -> str:
     head = f"{approval.approval_id}  {_status(approval)}  {approval.issue_id}"
-    return f"{head}  {approval.requested_by}: {out.one_line(approval.question)}"
+    return f"{head}  {approval.requested_by}: {one_line(approval.question)}"
 
 
 @command.command()
@@ -72,4 +74,4 @@ def deny(client: Client, approval_id: str, comment: str) -> None:
 
 def _answer(client: Client, approval_id: str, comment: str, *, approved: bool) -> None:
     approval = client.approvals.answer(approval_id, approved=approved, comment=comment)
-    click.echo(f"{_status(approval)}: {out.one_line(approval.question)}")
+    echo(f"{_status(approval)}: {one_line(approval.question)}")

@@ -8,10 +8,11 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.cli.groups import Group
 from cco_sidecar.client import Client
 
 
-@click.group(name="auth")
+@click.group(name="auth", cls=Group)
 def command() -> None:
     """Who may do what."""
 

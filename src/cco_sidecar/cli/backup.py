@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.storage import archive
 
 
@@ -22,4 +23,4 @@ def command(ctx: click.Context, target: Path | None) -> None:
     """
     chosen = target or Path(f"cco-backup-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
     copied = archive.make(settings_of(ctx).storage, chosen.absolute())
-    click.echo(f"{copied.files} files, {copied.bytes} bytes copied to {chosen}")
+    echo(f"{copied.files} files, {copied.bytes} bytes copied to {chosen}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from cco_sidecar.cli.terminal import echo
+
 
 @click.command(name="completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -14,4 +16,4 @@ def command(ctx: click.Context, shell: str) -> None:
     found = get_completion_class(shell)
     if found is None:
         raise click.ClickException(f"there is no completion for {shell}")
-    click.echo(found(ctx.find_root().command, {}, "cco", "_CCO_COMPLETE").source())
+    echo(found(ctx.find_root().command, {}, "cco", "_CCO_COMPLETE").source())

@@ -8,11 +8,13 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from orchestra.v1.context_service_pb2 import GetContextResponse
 
 
-@click.group(name="context")
+@click.group(name="context", cls=Group)
 def command() -> None:
     """The context of an issue for an agent type."""
 
@@ -52,7 +54,7 @@ def refresh(client: Client, issue: str, agent_type: str, project: str, force: bo
     """Read the repository again and make cached contexts anew."""
     with out.waiting("reading the repository ..."):
         answer = client.context.refresh(issue, agent_type, project=project, force=force)
-    click.echo(f"refreshed {answer.entries_refreshed} cached contexts of {issue}")
+    echo(f"refreshed {answer.entries_refreshed} cached contexts of {issue}")
 
 
 @command.command()
@@ -66,7 +68,7 @@ def clear(client: Client, issue: str, agent_type: str, project: str, everything:
     if bool(issue) == everything:
         raise click.UsageError("name an issue with --issue, or --all")
     answer = client.context.clear(issue, agent_type, project=project)
-    click.echo(f"removed {answer.entries_removed} cached contexts, {int(answer.bytes_freed)} bytes")
+    echo(f"removed {answer.entries_removed} cached contexts, {int(answer.bytes_freed)} bytes")
 
 
 def _summary(answer: GetContextResponse) -> str:

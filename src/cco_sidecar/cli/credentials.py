@@ -9,6 +9,8 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 
@@ -19,7 +21,7 @@ _COLUMNS: out.Columns = {
 }
 
 
-@click.group(name="credentials")
+@click.group(name="credentials", cls=Group)
 def command() -> None:
     """Secrets for agents, encrypted at rest; a spawn names those that an agent gets."""
 
@@ -36,7 +38,7 @@ def store(client: Client, name: str, value: str | None) -> None:
     if not value:
         raise click.UsageError("a value is needed")
     client.credentials.store(name, value)
-    click.echo(f"{name} is stored")
+    echo(f"{name} is stored")
 
 
 @command.command()
@@ -44,7 +46,7 @@ def store(client: Client, name: str, value: str | None) -> None:
 @connected
 def get(client: Client, name: str) -> None:
     """Print a secret."""
-    click.echo(client.credentials.get(name))
+    echo(client.credentials.get(name))
 
 
 @command.command(name="list")
@@ -62,4 +64,4 @@ def list_(client: Client, form: str | None, output: Path | None) -> None:
 def delete(client: Client, name: str) -> None:
     """Forget a secret."""
     client.credentials.delete(name)
-    click.echo(f"{name} is deleted")
+    echo(f"{name} is deleted")

@@ -13,12 +13,14 @@ import click
 from cco_sidecar.cli import process, server
 from cco_sidecar.cli import start as starting
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.environment import OWN_SETTINGS
 from cco_sidecar.core.settings import Settings, state_directory
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 
-@click.group(name="daemon")
+@click.group(name="daemon", cls=Group)
 def command() -> None:
     """The sidecar as a background service."""
 
@@ -30,7 +32,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar in the background; return when it answers."""
     settings = settings_of(ctx, service=True, **flags)
     if settings.storage == Settings().storage and flags["storage"] is None:
-        click.echo(
+        echo(
             f"using {settings.storage}, which has data and is cleared at reboot; "
             f"'cco storage move {settings.storage} {state_directory()}' moves it, while the sidecar is stopped"
         )
@@ -41,7 +43,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
             raise click.ClickException(
                 f"the sidecar runs already (pid {running.pid}), with other settings; 'cco daemon restart' takes these"
             )
-        click.echo(f"the sidecar runs already (pid {running.pid})")
+        echo(f"the sidecar runs already (pid {running.pid})")
         return
     try:
         pid = process.start_in_background(starting.command_line(ctx, flags))
@@ -49,9 +51,9 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
         running = process.started_elsewhere(settings.storage, settings.real_pid_file)
         if running is None:
             raise
-        click.echo(f"the sidecar runs already (pid {running.pid})")
+        echo(f"the sidecar runs already (pid {running.pid})")
         return
-    click.echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
+    echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
 
 
 @command.command()
@@ -71,7 +73,7 @@ def install(ctx: click.Context, only_print: bool) -> None:
         environment=" ".join(_quoted(f"{name}={text}") for name, text in kept.items()),
     )
     if only_print:
-        click.echo(unit, nl=False)
+        echo(unit, nl=False)
         return
     path = Path("~/.config/systemd/user/cco-sidecar.service").expanduser()
     try:
@@ -80,7 +82,7 @@ def install(ctx: click.Context, only_print: bool) -> None:
         write_atomically(path, unit.encode(), mode=PRIVATE_FILE)
     except OSError as problem:
         raise click.ClickException(f"{path} cannot be written: {problem.strerror}") from problem
-    click.echo(f"written to {path}; start it with: systemctl --user enable --now cco-sidecar")
+    echo(f"written to {path}; start it with: systemctl --user enable --now cco-sidecar")
 
 
 def _quoted(word: str) -> str:

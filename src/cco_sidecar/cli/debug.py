@@ -21,6 +21,8 @@ import orjson
 from cco_sidecar import __version__
 from cco_sidecar.cli.checks import findings
 from cco_sidecar.cli.connect import find, operator_client, settings_of
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.context import secrets
 from cco_sidecar.core import codec
@@ -34,7 +36,7 @@ _HIDDEN = "[hidden]"
 _SECRET = frozenset({"jwt_secret", "task", "message"})
 
 
-@click.group(name="debug")
+@click.group(name="debug", cls=Group)
 def command() -> None:
     """Help with finding what is wrong."""
 
@@ -57,7 +59,7 @@ def bundle(ctx: click.Context, target: Path | None) -> None:
                 archive.addfile(entry, io.BytesIO(data))
     except OSError as problem:
         raise click.ClickException(f"{chosen} cannot be written: {problem.strerror}") from problem
-    click.echo(f"written to {chosen}; look through it before you give it away")
+    echo(f"written to {chosen}; look through it before you give it away")
 
 
 def _redacted(text: str) -> str:

@@ -8,6 +8,7 @@ import orjson
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.checks import Level, findings
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.terminal import echo, visible
 
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
 
@@ -20,13 +21,13 @@ def command(ctx: click.Context, form: str) -> None:
     found = list(findings(settings_of(ctx)))
     if form == "json":
         value = [finding._asdict() | {"level": finding.level.value} for finding in found]
-        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+        echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     else:
         screen = out.console()
         for finding in found:
             colour = _COLOURS[finding.level]
             screen.print(f"[{colour}]{finding.level.value:<8}[/{colour}] {finding.name}: ", end="")
-            screen.print(finding.text, markup=False)
+            screen.print(visible(finding.text), markup=False)
             if finding.mend:
                 screen.print(f"         mend: {finding.mend}", markup=False)
     if any(finding.level is Level.BROKEN for finding in found):

@@ -13,6 +13,8 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
@@ -31,7 +33,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST_POLL = 60.0
 
 
-@click.group(name="events")
+@click.group(name="events", cls=Group)
 def command() -> None:
     """Publish events and wait for them."""
 
@@ -166,7 +168,7 @@ def _poll(client: Client, seconds: float, limit: int | None, form: str | None, c
             if time.monotonic() >= end:
                 break
     if not shown:
-        click.echo("no events in time", err=True)
+        echo("no events in time", err=True)
 
 
 def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[str, str]) -> WaitEventsResponse:
@@ -219,7 +221,7 @@ def _cursor_at(client: Client, moment: datetime | None, project: str) -> str:
 
 
 def _show(event: Event, form: str | None) -> None:
-    click.echo(codec.to_json(event).decode() if form == "json" else _line(event))
+    echo(codec.to_json(event).decode() if form == "json" else _line(event))
 
 
 def _line(event: Event) -> str:

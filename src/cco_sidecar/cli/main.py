@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from cco_sidecar import __version__
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.errors import SettingsError, SidecarError
 
 # gRPC's own lines on stderr would stand beside the one clear line of an error.
@@ -40,7 +42,7 @@ _COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     """Imports a command's module only when it is called: `cco --version` needs no gRPC."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -77,6 +79,10 @@ def cco(ctx: click.Context, config: Path | None, log_level: str | None, no_color
 def main() -> None:
     """Exit 0 on success, 1 on an error with one clear line on stderr, 2 on bad usage."""
     try:
+        Path.cwd()
+    except FileNotFoundError:
+        _fail("the current directory was removed; change to another one")
+    try:
         # Without click's own error handling, an Exit's code is what the call returns.
         sys.exit(cco(standalone_mode=False) or 0)
     except click.UsageError as problem:
@@ -105,7 +111,7 @@ def main() -> None:
 
 
 def _fail(text: str) -> None:
-    click.echo(f"cco: {text}", err=True)
+    echo(f"cco: {text}", err=True)
     sys.exit(1)
 
 

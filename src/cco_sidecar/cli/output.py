@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import codec
 
 FORMATS = ("text", "table", "json", "yaml", "csv")
@@ -58,11 +59,6 @@ def waiting(text: str) -> AbstractContextManager[Any]:
     """A sign of life on stderr while something takes its time; nothing when nobody looks."""
     screen = console(stderr=True)
     return screen.status(text) if screen.is_terminal else nullcontext()
-
-
-def one_line(text: str) -> str:
-    """What others have said, on one line, and with nothing that a terminal would obey."""
-    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def message(answer: Message, form: str | None, output: Path | None, text: Callable[[], str]) -> None:
@@ -117,13 +113,13 @@ def _csv(items: Sequence[Message], columns: Columns) -> str:
 
 def _write(text: str, output: Path | None) -> None:
     if output is None:
-        click.echo(text)
+        echo(text)
         return
     try:
         output.write_text(text + "\n", encoding="utf-8")
     except OSError as problem:
         raise click.ClickException(f"{output} cannot be written: {problem.strerror}") from problem
-    click.echo(f"written to {output}", err=True)
+    echo(f"written to {output}", err=True)
 
 
 def confirm(question: str) -> None:
@@ -133,7 +129,7 @@ def confirm(question: str) -> None:
     except click.Abort:
         if sys.stdin.isatty():
             raise
-        click.echo(err=True)
+        echo(err=True)
         raise click.ClickException("nobody is there to answer; --yes does it without asking") from None
     if not yes:
         raise click.Abort

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.storage import archive
 
 
@@ -19,5 +20,5 @@ def command(ctx: click.Context, source: Path, force: bool) -> None:
     storage = settings_of(ctx).storage
     former = archive.restore(source, storage, force=force)
     if former is not None:
-        click.echo(f"the former storage is at {former}")
-    click.echo(f"restored to {storage}; start the sidecar with 'cco daemon start'")
+        echo(f"the former storage is at {former}")
+    echo(f"restored to {storage}; start the sidecar with 'cco daemon start'")

@@ -11,6 +11,7 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.cli.groups import Group
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from orchestra.v1.result_service_pb2 import CreateResultRequest, CreateResultResponse, Result, ResultStatus
@@ -25,7 +26,7 @@ _COLUMNS: out.Columns = {
 }
 
 
-@click.group(name="results")
+@click.group(name="results", cls=Group)
 def command() -> None:
     """What agents did and handed on."""
 

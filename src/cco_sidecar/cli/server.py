@@ -17,12 +17,14 @@ import click
 from cco_sidecar import __version__
 from cco_sidecar.cli import process, start
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.settings import Settings, authority, is_temporary
 
 
-@click.group(name="orchestration-server", invoke_without_command=True)
+@click.group(name="orchestration-server", cls=Group, invoke_without_command=True)
 @click.version_option(__version__, prog_name="Orchestration Sidecar", message="%(prog)s v%(version)s")
 @start.serving_options
 @click.pass_context
@@ -33,7 +35,7 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     settings = settings_of(ctx, **flags)
     if daemon:
         pid = process.start_in_background([arg for arg in sys.argv[1:] if arg != "--daemon"])
-        click.echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
+        echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
         return
     serve(settings)
 
@@ -48,7 +50,7 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
 def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float) -> None:
     """Stop the sidecar and its agents: parked readers are answered, nothing acknowledged is lost."""
     pid = process.stop(_pid_file(ctx, pid_file), force=force, timeout=timeout)
-    click.echo(f"stopped (pid {pid})" if pid else "the sidecar is not running")
+    echo(f"stopped (pid {pid})" if pid else "the sidecar is not running")
 
 
 @command.command()
@@ -68,7 +70,7 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     start.require_startable(start.settings_for(wanted), present)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
     pid = process.start_in_background(wanted.words, wanted.environment, wanted.directory)
-    click.echo(f"the sidecar runs in the background (pid {pid})")
+    echo(f"the sidecar runs in the background (pid {pid})")
 
 
 @command.command()
@@ -79,10 +81,10 @@ def status(ctx: click.Context, pid_file: Path | None) -> None:
     path = _pid_file(ctx, pid_file)
     running = process.running(path)
     if running is None:
-        click.echo("the sidecar is not running")
+        echo("the sidecar is not running")
         raise click.exceptions.Exit(1)
     since = datetime.fromtimestamp(running.create_time())
-    click.echo(f"the sidecar runs (pid {running.pid}, since {since:%Y-%m-%d %H:%M:%S}); 'cco health' asks how it is")
+    echo(f"the sidecar runs (pid {running.pid}, since {since:%Y-%m-%d %H:%M:%S}); 'cco health' asks how it is")
 
 
 def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None) -> Path:
@@ -146,24 +148,24 @@ async def _serve(settings: Settings) -> None:
         await ended
         # Whoever read our output may be gone.
         with suppress(OSError):
-            click.echo("stopping ...")
+            echo("stopping ...")
     finally:
         await sidecar.stop(keep_agents=ended.done() and ended.result() is signal.SIGHUP)
         pid_file.unlink(missing_ok=True)
 
 
 def _welcome(sidecar: Any, settings: Settings) -> None:
-    click.echo(f"Orchestration Sidecar v{__version__}")
-    click.echo(f"Listening on http://{authority(settings.host, sidecar.port)}")
-    click.echo(f"gRPC on {authority(settings.host, sidecar.grpc_port)}")
-    click.echo(f"Project {settings.project_root}")
-    click.echo(f"Storage {settings.storage}")
-    click.echo(f"Ready to coordinate {len(sidecar.types)} agents")
+    echo(f"Orchestration Sidecar v{__version__}")
+    echo(f"Listening on http://{authority(settings.host, sidecar.port)}")
+    echo(f"gRPC on {authority(settings.host, sidecar.grpc_port)}")
+    echo(f"Project {settings.project_root}")
+    echo(f"Storage {settings.storage}")
+    echo(f"Ready to coordinate {len(sidecar.types)} agents")
     if is_temporary(settings.storage):
-        click.echo(f"note: {settings.storage} is in a temporary directory, which is cleared at reboot; see --storage")
+        echo(f"note: {settings.storage} is in a temporary directory, which is cleared at reboot; see --storage")
     for problem in sidecar.types.problems:
-        click.echo(f"warning: {problem}", err=True)
+        echo(f"warning: {problem}", err=True)
     if settings.jwt_secret and len(settings.jwt_secret) < 32:
-        click.echo("warning: the JWT secret has fewer than 32 bytes (RFC 7518, section 3.2)", err=True)
+        echo("warning: the JWT secret has fewer than 32 bytes (RFC 7518, section 3.2)", err=True)
     if settings.host not in ("127.0.0.1", "localhost", "::1"):
-        click.echo("warning: reachable from other machines, without TLS; put a TLS proxy in front", err=True)
+        echo("warning: reachable from other machines, without TLS; put a TLS proxy in front", err=True)

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.settings import DATABASE, state_directory
 from cco_sidecar.storage.files import require_unused
 
 
-@click.group(name="storage")
+@click.group(name="storage", cls=Group)
 def command() -> None:
     """The storage directory."""
 
@@ -36,4 +38,4 @@ def move(source: Path, target: Path) -> None:
         target.rmdir()
     shutil.move(source, target)
     hint = "" if target == state_directory() else f"; start it with CCO_SIDECAR_STORAGE={target}"
-    click.echo(f"moved to {target}{hint}")
+    echo(f"moved to {target}{hint}")

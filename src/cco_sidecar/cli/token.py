@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cco_sidecar.cli.connect import agent_types, connected, find, operator_token, settings_of
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 
 
@@ -17,7 +18,7 @@ from cco_sidecar.client import Client
 def command(ctx: click.Context, agent_type: str | None, issue: str | None, project: str, ttl: int | None) -> None:
     """Print the operator's token, or make one for an agent with --type and --issue."""
     if agent_type is None and issue is None and not project and ttl is None:
-        click.echo(operator_token(find(settings_of(ctx), None).storage))
+        echo(operator_token(find(settings_of(ctx), None).storage))
         return
     if agent_type is None or issue is None:
         raise click.UsageError("an agent's token needs both --type and --issue")
@@ -27,4 +28,4 @@ def command(ctx: click.Context, agent_type: str | None, issue: str | None, proje
 @click.command()
 @connected
 def _make(client: Client, agent_type: str, issue: str, project: str, ttl: int | None) -> None:
-    click.echo(client.create_token(agent_type, issue, project=project, ttl_seconds=ttl).jwt_token)
+    echo(client.create_token(agent_type, issue, project=project, ttl_seconds=ttl).jwt_token)

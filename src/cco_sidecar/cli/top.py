@@ -16,6 +16,7 @@ from rich.text import Text
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.agent import status_of
 from cco_sidecar.cli.connect import connected
+from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from cco_sidecar.core.agent_status import ENDED
@@ -52,7 +53,7 @@ def command(client: Client, interval: float, once: bool, project: str) -> None:
     if once or not screen.is_terminal:
         with screen.capture() as captured:
             screen.print(_picture(client, project, screen, everything=True))
-        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
         return
     with Live(_picture(client, project, screen), console=screen, screen=True, auto_refresh=False) as live:
         try:
@@ -115,7 +116,7 @@ def _table(rows: Sequence[Any], columns: Sequence[_Column], width: int) -> Table
         table.add_column(column.name, no_wrap=True, overflow="ellipsis", width=fixed, ratio=ratio)
     for row in rows:
         cells = (column.read(row) for column in shown)
-        table.add_row(*(cell if isinstance(cell, Text) else Text(out.one_line(cell)) for cell in cells))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in cells))
     return table
 
 
@@ -146,7 +147,7 @@ def _said(event: Event) -> str:
     """Of an agent's start and end: whose, and why. Else all of the data."""
     data = codec.struct_to_dict(event.data)
     if isinstance(data.get("agent_id"), str) and isinstance(data.get("reason"), str):
-        return out.one_line(f"{_short(data['agent_id'])}: {data['reason']}")
+        return one_line(f"{_short(data['agent_id'])}: {data['reason']}")
     return codec.to_json(event.data).decode()
 
 
@@ -158,9 +159,10 @@ _AGENT_COLUMNS = (
     _Column("status", 11, _status),
     _Column("since", 5, _age),
     _Column("issue", 12, lambda agent: str(agent.issue_id), _COMMON),
+    _Column("task", 0, lambda agent: str(agent.task), _COMMON),
     _Column("progress", 10, _progress, _ROOMY),
     _Column("tokens", 6, _tokens, _ROOMY),
-    _Column("reason", 0, lambda agent: Text(out.one_line(agent.reason), style="dim")),
+    _Column("reason", 0, lambda agent: Text(one_line(agent.reason), style="dim")),
 )
 _EVENT_COLUMNS = (
     _Column("time", 8, _time),

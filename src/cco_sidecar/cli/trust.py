@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core import trust
 from cco_sidecar.core.agent_types import AgentTypes
 
@@ -24,20 +25,20 @@ def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) 
     """
     if listing:
         for known in trust.trusted():
-            click.echo(known.path)
+            echo(known.path)
         return
     wanted = path or settings_of(ctx).project_root / trust.AGENT_TYPES
     if revoke:
-        click.echo(f"no longer trusted: {wanted}" if trust.distrust(wanted) else f"was not trusted: {wanted}")
+        echo(f"no longer trusted: {wanted}" if trust.distrust(wanted) else f"was not trusted: {wanted}")
         return
     data = trust.read(wanted)
     if data is not None:
         _show(trust.load_agent_types(wanted.parent.parent))
     trust.trust(wanted)
-    click.echo(f"trusted: {wanted}; restart the sidecar to use it")
+    echo(f"trusted: {wanted}; restart the sidecar to use it")
 
 
 def _show(types: AgentTypes) -> None:
     """What the file asks for and is not given yet."""
     for problem in types.problems:
-        click.echo(problem, err=True)
+        echo(problem, err=True)

@@ -10,12 +10,12 @@ from google.protobuf.message import Message
 
 from cco_sidecar.context.comments import comments_of
 from cco_sidecar.context.git import FULL_HISTORY
-from cco_sidecar.context.languages import language_of
 from cco_sidecar.context.repository import Snapshot
 from cco_sidecar.context.select import Choice
 from cco_sidecar.context.texts import Text, Texts
 from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.encoded import varint
+from cco_sidecar.core.languages import language_of
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,

@@ -61,8 +61,8 @@ class Scanner:
     """Reads a project's directory; for the worker. Blocking, one at a time."""
 
     def __init__(self, root: Path, excluded: Path, queue: int = NO_QUEUE, foreign: Sequence[Path] = ()) -> None:
-        """``foreign``: directories of other projects. ``excluded``: the storage directory, which is never part of a project; a worktree may lie in it. ``queue``:
-        the descriptor to which watches are added."""
+        """``excluded``: the storage directory, which is never part of a project; a worktree may lie in it. ``queue``:
+        the descriptor to which watches are added. ``foreign``: directories of other projects."""
         self.root = root
         self._excluded = excluded.resolve()
         within = self._excluded.is_relative_to(root) and self._excluded != root

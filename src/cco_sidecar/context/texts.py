@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.context import secrets
-from cco_sidecar.context.languages import language_of
 from cco_sidecar.context.lru import ByteLru
 from cco_sidecar.context.repository import FileStat
+from cco_sidecar.core.languages import language_of
 
 # Larger files are not read at all.
 MAX_FILE_BYTES = 64 * 2**20

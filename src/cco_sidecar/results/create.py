@@ -32,6 +32,7 @@ from orchestra.v1.result_service_pb2 import (
     AgentResult,
     CreateResultRequest,
     CreateResultResponse,
+    NextAgent,
     Result,
     ResultStatus,
 )
@@ -83,11 +84,16 @@ class ResultWriter:
             id=result.id,
             stored=True,
             storage_path=_path(result).as_posix(),
-            next_agents=next_agents(self._types.next_agent_rules, self._types, result),
+            next_agents=await self.next_agents(result),
             event_published=bool(event_id),
             event_id=event_id,
             timestamp=result.timestamp,
         )
+
+    async def next_agents(self, result: Result) -> list[NextAgent]:
+        """Who should come next, by what the issue had when this result was stored."""
+        before = await self._store.outcomes(result.project_id, result.issue_id, before=result.id)
+        return next_agents(self._types.next_agent_rules, self._types, result, before)
 
     async def recover(self, published: Callable[[str, str], str]) -> None:
         """Makes good what a crash interrupted. ``published(project, result_id)`` finds an event by its result."""

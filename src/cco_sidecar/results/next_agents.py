@@ -1,37 +1,123 @@
-"""Who should come next: rules from the configuration, held against a result."""
+"""Who should come next: rules from the configuration, held against a result and what the issue already has.
+
+A rule: ``{"when": {...}, "suggest": [types], "priority", "reason"}``. ``when`` may name
+
+    groups, types, status   of the result: any of the listed
+    touches                 patterns of the files that it names (as in .gitignore)
+    words                   words in the names of those files: "auth" is in ``auth_service.py``, not in ``author.py``
+    next_steps              words in its next steps and warnings; one that ends in ``*`` begins a word
+
+What ``when`` does not name always holds. ``suggest`` may also hold ``@author`` (who wrote the code), ``@language`` (the
+specialists of the languages of the files) and ``@capability`` (the types whose speciality the next steps name).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from cco_sidecar.core import codec
-from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.agent_types import CODING, AgentType, AgentTypes
+from cco_sidecar.core.languages import language_of
 from cco_sidecar.core.patterns import Patterns
-from orchestra.v1.result_service_pb2 import NextAgent, Result, ResultStatus
+from cco_sidecar.storage.base import Outcome
+from orchestra.v1.result_service_pb2 import (
+    RESULT_STATUS_PARTIAL,
+    RESULT_STATUS_SUCCESS,
+    NextAgent,
+    Result,
+    ResultStatus,
+)
 
+AUTHOR, LANGUAGE, CAPABILITY = "@author", "@language", "@capability"
 _RANK = {"high": 0, "medium": 1, "low": 2}
+# Whatever the rules say: so often a type is suggested for one issue, then a person is needed.
+_MOST_TURNS = 3
+# A word that so many types have is nobody's speciality.
+_COMMON = 4
+_MOST_SPECIALISTS = 2
+_SMALL_WORD = 3
+# The order of work. A success leads on to later stages only, so that no rules can lead in a circle.
+_STAGES = {
+    "architecture": 0,
+    "research": 0,
+    "business": 0,
+    "quality": 2,
+    "security": 3,
+    "documentation": 4,
+    "support": 4,
+}
+_CODING_STAGE = 1
+_DEPLOYMENT_STAGE = 4
+_CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
 
-def next_agents(rules: Sequence[Mapping[str, Any]], types: AgentTypes, result: Result) -> list[NextAgent]:
-    """Suggestions of every rule that holds, most urgent first, each type once and never the author's own.
-
-    A rule: ``{"when": {"groups", "types", "status", "touches", "next_steps"}, "suggest": [types],
-    "priority", "reason"}``. What ``when`` does not name always holds; lists mean any of them.
-    """
+def next_agents(
+    rules: Sequence[Mapping[str, Any]], types: AgentTypes, result: Result, before: Sequence[Outcome]
+) -> list[NextAgent]:
+    """Suggestions of every rule that holds, most urgent first, each type once and never the author's own. ``before``:
+    the issue's results before this one, newest first."""
     found: dict[str, NextAgent] = {}
     for rule in rules:
         if not holds(rule.get("when", {}), types, result):
             continue
-        priority = str(rule.get("priority", "medium"))
-        for agent_type in rule.get("suggest", ()):
-            if agent_type == result.agent_type or agent_type not in types:
+        priority, reason = str(rule.get("priority", "medium")), str(rule.get("reason", ""))
+        asked = "next_steps" in rule.get("when", {})
+        for agent_type in _suggested(rule.get("suggest", ()), types, result, before):
+            if agent_type == result.agent_type or not _is_due(agent_type, types, result, before, asked=asked):
                 continue
             known = found.get(agent_type)
             if known is None or _RANK.get(priority, 1) < _RANK.get(known.priority, 1):
-                reason = str(rule.get("reason", ""))
                 found[agent_type] = NextAgent(agent_type=agent_type, priority=priority, reason=reason)
     return sorted(found.values(), key=lambda agent: _RANK.get(agent.priority, 1))
+
+
+def _suggested(names: Iterable[str], types: AgentTypes, result: Result, before: Sequence[Outcome]) -> Iterator[str]:
+    for name in names:
+        if name == AUTHOR:
+            author = next((each.agent_type for each in before if _stage(types, each.agent_type) == _CODING_STAGE), None)
+            yield author or "debugger"
+        elif name == LANGUAGE:
+            yield from _of_languages(types, {language_of(path) for path in paths(result)})
+        elif name == CAPABILITY:
+            yield from _specialists(types, " ".join(result.result.next_steps))
+        elif name in types:
+            yield name
+
+
+def _is_due(agent_type: str, types: AgentTypes, result: Result, before: Sequence[Outcome], *, asked: bool) -> bool:
+    """Its work is not done yet, and it is not earlier work that a success would come back to. ``asked``: the agent
+    itself asks for it."""
+    if Counter(each.agent_type for each in before)[agent_type] >= _MOST_TURNS:
+        return False
+    succeeded = result.result.status == RESULT_STATUS_SUCCESS
+    stage, own = _stage(types, agent_type), _stage(types, result.agent_type)
+    if succeeded and not asked and stage < own:
+        return False
+    if own == _CODING_STAGE and stage == _CODING_STAGE and not asked:
+        # Those who work on the code do not call one another back.
+        return all(each.agent_type != agent_type for each in before)
+    if own == _CODING_STAGE and any(paths(result)):
+        # The code has just changed: tests and audits are due again.
+        return True
+    for each in before:
+        if _stage(types, each.agent_type) == _CODING_STAGE:
+            return True
+        if each.agent_type == agent_type and each.status in (RESULT_STATUS_SUCCESS, RESULT_STATUS_PARTIAL):
+            return False
+    return True
+
+
+def _stage(types: AgentTypes, agent_type: str) -> int:
+    agent = types.get(agent_type)
+    if agent is None:
+        return _CODING_STAGE
+    if agent.group == "infrastructure":
+        return _DEPLOYMENT_STAGE
+    return _CODING_STAGE if agent.group in CODING else _STAGES.get(agent.group, _CODING_STAGE)
 
 
 def holds(when: Mapping[str, Any], types: AgentTypes, result: Result) -> bool:
@@ -44,13 +130,14 @@ def holds(when: Mapping[str, Any], types: AgentTypes, result: Result) -> bool:
         return False
     if "status" in when and status not in when["status"]:
         return False
-    if "touches" in when:
-        touched = Patterns(when["touches"])
-        if not any(touched.match(path) for path in paths(result)):
+    if "touches" in when or "words" in when:
+        touched = Patterns(when.get("touches", ()))
+        wanted = frozenset(when.get("words", ()))
+        if not any(touched.match(path) or wanted & _words_of(path) for path in paths(result)):
             return False
     if "next_steps" in when:
         said = " ".join((*result.result.next_steps, *result.result.warnings)).lower()
-        return any(word.lower() in said for word in when["next_steps"])
+        return any(_phrase(word).search(said) is not None for word in when["next_steps"])
     return True
 
 
@@ -59,3 +146,47 @@ def paths(result: Result) -> Iterator[str]:
     for entry in (*result.result.files_created, *result.result.files_modified):
         yield entry.path if entry.WhichOneof("entry") == "path" else entry.file.path
     yield from result.result.files_deleted
+
+
+@lru_cache(maxsize=4096)
+def _words_of(text: str) -> frozenset[str]:
+    """Lower-case words, also of names that are written together: ``userSession`` is "user" and "session"."""
+    return frozenset(word.lower() for word in _CAMEL.findall(text))
+
+
+@cache
+def _phrase(word: str) -> re.Pattern[str]:
+    end = r"\w*" if word.endswith("*") else r"s?\b"
+    return re.compile(rf"\b{re.escape(word.rstrip('*').lower())}{end}")
+
+
+def _of_languages(types: AgentTypes, languages: set[str]) -> Iterator[str]:
+    """The first coding specialist of each language."""
+    for language in sorted(languages):
+        known = [
+            (name, agent) for name, agent in types.items() if language in agent.languages and agent.group in CODING
+        ]
+        # Rather one that knows nothing else.
+        known.sort(key=lambda each: (len(each[1].languages), each[1].group != "coding"))
+        yield from (name for name, _ in known[:1])
+
+
+def _specialists(types: AgentTypes, text: str) -> Iterator[str]:
+    """Types of which the text names something that few others can do."""
+    words = {word for word in _words_of(text) if len(word) > _SMALL_WORD}
+    own = {name: _speciality(agent) for name, agent in types.items()}
+    common = Counter(word for each in own.values() for word in each)
+    scores = {
+        name: sum(1 / common[word] for word in words & each if common[word] <= _COMMON) for name, each in own.items()
+    }
+    best = sorted((name for name, score in scores.items() if score), key=lambda name: (-scores[name], name))
+    yield from best[:_MOST_SPECIALISTS]
+
+
+def _speciality(agent: AgentType) -> frozenset[str]:
+    return frozenset(
+        word
+        for text in (agent.type, *agent.capabilities, *agent.languages)
+        for word in _words_of(text)
+        if len(word) > _SMALL_WORD
+    )

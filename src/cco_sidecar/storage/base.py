@@ -30,6 +30,16 @@ class ResultTotals(NamedTuple):
 PAGE_BYTES = 2**20
 
 
+MOST_OUTCOMES = 200
+
+
+class Outcome(NamedTuple):
+    """``status``: orchestra.v1.ResultStatus."""
+
+    agent_type: str
+    status: int
+
+
 class ResultStore(Protocol):
     """Results and their history. Every method runs off the event loop; what returned is on disk."""
 
@@ -64,6 +74,11 @@ class ResultStore(Protocol):
     ) -> Sequence[StoredResult]:
         """Newest first; ``latest`` keeps the newest of each issue and agent type. At least one, and no more than
         ``PAGE_BYTES`` of them."""
+        ...
+
+    async def outcomes(self, project: str, issue: str, *, before: str) -> Sequence[Outcome]:
+        """Agent types and statuses of the issue's results that are older than the one with the id ``before``, newest
+        first, up to ``MOST_OUTCOMES``."""
         ...
 
     async def stored_bytes(self, project: str) -> int:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from cco_sidecar.core.errors import SettingsError, SidecarError, internal
-from cco_sidecar.storage.base import PAGE_BYTES, ResultTotals, StoredResult
+from cco_sidecar.storage.base import MOST_OUTCOMES, PAGE_BYTES, Outcome, ResultTotals, StoredResult
 from cco_sidecar.storage.schema import results, revocations
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
 
@@ -277,6 +277,14 @@ class SqlResults:
             query = query.where(results.c.number < before)
         query = query.order_by(results.c.number.desc()).limit(limit)
         return await self._records.read(lambda c: _up_to(c.execute(query), PAGE_BYTES))
+
+    async def outcomes(self, project: str, issue: str, *, before: str) -> Sequence[Outcome]:
+        number = sa.select(results.c.number).where(results.c.id == before).scalar_subquery()
+        query = sa.select(results.c.agent_type, results.c.status).where(
+            results.c.project_id == project, results.c.issue_id == issue, results.c.number < number
+        )
+        query = query.order_by(results.c.number.desc()).limit(MOST_OUTCOMES)
+        return await self._records.read(lambda c: [Outcome(*row) for row in c.execute(query)])
 
     async def stored_bytes(self, project: str) -> int:
         if project not in self._bytes:

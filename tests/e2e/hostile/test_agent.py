@@ -1,0 +1,461 @@
+"""An agent that attacks whatever it can reach, under the default settings; and what everybody else notices of it."""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+from tests.support.processes import lives
+from tests.support.repositories import commit_all, git
+from tests.support.sidecars import House, call, serving, until, written
+
+import cco_sidecar
+from cco_sidecar.testing.agents import SpawnedAgent
+from cco_sidecar.testing.process import SidecarProcess
+
+SCRIPT = Path(__file__).with_name("agent.py")
+CODER, ARCHITECT = "python-specialist", "chief-architect"
+PHASES = ("files", "processes", "namespaces", "sockets", "api", "context")
+# Each with a sidecar of its own: what they leave is in nobody's way.
+LOUD = ("load", "results")
+# Of the sidecar's own: what a caller waits beyond the time that the machine had no processor for it.
+MOST_DELAY = 0.25
+_EVERY = 0.02
+_PHASE_SECONDS = 240.0
+_OTHER_WORD = "Plans-of-the-neighbour"
+_KEY_VALUE = "hostile-credential-value"
+
+
+# -- how long others wait ---------------------------------------------------------------------------------
+
+
+class Look(NamedTuple):
+    """One `GET /health`. ``own`` is without the time for which the sidecar or the one who asks waited for a processor;
+    ``answered`` is false when there was no answer."""
+
+    began: float
+    took: float
+    own: float
+    answered: bool
+
+
+def waited_for_processor(pid: int, thread: int) -> float:
+    """Seconds that a thread was ready to run and did not (proc(5), schedstat); 0 where that is not counted."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+class Probe:
+    """Looks at the sidecar's health every 20 ms, on a connection that stays open."""
+
+    def __init__(self, sidecar: SidecarProcess) -> None:
+        self._port, self._pid = sidecar.port, sidecar.process.pid
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.looks: list[Look] = []
+
+    def __enter__(self) -> Probe:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _waited(self) -> float:
+        ours = waited_for_processor(os.getpid(), threading.get_native_id())
+        return ours + waited_for_processor(self._pid, self._pid)
+
+    def _run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        while not self._stop.wait(_EVERY):
+            began, before = time.monotonic(), self._waited()
+            try:
+                connection.request("GET", "/health")
+                answered = connection.getresponse().read() != b""
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                answered = False
+            took = time.monotonic() - began
+            self.looks.append(Look(began, took, max(0.0, took - (self._waited() - before)), answered))
+        connection.close()
+
+    def worst_of(self, times: Mapping[str, tuple[float, float]]) -> dict[str, Look]:
+        """The longest wait during each attempt. One that spans several counts for that which had most of it."""
+        found = dict.fromkeys(times, Look(0.0, 0.0, 0.0, True))
+        for look in self.looks:
+            name = max(times, key=lambda each: _shared(look, *times[each]))
+            if _shared(look, *times[name]) >= 0:
+                found[name] = max(found[name], look, key=lambda each: (not each.answered, each.own))
+        return found
+
+
+def _shared(look: Look, began: float, ended: float) -> float:
+    """Seconds that lie in both; negative when none do."""
+    return min(look.began + look.took, ended) - max(look.began, began)
+
+
+# -- the house that is attacked ---------------------------------------------------------------------------
+
+
+@dataclass
+class Grounds:
+    """A sidecar with what an attacker would like to have, and two agents that do nothing."""
+
+    sidecar: SidecarProcess
+    base: Path
+    targets: dict[str, Any]
+    victims: dict[str, dict[str, Any]]
+
+
+def project(path: Path, word: str, name: str = "app.py") -> Path:
+    path.mkdir(parents=True)
+    (path / name).write_text(f"# {word}\n")
+    (path / "README.md").write_text(f"# {word}\n")
+    commit_all(path, word)
+    return path
+
+
+def stand_in(directory: Path) -> Path:
+    """A program `claude` that waits until it is ended."""
+    directory.mkdir()
+    program = directory / "claude"
+    program.write_text("#!/bin/sh\nexec sleep 120\n")
+    program.chmod(0o755)
+    return directory
+
+
+def handle_of(path: Path) -> dict[str, Any] | None:
+    """What open_by_handle_at(2) wants to be given; None where there are no handles."""
+    size = 128
+    handle = ctypes.create_string_buffer(8 + size)
+    ctypes.memmove(handle, size.to_bytes(4, sys.byteorder), 4)
+    mount = ctypes.c_int()
+    if ctypes.CDLL(None).name_to_handle_at(-100, os.fsencode(path), handle, ctypes.byref(mount), 0):
+        return None
+    length = int.from_bytes(handle.raw[:4], sys.byteorder)
+    kind = int.from_bytes(handle.raw[4:8], sys.byteorder, signed=True)
+    return {"type": kind, "bytes": handle.raw[8 : 8 + length].hex()}
+
+
+@contextmanager
+def listening_bus(path: Path) -> Iterator[None]:
+    """Says to everybody that they are who they say, as a user's D-Bus does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(str(path))
+    door.listen(16)
+
+    def serve() -> None:
+        while True:
+            try:
+                guest, _ = door.accept()
+            except OSError:
+                return
+            with guest, suppress(OSError):
+                guest.settimeout(5)
+                guest.recv(200)
+                guest.sendall(b"OK 0123456789abcdef0123456789abcdef\r\n")
+
+    serving_guests = threading.Thread(target=serve, daemon=True)
+    serving_guests.start()
+    try:
+        yield
+    finally:
+        door.shutdown(socket.SHUT_RDWR)
+        door.close()
+        serving_guests.join(5)
+
+
+def spawned(sidecar: SidecarProcess, agent_type: str, issue: str, *command: str, **more: Any) -> SpawnedAgent:
+    body = {"agent_type": agent_type, "issue_id": issue, "command": list(command), **more}
+    return SpawnedAgent(sidecar, call(sidecar, "POST", "/api/agents/spawn", json=body))
+
+
+def idle(sidecar: SidecarProcess, project_id: str, issue: str, tag: str) -> dict[str, Any]:
+    program = "import time; print('a line', flush=True); time.sleep(900)"
+    agent = spawned(sidecar, CODER, issue, sys.executable, "-c", program, tag, project_id=project_id)
+    directory = sidecar.storage / "agents" / agent.id
+    return {
+        "agent_id": agent.id,
+        "pid": agent.spawned["process_id"],
+        "issue": issue,
+        "tag": tag,
+        "directory": str(directory),
+    }
+
+
+def sockets_of(sidecar: SidecarProcess) -> list[str]:
+    """What the sidecar listens on in the file system."""
+    found = psutil.Process(sidecar.process.pid).net_connections(kind="unix")
+    return sorted({str(each.laddr) for each in found if str(each.laddr).startswith("/")})
+
+
+def settled(home: Path) -> None:
+    """What a person has in their home who has used the sidecar for a while."""
+    own = home / ".cco"
+    own.mkdir(parents=True)
+    (own / "config.json").write_text("{}")
+    units = home / ".config" / "systemd" / "user"
+    units.mkdir(parents=True)
+    (units / "cco-sidecar.service.d").mkdir()
+    for name in ("cco-sidecar.service", "cco-sidecar-2.service", "cco-sidecar.service.d/override.conf"):
+        (units / name).write_text("[Service]\nEnvironment=CCO_SIDECAR_JWT_SECRET=a-long-secret\n")
+        (units / name).chmod(0o600)
+
+
+@contextmanager
+def opened(base: Path) -> Iterator[Grounds]:
+    """All of it, under the default settings."""
+    home = base / "home"
+    settled(home)
+    own = {kind: project(base / f"project-{kind}", "Of the attacked") for kind in (CODER, ARCHITECT)}
+    other = project(base / "neighbour", _OTHER_WORD, "plans.py")
+    runtime = base / "runtime"
+    environment = {
+        "HOME": str(home),
+        "PATH": f"{stand_in(base / 'bin')}{os.pathsep}{os.environ['PATH']}",
+        "TMPDIR": str(base / "tmp"),
+        "XDG_RUNTIME_DIR": str(runtime),
+        "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
+    }
+    (base / "tmp").mkdir()
+    projects = {kind: str(path) for kind, path in own.items()} | {"neighbour": str(other)}
+    config = written(base / "config.json", projects=projects)
+    storage = base / "tmp" / "cco-sidecar"
+    with listening_bus(runtime / "bus"):
+        sidecar = SidecarProcess(storage, other, config=config, environment=environment)
+        try:
+            call(sidecar, "PUT", "/api/credentials/HOSTILE_KEY", json={"value": _KEY_VALUE})
+            targets = common_targets(sidecar, home, other)
+            yield Grounds(sidecar, base, targets, {kind: victims_of(sidecar, kind) for kind in own})
+        finally:
+            complaints = ended(sidecar)
+    assert complaints == ""
+
+
+def ended(sidecar: SidecarProcess) -> str:
+    """What it wrote to stderr; one that does not end is killed."""
+    try:
+        return sidecar.stop()
+    except subprocess.TimeoutExpired:
+        sidecar.kill()
+        return "it did not end"
+
+
+@pytest.fixture(scope="module")
+def grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+    with opened(tmp_path_factory.mktemp("grounds")) as made:
+        yield made
+
+
+def common_targets(sidecar: SidecarProcess, home: Path, other: Path) -> dict[str, Any]:
+    package = Path(cco_sidecar.__file__).parent
+    stranger = idle(sidecar, "neighbour", "stranger-issue", "idle-stranger")
+    return {
+        "storage": str(sidecar.storage),
+        "sidecar_pid": sidecar.process.pid,
+        "sockets": sockets_of(sidecar),
+        "package": str(package),
+        "site_packages": str(Path(pytest.__file__).parents[1]),
+        "interpreter": sys.executable,
+        "handle": handle_of(sidecar.storage / "operator.token"),
+        "stranger": stranger,
+        "other_project": str(other),
+        "other_project_id": "neighbour",
+        "other_word": _OTHER_WORD,
+        "other_commit": git(other, "rev-parse", "HEAD").strip(),
+        "key_begins": (home / ".cco" / "credentials.key").read_text()[:24],
+    }
+
+
+def victims_of(sidecar: SidecarProcess, kind: str) -> dict[str, Any]:
+    """An agent that does nothing in the project that is attacked; and one that has ended."""
+    victim = idle(sidecar, kind, f"victim-issue-of-{kind}", f"idle-victim-of-{kind}")
+    done = spawned(sidecar, CODER, "an-issue", "true", project_id=kind)
+    done.wait()
+    return {"victim": victim, "ended_agent": done.id, "project_id": kind}
+
+
+# -- an attack --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Attack:
+    """``report`` is the agent's own; ``times`` says when each attempt began and ended."""
+
+    report: dict[str, str]
+    times: dict[str, tuple[float, float]]
+
+    @property
+    def successes(self) -> list[str]:
+        return [f"{name}: {said}" for name, said in self.report.items() if not said.startswith("refused:")]
+
+
+def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: Mapping[str, Any]) -> Attack:
+    """Runs the agent; what it says of its attempts."""
+    agent = spawned(
+        sidecar, kind, f"issue-{phase}", sys.executable, str(SCRIPT), phase,
+        project_id=targets["project_id"],
+        environment={"HOSTILE_TARGETS": json.dumps({**targets, "project": str(root)})},
+    )  # fmt: skip
+    pid = int(agent.spawned["process_id"])
+    until(lambda: not lives(pid), f"the end of {phase}", timeout=_PHASE_SECONDS)
+    times = root / f"hostile-times-{phase}.json"
+    report = root / f"hostile-report-{phase}.json"
+    assert times.exists(), report.read_text() if report.exists() else agent.logs()
+    return Attack(json.loads(report.read_text()), json.loads(times.read_text()))
+
+
+def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str, Any], attacked: Attack) -> None:
+    """What was accepted and may have done harm: it did when it stands in somebody's context as another's decision."""
+    issues = (targets["victim"]["issue"], f"issue-{phase}")
+    for name, said in attacked.report.items():
+        word = said.removeprefix("left: ")
+        if word == said:
+            continue
+        found = []
+        for issue in issues:
+            path = f"/api/context/{issue}/test-engineer?project_id={targets['project_id']}"
+            outputs = call(sidecar, "GET", path)["context"].get("previous_agent_outputs", [])
+            found += [
+                f"it stands for {issue} as {each['agent_type']}'s"
+                for each in outputs
+                if each["decision"] == word and (issue == issues[0] or each["agent_type"] != kind)
+            ]
+        attacked.report[name] = f"got: {', '.join(found)}" if found else "refused: it stands nowhere as another's"
+
+
+def slow(looks: Mapping[str, Look], most: float) -> list[str]:
+    return [
+        f"{name}: others waited {look.own:.3f} s of the sidecar's own ({look.took:.3f} s in all)"
+        f"{'' if look.answered else ' and got no answer'}"
+        for name, look in looks.items()
+        if look.own > most or not look.answered
+    ]
+
+
+def problems_of(grounds: Grounds, kind: str, phase: str) -> list[str]:
+    """What an attack got, and for whom it was too slow meanwhile."""
+    sidecar, targets = grounds.sidecar, grounds.targets | grounds.victims[kind]
+    with Probe(sidecar) as probe:
+        until(lambda: len(probe.looks) >= 25, "a quiet half second")
+        quiet = max(look.own for look in probe.looks)
+        attacked = attack(sidecar, kind, phase, grounds.base / f"project-{kind}", targets)
+    judged(sidecar, kind, phase, targets, attacked)
+    looks = probe.worst_of(attacked.times)
+    worst = max(looks.values(), key=lambda look: look.own)
+    print(f"{kind} {phase}: {len(looks)} attempts; worst wait {worst.own:.3f} s, of a quiet house {quiet:.3f} s")
+    assert attacked.report
+    return attacked.successes + slow(looks, max(MOST_DELAY, 3 * quiet))
+
+
+def failing(problems: list[str]) -> str:
+    return "\n" + "\n".join(problems)
+
+
+def skip_unless_confined(sidecar: SidecarProcess) -> None:
+    """Where the system has no namespaces for it, the sidecar says so at its start, and agents are not confined."""
+    if "not sandboxed" in (sidecar.storage / "logs" / "orchestration.log").read_text():
+        pytest.skip("this system does not let agents be confined")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("kind", [CODER, ARCHITECT])
+def test_a_agent_gets_nothing(grounds: Grounds, kind: str, phase: str) -> None:
+    if phase != "api":
+        skip_unless_confined(grounds.sidecar)
+    problems = problems_of(grounds, kind, phase)
+    assert not problems, failing(problems)
+
+
+def test_a_hostile_architect_starts_nothing_that_it_may_not(grounds: Grounds) -> None:
+    problems = problems_of(grounds, ARCHITECT, "spawning")
+    assert not problems, failing(problems)
+
+
+def test_the_end_of_an_attack_is_told_truly(grounds: Grounds) -> None:
+    """Whatever the agents did to their records: how they ended is what happened, and their victims live."""
+    for kind, known in grounds.victims.items():
+        path = f"/api/agents?project_id={kind}&limit=1000"
+        found = call(grounds.sidecar, "GET", path)["agents"]
+        attackers = [
+            each for each in found if each["issue_id"].startswith("issue-") and each["spawned_by"] == "operator"
+        ]
+        assert {(each["status"], each.get("exit_code")) for each in attackers} <= {("completed", 0)}, attackers
+        assert lives(known["victim"]["pid"])
+    assert lives(grounds.targets["stranger"]["pid"])
+
+
+@pytest.mark.parametrize("phase", LOUD)
+@pytest.mark.parametrize("kind", [CODER, ARCHITECT])
+def test_a_loud_agent_holds_nobody_up(tmp_path: Path, kind: str, phase: str) -> None:
+    """Nor is anything of what was accepted in the way of the next start."""
+    problems = []
+    try:
+        with opened(tmp_path) as grounds:
+            problems += problems_of(grounds, kind, phase)
+    except AssertionError as problem:
+        problems.append(f"it came to no good end: {problem}")
+    with serving(tmp_path / "tmp", tmp_path / "neighbour", config=moved_storage(tmp_path)) as again:
+        health = again.request("GET", "/health").status_code
+        events = again.request("GET", f"/api/events?project_id={kind}&limit=1000&since=0", again.operator)
+        results = again.request("GET", f"/api/results?project_id={kind}&limit=2", again.operator, timeout=60)
+    if (health, events.status_code, results.status_code) != (200, 200, 200):
+        problems.append(f"after the next start: {health}, {events.text[:200]}, {results.text[:200]}")
+    assert not problems, failing(problems)
+
+
+def moved_storage(base: Path) -> Path:
+    """The storage as the next sidecar finds it; its configuration."""
+    (base / "tmp" / "cco-sidecar").rename(base / "tmp" / "storage")
+    return base / "config.json"
+
+
+def test_nothing_is_prepared_for_the_next_start(tmp_path: Path) -> None:
+    """What is not there yet is nobody's to make: the next sidecar would take it for the operator's."""
+    home = tmp_path / "home"
+    home.mkdir()
+    root = project(tmp_path / "project", "Of the attacked")
+    with serving(tmp_path, root, environment={"HOME": str(home)}) as sidecar:
+        skip_unless_confined(sidecar)
+        targets = {"storage": str(sidecar.storage), "project_id": "default"}
+        attacked = attack(sidecar, CODER, "fresh", root, targets)
+    assert attacked.successes == []
+
+
+def test_a_token_file_that_is_a_pipe_holds_up_no_start(tmp_path: Path) -> None:
+    """The next sidecar looks who its agents are; this one left something else in the place of its token."""
+    root = project(tmp_path / "project", "Of the attacked")
+    house = House(tmp_path, root)
+    sidecar = house.start()
+    pipe = 'rm "$JWT_TOKEN_FILE"; mkfifo "$JWT_TOKEN_FILE"; touch ready; exec sleep 60'
+    agent = spawned(sidecar, CODER, "an-issue", "sh", "-c", pipe)
+    until((root / "ready").exists, "the pipe")
+    house.kill()
+    begun = threading.Thread(target=house.start)
+    begun.start()
+    begun.join(10)
+    late = begun.is_alive()
+    if late:
+        for place in (sidecar.storage / "agents" / agent.id).rglob("token"):
+            os.close(os.open(place, os.O_RDWR | os.O_NONBLOCK))
+        begun.join(30)
+    house.stop()
+    assert not late, "the next sidecar waits for whoever writes into the pipe"
