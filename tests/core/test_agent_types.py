@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.sidecars import small_repository, start_refused, written
+from tests.support.sidecars import call, small_repository
 
-from cco_sidecar.compose import load_agent_types
-from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.trust import load_agent_types
+from cco_sidecar.testing.process import SidecarProcess
 
 MINE = {"type": "my-custom-agent"}
 WRONG: dict[str, tuple[Any, str]] = {
@@ -48,15 +48,18 @@ def with_types(root: Path, document: Any) -> Path:
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named(tmp_path: Path, name: str) -> None:
     document, says = WRONG[name]
-    with pytest.raises(SettingsError) as refused:
-        load_agent_types(with_types(tmp_path, document))
-    assert says in str(refused.value) and "orchestra-config.json" in str(refused.value)
+    (problem,) = load_agent_types(with_types(tmp_path, document)).problems
+    assert says.removeprefix("must be a ") in problem and str(tmp_path / "config") in problem
 
 
-def test_it_stops_the_start_in_one_line(tmp_path: Path) -> None:
+def test_it_is_reported_and_the_sidecar_starts(tmp_path: Path) -> None:
     root = with_types(small_repository(tmp_path / "root"), {"codingAgent": [MINE]})
-    told = start_refused(tmp_path, root, written(tmp_path / "config.json"))
-    assert "did you mean 'codingAgents'?" in told
+    sidecar = SidecarProcess(tmp_path / "storage", root)
+    try:
+        (problem,) = call(sidecar, "GET", "/status")["storage"]["problems"]
+        assert "did you mean 'codingAgents'?" in problem
+    finally:
+        assert "did you mean 'codingAgents'?" in sidecar.stop(), "who starts it is warned"
 
 
 def test_keys_of_other_programs_are_let_be(tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
 
 def one_line(text: str) -> str:
     """The same on one line: blanks for its line ends."""
-    return visible(" ".join(text.splitlines()) if "\n" in text or "\r" in text else text.replace("\t", " "), keep="")
+    return visible(" ".join(text.replace("\t", " ").split("\n")), keep="")
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Prints a text: visibly on a terminal, exactly as it is into a pipe or a file."""
     stream = sys.stderr if err else sys.stdout
-    click.echo(visible(text) if _is_terminal(stream) else text, err=err, nl=nl)
+    # With colour, or click takes out of a pipe what looks like it.
+    click.echo(visible(text) if _is_terminal(stream) else text, err=err, nl=nl, color=True)
 
 
 def _is_terminal(stream: Any) -> bool:

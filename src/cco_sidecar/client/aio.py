@@ -99,7 +99,8 @@ class AsyncClient:
         """Asks the server to prove who it is, without sending the token."""
         await self.connect()
         try:
-            return await self._system_stub.ProveIdentity(system_service_pb2.ProveIdentityRequest(nonce=nonce))
+            request = system_service_pb2.ProveIdentityRequest(nonce=nonce)
+            return await self._system_stub.ProveIdentity(request, timeout=CONNECT_SECONDS)
         except grpc.RpcError as problem:
             raise error_of(problem) from problem
 

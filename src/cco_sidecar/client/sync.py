@@ -100,7 +100,8 @@ class Client:
         """Asks the server to prove who it is, without sending the token."""
         self.connect()
         try:
-            return self._system_stub.ProveIdentity(system_service_pb2.ProveIdentityRequest(nonce=nonce))
+            request = system_service_pb2.ProveIdentityRequest(nonce=nonce)
+            return self._system_stub.ProveIdentity(request, timeout=CONNECT_SECONDS)
         except grpc.RpcError as problem:
             raise error_of(problem) from problem
 

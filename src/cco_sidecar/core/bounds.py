@@ -14,7 +14,7 @@ OFFLOAD_BYTES = 32 * 1024
 # Every value below the first in a Struct begins with this byte (tag 1, length-delimited), and so does every line's end.
 _NESTED = b"\x0a"
 _MAX_NESTED = 4 * MAX_ELEMENTS
-_STRING = re.compile(rb'"[^"\\\\]*+(?:\\\\.[^"\\\\]*+)*+"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 def check_json(body: bytes, where: str = "the body") -> None:

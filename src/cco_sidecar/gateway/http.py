@@ -69,6 +69,7 @@ class _Connection(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._header_bytes = 0
         self._in_headers = True
+        self._messages = 0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -84,9 +85,11 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_headers and self._deadline is None:
             self._expect_headers()
+        before = self._messages
         super().data_received(data)
         if self._in_headers and not self.transport.is_closing():
-            self._header_bytes += len(data)
+            # Where a request ended in between, so much of the next one's headers came with it as one read holds.
+            self._header_bytes = self._header_bytes + len(data) if self._messages == before else 0
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._refuse(431, "headers_too_large", f"the headers have more than {MAX_HEADER_BYTES} bytes")
 
@@ -98,7 +101,8 @@ class _Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in_headers, self._header_bytes = True, 0
+        self._in_headers = True
+        self._messages += 1
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -97,7 +97,8 @@ class GitRepository:
             except GitFailed:
                 raise
             except OSError as problem:
-                raise GitFailed(f"the repository of {self.root} cannot be read: {problem}") from problem
+                # Its words may quote what a file in the repository was linked to.
+                raise GitFailed(f"the repository of {self.root} cannot be read", str(problem)) from problem
         return self.layout
 
     def run(self, *arguments: str, timeout: float = TIMEOUT_SECONDS) -> Done:

@@ -29,8 +29,11 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _MOST_AT_ONCE = 64
+_PROBE_SECONDS = 0.02
 # Statements that read pages of each table.
-_PROBES = tuple(f"SELECT * FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals"))
+_PROBES = tuple(
+    f"SELECT number FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals")
+)
 
 
 class _Asked(NamedTuple):
@@ -60,6 +63,7 @@ class Records:
         # The driver's own idea of when a transaction begins is switched off in _durable.
         sa.event.listen(self._engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         self._damage = ""
+        self._probing: asyncio.Future[None] | None = None
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         try:
             self._migrate()
@@ -71,10 +75,16 @@ class Records:
         threading.Thread(target=self._check_integrity, name="integrity", daemon=True).start()
 
     async def damage(self) -> str:
-        """What is wrong with the database; empty when it can be read. A damaged one stays so until it is restored."""
+        """What is wrong with the database; empty when it can be read. A damaged one stays so until it is restored. Who
+        asks does not wait for what others have the database do."""
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.ensure_future(self._probe())
+        await asyncio.wait({self._probing}, timeout=_PROBE_SECONDS)
+        return self._damage
+
+    async def _probe(self) -> None:
         with contextlib.suppress(SidecarError):
             await self.read(lambda connection: [connection.exec_driver_sql(query).first() for query in _PROBES])
-        return self._damage
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` off the event loop. Raises SidecarError (STR_002)."""
@@ -265,7 +275,8 @@ class SqlResults:
         limit: int = 100,
         latest: bool = False,
     ) -> Sequence[StoredResult]:
-        query = sa.select(results).where(results.c.project_id == project)
+        # Numbers and sizes first: a sort that carries the bodies along would read them all.
+        query = sa.select(results.c.number, sa.func.length(results.c.body)).where(results.c.project_id == project)
         if issue:
             query = query.where(results.c.issue_id == issue)
         if agent_type:
@@ -276,7 +287,14 @@ class SqlResults:
         if before is not None:
             query = query.where(results.c.number < before)
         query = query.order_by(results.c.number.desc()).limit(limit)
-        return await self._records.read(lambda c: _up_to(c.execute(query), PAGE_BYTES))
+
+        def work(connection: sa.Connection) -> list[StoredResult]:
+            numbers = _up_to(connection.execute(query).tuples(), PAGE_BYTES)
+            rows = connection.execute(sa.select(results).where(results.c.number.in_(numbers))).all()
+            found = sorted(rows, key=lambda row: -int(row.number))
+            return [StoredResult(row.number, Result.FromString(row.body), row.event_id) for row in found]
+
+        return await self._records.read(work)
 
     async def outcomes(self, project: str, issue: str, *, before: str) -> Sequence[Outcome]:
         number = sa.select(results.c.number).where(results.c.id == before).scalar_subquery()
@@ -307,13 +325,14 @@ class SqlResults:
         return [StoredResult(row.number, Result.FromString(row.body), row.event_id) for row in rows]
 
 
-def _up_to(rows: Iterable[Any], most: int) -> list[StoredResult]:
-    found: list[StoredResult] = []
-    for row in rows:
-        most -= len(row.body)
+def _up_to(sized: Iterable[tuple[int, int]], most: int) -> list[int]:
+    """Numbers of which the sizes together are no more than ``most``; at least one."""
+    found: list[int] = []
+    for number, size in sized:
+        most -= size
         if found and most < 0:
             break
-        found.append(StoredResult(row.number, Result.FromString(row.body), row.event_id))
+        found.append(number)
     return found
 
 

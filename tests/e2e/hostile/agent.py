@@ -1,6 +1,6 @@
 """An agent that tries whatever it can with its own environment and its own process.
 
-    hostile_agent.py PHASE
+    agent.py PHASE
 
 It writes `hostile-report-PHASE.json` into its working directory, ``{attempt: "got: what" | "refused: how"}``, anew
 after each attempt, and at the end `hostile-times-PHASE.json` with when each began and ended (seconds of the monotonic
@@ -44,6 +44,8 @@ from urllib.parse import quote, urlsplit
 TARGETS: dict[str, Any] = json.loads(os.environ.get("HOSTILE_TARGETS", "{}"))
 ARCHITECT = os.environ.get("AGENT_TYPE", "") == "chief-architect"
 RUN_DIR = Path(os.environ.get("AGENT_RUN_DIR", "/nowhere"))
+# What the keeper writes of the run, above what the agent may see.
+RECORDS = RUN_DIR.parent
 STORAGE = Path(TARGETS.get("storage", "/nowhere"))
 HOME = Path(os.environ.get("HOME", "/nowhere"))
 UNITS = HOME / ".config" / "systemd" / "user"
@@ -191,11 +193,11 @@ for _name in ("token", "context.json", "output.log", "keeper.json", "prompt.md",
     attempt("files", f"read another agent's {_name}")(lambda name=_name: read_of_victim(name))  # type: ignore[misc]
 
 for _name in ("output.log", "keeper.json", "control"):
-    attempt("files", f"write its own {_name}")(lambda name=_name: may_write(RUN_DIR / name))  # type: ignore[misc]
+    attempt("files", f"write its own {_name}")(lambda name=_name: may_write(RECORDS / name))  # type: ignore[misc]
     attempt("files", f"write another agent's {_name}")(lambda name=_name: may_write(victim_directory() / name))  # type: ignore[misc]
 
 for _name in ("exit.json", "exit.json.tmp"):
-    attempt("files", f"make its own {_name}")(lambda name=_name: may_make(RUN_DIR / name))  # type: ignore[misc]
+    attempt("files", f"make its own {_name}")(lambda name=_name: may_make(RECORDS / name))  # type: ignore[misc]
     attempt("files", f"make another agent's {_name}")(lambda name=_name: may_make(victim_directory() / name))  # type: ignore[misc]
 
 for _name, _path in {
@@ -203,7 +205,7 @@ for _name, _path in {
     "events": STORAGE / "events",
     "agents": STORAGE / "agents",
     "the git directories that the sidecar reads with": STORAGE / "git",
-    "its own run's directory": RUN_DIR,
+    "its own run's records": RECORDS,
     "~/.cco": HOME / ".cco",
     "the systemd user units": UNITS,
     "site-packages": Path(TARGETS.get("site_packages", "/nowhere")),
@@ -227,10 +229,9 @@ for _name, _path in {
     attempt("files", f"write {_name}")(lambda path=_path: may_write(path))  # type: ignore[misc]
 
 for _name, _path in {
-    "its own run's directory": RUN_DIR,
+    "its own run's records": RECORDS,
     "another agent's directory": victim_directory().parent,
     "the storage directory": STORAGE,
-    "the directory above the storage": STORAGE.parent,
     "~/.cco": HOME / ".cco",
 }.items():
     attempt("files", f"rename {_name}")(lambda path=_path: may_rename(path))  # type: ignore[misc]

@@ -1,0 +1,141 @@
+"""Where the SDK connects, as whom, over what, and how it says that nobody is there."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.sidecars import serving, small_repository
+
+from cco_sidecar.client import AsyncClient, Client, discovery
+from cco_sidecar.client.connection import CONNECT_SECONDS
+from cco_sidecar.core import run_directory
+from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.testing.process import SidecarProcess
+
+NAMES = ("SIDECAR_GRPC", "SIDECAR_URL", "CCO_SIDECAR_PORT", "JWT_TOKEN", "JWT_TOKEN_FILE", "AGENT_TYPE", "ISSUE_ID")
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
+    base = tmp_path_factory.mktemp("sdk")
+    with serving(base, small_repository(base / "root")) as running:
+        yield running
+
+
+def test_identity_comes_from_the_token(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = sidecar.agent("go-specialist", issue="issue-7", project="default")
+    monkeypatch.setenv("AGENT_TYPE", "python-specialist")
+    monkeypatch.setenv("ISSUE_ID", "another")
+    with Client(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client:
+        assert (client.identity.agent_id, client.identity.agent_type) == (agent.id, "go-specialist")
+        assert (client.identity.issue_id, client.identity.project_id) == ("issue-7", "default")
+        stored = client.results.create({"status": "success", "decisions": ["x"]})
+        assert stored.stored and client.context.get().issue_id == "issue-7"
+
+
+@pytest.mark.parametrize("listens", [False, True])
+@pytest.mark.parametrize("named", ["SIDECAR_GRPC", "SIDECAR_URL", "CCO_SIDECAR_PORT"])
+def test_a_first_connection_that_fails_says_where_and_why(
+    listens: bool, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens, or somebody who never answers."""
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    if not listens:
+        server.close()
+    value = {"SIDECAR_GRPC": f"127.0.0.1:{port}", "SIDECAR_URL": f"http://127.0.0.1:{port - 1}"}
+    monkeypatch.setenv(named, value.get(named, str(port - 1)))
+    started = time.monotonic()
+    with Client() as client, pytest.raises(SidecarError) as caught:
+        client.health()
+    server.close()
+    assert time.monotonic() - started < CONNECT_SECONDS + 3
+    assert f"127.0.0.1:{port}" in caught.value.message and named in caught.value.message
+
+
+def test_a_subscription_that_never_connects_raises_too() -> None:
+    with Client(grpc_target="127.0.0.1:9") as client, pytest.raises(SidecarError, match="no sidecar answers"):
+        next(iter(client.events.subscribe()))
+
+
+async def test_nor_does_the_asynchronous_client_wait_for_ever() -> None:
+    async with AsyncClient(grpc_target="127.0.0.1:9") as client:
+        with pytest.raises(SidecarError, match="no sidecar answers"):
+            await client.health()
+
+
+def test_the_configured_port_is_obeyed(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CCO_SIDECAR_PORT", str(sidecar.port))
+    with Client() as client:
+        assert client.health().service == "orchestration-sidecar"
+
+
+def test_the_only_sidecar_of_this_machine_is_found(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = [known for known in run_directory.running() if known.storage == str(sidecar.storage)]
+    monkeypatch.setattr(run_directory, "running", lambda: iter(ours))
+    with Client() as client:
+        assert client.health().uptime_seconds >= 0
+    assert discovery.find(None, None, {}).address == f"unix:{ours[0].socket}"
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "grpc_proxy", "all_proxy"])
+def test_proxies_do_not_cut_off_loopback(sidecar: SidecarProcess, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with Client(sidecar.url, grpc_target=sidecar.target) as client:
+        assert client.health().service == "orchestration-sidecar"
+
+
+@pytest.mark.parametrize("url", ["http://sidecar.example:3001", "http://192.0.2.1", "sidecar.example"])
+def test_a_token_does_not_leave_this_machine_in_the_clear(url: str) -> None:
+    with pytest.raises(SettingsError, match="without TLS"):
+        Client(url, token="eyJ.e30.x")
+    Client(url, token="eyJ.e30.x", insecure=True).close()
+    Client(url).close()
+
+
+@pytest.mark.parametrize("url", ["http://localhost:3001", "http://127.0.0.1:3001", "http://[::1]:3001"])
+def test_on_this_machine_it_may(url: str) -> None:
+    Client(url, token="eyJ.e30.x").close()
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [("https://sidecar.example", "sidecar.example:443"), ("https://sidecar.example:3001", "sidecar.example:3002")],
+)
+def test_https_is_tls(url: str, address: str) -> None:
+    target = discovery.find(url, None, {})
+    assert (target.address, target.secure) == (address, True)
+
+
+def test_over_https_no_plain_text_is_spoken(tmp_path: Path) -> None:
+    """What the client says first is a TLS handshake, and the token is not in it."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(20)
+    port = server.getsockname()[1]
+    client = Client(f"https://127.0.0.1:{port - 1}", token="eyJ.e30.the-token")
+    try:
+        with pytest.raises(SidecarError):
+            client.health()
+        connection, _ = server.accept()
+        with connection:
+            heard = connection.recv(65536)
+        assert heard[:1] == b"\x16" and b"the-token" not in heard
+    finally:
+        client.close()
+        server.close()
+
+
+@pytest.mark.parametrize("url", ["", "http://", "ftp://x", "http://x:port", "http://[::1"])
+def test_what_is_no_url_is_said(url: str) -> None:
+    with pytest.raises(SettingsError, match="invalid sidecar URL"):
+        Client(url or "http://")

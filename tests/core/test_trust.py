@@ -1,0 +1,122 @@
+"""Configuration files of repositories: what is granted before the user trusts them, and after."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cco_sidecar.core import trust
+from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
+
+WORKER = (READ_CONTEXT, WRITE_RESULTS, PUBLISH_EVENTS)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "project" / "config").mkdir(parents=True)
+    return tmp_path / "project"
+
+
+def entry(agent_type: str, **more: Any) -> dict[str, Any]:
+    return {"type": agent_type, "name": agent_type, "role": "does what it does"} | more
+
+
+def write(root: Path, **document: Any) -> Path:
+    path = root / trust.AGENT_TYPES
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_a_new_type_has_a_coding_agents_rights_at_most(root: Path) -> None:
+    write(
+        root,
+        codingAgents=[
+            entry("own-agent", permissions=[*WORKER, SPAWN_AGENTS]),
+            entry("narrow", permissions=[READ_CONTEXT]),
+        ],
+    )
+    types = trust.load_agent_types(root)
+    assert types["own-agent"].permissions == WORKER and types["narrow"].permissions == (READ_CONTEXT,)
+    (problem,) = types.problems
+    assert "spawn_agents of 'own-agent' is ignored" in problem and "cco trust" in problem
+
+
+@pytest.mark.parametrize(
+    ("document", "named"),
+    [
+        ({"architect": entry("own-architect")}, "own-architect"),
+        ({"codingAgents": [entry("python-specialist", permissions=[*WORKER, SPAWN_AGENTS])]}, "python-specialist"),
+        ({"documentationAgents": [entry("documentation-expert", permissions=[SPAWN_AGENTS])]}, "documentation-expert"),
+        ({"nextAgents": [{"suggest": ["chief-architect"]}]}, "nextAgents"),
+        ({"groupDefaults": {"coding": ["*"]}}, "groupDefaults.coding"),
+        ({"fileSets": {"python": ["*"]}}, "fileSets.python"),
+    ],
+)
+def test_what_it_changes_is_ignored_until_it_is_trusted(root: Path, document: dict[str, Any], named: str) -> None:
+    path = write(root, **document)
+    (root / "empty").mkdir()
+    untouched = trust.load_agent_types(root / "empty")
+    types = trust.load_agent_types(root)
+    assert dict(types) == dict(untouched) and types.file_sets == untouched.file_sets
+    assert types.next_agent_rules == untouched.next_agent_rules
+    assert [named in problem for problem in types.problems] == [True]
+    trust.trust(path)
+    trusted = trust.load_agent_types(root)
+    assert trusted.problems == []
+    if "groupDefaults" not in document:
+        # Those are for types that name no patterns of their own.
+        changed = (dict(trusted), trusted.file_sets, trusted.next_agent_rules)
+        assert changed != (dict(untouched), untouched.file_sets, untouched.next_agent_rules)
+
+
+def test_a_trusted_file_that_changes_is_no_longer_trusted(root: Path) -> None:
+    path = write(root, architect=entry("own-architect"))
+    trust.trust(path)
+    assert "own-architect" in trust.load_agent_types(root)
+    write(root, architect=entry("other-architect"))
+    assert "other-architect" not in trust.load_agent_types(root)
+    assert trust.distrust(path) == 1 and not list(trust.trusted())
+
+
+def test_trust_is_of_a_place_too(root: Path, tmp_path: Path) -> None:
+    data = {"architect": entry("own-architect")}
+    trust.trust(write(root, **data))
+    (tmp_path / "other" / "config").mkdir(parents=True)
+    write(tmp_path / "other", **data)
+    assert "own-architect" not in trust.load_agent_types(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda path: path.write_text("{"), "not JSON"),
+        (lambda path: path.write_text("[]"), "JSON object"),
+        (lambda path: path.write_text('{"codingAgents": 7}'), "must be a list"),
+        (lambda path: path.write_bytes(b"\xff"), "not JSON"),
+        (lambda path: path.write_bytes(b" " * (5 * 2**20)), "larger than"),
+        (lambda path: os.mkfifo(path), "not a regular file"),
+        (lambda path: path.mkdir(), "ignored"),
+    ],
+)
+def test_a_broken_file_is_reported_and_left_out(root: Path, spoil: Any, says: str) -> None:
+    spoil(root / trust.AGENT_TYPES)
+    types = trust.load_agent_types(root)
+    assert len(types) == 119 and len(types.problems) == 1
+    assert says in types.problems[0] and str(root) in types.problems[0]
+
+
+def test_all_119_types_may_follow_the_documented_lifecycle(root: Path) -> None:
+    types = trust.load_agent_types(root)
+    assert len(types) == 119
+    assert {each.type for each in types.values() if not set(WORKER) <= set(each.permissions)} == set()
+    assert [each.type for each in types.values() if SPAWN_AGENTS in each.permissions] == ["chief-architect"]

@@ -1,0 +1,142 @@
+"""What reaches the server before anybody is known: bounded in bytes and time, whoever sends it and however slowly."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import pytest
+from tests.support.sidecars import serving, small_repository
+
+from cco_sidecar.gateway import http
+from cco_sidecar.testing.process import SidecarProcess
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
+    base = tmp_path_factory.mktemp("limits")
+    with serving(base, small_repository(base / "root")) as running:
+        yield running
+
+
+def connect(sidecar: SidecarProcess) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", sidecar.port), 20)
+
+
+def answer(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    found = b""
+    while data := connection.recv(65536):
+        found += data
+    return found
+
+
+@pytest.mark.parametrize("start", [b"GET /health HTTP/1.1\r\nX-Endless: ", b"GET /", b"GET /health HTTP/1.1\r\n"])
+def test_headers_without_an_end_are_refused(sidecar: SidecarProcess, start: bytes) -> None:
+    with connect(sidecar) as connection:
+        connection.sendall(start)
+        filler = b"X-A: b\r\n" * 1000 if start.endswith(b"\r\n") else b"a" * 8000
+        sent = 0
+        try:
+            while sent < 50 * http.MAX_HEADER_BYTES:
+                connection.sendall(filler)
+                sent += len(filler)
+        except OSError:
+            pass
+        assert sent < 50 * http.MAX_HEADER_BYTES, "the connection was closed early on"
+
+
+def test_it_is_told_what_was_too_large(sidecar: SidecarProcess) -> None:
+    with connect(sidecar) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * (http.MAX_HEADER_BYTES + 1))
+        head, _, body = answer(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431") and json.loads(body)["code"] == "REQ_008"
+
+
+def test_headers_of_the_usual_size_pass_and_bodies_are_no_headers(sidecar: SidecarProcess) -> None:
+    agent = sidecar.agent()
+    text = "x" * 900_000
+    body = {
+        "issue_id": agent.issue,
+        "agent_type": agent.type,
+        "result": {"status": "success", "artifacts": {"a": text}},
+    }
+    headers = agent.headers | {"X-Long": "a" * 8000}
+    for _ in range(3):
+        stored = sidecar.request("POST", "/api/results", headers=headers, json=body)
+        assert stored.status_code == 201, stored.text
+
+
+def test_a_connection_without_a_request_ends_by_itself(sidecar: SidecarProcess) -> None:
+    with connect(sidecar) as silent, connect(sidecar) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost: lo")
+        started = time.monotonic()
+        silent.settimeout(http.HEADER_SECONDS + 10)
+        slow.settimeout(http.HEADER_SECONDS + 10)
+        with suppress(ConnectionResetError):
+            assert silent.recv(1) == b""
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - started < http.HEADER_SECONDS + 9
+
+
+def test_idle_connections_keep_nobody_out(sidecar: SidecarProcess) -> None:
+    with ExitStack() as held:
+        for _ in range(1200):
+            held.enter_context(connect(sidecar))
+        assert sidecar.request("GET", "/health").status_code == 200
+
+
+def test_a_body_that_is_too_large_is_told_so_while_it_is_still_being_sent(sidecar: SidecarProcess) -> None:
+    """A client that sends all before it reads gets its answer, and no reset connection."""
+    size = 12 * 2**20
+    agent = sidecar.agent()
+    with connect(sidecar) as connection:
+        head = (
+            f"POST /api/results HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {agent.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        connection.sendall(b"x" * size)
+        told = answer(connection)
+    assert told.startswith(b"HTTP/1.1 413") and b"REQ_004" in told
+
+
+def test_who_does_not_read_holds_no_more_than_a_part_in_memory(sidecar: SidecarProcess) -> None:
+    """Answers go out piece by piece."""
+    agent = sidecar.agent()
+    body = {
+        "issue_id": agent.issue,
+        "agent_type": agent.type,
+        "result": {"status": "success", "artifacts": {"a": "x" * 10**6}},
+    }
+    for _ in range(3):
+        assert sidecar.request("POST", "/api/results", headers=agent.headers, json=body).status_code == 201
+    page = sidecar.request("GET", f"/api/results?issue_id={agent.issue}", headers=agent.headers).json()
+    assert len(page["results"]) == 1 and page["next_cursor"], "one page holds a megabyte"
+    rest = sidecar.request(
+        "GET", f"/api/results?issue_id={agent.issue}&cursor={page['next_cursor']}", headers=agent.headers
+    )
+    assert len(rest.json()["results"]) == 1
+
+
+def test_long_polls_of_one_agent_are_bounded_and_others_have_theirs(sidecar: SidecarProcess) -> None:
+    agent, other = sidecar.agent("chief-architect"), sidecar.agent()
+    with ExitStack() as held:
+        for _ in range(64):
+            connection = held.enter_context(connect(sidecar))
+            connection.sendall(
+                f"GET /api/events/wait/never?timeout=60000 HTTP/1.1\r\nHost: localhost\r\n"
+                f"Authorization: Bearer {agent.token}\r\n\r\n".encode()
+            )
+        refused = threading.Event()
+        for _ in range(200):
+            answer = sidecar.request("GET", "/api/events/wait/never?timeout=1", headers=agent.headers)
+            if answer.status_code == 429:
+                refused.set()
+                break
+        assert refused.is_set() and answer.json()["code"] == "RATE_002" and "Retry-After" in answer.headers
+        assert sidecar.request("GET", "/api/events/wait/never?timeout=1", headers=other.headers).status_code == 200
