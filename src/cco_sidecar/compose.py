@@ -103,8 +103,6 @@ class Sidecar:
         self.clock = clock or Clock()
         self._lock = open_storage(settings.storage)
         self.types = load_agent_types(settings.project_root)
-        for problem in self.types.problems:
-            log.warning("%s", problem)
         self._identity_key = IdentityKey.of(settings.storage)
         self._records = Records(settings.storage / "records.db")
         self._store = SqlResults(self._records)
@@ -202,6 +200,8 @@ class Sidecar:
 
     async def start(self) -> None:
         """Opens both doors. Raises SettingsError when a port cannot be opened."""
+        for problem in self.types.problems:
+            log.warning("%s", problem)
         services = [room.service for room in self._rooms]
         interceptors = [
             RequestId(policies(services)),

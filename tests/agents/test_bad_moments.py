@@ -23,7 +23,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.disks import Disk
-from tests.support.processes import lives, of_run, pid_in
+from tests.support.processes import agents_of, lives, of_run, pid_in
 from tests.support.sidecars import call, events, publish, small_repository, start_refused, until
 from tests.support.spawned import SLEEP
 from tests.support.succession import Succession, nothing_written, scripted_runner
@@ -404,7 +404,7 @@ def test_no_zombie_is_kept_of_agents_whose_keepers_were_killed(house: Succession
             until(lambda each=each: over(house, each["agent_id"]), "its end")
             assert not of_run(house.storage / "agents" / each["agent_id"])
     until(lambda: not zombies(), "the zombies to be buried", 10)
-    until(lambda: not server.children(), "the sidecar's children to be gone", 10)
+    until(lambda: not agents_of(server), "the sidecar's children to be gone", 10)
 
 
 def test_a_spawn_whose_caller_goes_away_is_nobodys_no_more(house: Succession) -> None:

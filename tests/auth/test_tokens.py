@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, Minted, Tokens
-from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.agent_types import AgentTypes, Source
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
 
@@ -25,13 +25,14 @@ START = 1_800_000_000
 SECRET = "a-shared-secret-of-more-than-thirty-two-bytes"
 TYPES = AgentTypes(
     [
-        (
+        Source(
             "test",
             {
                 "architect": {"type": "chief-architect", "name": "Architect", "role": "decides"},
                 "codingAgents": [{"type": "python-specialist", "name": "Python", "role": "writes"}],
                 "documentationAgents": [{"type": "technical-writer", "name": "Writer", "role": "explains"}],
             },
+            trusted=True,
         )
     ]
 )

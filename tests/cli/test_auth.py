@@ -17,7 +17,7 @@ from cco_sidecar.testing.process import SidecarProcess, run_cco
         (["python-specialist", "PublishEvent"], True, "permissions of the agent type"),
         (["python-specialist", "publishevent"], True, "permissions of the agent type"),
         (["python-specialist", "orchestra.v1.EventService/PublishEvent"], True, "permissions of the agent type"),
-        (["documentation-expert", "PublishEvent"], False, "lacks the permission 'publish_events'"),
+        (["documentation-expert", "StopAgent"], False, "lacks the permission 'spawn_agents'"),
         (["python-specialist", "SpawnAgent"], False, "spawn_agents"),
         (["chief-architect", "SpawnAgent"], True, "permissions of the agent type"),
         (["chief-architect", "GetCredential"], False, "operator only"),
@@ -43,11 +43,11 @@ def test_of_an_agent_it_is_about_its_own_issue_and_project(sidecar: SidecarProce
 
 
 def test_in_every_form_with_the_same_exit_code(sidecar: SidecarProcess) -> None:
-    line = ("auth", "can", "documentation-expert", "PublishEvent")
+    line = ("auth", "can", "documentation-expert", "SpawnAgent")
     done = run_cco(sidecar, *line, "--format", "json")
     as_json = json.loads(done.stdout)
     assert done.returncode == 1 and as_json["allowed"] is False
-    assert as_json["rpc"] == "orchestra.v1.EventService/PublishEvent"
+    assert as_json["rpc"] == "orchestra.v1.AgentService/SpawnAgent"
     done = run_cco(sidecar, *line, "--format", "yaml")
     assert done.returncode == 1 and yaml.safe_load(done.stdout) == as_json
     done = run_cco(sidecar, "auth", "can", "python-specialist", "PublishEvent", "--format", "json")

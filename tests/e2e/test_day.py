@@ -129,7 +129,7 @@ class Worker:
         self.agent = SpawnedAgent(day.sidecar, spawned)
         self.tokens = {spawned["jwt_token"]: None}
         self.used: dict[str, None] = {}
-        self.file = day.sidecar.storage / "agents" / self.agent.id / "1" / "token"
+        self.file = day.sidecar.storage / "agents" / self.agent.id / "1" / "agent" / "token"
         self.seen: dict[str, Any] = {}
 
     @property

@@ -151,8 +151,8 @@ class TestAgents:
     async def test_access_is_explained(self, operator: Any) -> None:
         allowed = await settled(operator.agents.check_access("python-specialist", "PublishEvent"))
         assert allowed.allowed and allowed.rpc == "orchestra.v1.EventService/PublishEvent"
-        denied = await settled(operator.agents.check_access("documentation-expert", "PublishEvent", issue="issue-1"))
-        assert not denied.allowed and "publish_events" in denied.reason
+        denied = await settled(operator.agents.check_access("documentation-expert", "SpawnAgent", issue="issue-1"))
+        assert not denied.allowed and "spawn_agents" in denied.reason
 
     async def test_refusals_are_typed(self, operator: Any) -> None:
         nobody = "python-specialist-nobody"

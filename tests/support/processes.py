@@ -70,3 +70,8 @@ def end_all(directory: Path) -> list[str]:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     return told
+
+
+def agents_of(sidecar: psutil.Process) -> list[psutil.Process]:
+    """Its children but for those that read repositories."""
+    return [child for child in sidecar.children() if "cco_sidecar.context.worker" not in " ".join(words_of(child))]

@@ -138,6 +138,8 @@ STATUS = {
         "spawned_total": NUMBER,
         "by_type": OBJECT,
         "avg_execution_time_ms": NUMBER,
+        "stopped": NUMBER,
+        "tokens_issued": NUMBER,
     },
     "storage": {
         "context_cache_entries": NUMBER,
@@ -145,6 +147,8 @@ STATUS = {
         "total_size_mb": NUMBER,
         "cache_hit_rate": NUMBER,
         "storage_path": TEXT,
+        "results_failed": NUMBER,
+        "problems": [],
     },
     "events": {
         "total_published": NUMBER,

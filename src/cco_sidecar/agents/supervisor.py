@@ -353,7 +353,7 @@ class Supervisor:
         live.token = None
         if await self._save_end(live, agent):
             await asyncio.to_thread(run.clean)
-        log.info("agent will be tried again", extra=_who(agent) | {"reason": reason, "attempt": agent.attempt})
+        log.info("agent will be tried again", extra=_who(agent) | {"attempt": agent.attempt})
         self._running.discard(agent.agent_id)
         if live.stop_reason:
             await self._end(live, AGENT_STATUS_STOPPED, live.stop_reason)
@@ -394,7 +394,9 @@ class Supervisor:
         self.set_status(agent, status, reason)
         await self._launcher.worktrees.tidy(agent)
         ended = codec.enum_name(AgentStatus.DESCRIPTOR, status)
-        log.info("agent ended", extra=_who(agent) | {"status": ended, "reason": reason, "attempt": agent.attempt})
+        # Not the reason: a program's own words may hold anything.
+        how = {"exit_code": end.exit_code, "signal": end.signal, "limit": end.limit} if end is not None else {}
+        log.info("agent ended", extra=_who(agent) | {"status": ended, "attempt": agent.attempt} | how)
         announced = live.has_result and status == AGENT_STATUS_COMPLETED
         saved = await self._save_end(live, agent, "" if announced else _EVENTS.get(status, ""))
         if saved and live.run is not None:

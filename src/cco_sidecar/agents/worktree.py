@@ -16,12 +16,17 @@ from cco_sidecar.repository.git import GitRepository
 from cco_sidecar.repository.layout import GitFailed, small_file
 from cco_sidecar.storage.files import sync_directory
 
-# git-worktree(1) in three steps, so that the one that fails can be named. A lock keeps `git worktree prune` of other
+# git-worktree(1) in three steps, so that the one that fails can be named. One at a time: git reads what another is just
+# writing and gives up. A lock keeps `git worktree prune` of other
 # agents from it: they do not see its directory. The hook is run as git runs it (githooks(5), post-checkout).
 PREPARE = """
 root=$1 path=$2; shift 2
 fail() { code=$?; echo "$1 failed (exit $code)"; exit 1; }
-cd "$root" && git worktree add --quiet --no-checkout --lock "$@" || fail "git worktree add"
+cd "$root" || fail "entering $root"
+command -v flock >/dev/null || flock() { :; }
+common=$(git rev-parse --git-common-dir)
+( flock -w 30 9; git worktree add --quiet --no-checkout --lock "$@" ) 9>"$common/cco-worktree.lock" \\
+  || fail "git worktree add"
 cd "$path" && git reset --quiet --hard --no-recurse-submodules || fail "checking the files out"
 hook=$(git rev-parse --git-path hooks/post-checkout)
 test ! -x "$hook" || {

@@ -95,6 +95,7 @@ class EventLog:
         head = 0
         for path in sorted(directory.glob("*.log")) if directory.is_dir() else []:
             segment = _Segment(path, size=path.stat().st_size)
+            state.epoch = _epoch_of(path) or state.epoch
             for epoch, record in _read_segment(path, project):
                 state.epoch = epoch
                 if not records or record.seq > records[-1].seq:
@@ -226,6 +227,13 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _epoch_of(path: Path) -> str:
+    """What the header says, also of a segment without records; empty where there is none."""
+    with open(path, "rb") as file:
+        head = file.read(_HEADER_BYTES)
+    return head[len(MAGIC) :].hex() if len(head) == _HEADER_BYTES and head.startswith(MAGIC) else ""
 
 
 def _read_segment(path: Path, project: str) -> Iterator[tuple[str, Record]]:

@@ -9,16 +9,16 @@ from typing import NamedTuple
 READ, WRITE, PUBLISH, SPAWN = "read_context", "write_results", "publish_events", "spawn_agents"
 OPERATOR = "operator"
 ARCHITECT = "chief-architect"
-# Contract, section 3: one type of each group that its table names.
+# Contract, section 3 and its decision 2: one type of each group that its table names.
 MAY: dict[str, frozenset[str]] = {
     ARCHITECT: frozenset({READ, WRITE, PUBLISH, SPAWN}),
     "python-specialist": frozenset({READ, WRITE, PUBLISH}),
     "test-engineer": frozenset({READ, WRITE, PUBLISH}),
     "security-auditor": frozenset({READ, WRITE, PUBLISH}),
-    "technical-writer": frozenset({READ, WRITE}),
-    "ui-ux-designer": frozenset({READ}),
-    "fact-checker": frozenset({READ}),
-    "business-analyst": frozenset({READ}),
+    "technical-writer": frozenset({READ, WRITE, PUBLISH}),
+    "ui-ux-designer": frozenset({READ, WRITE, PUBLISH}),
+    "fact-checker": frozenset({READ, WRITE, PUBLISH}),
+    "business-analyst": frozenset({READ, WRITE, PUBLISH}),
 }
 # The rest of what the table calls coding, for the permissions alone.
 ALSO_CODING = ("api-explorer", "code-reviewer", "data-engineer", "devops-engineer", "ai-engineer", "mcp-expert")

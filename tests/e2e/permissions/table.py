@@ -277,9 +277,10 @@ ROWS: dict[str, Row] = {
     "DeleteCredential": Row(PLAIN, deletion, rule(200, OPERATOR)),
     "GetHealth": Row(PLAIN, nothing, rule(200)),
     "GetStatus": Row(PLAIN, nothing, rule(200)),
+    "ProveIdentity": Row(PLAIN, lambda case: {"nonce": "a-nonce-of-the-caller"}, rule(200)),
 }
 # Contract, section 1: `GET /health` needs no token, `/status` none on loopback.
-OPEN = {"GetHealth": "anyone", "GetStatus": "loopback"}
+OPEN = {"GetHealth": "anyone", "GetStatus": "loopback", "ProveIdentity": "anyone"}
 
 
 class Cell(NamedTuple):

@@ -78,7 +78,12 @@ class Governed:
 
     def spawn(self, issue: str, agent_type: str = "python-specialist", by: Agent | None = None) -> Agent:
         made = self.doors.ask("SpawnAgent", by or self.operator, agent_type=agent_type, issue_id=issue)
-        return Agent(made["agent_id"], agent_type, issue, PROJECTS[OWN], made["jwt_token"])
+        token = made["jwt_token"]
+        if not token:
+            # One that an agent asked for: its token is in its own file alone.
+            directory = self.sidecar.storage / "agents" / made["agent_id"] / "1" / "agent"
+            token = (directory / "token").read_text().strip()
+        return Agent(made["agent_id"], agent_type, issue, PROJECTS[OWN], token)
 
     def stopped(self, issue: str) -> Agent:
         agent = self.spawn(issue)

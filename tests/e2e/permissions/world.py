@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from tests.e2e.permissions.oracle import (
     ANOTHER_TYPE,
     ISSUES,
@@ -26,6 +27,7 @@ from tests.support.doors import Doors
 from tests.support.repositories import commit_all
 from tests.support.sidecars import serving, written
 
+from cco_sidecar.core import trust
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 
@@ -153,6 +155,10 @@ def start(directory: Path, agents: Mapping[str, Any]) -> AbstractContextManager[
     own = {key: [{"type": f"own-{key}", "name": key, "role": "added by the project"}] for key in LISTS}
     (repository / "config" / "orchestra-config.json").write_text(json.dumps(own | {"architect": own["architect"][0]}))
     commit_all(repository)
+    # The sidecar's home is the directory that its storage is in.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(directory))
+        trust.trust(repository / trust.AGENT_TYPES)
     base = {"rate_limits": dict.fromkeys(UNLIMITED, 0), "runners": {"default": {"command": ["sleep", "600"]}}}
     sidecar = {"default_project": PROJECTS[OWN]}
     config = written(directory / "config.json", sidecar=sidecar, agents=base | dict(agents))

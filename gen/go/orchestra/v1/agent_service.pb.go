@@ -2597,7 +2597,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes\"\xee\n" +
+	"agentTypes\"\xf6\n" +
 	"\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
@@ -2643,8 +2643,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x11peak_memory_bytes\x18! \x01(\x01H\x03R\x0fpeakMemoryBytes\x88\x01\x01\x12$\n" +
 	"\vcpu_seconds\x18\" \x01(\x01H\x04R\n" +
 	"cpuSeconds\x88\x01\x01\x12\x18\n" +
-	"\amessage\x18# \x01(\tR\amessage\x12\x12\n" +
-	"\x04tree\x18$ \x01(\tR\x04treeB\r\n" +
+	"\amessage\x18# \x01(\tR\amessage\x12\x1a\n" +
+	"\x04tree\x18$ \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x04treeB\r\n" +
 	"\v_process_idB\f\n" +
 	"\n" +
 	"_exit_codeB\t\n" +
