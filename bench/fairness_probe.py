@@ -1,6 +1,6 @@
 """The probe of `bench.fairness`, in a process of its own: how long does a client wait that asks for next to nothing?
 
-``python -m bench.fairness_probe REST GRPC PEER`` (ports of a sidecar's two doors, and of a bare server) asks until its standard
+``python -m bench.fairness_probe REST GRPC PEER`` (ports of a sidecar, and of a bare server) asks until its standard
 input ends, then prints the samples as JSON. The bare server has nothing else to do: what its client waits is the
 machine's own share.
 """

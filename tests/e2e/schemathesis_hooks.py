@@ -31,6 +31,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             case.body.pop(name, None)
         if len(str(case.body)) % 2:
             case.body["agent_type"] = "python-specialist"
+    elif case.path == "/api/results" and isinstance(case.body, dict) and _is_valid(case):
+        # The operator names whose result it is; an agent need not.
+        case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
     elif case.path.endswith("/logs"):
         case.headers["Grpc-Timeout"] = "200m"
     elif case.path.startswith("/api/events/stream"):

@@ -131,7 +131,7 @@ class Chaos:
             with contextlib.suppress(psutil.Error, OSError):
                 mark = process.environ().get(MARK, "")
                 if mark.startswith(f"{self.storage}/") and process.status() != psutil.STATUS_ZOMBIE:
-                    found[mark].append(process)
+                    found[mark.removesuffix("/agent")].append(process)
         return found
 
     def keepers(self) -> dict[int, str]:
@@ -152,8 +152,9 @@ class Chaos:
         pid, directory = self.random.choice(runs)
         with contextlib.suppress(psutil.Error):
             keeper = psutil.Process(pid)
-            children = sorted(keeper.children(), key=lambda child: child.pid)
-            return Path(directory).parent.name, keeper, children[0] if children else None
+            # In a sandbox there is an init above the agent itself.
+            family = [each for child in keeper.children()[:1] for each in (child, *child.children()[:1])]
+            return Path(directory).parent.name, keeper, self.random.choice(family) if family else None
         return None
 
     def life(self, agent_id: str, attempt: int) -> Life | None:
@@ -384,8 +385,10 @@ class Chaos:
     def check_alive(self, each: Round, agent_id: str) -> None:
         """Soon, whatever stood still has gone on."""
 
+        agent: dict[str, Any] = {}
+
         def true() -> bool:
-            agent = call(self.sidecar, "GET", f"/api/agents/{agent_id}")
+            agent.update(call(self.sidecar, "GET", f"/api/agents/{agent_id}"))
             if agent["status"] in ENDED:
                 return True
             if agent["status"] == "pending":
@@ -395,7 +398,11 @@ class Chaos:
             return agent["status"] == "running" and agent["process_id"] in there
 
         assert not each.over
-        until(true, f"the truth about {agent_id}", 30)
+        try:
+            until(true, f"the truth about {agent_id}", 30)
+        except AssertionError:
+            told = f"{agent}, {self.marked()}, {self.keepers()}"
+            raise AssertionError(f"not the truth: {told}, acts: {each.acts}") from None
 
     def check_end(self, each: Round, agent: dict[str, Any]) -> None:
         agent_id, attempt, status = agent["agent_id"], agent["attempt"], agent["status"]
@@ -453,7 +460,7 @@ class Chaos:
         try:
             until(clean, "clean directories", 10)
         except AssertionError:
-            tokens = [(directory / name).read_text().strip() for name in left if name.endswith("token")]
+            tokens = [path.read_text().strip() for path in directory.glob("*/agent/token")]
             dead = [
                 self.sidecar.request("GET", "/api/events", headers={"Authorization": f"Bearer {token}"}).status_code
                 for token in tokens

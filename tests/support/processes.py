@@ -74,4 +74,4 @@ def end_all(directory: Path) -> list[str]:
 
 def agents_of(sidecar: psutil.Process) -> list[psutil.Process]:
     """Its children but for those that read repositories."""
-    return [child for child in sidecar.children() if "cco_sidecar.context.worker" not in " ".join(words_of(child))]
+    return [child for child in sidecar.children() if "cco_sidecar.context.worker" not in words_of(child)]

@@ -74,7 +74,8 @@ _DAY = (
     f"|{_LEAP_YEAR}-02-29)"
 )
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
-_RFC3339 = f"^{_DAY}[Tt ]{_CLOCK}([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
+# Lower case and a blank for the T are accepted too; generators and validators of ``date-time`` do not know them.
+_RFC3339 = f"^{_DAY}T{_CLOCK}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 _ERROR_SCHEMA = {
     "type": "object",
     "description": "Every error has this body.",
@@ -154,12 +155,39 @@ class Document:
             in_path = {segment[1:-1] for segment in route.segments if segment.startswith("{")}
             schema = self._reference(route.method.input_type, "Input", frozenset(in_path))
             needed = route.method.client_streaming or "required" in self._schemas[schema["$ref"].rpartition("/")[2]]
+            schema = self._other_forms(route.rpc, schema)
             operation["requestBody"] = {"required": needed, "content": {content_type: {"schema": schema}}}
         if route.rules.open == options_pb2.OPEN_ANYONE:
             operation["security"] = []
         elif route.rules.open == options_pb2.OPEN_LOOPBACK:
             operation["security"] = [{}, {"bearer": []}]
         return operation
+
+    def _other_forms(self, rpc: str, schema: dict[str, Any]) -> dict[str, Any]:
+        """The documented forms of a body beside the RPC's own request (``compat.documented_body``)."""
+        whole = self._schemas[schema["$ref"].rpartition("/")[2]]
+        if rpc == "/orchestra.v1.ResultService/CreateResult":
+            result = self._schemas["AgentResultInput"]
+            keys = sorted(result["properties"])
+            self._schemas["FlatResult"] = {
+                "description": "The result's keys at the top level, instead of in `result`.",
+                "type": "object",
+                "properties": result["properties"] | {k: v for k, v in whole["properties"].items() if k != "result"},
+                "additionalProperties": result["additionalProperties"],
+                "anyOf": [{"required": [key]} for key in keys],
+                "not": {"required": ["result"]},
+            }
+            return {"anyOf": [schema, {"$ref": "#/components/schemas/FlatResult"}]}
+        if rpc == "/orchestra.v1.EventService/PublishEvent":
+            self._schemas["LooseEvent"] = {
+                "description": "The keys of `data` at the top level, instead of in `data`.",
+                "type": "object",
+                "properties": {key: value for key, value in whole["properties"].items() if key != "data"},
+                "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
+                "not": {"required": ["data"]},
+            }
+            return {"anyOf": [schema, {"$ref": "#/components/schemas/LooseEvent"}]}
+        return schema
 
     def _parameters(self, route: Route) -> Iterator[dict[str, Any]]:
         fields = route.method.input_type.fields_by_name

@@ -43,8 +43,8 @@ def test_what_an_agent_finds(sidecar: SidecarProcess, scripted_agent: Spawn, roo
         "SIDECAR_URL": f"{sidecar.url}/api",
         "SIDECAR_GRPC": sidecar.target,
         "JWT_TOKEN": "",
-        "JWT_TOKEN_FILE": str(run / "token"),
-        "CONTEXT_FILE": str(run / "context.json"),
+        "JWT_TOKEN_FILE": str(run / "agent" / "token"),
+        "CONTEXT_FILE": str(run / "agent" / "context.json"),
         "AGENT_TASK": "do é",
         "AGENT_ATTEMPT": "1",
         "MINE": "über",
@@ -147,7 +147,7 @@ def test_a_runners_placeholders_are_filled_in_its_program_too(scripted_agent: Sp
 def test_required_files_are_in_the_context(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     def paths(**options: Any) -> set[str]:
         agent = scripted_agent(SLEEP, issue=fresh("issue-required"), **options)
-        context = json.loads((directory_of(sidecar, agent) / "context.json").read_text())
+        context = json.loads((directory_of(sidecar, agent) / "agent" / "context.json").read_text())
         return {each["path"] for each in context["context"]["relevant_files"]}
 
     assert "notes/plan.xyz" not in paths()
