@@ -18,6 +18,12 @@ def _is_valid(case: Any) -> bool:
     return case.meta is not None and case.meta.generation.mode.is_positive
 
 
+def _lacks_a_header(case: Any) -> bool:
+    """On purpose: it is left as it is, and refused at once."""
+    scenario = getattr(getattr(case.meta.phase, "data", None), "scenario", None) if case.meta else None
+    return getattr(scenario, "name", "") == "MISSING_PARAMETER"
+
+
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Polls are cut to 20 ms where they would wait, streams to 50 ms; what is not valid stays as it is."""
@@ -34,10 +40,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     elif case.path == "/api/results" and isinstance(case.body, dict) and _is_valid(case):
         # The operator names whose result it is; an agent need not.
         case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
-    elif case.path.endswith("/logs"):
-        case.headers["Grpc-Timeout"] = "200m"
-    elif case.path.startswith("/api/events/stream"):
-        # A case that lacks a header on purpose is left as it is: it is refused at once.
-        scenario = getattr(getattr(case.meta.phase, "data", None), "scenario", None) if case.meta else None
-        if getattr(scenario, "name", "") != "MISSING_PARAMETER":
+    elif not _lacks_a_header(case):
+        if case.path.endswith("/logs"):
+            case.headers["Grpc-Timeout"] = "200m"
+        elif case.path.startswith("/api/events/stream"):
             case.headers["Grpc-Timeout"] = "50m"

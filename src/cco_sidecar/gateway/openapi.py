@@ -101,6 +101,12 @@ _JSON_VALUE = {
     ],
 }
 
+# A result that names errors says whether it failed all the same.
+_STATUS_OR_NO_ERRORS = [
+    {"required": ["status"], "properties": {"status": {"type": "string"}}},
+    {"properties": {"errors": {"anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}]}}},
+]
+
 
 class Document:
     """``comments``: leading comments by full name."""
@@ -168,13 +174,14 @@ class Document:
         whole = self._schemas[schema["$ref"].rpartition("/")[2]]
         if rpc == "/orchestra.v1.ResultService/CreateResult":
             result = self._schemas["AgentResultInput"]
+            result["anyOf"] = _STATUS_OR_NO_ERRORS
             keys = sorted(result["properties"])
             self._schemas["FlatResult"] = {
                 "description": "The result's keys at the top level, instead of in `result`.",
                 "type": "object",
                 "properties": result["properties"] | {k: v for k, v in whole["properties"].items() if k != "result"},
                 "additionalProperties": result["additionalProperties"],
-                "anyOf": [{"required": [key]} for key in keys],
+                "allOf": [{"anyOf": [{"required": [key]} for key in keys]}, {"anyOf": _STATUS_OR_NO_ERRORS}],
                 "not": {"required": ["result"]},
             }
             return {"anyOf": [schema, {"$ref": "#/components/schemas/FlatResult"}]}
