@@ -187,9 +187,10 @@ class Sidecar:
             problems=lambda: self.types.problems,
         )
         known = policies(map(_service, _PROTOS))
+        context = ContextServicer(self.context, self.clock, default, self.agents.worktree_of)
         agents = AgentServicer(self.agents, self.tokens, self.types, known, self.clock, default)
         return [
-            chain.Room(_service(context_service_pb2), ContextServicer(self.context, self.clock, default)),
+            chain.Room(_service(context_service_pb2), context),
             chain.Room(_service(event_service_pb2), EventServicer(self.bus, self.clock, default)),
             chain.Room(_service(result_service_pb2), ResultServicer(self._store, self._writer, default)),
             chain.Room(_service(agent_service_pb2), agents),

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from cco_sidecar.core import trust
 from cco_sidecar.testing.process import Agent, SidecarProcess, agent_environment
 
 GUIDE = (Path(__file__).parent / "seeds" / "agent_guide.md").read_text()
@@ -59,6 +61,24 @@ def test_the_complete_agent_runs_and_exits_0(sidecar: SidecarProcess, tmp_path: 
         "agent_completed",
         "implementation_complete",
     ]
+
+
+def test_so_it_does_as_each_of_the_types_that_there_are(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    program = tmp_path / "agent.py"
+    program.write_text(code("Complete Python Agent")[0])
+    types = list(trust.load_agent_types(tmp_path))
+    assert len(types) == 119
+
+    def ended(agent_type: str) -> str:
+        agent = sidecar.agent(agent_type, issue=f"issue-{agent_type}", project="guide-types")
+        command = [sys.executable, str(program)]
+        environment = {"PATH": os.environ["PATH"]} | agent_environment(sidecar, agent)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        return "" if done.returncode == 0 else f"{agent_type}: {done.stderr[-300:]}"
+
+    with ThreadPoolExecutor(4) as pool:
+        failed = list(filter(None, pool.map(ended, types)))
+    assert not failed, failed
 
 
 @pytest.fixture

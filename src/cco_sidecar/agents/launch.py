@@ -137,7 +137,9 @@ class Launcher:
         root = workdir = self._providers.root(agent.project_id)
         environment = self._environment_base(runner, request) | secrets
         if agent.isolation == ISOLATION_WORKTREE:
-            workdir = await self._make_worktree(agent, request, runner, run, environment)
+            # Its hooks know whose it is; they have no token.
+            named = environment | self._identity(agent, run, "", agent.message or agent.task)
+            workdir = await self._make_worktree(agent, request, runner, run, named)
         context = await self._providers.context(
             agent.project_id,
             agent.issue_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from cco_sidecar.agents import logs
@@ -304,6 +305,11 @@ class AgentsService:
         """The branch that a running agent works on; empty for none."""
         live = self.supervisor.find(agent_id)
         return live.agent.branch if live else ""
+
+    def worktree_of(self, agent_id: str) -> Path | None:
+        """Where a running agent works; None for the project's own directory."""
+        live = self.supervisor.find(agent_id)
+        return Path(live.agent.worktree) if live and live.agent.worktree else None
 
     def running_types(self) -> Mapping[str, str]:
         return self.supervisor.running_types()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -48,6 +49,8 @@ class Key(NamedTuple):
     agent_type: str
     task: str
     requirements: tuple[str, ...] = ()
+    # Of the agent that asks; None for the project's own directory.
+    worktree: Path | None = None
 
 
 class Cached(NamedTuple):
@@ -138,6 +141,7 @@ class ContextService:
         self._outputs = PreviousOutputs(store, bus, self._merge)
         self._projects: dict[Path, Project] = {}
         self._making: dict[Key, asyncio.Lock] = {}
+        self._reading: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
         self._looked: Counter[bool] = Counter()
 
     async def get(
@@ -155,12 +159,13 @@ class ContextService:
         agent = self._types.known(agent_type)
         more = self._types.patterns_of(requirements)
         digest = hashlib.sha256(task.encode()).hexdigest() if task else ""
-        key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)))
+        key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)), worktree)
         if more:
             agent = dataclasses.replace(agent, file_patterns=(*agent.file_patterns, *more))
         if worktree is not None:
-            return await self._of_worktree(key, agent, worktree, task)
-        answer = await self._look(key, agent, self._project(project), task)
+            answer = await self._of_worktree(key, agent, worktree, task)
+        else:
+            answer = await self._look(key, agent, self._project(project), task)
         self._looked[answer.hit] += 1
         return answer
 
@@ -212,15 +217,19 @@ class ContextService:
         return Cached(made.wire, {"json": made.json} if made.json is not None else {}, basis)
 
     async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
-        """Its agent asks for it once: nothing is watched, and nothing is kept."""
-        try:
-            scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
-            scanned: Scanned = await self._read(worktree, scan)
-            made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
-            basis = (scanned.digest, made_from)
-            return Answer(await self._make(key, agent, worktree, basis, outputs, task), False)
-        finally:
-            self._workers.forget(worktree)
+        """Its agent asks for it now and then: the worktree is read each time and not watched."""
+        lock = self._reading.setdefault(worktree, asyncio.Lock())
+        async with lock:
+            try:
+                scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
+                scanned: Scanned = await self._read(worktree, scan)
+                made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
+                return await self._make_once(key, agent, worktree, (scanned.digest, made_from), outputs, task)
+            except SnapshotGone as problem:
+                # The worker was started again meanwhile.
+                raise internal("CTX_001", "the worktree's files could not be read just now; ask again") from problem
+            finally:
+                self._workers.forget(worktree)
 
     async def _merge(self, results: Sequence[bytes], decisions: Sequence[Decision]) -> list[bytes]:
         root = self._settings.project_root

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from cco_sidecar.auth.policy import own_issue, project_of
 from cco_sidecar.context.parts import parts_of
-from cco_sidecar.context.service import ContextService, encoded
+from cco_sidecar.context.service import Answer, ContextService, encoded
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import not_found, permission_denied
@@ -15,21 +16,26 @@ from orchestra.v1 import context_service_pb2 as pb
 
 
 class ContextServicer:
-    def __init__(self, service: ContextService, clock: Clock, default_project: str) -> None:
+    def __init__(
+        self,
+        service: ContextService,
+        clock: Clock,
+        default_project: str,
+        worktree_of: Callable[[str], Path | None],
+    ) -> None:
+        """``worktree_of(agent_id)``: where a running agent works, when that is not the project's own directory."""
         self._service = service
         self._clock = clock
         self._project = default_project
+        self._worktree_of = worktree_of
 
     async def GetContext(self, request: pb.GetContextRequest, principal: Principal) -> Encoded:
-        project = self._scope(request, principal)
-        answer = await self._service.get(project, request.issue_id, request.agent_type, request.task)
-        return encoded(answer, self._clock.timestamp())
+        return encoded(await self._answer(request, principal), self._clock.timestamp())
 
     async def StreamContext(
         self, request: pb.StreamContextRequest, principal: Principal
     ) -> AsyncIterator[pb.StreamContextResponse]:
-        project = self._scope(request, principal)
-        answer = await self._service.get(project, request.issue_id, request.agent_type, request.task)
+        answer = await self._answer(request, principal)
         response = pb.GetContextResponse.FromString(answer.cached.wire)
         response.timestamp.CopyFrom(self._clock.timestamp())
         for part in parts_of(response, hit=answer.hit):
@@ -65,11 +71,12 @@ class ContextServicer:
             timestamp=self._clock.timestamp(),
         )
 
-    def _scope(self, request: pb.GetContextRequest | pb.StreamContextRequest, principal: Principal) -> str:
+    async def _answer(self, request: pb.GetContextRequest | pb.StreamContextRequest, principal: Principal) -> Answer:
         project = project_of(principal, request.project_id, self._project)
         own_issue(principal, request.issue_id)
         own_type(principal, request.agent_type)
-        return project
+        worktree = self._worktree_of(principal.subject)
+        return await self._service.get(project, request.issue_id, request.agent_type, request.task, worktree=worktree)
 
 
 def own_type(principal: Principal, agent_type: str) -> None:
