@@ -154,6 +154,43 @@ class TestReports:
         reader.read(f'{{"type":"result","subtype":"{subtype}","is_error":false}}')
         assert reader.error == subtype
 
+    def test_what_sub_agents_used_counts_and_what_they_say_is_not_the_answer(self) -> None:
+        reader = UsageReader()
+        for line in (
+            '{"type":"assistant","message":{"id":"m1","content":[{"type":"text","text":"Main."}]}}',
+            '{"type":"assistant","parent_tool_use_id":"t1","message":{"content":[{"type":"text","text":"Sub."}]}}',
+            '{"type":"result","subtype":"success","usage":{"input_tokens":10,"output_tokens":20},"modelUsage":'
+            '{"a":{"inputTokens":1000,"outputTokens":2000},"b":{"inputTokens":1,"cacheReadInputTokens":7}}}',
+        ):
+            reader.read(line)
+        usage = reader.usage
+        assert (reader.final, usage.input_tokens, usage.output_tokens) == ("Main.", 1001, 2000)
+        assert usage.cache_read_tokens == 7
+
+    def test_gemini_names_tokens_by_model(self) -> None:
+        reader = UsageReader()
+        models = '{"g":{"input_tokens":12,"output_tokens":5}}'
+        reader.read(f'{{"type":"result","status":"success","stats":{{"models":{models}}}}}')
+        assert (reader.usage.input_tokens, reader.usage.output_tokens) == (12, 5)
+
+    def test_a_result_without_a_turn_after_a_success_changes_nothing(self) -> None:
+        reader = UsageReader()
+        reader.read('{"type":"result","subtype":"success","result":"done","num_turns":72,"total_cost_usd":2.5}')
+        reader.read('{"type":"result","subtype":"error_during_execution","num_turns":0,"total_cost_usd":0}')
+        assert (reader.final, reader.error, reader.usage.turns, reader.usage.cost_usd) == ("done", "", 72, 2.5)
+
+    def test_a_run_without_a_result_has_what_its_messages_used(self) -> None:
+        reader = UsageReader()
+        for number, output in ((1, 5), (1, 9), (2, 4)):
+            usage = f'{{"input_tokens":100,"output_tokens":{output}}}'
+            reader.read(f'{{"type":"assistant","message":{{"id":"m{number}","content":[],"usage":{usage}}}}}')
+        assert (reader.usage.input_tokens, reader.usage.output_tokens) == (200, 13)
+
+    def test_the_reason_of_an_error_may_be_a_list(self) -> None:
+        reader = UsageReader()
+        reader.read('{"type":"result","subtype":"error_during_execution","result":null,"errors":["no session s9"]}')
+        assert reader.error == "no session s9"
+
     def test_a_resumed_session_stays_until_a_result_names_another(self) -> None:
         reader = UsageReader("the-one-resumed")
         reader.read('{"type":"system","subtype":"init","session_id":"does-not-exist"}')

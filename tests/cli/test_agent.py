@@ -147,8 +147,8 @@ class TestSpawn:
     def test_an_answer_in_json_is_one_that_a_program_reads(self, sidecar: SidecarProcess) -> None:
         done = run_cco(sidecar, *SPAWN, "--format", "json", "--wait", "--", "uname")
         answer = json.loads(printed(done))
-        assert (answer["spawned"], answer["status"], answer["queue_position"]) == (True, "running", 0)
-        assert SpawnedAgent(sidecar, answer).get()["status"] == "completed"
+        assert (answer["status"], answer["exit_code"], answer["last_output"]) == ("completed", 0, ["Linux"])
+        assert shown(sidecar, answer["agent_id"])["ended_at"] == answer["ended_at"]
 
     def test_model_project_timeout_and_requirements_are_taken(self, sidecar: SidecarProcess, issue: str) -> None:
         options = ("--project", "project-abc", "--model", "small", "--timeout", "60", "--priority", "low")
@@ -243,7 +243,7 @@ class TestList:
         assert as_json[0]["last_output"] == ['why, "so"'] and as_json[0]["exit_code"] == 3
         assert yaml.safe_load(printed(run_cco(sidecar, *line, "--format", "yaml"))) == as_json
         table = list(csv.DictReader(io.StringIO(printed(run_cco(sidecar, *line, "--format", "csv")))))
-        assert list(table[0]) == ["agent_id", "status", "issue_id", "attempt", "pid", "since", "reason"]
+        assert list(table[0]) == ["agent_id", "status", "issue_id", "task", "attempt", "pid", "since", "reason"]
         assert [(row["agent_id"], row["status"], row["attempt"], row["reason"]) for row in table] == [
             (made["failed"], "failed", "1", "it exited with 3"),
             (made["completed"], "completed", "1", "it exited with 0"),
@@ -251,10 +251,11 @@ class TestList:
         drawn = printed(run_cco(sidecar, *line, "--format", "table")).splitlines()
         assert drawn[0].split() == list(table[0]) and drawn[1].endswith("  it exited with 3")
         head, *rows = printed(run_cco(sidecar, *line)).splitlines()
+        completed = "it exited with 0"
         assert re.fullmatch(r"\d+ of 119 running, 0 queued", head)
         assert rows == [
-            f"  {made['failed']}  failed  listed-1  it exited with 3",
-            f"  {made['completed']}  completed  listed-1  it exited with 0",
+            f"  {made['failed']}  failed  listed-1  Fail  (it exited with 3)",
+            f"  {made['completed']}  completed  listed-1  {completed}",
         ]
         target = tmp_path / "agents.json"
         assert run_cco(sidecar, *line, "--output", str(target)).stderr == f"written to {target}\n"
@@ -303,7 +304,8 @@ def test_the_beginning_of_an_id_is_enough(sidecar: SidecarProcess, made: dict[st
     short = whole[: len("test-engineer-") + 8]
     assert printed(run_cco(sidecar, "agent", "show", short)).startswith(f"{whole}: failed")
     assert printed(run_cco(sidecar, "agent", "logs", short)) == printed(run_cco(sidecar, "agent", "logs", whole))
-    fails(run_cco(sidecar, "agent", "kill", "test-engineer"), "there is no agent 'test-engineer'")
+    fails(run_cco(sidecar, "agent", "kill", "tes"), "'tes' is too short for the beginning of an agent's id")
+    fails(run_cco(sidecar, "agent", "kill", "python-specialist"), "'python-specialist' is ambiguous")
     fails(run_cco(sidecar, "agent", "show", f"{short}-0000"), "there is no agent")
 
 
@@ -477,11 +479,11 @@ class TestTypes:
         ([*SPAWN[1:], "--credential", "NO_SUCH", "--", "uname"], "there is no credential 'NO_SUCH'"),
         ([*SPAWN[1:], "--require", "nonsense", "--", "uname"], "'nonsense'"),
         ([*SPAWN[1:], "--", ""], "a program is needed"),
-        (["show", "python-specialist-1"], "there is no agent 'python-specialist-1'; 'cco agent list' names them"),
-        (["kill", "python-specialist-1"], "there is no agent 'python-specialist-1'"),
-        (["logs", "python-specialist-1", "--follow"], "there is no agent 'python-specialist-1'"),
-        (["resume", "python-specialist-1"], "there is no agent 'python-specialist-1'"),
-        (["discard", "python-specialist-1"], "there is no agent 'python-specialist-1'"),
+        (["show", "python-specialist-none"], "there is no agent 'python-specialist-none'; 'cco agent list' names them"),
+        (["kill", "python-specialist-none"], "there is no agent 'python-specialist-none'"),
+        (["logs", "python-specialist-none", "--follow"], "there is no agent 'python-specialist-none'"),
+        (["resume", "python-specialist-none"], "there is no agent 'python-specialist-none'"),
+        (["discard", "python-specialist-none"], "there is no agent 'python-specialist-none'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:

@@ -72,7 +72,7 @@ def test_an_agent_that_asked_waits_for_the_answer(
     agent = scripted_agent([{"do": "ask", "question": "Shall I?"}], issue=issue)
     agent.wait("needs_input")
     (row,) = printed(run_cco(sidecar, "agent", "list", "--issue", issue)).splitlines()[1:]
-    assert row == f"  {agent.id}  needs_input  {issue}  Shall I?"
+    assert row == f"  {agent.id}  needs_input  {issue}  what the script says  (Shall I?)"
     (waiting,) = json.loads(printed(run_cco(sidecar, "approvals", "list", "--issue", issue, "--format", "json")))
     assert waiting["requested_by"] == agent.id
     printed(run_cco(sidecar, "approvals", verb, waiting["approval_id"], "--comment", "go on"))

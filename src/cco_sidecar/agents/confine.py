@@ -41,7 +41,7 @@ _MS_NOATIME = 1024
 _MS_NODIRATIME = 2048
 _MS_BIND = 4096
 _MS_REC = 16384
-_MS_SLAVE = 1 << 19
+_MS_PRIVATE = 1 << 18
 _MS_RELATIME = 1 << 21
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
@@ -59,6 +59,8 @@ _KEPT = (
 # Of the kernel's own files, those that root may write and that reach beyond any namespace.
 _OF_THE_KERNEL = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/sys")
 _MEMORY_DEVICES = ("/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg")
+# The one word on the pipes between these processes; a pipe that was closed gives none.
+_GO = b"1"
 _SSH_CONFIG = "/etc/ssh/ssh_config.d"
 
 
@@ -91,24 +93,39 @@ def start(sandbox: dict[str, Any], become_agent: Callable[[], NoReturn]) -> Star
         os.close(status_read)
         raise
     finally:
-        os.waitpid(outer, 0)
-        # Only now: init's parent is the keeper, and it dies with it.
+        # Whoever waits for a word on it hears that none comes.
         os.close(go)
         os.close(told)
     return Started(init, status_read)
 
 
 def _follow(outer: int, told: int, go: int) -> int:
-    """Writes the user namespace's map when asked, and takes init's pid. Raises what outer and init ran into."""
-    while True:
-        word, value, text = _hear(told)
-        if word == b"M":
-            _map_ids(outer)
-            os.write(go, b"1")
-        elif word == b"I":
-            return value
-        else:
-            raise OSError(value or errno.EPERM, text or "the sandbox could not be made")
+    """Writes the user namespace's map when asked, and lets init go on when it is the keeper's child; init's pid. Raises
+    what outer and init ran into."""
+    init = 0
+    try:
+        while True:
+            word, value, text = _hear(told)
+            if word == b"M":
+                _map_ids(outer)
+                os.write(go, _GO)
+            elif word == b"I":
+                init = value
+                break
+            else:
+                raise OSError(value or errno.EPERM, text or "the sandbox could not be made")
+    except OSError:
+        # It may wait for its map.
+        os.kill(outer, signal.SIGKILL)
+        raise
+    finally:
+        os.waitpid(outer, 0)
+    # Only now: init's parent is the keeper, and it dies with it.
+    os.write(go, _GO)
+    word, value, text = _hear(told)
+    if word != b"R":
+        raise OSError(value or errno.EPERM, text or "the sandbox could not be made")
+    return init
 
 
 def _hear(told: int) -> tuple[bytes, int, str]:
@@ -141,8 +158,9 @@ def _outer(sandbox: dict[str, Any], become_agent: Callable[[], NoReturn], tell: 
     if own_namespace:
         _say(tell, b"M")
         # Until the keeper has written the map.
-        os.read(wait, 1)
-    _mount("none", "/", None, _MS_REC | _MS_SLAVE)
+        _wait_for(wait)
+    # What is mounted outside from now on stays outside.
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _arrange(sandbox)
     # What init mounts at /proc does not know this process.
     processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
@@ -160,28 +178,33 @@ def _outer(sandbox: dict[str, Any], become_agent: Callable[[], NoReturn], tell: 
             if own_namespace:
                 _unshare(_CLONE_NEWUSER | _CLONE_NEWNS)
             os.close(processes)
-            os.write(ready_write, b"1")
-            if os.read(mapped_read, 1) != b"1":
-                os._exit(127)
-            for descriptor in (ready_write, mapped_read, tell):
+            os.write(ready_write, _GO)
+            _wait_for(mapped_read)
+            for descriptor in (ready_write, mapped_read):
                 os.close(descriptor)
-            _init(become_agent, wait, status)
+            _init(become_agent, tell, wait, status)
 
         _run(tell, become_init)
     os.close(ready_write)
     os.close(mapped_read)
-    if os.read(ready_read, 1) != b"1":
+    if os.read(ready_read, 1) != _GO:
         os.waitpid(init, 0)
         os._exit(127)
     if own_namespace:
         _map_ids(init, processes)
-    os.write(mapped_write, b"1")
+    os.write(mapped_write, _GO)
     _say(tell, b"I", init)
 
 
-def _init(become_agent: Callable[[], NoReturn], wait: int, status: int) -> None:
+def _wait_for(pipe: int) -> None:
+    """Until the other side lets this one go on. Ends the process when the other side is gone."""
+    if os.read(pipe, 1) != _GO:
+        os._exit(127)
+
+
+def _init(become_agent: Callable[[], NoReturn], tell: int, wait: int, status: int) -> None:
     """Process 1: starts the agent when the keeper is its parent, and ends when nothing is left."""
-    os.read(wait, 1)
+    _wait_for(wait)
     os.close(wait)
     # It was the keeper's code that handled them.
     signal.set_wakeup_fd(-1)
@@ -189,6 +212,9 @@ def _init(become_agent: Callable[[], NoReturn], wait: int, status: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # Fails when the keeper was gone before: then nobody would end the agent.
+    _say(tell, b"R")
+    os.close(tell)
     agent = os.fork()
     if agent == 0:
         os.close(status)
@@ -226,14 +252,15 @@ def _close(descriptor: int) -> None:
 
 def _arrange(sandbox: dict[str, Any]) -> None:
     """Hides, shows again what the agent needs of it, and protects."""
-    hidden = [path for path in sandbox["hidden"] if os.path.lexists(path)]
+    hidden = _real(sandbox["hidden"])
     kept = {
         path: os.open(path, os.O_PATH | os.O_CLOEXEC)
-        for path in sandbox["visible"]
-        if os.path.exists(path) and any(_is_below(path, top) for top in hidden)
+        for path in _real(sandbox["visible"])
+        if any(_is_below(path, top) for top in hidden)
     }
     covered = []
-    for path in hidden:
+    # The deepest first: what lies above would take it out of sight.
+    for path in reversed(hidden):
         if stat.S_ISDIR(os.stat(path).st_mode):
             _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
             covered.append(path)
@@ -247,7 +274,7 @@ def _arrange(sandbox: dict[str, Any]) -> None:
             open(path, "a").close()
         _mount(f"/proc/self/fd/{descriptor}", path, None, _MS_BIND | _MS_REC)
         os.close(descriptor)
-    for path in covered:
+    for path in filter(os.path.ismount, covered):
         _mount(None, path, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     for path in sandbox["read_only"]:
         if os.path.exists(path):
@@ -256,6 +283,11 @@ def _arrange(sandbox: dict[str, Any]) -> None:
         _cover_devices()
     elif sandbox.get("user") is None:
         _own_ssh_configuration()
+
+
+def _real(paths: Iterable[str]) -> list[str]:
+    """Those that exist, without links; what lies above comes first."""
+    return sorted({os.path.realpath(path) for path in paths if os.path.exists(path)})
 
 
 def _is_below(path: str, top: str) -> bool:

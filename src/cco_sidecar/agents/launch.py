@@ -139,7 +139,7 @@ class Launcher:
         if agent.isolation == ISOLATION_WORKTREE:
             # Its hooks know whose it is; they have no token.
             named = environment | self._identity(agent, run, "", agent.message or agent.task)
-            workdir = await self._make_worktree(agent, request, runner, run, named)
+            workdir = await self._make_worktree(agent, request, runner, run, named, list(secrets.values()))
         context = await self._providers.context(
             agent.project_id,
             agent.issue_id,
@@ -170,7 +170,13 @@ class Launcher:
         return await run.start(specification)
 
     async def _make_worktree(
-        self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, environment: Mapping[str, str]
+        self,
+        agent: Agent,
+        request: SpawnAgentRequest,
+        runner: Runner,
+        run: Run,
+        environment: Mapping[str, str],
+        redact: Sequence[str],
     ) -> Path:
         """As the agent, for hooks and filters of the repository may run. Raises SidecarError (AGT_001)."""
         root = self._providers.root(agent.project_id)
@@ -184,7 +190,7 @@ class Launcher:
                 "env": dict(environment) | {MARK: str(preparation.shared)},
                 "cwd": str(root),
                 "limits": self._limits(runner) | {"wall_seconds": self._worktree_seconds},
-                "redact": [],
+                "redact": list(redact),
                 "grace": 0.0,
                 "sandbox": self.sandbox.specification(root, [preparation.shared, path]),
             }

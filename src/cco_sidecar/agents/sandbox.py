@@ -68,7 +68,7 @@ class Sandbox:
         """Raises SettingsError for a user that agents cannot run as."""
         self._settings = settings
         self.user = User.named(settings.run_as) if settings.run_as else None
-        self.problem = "" if settings.sandbox == OFF else trial()
+        self.problem = "" if settings.sandbox == OFF else trial(tuple(map(str, self._hidden(settings.project_root))))
         self.active = settings.sandbox != OFF and not self.problem
         if settings.run_as and not self.active:
             raise SettingsError(f"agents.run_as needs the sandbox: {self.problem or 'agents.sandbox is off'}")
@@ -93,7 +93,7 @@ class Sandbox:
         user = self.user
         return {
             "hidden": [str(path) for path in self._hidden(root)],
-            "visible": [str(path) for path in (root, *visible)],
+            "visible": [str(path) for path in (root, *visible, *_sockets()[1])],
             "read_only": [str(path) for path in _installation()],
             "user": {"uid": user.uid, "gid": user.gid, "groups": list(user.groups)} if user else None,
         }
@@ -106,22 +106,38 @@ class Sandbox:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
             yield path
         yield from sorted(Path("/etc/systemd/system").glob(_UNITS))
-        yield from _buses()
+        yield from _sockets()[0]
         for project in self._settings.projects.values():
             if not project.is_relative_to(root) and not root.is_relative_to(project):
                 yield project
 
 
-def _buses() -> Iterator[Path]:
-    """Through these a service manager would run a program outside."""
+def _sockets() -> tuple[list[Path], list[Path]]:
+    """Directories with sockets through which a service manager would run a program outside, and what programs need of
+    them. A directory stays hidden when a socket in it is made anew."""
+    of_user = {Path(f"/run/user/{os.getuid()}"), Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")}
+    hidden = [
+        path for each in sorted(of_user) for path in ([each] if _is_private(each) else [each / "bus", each / "systemd"])
+    ]
+    visible = [directory / "gnupg" for directory in sorted(of_user)]
+    if agent := os.environ.get("SSH_AUTH_SOCK"):
+        visible.append(Path(agent))
     address = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
     if address.startswith("unix:path="):
-        yield Path(address.removeprefix("unix:path=").partition(",")[0])
-    runtime = {Path(f"/run/user/{os.getuid()}"), Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")}
-    for directory in sorted(runtime):
-        yield from (directory / "bus", directory / "systemd")
+        hidden.append(Path(address.removeprefix("unix:path=").partition(",")[0]))
     if os.geteuid() == 0:
-        yield from (Path("/run/dbus/system_bus_socket"), Path("/run/systemd/private"))
+        hidden += [Path("/run/dbus"), Path("/run/systemd")]
+        visible.append(Path("/run/systemd/resolve"))
+    return hidden, visible
+
+
+def _is_private(directory: Path) -> bool:
+    """As the XDG Base Directory Specification wants it. Some systems name a shared one, such as /tmp."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
+    return found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def _installation() -> list[Path]:
@@ -135,11 +151,12 @@ def _installation() -> list[Path]:
 
 
 @cache
-def trial() -> str:
-    """Tried once a process, for it is the kernel's configuration that decides."""
+def trial(hidden: tuple[str, ...] = ()) -> str:
+    """Why agents cannot be confined here; empty when they can. Tried once a process: it is the kernel's configuration
+    that decides."""
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _TRIAL, str(_CODE), str(_CODE)],
+            [sys.executable, "-I", "-S", "-c", _TRIAL, str(_CODE), str(_CODE), *hidden],
             capture_output=True,
             text=True,
             timeout=_TRIAL_SECONDS,

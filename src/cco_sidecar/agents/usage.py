@@ -5,7 +5,9 @@ Gemini CLI (``--output-format stream-json``): ``init`` has the session, ``messag
 ``stats``; an ``error`` may be of severity ``warning``.
 Codex CLI (``--json``): ``thread.started`` has the session, each ``turn.completed`` the tokens of the whole thread.
 
-Nothing is estimated: a figure that was not printed stays absent.
+``input_tokens`` are those that no cache had: Codex and Gemini count the cached ones among them, Claude does not. A run
+that was ended before its ``result`` has what its messages said until then. Nothing is estimated: a figure that was not
+printed stays absent.
 """
 
 from __future__ import annotations
@@ -24,6 +26,14 @@ _TOKENS = {
     "cache_read_tokens": ("cache_read_input_tokens", "cached_input_tokens", "cached"),
     "cache_creation_tokens": ("cache_creation_input_tokens",),
 }
+# Of Claude's ``modelUsage``: each model's, those of its sub-agents included.
+_OF_MODEL = {
+    "input_tokens": ("inputTokens",),
+    "output_tokens": ("outputTokens",),
+    "cache_read_tokens": ("cacheReadInputTokens",),
+    "cache_creation_tokens": ("cacheCreationInputTokens",),
+}
+_CACHED_WITHIN_INPUT = ("cached_input_tokens", "cached")
 _FIGURES = {
     "turns": ("num_turns",),
     "duration_ms": ("duration_ms",),
@@ -40,13 +50,16 @@ class UsageReader:
     does not keep."""
 
     def __init__(self, resumed: str = "") -> None:
-        self.usage = Usage(session_id=resumed) if resumed else Usage()
+        self._found = Usage(session_id=resumed) if resumed else Usage()
         self.running_total = False
         self.error = ""
         self._resumed = bool(resumed)
         self._answer = ""
         self._said = ""
         self._in_message = False
+        self._succeeded = False
+        # Of messages, by their ids, until a result has the sum.
+        self._of_messages: dict[str, Usage] = {}
 
     @property
     def final(self) -> str:
@@ -72,7 +85,7 @@ class UsageReader:
             self.error = ""
             self._add("turns", 1)
             self.running_total = True
-            self._take(value.get("usage"), _TOKENS)
+            self._merge(_tokens(value.get("usage")))
         elif kind in ("turn.failed", "error"):
             if value.get("severity") != "warning":
                 self.error = _message(value)
@@ -81,7 +94,7 @@ class UsageReader:
             if isinstance(item, Mapping) and item.get("type") == "agent_message":
                 self._said = str(item.get("text", ""))
         elif kind == "assistant":
-            self._said = _text_of(value.get("message")) or self._said
+            self._assistant(value)
         elif kind == "message" and value.get("role") in ("assistant", "model"):
             self._part(str(value.get("content", "")))
 
@@ -89,7 +102,27 @@ class UsageReader:
         session = value.get("session_id") or value.get("thread_id")
         named = ("result",) if self._resumed else ("system", "init", "thread.started", "result")
         if isinstance(session, str) and kind in named:
-            self.usage.session_id = session[:256]
+            self._found.session_id = session[:256]
+
+    def _assistant(self, value: Mapping[str, Any]) -> None:
+        message = value.get("message")
+        if not value.get("parent_tool_use_id"):
+            # Else a sub-agent said it.
+            self._said = _text_of(message) or self._said
+        if isinstance(message, Mapping) and (found := _tokens(message.get("usage"))) is not None:
+            # A message comes again with each of its parts.
+            self._of_messages[str(message.get("id"))] = found
+
+    @property
+    def usage(self) -> Usage:
+        """What is known so far: the result's figures, or else those of the messages."""
+        if not self._of_messages or any(self._found.HasField(name) for name in _TOKENS):
+            return self._found
+        total = Usage()
+        for usage in self._of_messages.values():
+            total = added(total, usage)
+        total.MergeFrom(self._found)
+        return total
 
     def _part(self, text: str) -> None:
         """A message comes in one line or in several."""
@@ -97,30 +130,65 @@ class UsageReader:
         self._in_message = True
 
     def _result(self, value: Mapping[str, Any]) -> None:
-        self._take(value, _FIGURES)
-        for part in (value.get("usage"), value.get("stats")):
-            self._take(part, _TOKENS)
-            self._take(part, _FIGURES)
+        for part in (value, value.get("usage"), value.get("stats")):
+            self._merge(_figures(part, _FIGURES))
+        self._merge(_of_models(value) or _tokens(value.get("usage")) or _tokens(value.get("stats")))
         if isinstance(value.get("result"), str):
             self._answer = value["result"]
         if value.get("is_error") or value.get("status") == "error" or str(value.get("subtype", "")).startswith("error"):
-            self.error = _message(value)
-        elif value.get("status") == "success":
+            if not (self._succeeded and not value.get("num_turns")):
+                # After a success, one without a turn says only how the program was left.
+                self.error = _message(value)
+            return
+        self._succeeded = True
+        if value.get("status") == "success":
             # An error before it was overcome.
             self.error = ""
 
-    def _take(self, source: Any, names: Mapping[str, tuple[str, ...]]) -> None:
-        if not isinstance(source, Mapping):
+    def _merge(self, found: Usage | None) -> None:
+        """Within one process no figure falls: the last line may be of a turn that did nothing."""
+        if found is None:
             return
-        for name, theirs in names.items():
-            for key in theirs:
-                number = source.get(key)
-                if isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < 1e15:
-                    setattr(self.usage, name, float(number))
-                    break
+        for name in SUMMED:
+            if found.HasField(name):
+                setattr(self._found, name, max(getattr(self._found, name), getattr(found, name)))
 
     def _add(self, name: str, number: float) -> None:
-        setattr(self.usage, name, getattr(self.usage, name) + number)
+        setattr(self._found, name, getattr(self._found, name) + number)
+
+
+def _figures(source: Any, names: Mapping[str, tuple[str, ...]]) -> Usage:
+    found = Usage()
+    for name, theirs in names.items() if isinstance(source, Mapping) else ():
+        for key in theirs:
+            number = source.get(key)
+            if isinstance(number, int | float) and not isinstance(number, bool) and 0 <= number < 1e15:
+                setattr(found, name, float(number))
+                break
+    return found
+
+
+def _tokens(source: Any) -> Usage | None:
+    """None when there are none."""
+    found = _figures(source, _TOKENS)
+    if not found.ByteSize():
+        return None
+    if any(key in source for key in _CACHED_WITHIN_INPUT) and found.input_tokens >= found.cache_read_tokens:
+        found.input_tokens -= found.cache_read_tokens
+    return found
+
+
+def _of_models(result: Mapping[str, Any]) -> Usage | None:
+    """The sum of what each model used: Claude's ``modelUsage``, Gemini's ``stats.models``."""
+    stats = result.get("stats")
+    total = Usage()
+    if isinstance(of_claude := result.get("modelUsage"), Mapping):
+        for each in of_claude.values():
+            total = added(total, _figures(each, _OF_MODEL))
+    elif isinstance(stats, Mapping) and isinstance(of_gemini := stats.get("models"), Mapping):
+        for each in of_gemini.values():
+            total = added(total, _tokens(each) or Usage())
+    return total if total.ByteSize() else None
 
 
 def added(earlier: Usage, attempt: Usage) -> Usage:
@@ -160,5 +228,7 @@ def _text_of(message: Any) -> str:
 def _message(value: Mapping[str, Any]) -> str:
     error = value.get("error")
     found = error.get("message") if isinstance(error, Mapping) else error
-    text = found or value.get("result") or value.get("message") or value.get("subtype") or "it reported an error"
-    return str(text)[:500]
+    listed = value.get("errors")
+    several = "; ".join(map(str, listed)) if isinstance(listed, list) else ""
+    texts = (found, value.get("result"), several, value.get("message"), value.get("subtype"))
+    return str(next(filter(None, texts), "it reported an error"))[:500]

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cco_sidecar.core.errors import spawn_failed
+from cco_sidecar.repository import git
 from cco_sidecar.repository.git import GitRepository
 from cco_sidecar.repository.layout import GitFailed, small_file
 from cco_sidecar.storage.files import sync_directory
 
 # git-worktree(1) in three steps, so that the one that fails can be named. One at a time: git reads what another is just
-# writing and gives up. A lock keeps `git worktree prune` of other
-# agents from it: they do not see its directory. The hook is run as git runs it (githooks(5), post-checkout).
+# writing and gives up. `--lock` keeps `git worktree prune` of other agents from it: they do not see its directory. The
+# hook is run as git runs it (githooks(5), post-checkout).
 PREPARE = """
 root=$1 path=$2; shift 2
 fail() { code=$?; echo "$1 failed (exit $code)"; exit 1; }
@@ -85,10 +86,11 @@ class Repository:
 
     def forget_worktree(self, path: Path) -> None:
         """Removes what the repository knows of the worktree at ``path``."""
-        wanted = os.fsencode(path / ".git")
+        wanted = str(path / ".git")
         for known in (self._layout.common_dir / "worktrees").glob("*/gitdir"):
             try:
-                if small_file(known).strip() == wanted:
+                # Relative with worktree.useRelativePaths (git-config(1)).
+                if os.path.normpath(known.parent / os.fsdecode(small_file(known).strip())) == wanted:
                     shutil.rmtree(known.parent, ignore_errors=True)
             except GitFailed:
                 continue
@@ -147,6 +149,7 @@ def drop(root: Path, path: Path, scratch: Path) -> None:
     """Without its branch: there may be work on it."""
     shutil.rmtree(path, ignore_errors=True)
     Repository(root, scratch).forget_worktree(path)
+    git.forget(path, scratch)
     finish(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from cco_sidecar.bus.group import Group, Interest, Route, Slice
 from cco_sidecar.bus.journal import Entry, Journal, Position
-from cco_sidecar.bus.reader import BATCH_BYTES, SCAN, Batch, Reader
+from cco_sidecar.bus.reader import BATCH_BYTES, SCAN, SCAN_SECONDS, Batch, Reader
 from cco_sidecar.bus.rounds import Rounds
 from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import invalid_event, unavailable
@@ -263,8 +264,12 @@ class EventBus:
         size = 0
         seq = journal.head + 1 if start is None else start.seq
         few = min(SCAN, 2 * limit + 16)
+        breath = time.monotonic() + SCAN_SECONDS
         while piece := journal.before(seq, few) if start is None else journal.after(seq, journal.head)[:SCAN]:
             for entry in piece:
+                if time.monotonic() > breath:
+                    await asyncio.sleep(0)
+                    breath = time.monotonic() + SCAN_SECONDS
                 if entry.expires <= now or not keep(entry):
                     continue
                 if len(found) == limit or (found and size + len(entry.frame) > BATCH_BYTES):

@@ -6,9 +6,9 @@
     operator    = ">" / ">=" / "<" / "<="          ; numbers and RFC 3339 times
     value       = *char / DQUOTE *char DQUOTE      ; unquoted, "*" and "?" are wildcards
 
-A field is looked up in the envelope first, then in ``data``, dotted for nested objects. A list matches
-when one of its items does. A missing field matches nothing, so its negation matches. A text of more than
-1,024 characters matches no wildcard: what a filter costs is bounded by that, and by its own length.
+A field is looked up in the envelope first, then in ``data``, dotted for nested objects. A list matches when one of its
+first 64 items does. A missing field matches nothing, so its negation matches. A text of more than 1,024 characters
+matches no wildcard, and a filter has at most 16 terms: what it costs is bounded by these.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 }
 _MISSING = object()
 _LONGEST_TEXT = 1024
+MAX_TERMS = 16
+_MOST_ITEMS = 64
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*"
 _VALUE = (
@@ -43,7 +45,7 @@ _VALUE = (
 )
 _TERM = rf"!?{_NAME}:{_VALUE}"
 # For descriptions: what is accepted, but for times after an operator and blanks between signs.
-PATTERN = rf"^$|^{_TERM}([,|]{_TERM})*$"
+PATTERN = rf"^$|^{_TERM}([,|]{_TERM}){{0,{MAX_TERMS - 1}}}$"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Term:
         value = look_up(event, self.field)
         if value is _MISSING:
             return self.negated
-        found = any(map(self.test, value)) if isinstance(value, list) else self.test(value)
+        found = any(map(self.test, value[:_MOST_ITEMS])) if isinstance(value, list) else self.test(value)
         return found is not self.negated
 
 
@@ -102,7 +104,7 @@ def index_keys(value: Any) -> list[str]:
     """The keys under which a filter's ``key`` finds a value."""
     if value is _MISSING:
         return []
-    return [index_key(item) for item in value] if isinstance(value, list) else [index_key(value)]
+    return [index_key(item) for item in value[:_MOST_ITEMS]] if isinstance(value, list) else [index_key(value)]
 
 
 def index_key(value: Any) -> str:
@@ -130,6 +132,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
+        self.terms = 0
 
     def parse(self) -> Filter:
         clauses = [self.clause()]
@@ -145,6 +148,9 @@ class _Parser:
 
     def term(self) -> Term:
         self.spaces()
+        self.terms += 1
+        if self.terms > MAX_TERMS:
+            raise self.error(f"a filter has at most {MAX_TERMS} terms")
         negated = self.take("!")
         self.spaces()
         match = _FIELD.match(self.text, self.at)

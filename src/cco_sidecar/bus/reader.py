@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 from cco_sidecar.bus.group import Group, Slice
@@ -13,6 +14,8 @@ from orchestra.v1.event_service_pb2 import Gap, SubscribeResponse
 BATCH_BYTES = 1024 * 1024
 # So many entries of the past are looked at before others may run.
 SCAN = 500
+# A filter may cost milliseconds an event; others are let in after so long.
+SCAN_SECONDS = 0.005
 _NEVER = 2**63
 
 
@@ -74,7 +77,15 @@ class Reader:
         past = self._journal.after(self.seq, upto)
         if len(past) > SCAN:
             past, upto = past[:SCAN], past[SCAN - 1].seq
-        piece = self._cut([entry for entry in past if group.wants(entry)], upto, limit)
+        wanted: list[Entry] = []
+        pause = time.monotonic() + SCAN_SECONDS
+        for entry in past:
+            if group.wants(entry):
+                wanted.append(entry)
+            if time.monotonic() > pause:
+                upto = entry.seq
+                break
+        piece = self._cut(wanted, upto, limit)
         self.seq = piece.upto
         # The group may hold more behind the part of the past that was scanned.
         more = piece.more or upto < group.start or bool(group.after(piece.upto))

@@ -68,6 +68,7 @@ def command() -> None:
 @click.option("--require", "requirements", multiple=True, help="What its context must have; repeat it.")
 @click.option("--model", default="", help="[default: the type's]")
 @click.option("--worktree", is_flag=True, help="In a git worktree and on a branch of its own.")
+@click.option("--base", type=click.Choice(("head", "issue")), help="Where its worktree starts.  [default: head]")
 @click.option("--timeout", type=click.IntRange(min=0), help="Seconds it may run; 0 is without end.")
 @click.option("--wait", is_flag=True, help="Return when it has ended; exit 1 unless it completed.")
 @click.argument("run", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
@@ -83,6 +84,7 @@ def spawn(
     requirements: tuple[str, ...],
     credentials: tuple[str, ...],
     worktree: bool,
+    base: str | None,
     timeout: int | None,
     wait: bool,
     run: tuple[str, ...],
@@ -99,8 +101,10 @@ def spawn(
         "timeout_seconds": timeout,
     }
     options |= _as_typed(run)
-    if worktree:
+    if worktree or base:
         options["isolation"] = "worktree"
+    if base:
+        options["base"] = base
     with out.waiting("starting the agent ..."):
         answer = client.agents.spawn(agent_type, issue, task, **options)
 

@@ -21,6 +21,7 @@ from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import Settings, authority, is_temporary
 
 
@@ -167,5 +168,5 @@ def _welcome(sidecar: Any, settings: Settings) -> None:
         echo(f"warning: {problem}", err=True)
     if settings.jwt_secret and len(settings.jwt_secret) < 32:
         echo("warning: the JWT secret has fewer than 32 bytes (RFC 7518, section 3.2)", err=True)
-    if settings.host not in ("127.0.0.1", "localhost", "::1"):
+    if not is_loopback(settings.host):
         echo("warning: reachable from other machines, without TLS; put a TLS proxy in front", err=True)

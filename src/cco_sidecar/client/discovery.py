@@ -9,11 +9,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from cco_sidecar.core import run_directory
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import authority
 
 DEFAULT_PORT = 3001
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PORT_VARIABLE = "CCO_SIDECAR_PORT"
 
 
@@ -27,8 +27,8 @@ class Target(NamedTuple):
     @property
     def local(self) -> bool:
         """Nothing that is sent there leaves this machine."""
-        host = self.address.rpartition(":")[0].strip("[]")
-        return self.address.startswith("unix:") or host in _LOOPBACK or host.startswith("127.")
+        host = self.address.rpartition(":")[0]
+        return self.address.startswith("unix:") or is_loopback(host)
 
 
 def find(url: str | None, grpc_target: str | None, environment: Mapping[str, str] = os.environ) -> Target:
@@ -56,7 +56,7 @@ def at_url(url: str) -> run_directory.Running | None:
     parts = _split(url)
     for known in run_directory.running():
         own = urlsplit(known.url)
-        same_host = parts.hostname == own.hostname or {parts.hostname, own.hostname} <= _LOOPBACK
+        same_host = parts.hostname == own.hostname or all(is_loopback(each.hostname or "") for each in (parts, own))
         if same_host and (parts.port or DEFAULT_PORT) == own.port:
             return known
     return None

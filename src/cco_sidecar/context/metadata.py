@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.context import secrets
+from cco_sidecar.repository.beneath import open_beneath
 from orchestra.v1.context_service_pb2 import Metadata
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ def read(root: Path, files: Iterable[str]) -> Metadata:
 def _dependencies(root: Path, names: set[str]) -> list[str]:
     found: list[str] = []
     for name in sorted(names):
-        text = _text(root / name) if name in _READERS or _is_requirements(name) else None
+        text = _text(root, name) if name in _READERS or _is_requirements(name) else None
         if text is None:
             continue
         try:
@@ -150,10 +151,10 @@ _READERS: dict[str, Callable[[str], list[str]]] = {
 
 def _python_version(root: Path, names: set[str]) -> str | None:
     if ".python-version" in names:
-        return (_text(root / ".python-version") or "\n").splitlines()[0].strip() or None
+        return (_text(root, ".python-version") or "\n").splitlines()[0].strip() or None
     if "pyproject.toml" in names:
         try:
-            document = tomllib.loads(_text(root / "pyproject.toml") or "")
+            document = tomllib.loads(_text(root, "pyproject.toml") or "")
             wanted = document.get("project", {}).get("requires-python")
         except _UNREADABLE:
             return None
@@ -163,7 +164,7 @@ def _python_version(root: Path, names: set[str]) -> str | None:
 
 def _first(root: Path, names: Iterable[str], read_one: Callable[[Path, str], T | None]) -> T | None:
     for name in names:
-        text = _text(root / name)
+        text = _text(root, name)
         if text is None:
             continue
         try:
@@ -202,7 +203,7 @@ def _junit(path: Path, text: str) -> tuple[str, int] | None:
     if not suites:
         return None
     bad = sum(int(suite.get("failures", 0)) + int(suite.get("errors", 0)) for suite in suites)
-    return ("failed" if bad else "success"), int(path.stat().st_mtime)
+    return ("failed" if bad else "success"), int(path.lstat().st_mtime)
 
 
 def _sarif(path: Path, text: str) -> str | None:
@@ -217,10 +218,10 @@ def _xml(text: str) -> ElementTree.Element:
     return ElementTree.fromstring(text)
 
 
-def _text(path: Path) -> str | None:
+def _text(root: Path, name: str) -> str | None:
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _MOST_BYTES:
-            return None
-        return path.read_text("utf-8", errors="replace")
+        with open(open_beneath(root, name), "rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError:
         return None
+    return data.decode("utf-8", errors="replace") if len(data) <= _MOST_BYTES else None

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
@@ -42,7 +43,7 @@ class PreviousOutputs:
         self._merge = merge
         self._decisions: dict[str, _Decisions] = {}
         self._known: OrderedDict[tuple[str, str], tuple[Basis, list[bytes]]] = OrderedDict()
-        self._making: dict[tuple[str, str], asyncio.Lock] = {}
+        self._making: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
         """Serialised, newest first; of one issue, or of the whole project when ``issue`` is empty."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from cco_sidecar.context import secrets
 from cco_sidecar.context.lru import ByteLru
 from cco_sidecar.context.repository import FileStat
 from cco_sidecar.core.languages import language_of
+from cco_sidecar.repository.beneath import open_beneath
 
 # Larger files are not read at all.
 MAX_FILE_BYTES = 64 * 2**20
@@ -49,13 +49,11 @@ class Texts:
 
 def _read(root: Path, path: str, info: FileStat) -> Text:
     try:
-        descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_beneath(root, path)
     except OSError:
         return Text("", "", 0, info, "unreadable")
     with open(descriptor, "rb") as file:
         before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode) or not _below(root, descriptor):
-            return Text("", "", 0, info, "outside_root")
         if before.st_size > MAX_FILE_BYTES:
             return Text("", "", 0, FileStat.of(before), "too_large")
         data = file.read()
@@ -65,14 +63,6 @@ def _read(root: Path, path: str, info: FileStat) -> Text:
         return Text("", "", 0, after, "binary")
     content, masked = secrets.mask(content, language_of(path))
     return Text(content, f"sha256:{hashlib.sha256(data).hexdigest()}", masked, after)
-
-
-def _below(root: Path, descriptor: int) -> bool:
-    """A directory on the way may have become a link since the files were listed; Linux says what was opened."""
-    try:
-        return Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(root)
-    except OSError:
-        return True
 
 
 def _decode(data: bytes) -> str | None:

@@ -21,6 +21,8 @@ NO_QUEUE = -1
 # Events of watches that a worker has added and not yet told of.
 _MOST_UNKNOWN = 100_000
 _OVERFLOW = -1
+# linux/inotify.h: the watch was removed.
+_IGNORED = 0x8000
 
 
 class Watched(NamedTuple):
@@ -92,6 +94,9 @@ class Queue:
                     self._changed.update(key for known in self._owners.values() for key in known)
                 continue
             self._changed.update(key for key, is_git in owners.items() if not (is_git and event.name.endswith(".lock")))
+            if event.mask & _IGNORED:
+                # What was watched is gone; the kernel gives its number to nobody else.
+                del self._owners[event.wd]
 
 
 class Marker:

@@ -88,7 +88,7 @@ class Worker:
     def _scanner(self, root: Path, queue: int) -> Scanner:
         related = [root, *root.parents]
         foreign = [each for each in self._projects if each not in related and not each.is_relative_to(root)]
-        return Scanner(root, self._storage, queue, foreign if root in self._projects else ())
+        return Scanner(root, self._storage, queue, foreign)
 
     def make(self, wanted: Wanted) -> Made:
         """Raises SnapshotGone."""

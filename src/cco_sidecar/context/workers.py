@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -45,6 +46,7 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._closing = False
+        self._starting = threading.Lock()
 
     async def call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Raises what the worker raised, or WorkerLost."""
@@ -71,7 +73,10 @@ class _Worker:
     def _start(self) -> Connection:
         queue = self._queue
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, self._starting:
+            if self._closing:
+                ours.close()
+                raise EOFError
             passed = (theirs.fileno(), *([queue] if queue != NO_QUEUE else []))
             words = (theirs.fileno(), *self._arguments)
             self._process = subprocess.Popen(
@@ -101,10 +106,11 @@ class _Worker:
 
     def close(self) -> None:
         """What it is doing is not waited for."""
-        self._closing = True
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-        self._thread.shutdown()
+        with self._starting:
+            self._closing = True
+            if self._process is not None:
+                self._process.send_signal(signal.SIGKILL)
+        self._thread.shutdown(cancel_futures=True)
         self._end()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cco_sidecar.core.hosts import LOOPBACK_NAMES
+
 # In the environment of everything that an agent starts: the only trace of a process that left its family.
 MARK = "AGENT_RUN_DIR"
 _RESERVED = frozenset(
@@ -33,7 +35,6 @@ def is_reserved(name: str) -> bool:
     return name in _RESERVED or name.startswith(OWN_SETTINGS)
 
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 
@@ -45,5 +46,5 @@ def without_proxy_for_loopback(environment: Mapping[str, str]) -> dict[str, str]
     for name in ("no_proxy", "NO_PROXY", "no_grpc_proxy"):
         given = changed.get(name) or (changed.get("no_proxy", "") or changed.get("NO_PROXY", ""))
         listed = [host.strip() for host in given.split(",") if host.strip()]
-        changed[name] = ",".join(dict.fromkeys((*listed, *_LOOPBACK)))
+        changed[name] = ",".join(dict.fromkeys((*listed, *LOOPBACK_NAMES)))
     return changed

@@ -94,12 +94,18 @@ class _Exchange:
         self.request_id = given if ids.is_id(given) else ids.request_id()
         metadata = [*requests.metadata_of(self.header_list), ("x-request-id", self.request_id)]
         self.context = LocalContext(metadata, family % tuple(client))
-        self.receive = receive
+        self._receive = receive
         self._send = send
         self.started = False
         self.sse = False
+        self.body_received = False
         self.body_is_read = False
         self.body_read: asyncio.Event | None = None
+
+    async def receive(self) -> Mapping[str, Any]:
+        message = await self._receive()
+        self.body_received |= message["type"] == "http.request" and not message.get("more_body", False)
+        return message
 
     async def send(self, message: dict[str, Any]) -> None:
         try:
@@ -260,7 +266,7 @@ class _Exchange:
             headers.append((b"allow", ", ".join(error.details["allowed"]).encode()))
         if error.kind is Kind.PAYLOAD_TOO_LARGE:
             headers.append((b"connection", b"close"))
-            await self._respond(error.kind.http_status, body, headers, still_receiving=True)
+            await self._respond(error.kind.http_status, body, headers, still_receiving=not self.body_received)
             return
         await self._respond(error.kind.http_status, body, headers)
 

@@ -6,22 +6,34 @@ import asyncio
 import contextlib
 import socket
 from collections import OrderedDict
+from http import HTTPStatus
 from typing import Any
 
 import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from cco_sidecar.core import descriptors
-from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core import descriptors, ids
+from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.gateway import replies
 from cco_sidecar.gateway.app import Gateway
 
 # RFC 9110 leaves the limits to the server; those of common proxies are smaller.
 MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADERS = 128
 HEADER_SECONDS = 10.0
+# Requests that a client has sent before the first of them was answered.
+MAX_PIPELINED = 16
 _KEEP_ALIVE_SECONDS = 75
 _LEAST_CONNECTIONS = 64
 _MOST_CONNECTIONS = 16_384
+
+
+_REFUSALS = {
+    400: ("REQ_001", "invalid_request"),
+    408: ("REQ_007", "request_timeout"),
+    431: ("REQ_008", "headers_too_large"),
+}
 
 
 class _Server(uvicorn.Server):
@@ -44,7 +56,8 @@ class _Connections:
         self._open += 1
         self._idle[connection] = None
         if self._open > self._most:
-            oldest = next(iter(self._idle))
+            # Its end is heard later: it may not be chosen twice.
+            oldest, _ = self._idle.popitem(last=False)
             oldest.transport.abort()
             return oldest is not connection
         return True
@@ -60,22 +73,31 @@ class _Connections:
         self._idle[connection] = None
 
 
+class _Refused(Exception):
+    """Ends the parsing of a connection; what is to be answered was noted before."""
+
+
 class _Connection(HttpToolsProtocol):
-    """With limits for what comes before the application sees a request."""
+    """With limits for what comes before the application sees a request, and for what it does not ask for.
+
+    A request's *overhead* is what is not its body: the request line, headers, trailers and the frames of chunks.
+    """
 
     connections_of_server: _Connections
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._header_bytes = 0
+        self._received = self._of_body = 0
+        self._header_bytes = self._header_count = 0
         self._in_headers = True
         self._messages = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._refusal: tuple[int, str] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if self.connections_of_server.opened(self):
-            self._expect_headers()
+            self._expect(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
@@ -83,34 +105,74 @@ class _Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         if self._in_headers and self._deadline is None:
-            self._expect_headers()
+            self._expect(HEADER_SECONDS)
         before = self._messages
         super().data_received(data)
-        if self._in_headers and not self.transport.is_closing():
-            # Where a request ended in between, so much of the next one's headers came with it as one read holds.
-            self._header_bytes = self._header_bytes + len(data) if self._messages == before else 0
-            if self._header_bytes > MAX_HEADER_BYTES:
-                self._refuse(431, "headers_too_large", f"the headers have more than {MAX_HEADER_BYTES} bytes")
+        # Where a request ended in between, so much of the next one came with it as one read holds.
+        self._received = self._received + len(data) if self._messages == before else 0
+        # A body in chunks has frames; more of them than of the body itself is no honest client's.
+        if self._received - self._of_body > MAX_HEADER_BYTES + self._of_body and not self.transport.is_closing():
+            self._refuse(431, f"the headers have more than {MAX_HEADER_BYTES} bytes, or the chunks are too small")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._received = self._of_body = 0
+        self._header_bytes = self._header_count = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of trailers too."""
+        self._header_count += 1
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_count > MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
+            self._refusal = (
+                431,
+                f"there are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them",
+            )
+            raise _Refused
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            # RFC 9112, section 3.2.
+            self._refusal = 400, "a request has exactly one Host header"
+            raise _Refused
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._refusal = 400, f"more than {MAX_PIPELINED} requests wait for their answers on this connection"
+            raise _Refused
         self._in_headers = False
         self._cancel_deadline()
         self.connections_of_server.busy(self)
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._of_body += len(body)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_headers = True
         self._messages += 1
+        self._cancel_deadline()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
             self.connections_of_server.idle(self)
+            if not self._in_headers and self._deadline is None:
+                # It was answered before it was whole; the rest is not waited for.
+                self._expect(HEADER_SECONDS)
 
-    def _expect_headers(self) -> None:
-        self._deadline = self.loop.call_later(HEADER_SECONDS, self._too_slow)
+    def send_400_response(self, msg: str) -> None:
+        """What the parser refuses, and what the callbacks above do."""
+        self._refuse(*self._refusal or (400, "this is no HTTP request"))
+
+    def _expect(self, seconds: float) -> None:
+        """The headers, or the end of a request."""
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
 
     def _cancel_deadline(self) -> None:
         if self._deadline is not None:
@@ -119,16 +181,22 @@ class _Connection(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self._header_bytes:
-            self._refuse(408, "request_timeout", f"the headers were not received within {HEADER_SECONDS:g} s")
+        if self._in_headers and self._received:
+            self._refuse(408, f"the headers were not received within {HEADER_SECONDS:g} s")
         else:
             self.transport.abort()
 
-    def _refuse(self, status: int, slug: str, message: str) -> None:
-        body = orjson.dumps({"error": slug, "message": message, "code": "REQ_008", "details": {}})
+    def _refuse(self, status: int, message: str) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            # Another answer is on its way.
+            self.transport.abort()
+            return
+        request_id = ids.request_id()
+        error = SidecarError(Kind.INVALID_REQUEST, _REFUSALS[status][0], message)
+        body = orjson.dumps(replies.error_value(error, request_id) | {"error": _REFUSALS[status][1]})
         head = (
-            f"HTTP/1.1 {status} {slug}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()

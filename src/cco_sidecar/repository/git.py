@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import secrets
 import selectors
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -83,7 +85,7 @@ class GitRepository:
         """``foreign``: directories of which nothing may be shown."""
         self.root = root
         self._foreign = foreign
-        self._shadow = scratch / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+        self._shadow = _shadow_of(root, scratch)
         self.layout: Layout | None = None
         self.remotes: dict[str, str] = {}
 
@@ -135,7 +137,7 @@ class GitRepository:
         shared = {path.name: path for path in layout.git_dir.glob("sharedindex.*")}
         for stale in self._shadow.glob("sharedindex.*"):
             if stale.name not in shared:
-                stale.unlink()
+                stale.unlink(missing_ok=True)
         for name, path in shared.items():
             _link(self._shadow / name, path)
 
@@ -199,19 +201,32 @@ def _replace(path: Path, data: bytes) -> None:
             return
     except FileNotFoundError:
         pass
-    fresh = path.with_name(f"{path.name}.fresh")
+    fresh = _beside(path)
     fresh.write_bytes(data)
     fresh.replace(path)
 
 
 def _link(link: Path, target: Path) -> None:
-    try:
+    with suppress(FileNotFoundError):
         if os.readlink(link) == str(target):  # noqa: PTH115
             return
-        link.unlink()
-    except FileNotFoundError:
-        pass
-    link.symlink_to(target)
+    fresh = _beside(link)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
+def _beside(path: Path) -> Path:
+    """A name that no other thread or process uses: several may look at the same repository at once."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def forget(root: Path, scratch: Path) -> None:
+    """Removes what is kept about a repository that is gone."""
+    shutil.rmtree(_shadow_of(root, scratch), ignore_errors=True)
+
+
+def _shadow_of(root: Path, scratch: Path) -> Path:
+    return scratch / hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
 
 
 @cache

@@ -98,7 +98,11 @@ def head_of(layout: Layout) -> bytes:
 def require_own_objects(layout: Layout, foreign: Sequence[Path]) -> None:
     """Objects borrowed from a place in ``foreign`` would show what is another project's (gitrepository-layout(5),
     objects/info/alternates). Raises GitFailed."""
+    # Whose linked worktree this is has said so itself.
+    foreign = [place for place in foreign if not layout.common_dir.is_relative_to(place)]
     waiting, seen = [layout.common_dir / "objects"], set[Path]()
+    if foreign:
+        _require_no_links(layout.common_dir)
     while waiting:
         objects = waiting.pop().resolve()
         if any(objects.is_relative_to(place) for place in foreign):
@@ -109,6 +113,21 @@ def require_own_objects(layout: Layout, foreign: Sequence[Path]) -> None:
         seen.add(objects)
         lines = small_file(alternates).decode("utf-8", "surrogateescape").splitlines()
         waiting += [objects / line for line in lines if line and not line.startswith("#")]
+
+
+def _require_no_links(common_dir: Path) -> None:
+    """Through a link in place of a directory or a pack, objects and refs of any repository could be read. git itself
+    makes none there; HEAD alone was one in old repositories. Raises GitFailed."""
+    suspects = [common_dir / name for name in ("objects", "refs", "packed-refs", "logs", "reftable")]
+    objects = common_dir / "objects"
+    for directory in (objects, objects / "pack", objects / "info"):
+        if directory.is_dir():
+            suspects += directory.iterdir()
+    for top, names, files in os.walk(common_dir / "refs"):
+        suspects += [Path(top, name) for name in (*names, *files)]
+    for path in suspects:
+        if path.is_symlink():
+            raise GitFailed(f"{path} is a link, which is not followed")
 
 
 def small_file(path: Path, most: int = _SMALL_BYTES) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 import grpc.aio
 
 from cco_sidecar.auth.policy import MethodPolicy
+from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.principal import ANONYMOUS, Principal
 
 
@@ -49,7 +50,6 @@ PROXY_HEADERS = frozenset(
 )
 # The Host of an HTTP request; no gRPC client can send metadata of this name.
 HOST = ":authority"
-_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
 
 
 def from_loopback(context: grpc.aio.ServicerContext[Any, Any], hosts: frozenset[str] = frozenset()) -> bool:
@@ -62,7 +62,7 @@ def from_loopback(context: grpc.aio.ServicerContext[Any, Any], hosts: frozenset[
     if any(key in PROXY_HEADERS or key.startswith("x-forwarded-") for key, _ in metadata):
         return False
     host = metadata_value(context, HOST)
-    return host is None or _name_of(host) in _LOOPBACK_HOSTS | hosts
+    return host is None or is_loopback(_name_of(host)) or _name_of(host) in hosts
 
 
 def _name_of(host: str) -> str:
