@@ -251,7 +251,7 @@ class TestList:
         drawn = printed(run_cco(sidecar, *line, "--format", "table")).splitlines()
         assert drawn[0].split() == list(table[0]) and drawn[1].endswith("  it exited with 3")
         head, *rows = printed(run_cco(sidecar, *line)).splitlines()
-        completed = "it exited with 0"
+        completed = "(it exited with 0)"
         assert re.fullmatch(r"\d+ of 119 running, 0 queued", head)
         assert rows == [
             f"  {made['failed']}  failed  listed-1  Fail  (it exited with 3)",

@@ -5,8 +5,8 @@ Gemini CLI (``--output-format stream-json``): ``init`` has the session, ``messag
 ``stats``; an ``error`` may be of severity ``warning``.
 Codex CLI (``--json``): ``thread.started`` has the session, each ``turn.completed`` the tokens of the whole thread.
 
-``input_tokens`` are those that no cache had: Codex and Gemini count the cached ones among them, Claude does not. A run
-that was ended before its ``result`` has what its messages said until then. Nothing is estimated: a figure that was not
+Figures are the programs' own: Codex and Gemini count cached tokens among ``input_tokens``, Claude does not. A run that
+was ended before its ``result`` has what its messages said until then. Nothing is estimated: a figure that was not
 printed stays absent.
 """
 
@@ -33,7 +33,6 @@ _OF_MODEL = {
     "cache_read_tokens": ("cacheReadInputTokens",),
     "cache_creation_tokens": ("cacheCreationInputTokens",),
 }
-_CACHED_WITHIN_INPUT = ("cached_input_tokens", "cached")
 _FIGURES = {
     "turns": ("num_turns",),
     "duration_ms": ("duration_ms",),
@@ -171,11 +170,7 @@ def _figures(source: Any, names: Mapping[str, tuple[str, ...]]) -> Usage:
 def _tokens(source: Any) -> Usage | None:
     """None when there are none."""
     found = _figures(source, _TOKENS)
-    if not found.ByteSize():
-        return None
-    if any(key in source for key in _CACHED_WITHIN_INPUT) and found.input_tokens >= found.cache_read_tokens:
-        found.input_tokens -= found.cache_read_tokens
-    return found
+    return found if found.ByteSize() else None
 
 
 def _of_models(result: Mapping[str, Any]) -> Usage | None:

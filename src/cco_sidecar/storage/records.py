@@ -289,7 +289,7 @@ class SqlResults:
         query = query.order_by(results.c.number.desc()).limit(limit)
 
         def work(connection: sa.Connection) -> list[StoredResult]:
-            numbers = _up_to(connection.execute(query).tuples(), PAGE_BYTES)
+            numbers = _up_to(connection.execute(query), PAGE_BYTES)
             rows = connection.execute(sa.select(results).where(results.c.number.in_(numbers))).all()
             found = sorted(rows, key=lambda row: -int(row.number))
             return [StoredResult(row.number, Result.FromString(row.body), row.event_id) for row in found]
