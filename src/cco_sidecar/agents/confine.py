@@ -266,6 +266,8 @@ def _arrange(sandbox: dict[str, Any]) -> None:
             covered.append(path)
         else:
             _mount(os.devnull, path, None, _MS_BIND)
+    # The way to what is visible may be gone by another user.
+    before = os.umask(0o022)
     for path, descriptor in sorted(kept.items()):
         if os.path.isdir(f"/proc/self/fd/{descriptor}"):
             os.makedirs(path, exist_ok=True)
@@ -274,6 +276,7 @@ def _arrange(sandbox: dict[str, Any]) -> None:
             open(path, "a").close()
         _mount(f"/proc/self/fd/{descriptor}", path, None, _MS_BIND | _MS_REC)
         os.close(descriptor)
+    os.umask(before)
     for path in filter(os.path.ismount, covered):
         _mount(None, path, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     for path in sandbox["read_only"]:

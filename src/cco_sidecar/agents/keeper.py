@@ -295,6 +295,9 @@ class Keeper:
         except ValueError:
             # A NUL in a word or a variable.
             os.write(failure, json.dumps([errno.EINVAL, self._spec["argv"][0]]).encode())
+        except BaseException as problem:
+            # Such as a module that another user may not read.
+            os.write(failure, json.dumps([errno.EPERM, f"{type(problem).__name__}: {problem}"[:200]]).encode())
         finally:
             os._exit(127)
 
@@ -317,6 +320,8 @@ class Keeper:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         user = (self._spec.get("sandbox") or {}).get("user")
         if user:
+            # It loads a module, which another user may not be allowed to read.
+            os.get_exec_path(self._spec["env"])
             _confine().become(user)
 
     # -- watching -----------------------------------------------------------------------------------------

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.agents.sandbox.conftest import SYSTEM_PYTHON
+from tests.support.sidecars import until
 
 from cco_sidecar.agents import confine, keeper
 from cco_sidecar.agents.sandbox import trial
 
-SYSTEM_PYTHON = "/usr/bin/python3"
 needs_sandbox = pytest.mark.skipif(bool(trial()), reason=f"no sandbox here: {trial()}")
 pytestmark = needs_sandbox
 
@@ -92,21 +93,6 @@ class Person:
         return output
 
 
-@pytest.fixture(scope="session")
-def ordinary() -> Iterator[int]:
-    """A user that the system knows, for as long as the tests run."""
-    if os.getuid() != 0 or shutil.which("useradd") is None:
-        pytest.skip("only root makes another user")
-    if not Path(SYSTEM_PYTHON).exists():
-        pytest.skip("the system has no Python that everybody may run")
-    name = f"cco-test-{os.getpid()}"
-    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", "--password", "*", name], check=True)
-    try:
-        yield pwd.getpwnam(name).pw_uid
-    finally:
-        subprocess.run(["userdel", name], check=True, capture_output=True)
-
-
 @pytest.fixture(params=["itself", "an ordinary user"])
 def person(request: pytest.FixtureRequest) -> Iterator[Person]:
     made = Person(os.getuid() if request.param == "itself" else request.getfixturevalue("ordinary"))
@@ -118,6 +104,38 @@ def test_what_is_hidden_is_not_there_and_what_is_the_agents_own_is(person: Perso
     assert person.works(f"cat {person.hidden}/agent/token; ls -A {person.hidden}").splitlines() == ["mineagent"]
     code, output = person.runs(f"cat {person.hidden}/operator.token")
     assert code and "No such file" in output
+
+
+def test_what_is_hidden_may_lie_in_each_other_or_be_a_link_to_nowhere(person: Person) -> None:
+    inner, dangling = person.hidden / "inner", person.home / "dangling"
+    inner.mkdir()
+    (inner / "key").write_text("secret")
+    dangling.symlink_to("/nowhere/at/all")
+    person.own(person.hidden)
+    hidden = {"hidden": [str(path) for path in (inner, person.hidden, dangling)]}
+    assert person.works(f"cat {person.hidden}/agent/token; ls -A {person.hidden}", **hidden).splitlines() == [
+        "mineagent"
+    ]
+    # What is shown again within it keeps its own secrets.
+    own = person.hidden / "agent" / "own"
+    own.mkdir()
+    (own / "key").write_text("secret")
+    person.own(person.hidden)
+    listed = person.works(f"ls -A {person.hidden}/agent {own}", hidden=[str(own), str(person.hidden)]).split()
+    assert "token" in listed and "key" not in listed
+
+
+def test_what_is_made_anew_in_a_hidden_directory_stays_hidden(person: Person) -> None:
+    token, again = person.hidden / "operator.token", person.home / "again"
+    script = f"touch {person.home}/ready; while [ ! -e {again} ]; do sleep 0.02; done; cat {token}"
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(person.runs, script)
+        until((person.home / "ready").exists, "the agent")
+        token.unlink()
+        token.write_text("another secret")
+        again.touch()
+        code, output = found.result()
+    assert code and "another secret" not in output
 
 
 @pytest.mark.parametrize(
