@@ -70,7 +70,7 @@ def test_what_it_changes_is_ignored_until_it_is_trusted(root: Path, document: di
     assert dict(types) == dict(untouched) and types.file_sets == untouched.file_sets
     assert types.next_agent_rules == untouched.next_agent_rules
     assert [named in problem for problem in types.problems] == [True]
-    trust.trust(path)
+    trust.trust(path, path.read_bytes())
     trusted = trust.load_agent_types(root)
     assert trusted.problems == []
     if "groupDefaults" not in document:
@@ -81,7 +81,7 @@ def test_what_it_changes_is_ignored_until_it_is_trusted(root: Path, document: di
 
 def test_a_trusted_file_that_changes_is_no_longer_trusted(root: Path) -> None:
     path = write(root, architect=entry("own-architect"))
-    trust.trust(path)
+    trust.trust(path, path.read_bytes())
     assert "own-architect" in trust.load_agent_types(root)
     write(root, architect=entry("other-architect"))
     assert "other-architect" not in trust.load_agent_types(root)
@@ -90,7 +90,8 @@ def test_a_trusted_file_that_changes_is_no_longer_trusted(root: Path) -> None:
 
 def test_trust_is_of_a_place_too(root: Path, tmp_path: Path) -> None:
     data = {"architect": entry("own-architect")}
-    trust.trust(write(root, **data))
+    path = write(root, **data)
+    trust.trust(path, path.read_bytes())
     (tmp_path / "other" / "config").mkdir(parents=True)
     write(tmp_path / "other", **data)
     assert "own-architect" not in trust.load_agent_types(tmp_path / "other")

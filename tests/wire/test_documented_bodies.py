@@ -44,6 +44,7 @@ def test_a_result_flat_or_nested(sidecar: SidecarProcess, agent: Agent, body: di
         ({"errors": ["it broke"]}, "result.status is required"),
         ({"result": {"errors": ["it broke"]}}, "result.status is required"),
         ({"decisions": ["x"], "file_created": ["a"]}, "did you mean 'files_created'"),
+        ({"file_created": ["a"]}, "did you mean 'files_created'"),
         ({}, "result is required"),
     ],
 )

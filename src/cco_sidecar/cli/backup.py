@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.connect import settings_of_sidecar
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.storage import archive
 
@@ -22,5 +22,5 @@ def command(ctx: click.Context, target: Path | None) -> None:
     key of the credentials is not in it.
     """
     chosen = target or Path(f"cco-backup-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
-    copied = archive.make(settings_of(ctx).storage, chosen.absolute())
+    copied = archive.make(settings_of_sidecar(ctx).storage, chosen.absolute())
     echo(f"{copied.files} files, {copied.bytes} bytes copied to {chosen}")

@@ -186,7 +186,9 @@ def _sandbox(settings: Settings) -> Iterator[Finding]:
 
 def _agent_types(settings: Settings) -> Iterator[Finding]:
     for problem in load_agent_types(settings.project_root).problems:
-        yield Finding("agent types", Level.WARNING, problem, "correct the file, or accept it with 'cco trust'")
+        yield Finding(
+            "agent types", Level.WARNING, problem, f"correct the file, or accept it: cco trust {settings.project_root}"
+        )
 
 
 def _runners(settings: Settings) -> Iterator[Finding]:

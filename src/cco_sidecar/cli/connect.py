@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import os
 import secrets
@@ -10,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import click
 
@@ -29,6 +31,19 @@ def settings_of(ctx: click.Context, *, service: bool = False, **flags: Any) -> S
     flags.setdefault("log_level", None)
     flags["log_level"] = flags["log_level"] or chosen["log_level"]
     return settings.load(chosen["config"], os.environ, flags, service=service)
+
+
+def settings_of_sidecar(ctx: click.Context) -> Settings:
+    """The same, of the sidecar that the commands talk to: a daemon keeps its storage elsewhere."""
+    chosen = settings_of(ctx)
+    found = find(chosen, None)
+    if not found.proved:
+        return dataclasses.replace(chosen, storage=found.storage)
+    port = urlsplit(found.url).port or chosen.port
+    grpc_port = next(
+        (int(each.grpc.rpartition(":")[2]) for each in run_directory.running() if each.url == found.url), None
+    )
+    return dataclasses.replace(chosen, storage=found.storage, port=port, grpc_port=grpc_port)
 
 
 class Found(NamedTuple):
@@ -56,6 +71,10 @@ def find(chosen: Settings, url: str | None) -> Found:
     for place in map(str, places):
         for known in running:
             if known.storage == place:
+                return _of(known)
+    if default and chosen.port != Settings().port:
+        for known in running:
+            if urlsplit(known.url).port == chosen.port:
                 return _of(known)
     if len(running) == 1 and default and chosen.port == Settings().port:
         return _of(running[0])

@@ -20,7 +20,7 @@ import orjson
 
 from cco_sidecar import __version__
 from cco_sidecar.cli.checks import findings
-from cco_sidecar.cli.connect import find, operator_client, settings_of
+from cco_sidecar.cli.connect import find, operator_client, settings_of_sidecar
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
@@ -47,7 +47,7 @@ def command() -> None:
 def bundle(ctx: click.Context, target: Path | None) -> None:
     """Write versions, settings, checks, status, agents and the end of the log into TARGET (tar.gz), redacted."""
     chosen = target or Path(f"cco-debug-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
-    settings = settings_of(ctx)
+    settings = settings_of_sidecar(ctx)
     try:
         descriptor = os.open(chosen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.fchmod(descriptor, 0o600)

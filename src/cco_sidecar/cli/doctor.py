@@ -7,7 +7,7 @@ import orjson
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.checks import Level, findings
-from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.connect import settings_of_sidecar
 from cco_sidecar.cli.terminal import echo, visible
 
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
@@ -18,7 +18,7 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
 @click.pass_context
 def command(ctx: click.Context, form: str) -> None:
     """Look at what can be wrong, and say how to mend it; exit 1 when something is broken."""
-    found = list(findings(settings_of(ctx)))
+    found = list(findings(settings_of_sidecar(ctx)))
     if form == "json":
         value = [finding._asdict() | {"level": finding.level.value} for finding in found]
         echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

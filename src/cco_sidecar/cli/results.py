@@ -13,6 +13,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.client import Client
+from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import codec
 from orchestra.v1.result_service_pb2 import CreateResultRequest, CreateResultResponse, Result, ResultStatus
 
@@ -61,9 +62,11 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
         agent_type = given["agent_type"] or given["agent"]
         if not agent_type or not given["issue"]:
             raise click.UsageError("--agent (or --agent-type) and --issue are needed, or --input FILE")
+        named = given["agent"] or agent_type
         answer = client.results.create(
             _result(given),
-            agent_id=given["agent"] or agent_type,
+            # An agent that names its type means itself.
+            agent_id="" if named == claims_of(client.token).get("agent_type") else named,
             agent_type=agent_type,
             issue=given["issue"],
             project=given["project"],

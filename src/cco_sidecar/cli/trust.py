@@ -9,7 +9,6 @@ import click
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core import trust
-from cco_sidecar.core.agent_types import AgentTypes
 
 
 @click.command(name="trust")
@@ -18,7 +17,8 @@ from cco_sidecar.core.agent_types import AgentTypes
 @click.option("--revoke", is_flag=True, help="Trust the file no longer, whatever its content.")
 @click.pass_context
 def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) -> None:
-    """Trust the agent types of a repository: PATH, or config/orchestra-config.json of the served project.
+    """Trust the agent types of a repository: PATH is its directory or its config/orchestra-config.json; without it,
+    that of the project which would be served from here.
 
     Until then its file adds types with a coding agent's rights at most, and changes no built-in type. A file that is
     changed has to be trusted again. The sidecar reads it when it starts.
@@ -27,18 +27,16 @@ def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) 
         for known in trust.trusted():
             echo(known.path)
         return
-    wanted = path or settings_of(ctx).project_root / trust.AGENT_TYPES
+    place = path or settings_of(ctx).project_root
+    wanted = place / trust.AGENT_TYPES if place.is_dir() else place
     if revoke:
         echo(f"no longer trusted: {wanted}" if trust.distrust(wanted) else f"was not trusted: {wanted}")
         return
     data = trust.read(wanted)
-    if data is not None:
-        _show(trust.load_agent_types(wanted.parent.parent))
-    trust.trust(wanted)
+    if data is None:
+        raise click.ClickException(f"there is no {wanted}; name a repository, or the file itself")
+    trust.trust(wanted, data)
+    if problems := trust.load_agent_types(wanted.resolve().parent.parent).problems:
+        trust.distrust(wanted)
+        raise click.ClickException(f"it is not trusted, because it could not be used: {'; '.join(problems)}")
     echo(f"trusted: {wanted}; restart the sidecar to use it")
-
-
-def _show(types: AgentTypes) -> None:
-    """What the file asks for and is not given yet."""
-    for problem in types.problems:
-        echo(problem, err=True)

@@ -71,11 +71,8 @@ def is_trusted(path: Path, data: bytes) -> bool:
     return _mark(path, data).is_file()
 
 
-def trust(path: Path) -> None:
-    """As it is now. Raises SettingsError, OSError."""
-    data = read(path)
-    if data is None:
-        raise SettingsError(f"there is no {path}")
+def trust(path: Path, data: bytes) -> None:
+    """With this content. Raises SettingsError, OSError."""
     _parsed(data)
     mark = _mark(path, data)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -60,9 +60,9 @@ def _result_body(body: dict[str, Any]) -> dict[str, Any]:
                 field=flat[0],
             )
         return body
+    _refuse_typos(body, _STORE_FIELDS | _RESULT_FIELDS)
     if not flat:
         return body
-    _refuse_typos(body, _STORE_FIELDS | _RESULT_FIELDS)
     own = {key: value for key, value in body.items() if key in _STORE_FIELDS}
     return own | {"result": {key: value for key, value in body.items() if key not in _STORE_FIELDS}}
 

@@ -158,7 +158,7 @@ def start(directory: Path, agents: Mapping[str, Any]) -> AbstractContextManager[
     # The sidecar's home is the directory that its storage is in.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(directory))
-        trust.trust(repository / trust.AGENT_TYPES)
+        trust.trust(repository / trust.AGENT_TYPES, (repository / trust.AGENT_TYPES).read_bytes())
     base = {"rate_limits": dict.fromkeys(UNLIMITED, 0), "runners": {"default": {"command": ["sleep", "600"]}}}
     sidecar = {"default_project": PROJECTS[OWN]}
     config = written(directory / "config.json", sidecar=sidecar, agents=base | dict(agents))
