@@ -270,6 +270,8 @@ def main() -> None:
     report(outcomes)
     if asked.json:
         asked.json.write_bytes(as_json(outcomes))
+    if failed := [outcome.name for outcome in outcomes if outcome.trouble]:
+        raise SystemExit(f"these cases could not be measured: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -15,15 +15,21 @@ from urllib.parse import quote
 from bench.fairness_stage import CONNECT_SECONDS, PATIENCE, Stage, request_of, rpc, status_of
 from tests.support.repositories import commit_all
 
+from cco_sidecar.bus.filter import MAX_TERMS
+from cco_sidecar.core.bounds import MAX_ELEMENTS
 from cco_sidecar.core.encoded import framed
+from cco_sidecar.results.create import MAX_RESULT_BYTES
 from cco_sidecar.testing.process import Agent
 from orchestra.v1 import event_service_pb2 as events
 from orchestra.v1 import result_service_pb2 as results
 
-# A little below the 10 MB that a body may have.
-_BODY_BYTES = 9_900_000
+# A little below what is allowed: for a published event, for a stored result, for an event as it is stored, for the
+# elements of a body. What is beyond is refused, and that costs too.
+_EVENT_BODY_BYTES = 1_000_000
+_RESULT_BYTES = MAX_RESULT_BYTES - 50_000
 _EVENT_BYTES = 250_000
-_NODES = _BODY_BYTES // 3
+_NODES = MAX_ELEMENTS - 1000
+_REFUSED_BYTES = 9_900_000
 _PUBLISH = "/orchestra.v1.EventService/PublishEvent"
 _CREATE = "/orchestra.v1.ResultService/CreateResult"
 _SUBSCRIBE = "/orchestra.v1.EventService/Subscribe"
@@ -128,46 +134,54 @@ async def call_again_and_again(stage: Stage, path: str, agent: Agent, message: b
         await stage.volley(lambda: rpc(channel, path, message, agent), count, at_once)
 
 
-@worst("json-nodes-event", "up to four 9.9 MB bodies of 3.3 million empty lists, two at a time, published as events")
+@worst("json-nodes-refused", "up to 40 bodies of 9.9 MB with 3.3 million empty lists, two at a time: each is refused")
+async def json_nodes_refused(stage: Stage) -> None:
+    body = b'{"data": {"x": %s}}' % lists(_REFUSED_BYTES // 3)
+    await post_again_and_again(stage, _EVENTS, await stage.agent(), body, 40)
+
+
+@worst("json-nodes-event", "bodies with as many empty lists as a body may have elements, two at a time, as events")
 async def json_nodes_event(stage: Stage) -> None:
-    body = b'{"data": {"x": %s}}' % lists(_NODES - 10)
-    await post_again_and_again(stage, _EVENTS, await stage.agent(), body)
+    body = b'{"data": {"x": %s}}' % lists(_NODES)
+    await post_again_and_again(stage, _EVENTS, await stage.agent(), body, 40)
 
 
 @worst("json-nodes-result", "the same bodies stored as results")
 async def json_nodes_result(stage: Stage) -> None:
     agent = await stage.agent()
-    body = result_body(agent, b'"x": %s' % lists(_NODES - 100))
-    await post_again_and_again(stage, "/api/results", agent, body)
+    body = result_body(agent, b'"x": %s' % lists(_NODES))
+    await post_again_and_again(stage, "/api/results", agent, body, 40)
 
 
-@worst("grpc-nodes-event", "up to four gRPC messages with the same 3.3 million values, two at a time, as events")
+@worst("grpc-nodes-event", "gRPC messages with the same values, two at a time, as events")
 async def grpc_nodes_event(stage: Stage) -> None:
     message = event_message(struct_of(value_of_lists(_NODES)))
-    await call_again_and_again(stage, _PUBLISH, await stage.agent(), message, 4, 2)
+    await call_again_and_again(stage, _PUBLISH, await stage.agent(), message, 40, 2)
 
 
 @worst("grpc-nodes-result", "the same gRPC messages stored as results")
 async def grpc_nodes_result(stage: Stage) -> None:
     agent = await stage.agent()
     message = result_message(agent, framed(15, struct_of(value_of_lists(_NODES))))
-    await call_again_and_again(stage, _CREATE, agent, message, 4, 2)
+    await call_again_and_again(stage, _CREATE, agent, message, 40, 2)
 
 
-@worst("grpc-large-messages", "ten gRPC messages of 15 MB, all at once: results with one long text each")
+@worst("grpc-large-messages", "ten gRPC messages of 4 MB, all at once: results with one long text each")
 async def grpc_large_messages(stage: Stage) -> None:
     agent = await stage.agent()
-    artifact = framed(7, framed(1, b"text") + framed(2, b"x" * 15_000_000))
+    artifact = framed(7, framed(1, b"text") + framed(2, b"x" * 4_000_000))
     await call_again_and_again(stage, _CREATE, agent, result_message(agent, artifact), 10, 10)
 
 
-@worst("json-deep", "10 MB of JSON, 500 levels deep: many short towers, and one whose keys have 19 kB each; 20 bodies")
+@worst(
+    "json-deep", "1 MB of JSON, 500 levels deep: many short towers, and one whose keys have 1,900 bytes each; 20 bodies"
+)
 async def json_deep(stage: Stage) -> None:
     agent = await stage.agent()
     tower = b"[" * 498 + b"]" * 498
-    keys = b'{"%s":' % (b"k" * 19_000)
+    keys = b'{"%s":' % (b"k" * 1_900)
     bodies = [
-        b'{"data": {"x": [%s]}}' % b",".join([tower] * (_BODY_BYTES // len(tower) - 1)),
+        b'{"data": {"x": [%s]}}' % b",".join([tower] * (_EVENT_BODY_BYTES // len(tower) - 1)),
         b'{"data": %s1%s}' % (keys * 498, b"}" * 498),
     ]
     requests = cycle(request_of(stage.sidecar, "POST", _EVENTS, agent, body) for body in bodies)
@@ -190,6 +204,28 @@ async def filter_backtracks(stage: Stage) -> None:
     try:
         async with stage.attack():
             await stage.volley(lambda: stage.rest(publish), 8, at_once=8)
+    finally:
+        waiting.cancel()
+
+
+@worst(
+    "filter-terms",
+    "five events whose list has as many texts as fit; lists and a parked stream with a filter of 16 wildcards for it",
+)
+async def filter_terms(stage: Stage) -> None:
+    agent = await stage.agent()
+    texts = ",".join(f'"{"x" * 1000}{number}"' for number in range(240))
+    publish = request_of(stage.sidecar, "POST", _EVENTS, agent, b'{"data": {"a": [%s]}}' % texts.encode())
+    for _ in range(5):
+        assert await stage.rest(publish) == "202"
+    wanted = quote("|".join(f"a:*{'?*' * 20}y{number}*" for number in range(MAX_TERMS)))
+    listing = request_of(stage.sidecar, "GET", f"/api/events?since=0&limit=1&filter={wanted}", agent)
+    poll = request_of(stage.sidecar, "GET", f"/api/events/wait?since=$&timeout=60000&filter={wanted}", agent)
+    waiting = asyncio.create_task(stage.rest(poll))
+    try:
+        async with stage.attack():
+            await stage.volley(lambda: stage.rest(listing), 20, at_once=4)
+            await stage.volley(lambda: stage.rest(publish), 20, at_once=4)
     finally:
         waiting.cancel()
 
@@ -242,7 +278,7 @@ async def streams_unread(stage: Stage) -> None:
 )
 async def events_listed(stage: Stage) -> None:
     publisher, agent = await stage.agent(), await stage.agent()
-    message = event_message(struct_of(value_of_lists(_EVENT_BYTES // 4)))
+    message = event_message(struct_of(value_of_lists(_EVENT_BYTES // 8)))
     async with stage.channel() as channel:
         for _ in range(40):
             assert await rpc(channel, _PUBLISH, message, publisher) == "OK"
@@ -255,10 +291,10 @@ async def events_listed(stage: Stage) -> None:
 
 
 def large_result(agent: Agent) -> bytes:
-    return result_body(agent, b'"artifacts": {"text": "%s"}' % (b"x" * _BODY_BYTES))
+    return result_body(agent, b'"artifacts": {"text": "%s"}' % (b"x" * _RESULT_BYTES))
 
 
-@worst("results-stored", "60 results of 9.9 MB of one text each, stored by one agent, four at a time")
+@worst("results-stored", "60 results of 2 MB of one text each, stored by one agent, four at a time")
 async def results_stored(stage: Stage) -> None:
     agent = await stage.agent()
     request = request_of(stage.sidecar, "POST", "/api/results", agent, large_result(agent))
@@ -300,13 +336,13 @@ def first_status(reader: socket.socket, stage: Stage) -> None:
 
 @worst(
     "results-secretive",
-    "five results of 9.9 MB that look like secrets are stored; then each of five agents of the issue, of five types, "
+    "five results of 2 MB that look like secrets are stored; then each of five agents of the issue, of five types, "
     "reads its context, all at once",
 )
 async def results_secretive(stage: Stage) -> None:
     types = ("python-specialist", "go-specialist", "rust-specialist", "debugger", "qa-engineer")
     agents = [await stage.agent(each) for each in types]
-    decision = json.dumps(secretive(_BODY_BYTES * 9 // 10)).encode()
+    decision = json.dumps(secretive(_RESULT_BYTES * 8 // 10)).encode()
     for agent in agents:
         body = result_body(agent, b'"decisions": [%s]' % decision)
         assert await stage.rest(request_of(stage.sidecar, "POST", "/api/results", agent, body)) == "201"
@@ -375,6 +411,52 @@ async def endless_header(stage: Stage) -> None:
             writer.close()
 
 
+@worst("endless-trailers", "no token: a chunked request whose trailers never end, at most 512 MB")
+async def endless_trailers(stage: Stage) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    async with stage.attack():
+        reader, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", stage.sidecar.port), PATIENCE)
+        try:
+            writer.write(head)
+            stage.say(await _until_answered(stage, reader, writer, b"a:b\r\n" * 13_000, most=2**29))
+        finally:
+            writer.close()
+
+
+@worst("pipelines", "no token: 14,000 requests written at once to each of 100 connections, again and again")
+async def pipelines(stage: Stage) -> None:
+    flood = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 14_000
+
+    async def pour() -> None:
+        while not stage.over:
+            try:
+                opening = asyncio.open_connection("127.0.0.1", stage.sidecar.port)
+                _, writer = await asyncio.wait_for(opening, CONNECT_SECONDS)
+                writer.write(flood)
+                await asyncio.wait_for(writer.drain(), 1.0)
+                writer.close()
+                stage.say("poured")
+            except (OSError, TimeoutError):
+                stage.say("closed")
+
+    async with stage.attack():
+        await asyncio.gather(*(pour() for _ in range(100)))
+
+
+@worst("many-headers", "no token: as many headers as are allowed, again and again on 20 connections")
+async def many_headers(stage: Stage) -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"".join(
+        b"a%d: %s\r\n" % (n, b"x" * 500) for n in range(120)
+    )
+
+    async def ask() -> None:
+        while not stage.over:
+            stage.say(await stage.rest(request + b"\r\n"))
+
+    async with stage.attack():
+        await asyncio.gather(*(ask() for _ in range(20)))
+
+
 async def _until_answered(
     stage: Stage, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, part: bytes, most: int, pause: float = 0.0
 ) -> str:
@@ -419,9 +501,9 @@ async def slow_bodies(stage: Stage) -> None:
     await send_slowly(stage, 50_000_000, b" " * 2**14, 50_000_000, pause=0.1)
 
 
-@worst("slow-bodies-allowed", "bodies announced as 9.9 MB on 50 connections of one agent: all sent but the last 1%")
+@worst("slow-bodies-allowed", "bodies announced as 1 MB on 50 connections of one agent: all sent but the last 1%")
 async def slow_bodies_allowed(stage: Stage) -> None:
-    await send_slowly(stage, _BODY_BYTES, b" " * 2**17, _BODY_BYTES * 99 // 100 - 2**17, pause=0.0)
+    await send_slowly(stage, _EVENT_BODY_BYTES, b" " * 2**17, _EVENT_BODY_BYTES * 99 // 100 - 2**17, pause=0.0)
 
 
 @worst("idle-connections", "no token: 1,200 idle connections to REST and 300 to gRPC; the server may open 1,024 files")

@@ -153,3 +153,20 @@ def test_an_agent_in_a_worktree_has_the_context_of_its_worktree(tmp_path: Path, 
         others = sidecar.request("GET", path, sidecar.operator).json()
         name = "only_in_my_worktree.py"
         assert name in str(own["context"]) and name not in str(others["context"])
+
+
+def test_what_a_failing_hook_prints_has_no_secrets(tmp_path: Path, root: Path) -> None:
+    hook(root, 'echo "the key is $DEMO_KEY"; exit 1')
+    with team(tmp_path, root, None, credentials_key_file=str(tmp_path / "key")) as sidecar:
+        stored = sidecar.request(
+            "PUT", "/api/credentials/DEMO_KEY", sidecar.operator, json={"value": "a-secret-value-of-mine"}
+        )
+        assert stored.status_code in (200, 201), stored.text
+        body = {
+            "agent_type": "python-specialist",
+            "issue_id": fresh("issue"),
+            "isolation": "worktree",
+            "credentials": ["DEMO_KEY"],
+        }
+        answer = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body, timeout=60)
+        assert answer.status_code == 500 and "the key is [secret]" in answer.json()["message"], answer.text

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cco_sidecar.bus.filter import Filter, index_keys, look_up, parse
+from cco_sidecar.bus.filter import ENVELOPE, MAX_TERMS, Filter, index_keys, look_up, parse
 from cco_sidecar.core.errors import SidecarError
 
 NAMES = st.sampled_from(["status", "issue_id", "coverage", "meta.owner"])
@@ -125,3 +125,14 @@ def test_errors_point_at_the_character(text: str, position: int, says: str) -> N
         parse(text)
     assert caught.value.details["position"] == position
     assert says in caught.value.message
+
+
+def test_what_a_filter_costs_is_bounded() -> None:
+    with pytest.raises(SidecarError) as caught:
+        parse("|".join(f"a:{number}" for number in range(MAX_TERMS + 1)))
+    assert f"at most {MAX_TERMS} terms" in caught.value.message
+    event = dict.fromkeys(ENVELOPE, "")
+    few, many = ["x"] * 63 + ["y"], ["x"] * 64 + ["y"]
+    for text in ("a:y", "a:y*"):
+        assert parse(text).matches(event | {"data": {"a": few}})
+        assert not parse(text).matches(event | {"data": {"a": many}})

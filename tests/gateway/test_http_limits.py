@@ -140,3 +140,70 @@ def test_long_polls_of_one_agent_are_bounded_and_others_have_theirs(sidecar: Sid
                 break
         assert refused.is_set() and answer.json()["code"] == "RATE_002" and "Retry-After" in answer.headers
         assert sidecar.request("GET", "/api/events/wait/never?timeout=1", headers=other.headers).status_code == 200
+
+
+def refusal(sidecar: SidecarProcess, request: bytes) -> tuple[bytes, str]:
+    """The status line, and the message, of an answer after which the server hangs up."""
+    with connect(sidecar) as connection:
+        with suppress(OSError):
+            connection.sendall(request)
+        head, _, body = answer(connection).partition(b"\r\n\r\n")
+    value = json.loads(body)
+    assert {"error", "message", "code", "timestamp", "request_id"} <= value.keys()
+    assert b"x-request-id" in head
+    return head.partition(b"\r\n")[0], value["message"]
+
+
+def test_many_headers_are_refused_before_they_are_many(sidecar: SidecarProcess) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * (http.MAX_HEADERS + 1) + b"\r\n"
+    status, message = refusal(sidecar, head)
+    assert status == b"HTTP/1.1 431 Request Header Fields Too Large" and str(http.MAX_HEADERS) in message
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: elsewhere\r\n"])
+def test_a_request_has_one_host(sidecar: SidecarProcess, hosts: bytes) -> None:
+    status, message = refusal(sidecar, b"GET /health HTTP/1.1\r\n" + hosts + b"\r\n")
+    assert status == b"HTTP/1.1 400 Bad Request" and "Host" in message
+
+
+@pytest.mark.parametrize("part", [b"a:b\r\n" * 10_000, b"1\r\nx\r\n" * 10_000, b"1;" + b"x" * 60_000])
+def test_what_is_no_body_ends_in_chunked_requests_too(sidecar: SidecarProcess, part: bytes) -> None:
+    head = b"POST /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    sent = 0
+    with connect(sidecar) as connection, suppress(OSError):
+        connection.sendall(head + (b"0\r\n" if part.startswith(b"a") else b""))
+        while sent < 100 * http.MAX_HEADER_BYTES:
+            connection.sendall(part)
+            sent += len(part)
+    assert sent < 100 * http.MAX_HEADER_BYTES, "the connection was closed early on"
+
+
+def test_few_requests_wait_on_one_connection(sidecar: SidecarProcess) -> None:
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connect(sidecar) as connection:
+        connection.sendall(request * 3)
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert answer(connection).count(b"HTTP/1.1 200 OK") == 4
+    with connect(sidecar) as connection, suppress(OSError):
+        connection.sendall(request * 5000)
+        assert answer(connection).count(b"HTTP/1.1 200 OK") <= http.MAX_PIPELINED + 1
+    assert sidecar.request("GET", "/health").status_code == 200
+
+
+def test_the_oldest_idle_connection_goes_and_none_goes_twice() -> None:
+    class Transport:
+        ended = 0
+
+        def abort(self) -> None:
+            self.ended += 1
+
+    class Connection:
+        def __init__(self) -> None:
+            self.transport = Transport()
+
+    known = http._Connections(3)
+    made = [Connection() for _ in range(6)]
+    for each in made:
+        # None of them has heard of its end yet.
+        assert known.opened(each)  # type: ignore[arg-type]
+    assert [each.transport.ended for each in made] == [1, 1, 1, 0, 0, 0]

@@ -57,3 +57,22 @@ def test_git_is_named_by_one_runner_only() -> None:
                 if isinstance(first, ast.Constant) and first.value in ("git", "/usr/bin/git"):
                     named.append(str(path.relative_to(SOURCE)))
     assert set(named) <= {"repository/git.py"}, named
+
+
+def test_contexts_open_files_in_one_way_only() -> None:
+    """By path, a file may have become a link to a secret since it was looked at (repository/beneath.py)."""
+    found = []
+    for path in (SOURCE / "context").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
+            if isinstance(called, ast.Attribute) and called.attr in ("read_text", "read_bytes"):
+                found.append(f"{path.name}:{node.lineno}")
+            if isinstance(called, ast.Name) and called.id == "open":
+                first = node.args[0]
+                if not (isinstance(first, ast.Name) and first.id == "descriptor") and "open_beneath" not in ast.unparse(
+                    first
+                ):
+                    found.append(f"{path.name}:{node.lineno}")
+    assert not found, found

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.settings import DATABASE, Settings, service_storage
 
 _UNREACHABLE = "UNAVAILABLE"
+_LOCALHOST = re.compile(r"^(\w+://)?localhost(?=[:/]|$)")
 
 
 def settings_of(ctx: click.Context, *, service: bool = False, **flags: Any) -> Settings:
@@ -87,6 +89,10 @@ def operator_client(found: Found) -> Iterator[Client]:
     """A client with the operator's token, which only the user's own sidecar gets. Raises SettingsError and
     SidecarError."""
     token = operator_token(found.storage)
+    if not found.proved:
+        # What answers the proof is what gets the token: a name with two addresses could lead to two programs.
+        target = found.target and re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.target)
+        found = found._replace(url=re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.url), target=target)
     with Client(found.url, token=token, grpc_target=found.target) as client:
         if not found.proved:
             require_own(client, found)
@@ -110,9 +116,8 @@ def require_own(client: Client, found: Found) -> None:
     nonce = secrets.token_hex(16)
     answer = client.prove_identity(nonce)
     host, port = client.address
-    listens = {answer.host, {"0.0.0.0": host, "::": host, "localhost": "127.0.0.1"}.get(answer.host, answer.host)}
-    here = {host, {"localhost": "127.0.0.1"}.get(host, host)}
-    right = listens & here and port == answer.grpc_port
+    listens = {"0.0.0.0": host, "::": host, "localhost": "127.0.0.1"}.get(answer.host, answer.host)
+    right = listens == host and port == answer.grpc_port
     if not right or not key.holds(answer.proof, nonce, answer.host, answer.port, answer.grpc_port):
         raise SettingsError(
             f"whoever listens at {host}:{port} is not the sidecar of {found.storage}; the operator's token is not "

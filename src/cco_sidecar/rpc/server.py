@@ -20,6 +20,7 @@ MAX_RECEIVE_BYTES = 5 * 2**20
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 3_600_000
 _MAX_METADATA_BYTES = 32 * 1024
+_MOST_STREAMS = 100
 _LEAST_CONNECTIONS = 64
 MAX_SEND_BYTES = 32 * 2**20
 
@@ -42,6 +43,8 @@ class GrpcServer:
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
                 ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+                # Each may hold a message that never ends.
+                ("grpc.max_concurrent_streams", _MOST_STREAMS),
                 (
                     "grpc.max_allowed_incoming_connections",
                     max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 4),
