@@ -170,3 +170,11 @@ def test_what_a_failing_hook_prints_has_no_secrets(tmp_path: Path, root: Path) -
         }
         answer = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body, timeout=60)
         assert answer.status_code == 500 and "the key is [secret]" in answer.json()["message"], answer.text
+
+
+def test_a_repository_without_a_commit_says_so(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    git(empty, "init", "--quiet")
+    with team(tmp_path, empty) as sidecar:
+        assert "has no commit yet" in refusal(sidecar)

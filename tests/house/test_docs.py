@@ -134,7 +134,7 @@ def test_make_run_starts_the_sidecar_on_this_repository(checkout: Path, tmp_path
             line = process.stdout.readline()
             assert line, screen
             screen += line
-        assert screen.startswith("Orchestration Sidecar v1.0.0\n")
+        assert "\nOrchestration Sidecar v1.0.0\n" in f"\n{screen}"
         assert f"Listening on http://127.0.0.1:{port}\n" in screen
         assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
     finally:

@@ -141,9 +141,15 @@ class Run:
             # 1023.
             first_word = select.poll()
             first_word.register(popen.stdout, select.POLLIN)
-            if not first_word.poll(_START_SECONDS * 1000):
-                popen.kill()
-            line = popen.stdout.readline()
+            if first_word.poll(_START_SECONDS * 1000):
+                line = popen.stdout.readline()
+            else:
+                # What it has started holds the pipe too, and may be stopped by a signal.
+                line = orjson.dumps({"error": f"it did not begin within {_START_SECONDS:g} s"})
+                keeper = psutil.Process(popen.pid)
+                for each in (*keeper.children(recursive=True), keeper):
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
         try:
             answer: dict[str, Any] = orjson.loads(line)
         except orjson.JSONDecodeError:

@@ -123,7 +123,10 @@ def begin(root: Path, path: Path, scratch: Path) -> None:
 
 def command(root: Path, path: Path, branch: str, base: str, scratch: Path) -> list[str]:
     """How the agent makes it: the branch as it is, or anew from ``base``."""
-    exists = Repository(root, scratch).has_branch(branch)
+    repository = Repository(root, scratch)
+    exists = repository.has_branch(branch)
+    if not exists and not repository.commit_of(base):
+        raise spawn_failed(f"{root.name} has no commit yet; a worktree needs one to start from")
     naming = (str(path), branch) if exists else ("-b", branch, str(path), base)
     return ["sh", "-c", PREPARE, "prepare", str(root), str(path), *naming]
 
