@@ -12,11 +12,6 @@ CHANGES = (
     ("client.aio", "client.sync"),
     ("AsyncIterator", "Iterator"),
     ("AsyncClient", "Client"),
-    (
-        "await asyncio.wait_for(self._channel.channel_ready(), CONNECT_SECONDS)",
-        "grpc.channel_ready_future(self._channel).result(CONNECT_SECONDS)",
-    ),
-    ("except TimeoutError:", "except grpc.FutureTimeoutError:"),
     ("async def ", "def "),
     ("async with ", "with "),
     ("async for ", "for "),

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials
@@ -71,6 +73,7 @@ class AsyncClient:
         else:
             self._channel = grpc.aio.insecure_channel(self._target.address, options=options)
         self._connected = False
+        self._health_stub = HealthStub(self._channel)
         self._agent_stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
         self.context = Context(self)
@@ -146,9 +149,12 @@ class AsyncClient:
         if self._connected:
             return
         try:
-            await asyncio.wait_for(self._channel.channel_ready(), CONNECT_SECONDS)
-        except TimeoutError:
-            raise unreachable(self._target, f"no connection within {CONNECT_SECONDS:g} s") from None
+            # Whatever is answered, there is somebody. Not `channel_ready`: the synchronous one leaves a thread behind
+            # that fails when the channel is closed soon.
+            await self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=CONNECT_SECONDS)
+        except grpc.RpcError as problem:
+            if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise unreachable(self._target, f"no connection within {CONNECT_SECONDS:g} s") from None
         self._connected = True
 
     async def metadata(self) -> list[tuple[str, str]]:

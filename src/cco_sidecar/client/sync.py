@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.connection import (
@@ -72,6 +74,7 @@ class Client:
         else:
             self._channel = grpc.insecure_channel(self._target.address, options=options)
         self._connected = False
+        self._health_stub = HealthStub(self._channel)
         self._agent_stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
         self.context = Context(self)
@@ -147,9 +150,12 @@ class Client:
         if self._connected:
             return
         try:
-            grpc.channel_ready_future(self._channel).result(CONNECT_SECONDS)
-        except grpc.FutureTimeoutError:
-            raise unreachable(self._target, f"no connection within {CONNECT_SECONDS:g} s") from None
+            # Whatever is answered, there is somebody. Not `channel_ready`: the synchronous one leaves a thread behind
+            # that fails when the channel is closed soon.
+            self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=CONNECT_SECONDS)
+        except grpc.RpcError as problem:
+            if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise unreachable(self._target, f"no connection within {CONNECT_SECONDS:g} s") from None
         self._connected = True
 
     def metadata(self) -> list[tuple[str, str]]:
