@@ -15,7 +15,7 @@ from urllib.parse import quote
 from bench.fairness_stage import CONNECT_SECONDS, PATIENCE, Stage, request_of, rpc, status_of
 from tests.support.repositories import commit_all
 
-from cco_sidecar.bus.filter import MAX_TERMS
+from cco_sidecar.bus.filter import MAX_WILDCARDS
 from cco_sidecar.core.bounds import MAX_ELEMENTS
 from cco_sidecar.core.encoded import framed
 from cco_sidecar.results.create import MAX_RESULT_BYTES
@@ -142,14 +142,14 @@ async def json_nodes_refused(stage: Stage) -> None:
 
 @worst("json-nodes-event", "bodies with as many empty lists as a body may have elements, two at a time, as events")
 async def json_nodes_event(stage: Stage) -> None:
-    body = b'{"data": {"x": %s}}' % lists(_NODES)
+    body = b'{"data": {"x": %s}}' % lists(_NODES // 2)
     await post_again_and_again(stage, _EVENTS, await stage.agent(), body, 40)
 
 
 @worst("json-nodes-result", "the same bodies stored as results")
 async def json_nodes_result(stage: Stage) -> None:
     agent = await stage.agent()
-    body = result_body(agent, b'"x": %s' % lists(_NODES))
+    body = result_body(agent, b'"x": %s' % lists(_NODES // 2))
     await post_again_and_again(stage, "/api/results", agent, body, 40)
 
 
@@ -210,7 +210,7 @@ async def filter_backtracks(stage: Stage) -> None:
 
 @worst(
     "filter-terms",
-    "five events whose list has as many texts as fit; lists and a parked stream with a filter of 16 wildcards for it",
+    "five events whose list has as many texts as fit; lists and a parked stream with the costliest filter for it",
 )
 async def filter_terms(stage: Stage) -> None:
     agent = await stage.agent()
@@ -218,7 +218,7 @@ async def filter_terms(stage: Stage) -> None:
     publish = request_of(stage.sidecar, "POST", _EVENTS, agent, b'{"data": {"a": [%s]}}' % texts.encode())
     for _ in range(5):
         assert await stage.rest(publish) == "202"
-    wanted = quote("|".join(f"a:*{'?*' * 20}y{number}*" for number in range(MAX_TERMS)))
+    wanted = quote("|".join(f"a:*{'?*' * 20}y{number}*" for number in range(MAX_WILDCARDS)))
     listing = request_of(stage.sidecar, "GET", f"/api/events?since=0&limit=1&filter={wanted}", agent)
     poll = request_of(stage.sidecar, "GET", f"/api/events/wait?since=$&timeout=60000&filter={wanted}", agent)
     waiting = asyncio.create_task(stage.rest(poll))

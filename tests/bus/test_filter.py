@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cco_sidecar.bus.filter import ENVELOPE, MAX_TERMS, Filter, index_keys, look_up, parse
+from cco_sidecar.bus.filter import ENVELOPE, MAX_TERMS, MAX_WILDCARDS, Filter, index_keys, look_up, parse
 from cco_sidecar.core.errors import SidecarError
 
 NAMES = st.sampled_from(["status", "issue_id", "coverage", "meta.owner"])
@@ -131,6 +131,9 @@ def test_what_a_filter_costs_is_bounded() -> None:
     with pytest.raises(SidecarError) as caught:
         parse("|".join(f"a:{number}" for number in range(MAX_TERMS + 1)))
     assert f"at most {MAX_TERMS} terms" in caught.value.message
+    with pytest.raises(SidecarError) as caught:
+        parse("|".join(f"a:{number}*" for number in range(MAX_WILDCARDS + 1)))
+    assert f"at most {MAX_WILDCARDS} terms with wildcards" in caught.value.message
     event = dict.fromkeys(ENVELOPE, "")
     few, many = ["x"] * 63 + ["y"], ["x"] * 64 + ["y"]
     for text in ("a:y", "a:y*"):

@@ -8,7 +8,7 @@
 
 A field is looked up in the envelope first, then in ``data``, dotted for nested objects. A list matches when one of its
 first 64 items does. A missing field matches nothing, so its negation matches. A text of more than 1,024 characters
-matches no wildcard, and a filter has at most 16 terms: what it costs is bounded by these.
+matches no wildcard, and a filter has at most 16 terms, 4 of them with wildcards: what it costs is bounded by these.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 _MISSING = object()
 _LONGEST_TEXT = 1024
 MAX_TERMS = 16
+MAX_WILDCARDS = 4
 _MOST_ITEMS = 64
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*"
@@ -132,7 +133,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
-        self.terms = 0
+        self.terms = self.wildcards = 0
 
     def parse(self) -> Filter:
         clauses = [self.clause()]
@@ -179,6 +180,9 @@ class _Parser:
         if not value:
             raise self.error("expected a value", start)
         if "*" in value or "?" in value:
+            self.wildcards += 1
+            if self.wildcards > MAX_WILDCARDS:
+                raise self.error(f"a filter has at most {MAX_WILDCARDS} terms with wildcards", start)
             return _wildcard(value), ()
         wanted = (value, _number_key(float(value))) if _NUMBER.fullmatch(value) else (value,)
         return (lambda item: index_key(item) in wanted), wanted
