@@ -394,10 +394,16 @@ def test_the_end_of_an_attack_is_told_truly(grounds: Grounds) -> None:
     """Whatever the agents did to their records: how they ended is what happened, and their victims live."""
     for kind, known in grounds.victims.items():
         path = f"/api/agents?project_id={kind}&limit=1000"
-        found = call(grounds.sidecar, "GET", path)["agents"]
-        attackers = [
-            each for each in found if each["issue_id"].startswith("issue-") and each["spawned_by"] == "operator"
-        ]
+
+        def attackers_of(path: str = path) -> list[Any]:
+            found = call(grounds.sidecar, "GET", path)["agents"]
+            return [
+                each for each in found if each["issue_id"].startswith("issue-") and each["spawned_by"] == "operator"
+            ]
+
+        # The last one may just be ending.
+        until(lambda: all(each["status"] != "running" for each in attackers_of()), "the end of the attacks")
+        attackers = attackers_of()
         assert {(each["status"], each.get("exit_code")) for each in attackers} <= {("completed", 0)}, attackers
         assert lives(known["victim"]["pid"])
     assert lives(grounds.targets["stranger"]["pid"])
