@@ -34,9 +34,7 @@ from cco_sidecar.context.servicer import ContextServicer
 from cco_sidecar.core import package_data
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import CallMetrics
-from cco_sidecar.core.run_directory import Registration
-from cco_sidecar.core.settings import Settings
-from cco_sidecar.core.trust import load_agent_types
+from cco_sidecar.core.settings import DATABASE, Settings
 from cco_sidecar.credentials.servicer import CredentialServicer
 from cco_sidecar.credentials.vault import Vault
 from cco_sidecar.events.servicer import EventServicer
@@ -61,6 +59,8 @@ from cco_sidecar.storage.credentials import SqlCredentials
 from cco_sidecar.storage.eventlog import EventLog
 from cco_sidecar.storage.files import PRIVATE_FILE, open_storage, write_atomically
 from cco_sidecar.storage.records import Records, SqlResults, SqlRevocations
+from cco_sidecar.storage.run_directory import Registration
+from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.system.servicer import CacheFigures, SystemServicer
 from cco_sidecar.system.vitals import Vitals
 from orchestra.v1 import (
@@ -104,7 +104,7 @@ class Sidecar:
         self._lock = open_storage(settings.storage)
         self.types = load_agent_types(settings.project_root)
         self._identity_key = IdentityKey.of(settings.storage)
-        self._records = Records(settings.storage / "records.db")
+        self._records = Records(settings.storage / DATABASE)
         self._store = SqlResults(self._records)
         key_file = settings.storage / "signing-key.pem"
         secret = settings.jwt_secret

@@ -18,7 +18,7 @@ from cco_sidecar.agents.runners import PRESETS, Runners, filled
 from cco_sidecar.agents.usage import UsageReader
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.core.trust import load_agent_types
+from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess
 

@@ -178,3 +178,11 @@ def test_a_repository_without_a_commit_says_so(tmp_path: Path) -> None:
     git(empty, "init", "--quiet")
     with team(tmp_path, empty) as sidecar:
         assert "has no commit yet" in refusal(sidecar)
+
+        def record() -> dict[str, Any]:
+            (agent,) = call(sidecar, "GET", "/api/agents")["agents"]
+            return dict(agent)
+
+        until(lambda: record()["status"] == "failed", "the end of the agent")
+        assert (record()["branch"], record()["worktree"]) == ("", "")
+        assert not list((sidecar.storage / "worktrees").glob("*"))

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from tests.support.sidecars import serving, small_repository
 
 from cco_sidecar.client import AsyncClient, Client, discovery
-from cco_sidecar.client.connection import CONNECT_SECONDS
-from cco_sidecar.core import run_directory
-from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.client.connection import CONNECT_SECONDS, error_of
+from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.storage import run_directory
 from cco_sidecar.testing.process import SidecarProcess
 
 NAMES = ("SIDECAR_GRPC", "SIDECAR_URL", "CCO_SIDECAR_PORT", "JWT_TOKEN", "JWT_TOKEN_FILE", "AGENT_TYPE", "ISSUE_ID")
@@ -139,3 +140,19 @@ def test_over_https_no_plain_text_is_spoken(tmp_path: Path) -> None:
 def test_what_is_no_url_is_said(url: str) -> None:
     with pytest.raises(SettingsError, match="invalid sidecar URL"):
         Client(url or "http://")
+
+
+def test_a_deadline_is_a_deadline() -> None:
+    """Of kinds with one gRPC code the first is what a client takes it for."""
+
+    class Late(grpc.RpcError):  # type: ignore[misc]
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+
+        def details(self) -> str:
+            return "late"
+
+        def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+            return ()
+
+    assert error_of(Late()).kind is Kind.DEADLINE_EXCEEDED

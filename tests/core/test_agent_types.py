@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.support.sidecars import call, small_repository
 
-from cco_sidecar.core.trust import load_agent_types
+from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.process import SidecarProcess
 
 MINE = {"type": "my-custom-agent"}

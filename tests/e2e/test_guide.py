@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import requests
 
-from cco_sidecar.core import trust
+from cco_sidecar.storage import trust
 from cco_sidecar.testing.process import Agent, SidecarProcess, agent_environment
 
 GUIDE = (Path(__file__).parent / "seeds" / "agent_guide.md").read_text()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from cco_sidecar.core.agent_types import AgentTypes
-from cco_sidecar.core.trust import load_agent_types
 from cco_sidecar.results.next_agents import next_agents
 from cco_sidecar.storage.base import Outcome
+from cco_sidecar.storage.trust import load_agent_types
 from orchestra.v1.result_service_pb2 import (
     RESULT_STATUS_FAILED,
     RESULT_STATUS_PARTIAL,

@@ -19,9 +19,8 @@ class Budget:
     a person spawned counts. 0 is without limit.
 
     ``depth``: agents between a new agent and a person. ``agents``, ``tokens`` and ``cost_usd`` hold for an issue, and
-    for everything that one agent and those below it asked for, on whatever issues; one agent runs no more often than
-    ``agents`` says either. ``project_agents``: what all agents
-    and rules of a project asked for within 24 hours.
+    for everything that one agent and those below it asked for, on whatever issues; so often, too, other agents have
+    one agent run. ``project_agents``: what all agents and rules of a project asked for within 24 hours.
     """
 
     depth: int = 3
@@ -42,11 +41,12 @@ class Budget:
         return cls(**value)
 
     async def check(self, store: AgentStore, wanted: Agent, now: int, *, again: bool = False) -> None:
-        """``wanted``: its project, issue, tree and depth; ``now``: microseconds since 1970 UTC; ``again``: no agent is
-        added, one that there is runs once more. Raises SidecarError (AGT_003) that says which limit is reached."""
+        """``wanted``: its project, issue, tree, depth and attempts so far; ``now``: microseconds since 1970 UTC;
+        ``again``: a rule, which says itself how often, has one that there is run once more. Raises SidecarError
+        (AGT_003) that says which limit is reached."""
         if self.depth and wanted.depth > self.depth:
             raise _reached("depth", wanted.depth - 1, self.depth, f"issue '{wanted.issue_id}'")
-        if again and self.agents and wanted.attempt >= self.agents:
+        if not again and self.agents and wanted.attempt >= self.agents:
             raise _reached("agents", wanted.attempt, self.agents, f"runs of '{wanted.agent_id}'")
         project = wanted.project_id
         spent = [(await store.spent(project, issue=wanted.issue_id), f"issue '{wanted.issue_id}'")]

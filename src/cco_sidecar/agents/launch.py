@@ -29,8 +29,8 @@ from orchestra.v1.agent_service_pb2 import (
     SpawnAgentRequest,
 )
 
-# Of the sidecar's own environment: its settings, the signing secret among them, and another agent's identity.
-# and git's: a sidecar that was started from a git hook has a GIT_DIR, and every git command below would work there.
+# Of the sidecar's own environment: its settings, the signing secret among them; another agent's identity; and git's,
+# for a sidecar that a git hook started has a GIT_DIR, in which every git command of the agent would work.
 _NOT_INHERITED = (OWN_SETTINGS, "JWT_", "SIDECAR_", "GIT_")
 _MEGABYTE = 2**20
 _PREPARATION_LINES = 20
@@ -212,7 +212,7 @@ class Launcher:
                 agent.project_id, status=AGENT_STATUS_COMPLETED, issue=agent.issue_id, limit=_LOOKED_AT
             )
             for branch in [stored.agent.branch for stored in done if stored.agent.branch]:
-                if await asyncio.to_thread(self.worktrees.finished_branch, agent.project_id, branch):
+                if await asyncio.to_thread(self.worktrees.has_branch, agent.project_id, branch):
                     return branch
         return "HEAD"
 

@@ -44,19 +44,19 @@ class Worktrees:
             if agent.worktree and not worktree.is_half_made(path) and path.is_dir() and any(path.iterdir()):
                 return path
             kept = bool(agent.branch)
-            if not kept:
-                agent.branch = await asyncio.to_thread(self._branch, root, agent.agent_id)
-            agent.worktree = str(path)
+            branch = agent.branch or await asyncio.to_thread(self._branch, root, agent.agent_id)
+            command = await asyncio.to_thread(worktree.command, root, path, branch, base, self._scratch)
+            agent.branch, agent.worktree = branch, str(path)
             await asyncio.to_thread(worktree.begin, root, path, self._scratch)
-            command = await asyncio.to_thread(worktree.command, root, path, agent.branch, base, self._scratch)
             problem = await prepare(command, path)
             if problem:
-                await asyncio.to_thread(worktree.drop, root, path, self._scratch)
-                if not kept:
-                    # Nobody has worked on it.
-                    await asyncio.to_thread(worktree.remove, root, path, agent.branch, self._scratch)
-                    agent.branch = ""
                 agent.worktree = ""
+                if kept:
+                    await asyncio.to_thread(worktree.drop, root, path, self._scratch)
+                else:
+                    # Nobody has worked on it.
+                    await asyncio.to_thread(worktree.remove, root, path, branch, self._scratch)
+                    agent.branch = ""
                 raise spawn_failed(f"the agent's worktree could not be made: {problem}")
             await asyncio.to_thread(worktree.finish, path)
         return path
@@ -67,7 +67,7 @@ class Worktrees:
         taken = "/" in self._prefix and worktree.Repository(root, self._scratch).has_branch(head)
         return (self._prefix.replace("/", "-") if taken else self._prefix) + agent_id
 
-    def finished_branch(self, project: str, branch: str) -> bool:
+    def has_branch(self, project: str, branch: str) -> bool:
         """It is still there, to go on from."""
         return worktree.Repository(self._root(project), self._scratch).has_branch(branch)
 

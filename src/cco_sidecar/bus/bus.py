@@ -264,12 +264,12 @@ class EventBus:
         size = 0
         seq = journal.head + 1 if start is None else start.seq
         few = min(SCAN, 2 * limit + 16)
-        breath = time.monotonic() + SCAN_SECONDS
+        pause = time.monotonic() + SCAN_SECONDS
         while piece := journal.before(seq, few) if start is None else journal.after(seq, journal.head)[:SCAN]:
             for entry in piece:
-                if time.monotonic() > breath:
+                if time.monotonic() > pause:
                     await asyncio.sleep(0)
-                    breath = time.monotonic() + SCAN_SECONDS
+                    pause = time.monotonic() + SCAN_SECONDS
                 if entry.expires <= now or not keep(entry):
                     continue
                 if len(found) == limit or (found and size + len(entry.frame) > BATCH_BYTES):

@@ -24,7 +24,8 @@ from typing import Any
 from cco_sidecar.core.errors import SidecarError, invalid_event
 
 ENVELOPE = ("event_id", "event_type", "publisher", "topic", "timestamp", "correlation_id")
-_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*")
+_NAME = r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*"
+_FIELD = re.compile(_NAME)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -38,7 +39,6 @@ MAX_TERMS = 16
 MAX_WILDCARDS = 4
 _MOST_ITEMS = 64
 
-_NAME = r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*"
 _VALUE = (
     r"((>=|<=|>|<) *[+\-]?[0-9]+(\.[0-9]*)?([eE][+\-]?[0-9]{1,2})?"
     r'|"([^"\\]|\\.)*"'

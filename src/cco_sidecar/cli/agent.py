@@ -113,8 +113,10 @@ def spawn(
             return f"{answer.agent_id} is queued, place {answer.queue_position}"
         return f"{answer.agent_id} is {status_of(answer)} (pid {answer.process_id})"
 
-    if not wait or form in (None, "text", "table"):
-        out.message(answer, form, output if not wait else None, text)
+    # With --wait a program gets one answer: the state that the agent ended in.
+    for_program = form in ("json", "yaml")
+    if not (wait and for_program):
+        out.message(answer, form, None if wait else output, text)
     if wait:
         try:
             with out.waiting("waiting for its end ..."):
@@ -122,8 +124,7 @@ def spawn(
         except KeyboardInterrupt:
             echo(f"it runs on; 'cco agent logs {answer.agent_id} -f' follows it", err=True)
             raise
-        if form not in (None, "text", "table") or output is not None:
-            # The state that it ended in: what a script waits for.
+        if for_program or output is not None:
             out.message(agent, form, output, lambda: _details(agent))
         echo(f"{status_of(agent)}: {agent.reason}", err=True)
         if status_of(agent) != "completed":

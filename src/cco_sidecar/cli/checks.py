@@ -21,8 +21,8 @@ from cco_sidecar.client.connection import claims_of
 from cco_sidecar.compose import OPERATOR_TOKEN_FILE
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.settings import Settings, is_temporary, state_directory
-from cco_sidecar.core.trust import load_agent_types
 from cco_sidecar.repository.layout import discover
+from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.system.servicer import LOW_DISK_MB
 
 _VERSION_SECONDS = 20.0

@@ -18,9 +18,10 @@ import click
 
 from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.client import Client, discovery
-from cco_sidecar.core import run_directory, settings
+from cco_sidecar.core import settings
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.settings import DATABASE, Settings, service_storage
+from cco_sidecar.storage import run_directory
 
 _UNREACHABLE = "UNAVAILABLE"
 _LOCALHOST = re.compile(r"^(\w+://)?localhost(?=[:/]|$)")
@@ -39,23 +40,20 @@ def settings_of_sidecar(ctx: click.Context) -> Settings:
     """The same, of the sidecar that the commands talk to: a daemon keeps its storage elsewhere."""
     chosen = settings_of(ctx)
     found = find(chosen, None)
-    if not found.proved:
+    if found.known is None:
         return dataclasses.replace(chosen, storage=found.storage)
-    port = urlsplit(found.url).port or chosen.port
-    grpc_port = next(
-        (int(each.grpc.rpartition(":")[2]) for each in run_directory.running() if each.url == found.url), None
-    )
+    port, grpc_port = urlsplit(found.known.url).port or chosen.port, int(found.known.grpc.rpartition(":")[2])
     return dataclasses.replace(chosen, storage=found.storage, port=port, grpc_port=grpc_port)
 
 
 class Found(NamedTuple):
-    """A sidecar: its URL, its gRPC target, the storage whose operator's token it takes, and whether it is known to be
-    the user's own."""
+    """A sidecar: its URL, its gRPC target, the storage whose operator's token it takes, and how it made itself known;
+    None for one that has still to prove that it is the user's own."""
 
     url: str
     target: str | None
     storage: Path
-    proved: bool
+    known: run_directory.Running | None = None
 
 
 def find(chosen: Settings, url: str | None) -> Found:
@@ -65,7 +63,7 @@ def find(chosen: Settings, url: str | None) -> Found:
     if named:
         known = discovery.at_url(named)
         target = os.environ.get("SIDECAR_GRPC") if not url else None
-        return _of(known) if known else Found(named, target, chosen.storage, False)
+        return _of(known) if known else Found(named, target, chosen.storage)
     running = list(run_directory.running())
     default = chosen.storage == Settings().storage
     # A daemon keeps its data elsewhere unless it was told where.
@@ -81,7 +79,7 @@ def find(chosen: Settings, url: str | None) -> Found:
     if len(running) == 1 and default and chosen.port == Settings().port:
         return _of(running[0])
     storage = next((place for place in places if (place / DATABASE).exists()), chosen.storage)
-    return Found(chosen.url, chosen.grpc_target, storage, False)
+    return Found(chosen.url, chosen.grpc_target, storage)
 
 
 @contextlib.contextmanager
@@ -89,18 +87,18 @@ def operator_client(found: Found) -> Iterator[Client]:
     """A client with the operator's token, which only the user's own sidecar gets. Raises SettingsError and
     SidecarError."""
     token = operator_token(found.storage)
-    if not found.proved:
+    if found.known is None:
         # What answers the proof is what gets the token: a name with two addresses could lead to two programs.
         target = found.target and re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.target)
         found = found._replace(url=re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.url), target=target)
     with Client(found.url, token=token, grpc_target=found.target) as client:
-        if not found.proved:
+        if found.known is None:
             require_own(client, found)
         yield client
 
 
 def _of(known: run_directory.Running) -> Found:
-    return Found(known.url, f"unix:{known.socket}", Path(known.storage), True)
+    return Found(known.url, f"unix:{known.socket}", Path(known.storage), known)
 
 
 def require_own(client: Client, found: Found) -> None:
@@ -179,7 +177,7 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
 def agent_types(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Shell completion of agent types."""
     from cco_sidecar.core.settings import load
-    from cco_sidecar.core.trust import load_agent_types
+    from cco_sidecar.storage.trust import load_agent_types
 
     try:
         root = load(None, os.environ, {}).project_root

@@ -8,7 +8,8 @@ import click
 
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.terminal import echo
-from cco_sidecar.core import trust
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.storage import trust
 
 
 @click.command(name="trust")
@@ -35,8 +36,8 @@ def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) 
     data = trust.read(wanted)
     if data is None:
         raise click.ClickException(f"there is no {wanted}; name a repository, or the file itself")
-    trust.trust(wanted, data)
-    if problems := trust.load_agent_types(wanted.resolve().parent.parent).problems:
-        trust.distrust(wanted)
-        raise click.ClickException(f"it is not trusted, because it could not be used: {'; '.join(problems)}")
+    try:
+        trust.trust(wanted, data)
+    except SettingsError as problem:
+        raise click.ClickException(f"it is not trusted, because it could not be used: {problem}") from problem
     echo(f"trusted: {wanted}; restart the sidecar to use it")

@@ -18,11 +18,13 @@ class Kind(Enum):
     PAYLOAD_TOO_LARGE = ("payload_too_large", 8, 413)
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 3, 415)
     RATE_LIMITED = ("rate_limit_exceeded", 8, 429)
-    REQUEST_TIMEOUT = ("request_timeout", 4, 408)
     CONFLICT = ("conflict", 9, 409)
     INTERNAL = ("internal_error", 13, 500)
     UNAVAILABLE = ("unavailable", 14, 503)
     DEADLINE_EXCEEDED = ("deadline_exceeded", 4, 504)
+    # Of HTTP alone, and last: of kinds with one gRPC code the first is what a client takes it for.
+    REQUEST_TIMEOUT = ("request_timeout", 4, 408)
+    HEADERS_TOO_LARGE = ("headers_too_large", 3, 431)
 
     def __init__(self, slug: str, grpc_code: int, http_status: int) -> None:
         self.slug = slug

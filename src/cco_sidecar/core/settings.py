@@ -257,7 +257,7 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _mode(value: Any) -> str:
+def _sandbox_mode(value: Any) -> str:
     if value not in SANDBOX_MODES:
         raise ValueError(f"expected one of {', '.join(SANDBOX_MODES)}")
     return str(value)
@@ -309,7 +309,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "agent_logs": _number(0, 10 * 365 * 86_400, "a number of seconds"),
     "runners": _object,
     "handover": _object,
-    "sandbox": _mode,
+    "sandbox": _sandbox_mode,
     "run_as": _text,
     "spawn_environment": _names,
     "worktree_timeout": _number(1, 3600, "a number of seconds"),

@@ -22,6 +22,9 @@ SSE_BY_DEFAULT = frozenset({"/orchestra.v1.EventService/Subscribe"})
 _RESULT_FIELDS = frozenset(AgentResult.DESCRIPTOR.fields_by_name) - {"extra"}
 _STORE_FIELDS = frozenset(CreateResultRequest.DESCRIPTOR.fields_by_name)
 _PUBLISH_FIELDS = frozenset(PublishEventRequest.DESCRIPTOR.fields_by_name)
+# The RPCs whose bodies have other documented forms.
+CREATE_RESULT = "/orchestra.v1.ResultService/CreateResult"
+PUBLISH_EVENT = "/orchestra.v1.EventService/PublishEvent"
 # Contract, section 1.3.
 STANDARD_TOPICS = frozenset(
     (
@@ -43,9 +46,9 @@ _NEAR = 0.8
 def documented_body(rpc: str, body: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
     """A JSON body in the form of the RPC's request, whichever of the documented forms it came in; ``variables`` are
     those of the path, and may change. Raises SidecarError (REQ_001)."""
-    if rpc == "/orchestra.v1.ResultService/CreateResult":
+    if rpc == CREATE_RESULT:
         return _result_body(body)
-    if rpc == "/orchestra.v1.EventService/PublishEvent":
+    if rpc == PUBLISH_EVENT:
         return _publish_body(body, variables)
     return body
 

@@ -9,12 +9,11 @@ from collections import OrderedDict
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from cco_sidecar.core import descriptors, ids
-from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.core.errors import Kind, SettingsError, SidecarError, invalid_request
 from cco_sidecar.gateway import replies
 from cco_sidecar.gateway.app import Gateway
 
@@ -27,13 +26,6 @@ MAX_PIPELINED = 16
 _KEEP_ALIVE_SECONDS = 75
 _LEAST_CONNECTIONS = 64
 _MOST_CONNECTIONS = 16_384
-
-
-_REFUSALS = {
-    400: ("REQ_001", "invalid_request"),
-    408: ("REQ_007", "request_timeout"),
-    431: ("REQ_008", "headers_too_large"),
-}
 
 
 class _Server(uvicorn.Server):
@@ -92,7 +84,7 @@ class _Connection(HttpToolsProtocol):
         self._in_headers = True
         self._messages = 0
         self._deadline: asyncio.TimerHandle | None = None
-        self._refusal: tuple[int, str] | None = None
+        self._refusal: SidecarError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -115,7 +107,9 @@ class _Connection(HttpToolsProtocol):
         self._received = self._received + len(data) if self._messages == before else 0
         # A body in chunks has frames; more of them than of the body itself is no honest client's.
         if self._received - self._of_body > MAX_HEADER_BYTES + self._of_body and not self.transport.is_closing():
-            self._refuse(431, f"the headers have more than {MAX_HEADER_BYTES} bytes, or the chunks are too small")
+            self._refuse(
+                _too_large(f"the headers have more than {MAX_HEADER_BYTES} bytes, or the chunks are too small")
+            )
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -127,10 +121,7 @@ class _Connection(HttpToolsProtocol):
         self._header_count += 1
         self._header_bytes += len(name) + len(value) + 4
         if self._header_count > MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
-            self._refusal = (
-                431,
-                f"there are more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them",
-            )
+            self._refusal = _too_large(f"the most are {MAX_HEADERS} headers, of {MAX_HEADER_BYTES} bytes together")
             raise _Refused
         super().on_header(name, value)
 
@@ -138,10 +129,11 @@ class _Connection(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             # RFC 9112, section 3.2.
-            self._refusal = 400, "a request has exactly one Host header"
+            self._refusal = invalid_request("a request has exactly one Host header")
             raise _Refused
         if len(self.pipeline) >= MAX_PIPELINED:
-            self._refusal = 400, f"more than {MAX_PIPELINED} requests wait for their answers on this connection"
+            waiting = f"more than {MAX_PIPELINED} requests wait for their answers on this connection"
+            self._refusal = invalid_request(waiting)
             raise _Refused
         self._in_headers = False
         self._cancel_deadline()
@@ -168,7 +160,7 @@ class _Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What the parser refuses, and what the callbacks above do."""
-        self._refuse(*self._refusal or (400, "this is no HTTP request"))
+        self._refuse(self._refusal or invalid_request("this is no HTTP request"))
 
     def _expect(self, seconds: float) -> None:
         """The headers, or the end of a request."""
@@ -182,24 +174,29 @@ class _Connection(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._deadline = None
         if self._in_headers and self._received:
-            self._refuse(408, f"the headers were not received within {HEADER_SECONDS:g} s")
+            late = f"the headers were not received within {HEADER_SECONDS:g} s"
+            self._refuse(SidecarError(Kind.REQUEST_TIMEOUT, "REQ_007", late))
         else:
             self.transport.abort()
 
-    def _refuse(self, status: int, message: str) -> None:
+    def _refuse(self, error: SidecarError) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
             # Another answer is on its way.
             self.transport.abort()
             return
         request_id = ids.request_id()
-        error = SidecarError(Kind.INVALID_REQUEST, _REFUSALS[status][0], message)
-        body = orjson.dumps(replies.error_value(error, request_id) | {"error": _REFUSALS[status][1]})
+        body = replies.error_body(error, request_id)
+        status = HTTPStatus(error.kind.http_status)
         head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+            f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _too_large(text: str) -> SidecarError:
+    return SidecarError(Kind.HEADERS_TOO_LARGE, "REQ_008", text)
 
 
 class HttpServer:

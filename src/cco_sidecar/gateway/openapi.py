@@ -25,7 +25,7 @@ from cco_sidecar.core.bounds import MAX_ELEMENTS
 from cco_sidecar.core.errors import Kind
 from cco_sidecar.core.ids import ID_PATTERN
 from cco_sidecar.core.validate import ID_SHAPE
-from cco_sidecar.gateway.compat import SSE_BY_DEFAULT
+from cco_sidecar.gateway.compat import CREATE_RESULT, PUBLISH_EVENT, SSE_BY_DEFAULT
 from cco_sidecar.gateway.routes import Route, routes_of
 from orchestra.v1 import (
     agent_service_pb2,
@@ -172,7 +172,7 @@ class Document:
     def _other_forms(self, rpc: str, schema: dict[str, Any]) -> dict[str, Any]:
         """The documented forms of a body beside the RPC's own request (``compat.documented_body``)."""
         whole = self._schemas[schema["$ref"].rpartition("/")[2]]
-        if rpc == "/orchestra.v1.ResultService/CreateResult":
+        if rpc == CREATE_RESULT:
             result = self._schemas["AgentResultInput"]
             result["anyOf"] = _STATUS_OR_NO_ERRORS
             keys = sorted(result["properties"])
@@ -185,7 +185,7 @@ class Document:
                 "not": {"required": ["result"]},
             }
             return {"anyOf": [schema, {"$ref": "#/components/schemas/FlatResult"}]}
-        if rpc == "/orchestra.v1.EventService/PublishEvent":
+        if rpc == PUBLISH_EVENT:
             self._schemas["LooseEvent"] = {
                 "description": "The keys of `data` at the top level, instead of in `data`.",
                 "type": "object",

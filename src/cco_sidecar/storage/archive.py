@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import secrets
 import shutil
 import sqlite3
 import tarfile
@@ -21,10 +23,10 @@ import orjson
 
 from cco_sidecar import __version__
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import DATABASE
 from cco_sidecar.storage.files import PRIVATE_DIR, require_unused
 
 MANIFEST = "manifest.json"
-_DATABASE = "records.db"
 # In this order: an event may be in the copy and not yet in the copied records, which the start makes good; the other
 # way round it would be missing.
 _TREES = ("events", "results", "agents")
@@ -40,7 +42,7 @@ class Copied(NamedTuple):
 
 def make(storage: Path, target: Path) -> Copied:
     """Writes ``target`` (tar, gzip), mode 0600: it holds the signing key. Raises SettingsError."""
-    if not (storage / _DATABASE).exists():
+    if not (storage / DATABASE).exists():
         raise SettingsError(f"there is no sidecar's storage at {storage}; name it with CCO_SIDECAR_STORAGE")
     sums: dict[str, str] = {}
     total = 0
@@ -52,9 +54,9 @@ def make(storage: Path, target: Path) -> Copied:
     try:
         with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive:
             with tempfile.TemporaryDirectory(dir=target.parent) as directory:
-                copy = Path(directory) / _DATABASE
-                _copy_database(storage / _DATABASE, copy)
-                total += _add(archive, _DATABASE, copy.read_bytes(), sums)
+                copy = Path(directory) / DATABASE
+                _copy_database(storage / DATABASE, copy)
+                total += _add(archive, DATABASE, copy.read_bytes(), sums)
             for path in _wanted(storage):
                 try:
                     data = path.read_bytes()
@@ -73,7 +75,7 @@ def make(storage: Path, target: Path) -> Copied:
             os.fsync(file.fileno())
         temporary.replace(target)
     except sqlite3.Error as problem:
-        raise SettingsError(f"{storage / _DATABASE} cannot be copied: {problem}") from problem
+        raise SettingsError(f"{storage / DATABASE} cannot be copied: {problem}") from problem
     except OSError as problem:
         raise SettingsError(
             f"{problem.filename or target} cannot be copied: {problem.strerror or problem}"
@@ -111,6 +113,55 @@ def restore(source: Path, storage: Path, *, force: bool) -> Path | None:
     return former
 
 
+def move(source: Path, target: Path) -> Path:
+    """Moves a storage that no sidecar uses; where it is then. Raises SettingsError, and changes nothing then."""
+    # What a link leads to is the storage, not the link.
+    source, target = source.resolve(), target.resolve()
+    if not (source / DATABASE).exists():
+        raise SettingsError(f"{source} is no sidecar's storage: it has no {DATABASE}")
+    if target.is_relative_to(source):
+        raise SettingsError(f"{target} lies in {source}")
+    if target.exists() and any(target.iterdir()):
+        raise SettingsError(f"{target} is not empty")
+    if any((source / "worktrees").glob("*/")):
+        raise SettingsError(
+            f"{source}/worktrees has worktrees of agents, and git knows them by their place; merge or discard them "
+            "first (cco agent discard)"
+        )
+    require_unused(source)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _move(source, target)
+    except OSError as problem:
+        raise SettingsError(
+            f"{source} could not be moved to {target}: {problem.strerror or problem}; it is as it was"
+        ) from problem
+    return target
+
+
+def _move(source: Path, target: Path) -> None:
+    """At once within a file system; else the copy has the target's name only when it is whole. Raises OSError."""
+    try:
+        source.rename(target)
+        return
+    except OSError as problem:
+        if problem.errno != errno.EXDEV:
+            raise
+    copy = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        shutil.copytree(source, copy, symlinks=True, ignore=shutil.ignore_patterns("control"))
+        copy.rename(target)
+        os.sync()
+    except shutil.Error as problem:
+        # It has a list of every file.
+        shutil.rmtree(copy, ignore_errors=True)
+        raise OSError(errno.EIO, str(problem.args[0][0][2])) from problem
+    except OSError:
+        shutil.rmtree(copy, ignore_errors=True)
+        raise
+    shutil.rmtree(source)
+
+
 def _unpack(source: Path, target: Path) -> None:
     with tarfile.open(source, mode="r:gz") as archive:
         archive.extractall(target, filter="data")
@@ -122,7 +173,7 @@ def _unpack(source: Path, target: Path) -> None:
     except (ValueError, KeyError, TypeError) as problem:
         raise SettingsError(f"{source} is no backup of a sidecar: its {MANIFEST} cannot be read") from problem
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} - {MANIFEST}
-    if _DATABASE not in sums or found != set(sums):
+    if DATABASE not in sums or found != set(sums):
         raise SettingsError(f"{source} is damaged: it does not hold what its {MANIFEST} names")
     for name, expected in sums.items():
         path = target / name

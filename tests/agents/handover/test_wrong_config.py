@@ -13,7 +13,7 @@ from cco_sidecar.agents.budget import Budget
 from cco_sidecar.agents.rules import Plan
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import load
-from cco_sidecar.core.trust import load_agent_types
+from cco_sidecar.storage.trust import load_agent_types
 
 TYPES = load_agent_types(OURS)
 

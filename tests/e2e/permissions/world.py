@@ -27,7 +27,7 @@ from tests.support.doors import Doors
 from tests.support.repositories import commit_all
 from tests.support.sidecars import serving, written
 
-from cco_sidecar.core import trust
+from cco_sidecar.storage import trust
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 

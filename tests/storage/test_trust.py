@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from cco_sidecar.core import trust
+from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
+from cco_sidecar.storage import trust
 
 WORKER = (READ_CONTEXT, WRITE_RESULTS, PUBLISH_EVENTS)
 
@@ -121,3 +122,11 @@ def test_all_119_types_may_follow_the_documented_lifecycle(root: Path) -> None:
     assert len(types) == 119
     assert {each.type for each in types.values() if not set(WORKER) <= set(each.permissions)} == set()
     assert [each.type for each in types.values() if SPAWN_AGENTS in each.permissions] == ["chief-architect"]
+
+
+def test_a_file_that_could_not_be_used_is_not_trusted_and_what_was_stays(root: Path) -> None:
+    path = write(root, codingAgents=[entry("own-coder")])
+    trust.trust(path, path.read_bytes())
+    with pytest.raises(SettingsError):
+        trust.trust(path, b'{"codingAgents": [{"type": "not a name"}]}')
+    assert [each.path for each in trust.trusted()] == [str(path.resolve())]

@@ -28,17 +28,21 @@ class Trusted(NamedTuple):
 def load_agent_types(project_root: Path) -> AgentTypes:
     """The package's types, and on top of them those of the project. What is wrong with the project's file is in
     ``problems``, and the file is left out. Raises SettingsError for the package's own."""
-    own = package_data.agent_types_file()
-    base = Source(str(own), _parsed(own.read_bytes()), trusted=True)
+    base = _packaged()
     path = project_root / AGENT_TYPES
     try:
         data = read(path)
-        if data is None or data == own.read_bytes():
+        if data is None or data == package_data.agent_types_file().read_bytes():
             return AgentTypes([base])
         return AgentTypes([base, Source(str(path), _parsed(data), trusted=is_trusted(path, data))])
     except (OSError, SettingsError) as problem:
         text = str(problem) if isinstance(problem, SettingsError) else str(problem.strerror)
         return AgentTypes([base], problems=[f"agent types in {path} are ignored: {text}"])
+
+
+def _packaged() -> Source:
+    path = package_data.agent_types_file()
+    return Source(str(path), _parsed(path.read_bytes()), trusted=True)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
@@ -72,8 +76,8 @@ def is_trusted(path: Path, data: bytes) -> bool:
 
 
 def trust(path: Path, data: bytes) -> None:
-    """With this content. Raises SettingsError, OSError."""
-    _parsed(data)
+    """With this content. Raises SettingsError for one that could not be used, OSError."""
+    AgentTypes([_packaged(), Source(str(path), _parsed(data), trusted=True)])
     mark = _mark(path, data)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.write_text(f"{path.resolve()}\n")
