@@ -52,6 +52,7 @@ from cco_sidecar.rpc.interceptors.errors import Errors
 from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.request_id import RequestId
 from cco_sidecar.rpc.interceptors.validate import Validate
+from cco_sidecar.rpc.receiving import Receiving
 from cco_sidecar.rpc.server import GrpcServer
 from cco_sidecar.storage.agents import SqlAgents
 from cco_sidecar.storage.approvals import SqlApprovals
@@ -204,6 +205,7 @@ class Sidecar:
         for problem in self.types.problems:
             log.warning("%s", problem)
         services = [room.service for room in self._rooms]
+        receiving = Receiving()
         interceptors = [
             RequestId(policies(services)),
             AccessLog(self.metrics),
@@ -211,7 +213,7 @@ class Sidecar:
             Authenticate(self.tokens, self.settings.allowed_hosts),
             RateLimit(RateLimits(self.settings.rate_limits)),
             Authorise(),
-            Validate(),
+            Validate(receiving),
         ]
         handlers = await chain.build(self._rooms, interceptors, self.tokens)
         documents = {
@@ -224,6 +226,7 @@ class Sidecar:
         self._grpc = GrpcServer(
             handlers,
             [s.full_name for s in services],
+            receiving,
             self.settings.host,
             self.settings.real_grpc_port,
             self._registration.socket,

@@ -62,7 +62,7 @@ class Load:
                     answer = session.post(f"{self.sidecar.url}/api/results", json=body, timeout=10)
                     if answer.status_code == 201:
                         self.results[answer.json()["id"]] = mark
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+            except requests.RequestException:
                 return
 
 

@@ -152,11 +152,10 @@ class _Exchange:
             return
         if self.verb == "HEAD" and route.rules.mode != options_pb2.MODE_UNARY:
             raise method_not_allowed(self.verb, self.path, [route.verb])
-        request: Any
         if route.method.client_streaming:
-            request = self._lines(route)
+            request = Deferred(partial(self._lines, route))
         else:
-            request = Deferred(partial(self._decode, route, variables))
+            request = Deferred(partial(self._decode, route, variables), empty=not route.body)
         deadline = requests.deadline_of(self.headers)
         if deadline is None:
             await self._call(route, request)
@@ -179,9 +178,14 @@ class _Exchange:
         return request
 
     async def _lines(self, route: Route) -> AsyncIterator[Message]:
+        """An iterator over the body's messages, when the body is there."""
         body = await self._body(route)
-        for text in requests.request_lines(body, self.headers):
-            yield await beside_the_loop(requests.request_of_line, route, *text, size=len(text.data))
+
+        async def each() -> AsyncIterator[Message]:
+            for text in requests.request_lines(body, self.headers):
+                yield await beside_the_loop(requests.request_of_line, route, *text, size=len(text.data))
+
+        return each()
 
     async def _body(self, route: Route) -> bytes:
         try:

@@ -19,8 +19,7 @@ from cco_sidecar.gateway import compat
 from cco_sidecar.gateway.routes import Route
 from cco_sidecar.rpc.call import HOST, PROXY_HEADERS
 
-# A body of a megabyte takes as long at 140 kbit/s.
-BODY_SECONDS = 60.0
+_DISCARD_SECONDS = 60.0
 _METADATA = "grpc-metadata-"
 _OF_HTTP = frozenset({"authorization", "user-agent"})
 _DISCARDED_BYTES = 64 * 2**20
@@ -33,21 +32,10 @@ Headers = Mapping[str, str]
 
 
 async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
-    """The whole body. Raises SidecarError: REQ_004 when it is over the limit, without reading the rest; REQ_007 when it
-    does not come."""
+    """The whole body. Raises SidecarError (REQ_004) when it is over the limit, without reading the rest."""
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most:
         raise too_large("the body", int(declared), most)
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _whole(receive, most)
-    except TimeoutError:
-        raise SidecarError(
-            Kind.REQUEST_TIMEOUT, "REQ_007", f"the body was not received within {BODY_SECONDS:g} s"
-        ) from None
-
-
-async def _whole(receive: Receive, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -67,7 +55,7 @@ async def discard_body(receive: Receive) -> None:
     """Reads on for a while, so that a client that is still sending gets its answer and no reset connection."""
     left = _DISCARDED_BYTES
     with suppress(TimeoutError):
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(_DISCARD_SECONDS):
             while left > 0:
                 message = await receive()
                 left -= len(message.get("body", b""))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
@@ -18,8 +19,11 @@ from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.core.bounds import check_message
 from cco_sidecar.core.errors import SidecarError, invalid_request
 from cco_sidecar.rpc.call import current
-from cco_sidecar.rpc.interceptors.validate import Malformed
+from cco_sidecar.rpc.interceptors.validate import Deferred, Malformed
 from orchestra.v1 import options_pb2
+
+# Of one agent: each may hold a request that never ends.
+_MOST_OPEN_REQUESTS = 16
 
 
 class Room(NamedTuple):
@@ -44,10 +48,12 @@ async def build(rooms: Sequence[Room], interceptors: Sequence[grpc.aio.ServerInt
     grpc.aio would join the chain anew for every call; joined once, a call passes it in a few microseconds.
     """
     handlers: dict[str, Any] = {}
-    parked = Parked()
+    parked, publishing = Parked(), Parked(_MOST_OPEN_REQUESTS)
     for room in rooms:
         for method in room.service.methods:
-            handler = _handler(method, getattr(room.servicer, method.name), tokens, parked)
+            handler = _handler(
+                method, getattr(room.servicer, method.name), tokens, publishing if method.client_streaming else parked
+            )
             details = _Details(method_path(method))
             for interceptor in reversed(interceptors):
                 handler = await interceptor.intercept_service(_returning(handler), details)  # type: ignore[arg-type]
@@ -60,8 +66,40 @@ def generic_handlers(handlers: Handlers) -> list[Any]:
     services: dict[str, dict[str, Any]] = {}
     for path, handler in handlers.items():
         _, service, name = path.split("/")
-        services.setdefault(service, {})[name] = handler
+        services.setdefault(service, {})[name] = _unread(handler)
     return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+
+
+def _unread(handler: Any) -> Any:
+    """The same for gRPC, with a Deferred for the request. For a method of one request grpc.aio would receive it whole
+    before it calls anybody; it leaves the messages of a stream to us."""
+    codec = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.unary_unary is not None:
+
+        async def unary(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            return await handler.unary_unary(Deferred(partial(only_message, context)), context)
+
+        return grpc.stream_unary_rpc_method_handler(unary, **codec)
+    if handler.unary_stream is not None:
+
+        async def stream(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            async with aclosing(handler.unary_stream(Deferred(partial(only_message, context)), context)) as responses:
+                async for response in responses:
+                    yield response
+
+        return grpc.stream_stream_rpc_method_handler(stream, **codec)
+    return handler
+
+
+async def only_message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    """Of a call that carries one. Raises SidecarError (REQ_001) when it carries none."""
+    message = await context.read()
+    if message is grpc.aio.EOF:
+        raise invalid_request("the call ended without a request message")
+    return message
 
 
 def _returning(handler: Any) -> Callable[[Any], Any]:

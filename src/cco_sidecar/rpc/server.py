@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
 
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import authority
 from cco_sidecar.rpc.chain import Handlers, generic_handlers
+from cco_sidecar.rpc.open_services import OpenServices
+from cco_sidecar.rpc.receiving import Receiving
 
 # What a method takes beyond its own limit is refused with a clear error; beyond this by gRPC.
 MAX_RECEIVE_BYTES = 5 * 2**20
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 3_600_000
+_UNREAD_BYTES = 64 * 1024
 _MAX_METADATA_BYTES = 32 * 1024
-_MOST_STREAMS = 100
 _LEAST_CONNECTIONS = 64
 MAX_SEND_BYTES = 32 * 2**20
 
@@ -29,7 +30,15 @@ class GrpcServer:
     """Listens from ``start`` to ``stop``; ``port`` is the real one when 0 was asked for. ``socket``: a Unix socket
     beside it."""
 
-    def __init__(self, handlers: Handlers, services: Sequence[str], host: str, port: int, socket: Path | None) -> None:
+    def __init__(
+        self,
+        handlers: Handlers,
+        services: Sequence[str],
+        receiving: Receiving,
+        host: str,
+        port: int,
+        socket: Path | None,
+    ) -> None:
         self._services = services
         self._health = HealthServicer()
         self._server = grpc.aio.server(
@@ -43,8 +52,10 @@ class GrpcServer:
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
                 ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
-                # Each may hold a message that never ends.
-                ("grpc.max_concurrent_streams", _MOST_STREAMS),
+                # Of a message that nobody reads yet no more than this comes in; by itself the window would grow
+                # to megabytes a call on a fast line.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", _UNREAD_BYTES),
                 (
                     "grpc.max_allowed_incoming_connections",
                     max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 4),
@@ -52,8 +63,7 @@ class GrpcServer:
             ]
         )
         self._server.add_generic_rpc_handlers(generic_handlers(handlers))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        self._server.add_generic_rpc_handlers(OpenServices(self._health, services, receiving).handlers)
         try:
             self.port = self._server.add_insecure_port(authority(host, port))
         except RuntimeError as problem:

@@ -117,7 +117,7 @@ class TestRestarts:
         before = len(events(sidecar, "p"))
         house.kill()
         body = {"topic": "testing", "project_id": "p", "data": {"issue_id": "i", "part": {"name": "x"}}}
-        with pytest.raises(requests.ConnectionError):
+        with pytest.raises(requests.RequestException):
             sidecar.request("POST", "/api/events/design_ready", json=body)
         sidecar = house.start(config)
         assert len(events(sidecar, "p")) == before

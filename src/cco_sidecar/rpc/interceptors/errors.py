@@ -18,7 +18,7 @@ from cco_sidecar.rpc.interceptors.base import Around
 log = logging.getLogger(__name__)
 
 # google.rpc.Code number -> grpc.StatusCode
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+CODES = {code.value[0]: code for code in grpc.StatusCode}
 STATUS_DETAILS = "grpc-status-details-bin"
 
 
@@ -37,4 +37,4 @@ class Errors(Around):
             call.metadata += error.allowance.headers()
         status = to_status(error, call.request_id)
         trailing = (*call.metadata, (STATUS_DETAILS, status.SerializeToString()))
-        await context.abort(_CODES[status.code], status.message, trailing)
+        await context.abort(CODES[status.code], status.message, trailing)

@@ -1,0 +1,139 @@
+"""Requests that are begun and never ended: they cost little, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import grpc
+import psutil
+import pytest
+from tests.support.http2 import Unfinished
+from tests.support.sidecars import serving, small_repository
+
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.rpc.receiving import Receiving
+from cco_sidecar.testing.process import SidecarProcess
+
+MB = 2**20
+CREATE_RESULT = "/orchestra.v1.ResultService/CreateResult"
+PUBLISH_EVENTS = "/orchestra.v1.EventService/PublishEvents"
+HEALTH = "/orchestra.v1.SystemService/GetHealth"
+CHECK = "/grpc.health.v1.Health/Check"
+UNAUTHENTICATED, RESOURCE_EXHAUSTED = "16", "8"
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
+    base = tmp_path_factory.mktemp("unfinished")
+    with serving(base, small_repository(base / "root")) as running:
+        yield running
+
+
+def healthy(sidecar: SidecarProcess) -> bool:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(sidecar.target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return bool(stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1)
+
+
+def memory(sidecar: SidecarProcess) -> int:
+    return int(psutil.Process(sidecar.process.pid).memory_info().rss)
+
+
+@pytest.mark.parametrize("method", [CREATE_RESULT, PUBLISH_EVENTS])
+@pytest.mark.parametrize("token", ["", "no.token.atall"])
+def test_who_shows_no_token_is_refused_before_the_request_is_read(
+    sidecar: SidecarProcess, method: str, token: str
+) -> None:
+    before = memory(sidecar)
+    with Unfinished(sidecar) as connection:
+        streams = [connection.begin(method, 4 * MB, token) for _ in range(200)]
+        connection.send_on(0.3)
+        assert [connection.statuses.get(stream) for stream in streams] == [UNAUTHENTICATED] * len(streams)
+    assert memory(sidecar) - before < 64 * MB
+
+
+@pytest.mark.parametrize("method", [HEALTH, CHECK])
+def test_a_stranger_holds_little_where_no_token_is_needed(sidecar: SidecarProcess, method: str) -> None:
+    with ExitStack() as stack:
+        connections = [stack.enter_context(Unfinished(sidecar)) for _ in range(4)]
+        for connection in connections:
+            for _ in range(50):
+                connection.begin(method, 4 * MB)
+            # Four requests, and of the others what flow control lets in unread.
+            assert connection.send_on(0.3) < 4 * 4 * MB + 46 * MB // 4
+        assert healthy(sidecar)
+        assert sidecar.request("GET", "/health").status_code == 200
+
+
+def test_an_agent_holds_a_bounded_number(sidecar: SidecarProcess) -> None:
+    agent, other = sidecar.agent("python-specialist"), sidecar.agent("python-specialist")
+    before = memory(sidecar)
+    with ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(Unfinished(sidecar))
+            for _ in range(15):
+                connection.begin(CREATE_RESULT, 4 * MB, agent.token)
+            connection.send_on(0.3)
+        assert memory(sidecar) - before < (32 * 4 + 64) * MB
+        assert healthy(sidecar)
+        assert sidecar.request("GET", "/api/results", other).status_code == 200
+    # All of them ended with their connections.
+    assert sidecar.request("GET", "/api/results", agent).status_code == 200
+
+
+def test_an_agent_has_few_open_streams_of_requests(sidecar: SidecarProcess) -> None:
+    agent = sidecar.agent("python-specialist")
+    with Unfinished(sidecar) as connection:
+        for _ in range(20):
+            connection.begin(PUBLISH_EVENTS, MB, agent.token)
+        connection.send_on(0.3)
+        assert list(connection.statuses.values()) == [RESOURCE_EXHAUSTED] * 4
+
+
+class TestReceiving:
+    async def test_whose_own_are_many_waits_for_them(self) -> None:
+        receiving, order = Receiving(), list[str]()
+        holding, done = asyncio.Event(), asyncio.Event()
+
+        async def hold(name: str) -> None:
+            async with receiving.one("agent", "peer"):
+                order.append(name)
+                holding.set()
+                await done.wait()
+
+        tasks = [asyncio.create_task(hold(str(number))) for number in range(40)]
+        await asyncio.sleep(0)
+        async with receiving.one("other", "peer"):
+            order.append("other")
+        assert order == [*map(str, range(32)), "other"]
+        done.set()
+        await asyncio.gather(*tasks)
+        assert len(order) == 41
+
+    async def test_when_all_places_are_taken_the_oldest_gives_way(self) -> None:
+        receiving = Receiving(most=2, contended_seconds=0.01)
+
+        async def hold(name: str) -> None:
+            async with receiving.one(name, "peer"):
+                await asyncio.Event().wait()
+
+        oldest, younger = (asyncio.create_task(hold(name)) for name in ("a", "b"))
+        await asyncio.sleep(0)
+        async with receiving.one("c", "peer"):
+            assert oldest.done() and not younger.done()
+        with pytest.raises(SidecarError, match="was not received") as refusal:
+            await oldest
+        assert refusal.value.code == "REQ_007"
+        younger.cancel()
+
+    async def test_one_that_does_not_come_is_refused_in_time(self) -> None:
+        began = time.monotonic()
+        with pytest.raises(SidecarError, match="was not received"):
+            async with Receiving(seconds=0.01).one("", "peer"):
+                await asyncio.Event().wait()
+        assert time.monotonic() - began < 5
