@@ -629,8 +629,9 @@ def test_a_signal_to_a_keeper_that_is_just_starting_is_a_stop_too(tmp_path: Path
             while time.perf_counter() < at:
                 pass
             process.terminate()
-            ends.append((process.wait(20), (directory / "exit.json").exists()))
-    assert set(ends) <= {(0, True), (-signal.SIGTERM, False)}, ends
+            code, report = process.wait(20), directory / "exit.json"
+            ends.append((code, json.loads(report.read_text())["signal"] if report.exists() else None))
+    assert set(ends) <= {(0, "SIGTERM"), (-signal.SIGTERM, None)}, ends
 
 
 @pytest.mark.parametrize("words", ["hello\n", "stop soon\n", "stop 1 2\n", "\xff\xfe\n", "\n"])

@@ -252,33 +252,34 @@ class Keeper:
             self._become_agent(keeper, (stdin, out_write, err_write), failure_write)
 
         try:
-            self._fork(child)
+            forked = self._fork(child)
         finally:
             for descriptor in (out_write, err_write, failure_write, stdin):
                 os.close(descriptor)
         with open(failure_read, "rb") as failure:
             report = failure.read()
         if report:
-            os.waitpid(self._init or self._pid, 0)
+            os.waitpid(forked, 0)
             number, filename = json.loads(report)
             raise OSError(number, os.strerror(number), filename)
-        if self._init:
-            self._pid = next(iter(children_of(self._init)), 0) or self._init
+        # Only now: until it executes, it would take a signal for one of ours and forget it.
+        self._pid = (next(iter(children_of(forked)), 0) if self._init else 0) or forked
         self._streams = {out_read: "stdout", err_read: "stderr"}
         for descriptor in self._streams:
             os.set_blocking(descriptor, False)
 
-    def _fork(self, child: Callable[[], NoReturn]) -> None:
+    def _fork(self, child: Callable[[], NoReturn]) -> int:
+        """Gives the pid of our own child: the agent's, or its init's."""
         sandbox = self._spec.get("sandbox")
         if sandbox:
             started = _confine().start(sandbox, child)
             self._init, self._status_pipe = started.init, started.status
             os.set_blocking(self._status_pipe, False)
-            return
+            return started.init
         pid = os.fork()
         if pid == 0:
             child()
-        self._pid = pid
+        return pid
 
     def _become_agent(self, keeper: int, streams: tuple[int, int, int], failure: int) -> NoReturn:
         """In the forked child; never returns."""
