@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -44,13 +45,11 @@ class Listener:
             except OSError:
                 return
             connection.settimeout(2)
-            try:
+            with connection, contextlib.suppress(OSError):
                 # A server's preface of HTTP/2, so that the client speaks on.
                 connection.sendall(b"\0\0\0\4\0\0\0\0\0")
                 while data := connection.recv(65536):
                     self.heard += data
-            except OSError:
-                pass
 
     def close(self) -> None:
         self._server.close()

@@ -196,7 +196,7 @@ async def test_too_many_calls(kind: Any, sidecar: SidecarProcess, monkeypatch: p
 
 @both
 async def test_nobody_there(kind: Any) -> None:
-    client = kind("http://127.0.0.1:1", token="x", grpc_target="127.0.0.1:1")
+    client = kind("http://127.0.0.1:1", token="x", grpc_target="127.0.0.1:1", connect_timeout=0.5)
     try:
         with pytest.raises(SidecarError) as caught:
             await settled(client.events.list())

@@ -273,9 +273,10 @@ class Keeper:
         sandbox = self._spec.get("sandbox")
         if sandbox:
             started = _confine().start(sandbox, child)
-            self._init, self._status_pipe = started.init, started.status
+            init: int = started.init
+            self._init, self._status_pipe = init, started.status
             os.set_blocking(self._status_pipe, False)
-            return started.init
+            return init
         pid = os.fork()
         if pid == 0:
             child()

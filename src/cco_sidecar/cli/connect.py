@@ -18,8 +18,9 @@ import click
 
 from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.client import Client, discovery
+from cco_sidecar.client.connection import CONNECT_SECONDS
 from cco_sidecar.core import settings
-from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.core.errors import SettingsError, SidecarError, unavailable
 from cco_sidecar.core.settings import DATABASE, Settings, service_storage
 from cco_sidecar.storage import run_directory
 
@@ -54,6 +55,10 @@ class Found(NamedTuple):
     target: str | None
     storage: Path
     known: run_directory.Running | None = None
+
+    @property
+    def is_socket(self) -> bool:
+        return (self.target or "").startswith("unix:")
 
 
 def find(chosen: Settings, url: str | None) -> Found:
@@ -91,10 +96,30 @@ def operator_client(found: Found) -> Iterator[Client]:
         # What answers the proof is what gets the token: a name with two addresses could lead to two programs.
         target = found.target and re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.target)
         found = found._replace(url=re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.url), target=target)
-    with Client(found.url, token=token, grpc_target=found.target) as client:
+    with _client(found, token) as client:
         if found.known is None:
             require_own(client, found)
         yield client
+
+
+@contextlib.contextmanager
+def _client(found: Found, token: str, *, insecure: bool = False) -> Iterator[Client]:
+    with Client(found.url, token=token, grpc_target=found.target, insecure=insecure) as client:
+        if found.known is None and not found.is_socket and _refuses(client.address):
+            # The SDK would wait a while, for a sidecar that is just starting.
+            raise unavailable(_UNREACHABLE, f"no sidecar answers at {found.url}: the connection is refused")
+        yield client
+
+
+def _refuses(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=CONNECT_SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        # gRPC says why.
+        return False
+    return False
 
 
 def _of(known: run_directory.Running) -> Found:
@@ -155,9 +180,7 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
         given = (jwt_token or os.environ.get("JWT_TOKEN") or "").strip()
         if given or anonymous:
             # What the user typed is sent where the user said.
-            opened: contextlib.AbstractContextManager[Client] = Client(
-                found.url, token=given, grpc_target=found.target, insecure=True
-            )
+            opened = _client(found, given, insecure=True)
         else:
             opened = operator_client(found)
         try:

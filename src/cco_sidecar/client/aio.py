@@ -49,8 +49,8 @@ class AsyncClient:
     (``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``).
 
     A token is sent to another machine over TLS only, unless ``insecure`` is true. Raises SettingsError otherwise, and
-    for a URL that is none. A first call to an address where nobody answers raises SidecarError (UNAVAILABLE) after a
-    few seconds.
+    for a URL that is none. A first call to an address where nobody answers raises SidecarError (UNAVAILABLE) after
+    ``connect_timeout`` seconds.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class AsyncClient:
         token: str | None = None,
         grpc_target: str | None = None,
         insecure: bool = False,
+        connect_timeout: float = CONNECT_SECONDS,
     ) -> None:
         self._token = Token.from_environment(token)
         self.identity = identity(self._token.text)
@@ -73,6 +74,7 @@ class AsyncClient:
         else:
             self._channel = grpc.aio.insecure_channel(self._target.address, options=options)
         self._connected = False
+        self._connect_timeout = connect_timeout
         self._health_stub = HealthStub(self._channel)
         self._agent_stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
@@ -103,7 +105,7 @@ class AsyncClient:
         await self.connect()
         try:
             request = system_service_pb2.ProveIdentityRequest(nonce=nonce)
-            return await self._system_stub.ProveIdentity(request, timeout=CONNECT_SECONDS)
+            return await self._system_stub.ProveIdentity(request, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
             raise error_of(problem) from problem
 
@@ -151,10 +153,10 @@ class AsyncClient:
         try:
             # Whatever is answered, there is somebody. Not `channel_ready`: the synchronous one leaves a thread behind
             # that fails when the channel is closed soon.
-            await self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=CONNECT_SECONDS)
+            await self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
             if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise unreachable(self._target, f"no connection within {CONNECT_SECONDS:g} s") from None
+                raise unreachable(self._target, f"no connection within {self._connect_timeout:g} s") from None
         self._connected = True
 
     async def metadata(self) -> list[tuple[str, str]]:

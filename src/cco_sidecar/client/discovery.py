@@ -71,8 +71,8 @@ def require_safe(target: Target, token: str, *, insecure: bool) -> None:
     """Raises SettingsError where a token would cross a network in the clear."""
     if token and not insecure and not target.secure and not target.local:
         raise SettingsError(
-            f"a token is not sent to {target.address} without TLS: use an https:// URL, or insecure=True where the "
-            "network is trusted"
+            f"a token is not sent to {target.address} without TLS: use an https:// URL. Where the network is trusted, "
+            "the SDK takes insecure=True, and cco sends the token that --jwt-token names"
         )
 
 

@@ -50,8 +50,8 @@ class Client:
     (``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``).
 
     A token is sent to another machine over TLS only, unless ``insecure`` is true. Raises SettingsError otherwise, and
-    for a URL that is none. A first call to an address where nobody answers raises SidecarError (UNAVAILABLE) after a
-    few seconds.
+    for a URL that is none. A first call to an address where nobody answers raises SidecarError (UNAVAILABLE) after
+    ``connect_timeout`` seconds.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Client:
         token: str | None = None,
         grpc_target: str | None = None,
         insecure: bool = False,
+        connect_timeout: float = CONNECT_SECONDS,
     ) -> None:
         self._token = Token.from_environment(token)
         self.identity = identity(self._token.text)
@@ -74,6 +75,7 @@ class Client:
         else:
             self._channel = grpc.insecure_channel(self._target.address, options=options)
         self._connected = False
+        self._connect_timeout = connect_timeout
         self._health_stub = HealthStub(self._channel)
         self._agent_stub = agent_service_pb2_grpc.AgentServiceStub(self._channel)
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
@@ -104,7 +106,7 @@ class Client:
         self.connect()
         try:
             request = system_service_pb2.ProveIdentityRequest(nonce=nonce)
-            return self._system_stub.ProveIdentity(request, timeout=CONNECT_SECONDS)
+            return self._system_stub.ProveIdentity(request, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
             raise error_of(problem) from problem
 
@@ -152,10 +154,10 @@ class Client:
         try:
             # Whatever is answered, there is somebody. Not `channel_ready`: the synchronous one leaves a thread behind
             # that fails when the channel is closed soon.
-            self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=CONNECT_SECONDS)
+            self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
             if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise unreachable(self._target, f"no connection within {CONNECT_SECONDS:g} s") from None
+                raise unreachable(self._target, f"no connection within {self._connect_timeout:g} s") from None
         self._connected = True
 
     def metadata(self) -> list[tuple[str, str]]:
