@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.support.repositories import git
+from tests.support.repositories import commit_all, git
 from tests.support.sidecars import small_repository
 
+from cco_sidecar.repository import git as git_module
 from cco_sidecar.repository.beneath import open_beneath
 from cco_sidecar.repository.git import GitRepository
-from cco_sidecar.repository.layout import GitFailed, discover, require_own_objects
+from cco_sidecar.repository.layout import GitFailed, discover, require_own
 
 
 def test_many_open_it_at_once_while_its_head_changes(tmp_path: Path) -> None:
@@ -33,17 +36,82 @@ def test_many_open_it_at_once_while_its_head_changes(tmp_path: Path) -> None:
     assert not list(scratch.rglob(".*")), "nothing half-written is left"
 
 
-@pytest.mark.parametrize("part", ["objects/pack", "objects/info", "refs", "refs/heads/borrowed", "packed-refs"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "objects",
+        "objects/pack",
+        "objects/info",
+        "refs",
+        "refs/heads/borrowed",
+        "packed-refs",
+        "index",
+        "config",
+        "info",
+    ],
+)
 def test_links_to_another_projects_repository_are_refused(tmp_path: Path, part: str) -> None:
     mine, other = small_repository(tmp_path / "mine"), small_repository(tmp_path / "other")
     link = mine / ".git" / part
-    if link.is_dir():
+    if link.exists():
         link.rename(link.with_name("moved"))
     link.symlink_to(other / ".git" / part)
     layout = discover(mine)
     assert layout is not None
     with pytest.raises(GitFailed, match="is a link"):
-        require_own_objects(layout, [other])
+        require_own(layout, [other])
+
+
+@pytest.mark.parametrize("part", ["objects", "objects/pack", "index"])
+def test_a_link_that_comes_and_goes_shows_nothing_either(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another repository's part is in its place only while git runs: after the look, and away before the next."""
+    mine, other = small_repository(tmp_path / "mine"), small_repository(tmp_path / "other")
+    (other / "theirs.py").write_text("secret = 1\n")
+    commit_all(other, "theirs")
+    link, moved = mine / ".git" / part, mine / ".git" / f"{part}.moved"
+    repository = GitRepository(mine, tmp_path / "scratch", [other])
+    repository.open()
+    real, seen = git_module._run, []
+
+    def run(*arguments: Any) -> Any:
+        link.rename(moved)
+        link.symlink_to(other / ".git" / part)
+        try:
+            seen.append(real(*arguments))
+        finally:
+            link.unlink()
+            moved.rename(link)
+        return seen[-1]
+
+    monkeypatch.setattr(git_module, "_run", run)
+    with pytest.raises(GitFailed, match="changed while git read it"):
+        repository.text("ls-files")
+    assert seen, "git ran"
+
+
+def test_a_repository_that_others_write_to_is_read(tmp_path: Path) -> None:
+    root = small_repository(tmp_path / "root")
+    repository = GitRepository(root, tmp_path / "scratch", [tmp_path / "other"])
+    repository.open()
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.wait(0.1):
+            number += 1
+            (root / "file.txt").write_text(str(number))
+            commit_all(root, f"commit {number}")
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        for _ in range(20):
+            assert "commit" in (repository.text("log", "--format=commit %H") or "")
+    finally:
+        stop.set()
+        writing.join()
 
 
 def test_files_are_opened_beneath_their_root_only(tmp_path: Path) -> None:

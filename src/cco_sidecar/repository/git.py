@@ -30,8 +30,10 @@ from cco_sidecar.repository.layout import (
     blocking_file,
     discover,
     head_of,
-    require_own_objects,
+    require_own,
+    settled,
     small_file,
+    state_of,
 )
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ MOST_OUTPUT_BYTES = 256 * 2**20
 _MOST_STDERR_BYTES = 64 * 1024
 # A command that has not ended after so long may be waiting for a FIFO.
 _STALLED_SECONDS = 0.3
+_ATTEMPTS = 10
 _CHUNK = 2**16
 # How files and refs are to be read. No key here names a program, another file or a remote (git-config(1)).
 _OF_REPOSITORY = frozenset(
@@ -94,7 +97,7 @@ class GitRepository:
         self.layout = discover(self.root)
         if self.layout is not None:
             try:
-                require_own_objects(self.layout, self._foreign)
+                require_own(self.layout, self._foreign)
                 self._write_shadow(self.layout)
             except GitFailed:
                 raise
@@ -104,7 +107,8 @@ class GitRepository:
         return self.layout
 
     def run(self, *arguments: str, timeout: float = TIMEOUT_SECONDS) -> Done:
-        """Runs a git command in ``root``. Raises GitFailed when git is missing, hangs or prints too much."""
+        """Runs a git command in ``root``. Raises GitFailed when git is missing, hangs or prints too much, or the
+        repository is not its own any more."""
         assert self.layout is not None
         environment = _environment() | {
             "GIT_DIR": str(self._shadow),
@@ -112,7 +116,18 @@ class GitRepository:
             "GIT_INDEX_FILE": str(self.layout.git_dir / "index"),
             "GIT_OBJECT_DIRECTORY": str(self.layout.common_dir / "objects"),
         }
-        return _run(arguments, self.root, environment, timeout, self.layout)
+        if not self._foreign:
+            return _run(arguments, self.root, environment, timeout, self.layout)
+        for _ in range(_ATTEMPTS):
+            # An agent may put a link in a part's place after we looked, and take it away before we look again.
+            before = settled(self.layout)
+            if discover(self.root) != self.layout:
+                break
+            require_own(self.layout, self._foreign)
+            done = _run(arguments, self.root, environment, timeout, self.layout)
+            if state_of(self.layout) == before:
+                return done
+        raise GitFailed(f"the repository of {self.root} changed while git read it")
 
     def text(self, *arguments: str) -> str | None:
         """The output of a command that succeeds, with odd bytes as surrogates; None when it fails."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -95,14 +96,15 @@ def head_of(layout: Layout) -> bytes:
     return data
 
 
-def require_own_objects(layout: Layout, foreign: Sequence[Path]) -> None:
-    """Objects borrowed from a place in ``foreign`` would show what is another project's (gitrepository-layout(5),
-    objects/info/alternates). Raises GitFailed."""
+def require_own(layout: Layout, foreign: Sequence[Path]) -> None:
+    """Parts that are links, or objects borrowed from a place in ``foreign`` (gitrepository-layout(5),
+    objects/info/alternates), would show what is another project's. Raises GitFailed."""
     # Whose linked worktree this is has said so itself.
     foreign = [place for place in foreign if not layout.common_dir.is_relative_to(place)]
+    if not foreign:
+        return
+    _require_no_links(layout, foreign)
     waiting, seen = [layout.common_dir / "objects"], set[Path]()
-    if foreign:
-        _require_no_links(layout.common_dir)
     while waiting:
         objects = waiting.pop().resolve()
         if any(objects.is_relative_to(place) for place in foreign):
@@ -115,19 +117,65 @@ def require_own_objects(layout: Layout, foreign: Sequence[Path]) -> None:
         waiting += [objects / line for line in lines if line and not line.startswith("#")]
 
 
-def _require_no_links(common_dir: Path) -> None:
+# Where the parts are found: another one takes a part's place only with a change of one of these.
+_PLACES = ("", "objects", "objects/pack", "objects/info", "refs", "reftable", "logs", "info")
+# A change within one tick of the kernel's clock may leave the time as it was.
+_TICK_SECONDS = 0.02
+_SETTLES_SECONDS = 2.0
+
+State = tuple[tuple[int, int], ...]
+
+
+def settled(layout: Layout) -> State:
+    """The state, when no change could hide in the tick of the last one any more. Raises GitFailed when it does not come
+    to rest."""
+    until = time.monotonic() + _SETTLES_SECONDS
+    while True:
+        state = state_of(layout)
+        age = time.time() - max(changed for _, changed in state) / 1e9
+        # A time in the future is a clock that was set back.
+        if age > _TICK_SECONDS or age < -_TICK_SECONDS:
+            return state
+        if time.monotonic() > until:
+            raise GitFailed(f"the repository of {layout.top} changes all the time")
+        time.sleep(_TICK_SECONDS)
+
+
+def state_of(layout: Layout) -> State:
+    """Different after any part was put in another's place, and back (which one cannot set: inode and ctime)."""
+    places = [layout.top / ".git", layout.git_dir, *(layout.common_dir / name for name in _PLACES)]
+    found = []
+    for place in places:
+        try:
+            known = place.lstat()
+        except OSError:
+            found.append((0, 0))
+        else:
+            found.append((known.st_ino, known.st_ctime_ns))
+    return tuple(found)
+
+
+def _require_no_links(layout: Layout, foreign: Sequence[Path]) -> None:
     """Through a link in place of a directory or a pack, objects and refs of any repository could be read. git itself
-    makes none there; HEAD alone was one in old repositories. Raises GitFailed."""
+    makes none there; HEAD alone was one in old repositories, and people link the rest to files of their own. Raises
+    GitFailed."""
+    common_dir = layout.common_dir
+    for path in (*layout.git_dir.iterdir(), *common_dir.iterdir(), *_entries(common_dir / "info")):
+        if path.is_symlink() and any(path.resolve().is_relative_to(place) for place in foreign):
+            raise GitFailed(f"{path} is a link to another project")
     suspects = [common_dir / name for name in ("objects", "refs", "packed-refs", "logs", "reftable")]
     objects = common_dir / "objects"
     for directory in (objects, objects / "pack", objects / "info"):
-        if directory.is_dir():
-            suspects += directory.iterdir()
+        suspects += _entries(directory)
     for top, names, files in os.walk(common_dir / "refs"):
         suspects += [Path(top, name) for name in (*names, *files)]
     for path in suspects:
         if path.is_symlink():
             raise GitFailed(f"{path} is a link, which is not followed")
+
+
+def _entries(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else []
 
 
 def small_file(path: Path, most: int = _SMALL_BYTES) -> bytes:
