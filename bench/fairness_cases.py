@@ -137,13 +137,13 @@ async def call_again_and_again(stage: Stage, path: str, agent: Agent, message: b
 @worst("json-nodes-refused", "up to 40 bodies of 9.9 MB with 3.3 million empty lists, two at a time: each is refused")
 async def json_nodes_refused(stage: Stage) -> None:
     body = b'{"data": {"x": %s}}' % lists(_REFUSED_BYTES // 3)
-    await post_again_and_again(stage, _EVENTS, await stage.agent(), body, 40)
+    await post_again_and_again(stage, _EVENTS, await stage.architect(), body, 4000)
 
 
 @worst("json-nodes-event", "bodies with as many empty lists as a body may have elements, two at a time, as events")
 async def json_nodes_event(stage: Stage) -> None:
     body = b'{"data": {"x": %s}}' % lists(_NODES // 2)
-    await post_again_and_again(stage, _EVENTS, await stage.agent(), body, 40)
+    await post_again_and_again(stage, _EVENTS, await stage.architect(), body, 4000)
 
 
 @worst("json-nodes-result", "the same bodies stored as results")
@@ -156,7 +156,7 @@ async def json_nodes_result(stage: Stage) -> None:
 @worst("grpc-nodes-event", "gRPC messages with the same values, two at a time, as events")
 async def grpc_nodes_event(stage: Stage) -> None:
     message = event_message(struct_of(value_of_lists(_NODES)))
-    await call_again_and_again(stage, _PUBLISH, await stage.agent(), message, 40, 2)
+    await call_again_and_again(stage, _PUBLISH, await stage.architect(), message, 4000, 2)
 
 
 @worst("grpc-nodes-result", "the same gRPC messages stored as results")

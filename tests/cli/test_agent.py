@@ -519,6 +519,16 @@ def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) 
         misused(done, says)
 
 
+def test_spawn_prints_what_the_agent_prints(sidecar: SidecarProcess, issue: str) -> None:
+    line = ("agent", "spawn", "--type", "python-specialist", "--issue", issue, "--logs")
+    script = "echo first; echo aside >&2; sleep 0.1; echo last; exit 4"
+    done = run_cco(sidecar, *line, "--", "sh", "-c", script)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1:] == ["first", "last"]
+    assert "aside" in done.stderr and "failed: it exited with 4" in done.stderr
+    misused(run_cco(sidecar, *line, "--format", "json", "--", "uname"), "--logs")
+
+
 def test_a_refused_spawn_starts_nothing(sidecar: SidecarProcess, issue: str, tmp_path: Path) -> None:
     line = ("agent", "spawn", "--type", "python-specialist", "--issue", issue)
     touch = ("--", "touch", str(tmp_path / "ran"))

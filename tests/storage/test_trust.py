@@ -84,7 +84,9 @@ def test_a_trusted_file_that_changes_is_no_longer_trusted(root: Path) -> None:
     path = write(root, architect=entry("own-architect"))
     trust.trust(path, path.read_bytes())
     assert "own-architect" in trust.load_agent_types(root)
+    assert [known.holds for known in trust.trusted()] == [True]
     write(root, architect=entry("other-architect"))
+    assert [known.holds for known in trust.trusted()] == [False]
     assert "other-architect" not in trust.load_agent_types(root)
     assert trust.distrust(path) == 1 and not list(trust.trusted())
 

@@ -105,9 +105,8 @@ class Handover:
             self._read[project] = known.get(project, 0)
             for entry in self._bus.entries_after(project, self._read[project]):
                 if entry.event_type in _OWN:
-                    data = entry.fields["data"]
-                    about = str(data.get("event_id"))
-                    self._said[about].add((entry.event_type, data.get("rule"), data.get("agent_type")))
+                    about = entry.text("event_id") or ""
+                    self._said[about].add((entry.event_type, entry.text("rule"), entry.text("agent_type")))
             self.on_event(project)
 
     async def run(self) -> None:
@@ -138,7 +137,7 @@ class Handover:
                 # One event that cannot be dealt with does not hold up those behind it.
                 log.exception("an event of project %s could not be dealt with", project)
             self._read[project] = entry.seq
-            self._said.pop(entry.fields["event_id"], None)
+            self._said.pop(entry.event_id, None)
         await self._positions.set_position(project, entries[-1].seq)
 
     async def _say_what_went(self, project: str, read: int) -> None:
@@ -175,12 +174,10 @@ class Handover:
 
     async def _result(self, project: str, entry: Entry) -> Result | None:
         """The result that an event tells of; only its own agent's word counts."""
-        data = entry.fields["data"]
-        result_id = data.get("result_id")
-        if entry.event_type not in OF_RESULTS or not isinstance(result_id, str):
+        if entry.event_type not in OF_RESULTS or not (result_id := entry.text("result_id")):
             return None
         stored = await self._results.by_id(project, result_id)
-        own = stored is not None and stored.result.agent_id == entry.fields["publisher"]
+        own = stored is not None and stored.result.agent_id == entry.publisher
         return stored.result if stored is not None and own else None
 
     async def _apply(self, rule: Rule, project: str, entry: Entry, result: Result | None) -> None:
@@ -215,8 +212,8 @@ class Handover:
             planned = {"do": rule.do, "agent_type": agent_type, "issue_id": issue}
             await self._say(project, "handover_planned", rule.name, entry, **planned)
             return
-        cause = f"{entry.fields['event_id']}#{rule.name}#{agent_type}"
-        publisher = entry.fields["publisher"]
+        cause = f"{entry.event_id}#{rule.name}#{agent_type}"
+        publisher = entry.publisher
         # What a person's event or the sidecar's own leads to is in nobody's line.
         first = Descent(1) if publisher in _TRUSTED and parent is None else None
         descent = first or Descent.below(parent.agent_id if parent else publisher, parent)
@@ -227,16 +224,15 @@ class Handover:
 
     async def _parent(self, project: str, entry: Entry) -> Agent | None:
         """The agent that an event comes from, or of which the sidecar or the operator speaks."""
-        publisher = entry.fields["publisher"]
-        agent_id = entry.fields["data"].get("agent_id") if publisher in _TRUSTED else publisher
+        publisher = entry.publisher
+        agent_id = entry.text("agent_id") if publisher in _TRUSTED else publisher
         stored = await self._agents.by_id(agent_id) if isinstance(agent_id, str) else None
         return stored.agent if stored is not None and stored.agent.project_id == project else None
 
     def _issue(self, entry: Entry, parent: Agent | None) -> str:
         """The issue that an event is about. An agent speaks of its own only: another's has limits of its own. Raises
         SidecarError (AUTH_003, REQ_001)."""
-        named, publisher = entry.fields["data"].get("issue_id"), entry.fields["publisher"]
-        named = named if isinstance(named, str) else ""
+        named, publisher = entry.text("issue_id") or "", entry.publisher
         own = parent.issue_id if parent is not None else self._issue_of(publisher) or ""
         if publisher in _TRUSTED:
             own = named or own
@@ -250,8 +246,8 @@ class Handover:
         return own
 
     async def _retry(self, rule: Rule, project: str, entry: Entry) -> None:
-        agent_id = str(entry.fields["data"].get("agent_id"))
-        if entry.fields["publisher"] not in (*_TRUSTED, agent_id):
+        agent_id = entry.text("agent_id") or ""
+        if entry.publisher not in (*_TRUSTED, agent_id):
             raise permission_denied("an agent has itself tried again, not another", agent_id=agent_id)
         ending = self._supervisor.find(agent_id)
         if ending is not None and ending.ending:
@@ -276,7 +272,7 @@ class Handover:
 
     async def _answered(self, project: str, entry: Entry) -> None:
         """A person approved what a rule had asked for."""
-        approval = await self._approvals.by_id(str(entry.fields["data"].get("approval_id")))
+        approval = await self._approvals.by_id(entry.text("approval_id") or "")
         if approval is None or approval.requested_by != HANDOVER or approval.status != APPROVAL_STATUS_APPROVED:
             return
         wanted = codec.struct_to_dict(approval.data)
@@ -292,21 +288,21 @@ class Handover:
             await self._say(project, "spawn_blocked", rule, entry, reason=problem.message, code=problem.code)
 
     async def _say(self, project: str, event_type: str, rule: str, entry: Entry, **more: Any) -> None:
-        said = self._said[entry.fields["event_id"]]
+        said = self._said[entry.event_id]
         key = (event_type, rule, more.get("agent_type"))
         if key in said:
             return
         data = Struct()
-        issue = entry.fields["data"].get("issue_id")
+        issue = entry.text("issue_id")
         about = {"issue_id": issue} if isinstance(issue, str) and is_id(issue) else {}
         texts = {name: value[:_LONGEST_TEXT] if isinstance(value, str) else value for name, value in more.items()}
-        data.update({"rule": rule, "event_id": entry.fields["event_id"]} | about | texts)
+        data.update({"rule": rule, "event_id": entry.event_id} | about | texts)
         event = Event(
             event_type=event_type,
             publisher=SIDECAR,
             topic="coordination",
             data=data,
-            correlation_id=entry.fields["event_id"],
+            correlation_id=entry.event_id,
         )
         await self._bus.publish(project, event)
         said.add(key)

@@ -75,10 +75,11 @@ class Sandbox:
 
     def announce(self) -> None:
         """The one line at the start where agents are not confined."""
-        if self.problem and self._settings.sandbox == AUTO:
-            log.warning(
-                "agents are not sandboxed: %s; an agent can read the operator's token (docs/security.md)", self.problem
-            )
+        consequence = "an agent can read the operator's token (docs/security.md)"
+        if self._settings.sandbox == OFF:
+            log.info("agents are not sandboxed, as agents.sandbox is off: %s", consequence)
+        elif self.problem and self._settings.sandbox == AUTO:
+            log.warning("agents are not sandboxed: %s; %s", self.problem, consequence)
 
     def require(self) -> None:
         """Raises SidecarError (AGT_001) when agents must be confined and cannot be."""

@@ -165,20 +165,18 @@ class AgentsService:
         self._handover.on_event(project)
         if entry.event_type not in _HEARD:
             return
-        fields = entry.fields
-        data = fields["data"]
-        live = self.supervisor.find(str(data.get("agent_id")))
+        live = self.supervisor.find(entry.text("agent_id") or "")
         # Only its own word counts, or the operator's.
-        if live is None or fields["publisher"] not in (live.agent.agent_id, OPERATOR):
+        if live is None or entry.publisher not in (live.agent.agent_id, OPERATOR):
             return
         if entry.event_type == "approval_requested":
-            live.questions.add(str(data.get("approval_id")))
-            live.agent.progress.message = str(data.get("question"))
+            live.questions.add(entry.text("approval_id") or "")
+            live.agent.progress.message = entry.text("question") or ""
         elif entry.event_type == "approval_answered":
-            if fields["publisher"] == OPERATOR:
-                live.questions.discard(str(data.get("approval_id")))
-        elif isinstance(data.get("result_id"), str):
-            live.agent.result_id = data["result_id"]
+            if entry.publisher == OPERATOR:
+                live.questions.discard(entry.text("approval_id") or "")
+        elif result_id := entry.text("result_id"):
+            live.agent.result_id = result_id
 
     # -- acts ---------------------------------------------------------------------------------------------
 

@@ -14,11 +14,11 @@ from cco_sidecar.auth.policy import project_of
 from cco_sidecar.core import ids, security_log
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import permission_denied
+from cco_sidecar.core.errors import invalid_request, permission_denied
 from cco_sidecar.core.principal import HANDOVER, Principal
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import AgentStore, StoredAgent
-from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, Agent, SpawnAgentRequest
+from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, ISOLATION_WORKTREE, Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
 
 _OPERATOR_ONLY = ("command", "directory", "credentials")
@@ -110,6 +110,9 @@ class Spawner:
         self._types.patterns_of(request.context_requirements)
         names = list(dict.fromkeys((*runner.credentials, *request.credentials)))
         await self._launcher.check(request, runner, names)
+        isolation = request.isolation or runner.isolation
+        if request.base and isolation != ISOLATION_WORKTREE:
+            raise invalid_request("base is where a worktree starts; it needs isolation 'worktree'", field="base")
         agent = Agent(
             agent_id=ids.agent_id(known.type),
             agent_type=known.type,
@@ -128,7 +131,7 @@ class Spawner:
             cause=cause,
             runner=COMMAND if request.command else runner.preset,
             model=model_of(request, runner, known),
-            isolation=request.isolation or runner.isolation,
+            isolation=isolation,
             credentials=names,
         )
         live = await self._supervisor.add(agent, request)

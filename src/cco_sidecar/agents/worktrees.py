@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from cco_sidecar.agents import worktree
 from cco_sidecar.core.errors import SidecarError, conflict, not_found, spawn_failed
+from cco_sidecar.core.turns import Turns
 from orchestra.v1.agent_service_pb2 import Agent
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,11 @@ class Worktrees:
         self._scratch = storage / "git"
         self._root = root
         self._prefix = prefix
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns[str]()
 
-    def lock(self, agent_id: str) -> asyncio.Lock:
+    def lock(self, agent_id: str) -> AbstractAsyncContextManager[None]:
         """Held while an agent's worktree is made or removed, so that none is removed under one that is resumed."""
-        return self._locks.setdefault(agent_id, asyncio.Lock())
+        return self._turns.one(agent_id)
 
     def there_are(self) -> list[str]:
         """Ids of agents that have one."""

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.turns import NoTurn, Turns
 
 MOST_PARKED = 64
-_RETRY_SECONDS = 1.0
+# One too many waits so long for a place: who asks again at once is not the busiest of all.
+_WAIT_SECONDS = 1.0
 
 
 class Parked:
-    def __init__(self, most: int = MOST_PARKED) -> None:
+    def __init__(self, most: int = MOST_PARKED, wait_seconds: float = _WAIT_SECONDS) -> None:
         self._most = most
-        self._waiting: Counter[str] = Counter()
+        self._wait_seconds = wait_seconds
+        self._waiting = Turns[str](most)
 
-    @contextmanager
-    def one(self, principal: Principal) -> Iterator[None]:
+    @asynccontextmanager
+    async def one(self, principal: Principal) -> AsyncIterator[None]:
         """While a call waits. Raises SidecarError (RATE_002) for one too many; the operator is not limited."""
-        subject = principal.subject
-        if not principal.operator and self._waiting[subject] >= self._most:
-            raise SidecarError(
-                Kind.RATE_LIMITED,
-                "RATE_002",
-                f"'{subject}' has {self._most} long polls and streams open; end one of them first",
-                details={"limit": self._most, "retry_after_seconds": _RETRY_SECONDS},
-                retry_after_seconds=_RETRY_SECONDS,
-            )
-        self._waiting[subject] += 1
-        try:
+        if principal.operator:
             yield
-        finally:
-            self._waiting[subject] -= 1
-            if not self._waiting[subject]:
-                del self._waiting[subject]
+            return
+        try:
+            async with self._waiting.one(principal.subject, self._wait_seconds):
+                yield
+        except NoTurn:
+            raise self._refusal(principal) from None
+
+    def _refusal(self, principal: Principal) -> SidecarError:
+        return SidecarError(
+            Kind.RATE_LIMITED,
+            "RATE_002",
+            f"'{principal.subject}' has {self._most} long polls and streams open; end one of them first",
+            details={"limit": self._most, "retry_after_seconds": self._wait_seconds},
+            retry_after_seconds=self._wait_seconds,
+        )

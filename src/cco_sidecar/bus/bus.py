@@ -296,15 +296,14 @@ class EventBus:
     def event_of_result(self, project: str, result_id: str) -> str:
         """The id of the retained event that a result's publication made; empty when there is none."""
         for entry in self.newest_entries(project):
-            fields = entry.fields
-            if fields["correlation_id"] == result_id and fields["data"].get("result_id") == result_id:
-                return str(fields["event_id"])
+            if entry.correlation_id == result_id and entry.text("result_id") == result_id:
+                return entry.event_id
         return ""
 
     def came_out(self, project: str, event_type: str, correlation_id: str) -> bool:
         """A retained event of this type has this correlation id: a crash may have kept the record from knowing it."""
         return any(
-            entry.event_type == event_type and entry.fields["correlation_id"] == correlation_id
+            entry.event_type == event_type and entry.correlation_id == correlation_id
             for entry in self.newest_entries(project)
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,7 @@ def command() -> None:
 @click.option("--base", type=click.Choice(("head", "issue")), help="Where its worktree starts.  [default: head]")
 @click.option("--timeout", type=click.IntRange(min=0), help="Seconds it may run; 0 is without end.")
 @click.option("--wait", is_flag=True, help="Return when it has ended; exit 1 unless it completed.")
+@click.option("--logs", is_flag=True, help="Print what it prints, too; with this it waits.")
 @click.argument("run", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @out.formatted
 @connected
@@ -87,12 +88,17 @@ def spawn(
     base: str | None,
     timeout: int | None,
     wait: bool,
+    logs: bool,
     run: tuple[str, ...],
     form: str | None,
     output: Path | None,
     **options: Any,
 ) -> None:
     """Start an agent, with the runner of its type or with what stands after `--`."""
+    for_program = form in ("json", "yaml")
+    if logs and for_program:
+        raise click.UsageError(f"--logs prints what the agent prints, which is no {form}; 'cco agent logs' has it too")
+    wait |= logs
     options |= {
         "project_id": project,
         "environment": dict(map(_pair, environment)),
@@ -114,11 +120,12 @@ def spawn(
         return f"{answer.agent_id} is {status_of(answer)} (pid {answer.process_id})"
 
     # With --wait a program gets one answer: the state that the agent ended in.
-    for_program = form in ("json", "yaml")
     if not (wait and for_program):
         out.message(answer, form, None if wait else output, text)
     if wait:
         try:
+            if logs:
+                _print(client.agents.logs(answer.agent_id, follow=True))
             with out.waiting("waiting for its end ..."):
                 agent = _ended(client, answer.agent_id)
         except KeyboardInterrupt:
@@ -261,13 +268,16 @@ def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
 @connected
 def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None:
     """Print what an agent printed."""
-    show: Callable[[LogLine], str] = _stamped if timestamps else lambda line: line.text
     agent_id = _agent(client, agent_id).agent_id
-    for line in client.agents.logs(agent_id, **wanted):
-        echo(show(line), err=line.stream == "stderr")
+    _print(client.agents.logs(agent_id, **wanted), timestamps=timestamps)
     if wanted["follow"]:
         agent = client.agents.get(agent_id)
         echo(f"{agent_id} {status_of(agent)}: {one_line(agent.reason)}", err=True)
+
+
+def _print(lines: Iterable[LogLine], *, timestamps: bool = False) -> None:
+    for line in lines:
+        echo(_stamped(line) if timestamps else line.text, err=line.stream == "stderr")
 
 
 def _stamped(line: LogLine) -> str:

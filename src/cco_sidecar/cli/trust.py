@@ -14,7 +14,7 @@ from cco_sidecar.storage import trust
 
 @click.command(name="trust")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option("--list", "listing", is_flag=True, help="List the files that are trusted.")
+@click.option("--list", "listing", is_flag=True, help="List the files that were trusted.")
 @click.option("--revoke", is_flag=True, help="Trust the file no longer, whatever its content.")
 @click.pass_context
 def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) -> None:
@@ -26,7 +26,7 @@ def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) 
     """
     if listing:
         for known in trust.trusted():
-            echo(known.path)
+            echo(known.path if known.holds else f"{known.path}  (changed since, or gone; not trusted)")
         return
     place = path or settings_of(ctx).project_root
     wanted = place / trust.AGENT_TYPES if place.is_dir() else place

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry
@@ -14,6 +12,7 @@ from cco_sidecar.context import secrets
 from cco_sidecar.core import codec
 from cco_sidecar.core.clock import micros_of
 from cco_sidecar.core.principal import OPERATOR
+from cco_sidecar.core.turns import Turns
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.context_service_pb2 import PreviousAgentOutput
 from orchestra.v1.event_service_pb2 import Event
@@ -43,7 +42,7 @@ class PreviousOutputs:
         self._merge = merge
         self._decisions: dict[str, _Decisions] = {}
         self._known: OrderedDict[tuple[str, str], tuple[Basis, list[bytes]]] = OrderedDict()
-        self._making: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+        self._making = Turns[tuple[str, str]]()
 
     async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
         """Serialised, newest first; of one issue, or of the whole project when ``issue`` is empty."""
@@ -52,8 +51,7 @@ class PreviousOutputs:
         known = self._known.get((project, issue))
         if known is not None and known[0] == basis:
             return known
-        lock = self._making.setdefault((project, issue), asyncio.Lock())
-        async with lock:
+        async with self._making.one((project, issue)):
             # Others may have made it while this one waited.
             known = self._known.get((project, issue))
             if known is not None and known[0] == basis:
@@ -110,15 +108,15 @@ class _Decisions:
         for entry in bus.entries_after(project, self._seen):
             self._seen = entry.seq
             # The key stands in the serialised bytes; parsing is for the few that have it.
-            if b"decision" in entry.frame and isinstance(entry.fields["data"].get("decision"), str) and _is_own(entry):
+            if b"decision" in entry.frame and entry.text("decision") is not None and _is_own(entry):
                 self._entries.append(entry)
-        return [entry for entry in self._entries if not issue or entry.fields["data"].get("issue_id") == issue]
+        return [entry for entry in self._entries if not issue or entry.text("issue_id") == issue]
 
 
 def _is_own(entry: Entry) -> bool:
     """A decision counts for the publisher's own issue only (contract, section 8, decision 5)."""
     event = entry.event
-    named = entry.fields["data"].get("issue_id")
+    named = entry.text("issue_id")
     own = bool(event.publisher_issue_id) and named == event.publisher_issue_id
     return own or event.publisher_agent_type == OPERATOR
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from weakref import WeakValueDictionary
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -30,6 +29,7 @@ from cco_sidecar.core.errors import SidecarError, internal, not_found
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.principal import SPAWN_AGENTS
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.turns import Turns
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.context_service_pb2 import GetContextResponse
@@ -140,8 +140,8 @@ class ContextService:
         self._workers = Workers(self._queue.descriptor, settings.storage, text_bytes, list(settings.projects.values()))
         self._outputs = PreviousOutputs(store, bus, self._merge)
         self._projects: dict[Path, Project] = {}
-        self._making: dict[Key, asyncio.Lock] = {}
-        self._reading: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+        self._making = Turns[Key]()
+        self._reading = Turns[Path]()
         self._looked: Counter[bool] = Counter()
 
     async def get(
@@ -194,20 +194,15 @@ class ContextService:
     async def _make_once(
         self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
     ) -> Answer:
-        lock = self._making.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:
-                # Others may have made it while this one waited.
-                cached = self._cache.get(key)
-                if cached is not None and cached.basis == basis:
-                    return Answer(cached, True)
-                cached = await self._make(key, agent, root, basis, outputs, task)
-                # The JSON and its compressed form, which are kept beside it, take about as much again.
-                self._cache.put(key, cached, len(cached.wire) * 2 + 1024)
-                return Answer(cached, False)
-        finally:
-            if not lock.locked():
-                self._making.pop(key, None)
+        async with self._making.one(key):
+            # Others may have made it while this one waited.
+            cached = self._cache.get(key)
+            if cached is not None and cached.basis == basis:
+                return Answer(cached, True)
+            cached = await self._make(key, agent, root, basis, outputs, task)
+            # The JSON and its compressed form, which are kept beside it, take about as much again.
+            self._cache.put(key, cached, len(cached.wire) * 2 + 1024)
+            return Answer(cached, False)
 
     async def _make(
         self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
@@ -218,8 +213,7 @@ class ContextService:
 
     async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
         """Its agent asks for it now and then: the worktree is read each time and not watched."""
-        lock = self._reading.setdefault(worktree, asyncio.Lock())
-        async with lock:
+        async with self._reading.one(worktree):
             try:
                 scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
                 scanned: Scanned = await self._read(worktree, scan)

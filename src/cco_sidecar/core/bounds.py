@@ -8,7 +8,7 @@ from cco_sidecar.core.errors import Kind, SidecarError
 
 DEFAULT_REQUEST_BYTES = 256 * 1024
 # Elements of a JSON body, and of all Structs of a message: values, whatever they are.
-MAX_ELEMENTS = 50_000
+MAX_ELEMENTS = 20_000
 # Work on larger messages is done beside the event loop.
 OFFLOAD_BYTES = 32 * 1024
 # Every value below the first in a Struct begins with this byte (tag 1, length-delimited), and so does every line's end.

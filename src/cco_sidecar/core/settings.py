@@ -267,7 +267,11 @@ def _names(value: Any) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
         raise ValueError("expected a list of names")
-    return tuple(item.strip() for item in items)
+    names = tuple(item.strip().lower() for item in items)
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]", name):
+            raise ValueError(f"expected names such as build.example, without scheme or port; {name!r} is none")
+    return names
 
 
 def _prefix(value: Any) -> str:

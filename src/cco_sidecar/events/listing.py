@@ -25,7 +25,7 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
             return False
         if request.event_type and entry.event_type != request.event_type:
             return False
-        if request.correlation_id and entry.fields["correlation_id"] != request.correlation_id:
+        if request.correlation_id and entry.correlation_id != request.correlation_id:
             return False
         return matches is None or matches(entry.fields)
 

@@ -56,6 +56,7 @@ class Gateway:
         self._handlers = handlers
         self._documents = documents
         self._cors = Cors(origins)
+        self.discards = requests.Discards()
 
     async def __call__(self, scope: Scope, receive: requests.Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -296,7 +297,7 @@ class _Exchange:
             part = content[at : at + _PART_BYTES]
             await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
         if still_receiving:
-            await requests.discard_body(self.receive)
+            await self.gateway.discards.body(self.receive)
         await self._send_in_time({"type": "http.response.body", "body": b""})
 
     async def _send_in_time(self, message: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -23,6 +22,8 @@ _DISCARD_SECONDS = 60.0
 _METADATA = "grpc-metadata-"
 _OF_HTTP = frozenset({"authorization", "user-agent"})
 _DISCARDED_BYTES = 64 * 2**20
+_MOST_DISCARDS = 8
+_DISCARDED_BYTES_PER_SECOND = 32 * 2**20
 _JSON = re.compile(r"application/([\w.\-]+\+)?json|application/x-ndjson", re.IGNORECASE)
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -51,16 +52,31 @@ async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
             return b"".join(parts)
 
 
-async def discard_body(receive: Receive) -> None:
-    """Reads on for a while, so that a client that is still sending gets its answer and no reset connection."""
-    left = _DISCARDED_BYTES
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_DISCARD_SECONDS):
-            while left > 0:
-                message = await receive()
-                left -= len(message.get("body", b""))
-                if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                    return
+class Discards:
+    """Bodies that were refused are read on for a while, so that a client that is still sending gets its answer and no
+    reset connection. They are few and share one rate: nobody's time is taken by what nobody wants."""
+
+    def __init__(self) -> None:
+        self._open = 0
+
+    async def body(self, receive: Receive) -> None:
+        if self._open >= _MOST_DISCARDS:
+            return
+        left = _DISCARDED_BYTES
+        self._open += 1
+        try:
+            async with asyncio.timeout(_DISCARD_SECONDS):
+                while left > 0:
+                    message = await receive()
+                    size = len(message.get("body", b""))
+                    left -= size
+                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                        return
+                    await asyncio.sleep(size * self._open / _DISCARDED_BYTES_PER_SECOND)
+        except TimeoutError:
+            return
+        finally:
+            self._open -= 1
 
 
 def request_of(route: Route, variables: dict[str, str], query: bytes, body: bytes, headers: Headers) -> Message:

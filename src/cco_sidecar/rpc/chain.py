@@ -122,21 +122,19 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens, 
 
     async def wait(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         call = current.get()
-        with parked.one(call.principal):
-            async with tokens.guard(call.token):
-                return await act(request, call.principal)
+        async with parked.one(call.principal), tokens.guard(call.token):
+            return await act(request, call.principal)
 
     async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call = current.get()
-        with parked.one(call.principal):
-            async with aclosing(act(request, call.principal)) as responses:
-                while True:
-                    try:
-                        async with tokens.guard(call.token):
-                            response = await anext(responses)
-                    except StopAsyncIteration:
-                        return
-                    yield response
+        async with parked.one(call.principal), aclosing(act(request, call.principal)) as responses:
+            while True:
+                try:
+                    async with tokens.guard(call.token):
+                        response = await anext(responses)
+                except StopAsyncIteration:
+                    return
+                yield response
 
     if method.server_streaming:
         kind = (

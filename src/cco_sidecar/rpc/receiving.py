@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.core.turns import Turns
 
 # A request of a megabyte takes as long at 140 kbit/s.
 SECONDS = 60.0
@@ -28,7 +29,7 @@ class Receiving:
         self._seconds = seconds
         self._contended_seconds = contended_seconds
         self._places = asyncio.Semaphore(most)
-        self._callers: dict[str, _Caller] = {}
+        self._callers, self._strangers = Turns[str](_MOST_OF_A_CALLER), Turns[str](_MOST_OF_A_STRANGER)
         # The oldest first, and when each began; without those that have been hurried.
         self._arriving: dict[asyncio.Timeout, float] = {}
 
@@ -36,21 +37,11 @@ class Receiving:
     async def one(self, subject: str, peer: str) -> AsyncIterator[None]:
         """While a request arrives. ``subject``: whose token came with it, or nothing; ``peer``: the connection. Raises
         SidecarError (REQ_007) when it does not come in time."""
-        name = subject or peer
-        caller = self._callers.get(name)
-        if caller is None:
-            caller = self._callers[name] = _Caller(_MOST_OF_A_CALLER if subject else _MOST_OF_A_STRANGER)
-        caller.calls += 1
-        try:
-            async with caller.places:
-                if self._places.locked():
-                    self._hurry_the_oldest()
-                async with self._places, self._in_time():
-                    yield
-        finally:
-            caller.calls -= 1
-            if not caller.calls:
-                del self._callers[name]
+        async with self._callers.one(subject) if subject else self._strangers.one(peer):
+            if self._places.locked():
+                self._hurry_the_oldest()
+            async with self._places, self._in_time():
+                yield
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -74,11 +65,3 @@ class Receiving:
         if self._arriving:
             limit = next(iter(self._arriving))
             limit.reschedule(self._arriving.pop(limit) + self._contended_seconds)
-
-
-class _Caller:
-    __slots__ = ("calls", "places")
-
-    def __init__(self, most: int) -> None:
-        self.places = asyncio.Semaphore(most)
-        self.calls = 0

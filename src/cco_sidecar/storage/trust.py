@@ -24,6 +24,15 @@ class Trusted(NamedTuple):
     path: str
     mark: Path
 
+    @property
+    def holds(self) -> bool:
+        """It still has the content that was trusted."""
+        try:
+            data = read(Path(self.path))
+        except (OSError, SettingsError):
+            return False
+        return data is not None and _mark(Path(self.path), data) == self.mark
+
 
 def load_agent_types(project_root: Path) -> AgentTypes:
     """The package's types, and on top of them those of the project. What is wrong with the project's file is in

@@ -74,11 +74,11 @@ class SystemServicer:
 
     async def GetHealth(self, request: pb.GetHealthRequest, principal: Principal) -> pb.GetHealthResponse:
         await self._bus.look_again()
-        free = self._vitals.disk_free_mb()
+        figures = self._vitals.figures()
         storage = bus = pb.HEALTH_STATUS_HEALTHY
-        if await self._records.damage() or not self._vitals.storage_writable():
+        if await self._records.damage() or not figures.storage_writable:
             storage = pb.HEALTH_STATUS_UNHEALTHY
-        elif free < LOW_DISK_MB:
+        elif figures.disk_free_mb < LOW_DISK_MB:
             storage = pb.HEALTH_STATUS_DEGRADED
         if self._bus.failing or self._bus.draining:
             bus = pb.HEALTH_STATUS_UNHEALTHY
@@ -90,11 +90,11 @@ class SystemServicer:
             checks=pb.HealthChecks(
                 storage=storage,
                 event_bus=bus,
-                memory_usage_mb=self._vitals.memory_mb(),
-                cpu_usage_percent=self._vitals.cpu_percent(),
+                memory_usage_mb=figures.memory_mb,
+                cpu_usage_percent=figures.cpu_percent,
                 active_agents=self._active().total(),
                 event_queue_size=self._bus.queue_depth,
-                disk_space_available_mb=free,
+                disk_space_available_mb=figures.disk_free_mb,
             ),
             timestamp=self._clock.timestamp(),
         )

@@ -179,3 +179,20 @@ def test_a_stop_that_meets_the_end_agrees_with_what_is_announced(
     found = agent.wait()
     assert (found["status"], found["exit_code"]) == ("completed", 0), found
     assert events_of(agent, sidecar) == ["agent_spawned", "agent_completed"]
+
+
+def test_an_agent_that_stops_its_keeper_once_ends_at_its_time_all_the_same(scripted_agent: Spawn) -> None:
+    ended = scripted_agent(command=["sh", "-c", "kill -STOP $PPID; sleep 600"], timeout_seconds=1).wait()
+    assert (ended["status"], ended["reason"]) == ("failed", "limit: it ran longer than 1 s")
+
+
+def test_an_agent_that_stops_its_keeper_again_and_again_is_ended(
+    scripted_agent: Spawn, sidecar: SidecarProcess
+) -> None:
+    agent = scripted_agent(command=["sh", "-c", "while :; do kill -STOP $PPID; sleep 0.02; done"])
+    ended = agent.wait()
+    assert ended["status"] == "failed"
+    assert ended["reason"] == "its keeper was stopped by a signal again and again"
+    assert not of_run(sidecar.storage / "agents" / agent.id)
+    security = (sidecar.storage / "logs" / "security.log").read_text()
+    assert '"event":"keeper_stopped"' in security and agent.id in security

@@ -1,0 +1,55 @@
+"""Turns by key: in order, so many at a time, and nothing is kept of a key that nobody wants."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cco_sidecar.core.turns import NoTurn, Turns
+
+
+async def test_each_key_has_its_own_places_and_order() -> None:
+    turns, seen, go = Turns[str](2), list[str](), asyncio.Event()
+
+    async def take(key: str, name: str) -> None:
+        async with turns.one(key):
+            seen.append(name)
+            await go.wait()
+
+    tasks = [asyncio.create_task(take(key, name)) for key, name in (("a", "1"), ("a", "2"), ("a", "3"), ("b", "4"))]
+    await asyncio.sleep(0)
+    assert seen == ["1", "2", "4"]
+    go.set()
+    await asyncio.gather(*tasks)
+    assert seen == ["1", "2", "4", "3"]
+
+
+async def test_who_waits_too_long_is_told_and_takes_no_place() -> None:
+    turns = Turns[str]()
+    async with turns.one("a"):
+        with pytest.raises(NoTurn):
+            async with turns.one("a", 0.01):
+                raise AssertionError("not its turn")
+    async with turns.one("a", 0.01):
+        pass
+
+
+async def test_a_timeout_of_the_work_itself_is_not_taken_for_a_missing_turn() -> None:
+    with pytest.raises(TimeoutError):
+        async with Turns[str]().one("a", 0.01):
+            raise TimeoutError
+
+
+async def test_nothing_is_kept_of_keys_that_are_gone() -> None:
+    turns = Turns[int]()
+    for key in range(100):
+        async with turns.one(key):
+            assert len(turns) == 1
+    assert len(turns) == 0
+    async with turns.one(1):
+        waiting = asyncio.create_task(turns.one(1).__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    assert len(turns) == 0
