@@ -6,16 +6,19 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import grpc
 import psutil
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.http2 import Unfinished
 from tests.support.sidecars import serving, small_repository
 
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.rpc.receiving import Receiving
 from cco_sidecar.testing.process import SidecarProcess
+from orchestra.v1 import result_service_pb2
 
 MB = 2**20
 CREATE_RESULT = "/orchestra.v1.ResultService/CreateResult"
@@ -33,8 +36,6 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess
 
 
 def healthy(sidecar: SidecarProcess) -> bool:
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
-
     with grpc.insecure_channel(sidecar.target, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         return bool(stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1)
@@ -93,6 +94,21 @@ def test_an_agent_has_few_open_streams_of_requests(sidecar: SidecarProcess) -> N
             connection.begin(PUBLISH_EVENTS, MB, agent.token)
         connection.send_on(0.3)
         assert list(connection.statuses.values()) == [RESOURCE_EXHAUSTED] * 4
+
+
+def test_a_refused_request_is_not_kept(sidecar: SidecarProcess, stubs: Any) -> None:
+    """gRPC keeps what a call was aborted with, and that kept the frames of the call, until the collector came."""
+    agent = sidecar.agent("chief-architect")
+    request = result_service_pb2.CreateResultRequest(agent_type=agent.type, issue_id=agent.issue)
+    request.result.status = result_service_pb2.RESULT_STATUS_SUCCESS
+    request.result.artifacts["text"] = "x" * 3_500_000
+    before = 0
+    for number in range(60):
+        with pytest.raises(grpc.RpcError, match="the most is 2097152"):
+            stubs.results.CreateResult(request, metadata=agent.metadata)
+        if number == 10:
+            before = memory(sidecar)
+    assert memory(sidecar) - before < 50 * MB
 
 
 class TestReceiving:

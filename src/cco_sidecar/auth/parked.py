@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,7 +28,9 @@ class Parked:
             yield
             return
         try:
-            async with self._waiting.one(principal.subject, self._wait_seconds):
+            # Not all for the same time, or all of them would be back at the same time.
+            seconds = self._wait_seconds * random.uniform(0.5, 1.5)
+            async with self._waiting.one(principal.subject, seconds):
                 yield
         except NoTurn:
             raise self._refusal(principal) from None

@@ -6,15 +6,17 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from cco_sidecar.bus import scans
 from cco_sidecar.bus.group import Group, Interest, Route, Slice
 from cco_sidecar.bus.journal import Entry, Journal, Position
-from cco_sidecar.bus.reader import BATCH_BYTES, SCAN, SCAN_SECONDS, Batch, Reader
+from cco_sidecar.bus.reader import BATCH_BYTES, Batch, Reader
 from cco_sidecar.bus.rounds import Rounds
+from cco_sidecar.bus.scans import Scans
 from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import invalid_event, unavailable
 from cco_sidecar.storage.eventlog import EventLog, Record
@@ -86,6 +88,7 @@ class EventBus:
         self._max_bytes = max_bytes
         self._stride = min(_TRIM_STRIDE, max(1, max_events // 10))
         self._rounds = Rounds()
+        self._scans = Scans()
         self._channels: dict[str, _Channel] = {}
         self._pending: list[_Pending] = []
         self._in_flight = 0
@@ -258,18 +261,22 @@ class EventBus:
     ) -> tuple[list[Entry], bool]:
         """Up to ``limit`` retained entries after ``start``, oldest first, or the newest when it is None, in a page
         of bounded size; and whether there are more after them. Long scans let others run."""
-        journal = self._channel(project).journal
+        return await self._scans.run(self._scan(self._channel(project).journal, start, limit, keep))
+
+    def _scan(
+        self, journal: Journal, start: Position | None, limit: int, keep: Callable[[Entry], bool]
+    ) -> Generator[None, None, tuple[list[Entry], bool]]:
         now = self._clock.steady_micros()
         found: list[Entry] = []
         size = 0
         seq = journal.head + 1 if start is None else start.seq
-        few = min(SCAN, 2 * limit + 16)
-        pause = time.monotonic() + SCAN_SECONDS
-        while piece := journal.before(seq, few) if start is None else journal.after(seq, journal.head)[:SCAN]:
+        few = min(scans.ENTRIES, 2 * limit + 16)
+        pause = time.monotonic() + scans.SECONDS
+        while piece := journal.before(seq, few) if start is None else journal.after(seq, journal.head)[: scans.ENTRIES]:
             for entry in piece:
                 if time.monotonic() > pause:
-                    await asyncio.sleep(0)
-                    pause = time.monotonic() + SCAN_SECONDS
+                    yield
+                    pause = time.monotonic() + scans.SECONDS
                 if entry.expires <= now or not keep(entry):
                     continue
                 if len(found) == limit or (found and size + len(entry.frame) > BATCH_BYTES):
@@ -279,9 +286,7 @@ class EventBus:
             if start is None and len(found) == limit:
                 break
             seq = piece[-1].seq
-            if len(piece) == SCAN or few < SCAN:
-                few = SCAN
-                await asyncio.sleep(0)
+            few = scans.ENTRIES
         return (found[::-1] if start is None else found), False
 
     def entries_after(self, project: str, seq: int) -> list[Entry]:
@@ -348,9 +353,12 @@ class EventBus:
 
     async def _read(self, channel: _Channel, reader: Reader, limit: int, deadline: float) -> Batch:
         while True:
-            piece = reader.next(limit)
+            if reader.in_the_past:
+                async with self._scans.turn():
+                    piece = reader.next(limit)
+            else:
+                piece = reader.next(limit)
             if piece is None:
-                await asyncio.sleep(0)
                 continue
             if piece.entries or reader.gap is not None:
                 return self._handed(reader, piece)

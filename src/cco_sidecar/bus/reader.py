@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from cco_sidecar.bus import scans
 from cco_sidecar.bus.group import Group, Slice
 from cco_sidecar.bus.journal import Entry, Journal, Position
 from cco_sidecar.core.clock import Clock
@@ -12,10 +13,6 @@ from cco_sidecar.core.encoded import Encoded
 from orchestra.v1.event_service_pb2 import Gap, SubscribeResponse
 
 BATCH_BYTES = 1024 * 1024
-# So many entries of the past are looked at before others may run.
-SCAN = 500
-# A filter may cost milliseconds an event; others are let in after so long.
-SCAN_SECONDS = 0.005
 _NEVER = 2**63
 
 
@@ -43,10 +40,15 @@ class Reader:
         if start.gap:
             self.gap = Gap(since=since, resumed_after=journal.cursor(start.seq), missed=start.missed)
 
+    @property
+    def in_the_past(self) -> bool:
+        """It has still to search what came before its group was made."""
+        return self.seq < self.group.start
+
     def next(self, limit: int) -> Slice | None:
         """The next slice of at most ``limit`` events, without waiting; None when more of the past is still to be
         scanned."""
-        if self.seq < self.group.start:
+        if self.in_the_past:
             return self._next_of_the_past(limit)
         group = self.group
         if self.seq < group.trimmed:
@@ -75,10 +77,10 @@ class Reader:
             self._declare_gap()
         upto = group.start
         past = self._journal.after(self.seq, upto)
-        if len(past) > SCAN:
-            past, upto = past[:SCAN], past[SCAN - 1].seq
+        if len(past) > scans.ENTRIES:
+            past, upto = past[: scans.ENTRIES], past[scans.ENTRIES - 1].seq
         wanted: list[Entry] = []
-        pause = time.monotonic() + SCAN_SECONDS
+        pause = time.monotonic() + scans.SECONDS
         for entry in past:
             if group.wants(entry):
                 wanted.append(entry)

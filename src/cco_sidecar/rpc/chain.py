@@ -18,6 +18,7 @@ from cco_sidecar.auth.policy import max_request_bytes, method_path, rules_of
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.core.bounds import check_message
 from cco_sidecar.core.errors import SidecarError, invalid_request
+from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.rpc.call import current
 from cco_sidecar.rpc.interceptors.validate import Deferred, Malformed
 from orchestra.v1 import options_pb2
@@ -73,24 +74,26 @@ def generic_handlers(handlers: Handlers) -> list[Any]:
 def _unread(handler: Any) -> Any:
     """The same for gRPC, with a Deferred for the request. For a method of one request grpc.aio would receive it whole
     before it calls anybody; it leaves the messages of a stream to us."""
-    codec = {
-        "request_deserializer": handler.request_deserializer,
-        "response_serializer": handler.response_serializer,
-    }
+    decode, encode = handler.request_deserializer, handler.response_serializer
+
+    async def request(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        data = await only_message(context)
+        return await beside_the_loop(decode, data, size=len(data))
+
     if handler.unary_unary is not None:
 
         async def unary(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            return await handler.unary_unary(Deferred(partial(only_message, context)), context)
+            return await handler.unary_unary(Deferred(partial(request, context)), context)
 
-        return grpc.stream_unary_rpc_method_handler(unary, **codec)
+        return grpc.stream_unary_rpc_method_handler(unary, response_serializer=encode)
     if handler.unary_stream is not None:
 
         async def stream(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with aclosing(handler.unary_stream(Deferred(partial(only_message, context)), context)) as responses:
+            async with aclosing(handler.unary_stream(Deferred(partial(request, context)), context)) as responses:
                 async for response in responses:
                     yield response
 
-        return grpc.stream_stream_rpc_method_handler(stream, **codec)
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=encode)
     return handler
 
 

@@ -36,5 +36,14 @@ class Errors(Around):
         if isinstance(error, RateLimited):
             call.metadata += error.allowance.headers()
         status = to_status(error, call.request_id)
+        # gRPC keeps what it is aborted with in a circle: the frames that were passed, and the request, would live until
+        # the collector comes.
+        _forget_frames(problem)
         trailing = (*call.metadata, (STATUS_DETAILS, status.SerializeToString()))
         await context.abort(CODES[status.code], status.message, trailing)
+
+
+def _forget_frames(problem: BaseException | None) -> None:
+    while problem is not None:
+        problem.__traceback__ = None
+        problem = problem.__cause__ or problem.__context__
