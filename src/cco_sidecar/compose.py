@@ -31,7 +31,7 @@ from cco_sidecar.auth.tokens import SKEW_SECONDS, Tokens
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.context.service import ContextService
 from cco_sidecar.context.servicer import ContextServicer
-from cco_sidecar.core import package_data
+from cco_sidecar.core import loop_watch, package_data
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import CallMetrics
 from cco_sidecar.core.settings import DATABASE, Settings
@@ -239,6 +239,7 @@ class Sidecar:
         self._serving = asyncio.create_task(self._http.serve(), name="http")
         self.agents.start(self._agents_address())
         self._tasks.append(asyncio.create_task(self._renew_operator_token(), name="operator-token"))
+        self._tasks.append(asyncio.create_task(loop_watch.watch(), name="loop-watch"))
         # What is loaded now lives until the end; the collector need not look at it again.
         gc.collect()
         gc.freeze()
