@@ -13,8 +13,8 @@ _BEAT_SECONDS = 0.05
 
 
 async def watch() -> None:
-    """Logs each time that the loop's own work made it late. A machine that is busy otherwise takes no time of the loop's
-    thread, and is not meant."""
+    """Logs each time that the loop's own work made it late. A machine that is busy with something else takes no time of
+    the loop's thread, and is not meant."""
     loop = asyncio.get_running_loop()
     while True:
         at, worked = loop.time(), time.thread_time()
