@@ -103,16 +103,16 @@ bench-fairness: setup ## what each worst case of one client costs another (ONLY=
 	@$(PY) -m bench.fairness $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))
 
 crash: setup ## 200 rounds of kill -9 under load (ROUNDS=n for another number)
-	@$(PY) -m pytest -m long -s tests/e2e/test_crash.py
+	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_crash.py
 
 chaos: setup ## 200 rounds of kill -9, SIGSTOP, full disks and clock jumps (ROUNDS=n, SEED=n)
-	@$(PY) -m pytest -m long -s tests/e2e/test_chaos.py
+	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_chaos.py
 
 fuzz-api: setup ## schemathesis, all checks, thousands of examples (EXAMPLES=n an operation)
-	@$(PY) -m pytest -m long -s tests/e2e/test_fuzz.py
+	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_fuzz.py
 
 smoke: setup ## the real claude, codex and gemini from their registry (needs npm)
-	@$(PY) -m pytest -m long -s tests/e2e/test_real_programs.py
+	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_real_programs.py
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .tools .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

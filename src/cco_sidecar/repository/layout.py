@@ -61,7 +61,10 @@ def _named_by(entry: Path) -> Path:
     if word != "gitdir" or not path or not git_dir.is_dir():
         raise GitFailed(f"{entry} does not name a git directory")
     if not _names_back(git_dir, entry):
-        raise GitFailed(f"{entry} names a git directory that does not name it back (gitdir file, or core.worktree)")
+        raise GitFailed(
+            f"{entry} names a git directory that does not name it back (gitdir file, or core.worktree); "
+            "serve one of its worktrees"
+        )
     return git_dir
 
 
