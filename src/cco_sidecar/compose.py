@@ -50,9 +50,10 @@ from cco_sidecar.rpc.interceptors.authenticate import Authenticate
 from cco_sidecar.rpc.interceptors.authorise import Authorise
 from cco_sidecar.rpc.interceptors.errors import Errors
 from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
+from cco_sidecar.rpc.interceptors.receive import Receive
 from cco_sidecar.rpc.interceptors.request_id import RequestId
 from cco_sidecar.rpc.interceptors.validate import Validate
-from cco_sidecar.rpc.receiving import Receiving
+from cco_sidecar.rpc.receiving import Doors
 from cco_sidecar.rpc.server import GrpcServer
 from cco_sidecar.storage.agents import SqlAgents
 from cco_sidecar.storage.approvals import SqlApprovals
@@ -205,7 +206,7 @@ class Sidecar:
         for problem in self.types.problems:
             log.warning("%s", problem)
         services = [room.service for room in self._rooms]
-        receiving = Receiving()
+        doors = Doors()
         interceptors = [
             RequestId(policies(services)),
             AccessLog(self.metrics),
@@ -213,7 +214,8 @@ class Sidecar:
             Authenticate(self.tokens, self.settings.allowed_hosts),
             RateLimit(RateLimits(self.settings.rate_limits)),
             Authorise(),
-            Validate(receiving),
+            Receive(doors),
+            Validate(),
         ]
         handlers = await chain.build(self._rooms, interceptors, self.tokens)
         documents = {
@@ -226,7 +228,7 @@ class Sidecar:
         self._grpc = GrpcServer(
             handlers,
             [s.full_name for s in services],
-            receiving,
+            doors,
             self.settings.host,
             self.settings.real_grpc_port,
             self._registration.socket,

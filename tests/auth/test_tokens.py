@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -390,6 +391,25 @@ class TestGuard:
         assert not bystander.done()
         proceed.set()
         await asyncio.wait_for(bystander, 5)
+
+    async def test_a_revocation_in_the_moment_of_its_end(self, tokens: Tokens, clock: MovedClock) -> None:
+        """The timer has fired, and what waits has not heard of it yet."""
+        minted = mint(tokens, ttl=60)
+        clock.now += 59.95
+        task, _ = await self.waiting(tokens, minted.token)
+        due = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.01, due.set_result, None)
+
+        async def revoke() -> None:
+            await due
+            await tokens.revoke_token(minted.principal.jti)
+
+        revoking = asyncio.create_task(revoke())
+        await asyncio.sleep(0)
+        time.sleep(0.1)  # noqa: ASYNC251
+        with pytest.raises(SidecarError):
+            await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(revoking, 5)
 
     async def test_what_fails_inside_fails_as_it_is(self, tokens: Tokens) -> None:
         with pytest.raises(KeyError):

@@ -18,6 +18,7 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.validate import validate
 from orchestra.v1.event_service_pb2 import PublishEventRequest
+from orchestra.v1.result_service_pb2 import CreateResultRequest
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(-1e15, 1e15) | st.text(max_size=20)
@@ -89,9 +90,16 @@ def test_a_message_with_too_many_elements_is_refused() -> None:
         validate(nested(bounds.MAX_ELEMENTS + 1))
     assert caught.value.code == "REQ_004"
     with pytest.raises(SidecarError):
-        bounds.check_message(nested(5 * bounds.MAX_ELEMENTS).SerializeToString(), 2**30)
+        bounds.check_message(nested(250_000).SerializeToString(), 2**30)
     with pytest.raises(SidecarError):
         bounds.check_message(b"x" * 11, 10)
+
+
+def test_a_message_with_many_lines_of_text_is_text() -> None:
+    request = CreateResultRequest()
+    request.result.artifacts["log"] = "a line of it\n" * 90_000
+    bounds.check_message(request.SerializeToString(), 2**22)
+    validate(request)
 
 
 async def test_the_loop_goes_on_while_a_large_message_is_worked_on() -> None:

@@ -42,6 +42,7 @@ def test_many_open_it_at_once_while_its_head_changes(tmp_path: Path) -> None:
         "objects",
         "objects/pack",
         "objects/info",
+        "objects/ab/borrowed",
         "refs",
         "refs/heads/borrowed",
         "packed-refs",
@@ -55,6 +56,7 @@ def test_links_to_another_projects_repository_are_refused(tmp_path: Path, part: 
     link = mine / ".git" / part
     if link.exists():
         link.rename(link.with_name("moved"))
+    link.parent.mkdir(exist_ok=True)
     link.symlink_to(other / ".git" / part)
     layout = discover(mine)
     assert layout is not None

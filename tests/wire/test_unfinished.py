@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.support.http2 import Unfinished
 from tests.support.sidecars import serving, small_repository
 
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.rpc.receiving import Receiving
+from cco_sidecar.rpc.receiving import Doors, Receiving
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import result_service_pb2
 
@@ -111,20 +111,29 @@ def test_a_refused_request_is_not_kept(sidecar: SidecarProcess, stubs: Any) -> N
     assert memory(sidecar) - before < 50 * MB
 
 
+async def just_before(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+    """Acts in the iteration of the loop in which a later timer of others fires, before they hear of it."""
+    loop = asyncio.get_running_loop()
+    due = loop.create_future()
+    loop.call_later(seconds, due.set_result, None)
+    await due
+    await act()
+
+
 class TestReceiving:
     async def test_whose_own_are_many_waits_for_them(self) -> None:
-        receiving, order = Receiving(), list[str]()
+        receiving, order = Receiving(256, 32), list[str]()
         holding, done = asyncio.Event(), asyncio.Event()
 
         async def hold(name: str) -> None:
-            async with receiving.one("agent", "peer"):
+            async with receiving.one("agent"):
                 order.append(name)
                 holding.set()
                 await done.wait()
 
         tasks = [asyncio.create_task(hold(str(number))) for number in range(40)]
         await asyncio.sleep(0)
-        async with receiving.one("other", "peer"):
+        async with receiving.one("other"):
             order.append("other")
         assert order == [*map(str, range(32)), "other"]
         done.set()
@@ -132,24 +141,56 @@ class TestReceiving:
         assert len(order) == 41
 
     async def test_when_all_places_are_taken_the_oldest_gives_way(self) -> None:
-        receiving = Receiving(most=2, contended_seconds=0.01)
+        receiving = Receiving(2, 32, contended_seconds=0.01)
 
         async def hold(name: str) -> None:
-            async with receiving.one(name, "peer"):
+            async with receiving.one(name):
                 await asyncio.Event().wait()
 
         oldest, younger = (asyncio.create_task(hold(name)) for name in ("a", "b"))
         await asyncio.sleep(0)
-        async with receiving.one("c", "peer"):
+        async with receiving.one("c"):
             assert oldest.done() and not younger.done()
         with pytest.raises(SidecarError, match="was not received") as refusal:
             await oldest
         assert refusal.value.code == "REQ_007"
         younger.cancel()
 
+    async def test_one_whose_time_has_just_run_out_is_not_hurried(self) -> None:
+        """Its timer has fired, and it has not heard of it yet."""
+        receiving = Receiving(1, 32, seconds=0.01)
+
+        async def hold() -> None:
+            async with receiving.one("a"):
+                await asyncio.Event().wait()
+
+        first = asyncio.create_task(hold())
+        second = asyncio.create_task(just_before(0.005, receiving.one("b").__aenter__))
+        await asyncio.sleep(0)
+        # Both timers have run out when the loop looks: the second goes on first.
+        time.sleep(0.05)  # noqa: ASYNC251
+        with pytest.raises(SidecarError, match="was not received"):
+            await first
+        async with asyncio.timeout(5):
+            await second
+
+    async def test_strangers_take_no_place_of_those_who_are_known(self) -> None:
+        doors = Doors()
+
+        async def hold(number: int) -> None:
+            async with doors.one("", f"ipv4:127.0.0.1:{number // 2}"):
+                await asyncio.Event().wait()
+
+        strangers = [asyncio.create_task(hold(number)) for number in range(200)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(0.5), doors.one("agent", "ipv4:127.0.0.1:1"):
+            pass
+        for each in strangers:
+            each.cancel()
+
     async def test_one_that_does_not_come_is_refused_in_time(self) -> None:
         began = time.monotonic()
         with pytest.raises(SidecarError, match="was not received"):
-            async with Receiving(seconds=0.01).one("", "peer"):
+            async with Receiving(1, 1, seconds=0.01).one("x"):
                 await asyncio.Event().wait()
         assert time.monotonic() - began < 5

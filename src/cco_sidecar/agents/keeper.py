@@ -262,7 +262,7 @@ class Keeper:
             os.waitpid(forked, 0)
             number, filename = json.loads(report)
             raise OSError(number, os.strerror(number), filename)
-        # Only now: until it executes, it would take a signal for one of ours and forget it.
+        # Set only after exec: before that, the child would handle SIGTERM with the keeper's handler.
         self._pid = (next(iter(children_of(forked)), 0) if self._init else 0) or forked
         self._streams = {out_read: "stdout", err_read: "stderr"}
         for descriptor in self._streams:

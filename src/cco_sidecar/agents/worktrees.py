@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cco_sidecar.agents import worktree
 from cco_sidecar.core.errors import SidecarError, conflict, not_found, spawn_failed
-from cco_sidecar.core.turns import Turns
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from orchestra.v1.agent_service_pb2 import Agent
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,11 @@ class Worktrees:
         self._scratch = storage / "git"
         self._root = root
         self._prefix = prefix
-        self._turns = Turns[str]()
+        self._locks = KeyedSemaphore[str]()
 
     def lock(self, agent_id: str) -> AbstractAsyncContextManager[None]:
         """Held while an agent's worktree is made or removed, so that none is removed under one that is resumed."""
-        return self._turns.one(agent_id)
+        return self._locks.hold(agent_id)
 
     def there_are(self) -> list[str]:
         """Ids of agents that have one."""

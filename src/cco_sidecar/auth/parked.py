@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 from cco_sidecar.core.principal import Principal
-from cco_sidecar.core.turns import NoTurn, Turns
 
 MOST_PARKED = 64
 # One too many waits so long for a place: who asks again at once is not the busiest of all.
@@ -16,10 +16,11 @@ _WAIT_SECONDS = 1.0
 
 
 class Parked:
-    def __init__(self, most: int = MOST_PARKED, wait_seconds: float = _WAIT_SECONDS) -> None:
+    def __init__(self, most: int, what: str, wait_seconds: float = _WAIT_SECONDS) -> None:
         self._most = most
+        self._what = what
         self._wait_seconds = wait_seconds
-        self._waiting = Turns[str](most)
+        self._parked = KeyedSemaphore[str](most)
 
     @asynccontextmanager
     async def one(self, principal: Principal) -> AsyncIterator[None]:
@@ -30,16 +31,16 @@ class Parked:
         try:
             # Not all for the same time, or all of them would be back at the same time.
             seconds = self._wait_seconds * random.uniform(0.5, 1.5)
-            async with self._waiting.one(principal.subject, seconds):
+            async with self._parked.hold(principal.subject, seconds):
                 yield
-        except NoTurn:
+        except NotInTime:
             raise self._refusal(principal) from None
 
     def _refusal(self, principal: Principal) -> SidecarError:
         return SidecarError(
             Kind.RATE_LIMITED,
             "RATE_002",
-            f"'{principal.subject}' has {self._most} long polls and streams open; end one of them first",
+            f"'{principal.subject}' has {self._most} {self._what} open; end one of them first",
             details={"limit": self._most, "retry_after_seconds": self._wait_seconds},
             retry_after_seconds=self._wait_seconds,
         )

@@ -242,7 +242,8 @@ class Tokens:
         # In force at once, on disk before it is acknowledged.
         self._remember(kind, value, at)
         for guard, (principal, issued) in list(self._guards.items()):
-            if self._is_revoked(principal, issued):
+            # One whose time has just run out is not touched any more (asyncio.Timeout raises RuntimeError).
+            if self._is_revoked(principal, issued) and not guard.expired():
                 guard.reschedule(asyncio.get_running_loop().time())
         await self._revocations.revoke(kind, value, at, until)
 

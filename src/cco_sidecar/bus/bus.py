@@ -354,7 +354,7 @@ class EventBus:
     async def _read(self, channel: _Channel, reader: Reader, limit: int, deadline: float) -> Batch:
         while True:
             if reader.in_the_past:
-                async with self._scans.turn():
+                async with self._scans.slice():
                     piece = reader.next(limit)
             else:
                 piece = reader.next(limit)

@@ -54,9 +54,8 @@ class Entry:
         return Event.FromString(self.frame[self.payload_at :])
 
     def text(self, name: str) -> str | None:
-        """``data[name]``, when it is a text. ``fields`` costs a microsecond for each of all the event's values."""
-        fields = self.event.data.fields
-        return fields[name].string_value if name in fields and fields[name].HasField("string_value") else None
+        """``data[name]``, when it is a text. Parses the event, which costs a twentieth of what ``fields`` does."""
+        return text_of(self.event, name)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -64,6 +63,12 @@ class Entry:
         if self._fields is None:
             self._fields = codec.to_dict(self.event)
         return self._fields
+
+
+def text_of(event: Event, name: str) -> str | None:
+    """``data[name]``, when it is a text."""
+    fields = event.data.fields
+    return fields[name].string_value if name in fields and fields[name].HasField("string_value") else None
 
 
 class Position(NamedTuple):

@@ -1,4 +1,4 @@
-"""Searches through the past: one of them a turn of the event loop, for a short while, whoever they are for."""
+"""Searches through the past: one of them in an iteration of the event loop, for a short while, whoever asks."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ T = TypeVar("T")
 ENTRIES = 500
 # A filter may cost milliseconds an event; others are let in after so long.
 SECONDS = 0.002
-# What is over sooner takes nobody's time.
+# Together, what is over sooner takes nobody's time.
 _NOTHING_SECONDS = 0.0005
 
 
 class Scans:
     def __init__(self) -> None:
-        self._turns = asyncio.Lock()
+        self._lock = asyncio.Lock()
+        self._spent = 0.0
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """In order. The next one begins in another turn of the loop."""
-        async with self._turns:
+    async def slice(self) -> AsyncIterator[None]:
+        """In order; when some time was spent, the next one begins in another iteration of the loop."""
+        async with self._lock:
             began = time.monotonic()
             yield
-            if time.monotonic() - began > _NOTHING_SECONDS:
+            self._spent += time.monotonic() - began
+            if self._spent > _NOTHING_SECONDS:
+                self._spent = 0.0
                 await asyncio.sleep(0)
 
     async def run(self, scan: Generator[None, None, T]) -> T:
         """``scan`` yields when others may run, and returns what it found."""
         while True:
-            async with self.turn():
+            async with self.slice():
                 try:
                     next(scan)
                 except StopIteration as end:

@@ -97,7 +97,7 @@ def spawn(
     """Start an agent, with the runner of its type or with what stands after `--`."""
     for_program = form in ("json", "yaml")
     if logs and for_program:
-        raise click.UsageError(f"--logs prints what the agent prints, which is no {form}; 'cco agent logs' has it too")
+        raise click.UsageError(f"--logs cannot be combined with --format {form}; use 'cco agent logs'")
     wait |= logs
     options |= {
         "project_id": project,

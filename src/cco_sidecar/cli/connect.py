@@ -18,13 +18,13 @@ import click
 
 from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.client import Client, discovery
-from cco_sidecar.client.connection import CONNECT_SECONDS
 from cco_sidecar.core import settings
 from cco_sidecar.core.errors import SettingsError, SidecarError, unavailable
 from cco_sidecar.core.settings import DATABASE, Settings, service_storage
 from cco_sidecar.storage import run_directory
 
 _UNREACHABLE = "UNAVAILABLE"
+_PROBE_SECONDS = 2.0
 _LOCALHOST = re.compile(r"^(\w+://)?localhost(?=[:/]|$)")
 
 
@@ -105,15 +105,15 @@ def operator_client(found: Found) -> Iterator[Client]:
 @contextlib.contextmanager
 def _client(found: Found, token: str, *, insecure: bool = False) -> Iterator[Client]:
     with Client(found.url, token=token, grpc_target=found.target, insecure=insecure) as client:
-        if found.known is None and not found.is_socket and _refuses(client.address):
+        if found.known is None and not found.is_socket and _is_refused(client.address):
             # The SDK would wait a while, for a sidecar that is just starting.
-            raise unavailable(_UNREACHABLE, f"no sidecar answers at {found.url}: the connection is refused")
+            raise unavailable(_UNREACHABLE, "no sidecar answers at {}:{}: connection refused".format(*client.address))
         yield client
 
 
-def _refuses(address: tuple[str, int]) -> bool:
+def _is_refused(address: tuple[str, int]) -> bool:
     try:
-        socket.create_connection(address, timeout=CONNECT_SECONDS).close()
+        socket.create_connection(address, timeout=_PROBE_SECONDS).close()
     except ConnectionRefusedError:
         return True
     except OSError:
@@ -151,7 +151,7 @@ def require_own(client: Client, found: Found) -> None:
 def port_answers(host: str, port: int) -> bool:
     """Somebody listens there."""
     try:
-        socket.create_connection((host, port), timeout=2).close()
+        socket.create_connection((host, port), timeout=_PROBE_SECONDS).close()
     except OSError:
         return False
     return True

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from cco_sidecar.bus.bus import EventBus
-from cco_sidecar.bus.journal import Entry
+from cco_sidecar.bus.journal import Entry, text_of
 from cco_sidecar.context import secrets
 from cco_sidecar.core import codec
 from cco_sidecar.core.clock import micros_of
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.principal import OPERATOR
-from cco_sidecar.core.turns import Turns
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.context_service_pb2 import PreviousAgentOutput
 from orchestra.v1.event_service_pb2 import Event
@@ -42,7 +42,7 @@ class PreviousOutputs:
         self._merge = merge
         self._decisions: dict[str, _Decisions] = {}
         self._known: OrderedDict[tuple[str, str], tuple[Basis, list[bytes]]] = OrderedDict()
-        self._making = Turns[tuple[str, str]]()
+        self._making = KeyedSemaphore[tuple[str, str]]()
 
     async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
         """Serialised, newest first; of one issue, or of the whole project when ``issue`` is empty."""
@@ -51,7 +51,7 @@ class PreviousOutputs:
         known = self._known.get((project, issue))
         if known is not None and known[0] == basis:
             return known
-        async with self._making.one((project, issue)):
+        async with self._making.hold((project, issue)):
             # Others may have made it while this one waited.
             known = self._known.get((project, issue))
             if known is not None and known[0] == basis:
@@ -102,22 +102,25 @@ class _Decisions:
 
     def __init__(self) -> None:
         self._seen = 0
-        self._entries: deque[Entry] = deque(maxlen=_MOST_EVENTS)
+        # With the issue that each is about.
+        self._entries: deque[tuple[Entry, str | None]] = deque(maxlen=_MOST_EVENTS)
 
     def update(self, bus: EventBus, project: str, issue: str) -> list[Entry]:
         for entry in bus.entries_after(project, self._seen):
             self._seen = entry.seq
             # The key stands in the serialised bytes; parsing is for the few that have it.
-            if b"decision" in entry.frame and entry.text("decision") is not None and _is_own(entry):
-                self._entries.append(entry)
-        return [entry for entry in self._entries if not issue or entry.text("issue_id") == issue]
+            if b"decision" not in entry.frame:
+                continue
+            event = entry.event
+            named = text_of(event, "issue_id")
+            if text_of(event, "decision") is not None and _is_own(event, named):
+                self._entries.append((entry, named))
+        return [entry for entry, named in self._entries if not issue or named == issue]
 
 
-def _is_own(entry: Entry) -> bool:
+def _is_own(event: Event, issue: str | None) -> bool:
     """A decision counts for the publisher's own issue only (contract, section 8, decision 5)."""
-    event = entry.event
-    named = entry.text("issue_id")
-    own = bool(event.publisher_issue_id) and named == event.publisher_issue_id
+    own = bool(event.publisher_issue_id) and issue == event.publisher_issue_id
     return own or event.publisher_agent_type == OPERATOR
 
 

@@ -26,10 +26,10 @@ from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError, internal, not_found
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.principal import SPAWN_AGENTS
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.core.turns import Turns
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.context_service_pb2 import GetContextResponse
@@ -140,8 +140,8 @@ class ContextService:
         self._workers = Workers(self._queue.descriptor, settings.storage, text_bytes, list(settings.projects.values()))
         self._outputs = PreviousOutputs(store, bus, self._merge)
         self._projects: dict[Path, Project] = {}
-        self._making = Turns[Key]()
-        self._reading = Turns[Path]()
+        self._making = KeyedSemaphore[Key]()
+        self._reading = KeyedSemaphore[Path]()
         self._looked: Counter[bool] = Counter()
 
     async def get(
@@ -194,7 +194,7 @@ class ContextService:
     async def _make_once(
         self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
     ) -> Answer:
-        async with self._making.one(key):
+        async with self._making.hold(key):
             # Others may have made it while this one waited.
             cached = self._cache.get(key)
             if cached is not None and cached.basis == basis:
@@ -213,7 +213,7 @@ class ContextService:
 
     async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
         """Its agent asks for it now and then: the worktree is read each time and not watched."""
-        async with self._reading.one(worktree):
+        async with self._reading.hold(worktree):
             try:
                 scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
                 scanned: Scanned = await self._read(worktree, scan)

@@ -13,7 +13,7 @@ MAX_ELEMENTS = 20_000
 OFFLOAD_BYTES = 32 * 1024
 # Every value below the first in a Struct begins with this byte (tag 1, length-delimited), and so does every line's end.
 _NESTED = b"\x0a"
-_MAX_NESTED = 4 * MAX_ELEMENTS
+_MAX_NESTED = 200_000
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Whether anything holds the event loop: while it does, nobody else is answered."""
+"""Whether Python work holds the event loop: while it does, nobody else is answered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 log = logging.getLogger(__name__)
 
 HELD_SECONDS = 0.25
-_BEAT_SECONDS = 0.05
+BEAT_SECONDS = 0.05
 
 
 async def watch() -> None:
@@ -18,8 +18,8 @@ async def watch() -> None:
     loop = asyncio.get_running_loop()
     while True:
         at, worked = loop.time(), time.thread_time()
-        await asyncio.sleep(_BEAT_SECONDS)
-        late = loop.time() - at - _BEAT_SECONDS
+        await asyncio.sleep(BEAT_SECONDS)
+        late = loop.time() - at - BEAT_SECONDS
         held = min(late, time.thread_time() - worked)
         if held > HELD_SECONDS:
             log.info("the event loop was held for %.0f ms", held * 1000)

@@ -21,7 +21,7 @@ from cco_sidecar.gateway import compat, replies, requests
 from cco_sidecar.gateway.cors import Cors
 from cco_sidecar.gateway.routes import Route, Routes, method_not_allowed
 from cco_sidecar.rpc.chain import Handlers
-from cco_sidecar.rpc.interceptors.validate import Deferred
+from cco_sidecar.rpc.interceptors.receive import Deferred
 from cco_sidecar.rpc.local import LocalContext
 from orchestra.v1 import options_pb2
 
@@ -154,9 +154,10 @@ class _Exchange:
         if self.verb == "HEAD" and route.rules.mode != options_pb2.MODE_UNARY:
             raise method_not_allowed(self.verb, self.path, [route.verb])
         if route.method.client_streaming:
-            request = Deferred(partial(self._lines, route))
+            request = Deferred(partial(self._body, route), partial(self._lines, route))
         else:
-            request = Deferred(partial(self._decode, route, variables), empty=not route.body)
+            receive = partial(self._body, route) if route.body else None
+            request = Deferred(receive, partial(self._decode, route, variables))
         deadline = requests.deadline_of(self.headers)
         if deadline is None:
             await self._call(route, request)
@@ -169,8 +170,7 @@ class _Exchange:
                 Kind.DEADLINE_EXCEEDED, "REQ_006", f"not done within the Grpc-Timeout of {deadline:g} s"
             ) from None
 
-    async def _decode(self, route: Route, variables: dict[str, str]) -> Message:
-        body = await self._body(route) if route.body else b""
+    async def _decode(self, route: Route, variables: dict[str, str], body: bytes) -> Message:
         request = await beside_the_loop(
             requests.request_of, route, variables, self.query, body, self.headers, size=len(body)
         )
@@ -178,12 +178,12 @@ class _Exchange:
             compat.resume(request, self.headers)
         return request
 
-    async def _lines(self, route: Route) -> AsyncIterator[Message]:
-        """An iterator over the body's messages, when the body is there."""
-        body = await self._body(route)
+    async def _lines(self, route: Route, body: bytes) -> AsyncIterator[Message]:
+        """An iterator over the body's messages."""
+        lines = await beside_the_loop(requests.request_lines, body, self.headers, size=len(body))
 
         async def each() -> AsyncIterator[Message]:
-            for text in requests.request_lines(body, self.headers):
+            for text in lines:
                 yield await beside_the_loop(requests.request_of_line, route, *text, size=len(text.data))
 
         return each()

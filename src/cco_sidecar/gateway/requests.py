@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -12,7 +12,7 @@ import orjson
 from google.protobuf.message import Message
 
 from cco_sidecar.core import codec
-from cco_sidecar.core.bounds import check_json, too_large
+from cco_sidecar.core.bounds import MAX_ELEMENTS, check_json, too_large, too_many_elements
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
 from cco_sidecar.gateway import compat
 from cco_sidecar.gateway.routes import Route
@@ -102,15 +102,15 @@ class Line(NamedTuple):
     data: bytes
 
 
-def request_lines(body: bytes, headers: Headers) -> Iterator[Line]:
-    """Those of a client stream that hold something."""
+def request_lines(body: bytes, headers: Headers) -> list[Line]:
+    """Those of a client stream that hold something. Raises SidecarError (REQ_004, REQ_005)."""
     _check_content_type(headers)
     if not body.strip():
         raise invalid_request("the body is empty; send one JSON object a line")
     check_json(body)
-    for number, line in enumerate(body.splitlines(), 1):
-        if line.strip():
-            yield Line(number, line)
+    if (count := body.count(b"\n") + body.count(b"\r")) > MAX_ELEMENTS:
+        raise too_many_elements("the body", count)
+    return [Line(number, line) for number, line in enumerate(body.splitlines(), 1) if line.strip()]
 
 
 def request_of_line(route: Route, number: int, data: bytes) -> Message:

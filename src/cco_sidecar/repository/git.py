@@ -118,13 +118,14 @@ class GitRepository:
         }
         if not self._foreign:
             return _run(arguments, self.root, environment, timeout, self.layout)
+        until = time.monotonic() + timeout
         for _ in range(_ATTEMPTS):
             # An agent may put a link in a part's place after we looked, and take it away before we look again.
             before = settled(self.layout)
             if discover(self.root) != self.layout:
                 break
             require_own(self.layout, self._foreign)
-            done = _run(arguments, self.root, environment, timeout, self.layout)
+            done = _run(arguments, self.root, environment, max(0.0, until - time.monotonic()), self.layout)
             if state_of(self.layout) == before:
                 return done
         raise GitFailed(f"the repository of {self.root} changed while git read it")

@@ -145,7 +145,7 @@ def settled(layout: Layout) -> State:
 
 
 def state_of(layout: Layout) -> State:
-    """Different after any part was put in another's place, and back (which one cannot set: inode and ctime)."""
+    """Inode and ctime of each place; changes when a part is replaced, even if it is put back. Nobody can set ctime."""
     places = [layout.top / ".git", layout.git_dir, *(layout.common_dir / name for name in _PLACES)]
     found = []
     for place in places:
@@ -166,6 +166,8 @@ def _require_no_links(layout: Layout, foreign: Sequence[Path]) -> None:
     for path in (*layout.git_dir.iterdir(), *common_dir.iterdir(), *_entries(common_dir / "info")):
         if path.is_symlink() and any(path.resolve().is_relative_to(place) for place in foreign):
             raise GitFailed(f"{path} is a link to another project")
+    for linked in _loose_objects(common_dir / "objects"):
+        raise GitFailed(f"{linked} is a link, which is not followed")
     suspects = [common_dir / name for name in ("objects", "refs", "packed-refs", "logs", "reftable")]
     objects = common_dir / "objects"
     for directory in (objects, objects / "pack", objects / "info"):
@@ -175,6 +177,13 @@ def _require_no_links(layout: Layout, foreign: Sequence[Path]) -> None:
     for path in suspects:
         if path.is_symlink():
             raise GitFailed(f"{path} is a link, which is not followed")
+
+
+def _loose_objects(objects: Path) -> Iterator[str]:
+    """Those that are links."""
+    for directory in objects.glob("[0-9a-f][0-9a-f]"):
+        with os.scandir(directory) as entries:
+            yield from (entry.path for entry in entries if entry.is_symlink())
 
 
 def _entries(directory: Path) -> list[Path]:

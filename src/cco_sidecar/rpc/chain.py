@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Any, NamedTuple
 
 import grpc
@@ -13,18 +12,18 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from cco_sidecar.auth.parked import Parked
+from cco_sidecar.auth.parked import MOST_PARKED, Parked
 from cco_sidecar.auth.policy import max_request_bytes, method_path, rules_of
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.core.bounds import check_message
 from cco_sidecar.core.errors import SidecarError, invalid_request
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.rpc.call import current
-from cco_sidecar.rpc.interceptors.validate import Deferred, Malformed
+from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed
 from orchestra.v1 import options_pb2
 
 # Of one agent: each may hold a request that never ends.
-_MOST_OPEN_REQUESTS = 16
+_MOST_PUBLISHING = 16
 
 
 class Room(NamedTuple):
@@ -49,7 +48,8 @@ async def build(rooms: Sequence[Room], interceptors: Sequence[grpc.aio.ServerInt
     grpc.aio would join the chain anew for every call; joined once, a call passes it in a few microseconds.
     """
     handlers: dict[str, Any] = {}
-    parked, publishing = Parked(), Parked(_MOST_OPEN_REQUESTS)
+    parked = Parked(MOST_PARKED, "long polls and streams")
+    publishing = Parked(_MOST_PUBLISHING, "streams of published events")
     for room in rooms:
         for method in room.service.methods:
             handler = _handler(
@@ -76,20 +76,19 @@ def _unread(handler: Any) -> Any:
     before it calls anybody; it leaves the messages of a stream to us."""
     decode, encode = handler.request_deserializer, handler.response_serializer
 
-    async def request(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        data = await only_message(context)
-        return await beside_the_loop(decode, data, size=len(data))
+    def deferred(context: grpc.aio.ServicerContext[Any, Any]) -> Deferred:
+        return Deferred(lambda: only_message(context), lambda data: beside_the_loop(decode, data, size=len(data)))
 
     if handler.unary_unary is not None:
 
         async def unary(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            return await handler.unary_unary(Deferred(partial(request, context)), context)
+            return await handler.unary_unary(deferred(context), context)
 
         return grpc.stream_unary_rpc_method_handler(unary, response_serializer=encode)
     if handler.unary_stream is not None:
 
         async def stream(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with aclosing(handler.unary_stream(Deferred(partial(request, context)), context)) as responses:
+            async with aclosing(handler.unary_stream(deferred(context), context)) as responses:
                 async for response in responses:
                     yield response
 

@@ -14,20 +14,24 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 from cco_sidecar.rpc.chain import only_message
 from cco_sidecar.rpc.interceptors.errors import CODES
-from cco_sidecar.rpc.receiving import Receiving
+from cco_sidecar.rpc.receiving import Doors, Receiving
 
-_MOST_WATCHES = 1024
+_MOST_WATCHES = 32
+_MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE = 64, 4
 
 
 class OpenServices:
     """What health and reflection are registered with in a server's place."""
 
-    def __init__(self, health_servicer: HealthServicer, services: Sequence[str], receiving: Receiving) -> None:
+    def __init__(self, health_servicer: HealthServicer, services: Sequence[str], doors: Doors) -> None:
         """``services``: full names that reflection lists beside its own and health's."""
-        self._receiving = receiving
-        self._watches = 0
+        self._doors = doors
+        # A conversation that is open may always be receiving; they have places of their own.
+        self._conversations = Receiving(_MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE)
+        self._watching = KeyedSemaphore[str](_MOST_WATCHES)
         self.handlers: list[grpc.GenericRpcHandler] = []
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, self)
         listed = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -47,25 +51,18 @@ class OpenServices:
         }
 
         async def unary(_: Any, context: Any) -> Any:
-            async with self._received(context):
-                request = await only_message(context)
+            async with _aborted(context):
+                request = await self._request(context)
             return await handler.unary_unary(request, context)
 
         async def watch(_: Any, context: Any) -> None:
-            async with self._received(context):
-                request = await only_message(context)
-            if self._watches >= _MOST_WATCHES:
-                text = f"{_MOST_WATCHES} watches are open; end one of them first"
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-            self._watches += 1
-            try:
-                await handler.unary_stream(request, context)
-            finally:
-                self._watches -= 1
+            async with _aborted(context):
+                request = await self._request(context)
+                async with self._watching.hold(context.peer(), 0):
+                    await handler.unary_stream(request, context)
 
-        async def converse(requests: Any, context: Any) -> AsyncIterator[Any]:
-            # As long as it is open, a message may be on its way.
-            async with self._received(context), aclosing(handler.stream_stream(requests, context)) as responses:
+        async def converse(_: Any, context: Any) -> AsyncIterator[Any]:
+            async with _aborted(context), aclosing(handler.stream_stream(self._each(context), context)) as responses:
                 async for response in responses:
                     yield response
 
@@ -73,10 +70,26 @@ class OpenServices:
             return grpc.stream_unary_rpc_method_handler(unary, **codec)
         return grpc.stream_stream_rpc_method_handler(watch if handler.unary_stream else converse, **codec)
 
-    @asynccontextmanager
-    async def _received(self, context: Any) -> AsyncIterator[None]:
-        try:
-            async with self._receiving.one("", context.peer()):
-                yield
-        except SidecarError as refusal:
-            await context.abort(CODES[refusal.kind.grpc_code], refusal.message)
+    async def _request(self, context: Any) -> Any:
+        async with self._doors.one("", context.peer()):
+            return await only_message(context)
+
+    async def _each(self, context: Any) -> AsyncIterator[Any]:
+        while True:
+            async with self._conversations.one(context.peer()):
+                request = await context.read()
+            if request is grpc.aio.EOF:
+                return
+            yield request
+
+
+@asynccontextmanager
+async def _aborted(context: Any) -> AsyncIterator[None]:
+    """With what is raised inside."""
+    try:
+        yield
+    except SidecarError as refusal:
+        await context.abort(CODES[refusal.kind.grpc_code], refusal.message)
+    except NotInTime:
+        text = f"this connection has {_MOST_WATCHES} watches open; end one of them first"
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from cco_sidecar.core.errors import Kind, SidecarError
-from cco_sidecar.core.turns import Turns
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 
 # A request of a megabyte takes as long at 140 kbit/s.
 SECONDS = 60.0
-_MOST = 256
-_MOST_OF_A_CALLER = 32
-# Of a connection that has shown no token.
-_MOST_OF_A_STRANGER = 4
 # Nobody keeps a place for longer while others wait for one.
-_CONTENDED_SECONDS = 1.0
+CONTENDED_SECONDS = 1.0
 
 
 class Receiving:
-    """``most`` requests arrive at a time, and a few of each caller; the others wait unread, each behind its caller's
-    own. When all places are taken, those that have taken longest are refused."""
+    """``most`` requests arrive at a time, ``most_of_one`` of each caller; the others wait unread, each behind its
+    caller's own. When all places are taken, those that have taken longest are refused."""
 
     def __init__(
-        self, most: int = _MOST, seconds: float = SECONDS, contended_seconds: float = _CONTENDED_SECONDS
+        self, most: int, most_of_one: int, seconds: float = SECONDS, contended_seconds: float = CONTENDED_SECONDS
     ) -> None:
         self._seconds = seconds
         self._contended_seconds = contended_seconds
         self._places = asyncio.Semaphore(most)
-        self._callers, self._strangers = Turns[str](_MOST_OF_A_CALLER), Turns[str](_MOST_OF_A_STRANGER)
+        self._callers = KeyedSemaphore[str](most_of_one)
         # The oldest first, and when each began; without those that have been hurried.
         self._arriving: dict[asyncio.Timeout, float] = {}
 
     @asynccontextmanager
-    async def one(self, subject: str, peer: str) -> AsyncIterator[None]:
-        """While a request arrives. ``subject``: whose token came with it, or nothing; ``peer``: the connection. Raises
-        SidecarError (REQ_007) when it does not come in time."""
-        async with self._callers.one(subject) if subject else self._strangers.one(peer):
+    async def one(self, caller: str) -> AsyncIterator[None]:
+        """While a request arrives. Raises SidecarError (REQ_007) when it does not come in time."""
+        async with self._callers.hold(caller):
             if self._places.locked():
                 self._hurry_the_oldest()
             async with self._places, self._in_time():
@@ -62,6 +57,24 @@ class Receiving:
             self._arriving.pop(limit, None)
 
     def _hurry_the_oldest(self) -> None:
-        if self._arriving:
+        while self._arriving:
             limit = next(iter(self._arriving))
-            limit.reschedule(self._arriving.pop(limit) + self._contended_seconds)
+            began = self._arriving.pop(limit)
+            # One whose time has just run out gives its place back by itself.
+            if not limit.expired():
+                limit.reschedule(began + self._contended_seconds)
+                return
+
+
+class Doors:
+    """Callers whose token is known, and strangers: neither takes the others' places."""
+
+    def __init__(self) -> None:
+        self._known = Receiving(most=256, most_of_one=32)
+        self._strangers = Receiving(most=64, most_of_one=4)
+
+    def one(self, subject: str, peer: str) -> AbstractAsyncContextManager[None]:
+        """``subject``: whose token came with the request, or nothing; ``peer``: where it comes from, in gRPC's form."""
+        # The socket is the user's own, and all its connections have one name.
+        known = subject or (peer if peer.startswith("unix:") else "")
+        return self._known.one(known) if known else self._strangers.one(peer)

@@ -14,7 +14,7 @@ import psutil
 
 _MEGABYTE = 1024 * 1024
 _WALK_AGAIN_SECONDS = 5.0
-# Each look asks the kernel a dozen times, and gives way to whatever else wants to run a dozen times.
+# Each look costs about a dozen system calls.
 _LOOK_AGAIN_SECONDS = 1.0
 
 
@@ -35,7 +35,7 @@ class Vitals:
         self._started = time.monotonic()
         self._size: tuple[float, float] = (-math.inf, 0.0)
         self._looked = -math.inf
-        self._figures = self._look()
+        self._figures = Figures(0.0, 0.0, 0.0, True)
 
     @property
     def uptime_seconds(self) -> int:

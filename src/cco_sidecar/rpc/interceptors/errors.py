@@ -43,7 +43,13 @@ class Errors(Around):
         await context.abort(CODES[status.code], status.message, trailing)
 
 
-def _forget_frames(problem: BaseException | None) -> None:
-    while problem is not None:
-        problem.__traceback__ = None
-        problem = problem.__cause__ or problem.__context__
+def _forget_frames(problem: BaseException) -> None:
+    """Of the exception and of all that led to it."""
+    waiting: list[BaseException | None] = [problem]
+    seen = set[int]()
+    while waiting:
+        each = waiting.pop()
+        if each is not None and id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            waiting += (each.__cause__, each.__context__)

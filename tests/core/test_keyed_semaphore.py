@@ -1,4 +1,4 @@
-"""Turns by key: in order, so many at a time, and nothing is kept of a key that nobody wants."""
+"""Semaphores by key: in order, so many at a time, and nothing is kept of a key that nobody wants."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from cco_sidecar.core.turns import NoTurn, Turns
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 
 
 async def test_each_key_has_its_own_places_and_order() -> None:
-    turns, seen, go = Turns[str](2), list[str](), asyncio.Event()
+    semaphore, seen, go = KeyedSemaphore[str](2), list[str](), asyncio.Event()
 
     async def take(key: str, name: str) -> None:
-        async with turns.one(key):
+        async with semaphore.hold(key):
             seen.append(name)
             await go.wait()
 
@@ -26,30 +26,30 @@ async def test_each_key_has_its_own_places_and_order() -> None:
 
 
 async def test_who_waits_too_long_is_told_and_takes_no_place() -> None:
-    turns = Turns[str]()
-    async with turns.one("a"):
-        with pytest.raises(NoTurn):
-            async with turns.one("a", 0.01):
+    semaphore = KeyedSemaphore[str]()
+    async with semaphore.hold("a"):
+        with pytest.raises(NotInTime):
+            async with semaphore.hold("a", 0.01):
                 raise AssertionError("not its turn")
-    async with turns.one("a", 0.01):
+    async with semaphore.hold("a", 0.01):
         pass
 
 
-async def test_a_timeout_of_the_work_itself_is_not_taken_for_a_missing_turn() -> None:
+async def test_a_timeout_of_the_work_itself_is_not_taken_for_one_of_the_wait() -> None:
     with pytest.raises(TimeoutError):
-        async with Turns[str]().one("a", 0.01):
+        async with KeyedSemaphore[str]().hold("a", 0.01):
             raise TimeoutError
 
 
 async def test_nothing_is_kept_of_keys_that_are_gone() -> None:
-    turns = Turns[int]()
+    semaphore = KeyedSemaphore[int]()
     for key in range(100):
-        async with turns.one(key):
-            assert len(turns) == 1
-    assert len(turns) == 0
-    async with turns.one(1):
-        waiting = asyncio.create_task(turns.one(1).__aenter__())
+        async with semaphore.hold(key):
+            assert len(semaphore) == 1
+    assert len(semaphore) == 0
+    async with semaphore.hold(1):
+        waiting = asyncio.create_task(semaphore.hold(1).__aenter__())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-    assert len(turns) == 0
+    assert len(semaphore) == 0

@@ -1,0 +1,53 @@
+"""Receives and decodes the request, now that it is known who sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc.aio
+from grpc_interceptor.server import AsyncServerInterceptor
+
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.rpc.call import current
+from cco_sidecar.rpc.interceptors.base import Method
+from cco_sidecar.rpc.receiving import Doors
+
+
+class Malformed:
+    """Stands in for a request of a stream whose bytes are refused: it is said when its turn comes."""
+
+    def __init__(self, refusal: SidecarError) -> None:
+        self.refusal = refusal
+
+
+class Deferred:
+    """A request of which nothing is read yet."""
+
+    def __init__(
+        self, receive: Callable[[], Awaitable[bytes]] | None, decode: Callable[[bytes], Awaitable[Any]]
+    ) -> None:
+        """``receive`` gives its bytes; None where there are none. ``decode`` makes the request of them, or an iterator
+        over requests."""
+        self.receive = receive
+        self.decode = decode
+
+
+class Receive(AsyncServerInterceptor):
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+
+    async def intercept(
+        self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
+    ) -> Any:
+        if isinstance(request_or_iterator, Deferred):
+            request_or_iterator = await self._request(request_or_iterator, context)
+        response = method(request_or_iterator, context)
+        return response if hasattr(response, "__aiter__") else await response
+
+    async def _request(self, deferred: Deferred, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        data = b""
+        if deferred.receive is not None:
+            async with self._doors.one(current.get().principal.subject, context.peer()):
+                data = await deferred.receive()
+        return await deferred.decode(data)

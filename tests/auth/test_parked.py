@@ -1,0 +1,49 @@
+"""How many calls of one agent wait at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cco_sidecar.auth.parked import Parked
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.principal import Principal
+
+
+def agent(name: str, *, operator: bool = False) -> Principal:
+    return Principal(subject=name, operator=operator)
+
+
+async def test_one_too_many_waits_for_a_place_and_is_then_refused() -> None:
+    parked = Parked(1, "streams", wait_seconds=0.02)
+    async with parked.one(agent("a")):
+        with pytest.raises(SidecarError, match="'a' has 1 streams open") as refusal:
+            async with parked.one(agent("a")):
+                raise AssertionError("a second one")
+        assert (refusal.value.code, refusal.value.kind.http_status) == ("RATE_002", 429)
+        async with parked.one(agent("b")), parked.one(agent("o", operator=True)), parked.one(agent("o", operator=True)):
+            pass
+
+
+async def test_it_gets_the_place_that_becomes_free_meanwhile() -> None:
+    parked = Parked(1, "streams", wait_seconds=60)
+    held, entered = asyncio.Event(), asyncio.Event()
+
+    async def second() -> None:
+        async with parked.one(agent("a")):
+            entered.set()
+
+    async with parked.one(agent("a")):
+        waiting = asyncio.create_task(second())
+        await asyncio.sleep(0)
+        assert not entered.is_set() and not held.is_set()
+    async with asyncio.timeout(5):
+        await waiting
+    assert entered.is_set()
+
+
+async def test_a_timeout_of_the_call_itself_is_no_refusal() -> None:
+    with pytest.raises(TimeoutError):
+        async with Parked(1, "streams").one(agent("a")):
+            raise TimeoutError
