@@ -138,13 +138,12 @@ def test_the_next_agent_of_an_issue_goes_on_where_the_last_one_finished(tmp_path
         assert "first" in second.logs()
 
 
-def test_a_base_without_a_worktree_is_refused(tmp_path: Path, root: Path) -> None:
+def test_a_base_means_a_worktree(tmp_path: Path, root: Path) -> None:
     with team(tmp_path, root) as sidecar:
-        body = {"agent_type": "python-specialist", "issue_id": "issue-1", "base": "issue", "isolation": "none"}
-        refused = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body)
-        assert (refused.status_code, refused.json()["code"]) == (400, "REQ_001"), refused.text
-        assert "needs isolation 'worktree'" in refused.json()["message"]
-        assert call(sidecar, "GET", "/api/agents")["agents"] == []
+        body = {"agent_type": "python-specialist", "issue_id": "issue-1", "base": "head"}
+        agent = SpawnedAgent(sidecar, call(sidecar, "POST", "/api/agents/spawn", sidecar.operator, json=body))
+        ended = agent.wait()
+        assert ended["isolation"] == "worktree" and ended["worktree"], ended
 
 
 def test_an_agent_in_a_worktree_has_the_context_of_its_worktree(tmp_path: Path, root: Path) -> None:

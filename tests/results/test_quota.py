@@ -43,7 +43,7 @@ def test_a_full_project_is_refused_clearly_and_others_are_not(sidecar: SidecarPr
 def test_over_grpc_too(sidecar: SidecarProcess) -> None:
     agent = sidecar.agent(project="mine")
     assert store(sidecar, agent, HALF_MB).status_code == 201
-    request = result_service_pb2.CreateResultRequest(result={"status": "success", "decisions": [HALF_MB]})
+    request = result_service_pb2.CreateResultRequest(result={"status": "RESULT_STATUS_SUCCESS", "decisions": [HALF_MB]})
     with grpc.insecure_channel(sidecar.target) as channel:
         stub = result_service_pb2_grpc.ResultServiceStub(channel)
         with pytest.raises(grpc.RpcError) as refusal:

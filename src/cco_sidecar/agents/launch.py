@@ -127,7 +127,7 @@ class Launcher:
         if problem and request.command:
             raise invalid_request(f"command: {problem}", field="command")
         if problem:
-            mend = "install it, or name another with agents.runners in the config, or give a command after '--'"
+            mend = "install it, name another with agents.runners in the config, or give the spawn a command"
             raise spawn_failed(f"{problem}; {mend}")
 
     async def launch(self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str) -> int:

@@ -14,7 +14,7 @@ from cco_sidecar.auth.policy import project_of
 from cco_sidecar.core import ids, security_log
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import invalid_request, permission_denied
+from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import HANDOVER, Principal
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import AgentStore, StoredAgent
@@ -110,9 +110,8 @@ class Spawner:
         self._types.patterns_of(request.context_requirements)
         names = list(dict.fromkeys((*runner.credentials, *request.credentials)))
         await self._launcher.check(request, runner, names)
-        isolation = request.isolation or runner.isolation
-        if request.base and isolation != ISOLATION_WORKTREE:
-            raise invalid_request("base is where a worktree starts; it needs isolation 'worktree'", field="base")
+        # Who says where a worktree starts wants one.
+        isolation = ISOLATION_WORKTREE if request.base else request.isolation or runner.isolation
         agent = Agent(
             agent_id=ids.agent_id(known.type),
             agent_type=known.type,

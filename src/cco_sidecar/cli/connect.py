@@ -20,7 +20,7 @@ from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.client import Client, discovery
 from cco_sidecar.core import settings
 from cco_sidecar.core.errors import SettingsError, SidecarError, unavailable
-from cco_sidecar.core.settings import DATABASE, Settings, service_storage
+from cco_sidecar.core.settings import DATABASE, Settings
 from cco_sidecar.storage import run_directory
 
 _UNREACHABLE = "UNAVAILABLE"
@@ -69,20 +69,15 @@ def find(chosen: Settings, url: str | None) -> Found:
         known = discovery.at_url(named)
         target = os.environ.get("SIDECAR_GRPC") if not url else None
         return _of(known) if known else Found(named, target, chosen.storage)
-    running = list(run_directory.running())
     default = chosen.storage == Settings().storage
     # A daemon keeps its data elsewhere unless it was told where.
-    places = [chosen.storage, *([service_storage()] if default else [])]
-    for place in map(str, places):
-        for known in running:
-            if known.storage == place:
-                return _of(known)
+    places = discovery.default_places() if default else [chosen.storage]
     if default and chosen.port != Settings().port:
-        for known in running:
-            if urlsplit(known.url).port == chosen.port:
-                return _of(known)
-    if len(running) == 1 and default and chosen.port == Settings().port:
-        return _of(running[0])
+        known = discovery.at_url(chosen.url)
+    else:
+        known = discovery.here(places, only=default)
+    if known is not None:
+        return _of(known)
     storage = next((place for place in places if (place / DATABASE).exists()), chosen.storage)
     return Found(chosen.url, chosen.grpc_target, storage)
 
@@ -188,9 +183,10 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
                 return ctx.invoke(command, client=client, **arguments)
         except SidecarError as problem:
             if problem.code == _UNREACHABLE:
+                others = ", ".join(f"{known.url} (storage {known.storage})" for known in run_directory.running())
                 raise click.ClickException(
                     f"no sidecar answers at {found.url}; start one with 'cco orchestration-server', "
-                    "or name another with --sidecar-url"
+                    "or name another with --sidecar-url" + (f"; of yours there run here: {others}" if others else "")
                 ) from problem
             raise
 

@@ -16,8 +16,10 @@ from cco_sidecar.storage import archive
 @click.option("--force", is_flag=True, help="Move a storage that holds data aside first.")
 @click.pass_context
 def command(ctx: click.Context, source: Path, force: bool) -> None:
-    """Put a backup in the place of the storage; the sidecar must be stopped."""
-    storage = settings_of(ctx).storage
+    """Put a backup in the place of the storage of `cco daemon`, or of the one that is configured; its sidecar must be
+    stopped."""
+    # That of the sidecar which is to be started next, as the last line says.
+    storage = settings_of(ctx, service=True).storage
     former = archive.restore(source, storage, force=force)
     if former is not None:
         echo(f"the former storage is at {former}")

@@ -25,13 +25,19 @@ def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) 
     changed has to be trusted again. The sidecar reads it when it starts.
     """
     if listing:
-        for known in trust.trusted():
+        listed = list(trust.trusted())
+        if not listed:
+            echo("nothing is trusted")
+        for known in listed:
             echo(known.path if known.holds else f"{known.path}  (changed since, or gone; not trusted)")
         return
     place = path or settings_of(ctx).project_root
     wanted = place / trust.AGENT_TYPES if place.is_dir() else place
     if revoke:
-        echo(f"no longer trusted: {wanted}" if trust.distrust(wanted) else f"was not trusted: {wanted}")
+        if trust.distrust(wanted):
+            echo(f"no longer trusted: {wanted}; restart the sidecar, which keeps what it has read until then")
+        else:
+            echo(f"was not trusted: {wanted}")
         return
     data = trust.read(wanted)
     if data is None:

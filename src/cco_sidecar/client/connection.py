@@ -82,7 +82,8 @@ class Token:
     def __init__(self, text: str | None, file: str | None = None) -> None:
         self._file = Path(file) if file and Path(file).exists() else None
         self._seen = 0
-        self.text = (text or "").strip()
+        # A header's value, pasted.
+        self.text = (text or "").strip().removeprefix("Bearer ").strip()
         self.look()
 
     @classmethod

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.hosts import is_loopback
-from cco_sidecar.core.settings import authority
+from cco_sidecar.core.settings import Settings, authority, service_storage
 from cco_sidecar.storage import run_directory
 
 DEFAULT_PORT = 3001
@@ -32,8 +33,9 @@ class Target(NamedTuple):
 
 
 def find(url: str | None, grpc_target: str | None, environment: Mapping[str, str] = os.environ) -> Target:
-    """The first of: the arguments, ``SIDECAR_GRPC``, ``SIDECAR_URL``, ``CCO_SIDECAR_PORT``, the only sidecar that this
-    user runs on this machine, the default port. Raises SettingsError for a URL that is none."""
+    """The first of: the arguments, ``SIDECAR_GRPC``, ``SIDECAR_URL``, ``CCO_SIDECAR_PORT``, the sidecar that this user
+    runs on this machine with the configured or the default storage, or the only one, the default port. Raises
+    SettingsError for a URL that is none."""
     if url is None and grpc_target is None:
         if named := environment.get("SIDECAR_GRPC"):
             return Target(named, _is_https(environment.get("SIDECAR_URL", "")), "SIDECAR_GRPC")
@@ -41,14 +43,31 @@ def find(url: str | None, grpc_target: str | None, environment: Mapping[str, str
             return _of_url(named, "SIDECAR_URL")
         if named := environment.get(_PORT_VARIABLE):
             return _of_url(f"http://127.0.0.1:{named}", _PORT_VARIABLE)
-        running = list(run_directory.running())
-        if len(running) == 1:
-            return Target(f"unix:{running[0].socket}", False, "the run directory")
-        return _of_url(DEFAULT_URL, "SIDECAR_URL")
+        configured = environment.get("CCO_SIDECAR_STORAGE")
+        known = here([Path(configured)] if configured else default_places(), only=not configured)
+        if known is not None:
+            return Target(f"unix:{known.socket}", False, "the run directory")
+        return _of_url(DEFAULT_URL, "the default")
     if grpc_target is not None:
         return Target(grpc_target, _is_https(url or ""), "grpc_target")
     assert url is not None
     return _of_url(url, "url")
+
+
+def here(places: Sequence[Path], *, only: bool) -> run_directory.Running | None:
+    """Of the sidecars that this user runs on this machine the one whose storage is in the first of ``places``; failing
+    that, with ``only``, the one there is."""
+    running = list(run_directory.running())
+    for place in places:
+        for known in running:
+            if known.storage == str(place):
+                return known
+    return running[0] if only and len(running) == 1 else None
+
+
+def default_places() -> list[Path]:
+    """Where a sidecar keeps its data when nobody said where: a daemon, and one in the foreground."""
+    return [service_storage(), Settings().storage]
 
 
 def at_url(url: str) -> run_directory.Running | None:
@@ -91,6 +110,9 @@ def _of_url(url: str, named_by: str) -> Target:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
+        # `http:/name` would be a machine called "http".
+        if parts.hostname in ("http", "https"):
+            raise ValueError
         if parts.hostname and (parts.port is None or parts.port) and parts.scheme in ("http", "https"):
             return parts
     except ValueError:

@@ -35,6 +35,8 @@ def publish(
     priority: str | None = None,
     project: str = "",
 ) -> event_pb.PublishEventRequest:
+    if data is not None and not isinstance(data, Mapping):
+        raise invalid_request(f"data is an object, not {type(data).__name__}", field="data")
     value: dict[str, Any] = {
         "event_type": event_type,
         "topic": topic,

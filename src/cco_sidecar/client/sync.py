@@ -157,7 +157,9 @@ class Client:
             self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
             if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise unreachable(self._target, f"no connection within {self._connect_timeout:g} s") from None
+                connection = "TLS connection" if self._target.secure else "connection"
+                why = f"no {connection} within {self._connect_timeout:g} s"
+                raise unreachable(self._target, why) from None
         self._connected = True
 
     def metadata(self) -> list[tuple[str, str]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from cco_sidecar.bus.bus import EventBus
 from cco_sidecar.bus.journal import Entry, text_of
 from cco_sidecar.context import secrets
+from cco_sidecar.context.lru import ByteLru
 from cco_sidecar.core import codec
 from cco_sidecar.core.clock import micros_of
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
@@ -23,7 +24,11 @@ _MOST_RESULT_BYTES = 8 * 2**20
 _MOST_EVENTS = 200
 # Per output; a decision that names more files than this is not about any of them.
 _MOST_FILES = 500
-_REMEMBERED = 1000
+# Of one result.
+_MOST_DECISIONS = 100
+_MOST_FILES_OF_ALL = 5_000
+_MOST_OUTPUT_BYTES = 4 * 2**20
+_REMEMBERED_BYTES = 64 * 2**20
 
 # What the outputs were made from: equal for equal outputs.
 Basis = tuple[int, tuple[int, ...]]
@@ -41,7 +46,7 @@ class PreviousOutputs:
         self._bus = bus
         self._merge = merge
         self._decisions: dict[str, _Decisions] = {}
-        self._known: OrderedDict[tuple[str, str], tuple[Basis, list[bytes]]] = OrderedDict()
+        self._known = ByteLru[tuple[str, str], tuple[Basis, list[bytes]]](_REMEMBERED_BYTES)
         self._making = KeyedSemaphore[tuple[str, str]]()
 
     async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
@@ -78,15 +83,21 @@ class PreviousOutputs:
         decisions = [Decision(entry.frame[entry.payload_at :]) for entry in entries]
         # In the worker: agents write what they like, and all of it is searched for keys.
         outputs = await self._merge(results, decisions)
-        self._known[project, issue] = (basis, outputs)
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+        self._known.put((project, issue), (basis, outputs), 256 + sum(map(len, outputs)))
         return basis, outputs
 
 
 def merged(results: Sequence[bytes], decisions: Sequence[Decision]) -> list[PreviousAgentOutput]:
     """Newest first, without keys."""
-    outputs = [output for result in results for output in _of_result(Result.FromString(result))]
+    outputs: list[PreviousAgentOutput] = []
+    size = 0
+    for result in results:
+        made = _of_result(Result.FromString(result))
+        size += sum(output.ByteSize() for output in made)
+        if outputs and size > _MOST_OUTPUT_BYTES:
+            # A few kilobytes of a result may be megabytes of outputs: each names its files again.
+            break
+        outputs += made
     outputs += [_of_event(Event.FromString(decision.event)) for decision in decisions]
     return sorted(outputs, key=lambda output: micros_of(output.timestamp), reverse=True)
 
@@ -137,9 +148,12 @@ def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
 def _of_result(result: Result) -> list[PreviousAgentOutput]:
     work = result.result
     paths = [*map(_path, work.files_created), *map(_path, work.files_modified), *work.files_deleted]
-    touched = [secrets.mask(path)[0] for path in paths[:_MOST_FILES]]
+    decisions = list(work.decisions[:_MOST_DECISIONS])
+    # Each decision names them again.
+    most = min(_MOST_FILES, _MOST_FILES_OF_ALL // max(1, len(decisions)))
+    touched = [secrets.mask(path)[0] for path in paths[:most]]
     status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)
-    summary = f"{status}: {len(touched)} files affected"
+    summary = f"{status}: {len(paths)} files affected"
     rationale = codec.struct_to_dict(work.extra).get("rationale")
     return [
         PreviousAgentOutput(
@@ -150,7 +164,7 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
             rationale=secrets.mask(rationale)[0] if isinstance(rationale, str) else "",
             files_affected=touched,
         )
-        for decision in (work.decisions or [summary])
+        for decision in (decisions or [summary])
     ]
 
 

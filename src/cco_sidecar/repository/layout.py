@@ -45,8 +45,8 @@ def discover(root: Path) -> Layout | None:
             continue
         except OSError as problem:
             raise GitFailed(f"{entry} cannot be read: {problem.strerror}") from problem
-        if entry.is_symlink() and not entry.resolve().is_relative_to(top.resolve()):
-            raise GitFailed(f"{entry} is a link to elsewhere, which is not followed")
+        if entry.is_symlink():
+            raise GitFailed(f"{entry} is a link, which is not followed")
         if stat.S_ISDIR(mode):
             return Layout(top, entry, _common(entry))
         return Layout(top, (git_dir := _named_by(entry)), _common(git_dir))
@@ -146,7 +146,9 @@ def settled(layout: Layout) -> State:
 
 def state_of(layout: Layout) -> State:
     """Inode and ctime of each place; changes when a part is replaced, even if it is put back. Nobody can set ctime."""
-    places = [layout.top / ".git", layout.git_dir, *(layout.common_dir / name for name in _PLACES)]
+    places = [layout.top / ".git", *(layout.common_dir / name for name in _PLACES)]
+    for path in (layout.top, layout.git_dir, layout.common_dir):
+        places += (path, *path.parents)
     found = []
     for place in places:
         try:
@@ -154,7 +156,8 @@ def state_of(layout: Layout) -> State:
         except OSError:
             found.append((0, 0))
         else:
-            found.append((known.st_ino, known.st_ctime_ns))
+            # What lies in a directory such as /tmp changes all the time, and it stays where it is.
+            found.append((known.st_ino, 0 if known.st_mode & stat.S_ISVTX else known.st_ctime_ns))
     return tuple(found)
 
 

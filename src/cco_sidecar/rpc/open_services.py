@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.errors import SidecarError, invalid_request
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 from cco_sidecar.rpc.chain import only_message
 from cco_sidecar.rpc.interceptors.errors import CODES
@@ -45,42 +46,51 @@ class OpenServices:
         self.handlers.append(grpc.method_handlers_generic_handler(service, limited))
 
     def _limited(self, handler: Any) -> Any:
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        decode, encode = handler.request_deserializer, handler.response_serializer
 
         async def unary(_: Any, context: Any) -> Any:
             async with _aborted(context):
-                request = await self._request(context)
+                request = await self._request(context, decode)
             return await handler.unary_unary(request, context)
 
         async def watch(_: Any, context: Any) -> None:
             async with _aborted(context):
-                request = await self._request(context)
+                request = await self._request(context, decode)
                 async with self._watching.hold(context.peer(), 0):
                     await handler.unary_stream(request, context)
 
         async def converse(_: Any, context: Any) -> AsyncIterator[Any]:
-            async with _aborted(context), aclosing(handler.stream_stream(self._each(context), context)) as responses:
+            async with (
+                _aborted(context),
+                aclosing(handler.stream_stream(self._each(context, decode), context)) as responses,
+            ):
                 async for response in responses:
                     yield response
 
         if handler.unary_unary is not None:
-            return grpc.stream_unary_rpc_method_handler(unary, **codec)
-        return grpc.stream_stream_rpc_method_handler(watch if handler.unary_stream else converse, **codec)
+            return grpc.stream_unary_rpc_method_handler(unary, response_serializer=encode)
+        kind = watch if handler.unary_stream else converse
+        return grpc.stream_stream_rpc_method_handler(kind, response_serializer=encode)
 
-    async def _request(self, context: Any) -> Any:
+    async def _request(self, context: Any, decode: Callable[[bytes], Any]) -> Any:
         async with self._doors.one("", context.peer()):
-            return await only_message(context)
+            return _decoded(await only_message(context), decode)
 
-    async def _each(self, context: Any) -> AsyncIterator[Any]:
+    async def _each(self, context: Any, decode: Callable[[bytes], Any]) -> AsyncIterator[Any]:
         while True:
             async with self._conversations.one(context.peer()):
                 request = await context.read()
             if request is grpc.aio.EOF:
                 return
-            yield request
+            yield _decoded(request, decode)
+
+
+def _decoded(data: bytes, decode: Callable[[bytes], Any]) -> Any:
+    """Raises SidecarError (REQ_001)."""
+    try:
+        return decode(data)
+    except DecodeError as problem:
+        raise invalid_request("the request's bytes are not a message of this method's request type") from problem
 
 
 @asynccontextmanager

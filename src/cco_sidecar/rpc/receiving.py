@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from cco_sidecar.core.errors import Kind, SidecarError
-from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 
 # A request of a megabyte takes as long at 140 kbit/s.
 SECONDS = 60.0
+STRANGERS_SECONDS = 10.0
 # Nobody keeps a place for longer while others wait for one.
 CONTENDED_SECONDS = 1.0
 
@@ -32,11 +33,14 @@ class Receiving:
     @asynccontextmanager
     async def one(self, caller: str) -> AsyncIterator[None]:
         """While a request arrives. Raises SidecarError (REQ_007) when it does not come in time."""
-        async with self._callers.hold(caller):
-            if self._places.locked():
-                self._hurry_the_oldest()
-            async with self._places, self._in_time():
-                yield
+        try:
+            async with self._callers.hold(caller, self._seconds):
+                if self._places.locked():
+                    self._hurry_the_oldest()
+                async with self._places, self._in_time():
+                    yield
+        except NotInTime:
+            raise _late(self._seconds) from None
 
     @asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -49,10 +53,7 @@ class Receiving:
         except TimeoutError:
             if not limit.expired():
                 raise
-            took = asyncio.get_running_loop().time() - began
-            raise SidecarError(
-                Kind.REQUEST_TIMEOUT, "REQ_007", f"the request was not received within {took:.0f} s"
-            ) from None
+            raise _late(asyncio.get_running_loop().time() - began) from None
         finally:
             self._arriving.pop(limit, None)
 
@@ -66,12 +67,16 @@ class Receiving:
                 return
 
 
+def _late(seconds: float) -> SidecarError:
+    return SidecarError(Kind.REQUEST_TIMEOUT, "REQ_007", f"the request was not received within {seconds:.0f} s")
+
+
 class Doors:
     """Callers whose token is known, and strangers: neither takes the others' places."""
 
     def __init__(self) -> None:
         self._known = Receiving(most=256, most_of_one=32)
-        self._strangers = Receiving(most=64, most_of_one=4)
+        self._strangers = Receiving(most=64, most_of_one=4, seconds=STRANGERS_SECONDS)
 
     def one(self, subject: str, peer: str) -> AbstractAsyncContextManager[None]:
         """``subject``: whose token came with the request, or nothing; ``peer``: where it comes from, in gRPC's form."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import grpc.aio
 from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
 
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import authority
 from cco_sidecar.rpc.chain import Handlers, generic_handlers
+from cco_sidecar.rpc.health import Health
 from cco_sidecar.rpc.open_services import OpenServices
 from cco_sidecar.rpc.receiving import Doors
 
@@ -21,6 +21,8 @@ MAX_RECEIVE_BYTES = 5 * 2**20
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 3_600_000
 _UNREAD_BYTES = 64 * 1024
+# Of one connection, and more than a team needs behind one channel: each costs some 80 KB while it waits.
+_MOST_STREAMS = 2000
 _MAX_METADATA_BYTES = 32 * 1024
 _LEAST_CONNECTIONS = 64
 MAX_SEND_BYTES = 32 * 2**20
@@ -40,7 +42,7 @@ class GrpcServer:
         socket: Path | None,
     ) -> None:
         self._services = services
-        self._health = HealthServicer()
+        self._health = Health()
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 0),
@@ -52,6 +54,7 @@ class GrpcServer:
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
                 ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+                ("grpc.max_concurrent_streams", _MOST_STREAMS),
                 # Of a message that nobody reads yet no more than this comes in; by itself the window would grow
                 # to megabytes a call on a fast line.
                 ("grpc.http2.bdp_probe", 0),

@@ -76,7 +76,7 @@ class SystemServicer:
         await self._bus.look_again()
         figures = self._vitals.figures()
         storage = bus = pb.HEALTH_STATUS_HEALTHY
-        if await self._records.damage() or not figures.storage_writable:
+        if await self._records.damage() or not self._vitals.storage_writable():
             storage = pb.HEALTH_STATUS_UNHEALTHY
         elif figures.disk_free_mb < LOW_DISK_MB:
             storage = pb.HEALTH_STATUS_DEGRADED

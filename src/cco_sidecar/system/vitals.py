@@ -24,7 +24,6 @@ class Figures(NamedTuple):
     memory_mb: float
     cpu_percent: float
     disk_free_mb: float
-    storage_writable: bool
 
 
 class Vitals:
@@ -35,7 +34,7 @@ class Vitals:
         self._started = time.monotonic()
         self._size: tuple[float, float] = (-math.inf, 0.0)
         self._looked = -math.inf
-        self._figures = Figures(0.0, 0.0, 0.0, True)
+        self._figures = Figures(0.0, 0.0, 0.0)
 
     @property
     def uptime_seconds(self) -> int:
@@ -57,8 +56,10 @@ class Vitals:
             memory_mb=round(self._process.memory_info().rss / _MEGABYTE, 1),
             cpu_percent=self._process.cpu_percent(),
             disk_free_mb=free,
-            storage_writable=os.access(self._storage, os.W_OK | os.X_OK),
         )
+
+    def storage_writable(self) -> bool:
+        return os.access(self._storage, os.W_OK | os.X_OK)
 
     async def storage_mb(self) -> float:
         """Size of the storage directory; walked at most every five seconds, off the event loop."""

@@ -182,14 +182,14 @@ def test_a_stop_that_meets_the_end_agrees_with_what_is_announced(
 
 
 def test_an_agent_that_stops_its_keeper_once_ends_at_its_time_all_the_same(scripted_agent: Spawn) -> None:
-    ended = scripted_agent(command=["sh", "-c", "kill -STOP $PPID; sleep 600"], timeout_seconds=1).wait()
-    assert (ended["status"], ended["reason"]) == ("failed", "limit: it ran longer than 1 s")
+    ended = scripted_agent(command=["sh", "-c", "sleep 1; kill -STOP $PPID; sleep 600"], timeout_seconds=2).wait()
+    assert (ended["status"], ended["reason"]) == ("failed", "limit: it ran longer than 2 s")
 
 
 def test_an_agent_that_stops_its_keeper_again_and_again_is_ended(
     scripted_agent: Spawn, sidecar: SidecarProcess
 ) -> None:
-    agent = scripted_agent(command=["sh", "-c", "while :; do kill -STOP $PPID; sleep 0.02; done"])
+    agent = scripted_agent(command=["sh", "-c", "sleep 1; while :; do kill -STOP $PPID; sleep 0.02; done"])
     ended = agent.wait()
     assert ended["status"] == "failed"
     assert ended["reason"] == "its keeper was stopped by a signal again and again"

@@ -1034,20 +1034,20 @@ var File_orchestra_v1_result_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
-	"!orchestra/v1/result_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xab\x05\n" +
+	"!orchestra/v1/result_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xcf\x05\n" +
 	"\vAgentResult\x122\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x1a.orchestra.v1.ResultStatusR\x06status\x12E\n" +
 	"\rfiles_created\x18\x02 \x03(\v2\x17.orchestra.v1.FileEntryB\a\xea\xe0\x18\x03\x18\x90NR\ffilesCreated\x12G\n" +
 	"\x0efiles_modified\x18\x03 \x03(\v2\x17.orchestra.v1.FileEntryB\a\xea\xe0\x18\x03\x18\x90NR\rfilesModified\x12,\n" +
-	"\rfiles_deleted\x18\x04 \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\ffilesDeleted\x12\x1c\n" +
-	"\tdecisions\x18\x05 \x03(\tR\tdecisions\x12@\n" +
+	"\rfiles_deleted\x18\x04 \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\ffilesDeleted\x12%\n" +
+	"\tdecisions\x18\x05 \x03(\tB\a\xea\xe0\x18\x03\x18\xe8\aR\tdecisions\x12@\n" +
 	"\ametrics\x18\x06 \x03(\v2&.orchestra.v1.AgentResult.MetricsEntryR\ametrics\x12F\n" +
-	"\tartifacts\x18\a \x03(\v2(.orchestra.v1.AgentResult.ArtifactsEntryR\tartifacts\x12\x16\n" +
-	"\x06errors\x18\b \x03(\tR\x06errors\x12\x1a\n" +
-	"\bwarnings\x18\t \x03(\tR\bwarnings\x12\x1d\n" +
+	"\tartifacts\x18\a \x03(\v2(.orchestra.v1.AgentResult.ArtifactsEntryR\tartifacts\x12\x1f\n" +
+	"\x06errors\x18\b \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\x06errors\x12#\n" +
+	"\bwarnings\x18\t \x03(\tB\a\xea\xe0\x18\x03\x18\x90NR\bwarnings\x12&\n" +
 	"\n" +
 	"next_steps\x18\n" +
-	" \x03(\tR\tnextSteps\x125\n" +
+	" \x03(\tB\a\xea\xe0\x18\x03\x18\xe8\aR\tnextSteps\x125\n" +
 	"\x05extra\x18\x0f \x01(\v2\x17.google.protobuf.StructB\x06\xea\xe0\x18\x020\x01R\x05extra\x1a:\n" +
 	"\fMetricsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
