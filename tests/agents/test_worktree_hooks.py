@@ -143,7 +143,7 @@ def test_a_base_means_a_worktree(tmp_path: Path, root: Path) -> None:
         body = {"agent_type": "python-specialist", "issue_id": "issue-1", "base": "head"}
         agent = SpawnedAgent(sidecar, call(sidecar, "POST", "/api/agents/spawn", sidecar.operator, json=body))
         ended = agent.wait()
-        assert ended["isolation"] == "worktree" and ended["worktree"], ended
+        assert (ended["isolation"], ended["branch"]) == ("worktree", f"agent/{agent.id}"), ended
 
 
 def test_an_agent_in_a_worktree_has_the_context_of_its_worktree(tmp_path: Path, root: Path) -> None:

@@ -93,6 +93,40 @@ def test_a_link_that_comes_and_goes_shows_nothing_either(
     assert seen, "git ran"
 
 
+@pytest.mark.parametrize("moved", ["mine", "mine/.git", "."])
+def test_nor_does_one_above_the_parts(tmp_path: Path, moved: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directories that a part lies in are exchanged: the git directory, the project, and what holds it."""
+    base = tmp_path / "base"
+    base.mkdir()
+    (tmp_path / "other").mkdir()
+    mine, other = small_repository(base / "mine"), small_repository(tmp_path / "other" / "mine")
+    place, theirs, aside = base / moved, tmp_path / "other" / moved, tmp_path / "aside"
+    repository = GitRepository(mine, tmp_path / "scratch", [other])
+    repository.open()
+    real = git_module._run
+
+    def run(*arguments: Any) -> Any:
+        place.rename(aside)
+        place.symlink_to(theirs)
+        try:
+            return real(*arguments)
+        finally:
+            place.unlink()
+            aside.rename(place)
+
+    monkeypatch.setattr(git_module, "_run", run)
+    with pytest.raises(GitFailed, match="changed while git read it"):
+        repository.text("ls-files")
+
+
+def test_a_link_in_place_of_the_git_directory_is_refused(tmp_path: Path) -> None:
+    mine = small_repository(tmp_path / "mine")
+    (mine / ".git").rename(mine / "elsewhere")
+    (mine / ".git").symlink_to("elsewhere")
+    with pytest.raises(GitFailed, match="is a link"):
+        discover(mine)
+
+
 def test_a_repository_that_others_write_to_is_read(tmp_path: Path) -> None:
     root = small_repository(tmp_path / "root")
     repository = GitRepository(root, tmp_path / "scratch", [tmp_path / "other"])
@@ -130,3 +164,16 @@ def test_files_are_opened_beneath_their_root_only(tmp_path: Path) -> None:
     for name in ("link/key", "inner/key", "../secret/key", "inner/../../secret/key", "fifo", "inner", "nothing"):
         with pytest.raises(OSError):
             os.close(open_beneath(root, name))
+
+
+def test_the_index_is_not_written(tmp_path: Path) -> None:
+    """A file that was touched and not changed makes `git diff` refresh the index (diff.autoRefreshIndex)."""
+    root = small_repository(tmp_path / "root")
+    repository = GitRepository(root, tmp_path / "scratch", [tmp_path / "other"])
+    repository.open()
+    tracked = next(path for path in root.iterdir() if path.is_file())
+    os.utime(tracked, (1, 1))
+    index = root / ".git" / "index"
+    before = (index.stat().st_ino, index.stat().st_mtime_ns)
+    assert repository.run("diff", "--numstat", "HEAD").code == 0
+    assert (index.stat().st_ino, index.stat().st_mtime_ns) == before

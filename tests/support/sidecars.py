@@ -40,7 +40,7 @@ def written(path: Path, **sections: Any) -> Path:
     return path
 
 
-def until(probe: Callable[[], T], what: str, timeout: float = 20.0) -> T:
+def until(probe: Callable[[], T], what: str, timeout: float = 60.0) -> T:
     """What ``probe`` gives as soon as it is true."""
     deadline = time.monotonic() + timeout
     while not (found := probe()):

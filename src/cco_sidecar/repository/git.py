@@ -167,8 +167,8 @@ class GitRepository:
             for key, value in own.items()
             if key.startswith("remote.") and key.endswith(".url")
         }
-        # A file in the working tree would be read.
-        kept = {"log.mailmap": "false"}
+        # A file in the working tree would be read; and `git diff` would write the index anew, optional locks or not.
+        kept = {"log.mailmap": "false", "diff.autorefreshindex": "false"}
         kept |= {key: value for key, value in _of_person().items() if key in _OF_PERSON}
         kept |= {key: value for key, value in own.items() if key in _OF_REPOSITORY}
         if any(key.startswith("extensions.") for key in kept):

@@ -108,7 +108,7 @@ class SidecarProcess:
 
     def request(self, method: str, path: str, agent: Agent | None = None, **more: Any) -> requests.Response:
         headers = (agent.headers if agent else {}) | more.pop("headers", {})
-        return requests.request(method, self.url + path, headers=headers, timeout=more.pop("timeout", 20), **more)
+        return requests.request(method, self.url + path, headers=headers, timeout=more.pop("timeout", 60), **more)
 
     def kill(self) -> None:
         self.process.kill()
