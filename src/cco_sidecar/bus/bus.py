@@ -222,7 +222,7 @@ class EventBus:
             yield self._handed(reader, Slice((), reader.seq))
             ended = False
             while not ended:
-                batch = await self._read(channel, reader, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
+                batch = await self._read(channel, reader, name, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
                 yield batch
                 ended = self._draining and not batch.entries
         finally:
@@ -243,7 +243,7 @@ class EventBus:
         channel = self._channel(project)
         reader = self._join(channel, interest, start, name, since)
         try:
-            return await self._read(channel, reader, limit, self._loop.time() + timeout)
+            return await self._read(channel, reader, name, limit, self._loop.time() + timeout)
         finally:
             self._leave(channel, reader)
 
@@ -257,11 +257,11 @@ class EventBus:
         return Position(journal.head)
 
     async def select(
-        self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool]
+        self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
     ) -> tuple[list[Entry], bool]:
         """Up to ``limit`` retained entries after ``start``, oldest first, or the newest when it is None, in a page
         of bounded size; and whether there are more after them. Long scans let others run."""
-        return await self._scans.run(self._scan(self._channel(project).journal, start, limit, keep))
+        return await self._scans.run(caller, self._scan(self._channel(project).journal, start, limit, keep))
 
     def _scan(
         self, journal: Journal, start: Position | None, limit: int, keep: Callable[[Entry], bool]
@@ -351,10 +351,10 @@ class EventBus:
         if not reader.group.readers:
             reader.group.idle_since = self._loop.time()
 
-    async def _read(self, channel: _Channel, reader: Reader, limit: int, deadline: float) -> Batch:
+    async def _read(self, channel: _Channel, reader: Reader, name: str, limit: int, deadline: float) -> Batch:
         while True:
             if reader.in_the_past:
-                async with self._scans.slice():
+                async with self._scans.slice(name):
                     piece = reader.next(limit)
             else:
                 piece = reader.next(limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,6 +17,9 @@ from orchestra.v1.event_service_pb2 import Event
 
 _CURSOR = re.compile(r"evt-([0-9a-f]{8})-([0-9]{10,20})")
 FROM_OLDEST = "0"
+
+
+_LARGE_BYTES = 16 * 1024
 
 
 class Entry:
@@ -59,10 +63,19 @@ class Entry:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The envelope and ``data`` as JSON values: what a filter reads. Parsed once, and kept."""
+        """The envelope and ``data`` as JSON values: what a filter reads. Parsed once, and kept; of large
+        events only of the last few, because the values take ten times the bytes."""
         if self._fields is None:
             self._fields = codec.to_dict(self.event)
+            if len(self.frame) > _LARGE_BYTES:
+                if len(_large) == _large.maxlen:
+                    _large[0]._fields = None
+                _large.append(self)
         return self._fields
+
+
+# Large entries whose values are kept, the oldest first.
+_large: deque[Entry] = deque(maxlen=32)
 
 
 def text_of(event: Event, name: str) -> str | None:

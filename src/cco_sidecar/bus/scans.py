@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
+
 T = TypeVar("T")
 
 # So many entries of the past are looked at before others may run.
@@ -20,13 +22,15 @@ _NOTHING_SECONDS = 0.0005
 
 class Scans:
     def __init__(self) -> None:
+        self._callers = KeyedSemaphore[str]()
         self._lock = asyncio.Lock()
         self._spent = 0.0
 
     @asynccontextmanager
-    async def slice(self) -> AsyncIterator[None]:
-        """In order; when some time was spent, the next one begins in another iteration of the loop."""
-        async with self._lock:
+    async def slice(self, caller: str) -> AsyncIterator[None]:
+        """One caller after the other, however many searches each has; when some time was spent, the next one begins in
+        another iteration of the loop."""
+        async with self._callers.hold(caller), self._lock:
             began = time.monotonic()
             yield
             self._spent += time.monotonic() - began
@@ -34,10 +38,10 @@ class Scans:
                 self._spent = 0.0
                 await asyncio.sleep(0)
 
-    async def run(self, scan: Generator[None, None, T]) -> T:
+    async def run(self, caller: str, scan: Generator[None, None, T]) -> T:
         """``scan`` yields when others may run, and returns what it found."""
         while True:
-            async with self.slice():
+            async with self.slice(caller):
                 try:
                     next(scan)
                 except StopIteration as end:

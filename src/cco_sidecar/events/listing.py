@@ -35,7 +35,7 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
     elif request.since or request.HasField("since_time"):
         since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
         start = bus.start_of(project, request.since, since_micros)
-    entries, more = await bus.select(project, start, limit, keep)
+    entries, more = await bus.select(project, start, limit, keep, principal.subject)
     tail = ListEventsResponse()
     if more:
         tail.next_cursor = bus.cursor(project, entries[-1].seq)
