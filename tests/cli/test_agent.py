@@ -98,7 +98,7 @@ class TestSpawn:
     def test_a_runner_that_is_not_installed_is_named(self, small: SidecarProcess) -> None:
         done = run_cco(small, "agent", "spawn", "--type", "security-auditor", "--issue", "issue-1")
         fails(done, "there is no program '/nowhere/such-a-program'")
-        assert "after '--'" in done.stderr
+        assert "give the spawn a command" in done.stderr
 
     @pytest.mark.parametrize(
         ("script", "said"),

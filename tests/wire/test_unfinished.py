@@ -92,7 +92,8 @@ def test_an_agent_has_few_open_streams_of_requests(sidecar: SidecarProcess) -> N
     with Unfinished(sidecar) as connection:
         for _ in range(20):
             connection.begin(PUBLISH_EVENTS, MB, agent.token)
-        connection.send_on(0.3)
+        # One too many waits for a place, for up to a second and a half.
+        connection.send_on(2)
         assert list(connection.statuses.values()) == [RESOURCE_EXHAUSTED] * 4
 
 
