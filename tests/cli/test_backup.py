@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import re
 import shutil
 import stat
+import subprocess
+import sys
 import tarfile
 import threading
 from collections import Counter
@@ -462,3 +465,19 @@ def test_who_restores_in_place_has_the_former_day_again(tmp_path: Path, root: Pa
     sidecar = SidecarProcess(tmp_path / "storage", root)
     assert [event["event_type"] for event in events(sidecar, "default")] == ["kept"]
     assert sidecar.stop() == ""
+
+
+def test_without_a_setting_it_goes_where_the_daemon_has_its_data(
+    saved: tuple[SidecarProcess, Path], tmp_path: Path
+) -> None:
+    """The last line says that `cco daemon start` starts with it."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+    ours = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    done = subprocess.run(
+        [sys.executable, "-m", "cco_sidecar.cli.main", "restore", str(saved[1])],
+        env=clean | ours, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    place = tmp_path / "state" / "cco-sidecar"
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert done.stdout == f"restored to {place}; start the sidecar with 'cco daemon start'\n"
+    assert (place / "records.db").is_file()

@@ -94,6 +94,22 @@ def test_the_only_sidecar_of_this_machine_is_found(sidecar: SidecarProcess, monk
     assert discovery.find(None, None, {}).address == f"unix:{ours[0].socket}"
 
 
+def test_of_several_the_one_with_the_configured_or_the_default_storage_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at(name: str) -> run_directory.Running:
+        return run_directory.Running("http://127.0.0.1:1", "127.0.0.1:2", f"/{name}.sock", str(tmp_path / name), 1)
+
+    monkeypatch.setattr(run_directory, "running", lambda: iter([at("one"), at("two"), at("three")]))
+    monkeypatch.setattr(discovery, "default_places", lambda: [tmp_path / "two", tmp_path / "three"])
+    configured = {"CCO_SIDECAR_STORAGE": str(tmp_path / "three")}
+    assert discovery.find(None, None, {}).address == "unix:/two.sock"
+    assert discovery.find(None, None, configured).address == "unix:/three.sock"
+    # None of them is the one that was configured: it may run without having been found.
+    nowhere = discovery.find(None, None, {"CCO_SIDECAR_STORAGE": str(tmp_path / "four")})
+    assert (nowhere.address, nowhere.named_by) == ("127.0.0.1:3002", "the default")
+
+
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "grpc_proxy", "all_proxy"])
 def test_proxies_do_not_cut_off_loopback(sidecar: SidecarProcess, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -141,7 +157,7 @@ def test_over_https_no_plain_text_is_spoken(tmp_path: Path) -> None:
         server.close()
 
 
-@pytest.mark.parametrize("url", ["", "http://", "ftp://x", "http://x:port", "http://[::1"])
+@pytest.mark.parametrize("url", ["http:/127.0.0.1:3001", "", "http://", "ftp://x", "http://x:port", "http://[::1"])
 def test_what_is_no_url_is_said(url: str) -> None:
     with pytest.raises(SettingsError, match="invalid sidecar URL"):
         Client(url or "http://")
