@@ -458,7 +458,7 @@ class Chaos:
             return not left
 
         try:
-            until(clean, "clean directories", 10)
+            until(clean, "clean directories", 60)
         except AssertionError:
             tokens = [path.read_text().strip() for path in directory.glob("*/agent/token")]
             dead = [
