@@ -53,7 +53,7 @@ from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.receive import Receive
 from cco_sidecar.rpc.interceptors.request_id import RequestId
 from cco_sidecar.rpc.interceptors.validate import Validate
-from cco_sidecar.rpc.receiving import Doors
+from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.server import GrpcServer
 from cco_sidecar.storage.agents import SqlAgents
 from cco_sidecar.storage.approvals import SqlApprovals
@@ -206,7 +206,7 @@ class Sidecar:
         for problem in self.types.problems:
             log.warning("%s", problem)
         services = [room.service for room in self._rooms]
-        doors = Doors()
+        admission = Admission()
         interceptors = [
             RequestId(policies(services)),
             AccessLog(self.metrics),
@@ -214,7 +214,7 @@ class Sidecar:
             Authenticate(self.tokens, self.settings.allowed_hosts),
             RateLimit(RateLimits(self.settings.rate_limits)),
             Authorise(),
-            Receive(doors),
+            Receive(admission),
             Validate(),
         ]
         handlers = await chain.build(self._rooms, interceptors, self.tokens)
@@ -228,7 +228,7 @@ class Sidecar:
         self._grpc = GrpcServer(
             handlers,
             [s.full_name for s in services],
-            doors,
+            admission,
             self.settings.host,
             self.settings.real_grpc_port,
             self._registration.socket,

@@ -16,7 +16,7 @@ from tests.support.http2 import Unfinished
 from tests.support.sidecars import serving, small_repository
 
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.rpc.receiving import Doors, Receiving
+from cco_sidecar.rpc.receiving import Admission, Receiving
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import result_service_pb2
 
@@ -176,15 +176,15 @@ class TestReceiving:
             await second
 
     async def test_strangers_take_no_place_of_those_who_are_known(self) -> None:
-        doors = Doors()
+        admission = Admission()
 
         async def hold(number: int) -> None:
-            async with doors.one("", f"ipv4:127.0.0.1:{number // 2}"):
+            async with admission.one("", f"ipv4:127.0.0.1:{number // 2}"):
                 await asyncio.Event().wait()
 
         strangers = [asyncio.create_task(hold(number)) for number in range(200)]
         await asyncio.sleep(0)
-        async with asyncio.timeout(0.5), doors.one("agent", "ipv4:127.0.0.1:1"):
+        async with asyncio.timeout(0.5), admission.one("agent", "ipv4:127.0.0.1:1"):
             pass
         for each in strangers:
             each.cancel()

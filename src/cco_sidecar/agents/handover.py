@@ -226,7 +226,7 @@ class Handover:
         """The agent that an event comes from, or of which the sidecar or the operator speaks."""
         publisher = entry.publisher
         agent_id = entry.text("agent_id") if publisher in _TRUSTED else publisher
-        stored = await self._agents.by_id(agent_id) if isinstance(agent_id, str) else None
+        stored = await self._agents.by_id(agent_id) if agent_id else None
         return stored.agent if stored is not None and stored.agent.project_id == project else None
 
     def _issue(self, entry: Entry, parent: Agent | None) -> str:
@@ -294,7 +294,7 @@ class Handover:
             return
         data = Struct()
         issue = entry.text("issue_id")
-        about = {"issue_id": issue} if isinstance(issue, str) and is_id(issue) else {}
+        about = {"issue_id": issue} if issue and is_id(issue) else {}
         texts = {name: value[:_LONGEST_TEXT] if isinstance(value, str) else value for name, value in more.items()}
         data.update({"rule": rule, "event_id": entry.event_id} | about | texts)
         event = Event(

@@ -60,7 +60,7 @@ def here(places: Sequence[Path], *, only: bool) -> run_directory.Running | None:
     running = list(run_directory.running())
     for place in places:
         for known in running:
-            if known.storage == str(place):
+            if known.storage == str(place.expanduser().resolve()):
                 return known
     return running[0] if only and len(running) == 1 else None
 

@@ -147,15 +147,21 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens, 
     return kind(wait if rules_of(method).mode == options_pb2.MODE_WAIT else unary, **codec)
 
 
+def decoded(data: bytes, decode: Callable[[bytes], Any]) -> Any:
+    """Raises SidecarError (REQ_001)."""
+    try:
+        return decode(data)
+    except DecodeError:
+        raise invalid_request("the request's bytes are not a message of this method's request type") from None
+
+
 def _deserializer(message_type: type[Message], most: int) -> Callable[[bytes], Any]:
     def deserialize(data: bytes) -> Any:
         try:
             check_message(data, most)
-            return message_type.FromString(data)
+            return decoded(data, message_type.FromString)
         except SidecarError as refusal:
             return Malformed(refusal)
-        except DecodeError:
-            return Malformed(invalid_request("the request's bytes are not a message of this method's request type"))
 
     return deserialize
 

@@ -8,17 +8,16 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from cco_sidecar.core.errors import SidecarError, invalid_request
+from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
-from cco_sidecar.rpc.chain import only_message
+from cco_sidecar.rpc.chain import decoded, only_message
 from cco_sidecar.rpc.interceptors.errors import CODES
-from cco_sidecar.rpc.receiving import Doors, Receiving
+from cco_sidecar.rpc.receiving import Admission, Receiving
 
 _MOST_WATCHES = 32
 _MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE = 64, 4
@@ -27,9 +26,9 @@ _MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE = 64, 4
 class OpenServices:
     """What health and reflection are registered with in a server's place."""
 
-    def __init__(self, health_servicer: HealthServicer, services: Sequence[str], doors: Doors) -> None:
+    def __init__(self, health_servicer: HealthServicer, services: Sequence[str], admission: Admission) -> None:
         """``services``: full names that reflection lists beside its own and health's."""
-        self._doors = doors
+        self._admission = admission
         # A conversation that is open may always be receiving; they have places of their own.
         self._conversations = Receiving(_MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE)
         self._watching = KeyedSemaphore[str](_MOST_WATCHES)
@@ -73,8 +72,8 @@ class OpenServices:
         return grpc.stream_stream_rpc_method_handler(kind, response_serializer=encode)
 
     async def _request(self, context: Any, decode: Callable[[bytes], Any]) -> Any:
-        async with self._doors.one("", context.peer()):
-            return _decoded(await only_message(context), decode)
+        async with self._admission.one("", context.peer()):
+            return decoded(await only_message(context), decode)
 
     async def _each(self, context: Any, decode: Callable[[bytes], Any]) -> AsyncIterator[Any]:
         while True:
@@ -82,15 +81,7 @@ class OpenServices:
                 request = await context.read()
             if request is grpc.aio.EOF:
                 return
-            yield _decoded(request, decode)
-
-
-def _decoded(data: bytes, decode: Callable[[bytes], Any]) -> Any:
-    """Raises SidecarError (REQ_001)."""
-    try:
-        return decode(data)
-    except DecodeError as problem:
-        raise invalid_request("the request's bytes are not a message of this method's request type") from problem
+            yield decoded(request, decode)
 
 
 @asynccontextmanager

@@ -71,7 +71,7 @@ def _late(seconds: float) -> SidecarError:
     return SidecarError(Kind.REQUEST_TIMEOUT, "REQ_007", f"the request was not received within {seconds:.0f} s")
 
 
-class Doors:
+class Admission:
     """Callers whose token is known, and strangers: neither takes the others' places."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from cco_sidecar.core.settings import authority
 from cco_sidecar.rpc.chain import Handlers, generic_handlers
 from cco_sidecar.rpc.health import Health
 from cco_sidecar.rpc.open_services import OpenServices
-from cco_sidecar.rpc.receiving import Doors
+from cco_sidecar.rpc.receiving import Admission
 
 # What a method takes beyond its own limit is refused with a clear error; beyond this by gRPC.
 MAX_RECEIVE_BYTES = 5 * 2**20
@@ -36,7 +36,7 @@ class GrpcServer:
         self,
         handlers: Handlers,
         services: Sequence[str],
-        doors: Doors,
+        admission: Admission,
         host: str,
         port: int,
         socket: Path | None,
@@ -66,7 +66,7 @@ class GrpcServer:
             ]
         )
         self._server.add_generic_rpc_handlers(generic_handlers(handlers))
-        self._server.add_generic_rpc_handlers(OpenServices(self._health, services, doors).handlers)
+        self._server.add_generic_rpc_handlers(OpenServices(self._health, services, admission).handlers)
         try:
             self.port = self._server.add_insecure_port(authority(host, port))
         except RuntimeError as problem:

@@ -11,7 +11,7 @@ from grpc_interceptor.server import AsyncServerInterceptor
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.rpc.call import current
 from cco_sidecar.rpc.interceptors.base import Method
-from cco_sidecar.rpc.receiving import Doors
+from cco_sidecar.rpc.receiving import Admission
 
 
 class Malformed:
@@ -34,8 +34,8 @@ class Deferred:
 
 
 class Receive(AsyncServerInterceptor):
-    def __init__(self, doors: Doors) -> None:
-        self._doors = doors
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
 
     async def intercept(
         self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
@@ -48,6 +48,6 @@ class Receive(AsyncServerInterceptor):
     async def _request(self, deferred: Deferred, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         data = b""
         if deferred.receive is not None:
-            async with self._doors.one(current.get().principal.subject, context.peer()):
+            async with self._admission.one(current.get().principal.subject, context.peer()):
                 data = await deferred.receive()
         return await deferred.decode(data)
