@@ -119,7 +119,7 @@ def test_make_run_starts_the_sidecar_on_this_repository(checkout: Path, tmp_path
     (command,) = [block.text.strip() for block in blocks(OURS / "README.md") if block.kind == "bash background"]
     assert command == "make run"
     port = free_ports()[0]
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "MAKE"))}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "MAKE", "ARGS", "PROJECT"))}
     ours = {
         "HOME": str(tmp_path),
         "CCO_SIDECAR_PORT": str(port),
