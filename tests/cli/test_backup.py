@@ -473,11 +473,14 @@ def test_without_a_setting_it_goes_where_the_daemon_has_its_data(
     """The last line says that `cco daemon start` starts with it."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
     ours = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
+    # With data there, nothing that this machine has in the foreground's default storage can be meant.
+    place = tmp_path / "state" / "cco-sidecar"
+    place.mkdir(parents=True)
+    (place / "records.db").write_text("former")
     done = subprocess.run(
-        [sys.executable, "-m", "cco_sidecar.cli.main", "restore", str(saved[1])],
+        [sys.executable, "-m", "cco_sidecar.cli.main", "restore", "--force", str(saved[1])],
         env=clean | ours, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    place = tmp_path / "state" / "cco-sidecar"
     assert (done.returncode, done.stderr) == (0, ""), done
-    assert done.stdout == f"restored to {place}; start the sidecar with 'cco daemon start'\n"
-    assert (place / "records.db").is_file()
+    assert done.stdout.endswith(f"\nrestored to {place}; start the sidecar with 'cco daemon start'\n")
+    assert (place / "records.db").read_bytes().startswith(b"SQLite format 3")
