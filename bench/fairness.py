@@ -1,6 +1,6 @@
 """Can one client, within its limits, noticeably delay another? ``python -m bench.fairness [--only NAME]``.
 
-Each worst case is played against a sidecar of its own. A probe in another process asks both doors for their health
+Each worst case is played against a sidecar of its own. A probe in another process asks both transports for their health
 about every 10 ms, first while nothing happens, then during the case; a bare server beside it shows what the machine
 itself adds. Ratios are what counts: the 99th percentile during the case by the one in all quiet times of the run.
 """
@@ -36,8 +36,8 @@ _END_SECONDS = 30.0
 _CASE_SECONDS = 300.0
 # What a shell and a service get where nobody raised it.
 _OPEN_FILES = 1024
-_DOORS = ("rest", "grpc")
-_PROBES = (*_DOORS, "newcomer", "peer")
+_TRANSPORTS = ("rest", "grpc")
+_PROBES = (*_TRANSPORTS, "newcomer", "peer")
 
 
 class Figures(NamedTuple):
@@ -170,7 +170,7 @@ _HEADER = (
 )
 
 _LEGEND = """\
-ratio: p99 to quiet, at the door that suffers more. new: a client that connects anew. lost: calls without a healthy
+ratio: p99 to quiet, at the transport that suffers more. new: a client that connects anew. lost: calls without a healthy
 answer (REST/gRPC/new). peer: a bare server at the same time, the machine's own share. left: of the growth, a second
 after the case. files: open descriptors at most. answers: what the attacking client was told."""
 
@@ -181,17 +181,18 @@ def quiet_figures(outcomes: Sequence[Outcome]) -> dict[str, Figures]:
 
 
 def ratio(during: dict[str, Figures], quiet: dict[str, Figures]) -> float:
-    """Of the 99th percentiles, at the door that suffers more."""
-    return max(during[door].p99 / quiet[door].p99 for door in _DOORS)
+    """Of the 99th percentiles, at the transport that suffers more."""
+    return max(during[transport].p99 / quiet[transport].p99 for transport in _TRANSPORTS)
 
 
 def row(name: str, figures: dict[str, Figures], times: float, rest: str) -> str:
-    doors = "".join(
-        f"{figures[door].p50:>{width}.1f}{figures[door].p99:>8.1f}{figures[door].most:>8.0f}"
-        for door, width in zip(_DOORS, (9, 10), strict=True)
+    transports = "".join(
+        f"{figures[transport].p50:>{width}.1f}{figures[transport].p99:>8.1f}{figures[transport].most:>8.0f}"
+        for transport, width in zip(_TRANSPORTS, (9, 10), strict=True)
     )
-    lost = "/".join(str(figures[each].lost) for each in (*_DOORS, "newcomer"))
-    return f"{name:<23}{doors}{times:>8.1f}{figures['newcomer'].p99:>9.1f}{lost:>11}{figures['peer'].p99:>10.1f}{rest}"
+    lost = "/".join(str(figures[each].lost) for each in (*_TRANSPORTS, "newcomer"))
+    newcomer, peer = figures["newcomer"].p99, figures["peer"].p99
+    return f"{name:<23}{transports}{times:>8.1f}{newcomer:>9.1f}{lost:>11}{peer:>10.1f}{rest}"
 
 
 def row_of(outcome: Outcome, quiet: dict[str, Figures]) -> str:

@@ -283,7 +283,7 @@ async def measure() -> None:
             line("spawn to first context", figures.first_context)
             line("spawn answered: the process runs", figures.answered)
             line("a bare Python program, as many at once", figures.bare_start)
-            print(f"  memory per agent: keeper {figures.keeper_mb:.1f} MB, sidecar {figures.sidecar_mb:.2f} MB")
+            print(f"  memory per agent: shim {figures.shim_mb:.1f} MB, sidecar {figures.sidecar_mb:.2f} MB")
             print(f"  (the agent itself, a Python program: {figures.agent_mb:.1f} MB)")
         finally:
             sidecar.stop()

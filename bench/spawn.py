@@ -23,12 +23,12 @@ _PATIENCE = 120.0
 
 class Figures(NamedTuple):
     """Milliseconds from the spawn request to the first context, for each agent; and to the answer of the spawn;
-    megabytes per agent: of the keeper (proportional set size), of the sidecar's growth, of a bare Python child."""
+    megabytes per agent: of the shim (proportional set size), of the sidecar's growth, of a bare Python child."""
 
     first_context: list[float]
     answered: list[float]
     bare_start: list[float]
-    keeper_mb: float
+    shim_mb: float
     sidecar_mb: float
     agent_mb: float
 
@@ -49,13 +49,13 @@ def measure(sidecar: SidecarProcess, count: int, directory: Path) -> Figures:
     with ThreadPoolExecutor(_CALLERS) as pool:
         spawned = list(pool.map(spawn, range(count)))
     first = [(_first_context(sidecar, agent) - started) * 1000 for started, agent in spawned]
-    keepers = [each for each in process.children() if "keeper.py" in " ".join(each.cmdline())]
-    programs = [child for keeper in keepers for child in keeper.children()]
+    shims = [each for each in process.children() if "shim.py" in " ".join(each.cmdline())]
+    programs = [child for shim in shims for child in shim.children()]
     figures = Figures(
         first,
         answered,
         _bare_starts(count),
-        sum(each.memory_full_info().pss for each in keepers) / _MEGABYTE / count,
+        sum(each.memory_full_info().pss for each in shims) / _MEGABYTE / count,
         (process.memory_info().rss - before) / _MEGABYTE / count,
         sum(each.memory_full_info().pss for each in programs) / _MEGABYTE / count,
     )
@@ -66,7 +66,7 @@ def measure(sidecar: SidecarProcess, count: int, directory: Path) -> Figures:
 
 
 def _first_context(sidecar: SidecarProcess, agent: SpawnedAgent) -> float:
-    """When the agent printed that it has its context, by the keeper's clock."""
+    """When the agent printed that it has its context, by the shim's clock."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         answer = sidecar.request("GET", f"/api/agents/{agent.id}/logs", sidecar.operator)

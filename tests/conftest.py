@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.support.repositories import clone_of_ours
-from tests.support.sidecars import House, fresh, serving, small_repository
+from tests.support.sidecars import Deployment, fresh, serving, small_repository
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
@@ -32,9 +32,9 @@ def project() -> str:
 
 
 @pytest.fixture
-def house(tmp_path: Path, root: Path) -> Iterator[House]:
+def deployment(tmp_path: Path, root: Path) -> Iterator[Deployment]:
     """For tests that need a sidecar of their own, or several."""
-    made = House(tmp_path, root)
+    made = Deployment(tmp_path, root)
     yield made
     assert made.stop() == ""
 

@@ -21,6 +21,7 @@ from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, Minted
 from cco_sidecar.core.agent_types import AgentTypes, Source
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.storage.base import Revocation
 
 START = 1_800_000_000
 SECRET = "a-shared-secret-of-more-than-thirty-two-bytes"
@@ -58,8 +59,12 @@ class Revocations:
     async def revoke(self, kind: str, value: str, at: float, until: float) -> None:
         self.kept[kind, value] = (at, until)
 
-    def load(self, now: float) -> Sequence[tuple[str, str, float]]:
-        return [(kind, value, at) for (kind, value), (at, until) in self.kept.items() if until > now]
+    async def since(self, revision: int) -> tuple[Sequence[Revocation], int]:
+        return self.load(0.0)
+
+    def load(self, now: float) -> tuple[Sequence[Revocation], int]:
+        found = [Revocation(kind, value, at) for (kind, value), (at, until) in self.kept.items() if until > now]
+        return found, len(self.kept)
 
 
 @pytest.fixture
@@ -356,7 +361,7 @@ class TestGuard:
         proceed.set()
         await asyncio.wait_for(task, 5)
 
-    async def test_refuses_at_the_door(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_refuses_at_the_transport(self, tokens: Tokens, clock: MovedClock) -> None:
         token = mint(tokens, ttl=1).token
         clock.now += 1
         with pytest.raises(SidecarError) as caught:

@@ -296,7 +296,7 @@ class TestRefused:
         sidecar, copy = saved
         source = tmp_path / "wrong.tar.gz"
         source.write_bytes(WRONG[name](copy.read_bytes()))
-        storage = tmp_path / "house" / "storage"
+        storage = tmp_path / "deployment" / "storage"
         storage.mkdir(parents=True)
         for kept in ("records.db", "events", "results", "logs", "context-cache", "sidecar.lock"):
             (storage / kept).write_text("kept") if "." in kept else (storage / kept).mkdir()

@@ -12,7 +12,7 @@ from tests.support.sidecars import fresh
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
-SECRET = "s3cr3t-of-the-house-41"
+SECRET = "s3cr3t-of-the-deployment-41"
 
 
 @pytest.fixture

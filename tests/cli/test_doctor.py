@@ -44,7 +44,7 @@ class Found(NamedTuple):
     mend: str
 
 
-class House:
+class Deployment:
     """A storage, a repository and a PATH that a test breaks."""
 
     def __init__(self, directory: Path, sidecar: SidecarProcess) -> None:
@@ -95,15 +95,15 @@ class House:
 
 
 @pytest.fixture
-def house(sidecar: SidecarProcess, tmp_path: Path) -> House:
+def deployment(sidecar: SidecarProcess, tmp_path: Path) -> Deployment:
     """Nothing runs there."""
-    return House(tmp_path, sidecar)
+    return Deployment(tmp_path, sidecar)
 
 
 @pytest.fixture(scope="module")
-def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A sidecar runs there, and a credential is kept. Whoever breaks something mends it."""
-    made = House(tmp_path_factory.mktemp("house"), sidecar)
+    made = Deployment(tmp_path_factory.mktemp("deployment"), sidecar)
     printed(made.cco("daemon", "start"))
     try:
         printed(made.cco("credentials", "store", "KEY", "value"))
@@ -112,7 +112,7 @@ def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -
         assert made.cco("daemon", "stop", "--force").returncode == 0
 
 
-def test_where_everything_is_right_every_check_says_so(running: House) -> None:
+def test_where_everything_is_right_every_check_says_so(running: Deployment) -> None:
     found = running.examined(code=0)
     assert set(found) == CHECKS | {"credentials"}
     # Tests keep everything in a temporary directory.
@@ -126,24 +126,26 @@ def test_where_everything_is_right_every_check_says_so(running: House) -> None:
     assert told == [f"{each.level:<8} {name}" for name, each in found.items()]
 
 
-def test_where_nothing_was_ever_started_nothing_is_broken(house: House) -> None:
-    found = house.examined(code=0)
+def test_where_nothing_was_ever_started_nothing_is_broken(deployment: Deployment) -> None:
+    found = deployment.examined(code=0)
     assert {name for name, each in found.items() if each.level == "warning"} == {"storage", "pid file", "token"}
     assert found["pid file"].mend == "cco daemon start"
-    assert not house.storage.exists()
+    assert not deployment.storage.exists()
 
 
-def test_a_port_that_another_program_has(house: House) -> None:
-    with socket.create_server(("127.0.0.1", house.grpc_port)):
-        found = house.examined(code=1)
-        text = house.cco("doctor").stdout
+def test_a_port_that_another_program_has(deployment: Deployment) -> None:
+    with socket.create_server(("127.0.0.1", deployment.grpc_port)):
+        found = deployment.examined(code=1)
+        text = deployment.cco("doctor").stdout
     assert found["port"].level == "ok"
-    assert found["gRPC port"].text == f"{house.grpc_port} is taken by another program"
-    assert f"sport = :{house.grpc_port}" in found["gRPC port"].mend and "--grpc-port" in found["gRPC port"].mend
-    assert f"broken   gRPC port: {house.grpc_port} is taken by another program\n         mend: stop what" in text
+    assert found["gRPC port"].text == f"{deployment.grpc_port} is taken by another program"
+    assert f"sport = :{deployment.grpc_port}" in found["gRPC port"].mend and "--grpc-port" in found["gRPC port"].mend
+    assert f"broken   gRPC port: {deployment.grpc_port} is taken by another program\n         mend: stop what" in text
 
 
-def test_a_sidecar_on_another_port_is_found_by_its_storage(running: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sidecar_on_another_port_is_found_by_its_storage(
+    running: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port, grpc_port = free_ports()
     monkeypatch.setitem(running.environment, "CCO_SIDECAR_PORT", str(port))
     monkeypatch.setitem(running.environment, "CCO_SIDECAR_GRPC_PORT", str(grpc_port))
@@ -151,19 +153,19 @@ def test_a_sidecar_on_another_port_is_found_by_its_storage(running: House, monke
     assert (found["port"].level, found["port"].text) == ("ok", f"{running.port} answers")
 
 
-def test_a_pid_file_that_nobody_stands_behind(house: House) -> None:
-    house.storage.mkdir(mode=0o700)
-    pid_file = house.storage / "sidecar.pid"
+def test_a_pid_file_that_nobody_stands_behind(deployment: Deployment) -> None:
+    deployment.storage.mkdir(mode=0o700)
+    pid_file = deployment.storage / "sidecar.pid"
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
         pid_file.write_text(f"{bystander.pid}\n")
-        found = house.examined(code=0)
+        found = deployment.examined(code=0)
         bystander.kill()
     assert found["pid file"].level == "warning" and found["pid file"].mend == f"rm {pid_file}"
     pid_file.unlink()
-    assert house.examined(code=0)["pid file"].mend == "cco daemon start"
+    assert deployment.examined(code=0)["pid file"].mend == "cco daemon start"
 
 
-def test_what_others_can_read(running: House) -> None:
+def test_what_others_can_read(running: Deployment) -> None:
     key = running.directory / ".cco" / "credentials.key"
     token = running.storage / "operator.token"
     for path, mode in ((running.storage, 0o755), (key, 0o640), (token, 0o644)):
@@ -183,61 +185,61 @@ def test_what_others_can_read(running: House) -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root gives a directory away")
-def test_a_storage_of_somebody_else(house: House) -> None:
-    house.storage.mkdir(mode=0o700)
-    os.chown(house.storage, 12345, 12345)
-    found = house.examined(code=1)
-    assert found["storage"].text == f"{house.storage} belongs to another user"
+def test_a_storage_of_somebody_else(deployment: Deployment) -> None:
+    deployment.storage.mkdir(mode=0o700)
+    os.chown(deployment.storage, 12345, 12345)
+    found = deployment.examined(code=1)
+    assert found["storage"].text == f"{deployment.storage} belongs to another user"
     assert "CCO_SIDECAR_STORAGE" in found["storage"].mend
 
 
-def test_a_storage_that_is_a_file(house: House) -> None:
-    house.storage.write_text("")
-    found = house.examined(code=1)["storage"]
+def test_a_storage_that_is_a_file(deployment: Deployment) -> None:
+    deployment.storage.write_text("")
+    found = deployment.examined(code=1)["storage"]
     assert found.level == "broken" and "CCO_SIDECAR_STORAGE" in found.mend, found
 
 
-def test_a_token_that_has_expired_or_is_none(house: House) -> None:
-    house.storage.mkdir(mode=0o700)
-    house.token(exp=int(time.time()) - 1)
-    found = house.examined(code=1)
+def test_a_token_that_has_expired_or_is_none(deployment: Deployment) -> None:
+    deployment.storage.mkdir(mode=0o700)
+    deployment.token(exp=int(time.time()) - 1)
+    found = deployment.examined(code=1)
     assert (found["token"].text, found["token"].mend) == ("the operator's token has expired", "cco daemon restart")
-    (house.storage / "operator.token").write_text("not a token\n")
-    assert "expired" not in house.examined(code=1)["token"].text
+    (deployment.storage / "operator.token").write_text("not a token\n")
+    assert "expired" not in deployment.examined(code=1)["token"].text
 
 
 class TestTokenOfOneThatRuns:
     @pytest.fixture(autouse=True)
-    def _kept(self, running: House) -> Iterator[None]:
+    def _kept(self, running: Deployment) -> Iterator[None]:
         path = running.storage / "operator.token"
         kept = path.read_text()
         yield
         path.write_text(kept)
         path.chmod(0o600)
 
-    def test_one_that_is_gone(self, running: House) -> None:
+    def test_one_that_is_gone(self, running: Deployment) -> None:
         """The start has made it; only the next one makes it again."""
         (running.storage / "operator.token").unlink()
         assert "cco daemon restart" in running.examined(code=1)["token"].mend
 
-    def test_one_that_it_does_not_know(self, running: House) -> None:
+    def test_one_that_it_does_not_know(self, running: Deployment) -> None:
         running.token()
         assert running.cco("agent", "list").returncode == 1
         found = running.examined(code=1)
         assert "broken" in (found["sidecar"].level, found["token"].level)
 
 
-def test_no_git(house: House) -> None:
-    house.environment["PATH"] = str(house.programs)
-    house.program("claude", "#!/bin/sh\necho 2.0.0\n")
-    found = house.examined(code=1)
+def test_no_git(deployment: Deployment) -> None:
+    deployment.environment["PATH"] = str(deployment.programs)
+    deployment.program("claude", "#!/bin/sh\necho 2.0.0\n")
+    found = deployment.examined(code=1)
     assert (found["git"].text, found["git"].mend) == ("there is no git on PATH", "install git: contexts need it")
 
 
-def test_a_project_that_is_no_repository(house: House, tmp_path: Path) -> None:
+def test_a_project_that_is_no_repository(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    house.environment["CCO_SIDECAR_PROJECT_ROOT"] = str(tmp_path / "plain")
-    found = house.examined(code=0)
+    deployment.environment["CCO_SIDECAR_PROJECT_ROOT"] = str(tmp_path / "plain")
+    found = deployment.examined(code=0)
     assert found["git"].level == "warning" and "--project-root" in found["git"].mend
 
 
@@ -250,39 +252,43 @@ def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 class TestRunners:
-    def test_a_program_that_is_not_installed(self, house: House) -> None:
-        config = str(written(house.directory / "config.json", agents={"runners": {"quality": {"preset": "codex"}}}))
-        house.environment["PATH"] = os.pathsep.join([str(house.programs), str(Path(shutil.which("git") or "").parent)])
-        found = house.examined("--config", config, code=0)
+    def test_a_program_that_is_not_installed(self, deployment: Deployment) -> None:
+        config = str(
+            written(deployment.directory / "config.json", agents={"runners": {"quality": {"preset": "codex"}}})
+        )
+        deployment.environment["PATH"] = os.pathsep.join(
+            [str(deployment.programs), str(Path(shutil.which("git") or "").parent)]
+        )
+        found = deployment.examined("--config", config, code=0)
         assert found["runner claude"].level == "ok"
-        if shutil.which("codex", path=house.environment["PATH"]) is None:
+        if shutil.which("codex", path=deployment.environment["PATH"]) is None:
             assert found["runner codex"].text == "there is no program 'codex' on PATH"
             assert "agents.runners" in found["runner codex"].mend
 
-    def test_a_command_whose_program_is_not_there(self, house: House) -> None:
+    def test_a_command_whose_program_is_not_there(self, deployment: Deployment) -> None:
         runners = {"quality": {"command": ["/nowhere/such-a-program", "{task}"]}}
-        config = str(written(house.directory / "config.json", agents={"runners": runners}))
-        done = house.cco("--config", config, "doctor")
+        config = str(written(deployment.directory / "config.json", agents={"runners": runners}))
+        done = deployment.cco("--config", config, "doctor")
         assert "/nowhere/such-a-program" in done.stdout, done.stdout
 
     @pytest.mark.parametrize("text", ["#!/bin/sh\necho no licence >&2\nexit 5\n", "not a program", "#!/nowhere/sh\n"])
-    def test_a_program_that_does_not_run(self, house: House, text: str) -> None:
-        house.program("claude", text)
-        found = house.examined(code=1)
+    def test_a_program_that_does_not_run(self, deployment: Deployment, text: str) -> None:
+        deployment.program("claude", text)
+        found = deployment.examined(code=1)
         assert "runner claude" in found, found
-        assert found["runner claude"].level == "broken" and str(house.programs) in found["runner claude"].text
+        assert found["runner claude"].level == "broken" and str(deployment.programs) in found["runner claude"].text
 
-    def test_runners_that_are_misspelt(self, house: House) -> None:
-        config = str(written(house.directory / "config.json", agents={"runners": {"defalt": {}}}))
-        done = house.cco("--config", config, "doctor")
+    def test_runners_that_are_misspelt(self, deployment: Deployment) -> None:
+        config = str(written(deployment.directory / "config.json", agents={"runners": {"defalt": {}}}))
+        done = deployment.cco("--config", config, "doctor")
         assert done.returncode == 1 and "'defalt' is no agent type" in done.stdout
-        assert house.examined("--config", config, code=1)
+        assert deployment.examined("--config", config, code=1)
 
 
-def test_a_host_of_ipv6(house: House) -> None:
-    house.environment["CCO_SIDECAR_HOST"] = "::1"
-    found = house.examined(code=0)
-    assert found["port"].text == f"{house.port} is free"
+def test_a_host_of_ipv6(deployment: Deployment) -> None:
+    deployment.environment["CCO_SIDECAR_HOST"] = "::1"
+    found = deployment.examined(code=0)
+    assert found["port"].text == f"{deployment.port} is free"
 
 
 def test_a_sidecar_on_ipv6_is_spoken_to(sidecar: SidecarProcess, tmp_path: Path) -> None:
@@ -299,9 +305,9 @@ def test_a_sidecar_on_ipv6_is_spoken_to(sidecar: SidecarProcess, tmp_path: Path)
         own.cco("daemon", "stop", "--force")
 
 
-def test_a_config_that_cannot_be_read_is_one_clear_line(house: House) -> None:
-    (house.directory / "config.json").write_text("{")
-    fails(house.cco("--config", str(house.directory / "config.json"), "doctor"), "is not JSON")
+def test_a_config_that_cannot_be_read_is_one_clear_line(deployment: Deployment) -> None:
+    (deployment.directory / "config.json").write_text("{")
+    fails(deployment.cco("--config", str(deployment.directory / "config.json"), "doctor"), "is not JSON")
 
 
 @pytest.mark.parametrize(("line", "says"), [(["--format", "yaml"], "yaml"), (["now"], "now"), (["--fix"], "--fix")])

@@ -1,4 +1,4 @@
-"""Chaos: agents, keepers and the sidecar are killed and stopped at random, the disk is full for a moment, the clock
+"""Chaos: agents, shims and the sidecar are killed and stopped at random, the disk is full for a moment, the clock
 jumps. Afterwards every agent's record tells the truth, every acknowledged result is there, and nobody is left.
 
 `make chaos` runs 200 rounds; CI runs a few. ``SEED`` repeats the choices of a run, though not its timing.
@@ -28,9 +28,9 @@ from tests.support.disks import Disk
 from tests.support.processes import lines_in
 from tests.support.sidecars import agents, call, events, small_repository, until, written
 
-from cco_sidecar.agents.run import MARK
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core.agent_status import ENDED
+from cco_sidecar.runners.run import MARK
 
 AGENTS = 7
 KINDS = ("worker", "worker", "parent", "stubborn", "short", "failing", "retrying")
@@ -46,7 +46,7 @@ class Round:
     project: str
     kinds: dict[str, str] = field(default_factory=dict)
     killed: set[str] = field(default_factory=set)
-    keeperless: set[str] = field(default_factory=set)
+    shimless: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
     acts: list[str] = field(default_factory=list)
     disk_was_full: bool = False
@@ -54,7 +54,7 @@ class Round:
     over: bool = False
 
     def disturbed(self, agent_id: str) -> bool:
-        return agent_id in self.killed | self.keeperless | self.asked
+        return agent_id in self.killed | self.shimless | self.asked
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Chaos:
                 for each in process:
                     with contextlib.suppress(psutil.Error):
                         each.kill()
-            for pid in self.keepers():
+            for pid in self.shims():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.disk.close()
@@ -134,27 +134,27 @@ class Chaos:
                     found[mark.removesuffix("/agent")].append(process)
         return found
 
-    def keepers(self) -> dict[int, str]:
+    def shims(self) -> dict[int, str]:
         """Pid -> run directory."""
         found = {}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 line = process.cmdline()
-                if len(line) > 2 and line[-2].endswith("keeper.py") and line[-1].startswith(f"{self.storage}/"):
+                if len(line) > 2 and line[-2].endswith("shim.py") and line[-1].startswith(f"{self.storage}/"):
                     found[process.pid] = line[-1]
         return found
 
     def some_run(self) -> tuple[str, psutil.Process, psutil.Process | None] | None:
-        """Some run's agent id, its keeper and its agent process."""
-        runs = sorted(self.keepers().items())
+        """Some run's agent id, its shim and its agent process."""
+        runs = sorted(self.shims().items())
         if not runs:
             return None
         pid, directory = self.random.choice(runs)
         with contextlib.suppress(psutil.Error):
-            keeper = psutil.Process(pid)
+            shim = psutil.Process(pid)
             # In a sandbox there is an init above the agent itself.
-            family = [each for child in keeper.children()[:1] for each in (child, *child.children()[:1])]
-            return Path(directory).parent.name, keeper, self.random.choice(family) if family else None
+            family = [each for child in shim.children()[:1] for each in (child, *child.children()[:1])]
+            return Path(directory).parent.name, shim, self.random.choice(family) if family else None
         return None
 
     def life(self, agent_id: str, attempt: int) -> Life | None:
@@ -196,9 +196,9 @@ class Chaos:
             with contextlib.suppress(psutil.Error):
                 found[2].kill()
 
-    def kill_keeper(self) -> None:
+    def kill_shim(self) -> None:
         if found := self.some_run():
-            self.marks("keeperless", found[0])
+            self.marks("shimless", found[0])
             with contextlib.suppress(psutil.Error):
                 found[1].kill()
 
@@ -206,7 +206,7 @@ class Chaos:
         if (found := self.some_run()) and found[2]:
             self.hold(found[2])
 
-    def hold_keeper(self) -> None:
+    def hold_shim(self) -> None:
         if found := self.some_run():
             self.hold(found[1])
 
@@ -231,7 +231,7 @@ class Chaos:
             each.left = True
         self.sidecar.kill()
         while self.random.random() < 0.5:
-            self.random.choice((self.kill_agent, self.kill_keeper, self.jump_on, self.hold_agent))()
+            self.random.choice((self.kill_agent, self.kill_shim, self.jump_on, self.hold_agent))()
         # A sidecar does not start on a full disk.
         self.disk.free()
         self.start()
@@ -293,7 +293,7 @@ class Chaos:
         for kind in kinds:
             self.in_background(self.spawn, now, kind)
         acts: list[Callable[[], None]] = [
-            self.kill_agent, self.kill_agent, self.kill_keeper, self.hold_agent, self.hold_keeper, self.hold_sidecar,
+            self.kill_agent, self.kill_agent, self.kill_shim, self.hold_agent, self.hold_shim, self.hold_sidecar,
             self.let_go, self.kill_sidecar, self.leave_sidecar, self.fill_disk, self.fill_disk, self.free_disk,
             self.jump_on, self.jump_back, self.stop_agent,
         ]  # fmt: skip
@@ -340,14 +340,14 @@ class Chaos:
             until(all_ended, "the end of the round's agents", 60)
         except AssertionError:
             late = [agent for agent in found if agent["status"] not in ENDED]
-            told = f"{late}, the time: {self.clock.now}, {self.marked()}, {self.keepers()}"
+            told = f"{late}, the time: {self.clock.now}, {self.marked()}, {self.shims()}"
             raise AssertionError(f"not ended: {told}") from None
 
     # -- checks --------------------------------------------------------------------------------------------
 
     def check(self, each: Round) -> None:
         listed = {agent["agent_id"]: agent for agent in agents(self.sidecar, each.project)}
-        there, keepers = self.marked(), self.keepers()
+        there, shims = self.marked(), self.shims()
         acks = {agent_id: self.acknowledged(agent_id) for agent_id in listed}
         assert each.kinds.keys() <= listed.keys(), "an acknowledged agent is not there"
         results: dict[str, list[str]] = defaultdict(list)
@@ -355,9 +355,9 @@ class Chaos:
             results[result["agent_id"]].append(result["id"])
         for agent_id, agent in listed.items():
             each.kinds.setdefault(agent_id, agent["task"])
-            runs = [mark for mark in (*there, *keepers.values()) if f"/{agent_id}/" in mark]
+            runs = [mark for mark in (*there, *shims.values()) if f"/{agent_id}/" in mark]
             if agent["status"] in ENDED:
-                assert not runs, f"{agent_id} is {agent['status']} and has processes: {there}, {keepers}"
+                assert not runs, f"{agent_id} is {agent['status']} and has processes: {there}, {shims}"
                 self.check_end(each, agent)
                 self.check_files(each, agent)
                 self.check_tokens(each, agent)
@@ -401,7 +401,7 @@ class Chaos:
         try:
             until(true, f"the truth about {agent_id}", 30)
         except AssertionError:
-            told = f"{agent}, {self.marked()}, {self.keepers()}"
+            told = f"{agent}, {self.marked()}, {self.shims()}"
             raise AssertionError(f"not the truth: {told}, acts: {each.acts}") from None
 
     def check_end(self, each: Round, agent: dict[str, Any]) -> None:
@@ -433,8 +433,8 @@ class Chaos:
         elif status == "failed":
             assert code != 0, told
             if code is None and by is None:
-                # One that was being stopped when the sidecar went may have lost its keeper by that.
-                known = agent_id not in each.keeperless and not (agent_id in each.asked and each.left)
+                # One that was being stopped when the sidecar went may have lost its shim by that.
+                known = agent_id not in each.shimless and not (agent_id in each.asked and each.left)
                 assert not known, f"how it ended should be known: {told}"
         else:
             assert agent_id in each.asked, f"nobody asked for it: {told}"
@@ -446,7 +446,7 @@ class Chaos:
                 assert each.disk_was_full, f"it was not tried again: {told}"
 
     def deeds(self, each: Round, agent_id: str) -> list[str]:
-        return [what for what in ("killed", "keeperless", "asked") if agent_id in getattr(each, what)]
+        return [what for what in ("killed", "shimless", "asked") if agent_id in getattr(each, what)]
 
     def check_files(self, each: Round, agent: dict[str, Any]) -> None:
         """Nothing but the output stays; that may take a moment."""
@@ -543,7 +543,7 @@ def play(made: Chaos, count: int) -> None:
         assert acknowledged <= stored, "a result was lost later on"
         made.figures["agents"] += len(each.kinds)
         made.figures["acknowledged results"] += len(acknowledged)
-    assert made.marked() == {} and made.keepers() == {}
+    assert made.marked() == {} and made.shims() == {}
 
 
 def test_whatever_happens_the_records_are_true(tmp_path: Path) -> None:

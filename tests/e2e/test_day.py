@@ -102,7 +102,7 @@ class Day:
             worker.check_turn()
 
     def refused(self, token: str) -> str:
-        """The error of a call with the token; the same on both doors, and empty when it is let in."""
+        """The error of a call with the token; the same on both transports, and empty when it is let in."""
         rest = requests.get(f"{self.sidecar.url}/api/events", headers={"Authorization": f"Bearer {token}"}, timeout=20)
         code = rest.json()["code"] if rest.status_code == 401 else ""
         assert code or rest.status_code == 200, rest.text
@@ -177,7 +177,7 @@ def day(tmp_path: Path, repository: Path) -> Iterator[Day]:
 
 
 class Streams:
-    """Streams that are open with a token, on both doors; ``ended`` has a reason for each that is no more."""
+    """Streams that are open with a token, on both transports; ``ended`` has a reason for each that is no more."""
 
     def __init__(self, day: Day, tokens: list[str]) -> None:
         self.ended: list[str] = []

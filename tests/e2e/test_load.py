@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.support.repositories import large
 
+from cco_sidecar.app import load_agent_types
 from cco_sidecar.client import AsyncClient
-from cco_sidecar.compose import load_agent_types
 from cco_sidecar.core.principal import PUBLISH_EVENTS
 from cco_sidecar.testing.process import Agent, SidecarProcess
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.sidecars import House, until
+from tests.support.sidecars import Deployment, until
 
 _HEADER = 100
 
@@ -17,18 +17,18 @@ def spoil(database: Path) -> None:
         file.write(b"\xa5" * (size - _HEADER))
 
 
-def test_a_damaged_database_is_unhealthy_and_named(house: House) -> None:
-    sidecar = house.start()
+def test_a_damaged_database_is_unhealthy_and_named(deployment: Deployment) -> None:
+    sidecar = deployment.start()
     sidecar.agent()
     assert sidecar.request("GET", "/health").json()["status"] == "healthy"
     # The write-ahead log would still have the pages.
-    house.kill()
-    storage = house.directory / "storage"
+    deployment.kill()
+    storage = deployment.directory / "storage"
     for log in storage.glob("records.db-*"):
         log.unlink()
     spoil(storage / "records.db")
     try:
-        broken = house.start()
+        broken = deployment.start()
     except RuntimeError as problem:
         assert "records.db" in str(problem) and "damaged" in str(problem) and "Traceback" not in str(problem)
         return
@@ -37,15 +37,15 @@ def test_a_damaged_database_is_unhealthy_and_named(house: House) -> None:
         "the damage to be seen",
     )
     assert health["status"] == health["checks"]["storage"] == "unhealthy"
-    house.kill()
+    deployment.kill()
 
 
-def test_damage_while_it_runs_is_found_by_the_first_record_that_fails(house: House) -> None:
-    sidecar = house.start()
+def test_damage_while_it_runs_is_found_by_the_first_record_that_fails(deployment: Deployment) -> None:
+    sidecar = deployment.start()
     for number in range(20):
         sidecar.agent(issue=f"issue-{number}")
-    sidecar = house.start()
-    storage = house.directory / "storage"
+    sidecar = deployment.start()
+    storage = deployment.directory / "storage"
     for name in ("records.db", "records.db-wal"):
         if (storage / name).exists():
             spoil(storage / name)
@@ -56,4 +56,4 @@ def test_damage_while_it_runs_is_found_by_the_first_record_that_fails(house: Hou
     )
     health = sidecar.request("GET", "/health")
     assert (health.status_code, health.json()["status"]) == (503, "unhealthy")
-    house.kill()
+    deployment.kill()

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cco_sidecar.storage.eventlog import EventLog, Record
+from cco_sidecar.storage.base import EventRecord, NewEvent
+from cco_sidecar.storage.eventlog.log import SegmentLog
 
 
-def write(directory: Path, records: list[Record]) -> None:
-    log = EventLog(directory)
-    log.open("p")
-    done = threading.Event()
-    problems: list[OSError | None] = []
-    log.append(records, lambda problem: (problems.append(problem), done.set()))  # type: ignore[func-returns-value]
-    assert done.wait(10)
-    log.close()
-    assert problems == [None]
+async def _write(directory: Path, records: list[EventRecord]) -> list[int]:
+    log = SegmentLog(directory)
+    await log.open("p")
+    numbers = await log.append([NewEvent("p", record.micros, record.ttl, record.payload) for record in records])
+    await log.close()
+    return numbers
 
 
-def read(directory: Path) -> list[Record]:
-    log = EventLog(directory)
-    _, _, records = log.open("p")
-    log.close()
-    return records
+def write(directory: Path, records: list[EventRecord]) -> None:
+    assert asyncio.run(_write(directory, records)) == [record.seq for record in records]
 
 
-def records(count: int, first: int = 1) -> list[Record]:
+async def _read(directory: Path) -> list[EventRecord]:
+    log = SegmentLog(directory)
+    opened = await log.open("p")
+    await log.close()
+    return list(opened.records)
+
+
+def read(directory: Path) -> list[EventRecord]:
+    return asyncio.run(_read(directory))
+
+
+def records(count: int, first: int = 1) -> list[EventRecord]:
     return [
-        Record("p", seq, 1_700_000_000_000_000 + seq, 60, b"payload %d" % seq) for seq in range(first, first + count)
+        EventRecord("p", seq, 1_700_000_000_000_000 + seq, 60, b"payload %d" % seq)
+        for seq in range(first, first + count)
     ]
 
 
@@ -49,8 +58,8 @@ def test_a_torn_tail_loses_only_itself(tmp_path: Path, cut: int) -> None:
     (file,) = (tmp_path / "p").glob("*.log")
     file.write_bytes(file.read_bytes()[:-cut])
     assert read(tmp_path) == records(9)
-    write(tmp_path, records(3, 20))
-    assert read(tmp_path) == records(9) + records(3, 20)
+    write(tmp_path, records(3, 10))
+    assert read(tmp_path) == records(9) + records(3, 10)
 
 
 @settings(max_examples=60, deadline=None)
@@ -66,11 +75,29 @@ def test_damage_loses_one_record_at_most(tmp_path_factory: pytest.TempPathFactor
     assert set(kept) <= set(records(10)) and len(kept) >= 9
 
 
-def test_trimmed_segments_are_deleted(tmp_path: Path) -> None:
-    write(tmp_path, records(10))
-    write(tmp_path, records(10, 11))
-    log = EventLog(tmp_path)
-    log.open("p")
+async def test_trimmed_segments_are_deleted(tmp_path: Path) -> None:
+    await _write(tmp_path, records(10))
+    await _write(tmp_path, records(10, 11))
+    log = SegmentLog(tmp_path)
+    await log.open("p")
     log.trim("p", 10)
-    log.close()
-    assert read(tmp_path) == records(10, 11)
+    await log.close()
+    assert await _read(tmp_path) == records(10, 11)
+
+
+async def test_numbers_of_a_failed_batch_are_not_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SegmentLog(tmp_path)
+    await log.open("p")
+    new = NewEvent("p", 1, 60, b"x")
+    assert await log.append([new]) == [1]
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            await log.append([new, new])
+    assert await log.append([new]) == [4]
+    await log.close()
+    assert [record.seq for record in await _read(tmp_path)] == [1, 4]

@@ -127,7 +127,7 @@ class ClockedSidecar(SidecarProcess):
 
 
 async def serve(file: Path, config: str, storage: str, root: str, port: str, grpc_port: str) -> None:
-    from cco_sidecar.compose import Sidecar
+    from cco_sidecar.app import Sidecar
     from cco_sidecar.core import logs, settings
 
     flags = {"storage": storage, "project_root": root, "port": port, "grpc_port": grpc_port}

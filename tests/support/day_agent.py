@@ -1,4 +1,4 @@
-"""An agent that works all day: on every turn that the test announces it makes its calls, on both doors, and writes
+"""An agent that works all day: on every turn that the test announces it makes its calls, on both transports, and writes
 down how they went. A program of its own, run under the sidecar.
 
     day_agent.py KIND DIRECTORY
@@ -10,7 +10,7 @@ down how they went. A program of its own, run under the sidecar.
     family        several programs of one agent: two SDK clients, and one that keeps the JWT_TOKEN of its environment
 
 DIRECTORY holds ``clock`` (the offset of every clock here, in seconds), ``turn`` (the number of the turn) and
-``<agent id>.jsonl``: a line a turn, ``{turn, calls: [[door, call, outcome]], token, heard, lost}``.
+``<agent id>.jsonl``: a line a turn, ``{turn, calls: [[transport, call, outcome]], token, heard, lost}``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 from tests.support.sidecars import until
 
-from cco_sidecar.agents.run import MARK
+from cco_sidecar.runners.run import MARK
 
 # Of a shell: it does not hear SIGTERM.
 DEAF = "trap '' TERM; while :; do sleep 0.05; done"
@@ -40,7 +40,7 @@ def lines_in(path: Path) -> list[str]:
 
 
 def of_run(directory: Path) -> list[psutil.Process]:
-    """Everything alive that belongs to a run, or to the runs below a directory: keepers, and what carries a mark."""
+    """Everything alive that belongs to a run, or to the runs below a directory: shims, and what carries a mark."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -74,4 +74,4 @@ def end_all(directory: Path) -> list[str]:
 
 def agents_of(sidecar: psutil.Process) -> list[psutil.Process]:
     """Its children but for those that read repositories."""
-    return [child for child in sidecar.children() if "cco_sidecar.context.worker" not in words_of(child)]
+    return [child for child in sidecar.children() if "cco_sidecar.services.context.worker" not in words_of(child)]

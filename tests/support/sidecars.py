@@ -89,7 +89,7 @@ def start_refused(directory: Path, root: Path, config: Path, environment: Mappin
     return said
 
 
-class House:
+class Deployment:
     """One storage directory, and the sidecars that open it one after the other."""
 
     def __init__(self, directory: Path, root: Path) -> None:

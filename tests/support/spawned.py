@@ -42,7 +42,7 @@ def as_agent(agent: SpawnedAgent) -> Agent:
 
 
 def open_streams(sidecar: SidecarProcess) -> bool:
-    """Somebody is connected to the REST door besides this look."""
+    """Somebody is connected to the REST transport besides this look."""
     found = psutil.Process(sidecar.process.pid).net_connections(kind="tcp")
     return (
         len([each for each in found if each.status == psutil.CONN_ESTABLISHED and each.laddr.port == sidecar.port]) > 0

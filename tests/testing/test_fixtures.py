@@ -65,7 +65,7 @@ def test_it_was_stopped_with_its_test():
     assert LEFT[0].get()["status"] == "stopped"
 
 
-def test_identities_for_both_doors(sidecar, agent_token):
+def test_identities_for_both_transports(sidecar, agent_token):
     one, other = agent_token("python-specialist", issue="issue-1"), agent_token("test-engineer", issue="issue-2")
     assert (one.type, one.issue, other.type) == ("python-specialist", "issue-1", "test-engineer") and one.id != other.id
     body = {"topic": "testing", "data": {}}

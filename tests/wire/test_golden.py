@@ -1,4 +1,4 @@
-"""Each documented request body through both doors: the same act, the documented answer."""
+"""Each documented request body through both transports: the same act, the documented answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is refused: the right status, the documented body, the same meaning on both doors."""
+"""Everything that is refused: the right status, the documented body, the same meaning on both transports."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class TestTokens:
         claims = jwt.decode(agent.token, key, algorithms=["RS256"], audience="cco-sidecar", issuer="cco-sidecar")
         assert (claims["sub"], claims["project_id"], claims["issue_id"]) == (agent.id, agent.project, agent.issue)
 
-    def test_revoked_on_both_doors_at_once(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_revoked_on_both_transports_at_once(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent()
         stream = stubs.events.Subscribe(event_service_pb2.SubscribeRequest(), metadata=agent.metadata)
         next(stream)

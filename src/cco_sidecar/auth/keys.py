@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 
@@ -24,6 +25,13 @@ class SigningKey:
     verifying: Any
     key_id: str | None
     jwks: bytes
+
+    @classmethod
+    def of(cls, settings: Settings) -> SigningKey:
+        """Raises SettingsError."""
+        if settings.jwt_secret:
+            return cls.from_secret(settings.jwt_secret)
+        return cls.from_file(settings.storage / "signing-key.pem")
 
     @classmethod
     def from_secret(cls, secret: str) -> SigningKey:

@@ -1,14 +1,14 @@
-"""What each RPC demands, read from its descriptor; and what a principal may touch."""
+"""What each RPC demands of its caller, read from its descriptor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 
 from cco_sidecar.core.bounds import DEFAULT_REQUEST_BYTES
-from cco_sidecar.core.errors import invalid_token, not_found, permission_denied
+from cco_sidecar.core.errors import invalid_token, permission_denied
 from cco_sidecar.core.principal import PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS, Principal
 from orchestra.v1 import options_pb2
 
@@ -26,6 +26,7 @@ class MethodPolicy:
 
     path: str
     rules: options_pb2.CallRules
+    request: Descriptor
 
     def open_to(self, *, loopback: bool) -> bool:
         """May be called without a token."""
@@ -50,7 +51,7 @@ class MethodPolicy:
 
 def policies(services: Iterable[ServiceDescriptor]) -> dict[str, MethodPolicy]:
     return {
-        method_path(method): MethodPolicy(method_path(method), rules_of(method))
+        method_path(method): MethodPolicy(method_path(method), rules_of(method), method.input_type)
         for service in services
         for method in service.methods
     }
@@ -66,25 +67,6 @@ def rules_of(method: MethodDescriptor) -> options_pb2.CallRules:
 
 def max_request_bytes(method: MethodDescriptor) -> int:
     return rules_of(method).max_request_bytes or DEFAULT_REQUEST_BYTES
-
-
-def project_of(principal: Principal, requested: str, default: str) -> str:
-    """The project that a call is about. Another project's anything is as if it did not exist."""
-    if principal.operator:
-        return requested or default
-    if requested and requested != principal.project_id:
-        raise not_found("PRJ_001", f"there is no project '{requested}'", project_id=requested)
-    return principal.project_id
-
-
-def own_issue(principal: Principal, issue: str, *, writing: bool = False) -> None:
-    """Raises SidecarError (AUTH_003) when an agent asks for an issue that is not its own. Architects read every
-    issue of their project, and write for their own."""
-    if principal.operator or issue == principal.issue_id or (principal.architect and not writing):
-        return
-    raise permission_denied(
-        f"this agent works on issue '{principal.issue_id}', not on '{issue}'", issue_id=principal.issue_id
-    )
 
 
 def require_token(token: str | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import warnings
 from collections import OrderedDict
@@ -20,6 +21,8 @@ from cco_sidecar.core.errors import SidecarError, expired_token, invalid_token, 
 from cco_sidecar.core.principal import OPERATOR, Principal
 from cco_sidecar.storage.base import RevocationStore
 
+log = logging.getLogger(__name__)
+
 ISSUER = "cco-sidecar"
 AUDIENCE = "cco-sidecar"
 TTL_SECONDS = 3600
@@ -28,6 +31,7 @@ REFRESH_WINDOW_SECONDS = 300
 # Clocks of two machines may differ by so much; it applies to `iat` and `nbf`, never to `exp`.
 SKEW_SECONDS = 5
 _CACHED = 4096
+_FOLLOW_SECONDS = 1.0
 _SUBJECTS = 10_000
 _REQUIRED = ["sub", "agent_type", "project_id", "permissions", "iat", "exp", "jti", "iss", "aud"]
 
@@ -54,8 +58,9 @@ class Tokens:
         self._issues: OrderedDict[str, str] = OrderedDict()
         # Agents that were given a first token since the start.
         self.minted = 0
-        for kind, value, at in revocations.load(clock.seconds()):
-            self._remember(kind, value, at)
+        known, self._revision = revocations.load(clock.seconds())
+        for revocation in known:
+            self._remember(*revocation)
         if key.algorithm == "HS256":
             # The documents show a short secret; the start-up log says what length is safe.
             warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
@@ -241,15 +246,32 @@ class Tokens:
         security_log.record("revoked", kind=kind, value=value)
         # In force at once, on disk before it is acknowledged.
         self._remember(kind, value, at)
+        self._end_revoked_calls()
+        await self._revocations.revoke(kind, value, at, until)
+
+    async def follow_revocations(self) -> None:
+        """Takes over, until it is cancelled, what other processes on the same database revoke."""
+        while True:
+            await asyncio.sleep(_FOLLOW_SECONDS)
+            try:
+                new, self._revision = await self._revocations.since(self._revision)
+            except SidecarError as problem:
+                log.warning("revocations of other sidecars could not be read: %s", problem)
+                continue
+            for revocation in new:
+                self._remember(*revocation)
+            if new:
+                self._end_revoked_calls()
+
+    def _end_revoked_calls(self) -> None:
         for guard, (principal, issued) in list(self._guards.items()):
             # One whose time has just run out is not touched any more (asyncio.Timeout raises RuntimeError).
             if self._is_revoked(principal, issued) and not guard.expired():
                 guard.reschedule(asyncio.get_running_loop().time())
-        await self._revocations.revoke(kind, value, at, until)
 
     def _remember(self, kind: str, value: str, at: float) -> None:
         if kind == "sub":
-            self._revoked_sub[value] = at
+            self._revoked_sub[value] = max(at, self._revoked_sub.get(value, at))
         else:
             self._revoked[kind].add(value)
 

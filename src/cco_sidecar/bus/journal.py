@@ -4,92 +4,16 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
-from cco_sidecar.core import codec
+from cco_sidecar.bus.base import FROM_OLDEST, Position
+from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.clock import micros_of
-from cco_sidecar.core.encoded import framed
 from cco_sidecar.core.errors import invalid_event
-from cco_sidecar.storage.eventlog import Record
+from cco_sidecar.storage.base import EventRecord
 from orchestra.v1.event_service_pb2 import Event
 
 _CURSOR = re.compile(r"evt-([0-9a-f]{8})-([0-9]{10,20})")
-FROM_OLDEST = "0"
-
-
-_LARGE_BYTES = 16 * 1024
-
-
-class Entry:
-    """An event. ``frame`` is its bytes as field 1 of SubscribeResponse, WaitEventsResponse and
-    ListEventsResponse alike."""
-
-    __slots__ = (
-        "_fields",
-        "committed_at",
-        "correlation_id",
-        "event_id",
-        "event_type",
-        "expires",
-        "frame",
-        "payload_at",
-        "publisher",
-        "seq",
-        "topic",
-    )
-
-    def __init__(self, seq: int, event: Event, payload: bytes, micros: int, ttl: int) -> None:
-        self.seq = seq
-        self.event_type = event.event_type
-        self.topic = event.topic
-        self.event_id = event.event_id
-        self.publisher = event.publisher
-        self.correlation_id = event.correlation_id
-        self.expires = micros + ttl * 1_000_000
-        self.frame = framed(1, payload)
-        self.payload_at = len(self.frame) - len(payload)
-        self.committed_at = 0.0
-        self._fields: dict[str, Any] | None = None
-
-    @property
-    def event(self) -> Event:
-        return Event.FromString(self.frame[self.payload_at :])
-
-    def text(self, name: str) -> str | None:
-        """``data[name]``, when it is a text. Parses the event, which costs a twentieth of what ``fields`` does."""
-        return text_of(self.event, name)
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The envelope and ``data`` as JSON values: what a filter reads. Parsed once, and kept; of large
-        events only of the last few, because the values take ten times the bytes."""
-        if self._fields is None:
-            self._fields = codec.to_dict(self.event)
-            if len(self.frame) > _LARGE_BYTES:
-                if len(_large) == _large.maxlen:
-                    _large[0]._fields = None
-                _large.append(self)
-        return self._fields
-
-
-# Large entries whose values are kept, the oldest first.
-_large: deque[Entry] = deque(maxlen=32)
-
-
-def text_of(event: Event, name: str) -> str | None:
-    """``data[name]``, when it is a text."""
-    fields = event.data.fields
-    return fields[name].string_value if name in fields and fields[name].HasField("string_value") else None
-
-
-class Position(NamedTuple):
-    """Where a reader starts: after ``seq``; ``missed`` events of an unknown or trimmed past when ``gap``."""
-
-    seq: int
-    gap: bool = False
-    missed: int = 0
 
 
 class Journal:
@@ -124,12 +48,13 @@ class Journal:
         self._bytes += len(entry.frame)
         self.head = max(self.head, entry.seq)
 
-    def restore(self, record: Record) -> None:
-        """Adds a record read back from disk; what came before the first is no longer retained."""
+    def restore(self, record: EventRecord) -> None:
+        """Adds a record read back from the log; what came before the first is no longer retained."""
         if not self._entries:
             self.trimmed = record.seq - 1
         event = Event.FromString(record.payload)
-        entry = Entry(record.seq, event, record.payload, record.micros, record.ttl)
+        event.event_id = self.cursor(record.seq)
+        entry = Entry(record.seq, event, event.SerializeToString(), record.micros, record.ttl)
         self.add(entry, micros_of(event.timestamp), record.micros)
 
     def trim(self, now_micros: int) -> bool:

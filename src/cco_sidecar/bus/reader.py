@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from cco_sidecar.bus import scans
-from cco_sidecar.bus.group import Group, Slice
-from cco_sidecar.bus.journal import Entry, Journal, Position
+from cco_sidecar.bus.base import Batch, Position
+from cco_sidecar.bus.entry import Entry
+from cco_sidecar.bus.journal import Journal
+from cco_sidecar.bus.subscription import Slice, Subscription
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.encoded import Encoded
 from orchestra.v1.event_service_pb2 import Gap, SubscribeResponse
@@ -16,25 +17,15 @@ BATCH_BYTES = 1024 * 1024
 _NEVER = 2**63
 
 
-class Batch(NamedTuple):
-    """What one read gave. ``wire`` is a SubscribeResponse with its cursor."""
-
-    entries: tuple[Entry, ...]
-    cursor: str
-    more: bool
-    gap: Gap | None
-    wire: Encoded
-
-
 class Reader:
     """``seq`` is the last number that was delivered or passed over; ``gap`` is told with the next batch."""
 
-    __slots__ = ("_clock", "_journal", "gap", "group", "seq")
+    __slots__ = ("_clock", "_journal", "gap", "seq", "subscription")
 
-    def __init__(self, journal: Journal, group: Group, start: Position, since: str, clock: Clock) -> None:
+    def __init__(self, journal: Journal, subscription: Subscription, start: Position, since: str, clock: Clock) -> None:
         self._journal = journal
         self._clock = clock
-        self.group = group
+        self.subscription = subscription
         self.seq = start.seq
         self.gap: Gap | None = None
         if start.gap:
@@ -42,24 +33,24 @@ class Reader:
 
     @property
     def in_the_past(self) -> bool:
-        """It has still to search what came before its group was made."""
-        return self.seq < self.group.start
+        """It has still to search what came before its subscription was made."""
+        return self.seq < self.subscription.start
 
     def next(self, limit: int) -> Slice | None:
         """The next slice of at most ``limit`` events, without waiting; None when more of the past is still to be
         scanned."""
         if self.in_the_past:
             return self._next_of_the_past(limit)
-        group = self.group
-        if self.seq < group.trimmed:
+        subscription = self.subscription
+        if self.seq < subscription.trimmed:
             self._declare_gap()
-        if self.seq >= group.limit:
+        if self.seq >= subscription.limit:
             return Slice((), self.seq)
-        key = (self.seq, group.limit, limit)
-        known = group.batches.get(key)
+        key = (self.seq, subscription.limit, limit)
+        known = subscription.batches.get(key)
         if known is None or known.expires <= self._clock.steady_micros():
-            piece = self._cut(group.after(self.seq), group.limit, limit)
-            known = group.batches[key] = piece._replace(wire=self._encode(piece))
+            piece = self._cut(subscription.after(self.seq), subscription.limit, limit)
+            known = subscription.batches[key] = piece._replace(wire=self._encode(piece))
         self.seq = known.upto
         return known
 
@@ -71,26 +62,26 @@ class Reader:
         return Batch(piece.entries, self._journal.cursor(piece.upto), piece.more, gap, wire)
 
     def _next_of_the_past(self, limit: int) -> Slice | None:
-        """From the journal, for what came before the group was made."""
-        group = self.group
+        """From the journal, for what came before the subscription was made."""
+        subscription = self.subscription
         if self.seq < self._journal.trimmed:
             self._declare_gap()
-        upto = group.start
+        upto = subscription.start
         past = self._journal.after(self.seq, upto)
         if len(past) > scans.ENTRIES:
             past, upto = past[: scans.ENTRIES], past[scans.ENTRIES - 1].seq
         wanted: list[Entry] = []
         pause = time.monotonic() + scans.SECONDS
         for entry in past:
-            if group.wants(entry):
+            if subscription.wants(entry):
                 wanted.append(entry)
             if time.monotonic() > pause:
                 upto = entry.seq
                 break
         piece = self._cut(wanted, upto, limit)
         self.seq = piece.upto
-        # The group may hold more behind the part of the past that was scanned.
-        more = piece.more or upto < group.start or bool(group.after(piece.upto))
+        # The subscription may hold more behind the part of the past that was scanned.
+        more = piece.more or upto < subscription.start or bool(subscription.after(piece.upto))
         return piece._replace(more=more) if piece.entries else None
 
     def _cut(self, entries: list[Entry], upto: int, limit: int) -> Slice:

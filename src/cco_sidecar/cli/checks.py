@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 import psutil
 
-from cco_sidecar.agents.runners import PRESETS, Runners
-from cco_sidecar.agents.sandbox import OFF, Sandbox
+from cco_sidecar.auth.operator_token import OPERATOR_TOKEN_FILE
 from cco_sidecar.cli import process
 from cco_sidecar.cli.connect import find, operator_client, port_answers
 from cco_sidecar.client.connection import claims_of
-from cco_sidecar.compose import OPERATOR_TOKEN_FILE
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.settings import Settings, is_temporary, state_directory
 from cco_sidecar.repository.layout import discover
+from cco_sidecar.runners.presets import PRESETS, Runners
+from cco_sidecar.runners.sandbox import OFF, Sandbox
+from cco_sidecar.services.system.servicer import LOW_DISK_MB
 from cco_sidecar.storage.trust import load_agent_types
-from cco_sidecar.system.servicer import LOW_DISK_MB
 
 _VERSION_SECONDS = 20.0
 _SKEW_SECONDS = 5.0

@@ -24,11 +24,11 @@ from cco_sidecar.cli.connect import find, operator_client, settings_of_sidecar
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
-from cco_sidecar.context import secrets
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.logs import without_tokens
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.repository import masking
 
 _LOG_BYTES = 2 * 2**20
 _HIDDEN = "[hidden]"
@@ -63,7 +63,7 @@ def bundle(ctx: click.Context, target: Path | None) -> None:
 
 
 def _redacted(text: str) -> str:
-    return "\n".join(secrets.mask(without_tokens(line))[0] for line in text.split("\n"))
+    return "\n".join(masking.mask(without_tokens(line))[0] for line in text.split("\n"))
 
 
 def _versions(_: Settings) -> str:

@@ -114,7 +114,7 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from cco_sidecar.compose import Sidecar
+    from cco_sidecar.app import Sidecar
     from cco_sidecar.core import logs
 
     try:

@@ -92,7 +92,7 @@ def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:
 
 def require_startable(wanted: Settings, present: Settings | None) -> None:
     """Nothing is stopped for what cannot start. Raises SettingsError."""
-    from cco_sidecar.compose import check
+    from cco_sidecar.app import check
 
     check(wanted)
     held = {present.port, present.real_grpc_port} if present is not None else set()

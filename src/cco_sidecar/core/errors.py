@@ -1,4 +1,4 @@
-"""Errors that reach a user: typed, with the documented code, mapped once at the door."""
+"""Errors that reach a user: typed, with the documented code, mapped once at the transport."""
 
 from __future__ import annotations
 

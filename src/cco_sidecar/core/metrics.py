@@ -1,9 +1,9 @@
-"""Figures of the calls of the last minute, and when each agent called last."""
+"""Figures of the calls of the last minute and of the context cache, and when each agent called last."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import NamedTuple
 
 from cco_sidecar.core.principal import Principal
@@ -23,8 +23,26 @@ class Performance(NamedTuple):
     errors_per_minute: float
 
 
-class CallMetrics:
+class CacheFigures:
+    """Of the cached contexts. ``entries``: how many there are."""
+
     def __init__(self) -> None:
+        self.entries = 0
+        self._looked: Counter[bool] = Counter()
+
+    def looked_up(self, *, hit: bool) -> None:
+        self._looked[hit] += 1
+
+    @property
+    def hit_rate(self) -> float:
+        """From 0 to 1; 0 before the first look-up."""
+        looked = self._looked.total()
+        return self._looked[True] / looked if looked else 0.0
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.cache = CacheFigures()
         # (when, seconds or None for waits and streams, failed)
         self._calls: deque[tuple[float, float | None, bool]] = deque(maxlen=_MOST_SAMPLES)
         self._agents: OrderedDict[str, tuple[float, str]] = OrderedDict()

@@ -30,6 +30,8 @@ class Settings:
     # None: the REST port plus one, so that a moved sidecar is still found by its URL alone.
     grpc_port: int | None = None
     storage: Path = Path("/tmp/cco-sidecar")
+    # postgresql://user:password@host:port/database; None for SQLite in the storage directory.
+    database_url: str | None = None
     project_root: Path = field(default_factory=Path.cwd)
     default_project: str = "default"
     # Project id to root directory; when empty, every project is the one at `project_root`.
@@ -73,7 +75,7 @@ class Settings:
 
     @property
     def url(self) -> str:
-        """Where a program on this machine finds the REST door."""
+        """Where a program on this machine finds the REST transport."""
         return f"http://{authority(self._local_host, self.port)}"
 
     @property
@@ -274,6 +276,25 @@ def _names(value: Any) -> tuple[str, ...]:
     return names
 
 
+def _variables(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of names of environment variables")
+    names = tuple(item.strip() for item in items)
+    for name in names:
+        # IEEE Std 1003.1, section 8.1.
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"expected names of environment variables such as LOG_LEVEL; {name!r} is none")
+    return names
+
+
+def _database_url(value: Any) -> str:
+    text = _text(value)
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("expected postgresql://user:password@host:port/database")
+    return text.replace("postgres://", "postgresql://", 1)
+
+
 def _prefix(value: Any) -> str:
     """git-check-ref-format(1), as far as a prefix goes."""
     text = _text(value)
@@ -294,6 +315,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "grpc_port": _number(0, 65535, "a port"),
     # The same directory has one name: what runs in it is found by that.
     "storage": lambda value: _own_path(value).resolve(),
+    "database_url": _database_url,
     "project_root": _directory,
     "default_project": _name,
     "cache_size_mb": _number(1, 1024 * 1024, "a size in MB"),
@@ -315,7 +337,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "handover": _object,
     "sandbox": _sandbox_mode,
     "run_as": _text,
-    "spawn_environment": _names,
+    "spawn_environment": _variables,
     "worktree_timeout": _number(1, 3600, "a number of seconds"),
     "branch_prefix": _prefix,
     "credentials_key_file": _path,
@@ -328,6 +350,7 @@ _FILE_KEYS: dict[str, dict[str, str]] = {
         "port": "port",
         "grpc_port": "grpc_port",
         "storage_path": "storage",
+        "database_url": "database_url",
         "project_root": "project_root",
         "default_project": "default_project",
         "cache_size_mb": "cache_size_mb",

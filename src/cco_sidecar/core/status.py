@@ -1,4 +1,4 @@
-"""SidecarError <-> ``google.rpc.Status``: one meaning on both doors (AIP-193)."""
+"""SidecarError <-> ``google.rpc.Status``: one meaning on both transports (AIP-193)."""
 
 from __future__ import annotations
 

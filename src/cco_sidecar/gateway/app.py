@@ -19,6 +19,7 @@ from cco_sidecar.core.errors import Kind, SidecarError, internal
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.gateway import compat, replies, requests
 from cco_sidecar.gateway.cors import Cors
+from cco_sidecar.gateway.documents import Documents
 from cco_sidecar.gateway.routes import Route, Routes, method_not_allowed
 from cco_sidecar.rpc.chain import Handlers
 from cco_sidecar.rpc.interceptors.receive import Deferred
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 HeaderList = list[tuple[bytes, bytes]]
-Document = Callable[[], bytes]
 
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
@@ -47,11 +47,7 @@ _UNREAD_SECONDS = 30.0
 
 
 class Gateway:
-    """``documents`` are fixed JSON texts by path, such as the JWKS."""
-
-    def __init__(
-        self, routes: Routes, handlers: Handlers, documents: Mapping[str, Document], origins: Sequence[str]
-    ) -> None:
+    def __init__(self, routes: Routes, handlers: Handlers, documents: Documents, origins: Sequence[str]) -> None:
         self._routes = routes
         self._handlers = handlers
         self._documents = documents
@@ -64,7 +60,7 @@ class Gateway:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003})
 
-    def document(self, path: str) -> Document | None:
+    def document(self, path: str) -> bytes | None:
         return self._documents.get(path)
 
     @property
@@ -142,7 +138,7 @@ class _Exchange:
                 return
             if self.verb not in {"GET", "HEAD"}:
                 raise method_not_allowed(self.verb, self.path, ["GET"])
-            await self._respond(200, document())
+            await self._respond(200, document)
             return
         try:
             route, variables = self.gateway.routes.match(self.verb, self.path)

@@ -34,6 +34,9 @@ class _Server(uvicorn.Server):
     capture_signals = contextlib.nullcontext  # type: ignore[assignment]
 
 
+_BACKLOG = 2048
+
+
 class _Connections:
     """Those that are open, the one that has been without a request the longest first. When there are too many it goes;
     none that is being served does."""
@@ -200,15 +203,15 @@ def _too_large(text: str) -> SidecarError:
 
 
 class HttpServer:
-    """Listens from ``bind`` to ``stop``; ``port`` is the real one when 0 was asked for."""
+    """Bound when it is made; ``port`` is the real one when 0 was asked for. Listens from ``start`` to ``stop``."""
 
-    def __init__(self, gateway: Gateway, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
+        """Raises SettingsError when the port cannot be opened."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))
-            self._socket.listen(2048)
         except OSError as problem:
             self._socket.close()
             raise SettingsError(
@@ -216,6 +219,10 @@ class HttpServer:
                 "choose another with --port or CCO_SIDECAR_PORT"
             ) from problem
         self.port: int = self._socket.getsockname()[1]
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self, gateway: Gateway) -> None:
         # Half of the descriptors; the rest is for gRPC, files and agents.
         most = min(_MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
         protocol = type("Connection", (_Connection,), {"connections_of_server": _Connections(most)})
@@ -231,14 +238,18 @@ class HttpServer:
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=5,
-            backlog=2048,
+            backlog=_BACKLOG,
         )
         self._server = _Server(config)
+        self._socket.listen(_BACKLOG)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="http")
 
-    async def serve(self) -> Any:
-        """Runs until ``stop``."""
-        await self._server.serve(sockets=[self._socket])
+    def close(self) -> None:
+        """Gives the port back."""
+        self._socket.close()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """No new connections; open requests have five seconds to end."""
-        self._server.should_exit = True
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving

@@ -18,35 +18,18 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescr
 
 from cco_sidecar import __version__
 from cco_sidecar.auth.policy import max_request_bytes
-from cco_sidecar.bus import filter as filters
+from cco_sidecar.bus import filters
 from cco_sidecar.core import codec, package_data
 from cco_sidecar.core.agent_types import ALWAYS_IN_CONTEXT, REQUIREMENTS
 from cco_sidecar.core.bounds import MAX_ELEMENTS
 from cco_sidecar.core.errors import Kind
 from cco_sidecar.core.ids import ID_PATTERN
+from cco_sidecar.core.services import services
 from cco_sidecar.core.validate import ID_SHAPE
 from cco_sidecar.gateway.compat import CREATE_RESULT, PUBLISH_EVENT, SSE_BY_DEFAULT
 from cco_sidecar.gateway.routes import Route, routes_of
-from orchestra.v1 import (
-    agent_service_pb2,
-    approval_service_pb2,
-    context_service_pb2,
-    credential_service_pb2,
-    event_service_pb2,
-    options_pb2,
-    result_service_pb2,
-    system_service_pb2,
-)
+from orchestra.v1 import options_pb2
 
-_MODULES = (
-    context_service_pb2,
-    event_service_pb2,
-    result_service_pb2,
-    agent_service_pb2,
-    approval_service_pb2,
-    credential_service_pb2,
-    system_service_pb2,
-)
 _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
@@ -116,11 +99,8 @@ class Document:
         self._schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA, "JsonValue": _JSON_VALUE}
 
     def build(self) -> dict[str, Any]:
-        services: list[ServiceDescriptor] = [
-            service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()
-        ]
         paths: dict[str, Any] = {}
-        for service in services:
+        for service in services():
             for number, route in enumerate(routes_of(service)):
                 paths.setdefault(route.template, {})[route.verb.lower()] = self._operation(service, route, number)
         paths["/.well-known/jwks.json"] = {"get": _fixed("jwks", "The public keys of the tokens (RFC 7517).")}
@@ -136,7 +116,7 @@ class Document:
             },
             "servers": [{"url": "http://127.0.0.1:3001"}],
             "security": [{"bearer": []}],
-            "tags": [{"name": s.name, "description": self._comment(s.full_name)} for s in services],
+            "tags": [{"name": s.name, "description": self._comment(s.full_name)} for s in services()],
             "paths": paths,
             "components": {
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},

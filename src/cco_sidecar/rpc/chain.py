@@ -1,4 +1,4 @@
-"""The chain: servicers behind interceptors, joined once at the start, for both doors."""
+"""The chain: servicers behind interceptors, joined once at the start, for both transports."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 from google.protobuf import message_factory
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 
+from cco_sidecar.auth.limits import RateLimits
 from cco_sidecar.auth.parked import MOST_PARKED, Parked
-from cco_sidecar.auth.policy import max_request_bytes, method_path, rules_of
+from cco_sidecar.auth.policy import max_request_bytes, method_path, policies, rules_of
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.core.bounds import check_message
 from cco_sidecar.core.errors import SidecarError, invalid_request
+from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.offload import beside_the_loop
+from cco_sidecar.core.services import services
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.rpc.call import current
-from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed
+from cco_sidecar.rpc.interceptors.access_log import AccessLog
+from cco_sidecar.rpc.interceptors.authenticate import Authenticate
+from cco_sidecar.rpc.interceptors.authorise import Authorise
+from cco_sidecar.rpc.interceptors.errors import Errors
+from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
+from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed, Receive
+from cco_sidecar.rpc.interceptors.request_id import RequestId
+from cco_sidecar.rpc.interceptors.scope import Scope
+from cco_sidecar.rpc.interceptors.validate import Validate
+from cco_sidecar.rpc.receiving import Admission
+from cco_sidecar.rpc.servicers import match
 from orchestra.v1 import options_pb2
 
 # Of one agent: each may hold a request that never ends.
 _MOST_PUBLISHING = 16
-
-
-class Room(NamedTuple):
-    """A service and what implements it: one coroutine function or async generator function an RPC, called with
-    (request, principal)."""
-
-    service: ServiceDescriptor
-    servicer: object
 
 
 class _Details(NamedTuple):
@@ -42,21 +48,41 @@ class _Details(NamedTuple):
 Handlers = Mapping[str, Any]
 
 
-async def build(rooms: Sequence[Room], interceptors: Sequence[grpc.aio.ServerInterceptor], tokens: Tokens) -> Handlers:
-    """Path -> handler with every interceptor around it.
+def interceptors(
+    settings: Settings, tokens: Tokens, metrics: Metrics, admission: Admission
+) -> list[grpc.aio.ServerInterceptor]:
+    """Outermost first. Raises SettingsError."""
+    return [
+        # What every line of the log and every error names.
+        RequestId(policies(services())),
+        # Sees the errors as callers do.
+        AccessLog(metrics),
+        Errors(),
+        # Who calls, before a byte of the request is received.
+        Authenticate(tokens, settings.allowed_hosts),
+        RateLimit(RateLimits(settings.rate_limits)),
+        Authorise(),
+        Receive(admission),
+        Validate(),
+        # What is valid may still not be the caller's.
+        Scope(settings.default_project),
+    ]
+
+
+async def build(servicers: Sequence[object], around: Sequence[grpc.aio.ServerInterceptor], tokens: Tokens) -> Handlers:
+    """Path -> handler with every interceptor around it. Raises TypeError when the servicers do not match the services.
 
     grpc.aio would join the chain anew for every call; joined once, a call passes it in a few microseconds.
     """
     handlers: dict[str, Any] = {}
     parked = Parked(MOST_PARKED, "long polls and streams")
     publishing = Parked(_MOST_PUBLISHING, "streams of published events")
-    for room in rooms:
-        for method in room.service.methods:
-            handler = _handler(
-                method, getattr(room.servicer, method.name), tokens, publishing if method.client_streaming else parked
-            )
+    for service, servicer in match(services(), servicers):
+        for method in service.methods:
+            waiting = publishing if method.client_streaming else parked
+            handler = _handler(method, getattr(servicer, method.name), tokens, waiting)
             details = _Details(method_path(method))
-            for interceptor in reversed(interceptors):
+            for interceptor in reversed(around):
                 handler = await interceptor.intercept_service(_returning(handler), details)  # type: ignore[arg-type]
             handlers[details.method] = handler
     return handlers

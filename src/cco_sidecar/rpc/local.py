@@ -1,4 +1,4 @@
-"""The in-process door: the same handlers, without a network hop."""
+"""The in-process transport: the same handlers, without a network hop."""
 
 from __future__ import annotations
 

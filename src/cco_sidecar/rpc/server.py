@@ -29,19 +29,11 @@ MAX_SEND_BYTES = 32 * 2**20
 
 
 class GrpcServer:
-    """Listens from ``start`` to ``stop``; ``port`` is the real one when 0 was asked for. ``socket``: a Unix socket
-    beside it."""
+    """Bound when it is made; ``port`` is the real one when 0 was asked for. Serves from ``start`` to ``stop``."""
 
-    def __init__(
-        self,
-        handlers: Handlers,
-        services: Sequence[str],
-        admission: Admission,
-        host: str,
-        port: int,
-        socket: Path | None,
-    ) -> None:
-        self._services = services
+    def __init__(self, host: str, port: int, socket: Path | None) -> None:
+        """``socket``: a Unix socket beside the port. Raises SettingsError when the port cannot be opened."""
+        self._services: Sequence[str] = ()
         self._health = Health()
         self._server = grpc.aio.server(
             options=[
@@ -65,8 +57,6 @@ class GrpcServer:
                 ),
             ]
         )
-        self._server.add_generic_rpc_handlers(generic_handlers(handlers))
-        self._server.add_generic_rpc_handlers(OpenServices(self._health, services, admission).handlers)
         try:
             self.port = self._server.add_insecure_port(authority(host, port))
         except RuntimeError as problem:
@@ -76,7 +66,11 @@ class GrpcServer:
         if socket is not None:
             self._server.add_insecure_port(f"unix:{socket}")
 
-    async def start(self) -> None:
+    async def start(self, handlers: Handlers, admission: Admission) -> None:
+        """``handlers``: by path, of our services. Health and reflection are beside them."""
+        self._services = sorted({path.split("/")[1] for path in handlers})
+        self._server.add_generic_rpc_handlers(generic_handlers(handlers))
+        self._server.add_generic_rpc_handlers(OpenServices(self._health, self._services, admission).handlers)
         await self._server.start()
         await self.set_serving(True)
 

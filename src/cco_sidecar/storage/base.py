@@ -1,21 +1,48 @@
-"""What the rooms ask of storage, as small Protocols."""
+"""What services ask of storage, as small Protocols. tests/storage/contract.py is the suite that every backend runs."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import Approval
+from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import Result
 
 
+class Announcement(NamedTuple):
+    """An event that was stored with the change it announces, and is to be published."""
+
+    number: int
+    project: str
+    event: Event
+
+
+class OutboxStore(Protocol):
+    """Announcements that are not known to be published. The stores below add them, each in the transaction of its
+    change."""
+
+    async def pending(self) -> Sequence[Announcement]:
+        """Oldest first."""
+        ...
+
+    async def done(self, number: int) -> None:
+        """Forgets one whose event is published."""
+        ...
+
+
 class StoredResult(NamedTuple):
-    """``number`` grows with every stored result; ``event_id`` is empty until its event is published."""
+    """``number`` grows with every stored result."""
 
     number: int
     result: Result
-    event_id: str
+
+
+class Added(NamedTuple):
+    number: int
+    announcement: Announcement
 
 
 class ResultTotals(NamedTuple):
@@ -43,15 +70,8 @@ class Outcome(NamedTuple):
 class ResultStore(Protocol):
     """Results and their history. Every method runs off the event loop; what returned is on disk."""
 
-    async def add(self, result: Result, session: str = "") -> int:
-        """Stores a result whose event is still to be published; returns its number. ``session``: the run of the agent
-        that stores it."""
-        ...
-
-    async def set_event(self, result_id: str, event_id: str) -> None: ...
-
-    async def unpublished(self) -> Sequence[StoredResult]:
-        """Results whose event is not known to be published, oldest first."""
+    async def add(self, result: Result, session: str, event: Event) -> Added:
+        """Stores a result with its event. ``session``: the run of the agent that stores it; empty for none."""
         ...
 
     async def by_id(self, project: str, result_id: str) -> StoredResult | None: ...
@@ -87,30 +107,43 @@ class ResultStore(Protocol):
 
     async def totals(self) -> ResultTotals: ...
 
-    def version(self, project: str, issue: str) -> int:
-        """Changes whenever a result of the issue (any issue when empty) is stored. Does not touch the disk."""
+    async def version(self, project: str, issue: str) -> int:
+        """Changes whenever a result of the issue (of any issue when empty) is stored, by this process or another."""
         ...
+
+
+class Revocation(NamedTuple):
+    """``kind``: ``jti`` (one token), ``sid`` (those of one run) or ``sub`` (an agent's, issued up to ``at``). Times are
+    seconds since 1970 UTC."""
+
+    kind: str
+    value: str
+    at: float
 
 
 class RevocationStore(Protocol):
-    """Revoked tokens. Times are seconds since 1970 UTC."""
+    """Revoked tokens."""
 
     async def revoke(self, kind: str, value: str, at: float, until: float) -> None:
-        """``kind``: ``jti`` (one token), ``sid`` (those of one run) or ``sub`` (an agent's, issued up to ``at``)."""
+        """``until``: when it may be forgotten."""
         ...
 
-    def load(self, now: float) -> Sequence[tuple[str, str, float]]:
-        """(kind, value, at) of what is still in force; forgets the rest."""
+    async def since(self, revision: int) -> tuple[Sequence[Revocation], int]:
+        """What was revoked after a revision, by this process or another, and the newest revision; older ones may come
+        again."""
+        ...
+
+    def load(self, now: float) -> tuple[Sequence[Revocation], int]:
+        """What is still in force, and the newest revision; forgets the rest. Blocks: for the start."""
         ...
 
 
 class StoredAgent(NamedTuple):
-    """``unannounced``: the type of the event that still has to be published; empty when none."""
+    """``number`` grows with every agent."""
 
     number: int
     agent: Agent
     request: SpawnAgentRequest
-    unannounced: str
 
 
 class Spent(NamedTuple):
@@ -142,18 +175,14 @@ class AgentStore(Protocol):
         """An agent was made for it."""
         ...
 
-    async def save(self, agent: Agent, unannounced: str | None = None) -> None:
-        """``unannounced``: the type of the event that is still to come; left as it is when None."""
-        ...
-
-    async def announced(self, agent_id: str, event_type: str) -> None:
-        """The event of that type has come out."""
+    async def save(self, agent: Agent, event: Event | None = None) -> Announcement | None:
+        """With the event that announces the change, if any."""
         ...
 
     async def by_id(self, agent_id: str) -> StoredAgent | None: ...
 
     async def unfinished(self) -> Sequence[StoredAgent]:
-        """Not ended, or with an event still to be published; oldest first."""
+        """Not ended; oldest first."""
         ...
 
     async def page(
@@ -193,22 +222,15 @@ class StoredApproval(NamedTuple):
 
 
 class ApprovalStore(Protocol):
-    """Questions to a person; what is stored says which event is still to come. Every method runs off the event loop;
-    what returned is on disk."""
+    """Questions to a person. Every method runs off the event loop; what returned is on disk."""
 
-    async def add(self, approval: Approval, cause: str = "") -> bool:
-        """False when ``cause`` was asked about before, and nothing is added."""
+    async def add(self, approval: Approval, event: Event, cause: str = "") -> Announcement | None:
+        """None when ``cause`` was asked about before, and nothing is added."""
         ...
 
-    async def answer(self, approval: Approval) -> bool:
-        """False when it was answered before, and nothing is changed."""
+    async def answer(self, approval: Approval, event: Event) -> Announcement | None:
+        """None when it was answered before, and nothing is changed."""
         ...
-
-    async def unannounced(self) -> Sequence[tuple[Approval, str]]:
-        """Approvals whose event, of the type given, is not known to be published."""
-        ...
-
-    async def announced(self, approval_id: str, event_type: str) -> None: ...
 
     async def by_id(self, approval_id: str) -> Approval | None: ...
 
@@ -240,3 +262,84 @@ class CredentialStore(Protocol):
     async def all(self) -> Sequence[SealedCredential]: ...
 
     async def delete(self, name: str) -> bool: ...
+
+
+class Stores(Protocol):
+    """The records, by what they are of."""
+
+    @property
+    def agents(self) -> AgentStore: ...
+
+    @property
+    def handover(self) -> HandoverStore: ...
+
+    @property
+    def results(self) -> ResultStore: ...
+
+    @property
+    def approvals(self) -> ApprovalStore: ...
+
+    @property
+    def credentials(self) -> CredentialStore: ...
+
+    @property
+    def revocations(self) -> RevocationStore: ...
+
+    @property
+    def outbox(self) -> OutboxStore: ...
+
+
+class NewEvent(NamedTuple):
+    """An event to be stored. ``payload``: a serialised Event without its id, ``micros``: its time, in microseconds
+    since 1970 UTC, ``ttl``: seconds."""
+
+    project: str
+    micros: int
+    ttl: int
+    payload: bytes
+
+
+class EventRecord(NamedTuple):
+    """The same as it is stored, with the sequence number that the log gave it."""
+
+    project: str
+    seq: int
+    micros: int
+    ttl: int
+    payload: bytes
+
+
+class OpenedLog(NamedTuple):
+    """``epoch``: 8 hex digits, made when the project's log is new; ``head``: the highest number that was ever given;
+    ``records``: what is stored, in order."""
+
+    epoch: str
+    head: int
+    records: Sequence[EventRecord]
+
+
+class EventLog(Protocol):
+    """Events on disk, by project, in the order in which they were appended."""
+
+    async def projects(self) -> Sequence[str]: ...
+
+    async def open(self, project: str) -> OpenedLog:
+        """Before the first ``append`` of a project."""
+        ...
+
+    def append(self, events: Sequence[NewEvent]) -> asyncio.Future[list[int]]:
+        """Their sequence numbers, once all are on disk. Calls are served in their order. Raises OSError when none
+        was stored."""
+        ...
+
+    def trim(self, project: str, upto: int) -> None:
+        """Events up to this number are no longer needed."""
+        ...
+
+    async def probe(self) -> None:
+        """Raises OSError as long as nothing can be written."""
+        ...
+
+    async def close(self) -> None:
+        """Stores what waits."""
+        ...

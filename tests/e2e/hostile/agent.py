@@ -44,7 +44,7 @@ from urllib.parse import quote, urlsplit
 TARGETS: dict[str, Any] = json.loads(os.environ.get("HOSTILE_TARGETS", "{}"))
 ARCHITECT = os.environ.get("AGENT_TYPE", "") == "chief-architect"
 RUN_DIR = Path(os.environ.get("AGENT_RUN_DIR", "/nowhere"))
-# What the keeper writes of the run, above what the agent may see.
+# What the shim writes of the run, above what the agent may see.
 RECORDS = RUN_DIR.parent
 STORAGE = Path(TARGETS.get("storage", "/nowhere"))
 HOME = Path(os.environ.get("HOME", "/nowhere"))
@@ -189,10 +189,10 @@ for _name, _path in {
 }.items():
     attempt("files", _name)(lambda path=_path: listed(path))  # type: ignore[misc]
 
-for _name in ("token", "context.json", "output.log", "keeper.json", "prompt.md", "task.md"):
+for _name in ("token", "context.json", "output.log", "shim.json", "prompt.md", "task.md"):
     attempt("files", f"read another agent's {_name}")(lambda name=_name: read_of_victim(name))  # type: ignore[misc]
 
-for _name in ("output.log", "keeper.json", "control"):
+for _name in ("output.log", "shim.json", "control"):
     attempt("files", f"write its own {_name}")(lambda name=_name: may_write(RECORDS / name))  # type: ignore[misc]
     attempt("files", f"write another agent's {_name}")(lambda name=_name: may_write(victim_directory() / name))  # type: ignore[misc]
 
@@ -221,7 +221,7 @@ for _name, _path in {
     "~/.cco/config.json": HOME / ".cco" / "config.json",
     "the systemd unit": UNITS / "cco-sidecar.service",
     "a module of the cco_sidecar package": Path(TARGETS.get("package", "/nowhere")) / "__init__.py",
-    "the keeper's program": Path(TARGETS.get("package", "/nowhere")) / "agents" / "keeper.py",
+    "the shim's program": Path(TARGETS.get("package", "/nowhere")) / "agents" / "shim.py",
     "the interpreter": Path(TARGETS.get("interpreter", "/nowhere")),
     "a module of the standard library": Path(os.__file__),
     "the cco program": Path(TARGETS.get("interpreter", "/nowhere")).with_name("cco"),
@@ -339,10 +339,10 @@ def words_of(pid: int) -> str:
 
 
 def parent() -> int:
-    """Its keeper, or what stands between them."""
+    """Its shim, or what stands between them."""
     pid = os.getppid()
-    if "keeper" not in words_of(pid):
-        raise Refused("its parent is nobody's keeper")
+    if "shim" not in words_of(pid):
+        raise Refused("its parent is nobody's shim")
     return pid
 
 
@@ -778,9 +778,9 @@ def own_sockets() -> str:
     for place in dict.fromkeys(places):
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
             try:
-                with socket.socket(socket.AF_UNIX, kind) as door:
-                    door.settimeout(3)
-                    door.connect(str(place))
+                with socket.socket(socket.AF_UNIX, kind) as transport:
+                    transport.settimeout(3)
+                    transport.connect(str(place))
                 return f"connected to {place}"
             except OSError as problem:
                 said.append(f"{place.name}: {described(problem)}")

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from tests.support.processes import lives
 from tests.support.repositories import commit_all, git
-from tests.support.sidecars import House, call, serving, until, written
+from tests.support.sidecars import Deployment, call, serving, until, written
 
 import cco_sidecar
 from cco_sidecar.testing.agents import SpawnedAgent
@@ -111,7 +111,7 @@ def _shared(look: Look, began: float, ended: float) -> float:
     return min(look.began + look.took, ended) - max(look.began, began)
 
 
-# -- the house that is attacked ---------------------------------------------------------------------------
+# -- the deployment that is attacked ---------------------------------------------------------------------------
 
 
 @dataclass
@@ -158,14 +158,14 @@ def handle_of(path: Path) -> dict[str, Any] | None:
 def listening_bus(path: Path) -> Iterator[None]:
     """Says to everybody that they are who they say, as a user's D-Bus does."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    door = socket.socket(socket.AF_UNIX)
-    door.bind(str(path))
-    door.listen(16)
+    transport = socket.socket(socket.AF_UNIX)
+    transport.bind(str(path))
+    transport.listen(16)
 
     def serve() -> None:
         while True:
             try:
-                guest, _ = door.accept()
+                guest, _ = transport.accept()
             except OSError:
                 return
             with guest, suppress(OSError):
@@ -178,8 +178,8 @@ def listening_bus(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        door.shutdown(socket.SHUT_RDWR)
-        door.close()
+        transport.shutdown(socket.SHUT_RDWR)
+        transport.close()
         serving_guests.join(5)
 
 
@@ -361,7 +361,7 @@ def problems_of(grounds: Grounds, kind: str, phase: str) -> list[str]:
     judged(sidecar, kind, phase, targets, attacked)
     looks = probe.worst_of(attacked.times)
     worst = max(looks.values(), key=lambda look: look.own)
-    print(f"{kind} {phase}: {len(looks)} attempts; worst wait {worst.own:.3f} s, of a quiet house {quiet:.3f} s")
+    print(f"{kind} {phase}: {len(looks)} attempts; worst wait {worst.own:.3f} s, of a quiet deployment {quiet:.3f} s")
     assert attacked.report
     return attacked.successes + slow(looks, max(MOST_DELAY, 3 * quiet))
 
@@ -451,13 +451,13 @@ def test_nothing_is_prepared_for_the_next_start(tmp_path: Path) -> None:
 def test_a_token_file_that_is_a_pipe_holds_up_no_start(tmp_path: Path) -> None:
     """The next sidecar looks who its agents are; this one left something else in the place of its token."""
     root = project(tmp_path / "project", "Of the attacked")
-    house = House(tmp_path, root)
-    sidecar = house.start()
+    deployment = Deployment(tmp_path, root)
+    sidecar = deployment.start()
     pipe = 'rm "$JWT_TOKEN_FILE"; mkfifo "$JWT_TOKEN_FILE"; touch ready; exec sleep 60'
     agent = spawned(sidecar, CODER, "an-issue", "sh", "-c", pipe)
     until((root / "ready").exists, "the pipe")
-    house.kill()
-    begun = threading.Thread(target=house.start)
+    deployment.kill()
+    begun = threading.Thread(target=deployment.start)
     begun.start()
     begun.join(10)
     late = begun.is_alive()
@@ -465,5 +465,5 @@ def test_a_token_file_that_is_a_pipe_holds_up_no_start(tmp_path: Path) -> None:
         for place in (sidecar.storage / "agents" / agent.id).rglob("token"):
             os.close(os.open(place, os.O_RDWR | os.O_NONBLOCK))
         begun.join(30)
-    house.stop()
+    deployment.stop()
     assert not late, "the next sidecar waits for whoever writes into the pipe"

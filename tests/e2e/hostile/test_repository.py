@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from tests.support.repositories import commit_all, git
-from tests.support.sidecars import House, call, serving, small_repository, until, written
+from tests.support.sidecars import Deployment, call, serving, small_repository, until, written
 
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess
@@ -978,14 +978,14 @@ def test_an_agent_types_file_that_is_a_pipe(tmp_path: Path, template: Path) -> N
     ended: list[str] = []
 
     def start() -> None:
-        house = House(tmp_path, trap.root)
+        deployment = Deployment(tmp_path, trap.root)
         try:
-            house.start()
+            deployment.start()
             ended.append("started")
         except RuntimeError as problem:
             ended.append(str(problem))
         finally:
-            house.stop()
+            deployment.stop()
 
     starting = threading.Thread(target=start)
     starting.start()

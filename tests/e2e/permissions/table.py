@@ -1,4 +1,4 @@
-"""What is called, by whom, about whose things; and calling it through every door."""
+"""What is called, by whom, about whose things; and calling it through every transport."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from tests.e2e.permissions.oracle import (
     twisted,
 )
 from tests.e2e.permissions.world import Place, World
-from tests.support.doors import Answer
 from tests.support.repositories import git
 from tests.support.sidecars import until
+from tests.support.transports import Answer
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
 
@@ -306,22 +306,25 @@ def cells() -> Iterator[Cell]:
 
 
 def tried(world: World, cell: Cell, expected: Outcome) -> Iterator[Answer]:
-    """The cell's call through every door that it fits."""
+    """The cell's call through every transport that it fits."""
     row = ROWS[cell.rpc]
-    doors = 0
-    for door in world.doors.of(cell.rpc):
+    transports = 0
+    for transport in world.transports.of(cell.rpc):
         request = row.request(Case(world, cell.who, cell.scope, expected.ok))
-        if not door.fits(request):
+        if not transport.fits(request):
             continue
-        doors += 1
-        answer = door.call(request, caller(world, cell))
-        assert (answer.status, answer.code) == (door.status(expected.status), expected.code), (door.name, answer)
+        transports += 1
+        answer = transport.call(request, caller(world, cell))
+        assert (answer.status, answer.code) == (transport.status(expected.status), expected.code), (
+            transport.name,
+            answer,
+        )
         if not expected.ok:
             assert_still_valid(world, cell, request)
-            if door.name != "grpc":
+            if transport.name != "grpc":
                 assert_shape(answer.body, shapes.ERROR)
         yield answer
-    assert doors >= 2, "one door at least was not tried"
+    assert transports >= 2, "one transport at least was not tried"
 
 
 def caller(world: World, cell: Cell) -> Agent:
@@ -343,7 +346,7 @@ def assert_nothing_foreign(cell: Cell, answer: Answer) -> None:
 def assert_still_valid(world: World, cell: Cell, request: Mapping[str, Any]) -> None:
     """A refused revocation and a refused stop leave the other agent its token."""
     if cell.rpc in ("RevokeToken", "StopAgent"):
-        own = world.doors.grpc("ListAgentTypes").call({"group": "none"}, world.tokens[request["agent_id"]])
+        own = world.transports.grpc("ListAgentTypes").call({"group": "none"}, world.tokens[request["agent_id"]])
         assert own.status == "OK", own
 
 

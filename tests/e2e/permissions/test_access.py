@@ -6,7 +6,7 @@ import pytest
 from tests.e2e.permissions.oracle import ARCHITECT, FOUR, ISSUES, MAY, OTHER, PROJECTS, Scope
 from tests.e2e.permissions.table import ROWS, Cell
 from tests.e2e.permissions.world import World
-from tests.support.doors import METHODS
+from tests.support.transports import METHODS
 
 
 def _own_scope(rpc: str) -> Scope:
@@ -28,7 +28,9 @@ _USUAL = {
 @pytest.mark.parametrize("rpc", list(ROWS))
 def test_access_of_a_type_is_what_really_happens(world: World, who: str, rpc: str) -> None:
     expected = Cell(who, rpc, _own_scope(rpc)).expected
-    answers = [door.call({"agent": who, "rpc": rpc}, world.operator) for door in world.doors.of("CheckAccess")]
+    answers = [
+        transport.call({"agent": who, "rpc": rpc}, world.operator) for transport in world.transports.of("CheckAccess")
+    ]
     for answer in answers:
         assert answer.status in (200, "OK"), answer
         assert answer.body == answers[0].body
@@ -66,8 +68,8 @@ def test_access_of_an_agent_is_what_really_happens(world: World, who: str, scope
     "name", ["SpawnAgent", "spawnagent", "AgentService/SpawnAgent", "/orchestra.v1.AgentService/SpawnAgent"]
 )
 def test_access_knows_a_call_by_its_names(world: World, name: str) -> None:
-    for door in world.doors.of("CheckAccess"):
-        answer = door.call({"agent": ARCHITECT, "rpc": name}, world.operator)
+    for transport in world.transports.of("CheckAccess"):
+        answer = transport.call({"agent": ARCHITECT, "rpc": name}, world.operator)
         assert answer.body["rpc"] == "orchestra.v1.AgentService/SpawnAgent", answer
         assert answer.body["allowed"] is True
 
@@ -84,6 +86,6 @@ def test_access_knows_a_call_by_its_names(world: World, name: str) -> None:
     ids=["no_such_call", "another_services_call", "no_call", "no_agent", "unknown_agent"],
 )
 def test_access_refuses_what_it_cannot_answer(world: World, request_: dict[str, str], status: int, code: str) -> None:
-    for door in world.doors.of("CheckAccess"):
-        answer = door.call(request_, world.operator)
-        assert (answer.status, answer.code) == (door.status(status), code), (door.name, answer)
+    for transport in world.transports.of("CheckAccess"):
+        answer = transport.call(request_, world.operator)
+        assert (answer.status, answer.code) == (transport.status(status), code), (transport.name, answer)

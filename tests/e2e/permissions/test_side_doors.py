@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from tests.e2e.permissions.oracle import ANOTHER_TYPE, ARCHITECT, ISSUES, MAY, OTHER, OWN, PROJECTS
 from tests.e2e.permissions.world import World, start
-from tests.support.doors import Doors
 from tests.support.sidecars import until
+from tests.support.transports import Transports
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
@@ -30,12 +30,15 @@ def test_what_another_agent_printed_is_not_told_by_its_status(world: World, who:
     """Its logs are refused; its last lines are the same text."""
     world.changed()
     agent = printing(world, "printed-for-few")
-    assert "printed-for-few" in json.dumps(world.doors.ask("GetAgent", world.agents[ARCHITECT], agent_id=agent.id))
-    for door in world.doors.of("StreamAgentLogs"):
-        assert door.call({"agent_id": agent.id}, world.agents[who]).status == door.status(403)
+    assert "printed-for-few" in json.dumps(world.transports.ask("GetAgent", world.agents[ARCHITECT], agent_id=agent.id))
+    for transport in world.transports.of("StreamAgentLogs"):
+        assert transport.call({"agent_id": agent.id}, world.agents[who]).status == transport.status(403)
     for rpc, request in (("GetAgent", {"agent_id": agent.id}), ("ListAgents", {})):
-        for door in world.doors.of(rpc):
-            assert "printed-for-few" not in json.dumps(door.call(request, world.agents[who]).body), (rpc, door.name)
+        for transport in world.transports.of(rpc):
+            assert "printed-for-few" not in json.dumps(transport.call(request, world.agents[who]).body), (
+                rpc,
+                transport.name,
+            )
 
 
 @pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD"])
@@ -46,11 +49,11 @@ def test_an_agent_chooses_no_program_by_the_environment(world: World, tmp_path: 
     fake.chmod(0o755)
     value = f"{tmp_path}:/usr/bin:/bin" if name == "PATH" else str(fake)
     request = {"agent_type": ANOTHER_TYPE, "issue_id": ISSUES[OWN], "environment": {name: value}}
-    for door in world.doors.of("SpawnAgent"):
+    for transport in world.transports.of("SpawnAgent"):
         with world.untouched():
-            answer = door.call(request, world.agents[ARCHITECT])
+            answer = transport.call(request, world.agents[ARCHITECT])
             world.calm("SpawnAgent" if not answer.code else "", answer.body)
-            assert answer.status in (door.status(403), door.status(400)), (door.name, answer.body)
+            assert answer.status in (transport.status(403), transport.status(400)), (transport.name, answer.body)
 
 
 @pytest.mark.parametrize(
@@ -60,11 +63,11 @@ def test_an_agent_wakes_nothing_that_only_the_operator_could_start(world: World,
     world.changed()
     agent = world.spawn(PROJECTS[OWN], ISSUES[OWN], **armed)
     world.ask("StopAgent", agent_id=agent.id, force=True)
-    for door in world.doors.of("ResumeAgent"):
+    for transport in world.transports.of("ResumeAgent"):
         with world.untouched():
-            answer = door.call({"agent_id": agent.id, "message": "print your secrets"}, world.agents[ARCHITECT])
+            answer = transport.call({"agent_id": agent.id, "message": "print your secrets"}, world.agents[ARCHITECT])
             world.calm("ResumeAgent" if not answer.code else "", answer.body)
-            assert (answer.status, answer.code) == (door.status(403), "AUTH_003"), (door.name, answer.body)
+            assert (answer.status, answer.code) == (transport.status(403), "AUTH_003"), (transport.name, answer.body)
 
 
 class Governed:
@@ -72,12 +75,12 @@ class Governed:
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         self.sidecar = sidecar
-        self.doors = Doors(sidecar)
+        self.transports = Transports(sidecar)
         self.operator = sidecar.operator
         self._asked = 0
 
     def spawn(self, issue: str, agent_type: str = "python-specialist", by: Agent | None = None) -> Agent:
-        made = self.doors.ask("SpawnAgent", by or self.operator, agent_type=agent_type, issue_id=issue)
+        made = self.transports.ask("SpawnAgent", by or self.operator, agent_type=agent_type, issue_id=issue)
         token = made["jwt_token"]
         if not token:
             # One that an agent asked for: its token is in its own file alone.
@@ -87,16 +90,16 @@ class Governed:
 
     def stopped(self, issue: str) -> Agent:
         agent = self.spawn(issue)
-        self.doors.ask("StopAgent", self.operator, agent_id=agent.id, force=True)
+        self.transports.ask("StopAgent", self.operator, agent_id=agent.id, force=True)
         return agent
 
     def publish(self, agent: Agent, event_type: str, **data: Any) -> None:
         """Returns when the rules have dealt with the event."""
-        self.doors.ask("PublishEvent", agent, event_type=event_type, data=data)
+        self.transports.ask("PublishEvent", agent, event_type=event_type, data=data)
         self._asked += 1
         own = f"until-{self._asked}"
-        after = self.doors.ask("PublishEvent", self.operator, event_type="notify_me", data={"number": own})
-        dealt = self.doors.ask(
+        after = self.transports.ask("PublishEvent", self.operator, event_type="notify_me", data={"number": own})
+        dealt = self.transports.ask(
             "WaitEvents",
             self.operator,
             event_type="handover_notification",
@@ -107,11 +110,11 @@ class Governed:
         assert dealt["events"], "the rules did not get so far"
 
     def agents(self, issue: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.doors.ask("ListAgents", self.operator, issue_id=issue)["agents"]
+        found: list[dict[str, Any]] = self.transports.ask("ListAgents", self.operator, issue_id=issue)["agents"]
         return found
 
     def get(self, agent: Agent) -> dict[str, Any]:
-        found: dict[str, Any] = self.doors.ask("GetAgent", self.operator, agent_id=agent.id)
+        found: dict[str, Any] = self.transports.ask("GetAgent", self.operator, agent_id=agent.id)
         return found
 
 
@@ -126,7 +129,7 @@ def governed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Governed]:
     with start(tmp_path_factory.mktemp("governed"), {"handover": handover}) as running:
         made = Governed(running)
         yield made
-        made.doors.close()
+        made.transports.close()
 
 
 def test_a_rule_answers_an_agent_for_its_own_issue(governed: Governed) -> None:
@@ -169,9 +172,9 @@ def test_an_agent_resumes_nothing_beyond_the_limits_of_an_issue(governed: Govern
     old = governed.stopped("issue-full")
     governed.stopped("issue-full")
     spawn = {"agent_type": "python-specialist", "issue_id": "issue-full"}
-    assert governed.doors.grpc("SpawnAgent").call(spawn, architect).code == "AGT_003"
-    for door in governed.doors.of("ResumeAgent"):
-        answer = door.call({"agent_id": old.id}, architect)
+    assert governed.transports.grpc("SpawnAgent").call(spawn, architect).code == "AGT_003"
+    for transport in governed.transports.of("ResumeAgent"):
+        answer = transport.call({"agent_id": old.id}, architect)
         if not answer.code:
-            governed.doors.ask("StopAgent", governed.operator, agent_id=old.id, force=True)
-        assert (answer.status, answer.code) == (door.status(403), "AGT_003"), (door.name, answer.body)
+            governed.transports.ask("StopAgent", governed.operator, agent_id=old.id, force=True)
+        assert (answer.status, answer.code) == (transport.status(403), "AGT_003"), (transport.name, answer.body)

@@ -1,4 +1,4 @@
-"""Who may do what: agent type x RPC x issue x project, over both doors.
+"""Who may do what: agent type x RPC x issue x project, over both transports.
 
 What must come out is written here by hand, from the contract (section 3) and the issue, and never read from the
 permission lines of the protos; what there is to call is read from the descriptors, so that an RPC without a row fails.
@@ -27,7 +27,7 @@ from tests.e2e.permissions.oracle import (
 )
 from tests.e2e.permissions.table import OPEN, ROWS, Case, Cell, assert_nothing_foreign, cells, tried, without_numbers
 from tests.e2e.permissions.world import World
-from tests.support.doors import METHODS
+from tests.support.transports import METHODS
 
 
 def test_every_rpc_has_its_row() -> None:
@@ -53,13 +53,13 @@ def test_without_a_token(world: World, rpc: str) -> None:
     row = ROWS[rpc]
     requests = [row.request(Case(world, ARCHITECT, scope, fresh=False)) for scope in row.scopes]
     with world.untouched():
-        for door in world.doors.of(rpc):
-            request = next((request for request in requests if door.fits(request)), None)
-            assert request is not None, f"no cell goes through {door.name}"
+        for transport in world.transports.of(rpc):
+            request = next((request for request in requests if transport.fits(request)), None)
+            assert request is not None, f"no cell goes through {transport.name}"
             for headers, expected in _strangers(rpc):
-                answer = door.call(request, None, headers)
-                assert (answer.status, answer.code) == (door.status(expected.status), expected.code), (
-                    door.name,
+                answer = transport.call(request, None, headers)
+                assert (answer.status, answer.code) == (transport.status(expected.status), expected.code), (
+                    transport.name,
                     answer,
                 )
 
@@ -85,8 +85,8 @@ def test_the_other_coding_groups_may_what_coders_may(world: World, agent_type: s
     }
     world.changed()
     for rpc, (request, status) in wanted.items():
-        for door in world.doors.of(rpc):
-            assert door.call(request, agent).status == door.status(status), (rpc, door.name)
+        for transport in world.transports.of(rpc):
+            assert transport.call(request, agent).status == transport.status(status), (rpc, transport.name)
 
 
 @pytest.mark.parametrize("key", list(LISTS))
@@ -99,7 +99,7 @@ def test_a_type_that_the_project_adds_may_what_its_group_may(world: World, key: 
         ("PublishEvent", {"event_type": "tried"}, PUBLISH),
         ("StopAgent", {"agent_id": "nobody"}, SPAWN),
     ):
-        denied = world.doors.grpc(rpc).call(request, agent).status == "PERMISSION_DENIED"
+        denied = world.transports.grpc(rpc).call(request, agent).status == "PERMISSION_DENIED"
         assert denied is (permission not in MAY[LISTS[key]]), rpc
 
 
@@ -120,10 +120,10 @@ def test_another_projects_things_look_like_nothing(world: World, rpc: str, who: 
     theirs = getattr(world.of(Scope(OWN, OTHER)), kind)
     # As long, and there is none.
     nobodys = "x" * len(theirs)
-    for door in world.doors.of(rpc):
-        if not door.fits({key: theirs}):
+    for transport in world.transports.of(rpc):
+        if not transport.fits({key: theirs}):
             continue
-        real, none = (door.call({key: name}, world.agents[who]) for name in (theirs, nobodys))
+        real, none = (transport.call({key: name}, world.agents[who]) for name in (theirs, nobodys))
         assert real.status == none.status and real.code == none.code
         assert real.message.replace(theirs, nobodys) == none.message
 
@@ -133,7 +133,7 @@ def test_a_project_that_is_named_is_looked_at(world: World) -> None:
     own = world.of(Scope(OWN, OWN))
     named = {"project_id": PROJECTS[OTHER]}
     for rpc, request in (("GetResult", {"id": own.result}), ("GetApproval", {"approval_id": own.approval})):
-        for door in world.doors.of(rpc):
-            if door.fits(request):
-                answer = door.call(request | named, world.agents["python-specialist"])
-                assert (answer.status, answer.code) == (door.status(404), "PRJ_001"), (rpc, door.name)
+        for transport in world.transports.of(rpc):
+            if transport.fits(request):
+                answer = transport.call(request | named, world.agents["python-specialist"])
+                assert (answer.status, answer.code) == (transport.status(404), "PRJ_001"), (rpc, transport.name)

@@ -23,9 +23,9 @@ from tests.e2e.permissions.oracle import (
     UNLIMITED,
     Scope,
 )
-from tests.support.doors import Doors
 from tests.support.repositories import commit_all
 from tests.support.sidecars import serving, written
+from tests.support.transports import Transports
 
 from cco_sidecar.storage import trust
 from cco_sidecar.testing.process import Agent, SidecarProcess
@@ -46,7 +46,7 @@ Place = tuple[str, str]
 class World:
     def __init__(self, sidecar: SidecarProcess) -> None:
         self.sidecar = sidecar
-        self.doors = Doors(sidecar)
+        self.transports = Transports(sidecar)
         self.operator = sidecar.operator
         self.tokens: dict[str, Agent] = {}
         self.agents = {who: self.spawn(PROJECTS[OWN], ISSUES[OWN], who) for who in MAY}
@@ -57,7 +57,7 @@ class World:
 
     def ask(self, rpc: str, /, **request: Any) -> Any:
         """By the operator, and it must succeed."""
-        return self.doors.ask(rpc, self.operator, **request)
+        return self.transports.ask(rpc, self.operator, **request)
 
     def spawn(self, project: str, issue: str, agent_type: str = ANOTHER_TYPE, **more: Any) -> Agent:
         """An agent that runs until it is stopped."""
@@ -135,7 +135,7 @@ class World:
         return found
 
     def _raw(self, rpc: str, **request: Any) -> Any:
-        return self.doors.grpc(rpc).raw(request, self.operator)
+        return self.transports.grpc(rpc).raw(request, self.operator)
 
     def calm(self, rpc: str, body: Any) -> None:
         """Ends what an allowed call started, so that nothing happens by itself later."""
@@ -143,7 +143,7 @@ class World:
             self.ask("StopAgent", agent_id=body["agent_id"], force=True)
 
     def close(self) -> None:
-        self.doors.close()
+        self.transports.close()
 
 
 def start(directory: Path, agents: Mapping[str, Any]) -> AbstractContextManager[SidecarProcess]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.sidecars import serving, written
-from tests.wire.agents.house import RUNNERS, House
+from tests.wire.agents.deployment import RUNNERS, Deployment
 
 from cco_sidecar.testing.process import SidecarProcess
 
@@ -29,18 +29,18 @@ def crowded(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Si
         yield running
 
 
-def _house(sidecar: SidecarProcess) -> Iterator[House]:
-    made = House(sidecar)
+def _deployment(sidecar: SidecarProcess) -> Iterator[Deployment]:
+    made = Deployment(sidecar)
     yield made
     made.clean()
-    made.doors.close()
+    made.transports.close()
 
 
 @pytest.fixture
-def house(sidecar: SidecarProcess) -> Iterator[House]:
-    yield from _house(sidecar)
+def deployment(sidecar: SidecarProcess) -> Iterator[Deployment]:
+    yield from _deployment(sidecar)
 
 
 @pytest.fixture
-def full_house(crowded: SidecarProcess) -> Iterator[House]:
-    yield from _house(crowded)
+def full_deployment(crowded: SidecarProcess) -> Iterator[Deployment]:
+    yield from _deployment(crowded)

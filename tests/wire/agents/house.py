@@ -1,4 +1,4 @@
-"""A sidecar whose every door is tried."""
+"""A sidecar whose every transport is tried."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 import pytest
-from tests.support.doors import Answer, Door, Doors
 from tests.support.sidecars import until
+from tests.support.transports import Answer, Transport, Transports
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
 
@@ -22,29 +22,29 @@ RUNNERS = {
     # Prints JSON lines about its work, as `claude -p --output-format stream-json` does.
     "rust-specialist": {"command": [sys.executable, str(SCRIPTED_AGENT)], "output": "stream-json"},
 }
-BOTH = pytest.mark.parametrize("door", ["grpc", "rest"])
+BOTH = pytest.mark.parametrize("transport", ["grpc", "rest"])
 
 
-class House:
-    """A sidecar's doors, and its operator."""
+class Deployment:
+    """A sidecar's transports, and its operator."""
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         self.sidecar = sidecar
-        self.doors = Doors(sidecar)
+        self.transports = Transports(sidecar)
         self.operator = sidecar.operator
         self._spawned: list[str] = []
 
-    def door(self, rpc: str, name: str) -> Door:
+    def transport(self, rpc: str, name: str) -> Transport:
         """`grpc`, or the first of the HTTP lines."""
-        return self.doors.grpc(rpc) if name == "grpc" else self.doors.rest(rpc)[0]
+        return self.transports.grpc(rpc) if name == "grpc" else self.transports.rest(rpc)[0]
 
     def ask(self, rpc: str, /, **request: Any) -> Any:
-        return self.doors.ask(rpc, self.operator, **request)
+        return self.transports.ask(rpc, self.operator, **request)
 
-    def spawn(self, door: str = "grpc", **request: Any) -> dict[str, Any]:
+    def spawn(self, transport: str = "grpc", **request: Any) -> dict[str, Any]:
         """An agent that sleeps, when nothing else is asked for; it is stopped at the end of the test."""
         wanted = {"agent_type": "go-specialist", "issue_id": "issue-1", "project_id": PROJECT} | request
-        answer = self.door("SpawnAgent", door).call(wanted, self.operator)
+        answer = self.transport("SpawnAgent", transport).call(wanted, self.operator)
         assert answer.status in ("OK", 201), answer
         body: dict[str, Any] = answer.body
         self._spawned.append(body["agent_id"])
@@ -72,22 +72,22 @@ class House:
 
 
 def same(answers: list[Answer]) -> Any:
-    """The one body that every door gave."""
+    """The one body that every transport gave."""
     assert all(answer.status in ("OK", 200, 201) for answer in answers), answers
     bodies = [answer.body for answer in answers]
     assert all(body == bodies[0] for body in bodies), bodies
     return bodies[0]
 
 
-def refused(house: House, rpc: str, request: dict[str, Any], status: int, code: str) -> str:
-    """Through every door the same error; its message."""
+def refused(deployment: Deployment, rpc: str, request: dict[str, Any], status: int, code: str) -> str:
+    """Through every transport the same error; its message."""
     messages = set()
-    for door in house.doors.of(rpc):
-        if not door.fits(request):
+    for transport in deployment.transports.of(rpc):
+        if not transport.fits(request):
             continue
-        answer = door.call(request, house.operator)
-        assert (answer.status, answer.code) == (door.status(status), code), (door.name, answer)
-        if door.name != "grpc":
+        answer = transport.call(request, deployment.operator)
+        assert (answer.status, answer.code) == (transport.status(status), code), (transport.name, answer)
+        if transport.name != "grpc":
             assert_shape(answer.body, shapes.ERROR)
         messages.add(answer.message)
     (message,) = messages

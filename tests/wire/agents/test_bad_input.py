@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.wire import shapes
-from tests.wire.agents.house import PROJECT, House
+from tests.wire.agents.deployment import PROJECT, Deployment
 from tests.wire.shapes import assert_shape
 
 from orchestra.v1 import agent_service_pb2, approval_service_pb2
@@ -98,18 +98,18 @@ def shown(value: Any) -> str:
 @pytest.mark.parametrize(
     ("field", "value", "says"), BAD_SPAWNS, ids=[f"{field}={shown(value)}" for field, value, _ in BAD_SPAWNS]
 )
-def test_a_bad_spawn_is_refused_with_its_field(house: House, field: str, value: Any, says: str) -> None:
-    before = house.ask("ListAgents", limit=1)["agents"]
-    answer = house.sidecar.request("POST", "/api/agents/spawn", house.operator, json=SPAWN | {field: value})
+def test_a_bad_spawn_is_refused_with_its_field(deployment: Deployment, field: str, value: Any, says: str) -> None:
+    before = deployment.ask("ListAgents", limit=1)["agents"]
+    answer = deployment.sidecar.request("POST", "/api/agents/spawn", deployment.operator, json=SPAWN | {field: value})
     if answer.status_code == 201:
-        house.ask("StopAgent", agent_id=answer.json()["agent_id"], force=True)
+        deployment.ask("StopAgent", agent_id=answer.json()["agent_id"], force=True)
     assert answer.status_code == 400, answer.text
     error = answer.json()
     assert_shape(error, shapes.ERROR)
     assert error["code"] == "REQ_001" and says in error["message"], error["message"]
     assert str(error["details"]["field"]).startswith(field)
     assert len(error["message"]) <= 500
-    assert house.ask("ListAgents", limit=1)["agents"] == before
+    assert deployment.ask("ListAgents", limit=1)["agents"] == before
 
 
 def message(message_type: Any, **fields: Any) -> Any:
@@ -120,7 +120,7 @@ def spawn_message(**fields: Any) -> Any:
     return message(agent_service_pb2.SpawnAgentRequest, **SPAWN, **fields)
 
 
-# What only a message can hold, or what both doors carry: the same refusal.
+# What only a message can hold, or what both transports carry: the same refusal.
 MESSAGES: list[tuple[str, Any, str]] = [
     ("SpawnAgent", agent_service_pb2.SpawnAgentRequest(), "agent_type is required"),
     ("SpawnAgent", spawn_message(priority=99), "priority: 99 is no known value"),
@@ -154,10 +154,10 @@ MESSAGES: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(
     ("rpc", "sent", "says"), MESSAGES, ids=[f"{rpc}-{says[:30]}-{n}" for n, (rpc, _, says) in enumerate(MESSAGES)]
 )
-def test_a_bad_message_is_refused(house: House, rpc: str, sent: Any, says: str) -> None:
-    answer = house.doors.grpc(rpc).send(sent, house.operator)
+def test_a_bad_message_is_refused(deployment: Deployment, rpc: str, sent: Any, says: str) -> None:
+    answer = deployment.transports.grpc(rpc).send(sent, deployment.operator)
     if answer.status == "OK" and rpc == "SpawnAgent":
-        house.ask("StopAgent", agent_id=answer.body["agent_id"], force=True)
+        deployment.ask("StopAgent", agent_id=answer.body["agent_id"], force=True)
     assert (answer.status, answer.code) == ("INVALID_ARGUMENT", "REQ_001"), answer
     assert says in answer.message
 
@@ -269,32 +269,36 @@ BAD_CALLS: list[tuple[str, str, Any, str]] = [
     BAD_CALLS,
     ids=[f"{verb} {path[:60]} {shown(body) if body is not None else ''}".strip() for verb, path, body, _ in BAD_CALLS],
 )
-def test_a_bad_call_is_refused_with_a_clear_word(house: House, verb: str, path: str, body: Any, says: str) -> None:
-    answer = house.sidecar.request(verb, path, house.operator, json=body)
+def test_a_bad_call_is_refused_with_a_clear_word(
+    deployment: Deployment, verb: str, path: str, body: Any, says: str
+) -> None:
+    answer = deployment.sidecar.request(verb, path, deployment.operator, json=body)
     assert answer.status_code == 400, (answer.status_code, answer.text)
     error = answer.json()
     assert_shape(error, shapes.ERROR)
     assert error["code"] == "REQ_001" and says in error["message"], error["message"]
 
 
-def test_an_answer_must_say_yes_or_no(house: House) -> None:
+def test_an_answer_must_say_yes_or_no(deployment: Deployment) -> None:
     """A forgotten `approved` is no denial."""
-    asked = house.ask("RequestApproval", question="May it?", project_id=PROJECT)
+    asked = deployment.ask("RequestApproval", question="May it?", project_id=PROJECT)
     path = f"/api/approvals/{asked['approval_id']}/answer"
-    answer = house.sidecar.request("POST", path, house.operator, json={"comment": "hm"})
+    answer = deployment.sidecar.request("POST", path, deployment.operator, json={"comment": "hm"})
     assert answer.status_code == 400, answer.text
-    assert house.ask("GetApproval", approval_id=asked["approval_id"])["status"] == "pending"
+    assert deployment.ask("GetApproval", approval_id=asked["approval_id"])["status"] == "pending"
 
 
-def test_a_resumed_agents_message_holds_no_nul(house: House) -> None:
-    agent_id = house.spawn()["agent_id"]
-    house.ask("StopAgent", agent_id=agent_id, force=True)
-    answer = house.sidecar.request("POST", f"/api/agents/{agent_id}/resume", house.operator, json={"message": "a\0b"})
+def test_a_resumed_agents_message_holds_no_nul(deployment: Deployment) -> None:
+    agent_id = deployment.spawn()["agent_id"]
+    deployment.ask("StopAgent", agent_id=agent_id, force=True)
+    answer = deployment.sidecar.request(
+        "POST", f"/api/agents/{agent_id}/resume", deployment.operator, json={"message": "a\0b"}
+    )
     assert answer.status_code == 400, answer.text
 
 
-def test_reserved_names_are_nobodys(house: House) -> None:
+def test_reserved_names_are_nobodys(deployment: Deployment) -> None:
     """A token in the name of the operator, of the rules or of the sidecar itself would be believed by them."""
     for name in ("operator", "handover", "orchestration-sidecar"):
-        answer = house.doors.grpc("CreateToken").call(SPAWN | {"agent_id": name}, house.operator)
+        answer = deployment.transports.grpc("CreateToken").call(SPAWN | {"agent_id": name}, deployment.operator)
         assert answer.status == "INVALID_ARGUMENT", name

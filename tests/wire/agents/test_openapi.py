@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.doors import METHODS, bindings_of
-from tests.wire.agents.house import House
+from tests.support.transports import METHODS, bindings_of
+from tests.wire.agents.deployment import Deployment
 
 
-def test_the_openapi_document_has_every_http_line(house: House) -> None:
-    paths = house.sidecar.request("GET", "/openapi.json").json()["paths"]
+def test_the_openapi_document_has_every_http_line(deployment: Deployment) -> None:
+    paths = deployment.sidecar.request("GET", "/openapi.json").json()["paths"]
     wanted = {(line.verb.lower(), line.template) for rpc in METHODS for line in bindings_of(rpc)}
     missing = sorted(wanted - {(verb, path) for path, verbs in paths.items() for verb in verbs})
     assert not missing
@@ -23,6 +23,6 @@ def test_the_openapi_document_has_every_http_line(house: House) -> None:
         ("post", "/api/approvals/{approval_id}/answer"),
     ],
 )
-def test_the_openapi_document_knows_of_conflicts(house: House, verb: str, path: str) -> None:
-    paths = house.sidecar.request("GET", "/openapi.json").json()["paths"]
+def test_the_openapi_document_knows_of_conflicts(deployment: Deployment, verb: str, path: str) -> None:
+    paths = deployment.sidecar.request("GET", "/openapi.json").json()["paths"]
     assert "409" in paths[path][verb]["responses"]

@@ -1,4 +1,4 @@
-"""Reads, stops, logs, heartbeats, resumes and worktrees through both doors."""
+"""Reads, stops, logs, heartbeats, resumes and worktrees through both transports."""
 
 from __future__ import annotations
 
@@ -10,19 +10,26 @@ import pytest
 from tests.support.repositories import git
 from tests.support.sidecars import fresh, until
 from tests.wire import agent_shapes
-from tests.wire.agents.house import BOTH, PROJECT, House, refused, same
+from tests.wire.agents.deployment import BOTH, PROJECT, Deployment, refused, same
 from tests.wire.shapes import assert_shape
 
 from cco_sidecar.testing.process import Agent
 
 
 class TestReads:
-    def test_one_agent_by_all_its_paths(self, house: House) -> None:
-        spawned = house.scripted({"do": "print", "text": "hello"}, {"do": "exit", "code": 3}, issue_id="issue-read")
-        ended = house.wait(spawned["agent_id"])
-        doors = house.doors.of("GetAgent")
-        assert [door.name for door in doors[1:]] == ["GET /api/agents/{agent_id}", "GET /api/agents/{agent_id}/status"]
-        agent = same([door.call({"agent_id": spawned["agent_id"]}, house.operator) for door in doors])
+    def test_one_agent_by_all_its_paths(self, deployment: Deployment) -> None:
+        spawned = deployment.scripted(
+            {"do": "print", "text": "hello"}, {"do": "exit", "code": 3}, issue_id="issue-read"
+        )
+        ended = deployment.wait(spawned["agent_id"])
+        transports = deployment.transports.of("GetAgent")
+        assert [transport.name for transport in transports[1:]] == [
+            "GET /api/agents/{agent_id}",
+            "GET /api/agents/{agent_id}/status",
+        ]
+        agent = same(
+            [transport.call({"agent_id": spawned["agent_id"]}, deployment.operator) for transport in transports]
+        )
         assert agent == ended
         assert_shape(agent, agent_shapes.AGENT)
         assert (agent["status"], agent["exit_code"], agent["last_output"]) == ("failed", 3, ["hello"])
@@ -30,49 +37,51 @@ class TestReads:
         assert agent["peak_memory_bytes"] > 1_000_000 and agent["cpu_seconds"] > 0
         assert agent["created_at"] <= agent["started_at"] <= agent["ended_at"]
 
-    def test_a_signal_is_named(self, house: House) -> None:
-        spawned = house.scripted({"do": "kill", "signal": "SIGKILL"})
-        ended = house.wait(spawned["agent_id"])
+    def test_a_signal_is_named(self, deployment: Deployment) -> None:
+        spawned = deployment.scripted({"do": "kill", "signal": "SIGKILL"})
+        ended = deployment.wait(spawned["agent_id"])
         assert_shape(ended, agent_shapes.AGENT)
         assert ended["signal"] == "SIGKILL" and "exit_code" not in ended
 
-    def test_numbers_are_numbers(self, house: House) -> None:
+    def test_numbers_are_numbers(self, deployment: Deployment) -> None:
         """Also those that protobuf's own JSON mapping would write as text."""
         report = {"do": "report", "result": "done", "cost": 0.25, "turns": 7, "input": 3_000_000_000, "output": 5}
-        spawned = house.spawn(agent_type="rust-specialist", environment={"TASK_SCRIPT": json.dumps([report])})
-        house.wait(spawned["agent_id"])
-        doors = house.doors.of("GetAgent")
-        agent = same([door.call({"agent_id": spawned["agent_id"]}, house.operator) for door in doors])
+        spawned = deployment.spawn(agent_type="rust-specialist", environment={"TASK_SCRIPT": json.dumps([report])})
+        deployment.wait(spawned["agent_id"])
+        transports = deployment.transports.of("GetAgent")
+        agent = same(
+            [transport.call({"agent_id": spawned["agent_id"]}, deployment.operator) for transport in transports]
+        )
         assert_shape(agent, agent_shapes.AGENT)
         usage = agent["usage"]
         assert (usage["turns"], usage["input_tokens"], usage["output_tokens"]) == (7, 3_000_000_000, 5)
         assert (usage["cost_usd"], usage["duration_ms"], usage["api_duration_ms"]) == (0.25, 1200, 800)
         assert "cache_creation_tokens" not in usage, "nothing is estimated"
 
-    def test_a_list_in_pages(self, house: House) -> None:
+    def test_a_list_in_pages(self, deployment: Deployment) -> None:
         issue = fresh("issue")
-        ids = [house.spawn(issue_id=issue)["agent_id"] for _ in range(5)]
-        for door in house.doors.of("ListAgents"):
+        ids = [deployment.spawn(issue_id=issue)["agent_id"] for _ in range(5)]
+        for transport in deployment.transports.of("ListAgents"):
             listed: list[str] = []
             cursor = ""
             while True:
                 request = {"issue_id": issue, "project_id": PROJECT, "limit": 2} | (
                     {"cursor": cursor} if cursor else {}
                 )
-                page = door.call(request, house.operator).body
+                page = transport.call(request, deployment.operator).body
                 assert_shape(page, agent_shapes.AGENTS)
                 assert len(page["agents"]) <= 2
                 listed += [agent["agent_id"] for agent in page["agents"]]
                 cursor = page["next_cursor"]
                 if cursor is None:
                     break
-            assert listed == ids[::-1], door.name
+            assert listed == ids[::-1], transport.name
 
-    def test_a_list_that_is_filtered(self, house: House) -> None:
+    def test_a_list_that_is_filtered(self, deployment: Deployment) -> None:
         issue = fresh("issue")
-        running = house.spawn(issue_id=issue)["agent_id"]
-        stopped = house.spawn(issue_id=issue, agent_type="test-engineer")["agent_id"]
-        house.ask("StopAgent", agent_id=stopped, force=True)
+        running = deployment.spawn(issue_id=issue)["agent_id"]
+        stopped = deployment.spawn(issue_id=issue, agent_type="test-engineer")["agent_id"]
+        deployment.ask("StopAgent", agent_id=stopped, force=True)
         for wanted, found in (
             ({}, [stopped, running]),
             ({"status": "running"}, [running]),
@@ -82,45 +91,50 @@ class TestReads:
             ({"agent_type": "test-engineer", "status": "running"}, []),
         ):
             request = {"issue_id": issue, "project_id": PROJECT} | wanted
-            page = same([door.call(request, house.operator) for door in house.doors.of("ListAgents")])
+            page = same(
+                [transport.call(request, deployment.operator) for transport in deployment.transports.of("ListAgents")]
+            )
             assert [agent["agent_id"] for agent in page["agents"]] == found, wanted
             assert page["next_cursor"] is None
 
-    def test_the_limit_is_exact(self, house: House) -> None:
+    def test_the_limit_is_exact(self, deployment: Deployment) -> None:
         """As many as there are is the last page."""
         issue = fresh("issue")
         for _ in range(2):
-            house.spawn(issue_id=issue)
-        page = house.ask("ListAgents", issue_id=issue, project_id=PROJECT, limit=2)
+            deployment.spawn(issue_id=issue)
+        page = deployment.ask("ListAgents", issue_id=issue, project_id=PROJECT, limit=2)
         assert len(page["agents"]) == 2 and page["next_cursor"] is None
 
-    def test_there_is_none(self, house: House) -> None:
+    def test_there_is_none(self, deployment: Deployment) -> None:
         for rpc in ("GetAgent", "StopAgent", "ResumeAgent", "StreamAgentLogs", "SendHeartbeat", "DiscardWorktree"):
-            assert "nobody-7" in refused(house, rpc, {"agent_id": "nobody-7"}, 404, "AGT_004")
+            assert "nobody-7" in refused(deployment, rpc, {"agent_id": "nobody-7"}, 404, "AGT_004")
 
-    def test_types(self, house: House) -> None:
-        types = same([d.call({"group": "quality"}, house.operator) for d in house.doors.of("ListAgentTypes")])
+    def test_types(self, deployment: Deployment) -> None:
+        types = same(
+            [d.call({"group": "quality"}, deployment.operator) for d in deployment.transports.of("ListAgentTypes")]
+        )
         assert_shape(types, agent_shapes.AGENT_TYPES)
         assert {each["group"] for each in types["agent_types"]} == {"quality"}
-        assert len(house.ask("ListAgentTypes")["agent_types"]) == 119
+        assert len(deployment.ask("ListAgentTypes")["agent_types"]) == 119
 
-    def test_access(self, house: House) -> None:
+    def test_access(self, deployment: Deployment) -> None:
         request = {"agent": "technical-writer", "rpc": "PublishEvent"}
         assert_shape(
-            same([d.call(request, house.operator) for d in house.doors.of("CheckAccess")]), agent_shapes.ACCESS
+            same([d.call(request, deployment.operator) for d in deployment.transports.of("CheckAccess")]),
+            agent_shapes.ACCESS,
         )
 
 
 class TestStop:
     @BOTH
     @pytest.mark.parametrize("how", [{}, {"force": True}, {"timeout": 0.5}, {"timeout": 0}])
-    def test_once_and_again(self, house: House, door: str, how: dict[str, Any]) -> None:
-        request = {"agent_id": house.spawn()["agent_id"]} | how
-        stopped = house.door("StopAgent", door).call(request, house.operator).body
+    def test_once_and_again(self, deployment: Deployment, transport: str, how: dict[str, Any]) -> None:
+        request = {"agent_id": deployment.spawn()["agent_id"]} | how
+        stopped = deployment.transport("StopAgent", transport).call(request, deployment.operator).body
         assert_shape(stopped, agent_shapes.STOPPED)
         assert (stopped["stopped"], stopped["status"]) == (True, "stopped")
         assert stopped["reason"] == "stopped by the operator"
-        again = house.door("StopAgent", door).call(request, house.operator).body
+        again = deployment.transport("StopAgent", transport).call(request, deployment.operator).body
         assert_shape(again, agent_shapes.STOPPED)
         assert (again["stopped"], again["status"]) == (False, "stopped")
 
@@ -132,12 +146,17 @@ class TestLogs:
         {"do": "print", "text": "three", "stream": "stderr"},
     )
 
-    def test_ndjson_and_grpc_say_the_same(self, house: House) -> None:
-        agent_id = house.scripted(*self.STEPS)["agent_id"]
-        house.wait(agent_id)
-        answer = house.sidecar.request("GET", f"/api/agents/{agent_id}/logs", house.operator)
+    def test_ndjson_and_grpc_say_the_same(self, deployment: Deployment) -> None:
+        agent_id = deployment.scripted(*self.STEPS)["agent_id"]
+        deployment.wait(agent_id)
+        answer = deployment.sidecar.request("GET", f"/api/agents/{agent_id}/logs", deployment.operator)
         assert answer.headers["content-type"] == "application/x-ndjson"
-        parts = same([door.call({"agent_id": agent_id}, house.operator) for door in house.doors.of("StreamAgentLogs")])
+        parts = same(
+            [
+                transport.call({"agent_id": agent_id}, deployment.operator)
+                for transport in deployment.transports.of("StreamAgentLogs")
+            ]
+        )
         for part in parts:
             assert_shape(part, agent_shapes.LOGS)
         lines = [line for part in parts for line in part["lines"]]
@@ -146,43 +165,45 @@ class TestLogs:
         assert texts == [("stderr", "three"), ("stdout", "one"), ("stdout", "two — ünïcode")]
 
     @pytest.mark.parametrize(("tail", "expected"), [(0, []), (1, ["four"]), (2, ["three", "four"]), (99, None)])
-    def test_a_tail(self, house: House, tail: int, expected: list[str] | None) -> None:
+    def test_a_tail(self, deployment: Deployment, tail: int, expected: list[str] | None) -> None:
         texts = ["one", "two", "three", "four"]
-        agent_id = house.scripted(*({"do": "print", "text": text} for text in texts))["agent_id"]
-        house.wait(agent_id)
+        agent_id = deployment.scripted(*({"do": "print", "text": text} for text in texts))["agent_id"]
+        deployment.wait(agent_id)
         request = {"agent_id": agent_id, "tail": tail}
-        parts = same([door.call(request, house.operator) for door in house.doors.of("StreamAgentLogs")])
+        parts = same(
+            [transport.call(request, deployment.operator) for transport in deployment.transports.of("StreamAgentLogs")]
+        )
         found = [line["text"] for part in parts for line in part["lines"]]
         assert found == (texts if expected is None else expected)
 
-    def test_each_attempt_has_its_own(self, house: House) -> None:
-        agent_id = house.scripted({"do": "env", "name": "AGENT_ATTEMPT"})["agent_id"]
-        house.wait(agent_id)
-        house.ask("ResumeAgent", agent_id=agent_id)
-        until(lambda: house.ask("GetAgent", agent_id=agent_id)["status"] == "completed", "its second attempt")
+    def test_each_attempt_has_its_own(self, deployment: Deployment) -> None:
+        agent_id = deployment.scripted({"do": "env", "name": "AGENT_ATTEMPT"})["agent_id"]
+        deployment.wait(agent_id)
+        deployment.ask("ResumeAgent", agent_id=agent_id)
+        until(lambda: deployment.ask("GetAgent", agent_id=agent_id)["status"] == "completed", "its second attempt")
         for wanted, said in (({}, "2"), ({"attempt": 1}, "1"), ({"attempt": 2}, "2")):
             request = {"agent_id": agent_id} | wanted
-            for door in house.doors.of("StreamAgentLogs"):
-                parts = door.call(request, house.operator).body
+            for transport in deployment.transports.of("StreamAgentLogs"):
+                parts = transport.call(request, deployment.operator).body
                 assert [line["text"] for part in parts for line in part["lines"]] == [f"AGENT_ATTEMPT={said}"]
-        refused(house, "StreamAgentLogs", {"agent_id": agent_id, "attempt": 3}, 404, "AGT_009")
+        refused(deployment, "StreamAgentLogs", {"agent_id": agent_id, "attempt": 3}, 404, "AGT_009")
 
-    def test_following_ends_with_the_agent(self, house: House, tmp_path: Path) -> None:
+    def test_following_ends_with_the_agent(self, deployment: Deployment, tmp_path: Path) -> None:
         gate = tmp_path / "go"
         steps = [{"do": "print", "text": "first"}, {"do": "until", "path": str(gate)}, {"do": "print", "text": "last"}]
-        agent_id = house.scripted(*steps)["agent_id"]
+        agent_id = deployment.scripted(*steps)["agent_id"]
         url = f"/api/agents/{agent_id}/logs?follow=true"
-        with house.sidecar.request("GET", url, house.operator, stream=True) as answer:
+        with deployment.sidecar.request("GET", url, deployment.operator, stream=True) as answer:
             parts = (json.loads(line) for line in answer.iter_lines())
             assert [line["text"] for line in next(parts)["lines"]] == ["first"]
             gate.touch()
             assert [line["text"] for part in parts for line in part["lines"]] == ["last"]
 
-    def test_server_sent_events_for_those_who_ask(self, house: House) -> None:
-        agent_id = house.scripted({"do": "print", "text": "hello"})["agent_id"]
-        house.wait(agent_id)
+    def test_server_sent_events_for_those_who_ask(self, deployment: Deployment) -> None:
+        agent_id = deployment.scripted({"do": "print", "text": "hello"})["agent_id"]
+        deployment.wait(agent_id)
         sse = {"Accept": "text/event-stream"}
-        answer = house.sidecar.request("GET", f"/api/agents/{agent_id}/logs", house.operator, headers=sse)
+        answer = deployment.sidecar.request("GET", f"/api/agents/{agent_id}/logs", deployment.operator, headers=sse)
         assert answer.headers["content-type"] == "text/event-stream"
         frame = answer.content.decode().split("\n\n")[0]
         assert_shape(json.loads(frame.removeprefix("data: ")), agent_shapes.LOGS)
@@ -190,46 +211,46 @@ class TestLogs:
 
 class TestHeartbeat:
     @BOTH
-    def test_progress_is_kept(self, house: House, door: str) -> None:
-        spawned = house.spawn()
+    def test_progress_is_kept(self, deployment: Deployment, transport: str) -> None:
+        spawned = deployment.spawn()
         own = Agent(spawned["agent_id"], "go-specialist", "issue-1", PROJECT, spawned["jwt_token"])
         said = {"agent_id": own.id, "percent": 40, "message": "tests written", "needs_input": False}
-        answer = house.door("SendHeartbeat", door).call(said, own)
+        answer = deployment.transport("SendHeartbeat", transport).call(said, own)
         assert_shape(answer.body, agent_shapes.HEARTBEAT)
         assert answer.body["status"] == "running"
-        agent = house.ask("GetAgent", agent_id=own.id)
+        agent = deployment.ask("GetAgent", agent_id=own.id)
         assert_shape(agent, agent_shapes.AGENT)
         assert (agent["progress"]["percent"], agent["progress"]["message"]) == (40, "tests written")
 
     @BOTH
-    def test_it_waits_for_a_person_and_goes_on(self, house: House, door: str) -> None:
-        spawned = house.spawn()
+    def test_it_waits_for_a_person_and_goes_on(self, deployment: Deployment, transport: str) -> None:
+        spawned = deployment.spawn()
         own = Agent(spawned["agent_id"], "go-specialist", "issue-1", PROJECT, spawned["jwt_token"])
-        send = house.door("SendHeartbeat", door)
+        send = deployment.transport("SendHeartbeat", transport)
         waiting = send.call({"agent_id": own.id, "message": "which port?", "needs_input": True}, own)
         assert waiting.body["status"] == "needs_input"
-        assert house.ask("GetAgent", agent_id=own.id)["reason"] == "which port?"
+        assert deployment.ask("GetAgent", agent_id=own.id)["reason"] == "which port?"
         assert send.call({"agent_id": own.id}, own).body["status"] == "running"
 
-    def test_of_one_that_has_ended(self, house: House) -> None:
-        agent_id = house.spawn()["agent_id"]
-        house.ask("StopAgent", agent_id=agent_id, force=True)
-        assert "stopped by the operator" in refused(house, "SendHeartbeat", {"agent_id": agent_id}, 409, "AGT_005")
+    def test_of_one_that_has_ended(self, deployment: Deployment) -> None:
+        agent_id = deployment.spawn()["agent_id"]
+        deployment.ask("StopAgent", agent_id=agent_id, force=True)
+        assert "stopped by the operator" in refused(deployment, "SendHeartbeat", {"agent_id": agent_id}, 409, "AGT_005")
 
 
 class TestResume:
     @BOTH
-    def test_an_ended_agent_starts_again_under_its_id(self, house: House, door: str) -> None:
-        agent_id = house.spawn()["agent_id"]
-        house.ask("StopAgent", agent_id=agent_id, force=True)
+    def test_an_ended_agent_starts_again_under_its_id(self, deployment: Deployment, transport: str) -> None:
+        agent_id = deployment.spawn()["agent_id"]
+        deployment.ask("StopAgent", agent_id=agent_id, force=True)
         request = {"agent_id": agent_id, "message": "go on"}
-        agent = house.door("ResumeAgent", door).call(request, house.operator).body
+        agent = deployment.transport("ResumeAgent", transport).call(request, deployment.operator).body
         assert_shape(agent, agent_shapes.AGENT)
         assert (agent["agent_id"], agent["attempt"], agent["status"]) == (agent_id, 2, "running")
         assert "ended_at" not in agent and "exit_code" not in agent and agent["process_id"] > 0
 
-    def test_one_that_runs(self, house: House) -> None:
-        refused(house, "ResumeAgent", {"agent_id": house.spawn()["agent_id"]}, 409, "AGT_005")
+    def test_one_that_runs(self, deployment: Deployment) -> None:
+        refused(deployment, "ResumeAgent", {"agent_id": deployment.spawn()["agent_id"]}, 409, "AGT_005")
 
 
 class TestTheEnd:
@@ -237,21 +258,23 @@ class TestTheEnd:
 
     TIMES = 10
 
-    def ended(self, house: House) -> str:
-        agent_id: str = house.spawn(command=["true"])["agent_id"]
-        house.wait(agent_id, "completed")
+    def ended(self, deployment: Deployment) -> str:
+        agent_id: str = deployment.spawn(command=["true"])["agent_id"]
+        deployment.wait(agent_id, "completed")
         return agent_id
 
-    def test_stopping_it_does_not_change_how_it_ended(self, house: House) -> None:
+    def test_stopping_it_does_not_change_how_it_ended(self, deployment: Deployment) -> None:
         for _ in range(self.TIMES):
-            agent_id = self.ended(house)
-            stopped = house.ask("StopAgent", agent_id=agent_id, force=True)
+            agent_id = self.ended(deployment)
+            stopped = deployment.ask("StopAgent", agent_id=agent_id, force=True)
             assert (stopped["stopped"], stopped["status"]) == (False, "completed")
-            assert house.ask("GetAgent", agent_id=agent_id)["status"] == "completed"
+            assert deployment.ask("GetAgent", agent_id=agent_id)["status"] == "completed"
 
-    def test_it_can_be_resumed(self, house: House) -> None:
+    def test_it_can_be_resumed(self, deployment: Deployment) -> None:
         for _ in range(self.TIMES):
-            answer = house.doors.grpc("ResumeAgent").call({"agent_id": self.ended(house)}, house.operator)
+            answer = deployment.transports.grpc("ResumeAgent").call(
+                {"agent_id": self.ended(deployment)}, deployment.operator
+            )
             assert answer.status == "OK", answer
 
 
@@ -259,27 +282,29 @@ class TestWorktree:
     ACT = "git -c user.name=T -c user.email=t@example.com commit -qm W --allow-empty; exec sleep 600"
 
     @BOTH
-    def test_it_is_thrown_away_with_its_branch(self, house: House, root: Path, door: str) -> None:
-        agent_id = house.spawn(isolation="worktree", command=["sh", "-c", self.ACT])["agent_id"]
-        agent = house.ask("GetAgent", agent_id=agent_id)
+    def test_it_is_thrown_away_with_its_branch(self, deployment: Deployment, root: Path, transport: str) -> None:
+        agent_id = deployment.spawn(isolation="worktree", command=["sh", "-c", self.ACT])["agent_id"]
+        agent = deployment.ask("GetAgent", agent_id=agent_id)
         assert (agent["isolation"], agent["branch"]) == ("worktree", f"agent/{agent_id}")
         until(lambda: git(Path(agent["worktree"]), "log", "-1", "--format=%s").strip() == "W", "its commit")
-        refused(house, "DiscardWorktree", {"agent_id": agent_id}, 409, "AGT_005")
-        house.ask("StopAgent", agent_id=agent_id, force=True)
-        discarded = house.door("DiscardWorktree", door).call({"agent_id": agent_id}, house.operator).body
+        refused(deployment, "DiscardWorktree", {"agent_id": agent_id}, 409, "AGT_005")
+        deployment.ask("StopAgent", agent_id=agent_id, force=True)
+        discarded = (
+            deployment.transport("DiscardWorktree", transport).call({"agent_id": agent_id}, deployment.operator).body
+        )
         assert_shape(discarded, agent_shapes.DISCARDED)
         assert (discarded["discarded"], discarded["branch"]) == (True, agent["branch"])
         assert not Path(agent["worktree"]).exists()
         assert agent["branch"] not in git(root, "branch", "--list", "agent/*")
-        refused(house, "DiscardWorktree", {"agent_id": agent_id}, 404, "AGT_006")
+        refused(deployment, "DiscardWorktree", {"agent_id": agent_id}, 404, "AGT_006")
 
-    def test_it_is_there_every_time(self, house: House) -> None:
+    def test_it_is_there_every_time(self, deployment: Deployment) -> None:
         """git runs below a process with many threads: none of its runs may die of that."""
         for _ in range(10):
-            agent = house.wait(house.spawn(isolation="worktree", command=["true"])["agent_id"])
+            agent = deployment.wait(deployment.spawn(isolation="worktree", command=["true"])["agent_id"])
             assert (agent["status"], agent["branch"]) == ("completed", f"agent/{agent['agent_id']}")
 
-    def test_of_one_that_had_none(self, house: House) -> None:
-        agent_id = house.spawn()["agent_id"]
-        house.ask("StopAgent", agent_id=agent_id, force=True)
-        refused(house, "DiscardWorktree", {"agent_id": agent_id}, 404, "AGT_006")
+    def test_of_one_that_had_none(self, deployment: Deployment) -> None:
+        agent_id = deployment.spawn()["agent_id"]
+        deployment.ask("StopAgent", agent_id=agent_id, force=True)
+        refused(deployment, "DiscardWorktree", {"agent_id": agent_id}, 404, "AGT_006")

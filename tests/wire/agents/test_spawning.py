@@ -1,4 +1,4 @@
-"""Starts through both doors: the documented answers, and one meaning."""
+"""Starts through both transports: the documented answers, and one meaning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 from tests.support.sidecars import fresh
 from tests.wire import agent_shapes, shapes
-from tests.wire.agents.house import BOTH, PROJECT, House, refused
+from tests.wire.agents.deployment import BOTH, PROJECT, Deployment, refused
 from tests.wire.shapes import assert_shape
 
 # Contract, section 1.5.
@@ -26,14 +26,14 @@ DOCUMENTED: dict[str, Any] = {
 
 class TestSpawn:
     @BOTH
-    def test_the_documented_request(self, house: House, door: str) -> None:
-        spawned = house.spawn(door, **DOCUMENTED)
+    def test_the_documented_request(self, deployment: Deployment, transport: str) -> None:
+        spawned = deployment.spawn(transport, **DOCUMENTED)
         assert_shape(spawned, agent_shapes.SPAWNED)
         assert spawned["spawned"] is True and spawned["context_injected"] is True
         assert spawned["status"] == "running" and spawned["queue_position"] == 0
         assert spawned["agent_id"].startswith("python-specialist-")
         assert spawned["webhook_url"] == f"/api/agents/{spawned['agent_id']}/status"
-        agent = house.sidecar.request("GET", spawned["webhook_url"], house.operator).json()
+        agent = deployment.sidecar.request("GET", spawned["webhook_url"], deployment.operator).json()
         assert_shape(agent, agent_shapes.AGENT)
         for key in ("agent_type", "issue_id", "project_id", "task", "priority"):
             assert agent[key] == DOCUMENTED[key]
@@ -41,62 +41,62 @@ class TestSpawn:
         assert (agent["spawned_by"], agent["depth"], agent["attempt"]) == ("operator", 0, 1)
         os.kill(spawned["process_id"], 0)
 
-    def test_the_token_is_the_agents_own(self, house: House) -> None:
-        spawned = house.spawn(issue_id="issue-token")
+    def test_the_token_is_the_agents_own(self, deployment: Deployment) -> None:
+        spawned = deployment.spawn(issue_id="issue-token")
         claims = jwt.decode(spawned["jwt_token"], options={"verify_signature": False})
         assert (claims["sub"], claims["agent_type"]) == (spawned["agent_id"], "go-specialist")
         assert (claims["project_id"], claims["issue_id"]) == (PROJECT, "issue-token")
         assert claims["permissions"] == ["read_context", "write_results", "publish_events"]
         assert claims["exp"] - claims["iat"] == 3600
 
-    def test_the_documented_environment(self, house: House) -> None:
+    def test_the_documented_environment(self, deployment: Deployment) -> None:
         names = ["AGENT_ID", "AGENT_TYPE", "ISSUE_ID", "PROJECT_ID", "SIDECAR_URL", "GIVEN", "EMPTY"]
         # The heartbeat goes out with JWT_TOKEN; what is printed of that is masked.
         steps: list[dict[str, Any]] = [{"do": "env", "name": name} for name in names] + [{"do": "heartbeat"}]
-        spawned = house.scripted(*steps, environment={"GIVEN": "ünïcode = 'x'", "EMPTY": ""}, issue_id="issue-env")
-        assert house.wait(spawned["agent_id"])["exit_code"] == 0
-        found = dict(line.split("=", 1) for line in house.logs(spawned["agent_id"]))
+        spawned = deployment.scripted(*steps, environment={"GIVEN": "ünïcode = 'x'", "EMPTY": ""}, issue_id="issue-env")
+        assert deployment.wait(spawned["agent_id"])["exit_code"] == 0
+        found = dict(line.split("=", 1) for line in deployment.logs(spawned["agent_id"]))
         assert found == {
             "AGENT_ID": spawned["agent_id"],
             "AGENT_TYPE": "go-specialist",
             "ISSUE_ID": "issue-env",
             "PROJECT_ID": PROJECT,
-            "SIDECAR_URL": f"{house.sidecar.url}/api",
+            "SIDECAR_URL": f"{deployment.sidecar.url}/api",
             "GIVEN": "ünïcode = 'x'",
             "EMPTY": "",
         }
 
-    def test_only_a_type_and_an_issue_are_needed(self, house: House) -> None:
-        for door in house.doors.of("SpawnAgent"):
-            answer = door.call({"agent_type": "go-specialist", "issue_id": "issue-1"}, house.operator)
+    def test_only_a_type_and_an_issue_are_needed(self, deployment: Deployment) -> None:
+        for transport in deployment.transports.of("SpawnAgent"):
+            answer = transport.call({"agent_type": "go-specialist", "issue_id": "issue-1"}, deployment.operator)
             assert_shape(answer.body, agent_shapes.SPAWNED)
-            agent = house.ask("GetAgent", agent_id=answer.body["agent_id"])
+            agent = deployment.ask("GetAgent", agent_id=answer.body["agent_id"])
             assert (agent["project_id"], agent["priority"], agent["task"]) == ("default", "normal", "")
-            house.ask("StopAgent", agent_id=agent["agent_id"], force=True)
+            deployment.ask("StopAgent", agent_id=agent["agent_id"], force=True)
 
-    def test_nulls_are_as_if_not_sent(self, house: House) -> None:
+    def test_nulls_are_as_if_not_sent(self, deployment: Deployment) -> None:
         optional = ("task", "context_requirements", "environment", "priority", "project_id", "timeout_seconds", "model")
         body = {"agent_type": "go-specialist", "issue_id": "issue-1"} | dict.fromkeys(optional)
-        answer = house.sidecar.request("POST", "/api/agents/spawn", house.operator, json=body)
+        answer = deployment.sidecar.request("POST", "/api/agents/spawn", deployment.operator, json=body)
         assert answer.status_code == 201, answer.text
-        house.ask("StopAgent", agent_id=answer.json()["agent_id"], force=True)
+        deployment.ask("StopAgent", agent_id=answer.json()["agent_id"], force=True)
 
-    def test_it_publishes_agent_spawned(self, house: House) -> None:
-        spawned = house.spawn(issue_id=fresh("issue"))
-        listed = house.ask("ListEvents", event_type="agent_spawned", project_id=PROJECT, since="0", limit=1000)
+    def test_it_publishes_agent_spawned(self, deployment: Deployment) -> None:
+        spawned = deployment.spawn(issue_id=fresh("issue"))
+        listed = deployment.ask("ListEvents", event_type="agent_spawned", project_id=PROJECT, since="0", limit=1000)
         (event,) = (e for e in listed["events"] if e["data"]["agent_id"] == spawned["agent_id"])
         assert_shape(event, shapes.EVENT)
         assert event["topic"] == "coordination"
 
     @BOTH
-    def test_a_queued_one_has_neither_process_nor_token(self, full_house: House, door: str) -> None:
-        first = full_house.spawn(door)
-        second, third = full_house.spawn(door), full_house.spawn(door, priority="high")
+    def test_a_queued_one_has_neither_process_nor_token(self, full_deployment: Deployment, transport: str) -> None:
+        first = full_deployment.spawn(transport)
+        second, third = full_deployment.spawn(transport), full_deployment.spawn(transport, priority="high")
         assert_shape(second, agent_shapes.SPAWNED)
         assert (second["spawned"], second["context_injected"], second["status"]) == (False, False, "pending")
         assert second["process_id"] is None and second["jwt_token"] is None
         assert second["queue_position"] == 1 and third["queue_position"] == 1
-        agents = full_house.ask("ListAgents", project_id=PROJECT, status="pending")
+        agents = full_deployment.ask("ListAgents", project_id=PROJECT, status="pending")
         assert {a["agent_id"]: a["queue_position"] for a in agents["agents"]} == {
             third["agent_id"]: 1,
             second["agent_id"]: 2,
@@ -104,18 +104,18 @@ class TestSpawn:
         assert (agents["running"], agents["queued"], agents["max_concurrent"]) == (1, 2, 1)
         for agent in agents["agents"]:
             assert_shape(agent, agent_shapes.AGENT)
-        full_house.ask("StopAgent", agent_id=first["agent_id"], force=True)
-        assert full_house.wait(third["agent_id"], "running")["queue_position"] == 0
+        full_deployment.ask("StopAgent", agent_id=first["agent_id"], force=True)
+        assert full_deployment.wait(third["agent_id"], "running")["queue_position"] == 0
 
-    def test_an_unknown_type(self, house: House) -> None:
-        message = refused(house, "SpawnAgent", {"agent_type": "no-such-type", "issue_id": "i"}, 404, "AGT_002")
+    def test_an_unknown_type(self, deployment: Deployment) -> None:
+        message = refused(deployment, "SpawnAgent", {"agent_type": "no-such-type", "issue_id": "i"}, 404, "AGT_002")
         assert "no-such-type" in message
 
-    def test_a_program_that_is_not_there(self, house: House) -> None:
+    def test_a_program_that_is_not_there(self, deployment: Deployment) -> None:
         request = {"agent_type": "go-specialist", "issue_id": "i", "command": ["no-such-program", "x"]}
-        assert "no-such-program" in refused(house, "SpawnAgent", request, 400, "REQ_001")
+        assert "no-such-program" in refused(deployment, "SpawnAgent", request, 400, "REQ_001")
 
-    def test_a_program_that_cannot_be_run(self, house: House, tmp_path: Path) -> None:
+    def test_a_program_that_cannot_be_run(self, deployment: Deployment, tmp_path: Path) -> None:
         """Found on the PATH, and its interpreter is not there."""
         broken = tmp_path / "broken-agent"
         broken.write_text("#!/no/such/interpreter\n")
@@ -126,18 +126,18 @@ class TestSpawn:
             "command": ["broken-agent"],
             "environment": {"PATH": f"{tmp_path}:/usr/bin:/bin"},
         }
-        assert "broken-agent" in refused(house, "SpawnAgent", request, 500, "AGT_001")
+        assert "broken-agent" in refused(deployment, "SpawnAgent", request, 500, "AGT_001")
 
-    def test_an_argument_that_no_program_can_be_given(self, house: House) -> None:
+    def test_an_argument_that_no_program_can_be_given(self, deployment: Deployment) -> None:
         """Linux gives a program at most 128 KiB in one argument or variable."""
         for field in ({"command": ["sleep", "1" * 200_000]}, {"environment": {"LONG": "x" * 200_000}}):
-            for door in house.doors.of("SpawnAgent"):
-                answer = door.call({"agent_type": "go-specialist", "issue_id": "i"} | field, house.operator)
-                assert answer.code in ("AGT_001", "REQ_001"), (door.name, *field, answer.body)
+            for transport in deployment.transports.of("SpawnAgent"):
+                answer = transport.call({"agent_type": "go-specialist", "issue_id": "i"} | field, deployment.operator)
+                assert answer.code in ("AGT_001", "REQ_001"), (transport.name, *field, answer.body)
                 assert "long" in answer.message or "most" in answer.message, answer.message
 
-    def test_the_longest_task(self, house: House) -> None:
+    def test_the_longest_task(self, deployment: Deployment) -> None:
         """What the proto allows runs, whatever its characters are."""
         for letter in ("x", "€"):
-            spawned = house.scripted(issue_id="issue-long", task=letter * 100_000)
-            assert house.wait(spawned["agent_id"])["reason"] == "it exited with 0"
+            spawned = deployment.scripted(issue_id="issue-long", task=letter * 100_000)
+            assert deployment.wait(spawned["agent_id"])["reason"] == "it exited with 0"

@@ -23,20 +23,26 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// State of an agent.
 type AgentStatus int32
 
 const (
+	// Never returned. In `ListAgentsRequest`: any status.
 	AgentStatus_AGENT_STATUS_UNSPECIFIED AgentStatus = 0
-	// Accepted and on disk; waits for room, for its retry, or is being started.
+	// On disk; waiting in the queue or for its next attempt, or being started.
 	AgentStatus_AGENT_STATUS_PENDING AgentStatus = 1
+	// Its process is running.
 	AgentStatus_AGENT_STATUS_RUNNING AgentStatus = 2
-	// Waits for a person's answer.
+	// Running, but waiting for a person: for an approval, or as its heartbeat reported.
 	AgentStatus_AGENT_STATUS_NEEDS_INPUT AgentStatus = 3
-	// Runs, but nothing was heard of it for too long.
-	AgentStatus_AGENT_STATUS_STUCK     AgentStatus = 4
+	// Running, but without a call, heartbeat or output for longer than the runner's
+	// `stuck_after_seconds`, or suspended by a signal.
+	AgentStatus_AGENT_STATUS_STUCK AgentStatus = 4
+	// Exited with code 0 and reported no error.
 	AgentStatus_AGENT_STATUS_COMPLETED AgentStatus = 5
-	AgentStatus_AGENT_STATUS_FAILED    AgentStatus = 6
-	// Ended on request.
+	// Could not be started, ended in any other way, or exceeded a limit.
+	AgentStatus_AGENT_STATUS_FAILED AgentStatus = 6
+	// Ended because a caller stopped it or the sidecar shut down.
 	AgentStatus_AGENT_STATUS_STOPPED AgentStatus = 7
 )
 
@@ -91,13 +97,15 @@ func (AgentStatus) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{0}
 }
 
+// Where an agent works.
 type Isolation int32
 
 const (
+	// Not set: the runner's setting applies.
 	Isolation_ISOLATION_UNSPECIFIED Isolation = 0
-	// The agent works in the project's directory.
+	// In the project's directory.
 	Isolation_ISOLATION_NONE Isolation = 1
-	// The agent works in a git worktree and on a branch of its own.
+	// In its own git worktree, on its own branch.
 	Isolation_ISOLATION_WORKTREE Isolation = 2
 )
 
@@ -142,14 +150,16 @@ func (Isolation) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{1}
 }
 
+// The commit that a new worktree starts from.
 type WorktreeBase int32
 
 const (
+	// Not set: the runner's setting applies.
 	WorktreeBase_WORKTREE_BASE_UNSPECIFIED WorktreeBase = 0
 	// The commit that is checked out in the project's directory.
 	WorktreeBase_WORKTREE_BASE_HEAD WorktreeBase = 1
-	// The branch of the last agent of the issue that completed, so that its work
-	// is there; the checked-out commit when there is none.
+	// The branch of the newest completed agent of the issue whose branch still exists; the
+	// checked-out commit when there is none.
 	WorktreeBase_WORKTREE_BASE_ISSUE WorktreeBase = 2
 )
 
@@ -194,15 +204,19 @@ func (WorktreeBase) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{2}
 }
 
+// The identity that the token is issued for, and its lifetime.
 type CreateTokenRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	AgentType string                 `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	IssueId   string                 `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	// The default project when empty.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+	AgentType string `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// Issue that the agent works on.
+	IssueId string `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Project that the agent works in; the default project when empty.
 	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// 3600 when not set.
+	// Lifetime in seconds, 1 to 86400; 3600 when not set.
 	TtlSeconds *int32 `protobuf:"varint,4,opt,name=ttl_seconds,json=ttlSeconds,proto3,oneof" json:"ttl_seconds,omitempty"`
-	// `<agent_type>-<uuid>` when empty.
+	// Subject of the token; `<agent_type>-<uuid>` when empty. `operator`, `handover` and
+	// `orchestration-sidecar` are reserved.
 	AgentId       string `protobuf:"bytes,5,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -273,10 +287,14 @@ func (x *CreateTokenRequest) GetAgentId() string {
 	return ""
 }
 
+// The issued token.
 type CreateTokenResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	JwtToken      string                 `protobuf:"bytes,1,opt,name=jwt_token,json=jwtToken,proto3" json:"jwt_token,omitempty"`
-	AgentId       string                 `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Signed JSON Web Token; send it as `Authorization: Bearer <token>`.
+	JwtToken string `protobuf:"bytes,1,opt,name=jwt_token,json=jwtToken,proto3" json:"jwt_token,omitempty"`
+	// Subject of the token: the requested or generated agent ID.
+	AgentId string `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// When the token expires.
 	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -333,6 +351,7 @@ func (x *CreateTokenResponse) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// Empty: the token of the call is the one that is exchanged.
 type RefreshTokenRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -369,9 +388,12 @@ func (*RefreshTokenRequest) Descriptor() ([]byte, []int) {
 	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{2}
 }
 
+// The token that replaces the caller's.
 type RefreshTokenResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	JwtToken      string                 `protobuf:"bytes,1,opt,name=jwt_token,json=jwtToken,proto3" json:"jwt_token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// New token with the same agent, issue and project.
+	JwtToken string `protobuf:"bytes,1,opt,name=jwt_token,json=jwtToken,proto3" json:"jwt_token,omitempty"`
+	// When the new token expires, one hour after it was issued.
 	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -421,10 +443,14 @@ func (x *RefreshTokenResponse) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// What to revoke; nothing when both fields are empty.
 type RevokeTokenRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Jti           string                 `protobuf:"bytes,1,opt,name=jti,proto3" json:"jti,omitempty"`
-	AgentId       string                 `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `jti` claim of the token to revoke; at most 128 characters.
+	Jti string `protobuf:"bytes,1,opt,name=jti,proto3" json:"jti,omitempty"`
+	// Agent whose tokens issued so far are all revoked; at most 128 characters. A running agent gets
+	// no valid new ones.
+	AgentId       string `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -473,10 +499,12 @@ func (x *RevokeTokenRequest) GetAgentId() string {
 	return ""
 }
 
+// Confirms that the revocation is on disk.
 type RevokeTokenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Names that were revoked: 0, 1 or 2.
-	Revoked       uint32                 `protobuf:"varint,1,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Number of identifiers that the request named and that are now revoked: 0, 1 or 2.
+	Revoked uint32 `protobuf:"varint,1,opt,name=revoked,proto3" json:"revoked,omitempty"`
+	// Server time of the response.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -526,18 +554,31 @@ func (x *RevokeTokenResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// A kind of agent, as configured in `orchestra-config.json`.
 type AgentType struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Group         string                 `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
-	Model         string                 `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
-	Role          string                 `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
-	Capabilities  []string               `protobuf:"bytes,6,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
-	Languages     []string               `protobuf:"bytes,7,rep,name=languages,proto3" json:"languages,omitempty"`
-	FilePatterns  []string               `protobuf:"bytes,8,rep,name=file_patterns,json=filePatterns,proto3" json:"file_patterns,omitempty"`
-	Subscriptions []string               `protobuf:"bytes,9,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
-	Permissions   []string               `protobuf:"bytes,10,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique name, such as `python-specialist`.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Display name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// `architecture`, `coding`, `integration`, `development`, `data`, `infrastructure`, `security`,
+	// `ai-ml`, `mcp`, `documentation`, `research`, `quality`, `support` or `business`.
+	Group string `protobuf:"bytes,3,opt,name=group,proto3" json:"group,omitempty"`
+	// Preferred model, such as `haiku`, `sonnet` or `opus`; may be empty. Used only by runners that
+	// know these names.
+	Model string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
+	// What agents of this type do; becomes part of their system prompt.
+	Role string `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
+	// Skills, such as `refactoring`; used in the system prompt and to suggest next agents.
+	Capabilities []string `protobuf:"bytes,6,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	// Programming languages, such as `python`; used to select files and to suggest next agents.
+	Languages []string `protobuf:"bytes,7,rep,name=languages,proto3" json:"languages,omitempty"`
+	// Gitignore-style patterns of the files in this type's context, with file sets expanded.
+	FilePatterns []string `protobuf:"bytes,8,rep,name=file_patterns,json=filePatterns,proto3" json:"file_patterns,omitempty"`
+	// Topics that agents of this type should follow. Informational; nothing is subscribed for them.
+	Subscriptions []string `protobuf:"bytes,9,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	// Granted permissions: any of `read_context`, `write_results`, `publish_events`, `spawn_agents`.
+	Permissions   []string `protobuf:"bytes,10,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -642,9 +683,12 @@ func (x *AgentType) GetPermissions() []string {
 	return nil
 }
 
+// Selects agent types. The list is not paginated.
 type ListAgentTypesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Group         string                 `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only types of this group, exactly as in `AgentType.group`; all when empty. At most 128
+	// characters.
+	Group         string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -686,9 +730,11 @@ func (x *ListAgentTypesRequest) GetGroup() string {
 	return ""
 }
 
+// The matching agent types.
 type ListAgentTypesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AgentTypes    []*AgentType           `protobuf:"bytes,1,rep,name=agent_types,json=agentTypes,proto3" json:"agent_types,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All matches, in the order of the configuration.
+	AgentTypes    []*AgentType `protobuf:"bytes,1,rep,name=agent_types,json=agentTypes,proto3" json:"agent_types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -730,63 +776,89 @@ func (x *ListAgentTypesResponse) GetAgentTypes() []*AgentType {
 	return nil
 }
 
+// An agent that the sidecar started or will start. All fields are set by the server.
 type Agent struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	AgentId   string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	AgentType string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	IssueId   string                 `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	ProjectId string                 `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Task      string                 `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`
-	Status    AgentStatus            `protobuf:"varint,6,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
-	// Why it has this status.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique ID, `<agent_type>-<uuid>`.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Agent type, such as `python-specialist`.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// Issue that it works on.
+	IssueId string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Project that it works in.
+	ProjectId string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// What it was asked to do; may be empty.
+	Task string `protobuf:"bytes,5,opt,name=task,proto3" json:"task,omitempty"`
+	// Current status.
+	Status AgentStatus `protobuf:"varint,6,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	// Human-readable explanation of the status.
 	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Since when it has this status.
+	// When it got this status.
 	StatusSince *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=status_since,json=statusSince,proto3" json:"status_since,omitempty"`
-	Priority    Priority               `protobuf:"varint,9,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
-	CreatedAt   *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	// Of the last attempt.
+	// Order in the queue; `PRIORITY_NORMAL` unless the request set another.
+	Priority Priority `protobuf:"varint,9,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
+	// When it was spawned.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When the latest attempt started; absent before the first.
 	StartedAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	EndedAt   *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
-	ProcessId *int32                 `protobuf:"varint,13,opt,name=process_id,json=processId,proto3,oneof" json:"process_id,omitempty"`
-	ExitCode  *int32                 `protobuf:"varint,14,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
-	// The signal that ended it, such as `SIGKILL`.
+	// When the latest attempt ended; absent before its start and while it runs.
+	EndedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=ended_at,json=endedAt,proto3" json:"ended_at,omitempty"`
+	// Process ID on the host; present only while the process runs.
+	ProcessId *int32 `protobuf:"varint,13,opt,name=process_id,json=processId,proto3,oneof" json:"process_id,omitempty"`
+	// Exit code of the latest attempt; absent while it runs, after a signal, and when unknown.
+	ExitCode *int32 `protobuf:"varint,14,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
+	// Signal that ended the latest attempt, such as `SIGKILL`; absent otherwise.
 	Signal *string `protobuf:"bytes,15,opt,name=signal,proto3,oneof" json:"signal,omitempty"`
-	// Which attempt this is: 1 is the first, 0 none yet.
-	Attempt     int32 `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Number of the latest attempt, from 1; 0 before the first.
+	Attempt int32 `protobuf:"varint,16,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Attempts allowed in total, from the runner's `retry.attempts` (1 by default). Resuming and
+	// retry rules may raise it.
 	MaxAttempts int32 `protobuf:"varint,17,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// When a pending agent is tried again.
+	// When the next attempt is due; present only while the agent waits for it.
 	RetryAt *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
-	// `operator`, an agent's id, or `handover`.
+	// `operator`, `handover` for a hand-over rule, or the ID of the agent that spawned it.
 	SpawnedBy string `protobuf:"bytes,19,opt,name=spawned_by,json=spawnedBy,proto3" json:"spawned_by,omitempty"`
-	// Agents between this one and a person.
+	// Number of consecutive spawns by agents or hand-over rules that led to it; 0 when the operator
+	// spawned it.
 	Depth int32 `protobuf:"varint,20,opt,name=depth,proto3" json:"depth,omitempty"`
-	// The event that a hand-over rule answered with this agent.
+	// Why a hand-over spawned it: `<event_id>#<rule>#<agent_type>`, or the approval's ID when a
+	// person approved it. Empty otherwise.
 	Cause string `protobuf:"bytes,21,opt,name=cause,proto3" json:"cause,omitempty"`
-	// The preset, or `command`.
-	Runner    string    `protobuf:"bytes,22,opt,name=runner,proto3" json:"runner,omitempty"`
-	Model     string    `protobuf:"bytes,23,opt,name=model,proto3" json:"model,omitempty"`
+	// Preset that launches it: `claude`, `codex`, `gemini`, `aider` or `command`.
+	Runner string `protobuf:"bytes,22,opt,name=runner,proto3" json:"runner,omitempty"`
+	// Model name given to the program; empty for the program's own default.
+	Model string `protobuf:"bytes,23,opt,name=model,proto3" json:"model,omitempty"`
+	// Where it works; never unspecified.
 	Isolation Isolation `protobuf:"varint,24,opt,name=isolation,proto3,enum=orchestra.v1.Isolation" json:"isolation,omitempty"`
-	// The agent's branch and worktree, with `ISOLATION_WORKTREE`.
-	Branch   string    `protobuf:"bytes,25,opt,name=branch,proto3" json:"branch,omitempty"`
-	Worktree string    `protobuf:"bytes,26,opt,name=worktree,proto3" json:"worktree,omitempty"`
+	// Its git branch, with `ISOLATION_WORKTREE`; empty before the first attempt. The name stays after
+	// the branch is deleted.
+	Branch string `protobuf:"bytes,25,opt,name=branch,proto3" json:"branch,omitempty"`
+	// Absolute path of its worktree; empty without one and after it is removed.
+	Worktree string `protobuf:"bytes,26,opt,name=worktree,proto3" json:"worktree,omitempty"`
+	// Progress of the latest attempt, as reported by the agent; absent when it reported none.
 	Progress *Progress `protobuf:"bytes,27,opt,name=progress,proto3" json:"progress,omitempty"`
-	// What the agent itself printed or reported of its work; nothing estimated.
+	// What the agent's program reported about its work. Nothing is estimated.
 	Usage *Usage `protobuf:"bytes,28,opt,name=usage,proto3" json:"usage,omitempty"`
-	// The last lines that it printed.
+	// Last 20 lines of the latest attempt that ended, each cut to 2,000 characters. Empty while it
+	// runs and for callers who may not read its logs.
 	LastOutput []string `protobuf:"bytes,29,rep,name=last_output,json=lastOutput,proto3" json:"last_output,omitempty"`
-	// The newest result that it stored.
+	// ID of the latest result stored by the agent, or from its final answer; empty when there is
+	// none.
 	ResultId string `protobuf:"bytes,30,opt,name=result_id,json=resultId,proto3" json:"result_id,omitempty"`
-	// Names of the credentials that it was given.
+	// Names of the stored credentials that it gets as environment variables.
 	Credentials []string `protobuf:"bytes,31,rep,name=credentials,proto3" json:"credentials,omitempty"`
-	// Place in the queue, 1 is next; 0 when it is not queued.
+	// Position in the queue, from 1 (next); 0 when it is not queued.
 	QueuePosition int32 `protobuf:"varint,32,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"`
-	// Most memory that it and its children used together, in bytes.
+	// Peak resident memory in bytes: of its largest process or, when the runner limits memory or
+	// processes, of all its processes together, sampled about every second. Absent until the attempt
+	// has ended.
 	PeakMemoryBytes *float64 `protobuf:"fixed64,33,opt,name=peak_memory_bytes,json=peakMemoryBytes,proto3,oneof" json:"peak_memory_bytes,omitempty"`
-	CpuSeconds      *float64 `protobuf:"fixed64,34,opt,name=cpu_seconds,json=cpuSeconds,proto3,oneof" json:"cpu_seconds,omitempty"`
-	// What it was told when it was resumed, in the place of its task.
+	// CPU time of all its processes in the latest attempt, in seconds; absent until the attempt has
+	// ended.
+	CpuSeconds *float64 `protobuf:"fixed64,34,opt,name=cpu_seconds,json=cpuSeconds,proto3,oneof" json:"cpu_seconds,omitempty"`
+	// Instruction given when it was resumed, replacing `task`; empty otherwise.
 	Message string `protobuf:"bytes,35,opt,name=message,proto3" json:"message,omitempty"`
-	// The agent that is first in the line of agents which asked for one another;
-	// empty when a person asked.
+	// ID of the first agent in the chain of spawns above it; empty when there is no agent above it.
 	Tree          string `protobuf:"bytes,36,opt,name=tree,proto3" json:"tree,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1074,10 +1146,14 @@ func (x *Agent) GetTree() string {
 	return ""
 }
 
+// How far an agent has got, by its own account.
 type Progress struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Percent       *float64               `protobuf:"fixed64,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Completed share in percent, 0 to 100; absent when never reported.
+	Percent *float64 `protobuf:"fixed64,1,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// What it is doing, or what it waits for; may be the question of a pending approval.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// When the last heartbeat arrived; absent without one.
 	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1134,20 +1210,29 @@ func (x *Progress) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// Summed over all attempts; a field that was not reported is absent.
+// Summed over all attempts. A figure that the agent's program did not report is absent.
 type Usage struct {
-	state               protoimpl.MessageState `protogen:"open.v1"`
-	SessionId           string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Turns               *float64               `protobuf:"fixed64,2,opt,name=turns,proto3,oneof" json:"turns,omitempty"`
-	DurationMs          *float64               `protobuf:"fixed64,3,opt,name=duration_ms,json=durationMs,proto3,oneof" json:"duration_ms,omitempty"`
-	ApiDurationMs       *float64               `protobuf:"fixed64,4,opt,name=api_duration_ms,json=apiDurationMs,proto3,oneof" json:"api_duration_ms,omitempty"`
-	InputTokens         *float64               `protobuf:"fixed64,5,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`
-	OutputTokens        *float64               `protobuf:"fixed64,6,opt,name=output_tokens,json=outputTokens,proto3,oneof" json:"output_tokens,omitempty"`
-	CacheReadTokens     *float64               `protobuf:"fixed64,7,opt,name=cache_read_tokens,json=cacheReadTokens,proto3,oneof" json:"cache_read_tokens,omitempty"`
-	CacheCreationTokens *float64               `protobuf:"fixed64,8,opt,name=cache_creation_tokens,json=cacheCreationTokens,proto3,oneof" json:"cache_creation_tokens,omitempty"`
-	CostUsd             *float64               `protobuf:"fixed64,9,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the program's latest session, used to resume it; empty when there is none.
+	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Turns of the conversation with the model.
+	Turns *float64 `protobuf:"fixed64,2,opt,name=turns,proto3,oneof" json:"turns,omitempty"`
+	// Running time reported by the program, in milliseconds.
+	DurationMs *float64 `protobuf:"fixed64,3,opt,name=duration_ms,json=durationMs,proto3,oneof" json:"duration_ms,omitempty"`
+	// Time spent in model API calls, in milliseconds.
+	ApiDurationMs *float64 `protobuf:"fixed64,4,opt,name=api_duration_ms,json=apiDurationMs,proto3,oneof" json:"api_duration_ms,omitempty"`
+	// Input tokens. Codex and Gemini include cached tokens, Claude does not.
+	InputTokens *float64 `protobuf:"fixed64,5,opt,name=input_tokens,json=inputTokens,proto3,oneof" json:"input_tokens,omitempty"`
+	// Output tokens.
+	OutputTokens *float64 `protobuf:"fixed64,6,opt,name=output_tokens,json=outputTokens,proto3,oneof" json:"output_tokens,omitempty"`
+	// Input tokens read from the provider's cache.
+	CacheReadTokens *float64 `protobuf:"fixed64,7,opt,name=cache_read_tokens,json=cacheReadTokens,proto3,oneof" json:"cache_read_tokens,omitempty"`
+	// Input tokens written to the provider's cache.
+	CacheCreationTokens *float64 `protobuf:"fixed64,8,opt,name=cache_creation_tokens,json=cacheCreationTokens,proto3,oneof" json:"cache_creation_tokens,omitempty"`
+	// Cost in US dollars.
+	CostUsd       *float64 `protobuf:"fixed64,9,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -1243,32 +1328,45 @@ func (x *Usage) GetCostUsd() float64 {
 	return 0
 }
 
+// The agent to start.
 type SpawnAgentRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	AgentType string                 `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	IssueId   string                 `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	Task      string                 `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`
-	// Parts and files that the context must have beyond its type's: names such
-	// as `security_policies`, or gitignore-style patterns.
-	ContextRequirements []string          `protobuf:"bytes,4,rep,name=context_requirements,json=contextRequirements,proto3" json:"context_requirements,omitempty"`
-	Environment         map[string]string `protobuf:"bytes,5,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Priority            Priority          `protobuf:"varint,6,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
-	// The caller's own when empty.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+	AgentType string `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// Issue that it works on.
+	IssueId string `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// What it should do; at most 100,000 characters.
+	Task string `protobuf:"bytes,3,opt,name=task,proto3" json:"task,omitempty"`
+	// Files that its context must contain beyond those of its type, at most 100 entries: names such
+	// as `security_policies` or gitignore-style patterns such as `docs/*.md`.
+	ContextRequirements []string `protobuf:"bytes,4,rep,name=context_requirements,json=contextRequirements,proto3" json:"context_requirements,omitempty"`
+	// Additional environment variables, at most 1,000. Agents may set only names that start with
+	// `TASK_` or are in `agents.spawn_environment`; names that the sidecar sets are rejected.
+	Environment map[string]string `protobuf:"bytes,5,rep,name=environment,proto3" json:"environment,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Order in the queue; `PRIORITY_NORMAL` when not set.
+	Priority Priority `protobuf:"varint,6,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId string `protobuf:"bytes,7,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// Operator only: what to run instead of the type's runner.
-	Command   []string  `protobuf:"bytes,8,rep,name=command,proto3" json:"command,omitempty"`
+	// Program and arguments to run instead of the type's runner, at most 1,000. They run as they are,
+	// without a shell. Operator only.
+	Command []string `protobuf:"bytes,8,rep,name=command,proto3" json:"command,omitempty"`
+	// Where it works; the runner's setting when not set (`ISOLATION_NONE` with `command`).
 	Isolation Isolation `protobuf:"varint,9,opt,name=isolation,proto3,enum=orchestra.v1.Isolation" json:"isolation,omitempty"`
-	// Operator only: names of stored credentials that become environment
-	// variables of the agent.
+	// Names of stored credentials that it gets as environment variables, besides the runner's; at
+	// most 100. Operator only.
 	Credentials []string `protobuf:"bytes,10,rep,name=credentials,proto3" json:"credentials,omitempty"`
-	// Wall time after which it is ended; 0 is without end. The runner's, or
-	// `agents.default_timeout_seconds`, when not set.
+	// Maximum running time of an attempt in seconds, up to 2592000; 0 means no limit. When not set,
+	// the runner's `timeout_seconds` or `agents.default_timeout_seconds` applies.
 	TimeoutSeconds *int32 `protobuf:"varint,11,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"`
-	Model          string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
-	// Operator only: the directory in which `command` was typed. Words that name
-	// files there mean these files, or the agent's own copies in its worktree.
+	// Model name passed to the program, at most 256 characters. When empty, the runner's model or,
+	// for runners that know it, the type's.
+	Model string `protobuf:"bytes,12,opt,name=model,proto3" json:"model,omitempty"`
+	// Directory in which `command` was typed, at most 4,096 characters: arguments that name files
+	// there mean those files, or the worktree's own copies. Operator only.
 	Directory string `protobuf:"bytes,13,opt,name=directory,proto3" json:"directory,omitempty"`
-	// Where the agent's worktree starts; the runner's when not set.
+	// Where its worktree starts; the runner's setting when not set. Setting it implies
+	// `ISOLATION_WORKTREE`.
 	Base          WorktreeBase `protobuf:"varint,14,opt,name=base,proto3,enum=orchestra.v1.WorktreeBase" json:"base,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1402,20 +1500,28 @@ func (x *SpawnAgentRequest) GetBase() WorktreeBase {
 	return WorktreeBase_WORKTREE_BASE_UNSPECIFIED
 }
 
+// The agent as it was started or queued.
 type SpawnAgentResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// False while it is queued.
-	Spawned         bool   `protobuf:"varint,2,opt,name=spawned,proto3" json:"spawned,omitempty"`
-	ProcessId       *int32 `protobuf:"varint,3,opt,name=process_id,json=processId,proto3,oneof" json:"process_id,omitempty"`
-	ContextInjected bool   `protobuf:"varint,4,opt,name=context_injected,json=contextInjected,proto3" json:"context_injected,omitempty"`
-	// Absent while it is queued: an agent gets its token when it starts.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the new agent.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// True when its process has started; false while it is queued.
+	Spawned bool `protobuf:"varint,2,opt,name=spawned,proto3" json:"spawned,omitempty"`
+	// Process ID on the host; null while it is queued.
+	ProcessId *int32 `protobuf:"varint,3,opt,name=process_id,json=processId,proto3,oneof" json:"process_id,omitempty"`
+	// True when its context file has been written; false while it is queued.
+	ContextInjected bool `protobuf:"varint,4,opt,name=context_injected,json=contextInjected,proto3" json:"context_injected,omitempty"`
+	// Token of the new agent. Only the operator receives it; an agent gets an empty string. Null
+	// while it is queued, because the token is issued at the start.
 	JwtToken *string `protobuf:"bytes,5,opt,name=jwt_token,json=jwtToken,proto3,oneof" json:"jwt_token,omitempty"`
-	// Where its status is to be read.
-	WebhookUrl    string                 `protobuf:"bytes,6,opt,name=webhook_url,json=webhookUrl,proto3" json:"webhook_url,omitempty"`
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	Status        AgentStatus            `protobuf:"varint,8,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
-	QueuePosition int32                  `protobuf:"varint,9,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"`
+	// URL path that returns its status, `/api/agents/<agent_id>/status`.
+	WebhookUrl string `protobuf:"bytes,6,opt,name=webhook_url,json=webhookUrl,proto3" json:"webhook_url,omitempty"`
+	// Server time of the response.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Its status, normally `AGENT_STATUS_RUNNING` or `AGENT_STATUS_PENDING`.
+	Status AgentStatus `protobuf:"varint,8,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	// Position in the queue, from 1 (next); 0 when it is not queued.
+	QueuePosition int32 `protobuf:"varint,9,opt,name=queue_position,json=queuePosition,proto3" json:"queue_position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1513,9 +1619,11 @@ func (x *SpawnAgentResponse) GetQueuePosition() int32 {
 	return 0
 }
 
+// The agent to read.
 type GetAgentRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent.
+	AgentId       string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1557,9 +1665,11 @@ func (x *GetAgentRequest) GetAgentId() string {
 	return ""
 }
 
+// The agent that was asked for.
 type GetAgentResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Agent         *Agent                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its current state.
+	Agent         *Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1601,16 +1711,23 @@ func (x *GetAgentResponse) GetAgent() *Agent {
 	return nil
 }
 
+// Selects agents. All conditions must match.
 type ListAgentsRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Status    AgentStatus            `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
-	AgentType string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	IssueId   string                 `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	ProjectId string                 `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Limit     *int32                 `protobuf:"varint,5,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// `next_cursor` of the page before.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only agents with this status; any status when not set.
+	Status AgentStatus `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	// Only agents of this type; all types when empty. At most 128 characters.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// Only agents of this issue; all issues when empty. At most 128 characters.
+	IssueId string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Maximum number of agents to return, 1 to 1000; 100 when not set.
+	Limit *int32 `protobuf:"varint,5,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// `next_cursor` of the previous page; empty for the first page.
 	Cursor string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Of every project, whatever `project_id` says. Operator only.
+	// True to list the agents of every project and ignore `project_id`. Operator only.
 	AllProjects   bool `protobuf:"varint,7,opt,name=all_projects,json=allProjects,proto3" json:"all_projects,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1695,14 +1812,19 @@ func (x *ListAgentsRequest) GetAllProjects() bool {
 	return false
 }
 
+// One page of agents, and the load of the whole sidecar.
 type ListAgentsResponse struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Agents     []*Agent               `protobuf:"bytes,1,rep,name=agents,proto3" json:"agents,omitempty"`
-	NextCursor *string                `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
-	// Of the whole sidecar.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first. `last_output` is empty for callers who may not read the agent's logs.
+	Agents []*Agent `protobuf:"bytes,1,rep,name=agents,proto3" json:"agents,omitempty"`
+	// Pass it as `cursor` to get the next page; null on the last page.
+	NextCursor *string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
+	// Agents, in all projects, that occupy one of the `max_concurrent` slots: starting, running,
+	// waiting for input, stuck or stopping.
 	Running int32 `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
-	Queued  int32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
-	// 0 is without limit.
+	// Agents, in all projects, that wait for a slot; pending retries are not counted.
+	Queued int32 `protobuf:"varint,4,opt,name=queued,proto3" json:"queued,omitempty"`
+	// Maximum of `running`, from `agents.max_concurrent`; 0 means no limit.
 	MaxConcurrent int32 `protobuf:"varint,5,opt,name=max_concurrent,json=maxConcurrent,proto3" json:"max_concurrent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1773,12 +1895,14 @@ func (x *ListAgentsResponse) GetMaxConcurrent() int32 {
 	return 0
 }
 
+// The agent to stop, and how.
 type StopAgentRequest struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// Kill at once.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// True to kill it at once and ignore `timeout`.
 	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
-	// Seconds to end by itself before it is killed; 10 when not set.
+	// Seconds between SIGTERM and SIGKILL, 0 to 3600; 10 when not set.
 	Timeout       *float64 `protobuf:"fixed64,3,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1835,13 +1959,18 @@ func (x *StopAgentRequest) GetTimeout() float64 {
 	return 0
 }
 
+// How the agent ended.
 type StopAgentResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// False when it had ended before.
-	Stopped       bool                   `protobuf:"varint,2,opt,name=stopped,proto3" json:"stopped,omitempty"`
-	Status        AgentStatus            `protobuf:"varint,3,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// False when it had already ended before the call.
+	Stopped bool `protobuf:"varint,2,opt,name=stopped,proto3" json:"stopped,omitempty"`
+	// Its final status.
+	Status AgentStatus `protobuf:"varint,3,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	// Human-readable explanation of the status.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Server time of the response.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1912,10 +2041,12 @@ func (x *StopAgentResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// The ended agent to start again.
 type ResumeAgentRequest struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// What to tell it; its first task again when empty.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Instruction that replaces its task; the original task when empty. At most 100,000 characters.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1965,9 +2096,11 @@ func (x *ResumeAgentRequest) GetMessage() string {
 	return ""
 }
 
+// The agent after its restart.
 type ResumeAgentResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Agent         *Agent                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Running, or pending when it is queued.
+	Agent         *Agent `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2009,14 +2142,17 @@ func (x *ResumeAgentResponse) GetAgent() *Agent {
 	return nil
 }
 
+// Selects the output to stream.
 type StreamAgentLogsRequest struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// Stay until the agent has ended.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// True to keep streaming until the agent has ended; without `attempt`, later attempts are
+	// included.
 	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
-	// Only so many of the last lines; all when not set.
+	// Start with only this many of the last lines, 0 to 1000000; all lines when not set.
 	Tail *int32 `protobuf:"varint,3,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
-	// The last one when not set.
+	// Number of the attempt, from 1; the latest when not set.
 	Attempt       *int32 `protobuf:"varint,4,opt,name=attempt,proto3,oneof" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2080,9 +2216,11 @@ func (x *StreamAgentLogsRequest) GetAttempt() int32 {
 	return 0
 }
 
+// A batch of lines. A new batch starts after about 512 KiB.
 type StreamAgentLogsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Lines         []*LogLine             `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order in which they were written.
+	Lines         []*LogLine `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2124,11 +2262,15 @@ func (x *StreamAgentLogsResponse) GetLines() []*LogLine {
 	return nil
 }
 
+// One line of an agent's output.
 type LogLine struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the sidecar's shim wrote the line to the log.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// `stdout` or `stderr`.
-	Stream        string `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Stream string `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	// The line without its line break. Its credentials of 4 or more characters are replaced by
+	// `[secret]`, JSON Web Tokens by `[token]`.
 	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2185,12 +2327,16 @@ func (x *LogLine) GetText() string {
 	return ""
 }
 
+// What an agent reports about itself.
 type SendHeartbeatRequest struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	AgentId string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	Percent *float64               `protobuf:"fixed64,2,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
-	Message string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// Waits for a person: `message` says for what.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent; must be the caller's own, except for the operator.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Completed share in percent, 0 to 100; when not set, the last value is kept.
+	Percent *float64 `protobuf:"fixed64,2,opt,name=percent,proto3,oneof" json:"percent,omitempty"`
+	// What it is doing or waits for, at most 2,000 characters; when empty, the last value is kept.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// True while it waits for a person; `message` says what for. False ends the wait.
 	NeedsInput    bool `protobuf:"varint,4,opt,name=needs_input,json=needsInput,proto3" json:"needs_input,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2254,9 +2400,12 @@ func (x *SendHeartbeatRequest) GetNeedsInput() bool {
 	return false
 }
 
+// The agent's status after the report.
 type SendHeartbeatResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Status        AgentStatus            `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `AGENT_STATUS_RUNNING`, `AGENT_STATUS_NEEDS_INPUT` or `AGENT_STATUS_STUCK`.
+	Status AgentStatus `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.AgentStatus" json:"status,omitempty"`
+	// Server time of the response.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2306,9 +2455,11 @@ func (x *SendHeartbeatResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// The agent whose worktree is deleted.
 type DiscardWorktreeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	AgentId       string                 `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of an agent that has ended.
+	AgentId       string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2350,10 +2501,13 @@ func (x *DiscardWorktreeRequest) GetAgentId() string {
 	return ""
 }
 
+// Confirms the deletion.
 type DiscardWorktreeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Discarded     bool                   `protobuf:"varint,1,opt,name=discarded,proto3" json:"discarded,omitempty"`
-	Branch        string                 `protobuf:"bytes,2,opt,name=branch,proto3" json:"branch,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always true; failures are returned as errors.
+	Discarded bool `protobuf:"varint,1,opt,name=discarded,proto3" json:"discarded,omitempty"`
+	// Name of the deleted branch.
+	Branch        string `protobuf:"bytes,2,opt,name=branch,proto3" json:"branch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2402,14 +2556,17 @@ func (x *DiscardWorktreeResponse) GetBranch() string {
 	return ""
 }
 
+// The call to check. It is not made.
 type CheckAccessRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// An agent's id, or an agent type.
+	// ID of an agent, or an agent type; at most 128 characters.
 	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
-	// `Service/Method`, or `Method` alone.
+	// `Method`, `Service/Method` or `package.Service/Method`, case-insensitive; at most 256
+	// characters.
 	Rpc string `protobuf:"bytes,2,opt,name=rpc,proto3" json:"rpc,omitempty"`
-	// What the call would be about; the agent's own when empty.
-	IssueId       string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Issue that the call would be about; the agent's own when empty. At most 128 characters.
+	IssueId string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Project that the call would be about; the agent's own when empty. At most 128 characters.
 	ProjectId     string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2473,13 +2630,19 @@ func (x *CheckAccessRequest) GetProjectId() string {
 	return ""
 }
 
+// The decision and what it rests on.
 type CheckAccessResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Allowed bool                   `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
-	// The rule that decided.
-	Rule          string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	Rpc           string `protobuf:"bytes,4,opt,name=rpc,proto3" json:"rpc,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True when the call would be permitted.
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// Deciding rule: `open to anyone`, `own project only`, `operator only`, `permissions of the agent
+	// type`, `own issue only`, `architects read every issue of their project` or `any valid token`.
+	Rule string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Human-readable explanation.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Full name of the call, such as `orchestra.v1.EventService/PublishEvent`.
+	Rpc string `protobuf:"bytes,4,opt,name=rpc,proto3" json:"rpc,omitempty"`
+	// Agent type whose permissions were checked.
 	AgentType     string `protobuf:"bytes,5,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2554,13 +2717,13 @@ var File_orchestra_v1_agent_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\n" +
-	" orchestra/v1/agent_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestra/v1/event_service.proto\x1a\x1aorchestra/v1/options.proto\"\xfa\x01\n" +
+	" orchestra/v1/agent_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a orchestra/v1/event_service.proto\x1a\x1aorchestra/v1/options.proto\"\xfc\x01\n" +
 	"\x12CreateTokenRequest\x12'\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12#\n" +
-	"\bissue_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12%\n" +
+	"\bissue_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12'\n" +
 	"\n" +
-	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x12<\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12<\n" +
 	"\vttl_seconds\x18\x04 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x18\xf5@H\x00R\n" +
 	"ttlSeconds\x88\x01\x01\x12!\n" +
 	"\bagent_id\x18\x05 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aagentIdB\x0e\n" +
@@ -2676,7 +2839,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0e_output_tokensB\x14\n" +
 	"\x12_cache_read_tokensB\x18\n" +
 	"\x16_cache_creation_tokensB\v\n" +
-	"\t_cost_usd\"\x90\x06\n" +
+	"\t_cost_usd\"\x98\x06\n" +
 	"\x11SpawnAgentRequest\x12'\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12#\n" +
@@ -2685,16 +2848,16 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\xea\xe0\x18\x06\x18\xa0\x8d\x06P\x01R\x04task\x12;\n" +
 	"\x14context_requirements\x18\x04 \x03(\tB\b\xea\xe0\x18\x04\x10\x03\x18dR\x13contextRequirements\x12[\n" +
 	"\venvironment\x18\x05 \x03(\v20.orchestra.v1.SpawnAgentRequest.EnvironmentEntryB\a\xea\xe0\x18\x03\x18\xe8\aR\venvironment\x122\n" +
-	"\bpriority\x18\x06 \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12%\n" +
+	"\bpriority\x18\x06 \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12'\n" +
 	"\n" +
-	"project_id\x18\a \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x12#\n" +
-	"\acommand\x18\b \x03(\tB\t\xea\xe0\x18\x05\x18\xe8\aP\x01R\acommand\x125\n" +
-	"\tisolation\x18\t \x01(\x0e2\x17.orchestra.v1.IsolationR\tisolation\x12(\n" +
+	"project_id\x18\a \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12%\n" +
+	"\acommand\x18\b \x03(\tB\v\xea\xe0\x18\a\x18\xe8\aP\x01`\tR\acommand\x125\n" +
+	"\tisolation\x18\t \x01(\x0e2\x17.orchestra.v1.IsolationR\tisolation\x12*\n" +
 	"\vcredentials\x18\n" +
-	" \x03(\tB\x06\xea\xe0\x18\x02\x18dR\vcredentials\x12D\n" +
+	" \x03(\tB\b\xea\xe0\x18\x04\x18d`\tR\vcredentials\x12D\n" +
 	"\x0ftimeout_seconds\x18\v \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\xc6CAH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x1f\n" +
-	"\x05model\x18\f \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x02P\x01R\x05model\x12'\n" +
-	"\tdirectory\x18\r \x01(\tB\t\xea\xe0\x18\x05\x18\x80 P\x01R\tdirectory\x12.\n" +
+	"\x05model\x18\f \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x02P\x01R\x05model\x12)\n" +
+	"\tdirectory\x18\r \x01(\tB\v\xea\xe0\x18\a\x18\x80 P\x01`\tR\tdirectory\x12.\n" +
 	"\x04base\x18\x0e \x01(\x0e2\x1a.orchestra.v1.WorktreeBaseR\x04base\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -2718,17 +2881,17 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0fGetAgentRequest\x12#\n" +
 	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\"=\n" +
 	"\x10GetAgentResponse\x12)\n" +
-	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\"\xc9\x02\n" +
+	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\"\xd3\x02\n" +
 	"\x11ListAgentsRequest\x121\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x12&\n" +
 	"\n" +
 	"agent_type\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\tagentType\x12\"\n" +
-	"\bissue_id\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aissueId\x12%\n" +
+	"\bissue_id\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aissueId\x12'\n" +
 	"\n" +
-	"project_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x121\n" +
+	"project_id\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x121\n" +
 	"\x05limit\x18\x05 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12.\n" +
-	"\x06cursor\x18\x06 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursor\x12!\n" +
-	"\fall_projects\x18\a \x01(\bR\vallProjectsB\b\n" +
+	"\x06cursor\x18\x06 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursor\x12)\n" +
+	"\fall_projects\x18\a \x01(\bB\x06\xea\xe0\x18\x02`\tR\vallProjectsB\b\n" +
 	"\x06_limit\"\xd8\x01\n" +
 	"\x12ListAgentsResponse\x12+\n" +
 	"\x06agents\x18\x01 \x03(\v2\x13.orchestra.v1.AgentR\x06agents\x12,\n" +
@@ -2769,9 +2932,10 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\aLogLine\x128\n" +
 	"\ttimestamp\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x16\n" +
 	"\x06stream\x18\x02 \x01(\tR\x06stream\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xc2\x01\n" +
-	"\x14SendHeartbeatRequest\x12#\n" +
-	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\x125\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xc4\x01\n" +
+	"\x14SendHeartbeatRequest\x12%\n" +
+	"\bagent_id\x18\x01 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\bR\aagentId\x125\n" +
 	"\apercent\x18\x02 \x01(\x01B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x00\x00Y@H\x00R\apercent\x88\x01\x01\x12!\n" +
 	"\amessage\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\xd0\x0fR\amessage\x12\x1f\n" +
 	"\vneeds_input\x18\x04 \x01(\bR\n" +

@@ -38,42 +38,41 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// The agents: their types and identities, and those that run under the
-// sidecar.
+// Starts and supervises agents, and manages agent types, tokens and access.
 type AgentServiceClient interface {
-	// Starts an agent, or queues it when `agents.max_concurrent` run. Answers
-	// after the agent is on disk and, when there is room, its process runs.
+	// Starts an agent, or queues it when `agents.max_concurrent` agents are active. Responds once the
+	// agent is on disk and, unless it is queued, its process is running.
 	SpawnAgent(ctx context.Context, in *SpawnAgentRequest, opts ...grpc.CallOption) (*SpawnAgentResponse, error)
-	// Returns one agent of the caller's project.
+	// Returns one agent of the caller's project; the operator may read any project.
 	GetAgent(ctx context.Context, in *GetAgentRequest, opts ...grpc.CallOption) (*GetAgentResponse, error)
 	// Lists the agents of a project, newest first.
 	ListAgents(ctx context.Context, in *ListAgentsRequest, opts ...grpc.CallOption) (*ListAgentsResponse, error)
-	// Ends an agent and everything it started: asks first (SIGTERM), kills
-	// after the timeout. Its tokens are dead at once. Answers when it has ended.
+	// Stops an agent and every process it started, first with SIGTERM and then, after the timeout,
+	// with SIGKILL. Its tokens are revoked at once. Responds when the agent has ended.
 	StopAgent(ctx context.Context, in *StopAgentRequest, opts ...grpc.CallOption) (*StopAgentResponse, error)
-	// Starts an ended agent again under its own id; a runner that keeps
-	// sessions goes on with its last one.
+	// Starts an ended agent again under the same ID. A runner that supports sessions continues the
+	// last one.
 	ResumeAgent(ctx context.Context, in *ResumeAgentRequest, opts ...grpc.CallOption) (*ResumeAgentResponse, error)
-	// What an agent's process printed: of its last attempt, or of the one named.
-	// The agent itself, architects of its project and the operator may read it.
+	// Streams the output of an agent's process. Allowed for the agent itself, architects of its
+	// project and the operator.
 	StreamAgentLogs(ctx context.Context, in *StreamAgentLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamAgentLogsResponse], error)
-	// An agent says that it is alive, how far it is, or what it waits for. Only
-	// for the agent itself.
+	// Reports that an agent is alive, its progress, or that it waits for a person. Allowed for the
+	// agent itself and the operator.
 	SendHeartbeat(ctx context.Context, in *SendHeartbeatRequest, opts ...grpc.CallOption) (*SendHeartbeatResponse, error)
-	// Removes an ended agent's worktree and its branch, merged or not.
+	// Deletes an ended agent's worktree and branch, including unmerged work. Operator only.
 	DiscardWorktree(ctx context.Context, in *DiscardWorktreeRequest, opts ...grpc.CallOption) (*DiscardWorktreeResponse, error)
-	// Says whether an agent, or any agent of a type, may make a call, and which
-	// rule decides.
+	// Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
+	// Operator only.
 	CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error)
-	// Makes an agent's token. Operator only.
+	// Issues a token for an agent. Operator only.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
-	// Exchanges a token in its last five minutes for a new one; the old one is
-	// revoked.
+	// Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
+	// token is revoked.
 	RefreshToken(ctx context.Context, in *RefreshTokenRequest, opts ...grpc.CallOption) (*RefreshTokenResponse, error)
-	// Revokes a token by its `jti`, every token of an agent, or both. Operator
-	// only. They are dead at once on both doors; open streams of theirs end.
+	// Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
+	// gRPC and REST; open streams and long polls that use them end. Operator only.
 	RevokeToken(ctx context.Context, in *RevokeTokenRequest, opts ...grpc.CallOption) (*RevokeTokenResponse, error)
-	// Lists the agent types that the configuration knows.
+	// Lists the configured agent types.
 	ListAgentTypes(ctx context.Context, in *ListAgentTypesRequest, opts ...grpc.CallOption) (*ListAgentTypesResponse, error)
 }
 
@@ -228,42 +227,41 @@ func (c *agentServiceClient) ListAgentTypes(ctx context.Context, in *ListAgentTy
 // All implementations must embed UnimplementedAgentServiceServer
 // for forward compatibility.
 //
-// The agents: their types and identities, and those that run under the
-// sidecar.
+// Starts and supervises agents, and manages agent types, tokens and access.
 type AgentServiceServer interface {
-	// Starts an agent, or queues it when `agents.max_concurrent` run. Answers
-	// after the agent is on disk and, when there is room, its process runs.
+	// Starts an agent, or queues it when `agents.max_concurrent` agents are active. Responds once the
+	// agent is on disk and, unless it is queued, its process is running.
 	SpawnAgent(context.Context, *SpawnAgentRequest) (*SpawnAgentResponse, error)
-	// Returns one agent of the caller's project.
+	// Returns one agent of the caller's project; the operator may read any project.
 	GetAgent(context.Context, *GetAgentRequest) (*GetAgentResponse, error)
 	// Lists the agents of a project, newest first.
 	ListAgents(context.Context, *ListAgentsRequest) (*ListAgentsResponse, error)
-	// Ends an agent and everything it started: asks first (SIGTERM), kills
-	// after the timeout. Its tokens are dead at once. Answers when it has ended.
+	// Stops an agent and every process it started, first with SIGTERM and then, after the timeout,
+	// with SIGKILL. Its tokens are revoked at once. Responds when the agent has ended.
 	StopAgent(context.Context, *StopAgentRequest) (*StopAgentResponse, error)
-	// Starts an ended agent again under its own id; a runner that keeps
-	// sessions goes on with its last one.
+	// Starts an ended agent again under the same ID. A runner that supports sessions continues the
+	// last one.
 	ResumeAgent(context.Context, *ResumeAgentRequest) (*ResumeAgentResponse, error)
-	// What an agent's process printed: of its last attempt, or of the one named.
-	// The agent itself, architects of its project and the operator may read it.
+	// Streams the output of an agent's process. Allowed for the agent itself, architects of its
+	// project and the operator.
 	StreamAgentLogs(*StreamAgentLogsRequest, grpc.ServerStreamingServer[StreamAgentLogsResponse]) error
-	// An agent says that it is alive, how far it is, or what it waits for. Only
-	// for the agent itself.
+	// Reports that an agent is alive, its progress, or that it waits for a person. Allowed for the
+	// agent itself and the operator.
 	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
-	// Removes an ended agent's worktree and its branch, merged or not.
+	// Deletes an ended agent's worktree and branch, including unmerged work. Operator only.
 	DiscardWorktree(context.Context, *DiscardWorktreeRequest) (*DiscardWorktreeResponse, error)
-	// Says whether an agent, or any agent of a type, may make a call, and which
-	// rule decides.
+	// Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
+	// Operator only.
 	CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error)
-	// Makes an agent's token. Operator only.
+	// Issues a token for an agent. Operator only.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
-	// Exchanges a token in its last five minutes for a new one; the old one is
-	// revoked.
+	// Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
+	// token is revoked.
 	RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error)
-	// Revokes a token by its `jti`, every token of an agent, or both. Operator
-	// only. They are dead at once on both doors; open streams of theirs end.
+	// Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
+	// gRPC and REST; open streams and long polls that use them end. Operator only.
 	RevokeToken(context.Context, *RevokeTokenRequest) (*RevokeTokenResponse, error)
-	// Lists the agent types that the configuration knows.
+	// Lists the configured agent types.
 	ListAgentTypes(context.Context, *ListAgentTypesRequest) (*ListAgentTypesResponse, error)
 	mustEmbedUnimplementedAgentServiceServer()
 }

@@ -24,13 +24,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether a person has answered, and how.
 type ApprovalStatus int32
 
 const (
+	// Never returned. In `ListApprovalsRequest`: any status.
 	ApprovalStatus_APPROVAL_STATUS_UNSPECIFIED ApprovalStatus = 0
-	ApprovalStatus_APPROVAL_STATUS_PENDING     ApprovalStatus = 1
-	ApprovalStatus_APPROVAL_STATUS_APPROVED    ApprovalStatus = 2
-	ApprovalStatus_APPROVAL_STATUS_DENIED      ApprovalStatus = 3
+	// Not answered yet.
+	ApprovalStatus_APPROVAL_STATUS_PENDING ApprovalStatus = 1
+	// A person approved it.
+	ApprovalStatus_APPROVAL_STATUS_APPROVED ApprovalStatus = 2
+	// A person denied it.
+	ApprovalStatus_APPROVAL_STATUS_DENIED ApprovalStatus = 3
 )
 
 // Enum value maps for ApprovalStatus.
@@ -76,19 +81,29 @@ func (ApprovalStatus) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_approval_service_proto_rawDescGZIP(), []int{0}
 }
 
+// A question to a person, and its answer. Kept after it is answered.
 type Approval struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	ApprovalId string                 `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	ProjectId  string                 `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	IssueId    string                 `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	// The agent that asks, or `handover`.
-	RequestedBy string                 `protobuf:"bytes,4,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
-	Question    string                 `protobuf:"bytes,5,opt,name=question,proto3" json:"question,omitempty"`
-	Status      ApprovalStatus         `protobuf:"varint,6,opt,name=status,proto3,enum=orchestra.v1.ApprovalStatus" json:"status,omitempty"`
-	Comment     string                 `protobuf:"bytes,7,opt,name=comment,proto3" json:"comment,omitempty"`
-	CreatedAt   *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	AnsweredAt  *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
-	// What the question is about, such as the agent that would be spawned.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique ID, set by the server; IDs sort by time.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// Project that it belongs to.
+	ProjectId string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Issue that it is about; may be empty when the operator asked.
+	IssueId string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// ID of the agent that asked, `handover` for a hand-over rule, or `operator`.
+	RequestedBy string `protobuf:"bytes,4,opt,name=requested_by,json=requestedBy,proto3" json:"requested_by,omitempty"`
+	// What the person is asked.
+	Question string `protobuf:"bytes,5,opt,name=question,proto3" json:"question,omitempty"`
+	// Pending, approved or denied.
+	Status ApprovalStatus `protobuf:"varint,6,opt,name=status,proto3,enum=orchestra.v1.ApprovalStatus" json:"status,omitempty"`
+	// The person's comment on the answer; empty when there is none.
+	Comment string `protobuf:"bytes,7,opt,name=comment,proto3" json:"comment,omitempty"`
+	// When it was asked.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it was answered; absent while it is pending.
+	AnsweredAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=answered_at,json=answeredAt,proto3" json:"answered_at,omitempty"`
+	// Details of the question. From an agent, any JSON object; from a hand-over rule, the keys
+	// `spawn` (the request for the agent to start), `depth`, `tree` and `rule`.
 	Data          *structpb.Struct `protobuf:"bytes,10,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -194,12 +209,17 @@ func (x *Approval) GetData() *structpb.Struct {
 	return nil
 }
 
+// The question to ask.
 type RequestApprovalRequest struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Question string                 `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
-	Data     *structpb.Struct       `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
-	// The caller's own when empty.
-	IssueId       string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the person is asked; at most 10,000 characters.
+	Question string `protobuf:"bytes,1,opt,name=question,proto3" json:"question,omitempty"`
+	// Details for the person or for a program; any JSON object.
+	Data *structpb.Struct `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Issue that it is about; the token's own when empty. An agent may name only its own.
+	IssueId string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId     string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -263,9 +283,11 @@ func (x *RequestApprovalRequest) GetProjectId() string {
 	return ""
 }
 
+// The stored question.
 type RequestApprovalResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Approval      *Approval              `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Pending, with its new ID.
+	Approval      *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -307,10 +329,13 @@ func (x *RequestApprovalResponse) GetApproval() *Approval {
 	return nil
 }
 
+// The approval to read.
 type GetApprovalRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ApprovalId    string                 `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	ProjectId     string                 `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the approval.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// Only find it in this project. When empty, the operator searches all projects, an agent its own.
+	ProjectId     string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,9 +384,11 @@ func (x *GetApprovalRequest) GetProjectId() string {
 	return ""
 }
 
+// The approval that was asked for.
 type GetApprovalResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Approval      *Approval              `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its current state.
+	Approval      *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,13 +430,19 @@ func (x *GetApprovalResponse) GetApproval() *Approval {
 	return nil
 }
 
+// Selects approvals. All conditions must match.
 type ListApprovalsRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Status    ApprovalStatus         `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.ApprovalStatus" json:"status,omitempty"`
-	IssueId   string                 `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	ProjectId string                 `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Limit     *int32                 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// `next_cursor` of the page before.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only approvals with this status; any status when not set.
+	Status ApprovalStatus `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.ApprovalStatus" json:"status,omitempty"`
+	// Only approvals of this issue; all issues when empty. At most 128 characters.
+	IssueId string `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Maximum number of approvals to return, 1 to 1000; 100 when not set.
+	Limit *int32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// `next_cursor` of the previous page; empty for the first page.
 	Cursor        string `protobuf:"bytes,5,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -480,10 +513,13 @@ func (x *ListApprovalsRequest) GetCursor() string {
 	return ""
 }
 
+// One page of approvals.
 type ListApprovalsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Approvals     []*Approval            `protobuf:"bytes,1,rep,name=approvals,proto3" json:"approvals,omitempty"`
-	NextCursor    *string                `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Approvals []*Approval `protobuf:"bytes,1,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	// Pass it as `cursor` to get the next page; null on the last page.
+	NextCursor    *string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,11 +568,15 @@ func (x *ListApprovalsResponse) GetNextCursor() string {
 	return ""
 }
 
+// The person's decision.
 type AnswerApprovalRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ApprovalId    string                 `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
-	Approved      *bool                  `protobuf:"varint,2,opt,name=approved,proto3,oneof" json:"approved,omitempty"`
-	Comment       string                 `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of a pending approval.
+	ApprovalId string `protobuf:"bytes,1,opt,name=approval_id,json=approvalId,proto3" json:"approval_id,omitempty"`
+	// True to approve, false to deny; must be set.
+	Approved *bool `protobuf:"varint,2,opt,name=approved,proto3,oneof" json:"approved,omitempty"`
+	// Explanation for whoever asked; at most 10,000 characters.
+	Comment       string `protobuf:"bytes,3,opt,name=comment,proto3" json:"comment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -592,9 +632,11 @@ func (x *AnswerApprovalRequest) GetComment() string {
 	return ""
 }
 
+// The answered approval.
 type AnswerApprovalResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Approval      *Approval              `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Approved or denied.
+	Approval      *Approval `protobuf:"bytes,1,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -656,27 +698,27 @@ const file_orchestra_v1_approval_service_proto_rawDesc = "" +
 	"\vanswered_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"answeredAt\x12+\n" +
 	"\x04data\x18\n" +
-	" \x01(\v2\x17.google.protobuf.StructR\x04data\"\xb6\x01\n" +
+	" \x01(\v2\x17.google.protobuf.StructR\x04data\"\xba\x01\n" +
 	"\x16RequestApprovalRequest\x12%\n" +
 	"\bquestion\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\x90NR\bquestion\x12+\n" +
-	"\x04data\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x04data\x12!\n" +
-	"\bissue_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aissueId\x12%\n" +
+	"\x04data\x18\x02 \x01(\v2\x17.google.protobuf.StructR\x04data\x12#\n" +
+	"\bissue_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x05R\aissueId\x12'\n" +
 	"\n" +
-	"project_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\"M\n" +
+	"project_id\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"M\n" +
 	"\x17RequestApprovalResponse\x122\n" +
-	"\bapproval\x18\x01 \x01(\v2\x16.orchestra.v1.ApprovalR\bapproval\"f\n" +
+	"\bapproval\x18\x01 \x01(\v2\x16.orchestra.v1.ApprovalR\bapproval\"h\n" +
 	"\x12GetApprovalRequest\x12)\n" +
 	"\vapproval_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
-	"approvalId\x12%\n" +
+	"approvalId\x12'\n" +
 	"\n" +
-	"project_id\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\"I\n" +
+	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x02R\tprojectId\"I\n" +
 	"\x13GetApprovalResponse\x122\n" +
-	"\bapproval\x18\x01 \x01(\v2\x16.orchestra.v1.ApprovalR\bapproval\"\x84\x02\n" +
+	"\bapproval\x18\x01 \x01(\v2\x16.orchestra.v1.ApprovalR\bapproval\"\x86\x02\n" +
 	"\x14ListApprovalsRequest\x124\n" +
 	"\x06status\x18\x01 \x01(\x0e2\x1c.orchestra.v1.ApprovalStatusR\x06status\x12\"\n" +
-	"\bissue_id\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aissueId\x12%\n" +
+	"\bissue_id\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aissueId\x12'\n" +
 	"\n" +
-	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x121\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x121\n" +
 	"\x05limit\x18\x04 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12.\n" +
 	"\x06cursor\x18\x05 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursorB\b\n" +
 	"\x06_limit\"\x8b\x01\n" +

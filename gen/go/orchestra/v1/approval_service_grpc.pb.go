@@ -29,18 +29,17 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Questions to a person: asked by agents and by hand-over rules, answered by
-// the operator. Each is announced as `approval_requested` and
-// `approval_answered`.
+// Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
+// answering publishes `approval_answered`.
 type ApprovalServiceClient interface {
-	// Asks. An agent asks for itself and waits as `needs_input` until it is
-	// answered.
+	// Asks a person to approve something. A running agent that asks has the status
+	// `AGENT_STATUS_NEEDS_INPUT` until it is answered.
 	RequestApproval(ctx context.Context, in *RequestApprovalRequest, opts ...grpc.CallOption) (*RequestApprovalResponse, error)
-	// Returns one approval of the caller's project.
+	// Returns one approval of the caller's project; the operator may read any project.
 	GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error)
-	// Lists approvals, newest first.
+	// Lists the approvals of a project, newest first.
 	ListApprovals(ctx context.Context, in *ListApprovalsRequest, opts ...grpc.CallOption) (*ListApprovalsResponse, error)
-	// Approves or denies. Operator only; an answer is final.
+	// Approves or denies a pending request. The answer is final. Operator only.
 	AnswerApproval(ctx context.Context, in *AnswerApprovalRequest, opts ...grpc.CallOption) (*AnswerApprovalResponse, error)
 }
 
@@ -96,18 +95,17 @@ func (c *approvalServiceClient) AnswerApproval(ctx context.Context, in *AnswerAp
 // All implementations must embed UnimplementedApprovalServiceServer
 // for forward compatibility.
 //
-// Questions to a person: asked by agents and by hand-over rules, answered by
-// the operator. Each is announced as `approval_requested` and
-// `approval_answered`.
+// Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
+// answering publishes `approval_answered`.
 type ApprovalServiceServer interface {
-	// Asks. An agent asks for itself and waits as `needs_input` until it is
-	// answered.
+	// Asks a person to approve something. A running agent that asks has the status
+	// `AGENT_STATUS_NEEDS_INPUT` until it is answered.
 	RequestApproval(context.Context, *RequestApprovalRequest) (*RequestApprovalResponse, error)
-	// Returns one approval of the caller's project.
+	// Returns one approval of the caller's project; the operator may read any project.
 	GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error)
-	// Lists approvals, newest first.
+	// Lists the approvals of a project, newest first.
 	ListApprovals(context.Context, *ListApprovalsRequest) (*ListApprovalsResponse, error)
-	// Approves or denies. Operator only; an answer is final.
+	// Approves or denies a pending request. The answer is final. Operator only.
 	AnswerApproval(context.Context, *AnswerApprovalRequest) (*AnswerApprovalResponse, error)
 	mustEmbedUnimplementedApprovalServiceServer()
 }

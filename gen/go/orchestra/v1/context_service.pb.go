@@ -23,13 +23,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether a file is in the context.
 type Disposition int32
 
 const (
+	// Never returned.
 	Disposition_DISPOSITION_UNSPECIFIED Disposition = 0
-	Disposition_DISPOSITION_INCLUDED    Disposition = 1
-	Disposition_DISPOSITION_CUT         Disposition = 2
-	Disposition_DISPOSITION_LEFT_OUT    Disposition = 3
+	// Included whole.
+	Disposition_DISPOSITION_INCLUDED Disposition = 1
+	// Included, but shortened or reduced to its comments.
+	Disposition_DISPOSITION_CUT Disposition = 2
+	// Not included.
+	Disposition_DISPOSITION_LEFT_OUT Disposition = 3
 )
 
 // Enum value maps for Disposition.
@@ -75,14 +80,18 @@ func (Disposition) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{0}
 }
 
+// The context to build.
 type GetContextRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	IssueId   string                 `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	AgentType string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	// The token's own project when empty.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue that the agent works on.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// What the agent is about to do. Files that the text names come first when
-	// the context must be cut.
+	// What the agent is about to do, at most 4,096 characters. Files that it names are selected
+	// first.
 	Task          string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -146,24 +155,32 @@ func (x *GetContextRequest) GetTask() string {
 	return ""
 }
 
+// A context, and how it was made.
 type GetContextResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	IssueId   string                 `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	AgentType string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	Context   *Context               `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
-	// True when at least one file was cut, or left out for want of room.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue of the request.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Agent type of the request.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The selected content, at most 10 MiB.
+	Context *Context `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
+	// True when something was shortened or left out for lack of space, or when source files were
+	// reduced to their comments; `manifest` lists the files.
 	Truncated bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
-	// `none`, or the name of what was done: `file_sampling`,
-	// `priority_selection`, or `smart` (both).
+	// `none`, `file_sampling`, `priority_selection`, `structure_sampling`, `history_sampling`,
+	// `output_sampling` or `comment_extraction`; `smart` for several of them.
 	TruncationStrategy string `protobuf:"bytes,5,opt,name=truncation_strategy,json=truncationStrategy,proto3" json:"truncation_strategy,omitempty"`
 	// Serialised size of `context`, in bytes.
 	TotalSizeBytes uint32 `protobuf:"varint,6,opt,name=total_size_bytes,json=totalSizeBytes,proto3" json:"total_size_bytes,omitempty"`
-	// Number of `relevant_files`.
+	// Number of `context.relevant_files`.
 	FileCount uint32 `protobuf:"varint,7,opt,name=file_count,json=fileCount,proto3" json:"file_count,omitempty"`
-	// When this answer was given.
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	CacheHit      bool                   `protobuf:"varint,9,opt,name=cache_hit,json=cacheHit,proto3" json:"cache_hit,omitempty"`
-	Manifest      *Manifest              `protobuf:"bytes,10,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// Server time of the response.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// True when it came from the cache, which is used only while files, git state and results are
+	// unchanged.
+	CacheHit bool `protobuf:"varint,9,opt,name=cache_hit,json=cacheHit,proto3" json:"cache_hit,omitempty"`
+	// Which files are in the context, which are not, and why.
+	Manifest      *Manifest `protobuf:"bytes,10,opt,name=manifest,proto3" json:"manifest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -268,15 +285,22 @@ func (x *GetContextResponse) GetManifest() *Manifest {
 	return nil
 }
 
+// What an agent gets to read.
 type Context struct {
-	state                protoimpl.MessageState `protogen:"open.v1"`
-	ProjectStructure     *ProjectStructure      `protobuf:"bytes,1,opt,name=project_structure,json=projectStructure,proto3" json:"project_structure,omitempty"`
-	RelevantFiles        []*RelevantFile        `protobuf:"bytes,2,rep,name=relevant_files,json=relevantFiles,proto3" json:"relevant_files,omitempty"`
-	GitContext           *GitContext            `protobuf:"bytes,3,opt,name=git_context,json=gitContext,proto3" json:"git_context,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Files and directories of the project.
+	ProjectStructure *ProjectStructure `protobuf:"bytes,1,opt,name=project_structure,json=projectStructure,proto3" json:"project_structure,omitempty"`
+	// Selected files with their text, in priority order.
+	RelevantFiles []*RelevantFile `protobuf:"bytes,2,rep,name=relevant_files,json=relevantFiles,proto3" json:"relevant_files,omitempty"`
+	// Branch, history and uncommitted changes; empty outside a git repository.
+	GitContext *GitContext `protobuf:"bytes,3,opt,name=git_context,json=gitContext,proto3" json:"git_context,omitempty"`
+	// Decisions of agents on the same issue (for architects: in the whole project), newest first, at
+	// most 2 MiB.
 	PreviousAgentOutputs []*PreviousAgentOutput `protobuf:"bytes,4,rep,name=previous_agent_outputs,json=previousAgentOutputs,proto3" json:"previous_agent_outputs,omitempty"`
-	Metadata             *Metadata              `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Facts from manifests and reports of the project.
+	Metadata      *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Context) Reset() {
@@ -344,15 +368,20 @@ func (x *Context) GetMetadata() *Metadata {
 	return nil
 }
 
+// Files and directories of the project, without ignored files, secret files and symbolic links.
 type ProjectStructure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the project's top directory.
 	Root string `protobuf:"bytes,1,opt,name=root,proto3" json:"root,omitempty"`
-	// Paths relative to the root, `/` between segments, sorted.
-	Files          []string `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
-	Directories    []string `protobuf:"bytes,3,rep,name=directories,proto3" json:"directories,omitempty"`
-	TotalFiles     uint32   `protobuf:"varint,4,opt,name=total_files,json=totalFiles,proto3" json:"total_files,omitempty"`
-	TotalSizeBytes float64  `protobuf:"fixed64,5,opt,name=total_size_bytes,json=totalSizeBytes,proto3" json:"total_size_bytes,omitempty"`
+	// Paths relative to the root with `/` separators, sorted. At most 2 MiB together with
+	// `directories`.
+	Files []string `protobuf:"bytes,2,rep,name=files,proto3" json:"files,omitempty"`
+	// Paths relative to the root, sorted.
+	Directories []string `protobuf:"bytes,3,rep,name=directories,proto3" json:"directories,omitempty"`
+	// Number of files in the project, including those that `files` omits for lack of space.
+	TotalFiles uint32 `protobuf:"varint,4,opt,name=total_files,json=totalFiles,proto3" json:"total_files,omitempty"`
+	// Sum of their sizes on disk, in bytes.
+	TotalSizeBytes float64 `protobuf:"fixed64,5,opt,name=total_size_bytes,json=totalSizeBytes,proto3" json:"total_size_bytes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -422,16 +451,21 @@ func (x *ProjectStructure) GetTotalSizeBytes() float64 {
 	return 0
 }
 
+// A text file of the project.
 type RelevantFile struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// UTF-8 text. Secrets are masked; a cut is marked in place.
-	Content      string                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	// Path relative to the root.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// UTF-8 text. Secrets are replaced by `[masked]`; where text was left out, a line in brackets
+	// says so.
+	Content string `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	// Modification time on disk.
 	LastModified *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_modified,json=lastModified,proto3" json:"last_modified,omitempty"`
-	// Bytes of the file in the worktree.
-	Size     uint32 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	// Size on disk, in bytes.
+	Size uint32 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	// Language by file name, such as `python` or `c++`; `text` when unknown.
 	Language string `protobuf:"bytes,5,opt,name=language,proto3" json:"language,omitempty"`
-	// `sha256:` and the hex digest of the file in the worktree.
+	// `sha256:` and the hex digest of the file on disk.
 	Checksum      string `protobuf:"bytes,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -509,15 +543,18 @@ func (x *RelevantFile) GetChecksum() string {
 	return ""
 }
 
+// State of the project's git repository. Secrets are masked.
 type GitContext struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Absent outside a repository and on a detached HEAD.
-	Branch             *string              `protobuf:"bytes,1,opt,name=branch,proto3,oneof" json:"branch,omitempty"`
-	RecentCommits      []*Commit            `protobuf:"bytes,2,rep,name=recent_commits,json=recentCommits,proto3" json:"recent_commits,omitempty"`
+	// Checked-out branch; absent on a detached HEAD and outside a repository.
+	Branch *string `protobuf:"bytes,1,opt,name=branch,proto3,oneof" json:"branch,omitempty"`
+	// Newest first: up to 20, for architects up to 1,000; fewer when history exceeds 1 MiB.
+	RecentCommits []*Commit `protobuf:"bytes,2,rep,name=recent_commits,json=recentCommits,proto3" json:"recent_commits,omitempty"`
+	// Sorted by path; may be cut when history exceeds 1 MiB.
 	UncommittedChanges []*UncommittedChange `protobuf:"bytes,3,rep,name=uncommitted_changes,json=uncommittedChanges,proto3" json:"uncommitted_changes,omitempty"`
-	// Name of the remote.
+	// Name of the remote: `origin`, else the first by name; absent when there is none.
 	Remote *string `protobuf:"bytes,4,opt,name=remote,proto3,oneof" json:"remote,omitempty"`
-	// URL of the remote, without credentials.
+	// URL of the remote without user name, password and query; absent when there is none.
 	RemoteUrl     *string `protobuf:"bytes,5,opt,name=remote_url,json=remoteUrl,proto3,oneof" json:"remote_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -588,13 +625,19 @@ func (x *GitContext) GetRemoteUrl() string {
 	return ""
 }
 
+// A commit of the checked-out history.
 type Commit struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hash          string                 `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
-	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	Author        string                 `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	FilesChanged  []string               `protobuf:"bytes,5,rep,name=files_changed,json=filesChanged,proto3" json:"files_changed,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Full object ID in hexadecimal.
+	Hash string `protobuf:"bytes,1,opt,name=hash,proto3" json:"hash,omitempty"`
+	// Subject line.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	// Name of the author.
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// Committer date.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Paths relative to the root; none for a merge.
+	FilesChanged  []string `protobuf:"bytes,5,rep,name=files_changed,json=filesChanged,proto3" json:"files_changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -664,12 +707,14 @@ func (x *Commit) GetFilesChanged() []string {
 	return nil
 }
 
+// A file that differs from the checked-out commit.
 type UncommittedChange struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// `added`, `modified`, `deleted`, `renamed`, `untracked` or `conflicted`.
+	// Path relative to the root.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// `added`, `modified`, `deleted`, `renamed`, `copied`, `untracked` or `conflicted`.
 	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
-	// Lines added and removed, such as `+10 -5`.
+	// Lines added and removed, such as `+10 -5`; empty for untracked and binary files.
 	Diff          string `protobuf:"bytes,3,opt,name=diff,proto3" json:"diff,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -726,15 +771,21 @@ func (x *UncommittedChange) GetDiff() string {
 	return ""
 }
 
+// One decision of an agent, from a stored result or from an event with a `decision`.
 type PreviousAgentOutput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The agent's id.
-	Agent         string                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
-	AgentType     string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	Decision      string                 `protobuf:"bytes,4,opt,name=decision,proto3" json:"decision,omitempty"`
-	Rationale     string                 `protobuf:"bytes,5,opt,name=rationale,proto3" json:"rationale,omitempty"`
-	FilesAffected []string               `protobuf:"bytes,6,rep,name=files_affected,json=filesAffected,proto3" json:"files_affected,omitempty"`
+	// ID of the agent that made it.
+	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// Its agent type; empty when not known.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// Time of the result or event.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// The decision. For a result without decisions: its status and number of files.
+	Decision string `protobuf:"bytes,4,opt,name=decision,proto3" json:"decision,omitempty"`
+	// Why it was made; empty when not given.
+	Rationale string `protobuf:"bytes,5,opt,name=rationale,proto3" json:"rationale,omitempty"`
+	// Paths that the result or event names, at most 500.
+	FilesAffected []string `protobuf:"bytes,6,rep,name=files_affected,json=filesAffected,proto3" json:"files_affected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -811,20 +862,24 @@ func (x *PreviousAgentOutput) GetFilesAffected() []string {
 	return nil
 }
 
-// What was read about the project. What cannot be known is absent.
+// Facts read from the project. What cannot be determined is absent.
 type Metadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `python`, `javascript`, `go`, `rust`, ...; `mixed` for several.
+	// From manifests in the root: `python`, `javascript`, `go`, `rust`, `dart`, `swift`, `java`,
+	// `kotlin`, `ruby`, `php`, `elixir` or `c++`; `mixed` for several.
 	ProjectType *string `protobuf:"bytes,1,opt,name=project_type,json=projectType,proto3,oneof" json:"project_type,omitempty"`
-	// As written in the manifests, such as `requests>=2.31`.
-	Dependencies  []string `protobuf:"bytes,2,rep,name=dependencies,proto3" json:"dependencies,omitempty"`
-	PythonVersion *string  `protobuf:"bytes,3,opt,name=python_version,json=pythonVersion,proto3,oneof" json:"python_version,omitempty"`
-	// Percent, from a coverage report in the project.
+	// From manifests in the root, such as `requests>=2.31` or `react@18.2.0`; sorted, at most 5,000,
+	// each cut to 300 characters.
+	Dependencies []string `protobuf:"bytes,2,rep,name=dependencies,proto3" json:"dependencies,omitempty"`
+	// Version or constraint, from `.python-version` or `requires-python` in `pyproject.toml`.
+	PythonVersion *string `protobuf:"bytes,3,opt,name=python_version,json=pythonVersion,proto3,oneof" json:"python_version,omitempty"`
+	// Line coverage in percent, 0 to 100, from a Cobertura, coverage.py, Istanbul or LCOV report.
 	TestCoverage *float64 `protobuf:"fixed64,4,opt,name=test_coverage,json=testCoverage,proto3,oneof" json:"test_coverage,omitempty"`
-	// `success` or `failed`, from a JUnit report in the project.
-	LastBuildStatus *string                `protobuf:"bytes,5,opt,name=last_build_status,json=lastBuildStatus,proto3,oneof" json:"last_build_status,omitempty"`
-	LastBuildTime   *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_build_time,json=lastBuildTime,proto3,oneof" json:"last_build_time,omitempty"`
-	// `clean` or `findings:<n>`, from a SARIF report in the project.
+	// `success` or `failed`, from a JUnit report.
+	LastBuildStatus *string `protobuf:"bytes,5,opt,name=last_build_status,json=lastBuildStatus,proto3,oneof" json:"last_build_status,omitempty"`
+	// Modification time of that report.
+	LastBuildTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_build_time,json=lastBuildTime,proto3,oneof" json:"last_build_time,omitempty"`
+	// `clean` or `findings:<n>`, from a SARIF report.
 	SecurityScanStatus *string `protobuf:"bytes,7,opt,name=security_scan_status,json=securityScanStatus,proto3,oneof" json:"security_scan_status,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -909,17 +964,20 @@ func (x *Metadata) GetSecurityScanStatus() string {
 	return ""
 }
 
-// What the context holds and what it does not, and why.
+// What the context contains, what it does not, and why.
 type Manifest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Entries       []*ManifestEntry       `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
-	FilesIncluded uint32                 `protobuf:"varint,2,opt,name=files_included,json=filesIncluded,proto3" json:"files_included,omitempty"`
-	FilesCut      uint32                 `protobuf:"varint,3,opt,name=files_cut,json=filesCut,proto3" json:"files_cut,omitempty"`
-	FilesLeftOut  uint32                 `protobuf:"varint,4,opt,name=files_left_out,json=filesLeftOut,proto3" json:"files_left_out,omitempty"`
-	// Strings that looked like keys and were masked inside files.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One entry per file, or per kind of file for those left out in bulk.
+	Entries []*ManifestEntry `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Number of files in the context, whole or cut.
+	FilesIncluded uint32 `protobuf:"varint,2,opt,name=files_included,json=filesIncluded,proto3" json:"files_included,omitempty"`
+	// Number of those that were shortened or reduced to their comments.
+	FilesCut uint32 `protobuf:"varint,3,opt,name=files_cut,json=filesCut,proto3" json:"files_cut,omitempty"`
+	// Number of files that are not in the context.
+	FilesLeftOut uint32 `protobuf:"varint,4,opt,name=files_left_out,json=filesLeftOut,proto3" json:"files_left_out,omitempty"`
+	// Number of strings that looked like keys and were masked in the included files.
 	SecretsMasked uint32 `protobuf:"varint,5,opt,name=secrets_masked,json=secretsMasked,proto3" json:"secrets_masked,omitempty"`
-	// `sha256:` and the hex digest of the serialised context: equal for equal
-	// commit, worktree, results and rules.
+	// `sha256:` and the hex digest of the serialised `context`; equal contexts have equal checksums.
 	Checksum      string `protobuf:"bytes,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -997,16 +1055,21 @@ func (x *Manifest) GetChecksum() string {
 	return ""
 }
 
+// A file, or several of one kind, and whether the context contains it.
 type ManifestEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A file, or for what was left out in bulk a pattern such as `*.png`.
-	Path        string      `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Path relative to the root; for files left out in bulk, a pattern such as `*.png`.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Whether it is in the context.
 	Disposition Disposition `protobuf:"varint,2,opt,name=disposition,proto3,enum=orchestra.v1.Disposition" json:"disposition,omitempty"`
-	// Why, such as `changed_recently`, `binary`, `secret_file`, `no_room`.
+	// Included: `named_by_task`, `named_by_decision`, `changed_recently`, `source`, `test`,
+	// `configuration`, `documentation`, `comments_only`; with `, sampled` when shortened. Left out:
+	// `not_for_this_agent`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
+	// `secret_file`, `symlink`, `outside_root`.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Bytes in the context; for what was left out, bytes in the worktree.
+	// Bytes in the context; for files left out, their size on disk (0 when reached through a link).
 	Bytes float64 `protobuf:"fixed64,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	// Files that this entry stands for.
+	// Number of files that the entry stands for.
 	Files         uint32 `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1077,12 +1140,19 @@ func (x *ManifestEntry) GetFiles() uint32 {
 	return 0
 }
 
+// The context to build, as for GetContext.
 type StreamContextRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	IssueId       string                 `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	AgentType     string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	ProjectId     string                 `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Task          string                 `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue that the agent works on.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// What the agent is about to do, at most 4,096 characters. Files that it names are selected
+	// first.
+	Task          string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,12 +1215,15 @@ func (x *StreamContextRequest) GetTask() string {
 	return ""
 }
 
-// One part: the header first, then fragments of the context, then the trailer.
+// Exactly one field is set: first `header`, then any number of `fragment`, last `trailer`.
 type StreamContextResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Header *ContextHeader         `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
-	// A fragment. Merged in order (MergeFrom), the fragments are the context.
-	Fragment      *Context        `protobuf:"bytes,2,opt,name=fragment,proto3" json:"fragment,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sent once, first.
+	Header *ContextHeader `protobuf:"bytes,1,opt,name=header,proto3" json:"header,omitempty"`
+	// A piece of the context. Merged in order (protobuf `MergeFrom`), the pieces are the whole
+	// context.
+	Fragment *Context `protobuf:"bytes,2,opt,name=fragment,proto3" json:"fragment,omitempty"`
+	// Sent once, last.
 	Trailer       *ContextTrailer `protobuf:"bytes,3,opt,name=trailer,proto3" json:"trailer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1207,16 +1280,23 @@ func (x *StreamContextResponse) GetTrailer() *ContextTrailer {
 	return nil
 }
 
+// What is known before the content is sent.
 type ContextHeader struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	IssueId        string                 `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	AgentType      string                 `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	CacheHit       bool                   `protobuf:"varint,3,opt,name=cache_hit,json=cacheHit,proto3" json:"cache_hit,omitempty"`
-	Timestamp      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	TotalSizeBytes uint32                 `protobuf:"varint,5,opt,name=total_size_bytes,json=totalSizeBytes,proto3" json:"total_size_bytes,omitempty"`
-	FileCount      uint32                 `protobuf:"varint,6,opt,name=file_count,json=fileCount,proto3" json:"file_count,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue of the request.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Agent type of the request.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// True when the context came from the cache.
+	CacheHit bool `protobuf:"varint,3,opt,name=cache_hit,json=cacheHit,proto3" json:"cache_hit,omitempty"`
+	// Server time of the response.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Serialised size of the whole context, in bytes.
+	TotalSizeBytes uint32 `protobuf:"varint,5,opt,name=total_size_bytes,json=totalSizeBytes,proto3" json:"total_size_bytes,omitempty"`
+	// Number of relevant files in all fragments.
+	FileCount     uint32 `protobuf:"varint,6,opt,name=file_count,json=fileCount,proto3" json:"file_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ContextHeader) Reset() {
@@ -1291,13 +1371,17 @@ func (x *ContextHeader) GetFileCount() uint32 {
 	return 0
 }
 
+// How the context was made.
 type ContextTrailer struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	Truncated          bool                   `protobuf:"varint,1,opt,name=truncated,proto3" json:"truncated,omitempty"`
-	TruncationStrategy string                 `protobuf:"bytes,2,opt,name=truncation_strategy,json=truncationStrategy,proto3" json:"truncation_strategy,omitempty"`
-	Manifest           *Manifest              `protobuf:"bytes,3,opt,name=manifest,proto3" json:"manifest,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in `GetContextResponse`.
+	Truncated bool `protobuf:"varint,1,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// One of the values listed in `GetContextResponse`.
+	TruncationStrategy string `protobuf:"bytes,2,opt,name=truncation_strategy,json=truncationStrategy,proto3" json:"truncation_strategy,omitempty"`
+	// Which files are in the context, which are not, and why.
+	Manifest      *Manifest `protobuf:"bytes,3,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ContextTrailer) Reset() {
@@ -1351,13 +1435,17 @@ func (x *ContextTrailer) GetManifest() *Manifest {
 	return nil
 }
 
+// The contexts to rebuild.
 type RefreshContextRequest struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	IssueId string                 `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	// Every agent type that has a cached context of the issue when empty.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue whose contexts are rebuilt.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Only this agent type; when empty, every type that has a cached context of the issue.
 	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// Reads every file again, also those that look unchanged.
+	// True to read every file again, even those that look unchanged.
 	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1421,14 +1509,17 @@ func (x *RefreshContextRequest) GetForce() bool {
 	return false
 }
 
+// Confirms that the contexts are up to date.
 type RefreshContextResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Refreshed bool                   `protobuf:"varint,1,opt,name=refreshed,proto3" json:"refreshed,omitempty"`
-	// Contexts that were made again.
-	EntriesRefreshed uint32                 `protobuf:"varint,2,opt,name=entries_refreshed,json=entriesRefreshed,proto3" json:"entries_refreshed,omitempty"`
-	Timestamp        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always true; failures are returned as errors.
+	Refreshed bool `protobuf:"varint,1,opt,name=refreshed,proto3" json:"refreshed,omitempty"`
+	// Number of agent types whose context was rebuilt.
+	EntriesRefreshed uint32 `protobuf:"varint,2,opt,name=entries_refreshed,json=entriesRefreshed,proto3" json:"entries_refreshed,omitempty"`
+	// Server time of the response.
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RefreshContextResponse) Reset() {
@@ -1482,11 +1573,15 @@ func (x *RefreshContextResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// The cached contexts to remove.
 type ClearContextCacheRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// All issues when empty.
-	IssueId       string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	AgentType     string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// Only this issue. When empty, all issues; operator only.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Only this agent type; all types when empty.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// With `issue_id`, the token's project when empty (for the operator, the default project).
+	// Without it, all projects when empty.
 	ProjectId     string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1543,14 +1638,19 @@ func (x *ClearContextCacheRequest) GetProjectId() string {
 	return ""
 }
 
+// What was removed.
 type ClearContextCacheResponse struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Cleared        bool                   `protobuf:"varint,1,opt,name=cleared,proto3" json:"cleared,omitempty"`
-	EntriesRemoved uint32                 `protobuf:"varint,2,opt,name=entries_removed,json=entriesRemoved,proto3" json:"entries_removed,omitempty"`
-	BytesFreed     float64                `protobuf:"fixed64,3,opt,name=bytes_freed,json=bytesFreed,proto3" json:"bytes_freed,omitempty"`
-	Timestamp      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Always true; failures are returned as errors.
+	Cleared bool `protobuf:"varint,1,opt,name=cleared,proto3" json:"cleared,omitempty"`
+	// Number of contexts removed from the cache.
+	EntriesRemoved uint32 `protobuf:"varint,2,opt,name=entries_removed,json=entriesRemoved,proto3" json:"entries_removed,omitempty"`
+	// Cache space that they took, in bytes: about twice their serialised size.
+	BytesFreed float64 `protobuf:"fixed64,3,opt,name=bytes_freed,json=bytesFreed,proto3" json:"bytes_freed,omitempty"`
+	// Server time of the response.
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClearContextCacheResponse) Reset() {
@@ -1615,13 +1715,15 @@ var File_orchestra_v1_context_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
-	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xa5\x01\n" +
-	"\x11GetContextRequest\x12#\n" +
-	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12'\n" +
+	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xab\x01\n" +
+	"\x11GetContextRequest\x12%\n" +
+	"\bissue_id\x18\x01 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12%\n" +
+	"agent_type\x18\x02 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x06R\tagentType\x12'\n" +
 	"\n" +
-	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x12\x1b\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
 	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xa2\x03\n" +
 	"\x12GetContextResponse\x12\x19\n" +
 	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
@@ -1713,13 +1815,15 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\vdisposition\x18\x02 \x01(\x0e2\x19.orchestra.v1.DispositionR\vdisposition\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x01R\x05bytes\x12\x14\n" +
-	"\x05files\x18\x05 \x01(\rR\x05files\"\xa8\x01\n" +
-	"\x14StreamContextRequest\x12#\n" +
-	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12'\n" +
+	"\x05files\x18\x05 \x01(\rR\x05files\"\xae\x01\n" +
+	"\x14StreamContextRequest\x12%\n" +
+	"\bissue_id\x18\x01 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\tagentType\x12%\n" +
+	"agent_type\x18\x02 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x06R\tagentType\x12'\n" +
 	"\n" +
-	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x12\x1b\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
 	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xb7\x01\n" +
 	"\x15StreamContextResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.orchestra.v1.ContextHeaderR\x06header\x121\n" +
@@ -1737,24 +1841,25 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x0eContextTrailer\x12\x1c\n" +
 	"\ttruncated\x18\x01 \x01(\bR\ttruncated\x12/\n" +
 	"\x13truncation_strategy\x18\x02 \x01(\tR\x12truncationStrategy\x122\n" +
-	"\bmanifest\x18\x03 \x01(\v2\x16.orchestra.v1.ManifestR\bmanifest\"\xa0\x01\n" +
-	"\x15RefreshContextRequest\x12#\n" +
-	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aissueId\x12%\n" +
+	"\bmanifest\x18\x03 \x01(\v2\x16.orchestra.v1.ManifestR\bmanifest\"\xa6\x01\n" +
+	"\x15RefreshContextRequest\x12%\n" +
+	"\bissue_id\x18\x01 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12'\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12%\n" +
+	"agent_type\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x06R\tagentType\x12'\n" +
 	"\n" +
-	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x12\x14\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x14\n" +
 	"\x05force\x18\x04 \x01(\bR\x05force\"\x9d\x01\n" +
 	"\x16RefreshContextResponse\x12\x1c\n" +
 	"\trefreshed\x18\x01 \x01(\bR\trefreshed\x12+\n" +
 	"\x11entries_refreshed\x18\x02 \x01(\rR\x10entriesRefreshed\x128\n" +
-	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x8b\x01\n" +
-	"\x18ClearContextCacheRequest\x12!\n" +
-	"\bissue_id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aissueId\x12%\n" +
+	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x8f\x01\n" +
+	"\x18ClearContextCacheRequest\x12#\n" +
+	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x03R\aissueId\x12%\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12%\n" +
+	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12'\n" +
 	"\n" +
-	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\"\xb9\x01\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x02R\tprojectId\"\xb9\x01\n" +
 	"\x19ClearContextCacheResponse\x12\x18\n" +
 	"\acleared\x18\x01 \x01(\bR\acleared\x12'\n" +
 	"\x0fentries_removed\x18\x02 \x01(\rR\x0eentriesRemoved\x12\x1f\n" +

@@ -29,19 +29,20 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// The right files, history and decisions for one agent and one task.
+// Selects the files, git history and earlier decisions that an agent needs for its task. Agents
+// read contexts of their own issue and type, architects any of their project.
 type ContextServiceClient interface {
-	// Returns the context of an issue for an agent type.
-	//
-	// At most 10 MB. A gRPC client with the default receive limit of 4 MB reads
-	// large contexts with StreamContext.
+	// Returns the context of an issue for an agent type, at most 10 MiB. An agent in a worktree gets
+	// that worktree's files. gRPC clients with the default receive limit of 4 MB should call
+	// StreamContext.
 	GetContext(ctx context.Context, in *GetContextRequest, opts ...grpc.CallOption) (*GetContextResponse, error)
-	// Returns the same context in parts: a header, fragments with the files in
-	// priority order, a trailer. No part is larger than 2 MB.
+	// Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
+	// under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
 	StreamContext(ctx context.Context, in *StreamContextRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamContextResponse], error)
-	// Drops what is cached and reads the repository again.
+	// Reads the project again, drops the issue's cached contexts and builds them anew.
 	RefreshContext(ctx context.Context, in *RefreshContextRequest, opts ...grpc.CallOption) (*RefreshContextResponse, error)
-	// Removes cached contexts: of one issue, or all (operator only).
+	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
+	// has none is a `NOT_FOUND` error.
 	ClearContextCache(ctx context.Context, in *ClearContextCacheRequest, opts ...grpc.CallOption) (*ClearContextCacheResponse, error)
 }
 
@@ -106,19 +107,20 @@ func (c *contextServiceClient) ClearContextCache(ctx context.Context, in *ClearC
 // All implementations must embed UnimplementedContextServiceServer
 // for forward compatibility.
 //
-// The right files, history and decisions for one agent and one task.
+// Selects the files, git history and earlier decisions that an agent needs for its task. Agents
+// read contexts of their own issue and type, architects any of their project.
 type ContextServiceServer interface {
-	// Returns the context of an issue for an agent type.
-	//
-	// At most 10 MB. A gRPC client with the default receive limit of 4 MB reads
-	// large contexts with StreamContext.
+	// Returns the context of an issue for an agent type, at most 10 MiB. An agent in a worktree gets
+	// that worktree's files. gRPC clients with the default receive limit of 4 MB should call
+	// StreamContext.
 	GetContext(context.Context, *GetContextRequest) (*GetContextResponse, error)
-	// Returns the same context in parts: a header, fragments with the files in
-	// priority order, a trailer. No part is larger than 2 MB.
+	// Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
+	// under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
 	StreamContext(*StreamContextRequest, grpc.ServerStreamingServer[StreamContextResponse]) error
-	// Drops what is cached and reads the repository again.
+	// Reads the project again, drops the issue's cached contexts and builds them anew.
 	RefreshContext(context.Context, *RefreshContextRequest) (*RefreshContextResponse, error)
-	// Removes cached contexts: of one issue, or all (operator only).
+	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
+	// has none is a `NOT_FOUND` error.
 	ClearContextCache(context.Context, *ClearContextCacheRequest) (*ClearContextCacheResponse, error)
 	mustEmbedUnimplementedContextServiceServer()
 }

@@ -29,16 +29,16 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Secrets for agents, encrypted at rest. A spawn that names one gives it to
-// that agent as an environment variable; it is in no context, log, event or
-// error. Operator only.
+// Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
+// as an environment variable; the sidecar puts it into no context, event or error. Operator only.
 type CredentialServiceClient interface {
-	// Stores a secret, or replaces it.
+	// Stores a secret, replacing any value of the same name.
 	StoreCredential(ctx context.Context, in *StoreCredentialRequest, opts ...grpc.CallOption) (*StoreCredentialResponse, error)
-	// Returns a secret in the clear.
+	// Returns a secret in plain text.
 	GetCredential(ctx context.Context, in *GetCredentialRequest, opts ...grpc.CallOption) (*GetCredentialResponse, error)
-	// Lists names, never values.
+	// Lists names and times, never values.
 	ListCredentials(ctx context.Context, in *ListCredentialsRequest, opts ...grpc.CallOption) (*ListCredentialsResponse, error)
+	// Deletes a secret. Agents that already have it keep it.
 	DeleteCredential(ctx context.Context, in *DeleteCredentialRequest, opts ...grpc.CallOption) (*DeleteCredentialResponse, error)
 }
 
@@ -94,16 +94,16 @@ func (c *credentialServiceClient) DeleteCredential(ctx context.Context, in *Dele
 // All implementations must embed UnimplementedCredentialServiceServer
 // for forward compatibility.
 //
-// Secrets for agents, encrypted at rest. A spawn that names one gives it to
-// that agent as an environment variable; it is in no context, log, event or
-// error. Operator only.
+// Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
+// as an environment variable; the sidecar puts it into no context, event or error. Operator only.
 type CredentialServiceServer interface {
-	// Stores a secret, or replaces it.
+	// Stores a secret, replacing any value of the same name.
 	StoreCredential(context.Context, *StoreCredentialRequest) (*StoreCredentialResponse, error)
-	// Returns a secret in the clear.
+	// Returns a secret in plain text.
 	GetCredential(context.Context, *GetCredentialRequest) (*GetCredentialResponse, error)
-	// Lists names, never values.
+	// Lists names and times, never values.
 	ListCredentials(context.Context, *ListCredentialsRequest) (*ListCredentialsResponse, error)
+	// Deletes a secret. Agents that already have it keep it.
 	DeleteCredential(context.Context, *DeleteCredentialRequest) (*DeleteCredentialResponse, error)
 	mustEmbedUnimplementedCredentialServiceServer()
 }

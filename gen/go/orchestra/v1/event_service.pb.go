@@ -24,13 +24,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Urgency of an event's delivery, or of an agent in the queue.
 type Priority int32
 
 const (
+	// Not set: treated as normal.
 	Priority_PRIORITY_UNSPECIFIED Priority = 0
-	Priority_PRIORITY_LOW         Priority = 1
-	Priority_PRIORITY_NORMAL      Priority = 2
-	// Delivered without waiting for the next flush round.
+	// Agents: after all others. Events: as normal.
+	Priority_PRIORITY_LOW Priority = 1
+	// Agents: in the order of spawning. Events: at once when idle, in batches 10 to 25 ms apart under
+	// load.
+	Priority_PRIORITY_NORMAL Priority = 2
+	// Agents: before all others. Events: at once, without waiting for the next batch.
 	Priority_PRIORITY_HIGH Priority = 3
 )
 
@@ -77,24 +82,32 @@ func (Priority) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{0}
 }
 
+// Something that happened in a project.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Also a cursor: `since` takes it.
-	EventId   string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Unique ID, set by the server. Also a cursor for `since`.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// What happened, such as `tests_passing`. Any name is allowed.
 	EventType string `protobuf:"bytes,2,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
-	// Id of the agent that published it.
-	Publisher string                 `protobuf:"bytes,3,opt,name=publisher,proto3" json:"publisher,omitempty"`
-	Topic     string                 `protobuf:"bytes,4,opt,name=topic,proto3" json:"topic,omitempty"`
-	Data      *structpb.Struct       `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	// ID of the agent that published it, or `operator`, `handover` or `orchestration-sidecar`.
+	Publisher string `protobuf:"bytes,3,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	// `architecture`, `implementation`, `testing`, `security`, `deployment`, `documentation`,
+	// `error`, `coordination`, `system` or a custom topic.
+	Topic string `protobuf:"bytes,4,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Content of the event; any JSON object.
+	Data *structpb.Struct `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	// When the server accepted it.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	// Links related events; empty when none was given.
 	CorrelationId string `protobuf:"bytes,7,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
-	// What the publisher's token says of it, whatever the event claims; empty for
-	// the sidecar's own events.
+	// Agent type in the publisher's token. Set by the server; empty for events that the sidecar
+	// itself creates.
 	PublisherAgentType string `protobuf:"bytes,8,opt,name=publisher_agent_type,json=publisherAgentType,proto3" json:"publisher_agent_type,omitempty"`
-	PublisherIssueId   string `protobuf:"bytes,9,opt,name=publisher_issue_id,json=publisherIssueId,proto3" json:"publisher_issue_id,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Issue in the publisher's token. Set by the server; empty for events that the sidecar itself
+	// creates.
+	PublisherIssueId string `protobuf:"bytes,9,opt,name=publisher_issue_id,json=publisherIssueId,proto3" json:"publisher_issue_id,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -190,22 +203,26 @@ func (x *Event) GetPublisherIssueId() string {
 	return ""
 }
 
+// The event to publish. The serialised event may have at most 256 KiB.
 type PublishEventRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	EventType string                 `protobuf:"bytes,1,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
-	// The token's subject when empty; another one only from the operator.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened, such as `tests_passing`. Any name is allowed.
+	EventType string `protobuf:"bytes,1,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// The token's subject when empty; only the operator may name another. At most 128 characters.
 	Publisher string `protobuf:"bytes,2,opt,name=publisher,proto3" json:"publisher,omitempty"`
-	// A standard topic (architecture, implementation, testing, security,
-	// deployment, documentation, error, coordination, system) or any other.
-	// `coordination` when empty.
+	// `architecture`, `implementation`, `testing`, `security`, `deployment`, `documentation`,
+	// `error`, `coordination`, `system` or a custom topic; `coordination` when empty.
 	Topic string `protobuf:"bytes,3,opt,name=topic,proto3" json:"topic,omitempty"`
-	// At most 256 KiB serialised.
-	Data          *structpb.Struct `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
-	CorrelationId string           `protobuf:"bytes,5,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
-	// Seconds until the event is no longer delivered; 86400 when not set.
-	TtlSeconds *int32   `protobuf:"varint,6,opt,name=ttl_seconds,json=ttlSeconds,proto3,oneof" json:"ttl_seconds,omitempty"`
-	Priority   Priority `protobuf:"varint,7,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
-	// Operator only: the project to publish in.
+	// Content of the event; any JSON object, nested at most 32 levels.
+	Data *structpb.Struct `protobuf:"bytes,4,opt,name=data,proto3" json:"data,omitempty"`
+	// Links related events; at most 256 characters.
+	CorrelationId string `protobuf:"bytes,5,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
+	// Seconds until the event is no longer delivered, 1 to 86400; 86400 when not set.
+	TtlSeconds *int32 `protobuf:"varint,6,opt,name=ttl_seconds,json=ttlSeconds,proto3,oneof" json:"ttl_seconds,omitempty"`
+	// `PRIORITY_HIGH` delivers at once; other values make no difference for events.
+	Priority Priority `protobuf:"varint,7,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId     string `protobuf:"bytes,8,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -297,18 +314,25 @@ func (x *PublishEventRequest) GetProjectId() string {
 	return ""
 }
 
+// The published event's ID, and who was waiting for it.
 type PublishEventResponse struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	EventId   string                 `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
-	Published bool                   `protobuf:"varint,2,opt,name=published,proto3" json:"published,omitempty"`
-	// Ids of the agents whose open subscription or long poll matches.
-	SubscribersNotified []string               `protobuf:"bytes,3,rep,name=subscribers_notified,json=subscribersNotified,proto3" json:"subscribers_notified,omitempty"`
-	SubscriberCount     uint32                 `protobuf:"varint,4,opt,name=subscriber_count,json=subscriberCount,proto3" json:"subscriber_count,omitempty"`
-	Timestamp           *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	Topic               string                 `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"`
-	TtlSeconds          int32                  `protobuf:"varint,7,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the event.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Always true; failures are returned as errors.
+	Published bool `protobuf:"varint,2,opt,name=published,proto3" json:"published,omitempty"`
+	// IDs of the callers with a matching open subscription or long poll, sorted, each once.
+	SubscribersNotified []string `protobuf:"bytes,3,rep,name=subscribers_notified,json=subscribersNotified,proto3" json:"subscribers_notified,omitempty"`
+	// Number of `subscribers_notified`.
+	SubscriberCount uint32 `protobuf:"varint,4,opt,name=subscriber_count,json=subscriberCount,proto3" json:"subscriber_count,omitempty"`
+	// When the event was accepted.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Topic of the event, also when it was set by default.
+	Topic string `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Lifetime of the event in seconds, also when it was set by default.
+	TtlSeconds    int32 `protobuf:"varint,7,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishEventResponse) Reset() {
@@ -390,8 +414,10 @@ func (x *PublishEventResponse) GetTtlSeconds() int32 {
 	return 0
 }
 
+// One batch of the stream.
 type PublishEventsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1,000 events.
 	Events        []*PublishEventRequest `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -434,10 +460,12 @@ func (x *PublishEventsRequest) GetEvents() []*PublishEventRequest {
 	return nil
 }
 
+// Confirms that one batch is on disk.
 type PublishEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order of the request.
-	EventIds      []string               `protobuf:"bytes,1,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
+	// IDs in the order of the batch.
+	EventIds []string `protobuf:"bytes,1,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
+	// Server time of the response.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -487,19 +515,23 @@ func (x *PublishEventsResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// Selects events. All conditions must match.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty: all types.
+	// Only these event types, at most 100; all types when empty.
 	EventTypes []string `protobuf:"bytes,1,rep,name=event_types,json=eventTypes,proto3" json:"event_types,omitempty"`
-	// Empty: all topics.
+	// Only these topics, at most 100; all topics when empty.
 	Topics []string `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
-	// Filter expression; see docs/events.md.
+	// Filter expression, at most 2,048 characters; see docs/events.md. No filter when empty.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Cursor or event id: what is retained after it is delivered first.
+	// Event ID or cursor to continue after; `0` for the oldest retained event, `$` for new events
+	// only. When empty, `since_time` applies, else only new events are streamed.
 	Since string `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
-	// The same by time; `since` wins.
+	// Start with the first retained event at or after this time. Ignored when `since` is a cursor or
+	// `0`.
 	SinceTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
-	// Operator only: the project to subscribe in.
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId     string `protobuf:"bytes,6,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -577,12 +609,15 @@ func (x *SubscribeRequest) GetProjectId() string {
 	return ""
 }
 
+// A batch of events. The first has no events, only the starting cursor; an idle stream gets such a
+// batch every 15 seconds.
 type SubscribeResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Events []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Continue from here with `since`.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first, at most 512 and about 1 MiB; may be empty.
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Pass it as `since` to continue after this batch.
 	Cursor string `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Set when events after the given cursor are no longer retained.
+	// Set when events after the caller's position are no longer retained.
 	Gap           *Gap `protobuf:"bytes,3,opt,name=gap,proto3" json:"gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -639,14 +674,14 @@ func (x *SubscribeResponse) GetGap() *Gap {
 	return nil
 }
 
-// Events that can no longer be delivered to this reader.
+// Events that can no longer be delivered to this caller.
 type Gap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The cursor that the reader came with.
+	// The caller's position before the gap.
 	Since string `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
-	// The reader continues after this cursor.
+	// Cursor after which delivery continues.
 	ResumedAfter string `protobuf:"bytes,2,opt,name=resumed_after,json=resumedAfter,proto3" json:"resumed_after,omitempty"`
-	// Events of the project in between, matching or not; 0 when not known.
+	// Number of the project's events in between, matching or not; 0 when unknown.
 	Missed        uint32 `protobuf:"varint,3,opt,name=missed,proto3" json:"missed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -703,21 +738,26 @@ func (x *Gap) GetMissed() uint32 {
 	return 0
 }
 
+// Selects events, and says how long to wait. All conditions must match.
 type WaitEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty: all types.
+	// Only this event type; all types when empty.
 	EventType string `protobuf:"bytes,1,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
-	// Milliseconds; 30000 when not set; at most 300000.
+	// Maximum wait in milliseconds, 0 to 300000; 30000 when not set.
 	Timeout *int32 `protobuf:"varint,2,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
-	Filter  string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
-	// Cursor or event id: what is retained after it counts as arrived. `$` means
-	// from now. When empty, a poll goes on where the same agent's last poll with
-	// the same type, topic and filter ended, if that is less than 60 s ago.
+	// Filter expression, at most 2,048 characters; see docs/events.md. No filter when empty.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Event ID or cursor to continue after; `0` for the oldest retained event, `$` for new events
+	// only. When empty, the wait continues where the caller's last one with the same type, topic and
+	// filter ended, if that was less than 60 seconds ago; else only new events count.
 	Since string `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// Only this topic; all topics when empty.
 	Topic string `protobuf:"bytes,5,opt,name=topic,proto3" json:"topic,omitempty"`
-	// Operator only: the project to wait in.
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId string `protobuf:"bytes,6,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// Most events in one answer; 100 when not set.
+	// Maximum number of events to return, 1 to 1000; 100 when not set. A response also holds about 1
+	// MiB at most.
 	Limit         *int32 `protobuf:"varint,7,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -802,17 +842,21 @@ func (x *WaitEventsRequest) GetLimit() int32 {
 	return 0
 }
 
+// The events that arrived, or none after the timeout.
 type WaitEventsResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Events []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// True when more matching events are retained than this answer holds.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first; empty after a timeout.
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// True when more matching events are retained than this response holds.
 	MoreAvailable bool `protobuf:"varint,2,opt,name=more_available,json=moreAvailable,proto3" json:"more_available,omitempty"`
-	// Continue from here with `since`; null on timeout.
-	NextCursor *string                `protobuf:"bytes,3,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
-	Timestamp  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	// Set, and true, when nothing arrived in time.
-	Timeout       *bool `protobuf:"varint,5,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
-	Gap           *Gap  `protobuf:"bytes,6,opt,name=gap,proto3" json:"gap,omitempty"`
+	// Pass it as `since` to continue; null after a timeout, unless the sidecar is shutting down.
+	NextCursor *string `protobuf:"bytes,3,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
+	// Server time of the response.
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// True when nothing arrived in time or the sidecar is shutting down; absent otherwise.
+	Timeout *bool `protobuf:"varint,5,opt,name=timeout,proto3,oneof" json:"timeout,omitempty"`
+	// Set when events after the caller's position are no longer retained.
+	Gap           *Gap `protobuf:"bytes,6,opt,name=gap,proto3" json:"gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -889,18 +933,27 @@ func (x *WaitEventsResponse) GetGap() *Gap {
 	return nil
 }
 
+// Selects events. All conditions must match.
 type ListEventsRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	EventType string                 `protobuf:"bytes,2,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
-	// Cursor or event id: events after it. When empty, the newest `limit`.
-	Since         string `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only this topic; all topics when empty.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Only this event type; all types when empty.
+	EventType string `protobuf:"bytes,2,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// Event ID or cursor to continue after; `0` for the oldest retained event; `$` returns nothing.
+	// When both `since` and `since_time` are empty, the newest matching events are returned.
+	Since string `protobuf:"bytes,3,opt,name=since,proto3" json:"since,omitempty"`
+	// Only events with this correlation ID, at most 256 characters; all when empty.
 	CorrelationId string `protobuf:"bytes,4,opt,name=correlation_id,json=correlationId,proto3" json:"correlation_id,omitempty"`
-	// 100 when not set.
-	Limit     *int32                 `protobuf:"varint,5,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	Filter    string                 `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Maximum number of events to return, 1 to 1000; 100 when not set. A page also holds about 1 MiB
+	// at most.
+	Limit *int32 `protobuf:"varint,5,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// Filter expression, at most 2,048 characters; see docs/events.md. No filter when empty.
+	Filter string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Start with the first retained event at or after this time. Ignored when `since` is set.
 	SinceTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
-	// Operator only: the project to list.
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId     string `protobuf:"bytes,8,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -992,12 +1045,16 @@ func (x *ListEventsRequest) GetProjectId() string {
 	return ""
 }
 
+// One page of events.
 type ListEventsResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Events []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
-	// Continue from here with `since`; null when there is nothing more.
-	NextCursor    *string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
-	Gap           *Gap    `protobuf:"bytes,3,opt,name=gap,proto3" json:"gap,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first.
+	Events []*Event `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// Pass it as `since` to get the next page; null on the last page, and without `since` and
+	// `since_time`.
+	NextCursor *string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
+	// Set when events after the given cursor are no longer retained.
+	Gap           *Gap `protobuf:"bytes,3,opt,name=gap,proto3" json:"gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1068,19 +1125,19 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12%\n" +
 	"\x0ecorrelation_id\x18\a \x01(\tR\rcorrelationId\x128\n" +
 	"\x14publisher_agent_type\x18\b \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x12publisherAgentType\x124\n" +
-	"\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x10publisherIssueId\"\x89\x03\n" +
+	"\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x10publisherIssueId\"\x8d\x03\n" +
 	"\x13PublishEventRequest\x12'\n" +
 	"\n" +
-	"event_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\teventType\x12%\n" +
-	"\tpublisher\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\tpublisher\x12\x1c\n" +
+	"event_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\teventType\x12'\n" +
+	"\tpublisher\x18\x02 \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x01`\bR\tpublisher\x12\x1c\n" +
 	"\x05topic\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12+\n" +
 	"\x04data\x18\x04 \x01(\v2\x17.google.protobuf.StructR\x04data\x12.\n" +
 	"\x0ecorrelation_id\x18\x05 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\rcorrelationId\x12<\n" +
 	"\vttl_seconds\x18\x06 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x18\xf5@H\x00R\n" +
 	"ttlSeconds\x88\x01\x01\x122\n" +
-	"\bpriority\x18\a \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12%\n" +
+	"\bpriority\x18\a \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12'\n" +
 	"\n" +
-	"project_id\x18\b \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectIdB\x0e\n" +
+	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\x0e\n" +
 	"\f_ttl_seconds\"\x9e\x02\n" +
 	"\x14PublishEventResponse\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1c\n" +
@@ -1095,7 +1152,7 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\v2!.orchestra.v1.PublishEventRequestB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\x06events\"n\n" +
 	"\x15PublishEventsResponse\x12\x1b\n" +
 	"\tevent_ids\x18\x01 \x03(\tR\beventIds\x128\n" +
-	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xac\x02\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xae\x02\n" +
 	"\x10SubscribeRequest\x12)\n" +
 	"\vevent_types\x18\x01 \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18dR\n" +
 	"eventTypes\x12 \n" +
@@ -1103,9 +1160,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x06filter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x12F\n" +
 	"\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01B'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x05since\x129\n" +
 	"\n" +
-	"since_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12%\n" +
+	"since_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12'\n" +
 	"\n" +
-	"project_id\x18\x06 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\"}\n" +
+	"project_id\x18\x06 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"}\n" +
 	"\x11SubscribeResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.orchestra.v1.EventR\x06events\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12#\n" +
@@ -1113,16 +1170,16 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x03Gap\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\tR\x05since\x12#\n" +
 	"\rresumed_after\x18\x02 \x01(\tR\fresumedAfter\x12\x16\n" +
-	"\x06missed\x18\x03 \x01(\rR\x06missed\"\xea\x02\n" +
+	"\x06missed\x18\x03 \x01(\rR\x06missed\"\xec\x02\n" +
 	"\x11WaitEventsRequest\x12%\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\teventType\x125\n" +
 	"\atimeout\x18\x02 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80O\x12AH\x00R\atimeout\x88\x01\x01\x12!\n" +
 	"\x06filter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x12F\n" +
 	"\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01B'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x05since\x12\x1c\n" +
-	"\x05topic\x18\x05 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12%\n" +
+	"\x05topic\x18\x05 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12'\n" +
 	"\n" +
-	"project_id\x18\x06 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x121\n" +
+	"project_id\x18\x06 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x121\n" +
 	"\x05limit\x18\a \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x01R\x05limit\x88\x01\x01B\n" +
 	"\n" +
 	"\b_timeoutB\b\n" +
@@ -1137,7 +1194,7 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x03gap\x18\x06 \x01(\v2\x11.orchestra.v1.GapR\x03gapB\x0e\n" +
 	"\f_next_cursorB\n" +
 	"\n" +
-	"\b_timeout\"\x92\x03\n" +
+	"\b_timeout\"\x94\x03\n" +
 	"\x11ListEventsRequest\x12\x1c\n" +
 	"\x05topic\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12%\n" +
 	"\n" +
@@ -1147,9 +1204,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x05limit\x18\x05 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12!\n" +
 	"\x06filter\x18\x06 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x129\n" +
 	"\n" +
-	"since_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12%\n" +
+	"since_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12'\n" +
 	"\n" +
-	"project_id\x18\b \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectIdB\b\n" +
+	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\b\n" +
 	"\x06_limit\"\xa4\x01\n" +
 	"\x12ListEventsResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.orchestra.v1.EventR\x06events\x12,\n" +

@@ -30,16 +30,17 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Publish and subscribe. Events are visible to every agent of the same
-// project and to no other project.
+// Publishes events and delivers them to subscribers. Every agent of a project sees the project's
+// events; no other project does.
 type EventServiceClient interface {
-	// Publishes one event. The answer comes after the event is on disk.
+	// Publishes one event. Responds once the event is on disk.
 	PublishEvent(ctx context.Context, in *PublishEventRequest, opts ...grpc.CallOption) (*PublishEventResponse, error)
-	// Publishes batches; each is answered, in order, once it is on disk.
+	// Publishes batches of events from a stream. Each batch is accepted or rejected as a whole, and
+	// answered, in order, once it is on disk.
 	PublishEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishEventsRequest, PublishEventsResponse], error)
-	// Streams matching events in batches, from now, a cursor or a time.
+	// Streams matching events in batches, starting now, after a cursor or at a time.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
-	// Waits for the next matching events: the long poll.
+	// Waits for the next matching events and returns them, or nothing after the timeout.
 	WaitEvents(ctx context.Context, in *WaitEventsRequest, opts ...grpc.CallOption) (*WaitEventsResponse, error)
 	// Lists retained events, oldest first.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
@@ -119,16 +120,17 @@ func (c *eventServiceClient) ListEvents(ctx context.Context, in *ListEventsReque
 // All implementations must embed UnimplementedEventServiceServer
 // for forward compatibility.
 //
-// Publish and subscribe. Events are visible to every agent of the same
-// project and to no other project.
+// Publishes events and delivers them to subscribers. Every agent of a project sees the project's
+// events; no other project does.
 type EventServiceServer interface {
-	// Publishes one event. The answer comes after the event is on disk.
+	// Publishes one event. Responds once the event is on disk.
 	PublishEvent(context.Context, *PublishEventRequest) (*PublishEventResponse, error)
-	// Publishes batches; each is answered, in order, once it is on disk.
+	// Publishes batches of events from a stream. Each batch is accepted or rejected as a whole, and
+	// answered, in order, once it is on disk.
 	PublishEvents(grpc.BidiStreamingServer[PublishEventsRequest, PublishEventsResponse]) error
-	// Streams matching events in batches, from now, a cursor or a time.
+	// Streams matching events in batches, starting now, after a cursor or at a time.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
-	// Waits for the next matching events: the long poll.
+	// Waits for the next matching events and returns them, or nothing after the timeout.
 	WaitEvents(context.Context, *WaitEventsRequest) (*WaitEventsResponse, error)
 	// Lists retained events, oldest first.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)

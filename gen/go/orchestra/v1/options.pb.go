@@ -4,11 +4,10 @@
 // 	protoc        (unknown)
 // source: orchestra/v1/options.proto
 
-// What an RPC and a field say about themselves beyond `google.api.http`.
+// Custom options: what an RPC and a field declare beyond `google.api.http`.
 //
-// The server reads these lines from the descriptors: the policy, the REST
-// shim's success codes, request validation, the JSON mapping and the OpenAPI
-// document have no second table.
+// The server reads access rules, validation, REST routes, the JSON mapping and the OpenAPI
+// document from these options; there is no second table.
 
 package orchestrav1
 
@@ -28,16 +27,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// How an RPC is carried.
+// How an RPC exchanges messages with its caller.
 type Mode int32
 
 const (
+	// Not set. Every RPC sets a mode.
 	Mode_MODE_UNSPECIFIED Mode = 0
-	// One request, one answer, at once.
+	// One request and one response, sent as soon as the work is done.
 	Mode_MODE_UNARY Mode = 1
-	// One request, one answer, possibly after a bounded wait (a long poll).
+	// One request and one response, possibly after a bounded wait, as in a long poll.
 	Mode_MODE_WAIT Mode = 2
-	// The answer is a stream: NDJSON or server-sent events over REST.
+	// The response is a stream. Over REST it is newline-delimited JSON or server-sent events.
 	Mode_MODE_STREAM Mode = 3
 )
 
@@ -84,18 +84,23 @@ func (Mode) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{0}
 }
 
-// What a caller must hold. An RPC without this line is refused to everyone.
+// What the caller's token must grant. The operator's token grants every permission.
 type Permission int32
 
 const (
+	// Not set. The RPC is refused to every caller, including the operator.
 	Permission_PERMISSION_UNSPECIFIED Permission = 0
 	// Any valid token.
-	Permission_PERMISSION_AUTHENTICATED  Permission = 1
-	Permission_PERMISSION_READ_CONTEXT   Permission = 2
-	Permission_PERMISSION_WRITE_RESULTS  Permission = 3
+	Permission_PERMISSION_AUTHENTICATED Permission = 1
+	// `read_context`: read contexts and results.
+	Permission_PERMISSION_READ_CONTEXT Permission = 2
+	// `write_results`: store results.
+	Permission_PERMISSION_WRITE_RESULTS Permission = 3
+	// `publish_events`: publish events.
 	Permission_PERMISSION_PUBLISH_EVENTS Permission = 4
-	Permission_PERMISSION_SPAWN_AGENTS   Permission = 5
-	// Only the operator: the person at the command line.
+	// `spawn_agents`: start, stop and resume agents. By default only architects hold it.
+	Permission_PERMISSION_SPAWN_AGENTS Permission = 5
+	// Only the operator, the person who runs the sidecar.
 	Permission_PERMISSION_OPERATOR Permission = 6
 )
 
@@ -148,15 +153,16 @@ func (Permission) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{1}
 }
 
-// Who may call without a token.
+// Which callers may call without a token.
 type Open int32
 
 const (
-	// Nobody.
+	// None. Every caller needs a token.
 	Open_OPEN_UNSPECIFIED Open = 0
-	// A caller on the loopback interface.
+	// Callers on the loopback interface, when the request names a local or allowed host and passed no
+	// proxy.
 	Open_OPEN_LOOPBACK Open = 1
-	// Anyone.
+	// All callers.
 	Open_OPEN_ANYONE Open = 2
 )
 
@@ -201,17 +207,19 @@ func (Open) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{2}
 }
 
-// The shape of a string field.
+// The syntax of a string field.
 type Format int32
 
 const (
+	// Any string.
 	Format_FORMAT_UNSPECIFIED Format = 0
-	// A name that is also a path segment: letters, digits, `.`, `_`, `-`;
-	// starts with a letter or a digit; at most 128 characters.
+	// A name that is safe as a path segment: 1 to 128 letters, digits, `.`, `_` and `-`, starting
+	// with a letter or a digit.
 	Format_FORMAT_ID Format = 1
-	// A filter of events (docs/events.md).
+	// An event filter expression; see docs/events.md. Checked when the filter is parsed.
 	Format_FORMAT_FILTER Format = 2
-	// A part of a context: a name, or a pattern of file names as in .gitignore.
+	// A context requirement: a known name such as `security_policies`, or a gitignore-style pattern.
+	// Checked when the agent is spawned.
 	Format_FORMAT_CONTEXT_PART Format = 3
 )
 
@@ -258,19 +266,105 @@ func (Format) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{3}
 }
 
-// The rules of one RPC.
+// Validation and JSON rules of one field.
+// Whose a field names. An agent may name its own; what "own" means is in its token. The operator
+// may name anyone's.
+type Scope int32
+
+const (
+	// Nobody's: anyone may name any.
+	Scope_SCOPE_UNSPECIFIED Scope = 0
+	// A project: the own one. Others do not exist for an agent. Empty means the own one; for the
+	// operator, the default project.
+	Scope_SCOPE_PROJECT Scope = 1
+	// The same, but empty means every project for the operator.
+	Scope_SCOPE_PROJECT_OR_ALL Scope = 2
+	// An issue that is read: the own one; architects read every issue of their project.
+	Scope_SCOPE_READ_ISSUE Scope = 3
+	// The same as a filter: empty means the own issue, and every issue for architects.
+	Scope_SCOPE_FILTER_ISSUE Scope = 4
+	// An issue that is written about: the own one, for architects too. Empty means the own one.
+	Scope_SCOPE_WRITE_ISSUE Scope = 5
+	// An agent type whose context is read: the own one; architects read every type's.
+	Scope_SCOPE_READ_TYPE Scope = 6
+	// An agent type in whose name is written: the own one. Empty means the own one.
+	Scope_SCOPE_WRITE_TYPE Scope = 7
+	// An agent in whose name is acted: the caller itself. Empty means the caller.
+	Scope_SCOPE_SUBJECT Scope = 8
+	// Only the operator sets the field.
+	Scope_SCOPE_OPERATOR Scope = 9
+)
+
+// Enum value maps for Scope.
+var (
+	Scope_name = map[int32]string{
+		0: "SCOPE_UNSPECIFIED",
+		1: "SCOPE_PROJECT",
+		2: "SCOPE_PROJECT_OR_ALL",
+		3: "SCOPE_READ_ISSUE",
+		4: "SCOPE_FILTER_ISSUE",
+		5: "SCOPE_WRITE_ISSUE",
+		6: "SCOPE_READ_TYPE",
+		7: "SCOPE_WRITE_TYPE",
+		8: "SCOPE_SUBJECT",
+		9: "SCOPE_OPERATOR",
+	}
+	Scope_value = map[string]int32{
+		"SCOPE_UNSPECIFIED":    0,
+		"SCOPE_PROJECT":        1,
+		"SCOPE_PROJECT_OR_ALL": 2,
+		"SCOPE_READ_ISSUE":     3,
+		"SCOPE_FILTER_ISSUE":   4,
+		"SCOPE_WRITE_ISSUE":    5,
+		"SCOPE_READ_TYPE":      6,
+		"SCOPE_WRITE_TYPE":     7,
+		"SCOPE_SUBJECT":        8,
+		"SCOPE_OPERATOR":       9,
+	}
+)
+
+func (x Scope) Enum() *Scope {
+	p := new(Scope)
+	*p = x
+	return p
+}
+
+func (x Scope) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Scope) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchestra_v1_options_proto_enumTypes[4].Descriptor()
+}
+
+func (Scope) Type() protoreflect.EnumType {
+	return &file_orchestra_v1_options_proto_enumTypes[4]
+}
+
+func (x Scope) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Scope.Descriptor instead.
+func (Scope) EnumDescriptor() ([]byte, []int) {
+	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{4}
+}
+
+// Transport and access rules of one RPC.
 type CallRules struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// HTTP status of a success on the REST side.
-	SuccessCode uint32     `protobuf:"varint,1,opt,name=success_code,json=successCode,proto3" json:"success_code,omitempty"`
-	Mode        Mode       `protobuf:"varint,2,opt,name=mode,proto3,enum=orchestra.v1.Mode" json:"mode,omitempty"`
-	Permission  Permission `protobuf:"varint,3,opt,name=permission,proto3,enum=orchestra.v1.Permission" json:"permission,omitempty"`
-	Open        Open       `protobuf:"varint,4,opt,name=open,proto3,enum=orchestra.v1.Open" json:"open,omitempty"`
-	// A caller that mixes its words up sends a secret: what was wrong is not
-	// logged.
+	// HTTP status code of a successful REST response.
+	SuccessCode uint32 `protobuf:"varint,1,opt,name=success_code,json=successCode,proto3" json:"success_code,omitempty"`
+	// How messages are exchanged.
+	Mode Mode `protobuf:"varint,2,opt,name=mode,proto3,enum=orchestra.v1.Mode" json:"mode,omitempty"`
+	// What the caller's token must grant. An RPC without it is refused to everyone.
+	Permission Permission `protobuf:"varint,3,opt,name=permission,proto3,enum=orchestra.v1.Permission" json:"permission,omitempty"`
+	// Which callers need no token; by default none.
+	Open Open `protobuf:"varint,4,opt,name=open,proto3,enum=orchestra.v1.Open" json:"open,omitempty"`
+	// True when requests may carry secrets: the access log then omits error messages.
 	Confidential bool `protobuf:"varint,5,opt,name=confidential,proto3" json:"confidential,omitempty"`
-	// Largest request, and largest message of a request stream, in bytes; 262144
-	// when not set. A larger one is refused before it is parsed.
+	// Maximum size of a request, or of each message of a request stream, in bytes; 262144 when not
+	// set. Larger ones are rejected before they are parsed.
 	MaxRequestBytes uint32 `protobuf:"varint,6,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -348,30 +442,35 @@ func (x *CallRules) GetMaxRequestBytes() uint32 {
 	return 0
 }
 
-// The rules of one field.
 type FieldRules struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Must be present and not empty.
-	Required bool   `protobuf:"varint,1,opt,name=required,proto3" json:"required,omitempty"`
-	Format   Format `protobuf:"varint,2,opt,name=format,proto3,enum=orchestra.v1.Format" json:"format,omitempty"`
-	// Longest accepted value: characters of a string, entries of a list.
+	// True when the field must be present and not empty.
+	Required bool `protobuf:"varint,1,opt,name=required,proto3" json:"required,omitempty"`
+	// Syntax that a non-empty value must have; for a list, each of its elements.
+	Format Format `protobuf:"varint,2,opt,name=format,proto3,enum=orchestra.v1.Format" json:"format,omitempty"`
+	// Maximum number of characters of a string, or of entries of a list or map; 0 means no limit.
 	MaxLength uint32 `protobuf:"varint,3,opt,name=max_length,json=maxLength,proto3" json:"max_length,omitempty"`
-	// Smallest and largest accepted number.
+	// Smallest accepted number; checked only when the field is present.
 	Minimum *float64 `protobuf:"fixed64,4,opt,name=minimum,proto3,oneof" json:"minimum,omitempty"`
+	// Largest accepted number; checked only when the field is present.
 	Maximum *float64 `protobuf:"fixed64,5,opt,name=maximum,proto3,oneof" json:"maximum,omitempty"`
-	// JSON: holds the keys that no other field of the message names, in place.
+	// JSON: the field collects the keys that no other field names; they are written next to the
+	// others.
 	Extra bool `protobuf:"varint,6,opt,name=extra,proto3" json:"extra,omitempty"`
-	// JSON: written as `null` when not set (default: left out).
+	// JSON: written as `null` when not set. Without this rule an unset field that has presence is
+	// omitted.
 	Nullable bool `protobuf:"varint,7,opt,name=nullable,proto3" json:"nullable,omitempty"`
-	// Regular expression of what is accepted, for the descriptions; the check
-	// itself is where the value is used, with an error of its own.
+	// Regular expression of accepted values, for the OpenAPI document. The code that uses the value
+	// checks it and reports its own error.
 	Syntax string `protobuf:"bytes,8,opt,name=syntax,proto3" json:"syntax,omitempty"`
-	// Holds a secret: no error shows what was sent.
+	// True when the value is a secret: error messages never quote it.
 	Secret bool `protobuf:"varint,9,opt,name=secret,proto3" json:"secret,omitempty"`
-	// Is given to a process: may hold no NUL.
+	// True when the value is passed to a process and must not contain NUL characters.
 	NoNul bool `protobuf:"varint,10,opt,name=no_nul,json=noNul,proto3" json:"no_nul,omitempty"`
-	// Not part of the JSON.
-	Internal      bool `protobuf:"varint,11,opt,name=internal,proto3" json:"internal,omitempty"`
+	// JSON: neither accepted nor written.
+	Internal bool `protobuf:"varint,11,opt,name=internal,proto3" json:"internal,omitempty"`
+	// Whose the field names; checked before the call is served.
+	Scope         Scope `protobuf:"varint,12,opt,name=scope,proto3,enum=orchestra.v1.Scope" json:"scope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -483,6 +582,13 @@ func (x *FieldRules) GetInternal() bool {
 	return false
 }
 
+func (x *FieldRules) GetScope() Scope {
+	if x != nil {
+		return x.Scope
+	}
+	return Scope_SCOPE_UNSPECIFIED
+}
+
 var file_orchestra_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -512,19 +618,23 @@ var file_orchestra_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.MethodOptions.
 var (
+	// Transport and access rules of the RPC. Required on every RPC.
+	//
 	// optional orchestra.v1.CallRules call = 50701;
 	E_Call = &file_orchestra_v1_options_proto_extTypes[0]
 )
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
+	// Validation and JSON rules of the field.
+	//
 	// optional orchestra.v1.FieldRules field = 50701;
 	E_Field = &file_orchestra_v1_options_proto_extTypes[1]
 )
 
 // Extension fields to descriptorpb.MessageOptions.
 var (
-	// JSON: the message is written as the value of its one set oneof field.
+	// JSON: the message is written as the bare value of its only field, or of its set `oneof` field.
 	//
 	// optional bool json_union = 50701;
 	E_JsonUnion = &file_orchestra_v1_options_proto_extTypes[2]
@@ -543,7 +653,7 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"permission\x12&\n" +
 	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\x12\"\n" +
 	"\fconfidential\x18\x05 \x01(\bR\fconfidential\x12*\n" +
-	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\"\xe0\x02\n" +
+	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\"\x8b\x03\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +
@@ -558,7 +668,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x06secret\x18\t \x01(\bR\x06secret\x12\x15\n" +
 	"\x06no_nul\x18\n" +
 	" \x01(\bR\x05noNul\x12\x1a\n" +
-	"\binternal\x18\v \x01(\bR\binternalB\n" +
+	"\binternal\x18\v \x01(\bR\binternal\x12)\n" +
+	"\x05scope\x18\f \x01(\x0e2\x13.orchestra.v1.ScopeR\x05scopeB\n" +
 	"\n" +
 	"\b_minimumB\n" +
 	"\n" +
@@ -586,7 +697,18 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tFORMAT_ID\x10\x01\x12\x11\n" +
 	"\rFORMAT_FILTER\x10\x02\x12\x17\n" +
-	"\x13FORMAT_CONTEXT_PART\x10\x03:M\n" +
+	"\x13FORMAT_CONTEXT_PART\x10\x03*\xe2\x01\n" +
+	"\x05Scope\x12\x15\n" +
+	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSCOPE_PROJECT\x10\x01\x12\x18\n" +
+	"\x14SCOPE_PROJECT_OR_ALL\x10\x02\x12\x14\n" +
+	"\x10SCOPE_READ_ISSUE\x10\x03\x12\x16\n" +
+	"\x12SCOPE_FILTER_ISSUE\x10\x04\x12\x15\n" +
+	"\x11SCOPE_WRITE_ISSUE\x10\x05\x12\x13\n" +
+	"\x0fSCOPE_READ_TYPE\x10\x06\x12\x14\n" +
+	"\x10SCOPE_WRITE_TYPE\x10\a\x12\x11\n" +
+	"\rSCOPE_SUBJECT\x10\b\x12\x12\n" +
+	"\x0eSCOPE_OPERATOR\x10\t:M\n" +
 	"\x04call\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.orchestra.v1.CallRulesR\x04call:O\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\v2\x18.orchestra.v1.FieldRulesR\x05field:@\n" +
 	"\n" +
@@ -605,34 +727,36 @@ func file_orchestra_v1_options_proto_rawDescGZIP() []byte {
 	return file_orchestra_v1_options_proto_rawDescData
 }
 
-var file_orchestra_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_orchestra_v1_options_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_orchestra_v1_options_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_orchestra_v1_options_proto_goTypes = []any{
 	(Mode)(0),                           // 0: orchestra.v1.Mode
 	(Permission)(0),                     // 1: orchestra.v1.Permission
 	(Open)(0),                           // 2: orchestra.v1.Open
 	(Format)(0),                         // 3: orchestra.v1.Format
-	(*CallRules)(nil),                   // 4: orchestra.v1.CallRules
-	(*FieldRules)(nil),                  // 5: orchestra.v1.FieldRules
-	(*descriptorpb.MethodOptions)(nil),  // 6: google.protobuf.MethodOptions
-	(*descriptorpb.FieldOptions)(nil),   // 7: google.protobuf.FieldOptions
-	(*descriptorpb.MessageOptions)(nil), // 8: google.protobuf.MessageOptions
+	(Scope)(0),                          // 4: orchestra.v1.Scope
+	(*CallRules)(nil),                   // 5: orchestra.v1.CallRules
+	(*FieldRules)(nil),                  // 6: orchestra.v1.FieldRules
+	(*descriptorpb.MethodOptions)(nil),  // 7: google.protobuf.MethodOptions
+	(*descriptorpb.FieldOptions)(nil),   // 8: google.protobuf.FieldOptions
+	(*descriptorpb.MessageOptions)(nil), // 9: google.protobuf.MessageOptions
 }
 var file_orchestra_v1_options_proto_depIdxs = []int32{
-	0, // 0: orchestra.v1.CallRules.mode:type_name -> orchestra.v1.Mode
-	1, // 1: orchestra.v1.CallRules.permission:type_name -> orchestra.v1.Permission
-	2, // 2: orchestra.v1.CallRules.open:type_name -> orchestra.v1.Open
-	3, // 3: orchestra.v1.FieldRules.format:type_name -> orchestra.v1.Format
-	6, // 4: orchestra.v1.call:extendee -> google.protobuf.MethodOptions
-	7, // 5: orchestra.v1.field:extendee -> google.protobuf.FieldOptions
-	8, // 6: orchestra.v1.json_union:extendee -> google.protobuf.MessageOptions
-	4, // 7: orchestra.v1.call:type_name -> orchestra.v1.CallRules
-	5, // 8: orchestra.v1.field:type_name -> orchestra.v1.FieldRules
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	7, // [7:9] is the sub-list for extension type_name
-	4, // [4:7] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0,  // 0: orchestra.v1.CallRules.mode:type_name -> orchestra.v1.Mode
+	1,  // 1: orchestra.v1.CallRules.permission:type_name -> orchestra.v1.Permission
+	2,  // 2: orchestra.v1.CallRules.open:type_name -> orchestra.v1.Open
+	3,  // 3: orchestra.v1.FieldRules.format:type_name -> orchestra.v1.Format
+	4,  // 4: orchestra.v1.FieldRules.scope:type_name -> orchestra.v1.Scope
+	7,  // 5: orchestra.v1.call:extendee -> google.protobuf.MethodOptions
+	8,  // 6: orchestra.v1.field:extendee -> google.protobuf.FieldOptions
+	9,  // 7: orchestra.v1.json_union:extendee -> google.protobuf.MessageOptions
+	5,  // 8: orchestra.v1.call:type_name -> orchestra.v1.CallRules
+	6,  // 9: orchestra.v1.field:type_name -> orchestra.v1.FieldRules
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	8,  // [8:10] is the sub-list for extension type_name
+	5,  // [5:8] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_options_proto_init() }
@@ -646,7 +770,7 @@ func file_orchestra_v1_options_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_options_proto_rawDesc), len(file_orchestra_v1_options_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   2,
 			NumExtensions: 3,
 			NumServices:   0,

@@ -24,13 +24,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// How the work went, in the agent's own judgement.
 type ResultStatus int32
 
 const (
+	// Not set: stored as success when there are no `errors`, rejected otherwise.
 	ResultStatus_RESULT_STATUS_UNSPECIFIED ResultStatus = 0
-	ResultStatus_RESULT_STATUS_SUCCESS     ResultStatus = 1
-	ResultStatus_RESULT_STATUS_PARTIAL     ResultStatus = 2
-	ResultStatus_RESULT_STATUS_FAILED      ResultStatus = 3
+	// The work is done.
+	ResultStatus_RESULT_STATUS_SUCCESS ResultStatus = 1
+	// Some of the work is done.
+	ResultStatus_RESULT_STATUS_PARTIAL ResultStatus = 2
+	// The work failed; the event is `agent_failed`.
+	ResultStatus_RESULT_STATUS_FAILED ResultStatus = 3
 )
 
 // Enum value maps for ResultStatus.
@@ -76,23 +81,31 @@ func (ResultStatus) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_result_service_proto_rawDescGZIP(), []int{0}
 }
 
+// What an agent did. Set by the client and returned unchanged, except for a missing `status`.
 type AgentResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `success` when not set and there are no `errors`.
-	Status        ResultStatus `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.ResultStatus" json:"status,omitempty"`
-	FilesCreated  []*FileEntry `protobuf:"bytes,2,rep,name=files_created,json=filesCreated,proto3" json:"files_created,omitempty"`
+	// How the work went; success when not set and `errors` is empty. With errors it must be set.
+	Status ResultStatus `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.ResultStatus" json:"status,omitempty"`
+	// New files, at most 10,000.
+	FilesCreated []*FileEntry `protobuf:"bytes,2,rep,name=files_created,json=filesCreated,proto3" json:"files_created,omitempty"`
+	// Changed files, at most 10,000.
 	FilesModified []*FileEntry `protobuf:"bytes,3,rep,name=files_modified,json=filesModified,proto3" json:"files_modified,omitempty"`
-	FilesDeleted  []string     `protobuf:"bytes,4,rep,name=files_deleted,json=filesDeleted,proto3" json:"files_deleted,omitempty"`
-	Decisions     []string     `protobuf:"bytes,5,rep,name=decisions,proto3" json:"decisions,omitempty"`
-	// Such as execution_time_ms, tokens_used, test_coverage, lines_of_code,
-	// complexity_score, and any other number.
+	// Paths of deleted files, at most 10,000.
+	FilesDeleted []string `protobuf:"bytes,4,rep,name=files_deleted,json=filesDeleted,proto3" json:"files_deleted,omitempty"`
+	// Decisions that other agents should know, at most 1,000.
+	Decisions []string `protobuf:"bytes,5,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	// Any finite numbers by name, such as `execution_time_ms` (milliseconds), `tokens_used`,
+	// `test_coverage` (percent), `lines_of_code` and `complexity_score`.
 	Metrics map[string]float64 `protobuf:"bytes,6,rep,name=metrics,proto3" json:"metrics,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
-	// Name to text.
+	// Texts by name, such as reports.
 	Artifacts map[string]string `protobuf:"bytes,7,rep,name=artifacts,proto3" json:"artifacts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Errors    []string          `protobuf:"bytes,8,rep,name=errors,proto3" json:"errors,omitempty"`
-	Warnings  []string          `protobuf:"bytes,9,rep,name=warnings,proto3" json:"warnings,omitempty"`
-	NextSteps []string          `protobuf:"bytes,10,rep,name=next_steps,json=nextSteps,proto3" json:"next_steps,omitempty"`
-	// Keys that no field above names.
+	// What went wrong, at most 10,000 entries.
+	Errors []string `protobuf:"bytes,8,rep,name=errors,proto3" json:"errors,omitempty"`
+	// What needs attention, at most 10,000 entries.
+	Warnings []string `protobuf:"bytes,9,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What should be done next, at most 1,000 entries. Helps to choose `next_agents`.
+	NextSteps []string `protobuf:"bytes,10,rep,name=next_steps,json=nextSteps,proto3" json:"next_steps,omitempty"`
+	// JSON keys that no other field names.
 	Extra         *structpb.Struct `protobuf:"bytes,15,opt,name=extra,proto3" json:"extra,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -205,10 +218,11 @@ func (x *AgentResult) GetExtra() *structpb.Struct {
 	return nil
 }
 
-// A file by its path alone, or with what is known of it. Comes back the way
-// it went in.
+// A file as a bare path or with details. Returned in the form in which it was sent.
 type FileEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
+	// In JSON, a string or an object.
+	//
 	// Types that are valid to be assigned to Entry:
 	//
 	//	*FileEntry_Path
@@ -278,10 +292,12 @@ type isFileEntry_Entry interface {
 }
 
 type FileEntry_Path struct {
+	// Path of the file.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3,oneof"`
 }
 
 type FileEntry_File struct {
+	// Path and further details.
 	File *FileDetails `protobuf:"bytes,2,opt,name=file,proto3,oneof"`
 }
 
@@ -289,17 +305,22 @@ func (*FileEntry_Path) isFileEntry_Entry() {}
 
 func (*FileEntry_File) isFileEntry_Entry() {}
 
+// A file and what is known about it. Set by the client and not checked against the disk.
 type FileDetails struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Path     string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Size     *float64               `protobuf:"fixed64,2,opt,name=size,proto3,oneof" json:"size,omitempty"`
-	Language *string                `protobuf:"bytes,3,opt,name=language,proto3,oneof" json:"language,omitempty"`
-	// `sha256:` and the hex digest.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path of the file.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Size in bytes; absent when not given.
+	Size *float64 `protobuf:"fixed64,2,opt,name=size,proto3,oneof" json:"size,omitempty"`
+	// Programming language, such as `python`; absent when not given.
+	Language *string `protobuf:"bytes,3,opt,name=language,proto3,oneof" json:"language,omitempty"`
+	// By convention `sha256:` and the hex digest; absent when not given.
 	Checksum *string `protobuf:"bytes,4,opt,name=checksum,proto3,oneof" json:"checksum,omitempty"`
-	// Lines added and removed, such as `+10 -5`.
+	// By convention lines added and removed, such as `+10 -5`; absent when not given.
 	Diff *string `protobuf:"bytes,5,opt,name=diff,proto3,oneof" json:"diff,omitempty"`
-	// Left out of the JSON when empty.
-	Changes       *TextList        `protobuf:"bytes,6,opt,name=changes,proto3,oneof" json:"changes,omitempty"`
+	// Descriptions of the changes; absent when not given.
+	Changes *TextList `protobuf:"bytes,6,opt,name=changes,proto3,oneof" json:"changes,omitempty"`
+	// JSON keys that no other field names.
 	Extra         *structpb.Struct `protobuf:"bytes,15,opt,name=extra,proto3" json:"extra,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -384,10 +405,11 @@ func (x *FileDetails) GetExtra() *structpb.Struct {
 	return nil
 }
 
-// A list that can be absent.
+// A list of strings that, unlike a repeated field, can be absent.
 type TextList struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Values        []string               `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The strings; may be empty.
+	Values        []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -429,19 +451,21 @@ func (x *TextList) GetValues() []string {
 	return nil
 }
 
+// The result to store, and the agent that produced it.
 type CreateResultRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token's subject; another one only from the operator.
+	// The token's subject when empty; only the operator may name another. At most 128 characters.
 	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	// The token's own when empty; the operator names one.
+	// Empty or the token's own for an agent; required for the operator.
 	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	// The token's own when empty; the operator names one.
+	// Empty or the token's own for an agent; required for the operator.
 	IssueId string `protobuf:"bytes,3,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	// The token's own project when empty.
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// At most 2 MiB serialised.
+	// What the agent did. The stored result may have at most 2 MiB serialised.
 	Result *AgentResult `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"`
-	// When the work ended; the time of arrival when not set.
+	// When the work ended; the time of the call when not set.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -519,16 +543,23 @@ func (x *CreateResultRequest) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// Where the result is stored, and what follows from it.
 type CreateResultResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Stored bool                   `protobuf:"varint,2,opt,name=stored,proto3" json:"stored,omitempty"`
-	// Path of the JSON file, relative to the storage directory.
-	StoragePath    string       `protobuf:"bytes,3,opt,name=storage_path,json=storagePath,proto3" json:"storage_path,omitempty"`
-	NextAgents     []*NextAgent `protobuf:"bytes,4,rep,name=next_agents,json=nextAgents,proto3" json:"next_agents,omitempty"`
-	EventPublished bool         `protobuf:"varint,5,opt,name=event_published,json=eventPublished,proto3" json:"event_published,omitempty"`
-	// Empty when the event could not be published yet; it will be.
-	EventId       string                 `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique ID of the result, set by the server; IDs sort by time.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Always true; failures are returned as errors.
+	Stored bool `protobuf:"varint,2,opt,name=stored,proto3" json:"stored,omitempty"`
+	// Path of the JSON file with the newest result, relative to the storage directory:
+	// `results/<project_id>/<issue_id>/<agent_type>.json`.
+	StoragePath string `protobuf:"bytes,3,opt,name=storage_path,json=storagePath,proto3" json:"storage_path,omitempty"`
+	// Agent types that should work next, most urgent first; empty when there is no suggestion.
+	NextAgents []*NextAgent `protobuf:"bytes,4,rep,name=next_agents,json=nextAgents,proto3" json:"next_agents,omitempty"`
+	// False when the event could not be written yet; it is retried until it is.
+	EventPublished bool `protobuf:"varint,5,opt,name=event_published,json=eventPublished,proto3" json:"event_published,omitempty"`
+	// ID of the published event; empty when `event_published` is false.
+	EventId string `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// Time of the stored result: the one of the request, if set.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -613,11 +644,14 @@ func (x *CreateResultResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// A suggestion of who should work next.
 type NextAgent struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	AgentType string                 `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	// `high`, `medium` or `low`.
-	Priority      string `protobuf:"bytes,2,opt,name=priority,proto3" json:"priority,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Suggested agent type.
+	AgentType string `protobuf:"bytes,1,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// `high`, `medium` or `low`, from the matching rule; `medium` when the rule names none.
+	Priority string `protobuf:"bytes,2,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Why it is suggested, from the matching rule; may be empty.
 	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -674,16 +708,24 @@ func (x *NextAgent) GetReason() string {
 	return ""
 }
 
+// A stored result.
 type Result struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	AgentId   string                 `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
-	AgentType string                 `protobuf:"bytes,3,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	IssueId   string                 `protobuf:"bytes,4,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	ProjectId string                 `protobuf:"bytes,5,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	Result    *AgentResult           `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique ID, set by the server; IDs sort by time.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// ID of the agent that did the work; `operator` when the operator named none.
+	AgentId string `protobuf:"bytes,2,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Its agent type.
+	AgentType string `protobuf:"bytes,3,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// Issue that it worked on.
+	IssueId string `protobuf:"bytes,4,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Project that it worked in.
+	ProjectId string `protobuf:"bytes,5,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// What it did.
+	Result *AgentResult `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	// When the work ended, as the client reported it, or when the result was stored.
 	Timestamp *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	// Where the work is, when the agent had a worktree of its own.
+	// Git branch with the work; present only when the agent worked in its own worktree.
 	Branch        *string `protobuf:"bytes,8,opt,name=branch,proto3,oneof" json:"branch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -775,12 +817,17 @@ func (x *Result) GetBranch() string {
 	return ""
 }
 
+// Names a result by `id`, or by `issue_id` and `agent_type`. `id` takes precedence.
 type GetResultRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	IssueId   string                 `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
-	AgentType string                 `protobuf:"bytes,3,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	// The token's own project when empty.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the result.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Issue of the newest result to return. Agents other than architects may name only their own.
+	IssueId string `protobuf:"bytes,2,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Agent type of the newest result to return.
+	AgentType string `protobuf:"bytes,3,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId     string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -844,9 +891,11 @@ func (x *GetResultRequest) GetProjectId() string {
 	return ""
 }
 
+// The result that was asked for.
 type GetResultResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Result        *Result                `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stored result.
+	Result        *Result `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,18 +937,22 @@ func (x *GetResultResponse) GetResult() *Result {
 	return nil
 }
 
+// Selects results. All conditions must match.
 type ListResultsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// An agent's own issue when empty.
-	IssueId   string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Only this issue. When empty, all issues; for agents other than architects, their own issue.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Only this agent type; all types when empty.
 	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
-	// The token's own project when empty.
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
 	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// 100 when not set.
+	// Maximum number of results to return, 1 to 1000; 100 when not set. A page also holds about 1 MiB
+	// at most.
 	Limit *int32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// The last answer's `next_cursor`.
+	// `next_cursor` of the previous page; empty for the first page.
 	Cursor string `protobuf:"bytes,5,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Only the newest result of each issue and agent type.
+	// True to return only the newest result of each issue and agent type.
 	Latest        bool `protobuf:"varint,6,opt,name=latest,proto3" json:"latest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -977,10 +1030,12 @@ func (x *ListResultsRequest) GetLatest() bool {
 	return false
 }
 
+// One page of results.
 type ListResultsResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Results []*Result              `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// Continue from here with `cursor`; null when there is nothing more.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Newest first.
+	Results []*Result `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	// Pass it as `cursor` to get the next page; null on the last page.
 	NextCursor    *string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1074,14 +1129,14 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
 	"\b_changes\"(\n" +
 	"\bTextList\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values:\x04\xe8\xe0\x18\x01\"\x9f\x02\n" +
-	"\x13CreateResultRequest\x12\"\n" +
-	"\bagent_id\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aagentId\x12%\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values:\x04\xe8\xe0\x18\x01\"\xa7\x02\n" +
+	"\x13CreateResultRequest\x12$\n" +
+	"\bagent_id\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x01`\bR\aagentId\x12'\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12!\n" +
-	"\bissue_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aissueId\x12%\n" +
+	"agent_type\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\aR\tagentType\x12#\n" +
+	"\bissue_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x05R\aissueId\x12'\n" +
 	"\n" +
-	"project_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x129\n" +
+	"project_id\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x129\n" +
 	"\x06result\x18\x05 \x01(\v2\x19.orchestra.v1.AgentResultB\x06\xea\xe0\x18\x02\b\x01R\x06result\x128\n" +
 	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x99\x02\n" +
 	"\x14CreateResultResponse\x12\x0e\n" +
@@ -1109,22 +1164,22 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\x06result\x18\x06 \x01(\v2\x19.orchestra.v1.AgentResultR\x06result\x128\n" +
 	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1b\n" +
 	"\x06branch\x18\b \x01(\tH\x00R\x06branch\x88\x01\x01B\t\n" +
-	"\a_branch\"\x9b\x01\n" +
+	"\a_branch\"\x9f\x01\n" +
 	"\x10GetResultRequest\x12\x16\n" +
-	"\x02id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x02id\x12!\n" +
-	"\bissue_id\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aissueId\x12%\n" +
+	"\x02id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x02id\x12#\n" +
+	"\bissue_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x03R\aissueId\x12%\n" +
 	"\n" +
-	"agent_type\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12%\n" +
+	"agent_type\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12'\n" +
 	"\n" +
-	"project_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\"A\n" +
+	"project_id\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"A\n" +
 	"\x11GetResultResponse\x12,\n" +
-	"\x06result\x18\x01 \x01(\v2\x14.orchestra.v1.ResultR\x06result\"\x8a\x02\n" +
-	"\x12ListResultsRequest\x12!\n" +
-	"\bissue_id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\aissueId\x12%\n" +
+	"\x06result\x18\x01 \x01(\v2\x14.orchestra.v1.ResultR\x06result\"\x8e\x02\n" +
+	"\x12ListResultsRequest\x12#\n" +
+	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x04R\aissueId\x12%\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12%\n" +
+	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12'\n" +
 	"\n" +
-	"project_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tprojectId\x121\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x121\n" +
 	"\x05limit\x18\x04 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12.\n" +
 	"\x06cursor\x18\x05 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursor\x12\x16\n" +
 	"\x06latest\x18\x06 \x01(\bR\x06latestB\b\n" +

@@ -28,12 +28,12 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// What each agent did, kept and handed on.
+// Stores what agents did and makes it available to others.
 type ResultServiceClient interface {
-	// Stores a result and publishes `agent_completed` (`agent_failed` when the
-	// status is `failed`) in the same act. Answers after both are on disk.
+	// Stores a result and publishes `agent_completed`, or `agent_failed` when its status is failed.
+	// Responds once the result is on disk; an event that cannot be written yet is retried.
 	CreateResult(ctx context.Context, in *CreateResultRequest, opts ...grpc.CallOption) (*CreateResultResponse, error)
-	// Returns one result: by id, or the newest of an issue and an agent type.
+	// Returns one result by ID, or the newest of an issue and agent type.
 	GetResult(ctx context.Context, in *GetResultRequest, opts ...grpc.CallOption) (*GetResultResponse, error)
 	// Lists results, newest first.
 	ListResults(ctx context.Context, in *ListResultsRequest, opts ...grpc.CallOption) (*ListResultsResponse, error)
@@ -81,12 +81,12 @@ func (c *resultServiceClient) ListResults(ctx context.Context, in *ListResultsRe
 // All implementations must embed UnimplementedResultServiceServer
 // for forward compatibility.
 //
-// What each agent did, kept and handed on.
+// Stores what agents did and makes it available to others.
 type ResultServiceServer interface {
-	// Stores a result and publishes `agent_completed` (`agent_failed` when the
-	// status is `failed`) in the same act. Answers after both are on disk.
+	// Stores a result and publishes `agent_completed`, or `agent_failed` when its status is failed.
+	// Responds once the result is on disk; an event that cannot be written yet is retried.
 	CreateResult(context.Context, *CreateResultRequest) (*CreateResultResponse, error)
-	// Returns one result: by id, or the newest of an issue and an agent type.
+	// Returns one result by ID, or the newest of an issue and agent type.
 	GetResult(context.Context, *GetResultRequest) (*GetResultResponse, error)
 	// Lists results, newest first.
 	ListResults(context.Context, *ListResultsRequest) (*ListResultsResponse, error)

@@ -23,13 +23,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Ordered from best to worst.
 type HealthStatus int32
 
 const (
+	// Never returned.
 	HealthStatus_HEALTH_STATUS_UNSPECIFIED HealthStatus = 0
-	HealthStatus_HEALTH_STATUS_HEALTHY     HealthStatus = 1
-	HealthStatus_HEALTH_STATUS_DEGRADED    HealthStatus = 2
-	HealthStatus_HEALTH_STATUS_UNHEALTHY   HealthStatus = 3
+	// Everything works.
+	HealthStatus_HEALTH_STATUS_HEALTHY HealthStatus = 1
+	// Works, but less than 100 MiB of disk space is free.
+	HealthStatus_HEALTH_STATUS_DEGRADED HealthStatus = 2
+	// Results or events cannot be stored, or the sidecar is shutting down.
+	HealthStatus_HEALTH_STATUS_UNHEALTHY HealthStatus = 3
 )
 
 // Enum value maps for HealthStatus.
@@ -75,9 +80,10 @@ func (HealthStatus) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{0}
 }
 
+// The challenge.
 type ProveIdentityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Chosen anew by the caller: 16 to 128 letters, digits, `.`, `_` and `-`.
+	// Random value, new for each call; 1 to 128 characters are accepted, use at least 16.
 	Nonce         string `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -120,14 +126,17 @@ func (x *ProveIdentityRequest) GetNonce() string {
 	return ""
 }
 
+// The proof, and the addresses that it covers.
 type ProveIdentityResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Where the server listens, as it was configured.
-	Host     string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
-	Port     uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	// Host name or address that the server is configured to listen on.
+	Host string `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// TCP port of the REST API.
+	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	// TCP port of the gRPC API.
 	GrpcPort uint32 `protobuf:"varint,3,opt,name=grpc_port,json=grpcPort,proto3" json:"grpc_port,omitempty"`
-	// Hexadecimal HMAC-SHA256 of "cco-sidecar/1\n<nonce>\n<host>\n<port>\n<grpc_port>"
-	// with the key in the storage directory's `identity.key`.
+	// Hexadecimal HMAC-SHA256 of "cco-sidecar/1\n<nonce>\n<host>\n<port>\n<grpc_port>" with the key
+	// in `identity.key` in the storage directory.
 	Proof         string `protobuf:"bytes,4,opt,name=proof,proto3" json:"proof,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -191,6 +200,7 @@ func (x *ProveIdentityResponse) GetProof() string {
 	return ""
 }
 
+// No parameters.
 type GetHealthRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -227,14 +237,20 @@ func (*GetHealthRequest) Descriptor() ([]byte, []int) {
 	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{2}
 }
 
+// The sidecar's health and the checks behind it.
 type GetHealthResponse struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Status HealthStatus           `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.HealthStatus" json:"status,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The worse of `checks.storage` and `checks.event_bus`.
+	Status HealthStatus `protobuf:"varint,1,opt,name=status,proto3,enum=orchestra.v1.HealthStatus" json:"status,omitempty"`
 	// Always `orchestration-sidecar`.
-	Service       string                 `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
-	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	UptimeSeconds float64                `protobuf:"fixed64,4,opt,name=uptime_seconds,json=uptimeSeconds,proto3" json:"uptime_seconds,omitempty"`
-	Checks        *HealthChecks          `protobuf:"bytes,5,opt,name=checks,proto3" json:"checks,omitempty"`
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	// Version of the sidecar.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Whole seconds since the sidecar started.
+	UptimeSeconds float64 `protobuf:"fixed64,4,opt,name=uptime_seconds,json=uptimeSeconds,proto3" json:"uptime_seconds,omitempty"`
+	// Single checks and figures.
+	Checks *HealthChecks `protobuf:"bytes,5,opt,name=checks,proto3" json:"checks,omitempty"`
+	// Server time of the response.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -312,18 +328,25 @@ func (x *GetHealthResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// Process figures are measured at most once a second. MB are 2^20 bytes.
 type HealthChecks struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Storage  HealthStatus           `protobuf:"varint,1,opt,name=storage,proto3,enum=orchestra.v1.HealthStatus" json:"storage,omitempty"`
-	EventBus HealthStatus           `protobuf:"varint,2,opt,name=event_bus,json=eventBus,proto3,enum=orchestra.v1.HealthStatus" json:"event_bus,omitempty"`
-	// Resident memory of the process.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unhealthy when the database is damaged or the storage directory is not writable; degraded when
+	// less than 100 MB of disk space is free.
+	Storage HealthStatus `protobuf:"varint,1,opt,name=storage,proto3,enum=orchestra.v1.HealthStatus" json:"storage,omitempty"`
+	// Unhealthy when the last event could not be written or the sidecar is shutting down; never
+	// degraded.
+	EventBus HealthStatus `protobuf:"varint,2,opt,name=event_bus,json=eventBus,proto3,enum=orchestra.v1.HealthStatus" json:"event_bus,omitempty"`
+	// Resident memory of the server process, without agents and worker processes.
 	MemoryUsageMb float64 `protobuf:"fixed64,3,opt,name=memory_usage_mb,json=memoryUsageMb,proto3" json:"memory_usage_mb,omitempty"`
-	// Of one core, since the last look.
+	// CPU use of the server process since the previous measurement, in percent of one core.
 	CpuUsagePercent float64 `protobuf:"fixed64,4,opt,name=cpu_usage_percent,json=cpuUsagePercent,proto3" json:"cpu_usage_percent,omitempty"`
-	// Agents whose process runs.
+	// Agents that occupy one of the `agents.max_concurrent` slots: starting, running, waiting for
+	// input, stuck or stopping.
 	ActiveAgents uint32 `protobuf:"varint,5,opt,name=active_agents,json=activeAgents,proto3" json:"active_agents,omitempty"`
-	// Events accepted and not yet on disk.
-	EventQueueSize       uint32  `protobuf:"varint,6,opt,name=event_queue_size,json=eventQueueSize,proto3" json:"event_queue_size,omitempty"`
+	// Events accepted but not yet on disk.
+	EventQueueSize uint32 `protobuf:"varint,6,opt,name=event_queue_size,json=eventQueueSize,proto3" json:"event_queue_size,omitempty"`
+	// Free space on the disk of the storage directory; 0 when the directory is gone.
 	DiskSpaceAvailableMb float64 `protobuf:"fixed64,7,opt,name=disk_space_available_mb,json=diskSpaceAvailableMb,proto3" json:"disk_space_available_mb,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
@@ -408,6 +431,7 @@ func (x *HealthChecks) GetDiskSpaceAvailableMb() float64 {
 	return 0
 }
 
+// No parameters.
 type GetStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -444,12 +468,18 @@ func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{5}
 }
 
+// Figures of the whole sidecar, over all projects.
 type GetStatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Agents        *AgentsStatus          `protobuf:"bytes,1,opt,name=agents,proto3" json:"agents,omitempty"`
-	Storage       *StorageStatus         `protobuf:"bytes,2,opt,name=storage,proto3" json:"storage,omitempty"`
-	Events        *EventsStatus          `protobuf:"bytes,3,opt,name=events,proto3" json:"events,omitempty"`
-	Performance   *PerformanceStatus     `protobuf:"bytes,4,opt,name=performance,proto3" json:"performance,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Agents by status.
+	Agents *AgentsStatus `protobuf:"bytes,1,opt,name=agents,proto3" json:"agents,omitempty"`
+	// Results, cache and disk use.
+	Storage *StorageStatus `protobuf:"bytes,2,opt,name=storage,proto3" json:"storage,omitempty"`
+	// Traffic of the event bus.
+	Events *EventsStatus `protobuf:"bytes,3,opt,name=events,proto3" json:"events,omitempty"`
+	// Latencies and rates of the last minute.
+	Performance *PerformanceStatus `protobuf:"bytes,4,opt,name=performance,proto3" json:"performance,omitempty"`
+	// Server time of the response.
 	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -520,24 +550,25 @@ func (x *GetStatusResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
-// Agents are runs: what was spawned, here or before a restart.
+// Counts of agents. An agent that is retried or resumed still counts once.
 type AgentsStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Agents whose process runs.
+	// Active agents, counted as in `HealthChecks.active_agents`.
 	Active uint32 `protobuf:"varint,1,opt,name=active,proto3" json:"active,omitempty"`
-	// Agents that ended with status `completed`, since the storage was made.
+	// Agents of this storage, in all projects, whose status is completed.
 	Completed uint32 `protobuf:"varint,2,opt,name=completed,proto3" json:"completed,omitempty"`
-	// Agents that ended with status `failed`.
+	// Agents of this storage, in all projects, whose status is failed.
 	Failed uint32 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
-	// Agents that were spawned since the storage was made.
+	// Agents ever spawned with this storage, including queued ones.
 	SpawnedTotal uint32 `protobuf:"varint,4,opt,name=spawned_total,json=spawnedTotal,proto3" json:"spawned_total,omitempty"`
-	// Active agents by type.
+	// Active agents by agent type; types without any are omitted.
 	ByType map[string]uint32 `protobuf:"bytes,5,rep,name=by_type,json=byType,proto3" json:"by_type,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// Mean of the `execution_time_ms` that results report; 0 when none does.
+	// Mean of the `execution_time_ms` metric of all stored results, in milliseconds; 0 without any.
 	AvgExecutionTimeMs float64 `protobuf:"fixed64,6,opt,name=avg_execution_time_ms,json=avgExecutionTimeMs,proto3" json:"avg_execution_time_ms,omitempty"`
-	// Agents that ended because somebody stopped them.
+	// Agents of this storage, in all projects, whose status is stopped.
 	Stopped uint32 `protobuf:"varint,7,opt,name=stopped,proto3" json:"stopped,omitempty"`
-	// Agent tokens made since the start of the sidecar.
+	// Agents given a first token since the sidecar started, by a spawn or CreateToken. Refreshed
+	// tokens and further attempts do not count.
 	TokensIssued  uint32 `protobuf:"varint,8,opt,name=tokens_issued,json=tokensIssued,proto3" json:"tokens_issued,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -629,18 +660,22 @@ func (x *AgentsStatus) GetTokensIssued() uint32 {
 	return 0
 }
 
+// What is stored and cached.
 type StorageStatus struct {
-	state               protoimpl.MessageState `protogen:"open.v1"`
-	ContextCacheEntries uint32                 `protobuf:"varint,1,opt,name=context_cache_entries,json=contextCacheEntries,proto3" json:"context_cache_entries,omitempty"`
-	ResultsStored       uint32                 `protobuf:"varint,2,opt,name=results_stored,json=resultsStored,proto3" json:"results_stored,omitempty"`
-	// Size of the storage directory, in megabytes of 2^20 bytes.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Contexts in the cache.
+	ContextCacheEntries uint32 `protobuf:"varint,1,opt,name=context_cache_entries,json=contextCacheEntries,proto3" json:"context_cache_entries,omitempty"`
+	// Stored results, including older ones of the same issue and agent type.
+	ResultsStored uint32 `protobuf:"varint,2,opt,name=results_stored,json=resultsStored,proto3" json:"results_stored,omitempty"`
+	// Size of the storage directory in MB of 2^20 bytes, measured at most every 5 seconds.
 	TotalSizeMb float64 `protobuf:"fixed64,3,opt,name=total_size_mb,json=totalSizeMb,proto3" json:"total_size_mb,omitempty"`
-	// Hits by all look-ups since the start, 0 to 1.
+	// Share of context lookups since the start that the cache answered, 0 to 1.
 	CacheHitRate float64 `protobuf:"fixed64,4,opt,name=cache_hit_rate,json=cacheHitRate,proto3" json:"cache_hit_rate,omitempty"`
-	StoragePath  string  `protobuf:"bytes,5,opt,name=storage_path,json=storagePath,proto3" json:"storage_path,omitempty"`
-	// Of `results_stored`, those with status `failed`.
+	// Path of the storage directory.
+	StoragePath string `protobuf:"bytes,5,opt,name=storage_path,json=storagePath,proto3" json:"storage_path,omitempty"`
+	// How many of `results_stored` have the status failed.
 	ResultsFailed uint32 `protobuf:"varint,6,opt,name=results_failed,json=resultsFailed,proto3" json:"results_failed,omitempty"`
-	// What is wrong with the records or the configuration; empty when nothing is.
+	// Problems with the database or the agent type configuration; normally empty.
 	Problems      []string `protobuf:"bytes,7,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -725,19 +760,21 @@ func (x *StorageStatus) GetProblems() []string {
 	return nil
 }
 
+// Figures of the event bus. Totals count from the start of the sidecar.
 type EventsStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Since the start.
+	// Events written to disk, including the sidecar's own.
 	TotalPublished float64 `protobuf:"fixed64,1,opt,name=total_published,json=totalPublished,proto3" json:"total_published,omitempty"`
-	// Events handed to subscribers and long polls since the start.
+	// Events handed to subscriptions and long polls, counted once for each recipient.
 	TotalDelivered float64 `protobuf:"fixed64,2,opt,name=total_delivered,json=totalDelivered,proto3" json:"total_delivered,omitempty"`
-	// Open streams and parked long polls.
+	// Open subscriptions and waiting long polls.
 	ActiveSubscriptions uint32 `protobuf:"varint,3,opt,name=active_subscriptions,json=activeSubscriptions,proto3" json:"active_subscriptions,omitempty"`
-	// Events accepted and not yet on disk.
+	// Events accepted but not yet on disk.
 	QueueDepth uint32 `protobuf:"varint,4,opt,name=queue_depth,json=queueDepth,proto3" json:"queue_depth,omitempty"`
-	// From on disk to handed over.
+	// Mean time in milliseconds from the moment the last event of a batch is on disk until the batch
+	// is handed to a recipient. Late reads of older events count too.
 	AvgDeliveryTimeMs float64 `protobuf:"fixed64,5,opt,name=avg_delivery_time_ms,json=avgDeliveryTimeMs,proto3" json:"avg_delivery_time_ms,omitempty"`
-	// Events whose result is stored and whose publication is still to be done.
+	// Stored results whose JSON file or event could not be written yet; both are retried.
 	DeadLetterQueueSize uint32 `protobuf:"varint,6,opt,name=dead_letter_queue_size,json=deadLetterQueueSize,proto3" json:"dead_letter_queue_size,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -815,16 +852,22 @@ func (x *EventsStatus) GetDeadLetterQueueSize() uint32 {
 	return 0
 }
 
-// Unary calls of the last minute; waits and streams are not counted.
+// Calls of the last minute, at most the newest 20,000. Times cover unary calls only; rates cover
+// all calls, with waits and streams counted when they end.
 type PerformanceStatus struct {
-	state             protoimpl.MessageState `protogen:"open.v1"`
-	AvgResponseTimeMs float64                `protobuf:"fixed64,1,opt,name=avg_response_time_ms,json=avgResponseTimeMs,proto3" json:"avg_response_time_ms,omitempty"`
-	P95ResponseTimeMs float64                `protobuf:"fixed64,2,opt,name=p95_response_time_ms,json=p95ResponseTimeMs,proto3" json:"p95_response_time_ms,omitempty"`
-	P99ResponseTimeMs float64                `protobuf:"fixed64,3,opt,name=p99_response_time_ms,json=p99ResponseTimeMs,proto3" json:"p99_response_time_ms,omitempty"`
-	RequestsPerSecond float64                `protobuf:"fixed64,4,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
-	ErrorsPerMinute   float64                `protobuf:"fixed64,5,opt,name=errors_per_minute,json=errorsPerMinute,proto3" json:"errors_per_minute,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mean response time of unary calls, in milliseconds; 0 without any.
+	AvgResponseTimeMs float64 `protobuf:"fixed64,1,opt,name=avg_response_time_ms,json=avgResponseTimeMs,proto3" json:"avg_response_time_ms,omitempty"`
+	// 95th percentile of the response time of unary calls, in milliseconds.
+	P95ResponseTimeMs float64 `protobuf:"fixed64,2,opt,name=p95_response_time_ms,json=p95ResponseTimeMs,proto3" json:"p95_response_time_ms,omitempty"`
+	// 99th percentile of the response time of unary calls, in milliseconds.
+	P99ResponseTimeMs float64 `protobuf:"fixed64,3,opt,name=p99_response_time_ms,json=p99ResponseTimeMs,proto3" json:"p99_response_time_ms,omitempty"`
+	// Calls per second, failed ones included.
+	RequestsPerSecond float64 `protobuf:"fixed64,4,opt,name=requests_per_second,json=requestsPerSecond,proto3" json:"requests_per_second,omitempty"`
+	// Failed calls per minute.
+	ErrorsPerMinute float64 `protobuf:"fixed64,5,opt,name=errors_per_minute,json=errorsPerMinute,proto3" json:"errors_per_minute,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *PerformanceStatus) Reset() {

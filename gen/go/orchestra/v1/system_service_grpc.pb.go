@@ -28,15 +28,15 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Health and status. Every figure is measured.
+// Health, status and identity of the sidecar. Every figure is measured.
 type SystemServiceClient interface {
-	// Says whether the sidecar can do its work. Needs no token. HTTP 503 when
+	// Reports whether the sidecar can do its work. Needs no token. REST returns 503 when it is
 	// unhealthy.
 	GetHealth(ctx context.Context, in *GetHealthRequest, opts ...grpc.CallOption) (*GetHealthResponse, error)
-	// Returns counts and latencies. Needs no token on loopback.
+	// Returns counts and latencies. Needs no token on the loopback interface.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
-	// Proves that this server holds the key of its storage: who is about to send
-	// the operator's token asks first. Needs no token.
+	// Proves that the server holds the key of its storage directory. Clients check this before they
+	// send the operator's token. Needs no token.
 	ProveIdentity(ctx context.Context, in *ProveIdentityRequest, opts ...grpc.CallOption) (*ProveIdentityResponse, error)
 }
 
@@ -82,15 +82,15 @@ func (c *systemServiceClient) ProveIdentity(ctx context.Context, in *ProveIdenti
 // All implementations must embed UnimplementedSystemServiceServer
 // for forward compatibility.
 //
-// Health and status. Every figure is measured.
+// Health, status and identity of the sidecar. Every figure is measured.
 type SystemServiceServer interface {
-	// Says whether the sidecar can do its work. Needs no token. HTTP 503 when
+	// Reports whether the sidecar can do its work. Needs no token. REST returns 503 when it is
 	// unhealthy.
 	GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error)
-	// Returns counts and latencies. Needs no token on loopback.
+	// Returns counts and latencies. Needs no token on the loopback interface.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
-	// Proves that this server holds the key of its storage: who is about to send
-	// the operator's token asks first. Needs no token.
+	// Proves that the server holds the key of its storage directory. Clients check this before they
+	// send the operator's token. Needs no token.
 	ProveIdentity(context.Context, *ProveIdentityRequest) (*ProveIdentityResponse, error)
 	mustEmbedUnimplementedSystemServiceServer()
 }

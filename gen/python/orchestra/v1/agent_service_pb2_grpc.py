@@ -26,8 +26,7 @@ if _version_not_supported:
 
 
 class AgentServiceStub:
-    """The agents: their types and identities, and those that run under the
-    sidecar.
+    """Starts and supervises agents, and manages agent types, tokens and access.
     """
 
     def __init__(self, channel):
@@ -104,20 +103,19 @@ class AgentServiceStub:
 
 
 class AgentServiceServicer:
-    """The agents: their types and identities, and those that run under the
-    sidecar.
+    """Starts and supervises agents, and manages agent types, tokens and access.
     """
 
     def SpawnAgent(self, request, context):
-        """Starts an agent, or queues it when `agents.max_concurrent` run. Answers
-        after the agent is on disk and, when there is room, its process runs.
+        """Starts an agent, or queues it when `agents.max_concurrent` agents are active. Responds once the
+        agent is on disk and, unless it is queued, its process is running.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAgent(self, request, context):
-        """Returns one agent of the caller's project.
+        """Returns one agent of the caller's project; the operator may read any project.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,77 +129,77 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StopAgent(self, request, context):
-        """Ends an agent and everything it started: asks first (SIGTERM), kills
-        after the timeout. Its tokens are dead at once. Answers when it has ended.
+        """Stops an agent and every process it started, first with SIGTERM and then, after the timeout,
+        with SIGKILL. Its tokens are revoked at once. Responds when the agent has ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeAgent(self, request, context):
-        """Starts an ended agent again under its own id; a runner that keeps
-        sessions goes on with its last one.
+        """Starts an ended agent again under the same ID. A runner that supports sessions continues the
+        last one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamAgentLogs(self, request, context):
-        """What an agent's process printed: of its last attempt, or of the one named.
-        The agent itself, architects of its project and the operator may read it.
+        """Streams the output of an agent's process. Allowed for the agent itself, architects of its
+        project and the operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SendHeartbeat(self, request, context):
-        """An agent says that it is alive, how far it is, or what it waits for. Only
-        for the agent itself.
+        """Reports that an agent is alive, its progress, or that it waits for a person. Allowed for the
+        agent itself and the operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DiscardWorktree(self, request, context):
-        """Removes an ended agent's worktree and its branch, merged or not.
+        """Deletes an ended agent's worktree and branch, including unmerged work. Operator only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckAccess(self, request, context):
-        """Says whether an agent, or any agent of a type, may make a call, and which
-        rule decides.
+        """Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
+        Operator only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateToken(self, request, context):
-        """Makes an agent's token. Operator only.
+        """Issues a token for an agent. Operator only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshToken(self, request, context):
-        """Exchanges a token in its last five minutes for a new one; the old one is
-        revoked.
+        """Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
+        token is revoked.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeToken(self, request, context):
-        """Revokes a token by its `jti`, every token of an agent, or both. Operator
-        only. They are dead at once on both doors; open streams of theirs end.
+        """Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
+        gRPC and REST; open streams and long polls that use them end. Operator only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAgentTypes(self, request, context):
-        """Lists the agent types that the configuration knows.
+        """Lists the configured agent types.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -284,8 +282,7 @@ def add_AgentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AgentService:
-    """The agents: their types and identities, and those that run under the
-    sidecar.
+    """Starts and supervises agents, and manages agent types, tokens and access.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from orchestra.v1 import options_pb2 as orchestra_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#orchestra/v1/approval_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xb4\x02\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x10\n\x08issue_id\x18\x03 \x01(\t\x12\x14\n\x0crequested_by\x18\x04 \x01(\t\x12\x10\n\x08question\x18\x05 \x01(\t\x12,\n\x06status\x18\x06 \x01(\x0e\x32\x1c.orchestra.v1.ApprovalStatus\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61nswered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04\x64\x61ta\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\"\x92\x01\n\x16RequestApprovalRequest\x12\x1b\n\x08question\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x08\x01\x18\x90N\x12%\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x18\n\x08issue_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nproject_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\"C\n\x17RequestApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.orchestra.v1.Approval\"O\n\x12GetApprovalRequest\x12\x1d\n\x0b\x61pproval_id\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\x12\x1a\n\nproject_id\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\"?\n\x13GetApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.orchestra.v1.Approval\"\xd9\x01\n\x14ListApprovalsRequest\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.orchestra.v1.ApprovalStatus\x12\x19\n\x08issue_id\x18\x02 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x01\x12\x1a\n\nproject_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12*\n\x05limit\x18\x04 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x12&\n\x06\x63ursor\x18\x05 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01\x42\r^[0-9]{0,18}$B\x08\n\x06_limit\"t\n\x15ListApprovalsResponse\x12)\n\tapprovals\x18\x01 \x03(\x0b\x32\x16.orchestra.v1.Approval\x12 \n\x0bnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_next_cursor\"|\n\x15\x41nswerApprovalRequest\x12\x1d\n\x0b\x61pproval_id\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\x12\x1d\n\x08\x61pproved\x18\x02 \x01(\x08\x42\x06\xea\xe0\x18\x02\x08\x01H\x00\x88\x01\x01\x12\x18\n\x07\x63omment\x18\x03 \x01(\tB\x07\xea\xe0\x18\x03\x18\x90NB\x0b\n\t_approved\"B\n\x16\x41nswerApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.orchestra.v1.Approval*\x88\x01\n\x0e\x41pprovalStatus\x12\x1f\n\x1b\x41PPROVAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41PPROVAL_STATUS_PENDING\x10\x01\x12\x1c\n\x18\x41PPROVAL_STATUS_APPROVED\x10\x02\x12\x1a\n\x16\x41PPROVAL_STATUS_DENIED\x10\x03\x32\xd2\x04\n\x0f\x41pprovalService\x12\x8e\x01\n\x0fRequestApproval\x12$.orchestra.v1.RequestApprovalRequest\x1a%.orchestra.v1.RequestApprovalResponse\".\xea\xe0\x18\x07\x08\xc9\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d\"\x0e/api/approvals:\x01*b\x08\x61pproval\x12\x8d\x01\n\x0bGetApproval\x12 .orchestra.v1.GetApprovalRequest\x1a!.orchestra.v1.GetApprovalResponse\"9\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02(\x12\x1c/api/approvals/{approval_id}b\x08\x61pproval\x12{\n\rListApprovals\x12\".orchestra.v1.ListApprovalsRequest\x1a#.orchestra.v1.ListApprovalsResponse\"!\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/approvals\x12\xa0\x01\n\x0e\x41nswerApproval\x12#.orchestra.v1.AnswerApprovalRequest\x1a$.orchestra.v1.AnswerApprovalResponse\"C\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x32\"#/api/approvals/{approval_id}/answer:\x01*b\x08\x61pprovalb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#orchestra/v1/approval_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xb4\x02\n\x08\x41pproval\x12\x13\n\x0b\x61pproval_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x10\n\x08issue_id\x18\x03 \x01(\t\x12\x14\n\x0crequested_by\x18\x04 \x01(\t\x12\x10\n\x08question\x18\x05 \x01(\t\x12,\n\x06status\x18\x06 \x01(\x0e\x32\x1c.orchestra.v1.ApprovalStatus\x12\x0f\n\x07\x63omment\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x61nswered_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04\x64\x61ta\x18\n \x01(\x0b\x32\x17.google.protobuf.Struct\"\x96\x01\n\x16RequestApprovalRequest\x12\x1b\n\x08question\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x08\x01\x18\x90N\x12%\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1a\n\x08issue_id\x18\x03 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x05\x12\x1c\n\nproject_id\x18\x04 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\"C\n\x17RequestApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.orchestra.v1.Approval\"Q\n\x12GetApprovalRequest\x12\x1d\n\x0b\x61pproval_id\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\x12\x1c\n\nproject_id\x18\x02 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x02\"?\n\x13GetApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.orchestra.v1.Approval\"\xdb\x01\n\x14ListApprovalsRequest\x12,\n\x06status\x18\x01 \x01(\x0e\x32\x1c.orchestra.v1.ApprovalStatus\x12\x19\n\x08issue_id\x18\x02 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x01\x12\x1c\n\nproject_id\x18\x03 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\x12*\n\x05limit\x18\x04 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x12&\n\x06\x63ursor\x18\x05 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01\x42\r^[0-9]{0,18}$B\x08\n\x06_limit\"t\n\x15ListApprovalsResponse\x12)\n\tapprovals\x18\x01 \x03(\x0b\x32\x16.orchestra.v1.Approval\x12 \n\x0bnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_next_cursor\"|\n\x15\x41nswerApprovalRequest\x12\x1d\n\x0b\x61pproval_id\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\x12\x1d\n\x08\x61pproved\x18\x02 \x01(\x08\x42\x06\xea\xe0\x18\x02\x08\x01H\x00\x88\x01\x01\x12\x18\n\x07\x63omment\x18\x03 \x01(\tB\x07\xea\xe0\x18\x03\x18\x90NB\x0b\n\t_approved\"B\n\x16\x41nswerApprovalResponse\x12(\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x16.orchestra.v1.Approval*\x88\x01\n\x0e\x41pprovalStatus\x12\x1f\n\x1b\x41PPROVAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41PPROVAL_STATUS_PENDING\x10\x01\x12\x1c\n\x18\x41PPROVAL_STATUS_APPROVED\x10\x02\x12\x1a\n\x16\x41PPROVAL_STATUS_DENIED\x10\x03\x32\xd2\x04\n\x0f\x41pprovalService\x12\x8e\x01\n\x0fRequestApproval\x12$.orchestra.v1.RequestApprovalRequest\x1a%.orchestra.v1.RequestApprovalResponse\".\xea\xe0\x18\x07\x08\xc9\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d\"\x0e/api/approvals:\x01*b\x08\x61pproval\x12\x8d\x01\n\x0bGetApproval\x12 .orchestra.v1.GetApprovalRequest\x1a!.orchestra.v1.GetApprovalResponse\"9\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02(\x12\x1c/api/approvals/{approval_id}b\x08\x61pproval\x12{\n\rListApprovals\x12\".orchestra.v1.ListApprovalsRequest\x1a#.orchestra.v1.ListApprovalsResponse\"!\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/approvals\x12\xa0\x01\n\x0e\x41nswerApproval\x12#.orchestra.v1.AnswerApprovalRequest\x1a$.orchestra.v1.AnswerApprovalResponse\"C\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x32\"#/api/approvals/{approval_id}/answer:\x01*b\x08\x61pprovalb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,17 +38,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['question']._loaded_options = None
   _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['question']._serialized_options = b'\352\340\030\005\010\001\030\220N'
   _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['issue_id']._loaded_options = None
-  _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\004\020\001`\005'
   _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_REQUESTAPPROVALREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_GETAPPROVALREQUEST'].fields_by_name['approval_id']._loaded_options = None
   _globals['_GETAPPROVALREQUEST'].fields_by_name['approval_id']._serialized_options = b'\352\340\030\004\010\001\020\001'
   _globals['_GETAPPROVALREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_GETAPPROVALREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_GETAPPROVALREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\002'
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['issue_id']._loaded_options = None
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\003\030\200\001'
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_LISTAPPROVALSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['limit']._loaded_options = None
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['limit']._serialized_options = b'\352\340\030\022!\000\000\000\000\000\000\360?)\000\000\000\000\000@\217@'
   _globals['_LISTAPPROVALSREQUEST'].fields_by_name['cursor']._loaded_options = None
@@ -69,26 +69,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPROVALSERVICE'].methods_by_name['ListApprovals']._serialized_options = b'\352\340\030\007\010\310\001\020\001\030\001\202\323\344\223\002\020\022\016/api/approvals'
   _globals['_APPROVALSERVICE'].methods_by_name['AnswerApproval']._loaded_options = None
   _globals['_APPROVALSERVICE'].methods_by_name['AnswerApproval']._serialized_options = b'\352\340\030\007\010\310\001\020\001\030\006\202\323\344\223\0022\"#/api/approvals/{approval_id}/answer:\001*b\010approval'
-  _globals['_APPROVALSTATUS']._serialized_start=1382
-  _globals['_APPROVALSTATUS']._serialized_end=1518
+  _globals['_APPROVALSTATUS']._serialized_start=1390
+  _globals['_APPROVALSTATUS']._serialized_end=1526
   _globals['_APPROVAL']._serialized_start=175
   _globals['_APPROVAL']._serialized_end=483
   _globals['_REQUESTAPPROVALREQUEST']._serialized_start=486
-  _globals['_REQUESTAPPROVALREQUEST']._serialized_end=632
-  _globals['_REQUESTAPPROVALRESPONSE']._serialized_start=634
-  _globals['_REQUESTAPPROVALRESPONSE']._serialized_end=701
-  _globals['_GETAPPROVALREQUEST']._serialized_start=703
-  _globals['_GETAPPROVALREQUEST']._serialized_end=782
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=784
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=847
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=850
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=1067
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=1069
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=1185
-  _globals['_ANSWERAPPROVALREQUEST']._serialized_start=1187
-  _globals['_ANSWERAPPROVALREQUEST']._serialized_end=1311
-  _globals['_ANSWERAPPROVALRESPONSE']._serialized_start=1313
-  _globals['_ANSWERAPPROVALRESPONSE']._serialized_end=1379
-  _globals['_APPROVALSERVICE']._serialized_start=1521
-  _globals['_APPROVALSERVICE']._serialized_end=2115
+  _globals['_REQUESTAPPROVALREQUEST']._serialized_end=636
+  _globals['_REQUESTAPPROVALRESPONSE']._serialized_start=638
+  _globals['_REQUESTAPPROVALRESPONSE']._serialized_end=705
+  _globals['_GETAPPROVALREQUEST']._serialized_start=707
+  _globals['_GETAPPROVALREQUEST']._serialized_end=788
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=790
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=853
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=856
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=1075
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=1077
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=1193
+  _globals['_ANSWERAPPROVALREQUEST']._serialized_start=1195
+  _globals['_ANSWERAPPROVALREQUEST']._serialized_end=1319
+  _globals['_ANSWERAPPROVALRESPONSE']._serialized_start=1321
+  _globals['_ANSWERAPPROVALRESPONSE']._serialized_end=1387
+  _globals['_APPROVALSERVICE']._serialized_start=1529
+  _globals['_APPROVALSERVICE']._serialized_end=2123
 # @@protoc_insertion_point(module_scope)

@@ -26,9 +26,8 @@ if _version_not_supported:
 
 
 class ApprovalServiceStub:
-    """Questions to a person: asked by agents and by hand-over rules, answered by
-    the operator. Each is announced as `approval_requested` and
-    `approval_answered`.
+    """Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
+    answering publishes `approval_answered`.
     """
 
     def __init__(self, channel):
@@ -60,35 +59,34 @@ class ApprovalServiceStub:
 
 
 class ApprovalServiceServicer:
-    """Questions to a person: asked by agents and by hand-over rules, answered by
-    the operator. Each is announced as `approval_requested` and
-    `approval_answered`.
+    """Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
+    answering publishes `approval_answered`.
     """
 
     def RequestApproval(self, request, context):
-        """Asks. An agent asks for itself and waits as `needs_input` until it is
-        answered.
+        """Asks a person to approve something. A running agent that asks has the status
+        `AGENT_STATUS_NEEDS_INPUT` until it is answered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetApproval(self, request, context):
-        """Returns one approval of the caller's project.
+        """Returns one approval of the caller's project; the operator may read any project.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListApprovals(self, request, context):
-        """Lists approvals, newest first.
+        """Lists the approvals of a project, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnswerApproval(self, request, context):
-        """Approves or denies. Operator only; an answer is final.
+        """Approves or denies a pending request. The answer is final. Operator only.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,9 +124,8 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ApprovalService:
-    """Questions to a person: asked by agents and by hand-over rules, answered by
-    the operator. Each is announced as `approval_requested` and
-    `approval_answered`.
+    """Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
+    answering publishes `approval_answered`.
     """
 
     @staticmethod

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ContextServiceStub:
-    """The right files, history and decisions for one agent and one task.
+    """Selects the files, git history and earlier decisions that an agent needs for its task. Agents
+    read contexts of their own issue and type, architects any of their project.
     """
 
     def __init__(self, channel):
@@ -58,36 +59,37 @@ class ContextServiceStub:
 
 
 class ContextServiceServicer:
-    """The right files, history and decisions for one agent and one task.
+    """Selects the files, git history and earlier decisions that an agent needs for its task. Agents
+    read contexts of their own issue and type, architects any of their project.
     """
 
     def GetContext(self, request, context):
-        """Returns the context of an issue for an agent type.
-
-        At most 10 MB. A gRPC client with the default receive limit of 4 MB reads
-        large contexts with StreamContext.
+        """Returns the context of an issue for an agent type, at most 10 MiB. An agent in a worktree gets
+        that worktree's files. gRPC clients with the default receive limit of 4 MB should call
+        StreamContext.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamContext(self, request, context):
-        """Returns the same context in parts: a header, fragments with the files in
-        priority order, a trailer. No part is larger than 2 MB.
+        """Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
+        under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshContext(self, request, context):
-        """Drops what is cached and reads the repository again.
+        """Reads the project again, drops the issue's cached contexts and builds them anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClearContextCache(self, request, context):
-        """Removes cached contexts: of one issue, or all (operator only).
+        """Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
+        has none is a `NOT_FOUND` error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,7 +127,8 @@ def add_ContextServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ContextService:
-    """The right files, history and decisions for one agent and one task.
+    """Selects the files, git history and earlier decisions that an agent needs for its task. Agents
+    read contexts of their own issue and type, architects any of their project.
     """
 
     @staticmethod

@@ -26,9 +26,8 @@ if _version_not_supported:
 
 
 class CredentialServiceStub:
-    """Secrets for agents, encrypted at rest. A spawn that names one gives it to
-    that agent as an environment variable; it is in no context, log, event or
-    error. Operator only.
+    """Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
+    as an environment variable; the sidecar puts it into no context, event or error. Operator only.
     """
 
     def __init__(self, channel):
@@ -60,34 +59,34 @@ class CredentialServiceStub:
 
 
 class CredentialServiceServicer:
-    """Secrets for agents, encrypted at rest. A spawn that names one gives it to
-    that agent as an environment variable; it is in no context, log, event or
-    error. Operator only.
+    """Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
+    as an environment variable; the sidecar puts it into no context, event or error. Operator only.
     """
 
     def StoreCredential(self, request, context):
-        """Stores a secret, or replaces it.
+        """Stores a secret, replacing any value of the same name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCredential(self, request, context):
-        """Returns a secret in the clear.
+        """Returns a secret in plain text.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCredentials(self, request, context):
-        """Lists names, never values.
+        """Lists names and times, never values.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCredential(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Deletes a secret. Agents that already have it keep it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -124,9 +123,8 @@ def add_CredentialServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CredentialService:
-    """Secrets for agents, encrypted at rest. A spawn that names one gives it to
-    that agent as an environment variable; it is in no context, log, event or
-    error. Operator only.
+    """Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
+    as an environment variable; the sidecar puts it into no context, event or error. Operator only.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from orchestra.v1 import options_pb2 as orchestra_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestra/v1/event_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x87\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x11\n\tpublisher\x18\x03 \x01(\t\x12\r\n\x05topic\x18\x04 \x01(\t\x12%\n\x04\x64\x61ta\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t\x12$\n\x14publisher_agent_type\x18\x08 \x01(\tB\x06\xea\xe0\x18\x02X\x01\x12\"\n\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01\"\xb6\x02\n\x13PublishEventRequest\x12\x1c\n\nevent_type\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\x12\x1a\n\tpublisher\x18\x02 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x01\x12\x15\n\x05topic\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12%\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1f\n\x0e\x63orrelation_id\x18\x05 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x02\x12\x30\n\x0bttl_seconds\x18\x06 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x18\xf5@H\x00\x88\x01\x01\x12(\n\x08priority\x18\x07 \x01(\x0e\x32\x16.orchestra.v1.Priority\x12\x1a\n\nproject_id\x18\x08 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x42\x0e\n\x0c_ttl_seconds\"\xc6\x01\n\x14PublishEventResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tpublished\x18\x02 \x01(\x08\x12\x1c\n\x14subscribers_notified\x18\x03 \x03(\t\x12\x18\n\x10subscriber_count\x18\x04 \x01(\r\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05topic\x18\x06 \x01(\t\x12\x13\n\x0bttl_seconds\x18\x07 \x01(\x05\"T\n\x14PublishEventsRequest\x12<\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.orchestra.v1.PublishEventRequestB\t\xea\xe0\x18\x05\x08\x01\x18\xe8\x07\"Y\n\x15PublishEventsResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf3\x01\n\x10SubscribeRequest\x12\x1d\n\x0b\x65vent_types\x18\x01 \x03(\tB\x08\xea\xe0\x18\x04\x10\x01\x18\x64\x12\x18\n\x06topics\x18\x02 \x03(\tB\x08\xea\xe0\x18\x04\x10\x01\x18\x64\x12\x19\n\x06\x66ilter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10\x12?\n\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01\x42\'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\nproject_id\x18\x06 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\"h\n\x11SubscribeResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.orchestra.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x1e\n\x03gap\x18\x03 \x01(\x0b\x32\x11.orchestra.v1.Gap\";\n\x03Gap\x12\r\n\x05since\x18\x01 \x01(\t\x12\x15\n\rresumed_after\x18\x02 \x01(\t\x12\x0e\n\x06missed\x18\x03 \x01(\r\"\xae\x02\n\x11WaitEventsRequest\x12\x1a\n\nevent_type\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12,\n\x07timeout\x18\x02 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80O\x12\x41H\x00\x88\x01\x01\x12\x19\n\x06\x66ilter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10\x12?\n\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01\x42\'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$\x12\x15\n\x05topic\x18\x05 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nproject_id\x18\x06 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12*\n\x05limit\x18\x07 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x01\x88\x01\x01\x42\n\n\x08_timeoutB\x08\n\x06_limit\"\xf4\x01\n\x12WaitEventsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.orchestra.v1.Event\x12\x16\n\x0emore_available\x18\x02 \x01(\x08\x12 \n\x0bnext_cursor\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07timeout\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\x1e\n\x03gap\x18\x06 \x01(\x0b\x32\x11.orchestra.v1.GapB\x0e\n\x0c_next_cursorB\n\n\x08_timeout\"\xc5\x02\n\x11ListEventsRequest\x12\x15\n\x05topic\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nevent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12?\n\x05since\x18\x03 \x01(\tB0\xea\xe0\x18,\x18\x80\x01\x42\'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$\x12\x1f\n\x0e\x63orrelation_id\x18\x04 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x02\x12*\n\x05limit\x18\x05 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x12\x19\n\x06\x66ilter\x18\x06 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10\x12.\n\nsince_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1a\n\nproject_id\x18\x08 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x42\x08\n\x06_limit\"\x8b\x01\n\x12ListEventsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.orchestra.v1.Event\x12 \n\x0bnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x12\x1e\n\x03gap\x18\x03 \x01(\x0b\x32\x11.orchestra.v1.GapB\x0e\n\x0c_next_cursor*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03\x32\xce\x05\n\x0c\x45ventService\x12\x89\x01\n\x0cPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\"2\xea\xe0\x18\x0b\x08\xca\x01\x10\x01\x18\x04\x30\x80\x80@\x82\xd3\xe4\x93\x02\x1d\"\x18/api/events/{event_type}:\x01*\x12\x8c\x01\n\rPublishEvents\x12\".orchestra.v1.PublishEventsRequest\x1a#.orchestra.v1.PublishEventsResponse\".\xea\xe0\x18\x0c\x08\xca\x01\x10\x03\x18\x04\x30\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x18\"\x13/api/events:publish:\x01*(\x01\x30\x01\x12\x99\x01\n\tSubscribe\x12\x1e.orchestra.v1.SubscribeRequest\x1a\x1f.orchestra.v1.SubscribeResponse\"I\xea\xe0\x18\x07\x08\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x38\x12 /api/events/stream/{event_types}Z\x14\x12\x12/api/events/stream0\x01\x12\x95\x01\n\nWaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\x07\x08\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x02\x33\x12\x1d/api/events/wait/{event_type}Z\x12\x12\x10/api/events/wait\x12o\n\nListEvents\x12\x1f.orchestra.v1.ListEventsRequest\x1a .orchestra.v1.ListEventsResponse\"\x1e\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/api/eventsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n orchestra/v1/event_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x87\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x11\n\tpublisher\x18\x03 \x01(\t\x12\r\n\x05topic\x18\x04 \x01(\t\x12%\n\x04\x64\x61ta\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t\x12$\n\x14publisher_agent_type\x18\x08 \x01(\tB\x06\xea\xe0\x18\x02X\x01\x12\"\n\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01\"\xba\x02\n\x13PublishEventRequest\x12\x1c\n\nevent_type\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x08\x01\x10\x01\x12\x1c\n\tpublisher\x18\x02 \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x01`\x08\x12\x15\n\x05topic\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12%\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1f\n\x0e\x63orrelation_id\x18\x05 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x02\x12\x30\n\x0bttl_seconds\x18\x06 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x18\xf5@H\x00\x88\x01\x01\x12(\n\x08priority\x18\x07 \x01(\x0e\x32\x16.orchestra.v1.Priority\x12\x1c\n\nproject_id\x18\x08 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\x42\x0e\n\x0c_ttl_seconds\"\xc6\x01\n\x14PublishEventResponse\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x11\n\tpublished\x18\x02 \x01(\x08\x12\x1c\n\x14subscribers_notified\x18\x03 \x03(\t\x12\x18\n\x10subscriber_count\x18\x04 \x01(\r\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05topic\x18\x06 \x01(\t\x12\x13\n\x0bttl_seconds\x18\x07 \x01(\x05\"T\n\x14PublishEventsRequest\x12<\n\x06\x65vents\x18\x01 \x03(\x0b\x32!.orchestra.v1.PublishEventRequestB\t\xea\xe0\x18\x05\x08\x01\x18\xe8\x07\"Y\n\x15PublishEventsResponse\x12\x11\n\tevent_ids\x18\x01 \x03(\t\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf5\x01\n\x10SubscribeRequest\x12\x1d\n\x0b\x65vent_types\x18\x01 \x03(\tB\x08\xea\xe0\x18\x04\x10\x01\x18\x64\x12\x18\n\x06topics\x18\x02 \x03(\tB\x08\xea\xe0\x18\x04\x10\x01\x18\x64\x12\x19\n\x06\x66ilter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10\x12?\n\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01\x42\'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$\x12.\n\nsince_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\nproject_id\x18\x06 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\"h\n\x11SubscribeResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.orchestra.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x1e\n\x03gap\x18\x03 \x01(\x0b\x32\x11.orchestra.v1.Gap\";\n\x03Gap\x12\r\n\x05since\x18\x01 \x01(\t\x12\x15\n\rresumed_after\x18\x02 \x01(\t\x12\x0e\n\x06missed\x18\x03 \x01(\r\"\xb0\x02\n\x11WaitEventsRequest\x12\x1a\n\nevent_type\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12,\n\x07timeout\x18\x02 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80O\x12\x41H\x00\x88\x01\x01\x12\x19\n\x06\x66ilter\x18\x03 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10\x12?\n\x05since\x18\x04 \x01(\tB0\xea\xe0\x18,\x18\x80\x01\x42\'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$\x12\x15\n\x05topic\x18\x05 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1c\n\nproject_id\x18\x06 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\x12*\n\x05limit\x18\x07 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x01\x88\x01\x01\x42\n\n\x08_timeoutB\x08\n\x06_limit\"\xf4\x01\n\x12WaitEventsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.orchestra.v1.Event\x12\x16\n\x0emore_available\x18\x02 \x01(\x08\x12 \n\x0bnext_cursor\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07timeout\x18\x05 \x01(\x08H\x01\x88\x01\x01\x12\x1e\n\x03gap\x18\x06 \x01(\x0b\x32\x11.orchestra.v1.GapB\x0e\n\x0c_next_cursorB\n\n\x08_timeout\"\xc7\x02\n\x11ListEventsRequest\x12\x15\n\x05topic\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nevent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12?\n\x05since\x18\x03 \x01(\tB0\xea\xe0\x18,\x18\x80\x01\x42\'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$\x12\x1f\n\x0e\x63orrelation_id\x18\x04 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x02\x12*\n\x05limit\x18\x05 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x12\x19\n\x06\x66ilter\x18\x06 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10\x12.\n\nsince_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\nproject_id\x18\x08 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\x42\x08\n\x06_limit\"\x8b\x01\n\x12ListEventsResponse\x12#\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x13.orchestra.v1.Event\x12 \n\x0bnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x12\x1e\n\x03gap\x18\x03 \x01(\x0b\x32\x11.orchestra.v1.GapB\x0e\n\x0c_next_cursor*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03\x32\xce\x05\n\x0c\x45ventService\x12\x89\x01\n\x0cPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\"2\xea\xe0\x18\x0b\x08\xca\x01\x10\x01\x18\x04\x30\x80\x80@\x82\xd3\xe4\x93\x02\x1d\"\x18/api/events/{event_type}:\x01*\x12\x8c\x01\n\rPublishEvents\x12\".orchestra.v1.PublishEventsRequest\x1a#.orchestra.v1.PublishEventsResponse\".\xea\xe0\x18\x0c\x08\xca\x01\x10\x03\x18\x04\x30\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x18\"\x13/api/events:publish:\x01*(\x01\x30\x01\x12\x99\x01\n\tSubscribe\x12\x1e.orchestra.v1.SubscribeRequest\x1a\x1f.orchestra.v1.SubscribeResponse\"I\xea\xe0\x18\x07\x08\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x38\x12 /api/events/stream/{event_types}Z\x14\x12\x12/api/events/stream0\x01\x12\x95\x01\n\nWaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\x07\x08\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x02\x33\x12\x1d/api/events/wait/{event_type}Z\x12\x12\x10/api/events/wait\x12o\n\nListEvents\x12\x1f.orchestra.v1.ListEventsRequest\x1a .orchestra.v1.ListEventsResponse\"\x1e\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/api/eventsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['event_type']._loaded_options = None
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['event_type']._serialized_options = b'\352\340\030\004\010\001\020\001'
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['publisher']._loaded_options = None
-  _globals['_PUBLISHEVENTREQUEST'].fields_by_name['publisher']._serialized_options = b'\352\340\030\003\030\200\001'
+  _globals['_PUBLISHEVENTREQUEST'].fields_by_name['publisher']._serialized_options = b'\352\340\030\005\030\200\001`\010'
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['topic']._loaded_options = None
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['topic']._serialized_options = b'\352\340\030\002\020\001'
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['correlation_id']._loaded_options = None
@@ -50,7 +50,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['ttl_seconds']._loaded_options = None
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['ttl_seconds']._serialized_options = b'\352\340\030\022!\000\000\000\000\000\000\360?)\000\000\000\000\000\030\365@'
   _globals['_PUBLISHEVENTREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_PUBLISHEVENTREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_PUBLISHEVENTREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_PUBLISHEVENTSREQUEST'].fields_by_name['events']._loaded_options = None
   _globals['_PUBLISHEVENTSREQUEST'].fields_by_name['events']._serialized_options = b'\352\340\030\005\010\001\030\350\007'
   _globals['_SUBSCRIBEREQUEST'].fields_by_name['event_types']._loaded_options = None
@@ -62,7 +62,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBSCRIBEREQUEST'].fields_by_name['since']._loaded_options = None
   _globals['_SUBSCRIBEREQUEST'].fields_by_name['since']._serialized_options = b'\352\340\030,\030\200\001B\'^$|^0$|^\\$$|^evt-[0-9a-f]{8}-[0-9]{10}$'
   _globals['_SUBSCRIBEREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_SUBSCRIBEREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_SUBSCRIBEREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_WAITEVENTSREQUEST'].fields_by_name['event_type']._loaded_options = None
   _globals['_WAITEVENTSREQUEST'].fields_by_name['event_type']._serialized_options = b'\352\340\030\002\020\001'
   _globals['_WAITEVENTSREQUEST'].fields_by_name['timeout']._loaded_options = None
@@ -74,7 +74,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WAITEVENTSREQUEST'].fields_by_name['topic']._loaded_options = None
   _globals['_WAITEVENTSREQUEST'].fields_by_name['topic']._serialized_options = b'\352\340\030\002\020\001'
   _globals['_WAITEVENTSREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_WAITEVENTSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_WAITEVENTSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_WAITEVENTSREQUEST'].fields_by_name['limit']._loaded_options = None
   _globals['_WAITEVENTSREQUEST'].fields_by_name['limit']._serialized_options = b'\352\340\030\022!\000\000\000\000\000\000\360?)\000\000\000\000\000@\217@'
   _globals['_WAITEVENTSRESPONSE'].fields_by_name['next_cursor']._loaded_options = None
@@ -92,7 +92,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEVENTSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_LISTEVENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\352\340\030\005\020\002\030\200\020'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_LISTEVENTSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_LISTEVENTSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_LISTEVENTSRESPONSE'].fields_by_name['next_cursor']._loaded_options = None
   _globals['_LISTEVENTSRESPONSE'].fields_by_name['next_cursor']._serialized_options = b'\352\340\030\0028\001'
   _globals['_EVENTSERVICE'].methods_by_name['PublishEvent']._loaded_options = None
@@ -105,32 +105,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EVENTSERVICE'].methods_by_name['WaitEvents']._serialized_options = b'\352\340\030\007\010\310\001\020\002\030\001\202\323\344\223\0023\022\035/api/events/wait/{event_type}Z\022\022\020/api/events/wait'
   _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._loaded_options = None
   _globals['_EVENTSERVICE'].methods_by_name['ListEvents']._serialized_options = b'\352\340\030\007\010\310\001\020\001\030\001\202\323\344\223\002\r\022\013/api/events'
-  _globals['_PRIORITY']._serialized_start=2563
-  _globals['_PRIORITY']._serialized_end=2657
+  _globals['_PRIORITY']._serialized_start=2573
+  _globals['_PRIORITY']._serialized_end=2667
   _globals['_EVENT']._serialized_start=172
   _globals['_EVENT']._serialized_end=435
   _globals['_PUBLISHEVENTREQUEST']._serialized_start=438
-  _globals['_PUBLISHEVENTREQUEST']._serialized_end=748
-  _globals['_PUBLISHEVENTRESPONSE']._serialized_start=751
-  _globals['_PUBLISHEVENTRESPONSE']._serialized_end=949
-  _globals['_PUBLISHEVENTSREQUEST']._serialized_start=951
-  _globals['_PUBLISHEVENTSREQUEST']._serialized_end=1035
-  _globals['_PUBLISHEVENTSRESPONSE']._serialized_start=1037
-  _globals['_PUBLISHEVENTSRESPONSE']._serialized_end=1126
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=1129
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=1372
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=1374
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=1478
-  _globals['_GAP']._serialized_start=1480
-  _globals['_GAP']._serialized_end=1539
-  _globals['_WAITEVENTSREQUEST']._serialized_start=1542
-  _globals['_WAITEVENTSREQUEST']._serialized_end=1844
-  _globals['_WAITEVENTSRESPONSE']._serialized_start=1847
-  _globals['_WAITEVENTSRESPONSE']._serialized_end=2091
-  _globals['_LISTEVENTSREQUEST']._serialized_start=2094
-  _globals['_LISTEVENTSREQUEST']._serialized_end=2419
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=2422
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=2561
-  _globals['_EVENTSERVICE']._serialized_start=2660
-  _globals['_EVENTSERVICE']._serialized_end=3378
+  _globals['_PUBLISHEVENTREQUEST']._serialized_end=752
+  _globals['_PUBLISHEVENTRESPONSE']._serialized_start=755
+  _globals['_PUBLISHEVENTRESPONSE']._serialized_end=953
+  _globals['_PUBLISHEVENTSREQUEST']._serialized_start=955
+  _globals['_PUBLISHEVENTSREQUEST']._serialized_end=1039
+  _globals['_PUBLISHEVENTSRESPONSE']._serialized_start=1041
+  _globals['_PUBLISHEVENTSRESPONSE']._serialized_end=1130
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=1133
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=1378
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=1380
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=1484
+  _globals['_GAP']._serialized_start=1486
+  _globals['_GAP']._serialized_end=1545
+  _globals['_WAITEVENTSREQUEST']._serialized_start=1548
+  _globals['_WAITEVENTSREQUEST']._serialized_end=1852
+  _globals['_WAITEVENTSRESPONSE']._serialized_start=1855
+  _globals['_WAITEVENTSRESPONSE']._serialized_end=2099
+  _globals['_LISTEVENTSREQUEST']._serialized_start=2102
+  _globals['_LISTEVENTSREQUEST']._serialized_end=2429
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=2432
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2571
+  _globals['_EVENTSERVICE']._serialized_start=2670
+  _globals['_EVENTSERVICE']._serialized_end=3388
 # @@protoc_insertion_point(module_scope)

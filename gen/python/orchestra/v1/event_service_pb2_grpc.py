@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """Publish and subscribe. Events are visible to every agent of the same
-    project and to no other project.
+    """Publishes events and delivers them to subscribers. Every agent of a project sees the project's
+    events; no other project does.
     """
 
     def __init__(self, channel):
@@ -64,33 +64,34 @@ class EventServiceStub:
 
 
 class EventServiceServicer:
-    """Publish and subscribe. Events are visible to every agent of the same
-    project and to no other project.
+    """Publishes events and delivers them to subscribers. Every agent of a project sees the project's
+    events; no other project does.
     """
 
     def PublishEvent(self, request, context):
-        """Publishes one event. The answer comes after the event is on disk.
+        """Publishes one event. Responds once the event is on disk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PublishEvents(self, request_iterator, context):
-        """Publishes batches; each is answered, in order, once it is on disk.
+        """Publishes batches of events from a stream. Each batch is accepted or rejected as a whole, and
+        answered, in order, once it is on disk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Subscribe(self, request, context):
-        """Streams matching events in batches, from now, a cursor or a time.
+        """Streams matching events in batches, starting now, after a cursor or at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WaitEvents(self, request, context):
-        """Waits for the next matching events: the long poll.
+        """Waits for the next matching events and returns them, or nothing after the timeout.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,8 +141,8 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """Publish and subscribe. Events are visible to every agent of the same
-    project and to no other project.
+    """Publishes events and delivers them to subscribers. Every agent of a project sees the project's
+    events; no other project does.
     """
 
     @staticmethod

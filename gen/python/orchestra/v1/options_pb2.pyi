@@ -35,6 +35,19 @@ class Format(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FORMAT_ID: _ClassVar[Format]
     FORMAT_FILTER: _ClassVar[Format]
     FORMAT_CONTEXT_PART: _ClassVar[Format]
+
+class Scope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SCOPE_UNSPECIFIED: _ClassVar[Scope]
+    SCOPE_PROJECT: _ClassVar[Scope]
+    SCOPE_PROJECT_OR_ALL: _ClassVar[Scope]
+    SCOPE_READ_ISSUE: _ClassVar[Scope]
+    SCOPE_FILTER_ISSUE: _ClassVar[Scope]
+    SCOPE_WRITE_ISSUE: _ClassVar[Scope]
+    SCOPE_READ_TYPE: _ClassVar[Scope]
+    SCOPE_WRITE_TYPE: _ClassVar[Scope]
+    SCOPE_SUBJECT: _ClassVar[Scope]
+    SCOPE_OPERATOR: _ClassVar[Scope]
 MODE_UNSPECIFIED: Mode
 MODE_UNARY: Mode
 MODE_WAIT: Mode
@@ -53,6 +66,16 @@ FORMAT_UNSPECIFIED: Format
 FORMAT_ID: Format
 FORMAT_FILTER: Format
 FORMAT_CONTEXT_PART: Format
+SCOPE_UNSPECIFIED: Scope
+SCOPE_PROJECT: Scope
+SCOPE_PROJECT_OR_ALL: Scope
+SCOPE_READ_ISSUE: Scope
+SCOPE_FILTER_ISSUE: Scope
+SCOPE_WRITE_ISSUE: Scope
+SCOPE_READ_TYPE: Scope
+SCOPE_WRITE_TYPE: Scope
+SCOPE_SUBJECT: Scope
+SCOPE_OPERATOR: Scope
 CALL_FIELD_NUMBER: _ClassVar[int]
 call: _descriptor.FieldDescriptor
 FIELD_FIELD_NUMBER: _ClassVar[int]
@@ -77,7 +100,7 @@ class CallRules(_message.Message):
     def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: _Optional[bool] = ..., max_request_bytes: _Optional[int] = ...) -> None: ...
 
 class FieldRules(_message.Message):
-    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal")
+    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal", "scope")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +112,7 @@ class FieldRules(_message.Message):
     SECRET_FIELD_NUMBER: _ClassVar[int]
     NO_NUL_FIELD_NUMBER: _ClassVar[int]
     INTERNAL_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
     required: bool
     format: Format
     max_length: int
@@ -100,4 +124,5 @@ class FieldRules(_message.Message):
     secret: bool
     no_nul: bool
     internal: bool
-    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ..., internal: _Optional[bool] = ...) -> None: ...
+    scope: Scope
+    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ..., internal: _Optional[bool] = ..., scope: _Optional[_Union[Scope, str]] = ...) -> None: ...

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from orchestra.v1 import options_pb2 as orchestra_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!orchestra/v1/result_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xc1\x04\n\x0b\x41gentResult\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.ResultStatus\x12\x37\n\rfiles_created\x18\x02 \x03(\x0b\x32\x17.orchestra.v1.FileEntryB\x07\xea\xe0\x18\x03\x18\x90N\x12\x38\n\x0e\x66iles_modified\x18\x03 \x03(\x0b\x32\x17.orchestra.v1.FileEntryB\x07\xea\xe0\x18\x03\x18\x90N\x12\x1e\n\rfiles_deleted\x18\x04 \x03(\tB\x07\xea\xe0\x18\x03\x18\x90N\x12\x1a\n\tdecisions\x18\x05 \x03(\tB\x07\xea\xe0\x18\x03\x18\xe8\x07\x12\x37\n\x07metrics\x18\x06 \x03(\x0b\x32&.orchestra.v1.AgentResult.MetricsEntry\x12;\n\tartifacts\x18\x07 \x03(\x0b\x32(.orchestra.v1.AgentResult.ArtifactsEntry\x12\x17\n\x06\x65rrors\x18\x08 \x03(\tB\x07\xea\xe0\x18\x03\x18\x90N\x12\x19\n\x08warnings\x18\t \x03(\tB\x07\xea\xe0\x18\x03\x18\x90N\x12\x1b\n\nnext_steps\x18\n \x03(\tB\x07\xea\xe0\x18\x03\x18\xe8\x07\x12.\n\x05\x65xtra\x18\x0f \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xea\xe0\x18\x02\x30\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0e\x41rtifactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\tFileEntry\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12)\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x19.orchestra.v1.FileDetailsH\x00:\x04\xe8\xe0\x18\x01\x42\x07\n\x05\x65ntry\"\x8d\x02\n\x0b\x46ileDetails\x12\x14\n\x04path\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x08\x01\x12\x11\n\x04size\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08language\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08\x63hecksum\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04\x64iff\x18\x05 \x01(\tH\x03\x88\x01\x01\x12,\n\x07\x63hanges\x18\x06 \x01(\x0b\x32\x16.orchestra.v1.TextListH\x04\x88\x01\x01\x12.\n\x05\x65xtra\x18\x0f \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xea\xe0\x18\x02\x30\x01\x42\x07\n\x05_sizeB\x0b\n\t_languageB\x0b\n\t_checksumB\x07\n\x05_diffB\n\n\x08_changes\" \n\x08TextList\x12\x0e\n\x06values\x18\x01 \x03(\t:\x04\xe8\xe0\x18\x01\"\xe4\x01\n\x13\x43reateResultRequest\x12\x19\n\x08\x61gent_id\x18\x01 \x01(\tB\x07\xea\xe0\x18\x03\x18\x80\x01\x12\x1a\n\nagent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x18\n\x08issue_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nproject_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x31\n\x06result\x18\x05 \x01(\x0b\x32\x19.orchestra.v1.AgentResultB\x06\xea\xe0\x18\x02\x08\x01\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd0\x01\n\x14\x43reateResultResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06stored\x18\x02 \x01(\x08\x12\x14\n\x0cstorage_path\x18\x03 \x01(\t\x12,\n\x0bnext_agents\x18\x04 \x03(\x0b\x32\x17.orchestra.v1.NextAgent\x12\x17\n\x0f\x65vent_published\x18\x05 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\tNextAgent\x12\x12\n\nagent_type\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xda\x01\n\x06Result\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x12\n\nagent_type\x18\x03 \x01(\t\x12\x10\n\x08issue_id\x18\x04 \x01(\t\x12\x12\n\nproject_id\x18\x05 \x01(\t\x12)\n\x06result\x18\x06 \x01(\x0b\x32\x19.orchestra.v1.AgentResult\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06\x62ranch\x18\x08 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_branch\"x\n\x10GetResultRequest\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x18\n\x08issue_id\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nagent_type\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nproject_id\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\"9\n\x11GetResultResponse\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.orchestra.v1.Result\"\xd4\x01\n\x12ListResultsRequest\x12\x18\n\x08issue_id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nagent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\nproject_id\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12*\n\x05limit\x18\x04 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x12&\n\x06\x63ursor\x18\x05 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01\x42\r^[0-9]{0,18}$\x12\x0e\n\x06latest\x18\x06 \x01(\x08\x42\x08\n\x06_limit\"n\n\x13ListResultsResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.orchestra.v1.Result\x12 \n\x0bnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_next_cursor*}\n\x0cResultStatus\x12\x1d\n\x19RESULT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15RESULT_STATUS_SUCCESS\x10\x01\x12\x19\n\x15RESULT_STATUS_PARTIAL\x10\x02\x12\x18\n\x14RESULT_STATUS_FAILED\x10\x03\x32\xb1\x03\n\rResultService\x12~\n\x0c\x43reateResult\x12!.orchestra.v1.CreateResultRequest\x1a\".orchestra.v1.CreateResultResponse\"\'\xea\xe0\x18\x0c\x08\xc9\x01\x10\x01\x18\x03\x30\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x11\"\x0c/api/results:\x01*\x12\xaa\x01\n\tGetResult\x12\x1e.orchestra.v1.GetResultRequest\x1a\x1f.orchestra.v1.GetResultResponse\"\\\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02K\x12\x11/api/results/{id}Z.\x12$/api/results/{issue_id}/{agent_type}b\x06resultb\x06result\x12s\n\x0bListResults\x12 .orchestra.v1.ListResultsRequest\x1a!.orchestra.v1.ListResultsResponse\"\x1f\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/resultsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!orchestra/v1/result_service.proto\x12\x0corchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xc1\x04\n\x0b\x41gentResult\x12*\n\x06status\x18\x01 \x01(\x0e\x32\x1a.orchestra.v1.ResultStatus\x12\x37\n\rfiles_created\x18\x02 \x03(\x0b\x32\x17.orchestra.v1.FileEntryB\x07\xea\xe0\x18\x03\x18\x90N\x12\x38\n\x0e\x66iles_modified\x18\x03 \x03(\x0b\x32\x17.orchestra.v1.FileEntryB\x07\xea\xe0\x18\x03\x18\x90N\x12\x1e\n\rfiles_deleted\x18\x04 \x03(\tB\x07\xea\xe0\x18\x03\x18\x90N\x12\x1a\n\tdecisions\x18\x05 \x03(\tB\x07\xea\xe0\x18\x03\x18\xe8\x07\x12\x37\n\x07metrics\x18\x06 \x03(\x0b\x32&.orchestra.v1.AgentResult.MetricsEntry\x12;\n\tartifacts\x18\x07 \x03(\x0b\x32(.orchestra.v1.AgentResult.ArtifactsEntry\x12\x17\n\x06\x65rrors\x18\x08 \x03(\tB\x07\xea\xe0\x18\x03\x18\x90N\x12\x19\n\x08warnings\x18\t \x03(\tB\x07\xea\xe0\x18\x03\x18\x90N\x12\x1b\n\nnext_steps\x18\n \x03(\tB\x07\xea\xe0\x18\x03\x18\xe8\x07\x12.\n\x05\x65xtra\x18\x0f \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xea\xe0\x18\x02\x30\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x30\n\x0e\x41rtifactsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"U\n\tFileEntry\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12)\n\x04\x66ile\x18\x02 \x01(\x0b\x32\x19.orchestra.v1.FileDetailsH\x00:\x04\xe8\xe0\x18\x01\x42\x07\n\x05\x65ntry\"\x8d\x02\n\x0b\x46ileDetails\x12\x14\n\x04path\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x08\x01\x12\x11\n\x04size\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08language\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08\x63hecksum\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x11\n\x04\x64iff\x18\x05 \x01(\tH\x03\x88\x01\x01\x12,\n\x07\x63hanges\x18\x06 \x01(\x0b\x32\x16.orchestra.v1.TextListH\x04\x88\x01\x01\x12.\n\x05\x65xtra\x18\x0f \x01(\x0b\x32\x17.google.protobuf.StructB\x06\xea\xe0\x18\x02\x30\x01\x42\x07\n\x05_sizeB\x0b\n\t_languageB\x0b\n\t_checksumB\x07\n\x05_diffB\n\n\x08_changes\" \n\x08TextList\x12\x0e\n\x06values\x18\x01 \x03(\t:\x04\xe8\xe0\x18\x01\"\xec\x01\n\x13\x43reateResultRequest\x12\x1b\n\x08\x61gent_id\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x01`\x08\x12\x1c\n\nagent_type\x18\x02 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x07\x12\x1a\n\x08issue_id\x18\x03 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x05\x12\x1c\n\nproject_id\x18\x04 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\x12\x31\n\x06result\x18\x05 \x01(\x0b\x32\x19.orchestra.v1.AgentResultB\x06\xea\xe0\x18\x02\x08\x01\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd0\x01\n\x14\x43reateResultResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06stored\x18\x02 \x01(\x08\x12\x14\n\x0cstorage_path\x18\x03 \x01(\t\x12,\n\x0bnext_agents\x18\x04 \x03(\x0b\x32\x17.orchestra.v1.NextAgent\x12\x17\n\x0f\x65vent_published\x18\x05 \x01(\x08\x12\x10\n\x08\x65vent_id\x18\x06 \x01(\t\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\tNextAgent\x12\x12\n\nagent_type\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xda\x01\n\x06Result\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x12\n\nagent_type\x18\x03 \x01(\t\x12\x10\n\x08issue_id\x18\x04 \x01(\t\x12\x12\n\nproject_id\x18\x05 \x01(\t\x12)\n\x06result\x18\x06 \x01(\x0b\x32\x19.orchestra.v1.AgentResult\x12-\n\ttimestamp\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06\x62ranch\x18\x08 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_branch\"|\n\x10GetResultRequest\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1a\n\x08issue_id\x18\x02 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x03\x12\x1a\n\nagent_type\x18\x03 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1c\n\nproject_id\x18\x04 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\"9\n\x11GetResultResponse\x12$\n\x06result\x18\x01 \x01(\x0b\x32\x14.orchestra.v1.Result\"\xd8\x01\n\x12ListResultsRequest\x12\x1a\n\x08issue_id\x18\x01 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x04\x12\x1a\n\nagent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01\x12\x1c\n\nproject_id\x18\x03 \x01(\tB\x08\xea\xe0\x18\x04\x10\x01`\x01\x12*\n\x05limit\x18\x04 \x01(\x05\x42\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x12&\n\x06\x63ursor\x18\x05 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01\x42\r^[0-9]{0,18}$\x12\x0e\n\x06latest\x18\x06 \x01(\x08\x42\x08\n\x06_limit\"n\n\x13ListResultsResponse\x12%\n\x07results\x18\x01 \x03(\x0b\x32\x14.orchestra.v1.Result\x12 \n\x0bnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x38\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_next_cursor*}\n\x0cResultStatus\x12\x1d\n\x19RESULT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15RESULT_STATUS_SUCCESS\x10\x01\x12\x19\n\x15RESULT_STATUS_PARTIAL\x10\x02\x12\x18\n\x14RESULT_STATUS_FAILED\x10\x03\x32\xb1\x03\n\rResultService\x12~\n\x0c\x43reateResult\x12!.orchestra.v1.CreateResultRequest\x1a\".orchestra.v1.CreateResultResponse\"\'\xea\xe0\x18\x0c\x08\xc9\x01\x10\x01\x18\x03\x30\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x11\"\x0c/api/results:\x01*\x12\xaa\x01\n\tGetResult\x12\x1e.orchestra.v1.GetResultRequest\x1a\x1f.orchestra.v1.GetResultResponse\"\\\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02K\x12\x11/api/results/{id}Z.\x12$/api/results/{issue_id}/{agent_type}b\x06resultb\x06result\x12s\n\x0bListResults\x12 .orchestra.v1.ListResultsRequest\x1a!.orchestra.v1.ListResultsResponse\"\x1f\xea\xe0\x18\x07\x08\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\x0c/api/resultsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,29 +64,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TEXTLIST']._loaded_options = None
   _globals['_TEXTLIST']._serialized_options = b'\350\340\030\001'
   _globals['_CREATERESULTREQUEST'].fields_by_name['agent_id']._loaded_options = None
-  _globals['_CREATERESULTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\352\340\030\003\030\200\001'
+  _globals['_CREATERESULTREQUEST'].fields_by_name['agent_id']._serialized_options = b'\352\340\030\005\030\200\001`\010'
   _globals['_CREATERESULTREQUEST'].fields_by_name['agent_type']._loaded_options = None
-  _globals['_CREATERESULTREQUEST'].fields_by_name['agent_type']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_CREATERESULTREQUEST'].fields_by_name['agent_type']._serialized_options = b'\352\340\030\004\020\001`\007'
   _globals['_CREATERESULTREQUEST'].fields_by_name['issue_id']._loaded_options = None
-  _globals['_CREATERESULTREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_CREATERESULTREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\004\020\001`\005'
   _globals['_CREATERESULTREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_CREATERESULTREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_CREATERESULTREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_CREATERESULTREQUEST'].fields_by_name['result']._loaded_options = None
   _globals['_CREATERESULTREQUEST'].fields_by_name['result']._serialized_options = b'\352\340\030\002\010\001'
   _globals['_GETRESULTREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_GETRESULTREQUEST'].fields_by_name['id']._serialized_options = b'\352\340\030\002\020\001'
   _globals['_GETRESULTREQUEST'].fields_by_name['issue_id']._loaded_options = None
-  _globals['_GETRESULTREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_GETRESULTREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\004\020\001`\003'
   _globals['_GETRESULTREQUEST'].fields_by_name['agent_type']._loaded_options = None
   _globals['_GETRESULTREQUEST'].fields_by_name['agent_type']._serialized_options = b'\352\340\030\002\020\001'
   _globals['_GETRESULTREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_GETRESULTREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_GETRESULTREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_LISTRESULTSREQUEST'].fields_by_name['issue_id']._loaded_options = None
-  _globals['_LISTRESULTSREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_LISTRESULTSREQUEST'].fields_by_name['issue_id']._serialized_options = b'\352\340\030\004\020\001`\004'
   _globals['_LISTRESULTSREQUEST'].fields_by_name['agent_type']._loaded_options = None
   _globals['_LISTRESULTSREQUEST'].fields_by_name['agent_type']._serialized_options = b'\352\340\030\002\020\001'
   _globals['_LISTRESULTSREQUEST'].fields_by_name['project_id']._loaded_options = None
-  _globals['_LISTRESULTSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\002\020\001'
+  _globals['_LISTRESULTSREQUEST'].fields_by_name['project_id']._serialized_options = b'\352\340\030\004\020\001`\001'
   _globals['_LISTRESULTSREQUEST'].fields_by_name['limit']._loaded_options = None
   _globals['_LISTRESULTSREQUEST'].fields_by_name['limit']._serialized_options = b'\352\340\030\022!\000\000\000\000\000\000\360?)\000\000\000\000\000@\217@'
   _globals['_LISTRESULTSREQUEST'].fields_by_name['cursor']._loaded_options = None
@@ -99,8 +99,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESULTSERVICE'].methods_by_name['GetResult']._serialized_options = b'\352\340\030\007\010\310\001\020\001\030\002\202\323\344\223\002K\022\021/api/results/{id}Z.\022$/api/results/{issue_id}/{agent_type}b\006resultb\006result'
   _globals['_RESULTSERVICE'].methods_by_name['ListResults']._loaded_options = None
   _globals['_RESULTSERVICE'].methods_by_name['ListResults']._serialized_options = b'\352\340\030\007\010\310\001\020\001\030\002\202\323\344\223\002\016\022\014/api/results'
-  _globals['_RESULTSTATUS']._serialized_start=2383
-  _globals['_RESULTSTATUS']._serialized_end=2508
+  _globals['_RESULTSTATUS']._serialized_start=2399
+  _globals['_RESULTSTATUS']._serialized_end=2524
   _globals['_AGENTRESULT']._serialized_start=173
   _globals['_AGENTRESULT']._serialized_end=750
   _globals['_AGENTRESULT_METRICSENTRY']._serialized_start=654
@@ -114,21 +114,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TEXTLIST']._serialized_start=1111
   _globals['_TEXTLIST']._serialized_end=1143
   _globals['_CREATERESULTREQUEST']._serialized_start=1146
-  _globals['_CREATERESULTREQUEST']._serialized_end=1374
-  _globals['_CREATERESULTRESPONSE']._serialized_start=1377
-  _globals['_CREATERESULTRESPONSE']._serialized_end=1585
-  _globals['_NEXTAGENT']._serialized_start=1587
-  _globals['_NEXTAGENT']._serialized_end=1652
-  _globals['_RESULT']._serialized_start=1655
-  _globals['_RESULT']._serialized_end=1873
-  _globals['_GETRESULTREQUEST']._serialized_start=1875
-  _globals['_GETRESULTREQUEST']._serialized_end=1995
-  _globals['_GETRESULTRESPONSE']._serialized_start=1997
-  _globals['_GETRESULTRESPONSE']._serialized_end=2054
-  _globals['_LISTRESULTSREQUEST']._serialized_start=2057
-  _globals['_LISTRESULTSREQUEST']._serialized_end=2269
-  _globals['_LISTRESULTSRESPONSE']._serialized_start=2271
-  _globals['_LISTRESULTSRESPONSE']._serialized_end=2381
-  _globals['_RESULTSERVICE']._serialized_start=2511
-  _globals['_RESULTSERVICE']._serialized_end=2944
+  _globals['_CREATERESULTREQUEST']._serialized_end=1382
+  _globals['_CREATERESULTRESPONSE']._serialized_start=1385
+  _globals['_CREATERESULTRESPONSE']._serialized_end=1593
+  _globals['_NEXTAGENT']._serialized_start=1595
+  _globals['_NEXTAGENT']._serialized_end=1660
+  _globals['_RESULT']._serialized_start=1663
+  _globals['_RESULT']._serialized_end=1881
+  _globals['_GETRESULTREQUEST']._serialized_start=1883
+  _globals['_GETRESULTREQUEST']._serialized_end=2007
+  _globals['_GETRESULTRESPONSE']._serialized_start=2009
+  _globals['_GETRESULTRESPONSE']._serialized_end=2066
+  _globals['_LISTRESULTSREQUEST']._serialized_start=2069
+  _globals['_LISTRESULTSREQUEST']._serialized_end=2285
+  _globals['_LISTRESULTSRESPONSE']._serialized_start=2287
+  _globals['_LISTRESULTSRESPONSE']._serialized_end=2397
+  _globals['_RESULTSERVICE']._serialized_start=2527
+  _globals['_RESULTSERVICE']._serialized_end=2960
 # @@protoc_insertion_point(module_scope)

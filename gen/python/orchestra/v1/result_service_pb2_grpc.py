@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ResultServiceStub:
-    """What each agent did, kept and handed on.
+    """Stores what agents did and makes it available to others.
     """
 
     def __init__(self, channel):
@@ -53,19 +53,19 @@ class ResultServiceStub:
 
 
 class ResultServiceServicer:
-    """What each agent did, kept and handed on.
+    """Stores what agents did and makes it available to others.
     """
 
     def CreateResult(self, request, context):
-        """Stores a result and publishes `agent_completed` (`agent_failed` when the
-        status is `failed`) in the same act. Answers after both are on disk.
+        """Stores a result and publishes `agent_completed`, or `agent_failed` when its status is failed.
+        Responds once the result is on disk; an event that cannot be written yet is retried.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetResult(self, request, context):
-        """Returns one result: by id, or the newest of an issue and an agent type.
+        """Returns one result by ID, or the newest of an issue and agent type.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +105,7 @@ def add_ResultServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResultService:
-    """What each agent did, kept and handed on.
+    """Stores what agents did and makes it available to others.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class SystemServiceStub:
-    """Health and status. Every figure is measured.
+    """Health, status and identity of the sidecar. Every figure is measured.
     """
 
     def __init__(self, channel):
@@ -53,11 +53,11 @@ class SystemServiceStub:
 
 
 class SystemServiceServicer:
-    """Health and status. Every figure is measured.
+    """Health, status and identity of the sidecar. Every figure is measured.
     """
 
     def GetHealth(self, request, context):
-        """Says whether the sidecar can do its work. Needs no token. HTTP 503 when
+        """Reports whether the sidecar can do its work. Needs no token. REST returns 503 when it is
         unhealthy.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -65,15 +65,15 @@ class SystemServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """Returns counts and latencies. Needs no token on loopback.
+        """Returns counts and latencies. Needs no token on the loopback interface.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ProveIdentity(self, request, context):
-        """Proves that this server holds the key of its storage: who is about to send
-        the operator's token asks first. Needs no token.
+        """Proves that the server holds the key of its storage directory. Clients check this before they
+        send the operator's token. Needs no token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,7 +106,7 @@ def add_SystemServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SystemService:
-    """Health and status. Every figure is measured.
+    """Health, status and identity of the sidecar. Every figure is measured.
     """
 
     @staticmethod

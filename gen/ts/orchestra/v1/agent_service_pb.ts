@@ -16,38 +16,45 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/agent_service.proto.
  */
 export const file_orchestra_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBvcmNoZXN0cmEvdjEvYWdlbnRfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIsYBChJDcmVhdGVUb2tlblJlcXVlc3QSHAoKYWdlbnRfdHlwZRgBIAEoCUII6uAYBAgBEAESGgoIaXNzdWVfaWQYAiABKAlCCOrgGAQIARABEhoKCnByb2plY3RfaWQYAyABKAlCBurgGAIQARIwCgt0dGxfc2Vjb25kcxgEIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAABj1QEgAiAEBEhgKCGFnZW50X2lkGAUgASgJQgbq4BgCEAFCDgoMX3R0bF9zZWNvbmRzImoKE0NyZWF0ZVRva2VuUmVzcG9uc2USEQoJand0X3Rva2VuGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEi4KCmV4cGlyZXNfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE1JlZnJlc2hUb2tlblJlcXVlc3QiWQoUUmVmcmVzaFRva2VuUmVzcG9uc2USEQoJand0X3Rva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkUKElJldm9rZVRva2VuUmVxdWVzdBIUCgNqdGkYASABKAlCB+rgGAMYgAESGQoIYWdlbnRfaWQYAiABKAlCB+rgGAMYgAEiVQoTUmV2b2tlVG9rZW5SZXNwb25zZRIPCgdyZXZva2VkGAEgASgNEi0KCXRpbWVzdGFtcBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAivwEKCUFnZW50VHlwZRIMCgR0eXBlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFZ3JvdXAYAyABKAkSDQoFbW9kZWwYBCABKAkSDAoEcm9sZRgFIAEoCRIUCgxjYXBhYmlsaXRpZXMYBiADKAkSEQoJbGFuZ3VhZ2VzGAcgAygJEhUKDWZpbGVfcGF0dGVybnMYCCADKAkSFQoNc3Vic2NyaXB0aW9ucxgJIAMoCRITCgtwZXJtaXNzaW9ucxgKIAMoCSIvChVMaXN0QWdlbnRUeXBlc1JlcXVlc3QSFgoFZ3JvdXAYASABKAlCB+rgGAMYgAEiRgoWTGlzdEFnZW50VHlwZXNSZXNwb25zZRIsCgthZ2VudF90eXBlcxgBIAMoCzIXLm9yY2hlc3RyYS52MS5BZ2VudFR5cGUikggKBUFnZW50EhAKCGFnZW50X2lkGAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSEAoIaXNzdWVfaWQYAyABKAkSEgoKcHJvamVjdF9pZBgEIAEoCRIMCgR0YXNrGAUgASgJEikKBnN0YXR1cxgGIAEoDjIZLm9yY2hlc3RyYS52MS5BZ2VudFN0YXR1cxIOCgZyZWFzb24YByABKAkSMAoMc3RhdHVzX3NpbmNlGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIoCghwcmlvcml0eRgJIAEoDjIWLm9yY2hlc3RyYS52MS5Qcmlvcml0eRIuCgpjcmVhdGVkX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpzdGFydGVkX2F0GAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoKcHJvY2Vzc19pZBgNIAEoBUgAiAEBEhYKCWV4aXRfY29kZRgOIAEoBUgBiAEBEhMKBnNpZ25hbBgPIAEoCUgCiAEBEg8KB2F0dGVtcHQYECABKAUSFAoMbWF4X2F0dGVtcHRzGBEgASgFEiwKCHJldHJ5X2F0GBIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzcGF3bmVkX2J5GBMgASgJEg0KBWRlcHRoGBQgASgFEg0KBWNhdXNlGBUgASgJEg4KBnJ1bm5lchgWIAEoCRINCgVtb2RlbBgXIAEoCRIqCglpc29sYXRpb24YGCABKA4yFy5vcmNoZXN0cmEudjEuSXNvbGF0aW9uEg4KBmJyYW5jaBgZIAEoCRIQCgh3b3JrdHJlZRgaIAEoCRIoCghwcm9ncmVzcxgbIAEoCzIWLm9yY2hlc3RyYS52MS5Qcm9ncmVzcxIiCgV1c2FnZRgcIAEoCzITLm9yY2hlc3RyYS52MS5Vc2FnZRITCgtsYXN0X291dHB1dBgdIAMoCRIRCglyZXN1bHRfaWQYHiABKAkSEwoLY3JlZGVudGlhbHMYHyADKAkSFgoOcXVldWVfcG9zaXRpb24YICABKAUSHgoRcGVha19tZW1vcnlfYnl0ZXMYISABKAFIA4gBARIYCgtjcHVfc2Vjb25kcxgiIAEoAUgEiAEBEg8KB21lc3NhZ2UYIyABKAkSFAoEdHJlZRgkIAEoCUIG6uAYAlgBQg0KC19wcm9jZXNzX2lkQgwKCl9leGl0X2NvZGVCCQoHX3NpZ25hbEIUChJfcGVha19tZW1vcnlfYnl0ZXNCDgoMX2NwdV9zZWNvbmRzImUKCFByb2dyZXNzEhQKB3BlcmNlbnQYASABKAFIAIgBARIPCgdtZXNzYWdlGAIgASgJEiYKAmF0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIKCghfcGVyY2VudCKHAwoFVXNhZ2USEgoKc2Vzc2lvbl9pZBgBIAEoCRISCgV0dXJucxgCIAEoAUgAiAEBEhgKC2R1cmF0aW9uX21zGAMgASgBSAGIAQESHAoPYXBpX2R1cmF0aW9uX21zGAQgASgBSAKIAQESGQoMaW5wdXRfdG9rZW5zGAUgASgBSAOIAQESGgoNb3V0cHV0X3Rva2VucxgGIAEoAUgEiAEBEh4KEWNhY2hlX3JlYWRfdG9rZW5zGAcgASgBSAWIAQESIgoVY2FjaGVfY3JlYXRpb25fdG9rZW5zGAggASgBSAaIAQESFQoIY29zdF91c2QYCSABKAFIB4gBAUIICgZfdHVybnNCDgoMX2R1cmF0aW9uX21zQhIKEF9hcGlfZHVyYXRpb25fbXNCDwoNX2lucHV0X3Rva2Vuc0IQCg5fb3V0cHV0X3Rva2Vuc0IUChJfY2FjaGVfcmVhZF90b2tlbnNCGAoWX2NhY2hlX2NyZWF0aW9uX3Rva2Vuc0ILCglfY29zdF91c2Qi6gQKEVNwYXduQWdlbnRSZXF1ZXN0EhwKCmFnZW50X3R5cGUYASABKAlCCOrgGAQIARABEhoKCGlzc3VlX2lkGAIgASgJQgjq4BgECAEQARIYCgR0YXNrGAMgASgJQgrq4BgGGKCNBlABEiYKFGNvbnRleHRfcmVxdWlyZW1lbnRzGAQgAygJQgjq4BgEEAMYZBJOCgtlbnZpcm9ubWVudBgFIAMoCzIwLm9yY2hlc3RyYS52MS5TcGF3bkFnZW50UmVxdWVzdC5FbnZpcm9ubWVudEVudHJ5Qgfq4BgDGOgHEigKCHByaW9yaXR5GAYgASgOMhYub3JjaGVzdHJhLnYxLlByaW9yaXR5EhoKCnByb2plY3RfaWQYByABKAlCBurgGAIQARIaCgdjb21tYW5kGAggAygJQgnq4BgFGOgHUAESKgoJaXNvbGF0aW9uGAkgASgOMhcub3JjaGVzdHJhLnYxLklzb2xhdGlvbhIbCgtjcmVkZW50aWFscxgKIAMoCUIG6uAYAhhkEjQKD3RpbWVvdXRfc2Vjb25kcxgLIAEoBUIW6uAYEiEAAAAAAAAAACkAAAAAgMZDQUgAiAEBEhgKBW1vZGVsGAwgASgJQgnq4BgFGIACUAESHAoJZGlyZWN0b3J5GA0gASgJQgnq4BgFGIAgUAESKAoEYmFzZRgOIAEoDjIaLm9yY2hlc3RyYS52MS5Xb3JrdHJlZUJhc2UaMgoQRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhIKEF90aW1lb3V0X3NlY29uZHMitgIKElNwYXduQWdlbnRSZXNwb25zZRIQCghhZ2VudF9pZBgBIAEoCRIPCgdzcGF3bmVkGAIgASgIEh8KCnByb2Nlc3NfaWQYAyABKAVCBurgGAI4AUgAiAEBEhgKEGNvbnRleHRfaW5qZWN0ZWQYBCABKAgSHgoJand0X3Rva2VuGAUgASgJQgbq4BgCOAFIAYgBARITCgt3ZWJob29rX3VybBgGIAEoCRItCgl0aW1lc3RhbXAYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBnN0YXR1cxgIIAEoDjIZLm9yY2hlc3RyYS52MS5BZ2VudFN0YXR1cxIWCg5xdWV1ZV9wb3NpdGlvbhgJIAEoBUINCgtfcHJvY2Vzc19pZEIMCgpfand0X3Rva2VuIi0KD0dldEFnZW50UmVxdWVzdBIaCghhZ2VudF9pZBgBIAEoCUII6uAYBAgBEAEiNgoQR2V0QWdlbnRSZXNwb25zZRIiCgVhZ2VudBgBIAEoCzITLm9yY2hlc3RyYS52MS5BZ2VudCKGAgoRTGlzdEFnZW50c1JlcXVlc3QSKQoGc3RhdHVzGAEgASgOMhkub3JjaGVzdHJhLnYxLkFnZW50U3RhdHVzEhsKCmFnZW50X3R5cGUYAiABKAlCB+rgGAMYgAESGQoIaXNzdWVfaWQYAyABKAlCB+rgGAMYgAESGgoKcHJvamVjdF9pZBgEIAEoCUIG6uAYAhABEioKBWxpbWl0GAUgASgFQhbq4BgSIQAAAAAAAPA/KQAAAAAAQI9ASACIAQESJgoGY3Vyc29yGAYgASgJQhbq4BgSGIABQg1eWzAtOV17MCwxOH0kEhQKDGFsbF9wcm9qZWN0cxgHIAEoCEIICgZfbGltaXQipAEKEkxpc3RBZ2VudHNSZXNwb25zZRIjCgZhZ2VudHMYASADKAsyEy5vcmNoZXN0cmEudjEuQWdlbnQSIAoLbmV4dF9jdXJzb3IYAiABKAlCBurgGAI4AUgAiAEBEg8KB3J1bm5pbmcYAyABKAUSDgoGcXVldWVkGAQgASgFEhYKDm1heF9jb25jdXJyZW50GAUgASgFQg4KDF9uZXh0X2N1cnNvciJ3ChBTdG9wQWdlbnRSZXF1ZXN0EhoKCGFnZW50X2lkGAEgASgJQgjq4BgECAEQARINCgVmb3JjZRgCIAEoCBIsCgd0aW1lb3V0GAMgASgBQhbq4BgSIQAAAAAAAAAAKQAAAAAAIKxASACIAQFCCgoIX3RpbWVvdXQioAEKEVN0b3BBZ2VudFJlc3BvbnNlEhAKCGFnZW50X2lkGAEgASgJEg8KB3N0b3BwZWQYAiABKAgSKQoGc3RhdHVzGAMgASgOMhkub3JjaGVzdHJhLnYxLkFnZW50U3RhdHVzEg4KBnJlYXNvbhgEIAEoCRItCgl0aW1lc3RhbXAYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk0KElJlc3VtZUFnZW50UmVxdWVzdBIaCghhZ2VudF9pZBgBIAEoCUII6uAYBAgBEAESGwoHbWVzc2FnZRgCIAEoCUIK6uAYBhigjQZQASI5ChNSZXN1bWVBZ2VudFJlc3BvbnNlEiIKBWFnZW50GAEgASgLMhMub3JjaGVzdHJhLnYxLkFnZW50IrIBChZTdHJlYW1BZ2VudExvZ3NSZXF1ZXN0EhoKCGFnZW50X2lkGAEgASgJQgjq4BgECAEQARIOCgZmb2xsb3cYAiABKAgSKQoEdGFpbBgDIAEoBUIW6uAYEiEAAAAAAAAAACkAAAAAgIQuQUgAiAEBEiwKB2F0dGVtcHQYBCABKAVCFurgGBIhAAAAAAAA8D8pAAAAAICELkFIAYgBAUIHCgVfdGFpbEIKCghfYXR0ZW1wdCI/ChdTdHJlYW1BZ2VudExvZ3NSZXNwb25zZRIkCgVsaW5lcxgBIAMoCzIVLm9yY2hlc3RyYS52MS5Mb2dMaW5lIlYKB0xvZ0xpbmUSLQoJdGltZXN0YW1wGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZzdHJlYW0YAiABKAkSDAoEdGV4dBgDIAEoCSKbAQoUU2VuZEhlYXJ0YmVhdFJlcXVlc3QSGgoIYWdlbnRfaWQYASABKAlCCOrgGAQIARABEiwKB3BlcmNlbnQYAiABKAFCFurgGBIhAAAAAAAAAAApAAAAAAAAWUBIAIgBARIYCgdtZXNzYWdlGAMgASgJQgfq4BgDGNAPEhMKC25lZWRzX2lucHV0GAQgASgIQgoKCF9wZXJjZW50InEKFVNlbmRIZWFydGJlYXRSZXNwb25zZRIpCgZzdGF0dXMYASABKA4yGS5vcmNoZXN0cmEudjEuQWdlbnRTdGF0dXMSLQoJdGltZXN0YW1wGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI0ChZEaXNjYXJkV29ya3RyZWVSZXF1ZXN0EhoKCGFnZW50X2lkGAEgASgJQgjq4BgECAEQASI8ChdEaXNjYXJkV29ya3RyZWVSZXNwb25zZRIRCglkaXNjYXJkZWQYASABKAgSDgoGYnJhbmNoGAIgASgJIn4KEkNoZWNrQWNjZXNzUmVxdWVzdBIYCgVhZ2VudBgBIAEoCUIJ6uAYBQgBGIABEhYKA3JwYxgCIAEoCUIJ6uAYBQgBGIACEhkKCGlzc3VlX2lkGAMgASgJQgfq4BgDGIABEhsKCnByb2plY3RfaWQYBCABKAlCB+rgGAMYgAEiZQoTQ2hlY2tBY2Nlc3NSZXNwb25zZRIPCgdhbGxvd2VkGAEgASgIEgwKBHJ1bGUYAiABKAkSDgoGcmVhc29uGAMgASgJEgsKA3JwYxgEIAEoCRISCgphZ2VudF90eXBlGAUgASgJKuQBCgtBZ2VudFN0YXR1cxIcChhBR0VOVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIYChRBR0VOVF9TVEFUVVNfUEVORElORxABEhgKFEFHRU5UX1NUQVRVU19SVU5OSU5HEAISHAoYQUdFTlRfU1RBVFVTX05FRURTX0lOUFVUEAMSFgoSQUdFTlRfU1RBVFVTX1NUVUNLEAQSGgoWQUdFTlRfU1RBVFVTX0NPTVBMRVRFRBAFEhcKE0FHRU5UX1NUQVRVU19GQUlMRUQQBhIYChRBR0VOVF9TVEFUVVNfU1RPUFBFRBAHKlIKCUlzb2xhdGlvbhIZChVJU09MQVRJT05fVU5TUEVDSUZJRUQQABISCg5JU09MQVRJT05fTk9ORRABEhYKEklTT0xBVElPTl9XT1JLVFJFRRACKl4KDFdvcmt0cmVlQmFzZRIdChlXT1JLVFJFRV9CQVNFX1VOU1BFQ0lGSUVEEAASFgoSV09SS1RSRUVfQkFTRV9IRUFEEAESFwoTV09SS1RSRUVfQkFTRV9JU1NVRRACMtsNCgxBZ2VudFNlcnZpY2USfAoKU3Bhd25BZ2VudBIfLm9yY2hlc3RyYS52MS5TcGF3bkFnZW50UmVxdWVzdBogLm9yY2hlc3RyYS52MS5TcGF3bkFnZW50UmVzcG9uc2UiK+rgGAsIyQEQARgFMICAQILT5JMCFjoBKiIRL2FwaS9hZ2VudHMvc3Bhd24SowEKCEdldEFnZW50Eh0ub3JjaGVzdHJhLnYxLkdldEFnZW50UmVxdWVzdBoeLm9yY2hlc3RyYS52MS5HZXRBZ2VudFJlc3BvbnNlIljq4BgHCMgBEAEYAYLT5JMCR1omYgVhZ2VudBIdL2FwaS9hZ2VudHMve2FnZW50X2lkfS9zdGF0dXNiBWFnZW50EhYvYXBpL2FnZW50cy97YWdlbnRfaWR9Em8KCkxpc3RBZ2VudHMSHy5vcmNoZXN0cmEudjEuTGlzdEFnZW50c1JlcXVlc3QaIC5vcmNoZXN0cmEudjEuTGlzdEFnZW50c1Jlc3BvbnNlIh7q4BgHCMgBEAEYAYLT5JMCDRILL2FwaS9hZ2VudHMSdwoJU3RvcEFnZW50Eh4ub3JjaGVzdHJhLnYxLlN0b3BBZ2VudFJlcXVlc3QaHy5vcmNoZXN0cmEudjEuU3RvcEFnZW50UmVzcG9uc2UiKergGAcIyAEQAhgFgtPkkwIYKhYvYXBpL2FnZW50cy97YWdlbnRfaWR9EpIBCgtSZXN1bWVBZ2VudBIgLm9yY2hlc3RyYS52MS5SZXN1bWVBZ2VudFJlcXVlc3QaIS5vcmNoZXN0cmEudjEuUmVzdW1lQWdlbnRSZXNwb25zZSI+6uAYCwjIARABGAUwgIBAgtPkkwIpOgEqYgVhZ2VudCIdL2FwaS9hZ2VudHMve2FnZW50X2lkfS9yZXN1bWUSkAEKD1N0cmVhbUFnZW50TG9ncxIkLm9yY2hlc3RyYS52MS5TdHJlYW1BZ2VudExvZ3NSZXF1ZXN0GiUub3JjaGVzdHJhLnYxLlN0cmVhbUFnZW50TG9nc1Jlc3BvbnNlIi7q4BgHCMgBEAMYAYLT5JMCHRIbL2FwaS9hZ2VudHMve2FnZW50X2lkfS9sb2dzMAESkAEKDVNlbmRIZWFydGJlYXQSIi5vcmNoZXN0cmEudjEuU2VuZEhlYXJ0YmVhdFJlcXVlc3QaIy5vcmNoZXN0cmEudjEuU2VuZEhlYXJ0YmVhdFJlc3BvbnNlIjbq4BgHCMgBEAEYAYLT5JMCJToBKiIgL2FwaS9hZ2VudHMve2FnZW50X2lkfS9oZWFydGJlYXQSkgEKD0Rpc2NhcmRXb3JrdHJlZRIkLm9yY2hlc3RyYS52MS5EaXNjYXJkV29ya3RyZWVSZXF1ZXN0GiUub3JjaGVzdHJhLnYxLkRpc2NhcmRXb3JrdHJlZVJlc3BvbnNlIjLq4BgHCMgBEAEYBoLT5JMCISofL2FwaS9hZ2VudHMve2FnZW50X2lkfS93b3JrdHJlZRJyCgtDaGVja0FjY2VzcxIgLm9yY2hlc3RyYS52MS5DaGVja0FjY2Vzc1JlcXVlc3QaIS5vcmNoZXN0cmEudjEuQ2hlY2tBY2Nlc3NSZXNwb25zZSIe6uAYBwjIARABGAaC0+STAg0SCy9hcGkvYWNjZXNzEnUKC0NyZWF0ZVRva2VuEiAub3JjaGVzdHJhLnYxLkNyZWF0ZVRva2VuUmVxdWVzdBohLm9yY2hlc3RyYS52MS5DcmVhdGVUb2tlblJlc3BvbnNlIiHq4BgHCMkBEAEYBoLT5JMCEDoBKiILL2FwaS90b2tlbnMSgAEKDFJlZnJlc2hUb2tlbhIhLm9yY2hlc3RyYS52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiIub3JjaGVzdHJhLnYxLlJlZnJlc2hUb2tlblJlc3BvbnNlIinq4BgHCMgBEAEYAYLT5JMCGDoBKiITL2FwaS90b2tlbnMvcmVmcmVzaBJ8CgtSZXZva2VUb2tlbhIgLm9yY2hlc3RyYS52MS5SZXZva2VUb2tlblJlcXVlc3QaIS5vcmNoZXN0cmEudjEuUmV2b2tlVG9rZW5SZXNwb25zZSIo6uAYBwjIARABGAaC0+STAhc6ASoiEi9hcGkvdG9rZW5zL3Jldm9rZRKAAQoOTGlzdEFnZW50VHlwZXMSIy5vcmNoZXN0cmEudjEuTGlzdEFnZW50VHlwZXNSZXF1ZXN0GiQub3JjaGVzdHJhLnYxLkxpc3RBZ2VudFR5cGVzUmVzcG9uc2UiI+rgGAcIyAEQARgBgtPkkwISEhAvYXBpL2FnZW50LXR5cGVzQrABChBjb20ub3JjaGVzdHJhLnYxQhFBZ2VudFNlcnZpY2VQcm90b1ABWjhnaXRodWIuY29tL3Zpc2lxdWF0ZS9jY28vZ2VuL2dvL29yY2hlc3RyYS92MTtvcmNoZXN0cmF2MaICA09YWKoCDE9yY2hlc3RyYS5WMcoCDE9yY2hlc3RyYVxWMeICGE9yY2hlc3RyYVxWMVxHUEJNZXRhZGF0YeoCDU9yY2hlc3RyYTo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_event_service, file_orchestra_v1_options]);
+  fileDesc("CiBvcmNoZXN0cmEvdjEvYWdlbnRfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIsgBChJDcmVhdGVUb2tlblJlcXVlc3QSHAoKYWdlbnRfdHlwZRgBIAEoCUII6uAYBAgBEAESGgoIaXNzdWVfaWQYAiABKAlCCOrgGAQIARABEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWABEjAKC3R0bF9zZWNvbmRzGAQgASgFQhbq4BgSIQAAAAAAAPA/KQAAAAAAGPVASACIAQESGAoIYWdlbnRfaWQYBSABKAlCBurgGAIQAUIOCgxfdHRsX3NlY29uZHMiagoTQ3JlYXRlVG9rZW5SZXNwb25zZRIRCglqd3RfdG9rZW4YASABKAkSEAoIYWdlbnRfaWQYAiABKAkSLgoKZXhwaXJlc19hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFQoTUmVmcmVzaFRva2VuUmVxdWVzdCJZChRSZWZyZXNoVG9rZW5SZXNwb25zZRIRCglqd3RfdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRQoSUmV2b2tlVG9rZW5SZXF1ZXN0EhQKA2p0aRgBIAEoCUIH6uAYAxiAARIZCghhZ2VudF9pZBgCIAEoCUIH6uAYAxiAASJVChNSZXZva2VUb2tlblJlc3BvbnNlEg8KB3Jldm9rZWQYASABKA0SLQoJdGltZXN0YW1wGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK/AQoJQWdlbnRUeXBlEgwKBHR5cGUYASABKAkSDAoEbmFtZRgCIAEoCRINCgVncm91cBgDIAEoCRINCgVtb2RlbBgEIAEoCRIMCgRyb2xlGAUgASgJEhQKDGNhcGFiaWxpdGllcxgGIAMoCRIRCglsYW5ndWFnZXMYByADKAkSFQoNZmlsZV9wYXR0ZXJucxgIIAMoCRIVCg1zdWJzY3JpcHRpb25zGAkgAygJEhMKC3Blcm1pc3Npb25zGAogAygJIi8KFUxpc3RBZ2VudFR5cGVzUmVxdWVzdBIWCgVncm91cBgBIAEoCUIH6uAYAxiAASJGChZMaXN0QWdlbnRUeXBlc1Jlc3BvbnNlEiwKC2FnZW50X3R5cGVzGAEgAygLMhcub3JjaGVzdHJhLnYxLkFnZW50VHlwZSKSCAoFQWdlbnQSEAoIYWdlbnRfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRIQCghpc3N1ZV9pZBgDIAEoCRISCgpwcm9qZWN0X2lkGAQgASgJEgwKBHRhc2sYBSABKAkSKQoGc3RhdHVzGAYgASgOMhkub3JjaGVzdHJhLnYxLkFnZW50U3RhdHVzEg4KBnJlYXNvbhgHIAEoCRIwCgxzdGF0dXNfc2luY2UYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKCHByaW9yaXR5GAkgASgOMhYub3JjaGVzdHJhLnYxLlByaW9yaXR5Ei4KCmNyZWF0ZWRfYXQYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0ZWRfYXQYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIXCgpwcm9jZXNzX2lkGA0gASgFSACIAQESFgoJZXhpdF9jb2RlGA4gASgFSAGIAQESEwoGc2lnbmFsGA8gASgJSAKIAQESDwoHYXR0ZW1wdBgQIAEoBRIUCgxtYXhfYXR0ZW1wdHMYESABKAUSLAoIcmV0cnlfYXQYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNwYXduZWRfYnkYEyABKAkSDQoFZGVwdGgYFCABKAUSDQoFY2F1c2UYFSABKAkSDgoGcnVubmVyGBYgASgJEg0KBW1vZGVsGBcgASgJEioKCWlzb2xhdGlvbhgYIAEoDjIXLm9yY2hlc3RyYS52MS5Jc29sYXRpb24SDgoGYnJhbmNoGBkgASgJEhAKCHdvcmt0cmVlGBogASgJEigKCHByb2dyZXNzGBsgASgLMhYub3JjaGVzdHJhLnYxLlByb2dyZXNzEiIKBXVzYWdlGBwgASgLMhMub3JjaGVzdHJhLnYxLlVzYWdlEhMKC2xhc3Rfb3V0cHV0GB0gAygJEhEKCXJlc3VsdF9pZBgeIAEoCRITCgtjcmVkZW50aWFscxgfIAMoCRIWCg5xdWV1ZV9wb3NpdGlvbhggIAEoBRIeChFwZWFrX21lbW9yeV9ieXRlcxghIAEoAUgDiAEBEhgKC2NwdV9zZWNvbmRzGCIgASgBSASIAQESDwoHbWVzc2FnZRgjIAEoCRIUCgR0cmVlGCQgASgJQgbq4BgCWAFCDQoLX3Byb2Nlc3NfaWRCDAoKX2V4aXRfY29kZUIJCgdfc2lnbmFsQhQKEl9wZWFrX21lbW9yeV9ieXRlc0IOCgxfY3B1X3NlY29uZHMiZQoIUHJvZ3Jlc3MSFAoHcGVyY2VudBgBIAEoAUgAiAEBEg8KB21lc3NhZ2UYAiABKAkSJgoCYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQgoKCF9wZXJjZW50IocDCgVVc2FnZRISCgpzZXNzaW9uX2lkGAEgASgJEhIKBXR1cm5zGAIgASgBSACIAQESGAoLZHVyYXRpb25fbXMYAyABKAFIAYgBARIcCg9hcGlfZHVyYXRpb25fbXMYBCABKAFIAogBARIZCgxpbnB1dF90b2tlbnMYBSABKAFIA4gBARIaCg1vdXRwdXRfdG9rZW5zGAYgASgBSASIAQESHgoRY2FjaGVfcmVhZF90b2tlbnMYByABKAFIBYgBARIiChVjYWNoZV9jcmVhdGlvbl90b2tlbnMYCCABKAFIBogBARIVCghjb3N0X3VzZBgJIAEoAUgHiAEBQggKBl90dXJuc0IOCgxfZHVyYXRpb25fbXNCEgoQX2FwaV9kdXJhdGlvbl9tc0IPCg1faW5wdXRfdG9rZW5zQhAKDl9vdXRwdXRfdG9rZW5zQhQKEl9jYWNoZV9yZWFkX3Rva2Vuc0IYChZfY2FjaGVfY3JlYXRpb25fdG9rZW5zQgsKCV9jb3N0X3VzZCLyBAoRU3Bhd25BZ2VudFJlcXVlc3QSHAoKYWdlbnRfdHlwZRgBIAEoCUII6uAYBAgBEAESGgoIaXNzdWVfaWQYAiABKAlCCOrgGAQIARABEhgKBHRhc2sYAyABKAlCCurgGAYYoI0GUAESJgoUY29udGV4dF9yZXF1aXJlbWVudHMYBCADKAlCCOrgGAQQAxhkEk4KC2Vudmlyb25tZW50GAUgAygLMjAub3JjaGVzdHJhLnYxLlNwYXduQWdlbnRSZXF1ZXN0LkVudmlyb25tZW50RW50cnlCB+rgGAMY6AcSKAoIcHJpb3JpdHkYBiABKA4yFi5vcmNoZXN0cmEudjEuUHJpb3JpdHkSHAoKcHJvamVjdF9pZBgHIAEoCUII6uAYBBABYAESHAoHY29tbWFuZBgIIAMoCUIL6uAYBxjoB1ABYAkSKgoJaXNvbGF0aW9uGAkgASgOMhcub3JjaGVzdHJhLnYxLklzb2xhdGlvbhIdCgtjcmVkZW50aWFscxgKIAMoCUII6uAYBBhkYAkSNAoPdGltZW91dF9zZWNvbmRzGAsgASgFQhbq4BgSIQAAAAAAAAAAKQAAAACAxkNBSACIAQESGAoFbW9kZWwYDCABKAlCCergGAUYgAJQARIeCglkaXJlY3RvcnkYDSABKAlCC+rgGAcYgCBQAWAJEigKBGJhc2UYDiABKA4yGi5vcmNoZXN0cmEudjEuV29ya3RyZWVCYXNlGjIKEEVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUISChBfdGltZW91dF9zZWNvbmRzIrYCChJTcGF3bkFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSDwoHc3Bhd25lZBgCIAEoCBIfCgpwcm9jZXNzX2lkGAMgASgFQgbq4BgCOAFIAIgBARIYChBjb250ZXh0X2luamVjdGVkGAQgASgIEh4KCWp3dF90b2tlbhgFIAEoCUIG6uAYAjgBSAGIAQESEwoLd2ViaG9va191cmwYBiABKAkSLQoJdGltZXN0YW1wGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgZzdGF0dXMYCCABKA4yGS5vcmNoZXN0cmEudjEuQWdlbnRTdGF0dXMSFgoOcXVldWVfcG9zaXRpb24YCSABKAVCDQoLX3Byb2Nlc3NfaWRCDAoKX2p3dF90b2tlbiItCg9HZXRBZ2VudFJlcXVlc3QSGgoIYWdlbnRfaWQYASABKAlCCOrgGAQIARABIjYKEEdldEFnZW50UmVzcG9uc2USIgoFYWdlbnQYASABKAsyEy5vcmNoZXN0cmEudjEuQWdlbnQikAIKEUxpc3RBZ2VudHNSZXF1ZXN0EikKBnN0YXR1cxgBIAEoDjIZLm9yY2hlc3RyYS52MS5BZ2VudFN0YXR1cxIbCgphZ2VudF90eXBlGAIgASgJQgfq4BgDGIABEhkKCGlzc3VlX2lkGAMgASgJQgfq4BgDGIABEhwKCnByb2plY3RfaWQYBCABKAlCCOrgGAQQAWABEioKBWxpbWl0GAUgASgFQhbq4BgSIQAAAAAAAPA/KQAAAAAAQI9ASACIAQESJgoGY3Vyc29yGAYgASgJQhbq4BgSGIABQg1eWzAtOV17MCwxOH0kEhwKDGFsbF9wcm9qZWN0cxgHIAEoCEIG6uAYAmAJQggKBl9saW1pdCKkAQoSTGlzdEFnZW50c1Jlc3BvbnNlEiMKBmFnZW50cxgBIAMoCzITLm9yY2hlc3RyYS52MS5BZ2VudBIgCgtuZXh0X2N1cnNvchgCIAEoCUIG6uAYAjgBSACIAQESDwoHcnVubmluZxgDIAEoBRIOCgZxdWV1ZWQYBCABKAUSFgoObWF4X2NvbmN1cnJlbnQYBSABKAVCDgoMX25leHRfY3Vyc29yIncKEFN0b3BBZ2VudFJlcXVlc3QSGgoIYWdlbnRfaWQYASABKAlCCOrgGAQIARABEg0KBWZvcmNlGAIgASgIEiwKB3RpbWVvdXQYAyABKAFCFurgGBIhAAAAAAAAAAApAAAAAAAgrEBIAIgBAUIKCghfdGltZW91dCKgAQoRU3RvcEFnZW50UmVzcG9uc2USEAoIYWdlbnRfaWQYASABKAkSDwoHc3RvcHBlZBgCIAEoCBIpCgZzdGF0dXMYAyABKA4yGS5vcmNoZXN0cmEudjEuQWdlbnRTdGF0dXMSDgoGcmVhc29uGAQgASgJEi0KCXRpbWVzdGFtcBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiTQoSUmVzdW1lQWdlbnRSZXF1ZXN0EhoKCGFnZW50X2lkGAEgASgJQgjq4BgECAEQARIbCgdtZXNzYWdlGAIgASgJQgrq4BgGGKCNBlABIjkKE1Jlc3VtZUFnZW50UmVzcG9uc2USIgoFYWdlbnQYASABKAsyEy5vcmNoZXN0cmEudjEuQWdlbnQisgEKFlN0cmVhbUFnZW50TG9nc1JlcXVlc3QSGgoIYWdlbnRfaWQYASABKAlCCOrgGAQIARABEg4KBmZvbGxvdxgCIAEoCBIpCgR0YWlsGAMgASgFQhbq4BgSIQAAAAAAAAAAKQAAAACAhC5BSACIAQESLAoHYXR0ZW1wdBgEIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAgIQuQUgBiAEBQgcKBV90YWlsQgoKCF9hdHRlbXB0Ij8KF1N0cmVhbUFnZW50TG9nc1Jlc3BvbnNlEiQKBWxpbmVzGAEgAygLMhUub3JjaGVzdHJhLnYxLkxvZ0xpbmUiVgoHTG9nTGluZRItCgl0aW1lc3RhbXAYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBnN0cmVhbRgCIAEoCRIMCgR0ZXh0GAMgASgJIp0BChRTZW5kSGVhcnRiZWF0UmVxdWVzdBIcCghhZ2VudF9pZBgBIAEoCUIK6uAYBggBEAFgCBIsCgdwZXJjZW50GAIgASgBQhbq4BgSIQAAAAAAAAAAKQAAAAAAAFlASACIAQESGAoHbWVzc2FnZRgDIAEoCUIH6uAYAxjQDxITCgtuZWVkc19pbnB1dBgEIAEoCEIKCghfcGVyY2VudCJxChVTZW5kSGVhcnRiZWF0UmVzcG9uc2USKQoGc3RhdHVzGAEgASgOMhkub3JjaGVzdHJhLnYxLkFnZW50U3RhdHVzEi0KCXRpbWVzdGFtcBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiNAoWRGlzY2FyZFdvcmt0cmVlUmVxdWVzdBIaCghhZ2VudF9pZBgBIAEoCUII6uAYBAgBEAEiPAoXRGlzY2FyZFdvcmt0cmVlUmVzcG9uc2USEQoJZGlzY2FyZGVkGAEgASgIEg4KBmJyYW5jaBgCIAEoCSJ+ChJDaGVja0FjY2Vzc1JlcXVlc3QSGAoFYWdlbnQYASABKAlCCergGAUIARiAARIWCgNycGMYAiABKAlCCergGAUIARiAAhIZCghpc3N1ZV9pZBgDIAEoCUIH6uAYAxiAARIbCgpwcm9qZWN0X2lkGAQgASgJQgfq4BgDGIABImUKE0NoZWNrQWNjZXNzUmVzcG9uc2USDwoHYWxsb3dlZBgBIAEoCBIMCgRydWxlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRILCgNycGMYBCABKAkSEgoKYWdlbnRfdHlwZRgFIAEoCSrkAQoLQWdlbnRTdGF0dXMSHAoYQUdFTlRfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUQUdFTlRfU1RBVFVTX1BFTkRJTkcQARIYChRBR0VOVF9TVEFUVVNfUlVOTklORxACEhwKGEFHRU5UX1NUQVRVU19ORUVEU19JTlBVVBADEhYKEkFHRU5UX1NUQVRVU19TVFVDSxAEEhoKFkFHRU5UX1NUQVRVU19DT01QTEVURUQQBRIXChNBR0VOVF9TVEFUVVNfRkFJTEVEEAYSGAoUQUdFTlRfU1RBVFVTX1NUT1BQRUQQBypSCglJc29sYXRpb24SGQoVSVNPTEFUSU9OX1VOU1BFQ0lGSUVEEAASEgoOSVNPTEFUSU9OX05PTkUQARIWChJJU09MQVRJT05fV09SS1RSRUUQAipeCgxXb3JrdHJlZUJhc2USHQoZV09SS1RSRUVfQkFTRV9VTlNQRUNJRklFRBAAEhYKEldPUktUUkVFX0JBU0VfSEVBRBABEhcKE1dPUktUUkVFX0JBU0VfSVNTVUUQAjLbDQoMQWdlbnRTZXJ2aWNlEnwKClNwYXduQWdlbnQSHy5vcmNoZXN0cmEudjEuU3Bhd25BZ2VudFJlcXVlc3QaIC5vcmNoZXN0cmEudjEuU3Bhd25BZ2VudFJlc3BvbnNlIivq4BgLCMkBEAEYBTCAgECC0+STAhY6ASoiES9hcGkvYWdlbnRzL3NwYXduEqMBCghHZXRBZ2VudBIdLm9yY2hlc3RyYS52MS5HZXRBZ2VudFJlcXVlc3QaHi5vcmNoZXN0cmEudjEuR2V0QWdlbnRSZXNwb25zZSJY6uAYBwjIARABGAGC0+STAkdaJmIFYWdlbnQSHS9hcGkvYWdlbnRzL3thZ2VudF9pZH0vc3RhdHVzYgVhZ2VudBIWL2FwaS9hZ2VudHMve2FnZW50X2lkfRJvCgpMaXN0QWdlbnRzEh8ub3JjaGVzdHJhLnYxLkxpc3RBZ2VudHNSZXF1ZXN0GiAub3JjaGVzdHJhLnYxLkxpc3RBZ2VudHNSZXNwb25zZSIe6uAYBwjIARABGAGC0+STAg0SCy9hcGkvYWdlbnRzEncKCVN0b3BBZ2VudBIeLm9yY2hlc3RyYS52MS5TdG9wQWdlbnRSZXF1ZXN0Gh8ub3JjaGVzdHJhLnYxLlN0b3BBZ2VudFJlc3BvbnNlIinq4BgHCMgBEAIYBYLT5JMCGCoWL2FwaS9hZ2VudHMve2FnZW50X2lkfRKSAQoLUmVzdW1lQWdlbnQSIC5vcmNoZXN0cmEudjEuUmVzdW1lQWdlbnRSZXF1ZXN0GiEub3JjaGVzdHJhLnYxLlJlc3VtZUFnZW50UmVzcG9uc2UiPurgGAsIyAEQARgFMICAQILT5JMCKToBKmIFYWdlbnQiHS9hcGkvYWdlbnRzL3thZ2VudF9pZH0vcmVzdW1lEpABCg9TdHJlYW1BZ2VudExvZ3MSJC5vcmNoZXN0cmEudjEuU3RyZWFtQWdlbnRMb2dzUmVxdWVzdBolLm9yY2hlc3RyYS52MS5TdHJlYW1BZ2VudExvZ3NSZXNwb25zZSIu6uAYBwjIARADGAGC0+STAh0SGy9hcGkvYWdlbnRzL3thZ2VudF9pZH0vbG9nczABEpABCg1TZW5kSGVhcnRiZWF0EiIub3JjaGVzdHJhLnYxLlNlbmRIZWFydGJlYXRSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlNlbmRIZWFydGJlYXRSZXNwb25zZSI26uAYBwjIARABGAGC0+STAiU6ASoiIC9hcGkvYWdlbnRzL3thZ2VudF9pZH0vaGVhcnRiZWF0EpIBCg9EaXNjYXJkV29ya3RyZWUSJC5vcmNoZXN0cmEudjEuRGlzY2FyZFdvcmt0cmVlUmVxdWVzdBolLm9yY2hlc3RyYS52MS5EaXNjYXJkV29ya3RyZWVSZXNwb25zZSIy6uAYBwjIARABGAaC0+STAiEqHy9hcGkvYWdlbnRzL3thZ2VudF9pZH0vd29ya3RyZWUScgoLQ2hlY2tBY2Nlc3MSIC5vcmNoZXN0cmEudjEuQ2hlY2tBY2Nlc3NSZXF1ZXN0GiEub3JjaGVzdHJhLnYxLkNoZWNrQWNjZXNzUmVzcG9uc2UiHurgGAcIyAEQARgGgtPkkwINEgsvYXBpL2FjY2VzcxJ1CgtDcmVhdGVUb2tlbhIgLm9yY2hlc3RyYS52MS5DcmVhdGVUb2tlblJlcXVlc3QaIS5vcmNoZXN0cmEudjEuQ3JlYXRlVG9rZW5SZXNwb25zZSIh6uAYBwjJARABGAaC0+STAhA6ASoiCy9hcGkvdG9rZW5zEoABCgxSZWZyZXNoVG9rZW4SIS5vcmNoZXN0cmEudjEuUmVmcmVzaFRva2VuUmVxdWVzdBoiLm9yY2hlc3RyYS52MS5SZWZyZXNoVG9rZW5SZXNwb25zZSIp6uAYBwjIARABGAGC0+STAhg6ASoiEy9hcGkvdG9rZW5zL3JlZnJlc2gSfAoLUmV2b2tlVG9rZW4SIC5vcmNoZXN0cmEudjEuUmV2b2tlVG9rZW5SZXF1ZXN0GiEub3JjaGVzdHJhLnYxLlJldm9rZVRva2VuUmVzcG9uc2UiKOrgGAcIyAEQARgGgtPkkwIXOgEqIhIvYXBpL3Rva2Vucy9yZXZva2USgAEKDkxpc3RBZ2VudFR5cGVzEiMub3JjaGVzdHJhLnYxLkxpc3RBZ2VudFR5cGVzUmVxdWVzdBokLm9yY2hlc3RyYS52MS5MaXN0QWdlbnRUeXBlc1Jlc3BvbnNlIiPq4BgHCMgBEAEYAYLT5JMCEhIQL2FwaS9hZ2VudC10eXBlc0KwAQoQY29tLm9yY2hlc3RyYS52MUIRQWdlbnRTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_event_service, file_orchestra_v1_options]);
 
 /**
+ * The identity that the token is issued for, and its lifetime.
+ *
  * @generated from message orchestra.v1.CreateTokenRequest
  */
 export type CreateTokenRequest = Message<"orchestra.v1.CreateTokenRequest"> & {
   /**
+   * Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+   *
    * @generated from field: string agent_type = 1;
    */
   agentType: string;
 
   /**
+   * Issue that the agent works on.
+   *
    * @generated from field: string issue_id = 2;
    */
   issueId: string;
 
   /**
-   * The default project when empty.
+   * Project that the agent works in; the default project when empty.
    *
    * @generated from field: string project_id = 3;
    */
   projectId: string;
 
   /**
-   * 3600 when not set.
+   * Lifetime in seconds, 1 to 86400; 3600 when not set.
    *
    * @generated from field: optional int32 ttl_seconds = 4;
    */
   ttlSeconds?: number;
 
   /**
-   * `<agent_type>-<uuid>` when empty.
+   * Subject of the token; `<agent_type>-<uuid>` when empty. `operator`, `handover` and
+   * `orchestration-sidecar` are reserved.
    *
    * @generated from field: string agent_id = 5;
    */
@@ -62,20 +69,28 @@ export const CreateTokenRequestSchema: GenMessage<CreateTokenRequest> = /*@__PUR
   messageDesc(file_orchestra_v1_agent_service, 0);
 
 /**
+ * The issued token.
+ *
  * @generated from message orchestra.v1.CreateTokenResponse
  */
 export type CreateTokenResponse = Message<"orchestra.v1.CreateTokenResponse"> & {
   /**
+   * Signed JSON Web Token; send it as `Authorization: Bearer <token>`.
+   *
    * @generated from field: string jwt_token = 1;
    */
   jwtToken: string;
 
   /**
+   * Subject of the token: the requested or generated agent ID.
+   *
    * @generated from field: string agent_id = 2;
    */
   agentId: string;
 
   /**
+   * When the token expires.
+   *
    * @generated from field: google.protobuf.Timestamp expires_at = 3;
    */
   expiresAt?: Timestamp;
@@ -89,6 +104,8 @@ export const CreateTokenResponseSchema: GenMessage<CreateTokenResponse> = /*@__P
   messageDesc(file_orchestra_v1_agent_service, 1);
 
 /**
+ * Empty: the token of the call is the one that is exchanged.
+ *
  * @generated from message orchestra.v1.RefreshTokenRequest
  */
 export type RefreshTokenRequest = Message<"orchestra.v1.RefreshTokenRequest"> & {
@@ -102,15 +119,21 @@ export const RefreshTokenRequestSchema: GenMessage<RefreshTokenRequest> = /*@__P
   messageDesc(file_orchestra_v1_agent_service, 2);
 
 /**
+ * The token that replaces the caller's.
+ *
  * @generated from message orchestra.v1.RefreshTokenResponse
  */
 export type RefreshTokenResponse = Message<"orchestra.v1.RefreshTokenResponse"> & {
   /**
+   * New token with the same agent, issue and project.
+   *
    * @generated from field: string jwt_token = 1;
    */
   jwtToken: string;
 
   /**
+   * When the new token expires, one hour after it was issued.
+   *
    * @generated from field: google.protobuf.Timestamp expires_at = 2;
    */
   expiresAt?: Timestamp;
@@ -124,15 +147,22 @@ export const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse> = /*@_
   messageDesc(file_orchestra_v1_agent_service, 3);
 
 /**
+ * What to revoke; nothing when both fields are empty.
+ *
  * @generated from message orchestra.v1.RevokeTokenRequest
  */
 export type RevokeTokenRequest = Message<"orchestra.v1.RevokeTokenRequest"> & {
   /**
+   * `jti` claim of the token to revoke; at most 128 characters.
+   *
    * @generated from field: string jti = 1;
    */
   jti: string;
 
   /**
+   * Agent whose tokens issued so far are all revoked; at most 128 characters. A running agent gets
+   * no valid new ones.
+   *
    * @generated from field: string agent_id = 2;
    */
   agentId: string;
@@ -146,17 +176,21 @@ export const RevokeTokenRequestSchema: GenMessage<RevokeTokenRequest> = /*@__PUR
   messageDesc(file_orchestra_v1_agent_service, 4);
 
 /**
+ * Confirms that the revocation is on disk.
+ *
  * @generated from message orchestra.v1.RevokeTokenResponse
  */
 export type RevokeTokenResponse = Message<"orchestra.v1.RevokeTokenResponse"> & {
   /**
-   * Names that were revoked: 0, 1 or 2.
+   * Number of identifiers that the request named and that are now revoked: 0, 1 or 2.
    *
    * @generated from field: uint32 revoked = 1;
    */
   revoked: number;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 2;
    */
   timestamp?: Timestamp;
@@ -170,55 +204,79 @@ export const RevokeTokenResponseSchema: GenMessage<RevokeTokenResponse> = /*@__P
   messageDesc(file_orchestra_v1_agent_service, 5);
 
 /**
+ * A kind of agent, as configured in `orchestra-config.json`.
+ *
  * @generated from message orchestra.v1.AgentType
  */
 export type AgentType = Message<"orchestra.v1.AgentType"> & {
   /**
+   * Unique name, such as `python-specialist`.
+   *
    * @generated from field: string type = 1;
    */
   type: string;
 
   /**
+   * Display name.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
 
   /**
+   * `architecture`, `coding`, `integration`, `development`, `data`, `infrastructure`, `security`,
+   * `ai-ml`, `mcp`, `documentation`, `research`, `quality`, `support` or `business`.
+   *
    * @generated from field: string group = 3;
    */
   group: string;
 
   /**
+   * Preferred model, such as `haiku`, `sonnet` or `opus`; may be empty. Used only by runners that
+   * know these names.
+   *
    * @generated from field: string model = 4;
    */
   model: string;
 
   /**
+   * What agents of this type do; becomes part of their system prompt.
+   *
    * @generated from field: string role = 5;
    */
   role: string;
 
   /**
+   * Skills, such as `refactoring`; used in the system prompt and to suggest next agents.
+   *
    * @generated from field: repeated string capabilities = 6;
    */
   capabilities: string[];
 
   /**
+   * Programming languages, such as `python`; used to select files and to suggest next agents.
+   *
    * @generated from field: repeated string languages = 7;
    */
   languages: string[];
 
   /**
+   * Gitignore-style patterns of the files in this type's context, with file sets expanded.
+   *
    * @generated from field: repeated string file_patterns = 8;
    */
   filePatterns: string[];
 
   /**
+   * Topics that agents of this type should follow. Informational; nothing is subscribed for them.
+   *
    * @generated from field: repeated string subscriptions = 9;
    */
   subscriptions: string[];
 
   /**
+   * Granted permissions: any of `read_context`, `write_results`, `publish_events`, `spawn_agents`.
+   *
    * @generated from field: repeated string permissions = 10;
    */
   permissions: string[];
@@ -232,10 +290,15 @@ export const AgentTypeSchema: GenMessage<AgentType> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_agent_service, 6);
 
 /**
+ * Selects agent types. The list is not paginated.
+ *
  * @generated from message orchestra.v1.ListAgentTypesRequest
  */
 export type ListAgentTypesRequest = Message<"orchestra.v1.ListAgentTypesRequest"> & {
   /**
+   * Only types of this group, exactly as in `AgentType.group`; all when empty. At most 128
+   * characters.
+   *
    * @generated from field: string group = 1;
    */
   group: string;
@@ -249,10 +312,14 @@ export const ListAgentTypesRequestSchema: GenMessage<ListAgentTypesRequest> = /*
   messageDesc(file_orchestra_v1_agent_service, 7);
 
 /**
+ * The matching agent types.
+ *
  * @generated from message orchestra.v1.ListAgentTypesResponse
  */
 export type ListAgentTypesResponse = Message<"orchestra.v1.ListAgentTypesResponse"> & {
   /**
+   * All matches, in the order of the configuration.
+   *
    * @generated from field: repeated orchestra.v1.AgentType agent_types = 1;
    */
   agentTypes: AgentType[];
@@ -266,223 +333,267 @@ export const ListAgentTypesResponseSchema: GenMessage<ListAgentTypesResponse> = 
   messageDesc(file_orchestra_v1_agent_service, 8);
 
 /**
+ * An agent that the sidecar started or will start. All fields are set by the server.
+ *
  * @generated from message orchestra.v1.Agent
  */
 export type Agent = Message<"orchestra.v1.Agent"> & {
   /**
+   * Unique ID, `<agent_type>-<uuid>`.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
+   * Agent type, such as `python-specialist`.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * Issue that it works on.
+   *
    * @generated from field: string issue_id = 3;
    */
   issueId: string;
 
   /**
+   * Project that it works in.
+   *
    * @generated from field: string project_id = 4;
    */
   projectId: string;
 
   /**
+   * What it was asked to do; may be empty.
+   *
    * @generated from field: string task = 5;
    */
   task: string;
 
   /**
+   * Current status.
+   *
    * @generated from field: orchestra.v1.AgentStatus status = 6;
    */
   status: AgentStatus;
 
   /**
-   * Why it has this status.
+   * Human-readable explanation of the status.
    *
    * @generated from field: string reason = 7;
    */
   reason: string;
 
   /**
-   * Since when it has this status.
+   * When it got this status.
    *
    * @generated from field: google.protobuf.Timestamp status_since = 8;
    */
   statusSince?: Timestamp;
 
   /**
+   * Order in the queue; `PRIORITY_NORMAL` unless the request set another.
+   *
    * @generated from field: orchestra.v1.Priority priority = 9;
    */
   priority: Priority;
 
   /**
+   * When it was spawned.
+   *
    * @generated from field: google.protobuf.Timestamp created_at = 10;
    */
   createdAt?: Timestamp;
 
   /**
-   * Of the last attempt.
+   * When the latest attempt started; absent before the first.
    *
    * @generated from field: google.protobuf.Timestamp started_at = 11;
    */
   startedAt?: Timestamp;
 
   /**
+   * When the latest attempt ended; absent before its start and while it runs.
+   *
    * @generated from field: google.protobuf.Timestamp ended_at = 12;
    */
   endedAt?: Timestamp;
 
   /**
+   * Process ID on the host; present only while the process runs.
+   *
    * @generated from field: optional int32 process_id = 13;
    */
   processId?: number;
 
   /**
+   * Exit code of the latest attempt; absent while it runs, after a signal, and when unknown.
+   *
    * @generated from field: optional int32 exit_code = 14;
    */
   exitCode?: number;
 
   /**
-   * The signal that ended it, such as `SIGKILL`.
+   * Signal that ended the latest attempt, such as `SIGKILL`; absent otherwise.
    *
    * @generated from field: optional string signal = 15;
    */
   signal?: string;
 
   /**
-   * Which attempt this is: 1 is the first, 0 none yet.
+   * Number of the latest attempt, from 1; 0 before the first.
    *
    * @generated from field: int32 attempt = 16;
    */
   attempt: number;
 
   /**
+   * Attempts allowed in total, from the runner's `retry.attempts` (1 by default). Resuming and
+   * retry rules may raise it.
+   *
    * @generated from field: int32 max_attempts = 17;
    */
   maxAttempts: number;
 
   /**
-   * When a pending agent is tried again.
+   * When the next attempt is due; present only while the agent waits for it.
    *
    * @generated from field: google.protobuf.Timestamp retry_at = 18;
    */
   retryAt?: Timestamp;
 
   /**
-   * `operator`, an agent's id, or `handover`.
+   * `operator`, `handover` for a hand-over rule, or the ID of the agent that spawned it.
    *
    * @generated from field: string spawned_by = 19;
    */
   spawnedBy: string;
 
   /**
-   * Agents between this one and a person.
+   * Number of consecutive spawns by agents or hand-over rules that led to it; 0 when the operator
+   * spawned it.
    *
    * @generated from field: int32 depth = 20;
    */
   depth: number;
 
   /**
-   * The event that a hand-over rule answered with this agent.
+   * Why a hand-over spawned it: `<event_id>#<rule>#<agent_type>`, or the approval's ID when a
+   * person approved it. Empty otherwise.
    *
    * @generated from field: string cause = 21;
    */
   cause: string;
 
   /**
-   * The preset, or `command`.
+   * Preset that launches it: `claude`, `codex`, `gemini`, `aider` or `command`.
    *
    * @generated from field: string runner = 22;
    */
   runner: string;
 
   /**
+   * Model name given to the program; empty for the program's own default.
+   *
    * @generated from field: string model = 23;
    */
   model: string;
 
   /**
+   * Where it works; never unspecified.
+   *
    * @generated from field: orchestra.v1.Isolation isolation = 24;
    */
   isolation: Isolation;
 
   /**
-   * The agent's branch and worktree, with `ISOLATION_WORKTREE`.
+   * Its git branch, with `ISOLATION_WORKTREE`; empty before the first attempt. The name stays after
+   * the branch is deleted.
    *
    * @generated from field: string branch = 25;
    */
   branch: string;
 
   /**
+   * Absolute path of its worktree; empty without one and after it is removed.
+   *
    * @generated from field: string worktree = 26;
    */
   worktree: string;
 
   /**
+   * Progress of the latest attempt, as reported by the agent; absent when it reported none.
+   *
    * @generated from field: orchestra.v1.Progress progress = 27;
    */
   progress?: Progress;
 
   /**
-   * What the agent itself printed or reported of its work; nothing estimated.
+   * What the agent's program reported about its work. Nothing is estimated.
    *
    * @generated from field: orchestra.v1.Usage usage = 28;
    */
   usage?: Usage;
 
   /**
-   * The last lines that it printed.
+   * Last 20 lines of the latest attempt that ended, each cut to 2,000 characters. Empty while it
+   * runs and for callers who may not read its logs.
    *
    * @generated from field: repeated string last_output = 29;
    */
   lastOutput: string[];
 
   /**
-   * The newest result that it stored.
+   * ID of the latest result stored by the agent, or from its final answer; empty when there is
+   * none.
    *
    * @generated from field: string result_id = 30;
    */
   resultId: string;
 
   /**
-   * Names of the credentials that it was given.
+   * Names of the stored credentials that it gets as environment variables.
    *
    * @generated from field: repeated string credentials = 31;
    */
   credentials: string[];
 
   /**
-   * Place in the queue, 1 is next; 0 when it is not queued.
+   * Position in the queue, from 1 (next); 0 when it is not queued.
    *
    * @generated from field: int32 queue_position = 32;
    */
   queuePosition: number;
 
   /**
-   * Most memory that it and its children used together, in bytes.
+   * Peak resident memory in bytes: of its largest process or, when the runner limits memory or
+   * processes, of all its processes together, sampled about every second. Absent until the attempt
+   * has ended.
    *
    * @generated from field: optional double peak_memory_bytes = 33;
    */
   peakMemoryBytes?: number;
 
   /**
+   * CPU time of all its processes in the latest attempt, in seconds; absent until the attempt has
+   * ended.
+   *
    * @generated from field: optional double cpu_seconds = 34;
    */
   cpuSeconds?: number;
 
   /**
-   * What it was told when it was resumed, in the place of its task.
+   * Instruction given when it was resumed, replacing `task`; empty otherwise.
    *
    * @generated from field: string message = 35;
    */
   message: string;
 
   /**
-   * The agent that is first in the line of agents which asked for one another;
-   * empty when a person asked.
+   * ID of the first agent in the chain of spawns above it; empty when there is no agent above it.
    *
    * @generated from field: string tree = 36;
    */
@@ -497,20 +608,28 @@ export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_agent_service, 9);
 
 /**
+ * How far an agent has got, by its own account.
+ *
  * @generated from message orchestra.v1.Progress
  */
 export type Progress = Message<"orchestra.v1.Progress"> & {
   /**
+   * Completed share in percent, 0 to 100; absent when never reported.
+   *
    * @generated from field: optional double percent = 1;
    */
   percent?: number;
 
   /**
+   * What it is doing, or what it waits for; may be the question of a pending approval.
+   *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
+   * When the last heartbeat arrived; absent without one.
+   *
    * @generated from field: google.protobuf.Timestamp at = 3;
    */
   at?: Timestamp;
@@ -524,52 +643,70 @@ export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_agent_service, 10);
 
 /**
- * Summed over all attempts; a field that was not reported is absent.
+ * Summed over all attempts. A figure that the agent's program did not report is absent.
  *
  * @generated from message orchestra.v1.Usage
  */
 export type Usage = Message<"orchestra.v1.Usage"> & {
   /**
+   * ID of the program's latest session, used to resume it; empty when there is none.
+   *
    * @generated from field: string session_id = 1;
    */
   sessionId: string;
 
   /**
+   * Turns of the conversation with the model.
+   *
    * @generated from field: optional double turns = 2;
    */
   turns?: number;
 
   /**
+   * Running time reported by the program, in milliseconds.
+   *
    * @generated from field: optional double duration_ms = 3;
    */
   durationMs?: number;
 
   /**
+   * Time spent in model API calls, in milliseconds.
+   *
    * @generated from field: optional double api_duration_ms = 4;
    */
   apiDurationMs?: number;
 
   /**
+   * Input tokens. Codex and Gemini include cached tokens, Claude does not.
+   *
    * @generated from field: optional double input_tokens = 5;
    */
   inputTokens?: number;
 
   /**
+   * Output tokens.
+   *
    * @generated from field: optional double output_tokens = 6;
    */
   outputTokens?: number;
 
   /**
+   * Input tokens read from the provider's cache.
+   *
    * @generated from field: optional double cache_read_tokens = 7;
    */
   cacheReadTokens?: number;
 
   /**
+   * Input tokens written to the provider's cache.
+   *
    * @generated from field: optional double cache_creation_tokens = 8;
    */
   cacheCreationTokens?: number;
 
   /**
+   * Cost in US dollars.
+   *
    * @generated from field: optional double cost_usd = 9;
    */
   costUsd?: number;
@@ -583,92 +720,113 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_agent_service, 11);
 
 /**
+ * The agent to start.
+ *
  * @generated from message orchestra.v1.SpawnAgentRequest
  */
 export type SpawnAgentRequest = Message<"orchestra.v1.SpawnAgentRequest"> & {
   /**
+   * Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+   *
    * @generated from field: string agent_type = 1;
    */
   agentType: string;
 
   /**
+   * Issue that it works on.
+   *
    * @generated from field: string issue_id = 2;
    */
   issueId: string;
 
   /**
+   * What it should do; at most 100,000 characters.
+   *
    * @generated from field: string task = 3;
    */
   task: string;
 
   /**
-   * Parts and files that the context must have beyond its type's: names such
-   * as `security_policies`, or gitignore-style patterns.
+   * Files that its context must contain beyond those of its type, at most 100 entries: names such
+   * as `security_policies` or gitignore-style patterns such as `docs/*.md`.
    *
    * @generated from field: repeated string context_requirements = 4;
    */
   contextRequirements: string[];
 
   /**
+   * Additional environment variables, at most 1,000. Agents may set only names that start with
+   * `TASK_` or are in `agents.spawn_environment`; names that the sidecar sets are rejected.
+   *
    * @generated from field: map<string, string> environment = 5;
    */
   environment: { [key: string]: string };
 
   /**
+   * Order in the queue; `PRIORITY_NORMAL` when not set.
+   *
    * @generated from field: orchestra.v1.Priority priority = 6;
    */
   priority: Priority;
 
   /**
-   * The caller's own when empty.
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
    *
    * @generated from field: string project_id = 7;
    */
   projectId: string;
 
   /**
-   * Operator only: what to run instead of the type's runner.
+   * Program and arguments to run instead of the type's runner, at most 1,000. They run as they are,
+   * without a shell. Operator only.
    *
    * @generated from field: repeated string command = 8;
    */
   command: string[];
 
   /**
+   * Where it works; the runner's setting when not set (`ISOLATION_NONE` with `command`).
+   *
    * @generated from field: orchestra.v1.Isolation isolation = 9;
    */
   isolation: Isolation;
 
   /**
-   * Operator only: names of stored credentials that become environment
-   * variables of the agent.
+   * Names of stored credentials that it gets as environment variables, besides the runner's; at
+   * most 100. Operator only.
    *
    * @generated from field: repeated string credentials = 10;
    */
   credentials: string[];
 
   /**
-   * Wall time after which it is ended; 0 is without end. The runner's, or
-   * `agents.default_timeout_seconds`, when not set.
+   * Maximum running time of an attempt in seconds, up to 2592000; 0 means no limit. When not set,
+   * the runner's `timeout_seconds` or `agents.default_timeout_seconds` applies.
    *
    * @generated from field: optional int32 timeout_seconds = 11;
    */
   timeoutSeconds?: number;
 
   /**
+   * Model name passed to the program, at most 256 characters. When empty, the runner's model or,
+   * for runners that know it, the type's.
+   *
    * @generated from field: string model = 12;
    */
   model: string;
 
   /**
-   * Operator only: the directory in which `command` was typed. Words that name
-   * files there mean these files, or the agent's own copies in its worktree.
+   * Directory in which `command` was typed, at most 4,096 characters: arguments that name files
+   * there mean those files, or the worktree's own copies. Operator only.
    *
    * @generated from field: string directory = 13;
    */
   directory: string;
 
   /**
-   * Where the agent's worktree starts; the runner's when not set.
+   * Where its worktree starts; the runner's setting when not set. Setting it implies
+   * `ISOLATION_WORKTREE`.
    *
    * @generated from field: orchestra.v1.WorktreeBase base = 14;
    */
@@ -683,56 +841,71 @@ export const SpawnAgentRequestSchema: GenMessage<SpawnAgentRequest> = /*@__PURE_
   messageDesc(file_orchestra_v1_agent_service, 12);
 
 /**
+ * The agent as it was started or queued.
+ *
  * @generated from message orchestra.v1.SpawnAgentResponse
  */
 export type SpawnAgentResponse = Message<"orchestra.v1.SpawnAgentResponse"> & {
   /**
+   * ID of the new agent.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
-   * False while it is queued.
+   * True when its process has started; false while it is queued.
    *
    * @generated from field: bool spawned = 2;
    */
   spawned: boolean;
 
   /**
+   * Process ID on the host; null while it is queued.
+   *
    * @generated from field: optional int32 process_id = 3;
    */
   processId?: number;
 
   /**
+   * True when its context file has been written; false while it is queued.
+   *
    * @generated from field: bool context_injected = 4;
    */
   contextInjected: boolean;
 
   /**
-   * Absent while it is queued: an agent gets its token when it starts.
+   * Token of the new agent. Only the operator receives it; an agent gets an empty string. Null
+   * while it is queued, because the token is issued at the start.
    *
    * @generated from field: optional string jwt_token = 5;
    */
   jwtToken?: string;
 
   /**
-   * Where its status is to be read.
+   * URL path that returns its status, `/api/agents/<agent_id>/status`.
    *
    * @generated from field: string webhook_url = 6;
    */
   webhookUrl: string;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 7;
    */
   timestamp?: Timestamp;
 
   /**
+   * Its status, normally `AGENT_STATUS_RUNNING` or `AGENT_STATUS_PENDING`.
+   *
    * @generated from field: orchestra.v1.AgentStatus status = 8;
    */
   status: AgentStatus;
 
   /**
+   * Position in the queue, from 1 (next); 0 when it is not queued.
+   *
    * @generated from field: int32 queue_position = 9;
    */
   queuePosition: number;
@@ -746,10 +919,14 @@ export const SpawnAgentResponseSchema: GenMessage<SpawnAgentResponse> = /*@__PUR
   messageDesc(file_orchestra_v1_agent_service, 13);
 
 /**
+ * The agent to read.
+ *
  * @generated from message orchestra.v1.GetAgentRequest
  */
 export type GetAgentRequest = Message<"orchestra.v1.GetAgentRequest"> & {
   /**
+   * ID of the agent.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
@@ -763,10 +940,14 @@ export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_agent_service, 14);
 
 /**
+ * The agent that was asked for.
+ *
  * @generated from message orchestra.v1.GetAgentResponse
  */
 export type GetAgentResponse = Message<"orchestra.v1.GetAgentResponse"> & {
   /**
+   * Its current state.
+   *
    * @generated from field: orchestra.v1.Agent agent = 1;
    */
   agent?: Agent;
@@ -780,43 +961,56 @@ export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*
   messageDesc(file_orchestra_v1_agent_service, 15);
 
 /**
+ * Selects agents. All conditions must match.
+ *
  * @generated from message orchestra.v1.ListAgentsRequest
  */
 export type ListAgentsRequest = Message<"orchestra.v1.ListAgentsRequest"> & {
   /**
+   * Only agents with this status; any status when not set.
+   *
    * @generated from field: orchestra.v1.AgentStatus status = 1;
    */
   status: AgentStatus;
 
   /**
+   * Only agents of this type; all types when empty. At most 128 characters.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * Only agents of this issue; all issues when empty. At most 128 characters.
+   *
    * @generated from field: string issue_id = 3;
    */
   issueId: string;
 
   /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
    * @generated from field: string project_id = 4;
    */
   projectId: string;
 
   /**
+   * Maximum number of agents to return, 1 to 1000; 100 when not set.
+   *
    * @generated from field: optional int32 limit = 5;
    */
   limit?: number;
 
   /**
-   * `next_cursor` of the page before.
+   * `next_cursor` of the previous page; empty for the first page.
    *
    * @generated from field: string cursor = 6;
    */
   cursor: string;
 
   /**
-   * Of every project, whatever `project_id` says. Operator only.
+   * True to list the agents of every project and ignore `project_id`. Operator only.
    *
    * @generated from field: bool all_projects = 7;
    */
@@ -831,33 +1025,42 @@ export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE_
   messageDesc(file_orchestra_v1_agent_service, 16);
 
 /**
+ * One page of agents, and the load of the whole sidecar.
+ *
  * @generated from message orchestra.v1.ListAgentsResponse
  */
 export type ListAgentsResponse = Message<"orchestra.v1.ListAgentsResponse"> & {
   /**
+   * Newest first. `last_output` is empty for callers who may not read the agent's logs.
+   *
    * @generated from field: repeated orchestra.v1.Agent agents = 1;
    */
   agents: Agent[];
 
   /**
+   * Pass it as `cursor` to get the next page; null on the last page.
+   *
    * @generated from field: optional string next_cursor = 2;
    */
   nextCursor?: string;
 
   /**
-   * Of the whole sidecar.
+   * Agents, in all projects, that occupy one of the `max_concurrent` slots: starting, running,
+   * waiting for input, stuck or stopping.
    *
    * @generated from field: int32 running = 3;
    */
   running: number;
 
   /**
+   * Agents, in all projects, that wait for a slot; pending retries are not counted.
+   *
    * @generated from field: int32 queued = 4;
    */
   queued: number;
 
   /**
-   * 0 is without limit.
+   * Maximum of `running`, from `agents.max_concurrent`; 0 means no limit.
    *
    * @generated from field: int32 max_concurrent = 5;
    */
@@ -872,23 +1075,27 @@ export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PUR
   messageDesc(file_orchestra_v1_agent_service, 17);
 
 /**
+ * The agent to stop, and how.
+ *
  * @generated from message orchestra.v1.StopAgentRequest
  */
 export type StopAgentRequest = Message<"orchestra.v1.StopAgentRequest"> & {
   /**
+   * ID of the agent.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
-   * Kill at once.
+   * True to kill it at once and ignore `timeout`.
    *
    * @generated from field: bool force = 2;
    */
   force: boolean;
 
   /**
-   * Seconds to end by itself before it is killed; 10 when not set.
+   * Seconds between SIGTERM and SIGKILL, 0 to 3600; 10 when not set.
    *
    * @generated from field: optional double timeout = 3;
    */
@@ -903,32 +1110,42 @@ export const StopAgentRequestSchema: GenMessage<StopAgentRequest> = /*@__PURE__*
   messageDesc(file_orchestra_v1_agent_service, 18);
 
 /**
+ * How the agent ended.
+ *
  * @generated from message orchestra.v1.StopAgentResponse
  */
 export type StopAgentResponse = Message<"orchestra.v1.StopAgentResponse"> & {
   /**
+   * ID of the agent.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
-   * False when it had ended before.
+   * False when it had already ended before the call.
    *
    * @generated from field: bool stopped = 2;
    */
   stopped: boolean;
 
   /**
+   * Its final status.
+   *
    * @generated from field: orchestra.v1.AgentStatus status = 3;
    */
   status: AgentStatus;
 
   /**
+   * Human-readable explanation of the status.
+   *
    * @generated from field: string reason = 4;
    */
   reason: string;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 5;
    */
   timestamp?: Timestamp;
@@ -942,16 +1159,20 @@ export const StopAgentResponseSchema: GenMessage<StopAgentResponse> = /*@__PURE_
   messageDesc(file_orchestra_v1_agent_service, 19);
 
 /**
+ * The ended agent to start again.
+ *
  * @generated from message orchestra.v1.ResumeAgentRequest
  */
 export type ResumeAgentRequest = Message<"orchestra.v1.ResumeAgentRequest"> & {
   /**
+   * ID of the agent.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
-   * What to tell it; its first task again when empty.
+   * Instruction that replaces its task; the original task when empty. At most 100,000 characters.
    *
    * @generated from field: string message = 2;
    */
@@ -966,10 +1187,14 @@ export const ResumeAgentRequestSchema: GenMessage<ResumeAgentRequest> = /*@__PUR
   messageDesc(file_orchestra_v1_agent_service, 20);
 
 /**
+ * The agent after its restart.
+ *
  * @generated from message orchestra.v1.ResumeAgentResponse
  */
 export type ResumeAgentResponse = Message<"orchestra.v1.ResumeAgentResponse"> & {
   /**
+   * Running, or pending when it is queued.
+   *
    * @generated from field: orchestra.v1.Agent agent = 1;
    */
   agent?: Agent;
@@ -983,30 +1208,35 @@ export const ResumeAgentResponseSchema: GenMessage<ResumeAgentResponse> = /*@__P
   messageDesc(file_orchestra_v1_agent_service, 21);
 
 /**
+ * Selects the output to stream.
+ *
  * @generated from message orchestra.v1.StreamAgentLogsRequest
  */
 export type StreamAgentLogsRequest = Message<"orchestra.v1.StreamAgentLogsRequest"> & {
   /**
+   * ID of the agent.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
-   * Stay until the agent has ended.
+   * True to keep streaming until the agent has ended; without `attempt`, later attempts are
+   * included.
    *
    * @generated from field: bool follow = 2;
    */
   follow: boolean;
 
   /**
-   * Only so many of the last lines; all when not set.
+   * Start with only this many of the last lines, 0 to 1000000; all lines when not set.
    *
    * @generated from field: optional int32 tail = 3;
    */
   tail?: number;
 
   /**
-   * The last one when not set.
+   * Number of the attempt, from 1; the latest when not set.
    *
    * @generated from field: optional int32 attempt = 4;
    */
@@ -1021,10 +1251,14 @@ export const StreamAgentLogsRequestSchema: GenMessage<StreamAgentLogsRequest> = 
   messageDesc(file_orchestra_v1_agent_service, 22);
 
 /**
+ * A batch of lines. A new batch starts after about 512 KiB.
+ *
  * @generated from message orchestra.v1.StreamAgentLogsResponse
  */
 export type StreamAgentLogsResponse = Message<"orchestra.v1.StreamAgentLogsResponse"> & {
   /**
+   * In the order in which they were written.
+   *
    * @generated from field: repeated orchestra.v1.LogLine lines = 1;
    */
   lines: LogLine[];
@@ -1038,10 +1272,14 @@ export const StreamAgentLogsResponseSchema: GenMessage<StreamAgentLogsResponse> 
   messageDesc(file_orchestra_v1_agent_service, 23);
 
 /**
+ * One line of an agent's output.
+ *
  * @generated from message orchestra.v1.LogLine
  */
 export type LogLine = Message<"orchestra.v1.LogLine"> & {
   /**
+   * When the sidecar's shim wrote the line to the log.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 1;
    */
   timestamp?: Timestamp;
@@ -1054,6 +1292,9 @@ export type LogLine = Message<"orchestra.v1.LogLine"> & {
   stream: string;
 
   /**
+   * The line without its line break. Its credentials of 4 or more characters are replaced by
+   * `[secret]`, JSON Web Tokens by `[token]`.
+   *
    * @generated from field: string text = 3;
    */
   text: string;
@@ -1067,26 +1308,34 @@ export const LogLineSchema: GenMessage<LogLine> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_agent_service, 24);
 
 /**
+ * What an agent reports about itself.
+ *
  * @generated from message orchestra.v1.SendHeartbeatRequest
  */
 export type SendHeartbeatRequest = Message<"orchestra.v1.SendHeartbeatRequest"> & {
   /**
+   * ID of the agent; must be the caller's own, except for the operator.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
+   * Completed share in percent, 0 to 100; when not set, the last value is kept.
+   *
    * @generated from field: optional double percent = 2;
    */
   percent?: number;
 
   /**
+   * What it is doing or waits for, at most 2,000 characters; when empty, the last value is kept.
+   *
    * @generated from field: string message = 3;
    */
   message: string;
 
   /**
-   * Waits for a person: `message` says for what.
+   * True while it waits for a person; `message` says what for. False ends the wait.
    *
    * @generated from field: bool needs_input = 4;
    */
@@ -1101,15 +1350,21 @@ export const SendHeartbeatRequestSchema: GenMessage<SendHeartbeatRequest> = /*@_
   messageDesc(file_orchestra_v1_agent_service, 25);
 
 /**
+ * The agent's status after the report.
+ *
  * @generated from message orchestra.v1.SendHeartbeatResponse
  */
 export type SendHeartbeatResponse = Message<"orchestra.v1.SendHeartbeatResponse"> & {
   /**
+   * `AGENT_STATUS_RUNNING`, `AGENT_STATUS_NEEDS_INPUT` or `AGENT_STATUS_STUCK`.
+   *
    * @generated from field: orchestra.v1.AgentStatus status = 1;
    */
   status: AgentStatus;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 2;
    */
   timestamp?: Timestamp;
@@ -1123,10 +1378,14 @@ export const SendHeartbeatResponseSchema: GenMessage<SendHeartbeatResponse> = /*
   messageDesc(file_orchestra_v1_agent_service, 26);
 
 /**
+ * The agent whose worktree is deleted.
+ *
  * @generated from message orchestra.v1.DiscardWorktreeRequest
  */
 export type DiscardWorktreeRequest = Message<"orchestra.v1.DiscardWorktreeRequest"> & {
   /**
+   * ID of an agent that has ended.
+   *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
@@ -1140,15 +1399,21 @@ export const DiscardWorktreeRequestSchema: GenMessage<DiscardWorktreeRequest> = 
   messageDesc(file_orchestra_v1_agent_service, 27);
 
 /**
+ * Confirms the deletion.
+ *
  * @generated from message orchestra.v1.DiscardWorktreeResponse
  */
 export type DiscardWorktreeResponse = Message<"orchestra.v1.DiscardWorktreeResponse"> & {
   /**
+   * Always true; failures are returned as errors.
+   *
    * @generated from field: bool discarded = 1;
    */
   discarded: boolean;
 
   /**
+   * Name of the deleted branch.
+   *
    * @generated from field: string branch = 2;
    */
   branch: string;
@@ -1162,31 +1427,36 @@ export const DiscardWorktreeResponseSchema: GenMessage<DiscardWorktreeResponse> 
   messageDesc(file_orchestra_v1_agent_service, 28);
 
 /**
+ * The call to check. It is not made.
+ *
  * @generated from message orchestra.v1.CheckAccessRequest
  */
 export type CheckAccessRequest = Message<"orchestra.v1.CheckAccessRequest"> & {
   /**
-   * An agent's id, or an agent type.
+   * ID of an agent, or an agent type; at most 128 characters.
    *
    * @generated from field: string agent = 1;
    */
   agent: string;
 
   /**
-   * `Service/Method`, or `Method` alone.
+   * `Method`, `Service/Method` or `package.Service/Method`, case-insensitive; at most 256
+   * characters.
    *
    * @generated from field: string rpc = 2;
    */
   rpc: string;
 
   /**
-   * What the call would be about; the agent's own when empty.
+   * Issue that the call would be about; the agent's own when empty. At most 128 characters.
    *
    * @generated from field: string issue_id = 3;
    */
   issueId: string;
 
   /**
+   * Project that the call would be about; the agent's own when empty. At most 128 characters.
+   *
    * @generated from field: string project_id = 4;
    */
   projectId: string;
@@ -1200,32 +1470,43 @@ export const CheckAccessRequestSchema: GenMessage<CheckAccessRequest> = /*@__PUR
   messageDesc(file_orchestra_v1_agent_service, 29);
 
 /**
+ * The decision and what it rests on.
+ *
  * @generated from message orchestra.v1.CheckAccessResponse
  */
 export type CheckAccessResponse = Message<"orchestra.v1.CheckAccessResponse"> & {
   /**
+   * True when the call would be permitted.
+   *
    * @generated from field: bool allowed = 1;
    */
   allowed: boolean;
 
   /**
-   * The rule that decided.
+   * Deciding rule: `open to anyone`, `own project only`, `operator only`, `permissions of the agent
+   * type`, `own issue only`, `architects read every issue of their project` or `any valid token`.
    *
    * @generated from field: string rule = 2;
    */
   rule: string;
 
   /**
+   * Human-readable explanation.
+   *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
+   * Full name of the call, such as `orchestra.v1.EventService/PublishEvent`.
+   *
    * @generated from field: string rpc = 4;
    */
   rpc: string;
 
   /**
+   * Agent type whose permissions were checked.
+   *
    * @generated from field: string agent_type = 5;
    */
   agentType: string;
@@ -1239,52 +1520,63 @@ export const CheckAccessResponseSchema: GenMessage<CheckAccessResponse> = /*@__P
   messageDesc(file_orchestra_v1_agent_service, 30);
 
 /**
+ * State of an agent.
+ *
  * @generated from enum orchestra.v1.AgentStatus
  */
 export enum AgentStatus {
   /**
+   * Never returned. In `ListAgentsRequest`: any status.
+   *
    * @generated from enum value: AGENT_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Accepted and on disk; waits for room, for its retry, or is being started.
+   * On disk; waiting in the queue or for its next attempt, or being started.
    *
    * @generated from enum value: AGENT_STATUS_PENDING = 1;
    */
   PENDING = 1,
 
   /**
+   * Its process is running.
+   *
    * @generated from enum value: AGENT_STATUS_RUNNING = 2;
    */
   RUNNING = 2,
 
   /**
-   * Waits for a person's answer.
+   * Running, but waiting for a person: for an approval, or as its heartbeat reported.
    *
    * @generated from enum value: AGENT_STATUS_NEEDS_INPUT = 3;
    */
   NEEDS_INPUT = 3,
 
   /**
-   * Runs, but nothing was heard of it for too long.
+   * Running, but without a call, heartbeat or output for longer than the runner's
+   * `stuck_after_seconds`, or suspended by a signal.
    *
    * @generated from enum value: AGENT_STATUS_STUCK = 4;
    */
   STUCK = 4,
 
   /**
+   * Exited with code 0 and reported no error.
+   *
    * @generated from enum value: AGENT_STATUS_COMPLETED = 5;
    */
   COMPLETED = 5,
 
   /**
+   * Could not be started, ended in any other way, or exceeded a limit.
+   *
    * @generated from enum value: AGENT_STATUS_FAILED = 6;
    */
   FAILED = 6,
 
   /**
-   * Ended on request.
+   * Ended because a caller stopped it or the sidecar shut down.
    *
    * @generated from enum value: AGENT_STATUS_STOPPED = 7;
    */
@@ -1298,23 +1590,27 @@ export const AgentStatusSchema: GenEnum<AgentStatus> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_agent_service, 0);
 
 /**
+ * Where an agent works.
+ *
  * @generated from enum orchestra.v1.Isolation
  */
 export enum Isolation {
   /**
+   * Not set: the runner's setting applies.
+   *
    * @generated from enum value: ISOLATION_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * The agent works in the project's directory.
+   * In the project's directory.
    *
    * @generated from enum value: ISOLATION_NONE = 1;
    */
   NONE = 1,
 
   /**
-   * The agent works in a git worktree and on a branch of its own.
+   * In its own git worktree, on its own branch.
    *
    * @generated from enum value: ISOLATION_WORKTREE = 2;
    */
@@ -1328,10 +1624,14 @@ export const IsolationSchema: GenEnum<Isolation> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_agent_service, 1);
 
 /**
+ * The commit that a new worktree starts from.
+ *
  * @generated from enum orchestra.v1.WorktreeBase
  */
 export enum WorktreeBase {
   /**
+   * Not set: the runner's setting applies.
+   *
    * @generated from enum value: WORKTREE_BASE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -1344,8 +1644,8 @@ export enum WorktreeBase {
   HEAD = 1,
 
   /**
-   * The branch of the last agent of the issue that completed, so that its work
-   * is there; the checked-out commit when there is none.
+   * The branch of the newest completed agent of the issue whose branch still exists; the
+   * checked-out commit when there is none.
    *
    * @generated from enum value: WORKTREE_BASE_ISSUE = 2;
    */
@@ -1359,15 +1659,14 @@ export const WorktreeBaseSchema: GenEnum<WorktreeBase> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_agent_service, 2);
 
 /**
- * The agents: their types and identities, and those that run under the
- * sidecar.
+ * Starts and supervises agents, and manages agent types, tokens and access.
  *
  * @generated from service orchestra.v1.AgentService
  */
 export const AgentService: GenService<{
   /**
-   * Starts an agent, or queues it when `agents.max_concurrent` run. Answers
-   * after the agent is on disk and, when there is room, its process runs.
+   * Starts an agent, or queues it when `agents.max_concurrent` agents are active. Responds once the
+   * agent is on disk and, unless it is queued, its process is running.
    *
    * @generated from rpc orchestra.v1.AgentService.SpawnAgent
    */
@@ -1377,7 +1676,7 @@ export const AgentService: GenService<{
     output: typeof SpawnAgentResponseSchema;
   },
   /**
-   * Returns one agent of the caller's project.
+   * Returns one agent of the caller's project; the operator may read any project.
    *
    * @generated from rpc orchestra.v1.AgentService.GetAgent
    */
@@ -1397,8 +1696,8 @@ export const AgentService: GenService<{
     output: typeof ListAgentsResponseSchema;
   },
   /**
-   * Ends an agent and everything it started: asks first (SIGTERM), kills
-   * after the timeout. Its tokens are dead at once. Answers when it has ended.
+   * Stops an agent and every process it started, first with SIGTERM and then, after the timeout,
+   * with SIGKILL. Its tokens are revoked at once. Responds when the agent has ended.
    *
    * @generated from rpc orchestra.v1.AgentService.StopAgent
    */
@@ -1408,8 +1707,8 @@ export const AgentService: GenService<{
     output: typeof StopAgentResponseSchema;
   },
   /**
-   * Starts an ended agent again under its own id; a runner that keeps
-   * sessions goes on with its last one.
+   * Starts an ended agent again under the same ID. A runner that supports sessions continues the
+   * last one.
    *
    * @generated from rpc orchestra.v1.AgentService.ResumeAgent
    */
@@ -1419,8 +1718,8 @@ export const AgentService: GenService<{
     output: typeof ResumeAgentResponseSchema;
   },
   /**
-   * What an agent's process printed: of its last attempt, or of the one named.
-   * The agent itself, architects of its project and the operator may read it.
+   * Streams the output of an agent's process. Allowed for the agent itself, architects of its
+   * project and the operator.
    *
    * @generated from rpc orchestra.v1.AgentService.StreamAgentLogs
    */
@@ -1430,8 +1729,8 @@ export const AgentService: GenService<{
     output: typeof StreamAgentLogsResponseSchema;
   },
   /**
-   * An agent says that it is alive, how far it is, or what it waits for. Only
-   * for the agent itself.
+   * Reports that an agent is alive, its progress, or that it waits for a person. Allowed for the
+   * agent itself and the operator.
    *
    * @generated from rpc orchestra.v1.AgentService.SendHeartbeat
    */
@@ -1441,7 +1740,7 @@ export const AgentService: GenService<{
     output: typeof SendHeartbeatResponseSchema;
   },
   /**
-   * Removes an ended agent's worktree and its branch, merged or not.
+   * Deletes an ended agent's worktree and branch, including unmerged work. Operator only.
    *
    * @generated from rpc orchestra.v1.AgentService.DiscardWorktree
    */
@@ -1451,8 +1750,8 @@ export const AgentService: GenService<{
     output: typeof DiscardWorktreeResponseSchema;
   },
   /**
-   * Says whether an agent, or any agent of a type, may make a call, and which
-   * rule decides.
+   * Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
+   * Operator only.
    *
    * @generated from rpc orchestra.v1.AgentService.CheckAccess
    */
@@ -1462,7 +1761,7 @@ export const AgentService: GenService<{
     output: typeof CheckAccessResponseSchema;
   },
   /**
-   * Makes an agent's token. Operator only.
+   * Issues a token for an agent. Operator only.
    *
    * @generated from rpc orchestra.v1.AgentService.CreateToken
    */
@@ -1472,8 +1771,8 @@ export const AgentService: GenService<{
     output: typeof CreateTokenResponseSchema;
   },
   /**
-   * Exchanges a token in its last five minutes for a new one; the old one is
-   * revoked.
+   * Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
+   * token is revoked.
    *
    * @generated from rpc orchestra.v1.AgentService.RefreshToken
    */
@@ -1483,8 +1782,8 @@ export const AgentService: GenService<{
     output: typeof RefreshTokenResponseSchema;
   },
   /**
-   * Revokes a token by its `jti`, every token of an agent, or both. Operator
-   * only. They are dead at once on both doors; open streams of theirs end.
+   * Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
+   * gRPC and REST; open streams and long polls that use them end. Operator only.
    *
    * @generated from rpc orchestra.v1.AgentService.RevokeToken
    */
@@ -1494,7 +1793,7 @@ export const AgentService: GenService<{
     output: typeof RevokeTokenResponseSchema;
   },
   /**
-   * Lists the agent types that the configuration knows.
+   * Lists the configured agent types.
    *
    * @generated from rpc orchestra.v1.AgentService.ListAgentTypes
    */

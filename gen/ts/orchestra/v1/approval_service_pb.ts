@@ -14,61 +14,80 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/approval_service.proto.
  */
 export const file_orchestra_v1_approval_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNvcmNoZXN0cmEvdjEvYXBwcm92YWxfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIrQCCghBcHByb3ZhbBITCgthcHByb3ZhbF9pZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEhAKCGlzc3VlX2lkGAMgASgJEhQKDHJlcXVlc3RlZF9ieRgEIAEoCRIQCghxdWVzdGlvbhgFIAEoCRIsCgZzdGF0dXMYBiABKA4yHC5vcmNoZXN0cmEudjEuQXBwcm92YWxTdGF0dXMSDwoHY29tbWVudBgHIAEoCRIuCgpjcmVhdGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgthbnN3ZXJlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoEZGF0YRgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QikgEKFlJlcXVlc3RBcHByb3ZhbFJlcXVlc3QSGwoIcXVlc3Rpb24YASABKAlCCergGAUIARiQThIlCgRkYXRhGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIYCghpc3N1ZV9pZBgDIAEoCUIG6uAYAhABEhoKCnByb2plY3RfaWQYBCABKAlCBurgGAIQASJDChdSZXF1ZXN0QXBwcm92YWxSZXNwb25zZRIoCghhcHByb3ZhbBgBIAEoCzIWLm9yY2hlc3RyYS52MS5BcHByb3ZhbCJPChJHZXRBcHByb3ZhbFJlcXVlc3QSHQoLYXBwcm92YWxfaWQYASABKAlCCOrgGAQIARABEhoKCnByb2plY3RfaWQYAiABKAlCBurgGAIQASI/ChNHZXRBcHByb3ZhbFJlc3BvbnNlEigKCGFwcHJvdmFsGAEgASgLMhYub3JjaGVzdHJhLnYxLkFwcHJvdmFsItkBChRMaXN0QXBwcm92YWxzUmVxdWVzdBIsCgZzdGF0dXMYASABKA4yHC5vcmNoZXN0cmEudjEuQXBwcm92YWxTdGF0dXMSGQoIaXNzdWVfaWQYAiABKAlCB+rgGAMYgAESGgoKcHJvamVjdF9pZBgDIAEoCUIG6uAYAhABEioKBWxpbWl0GAQgASgFQhbq4BgSIQAAAAAAAPA/KQAAAAAAQI9ASACIAQESJgoGY3Vyc29yGAUgASgJQhbq4BgSGIABQg1eWzAtOV17MCwxOH0kQggKBl9saW1pdCJ0ChVMaXN0QXBwcm92YWxzUmVzcG9uc2USKQoJYXBwcm92YWxzGAEgAygLMhYub3JjaGVzdHJhLnYxLkFwcHJvdmFsEiAKC25leHRfY3Vyc29yGAIgASgJQgbq4BgCOAFIAIgBAUIOCgxfbmV4dF9jdXJzb3IifAoVQW5zd2VyQXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgjq4BgECAEQARIdCghhcHByb3ZlZBgCIAEoCEIG6uAYAggBSACIAQESGAoHY29tbWVudBgDIAEoCUIH6uAYAxiQTkILCglfYXBwcm92ZWQiQgoWQW5zd2VyQXBwcm92YWxSZXNwb25zZRIoCghhcHByb3ZhbBgBIAEoCzIWLm9yY2hlc3RyYS52MS5BcHByb3ZhbCqIAQoOQXBwcm92YWxTdGF0dXMSHwobQVBQUk9WQUxfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGwoXQVBQUk9WQUxfU1RBVFVTX1BFTkRJTkcQARIcChhBUFBST1ZBTF9TVEFUVVNfQVBQUk9WRUQQAhIaChZBUFBST1ZBTF9TVEFUVVNfREVOSUVEEAMy0gQKD0FwcHJvdmFsU2VydmljZRKOAQoPUmVxdWVzdEFwcHJvdmFsEiQub3JjaGVzdHJhLnYxLlJlcXVlc3RBcHByb3ZhbFJlcXVlc3QaJS5vcmNoZXN0cmEudjEuUmVxdWVzdEFwcHJvdmFsUmVzcG9uc2UiLurgGAcIyQEQARgBgtPkkwIdOgEqYghhcHByb3ZhbCIOL2FwaS9hcHByb3ZhbHMSjQEKC0dldEFwcHJvdmFsEiAub3JjaGVzdHJhLnYxLkdldEFwcHJvdmFsUmVxdWVzdBohLm9yY2hlc3RyYS52MS5HZXRBcHByb3ZhbFJlc3BvbnNlIjnq4BgHCMgBEAEYAYLT5JMCKGIIYXBwcm92YWwSHC9hcGkvYXBwcm92YWxzL3thcHByb3ZhbF9pZH0SewoNTGlzdEFwcHJvdmFscxIiLm9yY2hlc3RyYS52MS5MaXN0QXBwcm92YWxzUmVxdWVzdBojLm9yY2hlc3RyYS52MS5MaXN0QXBwcm92YWxzUmVzcG9uc2UiIergGAcIyAEQARgBgtPkkwIQEg4vYXBpL2FwcHJvdmFscxKgAQoOQW5zd2VyQXBwcm92YWwSIy5vcmNoZXN0cmEudjEuQW5zd2VyQXBwcm92YWxSZXF1ZXN0GiQub3JjaGVzdHJhLnYxLkFuc3dlckFwcHJvdmFsUmVzcG9uc2UiQ+rgGAcIyAEQARgGgtPkkwIyOgEqYghhcHByb3ZhbCIjL2FwaS9hcHByb3ZhbHMve2FwcHJvdmFsX2lkfS9hbnN3ZXJCswEKEGNvbS5vcmNoZXN0cmEudjFCFEFwcHJvdmFsU2VydmljZVByb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiNvcmNoZXN0cmEvdjEvYXBwcm92YWxfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIrQCCghBcHByb3ZhbBITCgthcHByb3ZhbF9pZBgBIAEoCRISCgpwcm9qZWN0X2lkGAIgASgJEhAKCGlzc3VlX2lkGAMgASgJEhQKDHJlcXVlc3RlZF9ieRgEIAEoCRIQCghxdWVzdGlvbhgFIAEoCRIsCgZzdGF0dXMYBiABKA4yHC5vcmNoZXN0cmEudjEuQXBwcm92YWxTdGF0dXMSDwoHY29tbWVudBgHIAEoCRIuCgpjcmVhdGVkX2F0GAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgthbnN3ZXJlZF9hdBgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoEZGF0YRgKIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QilgEKFlJlcXVlc3RBcHByb3ZhbFJlcXVlc3QSGwoIcXVlc3Rpb24YASABKAlCCergGAUIARiQThIlCgRkYXRhGAIgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIaCghpc3N1ZV9pZBgDIAEoCUII6uAYBBABYAUSHAoKcHJvamVjdF9pZBgEIAEoCUII6uAYBBABYAEiQwoXUmVxdWVzdEFwcHJvdmFsUmVzcG9uc2USKAoIYXBwcm92YWwYASABKAsyFi5vcmNoZXN0cmEudjEuQXBwcm92YWwiUQoSR2V0QXBwcm92YWxSZXF1ZXN0Eh0KC2FwcHJvdmFsX2lkGAEgASgJQgjq4BgECAEQARIcCgpwcm9qZWN0X2lkGAIgASgJQgjq4BgEEAFgAiI/ChNHZXRBcHByb3ZhbFJlc3BvbnNlEigKCGFwcHJvdmFsGAEgASgLMhYub3JjaGVzdHJhLnYxLkFwcHJvdmFsItsBChRMaXN0QXBwcm92YWxzUmVxdWVzdBIsCgZzdGF0dXMYASABKA4yHC5vcmNoZXN0cmEudjEuQXBwcm92YWxTdGF0dXMSGQoIaXNzdWVfaWQYAiABKAlCB+rgGAMYgAESHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESKgoFbGltaXQYBCABKAVCFurgGBIhAAAAAAAA8D8pAAAAAABAj0BIAIgBARImCgZjdXJzb3IYBSABKAlCFurgGBIYgAFCDV5bMC05XXswLDE4fSRCCAoGX2xpbWl0InQKFUxpc3RBcHByb3ZhbHNSZXNwb25zZRIpCglhcHByb3ZhbHMYASADKAsyFi5vcmNoZXN0cmEudjEuQXBwcm92YWwSIAoLbmV4dF9jdXJzb3IYAiABKAlCBurgGAI4AUgAiAEBQg4KDF9uZXh0X2N1cnNvciJ8ChVBbnN3ZXJBcHByb3ZhbFJlcXVlc3QSHQoLYXBwcm92YWxfaWQYASABKAlCCOrgGAQIARABEh0KCGFwcHJvdmVkGAIgASgIQgbq4BgCCAFIAIgBARIYCgdjb21tZW50GAMgASgJQgfq4BgDGJBOQgsKCV9hcHByb3ZlZCJCChZBbnN3ZXJBcHByb3ZhbFJlc3BvbnNlEigKCGFwcHJvdmFsGAEgASgLMhYub3JjaGVzdHJhLnYxLkFwcHJvdmFsKogBCg5BcHByb3ZhbFN0YXR1cxIfChtBUFBST1ZBTF9TVEFUVVNfVU5TUEVDSUZJRUQQABIbChdBUFBST1ZBTF9TVEFUVVNfUEVORElORxABEhwKGEFQUFJPVkFMX1NUQVRVU19BUFBST1ZFRBACEhoKFkFQUFJPVkFMX1NUQVRVU19ERU5JRUQQAzLSBAoPQXBwcm92YWxTZXJ2aWNlEo4BCg9SZXF1ZXN0QXBwcm92YWwSJC5vcmNoZXN0cmEudjEuUmVxdWVzdEFwcHJvdmFsUmVxdWVzdBolLm9yY2hlc3RyYS52MS5SZXF1ZXN0QXBwcm92YWxSZXNwb25zZSIu6uAYBwjJARABGAGC0+STAh06ASpiCGFwcHJvdmFsIg4vYXBpL2FwcHJvdmFscxKNAQoLR2V0QXBwcm92YWwSIC5vcmNoZXN0cmEudjEuR2V0QXBwcm92YWxSZXF1ZXN0GiEub3JjaGVzdHJhLnYxLkdldEFwcHJvdmFsUmVzcG9uc2UiOergGAcIyAEQARgBgtPkkwIoYghhcHByb3ZhbBIcL2FwaS9hcHByb3ZhbHMve2FwcHJvdmFsX2lkfRJ7Cg1MaXN0QXBwcm92YWxzEiIub3JjaGVzdHJhLnYxLkxpc3RBcHByb3ZhbHNSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLkxpc3RBcHByb3ZhbHNSZXNwb25zZSIh6uAYBwjIARABGAGC0+STAhASDi9hcGkvYXBwcm92YWxzEqABCg5BbnN3ZXJBcHByb3ZhbBIjLm9yY2hlc3RyYS52MS5BbnN3ZXJBcHByb3ZhbFJlcXVlc3QaJC5vcmNoZXN0cmEudjEuQW5zd2VyQXBwcm92YWxSZXNwb25zZSJD6uAYBwjIARABGAaC0+STAjI6ASpiCGFwcHJvdmFsIiMvYXBpL2FwcHJvdmFscy97YXBwcm92YWxfaWR9L2Fuc3dlckKzAQoQY29tLm9yY2hlc3RyYS52MUIUQXBwcm92YWxTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
+ * A question to a person, and its answer. Kept after it is answered.
+ *
  * @generated from message orchestra.v1.Approval
  */
 export type Approval = Message<"orchestra.v1.Approval"> & {
   /**
+   * Unique ID, set by the server; IDs sort by time.
+   *
    * @generated from field: string approval_id = 1;
    */
   approvalId: string;
 
   /**
+   * Project that it belongs to.
+   *
    * @generated from field: string project_id = 2;
    */
   projectId: string;
 
   /**
+   * Issue that it is about; may be empty when the operator asked.
+   *
    * @generated from field: string issue_id = 3;
    */
   issueId: string;
 
   /**
-   * The agent that asks, or `handover`.
+   * ID of the agent that asked, `handover` for a hand-over rule, or `operator`.
    *
    * @generated from field: string requested_by = 4;
    */
   requestedBy: string;
 
   /**
+   * What the person is asked.
+   *
    * @generated from field: string question = 5;
    */
   question: string;
 
   /**
+   * Pending, approved or denied.
+   *
    * @generated from field: orchestra.v1.ApprovalStatus status = 6;
    */
   status: ApprovalStatus;
 
   /**
+   * The person's comment on the answer; empty when there is none.
+   *
    * @generated from field: string comment = 7;
    */
   comment: string;
 
   /**
+   * When it was asked.
+   *
    * @generated from field: google.protobuf.Timestamp created_at = 8;
    */
   createdAt?: Timestamp;
 
   /**
+   * When it was answered; absent while it is pending.
+   *
    * @generated from field: google.protobuf.Timestamp answered_at = 9;
    */
   answeredAt?: Timestamp;
 
   /**
-   * What the question is about, such as the agent that would be spawned.
+   * Details of the question. From an agent, any JSON object; from a hand-over rule, the keys
+   * `spawn` (the request for the agent to start), `depth`, `tree` and `rule`.
    *
    * @generated from field: google.protobuf.Struct data = 10;
    */
@@ -83,27 +102,36 @@ export const ApprovalSchema: GenMessage<Approval> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_approval_service, 0);
 
 /**
+ * The question to ask.
+ *
  * @generated from message orchestra.v1.RequestApprovalRequest
  */
 export type RequestApprovalRequest = Message<"orchestra.v1.RequestApprovalRequest"> & {
   /**
+   * What the person is asked; at most 10,000 characters.
+   *
    * @generated from field: string question = 1;
    */
   question: string;
 
   /**
+   * Details for the person or for a program; any JSON object.
+   *
    * @generated from field: google.protobuf.Struct data = 2;
    */
   data?: JsonObject;
 
   /**
-   * The caller's own when empty.
+   * Issue that it is about; the token's own when empty. An agent may name only its own.
    *
    * @generated from field: string issue_id = 3;
    */
   issueId: string;
 
   /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
    * @generated from field: string project_id = 4;
    */
   projectId: string;
@@ -117,10 +145,14 @@ export const RequestApprovalRequestSchema: GenMessage<RequestApprovalRequest> = 
   messageDesc(file_orchestra_v1_approval_service, 1);
 
 /**
+ * The stored question.
+ *
  * @generated from message orchestra.v1.RequestApprovalResponse
  */
 export type RequestApprovalResponse = Message<"orchestra.v1.RequestApprovalResponse"> & {
   /**
+   * Pending, with its new ID.
+   *
    * @generated from field: orchestra.v1.Approval approval = 1;
    */
   approval?: Approval;
@@ -134,15 +166,21 @@ export const RequestApprovalResponseSchema: GenMessage<RequestApprovalResponse> 
   messageDesc(file_orchestra_v1_approval_service, 2);
 
 /**
+ * The approval to read.
+ *
  * @generated from message orchestra.v1.GetApprovalRequest
  */
 export type GetApprovalRequest = Message<"orchestra.v1.GetApprovalRequest"> & {
   /**
+   * ID of the approval.
+   *
    * @generated from field: string approval_id = 1;
    */
   approvalId: string;
 
   /**
+   * Only find it in this project. When empty, the operator searches all projects, an agent its own.
+   *
    * @generated from field: string project_id = 2;
    */
   projectId: string;
@@ -156,10 +194,14 @@ export const GetApprovalRequestSchema: GenMessage<GetApprovalRequest> = /*@__PUR
   messageDesc(file_orchestra_v1_approval_service, 3);
 
 /**
+ * The approval that was asked for.
+ *
  * @generated from message orchestra.v1.GetApprovalResponse
  */
 export type GetApprovalResponse = Message<"orchestra.v1.GetApprovalResponse"> & {
   /**
+   * Its current state.
+   *
    * @generated from field: orchestra.v1.Approval approval = 1;
    */
   approval?: Approval;
@@ -173,31 +215,42 @@ export const GetApprovalResponseSchema: GenMessage<GetApprovalResponse> = /*@__P
   messageDesc(file_orchestra_v1_approval_service, 4);
 
 /**
+ * Selects approvals. All conditions must match.
+ *
  * @generated from message orchestra.v1.ListApprovalsRequest
  */
 export type ListApprovalsRequest = Message<"orchestra.v1.ListApprovalsRequest"> & {
   /**
+   * Only approvals with this status; any status when not set.
+   *
    * @generated from field: orchestra.v1.ApprovalStatus status = 1;
    */
   status: ApprovalStatus;
 
   /**
+   * Only approvals of this issue; all issues when empty. At most 128 characters.
+   *
    * @generated from field: string issue_id = 2;
    */
   issueId: string;
 
   /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
    * @generated from field: string project_id = 3;
    */
   projectId: string;
 
   /**
+   * Maximum number of approvals to return, 1 to 1000; 100 when not set.
+   *
    * @generated from field: optional int32 limit = 4;
    */
   limit?: number;
 
   /**
-   * `next_cursor` of the page before.
+   * `next_cursor` of the previous page; empty for the first page.
    *
    * @generated from field: string cursor = 5;
    */
@@ -212,15 +265,21 @@ export const ListApprovalsRequestSchema: GenMessage<ListApprovalsRequest> = /*@_
   messageDesc(file_orchestra_v1_approval_service, 5);
 
 /**
+ * One page of approvals.
+ *
  * @generated from message orchestra.v1.ListApprovalsResponse
  */
 export type ListApprovalsResponse = Message<"orchestra.v1.ListApprovalsResponse"> & {
   /**
+   * Newest first.
+   *
    * @generated from field: repeated orchestra.v1.Approval approvals = 1;
    */
   approvals: Approval[];
 
   /**
+   * Pass it as `cursor` to get the next page; null on the last page.
+   *
    * @generated from field: optional string next_cursor = 2;
    */
   nextCursor?: string;
@@ -234,20 +293,28 @@ export const ListApprovalsResponseSchema: GenMessage<ListApprovalsResponse> = /*
   messageDesc(file_orchestra_v1_approval_service, 6);
 
 /**
+ * The person's decision.
+ *
  * @generated from message orchestra.v1.AnswerApprovalRequest
  */
 export type AnswerApprovalRequest = Message<"orchestra.v1.AnswerApprovalRequest"> & {
   /**
+   * ID of a pending approval.
+   *
    * @generated from field: string approval_id = 1;
    */
   approvalId: string;
 
   /**
+   * True to approve, false to deny; must be set.
+   *
    * @generated from field: optional bool approved = 2;
    */
   approved?: boolean;
 
   /**
+   * Explanation for whoever asked; at most 10,000 characters.
+   *
    * @generated from field: string comment = 3;
    */
   comment: string;
@@ -261,10 +328,14 @@ export const AnswerApprovalRequestSchema: GenMessage<AnswerApprovalRequest> = /*
   messageDesc(file_orchestra_v1_approval_service, 7);
 
 /**
+ * The answered approval.
+ *
  * @generated from message orchestra.v1.AnswerApprovalResponse
  */
 export type AnswerApprovalResponse = Message<"orchestra.v1.AnswerApprovalResponse"> & {
   /**
+   * Approved or denied.
+   *
    * @generated from field: orchestra.v1.Approval approval = 1;
    */
   approval?: Approval;
@@ -278,25 +349,35 @@ export const AnswerApprovalResponseSchema: GenMessage<AnswerApprovalResponse> = 
   messageDesc(file_orchestra_v1_approval_service, 8);
 
 /**
+ * Whether a person has answered, and how.
+ *
  * @generated from enum orchestra.v1.ApprovalStatus
  */
 export enum ApprovalStatus {
   /**
+   * Never returned. In `ListApprovalsRequest`: any status.
+   *
    * @generated from enum value: APPROVAL_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * Not answered yet.
+   *
    * @generated from enum value: APPROVAL_STATUS_PENDING = 1;
    */
   PENDING = 1,
 
   /**
+   * A person approved it.
+   *
    * @generated from enum value: APPROVAL_STATUS_APPROVED = 2;
    */
   APPROVED = 2,
 
   /**
+   * A person denied it.
+   *
    * @generated from enum value: APPROVAL_STATUS_DENIED = 3;
    */
   DENIED = 3,
@@ -309,16 +390,15 @@ export const ApprovalStatusSchema: GenEnum<ApprovalStatus> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_approval_service, 0);
 
 /**
- * Questions to a person: asked by agents and by hand-over rules, answered by
- * the operator. Each is announced as `approval_requested` and
- * `approval_answered`.
+ * Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
+ * answering publishes `approval_answered`.
  *
  * @generated from service orchestra.v1.ApprovalService
  */
 export const ApprovalService: GenService<{
   /**
-   * Asks. An agent asks for itself and waits as `needs_input` until it is
-   * answered.
+   * Asks a person to approve something. A running agent that asks has the status
+   * `AGENT_STATUS_NEEDS_INPUT` until it is answered.
    *
    * @generated from rpc orchestra.v1.ApprovalService.RequestApproval
    */
@@ -328,7 +408,7 @@ export const ApprovalService: GenService<{
     output: typeof RequestApprovalResponseSchema;
   },
   /**
-   * Returns one approval of the caller's project.
+   * Returns one approval of the caller's project; the operator may read any project.
    *
    * @generated from rpc orchestra.v1.ApprovalService.GetApproval
    */
@@ -338,7 +418,7 @@ export const ApprovalService: GenService<{
     output: typeof GetApprovalResponseSchema;
   },
   /**
-   * Lists approvals, newest first.
+   * Lists the approvals of a project, newest first.
    *
    * @generated from rpc orchestra.v1.ApprovalService.ListApprovals
    */
@@ -348,7 +428,7 @@ export const ApprovalService: GenService<{
     output: typeof ListApprovalsResponseSchema;
   },
   /**
-   * Approves or denies. Operator only; an answer is final.
+   * Approves or denies a pending request. The answer is final. Operator only.
    *
    * @generated from rpc orchestra.v1.ApprovalService.AnswerApproval
    */

@@ -14,32 +14,39 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/context_service.proto.
  */
 export const file_orchestra_v1_context_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEigAEKEUdldENvbnRleHRSZXF1ZXN0EhoKCGlzc3VlX2lkGAEgASgJQgjq4BgECAEQARIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgECAEQARIaCgpwcm9qZWN0X2lkGAMgASgJQgbq4BgCEAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAICKsAgoSR2V0Q29udGV4dFJlc3BvbnNlEhAKCGlzc3VlX2lkGAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSJgoHY29udGV4dBgDIAEoCzIVLm9yY2hlc3RyYS52MS5Db250ZXh0EhEKCXRydW5jYXRlZBgEIAEoCBIbChN0cnVuY2F0aW9uX3N0cmF0ZWd5GAUgASgJEhgKEHRvdGFsX3NpemVfYnl0ZXMYBiABKA0SEgoKZmlsZV9jb3VudBgHIAEoDRItCgl0aW1lc3RhbXAYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNhY2hlX2hpdBgJIAEoCBIoCghtYW5pZmVzdBgKIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKUAgoHQ29udGV4dBI5ChFwcm9qZWN0X3N0cnVjdHVyZRgBIAEoCzIeLm9yY2hlc3RyYS52MS5Qcm9qZWN0U3RydWN0dXJlEjIKDnJlbGV2YW50X2ZpbGVzGAIgAygLMhoub3JjaGVzdHJhLnYxLlJlbGV2YW50RmlsZRItCgtnaXRfY29udGV4dBgDIAEoCzIYLm9yY2hlc3RyYS52MS5HaXRDb250ZXh0EkEKFnByZXZpb3VzX2FnZW50X291dHB1dHMYBCADKAsyIS5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dBIoCghtZXRhZGF0YRgFIAEoCzIWLm9yY2hlc3RyYS52MS5NZXRhZGF0YSJzChBQcm9qZWN0U3RydWN0dXJlEgwKBHJvb3QYASABKAkSDQoFZmlsZXMYAiADKAkSEwoLZGlyZWN0b3JpZXMYAyADKAkSEwoLdG90YWxfZmlsZXMYBCABKA0SGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoASKSAQoMUmVsZXZhbnRGaWxlEgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRIxCg1sYXN0X21vZGlmaWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAQgASgNEhAKCGxhbmd1YWdlGAUgASgJEhAKCGNoZWNrc3VtGAYgASgJIuABCgpHaXRDb250ZXh0EhMKBmJyYW5jaBgBIAEoCUgAiAEBEiwKDnJlY2VudF9jb21taXRzGAIgAygLMhQub3JjaGVzdHJhLnYxLkNvbW1pdBI8ChN1bmNvbW1pdHRlZF9jaGFuZ2VzGAMgAygLMh8ub3JjaGVzdHJhLnYxLlVuY29tbWl0dGVkQ2hhbmdlEhMKBnJlbW90ZRgEIAEoCUgBiAEBEhcKCnJlbW90ZV91cmwYBSABKAlIAogBAUIJCgdfYnJhbmNoQgkKB19yZW1vdGVCDQoLX3JlbW90ZV91cmwifQoGQ29tbWl0EgwKBGhhc2gYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1maWxlc19jaGFuZ2VkGAUgAygJIj8KEVVuY29tbWl0dGVkQ2hhbmdlEgwKBHBhdGgYASABKAkSDgoGc3RhdHVzGAIgASgJEgwKBGRpZmYYAyABKAkipAEKE1ByZXZpb3VzQWdlbnRPdXRwdXQSDQoFYWdlbnQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRItCgl0aW1lc3RhbXAYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGRlY2lzaW9uGAQgASgJEhEKCXJhdGlvbmFsZRgFIAEoCRIWCg5maWxlc19hZmZlY3RlZBgGIAMoCSLqAgoITWV0YWRhdGESGQoMcHJvamVjdF90eXBlGAEgASgJSACIAQESFAoMZGVwZW5kZW5jaWVzGAIgAygJEhsKDnB5dGhvbl92ZXJzaW9uGAMgASgJSAGIAQESGgoNdGVzdF9jb3ZlcmFnZRgEIAEoAUgCiAEBEh4KEWxhc3RfYnVpbGRfc3RhdHVzGAUgASgJSAOIAQESOAoPbGFzdF9idWlsZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBEiEKFHNlY3VyaXR5X3NjYW5fc3RhdHVzGAcgASgJSAWIAQFCDwoNX3Byb2plY3RfdHlwZUIRCg9fcHl0aG9uX3ZlcnNpb25CEAoOX3Rlc3RfY292ZXJhZ2VCFAoSX2xhc3RfYnVpbGRfc3RhdHVzQhIKEF9sYXN0X2J1aWxkX3RpbWVCFwoVX3NlY3VyaXR5X3NjYW5fc3RhdHVzIqUBCghNYW5pZmVzdBIsCgdlbnRyaWVzGAEgAygLMhsub3JjaGVzdHJhLnYxLk1hbmlmZXN0RW50cnkSFgoOZmlsZXNfaW5jbHVkZWQYAiABKA0SEQoJZmlsZXNfY3V0GAMgASgNEhYKDmZpbGVzX2xlZnRfb3V0GAQgASgNEhYKDnNlY3JldHNfbWFza2VkGAUgASgNEhAKCGNoZWNrc3VtGAYgASgJInsKDU1hbmlmZXN0RW50cnkSDAoEcGF0aBgBIAEoCRIuCgtkaXNwb3NpdGlvbhgCIAEoDjIZLm9yY2hlc3RyYS52MS5EaXNwb3NpdGlvbhIOCgZyZWFzb24YAyABKAkSDQoFYnl0ZXMYBCABKAESDQoFZmlsZXMYBSABKA0igwEKFFN0cmVhbUNvbnRleHRSZXF1ZXN0EhoKCGlzc3VlX2lkGAEgASgJQgjq4BgECAEQARIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgECAEQARIaCgpwcm9qZWN0X2lkGAMgASgJQgbq4BgCEAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAICKcAQoVU3RyZWFtQ29udGV4dFJlc3BvbnNlEisKBmhlYWRlchgBIAEoCzIbLm9yY2hlc3RyYS52MS5Db250ZXh0SGVhZGVyEicKCGZyYWdtZW50GAIgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSLQoHdHJhaWxlchgDIAEoCzIcLm9yY2hlc3RyYS52MS5Db250ZXh0VHJhaWxlciKlAQoNQ29udGV4dEhlYWRlchIQCghpc3N1ZV9pZBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEhEKCWNhY2hlX2hpdBgDIAEoCBItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEHRvdGFsX3NpemVfYnl0ZXMYBSABKA0SEgoKZmlsZV9jb3VudBgGIAEoDSJqCg5Db250ZXh0VHJhaWxlchIRCgl0cnVuY2F0ZWQYASABKAgSGwoTdHJ1bmNhdGlvbl9zdHJhdGVneRgCIAEoCRIoCghtYW5pZmVzdBgDIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCJ6ChVSZWZyZXNoQ29udGV4dFJlcXVlc3QSGgoIaXNzdWVfaWQYASABKAlCCOrgGAQIARABEhoKCmFnZW50X3R5cGUYAiABKAlCBurgGAIQARIaCgpwcm9qZWN0X2lkGAMgASgJQgbq4BgCEAESDQoFZm9yY2UYBCABKAgidQoWUmVmcmVzaENvbnRleHRSZXNwb25zZRIRCglyZWZyZXNoZWQYASABKAgSGQoRZW50cmllc19yZWZyZXNoZWQYAiABKA0SLQoJdGltZXN0YW1wGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJsChhDbGVhckNvbnRleHRDYWNoZVJlcXVlc3QSGAoIaXNzdWVfaWQYASABKAlCBurgGAIQARIaCgphZ2VudF90eXBlGAIgASgJQgbq4BgCEAESGgoKcHJvamVjdF9pZBgDIAEoCUIG6uAYAhABIokBChlDbGVhckNvbnRleHRDYWNoZVJlc3BvbnNlEg8KB2NsZWFyZWQYASABKAgSFwoPZW50cmllc19yZW1vdmVkGAIgASgNEhMKC2J5dGVzX2ZyZWVkGAMgASgBEi0KCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqcwoLRGlzcG9zaXRpb24SGwoXRElTUE9TSVRJT05fVU5TUEVDSUZJRUQQABIYChRESVNQT1NJVElPTl9JTkNMVURFRBABEhMKD0RJU1BPU0lUSU9OX0NVVBACEhgKFERJU1BPU0lUSU9OX0xFRlRfT1VUEAMy7QQKDkNvbnRleHRTZXJ2aWNlEogBCgpHZXRDb250ZXh0Eh8ub3JjaGVzdHJhLnYxLkdldENvbnRleHRSZXF1ZXN0GiAub3JjaGVzdHJhLnYxLkdldENvbnRleHRSZXNwb25zZSI36uAYBwjIARABGAKC0+STAiYSJC9hcGkvY29udGV4dC97aXNzdWVfaWR9L3thZ2VudF90eXBlfRKaAQoNU3RyZWFtQ29udGV4dBIiLm9yY2hlc3RyYS52MS5TdHJlYW1Db250ZXh0UmVxdWVzdBojLm9yY2hlc3RyYS52MS5TdHJlYW1Db250ZXh0UmVzcG9uc2UiPurgGAcIyAEQAxgCgtPkkwItEisvYXBpL2NvbnRleHQve2lzc3VlX2lkfS97YWdlbnRfdHlwZX0vc3RyZWFtMAEShwEKDlJlZnJlc2hDb250ZXh0EiMub3JjaGVzdHJhLnYxLlJlZnJlc2hDb250ZXh0UmVxdWVzdBokLm9yY2hlc3RyYS52MS5SZWZyZXNoQ29udGV4dFJlc3BvbnNlIirq4BgHCMgBEAEYAoLT5JMCGToBKiIUL2FwaS9jb250ZXh0L3JlZnJlc2gSqAEKEUNsZWFyQ29udGV4dENhY2hlEiYub3JjaGVzdHJhLnYxLkNsZWFyQ29udGV4dENhY2hlUmVxdWVzdBonLm9yY2hlc3RyYS52MS5DbGVhckNvbnRleHRDYWNoZVJlc3BvbnNlIkLq4BgHCMgBEAEYAoLT5JMCMVoQKg4vYXBpL2NhY2hlL2FsbCodL2FwaS9jYWNoZS9jb250ZXh0L3tpc3N1ZV9pZH1CsgEKEGNvbS5vcmNoZXN0cmEudjFCE0NvbnRleHRTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEihgEKEUdldENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAICKsAgoSR2V0Q29udGV4dFJlc3BvbnNlEhAKCGlzc3VlX2lkGAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSJgoHY29udGV4dBgDIAEoCzIVLm9yY2hlc3RyYS52MS5Db250ZXh0EhEKCXRydW5jYXRlZBgEIAEoCBIbChN0cnVuY2F0aW9uX3N0cmF0ZWd5GAUgASgJEhgKEHRvdGFsX3NpemVfYnl0ZXMYBiABKA0SEgoKZmlsZV9jb3VudBgHIAEoDRItCgl0aW1lc3RhbXAYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNhY2hlX2hpdBgJIAEoCBIoCghtYW5pZmVzdBgKIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKUAgoHQ29udGV4dBI5ChFwcm9qZWN0X3N0cnVjdHVyZRgBIAEoCzIeLm9yY2hlc3RyYS52MS5Qcm9qZWN0U3RydWN0dXJlEjIKDnJlbGV2YW50X2ZpbGVzGAIgAygLMhoub3JjaGVzdHJhLnYxLlJlbGV2YW50RmlsZRItCgtnaXRfY29udGV4dBgDIAEoCzIYLm9yY2hlc3RyYS52MS5HaXRDb250ZXh0EkEKFnByZXZpb3VzX2FnZW50X291dHB1dHMYBCADKAsyIS5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dBIoCghtZXRhZGF0YRgFIAEoCzIWLm9yY2hlc3RyYS52MS5NZXRhZGF0YSJzChBQcm9qZWN0U3RydWN0dXJlEgwKBHJvb3QYASABKAkSDQoFZmlsZXMYAiADKAkSEwoLZGlyZWN0b3JpZXMYAyADKAkSEwoLdG90YWxfZmlsZXMYBCABKA0SGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoASKSAQoMUmVsZXZhbnRGaWxlEgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRIxCg1sYXN0X21vZGlmaWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAQgASgNEhAKCGxhbmd1YWdlGAUgASgJEhAKCGNoZWNrc3VtGAYgASgJIuABCgpHaXRDb250ZXh0EhMKBmJyYW5jaBgBIAEoCUgAiAEBEiwKDnJlY2VudF9jb21taXRzGAIgAygLMhQub3JjaGVzdHJhLnYxLkNvbW1pdBI8ChN1bmNvbW1pdHRlZF9jaGFuZ2VzGAMgAygLMh8ub3JjaGVzdHJhLnYxLlVuY29tbWl0dGVkQ2hhbmdlEhMKBnJlbW90ZRgEIAEoCUgBiAEBEhcKCnJlbW90ZV91cmwYBSABKAlIAogBAUIJCgdfYnJhbmNoQgkKB19yZW1vdGVCDQoLX3JlbW90ZV91cmwifQoGQ29tbWl0EgwKBGhhc2gYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1maWxlc19jaGFuZ2VkGAUgAygJIj8KEVVuY29tbWl0dGVkQ2hhbmdlEgwKBHBhdGgYASABKAkSDgoGc3RhdHVzGAIgASgJEgwKBGRpZmYYAyABKAkipAEKE1ByZXZpb3VzQWdlbnRPdXRwdXQSDQoFYWdlbnQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRItCgl0aW1lc3RhbXAYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGRlY2lzaW9uGAQgASgJEhEKCXJhdGlvbmFsZRgFIAEoCRIWCg5maWxlc19hZmZlY3RlZBgGIAMoCSLqAgoITWV0YWRhdGESGQoMcHJvamVjdF90eXBlGAEgASgJSACIAQESFAoMZGVwZW5kZW5jaWVzGAIgAygJEhsKDnB5dGhvbl92ZXJzaW9uGAMgASgJSAGIAQESGgoNdGVzdF9jb3ZlcmFnZRgEIAEoAUgCiAEBEh4KEWxhc3RfYnVpbGRfc3RhdHVzGAUgASgJSAOIAQESOAoPbGFzdF9idWlsZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBEiEKFHNlY3VyaXR5X3NjYW5fc3RhdHVzGAcgASgJSAWIAQFCDwoNX3Byb2plY3RfdHlwZUIRCg9fcHl0aG9uX3ZlcnNpb25CEAoOX3Rlc3RfY292ZXJhZ2VCFAoSX2xhc3RfYnVpbGRfc3RhdHVzQhIKEF9sYXN0X2J1aWxkX3RpbWVCFwoVX3NlY3VyaXR5X3NjYW5fc3RhdHVzIqUBCghNYW5pZmVzdBIsCgdlbnRyaWVzGAEgAygLMhsub3JjaGVzdHJhLnYxLk1hbmlmZXN0RW50cnkSFgoOZmlsZXNfaW5jbHVkZWQYAiABKA0SEQoJZmlsZXNfY3V0GAMgASgNEhYKDmZpbGVzX2xlZnRfb3V0GAQgASgNEhYKDnNlY3JldHNfbWFza2VkGAUgASgNEhAKCGNoZWNrc3VtGAYgASgJInsKDU1hbmlmZXN0RW50cnkSDAoEcGF0aBgBIAEoCRIuCgtkaXNwb3NpdGlvbhgCIAEoDjIZLm9yY2hlc3RyYS52MS5EaXNwb3NpdGlvbhIOCgZyZWFzb24YAyABKAkSDQoFYnl0ZXMYBCABKAESDQoFZmlsZXMYBSABKA0iiQEKFFN0cmVhbUNvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAICKcAQoVU3RyZWFtQ29udGV4dFJlc3BvbnNlEisKBmhlYWRlchgBIAEoCzIbLm9yY2hlc3RyYS52MS5Db250ZXh0SGVhZGVyEicKCGZyYWdtZW50GAIgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSLQoHdHJhaWxlchgDIAEoCzIcLm9yY2hlc3RyYS52MS5Db250ZXh0VHJhaWxlciKlAQoNQ29udGV4dEhlYWRlchIQCghpc3N1ZV9pZBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEhEKCWNhY2hlX2hpdBgDIAEoCBItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEHRvdGFsX3NpemVfYnl0ZXMYBSABKA0SEgoKZmlsZV9jb3VudBgGIAEoDSJqCg5Db250ZXh0VHJhaWxlchIRCgl0cnVuY2F0ZWQYASABKAgSGwoTdHJ1bmNhdGlvbl9zdHJhdGVneRgCIAEoCRIoCghtYW5pZmVzdBgDIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKAAQoVUmVmcmVzaENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEhwKCmFnZW50X3R5cGUYAiABKAlCCOrgGAQQAWAGEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWABEg0KBWZvcmNlGAQgASgIInUKFlJlZnJlc2hDb250ZXh0UmVzcG9uc2USEQoJcmVmcmVzaGVkGAEgASgIEhkKEWVudHJpZXNfcmVmcmVzaGVkGAIgASgNEi0KCXRpbWVzdGFtcBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAicAoYQ2xlYXJDb250ZXh0Q2FjaGVSZXF1ZXN0EhoKCGlzc3VlX2lkGAEgASgJQgjq4BgEEAFgAxIaCgphZ2VudF90eXBlGAIgASgJQgbq4BgCEAESHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAIiiQEKGUNsZWFyQ29udGV4dENhY2hlUmVzcG9uc2USDwoHY2xlYXJlZBgBIAEoCBIXCg9lbnRyaWVzX3JlbW92ZWQYAiABKA0SEwoLYnl0ZXNfZnJlZWQYAyABKAESLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpzCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhgKFERJU1BPU0lUSU9OX0lOQ0xVREVEEAESEwoPRElTUE9TSVRJT05fQ1VUEAISGAoURElTUE9TSVRJT05fTEVGVF9PVVQQAzLtBAoOQ29udGV4dFNlcnZpY2USiAEKCkdldENvbnRleHQSHy5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlcXVlc3QaIC5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlc3BvbnNlIjfq4BgHCMgBEAEYAoLT5JMCJhIkL2FwaS9jb250ZXh0L3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9EpoBCg1TdHJlYW1Db250ZXh0EiIub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXNwb25zZSI+6uAYBwjIARADGAKC0+STAi0SKy9hcGkvY29udGV4dC97aXNzdWVfaWR9L3thZ2VudF90eXBlfS9zdHJlYW0wARKHAQoOUmVmcmVzaENvbnRleHQSIy5vcmNoZXN0cmEudjEuUmVmcmVzaENvbnRleHRSZXF1ZXN0GiQub3JjaGVzdHJhLnYxLlJlZnJlc2hDb250ZXh0UmVzcG9uc2UiKurgGAcIyAEQARgCgtPkkwIZOgEqIhQvYXBpL2NvbnRleHQvcmVmcmVzaBKoAQoRQ2xlYXJDb250ZXh0Q2FjaGUSJi5vcmNoZXN0cmEudjEuQ2xlYXJDb250ZXh0Q2FjaGVSZXF1ZXN0Gicub3JjaGVzdHJhLnYxLkNsZWFyQ29udGV4dENhY2hlUmVzcG9uc2UiQurgGAcIyAEQARgCgtPkkwIxWhAqDi9hcGkvY2FjaGUvYWxsKh0vYXBpL2NhY2hlL2NvbnRleHQve2lzc3VlX2lkfUKyAQoQY29tLm9yY2hlc3RyYS52MUITQ29udGV4dFNlcnZpY2VQcm90b1ABWjhnaXRodWIuY29tL3Zpc2lxdWF0ZS9jY28vZ2VuL2dvL29yY2hlc3RyYS92MTtvcmNoZXN0cmF2MaICA09YWKoCDE9yY2hlc3RyYS5WMcoCDE9yY2hlc3RyYVxWMeICGE9yY2hlc3RyYVxWMVxHUEJNZXRhZGF0YeoCDU9yY2hlc3RyYTo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
+ * The context to build.
+ *
  * @generated from message orchestra.v1.GetContextRequest
  */
 export type GetContextRequest = Message<"orchestra.v1.GetContextRequest"> & {
   /**
+   * Issue that the agent works on.
+   *
    * @generated from field: string issue_id = 1;
    */
   issueId: string;
 
   /**
+   * Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
-   * The token's own project when empty.
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
    *
    * @generated from field: string project_id = 3;
    */
   projectId: string;
 
   /**
-   * What the agent is about to do. Files that the text names come first when
-   * the context must be cut.
+   * What the agent is about to do, at most 4,096 characters. Files that it names are selected
+   * first.
    *
    * @generated from field: string task = 4;
    */
@@ -54,34 +61,43 @@ export const GetContextRequestSchema: GenMessage<GetContextRequest> = /*@__PURE_
   messageDesc(file_orchestra_v1_context_service, 0);
 
 /**
+ * A context, and how it was made.
+ *
  * @generated from message orchestra.v1.GetContextResponse
  */
 export type GetContextResponse = Message<"orchestra.v1.GetContextResponse"> & {
   /**
+   * Issue of the request.
+   *
    * @generated from field: string issue_id = 1;
    */
   issueId: string;
 
   /**
+   * Agent type of the request.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * The selected content, at most 10 MiB.
+   *
    * @generated from field: orchestra.v1.Context context = 3;
    */
   context?: Context;
 
   /**
-   * True when at least one file was cut, or left out for want of room.
+   * True when something was shortened or left out for lack of space, or when source files were
+   * reduced to their comments; `manifest` lists the files.
    *
    * @generated from field: bool truncated = 4;
    */
   truncated: boolean;
 
   /**
-   * `none`, or the name of what was done: `file_sampling`,
-   * `priority_selection`, or `smart` (both).
+   * `none`, `file_sampling`, `priority_selection`, `structure_sampling`, `history_sampling`,
+   * `output_sampling` or `comment_extraction`; `smart` for several of them.
    *
    * @generated from field: string truncation_strategy = 5;
    */
@@ -95,25 +111,30 @@ export type GetContextResponse = Message<"orchestra.v1.GetContextResponse"> & {
   totalSizeBytes: number;
 
   /**
-   * Number of `relevant_files`.
+   * Number of `context.relevant_files`.
    *
    * @generated from field: uint32 file_count = 7;
    */
   fileCount: number;
 
   /**
-   * When this answer was given.
+   * Server time of the response.
    *
    * @generated from field: google.protobuf.Timestamp timestamp = 8;
    */
   timestamp?: Timestamp;
 
   /**
+   * True when it came from the cache, which is used only while files, git state and results are
+   * unchanged.
+   *
    * @generated from field: bool cache_hit = 9;
    */
   cacheHit: boolean;
 
   /**
+   * Which files are in the context, which are not, and why.
+   *
    * @generated from field: orchestra.v1.Manifest manifest = 10;
    */
   manifest?: Manifest;
@@ -127,30 +148,43 @@ export const GetContextResponseSchema: GenMessage<GetContextResponse> = /*@__PUR
   messageDesc(file_orchestra_v1_context_service, 1);
 
 /**
+ * What an agent gets to read.
+ *
  * @generated from message orchestra.v1.Context
  */
 export type Context = Message<"orchestra.v1.Context"> & {
   /**
+   * Files and directories of the project.
+   *
    * @generated from field: orchestra.v1.ProjectStructure project_structure = 1;
    */
   projectStructure?: ProjectStructure;
 
   /**
+   * Selected files with their text, in priority order.
+   *
    * @generated from field: repeated orchestra.v1.RelevantFile relevant_files = 2;
    */
   relevantFiles: RelevantFile[];
 
   /**
+   * Branch, history and uncommitted changes; empty outside a git repository.
+   *
    * @generated from field: orchestra.v1.GitContext git_context = 3;
    */
   gitContext?: GitContext;
 
   /**
+   * Decisions of agents on the same issue (for architects: in the whole project), newest first, at
+   * most 2 MiB.
+   *
    * @generated from field: repeated orchestra.v1.PreviousAgentOutput previous_agent_outputs = 4;
    */
   previousAgentOutputs: PreviousAgentOutput[];
 
   /**
+   * Facts from manifests and reports of the project.
+   *
    * @generated from field: orchestra.v1.Metadata metadata = 5;
    */
   metadata?: Metadata;
@@ -164,6 +198,8 @@ export const ContextSchema: GenMessage<Context> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 2);
 
 /**
+ * Files and directories of the project, without ignored files, secret files and symbolic links.
+ *
  * @generated from message orchestra.v1.ProjectStructure
  */
 export type ProjectStructure = Message<"orchestra.v1.ProjectStructure"> & {
@@ -175,23 +211,30 @@ export type ProjectStructure = Message<"orchestra.v1.ProjectStructure"> & {
   root: string;
 
   /**
-   * Paths relative to the root, `/` between segments, sorted.
+   * Paths relative to the root with `/` separators, sorted. At most 2 MiB together with
+   * `directories`.
    *
    * @generated from field: repeated string files = 2;
    */
   files: string[];
 
   /**
+   * Paths relative to the root, sorted.
+   *
    * @generated from field: repeated string directories = 3;
    */
   directories: string[];
 
   /**
+   * Number of files in the project, including those that `files` omits for lack of space.
+   *
    * @generated from field: uint32 total_files = 4;
    */
   totalFiles: number;
 
   /**
+   * Sum of their sizes on disk, in bytes.
+   *
    * @generated from field: double total_size_bytes = 5;
    */
   totalSizeBytes: number;
@@ -205,40 +248,49 @@ export const ProjectStructureSchema: GenMessage<ProjectStructure> = /*@__PURE__*
   messageDesc(file_orchestra_v1_context_service, 3);
 
 /**
+ * A text file of the project.
+ *
  * @generated from message orchestra.v1.RelevantFile
  */
 export type RelevantFile = Message<"orchestra.v1.RelevantFile"> & {
   /**
+   * Path relative to the root.
+   *
    * @generated from field: string path = 1;
    */
   path: string;
 
   /**
-   * UTF-8 text. Secrets are masked; a cut is marked in place.
+   * UTF-8 text. Secrets are replaced by `[masked]`; where text was left out, a line in brackets
+   * says so.
    *
    * @generated from field: string content = 2;
    */
   content: string;
 
   /**
+   * Modification time on disk.
+   *
    * @generated from field: google.protobuf.Timestamp last_modified = 3;
    */
   lastModified?: Timestamp;
 
   /**
-   * Bytes of the file in the worktree.
+   * Size on disk, in bytes.
    *
    * @generated from field: uint32 size = 4;
    */
   size: number;
 
   /**
+   * Language by file name, such as `python` or `c++`; `text` when unknown.
+   *
    * @generated from field: string language = 5;
    */
   language: string;
 
   /**
-   * `sha256:` and the hex digest of the file in the worktree.
+   * `sha256:` and the hex digest of the file on disk.
    *
    * @generated from field: string checksum = 6;
    */
@@ -253,35 +305,41 @@ export const RelevantFileSchema: GenMessage<RelevantFile> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 4);
 
 /**
+ * State of the project's git repository. Secrets are masked.
+ *
  * @generated from message orchestra.v1.GitContext
  */
 export type GitContext = Message<"orchestra.v1.GitContext"> & {
   /**
-   * Absent outside a repository and on a detached HEAD.
+   * Checked-out branch; absent on a detached HEAD and outside a repository.
    *
    * @generated from field: optional string branch = 1;
    */
   branch?: string;
 
   /**
+   * Newest first: up to 20, for architects up to 1,000; fewer when history exceeds 1 MiB.
+   *
    * @generated from field: repeated orchestra.v1.Commit recent_commits = 2;
    */
   recentCommits: Commit[];
 
   /**
+   * Sorted by path; may be cut when history exceeds 1 MiB.
+   *
    * @generated from field: repeated orchestra.v1.UncommittedChange uncommitted_changes = 3;
    */
   uncommittedChanges: UncommittedChange[];
 
   /**
-   * Name of the remote.
+   * Name of the remote: `origin`, else the first by name; absent when there is none.
    *
    * @generated from field: optional string remote = 4;
    */
   remote?: string;
 
   /**
-   * URL of the remote, without credentials.
+   * URL of the remote without user name, password and query; absent when there is none.
    *
    * @generated from field: optional string remote_url = 5;
    */
@@ -296,30 +354,42 @@ export const GitContextSchema: GenMessage<GitContext> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 5);
 
 /**
+ * A commit of the checked-out history.
+ *
  * @generated from message orchestra.v1.Commit
  */
 export type Commit = Message<"orchestra.v1.Commit"> & {
   /**
+   * Full object ID in hexadecimal.
+   *
    * @generated from field: string hash = 1;
    */
   hash: string;
 
   /**
+   * Subject line.
+   *
    * @generated from field: string message = 2;
    */
   message: string;
 
   /**
+   * Name of the author.
+   *
    * @generated from field: string author = 3;
    */
   author: string;
 
   /**
+   * Committer date.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 4;
    */
   timestamp?: Timestamp;
 
   /**
+   * Paths relative to the root; none for a merge.
+   *
    * @generated from field: repeated string files_changed = 5;
    */
   filesChanged: string[];
@@ -333,23 +403,27 @@ export const CommitSchema: GenMessage<Commit> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 6);
 
 /**
+ * A file that differs from the checked-out commit.
+ *
  * @generated from message orchestra.v1.UncommittedChange
  */
 export type UncommittedChange = Message<"orchestra.v1.UncommittedChange"> & {
   /**
+   * Path relative to the root.
+   *
    * @generated from field: string path = 1;
    */
   path: string;
 
   /**
-   * `added`, `modified`, `deleted`, `renamed`, `untracked` or `conflicted`.
+   * `added`, `modified`, `deleted`, `renamed`, `copied`, `untracked` or `conflicted`.
    *
    * @generated from field: string status = 2;
    */
   status: string;
 
   /**
-   * Lines added and removed, such as `+10 -5`.
+   * Lines added and removed, such as `+10 -5`; empty for untracked and binary files.
    *
    * @generated from field: string diff = 3;
    */
@@ -364,37 +438,49 @@ export const UncommittedChangeSchema: GenMessage<UncommittedChange> = /*@__PURE_
   messageDesc(file_orchestra_v1_context_service, 7);
 
 /**
+ * One decision of an agent, from a stored result or from an event with a `decision`.
+ *
  * @generated from message orchestra.v1.PreviousAgentOutput
  */
 export type PreviousAgentOutput = Message<"orchestra.v1.PreviousAgentOutput"> & {
   /**
-   * The agent's id.
+   * ID of the agent that made it.
    *
    * @generated from field: string agent = 1;
    */
   agent: string;
 
   /**
+   * Its agent type; empty when not known.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * Time of the result or event.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 3;
    */
   timestamp?: Timestamp;
 
   /**
+   * The decision. For a result without decisions: its status and number of files.
+   *
    * @generated from field: string decision = 4;
    */
   decision: string;
 
   /**
+   * Why it was made; empty when not given.
+   *
    * @generated from field: string rationale = 5;
    */
   rationale: string;
 
   /**
+   * Paths that the result or event names, at most 500.
+   *
    * @generated from field: repeated string files_affected = 6;
    */
   filesAffected: string[];
@@ -408,51 +494,57 @@ export const PreviousAgentOutputSchema: GenMessage<PreviousAgentOutput> = /*@__P
   messageDesc(file_orchestra_v1_context_service, 8);
 
 /**
- * What was read about the project. What cannot be known is absent.
+ * Facts read from the project. What cannot be determined is absent.
  *
  * @generated from message orchestra.v1.Metadata
  */
 export type Metadata = Message<"orchestra.v1.Metadata"> & {
   /**
-   * `python`, `javascript`, `go`, `rust`, ...; `mixed` for several.
+   * From manifests in the root: `python`, `javascript`, `go`, `rust`, `dart`, `swift`, `java`,
+   * `kotlin`, `ruby`, `php`, `elixir` or `c++`; `mixed` for several.
    *
    * @generated from field: optional string project_type = 1;
    */
   projectType?: string;
 
   /**
-   * As written in the manifests, such as `requests>=2.31`.
+   * From manifests in the root, such as `requests>=2.31` or `react@18.2.0`; sorted, at most 5,000,
+   * each cut to 300 characters.
    *
    * @generated from field: repeated string dependencies = 2;
    */
   dependencies: string[];
 
   /**
+   * Version or constraint, from `.python-version` or `requires-python` in `pyproject.toml`.
+   *
    * @generated from field: optional string python_version = 3;
    */
   pythonVersion?: string;
 
   /**
-   * Percent, from a coverage report in the project.
+   * Line coverage in percent, 0 to 100, from a Cobertura, coverage.py, Istanbul or LCOV report.
    *
    * @generated from field: optional double test_coverage = 4;
    */
   testCoverage?: number;
 
   /**
-   * `success` or `failed`, from a JUnit report in the project.
+   * `success` or `failed`, from a JUnit report.
    *
    * @generated from field: optional string last_build_status = 5;
    */
   lastBuildStatus?: string;
 
   /**
+   * Modification time of that report.
+   *
    * @generated from field: optional google.protobuf.Timestamp last_build_time = 6;
    */
   lastBuildTime?: Timestamp;
 
   /**
-   * `clean` or `findings:<n>`, from a SARIF report in the project.
+   * `clean` or `findings:<n>`, from a SARIF report.
    *
    * @generated from field: optional string security_scan_status = 7;
    */
@@ -467,41 +559,48 @@ export const MetadataSchema: GenMessage<Metadata> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 9);
 
 /**
- * What the context holds and what it does not, and why.
+ * What the context contains, what it does not, and why.
  *
  * @generated from message orchestra.v1.Manifest
  */
 export type Manifest = Message<"orchestra.v1.Manifest"> & {
   /**
+   * One entry per file, or per kind of file for those left out in bulk.
+   *
    * @generated from field: repeated orchestra.v1.ManifestEntry entries = 1;
    */
   entries: ManifestEntry[];
 
   /**
+   * Number of files in the context, whole or cut.
+   *
    * @generated from field: uint32 files_included = 2;
    */
   filesIncluded: number;
 
   /**
+   * Number of those that were shortened or reduced to their comments.
+   *
    * @generated from field: uint32 files_cut = 3;
    */
   filesCut: number;
 
   /**
+   * Number of files that are not in the context.
+   *
    * @generated from field: uint32 files_left_out = 4;
    */
   filesLeftOut: number;
 
   /**
-   * Strings that looked like keys and were masked inside files.
+   * Number of strings that looked like keys and were masked in the included files.
    *
    * @generated from field: uint32 secrets_masked = 5;
    */
   secretsMasked: number;
 
   /**
-   * `sha256:` and the hex digest of the serialised context: equal for equal
-   * commit, worktree, results and rules.
+   * `sha256:` and the hex digest of the serialised `context`; equal contexts have equal checksums.
    *
    * @generated from field: string checksum = 6;
    */
@@ -516,37 +615,44 @@ export const ManifestSchema: GenMessage<Manifest> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 10);
 
 /**
+ * A file, or several of one kind, and whether the context contains it.
+ *
  * @generated from message orchestra.v1.ManifestEntry
  */
 export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
   /**
-   * A file, or for what was left out in bulk a pattern such as `*.png`.
+   * Path relative to the root; for files left out in bulk, a pattern such as `*.png`.
    *
    * @generated from field: string path = 1;
    */
   path: string;
 
   /**
+   * Whether it is in the context.
+   *
    * @generated from field: orchestra.v1.Disposition disposition = 2;
    */
   disposition: Disposition;
 
   /**
-   * Why, such as `changed_recently`, `binary`, `secret_file`, `no_room`.
+   * Included: `named_by_task`, `named_by_decision`, `changed_recently`, `source`, `test`,
+   * `configuration`, `documentation`, `comments_only`; with `, sampled` when shortened. Left out:
+   * `not_for_this_agent`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
+   * `secret_file`, `symlink`, `outside_root`.
    *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
-   * Bytes in the context; for what was left out, bytes in the worktree.
+   * Bytes in the context; for files left out, their size on disk (0 when reached through a link).
    *
    * @generated from field: double bytes = 4;
    */
   bytes: number;
 
   /**
-   * Files that this entry stands for.
+   * Number of files that the entry stands for.
    *
    * @generated from field: uint32 files = 5;
    */
@@ -561,25 +667,37 @@ export const ManifestEntrySchema: GenMessage<ManifestEntry> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 11);
 
 /**
+ * The context to build, as for GetContext.
+ *
  * @generated from message orchestra.v1.StreamContextRequest
  */
 export type StreamContextRequest = Message<"orchestra.v1.StreamContextRequest"> & {
   /**
+   * Issue that the agent works on.
+   *
    * @generated from field: string issue_id = 1;
    */
   issueId: string;
 
   /**
+   * Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
    * @generated from field: string project_id = 3;
    */
   projectId: string;
 
   /**
+   * What the agent is about to do, at most 4,096 characters. Files that it names are selected
+   * first.
+   *
    * @generated from field: string task = 4;
    */
   task: string;
@@ -593,24 +711,29 @@ export const StreamContextRequestSchema: GenMessage<StreamContextRequest> = /*@_
   messageDesc(file_orchestra_v1_context_service, 12);
 
 /**
- * One part: the header first, then fragments of the context, then the trailer.
+ * Exactly one field is set: first `header`, then any number of `fragment`, last `trailer`.
  *
  * @generated from message orchestra.v1.StreamContextResponse
  */
 export type StreamContextResponse = Message<"orchestra.v1.StreamContextResponse"> & {
   /**
+   * Sent once, first.
+   *
    * @generated from field: orchestra.v1.ContextHeader header = 1;
    */
   header?: ContextHeader;
 
   /**
-   * A fragment. Merged in order (MergeFrom), the fragments are the context.
+   * A piece of the context. Merged in order (protobuf `MergeFrom`), the pieces are the whole
+   * context.
    *
    * @generated from field: orchestra.v1.Context fragment = 2;
    */
   fragment?: Context;
 
   /**
+   * Sent once, last.
+   *
    * @generated from field: orchestra.v1.ContextTrailer trailer = 3;
    */
   trailer?: ContextTrailer;
@@ -624,35 +747,49 @@ export const StreamContextResponseSchema: GenMessage<StreamContextResponse> = /*
   messageDesc(file_orchestra_v1_context_service, 13);
 
 /**
+ * What is known before the content is sent.
+ *
  * @generated from message orchestra.v1.ContextHeader
  */
 export type ContextHeader = Message<"orchestra.v1.ContextHeader"> & {
   /**
+   * Issue of the request.
+   *
    * @generated from field: string issue_id = 1;
    */
   issueId: string;
 
   /**
+   * Agent type of the request.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * True when the context came from the cache.
+   *
    * @generated from field: bool cache_hit = 3;
    */
   cacheHit: boolean;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 4;
    */
   timestamp?: Timestamp;
 
   /**
+   * Serialised size of the whole context, in bytes.
+   *
    * @generated from field: uint32 total_size_bytes = 5;
    */
   totalSizeBytes: number;
 
   /**
+   * Number of relevant files in all fragments.
+   *
    * @generated from field: uint32 file_count = 6;
    */
   fileCount: number;
@@ -666,20 +803,28 @@ export const ContextHeaderSchema: GenMessage<ContextHeader> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 14);
 
 /**
+ * How the context was made.
+ *
  * @generated from message orchestra.v1.ContextTrailer
  */
 export type ContextTrailer = Message<"orchestra.v1.ContextTrailer"> & {
   /**
+   * As in `GetContextResponse`.
+   *
    * @generated from field: bool truncated = 1;
    */
   truncated: boolean;
 
   /**
+   * One of the values listed in `GetContextResponse`.
+   *
    * @generated from field: string truncation_strategy = 2;
    */
   truncationStrategy: string;
 
   /**
+   * Which files are in the context, which are not, and why.
+   *
    * @generated from field: orchestra.v1.Manifest manifest = 3;
    */
   manifest?: Manifest;
@@ -693,28 +838,35 @@ export const ContextTrailerSchema: GenMessage<ContextTrailer> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 15);
 
 /**
+ * The contexts to rebuild.
+ *
  * @generated from message orchestra.v1.RefreshContextRequest
  */
 export type RefreshContextRequest = Message<"orchestra.v1.RefreshContextRequest"> & {
   /**
+   * Issue whose contexts are rebuilt.
+   *
    * @generated from field: string issue_id = 1;
    */
   issueId: string;
 
   /**
-   * Every agent type that has a cached context of the issue when empty.
+   * Only this agent type; when empty, every type that has a cached context of the issue.
    *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
    * @generated from field: string project_id = 3;
    */
   projectId: string;
 
   /**
-   * Reads every file again, also those that look unchanged.
+   * True to read every file again, even those that look unchanged.
    *
    * @generated from field: bool force = 4;
    */
@@ -729,22 +881,28 @@ export const RefreshContextRequestSchema: GenMessage<RefreshContextRequest> = /*
   messageDesc(file_orchestra_v1_context_service, 16);
 
 /**
+ * Confirms that the contexts are up to date.
+ *
  * @generated from message orchestra.v1.RefreshContextResponse
  */
 export type RefreshContextResponse = Message<"orchestra.v1.RefreshContextResponse"> & {
   /**
+   * Always true; failures are returned as errors.
+   *
    * @generated from field: bool refreshed = 1;
    */
   refreshed: boolean;
 
   /**
-   * Contexts that were made again.
+   * Number of agent types whose context was rebuilt.
    *
    * @generated from field: uint32 entries_refreshed = 2;
    */
   entriesRefreshed: number;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 3;
    */
   timestamp?: Timestamp;
@@ -758,22 +916,29 @@ export const RefreshContextResponseSchema: GenMessage<RefreshContextResponse> = 
   messageDesc(file_orchestra_v1_context_service, 17);
 
 /**
+ * The cached contexts to remove.
+ *
  * @generated from message orchestra.v1.ClearContextCacheRequest
  */
 export type ClearContextCacheRequest = Message<"orchestra.v1.ClearContextCacheRequest"> & {
   /**
-   * All issues when empty.
+   * Only this issue. When empty, all issues; operator only.
    *
    * @generated from field: string issue_id = 1;
    */
   issueId: string;
 
   /**
+   * Only this agent type; all types when empty.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
+   * With `issue_id`, the token's project when empty (for the operator, the default project).
+   * Without it, all projects when empty.
+   *
    * @generated from field: string project_id = 3;
    */
   projectId: string;
@@ -787,25 +952,35 @@ export const ClearContextCacheRequestSchema: GenMessage<ClearContextCacheRequest
   messageDesc(file_orchestra_v1_context_service, 18);
 
 /**
+ * What was removed.
+ *
  * @generated from message orchestra.v1.ClearContextCacheResponse
  */
 export type ClearContextCacheResponse = Message<"orchestra.v1.ClearContextCacheResponse"> & {
   /**
+   * Always true; failures are returned as errors.
+   *
    * @generated from field: bool cleared = 1;
    */
   cleared: boolean;
 
   /**
+   * Number of contexts removed from the cache.
+   *
    * @generated from field: uint32 entries_removed = 2;
    */
   entriesRemoved: number;
 
   /**
+   * Cache space that they took, in bytes: about twice their serialised size.
+   *
    * @generated from field: double bytes_freed = 3;
    */
   bytesFreed: number;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 4;
    */
   timestamp?: Timestamp;
@@ -819,25 +994,35 @@ export const ClearContextCacheResponseSchema: GenMessage<ClearContextCacheRespon
   messageDesc(file_orchestra_v1_context_service, 19);
 
 /**
+ * Whether a file is in the context.
+ *
  * @generated from enum orchestra.v1.Disposition
  */
 export enum Disposition {
   /**
+   * Never returned.
+   *
    * @generated from enum value: DISPOSITION_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * Included whole.
+   *
    * @generated from enum value: DISPOSITION_INCLUDED = 1;
    */
   INCLUDED = 1,
 
   /**
+   * Included, but shortened or reduced to its comments.
+   *
    * @generated from enum value: DISPOSITION_CUT = 2;
    */
   CUT = 2,
 
   /**
+   * Not included.
+   *
    * @generated from enum value: DISPOSITION_LEFT_OUT = 3;
    */
   LEFT_OUT = 3,
@@ -850,16 +1035,16 @@ export const DispositionSchema: GenEnum<Disposition> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_context_service, 0);
 
 /**
- * The right files, history and decisions for one agent and one task.
+ * Selects the files, git history and earlier decisions that an agent needs for its task. Agents
+ * read contexts of their own issue and type, architects any of their project.
  *
  * @generated from service orchestra.v1.ContextService
  */
 export const ContextService: GenService<{
   /**
-   * Returns the context of an issue for an agent type.
-   *
-   * At most 10 MB. A gRPC client with the default receive limit of 4 MB reads
-   * large contexts with StreamContext.
+   * Returns the context of an issue for an agent type, at most 10 MiB. An agent in a worktree gets
+   * that worktree's files. gRPC clients with the default receive limit of 4 MB should call
+   * StreamContext.
    *
    * @generated from rpc orchestra.v1.ContextService.GetContext
    */
@@ -869,8 +1054,8 @@ export const ContextService: GenService<{
     output: typeof GetContextResponseSchema;
   },
   /**
-   * Returns the same context in parts: a header, fragments with the files in
-   * priority order, a trailer. No part is larger than 2 MB.
+   * Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
+   * under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
    *
    * @generated from rpc orchestra.v1.ContextService.StreamContext
    */
@@ -880,7 +1065,7 @@ export const ContextService: GenService<{
     output: typeof StreamContextResponseSchema;
   },
   /**
-   * Drops what is cached and reads the repository again.
+   * Reads the project again, drops the issue's cached contexts and builds them anew.
    *
    * @generated from rpc orchestra.v1.ContextService.RefreshContext
    */
@@ -890,7 +1075,8 @@ export const ContextService: GenService<{
     output: typeof RefreshContextResponseSchema;
   },
   /**
-   * Removes cached contexts: of one issue, or all (operator only).
+   * Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
+   * has none is a `NOT_FOUND` error.
    *
    * @generated from rpc orchestra.v1.ContextService.ClearContextCache
    */

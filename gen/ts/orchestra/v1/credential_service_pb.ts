@@ -17,22 +17,28 @@ export const file_orchestra_v1_credential_service: GenFile = /*@__PURE__*/
   fileDesc("CiVvcmNoZXN0cmEvdjEvY3JlZGVudGlhbF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEiegoKQ3JlZGVudGlhbBIMCgRuYW1lGAEgASgJEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImgKFlN0b3JlQ3JlZGVudGlhbFJlcXVlc3QSLwoEbmFtZRgBIAEoCUIh6uAYHQgBGIABQhZbQS1aYS16X11bQS1aYS16MC05X10qEh0KBXZhbHVlGAIgASgJQg7q4BgKCAEYgIAESAFQASJHChdTdG9yZUNyZWRlbnRpYWxSZXNwb25zZRIsCgpjcmVkZW50aWFsGAEgASgLMhgub3JjaGVzdHJhLnYxLkNyZWRlbnRpYWwiLwoUR2V0Q3JlZGVudGlhbFJlcXVlc3QSFwoEbmFtZRgBIAEoCUIJ6uAYBQgBGIABImQKFUdldENyZWRlbnRpYWxSZXNwb25zZRIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJEi4KCnVwZGF0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhgKFkxpc3RDcmVkZW50aWFsc1JlcXVlc3QiSAoXTGlzdENyZWRlbnRpYWxzUmVzcG9uc2USLQoLY3JlZGVudGlhbHMYASADKAsyGC5vcmNoZXN0cmEudjEuQ3JlZGVudGlhbCIyChdEZWxldGVDcmVkZW50aWFsUmVxdWVzdBIXCgRuYW1lGAEgASgJQgnq4BgFCAEYgAEiOQoYRGVsZXRlQ3JlZGVudGlhbFJlc3BvbnNlEg8KB2RlbGV0ZWQYASABKAgSDAoEbmFtZRgCIAEoCTLYBAoRQ3JlZGVudGlhbFNlcnZpY2USnwEKD1N0b3JlQ3JlZGVudGlhbBIkLm9yY2hlc3RyYS52MS5TdG9yZUNyZWRlbnRpYWxSZXF1ZXN0GiUub3JjaGVzdHJhLnYxLlN0b3JlQ3JlZGVudGlhbFJlc3BvbnNlIj/q4BgNCMgBEAEYBigBMICAQILT5JMCKDoBKmIKY3JlZGVudGlhbBoXL2FwaS9jcmVkZW50aWFscy97bmFtZX0ShgEKDUdldENyZWRlbnRpYWwSIi5vcmNoZXN0cmEudjEuR2V0Q3JlZGVudGlhbFJlcXVlc3QaIy5vcmNoZXN0cmEudjEuR2V0Q3JlZGVudGlhbFJlc3BvbnNlIizq4BgJCMgBEAEYBigBgtPkkwIZEhcvYXBpL2NyZWRlbnRpYWxzL3tuYW1lfRKFAQoPTGlzdENyZWRlbnRpYWxzEiQub3JjaGVzdHJhLnYxLkxpc3RDcmVkZW50aWFsc1JlcXVlc3QaJS5vcmNoZXN0cmEudjEuTGlzdENyZWRlbnRpYWxzUmVzcG9uc2UiJergGAkIyAEQARgGKAGC0+STAhISEC9hcGkvY3JlZGVudGlhbHMSjwEKEERlbGV0ZUNyZWRlbnRpYWwSJS5vcmNoZXN0cmEudjEuRGVsZXRlQ3JlZGVudGlhbFJlcXVlc3QaJi5vcmNoZXN0cmEudjEuRGVsZXRlQ3JlZGVudGlhbFJlc3BvbnNlIizq4BgJCMgBEAEYBigBgtPkkwIZKhcvYXBpL2NyZWRlbnRpYWxzL3tuYW1lfUK1AQoQY29tLm9yY2hlc3RyYS52MUIWQ3JlZGVudGlhbFNlcnZpY2VQcm90b1ABWjhnaXRodWIuY29tL3Zpc2lxdWF0ZS9jY28vZ2VuL2dvL29yY2hlc3RyYS92MTtvcmNoZXN0cmF2MaICA09YWKoCDE9yY2hlc3RyYS5WMcoCDE9yY2hlc3RyYVxWMeICGE9yY2hlc3RyYVxWMVxHUEJNZXRhZGF0YeoCDU9yY2hlc3RyYTo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
+ * A stored secret, without its value.
+ *
  * @generated from message orchestra.v1.Credential
  */
 export type Credential = Message<"orchestra.v1.Credential"> & {
   /**
-   * A name that is also an environment variable's.
+   * Name of the environment variable that holds it.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * When it was first stored.
+   *
    * @generated from field: google.protobuf.Timestamp created_at = 2;
    */
   createdAt?: Timestamp;
 
   /**
+   * When its value was last stored.
+   *
    * @generated from field: google.protobuf.Timestamp updated_at = 3;
    */
   updatedAt?: Timestamp;
@@ -46,15 +52,22 @@ export const CredentialSchema: GenMessage<Credential> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_credential_service, 0);
 
 /**
+ * The secret to store.
+ *
  * @generated from message orchestra.v1.StoreCredentialRequest
  */
 export type StoreCredentialRequest = Message<"orchestra.v1.StoreCredentialRequest"> & {
   /**
+   * Name of an environment variable: letters, digits and `_`, not starting with a digit; at most
+   * 128 characters. Names that the sidecar sets are rejected.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * The secret; at most 65,536 characters, without NUL.
+   *
    * @generated from field: string value = 2;
    */
   value: string;
@@ -68,10 +81,14 @@ export const StoreCredentialRequestSchema: GenMessage<StoreCredentialRequest> = 
   messageDesc(file_orchestra_v1_credential_service, 1);
 
 /**
+ * Confirms that the secret is stored.
+ *
  * @generated from message orchestra.v1.StoreCredentialResponse
  */
 export type StoreCredentialResponse = Message<"orchestra.v1.StoreCredentialResponse"> & {
   /**
+   * Its name and times.
+   *
    * @generated from field: orchestra.v1.Credential credential = 1;
    */
   credential?: Credential;
@@ -85,10 +102,14 @@ export const StoreCredentialResponseSchema: GenMessage<StoreCredentialResponse> 
   messageDesc(file_orchestra_v1_credential_service, 2);
 
 /**
+ * The secret to read.
+ *
  * @generated from message orchestra.v1.GetCredentialRequest
  */
 export type GetCredentialRequest = Message<"orchestra.v1.GetCredentialRequest"> & {
   /**
+   * Its name; at most 128 characters.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -102,20 +123,28 @@ export const GetCredentialRequestSchema: GenMessage<GetCredentialRequest> = /*@_
   messageDesc(file_orchestra_v1_credential_service, 3);
 
 /**
+ * The secret in plain text.
+ *
  * @generated from message orchestra.v1.GetCredentialResponse
  */
 export type GetCredentialResponse = Message<"orchestra.v1.GetCredentialResponse"> & {
   /**
+   * Its name.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * The decrypted secret.
+   *
    * @generated from field: string value = 2;
    */
   value: string;
 
   /**
+   * When its value was last stored.
+   *
    * @generated from field: google.protobuf.Timestamp updated_at = 3;
    */
   updatedAt?: Timestamp;
@@ -129,6 +158,8 @@ export const GetCredentialResponseSchema: GenMessage<GetCredentialResponse> = /*
   messageDesc(file_orchestra_v1_credential_service, 4);
 
 /**
+ * Empty: all credentials are listed, without pagination.
+ *
  * @generated from message orchestra.v1.ListCredentialsRequest
  */
 export type ListCredentialsRequest = Message<"orchestra.v1.ListCredentialsRequest"> & {
@@ -142,10 +173,14 @@ export const ListCredentialsRequestSchema: GenMessage<ListCredentialsRequest> = 
   messageDesc(file_orchestra_v1_credential_service, 5);
 
 /**
+ * All stored credentials.
+ *
  * @generated from message orchestra.v1.ListCredentialsResponse
  */
 export type ListCredentialsResponse = Message<"orchestra.v1.ListCredentialsResponse"> & {
   /**
+   * Sorted by name, without values.
+   *
    * @generated from field: repeated orchestra.v1.Credential credentials = 1;
    */
   credentials: Credential[];
@@ -159,10 +194,14 @@ export const ListCredentialsResponseSchema: GenMessage<ListCredentialsResponse> 
   messageDesc(file_orchestra_v1_credential_service, 6);
 
 /**
+ * The secret to delete.
+ *
  * @generated from message orchestra.v1.DeleteCredentialRequest
  */
 export type DeleteCredentialRequest = Message<"orchestra.v1.DeleteCredentialRequest"> & {
   /**
+   * Its name; at most 128 characters.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
@@ -176,15 +215,21 @@ export const DeleteCredentialRequestSchema: GenMessage<DeleteCredentialRequest> 
   messageDesc(file_orchestra_v1_credential_service, 7);
 
 /**
+ * Confirms the deletion.
+ *
  * @generated from message orchestra.v1.DeleteCredentialResponse
  */
 export type DeleteCredentialResponse = Message<"orchestra.v1.DeleteCredentialResponse"> & {
   /**
+   * Always true; an unknown name is returned as a `NOT_FOUND` error.
+   *
    * @generated from field: bool deleted = 1;
    */
   deleted: boolean;
 
   /**
+   * Name of the deleted credential.
+   *
    * @generated from field: string name = 2;
    */
   name: string;
@@ -198,15 +243,14 @@ export const DeleteCredentialResponseSchema: GenMessage<DeleteCredentialResponse
   messageDesc(file_orchestra_v1_credential_service, 8);
 
 /**
- * Secrets for agents, encrypted at rest. A spawn that names one gives it to
- * that agent as an environment variable; it is in no context, log, event or
- * error. Operator only.
+ * Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
+ * as an environment variable; the sidecar puts it into no context, event or error. Operator only.
  *
  * @generated from service orchestra.v1.CredentialService
  */
 export const CredentialService: GenService<{
   /**
-   * Stores a secret, or replaces it.
+   * Stores a secret, replacing any value of the same name.
    *
    * @generated from rpc orchestra.v1.CredentialService.StoreCredential
    */
@@ -216,7 +260,7 @@ export const CredentialService: GenService<{
     output: typeof StoreCredentialResponseSchema;
   },
   /**
-   * Returns a secret in the clear.
+   * Returns a secret in plain text.
    *
    * @generated from rpc orchestra.v1.CredentialService.GetCredential
    */
@@ -226,7 +270,7 @@ export const CredentialService: GenService<{
     output: typeof GetCredentialResponseSchema;
   },
   /**
-   * Lists names, never values.
+   * Lists names and times, never values.
    *
    * @generated from rpc orchestra.v1.CredentialService.ListCredentials
    */
@@ -236,6 +280,8 @@ export const CredentialService: GenService<{
     output: typeof ListCredentialsResponseSchema;
   },
   /**
+   * Deletes a secret. Agents that already have it keep it.
+   *
    * @generated from rpc orchestra.v1.CredentialService.DeleteCredential
    */
   deleteCredential: {

@@ -2,11 +2,10 @@
 // @generated from file orchestra/v1/options.proto (package orchestra.v1, syntax proto3)
 /* eslint-disable */
 
-// What an RPC and a field say about themselves beyond `google.api.http`.
+// Custom options: what an RPC and a field declare beyond `google.api.http`.
 //
-// The server reads these lines from the descriptors: the policy, the REST
-// shim's success codes, request validation, the JSON mapping and the OpenAPI
-// document have no second table.
+// The server reads access rules, validation, REST routes, the JSON mapping and the OpenAPI
+// document from these options; there is no second table.
 
 import type { GenEnum, GenExtension, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, extDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
@@ -18,47 +17,52 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/options.proto.
  */
 export const file_orchestra_v1_options: GenFile = /*@__PURE__*/
-  fileDesc("ChpvcmNoZXN0cmEvdjEvb3B0aW9ucy5wcm90bxIMb3JjaGVzdHJhLnYxIsQBCglDYWxsUnVsZXMSFAoMc3VjY2Vzc19jb2RlGAEgASgNEiAKBG1vZGUYAiABKA4yEi5vcmNoZXN0cmEudjEuTW9kZRIsCgpwZXJtaXNzaW9uGAMgASgOMhgub3JjaGVzdHJhLnYxLlBlcm1pc3Npb24SIAoEb3BlbhgEIAEoDjISLm9yY2hlc3RyYS52MS5PcGVuEhQKDGNvbmZpZGVudGlhbBgFIAEoCBIZChFtYXhfcmVxdWVzdF9ieXRlcxgGIAEoDSL/AQoKRmllbGRSdWxlcxIQCghyZXF1aXJlZBgBIAEoCBIkCgZmb3JtYXQYAiABKA4yFC5vcmNoZXN0cmEudjEuRm9ybWF0EhIKCm1heF9sZW5ndGgYAyABKA0SFAoHbWluaW11bRgEIAEoAUgAiAEBEhQKB21heGltdW0YBSABKAFIAYgBARINCgVleHRyYRgGIAEoCBIQCghudWxsYWJsZRgHIAEoCBIOCgZzeW50YXgYCCABKAkSDgoGc2VjcmV0GAkgASgIEg4KBm5vX251bBgKIAEoCBIQCghpbnRlcm5hbBgLIAEoCEIKCghfbWluaW11bUIKCghfbWF4aW11bSpMCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABIOCgpNT0RFX1VOQVJZEAESDQoJTU9ERV9XQUlUEAISDwoLTU9ERV9TVFJFQU0QAyrWAQoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASHAoYUEVSTUlTU0lPTl9BVVRIRU5USUNBVEVEEAESGwoXUEVSTUlTU0lPTl9SRUFEX0NPTlRFWFQQAhIcChhQRVJNSVNTSU9OX1dSSVRFX1JFU1VMVFMQAxIdChlQRVJNSVNTSU9OX1BVQkxJU0hfRVZFTlRTEAQSGwoXUEVSTUlTU0lPTl9TUEFXTl9BR0VOVFMQBRIXChNQRVJNSVNTSU9OX09QRVJBVE9SEAYqQAoET3BlbhIUChBPUEVOX1VOU1BFQ0lGSUVEEAASEQoNT1BFTl9MT09QQkFDSxABEg8KC09QRU5fQU5ZT05FEAIqWwoGRm9ybWF0EhYKEkZPUk1BVF9VTlNQRUNJRklFRBAAEg0KCUZPUk1BVF9JRBABEhEKDUZPUk1BVF9GSUxURVIQAhIXChNGT1JNQVRfQ09OVEVYVF9QQVJUEAM6TQoEY2FsbBIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGI2MAyABKAsyFy5vcmNoZXN0cmEudjEuQ2FsbFJ1bGVzUgRjYWxsOk8KBWZpZWxkEh0uZ29vZ2xlLnByb3RvYnVmLkZpZWxkT3B0aW9ucxiNjAMgASgLMhgub3JjaGVzdHJhLnYxLkZpZWxkUnVsZXNSBWZpZWxkOkAKCmpzb25fdW5pb24SHy5nb29nbGUucHJvdG9idWYuTWVzc2FnZU9wdGlvbnMYjYwDIAEoCFIJanNvblVuaW9uQqsBChBjb20ub3JjaGVzdHJhLnYxQgxPcHRpb25zUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_protobuf_descriptor]);
+  fileDesc("ChpvcmNoZXN0cmEvdjEvb3B0aW9ucy5wcm90bxIMb3JjaGVzdHJhLnYxIsQBCglDYWxsUnVsZXMSFAoMc3VjY2Vzc19jb2RlGAEgASgNEiAKBG1vZGUYAiABKA4yEi5vcmNoZXN0cmEudjEuTW9kZRIsCgpwZXJtaXNzaW9uGAMgASgOMhgub3JjaGVzdHJhLnYxLlBlcm1pc3Npb24SIAoEb3BlbhgEIAEoDjISLm9yY2hlc3RyYS52MS5PcGVuEhQKDGNvbmZpZGVudGlhbBgFIAEoCBIZChFtYXhfcmVxdWVzdF9ieXRlcxgGIAEoDSKjAgoKRmllbGRSdWxlcxIQCghyZXF1aXJlZBgBIAEoCBIkCgZmb3JtYXQYAiABKA4yFC5vcmNoZXN0cmEudjEuRm9ybWF0EhIKCm1heF9sZW5ndGgYAyABKA0SFAoHbWluaW11bRgEIAEoAUgAiAEBEhQKB21heGltdW0YBSABKAFIAYgBARINCgVleHRyYRgGIAEoCBIQCghudWxsYWJsZRgHIAEoCBIOCgZzeW50YXgYCCABKAkSDgoGc2VjcmV0GAkgASgIEg4KBm5vX251bBgKIAEoCBIQCghpbnRlcm5hbBgLIAEoCBIiCgVzY29wZRgMIAEoDjITLm9yY2hlc3RyYS52MS5TY29wZUIKCghfbWluaW11bUIKCghfbWF4aW11bSpMCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABIOCgpNT0RFX1VOQVJZEAESDQoJTU9ERV9XQUlUEAISDwoLTU9ERV9TVFJFQU0QAyrWAQoKUGVybWlzc2lvbhIaChZQRVJNSVNTSU9OX1VOU1BFQ0lGSUVEEAASHAoYUEVSTUlTU0lPTl9BVVRIRU5USUNBVEVEEAESGwoXUEVSTUlTU0lPTl9SRUFEX0NPTlRFWFQQAhIcChhQRVJNSVNTSU9OX1dSSVRFX1JFU1VMVFMQAxIdChlQRVJNSVNTSU9OX1BVQkxJU0hfRVZFTlRTEAQSGwoXUEVSTUlTU0lPTl9TUEFXTl9BR0VOVFMQBRIXChNQRVJNSVNTSU9OX09QRVJBVE9SEAYqQAoET3BlbhIUChBPUEVOX1VOU1BFQ0lGSUVEEAASEQoNT1BFTl9MT09QQkFDSxABEg8KC09QRU5fQU5ZT05FEAIqWwoGRm9ybWF0EhYKEkZPUk1BVF9VTlNQRUNJRklFRBAAEg0KCUZPUk1BVF9JRBABEhEKDUZPUk1BVF9GSUxURVIQAhIXChNGT1JNQVRfQ09OVEVYVF9QQVJUEAMq4gEKBVNjb3BlEhUKEVNDT1BFX1VOU1BFQ0lGSUVEEAASEQoNU0NPUEVfUFJPSkVDVBABEhgKFFNDT1BFX1BST0pFQ1RfT1JfQUxMEAISFAoQU0NPUEVfUkVBRF9JU1NVRRADEhYKElNDT1BFX0ZJTFRFUl9JU1NVRRAEEhUKEVNDT1BFX1dSSVRFX0lTU1VFEAUSEwoPU0NPUEVfUkVBRF9UWVBFEAYSFAoQU0NPUEVfV1JJVEVfVFlQRRAHEhEKDVNDT1BFX1NVQkpFQ1QQCBISCg5TQ09QRV9PUEVSQVRPUhAJOk0KBGNhbGwSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxiNjAMgASgLMhcub3JjaGVzdHJhLnYxLkNhbGxSdWxlc1IEY2FsbDpPCgVmaWVsZBIdLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE9wdGlvbnMYjYwDIAEoCzIYLm9yY2hlc3RyYS52MS5GaWVsZFJ1bGVzUgVmaWVsZDpACgpqc29uX3VuaW9uEh8uZ29vZ2xlLnByb3RvYnVmLk1lc3NhZ2VPcHRpb25zGI2MAyABKAhSCWpzb25VbmlvbkKrAQoQY29tLm9yY2hlc3RyYS52MUIMT3B0aW9uc1Byb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_protobuf_descriptor]);
 
 /**
- * The rules of one RPC.
+ * Transport and access rules of one RPC.
  *
  * @generated from message orchestra.v1.CallRules
  */
 export type CallRules = Message<"orchestra.v1.CallRules"> & {
   /**
-   * HTTP status of a success on the REST side.
+   * HTTP status code of a successful REST response.
    *
    * @generated from field: uint32 success_code = 1;
    */
   successCode: number;
 
   /**
+   * How messages are exchanged.
+   *
    * @generated from field: orchestra.v1.Mode mode = 2;
    */
   mode: Mode;
 
   /**
+   * What the caller's token must grant. An RPC without it is refused to everyone.
+   *
    * @generated from field: orchestra.v1.Permission permission = 3;
    */
   permission: Permission;
 
   /**
+   * Which callers need no token; by default none.
+   *
    * @generated from field: orchestra.v1.Open open = 4;
    */
   open: Open;
 
   /**
-   * A caller that mixes its words up sends a secret: what was wrong is not
-   * logged.
+   * True when requests may carry secrets: the access log then omits error messages.
    *
    * @generated from field: bool confidential = 5;
    */
   confidential: boolean;
 
   /**
-   * Largest request, and largest message of a request stream, in bytes; 262144
-   * when not set. A larger one is refused before it is parsed.
+   * Maximum size of a request, or of each message of a request stream, in bytes; 262144 when not
+   * set. Larger ones are rejected before they are parsed.
    *
    * @generated from field: uint32 max_request_bytes = 6;
    */
@@ -73,84 +77,95 @@ export const CallRulesSchema: GenMessage<CallRules> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_options, 0);
 
 /**
- * The rules of one field.
- *
  * @generated from message orchestra.v1.FieldRules
  */
 export type FieldRules = Message<"orchestra.v1.FieldRules"> & {
   /**
-   * Must be present and not empty.
+   * True when the field must be present and not empty.
    *
    * @generated from field: bool required = 1;
    */
   required: boolean;
 
   /**
+   * Syntax that a non-empty value must have; for a list, each of its elements.
+   *
    * @generated from field: orchestra.v1.Format format = 2;
    */
   format: Format;
 
   /**
-   * Longest accepted value: characters of a string, entries of a list.
+   * Maximum number of characters of a string, or of entries of a list or map; 0 means no limit.
    *
    * @generated from field: uint32 max_length = 3;
    */
   maxLength: number;
 
   /**
-   * Smallest and largest accepted number.
+   * Smallest accepted number; checked only when the field is present.
    *
    * @generated from field: optional double minimum = 4;
    */
   minimum?: number;
 
   /**
+   * Largest accepted number; checked only when the field is present.
+   *
    * @generated from field: optional double maximum = 5;
    */
   maximum?: number;
 
   /**
-   * JSON: holds the keys that no other field of the message names, in place.
+   * JSON: the field collects the keys that no other field names; they are written next to the
+   * others.
    *
    * @generated from field: bool extra = 6;
    */
   extra: boolean;
 
   /**
-   * JSON: written as `null` when not set (default: left out).
+   * JSON: written as `null` when not set. Without this rule an unset field that has presence is
+   * omitted.
    *
    * @generated from field: bool nullable = 7;
    */
   nullable: boolean;
 
   /**
-   * Regular expression of what is accepted, for the descriptions; the check
-   * itself is where the value is used, with an error of its own.
+   * Regular expression of accepted values, for the OpenAPI document. The code that uses the value
+   * checks it and reports its own error.
    *
    * @generated from field: string syntax = 8;
    */
   syntax: string;
 
   /**
-   * Holds a secret: no error shows what was sent.
+   * True when the value is a secret: error messages never quote it.
    *
    * @generated from field: bool secret = 9;
    */
   secret: boolean;
 
   /**
-   * Is given to a process: may hold no NUL.
+   * True when the value is passed to a process and must not contain NUL characters.
    *
    * @generated from field: bool no_nul = 10;
    */
   noNul: boolean;
 
   /**
-   * Not part of the JSON.
+   * JSON: neither accepted nor written.
    *
    * @generated from field: bool internal = 11;
    */
   internal: boolean;
+
+  /**
+   * Whose the field names; checked before the call is served.
+   *
+   * @generated from field: orchestra.v1.Scope scope = 12;
+   */
+  scope: Scope;
 };
 
 /**
@@ -161,32 +176,34 @@ export const FieldRulesSchema: GenMessage<FieldRules> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_options, 1);
 
 /**
- * How an RPC is carried.
+ * How an RPC exchanges messages with its caller.
  *
  * @generated from enum orchestra.v1.Mode
  */
 export enum Mode {
   /**
+   * Not set. Every RPC sets a mode.
+   *
    * @generated from enum value: MODE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * One request, one answer, at once.
+   * One request and one response, sent as soon as the work is done.
    *
    * @generated from enum value: MODE_UNARY = 1;
    */
   UNARY = 1,
 
   /**
-   * One request, one answer, possibly after a bounded wait (a long poll).
+   * One request and one response, possibly after a bounded wait, as in a long poll.
    *
    * @generated from enum value: MODE_WAIT = 2;
    */
   WAIT = 2,
 
   /**
-   * The answer is a stream: NDJSON or server-sent events over REST.
+   * The response is a stream. Over REST it is newline-delimited JSON or server-sent events.
    *
    * @generated from enum value: MODE_STREAM = 3;
    */
@@ -200,12 +217,14 @@ export const ModeSchema: GenEnum<Mode> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_options, 0);
 
 /**
- * What a caller must hold. An RPC without this line is refused to everyone.
+ * What the caller's token must grant. The operator's token grants every permission.
  *
  * @generated from enum orchestra.v1.Permission
  */
 export enum Permission {
   /**
+   * Not set. The RPC is refused to every caller, including the operator.
+   *
    * @generated from enum value: PERMISSION_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -218,27 +237,35 @@ export enum Permission {
   AUTHENTICATED = 1,
 
   /**
+   * `read_context`: read contexts and results.
+   *
    * @generated from enum value: PERMISSION_READ_CONTEXT = 2;
    */
   READ_CONTEXT = 2,
 
   /**
+   * `write_results`: store results.
+   *
    * @generated from enum value: PERMISSION_WRITE_RESULTS = 3;
    */
   WRITE_RESULTS = 3,
 
   /**
+   * `publish_events`: publish events.
+   *
    * @generated from enum value: PERMISSION_PUBLISH_EVENTS = 4;
    */
   PUBLISH_EVENTS = 4,
 
   /**
+   * `spawn_agents`: start, stop and resume agents. By default only architects hold it.
+   *
    * @generated from enum value: PERMISSION_SPAWN_AGENTS = 5;
    */
   SPAWN_AGENTS = 5,
 
   /**
-   * Only the operator: the person at the command line.
+   * Only the operator, the person who runs the sidecar.
    *
    * @generated from enum value: PERMISSION_OPERATOR = 6;
    */
@@ -252,27 +279,28 @@ export const PermissionSchema: GenEnum<Permission> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_options, 1);
 
 /**
- * Who may call without a token.
+ * Which callers may call without a token.
  *
  * @generated from enum orchestra.v1.Open
  */
 export enum Open {
   /**
-   * Nobody.
+   * None. Every caller needs a token.
    *
    * @generated from enum value: OPEN_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * A caller on the loopback interface.
+   * Callers on the loopback interface, when the request names a local or allowed host and passed no
+   * proxy.
    *
    * @generated from enum value: OPEN_LOOPBACK = 1;
    */
   LOOPBACK = 1,
 
   /**
-   * Anyone.
+   * All callers.
    *
    * @generated from enum value: OPEN_ANYONE = 2;
    */
@@ -286,33 +314,36 @@ export const OpenSchema: GenEnum<Open> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_options, 2);
 
 /**
- * The shape of a string field.
+ * The syntax of a string field.
  *
  * @generated from enum orchestra.v1.Format
  */
 export enum Format {
   /**
+   * Any string.
+   *
    * @generated from enum value: FORMAT_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * A name that is also a path segment: letters, digits, `.`, `_`, `-`;
-   * starts with a letter or a digit; at most 128 characters.
+   * A name that is safe as a path segment: 1 to 128 letters, digits, `.`, `_` and `-`, starting
+   * with a letter or a digit.
    *
    * @generated from enum value: FORMAT_ID = 1;
    */
   ID = 1,
 
   /**
-   * A filter of events (docs/events.md).
+   * An event filter expression; see docs/events.md. Checked when the filter is parsed.
    *
    * @generated from enum value: FORMAT_FILTER = 2;
    */
   FILTER = 2,
 
   /**
-   * A part of a context: a name, or a pattern of file names as in .gitignore.
+   * A context requirement: a known name such as `security_policies`, or a gitignore-style pattern.
+   * Checked when the agent is spawned.
    *
    * @generated from enum value: FORMAT_CONTEXT_PART = 3;
    */
@@ -326,19 +357,109 @@ export const FormatSchema: GenEnum<Format> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_options, 3);
 
 /**
+ * Validation and JSON rules of one field.
+ * Whose a field names. An agent may name its own; what "own" means is in its token. The operator
+ * may name anyone's.
+ *
+ * @generated from enum orchestra.v1.Scope
+ */
+export enum Scope {
+  /**
+   * Nobody's: anyone may name any.
+   *
+   * @generated from enum value: SCOPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A project: the own one. Others do not exist for an agent. Empty means the own one; for the
+   * operator, the default project.
+   *
+   * @generated from enum value: SCOPE_PROJECT = 1;
+   */
+  PROJECT = 1,
+
+  /**
+   * The same, but empty means every project for the operator.
+   *
+   * @generated from enum value: SCOPE_PROJECT_OR_ALL = 2;
+   */
+  PROJECT_OR_ALL = 2,
+
+  /**
+   * An issue that is read: the own one; architects read every issue of their project.
+   *
+   * @generated from enum value: SCOPE_READ_ISSUE = 3;
+   */
+  READ_ISSUE = 3,
+
+  /**
+   * The same as a filter: empty means the own issue, and every issue for architects.
+   *
+   * @generated from enum value: SCOPE_FILTER_ISSUE = 4;
+   */
+  FILTER_ISSUE = 4,
+
+  /**
+   * An issue that is written about: the own one, for architects too. Empty means the own one.
+   *
+   * @generated from enum value: SCOPE_WRITE_ISSUE = 5;
+   */
+  WRITE_ISSUE = 5,
+
+  /**
+   * An agent type whose context is read: the own one; architects read every type's.
+   *
+   * @generated from enum value: SCOPE_READ_TYPE = 6;
+   */
+  READ_TYPE = 6,
+
+  /**
+   * An agent type in whose name is written: the own one. Empty means the own one.
+   *
+   * @generated from enum value: SCOPE_WRITE_TYPE = 7;
+   */
+  WRITE_TYPE = 7,
+
+  /**
+   * An agent in whose name is acted: the caller itself. Empty means the caller.
+   *
+   * @generated from enum value: SCOPE_SUBJECT = 8;
+   */
+  SUBJECT = 8,
+
+  /**
+   * Only the operator sets the field.
+   *
+   * @generated from enum value: SCOPE_OPERATOR = 9;
+   */
+  OPERATOR = 9,
+}
+
+/**
+ * Describes the enum orchestra.v1.Scope.
+ */
+export const ScopeSchema: GenEnum<Scope> = /*@__PURE__*/
+  enumDesc(file_orchestra_v1_options, 4);
+
+/**
+ * Transport and access rules of the RPC. Required on every RPC.
+ *
  * @generated from extension: orchestra.v1.CallRules call = 50701;
  */
 export const call: GenExtension<MethodOptions, CallRules> = /*@__PURE__*/
   extDesc(file_orchestra_v1_options, 0);
 
 /**
+ * Validation and JSON rules of the field.
+ *
  * @generated from extension: orchestra.v1.FieldRules field = 50701;
  */
 export const field: GenExtension<FieldOptions, FieldRules> = /*@__PURE__*/
   extDesc(file_orchestra_v1_options, 1);
 
 /**
- * JSON: the message is written as the value of its one set oneof field.
+ * JSON: the message is written as the bare value of its only field, or of its set `oneof` field.
  *
  * @generated from extension: bool json_union = 50701;
  */

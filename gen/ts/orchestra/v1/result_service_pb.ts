@@ -14,71 +14,87 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/result_service.proto.
  */
 export const file_orchestra_v1_result_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFvcmNoZXN0cmEvdjEvcmVzdWx0X3NlcnZpY2UucHJvdG8SDG9yY2hlc3RyYS52MSLBBAoLQWdlbnRSZXN1bHQSKgoGc3RhdHVzGAEgASgOMhoub3JjaGVzdHJhLnYxLlJlc3VsdFN0YXR1cxI3Cg1maWxlc19jcmVhdGVkGAIgAygLMhcub3JjaGVzdHJhLnYxLkZpbGVFbnRyeUIH6uAYAxiQThI4Cg5maWxlc19tb2RpZmllZBgDIAMoCzIXLm9yY2hlc3RyYS52MS5GaWxlRW50cnlCB+rgGAMYkE4SHgoNZmlsZXNfZGVsZXRlZBgEIAMoCUIH6uAYAxiQThIaCglkZWNpc2lvbnMYBSADKAlCB+rgGAMY6AcSNwoHbWV0cmljcxgGIAMoCzImLm9yY2hlc3RyYS52MS5BZ2VudFJlc3VsdC5NZXRyaWNzRW50cnkSOwoJYXJ0aWZhY3RzGAcgAygLMigub3JjaGVzdHJhLnYxLkFnZW50UmVzdWx0LkFydGlmYWN0c0VudHJ5EhcKBmVycm9ycxgIIAMoCUIH6uAYAxiQThIZCgh3YXJuaW5ncxgJIAMoCUIH6uAYAxiQThIbCgpuZXh0X3N0ZXBzGAogAygJQgfq4BgDGOgHEi4KBWV4dHJhGA8gASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIG6uAYAjABGi4KDE1ldHJpY3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGjAKDkFydGlmYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVQoJRmlsZUVudHJ5Eg4KBHBhdGgYASABKAlIABIpCgRmaWxlGAIgASgLMhkub3JjaGVzdHJhLnYxLkZpbGVEZXRhaWxzSAA6BOjgGAFCBwoFZW50cnkijQIKC0ZpbGVEZXRhaWxzEhQKBHBhdGgYASABKAlCBurgGAIIARIRCgRzaXplGAIgASgBSACIAQESFQoIbGFuZ3VhZ2UYAyABKAlIAYgBARIVCghjaGVja3N1bRgEIAEoCUgCiAEBEhEKBGRpZmYYBSABKAlIA4gBARIsCgdjaGFuZ2VzGAYgASgLMhYub3JjaGVzdHJhLnYxLlRleHRMaXN0SASIAQESLgoFZXh0cmEYDyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qgbq4BgCMAFCBwoFX3NpemVCCwoJX2xhbmd1YWdlQgsKCV9jaGVja3N1bUIHCgVfZGlmZkIKCghfY2hhbmdlcyIgCghUZXh0TGlzdBIOCgZ2YWx1ZXMYASADKAk6BOjgGAEi5AEKE0NyZWF0ZVJlc3VsdFJlcXVlc3QSGQoIYWdlbnRfaWQYASABKAlCB+rgGAMYgAESGgoKYWdlbnRfdHlwZRgCIAEoCUIG6uAYAhABEhgKCGlzc3VlX2lkGAMgASgJQgbq4BgCEAESGgoKcHJvamVjdF9pZBgEIAEoCUIG6uAYAhABEjEKBnJlc3VsdBgFIAEoCzIZLm9yY2hlc3RyYS52MS5BZ2VudFJlc3VsdEIG6uAYAggBEi0KCXRpbWVzdGFtcBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi0AEKFENyZWF0ZVJlc3VsdFJlc3BvbnNlEgoKAmlkGAEgASgJEg4KBnN0b3JlZBgCIAEoCBIUCgxzdG9yYWdlX3BhdGgYAyABKAkSLAoLbmV4dF9hZ2VudHMYBCADKAsyFy5vcmNoZXN0cmEudjEuTmV4dEFnZW50EhcKD2V2ZW50X3B1Ymxpc2hlZBgFIAEoCBIQCghldmVudF9pZBgGIAEoCRItCgl0aW1lc3RhbXAYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkEKCU5leHRBZ2VudBISCgphZ2VudF90eXBlGAEgASgJEhAKCHByaW9yaXR5GAIgASgJEg4KBnJlYXNvbhgDIAEoCSLaAQoGUmVzdWx0EgoKAmlkGAEgASgJEhAKCGFnZW50X2lkGAIgASgJEhIKCmFnZW50X3R5cGUYAyABKAkSEAoIaXNzdWVfaWQYBCABKAkSEgoKcHJvamVjdF9pZBgFIAEoCRIpCgZyZXN1bHQYBiABKAsyGS5vcmNoZXN0cmEudjEuQWdlbnRSZXN1bHQSLQoJdGltZXN0YW1wGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgZicmFuY2gYCCABKAlIAIgBAUIJCgdfYnJhbmNoIngKEEdldFJlc3VsdFJlcXVlc3QSEgoCaWQYASABKAlCBurgGAIQARIYCghpc3N1ZV9pZBgCIAEoCUIG6uAYAhABEhoKCmFnZW50X3R5cGUYAyABKAlCBurgGAIQARIaCgpwcm9qZWN0X2lkGAQgASgJQgbq4BgCEAEiOQoRR2V0UmVzdWx0UmVzcG9uc2USJAoGcmVzdWx0GAEgASgLMhQub3JjaGVzdHJhLnYxLlJlc3VsdCLUAQoSTGlzdFJlc3VsdHNSZXF1ZXN0EhgKCGlzc3VlX2lkGAEgASgJQgbq4BgCEAESGgoKYWdlbnRfdHlwZRgCIAEoCUIG6uAYAhABEhoKCnByb2plY3RfaWQYAyABKAlCBurgGAIQARIqCgVsaW1pdBgEIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAAECPQEgAiAEBEiYKBmN1cnNvchgFIAEoCUIW6uAYEhiAAUINXlswLTldezAsMTh9JBIOCgZsYXRlc3QYBiABKAhCCAoGX2xpbWl0Im4KE0xpc3RSZXN1bHRzUmVzcG9uc2USJQoHcmVzdWx0cxgBIAMoCzIULm9yY2hlc3RyYS52MS5SZXN1bHQSIAoLbmV4dF9jdXJzb3IYAiABKAlCBurgGAI4AUgAiAEBQg4KDF9uZXh0X2N1cnNvcip9CgxSZXN1bHRTdGF0dXMSHQoZUkVTVUxUX1NUQVRVU19VTlNQRUNJRklFRBAAEhkKFVJFU1VMVF9TVEFUVVNfU1VDQ0VTUxABEhkKFVJFU1VMVF9TVEFUVVNfUEFSVElBTBACEhgKFFJFU1VMVF9TVEFUVVNfRkFJTEVEEAMysQMKDVJlc3VsdFNlcnZpY2USfgoMQ3JlYXRlUmVzdWx0EiEub3JjaGVzdHJhLnYxLkNyZWF0ZVJlc3VsdFJlcXVlc3QaIi5vcmNoZXN0cmEudjEuQ3JlYXRlUmVzdWx0UmVzcG9uc2UiJ+rgGAwIyQEQARgDMICAgAKC0+STAhE6ASoiDC9hcGkvcmVzdWx0cxKqAQoJR2V0UmVzdWx0Eh4ub3JjaGVzdHJhLnYxLkdldFJlc3VsdFJlcXVlc3QaHy5vcmNoZXN0cmEudjEuR2V0UmVzdWx0UmVzcG9uc2UiXOrgGAcIyAEQARgCgtPkkwJLWi5iBnJlc3VsdBIkL2FwaS9yZXN1bHRzL3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9YgZyZXN1bHQSES9hcGkvcmVzdWx0cy97aWR9EnMKC0xpc3RSZXN1bHRzEiAub3JjaGVzdHJhLnYxLkxpc3RSZXN1bHRzUmVxdWVzdBohLm9yY2hlc3RyYS52MS5MaXN0UmVzdWx0c1Jlc3BvbnNlIh/q4BgHCMgBEAEYAoLT5JMCDhIML2FwaS9yZXN1bHRzQrEBChBjb20ub3JjaGVzdHJhLnYxQhJSZXN1bHRTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiFvcmNoZXN0cmEvdjEvcmVzdWx0X3NlcnZpY2UucHJvdG8SDG9yY2hlc3RyYS52MSLBBAoLQWdlbnRSZXN1bHQSKgoGc3RhdHVzGAEgASgOMhoub3JjaGVzdHJhLnYxLlJlc3VsdFN0YXR1cxI3Cg1maWxlc19jcmVhdGVkGAIgAygLMhcub3JjaGVzdHJhLnYxLkZpbGVFbnRyeUIH6uAYAxiQThI4Cg5maWxlc19tb2RpZmllZBgDIAMoCzIXLm9yY2hlc3RyYS52MS5GaWxlRW50cnlCB+rgGAMYkE4SHgoNZmlsZXNfZGVsZXRlZBgEIAMoCUIH6uAYAxiQThIaCglkZWNpc2lvbnMYBSADKAlCB+rgGAMY6AcSNwoHbWV0cmljcxgGIAMoCzImLm9yY2hlc3RyYS52MS5BZ2VudFJlc3VsdC5NZXRyaWNzRW50cnkSOwoJYXJ0aWZhY3RzGAcgAygLMigub3JjaGVzdHJhLnYxLkFnZW50UmVzdWx0LkFydGlmYWN0c0VudHJ5EhcKBmVycm9ycxgIIAMoCUIH6uAYAxiQThIZCgh3YXJuaW5ncxgJIAMoCUIH6uAYAxiQThIbCgpuZXh0X3N0ZXBzGAogAygJQgfq4BgDGOgHEi4KBWV4dHJhGA8gASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdEIG6uAYAjABGi4KDE1ldHJpY3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBGjAKDkFydGlmYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVQoJRmlsZUVudHJ5Eg4KBHBhdGgYASABKAlIABIpCgRmaWxlGAIgASgLMhkub3JjaGVzdHJhLnYxLkZpbGVEZXRhaWxzSAA6BOjgGAFCBwoFZW50cnkijQIKC0ZpbGVEZXRhaWxzEhQKBHBhdGgYASABKAlCBurgGAIIARIRCgRzaXplGAIgASgBSACIAQESFQoIbGFuZ3VhZ2UYAyABKAlIAYgBARIVCghjaGVja3N1bRgEIAEoCUgCiAEBEhEKBGRpZmYYBSABKAlIA4gBARIsCgdjaGFuZ2VzGAYgASgLMhYub3JjaGVzdHJhLnYxLlRleHRMaXN0SASIAQESLgoFZXh0cmEYDyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Qgbq4BgCMAFCBwoFX3NpemVCCwoJX2xhbmd1YWdlQgsKCV9jaGVja3N1bUIHCgVfZGlmZkIKCghfY2hhbmdlcyIgCghUZXh0TGlzdBIOCgZ2YWx1ZXMYASADKAk6BOjgGAEi7AEKE0NyZWF0ZVJlc3VsdFJlcXVlc3QSGwoIYWdlbnRfaWQYASABKAlCCergGAUYgAFgCBIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgEEAFgBxIaCghpc3N1ZV9pZBgDIAEoCUII6uAYBBABYAUSHAoKcHJvamVjdF9pZBgEIAEoCUII6uAYBBABYAESMQoGcmVzdWx0GAUgASgLMhkub3JjaGVzdHJhLnYxLkFnZW50UmVzdWx0Qgbq4BgCCAESLQoJdGltZXN0YW1wGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLQAQoUQ3JlYXRlUmVzdWx0UmVzcG9uc2USCgoCaWQYASABKAkSDgoGc3RvcmVkGAIgASgIEhQKDHN0b3JhZ2VfcGF0aBgDIAEoCRIsCgtuZXh0X2FnZW50cxgEIAMoCzIXLm9yY2hlc3RyYS52MS5OZXh0QWdlbnQSFwoPZXZlbnRfcHVibGlzaGVkGAUgASgIEhAKCGV2ZW50X2lkGAYgASgJEi0KCXRpbWVzdGFtcBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQQoJTmV4dEFnZW50EhIKCmFnZW50X3R5cGUYASABKAkSEAoIcHJpb3JpdHkYAiABKAkSDgoGcmVhc29uGAMgASgJItoBCgZSZXN1bHQSCgoCaWQYASABKAkSEAoIYWdlbnRfaWQYAiABKAkSEgoKYWdlbnRfdHlwZRgDIAEoCRIQCghpc3N1ZV9pZBgEIAEoCRISCgpwcm9qZWN0X2lkGAUgASgJEikKBnJlc3VsdBgGIAEoCzIZLm9yY2hlc3RyYS52MS5BZ2VudFJlc3VsdBItCgl0aW1lc3RhbXAYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKBmJyYW5jaBgIIAEoCUgAiAEBQgkKB19icmFuY2gifAoQR2V0UmVzdWx0UmVxdWVzdBISCgJpZBgBIAEoCUIG6uAYAhABEhoKCGlzc3VlX2lkGAIgASgJQgjq4BgEEAFgAxIaCgphZ2VudF90eXBlGAMgASgJQgbq4BgCEAESHAoKcHJvamVjdF9pZBgEIAEoCUII6uAYBBABYAEiOQoRR2V0UmVzdWx0UmVzcG9uc2USJAoGcmVzdWx0GAEgASgLMhQub3JjaGVzdHJhLnYxLlJlc3VsdCLYAQoSTGlzdFJlc3VsdHNSZXF1ZXN0EhoKCGlzc3VlX2lkGAEgASgJQgjq4BgEEAFgBBIaCgphZ2VudF90eXBlGAIgASgJQgbq4BgCEAESHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESKgoFbGltaXQYBCABKAVCFurgGBIhAAAAAAAA8D8pAAAAAABAj0BIAIgBARImCgZjdXJzb3IYBSABKAlCFurgGBIYgAFCDV5bMC05XXswLDE4fSQSDgoGbGF0ZXN0GAYgASgIQggKBl9saW1pdCJuChNMaXN0UmVzdWx0c1Jlc3BvbnNlEiUKB3Jlc3VsdHMYASADKAsyFC5vcmNoZXN0cmEudjEuUmVzdWx0EiAKC25leHRfY3Vyc29yGAIgASgJQgbq4BgCOAFIAIgBAUIOCgxfbmV4dF9jdXJzb3IqfQoMUmVzdWx0U3RhdHVzEh0KGVJFU1VMVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIZChVSRVNVTFRfU1RBVFVTX1NVQ0NFU1MQARIZChVSRVNVTFRfU1RBVFVTX1BBUlRJQUwQAhIYChRSRVNVTFRfU1RBVFVTX0ZBSUxFRBADMrEDCg1SZXN1bHRTZXJ2aWNlEn4KDENyZWF0ZVJlc3VsdBIhLm9yY2hlc3RyYS52MS5DcmVhdGVSZXN1bHRSZXF1ZXN0GiIub3JjaGVzdHJhLnYxLkNyZWF0ZVJlc3VsdFJlc3BvbnNlIifq4BgMCMkBEAEYAzCAgIACgtPkkwIROgEqIgwvYXBpL3Jlc3VsdHMSqgEKCUdldFJlc3VsdBIeLm9yY2hlc3RyYS52MS5HZXRSZXN1bHRSZXF1ZXN0Gh8ub3JjaGVzdHJhLnYxLkdldFJlc3VsdFJlc3BvbnNlIlzq4BgHCMgBEAEYAoLT5JMCS1ouYgZyZXN1bHQSJC9hcGkvcmVzdWx0cy97aXNzdWVfaWR9L3thZ2VudF90eXBlfWIGcmVzdWx0EhEvYXBpL3Jlc3VsdHMve2lkfRJzCgtMaXN0UmVzdWx0cxIgLm9yY2hlc3RyYS52MS5MaXN0UmVzdWx0c1JlcXVlc3QaIS5vcmNoZXN0cmEudjEuTGlzdFJlc3VsdHNSZXNwb25zZSIf6uAYBwjIARABGAKC0+STAg4SDC9hcGkvcmVzdWx0c0KxAQoQY29tLm9yY2hlc3RyYS52MUISUmVzdWx0U2VydmljZVByb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
+ * What an agent did. Set by the client and returned unchanged, except for a missing `status`.
+ *
  * @generated from message orchestra.v1.AgentResult
  */
 export type AgentResult = Message<"orchestra.v1.AgentResult"> & {
   /**
-   * `success` when not set and there are no `errors`.
+   * How the work went; success when not set and `errors` is empty. With errors it must be set.
    *
    * @generated from field: orchestra.v1.ResultStatus status = 1;
    */
   status: ResultStatus;
 
   /**
+   * New files, at most 10,000.
+   *
    * @generated from field: repeated orchestra.v1.FileEntry files_created = 2;
    */
   filesCreated: FileEntry[];
 
   /**
+   * Changed files, at most 10,000.
+   *
    * @generated from field: repeated orchestra.v1.FileEntry files_modified = 3;
    */
   filesModified: FileEntry[];
 
   /**
+   * Paths of deleted files, at most 10,000.
+   *
    * @generated from field: repeated string files_deleted = 4;
    */
   filesDeleted: string[];
 
   /**
+   * Decisions that other agents should know, at most 1,000.
+   *
    * @generated from field: repeated string decisions = 5;
    */
   decisions: string[];
 
   /**
-   * Such as execution_time_ms, tokens_used, test_coverage, lines_of_code,
-   * complexity_score, and any other number.
+   * Any finite numbers by name, such as `execution_time_ms` (milliseconds), `tokens_used`,
+   * `test_coverage` (percent), `lines_of_code` and `complexity_score`.
    *
    * @generated from field: map<string, double> metrics = 6;
    */
   metrics: { [key: string]: number };
 
   /**
-   * Name to text.
+   * Texts by name, such as reports.
    *
    * @generated from field: map<string, string> artifacts = 7;
    */
   artifacts: { [key: string]: string };
 
   /**
+   * What went wrong, at most 10,000 entries.
+   *
    * @generated from field: repeated string errors = 8;
    */
   errors: string[];
 
   /**
+   * What needs attention, at most 10,000 entries.
+   *
    * @generated from field: repeated string warnings = 9;
    */
   warnings: string[];
 
   /**
+   * What should be done next, at most 1,000 entries. Helps to choose `next_agents`.
+   *
    * @generated from field: repeated string next_steps = 10;
    */
   nextSteps: string[];
 
   /**
-   * Keys that no field above names.
+   * JSON keys that no other field names.
    *
    * @generated from field: google.protobuf.Struct extra = 15;
    */
@@ -93,23 +109,28 @@ export const AgentResultSchema: GenMessage<AgentResult> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_result_service, 0);
 
 /**
- * A file by its path alone, or with what is known of it. Comes back the way
- * it went in.
+ * A file as a bare path or with details. Returned in the form in which it was sent.
  *
  * @generated from message orchestra.v1.FileEntry
  */
 export type FileEntry = Message<"orchestra.v1.FileEntry"> & {
   /**
+   * In JSON, a string or an object.
+   *
    * @generated from oneof orchestra.v1.FileEntry.entry
    */
   entry: {
     /**
+     * Path of the file.
+     *
      * @generated from field: string path = 1;
      */
     value: string;
     case: "path";
   } | {
     /**
+     * Path and further details.
+     *
      * @generated from field: orchestra.v1.FileDetails file = 2;
      */
     value: FileDetails;
@@ -125,46 +146,56 @@ export const FileEntrySchema: GenMessage<FileEntry> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_result_service, 1);
 
 /**
+ * A file and what is known about it. Set by the client and not checked against the disk.
+ *
  * @generated from message orchestra.v1.FileDetails
  */
 export type FileDetails = Message<"orchestra.v1.FileDetails"> & {
   /**
+   * Path of the file.
+   *
    * @generated from field: string path = 1;
    */
   path: string;
 
   /**
+   * Size in bytes; absent when not given.
+   *
    * @generated from field: optional double size = 2;
    */
   size?: number;
 
   /**
+   * Programming language, such as `python`; absent when not given.
+   *
    * @generated from field: optional string language = 3;
    */
   language?: string;
 
   /**
-   * `sha256:` and the hex digest.
+   * By convention `sha256:` and the hex digest; absent when not given.
    *
    * @generated from field: optional string checksum = 4;
    */
   checksum?: string;
 
   /**
-   * Lines added and removed, such as `+10 -5`.
+   * By convention lines added and removed, such as `+10 -5`; absent when not given.
    *
    * @generated from field: optional string diff = 5;
    */
   diff?: string;
 
   /**
-   * Left out of the JSON when empty.
+   * Descriptions of the changes; absent when not given.
    *
    * @generated from field: optional orchestra.v1.TextList changes = 6;
    */
   changes?: TextList;
 
   /**
+   * JSON keys that no other field names.
+   *
    * @generated from field: google.protobuf.Struct extra = 15;
    */
   extra?: JsonObject;
@@ -178,12 +209,14 @@ export const FileDetailsSchema: GenMessage<FileDetails> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_result_service, 2);
 
 /**
- * A list that can be absent.
+ * A list of strings that, unlike a repeated field, can be absent.
  *
  * @generated from message orchestra.v1.TextList
  */
 export type TextList = Message<"orchestra.v1.TextList"> & {
   /**
+   * The strings; may be empty.
+   *
    * @generated from field: repeated string values = 1;
    */
   values: string[];
@@ -197,46 +230,49 @@ export const TextListSchema: GenMessage<TextList> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_result_service, 3);
 
 /**
+ * The result to store, and the agent that produced it.
+ *
  * @generated from message orchestra.v1.CreateResultRequest
  */
 export type CreateResultRequest = Message<"orchestra.v1.CreateResultRequest"> & {
   /**
-   * The token's subject; another one only from the operator.
+   * The token's subject when empty; only the operator may name another. At most 128 characters.
    *
    * @generated from field: string agent_id = 1;
    */
   agentId: string;
 
   /**
-   * The token's own when empty; the operator names one.
+   * Empty or the token's own for an agent; required for the operator.
    *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
-   * The token's own when empty; the operator names one.
+   * Empty or the token's own for an agent; required for the operator.
    *
    * @generated from field: string issue_id = 3;
    */
   issueId: string;
 
   /**
-   * The token's own project when empty.
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
    *
    * @generated from field: string project_id = 4;
    */
   projectId: string;
 
   /**
-   * At most 2 MiB serialised.
+   * What the agent did. The stored result may have at most 2 MiB serialised.
    *
    * @generated from field: orchestra.v1.AgentResult result = 5;
    */
   result?: AgentResult;
 
   /**
-   * When the work ended; the time of arrival when not set.
+   * When the work ended; the time of the call when not set.
    *
    * @generated from field: google.protobuf.Timestamp timestamp = 6;
    */
@@ -251,44 +287,57 @@ export const CreateResultRequestSchema: GenMessage<CreateResultRequest> = /*@__P
   messageDesc(file_orchestra_v1_result_service, 4);
 
 /**
+ * Where the result is stored, and what follows from it.
+ *
  * @generated from message orchestra.v1.CreateResultResponse
  */
 export type CreateResultResponse = Message<"orchestra.v1.CreateResultResponse"> & {
   /**
+   * Unique ID of the result, set by the server; IDs sort by time.
+   *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
+   * Always true; failures are returned as errors.
+   *
    * @generated from field: bool stored = 2;
    */
   stored: boolean;
 
   /**
-   * Path of the JSON file, relative to the storage directory.
+   * Path of the JSON file with the newest result, relative to the storage directory:
+   * `results/<project_id>/<issue_id>/<agent_type>.json`.
    *
    * @generated from field: string storage_path = 3;
    */
   storagePath: string;
 
   /**
+   * Agent types that should work next, most urgent first; empty when there is no suggestion.
+   *
    * @generated from field: repeated orchestra.v1.NextAgent next_agents = 4;
    */
   nextAgents: NextAgent[];
 
   /**
+   * False when the event could not be written yet; it is retried until it is.
+   *
    * @generated from field: bool event_published = 5;
    */
   eventPublished: boolean;
 
   /**
-   * Empty when the event could not be published yet; it will be.
+   * ID of the published event; empty when `event_published` is false.
    *
    * @generated from field: string event_id = 6;
    */
   eventId: string;
 
   /**
+   * Time of the stored result: the one of the request, if set.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 7;
    */
   timestamp?: Timestamp;
@@ -302,22 +351,28 @@ export const CreateResultResponseSchema: GenMessage<CreateResultResponse> = /*@_
   messageDesc(file_orchestra_v1_result_service, 5);
 
 /**
+ * A suggestion of who should work next.
+ *
  * @generated from message orchestra.v1.NextAgent
  */
 export type NextAgent = Message<"orchestra.v1.NextAgent"> & {
   /**
+   * Suggested agent type.
+   *
    * @generated from field: string agent_type = 1;
    */
   agentType: string;
 
   /**
-   * `high`, `medium` or `low`.
+   * `high`, `medium` or `low`, from the matching rule; `medium` when the rule names none.
    *
    * @generated from field: string priority = 2;
    */
   priority: string;
 
   /**
+   * Why it is suggested, from the matching rule; may be empty.
+   *
    * @generated from field: string reason = 3;
    */
   reason: string;
@@ -331,46 +386,62 @@ export const NextAgentSchema: GenMessage<NextAgent> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_result_service, 6);
 
 /**
+ * A stored result.
+ *
  * @generated from message orchestra.v1.Result
  */
 export type Result = Message<"orchestra.v1.Result"> & {
   /**
+   * Unique ID, set by the server; IDs sort by time.
+   *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
+   * ID of the agent that did the work; `operator` when the operator named none.
+   *
    * @generated from field: string agent_id = 2;
    */
   agentId: string;
 
   /**
+   * Its agent type.
+   *
    * @generated from field: string agent_type = 3;
    */
   agentType: string;
 
   /**
+   * Issue that it worked on.
+   *
    * @generated from field: string issue_id = 4;
    */
   issueId: string;
 
   /**
+   * Project that it worked in.
+   *
    * @generated from field: string project_id = 5;
    */
   projectId: string;
 
   /**
+   * What it did.
+   *
    * @generated from field: orchestra.v1.AgentResult result = 6;
    */
   result?: AgentResult;
 
   /**
+   * When the work ended, as the client reported it, or when the result was stored.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 7;
    */
   timestamp?: Timestamp;
 
   /**
-   * Where the work is, when the agent had a worktree of its own.
+   * Git branch with the work; present only when the agent worked in its own worktree.
    *
    * @generated from field: optional string branch = 8;
    */
@@ -385,26 +456,35 @@ export const ResultSchema: GenMessage<Result> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_result_service, 7);
 
 /**
+ * Names a result by `id`, or by `issue_id` and `agent_type`. `id` takes precedence.
+ *
  * @generated from message orchestra.v1.GetResultRequest
  */
 export type GetResultRequest = Message<"orchestra.v1.GetResultRequest"> & {
   /**
+   * ID of the result.
+   *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
+   * Issue of the newest result to return. Agents other than architects may name only their own.
+   *
    * @generated from field: string issue_id = 2;
    */
   issueId: string;
 
   /**
+   * Agent type of the newest result to return.
+   *
    * @generated from field: string agent_type = 3;
    */
   agentType: string;
 
   /**
-   * The token's own project when empty.
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
    *
    * @generated from field: string project_id = 4;
    */
@@ -419,10 +499,14 @@ export const GetResultRequestSchema: GenMessage<GetResultRequest> = /*@__PURE__*
   messageDesc(file_orchestra_v1_result_service, 8);
 
 /**
+ * The result that was asked for.
+ *
  * @generated from message orchestra.v1.GetResultResponse
  */
 export type GetResultResponse = Message<"orchestra.v1.GetResultResponse"> & {
   /**
+   * The stored result.
+   *
    * @generated from field: orchestra.v1.Result result = 1;
    */
   result?: Result;
@@ -436,44 +520,50 @@ export const GetResultResponseSchema: GenMessage<GetResultResponse> = /*@__PURE_
   messageDesc(file_orchestra_v1_result_service, 9);
 
 /**
+ * Selects results. All conditions must match.
+ *
  * @generated from message orchestra.v1.ListResultsRequest
  */
 export type ListResultsRequest = Message<"orchestra.v1.ListResultsRequest"> & {
   /**
-   * An agent's own issue when empty.
+   * Only this issue. When empty, all issues; for agents other than architects, their own issue.
    *
    * @generated from field: string issue_id = 1;
    */
   issueId: string;
 
   /**
+   * Only this agent type; all types when empty.
+   *
    * @generated from field: string agent_type = 2;
    */
   agentType: string;
 
   /**
-   * The token's own project when empty.
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
    *
    * @generated from field: string project_id = 3;
    */
   projectId: string;
 
   /**
-   * 100 when not set.
+   * Maximum number of results to return, 1 to 1000; 100 when not set. A page also holds about 1 MiB
+   * at most.
    *
    * @generated from field: optional int32 limit = 4;
    */
   limit?: number;
 
   /**
-   * The last answer's `next_cursor`.
+   * `next_cursor` of the previous page; empty for the first page.
    *
    * @generated from field: string cursor = 5;
    */
   cursor: string;
 
   /**
-   * Only the newest result of each issue and agent type.
+   * True to return only the newest result of each issue and agent type.
    *
    * @generated from field: bool latest = 6;
    */
@@ -488,16 +578,20 @@ export const ListResultsRequestSchema: GenMessage<ListResultsRequest> = /*@__PUR
   messageDesc(file_orchestra_v1_result_service, 10);
 
 /**
+ * One page of results.
+ *
  * @generated from message orchestra.v1.ListResultsResponse
  */
 export type ListResultsResponse = Message<"orchestra.v1.ListResultsResponse"> & {
   /**
+   * Newest first.
+   *
    * @generated from field: repeated orchestra.v1.Result results = 1;
    */
   results: Result[];
 
   /**
-   * Continue from here with `cursor`; null when there is nothing more.
+   * Pass it as `cursor` to get the next page; null on the last page.
    *
    * @generated from field: optional string next_cursor = 2;
    */
@@ -512,25 +606,35 @@ export const ListResultsResponseSchema: GenMessage<ListResultsResponse> = /*@__P
   messageDesc(file_orchestra_v1_result_service, 11);
 
 /**
+ * How the work went, in the agent's own judgement.
+ *
  * @generated from enum orchestra.v1.ResultStatus
  */
 export enum ResultStatus {
   /**
+   * Not set: stored as success when there are no `errors`, rejected otherwise.
+   *
    * @generated from enum value: RESULT_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * The work is done.
+   *
    * @generated from enum value: RESULT_STATUS_SUCCESS = 1;
    */
   SUCCESS = 1,
 
   /**
+   * Some of the work is done.
+   *
    * @generated from enum value: RESULT_STATUS_PARTIAL = 2;
    */
   PARTIAL = 2,
 
   /**
+   * The work failed; the event is `agent_failed`.
+   *
    * @generated from enum value: RESULT_STATUS_FAILED = 3;
    */
   FAILED = 3,
@@ -543,14 +647,14 @@ export const ResultStatusSchema: GenEnum<ResultStatus> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_result_service, 0);
 
 /**
- * What each agent did, kept and handed on.
+ * Stores what agents did and makes it available to others.
  *
  * @generated from service orchestra.v1.ResultService
  */
 export const ResultService: GenService<{
   /**
-   * Stores a result and publishes `agent_completed` (`agent_failed` when the
-   * status is `failed`) in the same act. Answers after both are on disk.
+   * Stores a result and publishes `agent_completed`, or `agent_failed` when its status is failed.
+   * Responds once the result is on disk; an event that cannot be written yet is retried.
    *
    * @generated from rpc orchestra.v1.ResultService.CreateResult
    */
@@ -560,7 +664,7 @@ export const ResultService: GenService<{
     output: typeof CreateResultResponseSchema;
   },
   /**
-   * Returns one result: by id, or the newest of an issue and an agent type.
+   * Returns one result by ID, or the newest of an issue and agent type.
    *
    * @generated from rpc orchestra.v1.ResultService.GetResult
    */

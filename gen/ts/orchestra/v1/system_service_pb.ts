@@ -17,11 +17,13 @@ export const file_orchestra_v1_system_service: GenFile = /*@__PURE__*/
   fileDesc("CiFvcmNoZXN0cmEvdjEvc3lzdGVtX3NlcnZpY2UucHJvdG8SDG9yY2hlc3RyYS52MSIvChRQcm92ZUlkZW50aXR5UmVxdWVzdBIXCgVub25jZRgBIAEoCUII6uAYBAgBEAEiVQoVUHJvdmVJZGVudGl0eVJlc3BvbnNlEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDRIRCglncnBjX3BvcnQYAyABKA0SDQoFcHJvb2YYBCABKAkiEgoQR2V0SGVhbHRoUmVxdWVzdCLUAQoRR2V0SGVhbHRoUmVzcG9uc2USKgoGc3RhdHVzGAEgASgOMhoub3JjaGVzdHJhLnYxLkhlYWx0aFN0YXR1cxIPCgdzZXJ2aWNlGAIgASgJEg8KB3ZlcnNpb24YAyABKAkSFgoOdXB0aW1lX3NlY29uZHMYBCABKAESKgoGY2hlY2tzGAUgASgLMhoub3JjaGVzdHJhLnYxLkhlYWx0aENoZWNrcxItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvABCgxIZWFsdGhDaGVja3MSKwoHc3RvcmFnZRgBIAEoDjIaLm9yY2hlc3RyYS52MS5IZWFsdGhTdGF0dXMSLQoJZXZlbnRfYnVzGAIgASgOMhoub3JjaGVzdHJhLnYxLkhlYWx0aFN0YXR1cxIXCg9tZW1vcnlfdXNhZ2VfbWIYAyABKAESGQoRY3B1X3VzYWdlX3BlcmNlbnQYBCABKAESFQoNYWN0aXZlX2FnZW50cxgFIAEoDRIYChBldmVudF9xdWV1ZV9zaXplGAYgASgNEh8KF2Rpc2tfc3BhY2VfYXZhaWxhYmxlX21iGAcgASgBIhIKEEdldFN0YXR1c1JlcXVlc3Qi/gEKEUdldFN0YXR1c1Jlc3BvbnNlEioKBmFnZW50cxgBIAEoCzIaLm9yY2hlc3RyYS52MS5BZ2VudHNTdGF0dXMSLAoHc3RvcmFnZRgCIAEoCzIbLm9yY2hlc3RyYS52MS5TdG9yYWdlU3RhdHVzEioKBmV2ZW50cxgDIAEoCzIaLm9yY2hlc3RyYS52MS5FdmVudHNTdGF0dXMSNAoLcGVyZm9ybWFuY2UYBCABKAsyHy5vcmNoZXN0cmEudjEuUGVyZm9ybWFuY2VTdGF0dXMSLQoJdGltZXN0YW1wGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKHAgoMQWdlbnRzU3RhdHVzEg4KBmFjdGl2ZRgBIAEoDRIRCgljb21wbGV0ZWQYAiABKA0SDgoGZmFpbGVkGAMgASgNEhUKDXNwYXduZWRfdG90YWwYBCABKA0SNwoHYnlfdHlwZRgFIAMoCzImLm9yY2hlc3RyYS52MS5BZ2VudHNTdGF0dXMuQnlUeXBlRW50cnkSHQoVYXZnX2V4ZWN1dGlvbl90aW1lX21zGAYgASgBEg8KB3N0b3BwZWQYByABKA0SFQoNdG9rZW5zX2lzc3VlZBgIIAEoDRotCgtCeVR5cGVFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKA06AjgBIrUBCg1TdG9yYWdlU3RhdHVzEh0KFWNvbnRleHRfY2FjaGVfZW50cmllcxgBIAEoDRIWCg5yZXN1bHRzX3N0b3JlZBgCIAEoDRIVCg10b3RhbF9zaXplX21iGAMgASgBEhYKDmNhY2hlX2hpdF9yYXRlGAQgASgBEhQKDHN0b3JhZ2VfcGF0aBgFIAEoCRIWCg5yZXN1bHRzX2ZhaWxlZBgGIAEoDRIQCghwcm9ibGVtcxgHIAMoCSKxAQoMRXZlbnRzU3RhdHVzEhcKD3RvdGFsX3B1Ymxpc2hlZBgBIAEoARIXCg90b3RhbF9kZWxpdmVyZWQYAiABKAESHAoUYWN0aXZlX3N1YnNjcmlwdGlvbnMYAyABKA0SEwoLcXVldWVfZGVwdGgYBCABKA0SHAoUYXZnX2RlbGl2ZXJ5X3RpbWVfbXMYBSABKAESHgoWZGVhZF9sZXR0ZXJfcXVldWVfc2l6ZRgGIAEoDSKlAQoRUGVyZm9ybWFuY2VTdGF0dXMSHAoUYXZnX3Jlc3BvbnNlX3RpbWVfbXMYASABKAESHAoUcDk1X3Jlc3BvbnNlX3RpbWVfbXMYAiABKAESHAoUcDk5X3Jlc3BvbnNlX3RpbWVfbXMYAyABKAESGwoTcmVxdWVzdHNfcGVyX3NlY29uZBgEIAEoARIZChFlcnJvcnNfcGVyX21pbnV0ZRgFIAEoASqBAQoMSGVhbHRoU3RhdHVzEh0KGUhFQUxUSF9TVEFUVVNfVU5TUEVDSUZJRUQQABIZChVIRUFMVEhfU1RBVFVTX0hFQUxUSFkQARIaChZIRUFMVEhfU1RBVFVTX0RFR1JBREVEEAISGwoXSEVBTFRIX1NUQVRVU19VTkhFQUxUSFkQAzLlAgoNU3lzdGVtU2VydmljZRJqCglHZXRIZWFsdGgSHi5vcmNoZXN0cmEudjEuR2V0SGVhbHRoUmVxdWVzdBofLm9yY2hlc3RyYS52MS5HZXRIZWFsdGhSZXNwb25zZSIc6uAYCQjIARABGAEgAoLT5JMCCRIHL2hlYWx0aBJqCglHZXRTdGF0dXMSHi5vcmNoZXN0cmEudjEuR2V0U3RhdHVzUmVxdWVzdBofLm9yY2hlc3RyYS52MS5HZXRTdGF0dXNSZXNwb25zZSIc6uAYCQjIARABGAEgAYLT5JMCCRIHL3N0YXR1cxJ8Cg1Qcm92ZUlkZW50aXR5EiIub3JjaGVzdHJhLnYxLlByb3ZlSWRlbnRpdHlSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlByb3ZlSWRlbnRpdHlSZXNwb25zZSIi6uAYCQjIARABGAEgAoLT5JMCDxINL2FwaS9pZGVudGl0eUKxAQoQY29tLm9yY2hlc3RyYS52MUISU3lzdGVtU2VydmljZVByb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
+ * The challenge.
+ *
  * @generated from message orchestra.v1.ProveIdentityRequest
  */
 export type ProveIdentityRequest = Message<"orchestra.v1.ProveIdentityRequest"> & {
   /**
-   * Chosen anew by the caller: 16 to 128 letters, digits, `.`, `_` and `-`.
+   * Random value, new for each call; 1 to 128 characters are accepted, use at least 16.
    *
    * @generated from field: string nonce = 1;
    */
@@ -36,29 +38,35 @@ export const ProveIdentityRequestSchema: GenMessage<ProveIdentityRequest> = /*@_
   messageDesc(file_orchestra_v1_system_service, 0);
 
 /**
+ * The proof, and the addresses that it covers.
+ *
  * @generated from message orchestra.v1.ProveIdentityResponse
  */
 export type ProveIdentityResponse = Message<"orchestra.v1.ProveIdentityResponse"> & {
   /**
-   * Where the server listens, as it was configured.
+   * Host name or address that the server is configured to listen on.
    *
    * @generated from field: string host = 1;
    */
   host: string;
 
   /**
+   * TCP port of the REST API.
+   *
    * @generated from field: uint32 port = 2;
    */
   port: number;
 
   /**
+   * TCP port of the gRPC API.
+   *
    * @generated from field: uint32 grpc_port = 3;
    */
   grpcPort: number;
 
   /**
-   * Hexadecimal HMAC-SHA256 of "cco-sidecar/1\n<nonce>\n<host>\n<port>\n<grpc_port>"
-   * with the key in the storage directory's `identity.key`.
+   * Hexadecimal HMAC-SHA256 of "cco-sidecar/1\n<nonce>\n<host>\n<port>\n<grpc_port>" with the key
+   * in `identity.key` in the storage directory.
    *
    * @generated from field: string proof = 4;
    */
@@ -73,6 +81,8 @@ export const ProveIdentityResponseSchema: GenMessage<ProveIdentityResponse> = /*
   messageDesc(file_orchestra_v1_system_service, 1);
 
 /**
+ * No parameters.
+ *
  * @generated from message orchestra.v1.GetHealthRequest
  */
 export type GetHealthRequest = Message<"orchestra.v1.GetHealthRequest"> & {
@@ -86,10 +96,14 @@ export const GetHealthRequestSchema: GenMessage<GetHealthRequest> = /*@__PURE__*
   messageDesc(file_orchestra_v1_system_service, 2);
 
 /**
+ * The sidecar's health and the checks behind it.
+ *
  * @generated from message orchestra.v1.GetHealthResponse
  */
 export type GetHealthResponse = Message<"orchestra.v1.GetHealthResponse"> & {
   /**
+   * The worse of `checks.storage` and `checks.event_bus`.
+   *
    * @generated from field: orchestra.v1.HealthStatus status = 1;
    */
   status: HealthStatus;
@@ -102,21 +116,29 @@ export type GetHealthResponse = Message<"orchestra.v1.GetHealthResponse"> & {
   service: string;
 
   /**
+   * Version of the sidecar.
+   *
    * @generated from field: string version = 3;
    */
   version: string;
 
   /**
+   * Whole seconds since the sidecar started.
+   *
    * @generated from field: double uptime_seconds = 4;
    */
   uptimeSeconds: number;
 
   /**
+   * Single checks and figures.
+   *
    * @generated from field: orchestra.v1.HealthChecks checks = 5;
    */
   checks?: HealthChecks;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 6;
    */
   timestamp?: Timestamp;
@@ -130,48 +152,59 @@ export const GetHealthResponseSchema: GenMessage<GetHealthResponse> = /*@__PURE_
   messageDesc(file_orchestra_v1_system_service, 3);
 
 /**
+ * Process figures are measured at most once a second. MB are 2^20 bytes.
+ *
  * @generated from message orchestra.v1.HealthChecks
  */
 export type HealthChecks = Message<"orchestra.v1.HealthChecks"> & {
   /**
+   * Unhealthy when the database is damaged or the storage directory is not writable; degraded when
+   * less than 100 MB of disk space is free.
+   *
    * @generated from field: orchestra.v1.HealthStatus storage = 1;
    */
   storage: HealthStatus;
 
   /**
+   * Unhealthy when the last event could not be written or the sidecar is shutting down; never
+   * degraded.
+   *
    * @generated from field: orchestra.v1.HealthStatus event_bus = 2;
    */
   eventBus: HealthStatus;
 
   /**
-   * Resident memory of the process.
+   * Resident memory of the server process, without agents and worker processes.
    *
    * @generated from field: double memory_usage_mb = 3;
    */
   memoryUsageMb: number;
 
   /**
-   * Of one core, since the last look.
+   * CPU use of the server process since the previous measurement, in percent of one core.
    *
    * @generated from field: double cpu_usage_percent = 4;
    */
   cpuUsagePercent: number;
 
   /**
-   * Agents whose process runs.
+   * Agents that occupy one of the `agents.max_concurrent` slots: starting, running, waiting for
+   * input, stuck or stopping.
    *
    * @generated from field: uint32 active_agents = 5;
    */
   activeAgents: number;
 
   /**
-   * Events accepted and not yet on disk.
+   * Events accepted but not yet on disk.
    *
    * @generated from field: uint32 event_queue_size = 6;
    */
   eventQueueSize: number;
 
   /**
+   * Free space on the disk of the storage directory; 0 when the directory is gone.
+   *
    * @generated from field: double disk_space_available_mb = 7;
    */
   diskSpaceAvailableMb: number;
@@ -185,6 +218,8 @@ export const HealthChecksSchema: GenMessage<HealthChecks> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_system_service, 4);
 
 /**
+ * No parameters.
+ *
  * @generated from message orchestra.v1.GetStatusRequest
  */
 export type GetStatusRequest = Message<"orchestra.v1.GetStatusRequest"> & {
@@ -198,30 +233,42 @@ export const GetStatusRequestSchema: GenMessage<GetStatusRequest> = /*@__PURE__*
   messageDesc(file_orchestra_v1_system_service, 5);
 
 /**
+ * Figures of the whole sidecar, over all projects.
+ *
  * @generated from message orchestra.v1.GetStatusResponse
  */
 export type GetStatusResponse = Message<"orchestra.v1.GetStatusResponse"> & {
   /**
+   * Agents by status.
+   *
    * @generated from field: orchestra.v1.AgentsStatus agents = 1;
    */
   agents?: AgentsStatus;
 
   /**
+   * Results, cache and disk use.
+   *
    * @generated from field: orchestra.v1.StorageStatus storage = 2;
    */
   storage?: StorageStatus;
 
   /**
+   * Traffic of the event bus.
+   *
    * @generated from field: orchestra.v1.EventsStatus events = 3;
    */
   events?: EventsStatus;
 
   /**
+   * Latencies and rates of the last minute.
+   *
    * @generated from field: orchestra.v1.PerformanceStatus performance = 4;
    */
   performance?: PerformanceStatus;
 
   /**
+   * Server time of the response.
+   *
    * @generated from field: google.protobuf.Timestamp timestamp = 5;
    */
   timestamp?: Timestamp;
@@ -235,62 +282,63 @@ export const GetStatusResponseSchema: GenMessage<GetStatusResponse> = /*@__PURE_
   messageDesc(file_orchestra_v1_system_service, 6);
 
 /**
- * Agents are runs: what was spawned, here or before a restart.
+ * Counts of agents. An agent that is retried or resumed still counts once.
  *
  * @generated from message orchestra.v1.AgentsStatus
  */
 export type AgentsStatus = Message<"orchestra.v1.AgentsStatus"> & {
   /**
-   * Agents whose process runs.
+   * Active agents, counted as in `HealthChecks.active_agents`.
    *
    * @generated from field: uint32 active = 1;
    */
   active: number;
 
   /**
-   * Agents that ended with status `completed`, since the storage was made.
+   * Agents of this storage, in all projects, whose status is completed.
    *
    * @generated from field: uint32 completed = 2;
    */
   completed: number;
 
   /**
-   * Agents that ended with status `failed`.
+   * Agents of this storage, in all projects, whose status is failed.
    *
    * @generated from field: uint32 failed = 3;
    */
   failed: number;
 
   /**
-   * Agents that were spawned since the storage was made.
+   * Agents ever spawned with this storage, including queued ones.
    *
    * @generated from field: uint32 spawned_total = 4;
    */
   spawnedTotal: number;
 
   /**
-   * Active agents by type.
+   * Active agents by agent type; types without any are omitted.
    *
    * @generated from field: map<string, uint32> by_type = 5;
    */
   byType: { [key: string]: number };
 
   /**
-   * Mean of the `execution_time_ms` that results report; 0 when none does.
+   * Mean of the `execution_time_ms` metric of all stored results, in milliseconds; 0 without any.
    *
    * @generated from field: double avg_execution_time_ms = 6;
    */
   avgExecutionTimeMs: number;
 
   /**
-   * Agents that ended because somebody stopped them.
+   * Agents of this storage, in all projects, whose status is stopped.
    *
    * @generated from field: uint32 stopped = 7;
    */
   stopped: number;
 
   /**
-   * Agent tokens made since the start of the sidecar.
+   * Agents given a first token since the sidecar started, by a spawn or CreateToken. Refreshed
+   * tokens and further attempts do not count.
    *
    * @generated from field: uint32 tokens_issued = 8;
    */
@@ -305,47 +353,55 @@ export const AgentsStatusSchema: GenMessage<AgentsStatus> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_system_service, 7);
 
 /**
+ * What is stored and cached.
+ *
  * @generated from message orchestra.v1.StorageStatus
  */
 export type StorageStatus = Message<"orchestra.v1.StorageStatus"> & {
   /**
+   * Contexts in the cache.
+   *
    * @generated from field: uint32 context_cache_entries = 1;
    */
   contextCacheEntries: number;
 
   /**
+   * Stored results, including older ones of the same issue and agent type.
+   *
    * @generated from field: uint32 results_stored = 2;
    */
   resultsStored: number;
 
   /**
-   * Size of the storage directory, in megabytes of 2^20 bytes.
+   * Size of the storage directory in MB of 2^20 bytes, measured at most every 5 seconds.
    *
    * @generated from field: double total_size_mb = 3;
    */
   totalSizeMb: number;
 
   /**
-   * Hits by all look-ups since the start, 0 to 1.
+   * Share of context lookups since the start that the cache answered, 0 to 1.
    *
    * @generated from field: double cache_hit_rate = 4;
    */
   cacheHitRate: number;
 
   /**
+   * Path of the storage directory.
+   *
    * @generated from field: string storage_path = 5;
    */
   storagePath: string;
 
   /**
-   * Of `results_stored`, those with status `failed`.
+   * How many of `results_stored` have the status failed.
    *
    * @generated from field: uint32 results_failed = 6;
    */
   resultsFailed: number;
 
   /**
-   * What is wrong with the records or the configuration; empty when nothing is.
+   * Problems with the database or the agent type configuration; normally empty.
    *
    * @generated from field: repeated string problems = 7;
    */
@@ -360,46 +416,49 @@ export const StorageStatusSchema: GenMessage<StorageStatus> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_system_service, 8);
 
 /**
+ * Figures of the event bus. Totals count from the start of the sidecar.
+ *
  * @generated from message orchestra.v1.EventsStatus
  */
 export type EventsStatus = Message<"orchestra.v1.EventsStatus"> & {
   /**
-   * Since the start.
+   * Events written to disk, including the sidecar's own.
    *
    * @generated from field: double total_published = 1;
    */
   totalPublished: number;
 
   /**
-   * Events handed to subscribers and long polls since the start.
+   * Events handed to subscriptions and long polls, counted once for each recipient.
    *
    * @generated from field: double total_delivered = 2;
    */
   totalDelivered: number;
 
   /**
-   * Open streams and parked long polls.
+   * Open subscriptions and waiting long polls.
    *
    * @generated from field: uint32 active_subscriptions = 3;
    */
   activeSubscriptions: number;
 
   /**
-   * Events accepted and not yet on disk.
+   * Events accepted but not yet on disk.
    *
    * @generated from field: uint32 queue_depth = 4;
    */
   queueDepth: number;
 
   /**
-   * From on disk to handed over.
+   * Mean time in milliseconds from the moment the last event of a batch is on disk until the batch
+   * is handed to a recipient. Late reads of older events count too.
    *
    * @generated from field: double avg_delivery_time_ms = 5;
    */
   avgDeliveryTimeMs: number;
 
   /**
-   * Events whose result is stored and whose publication is still to be done.
+   * Stored results whose JSON file or event could not be written yet; both are retried.
    *
    * @generated from field: uint32 dead_letter_queue_size = 6;
    */
@@ -414,32 +473,43 @@ export const EventsStatusSchema: GenMessage<EventsStatus> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_system_service, 9);
 
 /**
- * Unary calls of the last minute; waits and streams are not counted.
+ * Calls of the last minute, at most the newest 20,000. Times cover unary calls only; rates cover
+ * all calls, with waits and streams counted when they end.
  *
  * @generated from message orchestra.v1.PerformanceStatus
  */
 export type PerformanceStatus = Message<"orchestra.v1.PerformanceStatus"> & {
   /**
+   * Mean response time of unary calls, in milliseconds; 0 without any.
+   *
    * @generated from field: double avg_response_time_ms = 1;
    */
   avgResponseTimeMs: number;
 
   /**
+   * 95th percentile of the response time of unary calls, in milliseconds.
+   *
    * @generated from field: double p95_response_time_ms = 2;
    */
   p95ResponseTimeMs: number;
 
   /**
+   * 99th percentile of the response time of unary calls, in milliseconds.
+   *
    * @generated from field: double p99_response_time_ms = 3;
    */
   p99ResponseTimeMs: number;
 
   /**
+   * Calls per second, failed ones included.
+   *
    * @generated from field: double requests_per_second = 4;
    */
   requestsPerSecond: number;
 
   /**
+   * Failed calls per minute.
+   *
    * @generated from field: double errors_per_minute = 5;
    */
   errorsPerMinute: number;
@@ -453,25 +523,35 @@ export const PerformanceStatusSchema: GenMessage<PerformanceStatus> = /*@__PURE_
   messageDesc(file_orchestra_v1_system_service, 10);
 
 /**
+ * Ordered from best to worst.
+ *
  * @generated from enum orchestra.v1.HealthStatus
  */
 export enum HealthStatus {
   /**
+   * Never returned.
+   *
    * @generated from enum value: HEALTH_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * Everything works.
+   *
    * @generated from enum value: HEALTH_STATUS_HEALTHY = 1;
    */
   HEALTHY = 1,
 
   /**
+   * Works, but less than 100 MiB of disk space is free.
+   *
    * @generated from enum value: HEALTH_STATUS_DEGRADED = 2;
    */
   DEGRADED = 2,
 
   /**
+   * Results or events cannot be stored, or the sidecar is shutting down.
+   *
    * @generated from enum value: HEALTH_STATUS_UNHEALTHY = 3;
    */
   UNHEALTHY = 3,
@@ -484,13 +564,13 @@ export const HealthStatusSchema: GenEnum<HealthStatus> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_system_service, 0);
 
 /**
- * Health and status. Every figure is measured.
+ * Health, status and identity of the sidecar. Every figure is measured.
  *
  * @generated from service orchestra.v1.SystemService
  */
 export const SystemService: GenService<{
   /**
-   * Says whether the sidecar can do its work. Needs no token. HTTP 503 when
+   * Reports whether the sidecar can do its work. Needs no token. REST returns 503 when it is
    * unhealthy.
    *
    * @generated from rpc orchestra.v1.SystemService.GetHealth
@@ -501,7 +581,7 @@ export const SystemService: GenService<{
     output: typeof GetHealthResponseSchema;
   },
   /**
-   * Returns counts and latencies. Needs no token on loopback.
+   * Returns counts and latencies. Needs no token on the loopback interface.
    *
    * @generated from rpc orchestra.v1.SystemService.GetStatus
    */
@@ -511,8 +591,8 @@ export const SystemService: GenService<{
     output: typeof GetStatusResponseSchema;
   },
   /**
-   * Proves that this server holds the key of its storage: who is about to send
-   * the operator's token asks first. Needs no token.
+   * Proves that the server holds the key of its storage directory. Clients check this before they
+   * send the operator's token. Needs no token.
    *
    * @generated from rpc orchestra.v1.SystemService.ProveIdentity
    */

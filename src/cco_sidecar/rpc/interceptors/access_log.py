@@ -10,7 +10,7 @@ from typing import Any
 import grpc.aio
 
 from cco_sidecar.core import security_log
-from cco_sidecar.core.metrics import CallMetrics
+from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.rpc.call import Call
 from cco_sidecar.rpc.interceptors.base import Around
 from orchestra.v1 import options_pb2
@@ -19,7 +19,7 @@ log = logging.getLogger("cco_sidecar.access")
 
 
 class AccessLog(Around):
-    def __init__(self, metrics: CallMetrics) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
     def succeeded(self, call: Call) -> None:

@@ -1,0 +1,196 @@
+"""Settings -> a running Sidecar. The only place where parts are chosen and joined."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import logging
+import os
+
+from cco_sidecar.auth.keys import SigningKey
+from cco_sidecar.auth.limits import RateLimits
+from cco_sidecar.auth.operator_token import OperatorToken
+from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.bus.embedded import EmbeddedBus
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core import loop_watch
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.metrics import Metrics
+from cco_sidecar.core.projects import Projects
+from cco_sidecar.core.services import services
+from cco_sidecar.core.settings import DATABASE, Settings
+from cco_sidecar.gateway.app import Gateway
+from cco_sidecar.gateway.documents import Documents
+from cco_sidecar.gateway.http import HttpServer
+from cco_sidecar.gateway.routes import Routes
+from cco_sidecar.rpc import chain
+from cco_sidecar.rpc.receiving import Admission
+from cco_sidecar.rpc.server import GrpcServer
+from cco_sidecar.runners.presets import Runners
+from cco_sidecar.services.agents.servicer import AgentServicer
+from cco_sidecar.services.approvals.servicer import ApprovalServicer
+from cco_sidecar.services.context.service import ContextService
+from cco_sidecar.services.context.servicer import ContextServicer
+from cco_sidecar.services.credentials.servicer import CredentialServicer
+from cco_sidecar.services.credentials.vault import Vault
+from cco_sidecar.services.events.servicer import EventServicer
+from cco_sidecar.services.handover.engine import Handover
+from cco_sidecar.services.handover.rules import Plan
+from cco_sidecar.services.results.servicer import ResultServicer
+from cco_sidecar.services.system.servicer import SystemServicer
+from cco_sidecar.storage.eventlog.log import SegmentLog
+from cco_sidecar.storage.files import open_storage
+from cco_sidecar.storage.run_directory import Registration
+from cco_sidecar.storage.sql.backends import backend_of
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.stores import SqlStores
+from cco_sidecar.storage.trust import load_agent_types
+from cco_sidecar.supervision.approvals import Approvals
+from cco_sidecar.supervision.budget import Budget
+from cco_sidecar.supervision.results import ResultRecorder
+from cco_sidecar.supervision.supervision import Supervision
+
+log = logging.getLogger(__name__)
+
+_DRAIN_SECONDS = 5.0
+# Calls make few cycles; Python's default looks for some at every 700 new objects.
+_GC_THRESHOLD = 20_000
+
+
+class Sidecar:
+    """Everything that runs, on the event loop that made it."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        """Opens the storage and binds the ports. Raises SettingsError: one clear line."""
+        self._lock = open_storage(settings.storage)
+        self._registration = Registration(settings.storage)
+        self._http = HttpServer(settings.host, settings.port)
+        self._grpc = GrpcServer(settings.host, settings.real_grpc_port, self._registration.socket)
+        # Which ports these are is known only now when any would do.
+        bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)
+        self.settings = bound
+        self.clock = clock or Clock()
+        self.types = load_agent_types(bound.project_root)
+        self._database = Database(backend_of(bound.database_url, bound.storage / DATABASE))
+        self._stores = stores = SqlStores(self._database)
+        self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
+        self._operator_token = OperatorToken(bound.storage, self._tokens, self.clock)
+        self._event_log = SegmentLog(bound.storage / "events")
+        self._bus = EmbeddedBus(self._event_log, self.clock, bound)
+        self._outbox = Outbox(stores.outbox, self._bus)
+        self._metrics = Metrics()
+        projects = Projects(bound)
+        self._context = ContextService(
+            bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
+        )
+        self._vault = Vault(stores.credentials, bound.credentials_key_file, bound.storage, self.clock)
+        self._asking = Approvals(stores.approvals, self._outbox, self.clock)
+        self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound)
+        plan = Plan.of(bound.handover, self.types)
+        self._supervision = Supervision(
+            bound,
+            projects,
+            self.types,
+            Budget.of(plan.limits),
+            stores,
+            self._context,
+            self._vault,
+            self._recorder,
+            self._outbox,
+            self._bus,
+            self._tokens,
+            self._metrics,
+            self.clock,
+        )
+        self._handover = Handover(
+            plan, self._supervision, stores, self._bus, self._recorder, self._asking, self._tokens, self.types
+        )
+        self._background = Background()
+
+    def _servicers(self) -> list[object]:
+        """One for each service of orchestra.v1."""
+        stores, bus, tokens, supervisor = self._stores, self._bus, self._tokens, self._supervision.supervisor
+        types, clock, metrics = self.types, self.clock, self._metrics
+        outbox, database = self._outbox, self._database
+        return [
+            AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock),
+            ApprovalServicer(self._asking, stores.approvals),
+            ContextServicer(self._context, clock, supervisor),
+            CredentialServicer(self._vault),
+            EventServicer(bus, clock),
+            ResultServicer(stores, self._recorder, types, clock),
+            SystemServicer(self.settings, bus, outbox, database, stores, supervisor, tokens, types, metrics, clock),
+        ]
+
+    async def start(self) -> None:
+        """Recovers what an earlier process left, and opens both transports. Raises SettingsError, SidecarError."""
+        for problem in self.types.problems:
+            log.warning("%s", problem)
+        admission = Admission()
+        around = chain.interceptors(self.settings, self._tokens, self._metrics, admission)
+        handlers = await chain.build(self._servicers(), around, self._tokens)
+        documents = Documents(self._tokens, self.settings.url)
+        gateway = Gateway(Routes(services()), handlers, documents, self.settings.cors_origins)
+        self._operator_token.write()
+        await self._bus.start()
+        await self._recorder.recover()
+        await self._outbox.recover()
+        await self._supervision.recover()
+        await self._handover.recover()
+        await self._grpc.start(handlers, admission)
+        self._http.start(gateway)
+        self._supervision.start()
+        self._background.start(self._handover.run(), "hand-over")
+        self._background.start(self._operator_token.keep_fresh(), "operator token")
+        self._background.start(loop_watch.watch(), "loop watch")
+        if self._database.shared:
+            self._background.start(self._tokens.follow_revocations(), "revocations")
+        # What is loaded now lives until the end; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD)
+        self._registration.announce(self.settings.url, self.settings.grpc_target)
+        log.info("listening", extra={"port": self.port, "grpc_port": self.grpc_port})
+
+    @property
+    def port(self) -> int:
+        return self._http.port
+
+    @property
+    def grpc_port(self) -> int:
+        return self._grpc.port
+
+    async def stop(self, *, keep_agents: bool = False) -> None:
+        """Agents are ended, or left to the next sidecar; health goes NOT_SERVING, waiting readers get their cursor,
+        open calls end, and everything is on disk."""
+        log.info("stopping")
+        self._registration.withdraw()
+        await self._grpc.set_serving(False)
+        await self._background.end()
+        await self._supervision.close(keep_agents=keep_agents)
+        self._bus.stop_readers()
+        await asyncio.gather(self._http.stop(), self._grpc.stop(_DRAIN_SECONDS))
+        await self._recorder.close()
+        await self._asking.close()
+        await self._outbox.close()
+        await self._bus.close()
+        await self.close()
+        log.info("stopped")
+
+    async def close(self) -> None:
+        """Releases what the constructor took."""
+        self._http.close()
+        await self._event_log.close()
+        await asyncio.to_thread(self._database.close)
+        self._context.close()
+        os.close(self._lock)
+
+
+def check(settings: Settings) -> None:
+    """Whether a sidecar could be made with these settings, without opening anything. Raises SettingsError."""
+    types = load_agent_types(settings.project_root)
+    Runners(settings, types)
+    Budget.of(Plan.of(settings.handover, types).limits)
+    RateLimits(settings.rate_limits)

@@ -1,0 +1,152 @@
+"""Whose things a call is about, by the ``scope`` of its request's fields: checked, and completed where they are empty.
+
+There is one place for it: the chain asks before a call is served, and ``CheckAccess`` asks for a call that is not made.
+Records that are found by an id are judged by ``require_own_issue`` once they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from cco_sidecar.core.errors import SidecarError, not_found, permission_denied
+from cco_sidecar.core.principal import Principal
+from orchestra.v1 import options_pb2
+from orchestra.v1.options_pb2 import (
+    SCOPE_FILTER_ISSUE,
+    SCOPE_OPERATOR,
+    SCOPE_PROJECT,
+    SCOPE_PROJECT_OR_ALL,
+    SCOPE_READ_ISSUE,
+    SCOPE_READ_TYPE,
+    SCOPE_SUBJECT,
+    SCOPE_WRITE_ISSUE,
+    SCOPE_WRITE_TYPE,
+    Scope,
+)
+
+PROJECT_SCOPES = frozenset({SCOPE_PROJECT, SCOPE_PROJECT_OR_ALL})
+READ_ISSUE_SCOPES = frozenset({SCOPE_READ_ISSUE, SCOPE_FILTER_ISSUE})
+ISSUE_SCOPES = READ_ISSUE_SCOPES | {SCOPE_WRITE_ISSUE}
+# Architects read what belongs to others of their project.
+_READ = READ_ISSUE_SCOPES | {SCOPE_READ_TYPE}
+# What an empty field is completed with.
+_COMPLETED = {
+    SCOPE_PROJECT: "project_id",
+    SCOPE_PROJECT_OR_ALL: "project_id",
+    SCOPE_FILTER_ISSUE: "issue_id",
+    SCOPE_WRITE_ISSUE: "issue_id",
+    SCOPE_WRITE_TYPE: "agent_type",
+    SCOPE_SUBJECT: "subject",
+}
+_OWN = _COMPLETED | {SCOPE_READ_ISSUE: "issue_id", SCOPE_READ_TYPE: "agent_type"}
+
+
+class ScopedField(NamedTuple):
+    name: str
+    scope: Scope
+
+
+def apply(request: Message, principal: Principal, default_project: str) -> None:
+    """Completes the request for its caller. Raises SidecarError: PRJ_001 for another project, AUTH_003 for what else is
+    not the caller's."""
+    for name, scope in scoped_fields(request.DESCRIPTOR):
+        _apply(request, name, scope, principal, default_project)
+    for field in _containers(request.DESCRIPTOR):
+        value = getattr(request, field.name)
+        for each in value if field.is_repeated else (value,):
+            apply(each, principal, default_project)
+
+
+@cache
+def scoped_fields(descriptor: Descriptor) -> tuple[ScopedField, ...]:
+    """Of the message itself, projects first."""
+    found = [ScopedField(field.name, _scope(field)) for field in descriptor.fields if _scope(field)]
+    return tuple(sorted(found, key=lambda each: each.scope))
+
+
+def require_own_issue(principal: Principal, issue: str) -> None:
+    """Of a record that was read. Raises SidecarError (AUTH_003)."""
+    if not (principal.operator or principal.architect or issue == principal.issue_id):
+        raise _not_own_issue(principal, issue)
+
+
+def require_operator_fields_unset(request: Message) -> None:
+    """Of a stored request that is served once more, for an agent. Raises SidecarError (AUTH_003)."""
+    for name, scope in scoped_fields(request.DESCRIPTOR):
+        if scope == SCOPE_OPERATOR:
+            _require_unset(request, name)
+
+
+def _require_unset(request: Message, name: str) -> None:
+    if getattr(request, name):
+        raise permission_denied(f"{name}: only the operator may set it", field=name)
+
+
+def _apply(request: Message, name: str, scope: Scope, principal: Principal, default_project: str) -> None:
+    if scope == SCOPE_OPERATOR:
+        if not principal.operator:
+            _require_unset(request, name)
+        return
+    given = getattr(request, name)
+    if principal.operator:
+        if not given and scope == SCOPE_PROJECT:
+            setattr(request, name, default_project)
+        elif not given and scope == SCOPE_SUBJECT:
+            setattr(request, name, principal.subject)
+        return
+    own = getattr(principal, _OWN[scope])
+    reads_all = principal.architect and scope in _READ
+    if not given:
+        if scope in _COMPLETED and not reads_all:
+            setattr(request, name, own)
+        return
+    if given != own and not reads_all:
+        raise _refusal(scope, name, given, principal)
+
+
+def _refusal(scope: Scope, name: str, given: str, principal: Principal) -> SidecarError:
+    if scope in PROJECT_SCOPES:
+        return not_found("PRJ_001", f"there is no project '{given}'", project_id=given)
+    if scope in ISSUE_SCOPES:
+        return _not_own_issue(principal, given)
+    if scope == SCOPE_READ_TYPE:
+        return permission_denied(
+            f"this agent is a '{principal.agent_type}' and reads that type's context, not '{given}'",
+            agent_type=principal.agent_type,
+        )
+    own = getattr(principal, _OWN[scope])
+    return permission_denied(f"{name} must be the token's own, '{own}', not '{given}'", field=name)
+
+
+def _not_own_issue(principal: Principal, issue: str) -> SidecarError:
+    return permission_denied(
+        f"this agent works on issue '{principal.issue_id}', not on '{issue}'", issue_id=principal.issue_id
+    )
+
+
+@cache
+def _containers(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
+    """Fields whose messages have scoped fields, however deep."""
+    return tuple(field for field in descriptor.fields if field.message_type and _is_scoped(field.message_type, set()))
+
+
+def _is_scoped(descriptor: Descriptor, seen: set[str]) -> bool:
+    if descriptor.full_name in seen or not descriptor.full_name.startswith("orchestra."):
+        return False
+    seen.add(descriptor.full_name)
+    return bool(scoped_fields(descriptor)) or any(_is_scoped(each, seen) for each in _messages_in(descriptor))
+
+
+def _messages_in(descriptor: Descriptor) -> Iterator[Descriptor]:
+    for field in descriptor.fields:
+        if field.message_type is not None:
+            yield field.message_type
+
+
+def _scope(field: FieldDescriptor) -> Scope:
+    return field.GetOptions().Extensions[options_pb2.field].scope  # type: ignore[index]

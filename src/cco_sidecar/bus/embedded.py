@@ -1,0 +1,457 @@
+"""The event bus of one process: publishing appends to the log; readers are woken to look again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from cco_sidecar.bus import scans
+from cco_sidecar.bus.base import (
+    DEFAULT_TTL,
+    MAX_EVENT_BYTES,
+    Batch,
+    Counters,
+    Outgoing,
+    Page,
+    Position,
+    Published,
+    SubscriptionKey,
+)
+from cco_sidecar.bus.entry import Entry
+from cco_sidecar.bus.flush import FlushScheduler
+from cco_sidecar.bus.journal import Journal
+from cco_sidecar.bus.reader import BATCH_BYTES, Reader
+from cco_sidecar.bus.scans import Scans
+from cco_sidecar.bus.subscription import Slice, Subscription, SubscriptionIndex
+from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.encoded import framed
+from cco_sidecar.core.errors import invalid_event, unavailable
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.storage.base import EventLog, NewEvent
+from orchestra.v1.event_service_pb2 import Event
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_BATCH_EVENTS = 512
+_EVENT_ID = Event.EVENT_ID_FIELD_NUMBER
+# Trimming moves what is retained; it is done for so many at once.
+_TRIM_STRIDE = 256
+_SUBSCRIPTION_LINGER = 60.0
+_HOUSEKEEPING = 30.0
+# Idle streams are sent their cursor, so that a reconnect does not start from a trimmed one.
+_HEARTBEAT = 15.0
+
+
+@dataclass(slots=True)
+class _Pending:
+    record: NewEvent
+    event: Event
+    urgent: bool
+    done: asyncio.Future[Published]
+
+
+@dataclass(slots=True)
+class _Channel:
+    """A project's journal and its subscriptions."""
+
+    journal: Journal
+    subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
+    indexes: dict[tuple[str, str], SubscriptionIndex] = field(default_factory=dict)
+
+
+class EmbeddedBus:
+    """EventBus on an EventLog that no other process appends to. On one event loop."""
+
+    def __init__(self, event_log: EventLog, clock: Clock, settings: Settings) -> None:
+        self._log = event_log
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._retention = settings.event_retention * 1_000_000
+        self._max_events = settings.max_events
+        self._max_bytes = settings.event_memory_mb * 2**20
+        self._stride = min(_TRIM_STRIDE, max(1, self._max_events // 10))
+        self._flush = FlushScheduler()
+        self._scans = Scans()
+        self._channels: dict[str, _Channel] = {}
+        self._pending: list[_Pending] = []
+        self._in_flight = 0
+        self._writing = False
+        self._kicked = False
+        self._draining = False
+        self._drained = asyncio.Event()
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.counters = Counters()
+        self.failing = False
+        self._listeners: list[Callable[[str, Entry], None]] = []
+        self._reading: Counter[str] = Counter()
+        self._opening = KeyedSemaphore[str]()
+        self._housekeeping = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
+
+    # -- publishing --------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Reads what is stored."""
+        for project in await self._log.projects():
+            await self._channel(project)
+
+    async def publish(self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False) -> Published:
+        await self._channel(project)
+        return await self._submit(Outgoing(project, event, ttl, urgent))
+
+    async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
+        for each in outgoing:
+            await self._channel(each.project)
+            _check_size(each.event)
+        return await asyncio.gather(*map(self._submit, outgoing))
+
+    def _submit(self, outgoing: Outgoing) -> asyncio.Future[Published]:
+        """In the order of the calls; those of one turn of the loop are committed together."""
+        if self._closed:
+            raise unavailable("EVT_001", "the sidecar is shutting down; publish again once it is back")
+        event = outgoing.event
+        micros = self._clock.micros()
+        event.timestamp.CopyFrom(timestamp(micros))
+        _check_size(event)
+        record = NewEvent(outgoing.project, micros, outgoing.ttl, event.SerializeToString())
+        done: asyncio.Future[Published] = self._loop.create_future()
+        self._pending.append(_Pending(record, event, outgoing.urgent, done))
+        self._idle.clear()
+        if not self._kicked and not self._writing:
+            self._kicked = True
+            self._loop.call_soon(self._kick)
+        return done
+
+    def _kick(self) -> None:
+        """Hands all that is pending to the idle writer, in one batch."""
+        self._kicked = False
+        if self._writing or not self._pending:
+            return
+        batch, self._pending = self._pending, []
+        self._writing = True
+        self._in_flight = len(batch)
+        self._log.append([item.record for item in batch]).add_done_callback(partial(self._committed, batch))
+
+    def _committed(self, batch: list[_Pending], written: asyncio.Future[list[int]]) -> None:
+        self._writing = False
+        self._in_flight = 0
+        problem = written.exception()
+        self.failing = problem is not None
+        if problem is not None:
+            for item in batch:
+                if not item.done.done():
+                    error = unavailable("EVT_001", "the event could not be written to disk; try again")
+                    error.__cause__ = problem
+                    item.done.set_exception(error)
+        else:
+            now = self._loop.time()
+            for item, seq in zip(batch, written.result(), strict=True):
+                subscribers = self._deliver(item, seq, now)
+                if not item.done.done():
+                    item.done.set_result(Published(item.event.event_id, item.event.timestamp, subscribers))
+            self._flush.schedule(urgent=any(item.urgent for item in batch))
+        if self._pending:
+            self._kick()
+        else:
+            self._idle.set()
+
+    def _deliver(self, item: _Pending, seq: int, now: float) -> list[str]:
+        """Appends a committed event to the journal and to the subscriptions that match; returns the readers' names."""
+        channel = self._channels[item.record.project]
+        record = item.record
+        arrived = self._clock.steady_micros()
+        item.event.event_id = channel.journal.cursor(seq)
+        # The last value of a field wins: appending it completes the message.
+        payload = record.payload + framed(_EVENT_ID, item.event.event_id.encode())
+        entry = Entry(seq, item.event, payload, arrived, record.ttl)
+        entry.committed_at = now
+        channel.journal.add(entry, record.micros, arrived)
+        self.counters.published += 1
+        if channel.journal.overflows(self._stride):
+            self._trim(record.project, channel)
+        index_key = (entry.topic, entry.event_type)
+        index = channel.indexes.get(index_key)
+        if index is None:
+            index = channel.indexes[index_key] = SubscriptionIndex.build(channel.subscriptions.values(), *index_key)
+        for listen in self._listeners:
+            listen(record.project, entry)
+        names: set[str] = set()
+        for subscription in index.subscriptions(entry):
+            subscription.add(entry)
+            self._flush.mark(subscription, seq)
+            names.update(subscription.readers.values())
+        return sorted(names)
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    async def follow(
+        self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = ""
+    ) -> AsyncIterator[Batch]:
+        channel = await self._channel(project)
+        reader = self._join(channel, key, start, name, since)
+        try:
+            yield self._handed(reader, Slice((), reader.seq))
+            ended = False
+            while not ended:
+                batch = await self._read(channel, reader, name, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
+                yield batch
+                ended = self._draining and not batch.entries
+        finally:
+            self._leave(channel, reader)
+
+    async def wait(
+        self,
+        project: str,
+        key: SubscriptionKey,
+        start: Position,
+        name: str,
+        *,
+        timeout: float,
+        limit: int,
+        since: str = "",
+    ) -> Batch:
+        channel = await self._channel(project)
+        reader = self._join(channel, key, start, name, since)
+        try:
+            return await self._read(channel, reader, name, limit, self._loop.time() + timeout)
+        finally:
+            self._leave(channel, reader)
+
+    async def start_of(self, project: str, since: str, since_micros: int | None) -> Position:
+        journal = (await self._channel(project)).journal
+        if since:
+            return journal.position(since)
+        if since_micros is not None:
+            return journal.position_at(since_micros)
+        return Position(journal.head)
+
+    async def select(
+        self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
+    ) -> tuple[list[Entry], bool]:
+        journal = (await self._channel(project)).journal
+        return await self._scans.run(caller, self._scan(journal, start, limit, keep))
+
+    def _scan(
+        self, journal: Journal, start: Position | None, limit: int, keep: Callable[[Entry], bool]
+    ) -> Generator[None, None, tuple[list[Entry], bool]]:
+        now = self._clock.steady_micros()
+        found: list[Entry] = []
+        size = 0
+        seq = journal.head + 1 if start is None else start.seq
+        few = min(scans.ENTRIES, 2 * limit + 16)
+        pause = time.monotonic() + scans.SECONDS
+        while piece := journal.before(seq, few) if start is None else journal.after(seq, journal.head)[: scans.ENTRIES]:
+            for entry in piece:
+                if time.monotonic() > pause:
+                    yield
+                    pause = time.monotonic() + scans.SECONDS
+                if entry.expires <= now or not keep(entry):
+                    continue
+                if len(found) == limit or (found and size + len(entry.frame) > BATCH_BYTES):
+                    return (found[::-1], False) if start is None else (found, True)
+                found.append(entry)
+                size += len(entry.frame)
+            if start is None and len(found) == limit:
+                break
+            seq = piece[-1].seq
+            few = scans.ENTRIES
+        return (found[::-1] if start is None else found), False
+
+    async def read(self, project: str, after: int, limit: int) -> Page:
+        journal = (await self._channel(project)).journal
+        return Page(journal.after(after, journal.head)[:limit], journal.trimmed, journal.head)
+
+    async def is_published(self, project: str, event: Event) -> bool:
+        for entry in (await self._channel(project)).journal.newest_first():
+            if (entry.event_type, entry.correlation_id) == (event.event_type, event.correlation_id):
+                retained = entry.event
+                retained.ClearField("event_id")
+                retained.ClearField("timestamp")
+                if retained == event:
+                    return True
+        return False
+
+    async def projects(self) -> list[str]:
+        return list(self._channels)
+
+    async def cursor(self, project: str, seq: int) -> str:
+        return (await self._channel(project)).journal.cursor(seq)
+
+    def listen(self, listener: Callable[[str, Entry], None]) -> None:
+        self._listeners.append(listener)
+
+    def has_reader(self, name: str) -> bool:
+        return self._reading[name] > 0
+
+    def _join(self, channel: _Channel, key: SubscriptionKey, start: Position, name: str, since: str) -> Reader:
+        journal = channel.journal
+        subscription = channel.subscriptions.get(key)
+        if subscription is None:
+            subscription = channel.subscriptions[key] = Subscription(key, journal.head)
+            channel.indexes.clear()
+        subscription.limit = max(subscription.limit, journal.head)
+        reader = Reader(journal, subscription, start, since, self._clock)
+        subscription.readers[reader] = name
+        self._reading[name] += 1
+        return reader
+
+    def _leave(self, channel: _Channel, reader: Reader) -> None:
+        name = reader.subscription.readers.pop(reader)
+        self._reading[name] -= 1
+        if not self._reading[name]:
+            del self._reading[name]
+        if not reader.subscription.readers:
+            reader.subscription.idle_since = self._loop.time()
+
+    async def _read(self, channel: _Channel, reader: Reader, name: str, limit: int, deadline: float) -> Batch:
+        while True:
+            if reader.in_the_past:
+                async with self._scans.slice(name):
+                    piece = reader.next(limit)
+            else:
+                piece = reader.next(limit)
+            if piece is None:
+                continue
+            if piece.entries or reader.gap is not None:
+                return self._handed(reader, piece)
+            left = deadline - self._loop.time()
+            if left <= 0 or self._draining:
+                # What came since the last round counts as arrived.
+                if reader.subscription.limit < channel.journal.head:
+                    reader.subscription.limit = channel.journal.head
+                    continue
+                reader.seq = channel.journal.head
+                return self._handed(reader, Slice((), reader.seq))
+            await self._nudge(reader.subscription, left)
+
+    async def _nudge(self, subscription: Subscription, timeout: float) -> None:
+        waiter = self._loop.create_future()
+        subscription.waiters.append(waiter)
+        timer = self._loop.call_later(timeout, _resolve, waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            if waiter in subscription.waiters:
+                subscription.waiters.remove(waiter)
+
+    def _handed(self, reader: Reader, piece: Slice) -> Batch:
+        """Counts a delivery and makes the batch."""
+        if piece.entries:
+            counters = self.counters
+            counters.delivered += len(piece.entries)
+            committed = piece.entries[-1].committed_at
+            if committed:
+                counters.deliveries += 1
+                counters.delivery_seconds += self._loop.time() - committed
+        return reader.batch(piece)
+
+    # -- state -------------------------------------------------------------------------------------------
+
+    @property
+    def queue_depth(self) -> int:
+        return len(self._pending) + self._in_flight
+
+    @property
+    def subscriptions(self) -> int:
+        return sum(len(g.readers) for channel in self._channels.values() for g in channel.subscriptions.values())
+
+    async def probe(self) -> None:
+        if self.failing:
+            with suppress(OSError):
+                await self._log.probe()
+                self.failing = False
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    async def unless_draining(self, work: Awaitable[T]) -> T | None:
+        task = asyncio.ensure_future(work)
+        drained = asyncio.ensure_future(self._drained.wait())
+        try:
+            await asyncio.wait({task, drained}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            drained.cancel()
+            task.cancel()
+
+    def stop_readers(self) -> None:
+        self._draining = True
+        self._drained.set()
+        for channel in self._channels.values():
+            for subscription in channel.subscriptions.values():
+                for waiter in subscription.waiters:
+                    _resolve(waiter)
+
+    async def close(self) -> None:
+        self._closed = True
+        self.stop_readers()
+        await self._idle.wait()
+        self._housekeeping.cancel()
+        self._flush.close()
+
+    async def _channel(self, project: str) -> _Channel:
+        channel = self._channels.get(project)
+        if channel is not None:
+            return channel
+        async with self._opening.hold(project):
+            if project in self._channels:
+                return self._channels[project]
+            opened = await self._log.open(project)
+            journal = Journal(opened.epoch, self._max_events, self._max_bytes, self._retention)
+            for record in opened.records:
+                journal.restore(record)
+            if not opened.records:
+                journal.trimmed = opened.head
+            journal.head = max(journal.head, opened.head)
+            channel = self._channels[project] = _Channel(journal)
+            self._trim(project, channel)
+        return channel
+
+    def _trim(self, project: str, channel: _Channel) -> None:
+        if channel.journal.trim(self._clock.steady_micros()):
+            for subscription in channel.subscriptions.values():
+                subscription.trim(channel.journal.trimmed)
+            self._log.trim(project, channel.journal.trimmed)
+
+    def _housekeep(self) -> None:
+        now = self._loop.time()
+        for project, channel in self._channels.items():
+            self._trim(project, channel)
+            idle = [
+                key
+                for key, subscription in channel.subscriptions.items()
+                if not subscription.readers and now - subscription.idle_since > _SUBSCRIPTION_LINGER
+            ]
+            for key in idle:
+                del channel.subscriptions[key]
+            if idle:
+                channel.indexes.clear()
+        self._housekeeping = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _check_size(event: Event) -> None:
+    """Raises SidecarError (EVT_002) for an event that is too large."""
+    if event.ByteSize() > MAX_EVENT_BYTES:
+        raise invalid_event(
+            f"the event has {event.ByteSize()} bytes; the most is {MAX_EVENT_BYTES}. "
+            "Store large data as a result's artifact and publish its id",
+            field="data",
+        )

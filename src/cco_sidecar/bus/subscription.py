@@ -1,0 +1,106 @@
+"""Subscriptions: one for each distinct key, shared by its readers."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cco_sidecar.bus import filters
+from cco_sidecar.bus.base import SubscriptionKey
+from cco_sidecar.bus.entry import Entry
+from cco_sidecar.core.encoded import Encoded
+
+
+class Slice(NamedTuple):
+    """A run of events that a reader gets at once; ``upto`` is where its cursor then stands; ``wire`` the bytes
+    that readers at the same place share."""
+
+    entries: tuple[Entry, ...]
+    upto: int
+    more: bool = False
+    wire: Encoded | None = None
+    # When the first of them is no longer to be delivered, in microseconds since 1970 UTC.
+    expires: int = 2**63
+
+
+class Subscription:
+    """Matching entries since ``start``; readers hold a position of their own, the bytes are shared."""
+
+    __slots__ = (
+        "batches",
+        "entries",
+        "filter",
+        "idle_since",
+        "key",
+        "limit",
+        "readers",
+        "seqs",
+        "start",
+        "trimmed",
+        "waiters",
+    )
+
+    def __init__(self, key: SubscriptionKey, head: int) -> None:
+        self.key = key
+        self.filter = filters.parse(key.filter) if key.filter else None
+        self.start = head
+        self.limit = head
+        self.trimmed = head
+        self.entries: list[Entry] = []
+        self.seqs: list[int] = []
+        self.readers: dict[object, str] = {}
+        self.waiters: list[asyncio.Future[None]] = []
+        self.batches: dict[tuple[int, int, int], Slice] = {}
+        self.idle_since = 0.0
+
+    def wants(self, entry: Entry) -> bool:
+        return self.key.accepts(entry.topic, entry.event_type) and self.passes(entry)
+
+    def passes(self, entry: Entry) -> bool:
+        return self.filter is None or self.filter.matches(entry.fields)
+
+    def add(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.seqs.append(entry.seq)
+
+    def trim(self, upto: int) -> None:
+        drop = bisect_right(self.seqs, upto)
+        if drop:
+            self.trimmed = self.seqs[drop - 1]
+            del self.entries[:drop], self.seqs[:drop]
+        self.batches.clear()
+
+    def after(self, seq: int) -> list[Entry]:
+        return self.entries[bisect_right(self.seqs, seq) : bisect_right(self.seqs, self.limit)]
+
+
+@dataclass(slots=True)
+class SubscriptionIndex:
+    """The subscriptions that a (topic, type) can reach; those whose filter demands ``field:text`` are indexed."""
+
+    open: list[Subscription] = field(default_factory=list)
+    keyed: dict[str, dict[str, list[Subscription]]] = field(default_factory=dict)
+
+    @classmethod
+    def build(cls, subscriptions: Iterable[Subscription], topic: str, event_type: str) -> SubscriptionIndex:
+        index = cls()
+        for subscription in subscriptions:
+            if not subscription.key.accepts(topic, event_type):
+                continue
+            key = subscription.filter.key if subscription.filter is not None else None
+            if key is None:
+                index.open.append(subscription)
+            else:
+                for text in key[1]:
+                    index.keyed.setdefault(key[0], {}).setdefault(text, []).append(subscription)
+        return index
+
+    def subscriptions(self, entry: Entry) -> list[Subscription]:
+        found = [subscription for subscription in self.open if subscription.passes(entry)]
+        for name, by_text in self.keyed.items():
+            for text in filters.index_keys(filters.look_up(entry.fields, name)):
+                found += [g for g in by_text.get(text, ()) if g not in found and g.passes(entry)]
+        return found

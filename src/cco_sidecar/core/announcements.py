@@ -1,0 +1,80 @@
+"""The events that announce a change of a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.struct_pb2 import Struct
+
+from cco_sidecar.core import codec
+from cco_sidecar.core.principal import OPERATOR, SIDECAR
+from orchestra.v1.agent_service_pb2 import Agent, AgentStatus
+from orchestra.v1.approval_service_pb2 import Approval, ApprovalStatus
+from orchestra.v1.event_service_pb2 import Event
+from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result, ResultStatus
+
+APPROVAL_REQUESTED = "approval_requested"
+APPROVAL_ANSWERED = "approval_answered"
+_TOPIC, _ERROR_TOPIC = "coordination", "error"
+
+
+def of_result(result: Result) -> Event:
+    """``agent_completed`` or ``agent_failed``, published in the name of the result's agent."""
+    failed = result.result.status == RESULT_STATUS_FAILED
+    return Event(
+        event_type="agent_failed" if failed else "agent_completed",
+        publisher=result.agent_id,
+        topic=_ERROR_TOPIC if failed else _TOPIC,
+        data=_struct(
+            issue_id=result.issue_id,
+            status=codec.enum_name(ResultStatus.DESCRIPTOR, result.result.status),
+            agent_type=result.agent_type,
+            agent_id=result.agent_id,
+            result_id=result.id,
+        ),
+        correlation_id=result.id,
+    )
+
+
+def of_agent(agent: Agent, event_type: str) -> Event:
+    data = _struct(
+        agent_id=agent.agent_id,
+        agent_type=agent.agent_type,
+        issue_id=agent.issue_id,
+        status=codec.enum_name(AgentStatus.DESCRIPTOR, agent.status),
+        reason=agent.reason,
+        attempt=agent.attempt,
+        spawned_by=agent.spawned_by,
+    )
+    if agent.HasField("exit_code"):
+        data["exit_code"] = agent.exit_code
+    return Event(
+        event_type=event_type,
+        publisher=SIDECAR,
+        topic=_ERROR_TOPIC if event_type == "agent_failed" else _TOPIC,
+        data=data,
+        correlation_id=f"{agent.agent_id}/{agent.attempt}",
+    )
+
+
+def of_approval(approval: Approval, event_type: str) -> Event:
+    return Event(
+        event_type=event_type,
+        publisher=approval.requested_by if event_type == APPROVAL_REQUESTED else OPERATOR,
+        topic=_TOPIC,
+        data=_struct(
+            approval_id=approval.approval_id,
+            issue_id=approval.issue_id,
+            agent_id=approval.requested_by,
+            question=approval.question,
+            status=codec.enum_name(ApprovalStatus.DESCRIPTOR, approval.status),
+            comment=approval.comment,
+        ),
+        correlation_id=approval.approval_id,
+    )
+
+
+def _struct(**values: Any) -> Struct:
+    data = Struct()
+    data.update(values)
+    return data

@@ -1,0 +1,26 @@
+"""Where each project's directory is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cco_sidecar.core.errors import not_found
+from cco_sidecar.core.settings import Settings
+
+
+class Projects:
+    def __init__(self, settings: Settings) -> None:
+        self._roots = settings.projects
+        self._root = settings.project_root
+        self.default = settings.default_project
+
+    def root(self, project: str) -> Path:
+        """Raises SidecarError (PRJ_001)."""
+        if not self._roots or project == self.default:
+            return self._roots.get(project, self._root)
+        root = self._roots.get(project)
+        if root is None:
+            raise not_found(
+                "PRJ_001", f"there is no project '{project}'; 'projects' in the config names them", project_id=project
+            )
+        return root

@@ -1,0 +1,1 @@
+"""Which parts of a repository matter for a task."""

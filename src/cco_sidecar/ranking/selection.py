@@ -1,0 +1,103 @@
+"""Which files an agent gets, in which order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from cco_sidecar.core.agent_types import AgentType
+from cco_sidecar.core.patterns import Patterns
+from cco_sidecar.repository.snapshot import Snapshot
+
+FileSets = Mapping[str, tuple[str, ...]]
+
+_DAY_NS = 24 * 3600 * 10**9
+# Groups whose work is the tests themselves.
+_TESTS_FIRST = frozenset({"quality", "security"})
+_WORD = re.compile(r"[A-Za-z0-9_\-./]{3,}")
+
+
+class Choice(NamedTuple):
+    """A file for the context: its ``rank`` (lower comes first), why, and whether only its comments are wanted."""
+
+    rank: int
+    path: str
+    reason: str
+    comments: bool = False
+
+
+def choose(
+    snapshot: Snapshot, agent: AgentType, file_sets: FileSets, task: str, decided: Iterable[str]
+) -> list[Choice]:
+    """In the documented order of priority; ``decided`` are files that earlier decisions name."""
+    wanted = Patterns(agent.file_patterns)
+    source = Patterns(file_sets.get("source", ()))
+    kinds = _kinds(agent, file_sets)
+    named = _named_by(task, snapshot)
+    recent = _recently_changed(snapshot)
+    touched = set(decided)
+    choices = []
+    for path in snapshot.files:
+        matches = wanted.match(path)
+        comments = not matches and agent.comments and source.match(path)
+        if path in named:
+            choices.append(Choice(0, path, "named_by_task"))
+        elif path in touched:
+            choices.append(Choice(1, path, "named_by_decision"))
+        elif not matches and not comments:
+            continue
+        elif comments:
+            choices.append(Choice(9, path, "comments", comments=True))
+        elif path in recent:
+            choices.append(Choice(2, path, "changed_recently"))
+        else:
+            rank, reason = next(
+                ((rank, reason) for rank, reason, patterns in kinds if patterns.match(path)), (4, "source")
+            )
+            choices.append(Choice(rank, path, reason))
+    return sorted(choices)
+
+
+def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patterns]]:
+    """Tests, configuration, documentation; plain source stands before tests, except where tests are the work."""
+    tests = 3 if agent.group in _TESTS_FIRST else 5
+    return [
+        (tests, "test", Patterns(file_sets.get("tests", ()))),
+        (7, "documentation", Patterns(file_sets.get("documentation", ()))),
+        (
+            6,
+            "configuration",
+            Patterns((*file_sets.get("configuration", ()), *file_sets.get("dependencies", ()))),
+        ),
+    ]
+
+
+def _named_by(task: str, snapshot: Snapshot) -> set[str]:
+    """Files whose path, name or stem stands in the task's text."""
+    words = {word.strip("./") for word in _WORD.findall(task)}
+    if not words:
+        return set()
+    found = set()
+    for path in snapshot.files:
+        name = path.rpartition("/")[2]
+        if path in words or name in words or name.partition(".")[0] in words:
+            found.add(path)
+    return found
+
+
+def _recently_changed(snapshot: Snapshot) -> set[str]:
+    """Changed in the 24 hours before the newest commit or uncommitted change.
+
+    Counted from there and not from now, so that the same commit and worktree give the same context.
+    """
+    commits = snapshot.git.recent_commits
+    changed = {change.path for change in snapshot.git.uncommitted_changes}
+    if not commits and not changed:
+        newest = max((info.mtime_ns for info in snapshot.files.values()), default=0)
+        return {path for path, info in snapshot.files.items() if info.mtime_ns > newest - _DAY_NS}
+    newest = max((commit.timestamp.seconds for commit in commits), default=0)
+    for commit in commits:
+        if commit.timestamp.seconds > newest - 86_400:
+            changed.update(commit.files_changed)
+    return changed

@@ -1,0 +1,79 @@
+"""The text of files: read once a version, checked, masked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable
+from pathlib import Path
+from typing import NamedTuple
+
+from cco_sidecar.core.languages import language_of
+from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.repository import masking
+from cco_sidecar.repository.beneath import open_beneath
+from cco_sidecar.repository.snapshot import FileStat
+
+# Larger files are not read at all.
+MAX_FILE_BYTES = 64 * 2**20
+_CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
+
+
+class Text(NamedTuple):
+    """``problem`` says why there is no text: ``binary``, ``too_large``, ``unreadable``."""
+
+    content: str
+    checksum: str
+    masked: int
+    stat: FileStat
+    problem: str = ""
+
+
+class FileCache:
+    def __init__(self, most_bytes: int) -> None:
+        self._known: ByteLru[Hashable, Text] = ByteLru(most_bytes)
+
+    def read(self, root: Path, path: str, info: FileStat) -> Text:
+        """The file as it is now; ``info`` finds a version that was read before."""
+        key = (root, path, info)
+        text = self._known.get(key)
+        if text is None:
+            text = _read(root, path, info)
+            if text.stat == info:
+                self._known.put(key, text, len(text.content) + 512)
+        return text
+
+    def clear(self) -> None:
+        self._known.clear()
+
+
+def _read(root: Path, path: str, info: FileStat) -> Text:
+    try:
+        descriptor = open_beneath(root, path)
+    except OSError:
+        return Text("", "", 0, info, "unreadable")
+    with open(descriptor, "rb") as file:
+        before = os.fstat(descriptor)
+        if before.st_size > MAX_FILE_BYTES:
+            return Text("", "", 0, FileStat.of(before), "too_large")
+        data = file.read()
+        after = FileStat.of(os.fstat(descriptor))
+    content = _decode(data)
+    if content is None:
+        return Text("", "", 0, after, "binary")
+    content, masked = masking.mask(content, language_of(path))
+    return Text(content, f"sha256:{hashlib.sha256(data).hexdigest()}", masked, after)
+
+
+def _decode(data: bytes) -> str | None:
+    """UTF-8, UTF-16 with a byte order mark, or Latin-1; None for what is no text."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        # UTF-32 begins like UTF-16; read as that, it is full of NULs.
+        text = data.decode("utf-16", errors="replace")
+        return None if "\0" in text else text
+    if b"\0" in data:
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None if len(data.translate(None, _CONTROL)) < len(data) else data.decode("latin-1")

@@ -1,0 +1,159 @@
+"""A project's directory as it is: which files there are, and what git says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from cco_sidecar.repository import masking, metadata
+from cco_sidecar.repository.history import Git
+from cco_sidecar.repository.watch import NO_QUEUE, Marker, Watched
+from orchestra.v1.context_service_pb2 import GitContext, Metadata
+
+# Left out of a plain directory; a repository says itself what it ignores.
+_NEVER = frozenset(
+    {".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox", ".mypy_cache", ".pytest_cache",
+     ".ruff_cache", ".gradle", ".idea", "target", "dist", "build", ".next", ".terraform"}
+)  # fmt: skip
+
+
+class FileStat(NamedTuple):
+    """What tells one version of a file from the next, without reading it."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+    @classmethod
+    def of(cls, info: os.stat_result) -> FileStat:
+        return cls(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev)
+
+
+class Barred(NamedTuple):
+    """A file that may not enter any context."""
+
+    path: str
+    reason: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """``digest`` is equal for equal files and git state."""
+
+    root: Path
+    files: dict[str, FileStat]
+    directories: list[str]
+    barred: list[Barred]
+    git: GitContext
+    metadata: Metadata
+    digest: bytes = b""
+
+
+class Scanner:
+    """Reads a project's directory; for the worker. Blocking, one at a time."""
+
+    def __init__(self, root: Path, excluded: Path, queue: int = NO_QUEUE, foreign: Sequence[Path] = ()) -> None:
+        """``excluded``: the storage directory, which is never part of a project; a worktree may lie in it. ``queue``:
+        the descriptor to which watches are added. ``foreign``: directories of other projects."""
+        self.root = root
+        self._excluded = excluded.resolve()
+        within = self._excluded.is_relative_to(root) and self._excluded != root
+        self._storage = self._excluded.relative_to(root).as_posix() if within else ""
+        self._git = Git(root, self._excluded / "git", self._storage, foreign)
+        self._queue = queue
+        self._watch = Marker(queue)
+
+    def scan(self, *, afresh: bool) -> tuple[Snapshot, Watched]:
+        """Raises OSError, GitFailed."""
+        self._watch = Marker(self._queue)
+        self._git.look(afresh=afresh)
+        self._watch.add(self._git.directories, only_git=True)
+        if self._git.available:
+            ignored = self._git.ignored_directories()
+            found = self._walk(lambda path, name: name == ".git" or path in ignored)
+            listed = self._git.files()
+        else:
+            found = self._walk(lambda path, name: name in _NEVER)
+            listed = sorted(name for _, names in found for name in names)
+        directories = [path for path, _ in found if path]
+        files, barred = self._sort_out(listed)
+        git = self._git.state() if self._git.available else GitContext()
+        known = metadata.read(self.root, files)
+        digest = _digest(files, directories, git, known)
+        return Snapshot(self.root, files, directories, barred, git, known, digest), self._watch.watched()
+
+    def _walk(self, skip: Callable[[str, str], bool]) -> list[tuple[str, list[str]]]:
+        """Directories with the files in them, sorted; each is watched before it is listed. ``skip`` gets a
+        directory's path and name."""
+        waiting = [""]
+        found: list[tuple[str, list[str]]] = []
+        while waiting:
+            relative = waiting.pop()
+            directory = self.root / relative
+            if directory == self._excluded:
+                continue
+            self._watch.add([directory])
+            names: list[str] = []
+            try:
+                entries = list(os.scandir(directory))
+            except OSError:
+                if not relative:
+                    raise
+                continue
+            for entry in entries:
+                path = f"{relative}/{entry.name}" if relative else entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    names.append(path)
+                elif not skip(path, entry.name):
+                    waiting.append(path)
+            found.append((relative, names))
+        return sorted(found)
+
+    def _sort_out(self, listed: list[str]) -> tuple[dict[str, FileStat], list[Barred]]:
+        files: dict[str, FileStat] = {}
+        barred: list[Barred] = []
+        inside: dict[str, bool] = {}
+        for path in listed:
+            if self._storage and (path == self._storage or path.startswith(f"{self._storage}/")):
+                continue
+            try:
+                info = os.lstat(self.root / path)
+            except OSError:
+                continue
+            parent = path.rpartition("/")[0]
+            if parent not in inside:
+                # A directory whose own path has a link in it is somewhere else.
+                inside[parent] = os.path.realpath(self.root / parent) == str(
+                    self.root / parent if parent else self.root
+                )
+            if stat.S_ISLNK(info.st_mode):
+                barred.append(Barred(path, "symlink", 0))
+            elif not stat.S_ISREG(info.st_mode):
+                continue
+            elif not inside[parent]:
+                barred.append(Barred(path, "outside_root", 0))
+            elif masking.is_secret_file(path):
+                barred.append(Barred(path, "secret_file", info.st_size))
+            else:
+                files[path] = FileStat.of(info)
+        return files, barred
+
+
+def _digest(files: dict[str, FileStat], directories: list[str], git: GitContext, known: Metadata) -> bytes:
+    digest = hashlib.sha256()
+    for path, info in files.items():
+        digest.update(
+            f"{path}\0{info.size}\0{info.mtime_ns}\0{info.ctime_ns}\0{info.inode}\n".encode("utf-8", "surrogateescape")
+        )
+    digest.update("\0".join(directories).encode("utf-8", "surrogateescape"))
+    digest.update(git.SerializeToString(deterministic=True))
+    digest.update(known.SerializeToString(deterministic=True))
+    return digest.digest()

@@ -1,0 +1,182 @@
+"""Reading what the shim writes: CRI log lines, a long line in parts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SidecarError
+from orchestra.v1.agent_service_pb2 import LogLine
+
+_BLOCK = 256 * 1024
+# Lines of one answer of a stream, by their size.
+_BATCH_BYTES = 512 * 1024
+_LINE_OVERHEAD = 32
+# Several of the shim's longest lines.
+_TAIL_BYTES = 512 * 1024
+_LONGEST_SHOWN = 2000
+_WHOLE_LINE = re.compile(rb"^\S+ \S+ F ", re.MULTILINE)
+# Where changes of a file cannot be waited for.
+_LOOK_SECONDS = 0.25
+
+
+class Line(NamedTuple):
+    timestamp: str
+    stream: str
+    text: str
+
+    def message(self) -> LogLine:
+        return LogLine(timestamp=codec.parse_rfc3339(self.timestamp, "timestamp"), stream=self.stream, text=self.text)
+
+
+class LogReader:
+    """Reads on from where it stopped. A file that is not there yet has no lines."""
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
+        self._offset = offset
+        self._rest = b""
+        self._parts: dict[bytes, list[bytes]] = {}
+
+    def read(self) -> Iterator[Line]:
+        """Whole lines that were written since the last call."""
+        with suppress(FileNotFoundError), open(self._path, "rb", opener=_regular) as file:
+            file.seek(self._offset)
+            while block := file.read(_BLOCK):
+                self._offset += len(block)
+                *lines, self._rest = (self._rest + block).split(b"\n")
+                for line in lines:
+                    yield from self._line(line)
+
+    def _line(self, line: bytes) -> Iterator[Line]:
+        timestamp, _, rest = line.partition(b" ")
+        stream, _, rest = rest.partition(b" ")
+        tag, _, text = rest.partition(b" ")
+        if tag == b"P":
+            self._parts.setdefault(stream, []).append(text)
+        elif tag == b"F":
+            # Decoded when it is whole: a part may end in the middle of a character.
+            whole = b"".join((*self._parts.pop(stream, ()), text)).decode(errors="replace")
+            yield Line(timestamp.decode(errors="replace"), stream.decode(errors="replace"), whole)
+
+
+def _regular(path: str, flags: int) -> int:
+    """Opens nothing but a file: a FIFO in its place would not let go."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(path)
+    return descriptor
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """The last lines of both streams, each cut to what a screen shows."""
+    try:
+        start = max(0, path.stat().st_size - _TAIL_BYTES)
+    except FileNotFoundError:
+        return []
+    lines = deque(LogReader(path, start).read(), maxlen=count)
+    return [line.text[:_LONGEST_SHOWN] for line in lines]
+
+
+def tail_offset(path: Path, count: int) -> int:
+    """Where to begin to read for the last ``count`` lines, without reading what is before them."""
+    with suppress(FileNotFoundError), open(path, "rb", opener=_regular) as file:
+        position, found = file.seek(0, os.SEEK_END), 0
+        while position and found <= count:
+            start = max(0, position - _BLOCK)
+            file.seek(start)
+            block = file.read(position - start)
+            # What stands before the first line's end may be the middle of one: rather more is read than less.
+            found += len(_WHOLE_LINE.findall(block, block.find(b"\n") + 1 if start else 0))
+            position = start
+        return position
+    return 0
+
+
+def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine]]:
+    """What there is to read, in batches of bounded size; only the last ``tail`` lines when given."""
+    batch: list[LogLine] = []
+    size = 0
+    for line in reader.read() if tail is None else deque(reader.read(), maxlen=tail):
+        message = _message(line)
+        if message is None:
+            continue
+        batch.append(message)
+        size += len(line.text) + _LINE_OVERHEAD
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+async def follow(path: Path, reader: LogReader, ended: Callable[[], bool]) -> AsyncIterator[list[LogLine]]:
+    """Batches of lines as they are written, until ``ended`` and all are read."""
+    async with _Changes(path) as changes:
+        while True:
+            last = ended()
+            found = batches(reader)
+            while (batch := await asyncio.to_thread(next, found, None)) is not None:
+                yield batch
+            if last:
+                return
+            await changes.wait()
+
+
+def _message(line: Line) -> LogLine | None:
+    try:
+        return line.message()
+    except SidecarError:
+        # A line that a full disk cut in two.
+        return None
+
+
+class _Changes:
+    """Waits until a file was written to, and now and then all the same: its writer may have ended."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed = asyncio.Event()
+        self._watch: Any = None
+        self._watching = False
+
+    async def __aenter__(self) -> _Changes:
+        if sys.platform == "linux":
+            from inotify_simple import INotify
+
+            # No more of them are to be had: the file is looked at instead.
+            with suppress(OSError):
+                self._watch = INotify(nonblocking=True)
+                asyncio.get_running_loop().add_reader(self._watch.fileno(), self._wake)
+        return self
+
+    def _wake(self) -> None:
+        self._watch.read(timeout=0)
+        self._changed.set()
+
+    async def wait(self) -> None:
+        if self._watch is not None and not self._watching:
+            from inotify_simple import flags
+
+            # The file may still be to come.
+            with suppress(OSError):
+                self._watch.add_watch(self._path, flags.MODIFY)
+                self._watching = True
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), 1.0 if self._watching else _LOOK_SECONDS)
+        self._changed.clear()
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._watch is not None:
+            asyncio.get_running_loop().remove_reader(self._watch.fileno())
+            self._watch.close()

@@ -1,0 +1,365 @@
+"""One run of an agent: its directory, its shim, how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import psutil
+
+from cco_sidecar.core.environment import MARK
+from cco_sidecar.core.errors import spawn_failed
+from cco_sidecar.runners.shim import children_of, start_time
+from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomically
+
+log = logging.getLogger(__name__)
+
+_SHIM = Path(__file__).with_name("shim.py")
+# As a module: a script is compiled anew at every start.
+_START = "import sys; sys.path.append(sys.argv[1].rpartition('/')[0]); import shim; shim.main()"
+_LOOK_SECONDS = 0.5
+_LONGEST_TOKEN = 16 * 1024
+_START_SECONDS = 10.0
+_BETWEEN_LOOKS = 0.1
+_PATIENCE_SECONDS = 30.0
+# Pids of the shims that this process started, and the lock under which one becomes known.
+_shims: set[int] = set()
+_starting = threading.Lock()
+_PREPARATION = "prepare"
+# What may stay when the run has ended.
+_KEPT = frozenset({"output.log"})
+
+
+class Exit(NamedTuple):
+    """How a run ended. ``known`` is False when nobody was there to see it; times are seconds since 1970 UTC."""
+
+    exit_code: int | None = None
+    signal: str | None = None
+    limit: str = ""
+    stopped: bool = False
+    ended_at: float | None = None
+    peak_memory_bytes: float | None = None
+    cpu_seconds: float | None = None
+    known: bool = True
+
+
+UNKNOWN = Exit(known=False)
+
+
+class Run:
+    """``directory`` holds the records of one attempt, and in ``shared`` what the agent may see: its token, context,
+    prompt and task. ``owner``: the user and group that the agent runs as, when they are not ours."""
+
+    def __init__(self, directory: Path, owner: tuple[int, int] | None = None) -> None:
+        self.directory = directory
+        self._owner = owner
+        self.output = directory / "output.log"
+        self.shared = directory / "agent"
+        self.token_file = self.shared / "token"
+        self.context_file = self.shared / "context.json"
+        self.prompt_file = self.shared / "prompt.md"
+        self.task_file = self.shared / "task.md"
+        self.agent_pid = 0
+        self._shim: psutil.Process | None = None
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Makes the directory; one that an interrupted start left behind is made anew."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.directory.mkdir(parents=True, mode=PRIVATE_DIR)
+        self.shared.mkdir(mode=PRIVATE_DIR)
+        self.give(self.shared)
+
+    def preparation(self) -> Run:
+        """The run of what has to be done as the agent before it begins."""
+        return Run(self.directory / _PREPARATION, self._owner)
+
+    def give(self, path: Path) -> None:
+        """To the user that the agent runs as."""
+        if self._owner is not None:
+            os.chown(path, *self._owner, follow_symlinks=False)
+
+    def write(self, path: Path, data: bytes) -> None:
+        path.touch(mode=PRIVATE_FILE)
+        path.write_bytes(data)
+        self.give(path)
+
+    def write_token(self, token: str) -> None:
+        write_atomically(self.token_file, token.encode() + b"\n", mode=PRIVATE_FILE, owner=self._owner)
+
+    def token(self) -> str:
+        """What is in the token's file; empty when the agent did away with it."""
+        try:
+            descriptor = os.open(self.token_file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(descriptor) as file:
+                regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+                return file.read(_LONGEST_TOKEN).strip() if regular else ""
+        except (OSError, ValueError):
+            return ""
+
+    async def spawn(self, specification: Mapping[str, Any]) -> int:
+        """Starts the shim and the agent below it; the agent's pid. Raises SidecarError (AGT_001)."""
+        answer = await asyncio.to_thread(self._spawn, json.dumps(specification).encode())
+        if "error" in answer:
+            where = f" ({answer['filename']})" if answer.get("filename") else ""
+            raise spawn_failed(f"the agent's program could not be started: {answer['error']}{where}")
+        return int(answer["pid"])
+
+    def _spawn(self, specification: bytes) -> dict[str, Any]:
+        with _starting:
+            popen = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _START, str(_SHIM), str(self.directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd=self.directory,
+                env={},
+            )
+            _shims.add(popen.pid)
+        assert popen.stdin is not None and popen.stdout is not None
+        with popen.stdout:
+            with suppress(BrokenPipeError), popen.stdin:
+                popen.stdin.write(specification)
+            # One that does not begin, for whatever reason, holds nobody up. Not select: it knows no descriptor beyond
+            # 1023.
+            first_word = select.poll()
+            first_word.register(popen.stdout, select.POLLIN)
+            if first_word.poll(_START_SECONDS * 1000):
+                line = popen.stdout.readline()
+            else:
+                # What it has started holds the pipe too, and may be stopped by a signal.
+                line = orjson.dumps({"error": f"it did not begin within {_START_SECONDS:g} s"})
+                shim = psutil.Process(popen.pid)
+                for each in (*shim.children(recursive=True), shim):
+                    with suppress(psutil.NoSuchProcess):
+                        each.kill()
+        try:
+            answer: dict[str, Any] = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            answer = {}
+        self._popen = popen
+        if not answer:
+            self._reap()
+            # Its agent may have begun.
+            self.kill_leftovers()
+            return {"error": "its shim ended at once"}
+        if "error" in answer:
+            self._reap()
+            return answer
+        with suppress(psutil.NoSuchProcess):
+            self._shim = psutil.Process(popen.pid)
+        return answer
+
+    def _reap(self) -> None:
+        if self._popen is not None:
+            self._popen.wait()
+            _shims.discard(self._popen.pid)
+
+    def adopt(self) -> bool:
+        """Finds the shim that an earlier sidecar started; False when it has ended."""
+        try:
+            known = orjson.loads((self.directory / "shim.json").read_bytes())
+            shim = psutil.Process(int(known["pid"]))
+            # A pid is used again: the start time and the directory say whose it is.
+            same = known["boot_id"] == boot_id() and known["start"] == start_time(shim.pid)
+            if same and str(self.directory) in shim.cmdline() and shim.status() != psutil.STATUS_ZOMBIE:
+                self._shim = shim
+                self.agent_pid = int(known.get("agent", 0)) or next(iter(children_of(shim.pid)), 0)
+        except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+            pass
+        return self._shim is not None
+
+    async def ended(self) -> Exit:
+        """Waits for the end. What the agent left running is gone then, also when the shim was killed."""
+        if self._shim is not None:
+            await self._wait()
+        report = self._report()
+        if report is None:
+            await asyncio.to_thread(self.kill_leftovers)
+            # The shim may have seen that just now.
+            report = self._report()
+        return report or UNKNOWN
+
+    async def _wait(self) -> None:
+        assert self._shim is not None
+        try:
+            descriptor = os.pidfd_open(self._shim.pid)
+        except ProcessLookupError:
+            descriptor = -1
+        except (AttributeError, OSError):
+            # Not on this system, or no descriptor is free.
+            await self._look_until_ended()
+            return
+        try:
+            # The pid may be another process's by now.
+            if descriptor >= 0 and self._shim.is_running():
+                await _readable(descriptor)
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._reap()
+
+    async def _look_until_ended(self) -> None:
+        """Where there is no pidfd; a shim of our own is looked at without any descriptor."""
+        while not self._has_ended():  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._reap()
+
+    def _has_ended(self) -> bool:
+        if self._popen is not None:
+            return self._popen.poll() is not None
+        assert self._shim is not None
+        return not self._shim.is_running() or self._shim.status() == psutil.STATUS_ZOMBIE
+
+    @property
+    def began_at(self) -> float | None:
+        """When a shim began in this directory, in seconds since 1970 UTC; None in a restored copy: there none did."""
+        try:
+            return (self.directory / "shim.json").stat().st_mtime
+        except OSError:
+            return None
+
+    def _report(self) -> Exit | None:
+        try:
+            return Exit(**orjson.loads((self.directory / "exit.json").read_bytes()))
+        except OSError as problem:
+            if problem.errno in (errno.EMFILE, errno.ENFILE):
+                # It may be there: whoever asks comes again.
+                raise
+            return None
+        except (ValueError, TypeError):
+            return None
+
+    def stop(self, grace: float) -> None:
+        """Asks the shim to end the agent; everything is killed after ``grace`` seconds."""
+        word = b"kill\n" if grace <= 0 else f"stop {grace}\n".encode()
+        # No shim that reads: it has ended, and `ended` says so.
+        for directory in (self.directory, self.directory / _PREPARATION):
+            with suppress(OSError):
+                descriptor = os.open(directory / "control", os.O_WRONLY | os.O_NONBLOCK)
+                with open(descriptor, "wb") as control:
+                    control.write(word)
+
+    def kill(self) -> None:
+        """Ends the shim itself: for one that does not answer."""
+        if self._popen is not None:
+            self._popen.kill()
+        elif self._shim is not None:
+            with suppress(psutil.Error):
+                self._shim.kill()
+
+    def wake(self) -> bool:
+        """Lets a shim that was stopped by a signal go on; True when it was."""
+        with suppress(psutil.Error):
+            if self._shim is not None and self._shim.status() == psutil.STATUS_STOPPED:
+                self._shim.send_signal(signal.SIGCONT)
+                return True
+        return False
+
+    def kill_leftovers(self) -> None:
+        """Kills every process that carries this run's mark, a shim of it that never came to its work, and what a
+        killed shim left to us."""
+        runs = (self, self.preparation())
+        marks = [str(run.shared) for run in runs]
+        shims = [[str(_SHIM), str(run.directory)] for run in runs]
+        quiet = 0
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        # Until two looks find none: one may have been forking, or come to us a moment after its shim.
+        while quiet < 2:
+            if time.monotonic() > deadline:
+                text = "processes of %s cannot be ended; they are another user's, or wait for a device"
+                log.error(text, self.directory)
+                return
+            found = _kill_strays()
+            for process in psutil.process_iter():
+                with suppress(psutil.Error, OSError):
+                    words = process.cmdline()[-2:]
+                    ours = words in shims or process.environ().get(MARK) in marks
+                    if ours and process.status() != psutil.STATUS_ZOMBIE:
+                        found = True
+                        process.send_signal(signal.SIGKILL)
+                        process.wait(5)
+            quiet = 0 if found else quiet + 1
+            time.sleep(_BETWEEN_LOOKS)
+
+    def remove(self) -> None:
+        """The whole directory."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Removes everything but the output."""
+        try:
+            paths = list(self.directory.iterdir())
+        except OSError:
+            # It is gone, or the agent has locked us out.
+            return
+        for path in paths:
+            regular = path.is_file() and not path.is_symlink()
+            if path.name in _KEPT and regular:
+                continue
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+def _kill_strays() -> bool:
+    """Children that came to us when their shim was killed: they are in sessions of their own, and no shims of ours.
+    True when some were ended; another user's cannot be. What else we start is in our session."""
+    with _starting:
+        strays = [child for child in psutil.Process().children() if child.pid not in _shims and _is_foreign(child)]
+    ended = False
+    for stray in strays:
+        with suppress(psutil.Error):
+            for process in (*stray.children(recursive=True), stray):
+                process.kill()
+            stray.wait(5)
+            ended = True
+    return ended
+
+
+def _is_foreign(child: psutil.Process) -> bool:
+    with suppress(ProcessLookupError):
+        return os.getsid(child.pid) != os.getsid(0)
+    return False
+
+
+def boot_id() -> str:
+    """Differs after every start of the machine (random(4)); empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+
+    def wake() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    loop.add_reader(descriptor, wake)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)

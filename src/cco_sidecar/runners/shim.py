@@ -1,0 +1,655 @@
+"""The shim: a small process between the sidecar and one run of an agent.
+
+It is the agent's parent, so the agent outlives a sidecar that crashes, and its exit code is known afterwards. It
+keeps the output, holds the limits, ends everything that the agent started, and writes down how it ended. It knows
+nothing of the sidecar but the run's directory, and uses the standard library only: it starts in milliseconds.
+
+    shim.py DIRECTORY     reads the run's specification, JSON, from stdin until its end
+
+It is started in DIRECTORY, and the argument only tells others whose it is: should the run be begun anew there while
+this one had not come to it, then its files are to go nowhere.
+
+    shim.json   who this process is, for a sidecar that comes back
+    output.log    what the agent printed, as CRI log lines: ``<time> stdout|stderr F|P <text>``
+    control       a FIFO: ``stop <seconds>`` or ``kill``
+    exit.json     how it ended; written last
+    agent/        what the agent itself may see: its token, context, prompt and task
+
+Linux does all of it. Elsewhere there is no subreaper and no /proc: processes that leave the agent's process group are
+not found, and memory and process limits are not held.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import re
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+
+# The name that a type checker takes for typing's own: importing that takes milliseconds.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+_CHUNK = 64 * 1024
+_LOOK_SECONDS = 1.0
+# What the agent left running is asked first, and killed after so long.
+_LEFTOVER_GRACE = 2.0
+_RETRY_SECONDS = 0.5
+# What is shorter stands in every other word.
+_SHORTEST_SECRET = 4
+# A line without an end is written down after so long: a prompt, dots, a progress bar.
+_QUIET_SECONDS = 1.0
+_TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# What may become one.
+_TOKEN_BEGINS = re.compile(rb"(?:e|ey|eyJ[A-Za-z0-9_.-]{0,8192})$")
+_LINUX = sys.platform == "linux"
+_STATUS = struct.Struct("<i")
+
+
+class Output:
+    """The log of both streams, with a size limit and without the run's secrets."""
+
+    def __init__(self, path: str, most: int, secrets: list[bytes]) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._most = most
+        self._written = os.fstat(self._file).st_size
+        self._lost = 0
+        long_enough = [text for text in spellings(secrets) if len(text) >= _SHORTEST_SECRET]
+        alternatives = [re.escape(text) for text in sorted(long_enough, key=len, reverse=True)]
+        self._secret = re.compile(b"|".join(alternatives)) if alternatives else None
+        self._secrets = long_enough
+        # So much of an unfinished line is held back, for a secret may be cut in two.
+        self._hold = max([4096, *map(len, secrets)])
+        self._parts = {"stdout": bytearray(), "stderr": bytearray()}
+        self._waiting: float | None = None
+        self.full = False
+
+    def add(self, stream: str, data: bytes) -> None:
+        part = self._parts[stream]
+        part += data
+        end = part.rfind(b"\n")
+        if end >= 0:
+            lines = bytes(part[:end]).split(b"\n")
+            del part[: end + 1]
+            self._write(b"".join(self._line(stream, b"F", line) for line in lines))
+        while len(part) > _CHUNK + self._hold:
+            clean = self._clean(bytes(part))
+            cut = len(clean) - self._hold
+            self._write(self._line(stream, b"P", clean[:cut], clean=True))
+            part[:] = clean[cut:]
+        self._waiting = time.monotonic() if any(self._parts.values()) else None
+
+    @property
+    def due(self) -> float | None:
+        """When ``flush`` has something to do, in monotonic seconds."""
+        return None if self._waiting is None else self._waiting + _QUIET_SECONDS
+
+    def flush(self) -> None:
+        """Writes what waits for the end of its line, but for the beginning of a secret."""
+        self._waiting = None
+        for stream, part in self._parts.items():
+            clean = self._clean(bytes(part))
+            cut = len(clean) - self._secret_begins(clean)
+            if cut:
+                self._write(self._line(stream, b"P", clean[:cut], clean=True))
+            part[:] = clean[cut:]
+
+    def _secret_begins(self, text: bytes) -> int:
+        """How many bytes at the end may be the beginning of a secret."""
+        token = _TOKEN_BEGINS.search(text)
+        longest = len(token[0]) if token else 0
+        for secret in self._secrets:
+            for size in range(min(len(secret) - 1, len(text)), longest, -1):
+                if text.endswith(secret[:size]):
+                    longest = size
+                    break
+        return longest
+
+    def close(self) -> None:
+        for stream, part in self._parts.items():
+            if part:
+                self._write(self._line(stream, b"F", bytes(part)))
+        self._note_loss()
+        os.close(self._file)
+
+    def _line(self, stream: str, tag: bytes, text: bytes, *, clean: bool = False) -> bytes:
+        now = time.time_ns() // 1000
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000)) + f".{now % 1_000_000:06d}Z"
+        return f"{stamp} {stream} ".encode() + tag + b" " + (text if clean else self._clean(text)) + b"\n"
+
+    def _clean(self, text: bytes) -> bytes:
+        if self._secret is not None:
+            text = self._secret.sub(b"[secret]", text)
+        return _TOKEN.sub(b"[token]", text) if b"eyJ" in text else text
+
+    def _write(self, data: bytes) -> None:
+        if self.full:
+            return
+        if self._most and self._written + len(data) > self._most:
+            self.full = True
+            return
+        self._note_loss()
+        self._put(data)
+
+    def _note_loss(self) -> None:
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._put(self._line("stderr", b"F", b"[%d bytes of output were lost: the disk was full]" % lost))
+
+    def _put(self, data: bytes) -> None:
+        """A full disk costs output, never the agent."""
+        try:
+            written = os.write(self._file, data)
+        except OSError:
+            written = 0
+        self._written += written
+        if written < len(data):
+            self._lost += len(data) - written
+            # A torn line would swallow the next one.
+            if written:
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+
+
+def spellings(secrets: list[bytes]) -> set[bytes]:
+    """Each line of a secret, for output comes line by line; and how it stands in JSON."""
+    found: set[bytes] = set()
+    for secret in secrets:
+        for line in (secret, *secret.split(b"\n")):
+            text = line.decode(errors="surrogateescape")
+            found |= {line, json.dumps(text)[1:-1].encode()}
+            found.add(json.dumps(text, ensure_ascii=False)[1:-1].encode(errors="surrogateescape"))
+    return found
+
+
+class Shim:
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+        self._limits = spec.get("limits", {})
+        self._output = Output(
+            "output.log",
+            self._limits.get("output_bytes", 0),
+            [secret.encode() for secret in spec.get("redact", [])],
+        )
+        self._pid = 0
+        # Of a confined agent: process 1 of its namespace, and the pipe on which that tells of the agent's end.
+        self._init = 0
+        self._status_pipe = -1
+        self._status: int | None = None
+        self._limit = ""
+        self._stopped = False
+        self._stop_early: float | None = None
+        self._kill_at: float | None = None
+        self._peak = 0
+        self._cpu = 0.0
+        self._children = True
+        self._started = time.monotonic()
+
+    def run(self) -> None:
+        become_subreaper()
+        self._wake, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(self._wake, False)
+        signal.set_wakeup_fd(wake)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop(self._spec.get("grace", 10.0)))
+        self._introduce()
+        os.mkfifo("control", 0o600)
+        # Open for writing too, so that it never ends.
+        self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            self._start()
+        except OSError:
+            os.unlink("control")
+            raise
+        try:
+            self._introduce()
+        except OSError:
+            # A full disk: a sidecar that comes back finds the shim, and not which process is the agent.
+            pass
+        tell({"pid": self._pid, "start": start_time(self._pid)})
+        if self._stop_early is not None:
+            self._stop(self._stop_early)
+        self._watch()
+        self._output.close()
+        self._write_exit()
+        try:
+            os.unlink("control")
+        except FileNotFoundError:
+            pass
+
+    def _introduce(self) -> None:
+        with open("/proc/sys/kernel/random/boot_id") if _LINUX else open(os.devnull) as file:
+            boot = file.read().strip()
+        known = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot, "agent": self._pid}
+        with open("shim.json.tmp", "w") as file:
+            json.dump(known, file)
+        os.rename("shim.json.tmp", "shim.json")
+
+    def _start(self) -> None:
+        """Forks and executes; raises the OSError of the child's exec."""
+        out_read, out_write = os.pipe()
+        err_read, err_write = os.pipe()
+        failure_read, failure_write = os.pipe()
+        stdin = os.open(self._spec.get("stdin") or os.devnull, os.O_RDONLY)
+        shim = os.getpid()
+
+        def child() -> NoReturn:
+            self._become_agent(shim, (stdin, out_write, err_write), failure_write)
+
+        try:
+            forked = self._fork(child)
+        finally:
+            for descriptor in (out_write, err_write, failure_write, stdin):
+                os.close(descriptor)
+        with open(failure_read, "rb") as failure:
+            report = failure.read()
+        if report:
+            os.waitpid(forked, 0)
+            number, filename = json.loads(report)
+            raise OSError(number, os.strerror(number), filename)
+        # Set only after exec: before that, the child would handle SIGTERM with the shim's handler.
+        self._pid = (next(iter(children_of(forked)), 0) if self._init else 0) or forked
+        self._streams = {out_read: "stdout", err_read: "stderr"}
+        for descriptor in self._streams:
+            os.set_blocking(descriptor, False)
+
+    def _fork(self, child: Callable[[], NoReturn]) -> int:
+        """Gives the pid of our own child: the agent's, or its init's."""
+        sandbox = self._spec.get("sandbox")
+        if sandbox:
+            started = _confine().start(sandbox, child)
+            init: int = started.init
+            self._init, self._status_pipe = init, started.status
+            os.set_blocking(self._status_pipe, False)
+            return init
+        pid = os.fork()
+        if pid == 0:
+            child()
+        return pid
+
+    def _become_agent(self, shim: int, streams: tuple[int, int, int], failure: int) -> NoReturn:
+        """In the forked child; never returns."""
+        try:
+            self._prepare(shim)
+            for target, descriptor in enumerate(streams):
+                os.dup2(descriptor, target)
+            os.chdir(self._spec["cwd"])
+            argv = self._spec["argv"]
+            os.execvpe(argv[0], argv, self._spec["env"])
+        except OSError as problem:
+            name = os.fsdecode(problem.filename or self._spec["argv"][0])
+            os.write(failure, json.dumps([problem.errno, name]).encode())
+        except ValueError:
+            # A NUL in a word or a variable.
+            os.write(failure, json.dumps([errno.EINVAL, self._spec["argv"][0]]).encode())
+        except BaseException as problem:
+            # Such as a module that another user may not read.
+            os.write(failure, json.dumps([errno.EPERM, f"{type(problem).__name__}: {problem}"[:200]]).encode())
+        finally:
+            os._exit(127)
+
+    def _prepare(self, shim: int) -> None:
+        os.setsid()
+        if _LINUX and not self._spec.get("sandbox"):
+            # Should the shim be killed, the agent goes with it.
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != shim:
+                os._exit(127)
+        reset_signals()
+        if self._limits.get("open_files"):
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            most = self._limits["open_files"]
+            most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        elif self._limits.get("soft_open_files"):
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self._limits["soft_open_files"], hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        user = (self._spec.get("sandbox") or {}).get("user")
+        if user:
+            # It loads a module, which another user may not be allowed to read.
+            os.get_exec_path(self._spec["env"])
+            _confine().become(user)
+
+    # -- watching -----------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Until the agent and everything it started have ended."""
+        poller = select.poll()
+        for descriptor in (self._wake, self._control, *self._streams):
+            poller.register(descriptor, select.POLLIN)
+        if self._init:
+            poller.register(self._status_pipe, select.POLLIN)
+        while self._children or self._streams:
+            for descriptor, _ in poller.poll(self._patience()):
+                if descriptor == self._wake:
+                    drain(self._wake)
+                elif descriptor == self._control:
+                    self._obey(drain(self._control))
+                elif descriptor == self._status_pipe:
+                    poller.unregister(descriptor)
+                    self._hear_of_end()
+                elif self._read(descriptor) is False:
+                    poller.unregister(descriptor)
+                    os.close(descriptor)
+                    del self._streams[descriptor]
+            self._reap()
+            self._hold_limits()
+            if self._output.due is not None and time.monotonic() >= self._output.due:
+                self._output.flush()
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                if self._signal(signal.SIGKILL) and self._status is not None:
+                    # They would be waited for until they end by themselves.
+                    self._output.add("stderr", b"[processes of another user were left running]\n")
+                    self._children = False
+                self._kill_at = time.monotonic() + _RETRY_SECONDS
+            if not self._children:
+                # Nobody is left who could write.
+                for descriptor in list(self._streams):
+                    while self._read(descriptor):
+                        pass
+                    os.close(descriptor)
+                    del self._streams[descriptor]
+
+    def _patience(self) -> float | None:
+        """Milliseconds until something must be looked at."""
+        waits = [] if self._output.due is None else [self._output.due - time.monotonic()]
+        if self._kill_at is not None:
+            waits.append(self._kill_at - time.monotonic())
+        elif self._status is None:
+            if self._limits.get("memory_bytes") or self._limits.get("processes"):
+                waits.append(_LOOK_SECONDS)
+            if self._limits.get("wall_seconds"):
+                waits.append(self._started + self._limits["wall_seconds"] - time.monotonic())
+        return max(0.0, min(waits)) * 1000 if waits else None
+
+    def _read(self, descriptor: int) -> bool | None:
+        """False at the end of the stream, None when there is nothing now."""
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            return None
+        self._output.add(self._streams[descriptor], data)
+        return bool(data)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._children = False
+                return
+            if pid == 0:
+                return
+            scale = 1024 if _LINUX else 1
+            self._peak = max(self._peak, usage.ru_maxrss * scale)
+            self._cpu += usage.ru_utime + usage.ru_stime
+            if pid == self._init:
+                self._hear_of_end()
+            if pid in (self._pid, self._init):
+                self._on_exit(status)
+
+    def _hear_of_end(self) -> None:
+        """A confined agent is no child of ours: its init says how it ended."""
+        data = drain(self._status_pipe)
+        if len(data) == _STATUS.size:
+            self._on_exit(_STATUS.unpack(data)[0])
+
+    def _on_exit(self, status: int) -> None:
+        if self._status is not None:
+            return
+        self._status = status
+        self._ended = time.time()
+        # What it left is asked too, whether or not the agent was.
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+        at = time.monotonic() + _LEFTOVER_GRACE
+        self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
+
+    def _obey(self, data: bytes) -> None:
+        for line in data.decode(errors="replace").splitlines():
+            word, _, rest = line.partition(" ")
+            if word == "kill":
+                self._stop(0.0)
+            elif word == "stop":
+                try:
+                    self._stop(float(rest or 0))
+                except ValueError:
+                    # Nobody who knows the words said that.
+                    continue
+
+    def _stop(self, grace: float) -> None:
+        if not self._pid:
+            # It is just being started: there is nobody to be asked yet.
+            self._stop_early = grace
+            return
+        if self._status is None:
+            self._stopped = True
+        self._end(grace)
+
+    def _end(self, grace: float) -> None:
+        """Asks the agent's process group, and kills everything after ``grace`` seconds."""
+        if self._status is None:
+            # One that stands still cannot hear.
+            for number in (signal.SIGTERM, signal.SIGCONT):
+                self._signal_group(number)
+        at = time.monotonic() + grace
+        self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
+
+    def _signal(self, number: int) -> bool:
+        """Everything that the agent started. True when there is only what belongs to another user (sudo)."""
+        if _LINUX:
+            return signal_all(os.getpid(), number)
+        self._signal_group(number)
+        return False
+
+    def _signal_group(self, number: int) -> None:
+        try:
+            os.killpg(self._pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def _hold_limits(self) -> None:
+        if self._limit or self._status is not None or self._stopped:
+            return
+        limits = self._limits
+        if self._output.full:
+            self._exceed(self._too_much())
+        elif limits.get("wall_seconds") and time.monotonic() - self._started >= limits["wall_seconds"]:
+            self._exceed(f"it ran longer than {limits['wall_seconds']} s", self._spec.get("grace", 10.0))
+        elif limits.get("memory_bytes") or limits.get("processes"):
+            processes = descendants(os.getpid())
+            memory = sum(map(resident, processes))
+            self._peak = max(self._peak, memory)
+            if limits.get("memory_bytes") and memory > limits["memory_bytes"]:
+                self._exceed(f"it used {megabytes(memory)} of memory; the most is {megabytes(limits['memory_bytes'])}")
+            elif limits.get("processes") and len(processes) > limits["processes"]:
+                self._exceed(f"it had {len(processes)} processes; the most is {limits['processes']}")
+
+    def _too_much(self) -> str:
+        return f"it printed more than {megabytes(self._limits['output_bytes'])}"
+
+    def _exceed(self, limit: str, grace: float = 0.0) -> None:
+        self._limit = limit
+        self._end(grace)
+
+    def _write_exit(self) -> None:
+        """Tries until it is written: this is the only trace of how the agent ended. Where the directory is gone nobody
+        asks any more."""
+        status = self._status if self._status is not None else 0
+        if self._output.full and not self._limit and not self._stopped:
+            # It ended before that was noticed.
+            self._limit = self._too_much()
+        report = {
+            "exit_code": os.waitstatus_to_exitcode(status) if not os.WIFSIGNALED(status) else None,
+            "signal": signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None,
+            "limit": self._limit,
+            "stopped": self._stopped,
+            "ended_at": self._ended,
+            "peak_memory_bytes": self._peak,
+            "cpu_seconds": round(self._cpu, 3),
+        }
+        while True:
+            try:
+                for name in ("exit.json", "exit.json.tmp"):
+                    if os.path.isdir(name) or os.path.islink(name):
+                        # Not ours: the agent can write here too.
+                        os.rename(name, f"{name}.{time.time_ns()}")
+                with open("exit.json.tmp", "w") as file:
+                    json.dump(report, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.rename("exit.json.tmp", "exit.json")
+                return
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(_RETRY_SECONDS)
+
+
+def tell(answer: dict[str, Any]) -> None:
+    """The one line that the sidecar waits for; it may be gone."""
+    try:
+        os.write(1, json.dumps(answer).encode() + b"\n")
+    except OSError:
+        pass
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def become_subreaper() -> None:
+    """What descendants leave behind becomes ours, not init's (prctl(2))."""
+    if _LINUX:
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def megabytes(count: int) -> str:
+    """As the limits are configured: of 2^20 bytes."""
+    return f"{count / 2**20:.6g} MB"
+
+
+def signal_name(number: int) -> str:
+    """Such as ``SIGKILL``; most real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def drain(descriptor: int) -> bytes:
+    """What can be read now."""
+    try:
+        return os.read(descriptor, _CHUNK)
+    except BlockingIOError:
+        return b""
+
+
+def stat_of(pid: int) -> list[str] | None:
+    """/proc/PID/stat behind the name: state, ppid, ... (proc(5)); None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return None
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks between the boot and the process's start; 0 when it is not to be known."""
+    fields = stat_of(pid)
+    return int(fields[19]) if fields else 0
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below ``pid``."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        children = children_of(waiting.pop())
+        found += children
+        waiting += children
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    """The eldest first."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass
+    return found
+
+
+def reset_signals() -> None:
+    """Python itself ignores SIGPIPE and SIGXFSZ; others may have come down from whoever started the sidecar."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def signal_all(pid: int, number: int) -> bool:
+    """Signals every process below ``pid``, and never another that got its pid meanwhile. True when there are some, and
+    none that may be signalled."""
+    refused = reached = False
+    for child in descendants(pid):
+        before = start_time(child)
+        try:
+            handle = os.pidfd_open(child)
+        except (AttributeError, OSError):
+            continue
+        try:
+            if before and start_time(child) == before:
+                signal.pidfd_send_signal(handle, number)
+                reached = True
+        except OSError as problem:
+            if problem.errno not in (errno.ESRCH, errno.EPERM):
+                raise
+            refused |= problem.errno == errno.EPERM
+        finally:
+            os.close(handle)
+    return refused and not reached
+
+
+def _confine() -> Any:
+    """The sandbox's code, beside this file; only an agent that has one needs it."""
+    return __import__("confine")
+
+
+def main() -> None:
+    try:
+        Shim(json.loads(sys.stdin.buffer.read())).run()
+    except OSError as problem:
+        tell({"error": problem.strerror or str(problem), "filename": problem.filename or ""})
+
+
+if __name__ == "__main__":
+    main()

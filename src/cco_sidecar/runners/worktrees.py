@@ -1,0 +1,106 @@
+"""The agents' worktrees: made at the start, removed when their work is merged or discarded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+from cco_sidecar.core.errors import SidecarError, conflict, not_found, spawn_failed
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
+from cco_sidecar.core.projects import Projects
+from cco_sidecar.runners import worktree
+from orchestra.v1.agent_service_pb2 import Agent
+
+log = logging.getLogger(__name__)
+
+# Runs a command as the agent, in the given directory; what it printed when it failed, else empty.
+Prepare = Callable[[list[str], Path], Awaitable[str]]
+
+
+class Worktrees:
+    """``prefix`` begins the names of the branches."""
+
+    def __init__(self, storage: Path, projects: Projects, prefix: str) -> None:
+        self._directory = storage / "worktrees"
+        self._scratch = storage / "git"
+        self._root = projects.root
+        self._prefix = prefix
+        self._locks = KeyedSemaphore[str]()
+
+    def lock(self, agent_id: str) -> AbstractAsyncContextManager[None]:
+        """Held while an agent's worktree is made or removed, so that none is removed under one that is resumed."""
+        return self._locks.hold(agent_id)
+
+    def there_are(self) -> list[str]:
+        """Ids of agents that have one."""
+        return sorted(path.name for path in self._directory.glob("*/"))
+
+    async def make(self, agent: Agent, base: str, prepare: Prepare) -> Path:
+        """From the commit or branch ``base``, or as it was left. Raises SidecarError (AGT_001)."""
+        path = self._directory / agent.agent_id
+        async with self.lock(agent.agent_id):
+            root = self._root(agent.project_id)
+            if agent.worktree and not worktree.is_half_made(path) and path.is_dir() and any(path.iterdir()):
+                return path
+            kept = bool(agent.branch)
+            branch = agent.branch or await asyncio.to_thread(self._branch, root, agent.agent_id)
+            command = await asyncio.to_thread(worktree.command, root, path, branch, base, self._scratch)
+            agent.branch, agent.worktree = branch, str(path)
+            await asyncio.to_thread(worktree.begin, root, path, self._scratch)
+            problem = await prepare(command, path)
+            if problem:
+                agent.worktree = ""
+                if kept:
+                    await asyncio.to_thread(worktree.drop, root, path, self._scratch)
+                else:
+                    # Nobody has worked on it.
+                    await asyncio.to_thread(worktree.remove, root, path, branch, self._scratch)
+                    agent.branch = ""
+                raise spawn_failed(f"the agent's worktree could not be made: {problem}")
+            await asyncio.to_thread(worktree.finish, path)
+        return path
+
+    def _branch(self, root: Path, agent_id: str) -> str:
+        """A branch that is called like the prefix leaves no room for others below it (git-check-ref-format(1))."""
+        head = self._prefix.partition("/")[0]
+        taken = "/" in self._prefix and worktree.Repository(root, self._scratch).has_branch(head)
+        return (self._prefix.replace("/", "-") if taken else self._prefix) + agent_id
+
+    def has_branch(self, project: str, branch: str) -> bool:
+        """It is still there, to go on from."""
+        return worktree.Repository(self._root(project), self._scratch).has_branch(branch)
+
+    def changed_files(self, agent: Agent) -> dict[str, list[str]]:
+        """Blocking. Raises SidecarError."""
+        root = self._root(agent.project_id)
+        return worktree.changed_files(root, Path(agent.worktree), agent.branch, self._scratch)
+
+    async def tidy(self, agent: Agent) -> bool:
+        """Removes it when its work is merged; True when it did. The caller holds the lock, or the agent has just
+        ended."""
+        if not self._owns(agent):
+            return False
+        arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
+        try:
+            if await asyncio.to_thread(worktree.tidy, *arguments):
+                agent.worktree = ""
+                return True
+        except SidecarError as problem:
+            log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
+        return False
+
+    async def discard(self, agent: Agent) -> None:
+        """Removes it, merged or not. Raises SidecarError: AGT_006 where there is none, AGT_007 when git does not."""
+        if not self._owns(agent):
+            raise not_found("AGT_006", f"agent '{agent.agent_id}' has no worktree, or its work is merged")
+        arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
+        if not await asyncio.to_thread(worktree.remove, *arguments):
+            raise conflict("AGT_007", f"git does not remove the worktree {agent.worktree}; remove it by hand")
+        agent.worktree = ""
+
+    def _owns(self, agent: Agent) -> bool:
+        """That of a restored record belongs to whom it was copied from."""
+        return bool(agent.worktree) and Path(agent.worktree).is_relative_to(self._directory)

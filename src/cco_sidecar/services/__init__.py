@@ -1,0 +1,1 @@
+"""One package per service of orchestra.v1: a servicer, and one file per operation. Services never import each other."""

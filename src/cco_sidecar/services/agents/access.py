@@ -1,0 +1,86 @@
+"""May an agent make a call? The rule that decides, in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from google.protobuf.message_factory import GetMessageClass
+
+from cco_sidecar.auth import scope
+from cco_sidecar.auth.policy import MethodPolicy
+from cco_sidecar.core.agent_types import AgentType
+from cco_sidecar.core.errors import SidecarError, invalid_request
+from cco_sidecar.core.principal import OPERATOR, Principal
+from orchestra.v1.agent_service_pb2 import CheckAccessResponse
+from orchestra.v1.options_pb2 import OPEN_ANYONE, PERMISSION_AUTHENTICATED, PERMISSION_OPERATOR
+
+_PROJECT, _ISSUE, _TYPE, _OPERATOR = (
+    "own project only",
+    "own issue only",
+    "permissions of the agent type",
+    "operator only",
+)
+
+
+def check_access(
+    policies: Mapping[str, MethodPolicy], known: AgentType, own: Principal, rpc: str, issue: str, project: str
+) -> CheckAccessResponse:
+    """``own``: the agent as it would call, without an issue and a project when only its type is known. Raises
+    SidecarError (REQ_001) for a call that there is not."""
+    policy = _policy(policies, rpc)
+    answer = CheckAccessResponse(rpc=policy.path.lstrip("/"), agent_type=known.type)
+    answer.allowed, answer.rule, answer.reason = _decide(policy, known, own, issue, project)
+    return answer
+
+
+def _decide(policy: MethodPolicy, known: AgentType, own: Principal, issue: str, project: str) -> tuple[bool, str, str]:
+    """By what the chain does with such a call: the permission of the RPC, and the scope of its fields."""
+    needed = policy.rules.permission
+    if policy.rules.open == OPEN_ANYONE:
+        return True, "open to anyone", "the call needs no token"
+    if project and own.project_id and project != own.project_id:
+        return False, _PROJECT, f"it belongs to project '{own.project_id}'; others do not exist for it"
+    try:
+        policy.authorise(own)
+    except SidecarError as refusal:
+        return False, _OPERATOR if needed == PERMISSION_OPERATOR else _TYPE, refusal.message
+    scopes = {each.scope: each.name for each in scope.scoped_fields(policy.request)}
+    named = [scopes[each] for each in scope.ISSUE_SCOPES if each in scopes]
+    if named and issue and own.issue_id and issue != own.issue_id:
+        request = GetMessageClass(policy.request)(**dict.fromkeys(named, issue))
+        try:
+            scope.apply(request, own, own.project_id)
+        except SidecarError as refusal:
+            return False, _ISSUE, refusal.message
+        return True, "architects read every issue of their project", f"'{known.type}' may spawn agents"
+    if needed == PERMISSION_AUTHENTICATED:
+        return True, "any valid token", "every agent may; what it sees is its own project's"
+    return True, _TYPE, f"'{known.type}' ({known.group}) has it"
+
+
+def _policy(policies: Mapping[str, MethodPolicy], rpc: str) -> MethodPolicy:
+    """By ``Method``, ``Service/Method`` or ``package.Service/Method``."""
+    service, _, wanted = rpc.strip("/").lower().rpartition("/")
+    names = {path.rpartition("/")[2].lower(): policy for path, policy in policies.items()}
+    found = names.get(wanted)
+    if found is not None and f"/{found.path.lower()}".endswith((f".{service}/{wanted}", f"/{service}/{wanted}")):
+        return found
+    if found is not None and not service:
+        return found
+    near = difflib.get_close_matches(wanted, names, n=1)
+    hint = f"; did you mean '{names[near[0]].path.rpartition('/' if not service else '.')[2]}'?" if near else ""
+    raise invalid_request(f"rpc: there is no call '{rpc}'{hint}", field="rpc")
+
+
+def principal_of(known: AgentType, agent_id: str, issue: str, project: str) -> Principal:
+    """The agent as its token names it."""
+    return Principal(
+        subject=agent_id,
+        agent_type=known.type,
+        group=known.group,
+        project_id=project,
+        issue_id=issue,
+        permissions=frozenset(known.permissions),
+        operator=known.type == OPERATOR,
+    )

@@ -1,0 +1,244 @@
+"""A context from its parts: fixed ones first, then files in priority order until the limit."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from google.protobuf.message import Message
+
+from cco_sidecar.core.clock import timestamp
+from cco_sidecar.core.encoded import varint
+from cco_sidecar.core.languages import language_of
+from cco_sidecar.ranking.comments import comments_of
+from cco_sidecar.ranking.selection import Choice
+from cco_sidecar.repository.file_cache import FileCache, Text
+from cco_sidecar.repository.history import FULL_HISTORY
+from cco_sidecar.repository.snapshot import Snapshot
+from orchestra.v1.context_service_pb2 import (
+    DISPOSITION_CUT,
+    DISPOSITION_INCLUDED,
+    DISPOSITION_LEFT_OUT,
+    Context,
+    GetContextResponse,
+    GitContext,
+    Manifest,
+    ManifestEntry,
+    PreviousAgentOutput,
+    ProjectStructure,
+    RelevantFile,
+)
+
+LIMIT_BYTES = 10 * 2**20
+COMMITS = 20
+# Shares of the limit that the parts beside the files may take.
+_STRUCTURE_BYTES = 2 * 2**20
+_HISTORY_BYTES = 1 * 2**20
+_OUTPUTS_BYTES = 2 * 2**20
+# No single file takes more: when all have room, and when they have not.
+_FILE_BYTES = 1024 * 1024
+_CROWDED_FILE_BYTES = 256 * 1024
+_LEAST_SAMPLE_BYTES = 4 * 1024
+_NAMED_BARRED = 1000
+_NOT_WANTED = "not_for_this_agent"
+
+
+def build(
+    snapshot: Snapshot,
+    choices: list[Choice],
+    outputs: list[PreviousAgentOutput],
+    texts: FileCache,
+    *,
+    issue: str,
+    agent_type: str,
+    architect: bool,
+) -> GetContextResponse:
+    """The answer without ``timestamp`` and ``cache_hit``. Equal arguments give equal bytes."""
+    strategies: set[str] = set()
+    context = Context(
+        project_structure=_structure(snapshot, strategies),
+        git_context=_history(snapshot.git, FULL_HISTORY if architect else COMMITS, strategies),
+        previous_agent_outputs=_fitting(outputs, _OUTPUTS_BYTES, strategies),
+        metadata=snapshot.metadata,
+    )
+    files = _Files(snapshot, texts, LIMIT_BYTES - context.ByteSize(), strategies)
+    files.add_all(choices)
+    context.relevant_files.extend(files.included)
+    files.account_for_the_rest({choice.path for choice in choices})
+    wire = context.SerializeToString(deterministic=True)
+    files.manifest.checksum = f"sha256:{hashlib.sha256(wire).hexdigest()}"
+    return GetContextResponse(
+        issue_id=issue,
+        agent_type=agent_type,
+        context=context,
+        truncated=bool(files.strategies),
+        truncation_strategy=_strategy(files.strategies),
+        total_size_bytes=len(wire),
+        file_count=len(files.included),
+        manifest=files.manifest,
+    )
+
+
+class _Files:
+    """Takes files while there is room, and keeps the manifest."""
+
+    def __init__(self, snapshot: Snapshot, texts: FileCache, room: int, strategies: set[str]) -> None:
+        self._snapshot = snapshot
+        self._texts = texts
+        self._room = room
+        self.included: list[RelevantFile] = []
+        self.manifest = Manifest()
+        self.strategies = strategies
+
+    def add_all(self, choices: list[Choice]) -> None:
+        sizes = (min(self._snapshot.files[choice.path].size, _FILE_BYTES) for choice in choices)
+        crowded = sum(sizes) > self._room
+        most = _CROWDED_FILE_BYTES if crowded else _FILE_BYTES
+        for choice in choices:
+            self._add(choice, most)
+
+    def _add(self, choice: Choice, most: int) -> None:
+        info = self._snapshot.files[choice.path]
+        text = self._texts.read(self._snapshot.root, choice.path, info)
+        if text.problem:
+            self._leave_out(choice.path, text.problem, text.stat.size)
+            return
+        content, strategy, reason = text.content, "", choice.reason
+        if choice.comments:
+            comments = comments_of(content, language_of(choice.path))
+            if comments is None:
+                self._leave_out(choice.path, "no_comments", text.stat.size)
+                return
+            content, strategy, reason = comments, "comment_extraction", "comments_only"
+        overhead = len(choice.path) + 160
+        allowed = min(most, self._room - overhead)
+        if len(content) > allowed or len(content.encode()) > allowed:
+            if allowed < _LEAST_SAMPLE_BYTES:
+                self.strategies.add("priority_selection")
+                self._leave_out(choice.path, "no_room", text.stat.size)
+                return
+            content, strategy = _sample(content, allowed), "file_sampling"
+            reason = f"{reason}, sampled"
+        self._include(choice.path, content, text, reason, strategy)
+
+    def _include(self, path: str, content: str, text: Text, reason: str, strategy: str) -> None:
+        file = RelevantFile(
+            path=_utf8(path),
+            content=content,
+            last_modified=timestamp(text.stat.mtime_ns // 1000),
+            size=text.stat.size,
+            language=language_of(path),
+            checksum=text.checksum,
+        )
+        size = file.ByteSize()
+        self._room -= size + 1 + len(varint(size))
+        self.included.append(file)
+        self.manifest.secrets_masked += text.masked
+        if strategy:
+            self.strategies.add(strategy)
+            self.manifest.files_cut += 1
+        self.manifest.files_included += 1
+        disposition = DISPOSITION_CUT if strategy else DISPOSITION_INCLUDED
+        entry = ManifestEntry(
+            path=file.path, disposition=disposition, reason=reason, bytes=len(content.encode()), files=1
+        )
+        self.manifest.entries.append(entry)
+
+    def _leave_out(self, path: str, reason: str, size: int, files: int = 1) -> None:
+        self.manifest.files_left_out += files
+        entry = ManifestEntry(
+            path=_utf8(path), disposition=DISPOSITION_LEFT_OUT, reason=reason, bytes=size, files=files
+        )
+        self.manifest.entries.append(entry)
+
+    def account_for_the_rest(self, chosen: set[str]) -> None:
+        """What may not enter, each by its name while there are not too many; what this agent does not want, by kind
+        of file."""
+        barred: dict[tuple[str, str], list[int]] = {}
+        for path, reason, size in self._snapshot.barred:
+            if len(self._snapshot.barred) <= _NAMED_BARRED:
+                self._leave_out(path, reason, size)
+            else:
+                barred.setdefault((_kind(path), reason), []).append(size)
+        for path, info in self._snapshot.files.items():
+            if path not in chosen:
+                barred.setdefault((_kind(path), _NOT_WANTED), []).append(info.size)
+        for (kind, reason), sizes in sorted(barred.items()):
+            self._leave_out(kind, reason, sum(sizes), len(sizes))
+
+
+def _structure(snapshot: Snapshot, strategies: set[str]) -> ProjectStructure:
+    structure = ProjectStructure(
+        root=_utf8(snapshot.root.name or "/"),
+        total_files=len(snapshot.files),
+        total_size_bytes=sum(info.size for info in snapshot.files.values()),
+    )
+    room = _STRUCTURE_BYTES
+    for paths, out in ((snapshot.directories, structure.directories), (snapshot.files, structure.files)):
+        for path in paths:
+            name = _utf8(path)
+            room -= len(name.encode()) + 3
+            if room < 0:
+                strategies.add("structure_sampling")
+                break
+            out.append(name)
+    return structure
+
+
+def _history(git: GitContext, most: int, strategies: set[str]) -> GitContext:
+    """The newest commits, and fewer of them, or of the changes, when they name very many files."""
+    history = GitContext()
+    history.CopyFrom(git)
+    del history.recent_commits[most:]
+    while history.ByteSize() > _HISTORY_BYTES:
+        strategies.add("history_sampling")
+        if len(history.recent_commits) > len(history.uncommitted_changes):
+            del history.recent_commits[len(history.recent_commits) // 2 :]
+        else:
+            del history.uncommitted_changes[len(history.uncommitted_changes) // 2 :]
+    return history
+
+
+def _fitting(outputs: Iterable[PreviousAgentOutput], room: int, strategies: set[str]) -> list[PreviousAgentOutput]:
+    taken = []
+    for output in outputs:
+        room -= _framed_size(output)
+        if room < 0:
+            strategies.add("output_sampling")
+            break
+        taken.append(output)
+    return taken
+
+
+def _framed_size(message: Message) -> int:
+    return message.ByteSize() + 6
+
+
+def _sample(content: str, allowed: int) -> str:
+    """Head and tail at line ends, with the cut marked in place."""
+    data = content.encode()
+    room = allowed - 80
+    head = data[: room * 2 // 3]
+    tail = data[len(data) - room // 3 :]
+    head = head[: head.rfind(b"\n") + 1] or head
+    tail = tail[tail.find(b"\n") + 1 :] or tail
+    left_out = len(data) - len(head) - len(tail)
+    mark = f"\n[... {left_out} bytes left out here ...]\n"
+    return head.decode(errors="ignore") + mark + tail.decode(errors="ignore")
+
+
+def _strategy(strategies: set[str]) -> str:
+    if len(strategies) > 1:
+        return "smart"
+    return next(iter(strategies), "none")
+
+
+def _kind(path: str) -> str:
+    name = PurePosixPath(path)
+    return f"*{name.suffix}" if name.suffix else name.name
+
+
+def _utf8(path: str) -> str:
+    """A file name is bytes; one that is no UTF-8 is shown with replacement characters."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,0 +1,200 @@
+"""What other agents did and decided: from their results, and from events that carry a decision."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+from cco_sidecar.bus.base import EventBus
+from cco_sidecar.bus.entry import Entry, text_of
+from cco_sidecar.core import codec
+from cco_sidecar.core.clock import micros_of
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
+from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.core.principal import OPERATOR
+from cco_sidecar.repository import masking
+from cco_sidecar.storage.base import ResultStore
+from orchestra.v1.context_service_pb2 import PreviousAgentOutput
+from orchestra.v1.event_service_pb2 import Event
+from orchestra.v1.result_service_pb2 import FileEntry, Result, ResultStatus
+
+_MOST_RESULTS = 200
+_MOST_RESULT_BYTES = 8 * 2**20
+_MOST_EVENTS = 200
+_READ_AT_ONCE = 1000
+# Per output; a decision that names more files than this is not about any of them.
+_MOST_FILES = 500
+# Of one result.
+_MOST_DECISIONS = 100
+_MOST_FILES_OF_ALL = 5_000
+_MOST_OUTPUT_BYTES = 4 * 2**20
+_REMEMBERED_BYTES = 64 * 2**20
+
+# What the outputs were made from: equal for equal outputs.
+Basis = tuple[int, tuple[int, ...]]
+
+
+# Serialised results and decisions to serialised outputs.
+Merge = Callable[[Sequence[bytes], "Sequence[Decision]"], Awaitable[list[bytes]]]
+
+
+class PreviousOutputs:
+    """Made again only when a result or a decision was added."""
+
+    def __init__(self, store: ResultStore, bus: EventBus, merge: Merge) -> None:
+        self._store = store
+        self._bus = bus
+        self._merge = merge
+        self._decisions: dict[str, _Decisions] = {}
+        self._known = ByteLru[tuple[str, str], tuple[Basis, list[bytes]]](_REMEMBERED_BYTES)
+        self._making = KeyedSemaphore[tuple[str, str]]()
+
+    async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
+        """Serialised, newest first; of one issue, or of the whole project when ``issue`` is empty."""
+        entries = await self._decisions.setdefault(project, _Decisions()).update(self._bus, project, issue)
+        basis = (await self._store.version(project, issue), tuple(entry.seq for entry in entries))
+        known = self._known.get((project, issue))
+        if known is not None and known[0] == basis:
+            return known
+        async with self._making.hold((project, issue)):
+            # Others may have made it while this one waited.
+            known = self._known.get((project, issue))
+            if known is not None and known[0] == basis:
+                return known
+            return await self._make(project, issue, basis, entries)
+
+    async def _results(self, project: str, issue: str) -> list[bytes]:
+        """The newest, page by page, up to so many and so many bytes."""
+        found: list[bytes] = []
+        before: int | None = None
+        size = 0
+        while len(found) < _MOST_RESULTS and size < _MOST_RESULT_BYTES:
+            page = await self._store.page(project, issue=issue, before=before, limit=_MOST_RESULTS - len(found))
+            if not page:
+                break
+            bodies = [stored.result.SerializeToString() for stored in page]
+            found += bodies
+            size += sum(map(len, bodies))
+            before = page[-1].number
+        return found
+
+    async def _make(self, project: str, issue: str, basis: Basis, entries: list[Entry]) -> tuple[Basis, list[bytes]]:
+        results = await self._results(project, issue)
+        decisions = [Decision(entry.frame[entry.payload_at :]) for entry in entries]
+        # In the worker: agents write what they like, and all of it is searched for keys.
+        outputs = await self._merge(results, decisions)
+        self._known.put((project, issue), (basis, outputs), 256 + sum(map(len, outputs)))
+        return basis, outputs
+
+
+def merged(results: Sequence[bytes], decisions: Sequence[Decision]) -> list[PreviousAgentOutput]:
+    """Newest first, without keys."""
+    outputs: list[PreviousAgentOutput] = []
+    size = 0
+    for result in results:
+        made = _of_result(Result.FromString(result))
+        size += sum(output.ByteSize() for output in made)
+        if outputs and size > _MOST_OUTPUT_BYTES:
+            # A few kilobytes of a result may be megabytes of outputs: each names its files again.
+            break
+        outputs += made
+    outputs += [_of_event(Event.FromString(decision.event)) for decision in decisions]
+    return sorted(outputs, key=lambda output: micros_of(output.timestamp), reverse=True)
+
+
+class Decision(NamedTuple):
+    """A serialised Event that carries one."""
+
+    event: bytes
+
+
+class _Decisions:
+    """The newest events of a project whose data has a ``decision``; each event is looked at once."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        # With the issue that each is about.
+        self._entries: deque[tuple[Entry, str | None]] = deque(maxlen=_MOST_EVENTS)
+
+    async def update(self, bus: EventBus, project: str, issue: str) -> list[Entry]:
+        while True:
+            page = await bus.read(project, self._seen, _READ_AT_ONCE)
+            for entry in page.entries:
+                # Another caller may have read it meanwhile.
+                if entry.seq > self._seen:
+                    self._seen = entry.seq
+                    self._add(entry)
+            if len(page.entries) < _READ_AT_ONCE:
+                break
+        return self._of(issue)
+
+    def _add(self, entry: Entry) -> None:
+        # The key stands in the serialised bytes; parsing is for the few that have it.
+        if b"decision" not in entry.frame:
+            return
+        event = entry.event
+        named = text_of(event, "issue_id")
+        if text_of(event, "decision") is not None and _is_own(event, named):
+            self._entries.append((entry, named))
+
+    def _of(self, issue: str) -> list[Entry]:
+        return [entry for entry, named in self._entries if not issue or named == issue]
+
+
+def _is_own(event: Event, issue: str | None) -> bool:
+    """A decision counts for the publisher's own issue only (contract, section 8, decision 5)."""
+    own = bool(event.publisher_issue_id) and issue == event.publisher_issue_id
+    return own or event.publisher_agent_type == OPERATOR
+
+
+def _author_type(event: Event, named: Any) -> str:
+    """By the publisher's token; the operator may speak for another."""
+    own = event.publisher_agent_type
+    return named if own == OPERATOR and isinstance(named, str) else own
+
+
+def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
+    return {path for output in outputs for path in output.files_affected}
+
+
+def _of_result(result: Result) -> list[PreviousAgentOutput]:
+    work = result.result
+    paths = [*map(_path, work.files_created), *map(_path, work.files_modified), *work.files_deleted]
+    decisions = list(work.decisions[:_MOST_DECISIONS])
+    # Each decision names them again.
+    most = min(_MOST_FILES, _MOST_FILES_OF_ALL // max(1, len(decisions)))
+    touched = [masking.mask(path)[0] for path in paths[:most]]
+    status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)
+    summary = f"{status}: {len(paths)} files affected"
+    rationale = codec.struct_to_dict(work.extra).get("rationale")
+    return [
+        PreviousAgentOutput(
+            agent=result.agent_id,
+            agent_type=result.agent_type,
+            timestamp=result.timestamp,
+            decision=masking.mask(decision)[0],
+            rationale=masking.mask(rationale)[0] if isinstance(rationale, str) else "",
+            files_affected=touched,
+        )
+        for decision in (decisions or [summary])
+    ]
+
+
+def _of_event(event: Event) -> PreviousAgentOutput:
+    data = codec.struct_to_dict(event.data)
+    rationale, files = data.get("rationale"), data.get("files_affected")
+    return PreviousAgentOutput(
+        agent=event.publisher,
+        agent_type=_author_type(event, data.get("agent_type")),
+        timestamp=event.timestamp,
+        decision=masking.mask(data["decision"])[0],
+        rationale=masking.mask(rationale)[0] if isinstance(rationale, str) else "",
+        files_affected=[masking.mask(path)[0] for path in files[:_MOST_FILES] if isinstance(path, str)]
+        if isinstance(files, list)
+        else [],
+    )
+
+
+def _path(entry: FileEntry) -> str:
+    return entry.path if entry.WhichOneof("entry") == "path" else entry.file.path

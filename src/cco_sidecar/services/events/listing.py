@@ -1,0 +1,45 @@
+"""Listing retained events."""
+
+from __future__ import annotations
+
+from cco_sidecar.bus import filters
+from cco_sidecar.bus.base import EventBus
+from cco_sidecar.bus.entry import Entry
+from cco_sidecar.core.clock import micros_of
+from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.services.events.subscribe import FROM_NOW
+from orchestra.v1.event_service_pb2 import Gap, ListEventsRequest, ListEventsResponse
+
+DEFAULT_LIMIT = 100
+
+
+async def list_events(bus: EventBus, request: ListEventsRequest, principal: Principal) -> Encoded:
+    project = request.project_id
+    limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
+    matches = filters.parse(request.filter.strip()).matches if request.filter.strip() else None
+
+    def keep(entry: Entry) -> bool:
+        if request.topic and entry.topic != request.topic:
+            return False
+        if request.event_type and entry.event_type != request.event_type:
+            return False
+        if request.correlation_id and entry.correlation_id != request.correlation_id:
+            return False
+        return matches is None or matches(entry.fields)
+
+    start = None
+    if request.since == FROM_NOW:
+        start = await bus.start_of(project, "", None)
+    elif request.since or request.HasField("since_time"):
+        since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
+        start = await bus.start_of(project, request.since, since_micros)
+    entries, more = await bus.select(project, start, limit, keep, principal.subject)
+    tail = ListEventsResponse()
+    if more:
+        tail.next_cursor = await bus.cursor(project, entries[-1].seq)
+    if start is not None and start.gap:
+        resumed = await bus.cursor(project, start.seq)
+        tail.gap.CopyFrom(Gap(since=request.since, resumed_after=resumed, missed=start.missed))
+    frames = b"".join(entry.frame for entry in entries)
+    return Encoded(ListEventsResponse, frames + tail.SerializeToString())

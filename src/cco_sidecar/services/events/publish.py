@@ -1,0 +1,53 @@
+"""Publishing: who may say what, and what the answer holds."""
+
+from __future__ import annotations
+
+from cco_sidecar.bus.base import DEFAULT_TTL, EventBus, Outgoing
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.principal import Principal
+from orchestra.v1.event_service_pb2 import (
+    PRIORITY_HIGH,
+    Event,
+    PublishEventRequest,
+    PublishEventResponse,
+    PublishEventsRequest,
+    PublishEventsResponse,
+)
+
+DEFAULT_TOPIC = "coordination"
+
+
+async def publish_event(bus: EventBus, request: PublishEventRequest, principal: Principal) -> PublishEventResponse:
+    outgoing = _outgoing(request, principal)
+    published = await bus.publish(outgoing.project, outgoing.event, ttl=outgoing.ttl, urgent=outgoing.urgent)
+    return PublishEventResponse(
+        event_id=published.event_id,
+        published=True,
+        subscribers_notified=published.subscribers,
+        subscriber_count=len(published.subscribers),
+        timestamp=published.timestamp,
+        topic=outgoing.event.topic,
+        ttl_seconds=outgoing.ttl,
+    )
+
+
+async def publish_batch(
+    bus: EventBus, request: PublishEventsRequest, principal: Principal, clock: Clock
+) -> PublishEventsResponse:
+    """All in one commit. Refused whole when one of them is not allowed."""
+    published = await bus.publish_all([_outgoing(event, principal) for event in request.events])
+    return PublishEventsResponse(event_ids=[each.event_id for each in published], timestamp=clock.timestamp())
+
+
+def _outgoing(request: PublishEventRequest, principal: Principal) -> Outgoing:
+    event = Event(
+        event_type=request.event_type,
+        publisher=request.publisher,
+        topic=request.topic or DEFAULT_TOPIC,
+        data=request.data,
+        correlation_id=request.correlation_id,
+        publisher_agent_type=principal.agent_type,
+        publisher_issue_id=principal.issue_id,
+    )
+    ttl = request.ttl_seconds if request.HasField("ttl_seconds") else DEFAULT_TTL
+    return Outgoing(request.project_id, event, ttl, urgent=request.priority == PRIORITY_HIGH)

@@ -1,0 +1,88 @@
+"""Subscriptions and long polls: the same reader, kept open or closed after its first batch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from cco_sidecar.bus.base import EventBus, SubscriptionKey
+from cco_sidecar.core.clock import Clock, micros_of
+from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.principal import Principal
+from orchestra.v1.event_service_pb2 import SubscribeRequest, WaitEventsRequest, WaitEventsResponse
+
+DEFAULT_TIMEOUT_MS = 30_000
+DEFAULT_LIMIT = 100
+FROM_NOW = "$"
+# A poll without `since` goes on where the agent's last one ended, if it comes back within so many seconds:
+# what is published while the agent handles an event is not lost to it.
+RESUME_SECONDS = 60
+_MOST_RESUMED = 10_000
+
+
+class _PollKey(NamedTuple):
+    project: str
+    subject: str
+    event_type: str
+    topic: str
+    filter: str
+
+
+class Polls:
+    """Where each agent's last poll ended."""
+
+    def __init__(self, bus: EventBus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._ended: dict[_PollKey, tuple[float, str]] = {}
+
+    async def wait(self, request: WaitEventsRequest, principal: Principal) -> Encoded:
+        project = request.project_id
+        key = _PollKey(project, principal.subject, request.event_type, request.topic, request.filter)
+        since = "" if request.since == FROM_NOW else request.since or self._resumed(key)
+        batch = await self._bus.wait(
+            project,
+            interest(_set(request.event_type), _set(request.topic), request.filter),
+            await self._bus.start_of(project, since, None),
+            principal.subject,
+            timeout=(request.timeout if request.HasField("timeout") else DEFAULT_TIMEOUT_MS) / 1000,
+            limit=request.limit if request.HasField("limit") else DEFAULT_LIMIT,
+            since=since,
+        )
+        self._remember(key, batch.cursor)
+        tail = WaitEventsResponse(more_available=batch.more, timestamp=self._clock.timestamp(), gap=batch.gap)
+        if batch.entries or batch.gap or self._bus.draining:
+            tail.next_cursor = batch.cursor
+        if not batch.entries and not batch.gap:
+            tail.timeout = True
+        frames = b"".join(entry.frame for entry in batch.entries)
+        return Encoded(WaitEventsResponse, frames + tail.SerializeToString())
+
+    def _resumed(self, key: _PollKey) -> str:
+        at, cursor = self._ended.get(key, (0.0, ""))
+        return cursor if self._clock.seconds() - at < RESUME_SECONDS else ""
+
+    def _remember(self, key: _PollKey, cursor: str) -> None:
+        # Re-inserted, so that the oldest stand first.
+        self._ended.pop(key, None)
+        self._ended[key] = (self._clock.seconds(), cursor)
+        if len(self._ended) > _MOST_RESUMED:
+            del self._ended[next(iter(self._ended))]
+
+
+async def subscribe(bus: EventBus, request: SubscribeRequest, principal: Principal) -> AsyncIterator[Encoded]:
+    project = request.project_id
+    since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
+    since = "" if request.since == FROM_NOW else request.since
+    start = await bus.start_of(project, since, since_micros)
+    wanted = interest(frozenset(request.event_types), frozenset(request.topics), request.filter)
+    async for batch in bus.follow(project, wanted, start, principal.subject, since=since):
+        yield batch.wire
+
+
+def interest(event_types: frozenset[str], topics: frozenset[str], filter_text: str) -> SubscriptionKey:
+    return SubscriptionKey(event_types, topics, filter_text.strip())
+
+
+def _set(value: str) -> frozenset[str]:
+    return frozenset({value} if value else ())

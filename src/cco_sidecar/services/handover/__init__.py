@@ -1,0 +1,1 @@
+"""Hand-over rules: events and results that start the next agents."""

@@ -1,0 +1,72 @@
+"""Storing a result: what the record holds."""
+
+from __future__ import annotations
+
+from cco_sidecar.core import ids
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.supervision.results import ResultRecorder
+from orchestra.v1.result_service_pb2 import (
+    RESULT_STATUS_SUCCESS,
+    RESULT_STATUS_UNSPECIFIED,
+    AgentResult,
+    CreateResultRequest,
+    CreateResultResponse,
+    Result,
+)
+
+
+class ResultCreator:
+    def __init__(self, recorder: ResultRecorder, agents: AgentStore, types: AgentTypes, clock: Clock) -> None:
+        self._recorder = recorder
+        self._agents = agents
+        self._types = types
+        self._clock = clock
+
+    async def create(self, request: CreateResultRequest, principal: Principal) -> CreateResultResponse:
+        """Raises SidecarError: STR_001 when nothing could be stored."""
+        result = self._result(request)
+        agent = await self._agents.by_id(result.agent_id)
+        if agent is not None and agent.agent.branch:
+            result.branch = agent.agent.branch
+        recorded = await self._recorder.record(result, principal.session)
+        return CreateResultResponse(
+            id=result.id,
+            stored=True,
+            storage_path=recorded.path.as_posix(),
+            next_agents=await self._recorder.next_agents(result),
+            event_published=bool(recorded.event_id),
+            event_id=recorded.event_id,
+            timestamp=result.timestamp,
+        )
+
+    def _result(self, request: CreateResultRequest) -> Result:
+        for name in ("agent_type", "issue_id"):
+            if not getattr(request, name):
+                raise invalid_request(f"{name} is required; the token names none", field=name)
+        self._types.known(request.agent_type)
+        work = _with_status(request.result)
+        stamp = request.timestamp if request.HasField("timestamp") else self._clock.timestamp()
+        return Result(
+            id=ids.sortable("res"),
+            agent_id=request.agent_id,
+            agent_type=request.agent_type,
+            issue_id=request.issue_id,
+            project_id=request.project_id,
+            result=work,
+            timestamp=stamp,
+        )
+
+
+def _with_status(work: AgentResult) -> AgentResult:
+    """With its status. Raises SidecarError (REQ_001) for errors without one."""
+    if work.status == RESULT_STATUS_UNSPECIFIED:
+        if work.errors:
+            raise invalid_request(
+                "result.status is required where there are errors: failed, partial or success", field="result.status"
+            )
+        work.status = RESULT_STATUS_SUCCESS
+    return work

@@ -1,0 +1,33 @@
+"""ResultService: unpack, call, pack."""
+
+from __future__ import annotations
+
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.services.results import read
+from cco_sidecar.services.results.create import ResultCreator
+from cco_sidecar.storage.base import Stores
+from cco_sidecar.supervision.results import ResultRecorder
+from orchestra.v1 import result_service_pb2 as pb
+
+
+class ResultServicer:
+    def __init__(
+        self,
+        stores: Stores,
+        recorder: ResultRecorder,
+        types: AgentTypes,
+        clock: Clock,
+    ) -> None:
+        self._store = stores.results
+        self._creator = ResultCreator(recorder, stores.agents, types, clock)
+
+    async def CreateResult(self, request: pb.CreateResultRequest, principal: Principal) -> pb.CreateResultResponse:
+        return await self._creator.create(request, principal)
+
+    async def GetResult(self, request: pb.GetResultRequest, principal: Principal) -> pb.GetResultResponse:
+        return await read.get_result(self._store, request, principal)
+
+    async def ListResults(self, request: pb.ListResultsRequest, principal: Principal) -> pb.ListResultsResponse:
+        return await read.list_results(self._store, request)

@@ -1,0 +1,139 @@
+"""SystemService: every figure is measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from cco_sidecar import __version__
+from cco_sidecar.auth.identity_key import IdentityKey
+from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.bus.base import EventBus
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.metrics import Metrics
+from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.services.system.vitals import Vitals
+from cco_sidecar.storage.base import Stores
+from cco_sidecar.supervision.supervisor import Supervisor
+from orchestra.v1 import system_service_pb2 as pb
+
+SERVICE_NAME = "orchestration-sidecar"
+# Below this, results and events may soon not be written.
+LOW_DISK_MB = 100
+
+
+class DatabaseHealth(Protocol):
+    async def damage(self) -> str:
+        """What is wrong with the database; empty when nothing is."""
+        ...
+
+
+class SystemServicer:
+    def __init__(
+        self,
+        settings: Settings,
+        bus: EventBus,
+        outbox: Outbox,
+        database: DatabaseHealth,
+        stores: Stores,
+        supervisor: Supervisor,
+        tokens: Tokens,
+        types: AgentTypes,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        """``settings``: with the ports that are open. Raises SettingsError for an identity key that cannot be used."""
+        self._settings = settings
+        self._identity_key = IdentityKey.of(settings.storage)
+        self._vitals = Vitals(settings.storage)
+        self._bus = bus
+        self._outbox = outbox
+        self._database = database
+        self._results = stores.results
+        self._agents = stores.agents
+        self._supervisor = supervisor
+        self._tokens = tokens
+        self._types = types
+        self._metrics = metrics
+        self._cache = metrics.cache
+        self._clock = clock
+
+    async def GetHealth(self, request: pb.GetHealthRequest, principal: Principal) -> pb.GetHealthResponse:
+        await self._bus.probe()
+        figures = self._vitals.figures()
+        storage = bus = pb.HEALTH_STATUS_HEALTHY
+        if await self._database.damage() or not self._vitals.storage_writable():
+            storage = pb.HEALTH_STATUS_UNHEALTHY
+        elif figures.disk_free_mb < LOW_DISK_MB:
+            storage = pb.HEALTH_STATUS_DEGRADED
+        if self._bus.failing or self._bus.draining:
+            bus = pb.HEALTH_STATUS_UNHEALTHY
+        return pb.GetHealthResponse(
+            status=max(storage, bus),
+            service=SERVICE_NAME,
+            version=__version__,
+            uptime_seconds=self._vitals.uptime_seconds,
+            checks=pb.HealthChecks(
+                storage=storage,
+                event_bus=bus,
+                memory_usage_mb=figures.memory_mb,
+                cpu_usage_percent=figures.cpu_percent,
+                active_agents=self._supervisor.running,
+                event_queue_size=self._bus.queue_depth,
+                disk_space_available_mb=figures.disk_free_mb,
+            ),
+            timestamp=self._clock.timestamp(),
+        )
+
+    async def GetStatus(self, request: pb.GetStatusRequest, principal: Principal) -> pb.GetStatusResponse:
+        totals = await self._results.totals()
+        runs = await self._agents.totals()
+        damage = await self._database.damage()
+        counters = self._bus.counters
+        mean_delivery = counters.delivery_seconds / counters.deliveries if counters.deliveries else 0.0
+        performance = self._metrics.performance()
+        return pb.GetStatusResponse(
+            agents=pb.AgentsStatus(
+                active=self._supervisor.running,
+                completed=runs.completed,
+                failed=runs.failed,
+                stopped=runs.stopped,
+                spawned_total=runs.spawned,
+                tokens_issued=self._tokens.minted,
+                by_type=Counter(self._supervisor.running_types()),
+                avg_execution_time_ms=round(totals.mean_execution_ms, 3),
+            ),
+            storage=pb.StorageStatus(
+                context_cache_entries=self._cache.entries,
+                results_stored=totals.succeeded + totals.failed,
+                total_size_mb=await self._vitals.storage_mb(),
+                cache_hit_rate=round(self._cache.hit_rate, 4),
+                storage_path=str(self._settings.storage),
+                results_failed=totals.failed,
+                problems=[*([f"the database is damaged: {damage}"] if damage else []), *self._types.problems],
+            ),
+            events=pb.EventsStatus(
+                total_published=counters.published,
+                total_delivered=counters.delivered,
+                active_subscriptions=self._bus.subscriptions,
+                queue_depth=self._bus.queue_depth,
+                avg_delivery_time_ms=round(mean_delivery * 1000, 3),
+                dead_letter_queue_size=self._outbox.waiting,
+            ),
+            performance=pb.PerformanceStatus(
+                avg_response_time_ms=round(performance.mean, 3),
+                p95_response_time_ms=round(performance.p95, 3),
+                p99_response_time_ms=round(performance.p99, 3),
+                requests_per_second=round(performance.per_second, 3),
+                errors_per_minute=round(performance.errors_per_minute, 3),
+            ),
+            timestamp=self._clock.timestamp(),
+        )
+
+    async def ProveIdentity(self, request: pb.ProveIdentityRequest, principal: Principal) -> pb.ProveIdentityResponse:
+        host, port, grpc_port = self._settings.host, self._settings.port, self._settings.real_grpc_port
+        proof = self._identity_key.proof(request.nonce, host, port, grpc_port)
+        return pb.ProveIdentityResponse(host=host, port=port, grpc_port=grpc_port, proof=proof)

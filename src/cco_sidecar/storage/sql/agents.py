@@ -1,0 +1,130 @@
+"""Agents, running and ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from cco_sidecar.storage.base import AgentTotals, Announcement, Spent, StoredAgent
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.outbox import enqueue
+from cco_sidecar.storage.sql.schema import agents
+from orchestra.v1.agent_service_pb2 import (
+    AGENT_STATUS_COMPLETED,
+    AGENT_STATUS_FAILED,
+    AGENT_STATUS_NEEDS_INPUT,
+    AGENT_STATUS_PENDING,
+    AGENT_STATUS_RUNNING,
+    AGENT_STATUS_STOPPED,
+    AGENT_STATUS_STUCK,
+    Agent,
+    SpawnAgentRequest,
+)
+from orchestra.v1.event_service_pb2 import Event
+
+_OPEN = (AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING, AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_STUCK)
+
+
+class SqlAgents:
+    """AgentStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, agent: Agent, request: SpawnAgentRequest, *, created: int) -> int:
+        row = _columns(agent) | {
+            "agent_id": agent.agent_id,
+            "project_id": agent.project_id,
+            "issue_id": agent.issue_id,
+            "agent_type": agent.agent_type,
+            "cause": agent.cause or None,
+            "tree": agent.tree,
+            "created": created,
+            "request": request.SerializeToString(),
+        }
+        insert = self._database.insert(agents).values(row).on_conflict_do_nothing(index_elements=["cause"])
+        added = insert.returning(agents.c.number)
+        return await self._database.write(lambda c: c.execute(added).scalar_one_or_none()) or 0
+
+    async def has_cause(self, cause: str) -> bool:
+        query = sa.select(agents.c.number).where(agents.c.cause == cause)
+        return await self._database.read(lambda c: c.execute(query).first() is not None)
+
+    async def save(self, agent: Agent, event: Event | None = None) -> Announcement | None:
+        change = sa.update(agents).where(agents.c.agent_id == agent.agent_id).values(_columns(agent))
+
+        def work(connection: sa.Connection) -> Announcement | None:
+            connection.execute(change)
+            return enqueue(connection, agent.project_id, event) if event is not None else None
+
+        return await self._database.write(work)
+
+    async def by_id(self, agent_id: str) -> StoredAgent | None:
+        return next(iter(await self._rows(sa.select(agents).where(agents.c.agent_id == agent_id))), None)
+
+    async def unfinished(self) -> Sequence[StoredAgent]:
+        return await self._rows(sa.select(agents).where(agents.c.status.in_(_OPEN)).order_by(agents.c.number))
+
+    async def page(
+        self,
+        project: str | None,
+        *,
+        status: int = 0,
+        agent_type: str = "",
+        issue: str = "",
+        before: int | None = None,
+        limit: int = 100,
+    ) -> Sequence[StoredAgent]:
+        query = sa.select(agents)
+        for column, wanted in (
+            (agents.c.project_id, project),
+            (agents.c.status, status),
+            (agents.c.agent_type, agent_type),
+            (agents.c.issue_id, issue),
+        ):
+            if wanted:
+                query = query.where(column == wanted)
+        if before is not None:
+            query = query.where(agents.c.number < before)
+        return await self._rows(query.order_by(agents.c.number.desc()).limit(limit))
+
+    async def totals(self) -> AgentTotals:
+        query = sa.select(agents.c.status, sa.func.count()).group_by(agents.c.status)
+        counts: dict[int, int] = dict(await self._database.read(lambda c: [tuple(row) for row in c.execute(query)]))
+        return AgentTotals(
+            completed=counts.get(AGENT_STATUS_COMPLETED, 0),
+            failed=counts.get(AGENT_STATUS_FAILED, 0),
+            stopped=counts.get(AGENT_STATUS_STOPPED, 0),
+            spawned=sum(counts.values()),
+        )
+
+    async def spent(self, project: str, *, issue: str = "", tree: str = "", since: int = 0) -> Spent:
+        sums = (sa.func.count(), sa.func.sum(agents.c.tokens), sa.func.sum(agents.c.cost_usd))
+        query = sa.select(*sums).where(agents.c.project_id == project)
+        if issue:
+            query = query.where(agents.c.issue_id == issue)
+        elif tree:
+            query = query.where(agents.c.tree == tree)
+        else:
+            query = query.where(agents.c.tree != "", agents.c.created > since)
+        count, tokens, cost = await self._database.read(lambda c: c.execute(query).one())
+        return Spent(count, tokens or 0.0, cost or 0.0)
+
+    async def _rows(self, query: sa.Select[Any]) -> list[StoredAgent]:
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [
+            StoredAgent(row.number, Agent.FromString(row.body), SpawnAgentRequest.FromString(row.request))
+            for row in rows
+        ]
+
+
+def _columns(agent: Agent) -> dict[str, Any]:
+    usage = agent.usage
+    return {
+        "status": agent.status,
+        "tokens": usage.input_tokens + usage.output_tokens + usage.cache_creation_tokens,
+        "cost_usd": usage.cost_usd,
+        "body": agent.SerializeToString(),
+    }

@@ -1,0 +1,38 @@
+"""Sealed credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from cco_sidecar.storage.base import SealedCredential
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.schema import credentials
+
+
+class SqlCredentials:
+    """CredentialStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, credential: SealedCredential) -> SealedCredential:
+        insert = self._database.insert(credentials).values(credential._asdict())
+        change = insert.on_conflict_do_update(
+            index_elements=["name"], set_={"sealed": credential.sealed, "updated": credential.updated}
+        ).returning(*credentials.c)
+        return await self._database.write(lambda c: SealedCredential(*c.execute(change).one()))
+
+    async def get(self, name: str) -> SealedCredential | None:
+        query = sa.select(credentials).where(credentials.c.name == name)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return SealedCredential(*row) if row is not None else None
+
+    async def all(self) -> Sequence[SealedCredential]:
+        query = sa.select(credentials).order_by(credentials.c.name)
+        return [SealedCredential(*row) for row in await self._database.read(lambda c: c.execute(query).all())]
+
+    async def delete(self, name: str) -> bool:
+        change = sa.delete(credentials).where(credentials.c.name == name)
+        return await self._database.write(lambda c: c.execute(change).rowcount > 0)

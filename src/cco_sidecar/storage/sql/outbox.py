@@ -1,0 +1,36 @@
+"""Events that are on disk with the change that they announce, and still have to be published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from cco_sidecar.storage.base import Announcement
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.schema import outbox
+from orchestra.v1.event_service_pb2 import Event
+
+
+class SqlOutbox:
+    """OutboxStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def pending(self) -> Sequence[Announcement]:
+        query = sa.select(outbox).order_by(outbox.c.number)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [Announcement(row.number, row.project_id, Event.FromString(row.event)) for row in rows]
+
+    async def done(self, number: int) -> None:
+        change = sa.delete(outbox).where(outbox.c.number == number)
+        await self._database.write(lambda c: c.execute(change))
+
+
+def enqueue(connection: sa.Connection, project: str, event: Event) -> Announcement:
+    """Adds an event within the transaction of the change that it announces."""
+    insert = sa.insert(outbox).values(project_id=project, event=event.SerializeToString())
+    inserted = connection.execute(insert).inserted_primary_key
+    assert inserted is not None
+    return Announcement(int(inserted[0]), project, event)

@@ -1,0 +1,43 @@
+"""Revoked tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from cco_sidecar.storage.base import Revocation
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.schema import revocations
+
+# Transactions become visible in another order than they took their revisions in: so many are read once more.
+_OVERLAP = 256
+
+
+class SqlRevocations:
+    """RevocationStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def revoke(self, kind: str, value: str, at: float, until: float) -> None:
+        revision = sa.select(sa.func.coalesce(sa.func.max(revocations.c.revision), 0) + 1).scalar_subquery()
+        values = {"at": at, "until": until, "revision": revision}
+        insert = self._database.insert(revocations).values(kind=kind, value=value, **values)
+        change = insert.on_conflict_do_update(index_elements=["kind", "value"], set_=values)
+        await self._database.write(lambda c: c.execute(change))
+
+    async def since(self, revision: int) -> tuple[Sequence[Revocation], int]:
+        query = sa.select(revocations).where(revocations.c.revision > revision - _OVERLAP)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        newest = max((row.revision for row in rows), default=revision)
+        return [Revocation(row.kind, row.value, row.at) for row in rows], newest
+
+    def load(self, now: float) -> tuple[Sequence[Revocation], int]:
+        def work(connection: sa.Connection) -> tuple[list[Revocation], int]:
+            connection.execute(sa.delete(revocations).where(revocations.c.until < now))
+            rows = connection.execute(sa.select(revocations)).all()
+            newest = max((row.revision for row in rows), default=0)
+            return [Revocation(row.kind, row.value, row.at) for row in rows], newest
+
+        return self._database.run_now(work)

@@ -1,0 +1,117 @@
+"""Tables. Changed by migrations only; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only where the type is INTEGER (sqlite.org/autoinc.html).
+_Number = BigInteger().with_variant(Integer, "sqlite")
+
+results = Table(
+    "results",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("issue_id", String, nullable=False),
+    Column("agent_type", String, nullable=False),
+    # The run of an agent that stored it (claim `sid` of its token); empty for anyone else.
+    Column("session", String, nullable=False, server_default=""),
+    # orchestra.v1.ResultStatus
+    Column("status", Integer, nullable=False),
+    Column("execution_ms", Float),
+    # A serialised orchestra.v1.Result.
+    Column("body", LargeBinary, nullable=False),
+    Index("results_by_key", "project_id", "issue_id", "agent_type", "number"),
+    Index("results_by_session", "session", "number"),
+    sqlite_autoincrement=True,
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("value", String, primary_key=True),
+    # Seconds since 1970 UTC.
+    Column("at", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    # Grows with every revocation, so that another process finds the new ones.
+    Column("revision", BigInteger, nullable=False, server_default="0"),
+    Index("revocations_by_revision", "revision"),
+)
+
+agents = Table(
+    "agents",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("agent_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("issue_id", String, nullable=False),
+    Column("agent_type", String, nullable=False),
+    # orchestra.v1.AgentStatus
+    Column("status", Integer, nullable=False),
+    # The event and the rule that asked for it, so that none is answered twice.
+    Column("cause", String, unique=True),
+    # Reported by the agent; for the limits of an issue.
+    Column("tokens", Float, nullable=False),
+    Column("cost_usd", Float, nullable=False),
+    # Who was first in the line of agents that asked for one another; empty when a person asked.
+    Column("tree", String, nullable=False, server_default=""),
+    # Microseconds since 1970 UTC.
+    Column("created", BigInteger, nullable=False, server_default="0"),
+    # A serialised orchestra.v1.Agent, and the orchestra.v1.SpawnAgentRequest that it was made from.
+    Column("body", LargeBinary, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Index("agents_by_project", "project_id", "issue_id", "number"),
+    Index("agents_by_status", "status"),
+    Index("agents_by_tree", "project_id", "tree"),
+    sqlite_autoincrement=True,
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("approval_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("issue_id", String, nullable=False),
+    # orchestra.v1.ApprovalStatus
+    Column("status", Integer, nullable=False),
+    Column("cause", String, unique=True),
+    # A serialised orchestra.v1.Approval.
+    Column("body", LargeBinary, nullable=False),
+    Index("approvals_by_project", "project_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("name", String, primary_key=True),
+    # AES-256-GCM: nonce and ciphertext, bound to the name.
+    Column("sealed", LargeBinary, nullable=False),
+    # Microseconds since 1970 UTC.
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+)
+
+# How far the hand-over rules have read each project's events.
+handover = Table(
+    "handover",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+)
+
+# Events that are to be published, each stored with the change that it announces.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("project_id", String, nullable=False),
+    # A serialised orchestra.v1.Event, without its id and time.
+    Column("event", LargeBinary, nullable=False),
+    sqlite_autoincrement=True,
+)

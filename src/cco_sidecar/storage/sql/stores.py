@@ -1,0 +1,25 @@
+"""Every store, on one database."""
+
+from __future__ import annotations
+
+from cco_sidecar.storage.sql.agents import SqlAgents
+from cco_sidecar.storage.sql.approvals import SqlApprovals
+from cco_sidecar.storage.sql.credentials import SqlCredentials
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.handover import SqlHandover
+from cco_sidecar.storage.sql.outbox import SqlOutbox
+from cco_sidecar.storage.sql.results import SqlResults
+from cco_sidecar.storage.sql.revocations import SqlRevocations
+
+
+class SqlStores:
+    """Stores."""
+
+    def __init__(self, database: Database) -> None:
+        self.agents = SqlAgents(database)
+        self.handover = SqlHandover(database)
+        self.results = SqlResults(database)
+        self.approvals = SqlApprovals(database)
+        self.credentials = SqlCredentials(database)
+        self.revocations = SqlRevocations(database)
+        self.outbox = SqlOutbox(database)

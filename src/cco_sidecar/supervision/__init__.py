@@ -1,0 +1,1 @@
+"""The life of an agent: queue, state, recovery, monitoring, maintenance."""

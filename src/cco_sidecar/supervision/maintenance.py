@@ -1,0 +1,129 @@
+"""Periodic maintenance: renew tokens, detect stuck agents, enforce limits, remove old logs and merged worktrees."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from cco_sidecar.bus.base import EventBus
+from cco_sidecar.core import security_log
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.metrics import Metrics
+from cco_sidecar.runners.worktrees import Worktrees
+from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.leases import Leases
+from cco_sidecar.supervision.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 1.0
+# Old logs and worktrees are looked for once in so many intervals.
+_RARELY = 60
+
+
+class Maintenance:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        leases: Leases,
+        worktrees: Worktrees,
+        store: AgentStore,
+        bus: EventBus,
+        metrics: Metrics,
+        clock: Clock,
+        storage: Path,
+        log_retention: int,
+    ) -> None:
+        """``log_retention``: seconds."""
+        self._supervisor = supervisor
+        self._leases = leases
+        self._worktrees = worktrees
+        self._store = store
+        self._bus = bus
+        self._metrics = metrics
+        self._clock = clock
+        self._storage = storage
+        self._log_retention = log_retention
+
+    async def run(self) -> None:
+        intervals = 0
+        while True:
+            try:
+                await self._check_agents()
+                if intervals % _RARELY == 0:
+                    await self.tidy_worktrees()
+                    await asyncio.to_thread(self._remove_old_logs)
+            except Exception:
+                log.exception("maintenance failed")
+            intervals += 1
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def _check_agents(self) -> None:
+        for active in list(self._supervisor.active.values()):
+            if not active.has_process or active.is_ending or active.run is None:
+                continue
+            try:
+                if self._leases.needs_renewal(active.lease, active.record):
+                    await asyncio.to_thread(self._leases.renew, active.lease, active.record, active.run)
+                await asyncio.to_thread(self._enforce_limits, active)
+                await active.read_reports()
+                active.monitor.hear(self._last_sign_of(active))
+                await self._supervisor.observe(active)
+            except (OSError, SidecarError) as problem:
+                log.warning("maintenance of agent %s: %s", active.agent_id, problem)
+
+    def _enforce_limits(self, active: ActiveAgent) -> None:
+        """In place of a shim that is kept from it."""
+        run, monitor = active.run, active.monitor
+        if run is None or monitor.ended_for:
+            return
+        if run.wake():
+            monitor.shim_was_stopped()
+            security_log.record("shim_stopped", agent_id=active.agent_id, times=monitor.shim_stops)
+        if monitor.must_end(time.monotonic()):
+            # Its tokens and everything it started go with the shim.
+            run.kill()
+
+    def _last_sign_of(self, active: ActiveAgent) -> float:
+        """Monotonic time of its last call, open stream or line."""
+        now = time.monotonic()
+        if self._bus.has_reader(active.agent_id):
+            return now
+        last = self._metrics.last_call(active.agent_id) or 0.0
+        assert active.run is not None
+        with suppress(OSError):
+            silent = time.time() - active.run.output.stat().st_mtime
+            last = max(last, now - max(silent, 0.0))
+        return last
+
+    async def tidy_worktrees(self) -> None:
+        """Removes those whose branch was merged since."""
+        for agent_id in await asyncio.to_thread(self._worktrees.there_are):
+            async with self._worktrees.lock(agent_id):
+                if agent_id in self._supervisor.active:
+                    continue
+                stored = await self._store.by_id(agent_id)
+                if stored is None or not await self._worktrees.tidy(stored.agent):
+                    continue
+                # One that was resumed meanwhile has a newer record.
+                if agent_id not in self._supervisor.active:
+                    await self._store.save(stored.agent)
+
+    def _remove_old_logs(self) -> None:
+        oldest = self._clock.seconds() - self._log_retention
+        for directory in _directories(self._storage / "agents"):
+            if directory.name in self._supervisor.active:
+                continue
+            with suppress(OSError):
+                if max(path.stat().st_mtime for path in (directory, *directory.rglob("*"))) < oldest:
+                    shutil.rmtree(directory)
+
+
+def _directories(path: Path) -> list[Path]:
+    return sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []

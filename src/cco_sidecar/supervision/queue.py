@@ -1,0 +1,32 @@
+"""Agents that wait for a free slot."""
+
+from __future__ import annotations
+
+import heapq
+
+from cco_sidecar.supervision.active import ActiveAgent
+
+
+class StartQueue:
+    """By priority, then by age."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[tuple[int, int], str]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, active: ActiveAgent) -> None:
+        heapq.heappush(self._heap, (active.rank, active.agent_id))
+
+    def pop(self) -> str:
+        """The id of the next one."""
+        return heapq.heappop(self._heap)[1]
+
+    def remove(self, agent_id: str) -> None:
+        self._heap = [each for each in self._heap if each[1] != agent_id]
+        heapq.heapify(self._heap)
+
+    def position(self, agent_id: str) -> int:
+        """From 1; 0 for one that does not wait."""
+        return next((place for place, (_, each) in enumerate(sorted(self._heap), 1) if each == agent_id), 0)

@@ -1,0 +1,113 @@
+"""After a restart: the agents of an earlier sidecar, found by pid and start time, or by what their shims wrote."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from cco_sidecar.core.clock import Clock, micros_of, timestamp
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.runners.launch import Launcher
+from cco_sidecar.runners.presets import Runner
+from cco_sidecar.runners.run import Run
+from cco_sidecar.storage.base import StoredAgent, Stores
+from cco_sidecar.supervision import life
+from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.leases import Leases
+from cco_sidecar.supervision.life import Phase
+from cco_sidecar.supervision.monitor import Monitor
+from cco_sidecar.supervision.supervisor import Supervisor, clear_attempt, read_attempts, watch_attempt
+from orchestra.v1.agent_service_pb2 import AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_PENDING
+from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING
+
+
+class Recovery:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        stores: Stores,
+        launcher: Launcher,
+        leases: Leases,
+        clock: Clock,
+    ) -> None:
+        self._supervisor = supervisor
+        self._stores = stores
+        self._launcher = launcher
+        self._leases = leases
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Watches those that run, says how the others ended, queues the rest. Before anyone can call: a token of an
+        agent that runs is valid from the first moment. Raises SidecarError."""
+        for stored in await self._stores.agents.unfinished():
+            await self._recover(stored)
+        await asyncio.to_thread(self._launcher.clean_up, set(self._supervisor.active))
+
+    async def _recover(self, stored: StoredAgent) -> None:
+        record = stored.agent
+        pending = record.status == AGENT_STATUS_PENDING
+        # One that was just being started: its record does not know yet.
+        run = self._launcher.run_at(record, record.attempt + 1) if pending else self._launcher.run_of(record)
+        runs = run.adopt()
+        recovered, effects = life.recovered(
+            record.status,
+            record.reason,
+            record.attempt,
+            record.max_attempts,
+            # A start that was cut short before there was a shim is begun again; one that had a shim may have begun, and
+            # is not begun twice.
+            began=run.began_at is not None,
+            backing_off=record.HasField("retry_at"),
+        )
+        active = ActiveAgent(stored.number, record, stored.request, self._runner(stored), recovered)
+        if recovered.phase is Phase.RUNNING:
+            await self._recover_run(active, run, runs=runs, starting=pending)
+        else:
+            if run.directory.exists():
+                await asyncio.to_thread(run.kill_leftovers)
+            await asyncio.to_thread(read_attempts, active, self._launcher, record.attempt)
+        self._supervisor.adopt(active, effects)
+
+    def _runner(self, stored: StoredAgent) -> Runner:
+        try:
+            return self._supervisor.runner_of(stored.request)
+        except SidecarError:
+            # Its type or preset is no longer configured; it is watched all the same.
+            return Runner()
+
+    async def _recover_run(self, active: ActiveAgent, run: Run, *, runs: bool, starting: bool) -> None:
+        record = active.record
+        active.run = run
+        if run.began_at is None:
+            # A restored copy: the agent may still run where the copy was made.
+            active.life = replace(active.life, max_attempts=active.life.attempt)
+        self._leases.recover(active.lease, record, run, runs=runs)
+        if starting:
+            self._write_start(active, run, runs=runs)
+        # One that it stored just before a crash: its record may not know.
+        record.result_id = await self._stores.results.newest_of(active.lease.session) or record.result_id
+        active.monitor = await self._monitor(active)
+        await asyncio.to_thread(read_attempts, active, self._launcher, active.life.attempt - 1)
+        watch_attempt(active, run, spent=max(0.0, self._clock.seconds() - (run.began_at or self._clock.seconds())))
+
+    def _write_start(self, active: ActiveAgent, run: Run, *, runs: bool) -> None:
+        record = active.record
+        clear_attempt(record)
+        record.attempt = active.life.attempt
+        if runs:
+            record.process_id = run.agent_pid
+        # Not now: what it has asked since is still to be answered.
+        began = min(self._clock.seconds(), run.began_at or self._clock.seconds())
+        record.started_at.CopyFrom(timestamp(int(began * 1e6)))
+
+    async def _monitor(self, active: ActiveAgent) -> Monitor:
+        """With what this run asked and was not answered yet; it does not wait for what an earlier attempt asked."""
+        record = active.record
+        monitor = Monitor(stuck_after=active.runner.stuck_after_seconds or 0)
+        for stored in await self._stores.approvals.page(record.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
+            asked = stored.approval
+            if asked.requested_by == record.agent_id and micros_of(asked.created_at) >= micros_of(record.started_at):
+                monitor.questions.add(asked.approval_id)
+        # Waiting for an answer, it did not say itself that it does.
+        monitor.needs_input = record.status == AGENT_STATUS_NEEDS_INPUT and not monitor.questions
+        return monitor

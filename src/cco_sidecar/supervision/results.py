@@ -1,0 +1,133 @@
+"""Storing a result: the record, the JSON file and the event."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+import orjson
+
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core import codec
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.announcements import of_result
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.bounds import too_large
+from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.storage.base import Announcement, ResultStore
+from cco_sidecar.storage.files import write_atomically
+from cco_sidecar.supervision.next_agents import next_agents
+from orchestra.v1.result_service_pb2 import NextAgent, Result
+
+log = logging.getLogger(__name__)
+
+MAX_RESULT_BYTES = 2 * 2**20
+_RETRY_SECONDS = 5.0
+
+
+class Recorded(NamedTuple):
+    """``event_id`` is empty when the event is still to be published."""
+
+    event_id: str
+    path: Path
+
+
+class ResultRecorder:
+    """The record and the event are stored first, in one transaction. A crash after it leaves a result whose file and
+    event are made up for at the next start."""
+
+    def __init__(self, store: ResultStore, outbox: Outbox, types: AgentTypes, settings: Settings) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._types = types
+        self._storage = settings.storage
+        self._quota = settings.results_quota_mb * 2**20
+        self._writing = Lock()
+        self._written: dict[Path, int] = {}
+        self._finishing = Background()
+        self._retries = Background()
+
+    async def record(self, result: Result, session: str = "") -> Recorded:
+        """``session``: the run of the agent that stores it. Once begun it is finished, also when the caller goes away.
+        Raises SidecarError: REQ_004 for a result that is too large, STR_001 when nothing could be stored, STR_003 for a
+        project whose results fill its quota."""
+        await self._check_size(result)
+        event_id = await self._finishing.finish(self._record(result, session))
+        return Recorded(event_id, _path(result))
+
+    async def next_agents(self, result: Result) -> list[NextAgent]:
+        """Who should come next, by what the issue had when this result was stored."""
+        before = await self._store.outcomes(result.project_id, result.issue_id, before=result.id)
+        return next_agents(self._types.next_agent_rules, self._types, result, before)
+
+    async def recover(self) -> None:
+        """Writes the files that a crash may have kept back. Before the outbox recovers. Raises SidecarError."""
+        for announcement in await self._outbox.pending():
+            event = announcement.event
+            stored = await self._store.by_id(announcement.project, event.correlation_id)
+            if stored is not None:
+                await self._write_newest(stored.number, stored.result, announcement)
+
+    async def close(self) -> None:
+        """Waits for what runs behind answers already given; what is still to be retried is left to the next start."""
+        await self._retries.end()
+        await self._finishing.drain()
+
+    async def _check_size(self, result: Result) -> None:
+        size = result.ByteSize()
+        if size > MAX_RESULT_BYTES:
+            raise too_large("the result", size, MAX_RESULT_BYTES)
+        stored = await self._store.stored_bytes(result.project_id)
+        if stored + size > self._quota:
+            raise SidecarError(
+                Kind.RATE_LIMITED,
+                "STR_003",
+                f"the results of project '{result.project_id}' fill its quota of {self._quota >> 20} MB; raise "
+                "results.quota_mb in the config",
+                details={"quota_bytes": self._quota, "stored_bytes": stored},
+            )
+
+    async def _record(self, result: Result, session: str) -> str:
+        added = await self._store.add(result, session, of_result(result))
+        await self._write_newest(added.number, result, added.announcement)
+        return await self._outbox.publish(added.announcement)
+
+    async def _write_newest(self, number: int, result: Result, announcement: Announcement) -> None:
+        """The file of the newest result of an issue and agent type. One that cannot be written now is retried; the
+        announcement stays until it is there."""
+        try:
+            newest = await self._store.newest(result.project_id, result.issue_id, result.agent_type)
+            if newest is None or newest.number <= number:
+                await asyncio.to_thread(self._write_file, number, result)
+        except (OSError, ValueError, SidecarError) as problem:
+            log.warning("result %s is stored; its file is still to be written: %s", result.id, problem)
+            self._outbox.hold(announcement)
+            self._retries.start(self._retry(number, result, announcement), f"writing the file of {result.id}")
+
+    async def _retry(self, number: int, result: Result, announcement: Announcement) -> None:
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            try:
+                await asyncio.to_thread(self._write_file, number, result)
+            except (OSError, ValueError):
+                continue
+            await self._outbox.release(announcement)
+            return
+
+    def _write_file(self, number: int, result: Result) -> None:
+        path = _path(result)
+        text = orjson.dumps(codec.to_dict(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        # One at a time: the file is the newest result's, also when several are stored at once.
+        with self._writing:
+            if self._written.get(path, 0) < number:
+                write_atomically(self._storage / path, text)
+                self._written[path] = number
+
+
+def _path(result: Result) -> Path:
+    """The documented place of a result's JSON file, below the storage directory."""
+    return Path("results", result.project_id, result.issue_id, f"{result.agent_type}.json")

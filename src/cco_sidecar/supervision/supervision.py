@@ -1,0 +1,90 @@
+"""The parts that supervise agents, joined."""
+
+from __future__ import annotations
+
+from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.bus.base import EventBus
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.metrics import Metrics
+from cco_sidecar.core.projects import Projects
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.runners.launch import ContextSource, CredentialSource, Launcher
+from cco_sidecar.runners.presets import Runners
+from cco_sidecar.runners.shim import become_subreaper
+from cco_sidecar.storage.base import Stores
+from cco_sidecar.supervision.budget import Budget
+from cco_sidecar.supervision.final_result import FinalResults
+from cco_sidecar.supervision.leases import Leases
+from cco_sidecar.supervision.maintenance import Maintenance
+from cco_sidecar.supervision.recovery import Recovery
+from cco_sidecar.supervision.results import ResultRecorder
+from cco_sidecar.supervision.spawn import Spawner
+from cco_sidecar.supervision.supervisor import Supervisor
+
+
+class Supervision:
+    def __init__(
+        self,
+        settings: Settings,
+        projects: Projects,
+        types: AgentTypes,
+        budget: Budget,
+        stores: Stores,
+        context: ContextSource,
+        credentials: CredentialSource,
+        recorder: ResultRecorder,
+        outbox: Outbox,
+        bus: EventBus,
+        tokens: Tokens,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        """``settings``: with the ports that are open. Raises SettingsError for runners that are not valid."""
+        self._bus = bus
+        self.leases = Leases(tokens, types, clock)
+        self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
+        worktrees = self.launcher.worktrees
+        self.supervisor = Supervisor(
+            stores.agents,
+            outbox,
+            self.launcher,
+            Runners(settings, types),
+            types,
+            self.leases,
+            clock,
+            settings.max_concurrent,
+            FinalResults(stores.results, recorder, types, worktrees, clock),
+        )
+        self.spawner = Spawner(stores.agents, self.supervisor, self.launcher, types, clock, budget, projects, settings)
+        self._recovery = Recovery(self.supervisor, stores, self.launcher, self.leases, clock)
+        self._maintenance = Maintenance(
+            self.supervisor,
+            self.leases,
+            worktrees,
+            stores.agents,
+            bus,
+            metrics,
+            clock,
+            settings.storage,
+            settings.agent_logs,
+        )
+        self._background = Background()
+
+    async def recover(self) -> None:
+        """Finds the agents of an earlier sidecar, before anyone can call. Raises SidecarError."""
+        self.launcher.sandbox.announce()
+        self._bus.listen(self.supervisor.on_event)
+        become_subreaper()
+        await self._recovery.run()
+
+    def start(self) -> None:
+        """Starts what waits."""
+        self.supervisor.start()
+        self._background.start(self._maintenance.run(), "maintenance")
+
+    async def close(self, *, keep_agents: bool) -> None:
+        await self._background.end()
+        await self.supervisor.close(keep_agents=keep_agents)

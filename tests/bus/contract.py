@@ -1,0 +1,143 @@
+"""What every EventBus keeps. A backend's test module imports these tests and gives the fixture ``bus``."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cco_sidecar.bus.base import Batch, EventBus, Outgoing, SubscriptionKey
+from cco_sidecar.core.errors import SidecarError
+from orchestra.v1.event_service_pb2 import Event
+
+ALL = SubscriptionKey()
+
+
+def event(event_type: str = "x", **data: object) -> Event:
+    made = Event(event_type=event_type, topic="t", publisher="me", correlation_id="c")
+    made.data.update(data)
+    return made
+
+
+async def publish(bus: EventBus, event_type: str = "x", project: str = "p", **data: object) -> str:
+    return (await bus.publish(project, event(event_type, **data))).event_id
+
+
+async def read(bus: EventBus, since: str, key: SubscriptionKey = ALL, project: str = "p", limit: int = 1000) -> Batch:
+    start = await bus.start_of(project, since, None)
+    return await bus.wait(project, key, start, "reader", timeout=0, limit=limit, since=since)
+
+
+def ids(batch: Batch) -> list[str]:
+    return [entry.event.event_id for entry in batch.entries]
+
+
+async def test_every_follower_gets_every_event_once_and_in_order(bus: EventBus) -> None:
+    seen: list[list[str]] = [[] for _ in range(40)]
+
+    async def follow(number: int) -> None:
+        key = SubscriptionKey(filter=f"n:{number % 4}") if number % 2 else ALL
+        async for batch in bus.follow("p", key, await bus.start_of("p", "0", None), f"reader-{number}"):
+            seen[number] += ids(batch)
+
+    readers = [asyncio.create_task(follow(number)) for number in range(40)]
+    published: list[tuple[int, str]] = []
+
+    async def writer(number: int) -> None:
+        for turn in range(4):
+            n = (number + turn) % 4
+            published.append((n, await publish(bus, n=n)))
+
+    await asyncio.gather(*map(writer, range(20)))
+    expected = sorted(published, key=lambda pair: pair[1])
+    while min(map(len, seen)) < 20:
+        await asyncio.sleep(0)
+    bus.stop_readers()
+    await asyncio.gather(*readers)
+    for number, got in enumerate(seen):
+        wanted = [event_id for n, event_id in expected if number % 2 == 0 or n == number % 4]
+        assert got == wanted
+
+
+async def test_an_event_has_its_id_and_time_wherever_it_is_seen(bus: EventBus) -> None:
+    heard: list[str] = []
+    bus.listen(lambda project, entry: heard.append(f"{project}/{entry.event_id}"))
+    published = await bus.publish("p", event(n=1))
+    (entry,) = (await read(bus, "0")).entries
+    assert entry.event_id == entry.event.event_id == entry.fields["event_id"] == published.event_id
+    assert entry.event.timestamp == published.timestamp and entry.text("n") is None
+    assert heard == [f"p/{published.event_id}"]
+    assert await bus.cursor("p", entry.seq) == published.event_id
+
+
+async def test_published_together_they_come_in_their_order(bus: EventBus) -> None:
+    published = await bus.publish_all([Outgoing("p" if n % 2 else "q", event(n=n)) for n in range(10)])
+    for project, rest in (("q", 0), ("p", 1)):
+        assert ids(await read(bus, "0", project=project)) == [each.event_id for each in published[rest::2]]
+
+
+async def test_one_that_is_too_large_refuses_all(bus: EventBus) -> None:
+    with pytest.raises(SidecarError) as caught:
+        await bus.publish_all([Outgoing("p", event()), Outgoing("p", event(text="x" * 300_000))])
+    assert caught.value.code == "EVT_002"
+    assert not (await read(bus, "0")).entries
+
+
+async def test_pages_are_read_by_number(bus: EventBus) -> None:
+    published = [await publish(bus, n=n) for n in range(5)]
+    first = await bus.read("p", 0, 3)
+    rest = await bus.read("p", first.entries[-1].seq, 3)
+    assert [entry.event_id for entry in (*first.entries, *rest.entries)] == published
+    assert (first.trimmed, first.head) == (0, rest.entries[-1].seq)
+    assert (await bus.read("p", first.head, 3)).entries == []
+
+
+async def test_what_is_published_is_known_by_its_content(bus: EventBus) -> None:
+    await publish(bus, "done", n=1)
+    assert await bus.is_published("p", event("done", n=1))
+    for other in (event("done", n=2), event("other", n=1)):
+        assert not await bus.is_published("p", other)
+    assert not await bus.is_published("q", event("done", n=1))
+
+
+async def test_a_project_sees_nothing_of_another(bus: EventBus) -> None:
+    await publish(bus, project="p")
+    assert ids(await read(bus, "0", project="q")) == []
+    assert "p" in await bus.projects()
+
+
+async def test_a_reader_waits_for_what_it_asked_for(bus: EventBus) -> None:
+    start = await bus.start_of("p", "", None)
+    key = SubscriptionKey(frozenset({"rare"}))
+    waiting = asyncio.create_task(bus.wait("p", key, start, "reader", timeout=30, limit=10))
+    while not bus.has_reader("reader"):
+        await asyncio.sleep(0)
+    await publish(bus, "common")
+    rare = await publish(bus, "rare")
+    assert ids(await waiting) == [rare] and not bus.has_reader("reader")
+
+
+async def test_a_cursor_of_an_emptied_storage_is_a_gap(bus: EventBus) -> None:
+    new = await publish(bus)
+    batch = await read(bus, "evt-00000000-0000000007")
+    assert batch.gap is not None and batch.gap.missed == 0 and ids(batch) == [new]
+
+
+@pytest.mark.parametrize("since", ["evt", "evt-xyz-1", "1", "evt-00000000-1", "'; drop"])
+async def test_what_is_no_cursor_is_refused(bus: EventBus, since: str) -> None:
+    with pytest.raises(SidecarError) as caught:
+        await bus.start_of("p", since, None)
+    assert caught.value.code == "EVT_002"
+
+
+async def test_too_large_an_event_is_refused(bus: EventBus) -> None:
+    with pytest.raises(SidecarError) as caught:
+        await publish(bus, text="x" * 300_000)
+    assert caught.value.code == "EVT_002"
+
+
+async def test_a_closed_bus_takes_nothing(bus: EventBus) -> None:
+    await bus.close()
+    with pytest.raises(SidecarError) as caught:
+        await publish(bus)
+    assert caught.value.code == "EVT_001" and bus.draining

@@ -1,0 +1,136 @@
+"""The embedded bus over a real log: retention, gaps, disk errors."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.bus.contract import *  # noqa: F403
+from tests.bus.contract import ids, publish, read
+
+from cco_sidecar.bus.base import SubscriptionKey
+from cco_sidecar.bus.embedded import EmbeddedBus
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.storage.eventlog.log import SegmentLog
+from orchestra.v1.event_service_pb2 import Event
+
+
+class MovingClock(Clock):
+    """``ahead``: time that has passed; ``off``: by how much the wall clock is wrong besides."""
+
+    def __init__(self) -> None:
+        self.ahead = self.off = 0
+
+    def micros(self) -> int:
+        return super().micros() + self.ahead + self.off
+
+    def steady_micros(self) -> int:
+        return super().steady_micros() + self.ahead
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[EmbeddedBus]:
+    log = SegmentLog(tmp_path)
+    bus = EmbeddedBus(log, MovingClock(), Settings(max_events=100))
+    yield bus
+    await bus.close()
+    await log.close()
+
+
+async def test_a_trimmed_cursor_is_a_declared_gap(bus: EmbeddedBus) -> None:
+    first = await publish(bus)
+    for _ in range(400):
+        await publish(bus)
+    batch = await read(bus, first)
+    assert batch.gap is not None
+    assert batch.gap.since == first
+    assert batch.gap.missed + len(batch.entries) == 400
+    assert 100 <= len(batch.entries) < 400
+
+
+async def test_a_filtered_reader_is_not_told_of_a_gap_that_is_none(bus: EmbeddedBus) -> None:
+    """Events that do not match it are trimmed while it waits: it has missed nothing."""
+    start = await bus.start_of("p", "", None)
+    waiting = asyncio.create_task(
+        bus.wait("p", SubscriptionKey(frozenset({"rare"})), start, "reader", timeout=30, limit=10)
+    )
+    await asyncio.sleep(0)
+    for _ in range(600):
+        await publish(bus, "common")
+    rare = await publish(bus, "rare")
+    batch = await waiting
+    assert ids(batch) == [rare] and batch.gap is None
+
+
+async def test_old_events_are_trimmed_by_age(bus: EmbeddedBus) -> None:
+    await publish(bus)
+    bus._clock.ahead = 25 * 3600 * 10**6  # type: ignore[attr-defined]
+    kept = await publish(bus)
+    bus._housekeep()
+    assert ids(await read(bus, "0")) == [kept]
+
+
+@pytest.mark.parametrize("hours", [25, -25, 24 * 400])
+async def test_a_wall_clock_that_jumps_deletes_nothing(bus: EmbeddedBus, hours: int) -> None:
+    clock: MovingClock = bus._clock  # type: ignore[assignment]
+    before = await publish(bus)
+    clock.off = hours * 3600 * 10**6
+    during = await publish(bus)
+    bus._housekeep()
+    assert ids(await read(bus, "0")) == [before, during]
+    clock.off = 0
+    bus._housekeep()
+    assert ids(await read(bus, "0")) == [before, during]
+
+
+async def test_expired_segments_are_deleted_while_idle_and_numbers_go_on(tmp_path: Path) -> None:
+    log = SegmentLog(tmp_path)
+    clock = MovingClock()
+    idle = EmbeddedBus(log, clock, Settings())
+    last = await publish(idle)
+    (segment,) = (tmp_path / "p").iterdir()
+    clock.ahead = 25 * 3600 * 10**6
+    idle._housekeep()
+    await idle.close()
+    await log.close()
+    assert not segment.exists()
+    log = SegmentLog(tmp_path)
+    again = EmbeddedBus(log, clock, Settings())
+    following = await publish(again)
+    assert following.rpartition("-")[0] == last.rpartition("-")[0]
+    assert int(following[-10:]) > int(last[-10:])
+    await again.close()
+    await log.close()
+
+
+async def test_a_full_disk_refuses_and_recovers(
+    bus: EmbeddedBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await publish(bus, text="before")
+    real = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        real(descriptor, bytes(data)[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(SidecarError) as caught:
+        await publish(bus, text="lost")
+    assert caught.value.code == "EVT_001" and bus.failing
+    monkeypatch.undo()
+    after = await publish(bus, text="after")
+    assert not bus.failing
+    assert ids(await read(bus, "0")) == [before, after]
+    reopened = SegmentLog(tmp_path)
+    opened = await reopened.open("p")
+    await reopened.close()
+    assert [Event.FromString(record.payload).data["text"] for record in opened.records] == ["before", "after"]
+    again = EmbeddedBus(SegmentLog(tmp_path), MovingClock(), Settings())
+    assert ids(await read(again, "0")) == [before, after]
+    await again.close()

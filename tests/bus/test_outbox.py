@@ -1,0 +1,130 @@
+"""The outbox: every announcement is published once, in order, whatever the bus and the disk do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cco_sidecar.bus import outbox as outbox_module
+from cco_sidecar.bus.base import Published
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core.announcements import of_agent
+from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.storage.base import Announcement
+from cco_sidecar.storage.sql.agents import SqlAgents
+from cco_sidecar.storage.sql.backends import Sqlite
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.outbox import SqlOutbox
+from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
+from orchestra.v1.event_service_pb2 import Event
+
+
+class FakeBus:
+    """Takes events when it is ``open``."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.taken: list[Event] = []
+
+    async def publish(self, project: str, event: Event) -> Published:
+        if not self.open:
+            raise SidecarError(Kind.UNAVAILABLE, "EVT_001", "no room")
+        self.taken.append(event)
+        return Published(f"evt-{len(self.taken)}", event.timestamp, [])
+
+    async def is_published(self, project: str, event: Event) -> bool:
+        return event in self.taken
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(Sqlite(tmp_path / "records.db"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "_RETRY_SECONDS", 0.001)
+
+
+async def announced(database: Database, *attempts: int) -> list[Announcement]:
+    store = SqlAgents(database)
+    agent = Agent(agent_id="again", project_id="p")
+    await store.add(agent, SpawnAgentRequest(), created=1)
+    found = []
+    for attempt in attempts:
+        agent.attempt = attempt
+        announcement = await store.save(agent, of_agent(agent, "agent_spawned"))
+        assert announcement is not None
+        found.append(announcement)
+    return found
+
+
+def correlations(bus: FakeBus) -> list[str]:
+    return [event.correlation_id for event in bus.taken]
+
+
+async def test_what_is_published_is_forgotten(database: Database) -> None:
+    bus: Any = FakeBus()
+    outbox = Outbox(SqlOutbox(database), bus)
+    (one,) = await announced(database, 1)
+    assert await outbox.pending() == [one]
+    assert await outbox.publish(one) == "evt-1"
+    await outbox.close()
+    assert await outbox.pending() == [] and correlations(bus) == ["again/1"]
+
+
+async def test_what_cannot_be_published_is_retried_in_order(database: Database) -> None:
+    bus: Any = FakeBus()
+    outbox = Outbox(SqlOutbox(database), bus)
+    bus.open = False
+    one, two, three = await announced(database, 1, 2, 3)
+    assert [await outbox.publish(one), await outbox.publish(two)] == ["", ""]
+    assert outbox.waiting == 2
+    bus.open = True
+    # Not before those that wait.
+    assert await outbox.publish(three) == ""
+    while outbox.waiting:
+        await SqlOutbox(database).pending()
+    await outbox.close()
+    assert correlations(bus) == ["again/1", "again/2", "again/3"]
+    assert await outbox.pending() == []
+
+
+async def test_a_crash_after_the_change_publishes_at_the_next_start(database: Database) -> None:
+    await announced(database, 1, 2)
+    bus: Any = FakeBus()
+    after = Outbox(SqlOutbox(database), bus)
+    await after.recover()
+    await after.close()
+    assert correlations(bus) == ["again/1", "again/2"] and await after.pending() == []
+
+
+async def test_a_crash_after_the_event_does_not_publish_it_again(database: Database) -> None:
+    bus: Any = FakeBus()
+    one, two = await announced(database, 1, 2)
+    await bus.publish("p", one.event)
+    after = Outbox(SqlOutbox(database), bus)
+    await after.recover()
+    await after.close()
+    assert correlations(bus) == ["again/1", "again/2"] and await after.pending() == []
+    assert two.event in bus.taken
+
+
+async def test_what_is_held_stays_until_it_is_released(database: Database) -> None:
+    bus: Any = FakeBus()
+    outbox = Outbox(SqlOutbox(database), bus)
+    (one,) = await announced(database, 1)
+    outbox.hold(one)
+    assert await outbox.publish(one) == "evt-1" and outbox.waiting == 1
+    # A crash now finds it once more, and does not publish it.
+    after = Outbox(SqlOutbox(database), bus)
+    after.hold(one)
+    await after.recover()
+    assert await after.pending() == [one] and len(bus.taken) == 1
+    await outbox.release(one)
+    assert await outbox.pending() == [] and outbox.waiting == 0

@@ -1,0 +1,78 @@
+"""What there is one of, so that a hole that was closed there is closed everywhere."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import cco_sidecar
+
+SOURCE = Path(cco_sidecar.__file__).parent
+# Who starts programs, and which.
+STARTERS = {
+    "repository/git.py": "git",
+    "context/workers.py": "the workers that build contexts",
+    "agents/run.py": "shims",
+    "agents/sandbox.py": "the trial of the sandbox",
+    "cli/process.py": "the sidecar itself",
+    "cli/checks.py": "the versions of coding programs",
+    "testing/": "what tests start",
+}
+_CALLS = {"run", "Popen", "call", "check_call", "check_output", "create_subprocess_exec", "create_subprocess_shell"}
+_OWNERS = {"subprocess", "asyncio", "os"}
+
+
+def starts(path: Path) -> Iterator[int]:
+    """Lines that start a program."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
+            name = f"{node.func.value.id}.{node.func.attr}"
+            if (
+                name != "asyncio.run"
+                and node.func.value.id in _OWNERS
+                and node.func.attr in (*_CALLS, "system", "popen")
+            ):
+                yield node.lineno
+
+
+def test_programs_are_started_in_few_places() -> None:
+    found = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if list(starts(path))}
+    unknown = [each for each in found if not each.startswith(tuple(STARTERS))]
+    assert not unknown, f"these start programs, and only {sorted(STARTERS)} should: {unknown}"
+    assert "repository/git.py" in found
+
+
+def test_git_is_named_by_one_runner_only() -> None:
+    """Another runner would not have the clean environment, the limits and the git directory of the sidecar's own."""
+    named = []
+    for path in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.List | ast.Tuple) and node.elts:
+                first = node.elts[0]
+                if isinstance(first, ast.Constant) and first.value in ("git", "/usr/bin/git"):
+                    named.append(str(path.relative_to(SOURCE)))
+    assert set(named) <= {"repository/git.py"}, named
+
+
+def test_contexts_open_files_in_one_way_only() -> None:
+    """By path, a file may have become a link to a secret since it was looked at (repository/beneath.py)."""
+    found = []
+    for path in (SOURCE / "context").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func
+            if isinstance(called, ast.Attribute) and called.attr in ("read_text", "read_bytes"):
+                found.append(f"{path.name}:{node.lineno}")
+            if isinstance(called, ast.Name) and called.id == "open":
+                first = node.args[0]
+                if not (isinstance(first, ast.Name) and first.id == "descriptor") and "open_beneath" not in ast.unparse(
+                    first
+                ):
+                    found.append(f"{path.name}:{node.lineno}")
+    assert not found, found

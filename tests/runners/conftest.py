@@ -1,0 +1,5 @@
+"""Agents outside a sandbox."""
+
+from tests.support.unconfined import scripted_agent, unconfined
+
+__all__ = ["scripted_agent", "unconfined"]

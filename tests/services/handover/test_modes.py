@@ -1,0 +1,79 @@
+"""Dry run, which is the default, and off."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.services.handover.rules import FAILURE, SUCCESS, asked, caught_up, handing_over, running, said
+from tests.support.sidecars import Deployment, agents, events, publish
+
+from cco_sidecar.testing.agents import spawn_scripted
+from cco_sidecar.testing.process import SidecarProcess
+
+
+class TestModes:
+    @pytest.fixture
+    def each_kind_of_rule(self) -> Callable[[SidecarProcess, str], None]:
+        """Publishes something for each of them."""
+
+        def publish_it(sidecar: SidecarProcess, project: str) -> None:
+            publish(sidecar, project, "design_ready", issue_id="i-1", part={"name": "x"})
+            publish(sidecar, project, "deploy_wanted", issue_id="i-1", place="x")
+            publish(sidecar, project, "tell_me", text="one", loud=True)
+            for agent_type, steps, end in (
+                ("go-specialist", [FAILURE], "failed"),
+                ("python-pro", [SUCCESS | {"files_modified": ["src/a.py"]}], "completed"),
+                ("typescript-pro", [SUCCESS], "completed"),
+            ):
+                spawn_scripted(sidecar, steps, agent_type=agent_type, project=project).wait(end)
+
+        return publish_it
+
+    def test_dry_run_is_the_default_and_spawns_nothing(
+        self, tmp_path: Path, deployment: Deployment, each_kind_of_rule: Callable[[SidecarProcess, str], None]
+    ) -> None:
+        config = handing_over(tmp_path / "config.json")
+        sidecar = deployment.start(config)
+        each_kind_of_rule(sidecar, "p")
+        caught_up(sidecar, "p")
+        planned = [event["data"] for event in events(sidecar, "p", "handover_planned")]
+        assert [(plan["rule"], plan["do"], plan.get("agent_type")) for plan in planned if plan["rule"] != "mark"] == [
+            ("code-after-design", "spawn", "python-specialist"),
+            ("may-it", "ask", "devops-engineer"),
+            ("tell", "notify", None),
+            ("again", "retry", None),
+            ("tests-after-code", "spawn", "test-engineer"),
+            ("suggested", "spawn", "test-engineer"),
+            ("suggested", "spawn", "security-auditor"),
+        ]
+        untouched = [(agent["agent_type"], agent["spawned_by"], agent["attempt"]) for agent in agents(sidecar, "p")]
+        assert untouched == [
+            ("go-specialist", "operator", 1),
+            ("python-pro", "operator", 1),
+            ("typescript-pro", "operator", 1),
+        ]
+        assert not asked(sidecar, "p") and "operator says one" in said(sidecar, "p")
+        assert not events(sidecar, "p", "handover_notification")
+        # What was only planned is not made good when the mode is changed.
+        config = handing_over(tmp_path / "config.json", mode="automatic")
+        sidecar = deployment.start(config)
+        caught_up(sidecar, "p")
+        assert len(agents(sidecar, "p")) == 3 and not asked(sidecar, "p")
+
+    def test_off_does_nothing_and_nothing_is_made_good(
+        self, tmp_path: Path, deployment: Deployment, each_kind_of_rule: Callable[[SidecarProcess, str], None]
+    ) -> None:
+        config = handing_over(tmp_path / "config.json", mode="off")
+        sidecar = deployment.start(config)
+        each_kind_of_rule(sidecar, "p")
+        config = handing_over(tmp_path / "config.json", mode="automatic")
+        sidecar = deployment.start(config)
+        caught_up(sidecar, "p")
+        assert len(agents(sidecar, "p")) == 3 and not asked(sidecar, "p")
+        kinds = Counter(event["event_type"] for event in events(sidecar, "p"))
+        assert kinds["handover_planned"] == 0 and kinds["handover_notification"] == 1 and kinds["spawn_blocked"] == 0
+        publish(sidecar, "p", "design_ready", issue_id="i-1", part={"name": "x"})
+        running(sidecar, "p", "python-specialist")

@@ -1,0 +1,66 @@
+"""The SQL stores, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import alembic.autogenerate
+import alembic.migration
+import pytest
+import sqlalchemy as sa
+from tests.storage.contract import *  # noqa: F403
+
+from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.storage.sql.backends import Backend, PostgreSQL
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.schema import metadata
+
+
+def test_migrations_make_the_schema(backend: Backend) -> None:
+    database = Database(backend)
+
+    def compare(connection: sa.Connection) -> list[object]:
+        context = alembic.migration.MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(alembic.autogenerate.compare_metadata(context, metadata))
+
+    try:
+        assert database.run_now(compare) == []
+    finally:
+        database.close()
+
+
+def test_it_is_opened_again(backend: Backend) -> None:
+    for _ in range(2):
+        Database(backend).close()
+
+
+async def test_an_error_holds_none_of_what_was_to_be_written(backend: Backend) -> None:
+    """It is logged with its cause, and the row may hold a task or an environment."""
+    change = sa.text("INSERT INTO nowhere VALUES (:task)").bindparams(task="s3cr3t-of-a-task")
+    database = Database(backend)
+    try:
+        with pytest.raises(SidecarError) as failed:
+            await database.write(lambda connection: connection.execute(change))
+    finally:
+        database.close()
+    assert failed.value.code == "STR_001"
+    assert "nowhere" in str(failed.value.__cause__) and "s3cr3t" not in str(failed.value.__cause__)
+
+
+def test_a_server_that_is_not_there_is_one_clear_line() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Database(PostgreSQL("postgresql://me:s3cr3t@127.0.0.1:1/sidecar"))
+    said = str(refused.value)
+    assert "postgresql://me:***@127.0.0.1:1/sidecar" in said and "s3cr3t" not in said and "\n" not in said
+
+
+async def test_a_connection_that_the_server_ended_is_made_again(postgres_url: str) -> None:
+    database = Database(PostgreSQL(postgres_url))
+    other = Database(PostgreSQL(postgres_url))
+    try:
+        pid = await database.read(lambda c: c.execute(sa.text("SELECT pg_backend_pid()")).scalar())
+        await other.write(
+            lambda c: c.execute(sa.text("SELECT pg_terminate_backend(:pid)").bindparams(pid=pid)).scalar()
+        )
+        assert await database.read(lambda c: c.execute(sa.text("SELECT 1")).scalar()) == 1
+    finally:
+        database.close()
+        other.close()
