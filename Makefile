@@ -77,16 +77,17 @@ proto-baseline: .tools/.ready .build/googleapis ## take the present API as relea
 
 gen: setup .tools/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/protoc-gen-go-grpc ## write gen/ (needs Node and Go)
 	@rm -rf gen/python/orchestra gen/go/orchestra gen/ts gen/openapi && mkdir -p gen/python gen/go gen/ts gen/openapi
-	@$(PY) -m grpc_tools.protoc -I proto -I .build/googleapis --python_out=gen/python --pyi_out=gen/python --grpc_python_out=gen/python $(PROTOS)
+	@PATH=$(CURDIR)/$(BIN):$$PATH $(PY) -m grpc_tools.protoc -I proto -I .build/googleapis --python_out=gen/python --pyi_out=gen/python --grpc_python_out=gen/python --mypy_grpc_out=quiet:gen/python $(PROTOS)
 	@touch gen/python/orchestra/py.typed
 	@$(BUF) generate
 	@$(BUF) build proto -o .build/orchestra.binpb
 	@$(PY) -m cco_sidecar.gateway.openapi .build/orchestra.binpb > .build/openapi.json
 	@mv .build/openapi.json gen/openapi/orchestra.v1.json
+	@$(PY) scripts/config_docs.py .build/orchestra.binpb
 	@$(PY) scripts/unasync.py && $(BIN)/ruff check -q --fix --select I src/cco_sidecar/client; $(BIN)/ruff format -q src/cco_sidecar/client
 
 gen-check: gen ## fail when gen/ is not what the protos say
-	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client
+	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client docs/configuration.md
 
 lock: setup ## write the lock files anew
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -18,7 +18,7 @@ from tests.support.repositories import commit_all
 from cco_sidecar.bus.filters import MAX_WILDCARDS
 from cco_sidecar.core.bounds import MAX_ELEMENTS
 from cco_sidecar.core.encoded import framed
-from cco_sidecar.services.results.create import MAX_RESULT_BYTES
+from cco_sidecar.supervision.results import MAX_RESULT_BYTES
 from cco_sidecar.testing.process import Agent
 from orchestra.v1 import event_service_pb2 as events
 from orchestra.v1 import result_service_pb2 as results

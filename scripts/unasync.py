@@ -10,6 +10,7 @@ CHANGES = (
     ("import grpc\nimport grpc.aio\n", "import grpc\n"),
     ("asynchronous client", "synchronous client"),
     ("client.aio", "client.sync"),
+    ("AsyncCalls", "Calls"),
     ("AsyncIterator", "Iterator"),
     ("AsyncClient", "Client"),
     ("async def ", "def "),

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from cco_sidecar.auth.limits import RateLimits
+from cco_sidecar.core.documents import read_map
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
 from cco_sidecar.core.principal import Principal
+from orchestra.v1.config_pb2 import RateLimitConfig
 
 
 class Monotonic:
@@ -34,6 +36,10 @@ def taken(limits: RateLimits, principal: Principal, most: int = 500) -> int:
             assert (error.kind, error.code) == (Kind.RATE_LIMITED, "RATE_001")
             return count
     return most
+
+
+def limited(overrides: dict[str, Any]) -> RateLimits:
+    return RateLimits(read_map(RateLimitConfig, overrides, "agents.rate_limits"), Monotonic())
 
 
 class TestRateLimits:
@@ -102,7 +108,7 @@ class TestRateLimits:
         assert taken(limits, caller("coding", "two")) == 70
 
     def test_the_operator_is_not_limited(self) -> None:
-        limits = RateLimits({"coding": 1}, Monotonic())
+        limits = limited({"coding": 1})
         assert limits.take(caller("coding", operator=True)) is None
         assert taken(limits, caller("", "operator", operator=True)) == 500
 
@@ -124,10 +130,10 @@ class TestRateLimits:
         ],
     )
     def test_overrides(self, overrides: dict[str, Any], group: str, size: int) -> None:
-        assert taken(RateLimits(overrides, Monotonic()), caller(group)) == size
+        assert taken(limited(overrides), caller(group)) == size
 
     def test_off_says_nothing_of_a_limit(self) -> None:
-        assert RateLimits({"coding": 0}, Monotonic()).take(caller("coding")) is None
+        assert limited({"coding": 0}).take(caller("coding")) is None
 
     @pytest.mark.parametrize(
         ("overrides", "says"),
@@ -144,5 +150,5 @@ class TestRateLimits:
     )
     def test_settings_that_are_not_right(self, overrides: dict[str, Any], says: str) -> None:
         with pytest.raises(SettingsError) as caught:
-            RateLimits(overrides, Monotonic())
+            limited(overrides)
         assert says in str(caught.value)

@@ -27,7 +27,7 @@ START = 1_800_000_000
 SECRET = "a-shared-secret-of-more-than-thirty-two-bytes"
 TYPES = AgentTypes(
     [
-        Source(
+        Source.of(
             "test",
             {
                 "architect": {"type": "chief-architect", "name": "Architect", "role": "decides"},

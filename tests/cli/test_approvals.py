@@ -51,7 +51,7 @@ def test_an_answer_is_given_once_and_kept_with_its_comment(sidecar: SidecarProce
     assert printed(run_cco(sidecar, "approvals", "approve", yes, "--comment", "with care")) == "approved: One?\n"
     assert printed(run_cco(sidecar, "approvals", "deny", no, "--comment", "not before Monday")) == "denied: Two?\n"
     for verb in ("approve", "deny"):
-        fails(run_cco(sidecar, "approvals", verb, no), "has been denied before; an answer is final [APR_002]")
+        fails(run_cco(sidecar, "approvals", verb, no), "is denied already; an answer is final [APR_002]")
 
     def listed(*status: str) -> list[tuple[str, str]]:
         line = ("approvals", "list", "--issue", issue, "--format", "json", *status)

@@ -26,15 +26,15 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a file set": ({"codingAgents": [MINE | {"file_patterns": ["@pithon"]}]}, "there is no file set 'pithon'"),
     "a list": ({"codingAgents": [MINE | {"languages": "go"}]}, "codingAgents[0]: 'languages' must be a list"),
     "rules": ({"nextAgents": {}}, "'nextAgents' must be a list of rules"),
-    "a mistyped group": ({"codingAgent": [MINE]}, "unknown key 'codingAgent'; did you mean 'codingAgents'?"),
-    "a mistyped section": ({"filesets": {}}, "unknown key 'filesets'; did you mean 'fileSets'?"),
+    "a mistyped group": ({"codingAgent": [MINE]}, "has no field 'codingAgent'; did you mean 'codingAgents'?"),
+    "a mistyped section": ({"filesets": {}}, "has no field 'filesets'; did you mean 'fileSets'?"),
     "a mistyped key": (
         {"codingAgents": [MINE | {"permission": []}]},
-        "codingAgents[0]: unknown key 'permission'; did you mean 'permissions'?",
+        "codingAgents[0] has no field 'permission'; did you mean 'permissions'?",
     ),
     "a mistyped default": (
         {"groupDefaults": {"documentations": []}},
-        "groupDefaults: unknown key 'documentations'; did you mean 'documentation'?",
+        "groupDefaults: there is no group 'documentations'",
     ),
 }
 

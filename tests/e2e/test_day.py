@@ -18,7 +18,8 @@ from tests.support.clocked import ClockedSidecar, Hands, free_ports
 from tests.support.processes import lines_in
 from tests.support.sidecars import until
 
-from cco_sidecar.client.connection import claims_of, error_of
+from cco_sidecar.client.connection import claims_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
@@ -326,7 +327,7 @@ def test_a_renewal_that_failed_is_made_good(day: Day) -> None:
     worker.file.mkdir()
     day.clock.move(minutes=70)
     log = day.sidecar.storage / "logs" / "orchestration.log"
-    until(lambda: f"looking after agent {worker.agent.id}" in log.read_text(), "the renewal did not fail", 15)
+    until(lambda: f"maintenance of agent {worker.agent.id}" in log.read_text(), "the renewal did not fail", 15)
     worker.file.rmdir()
     kept.rename(worker.file)
     worker.check_file()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,21 @@ import pytest
 import requests
 from tests.support.clients import become, both, each, settled, until
 
-from cco_sidecar.client import AsyncClient, Client, SidecarError
-from cco_sidecar.core import codec
+from cco_sidecar.client import (
+    AsyncClient,
+    Client,
+    Event,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    Result,
+    SidecarError,
+)
 from cco_sidecar.core.errors import Kind
 from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1.context_service_pb2 import GetContextResponse
-from orchestra.v1.event_service_pb2 import Event, PublishEventResponse
-from orchestra.v1.result_service_pb2 import Result
+from orchestra.v1.event_service_pb2 import PublishEventResponse
+from orchestra.v1.result_service_pb2 import Result as ResultMessage
 from orchestra.v1.system_service_pb2 import HEALTH_STATUS_HEALTHY
 
 LAST = "last"
@@ -64,21 +73,21 @@ async def test_an_agents_work(kind: Any, sidecar: SidecarProcess, monkeypatch: p
         stored = await settled(client.results.create(work))
         assert stored.stored and stored.event_published
         result = await settled(client.results.get(stored.id))
-        assert isinstance(result, Result)
+        assert isinstance(result, Result) and isinstance(result.message, ResultMessage)
         assert (result.agent_id, result.project_id) == (agent.id, agent.project)
-        assert codec.to_dict(result.result).items() >= work.items()
-        assert await settled(client.results.get(issue=agent.issue, agent_type=agent.type)) == result
-        listed = await settled(client.results.list(issue=agent.issue))
-        assert list(listed.results) == [result] and not listed.HasField("next_cursor")
+        assert result.result.items() >= work.items() and result.timestamp.tzinfo is UTC
+        assert await settled(client.results.get(issue_id=agent.issue, agent_type=agent.type)) == result
+        listed = await settled(client.results.list(issue_id=agent.issue))
+        assert listed.results == [result] and listed.next_cursor == ""
         published = await settled(
             client.events.publish("sdk_event", {"n": 1}, topic="testing", correlation_id="c", priority="high")
         )
         assert isinstance(published, PublishEventResponse) and published.ttl_seconds == 86_400
         (event,) = (await settled(client.events.list(event_type="sdk_event", limit=1))).events
         assert (event.event_id, event.publisher, event.topic) == (published.event_id, agent.id, "testing")
-        assert codec.struct_to_dict(event.data) == {"n": 1}
+        assert event.data == {"n": 1} and event.timestamp.tzinfo is UTC
         waited = await settled(client.events.wait("sdk_never", timeout=0.02))
-        assert waited.timeout and list(waited.events) == []
+        assert waited.timed_out and waited.events == []
         assert (await settled(client.health())).status == HEALTH_STATUS_HEALTHY
         assert (await settled(client.status())).events.total_published >= 2
     finally:
@@ -90,13 +99,13 @@ async def test_the_cache_and_the_operator(kind: Any, sidecar: SidecarProcess) ->
     issue = f"issue-cache-{kind.__name__}"
     client = kind(sidecar.url, token=sidecar.operator.token, grpc_target=sidecar.target)
     try:
-        made = await settled(client.create_token("test-engineer", issue, project="project-abc", ttl_seconds=60))
+        made = await settled(client.tokens.create("test-engineer", issue, project_id="project-abc", ttl_seconds=60))
         content = jwt.decode(made.jwt_token, options={"verify_signature": False})
         assert (content["sub"], content["issue_id"], content["exp"] - content["iat"]) == (made.agent_id, issue, 60)
-        await settled(client.context.get(issue, "test-engineer", project="project-abc"))
-        refreshed = await settled(client.context.refresh(issue, project="project-abc", force=True))
+        await settled(client.context.get(issue, "test-engineer", project_id="project-abc"))
+        refreshed = await settled(client.context.refresh(issue, project_id="project-abc", force=True))
         assert refreshed.entries_refreshed == 1
-        assert (await settled(client.context.clear(issue, project="project-abc"))).entries_removed == 1
+        assert (await settled(client.context.clear(issue, project_id="project-abc"))).entries_removed == 1
         types = await settled(client.agent_types("coding"))
         assert "python-specialist" in {each.type for each in types} and {each.group for each in types} == {"coding"}
     finally:
@@ -116,16 +125,21 @@ async def test_leaving_the_block_closes(kind: Any, sidecar: SidecarProcess, monk
         await settled(client.events.list())
 
 
+CLASSES = {
+    Kind.PERMISSION_DENIED: PermissionDeniedError,
+    Kind.NOT_FOUND: NotFoundError,
+    Kind.INVALID_REQUEST: InvalidRequestError,
+}
 Refusal = tuple[str, Callable[[Any], Any], Kind, str]
 REFUSALS: list[Refusal] = [
     ("other issue", lambda c: c.context.get("issue-else"), Kind.PERMISSION_DENIED, "AUTH_003"),
     ("no result", lambda c: c.results.get("res-none"), Kind.NOT_FOUND, "RES_001"),
-    ("other project", lambda c: c.events.list(project="project-else"), Kind.NOT_FOUND, "PRJ_001"),
+    ("other project", lambda c: c.events.list(project_id="project-else"), Kind.NOT_FOUND, "PRJ_001"),
     ("bad filter", lambda c: c.events.list(filter="issue_id==x"), Kind.INVALID_REQUEST, "EVT_002"),
     ("bad name", lambda c: c.events.publish("a type"), Kind.INVALID_REQUEST, "REQ_001"),
     ("bad status", lambda c: c.results.create({"status": "ok"}), Kind.INVALID_REQUEST, "REQ_001"),
     ("other publisher", lambda c: c.events.publish("x", publisher="kim"), Kind.PERMISSION_DENIED, "AUTH_003"),
-    ("not the operator", lambda c: c.create_token("test-engineer", "i"), Kind.PERMISSION_DENIED, "AUTH_003"),
+    ("not the operator", lambda c: c.tokens.create("test-engineer", "i"), Kind.PERMISSION_DENIED, "AUTH_003"),
 ]
 
 
@@ -143,7 +157,9 @@ async def test_refusals_are_typed(
     finally:
         await settled(client.close())
     assert (caught.value.kind, caught.value.code) == (expected, code)
-    assert caught.value.message
+    assert caught.value.message and type(caught.value) is CLASSES[expected]
+    # One readable error, without the chain of those beneath it.
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
 @both
@@ -406,3 +422,53 @@ class TestTokens:
             assert [event.publisher for event in events] == [first.id, second.id]
         finally:
             await settled(client.close())
+
+
+@both
+async def test_events_are_published_together(
+    kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become(monkeypatch, sidecar, sidecar.agent("chief-architect", project=f"project-many-{kind.__name__}"))
+    client = kind()
+    try:
+        events = [{"event_type": "counted", "data": {"n": n}, "topic": "testing"} for n in range(5)]
+        ids = await settled(client.events.publish_many(events))
+        found = [event async for event in each(client.events.iterate(event_type="counted"))]
+        assert [event.event_id for event in found] == ids and [event.data["n"] for event in found] == [*range(5)]
+        with pytest.raises(PermissionDeniedError):
+            await settled(client.events.publish_many([*events, {"event_type": "x", "publisher": "someone-else"}]))
+        assert len([event async for event in each(client.events.iterate())]) == 5, "all or none"
+    finally:
+        await settled(client.close())
+
+
+@both
+async def test_a_list_is_iterated_page_by_page(
+    kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = sidecar.agent("chief-architect", project=f"project-pages-{kind.__name__}")
+    become(monkeypatch, sidecar, agent)
+    client = kind()
+    try:
+        stored = [(await settled(client.results.create({"status": "success"}))).id for _ in range(105)]
+        found = [result async for result in each(client.results.iterate(issue_id=agent.issue))]
+        assert [result.id for result in found] == stored[::-1]
+        assert len((await settled(client.results.list(issue_id=agent.issue))).results) == 100
+    finally:
+        await settled(client.close())
+
+
+@both
+async def test_the_operator_revokes(kind: Any, sidecar: SidecarProcess) -> None:
+    operator = kind(sidecar.url, token=sidecar.operator.token, grpc_target=sidecar.target)
+    made = await settled(operator.tokens.create("test-engineer", "issue-revoked", project_id="p"))
+    agent = kind(sidecar.url, token=made.jwt_token, grpc_target=sidecar.target)
+    try:
+        await settled(agent.events.list())
+        assert await settled(operator.tokens.revoke(agent_id=made.agent_id)) == 1
+        with pytest.raises(SidecarError) as caught:
+            await settled(agent.events.list())
+        assert caught.value.code == "AUTH_001"
+    finally:
+        await settled(agent.close())
+        await settled(operator.close())

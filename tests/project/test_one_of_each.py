@@ -12,9 +12,9 @@ SOURCE = Path(cco_sidecar.__file__).parent
 # Who starts programs, and which.
 STARTERS = {
     "repository/git.py": "git",
-    "context/workers.py": "the workers that build contexts",
-    "agents/run.py": "shims",
-    "agents/sandbox.py": "the trial of the sandbox",
+    "services/context/workers.py": "the workers that build contexts",
+    "runners/run.py": "shims",
+    "runners/sandbox.py": "the trial of the sandbox",
     "cli/process.py": "the sidecar itself",
     "cli/checks.py": "the versions of coding programs",
     "testing/": "what tests start",

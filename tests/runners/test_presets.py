@@ -14,6 +14,7 @@ import pytest
 from tests.support.processes import lines_in
 from tests.support.repositories import OURS
 
+from cco_sidecar.core.documents import read_map
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.runners.presets import PRESETS, Runners, filled
@@ -21,12 +22,13 @@ from cco_sidecar.runners.usage import UsageReader
 from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess
+from orchestra.v1.config_pb2 import RunnerConfig
 
 TYPES = load_agent_types(OURS)
 
 
 def runners(**entries: Any) -> Runners:
-    return Runners(Settings(runners=entries), TYPES)
+    return Runners(Settings(runners=read_map(RunnerConfig, entries, "agents.runners")), TYPES)
 
 
 class TestConfiguration:
@@ -60,17 +62,17 @@ class TestConfiguration:
         ("entry", "says"),
         [
             ({"nobody": {}}, "'nobody' is no agent type, no group"),
-            ({"default": []}, "must be an object"),
-            ({"default": {"preset": "emacs"}}, "'emacs' is none of claude"),
-            ({"default": {"comand": ["x"]}}, "unknown key 'comand'"),
-            ({"default": {"command": []}}, "a list of words"),
+            ({"default": []}, "agents.runners.default: expected an object"),
+            ({"default": {"preset": "emacs"}}, "'emacs' is not one of: claude"),
+            ({"default": {"comand": ["x"]}}, "has no field 'comand'; did you mean 'command'?"),
+            ({"default": {"command": []}}, "expected words such as"),
             ({"default": {"command": ["x", "{taks}"]}}, "there is no placeholder {taks}"),
-            ({"default": {"stdin": "yes"}}, "one of prompt, none"),
-            ({"default": {"timeout_seconds": -1}}, "whole number from 0"),
-            ({"default": {"retry": {"attempts": 0}}}, "whole number from 1"),
-            ({"default": {"limits": {"memory": 1}}}, "memory_mb, processes, open_files, output_mb"),
-            ({"default": {"credentials": "KEY"}}, "a list of texts"),
-            ({"default": {"environment": {"A": 1}}}, "names and texts"),
+            ({"default": {"stdin": "yes"}}, "is not one of: prompt, none"),
+            ({"default": {"timeout_seconds": -1}}, "-1 is not between 0"),
+            ({"default": {"retry": {"attempts": 0}}}, "0 is not between 1"),
+            ({"default": {"limits": {"memory": 1}}}, "did you mean 'memory_mb'?"),
+            ({"default": {"credentials": "KEY"}}, "expected an array"),
+            ({"default": {"environment": {"A": 1}}}, "environment.A: expected a string"),
             ({"default": {"environment": {"JWT_TOKEN": "x"}}}, "JWT_TOKEN is set by the sidecar"),
             ({"default": {"preset": "command"}}, "needs a 'command'"),
         ],

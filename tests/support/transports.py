@@ -19,7 +19,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
 import orchestra.v1
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.core import codec
 from cco_sidecar.testing.process import Agent, SidecarProcess
 

@@ -12,7 +12,7 @@ import pytest
 import requests
 from google.protobuf import struct_pb2, timestamp_pb2
 
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import event_service_pb2, result_service_pb2
 

@@ -14,7 +14,7 @@ import requests
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
 
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.testing.process import Agent, SidecarProcess
 from orchestra.v1 import agent_service_pb2, context_service_pb2, event_service_pb2, result_service_pb2
 

@@ -6,11 +6,12 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cco_sidecar.core.agent_types import CODING, GROUP_KEYS
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
 from cco_sidecar.core.principal import Principal
+from orchestra.v1.config_pb2 import RateLimitConfig
 
 _ALIASES = {"coding_specialists": "coding", "architects": "architecture"}
 _REMEMBERED = 10_000
@@ -27,7 +28,7 @@ _WORKERS = Limit(60, 10)
 _READERS = Limit(30, 5)
 _UNLIMITED = Limit(0, 0)
 _DEFAULTS = (
-    dict.fromkeys(GROUP_KEYS.values(), _READERS)
+    dict.fromkeys(GROUP_KEYS, _READERS)
     | dict.fromkeys(CODING, _WORKERS)
     | {"quality": _WORKERS, "security": _WORKERS, "architecture": _UNLIMITED}
 )
@@ -53,9 +54,9 @@ class RateLimits:
     """A bucket holds the minute's limit plus the burst and refills at the limit per minute."""
 
     def __init__(
-        self, overrides: Mapping[str, Any] | None = None, monotonic: Callable[[], float] = time.monotonic
+        self, overrides: Mapping[str, RateLimitConfig] | None = None, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """``overrides``: group to calls per minute, or to ``{requests_per_minute, burst}``. Raises SettingsError."""
+        """``overrides``: by group. Raises SettingsError for a group that does not exist."""
         self._limits = dict(_DEFAULTS)
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
@@ -66,7 +67,7 @@ class RateLimits:
                     f"agents.rate_limits: unknown group '{name}'; known: {', '.join(sorted(self._limits))}"
                 )
             for each in CODING if name == "coding_specialists" else (group,):
-                self._limits[each] = _limit(name, value, self._limits[each])
+                self._limits[each] = _limit(value, self._limits[each])
 
     def take(self, principal: Principal) -> Allowance | None:
         """Counts a call; None when the caller has no limit. Raises SidecarError (RATE_001)."""
@@ -104,20 +105,11 @@ class RateLimited(SidecarError):
         self.allowance = allowance
 
 
-def _limit(name: str, value: Any, default: Limit) -> Limit:
-    if isinstance(value, Mapping):
-        unknown = sorted(set(value) - {"requests_per_minute", "burst"})
-        if unknown:
-            raise SettingsError(
-                f"agents.rate_limits.{name}: unknown key '{unknown[0]}'; known: requests_per_minute, burst"
-            )
-        per_minute = value.get("requests_per_minute", default.per_minute)
-        burst = value.get("burst", default.burst)
-    else:
-        per_minute, burst = value, default.burst
-    for number in (per_minute, burst):
-        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-            raise SettingsError(
-                f"agents.rate_limits.{name}: {number!r} is not a whole number of calls per minute (0: no limit)"
-            )
-    return Limit(per_minute, burst)
+def _limit(config: RateLimitConfig, default: Limit) -> Limit:
+    if config.WhichOneof("value") == "calls_per_minute":
+        return Limit(config.calls_per_minute, default.burst)
+    bucket = config.bucket
+    return Limit(
+        bucket.requests_per_minute if bucket.HasField("requests_per_minute") else default.per_minute,
+        bucket.burst if bucket.HasField("burst") else default.burst,
+    )

@@ -1,4 +1,4 @@
-"""`cco agent spawn|list|show|kill|logs|resume|discard|types`."""
+"""`cco agent spawn|list|show|stop|logs|resume|discard|types`."""
 
 from __future__ import annotations
 
@@ -58,18 +58,31 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--type", "agent_type", required=True, shell_complete=agent_types)
-@click.option("--issue", required=True)
+@click.option(
+    "--agent-type",
+    "--type",
+    "agent_type",
+    required=True,
+    shell_complete=agent_types,
+    help="'cco agent types' lists them.",
+)
+@click.option("--issue", "issue_id", required=True, help="The issue that it works on.")
 @click.option("--task", default="", help="What the agent is to do.")
-@click.option("--project", default="", help="[default: the sidecar's]")
-@click.option("--priority", type=click.Choice(["low", "normal", "high"]), default="normal", show_default=True)
+@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
+@click.option(
+    "--priority",
+    type=click.Choice(["low", "normal", "high"]),
+    default="normal",
+    show_default=True,
+    help="Its place among those that wait for a slot.",
+)
 @click.option("--env", "environment", multiple=True, metavar="K=V", help="For the agent's environment; repeat it.")
 @click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A stored credential; repeat it.")
 @click.option("--require", "requirements", multiple=True, help="What its context must have; repeat it.")
 @click.option("--model", default="", help="[default: the type's]")
 @click.option("--worktree", is_flag=True, help="In a git worktree and on a branch of its own.")
 @click.option("--base", type=click.Choice(("head", "issue")), help="Where its worktree starts.  [default: head]")
-@click.option("--timeout", type=click.IntRange(min=0), help="Seconds it may run; 0 is without end.")
+@click.option("--timeout", type=click.IntRange(min=0), help="Seconds it may run; 0 means no limit.")
 @click.option("--wait", is_flag=True, help="Return when it has ended; exit 1 unless it completed.")
 @click.option("--logs", is_flag=True, help="Print what it prints, too; with this it waits.")
 @click.argument("run", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
@@ -78,9 +91,9 @@ def command() -> None:
 def spawn(
     client: Client,
     agent_type: str,
-    issue: str,
+    issue_id: str,
     task: str,
-    project: str,
+    project_id: str,
     environment: tuple[str, ...],
     requirements: tuple[str, ...],
     credentials: tuple[str, ...],
@@ -100,7 +113,7 @@ def spawn(
         raise click.UsageError(f"--logs cannot be combined with --format {form}; use 'cco agent logs'")
     wait |= logs
     options |= {
-        "project_id": project,
+        "project_id": project_id,
         "environment": dict(map(_pair, environment)),
         "credentials": list(credentials),
         "context_requirements": list(requirements),
@@ -112,7 +125,7 @@ def spawn(
     if base:
         options["base"] = base
     with out.waiting("starting the agent ..."):
-        answer = client.agents.spawn(agent_type, issue, task, **options)
+        answer = client.agents.spawn(agent_type, issue_id, task, **options)
 
     def text() -> str:
         if not answer.spawned:
@@ -166,7 +179,7 @@ def _agent(client: Client, text: str) -> Agent:
             raise click.ClickException(
                 f"'{text}' is too short for the beginning of an agent's id: give at least {_SHORTEST_ID} characters"
             ) from problem
-        every = client.agents.list(all_projects=_is_operator(client), limit=1000).agents
+        every = client.agents.iterate(all_projects=_is_operator(client))
         found = [agent for agent in every if agent.agent_id.startswith(text)]
         if not found:
             raise
@@ -188,12 +201,13 @@ def _ended(client: Client, agent_id: str) -> Agent:
 
 
 @command.command(name="list")
-@click.option("--status", type=click.Choice(STATUSES))
-@click.option("--type", "agent_type", default="", shell_complete=agent_types)
-@click.option("--issue", default="")
-@click.option("--project", default="")
-@click.option("--all-projects", is_flag=True)
-@click.option("--limit", type=click.IntRange(1, 1000))
+@click.option("--status", type=click.Choice(STATUSES), help="Only in this status.")
+@click.option("--agent-type", "--type", "agent_type", default="", shell_complete=agent_types, help="Only of this type.")
+@click.option("--issue", "issue_id", default="", help="Only of this issue.")
+@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
+@click.option("--all-projects", is_flag=True, help="Of every project; operator only.")
+@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
+@click.option("--cursor", default="", help="Continue where an earlier list ended.")
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, status: str | None, form: str | None, output: Path | None, **wanted: Any) -> None:
@@ -207,6 +221,7 @@ def list_(client: Client, status: str | None, form: str | None, output: Path | N
         return "\n".join([head, *map(_line, agents)])
 
     out.rows(agents, COLUMNS, form, output, text)
+    out.more(answer.next_cursor)
 
 
 def _line(agent: Agent) -> str:
@@ -246,10 +261,16 @@ _SHOWN = (
 @command.command()
 @click.argument("agent_id")
 @click.option("--force", is_flag=True, help="Kill at once.")
-@click.option("--timeout", type=click.FloatRange(0, 3600), default=_KILL_SECONDS, show_default=True, help="Seconds.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, 3600),
+    default=_KILL_SECONDS,
+    show_default=True,
+    help="Seconds until it is killed.",
+)
 @connected
-def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
-    """End an agent and everything it started; its tokens are dead at once."""
+def stop(client: Client, agent_id: str, force: bool, timeout: float) -> None:
+    """End an agent and everything it started; its tokens are revoked at once. `kill` is the same."""
     agent_id = _agent(client, agent_id).agent_id
     with out.waiting("ending the agent ..."):
         answer = client.agents.stop(agent_id, force=force, timeout=timeout)
@@ -261,10 +282,10 @@ def kill(client: Client, agent_id: str, force: bool, timeout: float) -> None:
 
 @command.command()
 @click.argument("agent_id")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the agent has ended.")
+@click.option("--follow", "-f", is_flag=True, help="Continue until the agent has ended.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only the last lines.")
 @click.option("--attempt", type=click.IntRange(min=1), help="[default: the last one]")
-@click.option("--timestamps", is_flag=True)
+@click.option("--timestamps", is_flag=True, help="Print the time of each line.")
 @connected
 def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None:
     """Print what an agent printed."""
@@ -273,6 +294,10 @@ def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None
     if wanted["follow"]:
         agent = client.agents.get(agent_id)
         echo(f"{agent_id} {status_of(agent)}: {one_line(agent.reason)}", err=True)
+
+
+# The documented name.
+command.add_command(stop, name="kill")
 
 
 def _print(lines: Iterable[LogLine], *, timestamps: bool = False) -> None:
@@ -289,7 +314,7 @@ def _stamped(line: LogLine) -> str:
 @click.option("--message", default="", help="What to tell it.  [default: its task again]")
 @connected
 def resume(client: Client, agent_id: str, message: str) -> None:
-    """Start an ended agent again; a runner that keeps sessions goes on with its last one."""
+    """Start an ended agent again; a runner that keeps sessions resumes its last one."""
     agent = client.agents.resume(_agent(client, agent_id).agent_id, message)
     attempt = f", attempt {agent.attempt}" if agent.HasField("process_id") else ""
     echo(f"{agent.agent_id} is {status_of(agent)}{attempt}")

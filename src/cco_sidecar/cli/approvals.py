@@ -37,16 +37,25 @@ def command() -> None:
 
 
 @command.command(name="list")
-@click.option("--status", type=click.Choice(["pending", "approved", "denied", "all"]), default="pending")
-@click.option("--issue", default="")
-@click.option("--project", default="")
-@click.option("--limit", type=click.IntRange(1, 1000))
+@click.option(
+    "--status",
+    type=click.Choice(["pending", "approved", "denied", "all"]),
+    default="pending",
+    show_default=True,
+    help="Only with this answer.",
+)
+@click.option("--issue", "issue_id", default="", help="Only of this issue.")
+@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
+@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
+@click.option("--cursor", default="", help="Continue where an earlier list ended.")
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, status: str, form: str | None, output: Path | None, **wanted: Any) -> None:
     """List questions, newest first; those without an answer unless --status says otherwise."""
-    found = list(client.approvals.list(status="" if status == "all" else status, **wanted).approvals)
+    page = client.approvals.list(status="" if status == "all" else status, **wanted)
+    found = list(page.approvals)
     out.rows(found, _COLUMNS, form, output, lambda: "\n".join(map(_line, found)) or "nothing waits for an answer")
+    out.more(page.next_cursor)
 
 
 def _line(approval: Approval) -> str:
@@ -56,7 +65,7 @@ def _line(approval: Approval) -> str:
 
 @command.command()
 @click.argument("approval_id")
-@click.option("--comment", default="")
+@click.option("--comment", default="", help="Whoever asked reads it.")
 @connected
 def approve(client: Client, approval_id: str, comment: str) -> None:
     """Say yes. An answer is final."""

@@ -22,7 +22,7 @@ def command() -> None:
 @command.command()
 @click.argument("issue")
 @click.argument("agent_type", metavar="TYPE", shell_complete=agent_types)
-@click.option("--project", default="", help="[default: the token's]")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
 @click.option("--task", default="", help="What the agent is about to do; files that it names come first.")
 @out.formatted
 @connected
@@ -30,14 +30,14 @@ def get(
     client: Client,
     issue: str,
     agent_type: str,
-    project: str,
+    project_id: str,
     task: str,
     form: str | None,
     output: Path | None,
 ) -> None:
     """Show or save the context of ISSUE for agents of TYPE."""
     with out.waiting("gathering context ..."):
-        answer = client.context.get(issue, agent_type, project=project, task=task)
+        answer = client.context.get(issue, agent_type, project_id=project_id, task=task)
     screen = out.console()
     if form is None and not screen.is_terminal:
         form = "json"
@@ -45,29 +45,29 @@ def get(
 
 
 @command.command()
-@click.option("--issue", required=True)
+@click.option("--issue", "issue_id", required=True, help="The issue whose contexts are read again.")
 @click.option("--agent-type", default="", shell_complete=agent_types, help="[default: every cached type]")
-@click.option("--project", default="")
-@click.option("--force", is_flag=True, help="Read also those files again that look unchanged.")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
+@click.option("--force", is_flag=True, help="Also read files that look unchanged.")
 @connected
-def refresh(client: Client, issue: str, agent_type: str, project: str, force: bool) -> None:
-    """Read the repository again and make cached contexts anew."""
+def refresh(client: Client, issue_id: str, agent_type: str, project_id: str, force: bool) -> None:
+    """Read the repository again and rebuild cached contexts."""
     with out.waiting("reading the repository ..."):
-        answer = client.context.refresh(issue, agent_type, project=project, force=force)
-    echo(f"refreshed {answer.entries_refreshed} cached contexts of {issue}")
+        answer = client.context.refresh(issue_id, agent_type, project_id=project_id, force=force)
+    echo(f"refreshed {answer.entries_refreshed} cached contexts of {issue_id}")
 
 
 @command.command()
-@click.option("--issue", default="")
-@click.option("--agent-type", default="", shell_complete=agent_types)
-@click.option("--project", default="")
+@click.option("--issue", "issue_id", default="", help="The issue whose contexts are removed.")
+@click.option("--agent-type", default="", shell_complete=agent_types, help="[default: every type]")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
 @click.option("--all", "everything", is_flag=True, help="Every issue.")
 @connected
-def clear(client: Client, issue: str, agent_type: str, project: str, everything: bool) -> None:
+def clear(client: Client, issue_id: str, agent_type: str, project_id: str, everything: bool) -> None:
     """Remove cached contexts."""
-    if bool(issue) == everything:
+    if bool(issue_id) == everything:
         raise click.UsageError("name an issue with --issue, or --all")
-    answer = client.context.clear(issue, agent_type, project=project)
+    answer = client.context.clear(issue_id, agent_type, project_id=project_id)
     echo(f"removed {answer.entries_removed} cached contexts, {int(answer.bytes_freed)} bytes")
 
 

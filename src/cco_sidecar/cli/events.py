@@ -15,10 +15,10 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
-from cco_sidecar.client import Client
+from cco_sidecar.client import Client, EventPage
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
-from orchestra.v1.event_service_pb2 import Event, PublishEventRequest, WaitEventsResponse
+from orchestra.v1.event_service_pb2 import Event, PublishEventRequest
 
 _COLUMNS: out.Columns = {
     "timestamp": lambda e: codec.rfc3339(e.timestamp),
@@ -39,14 +39,18 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--type", "event_type")
-@click.option("--topic", default="")
+@click.option("--event-type", "--type", "event_type", help="Such as tests_passing.")
+@click.option("--topic", default="", help="[default: coordination]")
 @click.option("--data", help="A JSON object.")
-@click.option("--correlation-id", default="")
-@click.option("--ttl", type=click.IntRange(1, 86_400), help="Seconds.")
-@click.option("--priority", type=click.Choice(["low", "normal", "high"]))
+@click.option("--correlation-id", default="", help="What it belongs to, such as the id of another event.")
+@click.option("--ttl", type=click.IntRange(1, 86_400), help="Seconds that it is delivered.  [default: 86400]")
+@click.option(
+    "--priority",
+    type=click.Choice(["low", "normal", "high"]),
+    help="high reaches its readers first.  [default: normal]",
+)
 @click.option("--publisher", default="", help="Operator only: publish in an agent's name.")
-@click.option("--project", default="")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
 @click.option("--input", "source", metavar="FILE", help="The documented request body as a JSON file; - for stdin.")
 @out.formatted
 @connected
@@ -65,13 +69,12 @@ def publish(
         value = out.read_json(source)
         codec.from_dict(PublishEventRequest, value)
         event_type, body = value.pop("event_type", event_type), value.pop("data", None) or {}
-        value["project"] = value.pop("project_id", "")
         options = value
     else:
         body = out.parse_json(data, "--data") if data else {}
         options["ttl_seconds"] = ttl
     if not event_type:
-        raise click.UsageError("--type is needed, or --input FILE with an event_type")
+        raise click.UsageError("--event-type is needed, or --input FILE with an event_type")
     if not isinstance(body, dict):
         raise click.UsageError('--data must be a JSON object, such as \'{"issue_id": "issue-123"}\'')
     answer = client.events.publish(event_type, body, **options)
@@ -85,7 +88,7 @@ def publish(
 
 @command.command()
 @click.argument("event_type", metavar="[TYPE]", default="")
-@click.option("--topic", default="")
+@click.option("--topic", default="", help="Only on this topic.")
 @click.option("--filter", "expression", default="", help="Such as issue_id:issue-123,status:success|status:partial")
 @click.option(
     "--timeout",
@@ -94,14 +97,14 @@ def publish(
     show_default=True,
     help="Milliseconds; below 1000, seconds.",
 )
-@click.option("--continuous", is_flag=True, help="Go on until interrupted.")
+@click.option("--continuous", is_flag=True, help="Continue until interrupted.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many events.")
 @click.option(
     "--since",
     default="",
     help="An event id, a time, or an age such as 10m: deliver what came after it first.",
 )
-@click.option("--project", default="")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
 @out.formatted
 @connected
 def subscribe(
@@ -113,7 +116,7 @@ def subscribe(
     continuous: bool,
     limit: int | None,
     since: str,
-    project: str,
+    project_id: str,
     form: str | None,
     output: Path | None,
 ) -> None:
@@ -128,15 +131,15 @@ def subscribe(
             filter=expression,
             since=cursor,
             since_time=moment,
-            project=project,
+            project_id=project_id,
         )
         with out.waiting("waiting for events ..."):
             for count, event in enumerate(events, 1):
-                _show(event, form)
+                _show(event.message, form)
                 if count == limit:
                     return
     if not cursor or cursor == "$":
-        cursor = _cursor_at(client, moment, project)
+        cursor = _cursor_at(client, moment, project_id)
     seconds = timeout if timeout < 1000 else timeout / 1000
     _poll(
         client,
@@ -147,7 +150,7 @@ def subscribe(
         event_type=event_type,
         topic=topic,
         filter=expression,
-        project=project,
+        project_id=project_id,
     )
 
 
@@ -160,7 +163,7 @@ def _poll(client: Client, seconds: float, limit: int | None, form: str | None, c
             left = min(max(0.0, end - time.monotonic()), _LONGEST_POLL)
             answer = _wait(client, left, cursor, (limit or 1000) - shown, wanted)
             for event in answer.events:
-                _show(event, form)
+                _show(event.message, form)
                 shown += 1
             cursor = answer.next_cursor or cursor
             if (shown and limit is None) or (limit is not None and shown >= limit):
@@ -171,25 +174,27 @@ def _poll(client: Client, seconds: float, limit: int | None, form: str | None, c
         echo("no events in time", err=True)
 
 
-def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[str, str]) -> WaitEventsResponse:
+def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[str, str]) -> EventPage:
     return client.events.wait(since=since, timeout=seconds, limit=min(limit, 1000), **wanted)
 
 
 @command.command(name="list")
-@click.option("--topic", default="")
-@click.option("--type", "event_type", default="")
-@click.option("--filter", default="")
-@click.option("--correlation-id", default="")
-@click.option("--limit", type=click.IntRange(1, 1000))
+@click.option("--topic", default="", help="Only on this topic.")
+@click.option("--event-type", "--type", "event_type", default="", help="Only of this type.")
+@click.option("--filter", default="", help="Such as issue_id:issue-123,status:success|status:partial")
+@click.option("--correlation-id", default="", help="Only with this correlation id.")
+@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
 @click.option("--since", default="", help="An event id, a time, or an age such as 10m.")
-@click.option("--project", default="")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, since: str, form: str | None, output: Path | None, **wanted: Any) -> None:
     """List recent events, oldest first."""
     cursor, moment = _since(since)
-    events = list(client.events.list(since=cursor, since_time=moment, **wanted).events)
+    page = client.events.list(since=cursor, since_time=moment, **wanted)
+    events = [each.message for each in page.events]
     out.rows(events, _COLUMNS, form, output, lambda: "\n".join(map(_line, events)) or "no events")
+    out.more(page.next_cursor, option="--since")
 
 
 def _since(text: str) -> tuple[str, datetime | None]:
@@ -209,14 +214,14 @@ def _since(text: str) -> tuple[str, datetime | None]:
     return "", stamp.ToDatetime(tzinfo=UTC)
 
 
-def _cursor_at(client: Client, moment: datetime | None, project: str) -> str:
+def _cursor_at(client: Client, moment: datetime | None, project_id: str) -> str:
     """The cursor in front of the first event after a time, or behind the newest event: from there, one poll after
     another misses nothing."""
     if moment is not None:
-        for event in client.events.list(since_time=moment, limit=1, project=project).events:
+        for event in client.events.list(since_time=moment, limit=1, project_id=project_id).events:
             epoch, _, number = event.event_id.rpartition("-")
             return f"{epoch}-{int(number) - 1:010d}"
-    newest = client.events.list(limit=1, project=project).events
+    newest = client.events.list(limit=1, project_id=project_id).events
     return newest[0].event_id if newest else "0"
 
 

@@ -1,6 +1,9 @@
-"""Groups of commands, whose help tells each command's whole first sentence."""
+"""Groups of commands: help tells each command's whole first sentence, and a mistyped name gets a hint."""
 
 from __future__ import annotations
+
+import difflib
+from typing import Any
 
 import click
 
@@ -17,6 +20,14 @@ class Group(click.Group):
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else f" '{ctx.command_path} --help' lists the commands."
+            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
 
 
 def _summary(command: click.Command) -> str:

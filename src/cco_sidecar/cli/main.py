@@ -6,7 +6,6 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -33,6 +32,7 @@ _COMMANDS = {
     "top": "top",
     "health": "health",
     "doctor": "doctor",
+    "config": "config",
     "trust": "trust",
     "storage": "storage",
     "backup": "backup",
@@ -55,20 +55,11 @@ class _Lazy(Group):
         command: click.Command = importlib.import_module(f"cco_sidecar.cli.{module}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else " 'cco --help' lists the commands."
-            ctx.fail(f"there is no command '{args[0]}'.{hint}")
-        return super().resolve_command(ctx, args)
-
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="cco")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file.  [default: ~/.cco/config.json]")
-@click.option("--log-level", help="debug, info, warning or error.")
+@click.option("--log-level", help="debug, info, warning or error.  [default: info]")
 @click.option("--no-color", is_flag=True, help="Plain text, also on a terminal.")
 @click.pass_context
 def cco(ctx: click.Context, config: Path | None, log_level: str | None, no_color: bool) -> None:

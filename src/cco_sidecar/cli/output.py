@@ -83,6 +83,12 @@ def rows(
         _write(text(), output)
 
 
+def more(cursor: str, *, option: str = "--cursor") -> None:
+    """Says on stderr that a list goes on."""
+    if cursor:
+        echo(f"there are more: {option} {cursor}", err=True)
+
+
 def _encoded(value: Any, form: str | None) -> str:
     if form == "yaml":
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")

@@ -34,10 +34,16 @@ def command() -> None:
 
 @command.command()
 @click.option("--agent", help="The agent's id; its type when --agent-type is not given.")
-@click.option("--agent-type", shell_complete=agent_types)
-@click.option("--issue")
-@click.option("--project", default="")
-@click.option("--status", type=click.Choice(["success", "partial", "failed"]), default="success", show_default=True)
+@click.option("--agent-type", shell_complete=agent_types, help="[default: the token's]")
+@click.option("--issue", "issue_id", help="The issue that the work is of.")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
+@click.option(
+    "--status",
+    type=click.Choice(["success", "partial", "failed"]),
+    default="success",
+    show_default=True,
+    help="How the work ended.",
+)
 @click.option("--files-created", help="Paths, joined by commas.")
 @click.option("--files-modified", help="Paths, joined by commas.")
 @click.option("--decisions", help="Sentences, joined by semicolons.")
@@ -54,13 +60,13 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
             request.result,
             agent_id=request.agent_id,
             agent_type=request.agent_type,
-            issue=request.issue_id,
-            project=request.project_id,
+            issue_id=request.issue_id,
+            project_id=request.project_id,
             timestamp=request.timestamp if request.HasField("timestamp") else None,
         )
     else:
         agent_type = given["agent_type"] or given["agent"]
-        if not agent_type or not given["issue"]:
+        if not agent_type or not given["issue_id"]:
             raise click.UsageError("--agent (or --agent-type) and --issue are needed, or --input FILE")
         named = given["agent"] or agent_type
         answer = client.results.create(
@@ -68,32 +74,42 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
             # An agent that names its type means itself.
             agent_id="" if named == claims_of(client.token).get("agent_type") else named,
             agent_type=agent_type,
-            issue=given["issue"],
-            project=given["project"],
+            issue_id=given["issue_id"],
+            project_id=given["project_id"],
         )
     out.message(answer, form, output, lambda: _stored(answer))
 
 
 @command.command(name="list")
-@click.option("--issue", default="")
-@click.option("--agent-type", default="", shell_complete=agent_types)
-@click.option("--project", default="")
-@click.option("--limit", type=click.IntRange(1, 1000))
+@click.option("--issue", "issue_id", default="", help="Only of this issue.")
+@click.option("--agent-type", default="", shell_complete=agent_types, help="Only of this type.")
+@click.option("--project", "project_id", default="", help="[default: the token's]")
+@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
+@click.option("--cursor", default="", help="Continue where an earlier list ended.")
 @click.option("--latest", is_flag=True, help="Only the newest of each agent type.")
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, form: str | None, output: Path | None, **wanted: Any) -> None:
     """List results by issue."""
-    results = list(client.results.list(**wanted).results)
+    page = client.results.list(**wanted)
+    results = [each.message for each in page.results]
     out.rows(results, _COLUMNS, form, output, lambda: _by_issue(results))
+    out.more(page.next_cursor)
 
 
 @command.command()
 @click.argument("issue", required=False)
 @click.argument("agent_type", metavar="TYPE", required=False, shell_complete=agent_types)
-@click.option("--issue", "issue_option", metavar="ISSUE")
-@click.option("--agent", "agent_option", metavar="TYPE", shell_complete=agent_types)
-@click.option("--project", default="")
+@click.option("--issue", "issue_option", metavar="ISSUE", help="The same as ISSUE.")
+@click.option(
+    "--agent-type",
+    "--agent",
+    "agent_option",
+    metavar="TYPE",
+    shell_complete=agent_types,
+    help="The same as TYPE.",
+)
+@click.option("--project", "project_id", default="", help="[default: the token's]")
 @out.formatted
 @connected
 def get(
@@ -102,7 +118,7 @@ def get(
     agent_type: str | None,
     issue_option: str | None,
     agent_option: str | None,
-    project: str,
+    project_id: str,
     form: str | None,
     output: Path | None,
 ) -> None:
@@ -110,7 +126,7 @@ def get(
     issue, agent_type = issue or issue_option, agent_type or agent_option
     if not issue or not agent_type:
         raise click.UsageError("name the issue and the agent type: cco results get ISSUE TYPE")
-    result = client.results.get(issue=issue, agent_type=agent_type, project=project)
+    result = client.results.get(issue_id=issue, agent_type=agent_type, project_id=project_id).message
     out.message(result, form, output, lambda: _one(result))
 
 

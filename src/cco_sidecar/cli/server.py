@@ -42,7 +42,7 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
 
 
 @command.command()
-@click.option("--pid-file", type=click.Path(path_type=Path))
+@click.option("--pid-file", type=click.Path(path_type=Path), help="[default: sidecar.pid in the storage directory]")
 @click.option("--force", is_flag=True, help="Kill it when it does not end in time.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait for it to end."
@@ -56,7 +56,9 @@ def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float)
 
 @command.command()
 @start.serving_options
-@click.option("--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds that it has to stop."
+)
 @click.pass_context
 def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -> None:
     """Stop the sidecar and start it again in the background, with the options it had and those given now. Its agents
@@ -75,7 +77,7 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
 
 
 @command.command()
-@click.option("--pid-file", type=click.Path(path_type=Path))
+@click.option("--pid-file", type=click.Path(path_type=Path), help="[default: sidecar.pid in the storage directory]")
 @click.pass_context
 def status(ctx: click.Context, pid_file: Path | None) -> None:
     """Say whether the sidecar runs; exit 1 when it does not."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,15 @@ from cco_sidecar.core import settings
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
 
-_OPTIONS: list[Callable[[Any], Any]] = [
-    click.option("--port", type=int, help="REST port.  [default: 3001]"),
-    click.option("--grpc-port", type=int, help="gRPC port.  [default: the REST port plus one]"),
-    click.option("--host", help="[default: 127.0.0.1]"),
-    click.option("--storage", type=click.Path(), help="Storage directory.  [default: /tmp/cco-sidecar]"),
-    click.option("--project-root", type=click.Path(), help="The agents' repository.  [default: this directory]"),
-    click.option("--cache-size-mb", type=int, help="Context cache.  [default: 1024]"),
-    click.option("--jwt-secret", help="Sign tokens with HS256 and this secret.  [default: RS256, own key]"),
-    click.option("--log-level", help="debug, info, warning or error.  [default: info]"),
-    click.option("--daemon", is_flag=True, help="Run in the background; return when it is ready."),
-    click.option("--pid-file", type=click.Path(), help="[default: sidecar.pid in the storage directory]"),
-]
+
+def _options() -> Iterator[Callable[[Any], Any]]:
+    """Of the settings that have a flag."""
+    for name, declared in settings.DECLARED.items():
+        if declared.flag:
+            kind = click.Path() if name in _PATHS else int if declared.is_number else str
+            default = declared.shown.replace("`", "'")
+            yield click.option(declared.flag, name, type=kind, help=f"{declared.help}.  [default: {default}]")
+    yield click.option("--daemon", is_flag=True, help="Run in the background; return when it is ready.")
 
 
 # What is a name of a file, and means the same from every directory only when it is whole.
@@ -35,7 +32,7 @@ _PATHS = ("storage", "project_root", "pid_file")
 
 
 def serving_options(command: Any) -> Any:
-    for option in reversed(_OPTIONS):
+    for option in reversed(list(_options())):
         command = option(command)
     return command
 

@@ -42,9 +42,9 @@ _FRAME = 7
 @click.command(name="top")
 @click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
 @click.option("--once", is_flag=True, help="Print one picture and return.")
-@click.option("--project", default="")
+@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
 @connected
-def command(client: Client, interval: float, once: bool, project: str) -> None:
+def command(client: Client, interval: float, once: bool, project_id: str) -> None:
     """Watch the agents, the queue and the events; Ctrl-C ends it."""
     screen = out.console()
     if not screen.is_terminal:
@@ -52,21 +52,21 @@ def command(client: Client, interval: float, once: bool, project: str) -> None:
         screen = Console(no_color=True, highlight=False, width=_WHOLE)
     if once or not screen.is_terminal:
         with screen.capture() as captured:
-            screen.print(_picture(client, project, screen, everything=True))
+            screen.print(_picture(client, project_id, screen, everything=True))
         echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
         return
-    with Live(_picture(client, project, screen), console=screen, screen=True, auto_refresh=False) as live:
+    with Live(_picture(client, project_id, screen), console=screen, screen=True, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(interval)
-                live.update(_picture(client, project, screen), refresh=True)
+                live.update(_picture(client, project_id, screen), refresh=True)
         except KeyboardInterrupt:
             return
 
 
-def _picture(client: Client, project: str, screen: Console, *, everything: bool = False) -> RenderableType:
-    answer = client.agents.list(project=project, limit=_AGENTS)
-    events = client.events.list(project=project, limit=_EVENTS).events
+def _picture(client: Client, project_id: str, screen: Console, *, everything: bool = False) -> RenderableType:
+    answer = client.agents.list(project_id=project_id, limit=_AGENTS)
+    events = [each.message for each in client.events.list(project_id=project_id, limit=_EVENTS).events]
     # Those that live first; newest first among equals.
     agents = sorted(answer.agents, key=lambda agent: status_of(agent) in ENDED)
     if not everything:

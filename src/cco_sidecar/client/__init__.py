@@ -5,14 +5,41 @@
     async with AsyncClient() as client:                 # from the agent's environment variables
         context = await client.context.get()
         async for event in client.events.subscribe(event_types=["architecture_defined"]):
-            ...
+            print(event.data)
 
-``Client`` is the same without ``async``. Both renew their token before it expires, and a subscription goes on
-where it was when the connection is lost. Failures raise ``SidecarError`` with the documented code.
+``Client`` is the same without ``async``. Both renew their token before it expires, and a subscription continues where
+it was when the connection is lost. Failures raise a subclass of ``SidecarError`` with the documented code.
 """
 
 from cco_sidecar.client.aio import AsyncClient
+from cco_sidecar.client.errors import (
+    AuthenticationError,
+    ConflictError,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitedError,
+    UnavailableError,
+)
 from cco_sidecar.client.sync import Client
+from cco_sidecar.client.values import Event, EventPage, Result, ResultPage
 from cco_sidecar.core.errors import SidecarError
 
-__all__ = ["AsyncClient", "Client", "SidecarError"]
+__all__ = [
+    "AsyncClient",
+    "AuthenticationError",
+    "Client",
+    "ConflictError",
+    "Event",
+    "EventPage",
+    "InternalError",
+    "InvalidRequestError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "Result",
+    "ResultPage",
+    "SidecarError",
+    "UnavailableError",
+]

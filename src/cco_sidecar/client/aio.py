@@ -5,26 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials
-from cco_sidecar.client.connection import (
-    CONNECT_SECONDS,
-    OPTIONS,
-    Token,
-    backoff,
-    error_of,
-    identity,
-    is_lost,
-    unreachable,
-)
+from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials, Tokens
+from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, backoff, identity, unreachable
 from cco_sidecar.client.discovery import channel_options, find, require_safe
+from cco_sidecar.client.errors import error_of, is_lost
+from cco_sidecar.client.values import Event, EventPage, Result, ResultPage
 from cco_sidecar.core.errors import SidecarError
 from orchestra.v1 import (
     agent_service_pb2,
@@ -40,6 +35,9 @@ from orchestra.v1 import (
 )
 
 log = logging.getLogger(__name__)
+
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 
 class AsyncClient:
@@ -84,6 +82,7 @@ class AsyncClient:
         self.agents = Agents(self)
         self.approvals = Approvals(self)
         self.credentials = Credentials(self)
+        self.tokens = Tokens(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,9 +94,11 @@ class AsyncClient:
         await self._channel.close()
 
     async def health(self) -> system_service_pb2.GetHealthResponse:
+        """Whether the sidecar works, and what it checked."""
         return await self.call(self._system_stub.GetHealth, system_service_pb2.GetHealthRequest())
 
     async def status(self) -> system_service_pb2.GetStatusResponse:
+        """Figures of agents, storage, events and calls."""
         return await self.call(self._system_stub.GetStatus, system_service_pb2.GetStatusRequest())
 
     async def prove_identity(self, nonce: str) -> system_service_pb2.ProveIdentityResponse:
@@ -107,7 +108,7 @@ class AsyncClient:
             request = system_service_pb2.ProveIdentityRequest(nonce=nonce)
             return await self._system_stub.ProveIdentity(request, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
-            raise error_of(problem) from problem
+            raise error_of(problem) from None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -116,35 +117,17 @@ class AsyncClient:
         return host.strip("[]"), int(port)
 
     async def agent_types(self, group: str = "") -> Sequence[agent_service_pb2.AgentType]:
+        """The types that may be spawned, of one group or of all."""
         request = agent_service_pb2.ListAgentTypesRequest(group=group)
         return (await self.call(self._agent_stub.ListAgentTypes, request)).agent_types
 
-    async def create_token(
-        self,
-        agent_type: str,
-        issue: str,
-        *,
-        project: str = "",
-        ttl_seconds: int | None = None,
-        agent_id: str = "",
-    ) -> agent_service_pb2.CreateTokenResponse:
-        """Operator only."""
-        request = agent_service_pb2.CreateTokenRequest(
-            agent_type=agent_type,
-            issue_id=issue,
-            project_id=project,
-            ttl_seconds=ttl_seconds,
-            agent_id=agent_id,
-        )
-        return await self.call(self._agent_stub.CreateToken, request)
-
-    async def call(self, method: Any, request: Any, timeout: float | None = None) -> Any:
-        """One unary call. Raises SidecarError."""
+    async def call(self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, timeout: float | None = None) -> A:
+        """One unary call; ``timeout`` in seconds. Raises SidecarError."""
         await self.connect()
         try:
             return await method(request, metadata=await self.metadata(), timeout=timeout)
         except grpc.RpcError as problem:
-            raise error_of(problem) from problem
+            raise error_of(problem) from None
 
     async def connect(self) -> None:
         """Waits for the first connection. Raises SidecarError (UNAVAILABLE) when none is made."""
@@ -161,7 +144,7 @@ class AsyncClient:
                 raise unreachable(self._target, why) from None
         self._connected = True
 
-    async def metadata(self) -> list[tuple[str, str]]:
+    async def metadata(self) -> Metadata:
         """The credentials, refreshed when they are about to expire."""
         if self._token.due():
             async with self._refreshing:
@@ -174,7 +157,7 @@ class AsyncClient:
         try:
             answer = await self._agent_stub.RefreshToken(request, metadata=self._token.metadata())
         except grpc.RpcError as problem:
-            raise error_of(problem) from problem
+            raise error_of(problem) from None
         self._token.text = answer.jwt_token
 
     @property
@@ -197,25 +180,28 @@ class Context:
         self._stub = context_service_pb2_grpc.ContextServiceStub(client.channel)
 
     async def get(
-        self, issue: str | None = None, agent_type: str | None = None, *, project: str = "", task: str = ""
+        self, issue_id: str = "", agent_type: str = "", *, project_id: str = "", task: str = ""
     ) -> context_service_pb2.GetContextResponse:
-        """The agent's own issue and type when not given."""
-        request = requests.get_context(self._client.identity, issue, agent_type, project, task)
+        """The context of an issue for an agent type: the agent's own when not given. ``task``: what the agent is about
+        to do; it decides which files come first."""
+        request = requests.get_context(self._client.identity, issue_id, agent_type, project_id, task)
         return await self._client.call(self._stub.GetContext, request)
 
     async def refresh(
-        self, issue: str, agent_type: str = "", *, project: str = "", force: bool = False
+        self, issue_id: str, agent_type: str = "", *, project_id: str = "", force: bool = False
     ) -> context_service_pb2.RefreshContextResponse:
+        """Reads the repository again. ``force``: also files that look unchanged."""
         request = context_service_pb2.RefreshContextRequest(
-            issue_id=issue, agent_type=agent_type, project_id=project, force=force
+            issue_id=issue_id, agent_type=agent_type, project_id=project_id, force=force
         )
         return await self._client.call(self._stub.RefreshContext, request)
 
     async def clear(
-        self, issue: str = "", agent_type: str = "", *, project: str = ""
+        self, issue_id: str = "", agent_type: str = "", *, project_id: str = ""
     ) -> context_service_pb2.ClearContextCacheResponse:
+        """Drops cached contexts; of every issue, for the operator, when none is named."""
         request = context_service_pb2.ClearContextCacheRequest(
-            issue_id=issue, agent_type=agent_type, project_id=project
+            issue_id=issue_id, agent_type=agent_type, project_id=project_id
         )
         return await self._client.call(self._stub.ClearContextCache, request)
 
@@ -226,15 +212,57 @@ class Events:
         self._stub = event_service_pb2_grpc.EventServiceStub(client.channel)
 
     async def publish(
-        self, event_type: str, data: Mapping[str, Any] | None = None, **options: Any
+        self,
+        event_type: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        topic: str = "",
+        publisher: str = "",
+        correlation_id: str = "",
+        ttl_seconds: int | None = None,
+        priority: str | None = None,
+        project_id: str = "",
     ) -> event_service_pb2.PublishEventResponse:
-        """``options``: topic, publisher, correlation_id, ttl_seconds, priority, project."""
-        return await self._client.call(self._stub.PublishEvent, requests.publish(event_type, data, **options))
+        """Returns once the event is on disk. ``topic``: coordination when not given; ``priority``: low, normal or high;
+        ``ttl_seconds``: a day when not given; ``publisher``: operator only."""
+        request = requests.publish(
+            event_type,
+            data,
+            topic=topic,
+            publisher=publisher,
+            correlation_id=correlation_id,
+            ttl_seconds=ttl_seconds,
+            priority=priority,
+            project_id=project_id,
+        )
+        return await self._client.call(self._stub.PublishEvent, request)
 
-    async def subscribe(self, **wanted: Any) -> AsyncIterator[event_service_pb2.Event]:
-        """``wanted``: event_types, topics, filter, since, since_time, project. Never ends by itself: after a lost
-        connection it goes on behind the last event. A gap is logged as a warning."""
-        request = requests.subscribe(**wanted)
+    async def publish_many(self, events: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """The ids of events that are published together, once all are on disk: none or all. Each is a mapping of what
+        ``publish`` takes, such as ``{"event_type": "tests_passing", "data": {...}}``."""
+        batch = event_service_pb2.PublishEventsRequest(events=[requests.publish(**event) for event in events])
+        await self._client.connect()
+        try:
+            stream = self._stub.PublishEvents(requests.once(batch), metadata=await self._client.metadata())
+            async for answer in stream:
+                return list(answer.event_ids)
+        except grpc.RpcError as problem:
+            raise error_of(problem) from None
+        return []
+
+    async def subscribe(
+        self,
+        *,
+        event_types: Sequence[str] = (),
+        topics: Sequence[str] = (),
+        filter: str = "",
+        since: str = "",
+        since_time: datetime | None = None,
+        project_id: str = "",
+    ) -> AsyncIterator[Event]:
+        """Events as they come. Never ends by itself: after a lost connection it continues behind the last event. What
+        is no longer retained is logged as a warning. ``since``: an event id, or "0" for all that is retained."""
+        request = requests.subscribe(event_types, topics, filter, since, since_time, project_id)
         await self._client.connect()
         attempt = 0
         while True:
@@ -249,7 +277,7 @@ class Events:
                         if batch.HasField("gap"):
                             log.warning("events are no longer retained: %s", batch.gap)
                         for event in batch.events:
-                            yield event
+                            yield Event.of(event)
                         request.since = batch.cursor
                 finally:
                     stream.cancel()
@@ -257,7 +285,7 @@ class Events:
                 error = error_of(problem)
                 # A token that was exchanged meanwhile ends the streams that were opened with it.
                 if not is_lost(error) and not await self._client.exchanged(used):
-                    raise error from problem
+                    raise error from None
             except SidecarError as error:
                 if not is_lost(error):
                     raise
@@ -273,17 +301,43 @@ class Events:
         since: str = "",
         timeout: float = 30.0,
         limit: int | None = None,
-        project: str = "",
-    ) -> event_service_pb2.WaitEventsResponse:
+        project_id: str = "",
+    ) -> EventPage:
         """One long poll of ``timeout`` seconds."""
-        request = requests.wait(
-            event_type, topic=topic, filter=filter, since=since, timeout=timeout, limit=limit, project=project
-        )
-        return await self._client.call(self._stub.WaitEvents, request)
+        request = requests.wait(event_type, topic, filter, since, timeout, limit, project_id)
+        answer = await self._client.call(self._stub.WaitEvents, request)
+        return EventPage.of(answer)
 
-    async def list(self, **wanted: Any) -> event_service_pb2.ListEventsResponse:
-        """``wanted``: topic, event_type, since, since_time, correlation_id, filter, limit, project."""
-        return await self._client.call(self._stub.ListEvents, requests.list_events(**wanted))
+    async def list(
+        self,
+        *,
+        topic: str = "",
+        event_type: str = "",
+        since: str = "",
+        since_time: datetime | None = None,
+        correlation_id: str = "",
+        filter: str = "",
+        limit: int | None = None,
+        project_id: str = "",
+    ) -> EventPage:
+        """Retained events, oldest first: after ``since`` or ``since_time``, else the newest ``limit``."""
+        request = requests.list_events(topic, event_type, since, since_time, correlation_id, filter, limit, project_id)
+        answer = await self._client.call(self._stub.ListEvents, request)
+        return EventPage.of(answer)
+
+    async def iterate(
+        self, *, topic: str = "", event_type: str = "", since: str = "0", filter: str = "", project_id: str = ""
+    ) -> AsyncIterator[Event]:
+        """Every retained event after ``since``, page by page, oldest first."""
+        while True:
+            page = await self.list(
+                topic=topic, event_type=event_type, since=since, filter=filter, project_id=project_id
+            )
+            for event in page.events:
+                yield event
+            if not page.next_cursor:
+                return
+            since = page.next_cursor
 
 
 class Results:
@@ -292,37 +346,62 @@ class Results:
         self._stub = result_service_pb2_grpc.ResultServiceStub(client.channel)
 
     async def create(
-        self, result: Mapping[str, Any] | result_service_pb2.AgentResult, **names: Any
+        self,
+        result: Mapping[str, Any] | result_service_pb2.AgentResult,
+        *,
+        agent_id: str = "",
+        agent_type: str = "",
+        issue_id: str = "",
+        project_id: str = "",
+        timestamp: Timestamp | None = None,
     ) -> result_service_pb2.CreateResultResponse:
-        """``result`` as documented for REST, or a message; ``names``: agent_id, agent_type, issue, project,
-        timestamp."""
-        request = requests.create_result(self._client.identity, result, **names)
+        """Returns once the result is on disk. ``result``: as documented for REST, or a message. The names are the
+        agent's own when not given."""
+        me = self._client.identity
+        request = requests.create_result(me, result, agent_id, agent_type, issue_id, project_id, timestamp)
         return await self._client.call(self._stub.CreateResult, request)
 
     async def get(
-        self, result_id: str = "", *, issue: str = "", agent_type: str = "", project: str = ""
-    ) -> result_service_pb2.Result:
+        self, result_id: str = "", *, issue_id: str = "", agent_type: str = "", project_id: str = ""
+    ) -> Result:
+        """A result by its id, or the newest of an issue and agent type. Raises NotFoundError."""
         request = result_service_pb2.GetResultRequest(
-            id=result_id, issue_id=issue, agent_type=agent_type, project_id=project
+            id=result_id, issue_id=issue_id, agent_type=agent_type, project_id=project_id
         )
-        return (await self._client.call(self._stub.GetResult, request)).result
+        return Result.of((await self._client.call(self._stub.GetResult, request)).result)
 
     async def list(
         self,
         *,
-        issue: str = "",
+        issue_id: str = "",
         agent_type: str = "",
-        project: str = "",
+        project_id: str = "",
         limit: int | None = None,
         cursor: str = "",
         latest: bool = False,
-    ) -> result_service_pb2.ListResultsResponse:
+    ) -> ResultPage:
+        """A page of results, newest first. ``latest``: only the newest of each issue and agent type."""
         request = result_service_pb2.ListResultsRequest(
-            issue_id=issue,
+            issue_id=issue_id,
             agent_type=agent_type,
-            project_id=project,
+            project_id=project_id,
             limit=limit,
             cursor=cursor,
             latest=latest,
         )
-        return await self._client.call(self._stub.ListResults, request)
+        return ResultPage.of(await self._client.call(self._stub.ListResults, request))
+
+    async def iterate(
+        self, *, issue_id: str = "", agent_type: str = "", project_id: str = "", latest: bool = False
+    ) -> AsyncIterator[Result]:
+        """Every result, page by page, newest first."""
+        cursor = ""
+        while True:
+            page = await self.list(
+                issue_id=issue_id, agent_type=agent_type, project_id=project_id, cursor=cursor, latest=latest
+            )
+            for result in page.results:
+                yield result
+            if not page.next_cursor:
+                return
+            cursor = page.next_cursor

@@ -12,19 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-from google.rpc import status_pb2
-
 from cco_sidecar.client.discovery import Target
+from cco_sidecar.client.errors import UnavailableError
 from cco_sidecar.core.errors import Kind, SidecarError
-from cco_sidecar.core.status import from_status
 
 # A first connection that is not made by then is not going to be.
 CONNECT_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 32 * 2**20
 # Tokens are refreshed in their last five minutes; the first of them is left to clocks that differ.
 REFRESH_SECONDS = 240
-_STATUS_DETAILS = "grpc-status-details-bin"
 _RETRY = {
     "methodConfig": [
         {
@@ -44,6 +40,10 @@ OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.service_config", json.dumps(_RETRY)),
 ]
+
+
+# As the stubs take it.
+Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def identity(token: str, environment: Mapping[str, str] = os.environ) -> Identit
 
 def unreachable(target: Target, why: str) -> SidecarError:
     """No connection was ever made."""
-    return SidecarError(
+    return UnavailableError(
         Kind.UNAVAILABLE,
         "UNAVAILABLE",
         f"no sidecar answers at {target.address} ({why}); the address comes from {target.named_by}, and SIDECAR_GRPC, "
@@ -109,9 +109,9 @@ class Token:
         claims = claims_of(self.text)
         return claims.get("agent_type") != "operator" and 0 < claims.get("exp", 0) - time.time() < REFRESH_SECONDS
 
-    def metadata(self) -> list[tuple[str, str]]:
+    def metadata(self) -> Metadata:
         self.look()
-        return [("authorization", f"Bearer {self.text}")] if self.text else []
+        return (("authorization", f"Bearer {self.text}"),) if self.text else ()
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -124,29 +124,6 @@ def claims_of(token: str) -> dict[str, Any]:
     return claims if isinstance(claims, dict) else {}
 
 
-def error_of(problem: grpc.RpcError) -> SidecarError:
-    """What the sidecar said, or what the connection did."""
-    for key, value in _pairs(problem.trailing_metadata()):
-        if key == _STATUS_DETAILS:
-            error = from_status(status_pb2.Status.FromString(value))
-            break
-    else:
-        code = problem.code()
-        kind = next((kind for kind in Kind if kind.grpc_code == code.value[0]), Kind.INTERNAL)
-        error = SidecarError(kind, code.name, problem.details() or code.name)
-    error.__cause__ = problem
-    return error
-
-
-def is_lost(error: SidecarError) -> bool:
-    """A failure after which a reader comes back: the sidecar restarts, or the token has just expired."""
-    return error.kind is Kind.UNAVAILABLE or error.code in ("AUTH_002", "CANCELLED")
-
-
 def backoff(attempt: int) -> float:
     """Seconds before the next attempt, with jitter: 0.1, 0.2, ... at most 5."""
     return float(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))
-
-
-def _pairs(metadata: Any) -> list[tuple[str, Any]]:
-    return list(metadata or ())

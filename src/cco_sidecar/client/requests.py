@@ -4,39 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.client.connection import Identity
+from cco_sidecar.client.errors import typed
 from cco_sidecar.core import codec
-from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.errors import SidecarError, invalid_request
 from orchestra.v1 import agent_service_pb2 as agent_pb
 from orchestra.v1 import approval_service_pb2 as approval_pb
 from orchestra.v1 import context_service_pb2 as context_pb
 from orchestra.v1 import event_service_pb2 as event_pb
 from orchestra.v1 import result_service_pb2 as result_pb
 
+M = TypeVar("M", bound=Message)
 
-def get_context(me: Identity, issue: str | None, agent_type: str | None, project: str, task: str) -> Any:
+
+def get_context(
+    me: Identity, issue_id: str, agent_type: str, project_id: str, task: str
+) -> context_pb.GetContextRequest:
     return context_pb.GetContextRequest(
-        issue_id=issue or me.issue_id, agent_type=agent_type or me.agent_type, project_id=project, task=task
+        issue_id=issue_id or me.issue_id, agent_type=agent_type or me.agent_type, project_id=project_id, task=task
     )
+
+
+def once(message: M) -> Iterator[M]:
+    """The requests of a stream that is one message."""
+    yield message
 
 
 def publish(
     event_type: str,
-    data: Mapping[str, Any] | None,
+    data: Mapping[str, Any] | None = None,
     *,
     topic: str = "",
     publisher: str = "",
     correlation_id: str = "",
     ttl_seconds: int | None = None,
     priority: str | None = None,
-    project: str = "",
+    project_id: str = "",
 ) -> event_pb.PublishEventRequest:
     if data is not None and not isinstance(data, Mapping):
-        raise invalid_request(f"data is an object, not {type(data).__name__}", field="data")
+        raise typed(invalid_request(f"data is an object, not {type(data).__name__}", field="data"))
     value: dict[str, Any] = {
         "event_type": event_type,
         "topic": topic,
@@ -45,21 +56,18 @@ def publish(
         "data": dict(data or {}),
         "ttl_seconds": ttl_seconds,
         "priority": priority,
-        "project_id": project,
+        "project_id": project_id,
     }
-    message = codec.from_dict(event_pb.PublishEventRequest, value)
-    assert isinstance(message, event_pb.PublishEventRequest)
-    return message
+    return _read(event_pb.PublishEventRequest, value)
 
 
 def subscribe(
-    *,
-    event_types: Sequence[str] = (),
-    topics: Sequence[str] = (),
-    filter: str = "",
-    since: str = "",
-    since_time: datetime | None = None,
-    project: str = "",
+    event_types: Sequence[str],
+    topics: Sequence[str],
+    filter: str,
+    since: str,
+    since_time: datetime | None,
+    project_id: str,
 ) -> event_pb.SubscribeRequest:
     return event_pb.SubscribeRequest(
         event_types=event_types,
@@ -67,12 +75,12 @@ def subscribe(
         filter=filter,
         since=since,
         since_time=_stamp(since_time),
-        project_id=project,
+        project_id=project_id,
     )
 
 
 def wait(
-    event_type: str, *, topic: str, filter: str, since: str, timeout: float, limit: int | None, project: str
+    event_type: str, topic: str, filter: str, since: str, timeout: float, limit: int | None, project_id: str
 ) -> event_pb.WaitEventsRequest:
     return event_pb.WaitEventsRequest(
         event_type=event_type,
@@ -81,20 +89,19 @@ def wait(
         since=since,
         timeout=int(timeout * 1000),
         limit=limit,
-        project_id=project,
+        project_id=project_id,
     )
 
 
 def list_events(
-    *,
-    topic: str = "",
-    event_type: str = "",
-    since: str = "",
-    since_time: datetime | None = None,
-    correlation_id: str = "",
-    filter: str = "",
-    limit: int | None = None,
-    project: str = "",
+    topic: str,
+    event_type: str,
+    since: str,
+    since_time: datetime | None,
+    correlation_id: str,
+    filter: str,
+    limit: int | None,
+    project_id: str,
 ) -> event_pb.ListEventsRequest:
     return event_pb.ListEventsRequest(
         topic=topic,
@@ -104,31 +111,40 @@ def list_events(
         correlation_id=correlation_id,
         filter=filter,
         limit=limit,
-        project_id=project,
+        project_id=project_id,
     )
 
 
 def create_result(
     me: Identity,
     result: Mapping[str, Any] | result_pb.AgentResult,
-    *,
-    agent_id: str = "",
-    agent_type: str = "",
-    issue: str = "",
-    project: str = "",
-    timestamp: Timestamp | None = None,
+    agent_id: str,
+    agent_type: str,
+    issue_id: str,
+    project_id: str,
+    timestamp: Timestamp | None,
 ) -> result_pb.CreateResultRequest:
     work = result
     if isinstance(work, Mapping):
-        work = codec.from_dict(result_pb.AgentResult, work, "result")  # type: ignore[assignment]
+        work = _read(result_pb.AgentResult, work, "result")
     return result_pb.CreateResultRequest(
         agent_id=agent_id or me.agent_id,
         agent_type=agent_type or me.agent_type,
-        issue_id=issue or me.issue_id,
-        project_id=project or me.project_id,
+        issue_id=issue_id or me.issue_id,
+        project_id=project_id or me.project_id,
         result=work,
         timestamp=timestamp,
     )
+
+
+def _read(message_type: type[M], value: Any, where: str = "") -> M:
+    """Raises InvalidRequestError that names the field."""
+    try:
+        message = codec.from_dict(message_type, value, where)
+    except SidecarError as problem:
+        raise typed(problem) from None
+    assert isinstance(message, message_type)
+    return message
 
 
 def _stamp(moment: datetime | None) -> Timestamp | None:
@@ -139,23 +155,19 @@ def _stamp(moment: datetime | None) -> Timestamp | None:
     return stamp
 
 
-def spawn(
-    me: Identity, agent_type: str, issue: str | None, task: str, options: Mapping[str, Any]
-) -> agent_pb.SpawnAgentRequest:
-    value = {"agent_type": agent_type, "issue_id": issue or me.issue_id, "task": task} | dict(options)
-    message = codec.from_dict(agent_pb.SpawnAgentRequest, value)
-    assert isinstance(message, agent_pb.SpawnAgentRequest)
-    return message
+def spawn(**fields: Any) -> agent_pb.SpawnAgentRequest:
+    """Raises SidecarError (REQ_001) that names the field."""
+    return _read(agent_pb.SpawnAgentRequest, fields)
 
 
 def list_agents(
-    status: str, agent_type: str, issue: str, project: str, all_projects: bool, limit: int | None, cursor: str
+    status: str, agent_type: str, issue_id: str, project_id: str, all_projects: bool, limit: int | None, cursor: str
 ) -> agent_pb.ListAgentsRequest:
     return agent_pb.ListAgentsRequest(
         status=_enum(agent_pb.AgentStatus, status),
         agent_type=agent_type,
-        issue_id=issue,
-        project_id=project,
+        issue_id=issue_id,
+        project_id=project_id,
         all_projects=all_projects,
         limit=limit,
         cursor=cursor,
@@ -163,21 +175,19 @@ def list_agents(
 
 
 def approval(
-    question: str, data: Mapping[str, Any] | None, issue: str, project: str
+    question: str, data: Mapping[str, Any] | None, issue_id: str, project_id: str
 ) -> approval_pb.RequestApprovalRequest:
-    value = {"question": question, "data": dict(data or {}), "issue_id": issue, "project_id": project}
-    message = codec.from_dict(approval_pb.RequestApprovalRequest, value)
-    assert isinstance(message, approval_pb.RequestApprovalRequest)
-    return message
+    value = {"question": question, "data": dict(data or {}), "issue_id": issue_id, "project_id": project_id}
+    return _read(approval_pb.RequestApprovalRequest, value)
 
 
 def list_approvals(
-    status: str, issue: str, project: str, limit: int | None, cursor: str
+    status: str, issue_id: str, project_id: str, limit: int | None, cursor: str
 ) -> approval_pb.ListApprovalsRequest:
     return approval_pb.ListApprovalsRequest(
         status=_enum(approval_pb.ApprovalStatus, status),
-        issue_id=issue,
-        project_id=project,
+        issue_id=issue_id,
+        project_id=project_id,
         limit=limit,
         cursor=cursor,
     )
@@ -187,7 +197,7 @@ def _enum(kind: Any, name: str) -> Any:
     """The value that JSON calls ``name``; 0 for none."""
     known = {codec.enum_name(kind.DESCRIPTOR, number): number for number in kind.values()}
     if name and name not in known:
-        raise invalid_request(f"status: {name!r} is none of {', '.join(filter(None, known))}", field="status")
+        raise typed(invalid_request(f"status: {name!r} is none of {', '.join(filter(None, known))}", field="status"))
     return known.get(name, 0)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import grpc
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import backoff, error_of, is_lost
+from cco_sidecar.client.connection import Identity, Metadata, backoff
+from cco_sidecar.client.errors import error_of, is_lost
 from orchestra.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
@@ -20,27 +21,71 @@ from orchestra.v1 import (
     credential_service_pb2_grpc,
 )
 
-if TYPE_CHECKING:
-    from cco_sidecar.client.sync import Client
-
-
 # Attempts to find the sidecar again: about half a minute.
 _MOST_LOST = 10
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Calls(Protocol):
+    """What the groups of calls need of their client."""
+
+    identity: Identity
+
+    @property
+    def channel(self) -> grpc.Channel: ...
+
+    def call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, timeout: float | None = None) -> A: ...
+
+    def metadata(self) -> Metadata: ...
 
 
 class Agents:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Calls) -> None:
         self._client = client
         self._stub = agent_service_pb2_grpc.AgentServiceStub(client.channel)
 
     def spawn(
-        self, agent_type: str, issue: str | None = None, task: str = "", **options: Any
+        self,
+        agent_type: str,
+        issue_id: str = "",
+        task: str = "",
+        *,
+        project_id: str = "",
+        context_requirements: Sequence[str] = (),
+        priority: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        model: str = "",
+        isolation: str | None = None,
+        base: str | None = None,
+        timeout_seconds: int | None = None,
+        command: Sequence[str] = (),
+        directory: str = "",
+        credentials: Sequence[str] = (),
     ) -> agent_service_pb2.SpawnAgentResponse:
-        """``options``: the other fields of SpawnAgentRequest, as documented for REST."""
-        request = requests.spawn(self._client.identity, agent_type, issue, task, options)
+        """Returns when the agent runs, or is queued. ``issue_id``: the caller's own when not given; ``priority``: low,
+        normal or high; ``isolation``: none or worktree; ``base``: head or issue. ``command``, ``directory`` and
+        ``credentials``: operator only."""
+        request = requests.spawn(
+            agent_type=agent_type,
+            issue_id=issue_id or self._client.identity.issue_id,
+            task=task,
+            project_id=project_id,
+            context_requirements=list(context_requirements),
+            priority=priority,
+            environment=dict(environment or {}),
+            model=model,
+            isolation=isolation,
+            base=base,
+            timeout_seconds=timeout_seconds,
+            command=list(command),
+            directory=directory,
+            credentials=list(credentials),
+        )
         return self._client.call(self._stub.SpawnAgent, request)
 
     def get(self, agent_id: str) -> agent_service_pb2.Agent:
+        """Raises NotFoundError."""
         request = agent_service_pb2.GetAgentRequest(agent_id=agent_id)
         return (self._client.call(self._stub.GetAgent, request)).agent
 
@@ -49,15 +94,42 @@ class Agents:
         *,
         status: str = "",
         agent_type: str = "",
-        issue: str = "",
-        project: str = "",
+        issue_id: str = "",
+        project_id: str = "",
         all_projects: bool = False,
         limit: int | None = None,
         cursor: str = "",
     ) -> agent_service_pb2.ListAgentsResponse:
-        """``status`` as REST names it, such as ``running``."""
-        request = requests.list_agents(status, agent_type, issue, project, all_projects, limit, cursor)
+        """A page of agents, newest first. ``status`` as REST names it, such as ``running``; ``all_projects``: operator
+        only."""
+        request = requests.list_agents(status, agent_type, issue_id, project_id, all_projects, limit, cursor)
         return self._client.call(self._stub.ListAgents, request)
+
+    def iterate(
+        self,
+        *,
+        status: str = "",
+        agent_type: str = "",
+        issue_id: str = "",
+        project_id: str = "",
+        all_projects: bool = False,
+    ) -> Iterator[agent_service_pb2.Agent]:
+        """Every agent, page by page, newest first."""
+        cursor = ""
+        while True:
+            page = self.list(
+                status=status,
+                agent_type=agent_type,
+                issue_id=issue_id,
+                project_id=project_id,
+                all_projects=all_projects,
+                cursor=cursor,
+            )
+            for agent in page.agents:
+                yield agent
+            if not page.next_cursor:
+                return
+            cursor = page.next_cursor
 
     def stop(
         self, agent_id: str, *, force: bool = False, timeout: float | None = None
@@ -67,6 +139,8 @@ class Agents:
         return self._client.call(self._stub.StopAgent, request)
 
     def resume(self, agent_id: str, message: str = "") -> agent_service_pb2.Agent:
+        """Starts an ended agent again. ``message``: what to tell it; its task again when not given. Raises
+        ConflictError for one that has not ended."""
         request = agent_service_pb2.ResumeAgentRequest(agent_id=agent_id, message=message)
         return (self._client.call(self._stub.ResumeAgent, request)).agent
 
@@ -92,7 +166,7 @@ class Agents:
                 error = error_of(problem)
                 lost += 1
                 if not follow or not is_lost(error) or lost > _MOST_LOST:
-                    raise error from problem
+                    raise error from None
             finally:
                 stream.cancel()
             if seen.again():
@@ -112,37 +186,61 @@ class Agents:
         return self._client.call(self._stub.SendHeartbeat, request)
 
     def discard_worktree(self, agent_id: str) -> agent_service_pb2.DiscardWorktreeResponse:
+        """Removes an ended agent's worktree and branch, merged or not. Operator only."""
         request = agent_service_pb2.DiscardWorktreeRequest(agent_id=agent_id)
         return self._client.call(self._stub.DiscardWorktree, request)
 
     def check_access(
-        self, agent: str, rpc: str, *, issue: str = "", project: str = ""
+        self, agent: str, rpc: str, *, issue_id: str = "", project_id: str = ""
     ) -> agent_service_pb2.CheckAccessResponse:
-        """``agent``: an id or a type. Operator only."""
-        request = agent_service_pb2.CheckAccessRequest(agent=agent, rpc=rpc, issue_id=issue, project_id=project)
+        """Whether an agent may make a call, and which rule decides. ``agent``: an id or a type; ``rpc``: such as
+        PublishEvent. Operator only."""
+        request = agent_service_pb2.CheckAccessRequest(agent=agent, rpc=rpc, issue_id=issue_id, project_id=project_id)
         return self._client.call(self._stub.CheckAccess, request)
 
 
 class Approvals:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Calls) -> None:
         self._client = client
         self._stub = approval_service_pb2_grpc.ApprovalServiceStub(client.channel)
 
     def request(
-        self, question: str, data: Mapping[str, Any] | None = None, *, issue: str = "", project: str = ""
+        self, question: str, data: Mapping[str, Any] | None = None, *, issue_id: str = "", project_id: str = ""
     ) -> approval_service_pb2.Approval:
-        request = requests.approval(question, data, issue, project)
+        """Asks a person. ``data``: what the person should see."""
+        request = requests.approval(question, data, issue_id, project_id)
         return (self._client.call(self._stub.RequestApproval, request)).approval
 
     def get(self, approval_id: str) -> approval_service_pb2.Approval:
+        """Raises NotFoundError."""
         request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
         return (self._client.call(self._stub.GetApproval, request)).approval
 
     def list(
-        self, *, status: str = "", issue: str = "", project: str = "", limit: int | None = None, cursor: str = ""
+        self,
+        *,
+        status: str = "",
+        issue_id: str = "",
+        project_id: str = "",
+        limit: int | None = None,
+        cursor: str = "",
     ) -> approval_service_pb2.ListApprovalsResponse:
-        request = requests.list_approvals(status, issue, project, limit, cursor)
+        """A page of questions, newest first. ``status``: pending, approved or denied."""
+        request = requests.list_approvals(status, issue_id, project_id, limit, cursor)
         return self._client.call(self._stub.ListApprovals, request)
+
+    def iterate(
+        self, *, status: str = "", issue_id: str = "", project_id: str = ""
+    ) -> Iterator[approval_service_pb2.Approval]:
+        """Every question, page by page, newest first."""
+        cursor = ""
+        while True:
+            page = self.list(status=status, issue_id=issue_id, project_id=project_id, cursor=cursor)
+            for approval in page.approvals:
+                yield approval
+            if not page.next_cursor:
+                return
+            cursor = page.next_cursor
 
     def answer(self, approval_id: str, *, approved: bool, comment: str = "") -> approval_service_pb2.Approval:
         """Operator only; an answer is final."""
@@ -155,11 +253,12 @@ class Approvals:
 class Credentials:
     """Operator only."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Calls) -> None:
         self._client = client
         self._stub = credential_service_pb2_grpc.CredentialServiceStub(client.channel)
 
     def store(self, name: str, value: str) -> credential_service_pb2.Credential:
+        """Adds or replaces a secret. ``name``: of the environment variable that agents get."""
         request = credential_service_pb2.StoreCredentialRequest(name=name, value=value)
         return (self._client.call(self._stub.StoreCredential, request)).credential
 
@@ -169,8 +268,42 @@ class Credentials:
         return (self._client.call(self._stub.GetCredential, request)).value
 
     def list(self) -> Sequence[credential_service_pb2.Credential]:
+        """Names and times, never values."""
         request = credential_service_pb2.ListCredentialsRequest()
         return (self._client.call(self._stub.ListCredentials, request)).credentials
 
     def delete(self, name: str) -> None:
+        """Raises NotFoundError."""
         self._client.call(self._stub.DeleteCredential, credential_service_pb2.DeleteCredentialRequest(name=name))
+
+
+class Tokens:
+    def __init__(self, client: Calls) -> None:
+        self._client = client
+        self._stub = agent_service_pb2_grpc.AgentServiceStub(client.channel)
+
+    def create(
+        self,
+        agent_type: str,
+        issue_id: str,
+        *,
+        project_id: str = "",
+        ttl_seconds: int | None = None,
+        agent_id: str = "",
+    ) -> agent_service_pb2.CreateTokenResponse:
+        """A token for an agent that the sidecar does not spawn. ``ttl_seconds``: an hour when not given. Operator
+        only."""
+        request = agent_service_pb2.CreateTokenRequest(
+            agent_type=agent_type,
+            issue_id=issue_id,
+            project_id=project_id,
+            ttl_seconds=ttl_seconds,
+            agent_id=agent_id,
+        )
+        return self._client.call(self._stub.CreateToken, request)
+
+    def revoke(self, *, agent_id: str = "", jti: str = "") -> int:
+        """Revokes every token of an agent, or the one with the id ``jti``; returns how many revocations that were.
+        Operator only."""
+        request = agent_service_pb2.RevokeTokenRequest(agent_id=agent_id, jti=jti)
+        return (self._client.call(self._stub.RevokeToken, request)).revoked

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from cco_sidecar.core import codec, documents
 from cco_sidecar.core.errors import SettingsError, SidecarError, invalid_request, not_found
-from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.principal import OPERATOR, PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
+from orchestra.v1.config_pb2 import AgentTypeEntry, AgentTypesDocument, NextAgentRule
 
-# Top-level keys of the configuration and the group that each holds.
-GROUP_KEYS = {
+# Fields of an AgentTypesDocument and the group that each holds.
+GROUPS = {
     "architect": "architecture",
-    "codingAgents": "coding",
-    "integrationAgents": "integration",
-    "developmentAgents": "development",
-    "dataAgents": "data",
-    "infrastructureAgents": "infrastructure",
-    "securityAgents": "security",
-    "aiMlAgents": "ai-ml",
-    "mcpAgents": "mcp",
-    "documentationAgents": "documentation",
-    "researchAgents": "research",
-    "qualityAgents": "quality",
-    "supportAgents": "support",
-    "businessAgents": "business",
+    "coding_agents": "coding",
+    "integration_agents": "integration",
+    "development_agents": "development",
+    "data_agents": "data",
+    "infrastructure_agents": "infrastructure",
+    "security_agents": "security",
+    "ai_ml_agents": "ai-ml",
+    "mcp_agents": "mcp",
+    "documentation_agents": "documentation",
+    "research_agents": "research",
+    "quality_agents": "quality",
+    "support_agents": "support",
+    "business_agents": "business",
 }
-_KEYS = (*GROUP_KEYS, "fileSets", "groupDefaults", "nextAgents")
-_OF_ENTRY = (
-    "type",
-    "name",
-    "role",
-    "model",
-    "capabilities",
-    "languages",
-    "file_patterns",
-    "subscriptions",
-    "permissions",
-)
+# Groups to their keys in the document.
+GROUP_KEYS = {
+    GROUPS[field.name]: codec.json_name(field)  # type: ignore[arg-type]
+    for field in AgentTypesDocument.DESCRIPTOR.fields
+    if field.name in GROUPS
+}
 # The groups that the documents call coding specialists: same permissions, limits and subscriptions.
 CODING = frozenset({"coding", "integration", "development", "data", "infrastructure", "ai-ml", "mcp"})
 COMMENTS = "@comments"
@@ -62,8 +57,8 @@ PERMISSIONS = (*_WORKER, SPAWN_AGENTS)
 
 @dataclass(frozen=True, slots=True)
 class AgentType:
-    """One entry. ``file_patterns`` are gitignore-style, with the file sets already put in their place;
-    ``comments`` says that it also gets the comments of source files."""
+    """One entry, completed. ``file_patterns`` are gitignore-style, with the file sets filled in; ``comments``: it also
+    gets the comments of source files."""
 
     type: str
     name: str
@@ -79,12 +74,17 @@ class AgentType:
 
 
 class Source(NamedTuple):
-    """A document and where it comes from. What is not ``trusted`` may add types with a coding agent's rights, and
-    change nothing that is there."""
+    """A document and where it comes from. One that is not ``trusted`` may add types with a coding agent's rights, and
+    changes nothing that exists."""
 
     name: str
-    document: Mapping[str, Any]
+    document: AgentTypesDocument
     trusted: bool
+
+    @classmethod
+    def of(cls, name: str, value: Any, *, trusted: bool) -> Source:
+        """Raises SettingsError that names the entry."""
+        return cls(name, documents.read(AgentTypesDocument, value, name), trusted)
 
 
 class AgentTypes(Mapping[str, AgentType]):
@@ -93,21 +93,23 @@ class AgentTypes(Mapping[str, AgentType]):
     def __init__(self, sources: Iterable[Source], problems: Iterable[str] = ()) -> None:
         """Raises SettingsError that names the entry."""
         self._types: dict[str, AgentType] = {}
-        self.next_agent_rules: list[Mapping[str, Any]] = []
+        self.next_agent_rules: list[NextAgentRule] = []
         self.file_sets: dict[str, tuple[str, ...]] = {}
         self._defaults: dict[str, tuple[str, ...]] = {}
         self.problems: list[str] = list(problems)
         for source in sources:
-            _refuse_mistyped(source.name, source.document, _KEYS)
             self._add_lists(source)
-            for key, group in GROUP_KEYS.items():
-                self._add_group(source, key, group)
+            for field, group in GROUPS.items():
+                self._add_group(source, field, group)
 
     def _add_lists(self, source: Source) -> None:
-        name, document = source.name, source.document
-        sets, defaults = _lists(name, document, "fileSets"), _lists(name, document, "groupDefaults")
-        _refuse_mistyped(f"{name}: groupDefaults", defaults, list(GROUP_KEYS.values()))
-        rules = _rules(name, document)
+        document = source.document
+        sets = {name: tuple(patterns.values) for name, patterns in document.file_sets.items()}
+        defaults = {name: tuple(patterns.values) for name, patterns in document.group_defaults.items()}
+        rules = list(document.next_agents)
+        unknown = next((name for name in defaults if name not in GROUP_KEYS), None)
+        if unknown is not None:
+            raise SettingsError(f"{source.name}.groupDefaults: there is no group '{unknown}'")
         if not source.trusted:
             known = self.file_sets.keys()
             self._ignore(source, [f"fileSets.{each}" for each in sets if each in known])
@@ -119,11 +121,10 @@ class AgentTypes(Mapping[str, AgentType]):
         self._defaults |= defaults
         self.next_agent_rules = [*rules, *self.next_agent_rules]
 
-    def _add_group(self, source: Source, key: str, group: str) -> None:
-        value = source.document.get(key, [])
-        entries = [value] if isinstance(value, Mapping) else value
-        if not isinstance(entries, list):
-            raise SettingsError(f"{source.name}: '{key}' must be a list of agent types")
+    def _add_group(self, source: Source, field: str, group: str) -> None:
+        given = getattr(source.document, field)
+        key = GROUP_KEYS[group]
+        entries = [given.one] if given.WhichOneof("value") == "one" else given.many.types
         for index, entry in enumerate(entries):
             agent = self._entry(f"{source.name}: {key}[{index}]", entry, group)
             if source.trusted:
@@ -140,7 +141,7 @@ class AgentTypes(Mapping[str, AgentType]):
 
     def _ignore(self, source: Source, what: Iterable[str]) -> None:
         self.problems += [
-            f"{source.name} is not trusted: {each} is ignored; 'cco trust' accepts the file" for each in what
+            f"{source.name} is not trusted: {each} is ignored; 'cco trust' accepts the file" for each in sorted(what)
         ]
 
     def __getitem__(self, agent_type: str) -> AgentType:
@@ -152,30 +153,22 @@ class AgentTypes(Mapping[str, AgentType]):
     def __len__(self) -> int:
         return len(self._types)
 
-    def _entry(self, where: str, entry: Any, group: str) -> AgentType:
-        if not isinstance(entry, Mapping):
-            raise SettingsError(f"{where} must be an object with 'type', 'name' and 'role'")
-        _refuse_mistyped(where, entry, _OF_ENTRY)
-        agent_type = entry.get("type")
-        if not isinstance(agent_type, str) or not is_id(agent_type) or agent_type == OPERATOR:
-            raise SettingsError(f"{where}: 'type' must be a name such as 'my-custom-agent', got {agent_type!r}")
-        permissions = _texts(where, entry, "permissions", _GROUP_PERMISSIONS.get(group, _WORKER))
-        unknown = sorted(set(permissions) - set(PERMISSIONS))
-        if unknown:
-            raise SettingsError(f"{where}: unknown permission '{unknown[0]}'; known: {', '.join(PERMISSIONS)}")
-        languages = _texts(where, entry, "languages")
-        patterns = _texts(where, entry, "file_patterns", self._defaults.get(group, ()))
+    def _entry(self, where: str, entry: AgentTypeEntry, group: str) -> AgentType:
+        if entry.type == OPERATOR:
+            raise SettingsError(f"{where}.type: '{OPERATOR}' is reserved for the operator")
+        languages = tuple(entry.languages)
+        patterns = tuple(entry.file_patterns) or self._defaults.get(group, ())
         return AgentType(
-            type=agent_type,
-            name=str(entry.get("name", agent_type)),
+            type=entry.type,
+            name=entry.name or entry.type,
             group=group,
-            model=str(entry.get("model", "")),
-            role=str(entry.get("role", "")),
-            capabilities=_texts(where, entry, "capabilities"),
+            model=entry.model,
+            role=entry.role,
+            capabilities=tuple(entry.capabilities),
             languages=languages,
             file_patterns=tuple(self._expanded(where, patterns, languages)),
-            subscriptions=_texts(where, entry, "subscriptions"),
-            permissions=permissions,
+            subscriptions=tuple(entry.subscriptions),
+            permissions=tuple(entry.permissions) or _GROUP_PERMISSIONS.get(group, _WORKER),
             comments=COMMENTS in patterns,
         )
 
@@ -233,32 +226,3 @@ def unknown_type(agent_type: str, known: Iterable[str]) -> SidecarError:
         "config/orchestra-config.json takes new ones",
         agent_type=agent_type,
     )
-
-
-def _texts(where: str, entry: Mapping[str, Any], key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-    value = entry.get(key, list(default))
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise SettingsError(f"{where}: '{key}' must be a list of strings")
-    return tuple(value)
-
-
-def _refuse_mistyped(where: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Keys of other programs are let be; one that is nearly one of ours was meant to be it."""
-    for key in given:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.85)
-        if near and key not in known:
-            raise SettingsError(f"{where}: unknown key '{key}'; did you mean '{near[0]}'?")
-
-
-def _lists(source: str, document: Mapping[str, Any], key: str) -> dict[str, tuple[str, ...]]:
-    value = document.get(key, {})
-    if not isinstance(value, Mapping):
-        raise SettingsError(f"{source}: '{key}' must be an object of lists")
-    return {name: _texts(f"{source}: {key}", value, name) for name in value}
-
-
-def _rules(source: str, document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    rules = document.get("nextAgents", [])
-    if not isinstance(rules, list) or not all(isinstance(rule, Mapping) for rule in rules):
-        raise SettingsError(f"{source}: 'nextAgents' must be a list of rules")
-    return list(rules)

@@ -1,71 +1,248 @@
-"""Settings, read once into a frozen object: default < config file < environment < flag."""
+"""Settings, read once into a frozen object: default < config file < environment < flag.
+
+Each setting is declared once, below: its type, default, place in the config file, flag and help. The CLI's options, the
+JSON Schema, ``cco config show`` and the table in docs/configuration.md are made from that.
+"""
 
 from __future__ import annotations
 
+import difflib
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from cco_sidecar.core import converters, documents
+from cco_sidecar.core.converters import LOG_LEVELS, SANDBOX_MODES, Convert
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.core.ids import is_id
+from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
 
-SANDBOX_MODES = ("auto", "require", "off")
-LOG_LEVELS = ("debug", "info", "warning", "error")
 DATABASE = "records.db"
 DEFAULT_CONFIG = Path("~/.cco/config.json")
-_ENVIRONMENT = "CCO_SIDECAR_"
+ENVIRONMENT = "CCO_SIDECAR_"
+_DAY = 86_400
+
+
+class Declared(NamedTuple):
+    """How a setting is given. ``file``: section and key of the config file, empty for none; ``shown``: the default as
+    docs and help say it; ``schema``: its JSON Schema."""
+
+    convert: Convert
+    help: str
+    file: str = ""
+    flag: str = ""
+    shown: str = ""
+    schema: Mapping[str, Any] = {}
+    is_number: bool = False
+
+
+def _setting(
+    default: Any,
+    convert: Convert,
+    help_text: str,
+    *,
+    file: str = "",
+    flag: str = "",
+    shown: str | None = None,
+    schema: Mapping[str, Any] | None = None,
+) -> Any:
+    text = shown if shown is not None else "none" if default in (None, ()) else str(default)
+    declared = Declared(convert, help_text, file, flag, text, schema or {"type": "string"}, is_number=False)
+    if callable(default):
+        return field(default_factory=default, metadata={"declared": declared})
+    return field(default=default, metadata={"declared": declared})
+
+
+def _integer(
+    default: int | None,
+    low: int,
+    high: int,
+    help_text: str,
+    *,
+    file: str = "",
+    flag: str = "",
+    shown: str | None = None,
+) -> Any:
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    text = shown if shown is not None else str(default)
+    declared = Declared(converters.integer(low, high), help_text, file, flag, text, schema, is_number=True)
+    return field(default=default, metadata={"declared": declared})
+
+
+_STRINGS = {"type": "array", "items": {"type": "string"}}
+_MOST_MB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the sidecar runs with. Sizes are MB of 2^20 bytes, times are seconds."""
 
-    host: str = "127.0.0.1"
-    port: int = 3001
-    # None: the REST port plus one, so that a moved sidecar is still found by its URL alone.
-    grpc_port: int | None = None
-    storage: Path = Path("/tmp/cco-sidecar")
-    # postgresql://user:password@host:port/database; None for SQLite in the storage directory.
-    database_url: str | None = None
-    project_root: Path = field(default_factory=Path.cwd)
-    default_project: str = "default"
-    # Project id to root directory; when empty, every project is the one at `project_root`.
-    projects: Mapping[str, Path] = field(default_factory=dict)
-    cache_size_mb: int = 1024
-    jwt_secret: str | None = None
-    log_level: str = "info"
-    pid_file: Path | None = None
-    cors_origins: tuple[str, ...] = ()
-    # Names by which a browser on this machine may ask for what needs no token here, beyond those of the loopback.
-    allowed_hosts: tuple[str, ...] = ()
-    rate_limits: Mapping[str, Any] = field(default_factory=dict)
-    event_retention: int = 86_400
-    max_events: int = 10_000
-    event_memory_mb: int = 256
-    # Of the results that a project keeps.
-    results_quota_mb: int = 2048
-    # Agents that run at once; 0 is without limit.
-    max_concurrent: int = 119
-    agent_timeout: int = 28_800
-    stuck_after: int = 900
-    agent_logs: int = 7 * 86_400
-    runners: Mapping[str, Any] = field(default_factory=dict)
-    handover: Mapping[str, Any] = field(default_factory=dict)
-    # Whether agents are kept from what is not theirs: auto (where the system allows it), require, off.
-    sandbox: str = "auto"
-    # The user that agents run as; None for the sidecar's own. Only root may switch.
-    run_as: str | None = None
-    # Variables that an agent may set for one that it spawns, beside those that begin with TASK_.
-    spawn_environment: tuple[str, ...] = ()
-    worktree_timeout: int = 60
-    branch_prefix: str = "agent/"
+    port: int = _integer(3001, 0, 65535, "REST port; 0 for any free one", file="sidecar.port", flag="--port")
+    grpc_port: int | None = _integer(
+        None, 0, 65535, "gRPC port", file="sidecar.grpc_port", flag="--grpc-port", shown="the REST port plus one"
+    )
+    host: str = _setting("127.0.0.1", converters.text, "Address to listen on", file="sidecar.host", flag="--host")
+    storage: Path = _setting(
+        Path("/tmp/cco-sidecar"),
+        converters.storage_path,
+        "Storage directory",
+        file="sidecar.storage_path",
+        flag="--storage",
+        shown="/tmp/cco-sidecar; for `cco daemon` $XDG_STATE_HOME/cco-sidecar (~/.local/state/cco-sidecar)",
+    )
+    database_url: str | None = _setting(
+        None,
+        converters.database_url,
+        "Records in PostgreSQL: postgresql://user:password@host:port/database",
+        file="sidecar.database_url",
+        flag="--database-url",
+        shown="SQLite in the storage directory",
+    )
+    project_root: Path = _setting(
+        Path.cwd,
+        converters.directory,
+        "The agents' repository",
+        file="sidecar.project_root",
+        flag="--project-root",
+        shown="the current directory",
+    )
+    default_project: str = _setting(
+        "default", converters.name, "Project of calls that name none", file="sidecar.default_project"
+    )
+    projects: Mapping[str, Path] = _setting(
+        dict,
+        converters.projects,
+        "Project ids and their directories",
+        file="projects",
+        shown="none: every project is the one at project_root",
+        schema={"type": "object", "additionalProperties": {"type": "string"}},
+    )
+    cache_size_mb: int = _integer(
+        1024, 1, _MOST_MB, "Context cache, in MB", file="sidecar.cache_size_mb", flag="--cache-size-mb"
+    )
+    jwt_secret: str | None = _setting(
+        None,
+        converters.text,
+        "Sign tokens with HS256 and this secret",
+        file="sidecar.jwt_secret",
+        flag="--jwt-secret",
+        shown="none: RS256 with a generated key",
+    )
+    log_level: str = _setting(
+        "info",
+        converters.level,
+        "debug, info, warning or error",
+        file="sidecar.log_level",
+        flag="--log-level",
+        schema={"enum": LOG_LEVELS},
+    )
+    pid_file: Path | None = _setting(
+        None,
+        converters.path,
+        "File for the process id",
+        flag="--pid-file",
+        shown="sidecar.pid in the storage directory",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (), converters.origins, "Origins of web pages that may call", file="sidecar.cors_origins", schema=_STRINGS
+    )
+    allowed_hosts: tuple[str, ...] = _setting(
+        (),
+        converters.host_names,
+        "Names of this machine that may be used for `/status` without a token",
+        file="sidecar.allowed_hosts",
+        schema=_STRINGS,
+    )
+    max_concurrent: int = _integer(
+        119, 0, 100_000, "Agents that run at a time; 0 means no limit", file="agents.max_concurrent"
+    )
+    agent_timeout: int = _integer(
+        28_800,
+        0,
+        30 * _DAY,
+        "Wall time of an agent in seconds; 0 means no limit",
+        file="agents.default_timeout_seconds",
+    )
+    stuck_after: int = _integer(
+        900,
+        0,
+        30 * _DAY,
+        "Seconds without a sign of life after which an agent counts as stuck; 0 means never",
+        file="agents.stuck_after_seconds",
+    )
+    agent_logs: int = _integer(
+        7 * _DAY,
+        0,
+        3650 * _DAY,
+        "Seconds that the logs of an ended agent are kept",
+        file="agents.log_retention_seconds",
+    )
+    runners: Mapping[str, RunnerConfig] = _setting(
+        dict,
+        converters.document(RunnerConfig, "agents.runners", by_name=True),
+        "How agents are launched, by agent type, group or `default`; see [agents](agents.md#runners)",
+        file="agents.runners",
+        shown="claude",
+        schema={"type": "object", "additionalProperties": {"message": "RunnerConfig"}},
+    )
+    handover: HandoverConfig = _setting(
+        HandoverConfig,
+        converters.document(HandoverConfig, "agents.handover"),
+        "Which events start agents; see [agents](agents.md#hand-over)",
+        file="agents.handover",
+        shown="no rules",
+        schema={"message": "HandoverConfig"},
+    )
+    rate_limits: Mapping[str, RateLimitConfig] = _setting(
+        dict,
+        converters.document(RateLimitConfig, "agents.rate_limits", by_name=True),
+        "Calls per minute, by group; see below",
+        file="agents.rate_limits",
+        shown="60 or 30 by group",
+        schema={"type": "object", "additionalProperties": {"message": "RateLimitConfig"}},
+    )
+    sandbox: str = _setting(
+        "auto",
+        converters.sandbox_mode,
+        "Whether agents run in a sandbox: auto, require or off; see [security](security.md#agents)",
+        file="agents.sandbox",
+        schema={"enum": SANDBOX_MODES},
+    )
+    run_as: str | None = _setting(
+        None, converters.text, "The user that agents run as, if the sidecar runs as root", file="agents.run_as"
+    )
+    spawn_environment: tuple[str, ...] = _setting(
+        (),
+        converters.variables,
+        "Variables that an agent may set for agents that it spawns, besides `TASK_*`",
+        file="agents.spawn_environment",
+        schema=_STRINGS,
+    )
+    worktree_timeout: int = _integer(
+        60, 1, 3600, "Seconds that the hooks of a new worktree may take", file="agents.worktree_timeout_seconds"
+    )
+    branch_prefix: str = _setting(
+        "agent/", converters.branch_prefix, "How the branches of agents begin", file="agents.branch_prefix"
+    )
     # Never inside the storage directory: a backup would hold the secrets and their key.
-    credentials_key_file: Path = field(default_factory=lambda: Path("~/.cco/credentials.key").expanduser())
+    credentials_key_file: Path = _setting(
+        lambda: Path("~/.cco/credentials.key").expanduser(),
+        converters.path,
+        "The key of stored credentials",
+        file="agents.credentials_key_file",
+        shown="~/.cco/credentials.key",
+    )
+    event_retention: int = _integer(
+        _DAY, 1, 365 * _DAY, "Seconds that events are kept", file="events.retention_seconds"
+    )
+    max_events: int = _integer(10_000, 1, 10_000_000, "Events of a project that are kept", file="events.max_queue_size")
+    event_memory_mb: int = _integer(
+        256, 1, _MOST_MB, "Memory for the events of a project, in MB", file="events.max_memory_mb"
+    )
+    results_quota_mb: int = _integer(2048, 1, _MOST_MB, "Results that a project keeps, in MB", file="results.quota_mb")
 
     @property
     def real_grpc_port(self) -> int:
@@ -108,6 +285,10 @@ def state_directory() -> Path:
     return Path(base).expanduser() / "cco-sidecar"
 
 
+DECLARED: dict[str, Declared] = {each.name: each.metadata["declared"] for each in fields(Settings)}
+SETTING_NAMES = tuple(DECLARED)
+
+
 def service_storage() -> Path:
     """The storage of ``cco daemon`` when none is configured: the state directory, or the place of earlier versions when
     only that has data."""
@@ -116,30 +297,54 @@ def service_storage() -> Path:
     return former if has_data else place
 
 
+class Origin(NamedTuple):
+    """A setting that is in force. ``source``: `default`, a file's path, a variable or a flag."""
+
+    name: str
+    value: Any
+    source: str
+
+
 def load(
     config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any], *, service: bool = False
 ) -> Settings:
     """``service``: for one that runs in the background, whose storage outlives a reboot.
 
-    Raises SettingsError: one line that names the setting, its source and what would be right.
+    Raises SettingsError: one line that names the setting, its source and what is expected.
     """
-    values: dict[str, Any] = {}
+    return Settings(**{name: given for name, given, _ in _given(config, environment, flags, service=service)})
+
+
+def origins(
+    config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any], *, service: bool = False
+) -> list[Origin]:
+    """Every setting with where it comes from. Raises SettingsError."""
+    given = {each.name: each for each in _given(config, environment, flags, service=service)}
+    loaded = Settings(**{name: each.value for name, each in given.items()})
+    return [given.get(name) or Origin(name, getattr(loaded, name), "default") for name in SETTING_NAMES]
+
+
+def _given(
+    config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any], *, service: bool
+) -> Iterator[Origin]:
+    """The last one of a name counts."""
+    found: dict[str, Origin] = {}
     path = (config or DEFAULT_CONFIG).expanduser()
     if config is not None or path.exists():
-        values |= _from_file(path)
-    for name, convert in _CONVERTERS.items():
-        text = environment.get(_ENVIRONMENT + name.upper())
-        if text is not None:
-            values[name] = _convert(convert, text, f"{_ENVIRONMENT}{name.upper()}")
-    for name, value in flags.items():
-        if value is not None:
-            values[name] = _convert(_CONVERTERS[name], value, f"--{name.replace('_', '-')}")
-    if service:
-        values.setdefault("storage", service_storage().resolve())
-    return Settings(**values)
+        found |= {each.name: each for each in _from_file(path)}
+    for name, declared in DECLARED.items():
+        variable = f"{ENVIRONMENT}{name.upper()}"
+        if (text := environment.get(variable)) is not None:
+            found[name] = Origin(name, _convert(declared.convert, text, variable), variable)
+        if (value := flags.get(name)) is not None:
+            flag = declared.flag or name
+            found[name] = Origin(name, _convert(declared.convert, value, flag), flag)
+    if service and "storage" not in found:
+        found["storage"] = Origin("storage", service_storage().resolve(), "default")
+    yield from found.values()
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path) -> Iterator[Origin]:
     try:
         document = orjson.loads(path.read_bytes())
     except OSError as problem:
@@ -150,237 +355,38 @@ def _from_file(path: Path) -> dict[str, Any]:
         ) from problem
     if not isinstance(document, dict):
         raise SettingsError(f"config file {path} must hold a JSON object")
-    values: dict[str, Any] = {}
-    for section, content in document.items():
-        known = _FILE_KEYS.get(section)
-        if known is None:
-            raise SettingsError(f"config file {path}: unknown section '{section}'; known: {', '.join(_FILE_KEYS)}")
+    by_key = {declared.file: name for name, declared in DECLARED.items() if declared.file}
+    sections = {key.partition(".")[0] for key in by_key}
+    for section, content in documents.without_annotations(document).items():
+        if section not in sections:
+            raise SettingsError(f"config file {path}: unknown section '{section}'{_hint(section, sections)}")
+        if section in by_key:
+            yield _of_file(path, by_key[section], section, content)
+            continue
         if not isinstance(content, dict):
             raise SettingsError(f"config file {path}: '{section}' must be an object")
-        if section == "projects":
-            values["projects"] = _convert(_projects, content, f"{path}: projects")
-            continue
-        for key, value in content.items():
-            if key not in known:
-                raise SettingsError(
-                    f"config file {path}: unknown key '{section}.{key}'; known: {', '.join(sorted(known))}"
-                )
-            values[known[key]] = _convert(_CONVERTERS[known[key]], value, f"{path}: {section}.{key}")
-    return values
+        for key, value in documents.without_annotations(content).items():
+            whole = f"{section}.{key}"
+            if whole not in by_key:
+                known = [each.partition(".")[2] for each in by_key if each.startswith(f"{section}.")]
+                raise SettingsError(f"config file {path}: unknown key '{whole}'{_hint(key, known)}")
+            yield _of_file(path, by_key[whole], whole, value)
 
 
-def _convert(convert: Callable[[Any], Any], value: Any, where: str) -> Any:
+def _of_file(path: Path, name: str, key: str, value: Any) -> Origin:
+    return Origin(name, _convert(DECLARED[name].convert, value, f"{path}: {key}"), f"{path}")
+
+
+def _hint(key: str, known: Any) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
+
+
+def _convert(convert: Convert, value: Any, where: str) -> Any:
     try:
         return convert(value)
     except (ValueError, TypeError) as problem:
-        raise SettingsError(f"{where}: {value!r} is not right: {problem}") from problem
-
-
-def _number(low: int, high: int, what: str) -> Callable[[Any], int]:
-    def convert(value: Any) -> int:
-        problem = ValueError(f"{what} is a whole number from {low} to {high}")
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            raise problem
-        try:
-            number = int(value)
-        except ValueError:
-            raise problem from None
-        if not low <= number <= high:
-            raise problem
-        return number
-
-    return convert
-
-
-def _path(value: Any) -> Path:
-    if not isinstance(value, str | os.PathLike) or not str(value):
-        raise ValueError("a path is needed")
-    return Path(value).expanduser().absolute()
-
-
-def _own_path(value: Any) -> Path:
-    path = _path(value)
-    try:
-        refuse_foreign_links(path)
-    except PermissionError as problem:
-        raise ValueError(str(problem)) from problem
-    return path
-
-
-def refuse_foreign_links(path: Path) -> None:
-    """A symbolic link that another user made, as anybody can in /tmp, leads where that user likes. Raises
-    PermissionError."""
-    for part in (path, *path.parents):
-        if part.is_symlink() and part.lstat().st_uid not in (0, os.getuid()):
-            raise PermissionError(f"{part} is another user's symbolic link")
-
-
-def _directory(value: Any) -> Path:
-    path = _path(value).resolve()
-    if not path.is_dir():
-        raise ValueError("there is no such directory")
-    return path
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a non-empty text is needed")
-    return value
-
-
-def _name(value: Any) -> str:
-    if not is_id(_text(value)):
-        raise ValueError("a name of letters, digits, '.', '_' and '-' is needed")
-    return str(value)
-
-
-def _level(value: Any) -> str:
-    level = {"warn": "warning"}.get(str(value).lower(), str(value).lower())
-    if level not in LOG_LEVELS:
-        raise ValueError(f"a log level is one of {', '.join(LOG_LEVELS)}")
-    return level
-
-
-def _origins(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError("a list of origins such as https://example.com is needed")
-    origins = tuple(item.strip().rstrip("/") for item in items if item.strip())
-    if any("://" not in origin for origin in origins):
-        raise ValueError("an origin is a scheme and a host such as https://example.com, never '*'")
-    return origins
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    if isinstance(value, str):
-        value = orjson.loads(value)
-    if not isinstance(value, dict):
-        raise ValueError("a JSON object is needed")
-    return value
-
-
-def _sandbox_mode(value: Any) -> str:
-    if value not in SANDBOX_MODES:
-        raise ValueError(f"expected one of {', '.join(SANDBOX_MODES)}")
-    return str(value)
-
-
-def _names(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
-        raise ValueError("expected a list of names")
-    names = tuple(item.strip().lower() for item in items)
-    for name in names:
-        if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]", name):
-            raise ValueError(f"expected names such as build.example, without scheme or port; {name!r} is none")
-    return names
-
-
-def _variables(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError("expected a list of names of environment variables")
-    names = tuple(item.strip() for item in items)
-    for name in names:
-        # IEEE Std 1003.1, section 8.1.
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f"expected names of environment variables such as LOG_LEVEL; {name!r} is none")
-    return names
-
-
-def _database_url(value: Any) -> str:
-    text = _text(value)
-    if not text.startswith(("postgresql://", "postgres://")):
-        raise ValueError("expected postgresql://user:password@host:port/database")
-    return text.replace("postgres://", "postgresql://", 1)
-
-
-def _prefix(value: Any) -> str:
-    """git-check-ref-format(1), as far as a prefix goes."""
-    text = _text(value)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*[/_\-]", text):
-        raise ValueError("expected the beginning of a branch name, such as 'agent/' or 'bot-'")
-    return text
-
-
-def _projects(value: Any) -> Mapping[str, Path]:
-    if not isinstance(value, dict):
-        raise ValueError("an object of project id to directory is needed")
-    return {_name(key): _directory(path) for key, path in value.items()}
-
-
-_CONVERTERS: dict[str, Callable[[Any], Any]] = {
-    "host": _text,
-    "port": _number(0, 65535, "a port"),
-    "grpc_port": _number(0, 65535, "a port"),
-    # The same directory has one name: what runs in it is found by that.
-    "storage": lambda value: _own_path(value).resolve(),
-    "database_url": _database_url,
-    "project_root": _directory,
-    "default_project": _name,
-    "cache_size_mb": _number(1, 1024 * 1024, "a size in MB"),
-    "jwt_secret": _text,
-    "log_level": _level,
-    "pid_file": _path,
-    "cors_origins": _origins,
-    "allowed_hosts": _names,
-    "rate_limits": _object,
-    "event_retention": _number(1, 365 * 86_400, "a number of seconds"),
-    "max_events": _number(1, 10_000_000, "a number of events"),
-    "event_memory_mb": _number(1, 1024 * 1024, "a size in MB"),
-    "results_quota_mb": _number(1, 1024 * 1024, "a size in MB"),
-    "max_concurrent": _number(0, 100_000, "a number of agents"),
-    "agent_timeout": _number(0, 30 * 86_400, "a number of seconds"),
-    "stuck_after": _number(0, 30 * 86_400, "a number of seconds"),
-    "agent_logs": _number(0, 10 * 365 * 86_400, "a number of seconds"),
-    "runners": _object,
-    "handover": _object,
-    "sandbox": _sandbox_mode,
-    "run_as": _text,
-    "spawn_environment": _variables,
-    "worktree_timeout": _number(1, 3600, "a number of seconds"),
-    "branch_prefix": _prefix,
-    "credentials_key_file": _path,
-}
-
-# Section and key of the config file -> setting.
-_FILE_KEYS: dict[str, dict[str, str]] = {
-    "sidecar": {
-        "host": "host",
-        "port": "port",
-        "grpc_port": "grpc_port",
-        "storage_path": "storage",
-        "database_url": "database_url",
-        "project_root": "project_root",
-        "default_project": "default_project",
-        "cache_size_mb": "cache_size_mb",
-        "jwt_secret": "jwt_secret",
-        "log_level": "log_level",
-        "cors_origins": "cors_origins",
-        "allowed_hosts": "allowed_hosts",
-    },
-    "agents": {
-        "default_timeout_seconds": "agent_timeout",
-        "max_concurrent": "max_concurrent",
-        "stuck_after_seconds": "stuck_after",
-        "log_retention_seconds": "agent_logs",
-        "rate_limits": "rate_limits",
-        "runners": "runners",
-        "handover": "handover",
-        "sandbox": "sandbox",
-        "run_as": "run_as",
-        "spawn_environment": "spawn_environment",
-        "worktree_timeout_seconds": "worktree_timeout",
-        "branch_prefix": "branch_prefix",
-        "credentials_key_file": "credentials_key_file",
-    },
-    "events": {
-        "retention_seconds": "event_retention",
-        "max_queue_size": "max_events",
-        "max_memory_mb": "event_memory_mb",
-    },
-    "results": {"quota_mb": "results_quota_mb"},
-    "projects": {},
-}
-
-SETTING_NAMES = tuple(item.name for item in fields(Settings))
+        raise SettingsError(f"{where}: invalid value {value!r}: {problem}") from problem
+    except SettingsError as problem:
+        # A document names its own path.
+        raise SettingsError(f"{where.partition(': ')[0]}: {problem}") from problem

@@ -20,9 +20,10 @@ Check = Callable[[Any, str], None]
 ID_SHAPE = "letters, digits, '.', '_' and '-', starting with a letter or a digit, at most 128 characters"
 
 
-def validate(message: Message) -> None:
-    """Raises SidecarError (REQ_001) at the first field that breaks a rule of its proto."""
-    _validator(message.DESCRIPTOR)(message, "")
+def validate(message: Message, where: str = "") -> None:
+    """Raises SidecarError (REQ_001) at the first field that breaks a rule of its proto. ``where``: the path of the
+    message."""
+    _validator(message.DESCRIPTOR)(message, f"{where}." if where else "")
 
 
 @cache
@@ -45,6 +46,8 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
         checks.append(_required(field))
     if rule.max_length:
         checks.append(_longest(field, rule.max_length))
+    if rule.choices:
+        checks.append(_chosen(field, tuple(rule.choices)))
     if rule.format == options_pb2.FORMAT_ID:
         checks.append(_named(field))
     if rule.no_nul:
@@ -60,6 +63,8 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
     elif nested.GetOptions().map_entry:
         if nested.fields_by_name["value"].cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
             checks.append(_finite_values(field))
+        elif (value := nested.fields_by_name["value"].message_type) and value.file.package == "orchestra.v1":
+            checks.append(_nested_values(field, value))
     elif nested.full_name in _WELL_KNOWN:
         checks.append(_well_known(field, _WELL_KNOWN[nested.full_name]))
     elif nested.file.package == "orchestra.v1":
@@ -101,6 +106,19 @@ def _named(field: FieldDescriptor) -> Check:
     return check
 
 
+def _chosen(field: FieldDescriptor, choices: tuple[str, ...]) -> Check:
+    name, repeated = field.name, field.is_repeated
+    expected = ", ".join(choices)
+
+    def check(message: Any, where: str) -> None:
+        value = getattr(message, name)
+        for text in value if repeated else (value,) if value else ():
+            if text not in choices:
+                raise invalid_request(f"{where}{name}: {text[:80]!r} is not one of: {expected}", field=where + name)
+
+    return check
+
+
 def _without_nul(field: FieldDescriptor) -> Check:
     name, repeated = field.name, field.is_repeated
 
@@ -126,14 +144,27 @@ def _between(field: FieldDescriptor, rule: options_pb2.FieldRules) -> Check:
 
 def _nested(field: FieldDescriptor, nested: Descriptor) -> Check:
     name, repeated = field.name, field.is_repeated
+    # In JSON the value of a union stands where the union does.
+    label = "" if codec.is_union(field.containing_type) else codec.json_name(field)  # type: ignore[arg-type]
 
     def check(message: Any, where: str) -> None:
         inner = _validator(nested)
+        path = where + label if label else where.removesuffix(".")
         if repeated:
             for index, item in enumerate(getattr(message, name)):
-                inner(item, f"{where}{name}[{index}].")
+                inner(item, f"{path}[{index}].")
         elif message.HasField(name):
-            inner(getattr(message, name), f"{where}{name}.")
+            inner(getattr(message, name), f"{path}.")
+
+    return check
+
+
+def _nested_values(field: FieldDescriptor, nested: Descriptor) -> Check:
+    name = field.name
+
+    def check(message: Any, where: str) -> None:
+        for key, value in getattr(message, name).items():
+            _validator(nested)(value, f"{where}{name}.{key}.")
 
     return check
 
@@ -150,13 +181,15 @@ def _one_set(descriptor: Descriptor) -> Check:
 
 
 def _known(field: FieldDescriptor) -> Check:
-    name = field.name
+    name, repeated = field.name, field.is_repeated
     assert field.enum_type is not None
     numbers = frozenset(field.enum_type.values_by_number)
 
     def check(message: Any, where: str) -> None:
-        if getattr(message, name) not in numbers:
-            raise invalid_request(f"{where}{name}: {getattr(message, name)} is no known value", field=where + name)
+        value = getattr(message, name)
+        for number in value if repeated else (value,):
+            if number not in numbers:
+                raise invalid_request(f"{where}{name}: {number} is no known value", field=where + name)
 
     return check
 

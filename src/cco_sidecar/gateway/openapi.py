@@ -14,26 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
 from cco_sidecar import __version__
 from cco_sidecar.auth.policy import max_request_bytes
-from cco_sidecar.bus import filters
-from cco_sidecar.core import codec, package_data
-from cco_sidecar.core.agent_types import ALWAYS_IN_CONTEXT, REQUIREMENTS
+from cco_sidecar.core import codec
 from cco_sidecar.core.bounds import MAX_ELEMENTS
 from cco_sidecar.core.errors import Kind
 from cco_sidecar.core.ids import ID_PATTERN
 from cco_sidecar.core.services import services
-from cco_sidecar.core.validate import ID_SHAPE
 from cco_sidecar.gateway.compat import CREATE_RESULT, PUBLISH_EVENT, SSE_BY_DEFAULT
 from cco_sidecar.gateway.routes import Route, routes_of
+from cco_sidecar.gateway.schemas import Schemas, comments_of
 from orchestra.v1 import options_pb2
 
-_INTEGERS = {
-    FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
-    FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
-}
 _ERRORS = {
     400: "The request breaks a rule (REQ_001), or an event or a filter is not valid (EVT_002).",
     401: "The token is missing, not valid (AUTH_001) or expired (AUTH_002).",
@@ -48,17 +42,6 @@ _ERRORS = {
     503: "The event bus is not available, or the sidecar is shutting down (EVT_001).",
     504: "Not done within `Grpc-Timeout` (REQ_006).",
 }
-_NO_NUL = r"^[^\u0000]*$"
-# The years of a Timestamp but the first and the last, which an offset could leave.
-_YEAR = "(000[2-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
-_LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"
-_DAY = (
-    f"({_YEAR}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
-    f"|{_LEAP_YEAR}-02-29)"
-)
-_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
-# Lower case and a blank for the T are accepted too; generators and validators of ``date-time`` do not know them.
-_RFC3339 = f"^{_DAY}T{_CLOCK}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 _ERROR_SCHEMA = {
     "type": "object",
     "description": "Every error has this body.",
@@ -95,8 +78,9 @@ class Document:
     """``comments``: leading comments by full name."""
 
     def __init__(self, comments: dict[str, str]) -> None:
-        self._comments = comments
-        self._schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA, "JsonValue": _JSON_VALUE}
+        self._made = Schemas(comments, "#/components/schemas/")
+        self._schemas = self._made.found
+        self._schemas |= {"Error": _ERROR_SCHEMA, "JsonValue": _JSON_VALUE}
 
     def build(self) -> dict[str, Any]:
         paths: dict[str, Any] = {}
@@ -116,7 +100,7 @@ class Document:
             },
             "servers": [{"url": "http://127.0.0.1:3001"}],
             "security": [{"bearer": []}],
-            "tags": [{"name": s.name, "description": self._comment(s.full_name)} for s in services()],
+            "tags": [{"name": s.name, "description": self._made.comment(s.full_name)} for s in services()],
             "paths": paths,
             "components": {
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
@@ -125,7 +109,7 @@ class Document:
         }
 
     def _operation(self, service: ServiceDescriptor, route: Route, number: int) -> dict[str, Any]:
-        comment = self._comment(route.method.full_name)
+        comment = self._made.comment(route.method.full_name)
         same = [each for each in routes_of(service) if each.rpc == route.rpc]
         suffix = "" if same[0] == route else f"_{same.index(route) + 1}"
         operation: dict[str, Any] = {
@@ -139,7 +123,7 @@ class Document:
         if route.body:
             content_type = "application/x-ndjson" if route.method.client_streaming else "application/json"
             in_path = {segment[1:-1] for segment in route.segments if segment.startswith("{")}
-            schema = self._reference(route.method.input_type, "Input", frozenset(in_path))
+            schema = self._made.reference(route.method.input_type, "Input", frozenset(in_path))
             needed = route.method.client_streaming or "required" in self._schemas[schema["$ref"].rpartition("/")[2]]
             schema = self._other_forms(route.rpc, schema)
             operation["requestBody"] = {"required": needed, "content": {content_type: {"schema": schema}}}
@@ -180,7 +164,7 @@ class Document:
         fields = route.method.input_type.fields_by_name
         in_path = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
         for name in in_path:
-            schema = self._scalar(fields[name], "Input") | {"minLength": 1}
+            schema = self._made.scalar(fields[name], "Input") | {"minLength": 1}
             if fields[name].is_repeated:
                 schema["pattern"] = f"^{ID_PATTERN}(,{ID_PATTERN})*$"
             yield {"name": name, "in": "path", "required": True, "schema": schema} | self._described(fields[name])
@@ -193,11 +177,11 @@ class Document:
                     "name": name,
                     "in": "query",
                     "required": required,
-                    "schema": self._field(field, "Input"),
+                    "schema": self._made.field(field, "Input"),
                 } | self._described(field)
 
     def _described(self, field: FieldDescriptor) -> dict[str, str]:
-        comment = self._comment(field.full_name)
+        comment = self._made.comment(field.full_name)
         return {"description": comment} if comment else {}
 
     def _responses(self, route: Route) -> dict[str, Any]:
@@ -206,7 +190,7 @@ class Document:
             inner = output.fields_by_name[route.response_body].message_type
             assert inner is not None
             output = inner
-        schema = self._reference(output, "")
+        schema = self._made.reference(output, "")
         content: dict[str, Any] = {"application/json": {"schema": schema}}
         if route.method.server_streaming:
             content = {"application/x-ndjson": {}, "text/event-stream": {}}
@@ -226,132 +210,6 @@ class Document:
             responses[str(status)] = {"description": text, "content": error}
         return responses
 
-    # -- schemas ---------------------------------------------------------------------------------------
-
-    def _reference(self, message: Descriptor, side: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """``side``: ``Input`` for what is sent, empty for what is answered."""
-        known = _well_known(message.full_name, side)
-        if known is not None:
-            return known
-        if codec.is_union(message):
-            return self._union(message, side)
-        name = message.name + side if side and not message.name.endswith("Request") else message.name
-        if without:
-            name = name.replace("Request", "Body")
-        if name not in self._schemas:
-            self._schemas[name] = {}
-            self._schemas[name] = self._object(message, side, without)
-        return {"$ref": f"#/components/schemas/{name}"}
-
-    def _object(self, message: Descriptor, side: str, without: frozenset[str]) -> dict[str, Any]:
-        properties: dict[str, Any] = {}
-        required: list[str] = []
-        extra = False
-        for field in message.fields:
-            rule = codec.rules(field)
-            if rule.internal:
-                continue
-            if rule.extra:
-                extra = True
-                continue
-            schema = self._field(field, side)
-            if side and not rule.required:
-                # In proto3 JSON, null is the same as nothing.
-                schema = {"anyOf": [schema, {"type": "null"}]}
-            comment = self._comment(field.full_name)
-            properties[field.name] = {**schema, "description": comment} if comment else schema
-            if field.name in without:
-                # May stand in the body too, as it does in the documents, when it says the same as the path.
-                properties[field.name] = {**properties[field.name], "readOnly": True}
-            present = not field.has_presence or rule.nullable
-            if (rule.required if side else present) and field.name not in without:
-                required.append(field.name)
-        more: Any = {"$ref": "#/components/schemas/JsonValue"} if extra else False
-        schema = {"type": "object", "properties": properties, "additionalProperties": more}
-        if required:
-            schema["required"] = required
-        comment = self._comment(message.full_name)
-        return {"description": comment, **schema} if comment else schema
-
-    def _union(self, message: Descriptor, side: str) -> dict[str, Any]:
-        choices = [self._field(field, side) for field in message.fields]
-        return choices[0] if len(choices) == 1 else {"anyOf": choices}
-
-    def _field(self, field: FieldDescriptor, side: str) -> dict[str, Any]:
-        rule = codec.rules(field)
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            value = self._scalar(field.message_type.fields_by_name["value"], side)
-            return {"type": "object", "additionalProperties": value}
-        schema = self._scalar(field, side)
-        if field.is_repeated:
-            schema = {"type": "array", "items": schema}
-            if side and rule.max_length:
-                schema["maxItems"] = rule.max_length
-            if side and rule.required:
-                schema["minItems"] = 1
-        elif rule.nullable and not side:
-            schema = schema | {"type": [schema["type"], "null"]}
-        return schema
-
-    def _scalar(self, field: FieldDescriptor, side: str) -> dict[str, Any]:
-        rule = codec.rules(field)
-        if field.message_type is not None:
-            return self._reference(field.message_type, side)
-        if field.enum_type is not None:
-            names = [codec.enum_name(field.enum_type, v.number) for v in field.enum_type.values]
-            return {"type": "string", "enum": names[1:] if side else names}
-        if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
-            return {"type": "boolean"}
-        if field.cpp_type in _INTEGERS:
-            name, low, high = _INTEGERS[field.cpp_type]
-            low = int(rule.minimum) if rule.HasField("minimum") else low
-            high = int(rule.maximum) if rule.HasField("maximum") else high
-            return {"type": "integer", "format": name, "minimum": low, "maximum": high}
-        if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
-            # Beyond 2^53 a double does not hold every integer.
-            least = rule.minimum if rule.HasField("minimum") else -codec.MAX_EXACT
-            most = rule.maximum if rule.HasField("maximum") else codec.MAX_EXACT
-            bounds = {"minimum": least, "maximum": most} if side else {}
-            return {"type": "number"} | bounds
-        return _string(field, rule) if side else {"type": "string"}
-
-    def _comment(self, full_name: str) -> str:
-        return self._comments.get(full_name, "")
-
-
-def _string(field: FieldDescriptor, rule: options_pb2.FieldRules) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string"}
-    if rule.format == options_pb2.FORMAT_ID:
-        optional = "" if rule.required or field.is_repeated else "|^$"
-        schema |= {"pattern": f"^{ID_PATTERN}${optional}", "title": ID_SHAPE}
-    elif rule.format == options_pb2.FORMAT_FILTER:
-        schema["pattern"] = filters.PATTERN
-    elif rule.format == options_pb2.FORMAT_CONTEXT_PART:
-        schema["pattern"] = rf"^({'|'.join(_context_parts())})$|^[^\u0000]*[*./][^\u0000]*$"
-    elif rule.syntax or rule.no_nul:
-        schema["pattern"] = rule.syntax or _NO_NUL
-    if rule.max_length and not field.is_repeated:
-        schema["maxLength"] = rule.max_length
-    if rule.required:
-        schema["minLength"] = 1
-    return schema
-
-
-def _context_parts() -> list[str]:
-    document = json.loads(package_data.agent_types_file().read_bytes())
-    return sorted({*ALWAYS_IN_CONTEXT, *REQUIREMENTS, *document["fileSets"]})
-
-
-def _well_known(name: str, side: str) -> dict[str, Any] | None:
-    if name == "google.protobuf.Timestamp":
-        schema: dict[str, Any] = {"type": "string", "format": "date-time"}
-        if side:
-            schema["pattern"] = _RFC3339
-        return schema
-    if name == "google.protobuf.Struct":
-        return {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/JsonValue"}}
-    return None
-
 
 def _fixed(name: str, summary: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"type": "object"}}}
@@ -361,34 +219,6 @@ def _fixed(name: str, summary: str) -> dict[str, Any]:
         "security": [],
         "responses": {"200": {"description": "Done.", "content": content}},
     }
-
-
-def comments_of(image: descriptor_pb2.FileDescriptorSet) -> dict[str, str]:
-    """Leading comments of services, methods, messages, fields and enums by full name."""
-    found: dict[str, str] = {}
-    for file in image.file:
-        for location in file.source_code_info.location:
-            text = " ".join(line.strip() for line in location.leading_comments.splitlines()).strip()
-            name = _name_at(file, list(location.path)) if text else None
-            if name:
-                found[f"{file.package}.{name}"] = text
-    return found
-
-
-def _name_at(file: descriptor_pb2.FileDescriptorProto, path: list[int]) -> str | None:
-    """The element at a source path (descriptor.proto, SourceCodeInfo.Location)."""
-    if len(path) not in (2, 4):
-        return None
-    outer: Any = {4: file.message_type, 5: file.enum_type, 6: file.service}.get(path[0])
-    if outer is None:
-        return None
-    element = outer[path[1]]
-    if len(path) == 2:
-        return str(element.name)
-    if path[0] in (4, 6) and path[2] == 2:
-        inner = element.field if path[0] == 4 else element.method
-        return f"{element.name}.{inner[path[3]].name}"
-    return None
 
 
 def main() -> None:

@@ -14,12 +14,11 @@ from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
 from orchestra.v1.agent_service_pb2 import (
     ISOLATION_NONE,
-    ISOLATION_WORKTREE,
     WORKTREE_BASE_HEAD,
-    WORKTREE_BASE_ISSUE,
     Isolation,
     WorktreeBase,
 )
+from orchestra.v1.config_pb2 import RunnerConfig, StringOrList
 
 # A word of a command; a tuple of words is left out when one of its placeholders is empty.
 Word = str | tuple[str, ...]
@@ -48,7 +47,7 @@ PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """0 is without limit."""
+    """0 means no limit."""
 
     memory_mb: int = 0
     processes: int = 0
@@ -154,38 +153,35 @@ PRESETS: dict[str, Runner] = {
     ),
     COMMAND: Runner(),
 }
-# The keys of an entry that say what is run: naming one anew drops those that were inherited.
+# The fields of an entry that say what is run: an entry that sets `preset` or `command` inherits none of them.
 _WHAT = ("preset", "command", "resume", "stdin", "output")
 
 
 class Runners:
-    """``agents.runners``: an entry for a type stands on that of its group, and on ``default``."""
+    """``agents.runners``: a type's entry inherits from its group's, and that from ``default``."""
 
     def __init__(self, settings: Settings, types: AgentTypes) -> None:
         """Raises SettingsError that names the entry."""
-        entries = self._entries = settings.runners
+        self._entries = settings.runners
         self._timeout = settings.agent_timeout
         self._stuck_after = settings.stuck_after
-        known = {DEFAULT, *GROUP_KEYS.values(), *types}
-        for name, entry in entries.items():
+        known = {DEFAULT, *GROUP_KEYS, *types}
+        for name, entry in self._entries.items():
+            where = f"agents.runners.{name}"
             if name not in known:
                 raise SettingsError(f"agents.runners: '{name}' is no agent type, no group and not '{DEFAULT}'")
-            if not isinstance(entry, Mapping):
-                raise SettingsError(f'agents.runners.{name} must be an object such as {{"preset": "claude"}}')
-            runner = _runner(f"agents.runners.{name}", entry)
-            if "preset" in entry and not runner.command:
-                raise SettingsError(f"agents.runners.{name}: the preset '{COMMAND}' needs a 'command'")
-            reserved = next((each for each in runner.environment if is_reserved(each)), None)
+            runner = _runner(where, entry)
+            if entry.HasField("preset") and not runner.command:
+                raise SettingsError(f"{where}: the preset '{COMMAND}' needs a 'command'")
+            reserved = next((each for each in entry.environment if is_reserved(each)), None)
             if reserved is not None:
-                raise SettingsError(f"agents.runners.{name}.environment: {reserved} is set by the sidecar")
+                raise SettingsError(f"{where}.environment: {reserved} is set by the sidecar")
 
     def of(self, agent: AgentType) -> Runner:
-        entry: dict[str, Any] = {"preset": "claude"}
+        entry = RunnerConfig(preset="claude")
         for name in (DEFAULT, agent.group, agent.type):
-            own = self._entries.get(name, {})
-            if "preset" in own or "command" in own:
-                entry = {key: value for key, value in entry.items() if key not in _WHAT}
-            entry |= own
+            if (own := self._entries.get(name)) is not None:
+                entry = _inherited(entry, own)
         return self._completed(_runner(f"agents.runners.{agent.type}", entry))
 
     def once(self, command: Sequence[str]) -> Runner:
@@ -201,12 +197,13 @@ class Runners:
 
     def programs(self) -> dict[str, str]:
         """The programs that the configuration uses, by preset, or by the entry with a command of its own."""
-        named = {entry["preset"] for entry in self._entries.values() if "preset" in entry}
-        if not {"preset", "command"} & self._entries.get(DEFAULT, {}).keys():
+        named = {entry.preset for entry in self._entries.values() if entry.HasField("preset")}
+        default = self._entries.get(DEFAULT, RunnerConfig())
+        if not (default.HasField("preset") or default.HasField("command")):
             named.add("claude")
         found = {preset: str(PRESETS[preset].command[0]) for preset in sorted(named - {COMMAND})}
         for name, entry in self._entries.items():
-            program = str(next(iter(entry.get("command", ())), ""))
+            program = next(iter(_words(entry.command)), "") if entry.HasField("command") else ""
             if program and not PLACEHOLDER.search(program):
                 found[name] = program
         return found
@@ -224,96 +221,60 @@ def filled(command: Sequence[Word], values: Mapping[str, str]) -> list[str]:
     return line
 
 
-def _runner(where: str, entry: Mapping[str, Any]) -> Runner:
-    unknown = sorted(set(entry) - set(_KEYS))
-    if unknown:
-        raise SettingsError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(_KEYS)}")
-    preset = entry.get("preset", COMMAND)
-    if preset not in PRESETS:
-        raise SettingsError(f"{where}.preset: {preset!r} is none of {', '.join(PRESETS)}")
-    runner = PRESETS[preset]
-    for key, value in entry.items():
-        try:
-            runner = _KEYS[key](runner, value)
-        except (TypeError, ValueError) as problem:
-            raise SettingsError(f"{where}.{key}: {value!r} is not right: {problem}") from problem
-    return runner
+def _inherited(base: RunnerConfig, own: RunnerConfig) -> RunnerConfig:
+    """Field by field: what ``own`` sets replaces the whole of it."""
+    entry = RunnerConfig()
+    entry.CopyFrom(base)
+    replaced = [field.name for field, _ in own.ListFields()]
+    if own.HasField("preset") or own.HasField("command"):
+        replaced += _WHAT
+    for name in replaced:
+        entry.ClearField(name)
+    entry.MergeFrom(own)
+    return entry
 
 
-def _command(value: Any) -> tuple[str, ...]:
-    words = shlex.split(value) if isinstance(value, str) else value
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise ValueError('a list of words such as ["python", "agent.py", "{task}"] is needed')
+def _runner(where: str, entry: RunnerConfig) -> Runner:
+    """Raises SettingsError."""
+    changes: dict[str, Any] = {
+        name: getattr(entry, name)
+        for name in ("model", "mcp_config", "isolation", "base", "timeout_seconds", "stuck_after_seconds")
+        if entry.HasField(name)
+    }
+    for name in ("command", "resume"):
+        if entry.HasField(name):
+            changes[name] = _command(f"{where}.{name}", getattr(entry, name))
+    if entry.HasField("stdin"):
+        changes["prompt_on_stdin"] = entry.stdin == "prompt"
+    if entry.HasField("output"):
+        changes["reports"] = entry.output == "stream-json"
+    if entry.HasField("retry"):
+        changes["attempts"] = entry.retry.attempts if entry.retry.HasField("attempts") else 1
+        if entry.retry.HasField("backoff_seconds"):
+            changes["backoff_seconds"] = entry.retry.backoff_seconds
+    if entry.HasField("limits"):
+        changes["limits"] = Limits(**{field.name: value for field, value in entry.limits.ListFields()})
+    if entry.credentials:
+        changes["credentials"] = tuple(entry.credentials)
+    if entry.environment:
+        changes["environment"] = dict(entry.environment)
+    return replace(PRESETS[entry.preset or COMMAND], **changes)
+
+
+def _command(where: str, given: StringOrList) -> tuple[str, ...]:
+    """Raises SettingsError."""
+    try:
+        words = _words(given)
+    except ValueError as problem:
+        raise SettingsError(f"{where}: {given.one!r} cannot be split into words: {problem}") from problem
+    if not words:
+        raise SettingsError(f'{where}: expected words such as ["python", "agent.py", "{{task}}"]')
     unknown = {name for word in words for name in PLACEHOLDER.findall(word)} - PLACEHOLDERS
     if unknown:
-        raise ValueError(f"there is no placeholder {{{min(unknown)}}}; known: {', '.join(sorted(PLACEHOLDERS))}")
+        known = ", ".join(sorted(PLACEHOLDERS))
+        raise SettingsError(f"{where}: there is no placeholder {{{min(unknown)}}}; known: {known}")
     return tuple(words)
 
 
-def _choice(value: Any, choices: Mapping[str, Any]) -> Any:
-    if value not in choices:
-        raise ValueError(f"one of {', '.join(choices)} is needed")
-    return choices[value]
-
-
-def _whole(value: Any, low: int = 0) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"a whole number from {low} on is needed")
-    return value
-
-
-def _limits(value: Any) -> Limits:
-    known = Limits.__slots__
-    if not isinstance(value, Mapping) or not set(value) <= set(known):
-        raise ValueError(f"an object with some of {', '.join(known)} is needed")
-    return Limits(**{key: _whole(number) for key, number in value.items()})
-
-
-def _retry(runner: Runner, value: Any) -> Runner:
-    if not isinstance(value, Mapping) or not set(value) <= {"attempts", "backoff_seconds"}:
-        raise ValueError("an object with attempts and backoff_seconds is needed")
-    backoff = value.get("backoff_seconds", runner.backoff_seconds)
-    if not isinstance(backoff, int | float) or isinstance(backoff, bool) or backoff < 0:
-        raise ValueError("backoff_seconds is a number of seconds")
-    return replace(runner, attempts=_whole(value.get("attempts", 1), 1), backoff_seconds=float(backoff))
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError("a list of texts is needed")
-    return tuple(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a text is needed")
-    return value
-
-
-def _mapping(value: Any) -> Mapping[str, str]:
-    if not isinstance(value, Mapping) or not all(isinstance(item, str) for item in value.values()):
-        raise ValueError("an object of names and texts is needed")
-    return value
-
-
-_KEYS: dict[str, Any] = {
-    "preset": lambda runner, value: runner,
-    "command": lambda runner, value: replace(runner, command=_command(value)),
-    "resume": lambda runner, value: replace(runner, resume=_command(value)),
-    "stdin": lambda runner, value: replace(runner, prompt_on_stdin=_choice(value, {"prompt": True, "none": False})),
-    "output": lambda runner, value: replace(runner, reports=_choice(value, {"stream-json": True, "text": False})),
-    "model": lambda runner, value: replace(runner, model=_text(value)),
-    "mcp_config": lambda runner, value: replace(runner, mcp_config=_text(value)),
-    "isolation": lambda runner, value: replace(
-        runner, isolation=_choice(value, {"none": ISOLATION_NONE, "worktree": ISOLATION_WORKTREE})
-    ),
-    "base": lambda runner, value: replace(
-        runner, base=_choice(value, {"head": WORKTREE_BASE_HEAD, "issue": WORKTREE_BASE_ISSUE})
-    ),
-    "timeout_seconds": lambda runner, value: replace(runner, timeout_seconds=_whole(value)),
-    "stuck_after_seconds": lambda runner, value: replace(runner, stuck_after_seconds=_whole(value)),
-    "retry": _retry,
-    "limits": lambda runner, value: replace(runner, limits=_limits(value)),
-    "credentials": lambda runner, value: replace(runner, credentials=_texts(value)),
-    "environment": lambda runner, value: replace(runner, environment=_mapping(value)),
-}
+def _words(given: StringOrList) -> list[str]:
+    return shlex.split(given.one) if given.WhichOneof("value") == "one" else list(given.many.values)

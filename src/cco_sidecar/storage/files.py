@@ -8,8 +8,8 @@ import secrets
 import stat
 from pathlib import Path
 
+from cco_sidecar.core.converters import refuse_foreign_links
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.core.settings import refuse_foreign_links
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600

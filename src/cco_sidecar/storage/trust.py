@@ -43,7 +43,7 @@ def load_agent_types(project_root: Path) -> AgentTypes:
         data = read(path)
         if data is None or data == package_data.agent_types_file().read_bytes():
             return AgentTypes([base])
-        return AgentTypes([base, Source(str(path), _parsed(data), trusted=is_trusted(path, data))])
+        return AgentTypes([base, Source.of(str(path), _parsed(data), trusted=is_trusted(path, data))])
     except (OSError, SettingsError) as problem:
         text = str(problem) if isinstance(problem, SettingsError) else str(problem.strerror)
         return AgentTypes([base], problems=[f"agent types in {path} are ignored: {text}"])
@@ -51,7 +51,7 @@ def load_agent_types(project_root: Path) -> AgentTypes:
 
 def _packaged() -> Source:
     path = package_data.agent_types_file()
-    return Source(str(path), _parsed(path.read_bytes()), trusted=True)
+    return Source.of(str(path), _parsed(path.read_bytes()), trusted=True)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def is_trusted(path: Path, data: bytes) -> bool:
 
 def trust(path: Path, data: bytes) -> None:
     """With this content. Raises SettingsError for one that could not be used, OSError."""
-    AgentTypes([_packaged(), Source(str(path), _parsed(data), trusted=True)])
+    AgentTypes([_packaged(), Source.of(str(path), _parsed(data), trusted=True)])
     mark = _mark(path, data)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     mark.write_text(f"{path.resolve()}\n")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from cco_sidecar.core.errors import SettingsError, SidecarError, permission_denied
+from cco_sidecar.core.errors import SidecarError, permission_denied
 from cco_sidecar.storage.base import AgentStore, Spent
 from orchestra.v1.agent_service_pb2 import Agent
+from orchestra.v1.config_pb2 import HandoverLimits
 
 _DAY_MICROS = 86_400 * 10**6
 
@@ -30,15 +29,9 @@ class Budget:
     project_agents: int = 500
 
     @classmethod
-    def of(cls, value: Mapping[str, Any]) -> Budget:
-        """Raises SettingsError."""
-        known = [each.name for each in fields(cls)]
-        for key, number in value.items():
-            if key not in known:
-                raise SettingsError(f"agents.handover.limits: unknown key '{key}'; known: {', '.join(known)}")
-            if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
-                raise SettingsError(f"agents.handover.limits.{key}: {number!r} is not a number from 0 on")
-        return cls(**value)
+    def of(cls, limits: HandoverLimits) -> Budget:
+        """With the defaults for what is not set."""
+        return cls(**{field.name: value for field, value in limits.ListFields()})
 
     async def check(self, store: AgentStore, wanted: Agent, now: int, *, again: bool = False) -> None:
         """``wanted``: its project, issue, tree, depth and attempts so far; ``now``: microseconds since 1970 UTC;

@@ -1,35 +1,22 @@
-"""Who should come next: rules from the configuration, held against a result and what the issue already has.
-
-A rule: ``{"when": {...}, "suggest": [types], "priority", "reason"}``. ``when`` may name
-
-    groups, types, status   of the result: any of the listed
-    touches                 patterns of the files that it names (as in .gitignore)
-    words                   words in the names of those files: "auth" is in ``auth_service.py``, not in ``author.py``
-    next_steps              words in its next steps and warnings; one that ends in ``*`` begins a word
-
-What ``when`` does not name always holds. ``suggest`` may also hold ``@author`` (who wrote the code), ``@language`` (the
-specialists of the languages of the files) and ``@capability`` (the types whose speciality the next steps name).
-"""
+"""Who should come next: rules from the configuration, held against a result and what the issue already has."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from typing import Any
 
-from cco_sidecar.core import codec
 from cco_sidecar.core.agent_types import CODING, AgentType, AgentTypes
 from cco_sidecar.core.languages import language_of
 from cco_sidecar.core.patterns import Patterns
 from cco_sidecar.storage.base import Outcome
+from orchestra.v1.config_pb2 import NextAgentRule, ResultCondition
 from orchestra.v1.result_service_pb2 import (
     RESULT_STATUS_PARTIAL,
     RESULT_STATUS_SUCCESS,
     NextAgent,
     Result,
-    ResultStatus,
 )
 
 AUTHOR, LANGUAGE, CAPABILITY = "@author", "@language", "@capability"
@@ -56,22 +43,21 @@ _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
 
 def next_agents(
-    rules: Sequence[Mapping[str, Any]], types: AgentTypes, result: Result, before: Sequence[Outcome]
+    rules: Sequence[NextAgentRule], types: AgentTypes, result: Result, before: Sequence[Outcome]
 ) -> list[NextAgent]:
     """Suggestions of every rule that holds, most urgent first, each type once and never the author's own. ``before``:
     the issue's results before this one, newest first."""
     found: dict[str, NextAgent] = {}
     for rule in rules:
-        if not holds(rule.get("when", {}), types, result):
+        if not holds(rule.when, types, result):
             continue
-        priority, reason = str(rule.get("priority", "medium")), str(rule.get("reason", ""))
-        asked = "next_steps" in rule.get("when", {})
-        for agent_type in _suggested(rule.get("suggest", ()), types, result, before):
+        priority, asked = rule.priority or "medium", bool(rule.when.next_steps)
+        for agent_type in _suggested(rule.suggest, types, result, before):
             if agent_type == result.agent_type or not _is_due(agent_type, types, result, before, asked=asked):
                 continue
             known = found.get(agent_type)
             if known is None or _RANK.get(priority, 1) < _RANK.get(known.priority, 1):
-                found[agent_type] = NextAgent(agent_type=agent_type, priority=priority, reason=reason)
+                found[agent_type] = NextAgent(agent_type=agent_type, priority=priority, reason=rule.reason)
     return sorted(found.values(), key=lambda agent: _RANK.get(agent.priority, 1))
 
 
@@ -120,24 +106,22 @@ def _stage(types: AgentTypes, agent_type: str) -> int:
     return _CODING_STAGE if agent.group in CODING else _STAGES.get(agent.group, _CODING_STAGE)
 
 
-def holds(when: Mapping[str, Any], types: AgentTypes, result: Result) -> bool:
+def holds(when: ResultCondition, types: AgentTypes, result: Result) -> bool:
     """Every condition that ``when`` names is true of the result."""
     agent = types.get(result.agent_type)
-    status = codec.enum_name(ResultStatus.DESCRIPTOR, result.result.status)
-    if "groups" in when and (agent is None or agent.group not in when["groups"]):
+    if when.groups and (agent is None or agent.group not in when.groups):
         return False
-    if "types" in when and result.agent_type not in when["types"]:
+    if when.types and result.agent_type not in when.types:
         return False
-    if "status" in when and status not in when["status"]:
+    if when.status and result.result.status not in when.status:
         return False
-    if "touches" in when or "words" in when:
-        touched = Patterns(when.get("touches", ()))
-        wanted = frozenset(when.get("words", ()))
+    if when.touches or when.words:
+        touched, wanted = Patterns(when.touches), frozenset(when.words)
         if not any(touched.match(path) or wanted & _words_of(path) for path in paths(result)):
             return False
-    if "next_steps" in when:
+    if when.next_steps:
         said = " ".join((*result.result.next_steps, *result.result.warnings)).lower()
-        return any(_phrase(word).search(said) is not None for word in when["next_steps"])
+        return any(_phrase(word).search(said) is not None for word in when.next_steps)
     return True
 
 

@@ -19,7 +19,7 @@ from tests.support.sidecars import Deployment, call, events, fresh, publish, ref
 from tests.support.spawned import Spawn
 from tests.support.succession import Succession
 
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.core.announcements import of_approval
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import Agent, SidecarProcess

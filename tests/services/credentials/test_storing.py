@@ -21,7 +21,7 @@ from tests.services.credentials.vaults import (
 )
 from tests.support.sidecars import call, refused
 
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.testing.agents import spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import credential_service_pb2 as pb

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from tests.support.sidecars import call, events
 
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import SidecarProcess
 

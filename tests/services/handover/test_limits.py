@@ -12,7 +12,7 @@ import pytest
 from tests.services.handover.rules import FAILURE, SUCCESS, answer, asked, blocked, caught_up, running
 from tests.support.sidecars import agents, call, publish, refused, until
 
-from cco_sidecar.client.connection import error_of
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.testing.agents import spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import agent_service_pb2

@@ -34,7 +34,7 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
     "limits": ({"limits": []}, ("agents.handover", "limits")),
     "unknown limit": ({"limits": {"dept": 1}}, ("limits", "'dept'", "depth")),
     "negative limit": ({"limits": {"agents": -1}}, ("limits.agents", "-1")),
-    "limit of another kind": ({"limits": {"tokens": "many"}}, ("limits.tokens", "'many'")),
+    "limit of another kind": ({"limits": {"tokens": "many"}}, ("limits.tokens", '"many"')),
     "limit that is a truth": ({"limits": {"cost_usd": True}}, ("limits.cost_usd",)),
     "rule that is none": ({"rules": [rule(), "x"]}, ("rules[1]",)),
     "unknown key of a rule": ({"rules": [rule(wen={})]}, ("rules[0]", "'wen'")),
@@ -58,7 +58,7 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
     "group that there is not": ({"rules": [rule(when={"result": {"groups": ["codng"]}})]}, ("groups", "'codng'")),
     "type that there is not": ({"rules": [rule(when={"result": {"types": ["pyton"]}})]}, ("types", "'pyton'")),
     "status that there is not": (
-        {"rules": [rule(when={"result": {"status": ["succes"]}})]}, ("status", "'succes'", "success")
+        {"rules": [rule(when={"result": {"status": ["succes"]}})]}, ("status", '"succes"', "success")
     ),
     "nothing to tell": ({"rules": [rule(do="notify")]}, ("rules[0].message",)),
     "no do": ({"rules": [rule(do=None)]}, ("rules[0].do",)),

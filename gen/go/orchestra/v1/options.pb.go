@@ -470,7 +470,11 @@ type FieldRules struct {
 	// JSON: neither accepted nor written.
 	Internal bool `protobuf:"varint,11,opt,name=internal,proto3" json:"internal,omitempty"`
 	// Whose the field names; checked before the call is served.
-	Scope         Scope `protobuf:"varint,12,opt,name=scope,proto3,enum=orchestra.v1.Scope" json:"scope,omitempty"`
+	Scope Scope `protobuf:"varint,12,opt,name=scope,proto3,enum=orchestra.v1.Scope" json:"scope,omitempty"`
+	// JSON: the name of the field where it differs.
+	JsonName string `protobuf:"bytes,13,opt,name=json_name,json=jsonName,proto3" json:"json_name,omitempty"`
+	// The accepted values of a string, or of each string of a list; empty is accepted too.
+	Choices       []string `protobuf:"bytes,14,rep,name=choices,proto3" json:"choices,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,6 +593,20 @@ func (x *FieldRules) GetScope() Scope {
 	return Scope_SCOPE_UNSPECIFIED
 }
 
+func (x *FieldRules) GetJsonName() string {
+	if x != nil {
+		return x.JsonName
+	}
+	return ""
+}
+
+func (x *FieldRules) GetChoices() []string {
+	if x != nil {
+		return x.Choices
+	}
+	return nil
+}
+
 var file_orchestra_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -612,6 +630,14 @@ var file_orchestra_v1_options_proto_extTypes = []protoimpl.ExtensionInfo{
 		Field:         50701,
 		Name:          "orchestra.v1.json_union",
 		Tag:           "varint,50701,opt,name=json_union",
+		Filename:      "orchestra/v1/options.proto",
+	},
+	{
+		ExtendedType:  (*descriptorpb.MessageOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50702,
+		Name:          "orchestra.v1.json_lenient",
+		Tag:           "varint,50702,opt,name=json_lenient",
 		Filename:      "orchestra/v1/options.proto",
 	},
 }
@@ -638,6 +664,11 @@ var (
 	//
 	// optional bool json_union = 50701;
 	E_JsonUnion = &file_orchestra_v1_options_proto_extTypes[2]
+	// JSON: keys that the message does not know are ignored, but one close to a known key is refused as a
+	// typo.
+	//
+	// optional bool json_lenient = 50702;
+	E_JsonLenient = &file_orchestra_v1_options_proto_extTypes[3]
 )
 
 var File_orchestra_v1_options_proto protoreflect.FileDescriptor
@@ -653,7 +684,7 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"permission\x12&\n" +
 	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\x12\"\n" +
 	"\fconfidential\x18\x05 \x01(\bR\fconfidential\x12*\n" +
-	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\"\x8b\x03\n" +
+	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\"\xc2\x03\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +
@@ -669,7 +700,9 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x06no_nul\x18\n" +
 	" \x01(\bR\x05noNul\x12\x1a\n" +
 	"\binternal\x18\v \x01(\bR\binternal\x12)\n" +
-	"\x05scope\x18\f \x01(\x0e2\x13.orchestra.v1.ScopeR\x05scopeB\n" +
+	"\x05scope\x18\f \x01(\x0e2\x13.orchestra.v1.ScopeR\x05scope\x12\x1b\n" +
+	"\tjson_name\x18\r \x01(\tR\bjsonName\x12\x18\n" +
+	"\achoices\x18\x0e \x03(\tR\achoicesB\n" +
 	"\n" +
 	"\b_minimumB\n" +
 	"\n" +
@@ -712,7 +745,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x04call\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.orchestra.v1.CallRulesR\x04call:O\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\v2\x18.orchestra.v1.FieldRulesR\x05field:@\n" +
 	"\n" +
-	"json_union\x12\x1f.google.protobuf.MessageOptions\x18\x8d\x8c\x03 \x01(\bR\tjsonUnionB\xab\x01\n" +
+	"json_union\x12\x1f.google.protobuf.MessageOptions\x18\x8d\x8c\x03 \x01(\bR\tjsonUnion:D\n" +
+	"\fjson_lenient\x12\x1f.google.protobuf.MessageOptions\x18\x8e\x8c\x03 \x01(\bR\vjsonLenientB\xab\x01\n" +
 	"\x10com.orchestra.v1B\fOptionsProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
 
 var (
@@ -750,12 +784,13 @@ var file_orchestra_v1_options_proto_depIdxs = []int32{
 	7,  // 5: orchestra.v1.call:extendee -> google.protobuf.MethodOptions
 	8,  // 6: orchestra.v1.field:extendee -> google.protobuf.FieldOptions
 	9,  // 7: orchestra.v1.json_union:extendee -> google.protobuf.MessageOptions
-	5,  // 8: orchestra.v1.call:type_name -> orchestra.v1.CallRules
-	6,  // 9: orchestra.v1.field:type_name -> orchestra.v1.FieldRules
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	8,  // [8:10] is the sub-list for extension type_name
-	5,  // [5:8] is the sub-list for extension extendee
+	9,  // 8: orchestra.v1.json_lenient:extendee -> google.protobuf.MessageOptions
+	5,  // 9: orchestra.v1.call:type_name -> orchestra.v1.CallRules
+	6,  // 10: orchestra.v1.field:type_name -> orchestra.v1.FieldRules
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	9,  // [9:11] is the sub-list for extension type_name
+	5,  // [5:9] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
 }
 
@@ -772,7 +807,7 @@ func file_orchestra_v1_options_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_options_proto_rawDesc), len(file_orchestra_v1_options_proto_rawDesc)),
 			NumEnums:      5,
 			NumMessages:   2,
-			NumExtensions: 3,
+			NumExtensions: 4,
 			NumServices:   0,
 		},
 		GoTypes:           file_orchestra_v1_options_proto_goTypes,

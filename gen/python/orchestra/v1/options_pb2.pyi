@@ -1,7 +1,9 @@
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -82,6 +84,8 @@ FIELD_FIELD_NUMBER: _ClassVar[int]
 field: _descriptor.FieldDescriptor
 JSON_UNION_FIELD_NUMBER: _ClassVar[int]
 json_union: _descriptor.FieldDescriptor
+JSON_LENIENT_FIELD_NUMBER: _ClassVar[int]
+json_lenient: _descriptor.FieldDescriptor
 
 class CallRules(_message.Message):
     __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes")
@@ -100,7 +104,7 @@ class CallRules(_message.Message):
     def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: _Optional[bool] = ..., max_request_bytes: _Optional[int] = ...) -> None: ...
 
 class FieldRules(_message.Message):
-    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal", "scope")
+    __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal", "scope", "json_name", "choices")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +117,8 @@ class FieldRules(_message.Message):
     NO_NUL_FIELD_NUMBER: _ClassVar[int]
     INTERNAL_FIELD_NUMBER: _ClassVar[int]
     SCOPE_FIELD_NUMBER: _ClassVar[int]
+    JSON_NAME_FIELD_NUMBER: _ClassVar[int]
+    CHOICES_FIELD_NUMBER: _ClassVar[int]
     required: bool
     format: Format
     max_length: int
@@ -125,4 +131,6 @@ class FieldRules(_message.Message):
     no_nul: bool
     internal: bool
     scope: Scope
-    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ..., internal: _Optional[bool] = ..., scope: _Optional[_Union[Scope, str]] = ...) -> None: ...
+    json_name: str
+    choices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ..., internal: _Optional[bool] = ..., scope: _Optional[_Union[Scope, str]] = ..., json_name: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ...) -> None: ...

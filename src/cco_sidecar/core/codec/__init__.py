@@ -8,7 +8,7 @@ for extras; and what ``orchestra/v1/options.proto`` says of a field or a message
 
 from cco_sidecar.core.codec.decode import from_dict, from_query, parse_rfc3339
 from cco_sidecar.core.codec.encode import json_head, rfc3339, struct_to_dict, to_dict, to_json
-from cco_sidecar.core.codec.fields import MAX_DEPTH, MAX_EXACT, enum_name, is_union, rules
+from cco_sidecar.core.codec.fields import MAX_DEPTH, MAX_EXACT, enum_name, is_lenient, is_union, json_name, rules
 
 __all__ = [
     "MAX_DEPTH",
@@ -16,8 +16,10 @@ __all__ = [
     "enum_name",
     "from_dict",
     "from_query",
+    "is_lenient",
     "is_union",
     "json_head",
+    "json_name",
     "parse_rfc3339",
     "rfc3339",
     "rules",

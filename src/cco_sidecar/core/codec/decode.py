@@ -17,10 +17,21 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from cco_sidecar.core.codec import struct_wire
-from cco_sidecar.core.codec.fields import FLOATS, MAX_DEPTH, MAX_EXACT, enum_names, is_union, rules
+from cco_sidecar.core.codec.fields import (
+    FLOATS,
+    MAX_DEPTH,
+    MAX_EXACT,
+    enum_names,
+    is_lenient,
+    is_union,
+    json_name,
+    rules,
+)
 from cco_sidecar.core.errors import SidecarError, invalid_request
 
 Decode = Callable[[Any, str], Any]
+# A key that is so like a known one is a typo, and no key of another program.
+_TYPO = 0.85
 
 # As JSON writes them (RFC 8259, section 6), of a length that can be meant.
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?P<real>(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?)")
@@ -83,8 +94,11 @@ def _decoder(descriptor: Descriptor) -> Decode:
     if is_union(descriptor):
         return _union_decoder(descriptor, message_type)
     extra = next((field.name for field in descriptor.fields if rules(field).extra), None)
-    fields = {field.name: field for field in descriptor.fields if field.name != extra and not rules(field).internal}
-    decoders = {name: _field_decoder(field) for name, field in fields.items()}
+    fields = {
+        json_name(field): field for field in descriptor.fields if field.name != extra and not rules(field).internal
+    }
+    decoders = {name: (field.name, _field_decoder(field)) for name, field in fields.items()}
+    lenient = is_lenient(descriptor)
 
     def decode(value: Any, where: str) -> Message:
         if not isinstance(value, Mapping):
@@ -92,13 +106,15 @@ def _decoder(descriptor: Descriptor) -> Decode:
         known: dict[str, Any] = {}
         unknown: dict[str, Any] = {}
         for key, item in value.items():
-            convert = decoders.get(key)
-            if convert is None:
-                if extra is None:
-                    raise _unknown_key(f"{where}.{key}" if where else key, fields, where or "the body")
+            path = f"{where}.{key}" if where else key
+            if key in decoders:
+                if item is not None:
+                    name, convert = decoders[key]
+                    known[name] = convert(item, path)
+            elif extra is not None:
                 unknown[key] = item
-            elif item is not None:
-                known[key] = convert(item, f"{where}.{key}" if where else key)
+            elif not lenient or difflib.get_close_matches(key, fields, n=1, cutoff=_TYPO):
+                raise _unknown_key(path, fields, where or "the body")
         if unknown:
             known[str(extra)] = _struct_in(unknown, where)
         try:
@@ -110,25 +126,30 @@ def _decoder(descriptor: Descriptor) -> Decode:
 
 
 def _union_decoder(descriptor: Descriptor, message_type: type[Message]) -> Decode:
-    decoders = [(field, _field_decoder(field)) for field in descriptor.fields]
+    decoders = [(field.name, _kinds(field), _field_decoder(field)) for field in descriptor.fields]
+    expected = " or ".join(dict.fromkeys(_KINDS[kind] for _, kinds, _ in decoders for kind in kinds))
 
     def decode(value: Any, where: str) -> Message:
-        for field, convert in decoders:
-            wanted: type | tuple[type, ...]
-            if field.is_repeated:
-                wanted = list
-            elif field.message_type is not None:
-                wanted = dict
-            else:
-                wanted = str
-            if isinstance(value, wanted):
-                return message_type(**{field.name: convert(value, where)})
-        expected = " or ".join(
-            "an array" if f.is_repeated else "an object" if f.message_type else "a string" for f, _ in decoders
-        )
+        kind = type(value)
+        for name, kinds, convert in decoders:
+            if kind in kinds:
+                return message_type(**{name: convert(value, where)})
         raise _wrong_type(where, expected, value)
 
     return decode
+
+
+_KINDS: dict[type, str] = {list: "an array", dict: "an object", str: "a string", int: "an integer"}
+
+
+def _kinds(field: FieldDescriptor) -> tuple[type, ...]:
+    """The JSON types that a field of a union is written in."""
+    if field.is_repeated:
+        return (list,)
+    if field.message_type is not None:
+        inner = field.message_type
+        return tuple(kind for each in inner.fields for kind in _kinds(each)) if is_union(inner) else (dict,)
+    return (int,) if field.cpp_type in _INT_RANGE else (str,)
 
 
 def _field_decoder(field: FieldDescriptor) -> Decode:

@@ -14,7 +14,7 @@ from google.protobuf import struct_pb2, timestamp_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from cco_sidecar.core.codec.fields import FLOATS, MAX_EXACT, enum_name, is_union, rules
+from cco_sidecar.core.codec.fields import FLOATS, MAX_EXACT, enum_name, is_union, json_name, rules
 from cco_sidecar.core.encoded import Encoded
 
 Encode = Callable[[Any], Any]
@@ -88,6 +88,7 @@ def _encoder(descriptor: Descriptor) -> Encode:
         else:
             always.append((field.name, _field_encoder(field)))
     order = [field.name for field in descriptor.fields]
+    renamed = {field.name: json_name(field) for field in descriptor.fields if rules(field).json_name}
     ordered = bool(always and present)
 
     def encode(message: Any) -> dict[str, Any]:
@@ -103,6 +104,8 @@ def _encoder(descriptor: Descriptor) -> Encode:
                 out[name] = None
         if ordered:
             out = {name: out[name] for name in order if name in out}
+        if renamed:
+            out = {renamed.get(name, name): value for name, value in out.items()}
         if extra is not None:
             for key, value in struct_to_dict(getattr(message, extra)).items():
                 out.setdefault(key, value)

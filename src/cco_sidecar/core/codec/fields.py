@@ -25,6 +25,15 @@ def is_union(message: Descriptor) -> bool:
     return bool(message.GetOptions().Extensions[options_pb2.json_union])  # type: ignore[index]
 
 
+def is_lenient(message: Descriptor) -> bool:
+    """Unknown keys of its JSON are ignored."""
+    return bool(message.GetOptions().Extensions[options_pb2.json_lenient])  # type: ignore[index]
+
+
+def json_name(field: FieldDescriptor) -> str:
+    return rules(field).json_name or field.name
+
+
 def enum_name(enum: EnumDescriptor, number: int) -> str:
     """``RESULT_STATUS_SUCCESS`` -> ``success``; a number that the proto does not know stays a number."""
     names = enum_names(enum)

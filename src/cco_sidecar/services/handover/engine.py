@@ -23,7 +23,7 @@ from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, permission_denied
 from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.principal import HANDOVER, OPERATOR, SIDECAR
-from cco_sidecar.services.handover.rules import NEXT_AGENTS, OF_RESULTS, PRIORITIES, Plan, Rule
+from cco_sidecar.services.handover.rules import NEXT_AGENTS, OF_RESULTS, Plan, Rule
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.supervision.approvals import Approvals
 from cco_sidecar.supervision.life import Phase
@@ -205,7 +205,7 @@ class Handover:
             issue_id=issue,
             project_id=project,
             task=_filled(rule.task, entry)[:_LONGEST_TEXT].replace("\0", " "),
-            priority=PRIORITIES[rule.priority],
+            priority=rule.priority,
         )
         if self._plan.mode == "dry_run":
             planned = {"do": rule.do, "agent_type": agent_type, "issue_id": issue}

@@ -1,154 +1,106 @@
-"""The rules of hand-over, read from ``agents.handover`` of the configuration.
+"""The rules of hand-over, from ``agents.handover`` of the configuration.
 
 A rule::
 
     {"name": "tests-after-code",
      "when": {"event_type": "agent_completed", "filter": "status:success", "result": {"groups": ["coding"]}},
      "do": "spawn", "agent_type": "test-engineer", "task": "Test what {agent_id} made for {issue_id}"}
-
-``do`` is ``spawn`` (``agent_type`` may be ``next_agents``: those that the result suggests), ``retry`` (the agent that
-failed), ``notify`` or ``ask`` (a person; ``agent_type`` is spawned when they approve).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cco_sidecar.bus import filters
-from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SettingsError, SidecarError
-from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL
-from orchestra.v1.result_service_pb2 import ResultStatus
+from orchestra.v1.config_pb2 import HandoverConfig, HandoverLimits, HandoverRule, ResultCondition
+from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL, Priority
 
-MODES = ("off", "dry_run", "automatic")
 NEXT_AGENTS = "next_agents"
-# Events that tell of a result.
+# Events that announce a result.
 OF_RESULTS = frozenset({"agent_completed", "agent_failed"})
-PRIORITIES = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
-_KEYS = frozenset({"name", "when", "do", "agent_type", "task", "priority", "message", "attempts"})
-_OF_RESULT = ("groups", "types", "status", "touches", "next_steps")
-_OF_WHEN = ("event_type", "filter", "result")
-_ACTIONS = ("spawn", "retry", "notify", "ask")
+_PRIORITIES = {"low": PRIORITY_LOW, "normal": PRIORITY_NORMAL, "high": PRIORITY_HIGH}
+_WHERE = "agents.handover.rules[{}]"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """``result`` is None when the rule asks nothing of one; ``event_types`` empty stands for every event."""
+
     name: str
     do: str
     event_types: frozenset[str]
     filter: filters.Filter | None
-    result: Mapping[str, Any] | None
-    agent_type: str = ""
-    task: str = ""
-    priority: str = "normal"
-    message: str = ""
-    attempts: int = 2
+    result: ResultCondition | None
+    agent_type: str
+    task: str
+    priority: Priority
+    message: str
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    mode: str = "dry_run"
-    rules: Sequence[Rule] = ()
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    """``mode``: off, dry_run or automatic."""
+
+    mode: str
+    rules: Sequence[Rule]
+    limits: HandoverLimits
 
     @classmethod
-    def of(cls, value: Mapping[str, Any], types: Mapping[str, Any]) -> Plan:
+    def of(cls, config: HandoverConfig, types: Mapping[str, Any]) -> Plan:
         """Raises SettingsError that names the rule."""
-        unknown = sorted(set(value) - {"mode", "rules", "limits"})
-        if unknown:
-            raise SettingsError(f"agents.handover: unknown key '{unknown[0]}'; known: limits, mode, rules")
-        mode = value.get("mode", "dry_run")
-        if mode not in MODES:
-            raise SettingsError(f"agents.handover.mode: {mode!r} is none of {', '.join(MODES)}")
-        rules, limits = value.get("rules", []), value.get("limits", {})
-        if not isinstance(rules, list) or not isinstance(limits, Mapping):
-            raise SettingsError("agents.handover: 'rules' is a list and 'limits' an object")
-        made = [_rule(index, rule, types) for index, rule in enumerate(rules)]
-        for index, rule in enumerate(made):
+        rules = [_rule(index, rule, types) for index, rule in enumerate(config.rules)]
+        for index, rule in enumerate(rules):
             # The name is part of what says that an event has been answered.
-            if rule.name in [each.name for each in made[:index]]:
-                raise SettingsError(f"agents.handover.rules[{index}].name: '{rule.name}' is used twice")
-        return cls(mode, made, limits)
+            if rule.name in [each.name for each in rules[:index]]:
+                raise SettingsError(f"{_WHERE.format(index)}.name: '{rule.name}' is used twice")
+        return cls(config.mode or "dry_run", rules, config.limits)
 
 
-def _rule(index: int, rule: Any, types: Mapping[str, Any]) -> Rule:
-    where = f"agents.handover.rules[{index}]"
-    if not isinstance(rule, Mapping):
-        raise SettingsError(f"{where} must be an object with 'when' and 'do'")
-    unknown = sorted(set(rule) - _KEYS)
-    if unknown:
-        raise SettingsError(f"{where}: unknown key '{unknown[0]}'; known: {', '.join(sorted(_KEYS))}")
-    when, do = rule.get("when"), rule.get("do")
-    if not isinstance(when, Mapping) or not when:
-        raise SettingsError(f"{where}.when needs some of {', '.join(_OF_WHEN)}")
-    unknown = sorted(set(when) - set(_OF_WHEN))
-    if unknown:
-        raise SettingsError(f"{where}.when: unknown key '{unknown[0]}'; known: {', '.join(_OF_WHEN)}")
-    if do not in _ACTIONS:
-        raise SettingsError(f"{where}.do: {do!r} is none of {', '.join(_ACTIONS)}")
-    agent_type = rule.get("agent_type", "")
-    for key in ("name", "agent_type", "task", "priority", "message"):
-        if not isinstance(rule.get(key, ""), str):
-            raise SettingsError(f"{where}.{key} must be a text")
-    if do in ("spawn", "ask") and agent_type != NEXT_AGENTS and agent_type not in types:
-        raise SettingsError(f"{where}.agent_type: {agent_type!r} is no agent type, and not '{NEXT_AGENTS}'")
-    if rule.get("priority", "normal") not in PRIORITIES:
-        raise SettingsError(f"{where}.priority: {rule['priority']!r} is none of {', '.join(PRIORITIES)}")
-    attempts = rule.get("attempts", 2)
-    if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
-        raise SettingsError(f"{where}.attempts: {attempts!r} is not a whole number from 1 on")
-    named = when.get("event_type", [])
-    event_types = [named] if isinstance(named, str) else named
-    if "event_type" in when and not _are_texts(event_types):
-        raise SettingsError(f"{where}.when.event_type must be an event type or a list of them")
-    _check_result(f"{where}.when.result", when.get("result", {}), types)
-    if do == "notify" and not rule.get("message"):
-        raise SettingsError(f"{where}.message is needed: what is the person told?")
+def _rule(index: int, rule: HandoverRule, types: Mapping[str, Any]) -> Rule:
+    where = _WHERE.format(index)
+    when = rule.when
+    if not when.ByteSize():
+        raise SettingsError(f"{where}.when: expected at least one of event_type, filter, result")
+    event_types = [when.event_type.one] if when.event_type.one else list(when.event_type.many.values)
+    if when.HasField("event_type") and not all(event_types or [""]):
+        raise SettingsError(f"{where}.when.event_type: expected an event type or a list of them")
+    if rule.do in ("spawn", "ask") and rule.agent_type != NEXT_AGENTS and rule.agent_type not in types:
+        raise SettingsError(f"{where}.agent_type: {rule.agent_type!r} is no agent type, and not '{NEXT_AGENTS}'")
+    if rule.do == "notify" and not rule.message:
+        raise SettingsError(f"{where}.message is required: what is the person told?")
+    result = when.result if when.HasField("result") else None
+    if result is not None:
+        _check_result(f"{where}.when.result", result, types)
     return Rule(
-        name=rule.get("name", f"rule-{index + 1}"),
-        do=do,
-        event_types=frozenset(event_types or (OF_RESULTS if "result" in when else ())),
-        filter=_filter(where, when.get("filter")),
-        result=when.get("result"),
-        agent_type=agent_type,
-        task=rule.get("task", ""),
-        priority=rule.get("priority", "normal"),
-        message=rule.get("message", ""),
-        attempts=attempts,
+        name=rule.name or f"rule-{index + 1}",
+        do=rule.do,
+        event_types=frozenset(event_types or (OF_RESULTS if result is not None else ())),
+        filter=_filter(where, when.filter) if when.filter else None,
+        result=result,
+        agent_type=rule.agent_type,
+        task=rule.task,
+        priority=_PRIORITIES[rule.priority or "normal"],
+        message=rule.message,
+        attempts=rule.attempts if rule.HasField("attempts") else 2,
     )
 
 
-def _check_result(where: str, value: Any, types: Mapping[str, Any]) -> None:
-    """What a result never is, no rule waits for. Raises SettingsError."""
-    if not isinstance(value, Mapping):
-        raise SettingsError(f'{where} must be an object such as {{"status": ["success"]}}')
-    known = {
-        "types": set(types),
-        "groups": {each.group for each in types.values()},
-        "status": {codec.enum_name(ResultStatus.DESCRIPTOR, number) for number in ResultStatus.values() if number},
-    }
-    for key, texts in value.items():
-        if key not in _OF_RESULT or not _are_texts(texts):
-            raise SettingsError(f"{where}.{key}: a list of texts under one of {', '.join(_OF_RESULT)}")
-        wrong = sorted(set(texts) - known[key]) if key in known else []
-        if wrong:
-            raise SettingsError(f"{where}.{key}: there is no '{wrong[0]}'; known: {_few(known[key])}")
+def _check_result(where: str, condition: ResultCondition, types: Mapping[str, Any]) -> None:
+    """A rule that waits for a type or a group that does not exist would wait for ever. Raises SettingsError."""
+    groups = sorted({each.group for each in types.values()})
+    for key, given, known in (("groups", condition.groups, groups), ("types", condition.types, types)):
+        wrong = next((each for each in given if each not in known), None)
+        if wrong is not None:
+            listed = ", ".join(groups) if key == "groups" else "what 'cco agent types' lists"
+            raise SettingsError(f"{where}.{key}: there is no '{wrong}'; known: {listed}")
 
 
-def _few(names: set[str]) -> str:
-    return ", ".join(sorted(names)) if len(names) < 20 else "what 'cco agent types' lists"
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, str) and each for each in value)
-
-
-def _filter(where: str, text: Any) -> filters.Filter | None:
-    if text is None:
-        return None
+def _filter(where: str, text: str) -> filters.Filter:
     try:
-        return filters.parse(str(text))
+        return filters.parse(text)
     except SidecarError as problem:
         raise SettingsError(f"{where}.when.{problem.message}") from problem

@@ -1,0 +1,86 @@
+"""`cco config check|show`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+import orjson
+import yaml
+from google.protobuf.message import Message
+
+from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.terminal import echo, one_line
+from cco_sidecar.core import codec, settings
+
+_HIDDEN = "(hidden)"
+
+
+@click.group(name="config", cls=Group)
+def command() -> None:
+    """The settings of the sidecar."""
+
+
+@command.command()
+@click.pass_context
+def check(ctx: click.Context) -> None:
+    """Check the config file, the environment and the project's agent types; exit 1 with the first problem."""
+    from cco_sidecar.app import check as check_settings
+    from cco_sidecar.storage.trust import load_agent_types
+
+    chosen = settings_of(ctx)
+    check_settings(chosen)
+    problems = load_agent_types(chosen.project_root).problems
+    if problems:
+        raise click.ClickException("; ".join(problems))
+    echo("the configuration is valid")
+
+
+@command.command()
+@click.option("--origin", is_flag=True, help="Say where each value comes from.")
+@click.option("--all", "everything", is_flag=True, help="Also settings that have their default.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="How."
+)
+@click.pass_context
+def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
+    """Print the settings that are in force. Secrets are not shown."""
+    chosen = ctx.find_root().obj
+    found = settings.origins(chosen["config"], os.environ, {"log_level": chosen["log_level"]})
+    rows = [(each.name, _shown(each), each.source) for each in found if everything or each.source != "default"]
+    if form == "text":
+        for name, value, source in rows:
+            text = value if isinstance(value, str) else orjson.dumps(value).decode()
+            echo(one_line(f"{name} = {text}" + (f"  ({source})" if origin else "")))
+        if not rows:
+            echo("every setting has its default; --all shows them")
+        return
+    value = {name: {"value": value, "origin": source} if origin else value for name, value, source in rows}
+    if form == "yaml":
+        echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n"))
+    else:
+        echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def _shown(origin: settings.Origin) -> Any:
+    if origin.name == "jwt_secret" and origin.value:
+        return _HIDDEN
+    if origin.name == "database_url" and origin.value:
+        password = urlsplit(origin.value).password
+        return origin.value.replace(f":{password}@", f":{_HIDDEN}@") if password else origin.value
+    return _as_json(origin.value)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Message):
+        return codec.to_dict(value)
+    if isinstance(value, Mapping):
+        return {key: _as_json(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

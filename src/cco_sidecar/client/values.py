@@ -1,0 +1,101 @@
+"""Events and results with plain Python values. ``message`` is the protobuf message that each was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cco_sidecar.core import codec
+from orchestra.v1 import event_service_pb2 as event_pb
+from orchestra.v1 import result_service_pb2 as result_pb
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """``event_id`` is the cursor behind the event; ``timestamp`` is UTC."""
+
+    event_id: str
+    event_type: str
+    topic: str
+    publisher: str
+    correlation_id: str
+    timestamp: datetime
+    data: Mapping[str, Any]
+    message: event_pb.Event
+
+    @classmethod
+    def of(cls, message: event_pb.Event) -> Event:
+        return cls(
+            event_id=message.event_id,
+            event_type=message.event_type,
+            topic=message.topic,
+            publisher=message.publisher,
+            correlation_id=message.correlation_id,
+            timestamp=message.timestamp.ToDatetime(tzinfo=UTC),
+            data=codec.struct_to_dict(message.data),
+            message=message,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """``next_cursor``: where to read on, empty for the end; ``more_available``: there are events behind the last one;
+    ``missed``: events that were no longer retained; ``timed_out``: a poll ended without events."""
+
+    events: Sequence[Event]
+    next_cursor: str
+    more_available: bool
+    missed: int
+    timed_out: bool
+    message: event_pb.WaitEventsResponse | event_pb.ListEventsResponse
+
+    @classmethod
+    def of(cls, message: event_pb.WaitEventsResponse | event_pb.ListEventsResponse) -> EventPage:
+        waited = message if isinstance(message, event_pb.WaitEventsResponse) else None
+        more = waited.more_available if waited is not None else bool(message.next_cursor)
+        missed = int(message.gap.missed) if message.HasField("gap") else 0
+        timed_out = waited is not None and waited.timeout
+        return cls([Event.of(each) for each in message.events], message.next_cursor, more, missed, timed_out, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``result``: the agent's own part, as REST gives it; ``timestamp`` is UTC."""
+
+    id: str
+    agent_id: str
+    agent_type: str
+    issue_id: str
+    project_id: str
+    branch: str
+    timestamp: datetime
+    result: Mapping[str, Any]
+    message: result_pb.Result
+
+    @classmethod
+    def of(cls, message: result_pb.Result) -> Result:
+        return cls(
+            id=message.id,
+            agent_id=message.agent_id,
+            agent_type=message.agent_type,
+            issue_id=message.issue_id,
+            project_id=message.project_id,
+            branch=message.branch,
+            timestamp=message.timestamp.ToDatetime(tzinfo=UTC),
+            result=codec.to_dict(message.result),
+            message=message,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPage:
+    """``next_cursor``: of the next page, empty for the last one."""
+
+    results: Sequence[Result]
+    next_cursor: str
+
+    @classmethod
+    def of(cls, message: result_pb.ListResultsResponse) -> ResultPage:
+        return cls([Result.of(each) for each in message.results], message.next_cursor)

@@ -1,0 +1,168 @@
+"""What a setting may be: from text of the environment or the command line, or a JSON value, to its Python value.
+
+Each raises ValueError that says what is expected.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from google.protobuf.message import Message
+
+from cco_sidecar.core import documents
+from cco_sidecar.core.ids import is_id
+
+Convert = Callable[[Any], Any]
+
+SANDBOX_MODES = ("auto", "require", "off")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def integer(low: int, high: int) -> Convert:
+    def convert(value: Any) -> int:
+        problem = ValueError(f"expected an integer from {low} to {high}")
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise problem
+        try:
+            number = int(value)
+        except ValueError:
+            raise problem from None
+        if not low <= number <= high:
+            raise problem
+        return number
+
+    return convert
+
+
+def path(value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise ValueError("expected a path")
+    return Path(value).expanduser().absolute()
+
+
+def storage_path(value: Any) -> Path:
+    given = path(value)
+    try:
+        refuse_foreign_links(given)
+    except PermissionError as problem:
+        raise ValueError(str(problem)) from problem
+    # The same directory has one name: what runs in it is found by that.
+    return given.resolve()
+
+
+def refuse_foreign_links(path: Path) -> None:
+    """A symbolic link that another user made, as anybody can in /tmp, leads where that user likes. Raises
+    PermissionError."""
+    for part in (path, *path.parents):
+        if part.is_symlink() and part.lstat().st_uid not in (0, os.getuid()):
+            raise PermissionError(f"{part} is another user's symbolic link")
+
+
+def directory(value: Any) -> Path:
+    given = path(value).resolve()
+    if not given.is_dir():
+        raise ValueError("there is no such directory")
+    return given
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a non-empty string")
+    return value
+
+
+def name(value: Any) -> str:
+    if not is_id(text(value)):
+        raise ValueError("expected a name of letters, digits, '.', '_' and '-'")
+    return str(value)
+
+
+def level(value: Any) -> str:
+    level = {"warn": "warning"}.get(str(value).lower(), str(value).lower())
+    if level not in LOG_LEVELS:
+        raise ValueError(f"expected one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def origins(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of origins such as https://example.com")
+    origins = tuple(item.strip().rstrip("/") for item in items if item.strip())
+    if any("://" not in origin for origin in origins):
+        raise ValueError("expected origins with a scheme and a host, such as https://example.com, never '*'")
+    return origins
+
+
+def document(message_type: type[Message], where: str, *, by_name: bool = False) -> Convert:
+    """A configuration document, as JSON text in the environment. ``by_name``: an object of such documents."""
+    read = documents.read_map if by_name else documents.read
+
+    def convert(value: Any) -> Any:
+        return read(message_type, _json(value) if isinstance(value, str) else value, where)
+
+    return convert
+
+
+def sandbox_mode(value: Any) -> str:
+    if value not in SANDBOX_MODES:
+        raise ValueError(f"expected one of {', '.join(SANDBOX_MODES)}")
+    return str(value)
+
+
+def host_names(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
+        raise ValueError("expected a list of names")
+    names = tuple(item.strip().lower() for item in items)
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]", name):
+            raise ValueError(f"expected names such as build.example, without scheme or port; {name!r} is none")
+    return names
+
+
+def variables(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of names of environment variables")
+    names = tuple(item.strip() for item in items)
+    for name in names:
+        # IEEE Std 1003.1, section 8.1.
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"expected names of environment variables such as LOG_LEVEL; {name!r} is none")
+    return names
+
+
+def database_url(value: Any) -> str:
+    given = text(value)
+    if not given.startswith(("postgresql://", "postgres://")):
+        raise ValueError("expected postgresql://user:password@host:port/database")
+    return given.replace("postgres://", "postgresql://", 1)
+
+
+def branch_prefix(value: Any) -> str:
+    """git-check-ref-format(1), as far as a prefix goes."""
+    given = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*[/_\-]", given):
+        raise ValueError("expected the beginning of a branch name, such as 'agent/' or 'bot-'")
+    return given
+
+
+def projects(value: Any) -> Mapping[str, Path]:
+    if isinstance(value, str):
+        value = _json(value)
+    if not isinstance(value, dict):
+        raise ValueError("expected an object of project ids and directories")
+    return {name(key): directory(path) for key, path in value.items()}
+
+
+def _json(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as problem:
+        raise ValueError(f"expected a JSON object: {problem.msg} at column {problem.colno}") from problem

@@ -1,0 +1,40 @@
+"""Configuration documents: JSON that people write, read as messages of ``orchestra.v1``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.core.validate import validate
+
+M = TypeVar("M", bound=Message)
+
+
+def read(message_type: type[M], value: Any, where: str) -> M:
+    """The message of a JSON value. ``where``: its path in the configuration. Raises SettingsError that names the path,
+    what was there and what is expected."""
+    try:
+        message = codec.from_dict(message_type, without_annotations(value), where)
+        assert isinstance(message, message_type)
+        validate(message, where)
+    except SidecarError as problem:
+        raise SettingsError(problem.message) from problem
+    return message
+
+
+def read_map(message_type: type[M], value: Any, where: str) -> dict[str, M]:
+    """The same for an object of such values."""
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{where}: expected an object, got {value!r}"[:200])
+    return {key: read(message_type, each, f"{where}.{key}") for key, each in without_annotations(value).items()}
+
+
+def without_annotations(value: Any) -> Any:
+    """Without ``$schema`` and ``$comment``, which are for editors and people."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: each for key, each in value.items() if not key.startswith("$")}
