@@ -140,12 +140,12 @@ class TestRateLimits:
         [
             ({"nobody": 5}, "unknown group 'nobody'"),
             ({"Coding": 5}, "unknown group 'Coding'"),
-            ({"coding": "many"}, "agents.rate_limits.coding: 'many'"),
+            ({"coding": "many"}, 'agents.rate_limits.coding: expected an integer or an object, got "many"'),
             ({"coding": -1}, "agents.rate_limits.coding: -1"),
-            ({"coding": 1.5}, "agents.rate_limits.coding: 1.5"),
-            ({"coding": True}, "agents.rate_limits.coding: True"),
-            ({"coding": None}, "agents.rate_limits.coding: None"),
-            ({"coding": {"burst": "5"}}, "agents.rate_limits.coding: '5'"),
+            ({"coding": 1.5}, "agents.rate_limits.coding: expected an integer or an object, got 1.5"),
+            ({"coding": True}, "agents.rate_limits.coding: expected an integer or an object, got true"),
+            ({"coding": None}, "agents.rate_limits.coding: expected an integer or an object, got null"),
+            ({"coding": {"burst": "5"}}, 'agents.rate_limits.coding.burst: expected an integer, got "5"'),
         ],
     )
     def test_settings_that_are_not_right(self, overrides: dict[str, Any], says: str) -> None:

@@ -362,7 +362,7 @@ class TestTokens:
             assert (content["sub"], content["exp"] - content["iat"]) == (agent.id, 3600)
             assert sidecar.request("GET", "/api/events", agent).status_code == 401
             await settled(client.events.list())
-            assert await settled(client.metadata()) == [(name, value)]
+            assert list(await settled(client.metadata())) == [(name, value)]
         finally:
             await settled(client.close())
 
@@ -390,7 +390,7 @@ class TestTokens:
             old = await settled(client.metadata())
             assert old == agent.metadata
             began = time.monotonic()
-            while await settled(client.metadata()) == old and time.monotonic() - began < 10:
+            while list(await settled(client.metadata())) == old and time.monotonic() - began < 10:
                 await settled(client.health())
             assert sidecar.request("GET", "/api/events", agent).status_code == 401
             answer = sidecar.request(

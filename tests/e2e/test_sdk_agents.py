@@ -323,7 +323,7 @@ class TestTokenFile:
         client = kind()
         try:
             assert await self.caller(client) == me.id
-            assert await settled(client.metadata()) == me.metadata
+            assert list(await settled(client.metadata())) == me.metadata
         finally:
             await settled(client.close())
         assert sidecar.request("GET", "/api/events", me).status_code == 200
