@@ -134,12 +134,12 @@ class TestRateLimits:
         [
             ({"nobody": 5}, "unknown group 'nobody'"),
             ({"Coding": 5}, "unknown group 'Coding'"),
-            ({"coding": "many"}, "agents.rate_limits.coding: 'many'"),
-            ({"coding": -1}, "agents.rate_limits.coding: -1"),
-            ({"coding": 1.5}, "agents.rate_limits.coding: 1.5"),
-            ({"coding": True}, "agents.rate_limits.coding: True"),
-            ({"coding": None}, "agents.rate_limits.coding: None"),
-            ({"coding": {"burst": "5"}}, "agents.rate_limits.coding: '5'"),
+            ({"coding": "many"}, "agents.rate_limits.coding 'many'"),
+            ({"coding": -1}, "agents.rate_limits.coding -1"),
+            ({"coding": 1.5}, "agents.rate_limits.coding 1.5"),
+            ({"coding": True}, "agents.rate_limits.coding True"),
+            ({"coding": None}, "agents.rate_limits.coding None"),
+            ({"coding": {"burst": "5"}}, "agents.rate_limits.coding '5'"),
         ],
     )
     def test_settings_that_are_not_right(self, overrides: dict[str, Any], says: str) -> None:
