@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document of the REST side, from the descriptors and their comments.
+"""Generates the OpenAPI 3.1 document of the REST API from the descriptors and their comments.
 
-``python -m cco_sidecar.gateway.openapi IMAGE`` writes it to stdout; IMAGE is a FileDescriptorSet with source
+``python -m cco_sidecar.gateway.openapi IMAGE`` writes it to stdout. IMAGE is a FileDescriptorSet with source
 information (``buf build``).
 """
 
@@ -35,21 +35,21 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
 }
 _ERRORS = {
-    400: "The request breaks a rule (REQ_001), or an event or a filter is not valid (EVT_002).",
-    401: "The token is missing, not valid (AUTH_001) or expired (AUTH_002).",
+    400: "The request violates a rule (REQ_001), or an event or a filter is invalid (EVT_002).",
+    401: "The token is missing, invalid (AUTH_001) or expired (AUTH_002).",
     403: "The token does not allow this (AUTH_003).",
     404: "It does not exist, or belongs to another project.",
-    409: "It is not in the state for this: ended, not ended, or answered before.",
+    409: "The current state does not allow this: already ended, not yet ended, or already answered.",
     408: "The body was not received in time (REQ_007).",
     413: "The body is too large, or has too many elements (REQ_004).",
     415: "The body is not JSON (REQ_005).",
-    429: "Too many calls; `Retry-After` says when to try again (RATE_001).",
+    429: "Too many calls; `Retry-After` says when to retry (RATE_001).",
     500: "The sidecar failed; its log has the cause under the request id.",
-    503: "The event bus is not available, or the sidecar is shutting down (EVT_001).",
-    504: "Not done within `Grpc-Timeout` (REQ_006).",
+    503: "The event bus is unavailable, or the sidecar is shutting down (EVT_001).",
+    504: "The `Grpc-Timeout` was exceeded (REQ_006).",
 }
 _NO_NUL = r"^[^\u0000]*$"
-# The years of a Timestamp but the first and the last, which an offset could leave.
+# The years of a Timestamp, except the first and the last, which an offset could leave.
 _YEAR = "(000[2-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])"
 _LEAP_YEAR = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"
 _DAY = (
@@ -57,7 +57,7 @@ _DAY = (
     f"|{_LEAP_YEAR}-02-29)"
 )
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?"
-# Lower case and a blank for the T are accepted too; generators and validators of ``date-time`` do not know them.
+# Lower case, and a space instead of the T, are accepted too, but generators and validators do not know these forms.
 _RFC3339 = f"^{_DAY}T{_CLOCK}(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 _ERROR_SCHEMA = {
     "type": "object",
@@ -65,7 +65,7 @@ _ERROR_SCHEMA = {
     "required": ["error", "message", "code", "details", "timestamp", "request_id"],
     "properties": {
         "error": {"type": "string", "enum": [kind.slug for kind in Kind]},
-        "message": {"type": "string", "description": "What was wrong, where, and what would be right."},
+        "message": {"type": "string", "description": "What is wrong, where, and what was expected."},
         "code": {"type": "string", "pattern": "^[A-Z]{3,4}_[0-9]{3}$"},
         "details": {"type": "object"},
         "timestamp": {"type": "string", "format": "date-time"},
@@ -84,7 +84,7 @@ _JSON_VALUE = {
     ],
 }
 
-# A result that names errors says whether it failed all the same.
+# A result with errors must also state its status.
 _STATUS_OR_NO_ERRORS = [
     {"required": ["status"], "properties": {"status": {"type": "string"}}},
     {"properties": {"errors": {"anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}]}}},
@@ -92,7 +92,7 @@ _STATUS_OR_NO_ERRORS = [
 
 
 class Document:
-    """``comments``: leading comments by full name."""
+    """Builds the document. ``comments`` are the leading comments of the protos, by full name."""
 
     def __init__(self, comments: dict[str, str]) -> None:
         self._comments = comments
@@ -150,7 +150,7 @@ class Document:
         return operation
 
     def _other_forms(self, rpc: str, schema: dict[str, Any]) -> dict[str, Any]:
-        """The documented forms of a body beside the RPC's own request (``compat.documented_body``)."""
+        """Adds the alternative documented forms of a body (``compat.documented_body``)."""
         whole = self._schemas[schema["$ref"].rpartition("/")[2]]
         if rpc == CREATE_RESULT:
             result = self._schemas["AgentResultInput"]
@@ -220,7 +220,7 @@ class Document:
                 most = max_request_bytes(route.method)
                 text = f"The body has more than {most} bytes, or more than {MAX_ELEMENTS} elements (REQ_004)."
             if status == 503 and route.rpc == "/orchestra.v1.SystemService/GetHealth":
-                responses["503"] = {"description": "Unhealthy; the body says what.", "content": content}
+                responses["503"] = {"description": "Unhealthy; the body says what is wrong.", "content": content}
                 continue
             error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
             responses[str(status)] = {"description": text, "content": error}
@@ -229,7 +229,7 @@ class Document:
     # -- schemas ---------------------------------------------------------------------------------------
 
     def _reference(self, message: Descriptor, side: str, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """``side``: ``Input`` for what is sent, empty for what is answered."""
+        """Returns a reference to a message's schema. ``side`` is ``Input`` for requests, empty for responses."""
         known = _well_known(message.full_name, side)
         if known is not None:
             return known
@@ -256,12 +256,12 @@ class Document:
                 continue
             schema = self._field(field, side)
             if side and not rule.required:
-                # In proto3 JSON, null is the same as nothing.
+                # In proto3 JSON, null means absent.
                 schema = {"anyOf": [schema, {"type": "null"}]}
             comment = self._comment(field.full_name)
             properties[field.name] = {**schema, "description": comment} if comment else schema
             if field.name in without:
-                # May stand in the body too, as it does in the documents, when it says the same as the path.
+                # May also be given in the body, as in the documentation, if it equals the value in the path.
                 properties[field.name] = {**properties[field.name], "readOnly": True}
             present = not field.has_presence or rule.nullable
             if (rule.required if side else present) and field.name not in without:
@@ -308,7 +308,7 @@ class Document:
             high = int(rule.maximum) if rule.HasField("maximum") else high
             return {"type": "integer", "format": name, "minimum": low, "maximum": high}
         if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
-            # Beyond 2^53 a double does not hold every integer.
+            # Above 2^53, a double cannot represent every integer.
             least = rule.minimum if rule.HasField("minimum") else -codec.MAX_EXACT
             most = rule.maximum if rule.HasField("maximum") else codec.MAX_EXACT
             bounds = {"minimum": least, "maximum": most} if side else {}
@@ -364,7 +364,7 @@ def _fixed(name: str, summary: str) -> dict[str, Any]:
 
 
 def comments_of(image: descriptor_pb2.FileDescriptorSet) -> dict[str, str]:
-    """Leading comments of services, methods, messages, fields and enums by full name."""
+    """Returns the leading comments of services, methods, messages, fields and enums, by full name."""
     found: dict[str, str] = {}
     for file in image.file:
         for location in file.source_code_info.location:
@@ -376,7 +376,7 @@ def comments_of(image: descriptor_pb2.FileDescriptorSet) -> dict[str, str]:
 
 
 def _name_at(file: descriptor_pb2.FileDescriptorProto, path: list[int]) -> str | None:
-    """The element at a source path (descriptor.proto, SourceCodeInfo.Location)."""
+    """Returns the name of the element at a source path (descriptor.proto, SourceCodeInfo.Location)."""
     if len(path) not in (2, 4):
         return None
     outer: Any = {4: file.message_type, 5: file.enum_type, 6: file.service}.get(path[0])
