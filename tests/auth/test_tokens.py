@@ -164,7 +164,7 @@ class TestMinting:
         assert SigningKey.from_file(path).key_id == first.key_id
         assert path.stat().st_mode & 0o777 == 0o600
         path.write_text("not a key")
-        with pytest.raises(SettingsError, match=r"signing-key\.pem cannot be read"):
+        with pytest.raises(SettingsError, match=r"cannot read signing key .*signing-key\.pem"):
             SigningKey.from_file(path)
 
 
@@ -185,7 +185,7 @@ class TestTime:
     def test_skew(self, tokens: Tokens, clock: MovedClock, name: str) -> None:
         tokens.verify(signed(claims(**{name: START + SKEW_SECONDS})))
         early = signed(claims(**{name: START + SKEW_SECONDS + 1}))
-        assert "compare the clocks" in refused(tokens, early, "AUTH_001")
+        assert "check that the clocks of both machines agree" in refused(tokens, early, "AUTH_001")
         clock.now += 1
         tokens.verify(early)
 

@@ -116,7 +116,7 @@ def test_documented_cases(text: str, data: dict[str, Any], matches: bool) -> Non
         ("a:>x", 3, "compares numbers"),
         ("status:", 8, "expected a value"),
         ("a:b,,c:d", 5, "expected a field name"),
-        ('a:"x', 3, "not closed"),
+        ('a:"x', 3, "unterminated quote"),
         ("a:b|c", 6, "expected ':'"),
     ],
 )

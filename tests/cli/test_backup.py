@@ -206,7 +206,7 @@ class TestArchive:
 
     def test_what_cannot_be_copied_is_one_clear_line(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
         sidecar, _ = saved
-        fails(run_cco(sidecar, "backup", "/nowhere/backup.tar.gz"), "/nowhere/backup.tar.gz cannot be written")
+        fails(run_cco(sidecar, "backup", "/nowhere/backup.tar.gz"), "cannot write /nowhere/backup.tar.gz")
         nothing = at(tmp_path / "nothing")
         fails(run_cco(sidecar, "backup", "b.tar.gz", cwd=tmp_path, environment=nothing), "CCO_SIDECAR_STORAGE")
         damaged = tmp_path / "damaged"
@@ -359,7 +359,7 @@ class TestRefused:
     def test_a_storage_in_use_is_kept(self, saved: tuple[SidecarProcess, Path], force: list[str]) -> None:
         sidecar, copy = saved
         before = sidecar.storage.stat().st_ino
-        fails(run_cco(sidecar, "restore", str(copy), *force), "in use by another sidecar; stop it")
+        fails(run_cco(sidecar, "restore", str(copy), *force), "in use by another sidecar; fix: stop it")
         assert sidecar.storage.stat().st_ino == before and not list(sidecar.storage.parent.glob("*.before-*"))
         assert sidecar.request("GET", "/health").status_code == 200
 

@@ -296,7 +296,7 @@ def test_a_sidecar_on_ipv6_is_spoken_to(sidecar: SidecarProcess, tmp_path: Path)
     own.environment.append(("CCO_SIDECAR_HOST", "::1"))
     try:
         started = own.cco("daemon", "start")
-        if "cannot be opened" in started.stderr:
+        if "cannot open" in started.stderr:
             pytest.skip("there is no IPv6 here")
         assert f"http://[::1]:{own.port}\n" in printed(started)
         assert "healthy" in printed(own.cco("health"))

@@ -22,4 +22,4 @@ async def test_work_that_holds_the_loop_is_logged(seconds: float, lines: int, ca
         # Until it has looked.
         await asyncio.sleep(3 * loop_watch.BEAT_SECONDS)
     watching.cancel()
-    assert sum("the event loop was held" in record.message for record in caplog.records) == lines
+    assert sum("the event loop was blocked" in record.message for record in caplog.records) == lines

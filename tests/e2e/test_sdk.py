@@ -390,7 +390,7 @@ class TestTokens:
             old = await settled(client.metadata())
             assert old == agent.metadata
             began = time.monotonic()
-            while list(await settled(client.metadata())) == old and time.monotonic() - began < 10:
+            while await settled(client.metadata()) == old and time.monotonic() - began < 10:
                 await settled(client.health())
             assert sidecar.request("GET", "/api/events", agent).status_code == 401
             answer = sidecar.request(

@@ -199,7 +199,7 @@ class TestOutbox:
     async def test_no_event_without_its_change(self, stores: Stores) -> None:
         made = result()
         await add(stores, made)
-        with pytest.raises(Exception, match="could not be written"):
+        with pytest.raises(Exception, match="cannot write the database"):
             await add(stores, made)
         asked = approval()
         assert await stores.approvals.add(asked, of_approval(asked, APPROVAL_REQUESTED), "cause") is not None

@@ -48,7 +48,7 @@ def test_it_is_moved_to_another_file_system(storage: Path, disk: Disk) -> None:
 def test_a_full_disk_leaves_everything_as_it_was(storage: Path, disk: Disk) -> None:
     disk.fill(os.getpid())
     there = list(disk.path.iterdir())
-    with pytest.raises(SettingsError, match="could not be moved") as caught:
+    with pytest.raises(SettingsError, match="cannot move") as caught:
         archive.move(storage, disk.path / "place")
     assert len(str(caught.value)) < 500
     assert (storage / "events" / "segment.log").stat().st_size == 300_000
@@ -57,8 +57,8 @@ def test_a_full_disk_leaves_everything_as_it_was(storage: Path, disk: Disk) -> N
 
 def test_what_cannot_be_moved_says_why(storage: Path, tmp_path: Path) -> None:
     for source, target, says in (
-        (tmp_path, tmp_path / "x", "is no sidecar's storage"),
-        (storage, storage / "inside", "lies in"),
+        (tmp_path, tmp_path / "x", "is not a sidecar storage"),
+        (storage, storage / "inside", "is inside"),
         (storage, tmp_path, "is not empty"),
     ):
         with pytest.raises(SettingsError, match=says):

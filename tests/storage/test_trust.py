@@ -103,13 +103,13 @@ def test_trust_is_of_a_place_too(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda path: path.write_text("{"), "not JSON"),
+        (lambda path: path.write_text("{"), "invalid JSON"),
         (lambda path: path.write_text("[]"), "JSON object"),
         (lambda path: path.write_text('{"codingAgents": 7}'), "must be a list"),
-        (lambda path: path.write_bytes(b"\xff"), "not JSON"),
+        (lambda path: path.write_bytes(b"\xff"), "invalid JSON"),
         (lambda path: path.write_bytes(b" " * (5 * 2**20)), "larger than"),
         (lambda path: os.mkfifo(path), "not a regular file"),
-        (lambda path: path.mkdir(), "ignored"),
+        (lambda path: path.mkdir(), "ignoring"),
     ],
 )
 def test_a_broken_file_is_reported_and_left_out(root: Path, spoil: Any, says: str) -> None:

@@ -35,7 +35,7 @@ class Succession:
                 return self._start()
             except RuntimeError as problem:
                 # Free ports are another test's a moment later.
-                if attempt == _ATTEMPTS - 1 or "cannot be opened" not in str(problem):
+                if attempt == _ATTEMPTS - 1 or "cannot open" not in str(problem):
                     raise
         raise AssertionError
 

@@ -40,7 +40,7 @@ def test_a_result_flat_or_nested(sidecar: SidecarProcess, agent: Agent, body: di
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"result": {"decisions": []}, "decisions": ["x"]}, "'decisions' stands beside 'result'"),
+        ({"result": {"decisions": []}, "decisions": ["x"]}, "'decisions' is given next to 'result'"),
         ({"errors": ["it broke"]}, "result.status is required"),
         ({"result": {"errors": ["it broke"]}}, "result.status is required"),
         ({"decisions": ["x"], "file_created": ["a"]}, "did you mean 'files_created'"),

@@ -105,7 +105,7 @@ def test_a_refused_request_is_not_kept(sidecar: SidecarProcess, stubs: Any) -> N
     request.result.artifacts["text"] = "x" * 3_500_000
     before = 0
     for number in range(60):
-        with pytest.raises(grpc.RpcError, match="the most is 2097152"):
+        with pytest.raises(grpc.RpcError, match="the maximum is 2097152"):
             stubs.results.CreateResult(request, metadata=agent.metadata)
         if number == 10:
             before = memory(sidecar)

@@ -1,1 +1,1 @@
-"""Identity: tokens, policy (read from the descriptors), limits."""
+"""Authentication, authorisation and rate limits. The policy is read from the proto descriptors."""

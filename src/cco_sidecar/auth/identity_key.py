@@ -1,4 +1,4 @@
-"""The key with which a sidecar proves that it is the one that owns a storage directory."""
+"""The key that a sidecar uses to prove that it owns a storage directory."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ _BYTES = 32
 
 
 class IdentityKey:
+    """A 32-byte HMAC-SHA256 key, stored with mode 0600 in the storage directory."""
+
     def __init__(self, key: bytes) -> None:
         self._key = key
 
     @classmethod
     def of(cls, storage: Path) -> IdentityKey:
-        """Reads it, or makes it on the first start. Raises SettingsError."""
+        """Reads the key of a storage directory, or creates it on the first start. Raises SettingsError."""
         path = storage / _FILE
         try:
             if not path.exists():
                 write_once(path, secrets.token_bytes(_BYTES), mode=PRIVATE_FILE)
             return cls.read(storage)
         except OSError as problem:
-            raise SettingsError(f"identity key {path} cannot be used: {problem.strerror}") from problem
+            raise SettingsError(f"cannot use identity key {path}: {problem.strerror}") from problem
 
     @classmethod
     def read(cls, storage: Path) -> IdentityKey:
-        """Raises OSError."""
+        """Reads an existing key. Raises OSError."""
         return cls((storage / _FILE).read_bytes())
 
     def proof(self, nonce: str, host: str, port: int, grpc_port: int) -> str:
-        """Of who listens where: an answer that was fetched from a server at another place does not fit."""
+        """Returns the hex proof for a nonce. It covers the address, so a proof relayed from another address fails."""
         text = f"cco-sidecar/1\n{nonce}\n{host}\n{port}\n{grpc_port}"
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
     def holds(self, proof: str, nonce: str, host: str, port: int, grpc_port: int) -> bool:
+        """Reports whether ``proof`` matches, in constant time."""
         return hmac.compare_digest(proof, self.proof(nonce, host, port, grpc_port))

@@ -1,4 +1,4 @@
-"""The key that signs tokens: HS256 with the configured secret, else RS256 with a key pair of our own."""
+"""The key that signs tokens: HS256 with the configured secret, otherwise RS256 with a generated key pair."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 @dataclass(frozen=True)
 class SigningKey:
-    """``algorithm`` is pinned here and never read from a token (RFC 8725, section 3.1)."""
+    """A signing key. ``algorithm`` is fixed here and never read from a token (RFC 8725, section 3.1)."""
 
     algorithm: str
     signing: Any
@@ -28,7 +28,7 @@ class SigningKey:
 
     @classmethod
     def of(cls, settings: Settings) -> SigningKey:
-        """Raises SettingsError."""
+        """Returns the key that the settings select. Raises SettingsError."""
         if settings.jwt_secret:
             return cls.from_secret(settings.jwt_secret)
         return cls.from_file(settings.storage / "signing-key.pem")
@@ -39,7 +39,7 @@ class SigningKey:
 
     @classmethod
     def from_file(cls, path: Path) -> SigningKey:
-        """Reads the key pair, or makes it on first start, with mode 0600."""
+        """Reads the key pair, or creates it with mode 0600 on the first start. Raises SettingsError, OSError."""
         if not path.exists():
             fresh = rsa.generate_private_key(public_exponent=65537, key_size=2048)
             pem = fresh.private_bytes(
@@ -51,10 +51,10 @@ class SigningKey:
         try:
             private = serialization.load_pem_private_key(path.read_bytes(), password=None)
             if not isinstance(private, rsa.RSAPrivateKey):
-                raise ValueError("it is not an RSA key")
+                raise ValueError("not an RSA key")
         except ValueError as problem:
             raise SettingsError(
-                f"signing key {path} cannot be read: {problem}; remove it to have a new one made (all tokens then end)"
+                f"cannot read signing key {path}: {problem}; fix: delete it to create another (invalidates all tokens)"
             ) from problem
         if path.stat().st_mode & 0o077:
             path.chmod(PRIVATE_FILE)

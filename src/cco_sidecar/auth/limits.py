@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket an agent."""
+"""Rate limits: one token bucket per agent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REMEMBERED = 10_000
 
 
 class Limit(NamedTuple):
-    """``per_minute`` calls refill each minute, on top of a bucket of ``per_minute + burst``; 0 is unlimited."""
+    """A bucket of ``per_minute + burst`` calls that refills at ``per_minute`` calls per minute; 0 means no limit."""
 
     per_minute: int
     burst: int
@@ -35,8 +35,7 @@ _DEFAULTS = (
 
 
 class Allowance(NamedTuple):
-    """What the ``X-RateLimit-*`` headers say; ``reset`` is when the bucket is full again, in seconds
-    since 1970 UTC."""
+    """The values of the ``X-RateLimit-*`` headers. ``reset`` is when the bucket is full again, in Unix seconds."""
 
     limit: int
     remaining: int
@@ -51,7 +50,7 @@ class Allowance(NamedTuple):
 
 
 class RateLimits:
-    """A bucket holds the minute's limit plus the burst and refills at the limit per minute."""
+    """Token buckets, keyed by the subject of the token. Not thread-safe."""
 
     def __init__(
         self, overrides: Mapping[str, RateLimitConfig] | None = None, monotonic: Callable[[], float] = time.monotonic
@@ -70,7 +69,7 @@ class RateLimits:
                 self._limits[each] = _limit(value, self._limits[each])
 
     def take(self, principal: Principal) -> Allowance | None:
-        """Counts a call; None when the caller has no limit. Raises SidecarError (RATE_001)."""
+        """Counts a call. Returns None when the caller has no limit. Raises RateLimited (RATE_001)."""
         limit = self._limits.get(principal.group, _READERS)
         if principal.operator or limit.per_minute == 0:
             return None
@@ -92,13 +91,13 @@ class RateLimits:
 
 
 class RateLimited(SidecarError):
-    """Over the limit; ``allowance`` still goes into the headers."""
+    """The caller is over its limit. ``allowance`` is still sent in the headers."""
 
     def __init__(self, allowance: Allowance, retry_after: int) -> None:
         super().__init__(
             Kind.RATE_LIMITED,
             "RATE_001",
-            f"more than {allowance.limit} calls a minute; try again in {retry_after} s",
+            f"rate limit of {allowance.limit} calls per minute exceeded; retry in {retry_after} s",
             details={"limit": allowance.limit, "retry_after_seconds": retry_after},
             retry_after_seconds=retry_after,
         )

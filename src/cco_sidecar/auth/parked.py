@@ -1,4 +1,4 @@
-"""How many calls of one agent may wait at the same time: long polls and open streams."""
+"""Limits how many calls of one agent may wait at the same time: long polls and open streams."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 from cco_sidecar.core.principal import Principal
 
 MOST_PARKED = 64
-# One too many waits so long for a place: who asks again at once is not the busiest of all.
+# How long a call over the limit waits for a slot, so that an immediate retry cannot become a busy loop.
 _WAIT_SECONDS = 1.0
 
 
 class Parked:
+    """Counts waiting calls per subject. ``what`` names them in error messages."""
+
     def __init__(self, most: int, what: str, wait_seconds: float = _WAIT_SECONDS) -> None:
         self._most = most
         self._what = what
@@ -24,12 +26,15 @@ class Parked:
 
     @asynccontextmanager
     async def one(self, principal: Principal) -> AsyncIterator[None]:
-        """While a call waits. Raises SidecarError (RATE_002) for one too many; the operator is not limited."""
+        """Holds a slot while a call waits. Raises SidecarError (RATE_002) when none is free.
+
+        The operator is not limited.
+        """
         if principal.operator:
             yield
             return
         try:
-            # Not all for the same time, or all of them would be back at the same time.
+            # Add jitter, so that rejected callers do not all retry at the same moment.
             seconds = self._wait_seconds * random.uniform(0.5, 1.5)
             async with self._parked.hold(principal.subject, seconds):
                 yield
@@ -40,7 +45,7 @@ class Parked:
         return SidecarError(
             Kind.RATE_LIMITED,
             "RATE_002",
-            f"'{principal.subject}' has {self._most} {self._what} open; end one of them first",
+            f"'{principal.subject}' has {self._most} {self._what} open; close one first",
             details={"limit": self._most, "retry_after_seconds": self._wait_seconds},
             retry_after_seconds=self._wait_seconds,
         )

@@ -1,4 +1,4 @@
-"""What each RPC demands of its caller, read from its descriptor."""
+"""What each RPC requires of its caller, read from its descriptor."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class MethodPolicy:
     request: Descriptor
 
     def open_to(self, *, loopback: bool) -> bool:
-        """May be called without a token."""
+        """Reports whether the RPC may be called without a token."""
         return self.rules.open == options_pb2.OPEN_ANYONE or (loopback and self.rules.open == options_pb2.OPEN_LOOPBACK)
 
     def authorise(self, principal: Principal) -> None:
-        """Raises SidecarError (AUTH_003)."""
+        """Checks the caller's permission. Raises SidecarError (AUTH_003)."""
         if principal.operator and self.rules.permission != options_pb2.PERMISSION_UNSPECIFIED:
             return
         if self.rules.permission == options_pb2.PERMISSION_AUTHENTICATED:
@@ -42,7 +42,7 @@ class MethodPolicy:
             raise permission_denied("only the operator may do this; 'cco token' prints the operator's token")
         needed = _NEEDED.get(self.rules.permission)
         if needed is None:
-            raise permission_denied("this call has no permission line and is refused to everyone")
+            raise permission_denied("this call declares no permission, so it is denied to everyone")
         if needed not in principal.permissions:
             raise permission_denied(
                 f"agent type '{principal.agent_type}' lacks the permission '{needed}'", permission=needed
@@ -50,6 +50,7 @@ class MethodPolicy:
 
 
 def policies(services: Iterable[ServiceDescriptor]) -> dict[str, MethodPolicy]:
+    """Returns the policy of every method, by path."""
     return {
         method_path(method): MethodPolicy(method_path(method), rules_of(method), method.input_type)
         for service in services
@@ -70,6 +71,7 @@ def max_request_bytes(method: MethodDescriptor) -> int:
 
 
 def require_token(token: str | None) -> str:
+    """Raises SidecarError (AUTH_001) when there is no token."""
     if not token:
-        raise invalid_token("a token is needed: 'Authorization: Bearer <JWT>'; 'cco token' prints the operator's")
+        raise invalid_token("missing token: send 'Authorization: Bearer <JWT>'; 'cco token' prints the operator's")
     return token

@@ -1,7 +1,8 @@
-"""Whose things a call is about, by the ``scope`` of its request's fields: checked, and completed where they are empty.
+"""Checks that a request only concerns what its caller owns, and fills in empty fields from the caller's token.
 
-There is one place for it: the chain asks before a call is served, and ``CheckAccess`` asks for a call that is not made.
-Records that are found by an id are judged by ``require_own_issue`` once they are read.
+Which fields to check is declared by ``scope`` in the protos. The interceptor chain calls this before a call is served;
+``CheckAccess`` calls it for a call that is not made. Records that are looked up by id are checked with
+``require_own_issue`` after they are read.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ from orchestra.v1.options_pb2 import (
 PROJECT_SCOPES = frozenset({SCOPE_PROJECT, SCOPE_PROJECT_OR_ALL})
 READ_ISSUE_SCOPES = frozenset({SCOPE_READ_ISSUE, SCOPE_FILTER_ISSUE})
 ISSUE_SCOPES = READ_ISSUE_SCOPES | {SCOPE_WRITE_ISSUE}
-# Architects read what belongs to others of their project.
+# Architects may read what belongs to other agents of their project.
 _READ = READ_ISSUE_SCOPES | {SCOPE_READ_TYPE}
-# What an empty field is completed with.
+# The claim that fills an empty field.
 _COMPLETED = {
     SCOPE_PROJECT: "project_id",
     SCOPE_PROJECT_OR_ALL: "project_id",
@@ -52,8 +53,10 @@ class ScopedField(NamedTuple):
 
 
 def apply(request: Message, principal: Principal, default_project: str) -> None:
-    """Completes the request for its caller. Raises SidecarError: PRJ_001 for another project, AUTH_003 for what else is
-    not the caller's."""
+    """Checks the request's scoped fields and fills in the empty ones, in place.
+
+    Raises SidecarError: PRJ_001 for another project, AUTH_003 for anything else that is not the caller's.
+    """
     for name, scope in scoped_fields(request.DESCRIPTOR):
         _apply(request, name, scope, principal, default_project)
     for field in _containers(request.DESCRIPTOR):
@@ -64,19 +67,19 @@ def apply(request: Message, principal: Principal, default_project: str) -> None:
 
 @cache
 def scoped_fields(descriptor: Descriptor) -> tuple[ScopedField, ...]:
-    """Of the message itself, projects first."""
+    """Returns the scoped fields of the message itself, projects first."""
     found = [ScopedField(field.name, _scope(field)) for field in descriptor.fields if _scope(field)]
     return tuple(sorted(found, key=lambda each: each.scope))
 
 
 def require_own_issue(principal: Principal, issue: str) -> None:
-    """Of a record that was read. Raises SidecarError (AUTH_003)."""
+    """Checks the issue of a record that was read. Raises SidecarError (AUTH_003)."""
     if not (principal.operator or principal.architect or issue == principal.issue_id):
         raise _not_own_issue(principal, issue)
 
 
 def require_operator_fields_unset(request: Message) -> None:
-    """Of a stored request that is served once more, for an agent. Raises SidecarError (AUTH_003)."""
+    """Checks a stored request before it is run again for an agent. Raises SidecarError (AUTH_003)."""
     for name, scope in scoped_fields(request.DESCRIPTOR):
         if scope == SCOPE_OPERATOR:
             _require_unset(request, name)
@@ -84,7 +87,7 @@ def require_operator_fields_unset(request: Message) -> None:
 
 def _require_unset(request: Message, name: str) -> None:
     if getattr(request, name):
-        raise permission_denied(f"{name}: only the operator may set it", field=name)
+        raise permission_denied(f"{name}: only the operator may set this field", field=name)
 
 
 def _apply(request: Message, name: str, scope: Scope, principal: Principal, default_project: str) -> None:
@@ -116,11 +119,11 @@ def _refusal(scope: Scope, name: str, given: str, principal: Principal) -> Sidec
         return _not_own_issue(principal, given)
     if scope == SCOPE_READ_TYPE:
         return permission_denied(
-            f"this agent is a '{principal.agent_type}' and reads that type's context, not '{given}'",
+            f"an agent of type '{principal.agent_type}' may read only its own type's context, not '{given}'",
             agent_type=principal.agent_type,
         )
     own = getattr(principal, _OWN[scope])
-    return permission_denied(f"{name} must be the token's own, '{own}', not '{given}'", field=name)
+    return permission_denied(f"{name}: expected the token's own value '{own}', got '{given}'", field=name)
 
 
 def _not_own_issue(principal: Principal, issue: str) -> SidecarError:
@@ -131,7 +134,7 @@ def _not_own_issue(principal: Principal, issue: str) -> SidecarError:
 
 @cache
 def _containers(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
-    """Fields whose messages have scoped fields, however deep."""
+    """Returns the fields whose messages contain scoped fields, at any depth."""
     return tuple(field for field in descriptor.fields if field.message_type and _is_scoped(field.message_type, set()))
 
 

@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519): made, verified, refreshed, revoked; and what hangs on an open token."""
+"""JSON Web Tokens (RFC 7519): minting, verification, leases, refresh and revocation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AUDIENCE = "cco-sidecar"
 TTL_SECONDS = 3600
 OPERATOR_TTL_SECONDS = 30 * 86_400
 REFRESH_WINDOW_SECONDS = 300
-# Clocks of two machines may differ by so much; it applies to `iat` and `nbf`, never to `exp`.
+# The tolerated clock skew between two machines. It applies to `iat` and `nbf`, never to `exp`.
 SKEW_SECONDS = 5
 _CACHED = 4096
 _FOLLOW_SECONDS = 1.0
@@ -42,7 +42,11 @@ class Minted(NamedTuple):
 
 
 class Tokens:
-    """Verification is cached by the token's text; expiry and revocation are looked at on every call."""
+    """Mints, verifies and revokes tokens.
+
+    Verified signatures are cached by the token's text. Revocation is checked on every call, and so is expiry unless the
+    subject is leased. Not thread-safe.
+    """
 
     def __init__(self, key: SigningKey, revocations: RevocationStore, agent_types: AgentTypes, clock: Clock) -> None:
         self._key = key
@@ -50,19 +54,19 @@ class Tokens:
         self._types = agent_types
         self._clock = clock
         self._verified: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
-        # By claim: that a run has ended is judged by no clock.
+        # Revoked ids, by claim. These need no time: the end of a run must not depend on a clock.
         self._revoked: dict[str, set[str]] = {"jti": set(), "sid": set()}
         self._revoked_sub: dict[str, float] = {}
         self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
         self._leased: set[str] = set()
         self._issues: OrderedDict[str, str] = OrderedDict()
-        # Agents that were given a first token since the start.
+        # The number of agents that got their first token since the start.
         self.minted = 0
         known, self._revision = revocations.load(clock.seconds())
         for revocation in known:
             self._remember(*revocation)
         if key.algorithm == "HS256":
-            # The documents show a short secret; the start-up log says what length is safe.
+            # The documentation uses a short secret; a startup log line says which length is safe.
             warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
 
     @property
@@ -70,12 +74,15 @@ class Tokens:
         """The public half of the key as a JSON Web Key Set (RFC 7517); empty with HS256."""
         return self._key.jwks
 
-    # -- making -----------------------------------------------------------------------------------------
+    # -- minting ----------------------------------------------------------------------------------------
 
     def mint_agent(
         self, agent: AgentType, *, agent_id: str, project: str, issue: str, session: str = "", ttl: int = TTL_SECONDS
     ) -> Minted:
-        """``session``: the run that the token ends with; empty for none."""
+        """Mints a token for an agent.
+
+        ``ttl`` is in seconds. ``session`` is the run that the token ends with; empty for none.
+        """
         claims: dict[str, Any] = {
             "sub": agent_id,
             "agent_type": agent.type,
@@ -97,7 +104,7 @@ class Tokens:
 
     def _mint(self, claims: dict[str, Any], ttl: int) -> Minted:
         now = int(self._clock.seconds())
-        # `iat` counts whole seconds; a token made just after a revocation must not fall under it.
+        # `iat` counts whole seconds; a token minted just after a revocation must not be covered by it.
         now = max(now, int(self._revoked_sub.get(claims["sub"], -1)) + 1)
         claims |= {
             "iat": now,
@@ -114,7 +121,10 @@ class Tokens:
     # -- verifying --------------------------------------------------------------------------------------
 
     def verify(self, token: str) -> Principal:
-        """Raises SidecarError: AUTH_001 for what is no valid token, AUTH_002 for an expired one."""
+        """Returns the token's principal.
+
+        Raises SidecarError: AUTH_001 for an invalid or revoked token, AUTH_002 for an expired one.
+        """
         known = self._verified.get(token)
         if known is None:
             known = self._decode(token)
@@ -131,17 +141,17 @@ class Tokens:
                 self._verified.pop(token, None)
                 raise expired_token()
             if issued > now + SKEW_SECONDS:
-                raise invalid_token("the token is not valid yet; compare the clocks of the two machines")
+                raise invalid_token("the token is not valid yet; check that the clocks of both machines agree")
         if self._is_revoked(principal, issued):
             raise invalid_token("the token has been revoked")
         return principal
 
     def issue_of(self, subject: str) -> str | None:
-        """The issue of whoever called lately; None when nobody of that name did."""
+        """Returns the issue of a recent caller, or None when the subject is unknown."""
         return self._issues.get(subject)
 
     def read(self, token: str) -> Principal | None:
-        """Whose one of our tokens is, also when it has expired; None for no token of ours."""
+        """Returns the owner of a token, even if it is expired or revoked; None if this sidecar did not sign it."""
         try:
             return self._decode(token)[0]
         except SidecarError:
@@ -155,13 +165,13 @@ class Tokens:
                 algorithms=[self._key.algorithm],
                 audience=AUDIENCE,
                 issuer=ISSUER,
-                # Times are judged below, by our own clock.
+                # The callers check the times, with the injected clock.
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
             principal = self._principal(claims)
             issued = max(float(claims["iat"]), float(claims.get("nbf", 0)))
         except (jwt.InvalidTokenError, TypeError, ValueError) as problem:
-            raise invalid_token(f"the token is not valid: {_reason(problem)}") from problem
+            raise invalid_token(f"invalid token: {_reason(problem)}") from problem
         return principal, issued
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
@@ -189,29 +199,32 @@ class Tokens:
     # -- leases ---------------------------------------------------------------------------------------
 
     def lease(self, agent_id: str) -> None:
-        """The tokens of an agent whose process the sidecar watches live as long as it does: an agent that keeps the
-        one from its environment for eight hours is not refused."""
+        """Suspends expiry for an agent's tokens until ``release``.
+
+        A supervised agent may keep the token from its environment for as long as its process runs.
+        """
         self._leased.add(agent_id)
 
     def release(self, agent_id: str) -> None:
+        """Ends the lease."""
         self._leased.discard(agent_id)
 
     # -- refreshing and revoking -------------------------------------------------------------------
 
     async def refresh(self, principal: Principal) -> Minted:
-        """A new token for one in its last five minutes; the old one is revoked. Raises SidecarError."""
+        """Replaces a token in its last five minutes and revokes the old one. Raises SidecarError (AUTH_003)."""
         agent = self._types.get(principal.agent_type)
         if principal.operator or agent is None:
-            raise permission_denied("only an agent's token is refreshed; the operator's is renewed by the sidecar")
+            raise permission_denied("only agent tokens can be refreshed; the sidecar renews the operator's itself")
         now = self._clock.seconds()
         left = principal.expires_at - now
         if left > REFRESH_WINDOW_SECONDS:
             raise permission_denied(
-                f"the token still lives for {int(left)} seconds; it can be refreshed in its last "
-                f"{REFRESH_WINDOW_SECONDS}",
+                f"the token is valid for another {int(left)} seconds; it can be refreshed in its last "
+                f"{REFRESH_WINDOW_SECONDS} seconds",
                 refreshable_in_seconds=int(left - REFRESH_WINDOW_SECONDS) + 1,
             )
-        # Longer than it would have lived by itself: under a lease it is not judged by its times.
+        # Keep the revocation past the token's own expiry: a leased token does not expire.
         await self._revoke("jti", principal.jti, now, now + OPERATOR_TTL_SECONDS)
         return self.mint_agent(
             agent,
@@ -226,12 +239,15 @@ class Tokens:
         await self._revoke("jti", jti, now, now + OPERATOR_TTL_SECONDS)
 
     async def revoke_agent(self, agent_id: str, session: str = "") -> None:
-        """Ends every token of an agent issued up to now, and of its run ``session`` also those that a clock which was
-        set back dates later. Raises SidecarError for the operator."""
+        """Revokes every token that the agent was issued up to now.
+
+        With ``session``, revokes every token of that run, even those that a clock set back since then dates into the
+        future. Raises SidecarError (AUTH_003) for the operator.
+        """
         if agent_id == OPERATOR:
-            raise permission_denied("the operator's token is not revoked; stop the sidecar and remove signing-key.pem")
+            raise permission_denied("the operator token cannot be revoked; stop the sidecar and delete signing-key.pem")
         now = self._clock.seconds()
-        # A token made just after an earlier revocation may be dated into the next second.
+        # A token minted just after an earlier revocation may carry an `iat` in the next second.
         at = max(now, self._revoked_sub.get(agent_id, -1) + 1) if self._dated_ahead(agent_id, now) else now
         until = now + OPERATOR_TTL_SECONDS
         revoking = [self._revoke("sub", agent_id, at, until)]
@@ -244,19 +260,19 @@ class Tokens:
 
     async def _revoke(self, kind: str, value: str, at: float, until: float) -> None:
         security_log.record("revoked", kind=kind, value=value)
-        # In force at once, on disk before it is acknowledged.
+        # Takes effect immediately; is on disk before the call returns.
         self._remember(kind, value, at)
         self._end_revoked_calls()
         await self._revocations.revoke(kind, value, at, until)
 
     async def follow_revocations(self) -> None:
-        """Takes over, until it is cancelled, what other processes on the same database revoke."""
+        """Applies the revocations of other processes on the same database. Runs until cancelled."""
         while True:
             await asyncio.sleep(_FOLLOW_SECONDS)
             try:
                 new, self._revision = await self._revocations.since(self._revision)
             except SidecarError as problem:
-                log.warning("revocations of other sidecars could not be read: %s", problem)
+                log.warning("cannot read the revocations of other sidecars, will retry: %s", problem)
                 continue
             for revocation in new:
                 self._remember(*revocation)
@@ -265,7 +281,7 @@ class Tokens:
 
     def _end_revoked_calls(self) -> None:
         for guard, (principal, issued) in list(self._guards.items()):
-            # One whose time has just run out is not touched any more (asyncio.Timeout raises RuntimeError).
+            # asyncio.Timeout raises RuntimeError when an expired timeout is rescheduled.
             if self._is_revoked(principal, issued) and not guard.expired():
                 guard.reschedule(asyncio.get_running_loop().time())
 
@@ -279,7 +295,7 @@ class Tokens:
 
     @asynccontextmanager
     async def guard(self, token: str) -> AsyncIterator[None]:
-        """Ends what waits inside when the token expires or is revoked. Raises SidecarError as ``verify``."""
+        """Cancels its body when the token expires or is revoked, then raises the same SidecarError as ``verify``."""
         principal = self.verify(token)
         issued = self._verified[token][1]
         leased = principal.subject in self._leased
@@ -297,13 +313,13 @@ class Tokens:
 
 
 def _reason(problem: Exception) -> str:
-    """What was wrong, without echoing any of the token."""
+    """Describes the problem without quoting any part of the token."""
     if isinstance(problem, jwt.MissingRequiredClaimError):
-        return f"claim '{problem.claim}' is missing"
+        return f"missing claim '{problem.claim}'"
     if isinstance(problem, jwt.InvalidSignatureError):
-        return "its signature is not this sidecar's"
+        return "the signature does not match this sidecar's key"
     if isinstance(problem, jwt.InvalidAlgorithmError):
-        return "it is signed with another algorithm"
+        return "unexpected signing algorithm"
     if isinstance(problem, jwt.InvalidAudienceError | jwt.InvalidIssuerError):
-        return "it was made for another service"
+        return "it was issued for another service"
     return "it cannot be decoded"

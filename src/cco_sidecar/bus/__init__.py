@@ -1,1 +1,1 @@
-"""Events: a log plus a nudge. Publish, follow, filter, retention."""
+"""The event bus: an append-only log plus wake-ups. Publish, follow, filter, retention."""

@@ -1,4 +1,4 @@
-"""What services ask of the event bus. tests/bus/contract.py is the suite that every backend runs."""
+"""The interface of the event bus. Every backend passes the suite in tests/bus/contract.py."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from orchestra.v1.event_service_pb2 import Event, Gap
 T = TypeVar("T")
 
 DEFAULT_TTL = 86_400
-# Serialised, as it is stored.
+# Of the serialised event, as it is stored.
 MAX_EVENT_BYTES = 256 * 1024
-# The cursor in front of everything that is retained.
+# The cursor before the oldest retained event.
 FROM_OLDEST = "0"
 
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionKey:
-    """What a subscription asks for. An empty set or text accepts everything."""
+    """The events that a subscription selects. An empty set or string selects all."""
 
     event_types: frozenset[str] = frozenset()
     topics: frozenset[str] = frozenset()
     filter: str = ""
 
     def accepts(self, topic: str, event_type: str) -> bool:
-        """The filter aside."""
+        """Matches the topic and the type; the filter is not applied."""
         return (not self.topics or topic in self.topics) and (not self.event_types or event_type in self.event_types)
 
 
 class Outgoing(NamedTuple):
-    """An event to publish, without id and timestamp. ``ttl``: seconds; ``urgent``: flushed to readers at once."""
+    """An event to publish, without id and timestamp.
+
+    ``ttl`` is in seconds. ``urgent`` wakes the readers immediately instead of with the next flush.
+    """
 
     project: str
     event: Event
@@ -44,7 +47,7 @@ class Outgoing(NamedTuple):
 
 
 class Published(NamedTuple):
-    """``subscribers``: names of the readers, of this process, that get the event."""
+    """A stored event. ``subscribers`` names the readers of this process that receive it."""
 
     event_id: str
     timestamp: Timestamp
@@ -52,7 +55,10 @@ class Published(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a reader starts: after ``seq``; ``missed`` events of an unknown or trimmed past when ``gap``."""
+    """Where a reader starts: after ``seq``.
+
+    ``gap`` is set when events before it are no longer available; ``missed`` counts them, 0 when unknown.
+    """
 
     seq: int
     gap: bool = False
@@ -60,8 +66,11 @@ class Position(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Retained events in order. ``trimmed``: the sequence number of the newest event that is no longer retained; 0
-    when all are. ``head``: that of the newest event."""
+    """Retained events in order.
+
+    ``trimmed`` is the sequence number of the newest event that is no longer retained, 0 when all are retained.
+    ``head`` is the sequence number of the newest event.
+    """
 
     entries: Sequence[Entry]
     trimmed: int
@@ -69,7 +78,7 @@ class Page(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one read gave. ``wire`` is a SubscribeResponse with its cursor."""
+    """The result of one read. ``wire`` is a serialised SubscribeResponse that includes the cursor."""
 
     entries: tuple[Entry, ...]
     cursor: str
@@ -80,7 +89,7 @@ class Batch(NamedTuple):
 
 @dataclass(slots=True)
 class Counters:
-    """Since the start, of this process."""
+    """Totals of this process since it started."""
 
     published: int = 0
     delivered: int = 0
@@ -89,60 +98,68 @@ class Counters:
 
 
 class EventBus(Protocol):
-    """Events by project, each with a sequence number that the log assigns. An event's id is the cursor behind it."""
+    """Events by project. The log assigns each a sequence number; an event's id is the cursor just after it."""
 
     counters: Counters
-    # The last write failed.
+    # True while the last write has failed.
     failing: bool
 
     @property
     def draining(self) -> bool:
-        """It closes: readers get what they have, and no more."""
+        """Reports whether the bus is shutting down: readers get what is already there, and then end."""
         ...
 
     @property
     def queue_depth(self) -> int:
-        """Events accepted and not yet stored."""
+        """The number of events that are accepted but not yet stored."""
         ...
 
     @property
     def subscriptions(self) -> int:
-        """Open readers of this process."""
+        """The number of open readers in this process."""
         ...
 
     async def publish(self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False) -> Published:
-        """Completes ``event`` with its id and timestamp; returns once it is stored. Raises SidecarError: EVT_002 for
-        one that is too large, EVT_001 when it could not be stored."""
+        """Stores an event, and sets its id and timestamp in place. ``ttl`` is in seconds.
+
+        Raises SidecarError: EVT_002 if it is too large, EVT_001 if it could not be stored.
+        """
         ...
 
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
-        """The same for several, in one commit where that is possible. Refused whole when one is too large."""
+        """Publishes several events, in one commit where possible. Publishes none if one is too large."""
         ...
 
     async def is_published(self, project: str, event: Event) -> bool:
-        """A retained event has the content of ``event``, which has no id and timestamp yet."""
+        """Reports whether a retained event equals ``event``, ignoring id and timestamp."""
         ...
 
     async def read(self, project: str, after: int, limit: int) -> Page:
-        """Up to ``limit`` events after a sequence number, also expired ones."""
+        """Returns up to ``limit`` events after a sequence number, including expired ones."""
         ...
 
     async def select(
         self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
     ) -> tuple[list[Entry], bool]:
-        """Up to ``limit`` retained entries after ``start``, oldest first, or the newest when it is None, in a page of
-        bounded size; and whether there are more after them. Long scans let others run."""
+        """Returns up to ``limit`` unexpired entries that ``keep`` accepts, oldest first, and whether more follow.
+
+        The page starts after ``start``; when it is None, the page holds the newest entries and nothing follows. Its
+        size in bytes is bounded. Long scans yield to the event loop; ``caller`` is the key for fair scheduling.
+        """
         ...
 
     async def start_of(self, project: str, since: str, since_micros: int | None) -> Position:
-        """Where a reader starts: at a cursor, at a time, or now. Raises SidecarError (EVT_002)."""
+        """Returns where a reader starts: at a cursor, at a time, or now. Raises SidecarError (EVT_002)."""
         ...
 
     def follow(
         self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = ""
     ) -> AsyncIterator[Batch]:
-        """Batches for as long as the bus is open. The first says where the stream starts, before anything has
-        happened; the last, when the bus closes, where it ended."""
+        """Yields batches until the bus drains.
+
+        The first batch is empty and carries the starting cursor; the last carries the final cursor. An idle stream
+        yields an empty batch from time to time, to keep its cursor current.
+        """
         ...
 
     async def wait(
@@ -156,35 +173,35 @@ class EventBus(Protocol):
         limit: int,
         since: str = "",
     ) -> Batch:
-        """The first batch, or an empty one after ``timeout`` seconds or when the bus closes."""
+        """Returns the first batch, or an empty one after ``timeout`` seconds or when the bus drains."""
         ...
 
     async def cursor(self, project: str, seq: int) -> str: ...
 
     async def projects(self) -> list[str]:
-        """Those that have or had events."""
+        """Returns the projects that have or had events, and those that were read in this process."""
         ...
 
     def listen(self, listener: Callable[[str, Entry], None]) -> None:
-        """``listener(project, entry)`` is told of every event once it is stored. It must not block or raise."""
+        """Calls ``listener(project, entry)`` for every event once it is stored. It must not block or raise."""
         ...
 
     def has_reader(self, name: str) -> bool:
-        """A reader of that name waits in this process."""
+        """Reports whether a reader of that name is open in this process."""
         ...
 
     async def probe(self) -> None:
-        """After a failed write: finds out whether events can be written again."""
+        """After a failed write, checks whether events can be written again."""
         ...
 
     async def unless_draining(self, work: Awaitable[T]) -> T | None:
-        """The result of ``work``, or None when the bus begins to drain first."""
+        """Returns the result of ``work``, or None when the bus starts to drain first."""
         ...
 
     def stop_readers(self) -> None:
-        """Answers every waiting reader with its cursor; new ones are answered at once."""
+        """Starts draining: every waiting reader returns its cursor, and new readers return immediately."""
         ...
 
     async def close(self) -> None:
-        """Waits until all that was accepted is stored."""
+        """Stops accepting events, and waits until all accepted events are stored or have failed."""
         ...

@@ -1,4 +1,4 @@
-"""The event bus of one process: publishing appends to the log; readers are woken to look again."""
+"""The event bus of one process: publishing appends to the log and wakes the readers."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ T = TypeVar("T")
 
 _BATCH_EVENTS = 512
 _EVENT_ID = Event.EVENT_ID_FIELD_NUMBER
-# Trimming moves what is retained; it is done for so many at once.
+# Trimming copies the retained entries, so it runs once per this many surplus events.
 _TRIM_STRIDE = 256
 _SUBSCRIPTION_LINGER = 60.0
 _HOUSEKEEPING = 30.0
-# Idle streams are sent their cursor, so that a reconnect does not start from a trimmed one.
+# Idle streams are sent their cursor, so that a reconnect does not start from a trimmed position.
 _HEARTBEAT = 15.0
 
 
@@ -70,7 +70,7 @@ class _Channel:
 
 
 class EmbeddedBus:
-    """EventBus on an EventLog that no other process appends to. On one event loop."""
+    """An EventBus on an EventLog that no other process appends to. Not thread-safe: use it on one event loop."""
 
     def __init__(self, event_log: EventLog, clock: Clock, settings: Settings) -> None:
         self._log = event_log
@@ -102,7 +102,7 @@ class EmbeddedBus:
     # -- publishing --------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Reads what is stored."""
+        """Loads the stored events of every project."""
         for project in await self._log.projects():
             await self._channel(project)
 
@@ -117,9 +117,9 @@ class EmbeddedBus:
         return await asyncio.gather(*map(self._submit, outgoing))
 
     def _submit(self, outgoing: Outgoing) -> asyncio.Future[Published]:
-        """In the order of the calls; those of one turn of the loop are committed together."""
+        """Queues an event, in call order. Events of one iteration of the event loop are committed together."""
         if self._closed:
-            raise unavailable("EVT_001", "the sidecar is shutting down; publish again once it is back")
+            raise unavailable("EVT_001", "the sidecar is shutting down; retry after it has restarted")
         event = outgoing.event
         micros = self._clock.micros()
         event.timestamp.CopyFrom(timestamp(micros))
@@ -134,7 +134,7 @@ class EmbeddedBus:
         return done
 
     def _kick(self) -> None:
-        """Hands all that is pending to the idle writer, in one batch."""
+        """Passes all pending events to the idle writer, as one batch."""
         self._kicked = False
         if self._writing or not self._pending:
             return
@@ -172,7 +172,7 @@ class EmbeddedBus:
         record = item.record
         arrived = self._clock.steady_micros()
         item.event.event_id = channel.journal.cursor(seq)
-        # The last value of a field wins: appending it completes the message.
+        # In protobuf the last value of a field wins, so appending the id sets it.
         payload = record.payload + framed(_EVENT_ID, item.event.event_id.encode())
         entry = Entry(seq, item.event, payload, arrived, record.ttl)
         entry.committed_at = now
@@ -327,7 +327,7 @@ class EmbeddedBus:
                 return self._handed(reader, piece)
             left = deadline - self._loop.time()
             if left <= 0 or self._draining:
-                # What came since the last round counts as arrived.
+                # Include events that arrived since the last flush.
                 if reader.subscription.limit < channel.journal.head:
                     reader.subscription.limit = channel.journal.head
                     continue
@@ -347,7 +347,7 @@ class EmbeddedBus:
                 subscription.waiters.remove(waiter)
 
     def _handed(self, reader: Reader, piece: Slice) -> Batch:
-        """Counts a delivery and makes the batch."""
+        """Counts the delivery and builds the batch."""
         if piece.entries:
             counters = self.counters
             counters.delivered += len(piece.entries)
@@ -448,10 +448,10 @@ def _resolve(waiter: asyncio.Future[None]) -> None:
 
 
 def _check_size(event: Event) -> None:
-    """Raises SidecarError (EVT_002) for an event that is too large."""
+    """Raises SidecarError (EVT_002) if the event is too large."""
     if event.ByteSize() > MAX_EVENT_BYTES:
         raise invalid_event(
-            f"the event has {event.ByteSize()} bytes; the most is {MAX_EVENT_BYTES}. "
-            "Store large data as a result's artifact and publish its id",
+            f"the event has {event.ByteSize()} bytes; the maximum is {MAX_EVENT_BYTES}. "
+            "Store large data as a result artifact and publish its id",
             field="data",
         )

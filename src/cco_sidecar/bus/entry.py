@@ -1,4 +1,4 @@
-"""An event as the bus carries it: the envelope, and its bytes."""
+"""An event as the bus carries it: the envelope and the serialised bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ _LARGE_BYTES = 16 * 1024
 
 
 class Entry:
-    """An event. ``frame`` is its bytes as field 1 of SubscribeResponse, WaitEventsResponse and
-    ListEventsResponse alike."""
+    """A stored event.
+
+    ``frame`` is the event serialised as field 1, which is the same in SubscribeResponse, WaitEventsResponse and
+    ListEventsResponse.
+    """
 
     __slots__ = (
         "_fields",
@@ -48,13 +51,16 @@ class Entry:
         return Event.FromString(self.frame[self.payload_at :])
 
     def text(self, name: str) -> str | None:
-        """``data[name]``, when it is a text. Parses the event, which costs a twentieth of what ``fields`` does."""
+        """Returns ``data[name]`` if it is a string. Parses the event, at a twentieth of the cost of ``fields``."""
         return text_of(self.event, name)
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The envelope and ``data`` as JSON values: what a filter reads. Parsed once, and kept; of large
-        events only of the last few, because the values take ten times the bytes."""
+        """The envelope and ``data`` as JSON values, for filters.
+
+        The values are parsed once and kept. For large events only the most recent few are kept, because the values
+        take ten times the space of the bytes.
+        """
         if self._fields is None:
             self._fields = codec.to_dict(self.event)
             if len(self.frame) > _LARGE_BYTES:
@@ -64,11 +70,11 @@ class Entry:
         return self._fields
 
 
-# Large entries whose values are kept, the oldest first.
+# The large entries whose parsed values are kept, oldest first.
 _large: deque[Entry] = deque(maxlen=32)
 
 
 def text_of(event: Event, name: str) -> str | None:
-    """``data[name]``, when it is a text."""
+    """Returns ``data[name]`` if it is a string, otherwise None."""
     fields = event.data.fields
     return fields[name].string_value if name in fields and fields[name].HasField("string_value") else None

@@ -6,9 +6,9 @@
     operator    = ">" / ">=" / "<" / "<="          ; numbers and RFC 3339 times
     value       = *char / DQUOTE *char DQUOTE      ; unquoted, "*" and "?" are wildcards
 
-A field is looked up in the envelope first, then in ``data``, dotted for nested objects. A list matches when one of its
-first 64 items does. A missing field matches nothing, so its negation matches. A text of more than 1,024 characters
-matches no wildcard, and a filter has at most 16 terms, 4 of them with wildcards: what it costs is bounded by these.
+A field is looked up in the envelope first, then in ``data``, with dots for nested objects. A list matches if any of its
+first 64 items does. A missing field matches nothing, so its negation matches. To bound the cost of a filter, a string
+longer than 1,024 characters matches no wildcard, and a filter has at most 16 terms, 4 of them with wildcards.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ _VALUE = (
     r'|[^,|"<> \t\r\n\u000b\u000c][^,|]*)'
 )
 _TERM = rf"!?{_NAME}:{_VALUE}"
-# For descriptions: what is accepted, but for times after an operator and blanks between signs.
+# Published in the API description. Stricter than the parser: no times after an operator, no spaces between tokens.
 PATTERN = rf"^$|^{_TERM}([,|]{_TERM}){{0,{MAX_TERMS - 1}}}$"
 
 
 @dataclass(frozen=True)
 class Term:
-    """One comparison. ``test`` gets a JSON value that is there."""
+    """One comparison. ``test`` is called with a JSON value, never for a missing field."""
 
     field: str
     negated: bool
     test: Callable[[Any], bool]
-    # What `index_keys` says of every value that is equal, when the term is a plain equality.
+    # For a plain equality, the `index_key`s of all values that match; otherwise empty.
     equals: tuple[str, ...] = ()
 
     def matches(self, event: Mapping[str, Any]) -> bool:
@@ -69,18 +69,18 @@ class Term:
 
 @dataclass(frozen=True)
 class Filter:
-    """All clauses must hold; a clause holds when one of its terms does."""
+    """A parsed filter. Every clause must match; a clause matches if one of its terms does."""
 
     text: str
     clauses: tuple[tuple[Term, ...], ...]
 
     def matches(self, event: Mapping[str, Any]) -> bool:
-        """``event``: the envelope's keys and ``data``, as JSON values."""
+        """Reports whether an event matches. ``event`` holds the envelope and ``data`` as JSON values."""
         return all(any(term.matches(event) for term in clause) for clause in self.clauses)
 
     @property
     def key(self) -> tuple[str, tuple[str, ...]] | None:
-        """A field, and the index keys of which every match has one."""
+        """A field and its index keys: every matching event has one of these keys. None if no clause requires that."""
         for clause in self.clauses:
             if len(clause) == 1 and clause[0].equals and not clause[0].negated:
                 return clause[0].field, clause[0].equals
@@ -88,7 +88,7 @@ class Filter:
 
 
 def look_up(event: Mapping[str, Any], field: str) -> Any:
-    """A field's value, or the marker for a missing one."""
+    """Returns the value of a field, or the marker for a missing one."""
     if field in ENVELOPE:
         return event[field]
     value: Any = event["data"]
@@ -102,14 +102,14 @@ def look_up(event: Mapping[str, Any], field: str) -> Any:
 
 
 def index_keys(value: Any) -> list[str]:
-    """The keys under which a filter's ``key`` finds a value."""
+    """Returns the index keys of a value; a filter's ``key`` is compared with them."""
     if value is _MISSING:
         return []
     return [index_key(item) for item in value[:_MOST_ITEMS]] if isinstance(value, list) else [index_key(value)]
 
 
 def index_key(value: Any) -> str:
-    """Texts as they are; true, false and null as JSON has them; equal numbers alike, and like no text."""
+    """Returns strings unchanged and true, false and null as in JSON. Equal numbers share a key that no string has."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -125,7 +125,7 @@ def _number_key(number: float) -> str:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Filter:
-    """Raises SidecarError (EVT_002) that points at the character."""
+    """Parses a filter. Raises SidecarError (EVT_002) with the position of the error."""
     return _Parser(text).parse()
 
 
@@ -220,7 +220,7 @@ class _Parser:
                 char = self.text[self.at]
                 self.at += 1
             out.append(char)
-        raise self.error("the quote is not closed", start)
+        raise self.error("unterminated quote", start)
 
     def take(self, symbol: str) -> bool:
         if self.text.startswith(symbol, self.at):
@@ -239,7 +239,7 @@ class _Parser:
             value = re.split(r"[,|]", rest[wrong.end() :])[0].strip()[:60]
             symbol = wrong.group() if wrong.group() in _COMPARE else ""
             right = f"!{field}:{value}" if "!" in wrong.group() else f"{field}:{symbol}{value}"
-            return self.error(f"'{wrong.group()}' is not an operator here; write {right}")
+            return self.error(f"unexpected operator '{wrong.group()}'; write {right}")
         return self.error(f"expected ':' and a value after '{field[:60]}'")
 
     def error(self, problem: str, at: int | None = None) -> SidecarError:
@@ -252,8 +252,10 @@ class _Parser:
 
 
 def _wildcard(text: str) -> Callable[[Any], bool]:
-    """``*`` stands for any characters, ``?`` for one. Each part between two stars is looked for once, and taken at the
-    first place where it is found: no other place is ever tried (an atomic group)."""
+    """Compiles a wildcard pattern: ``*`` matches any characters, ``?`` exactly one.
+
+    Each part between two stars matches at its first occurrence, without backtracking (an atomic group).
+    """
     first, *rest = (_literal(part) for part in re.sub(r"\*[*?]*", _stars_last, text).split("*"))
     middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
     last = f".*{rest[-1]}" if rest else ""
@@ -266,7 +268,7 @@ def _wildcard(text: str) -> Callable[[Any], bool]:
 
 
 def _stars_last(run: re.Match[str]) -> str:
-    """``*?*?`` is ``??*``: so many characters at least, and then any."""
+    """Rewrites ``*?*?`` to ``??*``: at least that many characters, then any."""
     return "?" * run[0].count("?") + "*"
 
 

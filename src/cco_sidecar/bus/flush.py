@@ -1,7 +1,7 @@
-"""Flush rounds: when readers are woken.
+"""Decides when readers are woken.
 
-One event a message is the wall (some 40 microseconds of Python each), so under load readers are woken
-together, on a shared tick that adapts: at once when quiet, at most every 25 ms when busy.
+Sending one event per message limits throughput (about 40 microseconds of Python each). Readers are therefore flushed
+together, at an interval that adapts to the load: immediately after a quiet period, otherwise 10 to 25 ms apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _SLICE = 32
 
 
 class FlushScheduler:
-    """Wakes the readers of dirty subscriptions. ``limit`` is fixed when a round starts, so its readers share bytes."""
+    """Wakes the readers of subscriptions that have new events. Not thread-safe.
+
+    Each flush fixes the subscriptions' ``limit``, so that all readers at the same position share the same bytes.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -31,7 +34,10 @@ class FlushScheduler:
         self._dirty[subscription] = head
 
     def schedule(self, *, urgent: bool = False) -> None:
-        """Starts a round now when none runs and the last is long enough ago, else when it is."""
+        """Flushes now if the interval has passed or ``urgent`` is set, otherwise when it passes.
+
+        Does nothing while a flush runs; its end calls this again.
+        """
         if self._running or not self._dirty:
             return
         wait = self._started + self._interval - self._loop.time()
@@ -69,7 +75,7 @@ class FlushScheduler:
         if at + _SLICE < len(waiters):
             self._loop.call_soon(self._wake, waiters, at + _SLICE)
         else:
-            # Behind the readers that were just woken, so that their work is part of the round's time.
+            # Runs after the readers that were just woken, so that the flush time includes their work.
             self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:

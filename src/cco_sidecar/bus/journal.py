@@ -1,4 +1,4 @@
-"""One project's events in memory: the newest, serialised once, found by cursor."""
+"""The retained events of one project in memory, serialised once and found by cursor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _CURSOR = re.compile(r"evt-([0-9a-f]{8})-([0-9]{10,20})")
 
 
 class Journal:
-    """Entries in order of ``seq``. What is older than the retention is trimmed; ``trimmed`` is the newest such."""
+    """Entries in order of ``seq``, bounded by age, count and bytes.
+
+    ``trimmed`` is the sequence number of the newest entry that is no longer retained.
+    """
 
     def __init__(self, epoch: str, max_events: int, max_bytes: int, retention_micros: int) -> None:
         self.epoch = epoch
@@ -36,11 +39,11 @@ class Journal:
         return len(self._entries)
 
     def overflows(self, stride: int) -> bool:
-        """True when so many events too many are held, or too many bytes."""
+        """Reports whether there are ``stride`` events over the limit, or too many bytes."""
         return len(self._entries) >= self._max_events + stride or self._bytes > self._max_bytes
 
     def add(self, entry: Entry, micros: int, arrived: int) -> None:
-        """``micros``: its timestamp; ``arrived``: the same by the steady clock, for its age."""
+        """Appends an entry. ``micros`` is its timestamp; ``arrived`` is steady-clock time and determines its age."""
         self._entries.append(entry)
         self._seqs.append(entry.seq)
         self._micros.append(micros)
@@ -49,7 +52,7 @@ class Journal:
         self.head = max(self.head, entry.seq)
 
     def restore(self, record: EventRecord) -> None:
-        """Adds a record read back from the log; what came before the first is no longer retained."""
+        """Appends a record read from the log. Everything before the first record counts as trimmed."""
         if not self._entries:
             self.trimmed = record.seq - 1
         event = Event.FromString(record.payload)
@@ -58,11 +61,11 @@ class Journal:
         self.add(entry, micros_of(event.timestamp), record.micros)
 
     def trim(self, now_micros: int) -> bool:
-        """``now_micros``: of the steady clock. Drops what is past the retention; true when anything was."""
+        """Drops entries over the limits; ``now_micros`` is steady-clock time. Returns whether any were dropped."""
         drop = max(0, len(self._entries) - self._max_events)
         excess = self._bytes - sum(len(e.frame) for e in self._entries[:drop]) - self._max_bytes
         if excess > 0:
-            # A little more, so that the next event does not trim again.
+            # Free a little more, so that the next event does not trim again.
             excess += self._max_bytes // 16
         while excess > 0 and drop < len(self._entries) - 1:
             excess -= len(self._entries[drop].frame)
@@ -78,11 +81,11 @@ class Journal:
         return True
 
     def cursor(self, seq: int) -> str:
-        """An event's id is the cursor that points behind it."""
+        """Returns the cursor just after an event, which is also the event's id."""
         return f"evt-{self.epoch}-{seq:010d}"
 
     def position(self, since: str) -> Position:
-        """Where to read on after a cursor. Raises SidecarError (EVT_002) for what is none."""
+        """Returns where to resume after a cursor. Raises SidecarError (EVT_002) for an invalid one."""
         if since == FROM_OLDEST:
             return Position(self.trimmed)
         match = _CURSOR.fullmatch(since)
@@ -93,21 +96,21 @@ class Journal:
             )
         epoch, seq = match.group(1), int(match.group(2))
         if epoch != self.epoch:
-            # Another life of this log (storage was emptied): all that is retained is new to the reader.
+            # The log was recreated (the storage was emptied): every retained event is new to the reader.
             return Position(self.trimmed, gap=True)
         if seq < self.trimmed:
             return Position(self.trimmed, gap=True, missed=self.trimmed - seq)
         return Position(min(seq, self.head))
 
     def position_at(self, micros: int) -> Position:
-        """Where to read on for events at or after a time."""
+        """Returns where to start reading for events at or after a time."""
         for index, at in enumerate(self._micros):
             if at >= micros:
                 return Position(self._seqs[index] - 1)
         return Position(self.head)
 
     def after(self, seq: int, upto: int) -> list[Entry]:
-        """Entries with ``seq`` < their seq <= ``upto``."""
+        """Returns the entries after ``seq``, up to and including ``upto``."""
         low, high = bisect_right(self._seqs, seq), bisect_right(self._seqs, upto)
         return self._entries[low:high]
 
@@ -115,6 +118,6 @@ class Journal:
         return reversed(self._entries)
 
     def before(self, seq: int, count: int) -> list[Entry]:
-        """Up to ``count`` entries in front of a sequence number, newest first."""
+        """Returns up to ``count`` entries before a sequence number, newest first."""
         high = bisect_left(self._seqs, seq)
         return self._entries[max(0, high - count) : high][::-1]

@@ -1,8 +1,8 @@
-"""The outbox: a change and the event that announces it, exactly once, across crashes.
+"""The outbox: publishes the event that announces a change exactly once, across crashes.
 
-A store writes both in one transaction. The event is published afterwards, and its row deleted once it is out. After a
-crash in between the row is still there: the next start looks whether the event came out after all, and publishes it if
-it did not.
+A store writes the change and its event in one transaction. The event is published afterwards, and then its row is
+deleted. If a crash happens in between, the row remains; the next start publishes the event unless it finds it in the
+log.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ _RETRY_SECONDS = 1.0
 
 
 class Outbox:
+    """Publishes announcements in order, and retries every second until each succeeds."""
+
     def __init__(self, store: OutboxStore, bus: EventBus) -> None:
         self._store = store
         self._bus = bus
-        # What could not be published yet, oldest first.
+        # Announcements to retry, oldest first.
         self._waiting: dict[int, Announcement] = {}
         self._held: set[int] = set()
         self._retrying = Background()
@@ -32,37 +34,38 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Announcements that could not be published yet, or are held."""
+        """The number of announcements that are to be retried or are held."""
         return len(self._waiting.keys() | self._held)
 
     async def publish(self, announcement: Announcement) -> str:
-        """The event's id. Empty when it cannot be published now: then it is retried until it can."""
+        """Publishes an event and returns its id, or an empty string if it failed and will be retried."""
         if not self._waiting:
             try:
                 return await self._publish(announcement)
             except SidecarError as problem:
-                log.warning("%s is still to be published: %s", announcement.event.event_type, problem)
-        # Behind those that wait, so that events come out in the order of the changes.
+                log.warning("cannot publish %s, will retry: %s", announcement.event.event_type, problem)
+        # Queue behind the waiting ones, so that events are published in the order of the changes.
         if not self._waiting:
-            self._retrying.start(self._retry(), "publishing what waits")
+            self._retrying.start(self._retry(), "outbox retry")
         self._waiting[announcement.number] = announcement
         return ""
 
     def hold(self, announcement: Announcement) -> None:
-        """Keeps the row, also when the event is out, until ``release``: there is more to do for the change."""
+        """Keeps the row until ``release``, even after the event is published: the change needs further work."""
         self._held.add(announcement.number)
 
     async def release(self, announcement: Announcement) -> None:
+        """Deletes a held row, unless its event is still to be published."""
         self._held.discard(announcement.number)
         if announcement.number not in self._waiting:
             await self._delete(announcement)
 
     async def pending(self) -> list[Announcement]:
-        """What an earlier process left, oldest first. Raises SidecarError."""
+        """Returns the announcements that an earlier process left, oldest first. Raises SidecarError."""
         return list(await self._store.pending())
 
     async def recover(self) -> None:
-        """Publishes what an earlier process left and did not publish. Raises SidecarError."""
+        """Publishes what an earlier process left unpublished. Raises SidecarError."""
         for announcement in await self._store.pending():
             if not await self._bus.is_published(announcement.project, announcement.event):
                 await self.publish(announcement)
@@ -70,14 +73,14 @@ class Outbox:
                 await self._store.done(announcement.number)
 
     async def close(self) -> None:
-        """What is still to be published is left to the next start."""
+        """Stops retrying. Events that are still unpublished are left to the next start."""
         await self._retrying.end()
         await self._deleting.drain()
 
     async def _publish(self, announcement: Announcement) -> str:
         published = await self._bus.publish(announcement.project, announcement.event)
         if announcement.number not in self._held:
-            # Nobody waits for this: a crash before it only means that the next start looks once more.
+            # Not awaited: if a crash comes first, the next start only has to check the event again.
             self._deleting.start(self._delete(announcement))
         return published.event_id
 
@@ -96,5 +99,5 @@ class Outbox:
             await self._store.done(announcement.number)
         except SidecarError as problem:
             log.warning(
-                "%s is published; its outbox row could not be deleted: %s", announcement.event.event_type, problem
+                "%s is published, but its outbox row cannot be deleted: %s", announcement.event.event_type, problem
             )

@@ -1,4 +1,4 @@
-"""A reader: its place in a journal, and the slices that it gets from there."""
+"""A reader: a position in a journal, and the slices it reads from there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEVER = 2**63
 
 
 class Reader:
-    """``seq`` is the last number that was delivered or passed over; ``gap`` is told with the next batch."""
+    """``seq`` is the last number that was delivered or skipped; ``gap`` is reported with the next batch."""
 
     __slots__ = ("_clock", "_journal", "gap", "seq", "subscription")
 
@@ -33,12 +33,14 @@ class Reader:
 
     @property
     def in_the_past(self) -> bool:
-        """It has still to search what came before its subscription was made."""
+        """Reports whether events from before its subscription was created are still to be scanned."""
         return self.seq < self.subscription.start
 
     def next(self, limit: int) -> Slice | None:
-        """The next slice of at most ``limit`` events, without waiting; None when more of the past is still to be
-        scanned."""
+        """Returns the next slice of at most ``limit`` events, without waiting.
+
+        Returns None if nothing matched yet and more of the past is to be scanned.
+        """
         if self.in_the_past:
             return self._next_of_the_past(limit)
         subscription = self.subscription
@@ -55,6 +57,7 @@ class Reader:
         return known
 
     def batch(self, piece: Slice) -> Batch:
+        """Turns a slice into a batch, with any pending gap."""
         gap, self.gap = self.gap, None
         wire = piece.wire
         if wire is None or gap is not None:
@@ -62,7 +65,7 @@ class Reader:
         return Batch(piece.entries, self._journal.cursor(piece.upto), piece.more, gap, wire)
 
     def _next_of_the_past(self, limit: int) -> Slice | None:
-        """From the journal, for what came before the subscription was made."""
+        """Reads from the journal what came before the subscription was created."""
         subscription = self.subscription
         if self.seq < self._journal.trimmed:
             self._declare_gap()
@@ -80,7 +83,7 @@ class Reader:
                 break
         piece = self._cut(wanted, upto, limit)
         self.seq = piece.upto
-        # The subscription may hold more behind the part of the past that was scanned.
+        # The subscription may hold more events after the scanned part of the past.
         more = piece.more or upto < subscription.start or bool(subscription.after(piece.upto))
         return piece._replace(more=more) if piece.entries else None
 

@@ -1,4 +1,4 @@
-"""Searches through the past: one of them in an iteration of the event loop, for a short while, whoever asks."""
+"""Scans of past events, in short slices that take turns, so that they do not block the event loop."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 
 T = TypeVar("T")
 
-# So many entries of the past are looked at before others may run.
+# Entries to scan before yielding.
 ENTRIES = 500
-# A filter may cost milliseconds an event; others are let in after so long.
+# A filter may cost milliseconds per event, so a slice also yields after this time.
 SECONDS = 0.002
-# Together, what is over sooner takes nobody's time.
+# Slices that take less than this together do not need to yield.
 _NOTHING_SECONDS = 0.0005
 
 
 class Scans:
+    """Schedules slices fairly among callers. Not thread-safe."""
+
     def __init__(self) -> None:
         self._callers = KeyedSemaphore[str]()
         self._lock = asyncio.Lock()
@@ -28,8 +30,11 @@ class Scans:
 
     @asynccontextmanager
     async def slice(self, caller: str) -> AsyncIterator[None]:
-        """One caller after the other, however many searches each has; when some time was spent, the next one begins in
-        another iteration of the loop."""
+        """Holds the right to scan.
+
+        Callers take turns, however many scans each has. Once enough time is spent, the next slice starts in another
+        iteration of the event loop.
+        """
         async with self._callers.hold(caller), self._lock:
             began = time.monotonic()
             yield
@@ -39,7 +44,7 @@ class Scans:
                 await asyncio.sleep(0)
 
     async def run(self, caller: str, scan: Generator[None, None, T]) -> T:
-        """``scan`` yields when others may run, and returns what it found."""
+        """Runs ``scan`` to its end and returns its result. It yields wherever other work may run."""
         while True:
             async with self.slice(caller):
                 try:

@@ -1,4 +1,4 @@
-"""Subscriptions: one for each distinct key, shared by its readers."""
+"""Subscriptions: one per distinct key, shared by its readers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from cco_sidecar.core.encoded import Encoded
 
 
 class Slice(NamedTuple):
-    """A run of events that a reader gets at once; ``upto`` is where its cursor then stands; ``wire`` the bytes
-    that readers at the same place share."""
+    """A run of events that a reader gets at once.
+
+    ``upto`` is the reader's position afterwards. ``wire`` is the bytes, shared by readers at the same position.
+    """
 
     entries: tuple[Entry, ...]
     upto: int
     more: bool = False
     wire: Encoded | None = None
-    # When the first of them is no longer to be delivered, in microseconds since 1970 UTC.
+    # When the first of the entries expires, in microseconds of Clock.steady_micros.
     expires: int = 2**63
 
 
 class Subscription:
-    """Matching entries since ``start``; readers hold a position of their own, the bytes are shared."""
+    """The matching entries since ``start``. Each reader has its own position; the bytes are shared."""
 
     __slots__ = (
         "batches",
@@ -79,7 +81,7 @@ class Subscription:
 
 @dataclass(slots=True)
 class SubscriptionIndex:
-    """The subscriptions that a (topic, type) can reach; those whose filter demands ``field:text`` are indexed."""
+    """The subscriptions that events of a (topic, type) can match, indexed where the filter requires ``field:text``."""
 
     open: list[Subscription] = field(default_factory=list)
     keyed: dict[str, dict[str, list[Subscription]]] = field(default_factory=dict)

@@ -1,1 +1,1 @@
-"""Words that everyone shares: no I/O, no transport."""
+"""Shared types and helpers, independent of transport and storage."""

@@ -1,4 +1,4 @@
-"""The statuses of agents, by the names that the API gives them."""
+"""The statuses of agents, by their API names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events that announce a change of a record."""
+"""The events that announce the change of a record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOPIC, _ERROR_TOPIC = "coordination", "error"
 
 
 def of_result(result: Result) -> Event:
-    """``agent_completed`` or ``agent_failed``, published in the name of the result's agent."""
+    """Returns ``agent_completed`` or ``agent_failed``, with the result's agent as the publisher."""
     failed = result.result.status == RESULT_STATUS_FAILED
     return Event(
         event_type="agent_failed" if failed else "agent_completed",

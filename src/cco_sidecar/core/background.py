@@ -1,4 +1,4 @@
-"""Work that goes on whoever waits for it."""
+"""Background tasks that outlive their caller."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ T = TypeVar("T")
 
 
 class Background:
-    """Keeps its tasks until they have ended: the event loop itself holds them weakly."""
+    """Holds references to tasks until they end, because the event loop keeps only weak ones. Not thread-safe."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T], name: str | None = None) -> asyncio.Task[T]:
-        """Work that nobody awaits; its failure is logged."""
+        """Starts work that nobody awaits. A failure is logged with the task's name."""
         task = self._keep(work, name)
         task.add_done_callback(_log_failure)
         return task
 
     async def finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of work that is done to its end also when the caller goes away."""
+        """Runs work to completion even if the caller is cancelled, and returns its result."""
         task = self._keep(work, None)
-        # Looked at, so that a failure which no caller is left for is none of asyncio's complaints.
+        # Retrieve the exception; otherwise asyncio logs "Task exception was never retrieved".
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(task)
 
     async def drain(self) -> None:
-        """Waits for what runs."""
+        """Waits for all running tasks."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def end(self) -> None:
-        """Cancels what runs."""
+        """Cancels all running tasks and waits for them."""
         for task in list(self._tasks):
             task.cancel()
         await self.drain()

@@ -1,4 +1,4 @@
-"""The wall clock, as one object that tests can move."""
+"""The clock, as an object that tests can replace."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-# It goes on while the machine sleeps (clock_gettime(2)).
+# CLOCK_BOOTTIME also counts while the machine is suspended (clock_gettime(2)).
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _OFFSET = time.time_ns() - time.clock_gettime_ns(_STEADY)
 
 
 class Clock:
-    """Wall time. Microseconds are the unit of what is stored, seconds of what a JWT holds."""
+    """Wall time since 1970 UTC: in microseconds for stored records, in seconds for JWTs."""
 
     def micros(self) -> int:
         return time.time_ns() // 1000
@@ -21,8 +21,10 @@ class Clock:
         return self.micros() / 1e6
 
     def steady_micros(self) -> int:
-        """The wall time of the start, and what has passed since: no change of the wall clock moves it. What is deleted
-        for its age is judged by it."""
+        """Returns the wall time at startup plus the time elapsed since, in microseconds.
+
+        Changes of the wall clock do not affect it. Used for retention and expiry.
+        """
         return (time.clock_gettime_ns(_STEADY) + _OFFSET) // 1000
 
     def timestamp(self) -> Timestamp:
@@ -30,11 +32,11 @@ class Clock:
 
 
 def timestamp(micros: int) -> Timestamp:
-    """A protobuf Timestamp of microseconds since 1970 UTC."""
+    """Converts microseconds since 1970 UTC to a protobuf Timestamp."""
     seconds, rest = divmod(micros, 1_000_000)
     return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
 def micros_of(stamp: Timestamp) -> int:
-    """Microseconds since 1970 UTC of a protobuf Timestamp."""
+    """Converts a protobuf Timestamp to microseconds since 1970 UTC."""
     return stamp.seconds * 1_000_000 + stamp.nanos // 1000

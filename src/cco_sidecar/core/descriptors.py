@@ -1,4 +1,4 @@
-"""How many files and connections this process may have open (getrlimit(2))."""
+"""The limit on open files and connections of this process (getrlimit(2))."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _original: tuple[int, int] | None = None
 
 
 def raise_limit() -> None:
-    """To what the system allows; agents get the former limit."""
+    """Raises the soft limit, up to 65,536. Agents are started with the original limit."""
     global _original
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     _original = _original or (soft, hard)
@@ -23,5 +23,5 @@ def soft_limit() -> int:
 
 
 def original_soft_limit() -> int:
-    """That with which the process was started: programs that close all descriptors, or use select(2), expect it."""
+    """Returns the limit at process start. Programs that use select(2) or close all descriptors rely on it."""
     return _original[0] if _original else soft_limit()

@@ -1,4 +1,4 @@
-"""A message that is already serialised, so that many readers share its bytes."""
+"""A serialised message whose bytes many readers share."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from google.protobuf.message import Message
 
 
 class Encoded:
-    """``wire`` is a serialised ``message_type``; ``tail``, when given, holds the fields named ``own`` of this answer.
+    """``wire`` is a serialised ``message_type``. ``tail``, if given, holds the fields in ``own`` of one response.
 
-    In protobuf the last value of a field wins and concatenation merges, so ``wire + tail`` is the whole
-    message. ``memo`` belongs to ``wire`` and keeps what was derived from it (its JSON, compressed or not).
+    In protobuf, concatenation merges messages and the last value of a field wins, so ``wire + tail`` is the complete
+    message. ``memo`` belongs to ``wire`` and caches what is derived from it, such as its JSON.
     """
 
     __slots__ = ("memo", "message_type", "own", "tail", "wire")
@@ -31,7 +31,7 @@ class Encoded:
         self.memo: dict[str, Any] = {} if memo is None else memo
 
     def SerializeToString(self) -> bytes:
-        """Named as protobuf names it: an Encoded goes wherever its message does."""
+        """Serialises the message. Named as in protobuf, so that an Encoded can replace its message."""
         return self.wire if self.tail is None else self.wire + self.tail.SerializeToString()
 
     def message(self) -> Message:
@@ -39,7 +39,7 @@ class Encoded:
 
 
 def varint(value: int) -> bytes:
-    """Base-128 varint (protobuf encoding guide)."""
+    """Encodes a base-128 varint (protobuf encoding guide)."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -49,5 +49,5 @@ def varint(value: int) -> bytes:
 
 
 def framed(field_number: int, payload: bytes) -> bytes:
-    """A length-delimited field: tag, length, payload."""
+    """Encodes a length-delimited field: tag, length, payload."""
     return varint(field_number << 3 | 2) + varint(len(payload)) + payload

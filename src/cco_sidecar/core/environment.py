@@ -1,4 +1,4 @@
-"""Variables of an agent's environment that nobody but the sidecar sets."""
+"""Environment variables of agents that only the sidecar sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from cco_sidecar.core.hosts import LOOPBACK_NAMES
 
-# In the environment of everything that an agent starts: the only trace of a process that left its family.
+# Inherited by every process an agent starts; the only way to find one that left its process group and session.
 MARK = "AGENT_RUN_DIR"
 _RESERVED = frozenset(
     (
@@ -26,12 +26,12 @@ _RESERVED = frozenset(
     )
 )
 OWN_SETTINGS = "CCO_SIDECAR_"
-# The descriptor of a pipe: the sidecar ends when it is closed at the other end.
+# The descriptor of a pipe: the sidecar stops when the other end is closed.
 LIFELINE = "CCO_SIDECAR_LIFELINE_FD"
 
 
 def is_reserved(name: str) -> bool:
-    """What identifies an agent, and the sidecar's own settings."""
+    """Reports whether a variable identifies an agent or is a setting of the sidecar."""
     return name in _RESERVED or name.startswith(OWN_SETTINGS)
 
 
@@ -39,7 +39,7 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 
 
 def without_proxy_for_loopback(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment, where proxies do not stand between a program and this machine."""
+    """Returns the environment, extended so that no proxy is used for the loopback."""
     changed = dict(environment)
     if not any(name.lower() in _PROXIES and value for name, value in environment.items()):
         return changed

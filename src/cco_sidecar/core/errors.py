@@ -1,4 +1,4 @@
-"""Errors that reach a user: typed, with the documented code, mapped once at the transport."""
+"""Typed errors with documented codes. The transport maps them to statuses in one place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Kind(Enum):
-    """What went wrong, as a slug, a gRPC status code and an HTTP status."""
+    """A kind of error: its slug, gRPC status code and HTTP status."""
 
     INVALID_REQUEST = ("invalid_request", 3, 400)
     UNAUTHENTICATED = ("unauthenticated", 16, 401)
@@ -22,7 +22,7 @@ class Kind(Enum):
     INTERNAL = ("internal_error", 13, 500)
     UNAVAILABLE = ("unavailable", 14, 503)
     DEADLINE_EXCEEDED = ("deadline_exceeded", 4, 504)
-    # Of HTTP alone, and last: of kinds with one gRPC code the first is what a client takes it for.
+    # HTTP only, and last: a client maps a gRPC code to the first kind that has it.
     REQUEST_TIMEOUT = ("request_timeout", 4, 408)
     HEADERS_TOO_LARGE = ("headers_too_large", 3, 431)
 
@@ -36,9 +36,10 @@ _LONGEST = 500
 
 
 class SidecarError(Exception):
-    """A failure with a public text; the private cause is its ``__cause__``.
+    """An error with a public message. The private cause is its ``__cause__`` and is never sent.
 
-    ``details`` are shown to the caller; ``field`` names the request field at fault.
+    ``details`` are sent to the caller; ``field`` names the invalid field of the request. A message is cut to 500
+    characters.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class SidecarError(Exception):
         field: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
-        # gRPC carries errors in metadata, which clients limit to 8 KB.
+        # gRPC sends errors in metadata, which clients limit to 8 KB.
         message = message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
         super().__init__(message)
         self.kind = kind
@@ -67,7 +68,7 @@ class SidecarError(Exception):
 
 
 class SettingsError(Exception):
-    """A setting that stops the start; its text is the one line that the user sees."""
+    """An invalid setting, which stops the start. The user sees only its one-line message."""
 
 
 def invalid_request(message: str, *, field: str | None = None, **details: Any) -> SidecarError:

@@ -1,16 +1,18 @@
-"""Which names mean this machine."""
+"""Names of the local machine."""
 
 from __future__ import annotations
 
 import ipaddress
 
-# As clients write them, and as no_proxy lists have them.
+# As clients write them, and as they appear in no_proxy.
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def is_loopback(host: str) -> bool:
-    """True for ``localhost`` and for an address of the loopback (127.0.0.0/8, ::1), in brackets or not. A name that
-    only begins like one is another machine's."""
+    """Reports whether a host is ``localhost`` or a loopback address (127.0.0.0/8, ::1), with or without brackets.
+
+    A name that merely starts like one, such as ``127.0.0.1.example``, is not.
+    """
     name = host.removeprefix("[").removesuffix("]").lower()
     if name == "localhost":
         return True

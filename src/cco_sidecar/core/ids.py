@@ -15,17 +15,17 @@ _ID = re.compile(ID_PATTERN)
 
 
 def is_id(text: str) -> bool:
-    """True for a name that is safe as a path segment, in URLs and on disk."""
+    """Reports whether a name is safe as a path segment, in URLs and on disk."""
     return _ID.fullmatch(text) is not None
 
 
 def sortable(prefix: str) -> str:
-    """``<prefix>-<12 hex digits of milliseconds><16 random hex digits>``: ids sort by time."""
+    """Returns ``<prefix>-<12 hex digits of milliseconds><16 random hex digits>``, which sorts by time."""
     return f"{prefix}-{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
 def request_id() -> str:
-    """For finding a call in the logs: unlikely to repeat, not hard to guess."""
+    """Returns an id to find a call in the logs. It is unlikely to repeat, but not secret."""
     return f"req-{_random.getrandbits(64):016x}"
 
 

@@ -1,4 +1,4 @@
-"""Semaphores by key: an agent's, a repository's, a caller's."""
+"""Semaphores by key, such as an agent, a repository or a caller."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ K = TypeVar("K", bound=Hashable)
 
 
 class NotInTime(Exception):
-    """Others held the semaphore for all the time."""
+    """The semaphore was not free within the timeout."""
 
 
 class KeyedSemaphore(Generic[K]):
-    """``most`` at a time of each key; the others wait in order. A key that nobody holds or wants is forgotten."""
+    """Allows ``most`` holders per key; others wait in order. Unused keys are dropped. Not thread-safe."""
 
     def __init__(self, most: int = 1) -> None:
         self._most = most
         self._entries: dict[K, _Entry] = {}
 
     def __len__(self) -> int:
-        """Keys that somebody holds or wants."""
+        """Returns the number of keys that are held or waited for."""
         return len(self._entries)
 
     @asynccontextmanager
     async def hold(self, key: K, timeout_seconds: float | None = None) -> AsyncIterator[None]:
-        """Raises NotInTime."""
+        """Holds a key. Raises NotInTime if it is not free within ``timeout_seconds``."""
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entries[key] = _Entry(self._most)

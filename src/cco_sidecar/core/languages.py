@@ -1,4 +1,4 @@
-"""File name -> language, with GitHub Linguist's names in lower case."""
+"""The language of a file by its name, with the names of GitHub Linguist in lower case."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY_NAME = {"Dockerfile": "dockerfile", "Makefile": "makefile", "Jenkinsfile": "
 
 
 def language_of(path: str) -> str:
-    """``text`` when it is not known."""
+    """Returns the language of a file, or ``text`` if it is unknown."""
     name = path.rpartition("/")[2]
     if name in _BY_NAME:
         return _BY_NAME[name]

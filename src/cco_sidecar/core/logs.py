@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line in the file, plain text on a terminal's stderr."""
+"""Structured log files: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from cco_sidecar.core import security_log
 _FILE_BYTES = 20 * 2**20
 _FILES = 5
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# A token is three base64url parts (RFC 7519); none may ever stand in a log.
+# A token is three base64url parts (RFC 7519). Tokens must never be logged.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON, without tokens."""
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -38,7 +40,10 @@ def without_tokens(text: str) -> str:
 
 
 def set_up(directory: Path, level: str) -> None:
-    """Logs go to ``orchestration.log`` and ``security.log`` in ``directory``, rotated at 20 MB, five files kept."""
+    """Logs to ``orchestration.log`` and ``security.log`` in ``directory``.
+
+    Each file is rotated at 20 MB, and five old files are kept.
+    """
     handler = logging.handlers.RotatingFileHandler(
         directory / "orchestration.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
     )
@@ -54,7 +59,7 @@ def set_up(directory: Path, level: str) -> None:
     root = logging.getLogger()
     _only(root, handler)
     root.setLevel(level.upper())
-    # Libraries speak up from warning on, whatever our own level.
+    # Libraries log warnings and errors only, whatever our own level.
     for name in ("asyncio", "uvicorn", "sqlalchemy", "alembic", "grpc"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 

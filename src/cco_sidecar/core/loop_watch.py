@@ -1,4 +1,4 @@
-"""Whether Python work holds the event loop: while it does, nobody else is answered."""
+"""Detects work that blocks the event loop. While it is blocked, no other call is answered."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ BEAT_SECONDS = 0.05
 
 
 async def watch() -> None:
-    """Logs each time that the loop's own work made it late. A machine that is busy with something else takes no time of
-    the loop's thread, and is not meant."""
+    """Logs each time the loop is late because of its own work. Runs until cancelled.
+
+    Compares the delay with the CPU time of this thread, so that a busy machine is not reported.
+    """
     loop = asyncio.get_running_loop()
     while True:
         at, worked = loop.time(), time.thread_time()
@@ -22,4 +24,4 @@ async def watch() -> None:
         late = loop.time() - at - BEAT_SECONDS
         held = min(late, time.thread_time() - worked)
         if held > HELD_SECONDS:
-            log.info("the event loop was held for %.0f ms", held * 1000)
+            log.info("the event loop was blocked for %.0f ms", held * 1000)

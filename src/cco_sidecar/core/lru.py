@@ -1,4 +1,4 @@
-"""A least-recently-used cache with a limit in bytes."""
+"""A least-recently-used cache with a size limit in bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class ByteLru(Generic[K, V]):
-    """Safe to use from several threads."""
+    """A least-recently-used cache. Thread-safe."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
@@ -32,7 +32,7 @@ class ByteLru(Generic[K, V]):
             return entry[0]
 
     def put(self, key: K, value: V, size: int) -> None:
-        """Keeps a value of ``size`` bytes; one larger than the whole cache is not kept."""
+        """Stores a value of ``size`` bytes. A value larger than the cache is not stored."""
         with self._lock:
             self._drop(key)
             if size > self._most:
@@ -44,7 +44,7 @@ class ByteLru(Generic[K, V]):
                 self.bytes -= freed
 
     def remove(self, keep: Callable[[K], bool]) -> list[tuple[K, int]]:
-        """Drops every entry whose key ``keep`` refuses; returns what was dropped and its bytes."""
+        """Drops every entry whose key ``keep`` rejects. Returns the dropped keys and their sizes."""
         with self._lock:
             gone = [(key, size) for key, (_, size) in self._entries.items() if not keep(key)]
             for key, _ in gone:

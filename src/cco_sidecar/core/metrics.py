@@ -1,4 +1,4 @@
-"""Figures of the calls of the last minute and of the context cache, and when each agent called last."""
+"""Metrics of recent calls and of the context cache, and the time of each agent's last call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_AGENTS = 10_000
 
 
 class Performance(NamedTuple):
-    """Milliseconds of unary calls in the last minute; rates of all calls."""
+    """Latencies of unary calls in the last minute, in milliseconds, and rates of all calls."""
 
     mean: float
     p95: float
@@ -24,7 +24,7 @@ class Performance(NamedTuple):
 
 
 class CacheFigures:
-    """Of the cached contexts. ``entries``: how many there are."""
+    """Metrics of the context cache. ``entries`` is the number of cached contexts."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -35,15 +35,17 @@ class CacheFigures:
 
     @property
     def hit_rate(self) -> float:
-        """From 0 to 1; 0 before the first look-up."""
+        """From 0 to 1; 0 before the first lookup."""
         looked = self._looked.total()
         return self._looked[True] / looked if looked else 0.0
 
 
 class Metrics:
+    """Keeps at most 20,000 calls and 10,000 agents. Not thread-safe."""
+
     def __init__(self) -> None:
         self.cache = CacheFigures()
-        # (when, seconds or None for waits and streams, failed)
+        # (time, seconds or None for long polls and streams, failed)
         self._calls: deque[tuple[float, float | None, bool]] = deque(maxlen=_MOST_SAMPLES)
         self._agents: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
@@ -59,7 +61,7 @@ class Metrics:
             self._agents.popitem(last=False)
 
     def last_call(self, subject: str) -> float | None:
-        """Monotonic time of an agent's last call; None when it is not remembered."""
+        """Returns the monotonic time of an agent's last call, or None if unknown."""
         seen = self._agents.get(subject)
         return seen[0] if seen else None
 
@@ -68,7 +70,7 @@ class Metrics:
         while self._calls and self._calls[0][0] < now - _WINDOW:
             self._calls.popleft()
         times = sorted(seconds * 1000 for _, seconds, _ in self._calls if seconds is not None)
-        # When more calls came than are kept, the window is shorter than a minute.
+        # If there were more calls than are kept, the window is shorter than a minute.
         full = len(self._calls) == _MOST_SAMPLES
         span = max(now - self._calls[0][0], 1e-3) if full else _WINDOW
         failures = sum(failed for _, _, failed in self._calls)

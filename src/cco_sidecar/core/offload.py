@@ -1,4 +1,4 @@
-"""Python work on large messages, beside the event loop: the interpreter switches between the two, and calls go on."""
+"""Runs Python work on large messages in a thread, so that the event loop keeps serving calls."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from cco_sidecar.core.bounds import OFFLOAD_BYTES
 
 T = TypeVar("T")
-# One thread: with more of them the loop would wait for each in turn.
+# One thread only: with more, the event loop would compete with each of them for the GIL.
 _pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="codec")
 
 
 async def beside_the_loop(work: Callable[..., T], *arguments: Any, size: int, **named: Any) -> T:
-    """``size``: bytes that the work is about; what is small is done at once."""
+    """Runs ``work`` in a thread if ``size``, in bytes, is large; otherwise runs it directly."""
     if size < OFFLOAD_BYTES:
         return work(*arguments, **named)
     return await asyncio.get_running_loop().run_in_executor(_pool, partial(work, *arguments, **named))

@@ -1,4 +1,4 @@
-"""Files that belong to the package: beside it in a wheel, at the top of a checkout."""
+"""Files that ship with the package: inside it in a wheel, at the top of the tree in a checkout."""
 
 from __future__ import annotations
 

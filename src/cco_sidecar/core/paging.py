@@ -1,4 +1,4 @@
-"""Pages of lists that grow at one end: newest first, each item with a number."""
+"""Pages of append-only lists: newest first, each item with a number."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ T = TypeVar("T", bound=Numbered)
 
 
 class Page(NamedTuple, Generic[T]):
-    """``next_cursor`` is None when there is nothing more."""
+    """A page. ``next_cursor`` is None on the last page."""
 
     items: Sequence[T]
     next_cursor: str | None
 
 
 async def paged(read: Callable[[int | None, int], Awaitable[Sequence[T]]], before: int | None, limit: int) -> Page[T]:
-    """``read(before, limit)`` gives items with smaller numbers, fewer when they are large; ``limit`` 0 stands for the
-    default."""
+    """Reads a page. ``limit`` 0 means the default.
+
+    ``read(before, limit)`` returns items with numbers below ``before``. It may return fewer if they are large, but at
+    least one if there is any.
+    """
     most = limit or DEFAULT_LIMIT
     found = (await read(before, most + 1))[:most]
     if not found:
@@ -37,7 +40,7 @@ async def paged(read: Callable[[int | None, int], Awaitable[Sequence[T]]], befor
 
 
 def number_of(cursor: str) -> int | None:
-    """Raises SidecarError (REQ_001) for what is no ``next_cursor``."""
+    """Returns the number in a cursor; None for an empty one. Raises SidecarError (REQ_001) for an invalid one."""
     if not cursor:
         return None
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:

@@ -1,4 +1,4 @@
-"""Gitignore-style path patterns, many at once."""
+"""Gitignore-style path patterns, matched all at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 
 class Patterns:
-    """``*.py`` matches at any depth, ``docs/`` everything below, ``/x`` only at the root (gitignore(5))."""
+    """``*.py`` matches at any depth, ``docs/`` matches everything below, ``/x`` only at the root (gitignore(5))."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._regex = _compiled(tuple(patterns))
@@ -21,7 +21,7 @@ class Patterns:
 
 @lru_cache(maxsize=1024)
 def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    # One alternation of all patterns is some fifty times faster than asking each.
+    # One alternation is about fifty times faster than matching each pattern.
     parts = [GitIgnoreSpecPattern.pattern_to_regex(pattern)[0] for pattern in patterns]
-    # Group names would clash in one alternation, and nothing reads them.
+    # Remove group names: they would clash in one alternation, and are not used.
     return re.compile("|".join(f"(?:{re.sub(r'[?]P<[^>]*>', '?:', part)})" for part in parts if part) or r"(?!)")

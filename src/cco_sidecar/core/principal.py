@@ -1,4 +1,4 @@
-"""Who is calling."""
+"""The caller of an RPC."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ SPAWN_AGENTS = "spawn_agents"
 OPERATOR = "operator"
 HANDOVER = "handover"
 SIDECAR = "orchestration-sidecar"
-# Names that are believed more than an agent's: none may have them.
+# Privileged names that no agent may use.
 RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The verified claims of a token. ``expires_at``: seconds since 1970 UTC; ``session`` (claim ``sid``): the run
-    of an agent that it was made for, empty for none."""
+    """The verified claims of a token.
+
+    ``expires_at`` is in Unix seconds. ``session`` (claim ``sid``) is the agent run the token was issued for, or empty.
+    """
 
     subject: str
     agent_type: str = ""
@@ -34,7 +36,7 @@ class Principal:
 
     @property
     def architect(self) -> bool:
-        """Architects see every type and issue of their project."""
+        """Reports whether the caller may see every agent type and issue of its project."""
         return SPAWN_AGENTS in self.permissions
 
 

@@ -1,4 +1,4 @@
-"""Where each project's directory is."""
+"""The directories of the projects."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from cco_sidecar.core.settings import Settings
 
 
 class Projects:
+    """Maps project ids to directories."""
+
     def __init__(self, settings: Settings) -> None:
         self._roots = settings.projects
         self._root = settings.project_root
         self.default = settings.default_project
 
     def root(self, project: str) -> Path:
-        """Raises SidecarError (PRJ_001)."""
+        """Returns the directory of a project. Raises SidecarError (PRJ_001) if there is no such project.
+
+        Without configured projects, every id stands for the project root.
+        """
         if not self._roots or project == self.default:
             return self._roots.get(project, self._root)
         root = self._roots.get(project)
         if root is None:
             raise not_found(
-                "PRJ_001", f"there is no project '{project}'; 'projects' in the config names them", project_id=project
+                "PRJ_001", f"there is no project '{project}'; 'projects' in the config lists them", project_id=project
             )
         return root

@@ -1,7 +1,7 @@
-"""What a person wants to know after an attack: a log of its own, ``security.log``, one JSON object a line.
+"""The security log, for investigating an attack: ``security.log``, one JSON object per line.
 
-Refused tokens, denied calls, revocations, spawns, approvals, trust and the use of credentials. No token and no secret
-stands in it.
+It records refused tokens, denied calls, revocations, spawns, approvals, trust and the use of credentials. It contains
+no tokens or secrets.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import time
 
 NAME = "cco_sidecar.security"
 _log = logging.getLogger(NAME)
-# Of what anybody can cause without a token; the rest of a second is only counted, so that a flood does not wash away
-# the log.
+# The most refusals logged per second. The rest are only counted, so that a caller without a token cannot flush the log.
 _MOST_A_SECOND = 20
 
 
@@ -22,7 +21,7 @@ class _Flood:
         self._seen = 0
 
     def passes(self) -> int | None:
-        """None for one too many; else how many were left out since the last that passed."""
+        """Returns None if the limit is reached, otherwise how many entries were left out before this one."""
         second = int(time.monotonic())
         left_out = 0
         if second != self._second:
@@ -36,12 +35,12 @@ _refusals = _Flood()
 
 
 def record(event: str, **fields: object) -> None:
-    """``event``: such as ``agent_spawned``; ``fields``: who, what, which project."""
+    """Logs an event, such as ``agent_spawned``. ``fields`` say who did what in which project."""
     _log.info(event, extra={"event": event} | fields)
 
 
 def refused(event: str, **fields: object) -> None:
-    """The same for what a caller was not allowed."""
+    """Logs a refusal, unless there are too many in this second."""
     left_out = _refusals.passes()
     if left_out is not None:
         record(event, **fields, **({"left_out_before": left_out} if left_out else {}))

@@ -1,4 +1,4 @@
-"""The services of ``orchestra.v1``, read from its descriptors. There is no other list of them."""
+"""The services of ``orchestra.v1``, read from the descriptors. There is no other list of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = "orchestra.v1"
 
 @cache
 def services() -> Sequence[ServiceDescriptor]:
-    """By name."""
+    """Returns the services, sorted by name."""
     modules = [each.name for each in pkgutil.iter_modules(orchestra.v1.__path__) if each.name.endswith("_pb2")]
     found: dict[str, ServiceDescriptor] = {}
     for name in modules:

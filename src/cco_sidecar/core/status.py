@@ -1,4 +1,4 @@
-"""SidecarError <-> ``google.rpc.Status``: one meaning on both transports (AIP-193)."""
+"""Converts between SidecarError and ``google.rpc.Status``, the same for both transports (AIP-193)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BY_SLUG = {kind.slug: kind for kind in Kind}
 
 
 def to_status(error: SidecarError, request_id: str) -> status_pb2.Status:
-    """ErrorInfo always; BadRequest, RetryInfo and a Struct of details where they apply."""
+    """Returns a status with ErrorInfo and RequestInfo, and with BadRequest, RetryInfo and details where they apply."""
     status = status_pb2.Status(code=error.kind.grpc_code, message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.code, domain=DOMAIN, metadata={"error": error.kind.slug})
     details: list[Any] = [info, error_details_pb2.RequestInfo(request_id=request_id)]
@@ -39,7 +39,7 @@ def to_status(error: SidecarError, request_id: str) -> status_pb2.Status:
 
 
 def from_status(status: status_pb2.Status) -> SidecarError:
-    """The error that ``to_status`` packed."""
+    """Returns the error that ``to_status`` packed."""
     code, slug = "", ""
     field: str | None = None
     retry: float | None = None

@@ -1,4 +1,4 @@
-"""Request validation from the field rules in the protos, compiled once per message type."""
+"""Validates requests by the field rules in the protos; compiled once per message type."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _longest(field: FieldDescriptor, most: int) -> Check:
     def check(message: Any, where: str) -> None:
         if len(getattr(message, name)) > most:
             size = len(getattr(message, name))
-            raise invalid_request(f"{where}{name} has {size} {unit}; the most is {most}", field=where + name)
+            raise invalid_request(f"{where}{name} has {size} {unit}; the maximum is {most}", field=where + name)
 
     return check
 
@@ -125,7 +125,7 @@ def _without_nul(field: FieldDescriptor) -> Check:
     def check(message: Any, where: str) -> None:
         value = getattr(message, name)
         if any("\0" in text for text in (value if repeated else (value,))):
-            raise invalid_request(f"{where}{name} holds a NUL, which no process can be given", field=where + name)
+            raise invalid_request(f"{where}{name} contains NUL, which no process can receive", field=where + name)
 
     return check
 
@@ -226,7 +226,7 @@ def _well_known(field: FieldDescriptor, test: Check) -> Check:
 
 
 def _time(stamp: Any, where: str) -> None:
-    """google/protobuf/timestamp.proto: from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z."""
+    """Checks the range of timestamp.proto: 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z."""
     if not (-62_135_596_800 <= stamp.seconds <= 253_402_300_799 and 0 <= stamp.nanos < 10**9):
         raise invalid_request(f"{where} is not a time between the years 1 and 9999", field=where)
 
@@ -251,7 +251,7 @@ def _value(value: Any, where: str, counter: Counter, depth: int) -> None:
         for item in value.list_value.values:
             _value(item, where, counter, depth + 1)
     elif kind == "number_value" and not math.isfinite(value.number_value):
-        raise invalid_request(f"{where} holds a number that is not finite", field=where)
+        raise invalid_request(f"{where} contains a number that is not finite", field=where)
 
 
 _WELL_KNOWN: dict[str, Check] = {"google.protobuf.Timestamp": _time, "google.protobuf.Struct": _struct}

@@ -1,1 +1,1 @@
-"""REST as data: routes and rules from the descriptors, calls through the same chain as gRPC."""
+"""The REST gateway: routes and rules from the descriptors, calls through the same chain as gRPC."""

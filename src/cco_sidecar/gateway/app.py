@@ -1,4 +1,4 @@
-"""The ASGI application: match, decode, run the chain, encode."""
+"""The ASGI application: matches the route, decodes the request, runs the chain, encodes the response."""
 
 from __future__ import annotations
 
@@ -42,11 +42,13 @@ _SECURITY = [
 _JSON = b"application/json"
 _MAX_PATH = 8192
 _PART_BYTES = 256 * 1024
-# A client that takes no part of an answer for so long is let go.
+# A client that reads nothing of a response for this long is disconnected.
 _UNREAD_SECONDS = 30.0
 
 
 class Gateway:
+    """Serves HTTP requests. Rejects WebSocket connections with close code 1003."""
+
     def __init__(self, routes: Routes, handlers: Handlers, documents: Documents, origins: Sequence[str]) -> None:
         self._routes = routes
         self._handlers = handlers
@@ -108,7 +110,7 @@ class _Exchange:
         try:
             await self._send(message)
         except (RuntimeError, OSError) as problem:
-            raise ConnectionResetError("the client went away") from problem
+            raise ConnectionResetError("the client disconnected") from problem
 
     async def run(self) -> None:
         with suppress(ConnectionResetError):
@@ -118,7 +120,7 @@ class _Exchange:
         try:
             await self._answer()
         except (ConnectionResetError, asyncio.CancelledError):
-            # The client went away, or the server ends; nobody reads an answer.
+            # The client disconnected or the server is stopping; nobody reads a response.
             return
         except SidecarError as error:
             await self._refuse(error)
@@ -126,7 +128,7 @@ class _Exchange:
             await self._refuse(self.context.error())
         except Exception:
             log.exception("%s %s failed", self.verb, self.path, extra={"request_id": self.request_id})
-            await self._refuse(internal("INT_001", f"an internal error; the log has it under {self.request_id}"))
+            await self._refuse(internal("INT_001", f"internal error; see the log for request {self.request_id}"))
 
     async def _answer(self) -> None:
         if len(self.path) > _MAX_PATH:
@@ -163,7 +165,7 @@ class _Exchange:
                 await self._call(route, request)
         except TimeoutError:
             raise SidecarError(
-                Kind.DEADLINE_EXCEEDED, "REQ_006", f"not done within the Grpc-Timeout of {deadline:g} s"
+                Kind.DEADLINE_EXCEEDED, "REQ_006", f"deadline exceeded: the Grpc-Timeout was {deadline:g} s"
             ) from None
 
     async def _decode(self, route: Route, variables: dict[str, str], body: bytes) -> Message:
@@ -175,7 +177,7 @@ class _Exchange:
         return request
 
     async def _lines(self, route: Route, body: bytes) -> AsyncIterator[Message]:
-        """An iterator over the body's messages."""
+        """Returns an iterator over the messages in the body."""
         lines = await beside_the_loop(requests.request_lines, body, self.headers, size=len(body))
 
         async def each() -> AsyncIterator[Message]:
@@ -227,13 +229,13 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": b""})
 
     async def _unless_gone(self, work: Awaitable[Any]) -> Any:
-        """Ends the work when the client goes away."""
+        """Runs ``work``, and cancels it if the client disconnects."""
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(self._disconnect())
         try:
             await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise ConnectionResetError("the client went away")
+                raise ConnectionResetError("the client disconnected")
             return task.result()
         finally:
             for each in (task, gone):
@@ -241,7 +243,7 @@ class _Exchange:
             await asyncio.gather(task, gone, return_exceptions=True)
 
     async def _disconnect(self) -> None:
-        # Until then what is received is the body's.
+        # Until the body is read, messages belong to its reader.
         if not self.body_is_read:
             self.body_read = asyncio.Event()
             await self.body_read.wait()
@@ -280,7 +282,7 @@ class _Exchange:
         *,
         still_receiving: bool = False,
     ) -> None:
-        """``still_receiving``: the client may be sending, and hears nothing before it has sent all."""
+        """Sends a response. With ``still_receiving``, the client may still be sending, and may read only afterwards."""
         out = [(b"content-type", _JSON), (b"vary", b"accept-encoding, origin"), *(headers or [])]
         if len(body) >= replies.GZIP_FROM_BYTES and requests.accepts_gzip(self.headers):
             body = await replies.gzipped(body, shared)
@@ -289,7 +291,7 @@ class _Exchange:
         await self._start(status, out)
         content = b"" if self.verb == "HEAD" else body
         for at in range(0, len(content), _PART_BYTES):
-            # Piece by piece, so that a client which does not read holds no more than a piece in the socket's buffer.
+            # Send in parts, so that a client that does not read fills the socket buffer with no more than one part.
             part = content[at : at + _PART_BYTES]
             await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
         if still_receiving:
@@ -301,7 +303,7 @@ class _Exchange:
             async with asyncio.timeout(_UNREAD_SECONDS):
                 await self.send(message)
         except TimeoutError:
-            raise ConnectionResetError("the client does not read") from None
+            raise ConnectionResetError("the client does not read the response") from None
 
     async def _start(self, status: int, headers: HeaderList) -> None:
         self.started = True

@@ -1,4 +1,4 @@
-"""Where the documents ask for more than the descriptors say; each with the line that it keeps."""
+"""Documented behaviour that the descriptors cannot express. Each case cites the line of the contract it implements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SSE_BY_DEFAULT = frozenset({"/orchestra.v1.EventService/Subscribe"})
 _RESULT_FIELDS = frozenset(AgentResult.DESCRIPTOR.fields_by_name) - {"extra"}
 _STORE_FIELDS = frozenset(CreateResultRequest.DESCRIPTOR.fields_by_name)
 _PUBLISH_FIELDS = frozenset(PublishEventRequest.DESCRIPTOR.fields_by_name)
-# The RPCs whose bodies have other documented forms.
+# The RPCs whose bodies have alternative documented forms.
 CREATE_RESULT = "/orchestra.v1.ResultService/CreateResult"
 PUBLISH_EVENT = "/orchestra.v1.EventService/PublishEvent"
 # Contract, section 1.3.
@@ -39,13 +39,15 @@ STANDARD_TOPICS = frozenset(
         "system",
     )
 )
-# How near a key must be to a known one to be taken for a typo.
+# The similarity from which an unknown key is rejected as a typo of a known one.
 _NEAR = 0.8
 
 
 def documented_body(rpc: str, body: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
-    """A JSON body in the form of the RPC's request, whichever of the documented forms it came in; ``variables`` are
-    those of the path, and may change. Raises SidecarError (REQ_001)."""
+    """Converts a JSON body from any documented form to that of the RPC's request.
+
+    ``variables`` are the path variables; they may be changed in place. Raises SidecarError (REQ_001).
+    """
     if rpc == CREATE_RESULT:
         return _result_body(body)
     if rpc == PUBLISH_EVENT:
@@ -54,12 +56,12 @@ def documented_body(rpc: str, body: dict[str, Any], variables: dict[str, str]) -
 
 
 def _result_body(body: dict[str, Any]) -> dict[str, Any]:
-    """Contract, section 8, decision 1: result keys at the top level are the result."""
+    """Contract, section 8, decision 1: result keys may be given at the top level."""
     flat = sorted(_RESULT_FIELDS & body.keys())
     if "result" in body:
         if flat:
             raise invalid_request(
-                f"'{flat[0]}' stands beside 'result': send the result's keys in 'result', or all at the top level",
+                f"'{flat[0]}' is given next to 'result': put the result's keys in 'result', or all at the top level",
                 field=flat[0],
             )
         return body
@@ -71,14 +73,14 @@ def _result_body(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _publish_body(body: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
-    """Contract, section 8, decision 2: a standard topic as the path's last part, and keys of the data at the top."""
+    """Contract, section 8, decision 2: the path may end in a standard topic, and data keys may be at the top level."""
     named = body.get("event_type")
     in_path = variables.get("event_type", "")
     if in_path in STANDARD_TOPICS and isinstance(named, str) and named != in_path and not body.get("topic"):
         body = body | {"topic": variables.pop("event_type")}
     loose = {key: value for key, value in body.items() if key not in _PUBLISH_FIELDS}
     if not loose or "data" in body:
-        # What is unknown then is refused with a hint.
+        # The decoder rejects unknown keys with a hint.
         return body
     _refuse_typos(loose, _PUBLISH_FIELDS)
     return {key: value for key, value in body.items() if key not in loose} | {"data": loose}
@@ -92,14 +94,14 @@ def _refuse_typos(body: Mapping[str, Any], known: frozenset[str]) -> None:
 
 
 def status_of(response: Message | Encoded, success_code: int) -> int:
-    """The HTTP status of a success. Contract, section 1: "GET /health (no token): 200, 503 when unhealthy"."""
+    """Returns the HTTP status of a success. Contract, section 1: "GET /health (no token): 200, 503 when unhealthy"."""
     if isinstance(response, GetHealthResponse) and response.status == HEALTH_STATUS_UNHEALTHY:
         return 503
     return success_code
 
 
 def sse_frames(response: Message | Encoded) -> bytes:
-    """Server-sent events (WHATWG HTML, section 9.2) of one stream response."""
+    """Encodes a stream response as server-sent events (WHATWG HTML, section 9.2)."""
     message_type = response.message_type if isinstance(response, Encoded) else type(response)
     frames: Callable[[Any], Iterator[bytes]] = _FRAMES.get(message_type, _plain)
     if not isinstance(response, Encoded) or response.tail is not None:
@@ -115,13 +117,13 @@ def _plain(message: Message) -> Iterator[bytes]:
 
 
 def _events(batch: SubscribeResponse) -> Iterator[bytes]:
-    """One frame an event, so that an EventSource's listeners get its type and resume by `Last-Event-ID`."""
+    """Writes one frame per event, so that an EventSource gets its type and can resume by `Last-Event-ID`."""
     if batch.HasField("gap"):
         yield b"event: gap\ndata: " + codec.to_json(batch.gap) + b"\n\n"
     for event in batch.events:
         head = f"id: {event.event_id}\nevent: {event.event_type}\ndata: "
         yield head.encode() + codec.to_json(event) + b"\n\n"
-    # A frame without data moves the last event id and is not dispatched: the cursor, also when idle.
+    # A frame without data sets the last event id without dispatching an event. It carries the cursor, even when idle.
     yield f": cursor\nid: {batch.cursor}\n\n".encode()
 
 
@@ -133,7 +135,7 @@ def sse_error(body: bytes) -> bytes:
 
 
 def resume(request: Message, headers: Mapping[str, str]) -> None:
-    """`Last-Event-ID`, which an EventSource sends when it reconnects, beats the `since` of its first request."""
+    """Overrides `since` with `Last-Event-ID`, which an EventSource sends when it reconnects."""
     last = headers.get("last-event-id")
     if last:
         request.since = last  # type: ignore[attr-defined]

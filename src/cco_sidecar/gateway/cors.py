@@ -1,4 +1,4 @@
-"""Cross-origin requests (Fetch standard): for configured origins only."""
+"""Cross-origin requests (Fetch standard), for configured origins only."""
 
 from __future__ import annotations
 

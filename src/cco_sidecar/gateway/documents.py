@@ -1,4 +1,4 @@
-"""Fixed JSON documents beside the routes: the public keys of the tokens, and the OpenAPI document."""
+"""Fixed JSON documents served next to the routes: the public keys of the tokens, and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cco_sidecar.core import package_data
 
 
 class Documents:
-    """``url``: where this server is, for the OpenAPI document."""
+    """``url`` is the address of this server, for the OpenAPI document."""
 
     def __init__(self, tokens: Tokens, url: str) -> None:
         self._tokens = tokens

@@ -1,4 +1,4 @@
-"""The one file that knows the HTTP server."""
+"""The HTTP server. This is the only module that depends on uvicorn."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from cco_sidecar.core.errors import Kind, SettingsError, SidecarError, invalid_r
 from cco_sidecar.gateway import replies
 from cco_sidecar.gateway.app import Gateway
 
-# RFC 9110 leaves the limits to the server; those of common proxies are smaller.
+# RFC 9110 leaves these limits to the server. Common proxies have smaller ones.
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADERS = 128
 HEADER_SECONDS = 10.0
-# Requests that a client has sent before the first of them was answered.
+# The most requests a client may send before the first is answered.
 MAX_PIPELINED = 16
 _KEEP_ALIVE_SECONDS = 75
 _LEAST_CONNECTIONS = 64
@@ -29,7 +29,7 @@ _MOST_CONNECTIONS = 16_384
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to the process, not to one of its two servers."""
+    """Does not handle signals: they belong to the process, not to one of its two servers."""
 
     capture_signals = contextlib.nullcontext  # type: ignore[assignment]
 
@@ -38,8 +38,10 @@ _BACKLOG = 2048
 
 
 class _Connections:
-    """Those that are open, the one that has been without a request the longest first. When there are too many it goes;
-    none that is being served does."""
+    """The open connections. When there are too many, the one that has been idle longest is closed.
+
+    Connections that are serving a request are never closed.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -47,11 +49,11 @@ class _Connections:
         self._idle: OrderedDict[_Connection, None] = OrderedDict()
 
     def opened(self, connection: _Connection) -> bool:
-        """False when there is no room."""
+        """Registers a connection. Returns False if it was closed because all others are busy."""
         self._open += 1
         self._idle[connection] = None
         if self._open > self._most:
-            # Its end is heard later: it may not be chosen twice.
+            # `closed` is called later; remove it now, so that it is not chosen twice.
             oldest, _ = self._idle.popitem(last=False)
             oldest.transport.abort()
             return oldest is not connection
@@ -69,13 +71,13 @@ class _Connections:
 
 
 class _Refused(Exception):
-    """Ends the parsing of a connection; what is to be answered was noted before."""
+    """Stops the parser of a connection. The response is set beforehand."""
 
 
 class _Connection(HttpToolsProtocol):
-    """With limits for what comes before the application sees a request, and for what it does not ask for.
+    """A connection with limits on data that the application never sees or has not asked for.
 
-    A request's *overhead* is what is not its body: the request line, headers, trailers and the frames of chunks.
+    The *overhead* of a request is everything but its body: request line, headers, trailers and chunk framing.
     """
 
     connections_of_server: _Connections
@@ -106,13 +108,11 @@ class _Connection(HttpToolsProtocol):
             self._expect(HEADER_SECONDS)
         before = self._messages
         super().data_received(data)
-        # Where a request ended in between, so much of the next one came with it as one read holds.
+        # If a request ended in this data, the start of the next one is not counted. It is at most one read.
         self._received = self._received + len(data) if self._messages == before else 0
-        # A body in chunks has frames; more of them than of the body itself is no honest client's.
+        # Chunked bodies have framing. No honest client sends more framing than body.
         if self._received - self._of_body > MAX_HEADER_BYTES + self._of_body and not self.transport.is_closing():
-            self._refuse(
-                _too_large(f"the headers have more than {MAX_HEADER_BYTES} bytes, or the chunks are too small")
-            )
+            self._refuse(_too_large(f"the headers exceed {MAX_HEADER_BYTES} bytes, or the chunks are too small"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -120,11 +120,13 @@ class _Connection(HttpToolsProtocol):
         self._header_bytes = self._header_count = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Of trailers too."""
+        """Called for each header, and for each trailer."""
         self._header_count += 1
         self._header_bytes += len(name) + len(value) + 4
         if self._header_count > MAX_HEADERS or self._header_bytes > MAX_HEADER_BYTES:
-            self._refusal = _too_large(f"the most are {MAX_HEADERS} headers, of {MAX_HEADER_BYTES} bytes together")
+            self._refusal = _too_large(
+                f"too many headers: the maximum is {MAX_HEADERS}, of {MAX_HEADER_BYTES} bytes in total"
+            )
             raise _Refused
         super().on_header(name, value)
 
@@ -132,10 +134,10 @@ class _Connection(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             # RFC 9112, section 3.2.
-            self._refusal = invalid_request("a request has exactly one Host header")
+            self._refusal = invalid_request("a request must have exactly one Host header")
             raise _Refused
         if len(self.pipeline) >= MAX_PIPELINED:
-            waiting = f"more than {MAX_PIPELINED} requests wait for their answers on this connection"
+            waiting = f"more than {MAX_PIPELINED} unanswered requests on this connection"
             self._refusal = invalid_request(waiting)
             raise _Refused
         self._in_headers = False
@@ -158,15 +160,15 @@ class _Connection(HttpToolsProtocol):
         if self.cycle.response_complete and not self.transport.is_closing():
             self.connections_of_server.idle(self)
             if not self._in_headers and self._deadline is None:
-                # It was answered before it was whole; the rest is not waited for.
+                # It was answered before it was complete; do not wait for the rest for long.
                 self._expect(HEADER_SECONDS)
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser refuses, and what the callbacks above do."""
-        self._refuse(self._refusal or invalid_request("this is no HTTP request"))
+        """Called when the parser or one of the callbacks above rejects a request."""
+        self._refuse(self._refusal or invalid_request("invalid HTTP request"))
 
     def _expect(self, seconds: float) -> None:
-        """The headers, or the end of a request."""
+        """Sets the deadline for the headers, or for the end of a request."""
         self._deadline = self.loop.call_later(seconds, self._too_slow)
 
     def _cancel_deadline(self) -> None:
@@ -184,7 +186,7 @@ class _Connection(HttpToolsProtocol):
 
     def _refuse(self, error: SidecarError) -> None:
         if self.cycle is not None and not self.cycle.response_complete:
-            # Another answer is on its way.
+            # Another response is in progress.
             self.transport.abort()
             return
         request_id = ids.request_id()
@@ -203,10 +205,13 @@ def _too_large(text: str) -> SidecarError:
 
 
 class HttpServer:
-    """Bound when it is made; ``port`` is the real one when 0 was asked for. Listens from ``start`` to ``stop``."""
+    """Binds its port when created and listens from ``start`` to ``stop``.
+
+    ``port`` is the actual port, also if port 0 was requested.
+    """
 
     def __init__(self, host: str, port: int) -> None:
-        """Raises SettingsError when the port cannot be opened."""
+        """Raises SettingsError if the port cannot be opened."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -215,15 +220,15 @@ class HttpServer:
         except OSError as problem:
             self._socket.close()
             raise SettingsError(
-                f"port {port} on {host} cannot be opened: {problem.strerror or problem}; "
-                "choose another with --port or CCO_SIDECAR_PORT"
+                f"cannot open port {port} on {host}: {problem.strerror or problem}; "
+                "fix: choose another with --port or CCO_SIDECAR_PORT"
             ) from problem
         self.port: int = self._socket.getsockname()[1]
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     def start(self, gateway: Gateway) -> None:
-        # Half of the descriptors; the rest is for gRPC, files and agents.
+        # Use half of the descriptors; the rest is for gRPC, files and agents.
         most = min(_MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
         protocol = type("Connection", (_Connection,), {"connections_of_server": _Connections(most)})
         config = uvicorn.Config(
@@ -245,11 +250,11 @@ class HttpServer:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]), name="http")
 
     def close(self) -> None:
-        """Gives the port back."""
+        """Releases the port."""
         self._socket.close()
 
     async def stop(self) -> None:
-        """No new connections; open requests have five seconds to end."""
+        """Accepts no new connections, and gives open requests five seconds to finish."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving

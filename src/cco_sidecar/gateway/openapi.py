@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document of the REST side, from the descriptors and their comments.
+"""Generates the OpenAPI 3.1 document of the REST API from the descriptors and their comments.
 
-``python -m cco_sidecar.gateway.openapi IMAGE`` writes it to stdout; IMAGE is a FileDescriptorSet with source
+``python -m cco_sidecar.gateway.openapi IMAGE`` writes it to stdout. IMAGE is a FileDescriptorSet with source
 information (``buf build``).
 """
 
@@ -29,18 +29,18 @@ from cco_sidecar.gateway.schemas import Schemas, comments_of
 from orchestra.v1 import options_pb2
 
 _ERRORS = {
-    400: "The request breaks a rule (REQ_001), or an event or a filter is not valid (EVT_002).",
-    401: "The token is missing, not valid (AUTH_001) or expired (AUTH_002).",
+    400: "The request violates a rule (REQ_001), or an event or a filter is invalid (EVT_002).",
+    401: "The token is missing, invalid (AUTH_001) or expired (AUTH_002).",
     403: "The token does not allow this (AUTH_003).",
     404: "It does not exist, or belongs to another project.",
-    409: "It is not in the state for this: ended, not ended, or answered before.",
+    409: "The current state does not allow this: already ended, not yet ended, or already answered.",
     408: "The body was not received in time (REQ_007).",
     413: "The body is too large, or has too many elements (REQ_004).",
     415: "The body is not JSON (REQ_005).",
-    429: "Too many calls; `Retry-After` says when to try again (RATE_001).",
+    429: "Too many calls; `Retry-After` says when to retry (RATE_001).",
     500: "The sidecar failed; its log has the cause under the request id.",
-    503: "The event bus is not available, or the sidecar is shutting down (EVT_001).",
-    504: "Not done within `Grpc-Timeout` (REQ_006).",
+    503: "The event bus is unavailable, or the sidecar is shutting down (EVT_001).",
+    504: "The `Grpc-Timeout` was exceeded (REQ_006).",
 }
 _ERROR_SCHEMA = {
     "type": "object",
@@ -48,7 +48,7 @@ _ERROR_SCHEMA = {
     "required": ["error", "message", "code", "details", "timestamp", "request_id"],
     "properties": {
         "error": {"type": "string", "enum": [kind.slug for kind in Kind]},
-        "message": {"type": "string", "description": "What was wrong, where, and what would be right."},
+        "message": {"type": "string", "description": "What is wrong, where, and what was expected."},
         "code": {"type": "string", "pattern": "^[A-Z]{3,4}_[0-9]{3}$"},
         "details": {"type": "object"},
         "timestamp": {"type": "string", "format": "date-time"},
@@ -67,7 +67,7 @@ _JSON_VALUE = {
     ],
 }
 
-# A result that names errors says whether it failed all the same.
+# A result with errors must also state its status.
 _STATUS_OR_NO_ERRORS = [
     {"required": ["status"], "properties": {"status": {"type": "string"}}},
     {"properties": {"errors": {"anyOf": [{"type": "null"}, {"type": "array", "maxItems": 0}]}}},
@@ -75,7 +75,7 @@ _STATUS_OR_NO_ERRORS = [
 
 
 class Document:
-    """``comments``: leading comments by full name."""
+    """Builds the document. ``comments`` are the leading comments of the protos, by full name."""
 
     def __init__(self, comments: dict[str, str]) -> None:
         self._made = Schemas(comments, "#/components/schemas/")
@@ -134,7 +134,7 @@ class Document:
         return operation
 
     def _other_forms(self, rpc: str, schema: dict[str, Any]) -> dict[str, Any]:
-        """The documented forms of a body beside the RPC's own request (``compat.documented_body``)."""
+        """Adds the alternative documented forms of a body (``compat.documented_body``)."""
         whole = self._schemas[schema["$ref"].rpartition("/")[2]]
         if rpc == CREATE_RESULT:
             result = self._schemas["AgentResultInput"]
@@ -204,7 +204,7 @@ class Document:
                 most = max_request_bytes(route.method)
                 text = f"The body has more than {most} bytes, or more than {MAX_ELEMENTS} elements (REQ_004)."
             if status == 503 and route.rpc == "/orchestra.v1.SystemService/GetHealth":
-                responses["503"] = {"description": "Unhealthy; the body says what.", "content": content}
+                responses["503"] = {"description": "Unhealthy; the body says what is wrong.", "content": content}
                 continue
             error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
             responses[str(status)] = {"description": text, "content": error}

@@ -1,4 +1,4 @@
-"""Response bodies: JSON, compressed once for many readers, and errors as documented."""
+"""Response bodies: JSON, compressed once for many readers, and the documented error body."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.gateway.routes import Route
 
 GZIP_FROM_BYTES = 1024
-# Above this, compressing would hold the event loop for milliseconds; zlib works without the GIL.
+# From this size on, compressing would block the event loop for milliseconds. zlib releases the GIL.
 _OFFLOAD_BYTES = 64 * 1024
 _LEVEL = 1
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -30,14 +30,14 @@ def json_body(route: Route, response: Message | Encoded) -> bytes:
 
 
 def work_of(response: Message | Encoded) -> int:
-    """Bytes of which JSON has still to be made."""
+    """Returns the number of bytes that are still to be converted to JSON."""
     if isinstance(response, Encoded):
         return 0 if "json" in response.memo else len(response.wire)
     return response.ByteSize()
 
 
 def error_body(error: SidecarError, request_id: str) -> bytes:
-    """The documented error body."""
+    """Returns the documented error body as JSON."""
     return orjson.dumps(error_value(error, request_id))
 
 
@@ -53,8 +53,11 @@ def error_value(error: SidecarError, request_id: str) -> dict[str, Any]:
 
 
 async def gzipped(body: bytes, response: Message | Encoded | None = None) -> bytes:
-    """RFC 1952. The shared part of an Encoded is compressed once; its tail is appended as a stream of its own
-    blocks, which DEFLATE (RFC 1951) allows, and the checksum is carried on."""
+    """Compresses a body with gzip (RFC 1952).
+
+    The shared part of an Encoded is compressed once. Its tail is appended as further DEFLATE blocks (RFC 1951), and the
+    checksum is continued.
+    """
     if isinstance(response, Encoded) and response.tail is not None and "json" in response.memo:
         cut = len(response.memo["json"]) - 1
         head = response.memo.get("gzip")
@@ -74,6 +77,6 @@ async def _off_loop(work: Any, body: bytes, flush: int) -> tuple[bytes, int]:
 
 
 def _deflate(body: bytes, flush: int) -> tuple[bytes, int]:
-    """Raw DEFLATE blocks of a body, and its CRC-32."""
+    """Returns the raw DEFLATE blocks of a body, and its CRC-32."""
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return compressor.compress(body) + compressor.flush(flush), zlib.crc32(body)

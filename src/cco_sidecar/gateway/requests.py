@@ -1,4 +1,4 @@
-"""HTTP request -> request message: path, query and body, each with its own clear refusal."""
+"""Converts HTTP requests to request messages, from path, query and body."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Headers = Mapping[str, str]
 
 
 async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
-    """The whole body. Raises SidecarError (REQ_004) when it is over the limit, without reading the rest."""
+    """Reads the body. Raises SidecarError (REQ_004) if it exceeds ``most`` bytes, without reading the rest."""
     declared = headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most:
         raise too_large("the body", int(declared), most)
@@ -42,7 +42,7 @@ async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionResetError("the client went away while sending")
+            raise ConnectionResetError("the client disconnected while sending")
         part = message.get("body", b"")
         size += len(part)
         if size > most:
@@ -53,8 +53,11 @@ async def read_body(receive: Receive, headers: Headers, most: int) -> bytes:
 
 
 class Discards:
-    """Bodies that were refused are read on for a while, so that a client that is still sending gets its answer and no
-    reset connection. They are few and share one rate: nobody's time is taken by what nobody wants."""
+    """Reads and discards rejected bodies for a while.
+
+    A client that is still sending then gets the response instead of a connection reset. At most eight bodies are
+    discarded at a time, and they share one rate limit, so that other calls are not slowed down.
+    """
 
     def __init__(self) -> None:
         self._open = 0
@@ -80,7 +83,7 @@ class Discards:
 
 
 def request_of(route: Route, variables: dict[str, str], query: bytes, body: bytes, headers: Headers) -> Message:
-    """Raises SidecarError (REQ_001, REQ_005) that names the parameter at fault."""
+    """Builds the request. Raises SidecarError (REQ_001, REQ_004, REQ_005) that names the invalid parameter."""
     value = _json_object(body, headers) if route.body else {}
     if value:
         variables = dict(variables)
@@ -96,17 +99,17 @@ def request_of(route: Route, variables: dict[str, str], query: bytes, body: byte
 
 
 class Line(NamedTuple):
-    """A line of a body, by its number."""
+    """A line of a body and its number, from 1."""
 
     number: int
     data: bytes
 
 
 def request_lines(body: bytes, headers: Headers) -> list[Line]:
-    """Those of a client stream that hold something. Raises SidecarError (REQ_004, REQ_005)."""
+    """Returns the non-empty lines of a client stream. Raises SidecarError (REQ_001, REQ_004, REQ_005)."""
     _check_content_type(headers)
     if not body.strip():
-        raise invalid_request("the body is empty; send one JSON object a line")
+        raise invalid_request("the body is empty; send one JSON object per line")
     check_json(body)
     if (count := body.count(b"\n") + body.count(b"\r")) > MAX_ELEMENTS:
         raise too_many_elements("the body", count)
@@ -114,12 +117,12 @@ def request_lines(body: bytes, headers: Headers) -> list[Line]:
 
 
 def request_of_line(route: Route, number: int, data: bytes) -> Message:
-    """Raises SidecarError (REQ_001) that names the line."""
+    """Builds the request of a line. Raises SidecarError (REQ_001, REQ_004) that names the line."""
     return codec.from_dict(route.request_type, _parse(data, f"line {number} of the body"))
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """RFC 9110, section 12.5.3, as far as gzip goes."""
+    """Reports whether the client accepts gzip (RFC 9110, section 12.5.3)."""
     for part in headers.get("accept-encoding", "").split(","):
         coding, _, weight = part.strip().partition(";")
         if coding.strip().lower() == "gzip":
@@ -128,22 +131,27 @@ def accepts_gzip(headers: Headers) -> bool:
 
 
 def deadline_of(headers: Headers) -> float | None:
-    """Seconds of a ``Grpc-Timeout`` header (gRPC over HTTP/2, section Requests)."""
+    """Returns the ``Grpc-Timeout`` header in seconds (gRPC over HTTP/2, section Requests); None without one.
+
+    Raises SidecarError (REQ_001).
+    """
     text = headers.get("grpc-timeout")
     if text is None:
         return None
     match = _TIMEOUT.fullmatch(text)
     if match is None:
         raise invalid_request(
-            f"Grpc-Timeout: {text[:40]!r} is not a number of at most 8 digits and one of H, M, S, m, u, n",
+            f"invalid Grpc-Timeout {text[:40]!r}: expected at most 8 digits and one of H, M, S, m, u, n",
             field="grpc-timeout",
         )
     return int(match.group(1)) * _UNITS[match.group(2)]
 
 
 def metadata_of(headers: list[tuple[str, str]]) -> list[tuple[str, str | bytes]]:
-    """Call metadata: what the chain reads, and every ``Grpc-Metadata-*`` header by the rest of its name, unless HTTP
-    has a header of its own for that."""
+    """Returns the call metadata: the headers that the chain reads, and ``Grpc-Metadata-*`` headers without the prefix.
+
+    A prefixed name is dropped if it stands for a header that the chain itself reads.
+    """
     found: list[tuple[str, str | bytes]] = []
     for name, value in headers:
         if name.startswith(_METADATA):
@@ -160,7 +168,7 @@ def metadata_of(headers: list[tuple[str, str]]) -> list[tuple[str, str | bytes]]
 def _put(value: dict[str, Any], name: str, item: Any, where: str) -> None:
     if name in value and value[name] is not None and value[name] != item:
         raise invalid_request(
-            f"{name}: {where} says {item!r} and the body says {value[name]!r}; send one of them, or the same in both",
+            f"{name}: {where} has {item!r} but the body has {value[name]!r}; send one, or the same value in both",
             field=name,
         )
     value[name] = item
@@ -170,7 +178,7 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except (UnicodeDecodeError, ValueError):
-        raise invalid_request("the query string is not valid; percent-encode UTF-8 text") from None
+        raise invalid_request("invalid query string: expected percent-encoded UTF-8") from None
 
 
 def _json_object(body: bytes, headers: Headers) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def _parse(text: bytes, where: str) -> dict[str, Any]:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as problem:
         raise invalid_request(
-            f"{where} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
+            f"{where} is not valid JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
         ) from None
     if not isinstance(value, dict):
         raise invalid_request(f"{where} must be a JSON object")
@@ -199,5 +207,5 @@ def _check_content_type(headers: Headers) -> None:
         raise SidecarError(
             Kind.UNSUPPORTED_MEDIA_TYPE,
             "REQ_005",
-            f"content type '{given[:100]}' is not supported; send 'Content-Type: application/json'",
+            f"unsupported content type '{given[:100]}'; send 'Content-Type: application/json'",
         )

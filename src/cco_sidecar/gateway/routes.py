@@ -1,4 +1,4 @@
-"""Routes from the ``google.api.http`` lines of the protos (google/api/http.proto)."""
+"""Routes from the ``google.api.http`` options of the protos (google/api/http.proto)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VERBS = ("get", "put", "post", "delete", "patch")
 
 
 class Route(NamedTuple):
-    """One HTTP binding of an RPC. ``segments`` are literals, or ``{field}``."""
+    """One HTTP binding of an RPC. Each of ``segments`` is a literal or ``{field}``."""
 
     verb: str
     template: str
@@ -32,7 +32,7 @@ class Route(NamedTuple):
     rules: options_pb2.CallRules
 
     def variables(self, segments: list[str]) -> dict[str, str] | None:
-        """The path's values by field name, or None when the path is another one."""
+        """Returns the path variables by field name, or None if the path does not match."""
         found: dict[str, str] = {}
         for wanted, given in zip(self.segments, segments, strict=True):
             if wanted.startswith("{"):
@@ -45,24 +45,29 @@ class Route(NamedTuple):
 
 
 class Routes:
+    """All routes, indexed by path."""
+
     def __init__(self, services: Iterable[ServiceDescriptor]) -> None:
         self.all: list[Route] = [route for service in services for route in routes_of(service)]
         self._index: dict[tuple[int, str], list[Route]] = {}
-        # Literal templates first, so that `/api/context/refresh` is not taken for a variable.
+        # Literal templates first, so that `refresh` in `/api/context/refresh` is not taken for a variable.
         for route in sorted(self.all, key=lambda route: route.template.count("{")):
             self._index.setdefault(_key(route.segments), []).append(route)
 
     def match(self, verb: str, raw_path: str) -> tuple[Route, dict[str, str]]:
-        """Raises SidecarError: REQ_002 for no such path, REQ_003 for another method's, REQ_001 for bad escapes."""
+        """Returns the route and its variables.
+
+        Raises SidecarError: REQ_002 for an unknown path, REQ_003 for a wrong method, REQ_001 for invalid escapes.
+        """
         try:
             segments = [unquote(part, errors="strict") if "%" in part else part for part in raw_path.split("/")[1:]]
         except UnicodeDecodeError:
-            raise invalid_request("the path is not UTF-8 after decoding its %-escapes") from None
+            raise invalid_request("invalid path: not UTF-8 after percent-decoding") from None
         allowed: list[str] = []
         template = ""
         for route in self._index.get(_key(segments), ()):
             variables = route.variables(segments)
-            # A concrete path hides the templates that would match it too (OpenAPI 3.1, section 4.8.8.2).
+            # A concrete path takes precedence over templates that also match (OpenAPI 3.1, section 4.8.8.2).
             if variables is None or (template and route.template != template):
                 continue
             template = route.template
@@ -72,11 +77,11 @@ class Routes:
         shown = "/" + "/".join(segments)
         if allowed:
             raise method_not_allowed(verb, shown, allowed)
-        raise not_found("REQ_002", f"there is no path '{shown[:200]}'; '/openapi.json' describes those there are")
+        raise not_found("REQ_002", f"there is no path '{shown[:200]}'; see '/openapi.json' for all paths")
 
 
 def _key(segments: Sequence[str]) -> tuple[int, str]:
-    """No template has a variable in its first two segments."""
+    """Returns the index key of a path. No template has a variable in its first two segments."""
     return len(segments), "/".join(segments[:2])
 
 
@@ -90,6 +95,7 @@ def method_not_allowed(verb: str, path: str, allowed: list[str]) -> SidecarError
 
 
 def routes_of(service: ServiceDescriptor) -> list[Route]:
+    """Returns the routes of a service, in the order of its proto."""
     found = []
     for method in service.methods:
         main = method.GetOptions().Extensions[annotations_pb2.http]

@@ -1,1 +1,1 @@
-"""Which parts of a repository matter for a task."""
+"""Decides which parts of a repository matter for a task."""

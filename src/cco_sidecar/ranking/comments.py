@@ -1,4 +1,4 @@
-"""The comments of source files: what documentation agents read of code."""
+"""Extracts the comments of source files, for agents that read only documentation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ _PYTHON = re.compile(
     re.MULTILINE,
 )
 _HASHES = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
-# An open comment runs to the end, so that no text is searched twice.
+# An unterminated comment runs to the end, so that no text is scanned twice.
 _SLASHES = re.compile(r"/\*[\s\S]*?(?:\*/|\Z)|^[ \t]*//[^\n]*$", re.MULTILINE)
 MARK = "[comments only; the code is left out]"
 
 
 def comments_of(content: str, language: str) -> str | None:
-    """Comments and docstrings, a line or block each, in order; None when the language is not known or has none."""
+    """Returns the comments and docstrings in order; None if the language is unknown or there are none.
+
+    For Python, ``def`` and ``class`` lines are included.
+    """
     if language == "python":
         found = [match.group().strip("\n") for match in _PYTHON.finditer(content)]
         if not any('"""' in part or "'''" in part or part.lstrip().startswith("#") for part in found):

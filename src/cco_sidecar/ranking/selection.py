@@ -1,4 +1,4 @@
-"""Which files an agent gets, in which order."""
+"""Selects the files for an agent's context, and their order."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cco_sidecar.repository.snapshot import Snapshot
 FileSets = Mapping[str, tuple[str, ...]]
 
 _DAY_NS = 24 * 3600 * 10**9
-# Groups whose work is the tests themselves.
+# Groups that work on tests.
 _TESTS_FIRST = frozenset({"quality", "security"})
 _WORD = re.compile(r"[A-Za-z0-9_\-./]{3,}")
 
 
 class Choice(NamedTuple):
-    """A file for the context: its ``rank`` (lower comes first), why, and whether only its comments are wanted."""
+    """A file for the context: its ``rank`` (lower comes first), the reason, and whether to include only comments."""
 
     rank: int
     path: str
@@ -30,7 +30,7 @@ class Choice(NamedTuple):
 def choose(
     snapshot: Snapshot, agent: AgentType, file_sets: FileSets, task: str, decided: Iterable[str]
 ) -> list[Choice]:
-    """In the documented order of priority; ``decided`` are files that earlier decisions name."""
+    """Returns the files in the documented order of priority. ``decided`` are files named by earlier decisions."""
     wanted = Patterns(agent.file_patterns)
     source = Patterns(file_sets.get("source", ()))
     kinds = _kinds(agent, file_sets)
@@ -60,7 +60,10 @@ def choose(
 
 
 def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patterns]]:
-    """Tests, configuration, documentation; plain source stands before tests, except where tests are the work."""
+    """Returns rank, reason and patterns of tests, documentation and configuration.
+
+    Other source files have rank 4, before tests, except for groups that work on tests.
+    """
     tests = 3 if agent.group in _TESTS_FIRST else 5
     return [
         (tests, "test", Patterns(file_sets.get("tests", ()))),
@@ -74,7 +77,7 @@ def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patter
 
 
 def _named_by(task: str, snapshot: Snapshot) -> set[str]:
-    """Files whose path, name or stem stands in the task's text."""
+    """Returns the files whose path, name or stem appears in the task."""
     words = {word.strip("./") for word in _WORD.findall(task)}
     if not words:
         return set()
@@ -87,9 +90,10 @@ def _named_by(task: str, snapshot: Snapshot) -> set[str]:
 
 
 def _recently_changed(snapshot: Snapshot) -> set[str]:
-    """Changed in the 24 hours before the newest commit or uncommitted change.
+    """Returns uncommitted changes, and files changed in the 24 hours before the newest commit.
 
-    Counted from there and not from now, so that the same commit and worktree give the same context.
+    Without git, returns files modified in the 24 hours before the newest one. The time is not counted from now, so that
+    the same commit and worktree give the same context.
     """
     commits = snapshot.git.recent_commits
     changed = {change.path for change in snapshot.git.uncommitted_changes}

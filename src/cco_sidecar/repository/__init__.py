@@ -1,1 +1,1 @@
-"""Reading a repository that is not trusted: nothing in it can start a program, hold a caller or fill the memory."""
+"""Reads untrusted repositories: nothing in one can start a program, block a caller or exhaust memory."""

@@ -1,4 +1,4 @@
-"""Opening files of a project whose directories may become links at any moment: an agent works in it."""
+"""Opens files of a project safely, although an agent may replace its directories with links at any time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path, PurePath
 
 
 def open_beneath(root: Path, name: str) -> int:
-    """A descriptor of the regular file ``name`` in ``root``; no part of the way to it is a link. Raises OSError."""
+    """Opens the regular file ``name`` beneath ``root`` without following links, and returns its descriptor.
+
+    Raises OSError.
+    """
     *directories, last = PurePath(name).parts
     if ".." in (*directories, last):
         raise OSError(f"{name} is not beneath {root}")

@@ -1,4 +1,4 @@
-"""The text of files: read once a version, checked, masked."""
+"""The text of files: each version is read, decoded and masked once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from cco_sidecar.repository import masking
 from cco_sidecar.repository.beneath import open_beneath
 from cco_sidecar.repository.snapshot import FileStat
 
-# Larger files are not read at all.
+# Larger files are not read.
 MAX_FILE_BYTES = 64 * 2**20
 _CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
 
 
 class Text(NamedTuple):
-    """``problem`` says why there is no text: ``binary``, ``too_large``, ``unreadable``."""
+    """The text of a file. ``problem`` says why there is none: ``binary``, ``too_large`` or ``unreadable``.
+
+    ``checksum`` is that of the file's bytes; ``masked`` counts the masked secrets.
+    """
 
     content: str
     checksum: str
@@ -30,11 +33,13 @@ class Text(NamedTuple):
 
 
 class FileCache:
+    """Caches texts up to a total size. Thread-safe."""
+
     def __init__(self, most_bytes: int) -> None:
         self._known: ByteLru[Hashable, Text] = ByteLru(most_bytes)
 
     def read(self, root: Path, path: str, info: FileStat) -> Text:
-        """The file as it is now; ``info`` finds a version that was read before."""
+        """Returns the text of a file; the version given by ``info`` may come from the cache."""
         key = (root, path, info)
         text = self._known.get(key)
         if text is None:
@@ -66,9 +71,9 @@ def _read(root: Path, path: str, info: FileStat) -> Text:
 
 
 def _decode(data: bytes) -> str | None:
-    """UTF-8, UTF-16 with a byte order mark, or Latin-1; None for what is no text."""
+    """Decodes UTF-8, UTF-16 with a byte order mark, or Latin-1; None if the bytes are not text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        # UTF-32 begins like UTF-16; read as that, it is full of NULs.
+        # UTF-32 starts like UTF-16, but decoded as UTF-16 it contains NULs.
         text = data.decode("utf-16", errors="replace")
         return None if "\0" in text else text
     if b"\0" in data:

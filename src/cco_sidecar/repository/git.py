@@ -1,9 +1,9 @@
-"""The one place that runs git.
+"""Runs git. No other module does.
 
-A repository's own configuration can name programs in some thirty ways: filters, hooks, fsmonitor, textconv, ssh
-commands, credential helpers, pagers, promisor remotes, includes. None is switched off here one by one. Git is given a
-directory of ours in place of the repository's: its configuration is written by us, from a short list of keys that name
-no program, and it has no hooks. Objects, refs and the index are the repository's own.
+A repository's own configuration can name programs in about thirty ways: filters, hooks, fsmonitor, textconv, ssh
+commands, credential helpers, pagers, promisor remotes, includes. They are not disabled one by one. Instead, git gets
+our own directory (the shadow) as GIT_DIR. Its configuration is written by us, from a short list of keys that name no
+program, and it has no hooks. Objects, refs and the index are those of the repository.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 30.0
 MOST_OUTPUT_BYTES = 256 * 2**20
 _MOST_STDERR_BYTES = 64 * 1024
-# A command that has not ended after so long may be waiting for a FIFO.
+# A command that prints nothing for this long may be blocked on a FIFO.
 _STALLED_SECONDS = 0.3
 _ATTEMPTS = 10
 _CHUNK = 2**16
-# How files and refs are to be read. No key here names a program, another file or a remote (git-config(1)).
+# Keys that say how to read files and refs. None names a program, another file or a remote (git-config(1)).
 _OF_REPOSITORY = frozenset(
     (
         "core.repositoryformatversion",
@@ -65,13 +65,13 @@ _OF_REPOSITORY = frozenset(
         "extensions.refstorage",
     )
 )
-# What a person's own configuration adds: it is trusted, but only this matters for reading.
+# Keys used from the user's own configuration. It is trusted, but only these matter for reading.
 _OF_PERSON = frozenset({"core.autocrlf", "core.eol", "core.excludesfile", "core.precomposeunicode"})
 _LINKED = ("refs", "packed-refs", "reftable", "logs", "shallow", "worktrees")
 
 
 class Done(NamedTuple):
-    """How a git command ended. ``output`` is stdout; ``said`` is stderr."""
+    """The outcome of a git command. ``output`` is stdout, ``said`` is stderr."""
 
     code: int
     output: bytes
@@ -79,13 +79,13 @@ class Done(NamedTuple):
 
 
 class GitRepository:
-    """A repository as git sees it through a directory of ours in ``scratch``, which only we may write.
+    """A repository, read by git through a shadow directory in ``scratch``, which only we may write.
 
-    Blocking; for threads, one at a time. ``layout`` is None for a plain directory until ``open`` finds a repository.
+    Blocking, and not thread-safe. ``layout`` is None until ``open`` finds a repository.
     """
 
     def __init__(self, root: Path, scratch: Path, foreign: Sequence[Path] = ()) -> None:
-        """``foreign``: directories of which nothing may be shown."""
+        """``foreign`` are directories whose contents must not be exposed."""
         self.root = root
         self._foreign = foreign
         self._shadow = _shadow_of(root, scratch)
@@ -93,7 +93,7 @@ class GitRepository:
         self.remotes: dict[str, str] = {}
 
     def open(self) -> Layout | None:
-        """Looks where the repository is, and takes in its configuration. Raises GitFailed."""
+        """Finds the repository and reads its configuration; None for a plain directory. Raises GitFailed."""
         self.layout = discover(self.root)
         if self.layout is not None:
             try:
@@ -102,13 +102,15 @@ class GitRepository:
             except GitFailed:
                 raise
             except OSError as problem:
-                # Its words may quote what a file in the repository was linked to.
-                raise GitFailed(f"the repository of {self.root} cannot be read", str(problem)) from problem
+                # The error text may quote the target of a link in the repository, so it only goes to the log.
+                raise GitFailed(f"cannot read the repository of {self.root}", str(problem)) from problem
         return self.layout
 
     def run(self, *arguments: str, timeout: float = TIMEOUT_SECONDS) -> Done:
-        """Runs a git command in ``root``. Raises GitFailed when git is missing, hangs or prints too much, or the
-        repository is not its own any more."""
+        """Runs a git command in ``root``; ``timeout`` is in seconds.
+
+        Raises GitFailed if git is missing, times out or prints too much, or if the repository changes while it runs.
+        """
         assert self.layout is not None
         environment = _environment() | {
             "GIT_DIR": str(self._shadow),
@@ -120,7 +122,7 @@ class GitRepository:
             return _run(arguments, self.root, environment, timeout, self.layout)
         until = time.monotonic() + timeout
         for _ in range(_ATTEMPTS):
-            # An agent may put a link in a part's place after we looked, and take it away before we look again.
+            # An agent may replace a part of the repository with a link after our check and restore it before the next.
             before = settled(self.layout)
             if discover(self.root) != self.layout:
                 break
@@ -131,14 +133,14 @@ class GitRepository:
         raise GitFailed(f"the repository of {self.root} changed while git read it")
 
     def text(self, *arguments: str) -> str | None:
-        """The output of a command that succeeds, with odd bytes as surrogates; None when it fails."""
+        """Returns the output of a command, with undecodable bytes as surrogates; None if it fails."""
         done = self.run(*arguments)
         if done.code:
             log.debug("git %s: %s", arguments[0], done.said)
             return None
         return os.fsdecode(done.output)
 
-    # -- the directory that git is given ---------------------------------------------------------------
+    # -- the shadow directory --------------------------------------------------------------------------
 
     def _write_shadow(self, layout: Layout) -> None:
         (self._shadow / "info").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -167,7 +169,7 @@ class GitRepository:
             for key, value in own.items()
             if key.startswith("remote.") and key.endswith(".url")
         }
-        # A file in the working tree would be read; and `git diff` would write the index anew, optional locks or not.
+        # Otherwise git would read .mailmap from the working tree, and `git diff` would rewrite the index.
         kept = {"log.mailmap": "false", "diff.autorefreshindex": "false"}
         kept |= {key: value for key, value in _of_person().items() if key in _OF_PERSON}
         kept |= {key: value for key, value in own.items() if key in _OF_REPOSITORY}
@@ -179,17 +181,17 @@ class GitRepository:
 
 
 def _entries(config: bytes) -> dict[str, str]:
-    """A configuration file's last values by key, without what it includes. Raises GitFailed."""
+    """Returns the last value of each key in a configuration file, without includes. Raises GitFailed."""
     arguments = ("config", "--file", "-", "--no-includes", "-z", "--list")
     done = _run(arguments, Path("/"), _environment(), TIMEOUT_SECONDS, None, config)
     if done.code:
-        raise GitFailed("the repository's configuration cannot be read", done.said)
+        raise GitFailed("cannot read the repository's configuration", done.said)
     return _pairs(done.output)
 
 
 @cache
 def _of_person() -> Mapping[str, str]:
-    """The configuration of the person who runs the sidecar, read once a process."""
+    """Returns the configuration of the user who runs the sidecar. Read once per process."""
     environment = _environment(person=True) | {"GIT_DIR": os.devnull}
     done = _run(("config", "--includes", "-z", "--list"), Path("/"), environment, 10.0, None)
     return {} if done.code else _pairs(done.output)
@@ -197,7 +199,7 @@ def _of_person() -> Mapping[str, str]:
 
 def _pairs(listed: bytes) -> dict[str, str]:
     entries = (entry.partition("\n") for entry in os.fsdecode(listed).split("\0") if entry)
-    # A key without a value is true.
+    # A key without a value means true.
     return {key: value if equals else "true" for key, equals, value in entries}
 
 
@@ -211,7 +213,7 @@ def _written(values: Mapping[str, str]) -> bytes:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Writes only what differs: a full disk leaves what was there before."""
+    """Replaces a file atomically if its content differs, so that a full disk keeps the old content."""
     try:
         if path.read_bytes() == data:
             return
@@ -232,12 +234,12 @@ def _link(link: Path, target: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A name that no other thread or process uses: several may look at the same repository at once."""
+    """Returns a unique temporary name, because several threads or processes may read the same repository."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 def forget(root: Path, scratch: Path) -> None:
-    """Removes what is kept about a repository that is gone."""
+    """Deletes the shadow of a repository that no longer exists."""
     shutil.rmtree(_shadow_of(root, scratch), ignore_errors=True)
 
 
@@ -247,7 +249,7 @@ def _shadow_of(root: Path, scratch: Path) -> Path:
 
 @cache
 def program() -> str:
-    """The git program. Raises GitFailed."""
+    """Returns the path of the git program. Raises GitFailed."""
     found = shutil.which("git")
     if found is None:
         raise GitFailed("git is not installed, or not on the sidecar's PATH")
@@ -255,7 +257,7 @@ def program() -> str:
 
 
 def _environment(*, person: bool = False) -> dict[str, str]:
-    """What git gets of ours: neither secrets nor anything that steers it."""
+    """Returns git's environment: no secrets of ours, and no variable that changes its behaviour."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR") if name in os.environ}
     if not person:
         kept |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -291,7 +293,7 @@ def _run(
                 stderr=subprocess.PIPE,
             )
     except OSError as problem:
-        raise GitFailed(f"git cannot be run in {directory}: {problem.strerror}") from problem
+        raise GitFailed(f"cannot run git in {directory}: {problem.strerror}") from problem
     try:
         output, said = _read(process, command[1], timeout, layout)
         return Done(process.wait(), output, said.decode(errors="replace").strip())
@@ -304,7 +306,7 @@ def _run(
 
 
 def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: Layout | None) -> tuple[bytes, bytes]:
-    """Both streams to their ends. Raises GitFailed."""
+    """Reads stdout and stderr to the end. Raises GitFailed."""
     assert process.stdout is not None and process.stderr is not None
     output, said = bytearray(), bytearray()
     started = time.monotonic()
@@ -315,12 +317,12 @@ def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: L
         while selector.get_map():
             spent = time.monotonic() - started
             if spent > timeout:
-                raise GitFailed(f"git {name} did not end in {timeout:g} s")
+                raise GitFailed(f"git {name} timed out after {timeout:g} s")
             ready = selector.select(timeout - spent if looked else min(_STALLED_SECONDS, timeout - spent))
             if not ready and not looked and layout is not None:
                 looked = True
                 if (path := blocking_file(layout)) is not None:
-                    raise GitFailed(f"{path} is not a regular file, and git would wait for it; remove it")
+                    raise GitFailed(f"{path} is not a regular file and blocks git; fix: remove it")
             for key, _ in ready:
                 block = os.read(key.fd, _CHUNK)
                 if not block:

@@ -1,4 +1,4 @@
-"""What git knows of a working tree: files, branch, history, changes."""
+"""What git knows about a working tree: files, branch, history and changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cco_sidecar.repository.layout import GitFailed
 from orchestra.v1.context_service_pb2 import Commit, GitContext, UncommittedChange
 
 FULL_HISTORY = 1000
-# In front of every commit; behind a NUL, so that nobody's subject is taken for it.
+# Marks the start of a commit. It contains NULs, so that no commit subject can imitate it.
 _FORMAT = "%x00commit%x00%x00%H%x00%an%x00%ct%x00%s%x00"
 _COMMIT = re.compile(r"\0commit\0\0(?=[0-9a-f]{40,64}\0)")
 # 9999-12-31T23:59:59Z
@@ -25,9 +25,11 @@ _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "
 
 
 class Git:
-    """What git says of ``root``. ``available`` is false for a plain directory. ``storage`` (a path below ``root``, or
-    empty) is left out of everything; ``scratch`` is a directory that only we write; of ``foreign`` directories nothing
-    is shown."""
+    """Git information about ``root``. ``available`` is false for a plain directory. Blocking, and not thread-safe.
+
+    ``storage`` (a path below ``root``, or empty) is excluded everywhere. ``scratch`` is a directory that only we write.
+    The contents of ``foreign`` directories are never exposed.
+    """
 
     def __init__(self, root: Path, scratch: Path, storage: str = "", foreign: Sequence[Path] = ()) -> None:
         self.root = root
@@ -40,12 +42,15 @@ class Git:
         self.available = False
 
     def look(self, *, afresh: bool = False) -> None:
-        """Finds out whether ``root`` is in a working tree, and where its git directories are. Raises GitFailed."""
+        """Checks whether ``root`` is in a working tree, and finds its git directories. Raises GitFailed.
+
+        ``afresh`` drops the cached history.
+        """
         if afresh:
             self._history = ("", [])
         self.directories = []
         layout = self._repository.open()
-        # A root that its repository ignores is a directory of its own.
+        # A root that its repository ignores counts as a plain directory.
         self.available = layout is not None and (
             layout.top == self.root or self._repository.run("check-ignore", "-q", ".").code != 0
         )
@@ -60,7 +65,7 @@ class Git:
         self.directories = [path for path in (*own, *heads, *tops) if path.is_dir()]
 
     def files(self) -> list[str]:
-        """Tracked files and untracked ones that are not ignored, sorted."""
+        """Returns the tracked files, and the untracked ones that are not ignored, sorted. Raises GitFailed."""
         listed = self._must("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", ".", *self._outside)
         return sorted(set(filter(None, listed.split("\0"))))
 
@@ -69,7 +74,10 @@ class Git:
         return {path.rstrip("/") for path in listed.split("\0") if path.endswith("/")}
 
     def state(self) -> GitContext:
-        """Branch, history (newest first, up to FULL_HISTORY), uncommitted changes and remote."""
+        """Returns the branch, the history (newest first, up to FULL_HISTORY), uncommitted changes and the remote.
+
+        Raises GitFailed.
+        """
         context = GitContext()
         status = self._must(
             "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty",
@@ -90,9 +98,9 @@ class Git:
     def _commits(self, head: str) -> list[Commit]:
         key = (head, self._shallow.stat().st_mtime_ns if self._shallow.exists() else 0)
         if self._history[0] != key:
-            # Naming paths drops empty commits; at the top of a worktree there is no need to.
+            # Path arguments drop empty commits, so pass them only where needed.
             paths = ["--", ".", *self._outside] if self._prefix or self._outside else []
-            # NUL is the one byte that no part of a commit can hold.
+            # NUL is the only byte that no part of a commit can contain.
             text = self._repository.text(
                 "log", f"-n{FULL_HISTORY}", f"--format={_FORMAT}", "--name-only", "-z",
                 "--no-renames", "--no-show-signature", "--relative", head, *paths,
@@ -125,7 +133,7 @@ class Git:
         return sorted(changes, key=lambda change: change.path)
 
     def _relative(self, path: str) -> str:
-        """Status names paths from the worktree's top; ours are from ``root``. Empty when outside."""
+        """Converts a path from the top of the worktree to one from ``root``; empty if it is outside."""
         return path.removeprefix(self._prefix) if path.startswith(self._prefix) else ""
 
     def _numstat(self, initial: bool) -> dict[str, str]:
@@ -156,7 +164,7 @@ class Git:
 
 
 def without_credentials(url: str) -> str:
-    """A remote's URL without user name, password and query; ``git@host:path`` stays as it is."""
+    """Returns a remote's URL without user name, password, query and fragment. Keeps ``git@host:path``."""
     if "://" in url:
         try:
             parts = urlsplit(url)
@@ -168,7 +176,7 @@ def without_credentials(url: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A text of git's as a context may hold it: valid UTF-8, keys masked."""
+    """Makes git output safe for a context: valid UTF-8, with secrets masked."""
     return masking.mask(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))[0]
 
 

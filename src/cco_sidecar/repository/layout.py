@@ -1,4 +1,4 @@
-"""Where a repository keeps its parts (gitrepository-layout(5)), found without running git."""
+"""Finds the parts of a repository (gitrepository-layout(5)) without running git."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 _SMALL_BYTES = 64 * 1024
 MOST_CONFIG_BYTES = 2**20
-# Files of the working tree that git opens by name, whatever they are.
+# Files of the working tree that git opens by name, even if they are not regular files.
 _READ_BY_GIT = frozenset({".gitignore", ".gitattributes", ".gitmodules", ".mailmap"})
 _HEAD = re.compile(rb"(ref: refs/[^\x00-\x20~^:?*\[\\]{1,1000}|[0-9a-f]{40}|[0-9a-f]{64})\s*")
 
 
 class GitFailed(OSError):
-    """There is a repository, and git cannot read it, so nothing is known of what it ignores. ``said``: git's own words,
-    for the log only: they may quote any file to which something in the repository was linked."""
+    """A repository exists but cannot be read, so it is unknown what it ignores.
+
+    ``said`` is git's own output. It is for the log only, because it may quote any file that the repository links to.
+    """
 
     def __init__(self, text: str, said: str = "") -> None:
         super().__init__(text)
@@ -27,7 +29,7 @@ class GitFailed(OSError):
 
 
 class Layout(NamedTuple):
-    """``top``: the working tree; ``git_dir``: its HEAD and index; ``common_dir``: refs, objects and configuration."""
+    """``top`` is the working tree; ``git_dir`` has HEAD and the index; ``common_dir`` has refs, objects and config."""
 
     top: Path
     git_dir: Path
@@ -35,8 +37,10 @@ class Layout(NamedTuple):
 
 
 def discover(root: Path) -> Layout | None:
-    """The repository whose working tree ``root`` is in; None for a plain directory. A bare repository that merely lies
-    in a directory is not taken for one (as with git's ``safe.bareRepository=explicit``). Raises GitFailed."""
+    """Returns the repository whose working tree contains ``root``, or None for a plain directory.
+
+    An embedded bare repository is ignored, as with git's ``safe.bareRepository=explicit``. Raises GitFailed.
+    """
     for top in (root, *root.parents):
         entry = top / ".git"
         try:
@@ -44,9 +48,9 @@ def discover(root: Path) -> Layout | None:
         except FileNotFoundError:
             continue
         except OSError as problem:
-            raise GitFailed(f"{entry} cannot be read: {problem.strerror}") from problem
+            raise GitFailed(f"cannot read {entry}: {problem.strerror}") from problem
         if entry.is_symlink():
-            raise GitFailed(f"{entry} is a link, which is not followed")
+            raise GitFailed(f"{entry} is a link; links are not followed")
         if stat.S_ISDIR(mode):
             return Layout(top, entry, _common(entry))
         return Layout(top, (git_dir := _named_by(entry)), _common(git_dir))
@@ -54,16 +58,18 @@ def discover(root: Path) -> Layout | None:
 
 
 def _named_by(entry: Path) -> Path:
-    """The directory that a ``.git`` file names: a linked worktree's or a submodule's, which names this place in turn.
-    Without that, any repository of the machine could be read from here."""
+    """Returns the directory that a ``.git`` file names, of a linked worktree or a submodule. Raises GitFailed.
+
+    That directory must point back to this file. Otherwise, any repository on the machine could be read from here.
+    """
     word, _, path = _text(entry).partition(": ")
     git_dir = Path(os.path.normpath(entry.parent / path))
     if word != "gitdir" or not path or not git_dir.is_dir():
         raise GitFailed(f"{entry} does not name a git directory")
     if not _names_back(git_dir, entry):
         raise GitFailed(
-            f"{entry} names a git directory that does not name it back (gitdir file, or core.worktree); "
-            "serve one of its worktrees"
+            f"{entry} names a git directory that does not point back to it (gitdir file, or core.worktree); "
+            "fix: serve one of its worktrees"
         )
     return git_dir
 
@@ -91,18 +97,21 @@ def _text(path: Path) -> str:
 
 
 def head_of(layout: Layout) -> bytes:
-    """What HEAD holds, when it is a HEAD. Raises GitFailed."""
+    """Returns the content of HEAD. Raises GitFailed if it is not a valid HEAD."""
     path = layout.git_dir / "HEAD"
     data = small_file(path)
     if not _HEAD.fullmatch(data):
-        raise GitFailed(f"{path} is no HEAD of a repository")
+        raise GitFailed(f"{path} is not a valid HEAD")
     return data
 
 
 def require_own(layout: Layout, foreign: Sequence[Path]) -> None:
-    """Parts that are links, or objects borrowed from a place in ``foreign`` (gitrepository-layout(5),
-    objects/info/alternates), would show what is another project's. Raises GitFailed."""
-    # Whose linked worktree this is has said so itself.
+    """Checks that the repository exposes nothing of ``foreign`` directories. Raises GitFailed.
+
+    It could do so through parts that are links, or through borrowed objects (objects/info/alternates,
+    gitrepository-layout(5)).
+    """
+    # A repository whose linked worktree this is points back to it, so it is not foreign.
     foreign = [place for place in foreign if not layout.common_dir.is_relative_to(place)]
     if not foreign:
         return
@@ -111,7 +120,7 @@ def require_own(layout: Layout, foreign: Sequence[Path]) -> None:
     while waiting:
         objects = waiting.pop().resolve()
         if any(objects.is_relative_to(place) for place in foreign):
-            raise GitFailed(f"the repository of {layout.top} borrows objects of another project")
+            raise GitFailed(f"the repository of {layout.top} borrows objects from another project")
         alternates = objects / "info" / "alternates"
         if objects in seen or not alternates.exists():
             continue
@@ -120,9 +129,9 @@ def require_own(layout: Layout, foreign: Sequence[Path]) -> None:
         waiting += [objects / line for line in lines if line and not line.startswith("#")]
 
 
-# Where the parts are found: another one takes a part's place only with a change of one of these.
+# The directories that contain the parts: replacing a part changes one of these.
 _PLACES = ("", "objects", "objects/pack", "objects/info", "refs", "reftable", "logs", "info")
-# A change within one tick of the kernel's clock may leave the time as it was.
+# Two changes within one tick of the kernel clock may have the same ctime.
 _TICK_SECONDS = 0.02
 _SETTLES_SECONDS = 2.0
 
@@ -130,22 +139,27 @@ State = tuple[tuple[int, int], ...]
 
 
 def settled(layout: Layout) -> State:
-    """The state, when no change could hide in the tick of the last one any more. Raises GitFailed when it does not come
-    to rest."""
+    """Returns the state once its last change is older than a clock tick, so that no later change can be missed.
+
+    Raises GitFailed if the repository keeps changing.
+    """
     until = time.monotonic() + _SETTLES_SECONDS
     while True:
         state = state_of(layout)
         age = time.time() - max(changed for _, changed in state) / 1e9
-        # A time in the future is a clock that was set back.
+        # A time in the future means that the clock was set back.
         if age > _TICK_SECONDS or age < -_TICK_SECONDS:
             return state
         if time.monotonic() > until:
-            raise GitFailed(f"the repository of {layout.top} changes all the time")
+            raise GitFailed(f"the repository of {layout.top} keeps changing")
         time.sleep(_TICK_SECONDS)
 
 
 def state_of(layout: Layout) -> State:
-    """Inode and ctime of each place; changes when a part is replaced, even if it is put back. Nobody can set ctime."""
+    """Returns the inode and ctime of each directory.
+
+    It changes when a part is replaced, even if it is restored, because ctime cannot be set.
+    """
     places = [layout.top / ".git", *(layout.common_dir / name for name in _PLACES)]
     for path in (layout.top, layout.git_dir, layout.common_dir):
         places += (path, *path.parents)
@@ -156,21 +170,23 @@ def state_of(layout: Layout) -> State:
         except OSError:
             found.append((0, 0))
         else:
-            # What lies in a directory such as /tmp changes all the time, and it stays where it is.
+            # The content of a sticky directory such as /tmp changes constantly, but others cannot replace our entries.
             found.append((known.st_ino, 0 if known.st_mode & stat.S_ISVTX else known.st_ctime_ns))
     return tuple(found)
 
 
 def _require_no_links(layout: Layout, foreign: Sequence[Path]) -> None:
-    """Through a link in place of a directory or a pack, objects and refs of any repository could be read. git itself
-    makes none there; HEAD alone was one in old repositories, and people link the rest to files of their own. Raises
-    GitFailed."""
+    """Rejects links through which objects and refs of another repository could be read. Raises GitFailed.
+
+    Git itself creates no links for directories and packs. HEAD was a link in old repositories, and people link other
+    files to their own; such a link is rejected only if it leads to a foreign directory.
+    """
     common_dir = layout.common_dir
     for path in (*layout.git_dir.iterdir(), *common_dir.iterdir(), *_entries(common_dir / "info")):
         if path.is_symlink() and any(path.resolve().is_relative_to(place) for place in foreign):
             raise GitFailed(f"{path} is a link to another project")
     for linked in _loose_objects(common_dir / "objects"):
-        raise GitFailed(f"{linked} is a link, which is not followed")
+        raise GitFailed(f"{linked} is a link; links are not followed")
     suspects = [common_dir / name for name in ("objects", "refs", "packed-refs", "logs", "reftable")]
     objects = common_dir / "objects"
     for directory in (objects, objects / "pack", objects / "info"):
@@ -179,11 +195,11 @@ def _require_no_links(layout: Layout, foreign: Sequence[Path]) -> None:
         suspects += [Path(top, name) for name in (*names, *files)]
     for path in suspects:
         if path.is_symlink():
-            raise GitFailed(f"{path} is a link, which is not followed")
+            raise GitFailed(f"{path} is a link; links are not followed")
 
 
 def _loose_objects(objects: Path) -> Iterator[str]:
-    """Those that are links."""
+    """Yields the loose objects that are links."""
     for directory in objects.glob("[0-9a-f][0-9a-f]"):
         with os.scandir(directory) as entries:
             yield from (entry.path for entry in entries if entry.is_symlink())
@@ -194,14 +210,14 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def small_file(path: Path, most: int = _SMALL_BYTES) -> bytes:
-    """The bytes of a regular file. Raises GitFailed for anything else, and for more than ``most`` bytes."""
+    """Reads a regular file. Raises GitFailed for anything else, and for more than ``most`` bytes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as problem:
-        raise GitFailed(f"{path} cannot be read: {problem.strerror}") from problem
+        raise GitFailed(f"cannot read {path}: {problem.strerror}") from problem
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise GitFailed(f"{path} is not a regular file; remove it")
+            raise GitFailed(f"{path} is not a regular file; fix: remove it")
         data = file.read(most + 1)
     if len(data) > most:
         raise GitFailed(f"{path} is larger than {most} bytes")
@@ -209,7 +225,7 @@ def small_file(path: Path, most: int = _SMALL_BYTES) -> bytes:
 
 
 def blocking_file(layout: Layout) -> Path | None:
-    """A FIFO or device that git would open and wait for; None when there is none."""
+    """Returns a FIFO or device on which git would block; None if there is none."""
     return next(_blocking(layout), None)
 
 

@@ -1,4 +1,4 @@
-"""What must never enter a context: secret files, and strings inside files that look like keys."""
+"""Keeps secrets out of contexts: secret files, and strings in files that look like keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from cco_sidecar.core.patterns import Patterns
 
-# Of the path in lower case.
+# Matched against the path in lower case.
 _FILES = Patterns(
     [
         ".env", ".env.*", ".env-*", ".env_*", "*.env", "env.prod*", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx",
@@ -18,14 +18,14 @@ _FILES = Patterns(
         "client_secret*.json", "*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json", "*.ovpn", "operator.token",
     ]
 )  # fmt: skip
-# Made to be shown: they name the settings, not the values.
+# Templates are public: they name the settings, not the values.
 _TEMPLATES = Patterns(["*.example", "*.sample", "*.template"])
 _CODE = re.compile(
     r".*\.(?:py|pyi|go|rs|tsx?|jsx?|mjs|cjs|java|kts?|scala|cs|fs|rb|php|swift|dart|c|h|cc|cpp|hpp|exs?|erl|hs|ml|lua|vue"
     r"|svelte|md|mdx|rst|adoc|proto|html?|css|scss)"
 )
 
-# Formats that their issuers document; a match is a key, whatever stands around it.
+# Key formats documented by their issuers. A match is a key, regardless of its surroundings.
 _KNOWN = "|".join(
     (
         r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}",  # AWS access key id
@@ -47,7 +47,7 @@ _KNOWN = "|".join(
     )
 )
 _TOKENS = re.compile(rf"(?<![A-Za-z0-9_])(?:{_KNOWN})")
-# All repetitions are bounded: a file is anybody's text, and an expression that backtracks holds the process.
+# Bound the repetitions: files are untrusted, and an expression that backtracks would block the process.
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----.*?"
     r"(?:-----END (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----|\Z)",
@@ -57,19 +57,19 @@ _NAME = (
     r"(?<![\w\-])[\w\-]{0,64}?(?:passwd|password|passphrase|secret|api[_\-]?key|access[_\-]?key|auth[_\-]?token"
     r"|private[_\-]?key|account[_\-]?key)[\w\-]{0,64}"
 )
-# `password = "..."`, `"api_key": "..."`: a name that promises a secret, and a literal value.
+# `password = "..."`, `"api_key": "..."`: a name that suggests a secret, and a literal value.
 _QUOTED = re.compile(
     rf"(?P<name>(?:{_NAME})[\"']?[ \t]{{0,20}}(?::=|=>|:|=)[ \t]{{0,20}})(?P<quote>[\"'])"
     r"(?P<value>[^\"'\s\\]{8,200})(?P=quote)",
     re.IGNORECASE,
 )
-# `some_token = "..."`, `Bearer ...`: tokens have digits in them; names of token types do not.
+# `some_token = "..."`, `Bearer ...`: tokens contain digits; names of token types do not.
 _LIVE = re.compile(
     r"(?P<name>(?:(?<![\w\-])[\w\-]{0,64}?token[\"']?[ \t]{0,20}[:=][ \t]{0,20}[\"']?|\bbearer[ \t]{1,4}))"
     r"(?P<value>(?=[^\"'\s]{0,200}[0-9])[A-Za-z0-9_\-./+=]{16,500})",
     re.IGNORECASE,
 )
-# `PASSWORD=...`, `password: ...` on a line of its own, in files that quote nothing.
+# `PASSWORD=...`, `password: ...` on a separate line, in files with unquoted values.
 _BARE = re.compile(
     rf"(?P<name>^[ \t]{{0,80}}(?:export[ \t]{{1,4}}|-[ \t]{{1,4}})?(?:{_NAME})[ \t]{{0,20}}[:=][ \t]{{0,20}})"
     r"(?P<value>[^\s\"'#$<{\[(][^\s\"'#]{7,199})(?=[ \t]{0,20}(?:#|$))",
@@ -84,27 +84,30 @@ _PLACEHOLDER = re.compile(
     r"(?i)(?:[^\n]{0,200}(?:example|changeme|change[_\-]me|placeholder|your[_\-]|dummy|redacted|xxxx|\*\*\*|\[masked\])"
     r"|[<\[{$%]|(?:test|fake|mock|sample|none|null|true|false|undefined|password|secret|string|git)\w{0,40}$)"
 )
-# Words of which every match of the expressions above has one.
+# Every match of the expressions above contains one of these.
 _HINTS = re.compile(
     r"(?i)passw|passphrase|secret|api.?key|access.?key|account.?key|token|bearer|private.?key|://[^/\s]{0,400}@|AKIA|ASIA"
     r"|ABIA|ACCA|gh[pousr]_|github_pat_|glpat-|xox[abeoprs]-|sk-|[sr]k_|AIza|ya29|npm_|pypi-|SG\.|hf_|dop_v1|eyJ|hooks\.sl"
 )
-# Languages whose files are settings; elsewhere an unquoted value is code.
+# Languages of configuration files. In other languages, an unquoted value is code.
 _SETTINGS = frozenset({"yaml", "ini", "text", "shell", "dockerfile", "toml", "makefile"})
 MASK = "[masked]"
 
 
 def is_secret_file(path: str) -> bool:
+    """Reports whether a file is likely to hold secrets, by its path."""
     lowered = path.lower()
     if not _FILES.match(lowered) or _TEMPLATES.match(lowered):
         return False
-    # `secrets.py` is code about secrets; `secrets.yaml` holds them.
+    # `secrets.py` is code about secrets; `secrets.yaml` contains them.
     return _CODE.fullmatch(lowered) is None or lowered.startswith((".ssh/", ".aws/", ".gnupg/"))
 
 
 def mask(text: str, language: str = "") -> tuple[str, int]:
-    """The text with what looks like a key replaced by ``[masked]``, and how many were. ``language`` says whether
-    unquoted values are settings."""
+    """Replaces everything that looks like a key with ``[masked]``. Returns the text and the number of replacements.
+
+    ``language`` decides whether unquoted values are masked.
+    """
     if _HINTS.search(text) is None:
         return text, 0
     count = 0

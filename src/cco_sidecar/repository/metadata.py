@@ -1,4 +1,4 @@
-"""What can be read about a project from its manifests and reports. What is not found is absent."""
+"""Project metadata from manifests and reports. What is not found is absent."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ REPORTS = (*_COVERAGE, *_JUNIT, *_SARIF)
 _MOST_BYTES = 4 * 2**20
 _MOST_DEPENDENCIES = 5000
 _LONGEST = 300
-# What a file that is being edited, damaged or made to annoy may raise; what cannot be read is absent.
+# The errors of files that are being edited, damaged or malicious. Such files count as absent.
 _UNREADABLE = (
     ValueError, TypeError, AttributeError, KeyError, IndexError, ArithmeticError, RecursionError, OSError,
     ElementTree.ParseError,
@@ -55,12 +55,12 @@ _GO_REQUIRE = re.compile(r"^\s*(?:require\s+)?([\w.\-/]+\.[\w.\-/]+)\s+(v[\w.\-+
 
 
 def report_stats(root: Path, stat: Callable[[Path], T]) -> tuple[T, ...]:
-    """Reports are often ignored by git and so not watched; their stats say whether they changed."""
+    """Returns the stats of all reports. Git often ignores reports, so they are not watched."""
     return tuple(stat(root / name) for name in REPORTS)
 
 
 def read(root: Path, files: Iterable[str]) -> Metadata:
-    """Manifests at the root, and reports at their usual places, whether git ignores them or not."""
+    """Reads manifests at the root, and reports in their usual locations, even those that git ignores."""
     found = Metadata()
     names = {name for name in files if "/" not in name}
     types = sorted({kind for name, kind in _TYPES.items() if name in names})
@@ -97,7 +97,7 @@ def _dependencies(root: Path, names: set[str]) -> list[str]:
 
 
 def _shown(text: str) -> str:
-    """One line of bounded length, without credentials."""
+    """Returns the text as one line of bounded length, with secrets masked."""
     line = " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
     return masking.mask(line)[0]
 
@@ -133,7 +133,7 @@ def _go_mod(text: str) -> list[str]:
 
 
 def _pairs(items: Mapping[str, Any], join: str = " ") -> list[str]:
-    """Name and version of a table whose values are a version or hold one."""
+    """Returns name and version of each entry; a value is a version or a table that contains one."""
     found = []
     for name, value in items.items():
         version = value if isinstance(value, str) else value.get("version", "") if isinstance(value, dict) else ""
@@ -182,7 +182,7 @@ def _coverage(path: Path, text: str) -> float | None:
 
 
 def _lines_covered(path: Path, text: str) -> float | None:
-    """Percent of lines: Cobertura, coverage.py, Istanbul or LCOV."""
+    """Returns the percentage of lines covered, from Cobertura, coverage.py, Istanbul or LCOV."""
     if path.suffix == ".xml":
         rate = _xml(text).get("line-rate")
         return float(rate) * 100 if rate is not None else None
@@ -197,7 +197,7 @@ def _lines_covered(path: Path, text: str) -> float | None:
 
 
 def _junit(path: Path, text: str) -> tuple[str, int] | None:
-    """Status and time (seconds since 1970 UTC, of the file) of a JUnit XML report."""
+    """Returns the status of a JUnit XML report, and the file's modification time in Unix seconds."""
     root = _xml(text)
     suites = [root] if root.tag == "testsuite" else root.findall("testsuite")
     if not suites:
@@ -214,7 +214,7 @@ def _sarif(path: Path, text: str) -> str | None:
 
 def _xml(text: str) -> ElementTree.Element:
     if "<!ENTITY" in text:
-        raise ValueError("entities are not expanded")
+        raise ValueError("XML entities are not allowed")
     return ElementTree.fromstring(text)
 
 

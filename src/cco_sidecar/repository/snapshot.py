@@ -1,4 +1,4 @@
-"""A project's directory as it is: which files there are, and what git says."""
+"""A snapshot of a project's directory: its files and its git state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cco_sidecar.repository.history import Git
 from cco_sidecar.repository.watch import NO_QUEUE, Marker, Watched
 from orchestra.v1.context_service_pb2 import GitContext, Metadata
 
-# Left out of a plain directory; a repository says itself what it ignores.
+# Excluded from a plain directory. A repository defines itself what it ignores.
 _NEVER = frozenset(
     {".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox", ".mypy_cache", ".pytest_cache",
      ".ruff_cache", ".gradle", ".idea", "target", "dist", "build", ".next", ".terraform"}
@@ -23,7 +23,7 @@ _NEVER = frozenset(
 
 
 class FileStat(NamedTuple):
-    """What tells one version of a file from the next, without reading it."""
+    """Identifies a version of a file without reading it."""
 
     size: int
     mtime_ns: int
@@ -37,7 +37,7 @@ class FileStat(NamedTuple):
 
 
 class Barred(NamedTuple):
-    """A file that may not enter any context."""
+    """A file that must not enter any context."""
 
     path: str
     reason: str
@@ -46,7 +46,7 @@ class Barred(NamedTuple):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``digest`` is equal for equal files and git state."""
+    """The state of a project. ``digest`` is equal for equal files, directories, git state and metadata."""
 
     root: Path
     files: dict[str, FileStat]
@@ -58,11 +58,13 @@ class Snapshot:
 
 
 class Scanner:
-    """Reads a project's directory; for the worker. Blocking, one at a time."""
+    """Scans a project's directory, in the worker process. Blocking, and not thread-safe."""
 
     def __init__(self, root: Path, excluded: Path, queue: int = NO_QUEUE, foreign: Sequence[Path] = ()) -> None:
-        """``excluded``: the storage directory, which is never part of a project; a worktree may lie in it. ``queue``:
-        the descriptor to which watches are added. ``foreign``: directories of other projects."""
+        """``excluded`` is the storage directory, which is never part of a project; it may contain ``root``, a worktree.
+
+        ``queue`` is the inotify descriptor for watches. ``foreign`` are the directories of other projects.
+        """
         self.root = root
         self._excluded = excluded.resolve()
         within = self._excluded.is_relative_to(root) and self._excluded != root
@@ -72,7 +74,7 @@ class Scanner:
         self._watch = Marker(queue)
 
     def scan(self, *, afresh: bool) -> tuple[Snapshot, Watched]:
-        """Raises OSError, GitFailed."""
+        """Scans the directory. ``afresh`` drops cached git history. Raises OSError, GitFailed."""
         self._watch = Marker(self._queue)
         self._git.look(afresh=afresh)
         self._watch.add(self._git.directories, only_git=True)
@@ -91,8 +93,10 @@ class Scanner:
         return Snapshot(self.root, files, directories, barred, git, known, digest), self._watch.watched()
 
     def _walk(self, skip: Callable[[str, str], bool]) -> list[tuple[str, list[str]]]:
-        """Directories with the files in them, sorted; each is watched before it is listed. ``skip`` gets a
-        directory's path and name."""
+        """Returns the directories and their files, sorted. Each directory is watched before it is listed.
+
+        ``skip(path, name)`` says whether to skip a directory.
+        """
         waiting = [""]
         found: list[tuple[str, list[str]]] = []
         while waiting:
@@ -130,7 +134,7 @@ class Scanner:
                 continue
             parent = path.rpartition("/")[0]
             if parent not in inside:
-                # A directory whose own path has a link in it is somewhere else.
+                # If the path of a directory contains a link, its files are elsewhere.
                 inside[parent] = os.path.realpath(self.root / parent) == str(
                     self.root / parent if parent else self.root
                 )

@@ -1,8 +1,8 @@
-"""Noticing that something changed, without looking at every file.
+"""Detects changes without checking every file.
 
-Linux queues an inotify event inside the system call that makes the change, so a look at the queue when a request comes
-in sees every change that was finished before it. The server looks at the queue; the worker, which reads the files, adds
-the watches to it. Where that is not to be had, every request looks at the files.
+Linux queues an inotify event inside the system call that makes the change. Reading the queue when a request arrives
+therefore shows every change completed before it. The server reads the queue; the worker, which reads the files, adds
+watches to it. Without inotify, every request scans the files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 log = logging.getLogger(__name__)
 
 NO_QUEUE = -1
-# Events of watches that a worker has added and not yet told of.
+# The most watches with events that the worker has added but not yet reported.
 _MOST_UNKNOWN = 100_000
 _OVERFLOW = -1
 # linux/inotify.h: the watch was removed.
@@ -26,8 +26,11 @@ _IGNORED = 0x8000
 
 
 class Watched(NamedTuple):
-    """Watch descriptors of a scan. ``git``: of git's own directories, where lock files come and go without a meaning.
-    ``complete`` is False when something could not be watched."""
+    """The watch descriptors of a scan.
+
+    ``git`` are those of git's own directories, where lock files are ignored. ``complete`` is False if something could
+    not be watched.
+    """
 
     ours: frozenset[int]
     git: frozenset[int]
@@ -35,11 +38,11 @@ class Watched(NamedTuple):
 
 
 class Queue:
-    """The server's side: one queue for all directories of all projects."""
+    """The server side: one inotify queue for all directories of all projects. Not thread-safe."""
 
     def __init__(self) -> None:
         self._inotify = _open()
-        # Of a watch descriptor: the keys of the projects that it belongs to, each with whether it is git's own.
+        # Watch descriptor -> keys of the projects that use it -> whether it is a git directory.
         self._owners: dict[int, dict[str, bool]] = {}
         self._changed: set[str] = set()
         self._incomplete: set[str] = set()
@@ -47,24 +50,24 @@ class Queue:
 
     @property
     def descriptor(self) -> int:
-        """For the worker; NO_QUEUE where there is none."""
+        """The inotify descriptor for the worker, or NO_QUEUE."""
         return self._inotify.fileno() if self._inotify is not None else NO_QUEUE
 
     def changed(self, key: str) -> bool:
-        """True when something of a project may have changed since ``begin``. Never blocks."""
+        """Reports whether a project may have changed since ``begin``. Never blocks."""
         if self._inotify is None:
             return True
         self._read()
         return key in self._changed or key in self._incomplete
 
     def begin(self, key: str) -> None:
-        """From here on, changes count. Called before the directories are listed."""
+        """Starts a scan: later changes count. Must be called before the directories are listed."""
         self._read()
         self._changed.discard(key)
         self._incomplete.discard(key)
 
     def finish(self, key: str, watched: Watched) -> None:
-        """What the scan watches. What happened meanwhile counts."""
+        """Ends a scan and registers its watches. Changes since ``begin`` count."""
         self._read()
         for descriptors, is_git in ((watched.ours, False), (watched.git, True)):
             for descriptor in descriptors:
@@ -95,12 +98,12 @@ class Queue:
                 continue
             self._changed.update(key for key, is_git in owners.items() if not (is_git and event.name.endswith(".lock")))
             if event.mask & _IGNORED:
-                # What was watched is gone; the kernel gives its number to nobody else.
+                # The watched directory is gone, and the kernel does not reuse its descriptor.
                 del self._owners[event.wd]
 
 
 class Marker:
-    """The worker's side: adds watches while it lists directories."""
+    """The worker side: adds watches while directories are listed."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -113,10 +116,10 @@ class Marker:
             try:
                 found = _add_watch(self._descriptor, directory)
             except (FileNotFoundError, NotADirectoryError):
-                # It went while it was listed: look again.
+                # It was deleted during the scan: scan again on the next request.
                 self._complete = False
             except OSError as problem:
-                log.warning("%s cannot be watched: %s; every request looks at the files", directory, problem)
+                log.warning("cannot watch %s: %s; every request will scan the files", directory, problem)
                 self._complete = False
             else:
                 (self._git if only_git else self._ours).add(found)
@@ -146,7 +149,7 @@ if sys.platform == "linux":
         try:
             return INotify()
         except OSError as problem:
-            log.warning("changes cannot be watched (%s); every request looks at the files", problem)
+            log.warning("cannot watch for changes: %s; every request will scan the files", problem)
             return None
 
     def _add_watch(descriptor: int, path: Path) -> int:
@@ -162,4 +165,4 @@ else:
         return None
 
     def _add_watch(descriptor: int, path: Path) -> int:
-        raise OSError("there is no inotify here")
+        raise OSError("inotify is not available on this platform")

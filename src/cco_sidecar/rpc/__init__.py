@@ -1,1 +1,1 @@
-"""How calls are carried: one chain of interceptors, a gRPC server, an in-process dispatcher."""
+"""RPC: the interceptor chain, the gRPC server and the in-process transport."""

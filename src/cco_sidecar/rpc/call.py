@@ -1,4 +1,4 @@
-"""What the chain knows of the call that it carries."""
+"""The state of a call as it passes the interceptor chain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cco_sidecar.core.principal import ANONYMOUS, Principal
 
 
 class Call:
-    """One RPC. ``metadata`` goes out as trailing metadata, and as HTTP headers over REST."""
+    """One RPC. ``metadata`` is sent as trailing metadata, or as HTTP headers over REST."""
 
     __slots__ = ("metadata", "policy", "principal", "request_id", "started", "token")
 
@@ -30,7 +30,7 @@ class Call:
 current: ContextVar[Call] = ContextVar("call")
 
 
-# With one of them somebody else is asked for (RFC 7239, and what common proxies add).
+# Headers that show a request came through a proxy (RFC 7239, and those that common proxies add).
 PROXY_HEADERS = frozenset(
     (
         "forwarded",
@@ -48,13 +48,16 @@ PROXY_HEADERS = frozenset(
         "x-original-host",
     )
 )
-# The Host of an HTTP request; no gRPC client can send metadata of this name.
+# The Host of an HTTP request. No gRPC client can send metadata with this name.
 HOST = ":authority"
 
 
 def from_loopback(context: grpc.aio.ServicerContext[Any, Any], hosts: frozenset[str] = frozenset()) -> bool:
-    """True for a caller on this machine that no proxy speaks for, and that knows it talks to this machine: a page whose
-    name was made to point here (DNS rebinding) asks for its own name. ``hosts``: names beyond those of the loopback."""
+    """Reports whether the caller is on this machine, uses no proxy, and addresses this machine by one of its names.
+
+    The name check stops DNS rebinding: a web page whose name points here still sends its own name. ``hosts`` are
+    accepted names other than those of the loopback.
+    """
     peer = context.peer()
     if not peer.startswith(("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")):
         return False
@@ -66,7 +69,7 @@ def from_loopback(context: grpc.aio.ServicerContext[Any, Any], hosts: frozenset[
 
 
 def _name_of(host: str) -> str:
-    """Without the port."""
+    """Strips the port."""
     name, colon, port = host.lower().rpartition(":")
     return name if colon and port.isdigit() and (name.endswith("]") or ":" not in name) else host.lower()
 

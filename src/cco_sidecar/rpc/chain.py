@@ -1,4 +1,4 @@
-"""The chain: servicers behind interceptors, joined once at the start, for both transports."""
+"""The interceptor chain around the servicers, built once at startup for both transports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.servicers import match
 from orchestra.v1 import options_pb2
 
-# Of one agent: each may hold a request that never ends.
+# The most open client streams per agent; each may be a request that never ends.
 _MOST_PUBLISHING = 16
 
 
@@ -51,28 +51,29 @@ Handlers = Mapping[str, Any]
 def interceptors(
     settings: Settings, tokens: Tokens, metrics: Metrics, admission: Admission
 ) -> list[grpc.aio.ServerInterceptor]:
-    """Outermost first. Raises SettingsError."""
+    """Returns the interceptors, outermost first. Raises SettingsError."""
     return [
-        # What every line of the log and every error names.
+        # First, because every log line and error names the request id.
         RequestId(policies(services())),
-        # Sees the errors as callers do.
+        # Outside Errors, so that it sees the same errors as the caller.
         AccessLog(metrics),
         Errors(),
-        # Who calls, before a byte of the request is received.
+        # Before a byte of the request is received.
         Authenticate(tokens, settings.allowed_hosts),
         RateLimit(RateLimits(settings.rate_limits)),
         Authorise(),
         Receive(admission),
         Validate(),
-        # What is valid may still not be the caller's.
+        # A valid request may still concern what the caller does not own.
         Scope(settings.default_project),
     ]
 
 
 async def build(servicers: Sequence[object], around: Sequence[grpc.aio.ServerInterceptor], tokens: Tokens) -> Handlers:
-    """Path -> handler with every interceptor around it. Raises TypeError when the servicers do not match the services.
+    """Returns the handlers by path, each wrapped in all interceptors.
 
-    grpc.aio would join the chain anew for every call; joined once, a call passes it in a few microseconds.
+    grpc.aio would rebuild the chain for every call. Built once, it costs a call a few microseconds. Raises TypeError if
+    the servicers do not match the services.
     """
     handlers: dict[str, Any] = {}
     parked = Parked(MOST_PARKED, "long polls and streams")
@@ -89,7 +90,7 @@ async def build(servicers: Sequence[object], around: Sequence[grpc.aio.ServerInt
 
 
 def generic_handlers(handlers: Handlers) -> list[Any]:
-    """For grpc.aio.Server.add_generic_rpc_handlers."""
+    """Returns the handlers in the form that grpc.aio.Server.add_generic_rpc_handlers takes."""
     services: dict[str, dict[str, Any]] = {}
     for path, handler in handlers.items():
         _, service, name = path.split("/")
@@ -98,8 +99,11 @@ def generic_handlers(handlers: Handlers) -> list[Any]:
 
 
 def _unread(handler: Any) -> Any:
-    """The same for gRPC, with a Deferred for the request. For a method of one request grpc.aio would receive it whole
-    before it calls anybody; it leaves the messages of a stream to us."""
+    """Wraps a handler for gRPC so that it gets a Deferred instead of a request.
+
+    For a unary request, grpc.aio would receive the whole message before it calls the handler. For a stream it leaves
+    reading to the handler, so unary methods are registered as streams.
+    """
     decode, encode = handler.request_deserializer, handler.response_serializer
 
     def deferred(context: grpc.aio.ServicerContext[Any, Any]) -> Deferred:
@@ -123,7 +127,7 @@ def _unread(handler: Any) -> Any:
 
 
 async def only_message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-    """Of a call that carries one. Raises SidecarError (REQ_001) when it carries none."""
+    """Reads the message of a unary call. Raises SidecarError (REQ_001) if there is none."""
     message = await context.read()
     if message is grpc.aio.EOF:
         raise invalid_request("the call ended without a request message")
@@ -174,11 +178,11 @@ def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens, 
 
 
 def decoded(data: bytes, decode: Callable[[bytes], Any]) -> Any:
-    """Raises SidecarError (REQ_001)."""
+    """Decodes a message. Raises SidecarError (REQ_001) for invalid bytes."""
     try:
         return decode(data)
     except DecodeError:
-        raise invalid_request("the request's bytes are not a message of this method's request type") from None
+        raise invalid_request("invalid request: the bytes are not a message of this method's request type") from None
 
 
 def _deserializer(message_type: type[Message], most: int) -> Callable[[bytes], Any]:
@@ -193,5 +197,5 @@ def _deserializer(message_type: type[Message], most: int) -> Callable[[bytes], A
 
 
 def _serialize(message: Any) -> bytes:
-    """A Message or an Encoded: both are serialised by the same name."""
+    """Serialises a Message or an Encoded."""
     return message.SerializeToString()  # type: ignore[no-any-return]

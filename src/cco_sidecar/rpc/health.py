@@ -1,4 +1,4 @@
-"""grpc.health.v1, whose watchers wait for nobody but themselves."""
+"""grpc.health.v1, with independent watchers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from grpc_health.v1._async import HealthServicer
 
 
 class Health(HealthServicer):  # type: ignore[misc]
-    """Upstream's Watch holds a lock while it writes: a client that does not read holds up all other watchers, and
-    whoever sets a status."""
+    """Replaces Watch and set: upstream's Watch holds a lock while it writes.
+
+    With that lock, a client that does not read would block all other watchers and every status change.
+    """
 
     def __init__(self) -> None:
         super().__init__()

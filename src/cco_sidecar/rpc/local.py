@@ -1,4 +1,4 @@
-"""The in-process transport: the same handlers, without a network hop."""
+"""The in-process transport: calls the same handlers without a network hop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.status import from_status
 from cco_sidecar.rpc.interceptors.errors import STATUS_DETAILS
 
-# Generic in the type stubs only.
+# ServicerContext is generic in the type stubs only.
 if TYPE_CHECKING:
     _ServicerContext = grpc.aio.ServicerContext[Any, Any]
 else:
@@ -23,7 +23,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class LocalContext(_ServicerContext):
-    """What a handler sees of a call that came in by another way than gRPC. ``peer`` is in gRPC's form."""
+    """The servicer context of a call that did not arrive over gRPC. ``peer`` has gRPC's format."""
 
     def __init__(self, metadata: Metadata, peer: str) -> None:
         self._invocation_metadata = metadata
@@ -59,14 +59,14 @@ class LocalContext(_ServicerContext):
         return self._details
 
     def error(self) -> SidecarError:
-        """The error that the call was aborted with."""
+        """Returns the error that the call was aborted with."""
         for key, value in self._trailing:
             if key == STATUS_DETAILS and isinstance(value, bytes):
                 return from_status(status_pb2.Status.FromString(value))
-        return SidecarError(Kind.INTERNAL, "INT_001", self._details or "an internal error")
+        return SidecarError(Kind.INTERNAL, "INT_001", self._details or "internal error")
 
     def headers(self) -> list[tuple[str, str]]:
-        """The trailing metadata that is text."""
+        """Returns the text entries of the trailing metadata."""
         return [(key, value) for key, value in self._trailing if isinstance(value, str)]
 
     def set_code(self, code: grpc.StatusCode) -> None:
@@ -76,19 +76,19 @@ class LocalContext(_ServicerContext):
         self._details = details
 
     def set_compression(self, compression: grpc.Compression) -> None:
-        """The HTTP side compresses by itself."""
+        """Does nothing: the gateway compresses."""
 
     def disable_next_message_compression(self) -> None:
-        """As above."""
+        """Does nothing: the gateway compresses."""
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
-        """HTTP has one set of headers; the trailing metadata fills it."""
+        """Does nothing: HTTP has one set of headers, filled from the trailing metadata."""
 
     async def read(self) -> Any:
-        raise NotImplementedError("handlers here iterate over their requests")
+        raise NotImplementedError("in-process handlers iterate over their requests")
 
     async def write(self, message: Any) -> None:
-        raise NotImplementedError("handlers here yield their responses")
+        raise NotImplementedError("in-process handlers yield their responses")
 
     def peer_identities(self) -> Any:
         return None

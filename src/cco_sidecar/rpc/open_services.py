@@ -1,4 +1,4 @@
-"""Health and reflection, open to everyone, behind the limits on what strangers may send."""
+"""Health and reflection: open to everyone, with limits for unauthenticated callers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE = 64, 4
 
 
 class OpenServices:
-    """What health and reflection are registered with in a server's place."""
+    """Stands in for a server when health and reflection register, and limits their handlers."""
 
     def __init__(self, health_servicer: HealthServicer, services: Sequence[str], admission: Admission) -> None:
-        """``services``: full names that reflection lists beside its own and health's."""
+        """``services`` are the full names that reflection lists, in addition to health and itself."""
         self._admission = admission
-        # A conversation that is open may always be receiving; they have places of their own.
+        # An open reflection stream may always be receiving, so these streams have a separate limit.
         self._conversations = Receiving(_MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE)
         self._watching = KeyedSemaphore[str](_MOST_WATCHES)
         self.handlers: list[grpc.GenericRpcHandler] = []
@@ -38,7 +38,7 @@ class OpenServices:
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(listed), self)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        """The same handlers come by name, below."""
+        """Does nothing: the same handlers are registered by name, below."""
 
     def add_registered_method_handlers(self, service: str, methods: Mapping[str, Any]) -> None:
         limited = {name: self._limited(handler) for name, handler in methods.items()}
@@ -86,11 +86,11 @@ class OpenServices:
 
 @asynccontextmanager
 async def _aborted(context: Any) -> AsyncIterator[None]:
-    """With what is raised inside."""
+    """Aborts the call with what its body raises."""
     try:
         yield
     except SidecarError as refusal:
         await context.abort(CODES[refusal.kind.grpc_code], refusal.message)
     except NotInTime:
-        text = f"this connection has {_MOST_WATCHES} watches open; end one of them first"
+        text = f"this connection has {_MOST_WATCHES} watches open; close one first"
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

@@ -1,4 +1,4 @@
-"""Requests on their way in: one that never ends keeps what came of it in memory, so that few may be under way."""
+"""Limits requests that are being received, because a request that never ends keeps its bytes in memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 
-# A request of a megabyte takes as long at 140 kbit/s.
+# Time for a request of one megabyte at 140 kbit/s.
 SECONDS = 60.0
 STRANGERS_SECONDS = 10.0
-# Nobody keeps a place for longer while others wait for one.
+# How long a request may take while others wait for a slot.
 CONTENDED_SECONDS = 1.0
 
 
 class Receiving:
-    """``most`` requests arrive at a time, ``most_of_one`` of each caller; the others wait unread, each behind its
-    caller's own. When all places are taken, those that have taken longest are refused."""
+    """Receives at most ``most`` requests at a time, and ``most_of_one`` per caller. Not thread-safe.
+
+    The others wait unread, each behind the requests of the same caller. When all slots are taken, the oldest requests
+    are rejected if they take longer than ``contended_seconds``.
+    """
 
     def __init__(
         self, most: int, most_of_one: int, seconds: float = SECONDS, contended_seconds: float = CONTENDED_SECONDS
@@ -27,12 +30,12 @@ class Receiving:
         self._contended_seconds = contended_seconds
         self._places = asyncio.Semaphore(most)
         self._callers = KeyedSemaphore[str](most_of_one)
-        # The oldest first, and when each began; without those that have been hurried.
+        # The timeout and start time of each request, oldest first, without those already given a shorter deadline.
         self._arriving: dict[asyncio.Timeout, float] = {}
 
     @asynccontextmanager
     async def one(self, caller: str) -> AsyncIterator[None]:
-        """While a request arrives. Raises SidecarError (REQ_007) when it does not come in time."""
+        """Holds a slot while a request is received. Raises SidecarError (REQ_007) on timeout."""
         try:
             async with self._callers.hold(caller, self._seconds):
                 if self._places.locked():
@@ -61,7 +64,7 @@ class Receiving:
         while self._arriving:
             limit = next(iter(self._arriving))
             began = self._arriving.pop(limit)
-            # One whose time has just run out gives its place back by itself.
+            # An expired request frees its slot by itself.
             if not limit.expired():
                 limit.reschedule(began + self._contended_seconds)
                 return
@@ -72,14 +75,17 @@ def _late(seconds: float) -> SidecarError:
 
 
 class Admission:
-    """Callers whose token is known, and strangers: neither takes the others' places."""
+    """Separate limits for authenticated and for unauthenticated callers, so that neither can block the other."""
 
     def __init__(self) -> None:
         self._known = Receiving(most=256, most_of_one=32)
         self._strangers = Receiving(most=64, most_of_one=4, seconds=STRANGERS_SECONDS)
 
     def one(self, subject: str, peer: str) -> AbstractAsyncContextManager[None]:
-        """``subject``: whose token came with the request, or nothing; ``peer``: where it comes from, in gRPC's form."""
-        # The socket is the user's own, and all its connections have one name.
+        """Holds a slot while a request is received. Raises SidecarError (REQ_007) on timeout.
+
+        ``subject`` is the owner of the request's token, or empty. ``peer`` is its origin, in gRPC's format.
+        """
+        # Only this user can connect to the Unix socket, and all its connections have the same peer name.
         known = subject or (peer if peer.startswith("unix:") else "")
         return self._known.one(known) if known else self._strangers.one(peer)

@@ -1,4 +1,4 @@
-"""The gRPC server: our services, health, reflection."""
+"""The gRPC server: our services, health and reflection."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cco_sidecar.rpc.health import Health
 from cco_sidecar.rpc.open_services import OpenServices
 from cco_sidecar.rpc.receiving import Admission
 
-# What a method takes beyond its own limit is refused with a clear error; beyond this by gRPC.
+# A request over its method's own limit gets a clear error; gRPC itself rejects anything over this limit.
 MAX_RECEIVE_BYTES = 5 * 2**20
 _HANDSHAKE_MS = 10_000
 _IDLE_MS = 3_600_000
 _UNREAD_BYTES = 64 * 1024
-# Of one connection, and more than a team needs behind one channel: each costs some 80 KB while it waits.
+# Per connection; more than a team needs on one channel. Each waiting stream costs about 80 KB.
 _MOST_STREAMS = 2000
 _MAX_METADATA_BYTES = 32 * 1024
 _LEAST_CONNECTIONS = 64
@@ -29,10 +29,13 @@ MAX_SEND_BYTES = 32 * 2**20
 
 
 class GrpcServer:
-    """Bound when it is made; ``port`` is the real one when 0 was asked for. Serves from ``start`` to ``stop``."""
+    """Binds its port when created and serves from ``start`` to ``stop``.
+
+    ``port`` is the actual port, also if port 0 was requested.
+    """
 
     def __init__(self, host: str, port: int, socket: Path | None) -> None:
-        """``socket``: a Unix socket beside the port. Raises SettingsError when the port cannot be opened."""
+        """``socket`` is an additional Unix socket. Raises SettingsError if the port cannot be opened."""
         self._services: Sequence[str] = ()
         self._health = Health()
         self._server = grpc.aio.server(
@@ -40,15 +43,15 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
                 ("grpc.max_send_message_length", MAX_SEND_BYTES),
-                # Idle streams are pinged, so that a vanished client is noticed.
+                # Ping idle connections, so that a vanished client is detected.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
                 ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
                 ("grpc.max_concurrent_streams", _MOST_STREAMS),
-                # Of a message that nobody reads yet no more than this comes in; by itself the window would grow
-                # to megabytes a call on a fast line.
+                # Limit how much of an unread message is received. With BDP probing, the window would grow to
+                # megabytes per call on a fast network.
                 ("grpc.http2.bdp_probe", 0),
                 ("grpc.http2.lookahead_bytes", _UNREAD_BYTES),
                 (
@@ -61,13 +64,13 @@ class GrpcServer:
             self.port = self._server.add_insecure_port(authority(host, port))
         except RuntimeError as problem:
             raise SettingsError(
-                f"gRPC port {port} on {host} cannot be opened (is it taken?); choose another with --grpc-port"
+                f"cannot open gRPC port {port} on {host} (is it in use?); fix: choose another with --grpc-port"
             ) from problem
         if socket is not None:
             self._server.add_insecure_port(f"unix:{socket}")
 
     async def start(self, handlers: Handlers, admission: Admission) -> None:
-        """``handlers``: by path, of our services. Health and reflection are beside them."""
+        """Serves ``handlers``, by path, together with health and reflection."""
         self._services = sorted({path.split("/")[1] for path in handlers})
         self._server.add_generic_rpc_handlers(generic_handlers(handlers))
         self._server.add_generic_rpc_handlers(OpenServices(self._health, self._services, admission).handlers)
@@ -75,10 +78,11 @@ class GrpcServer:
         await self.set_serving(True)
 
     async def set_serving(self, serving: bool) -> None:
+        """Sets the health status of every service."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for service in ("", *self._services):
             await self._health.set(service, status)
 
     async def stop(self, grace: float) -> None:
-        """New calls are refused; open ones have ``grace`` seconds to end."""
+        """Rejects new calls, and gives open ones ``grace`` seconds to finish."""
         await self._server.stop(grace)

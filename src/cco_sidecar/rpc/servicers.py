@@ -1,4 +1,4 @@
-"""Which servicer implements which service: ``FooServicer`` implements ``FooService``."""
+"""Matches servicers to services by name: ``FooServicer`` implements ``FooService``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ _SERVICE, _SERVICER = "Service", "Servicer"
 
 
 def match(services: Sequence[ServiceDescriptor], servicers: Sequence[object]) -> list[tuple[ServiceDescriptor, object]]:
-    """Each service with its servicer: one coroutine function or async generator function an RPC, called with (request,
-    principal). Raises TypeError that names what is missing, so that a forgotten piece stops the start."""
+    """Returns each service with its servicer.
+
+    A servicer has one coroutine function or async generator function per RPC, called with (request, principal). Raises
+    TypeError that names what is missing, so that the sidecar does not start without it.
+    """
     by_name = {type(servicer).__name__: servicer for servicer in servicers}
     matched = []
     for service in services:
@@ -26,5 +29,5 @@ def match(services: Sequence[ServiceDescriptor], servicers: Sequence[object]) ->
                 )
         matched.append((service, servicer))
     for name, servicer in by_name.items():
-        raise TypeError(f"{type(servicer).__module__}.{name} implements no service: there is no proto for it")
+        raise TypeError(f"{type(servicer).__module__}.{name} implements no service: no proto declares it")
     return matched

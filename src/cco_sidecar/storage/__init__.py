@@ -1,1 +1,1 @@
-"""Where bytes live: small Protocols in `base`, and what keeps them."""
+"""Persistence: small Protocols in `base`, and their implementations."""

@@ -1,4 +1,4 @@
-"""A copy of the storage in one file, taken while the sidecar runs, and put back."""
+"""Backup, restore and move of the storage. A backup can be taken while the sidecar runs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from cco_sidecar.core.settings import DATABASE
 from cco_sidecar.storage.files import PRIVATE_DIR, require_unused
 
 MANIFEST = "manifest.json"
-# In this order: an event may be in the copy and not yet in the copied records, which the start makes good; the other
-# way round it would be missing.
+# Copied after the database: the event of a change is then in the copied outbox or in the copied log. In the other order
+# it could be in neither.
 _TREES = ("events", "results", "agents")
 _FILES = ("signing-key.pem",)
-# Of an agent's run only what it printed: the rest belongs to the process that runs there.
+# From an agent's run directory, only its output; everything else belongs to the running process.
 _OF_RUNS = "output.log"
 
 
@@ -41,16 +41,19 @@ class Copied(NamedTuple):
 
 
 def make(storage: Path, target: Path) -> Copied:
-    """Writes ``target`` (tar, gzip), mode 0600: it holds the signing key. Raises SettingsError."""
+    """Writes a backup to ``target`` as a gzipped tar file, mode 0600, because it contains the signing key.
+
+    Raises SettingsError.
+    """
     if not (storage / DATABASE).exists():
-        raise SettingsError(f"there is no sidecar's storage at {storage}; name it with CCO_SIDECAR_STORAGE")
+        raise SettingsError(f"no sidecar storage found at {storage}; fix: set CCO_SIDECAR_STORAGE")
     sums: dict[str, str] = {}
     total = 0
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as problem:
-        raise SettingsError(f"{target} cannot be written: {problem.strerror or problem}") from problem
+        raise SettingsError(f"cannot write {target}: {problem.strerror or problem}") from problem
     try:
         with open(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive:
             with tempfile.TemporaryDirectory(dir=target.parent) as directory:
@@ -61,7 +64,7 @@ def make(storage: Path, target: Path) -> Copied:
                 try:
                     data = path.read_bytes()
                 except FileNotFoundError:
-                    # Trimmed meanwhile.
+                    # Deleted by trimming since it was listed.
                     continue
                 total += _add(archive, path.relative_to(storage).as_posix(), data, sums)
             manifest = {
@@ -75,30 +78,31 @@ def make(storage: Path, target: Path) -> Copied:
             os.fsync(file.fileno())
         temporary.replace(target)
     except sqlite3.Error as problem:
-        raise SettingsError(f"{storage / DATABASE} cannot be copied: {problem}") from problem
+        raise SettingsError(f"cannot copy {storage / DATABASE}: {problem}") from problem
     except OSError as problem:
-        raise SettingsError(
-            f"{problem.filename or target} cannot be copied: {problem.strerror or problem}"
-        ) from problem
+        raise SettingsError(f"cannot copy {problem.filename or target}: {problem.strerror or problem}") from problem
     finally:
         temporary.unlink(missing_ok=True)
     return Copied(len(sums), total)
 
 
 def restore(source: Path, storage: Path, *, force: bool) -> Path | None:
-    """Puts a copy in the place of the storage, after every checksum was right; returns where the former storage was
-    moved to. Raises SettingsError, and changes nothing then."""
+    """Replaces the storage with a backup, after verifying every checksum.
+
+    Returns where the previous storage was moved to, or None if there was none. Raises SettingsError; a damaged backup
+    changes nothing.
+    """
     require_unused(storage)
     former = None
     try:
         storage.parent.mkdir(parents=True, exist_ok=True)
         if storage.exists() and any(storage.iterdir()):
             if not force:
-                raise SettingsError(f"{storage} is not empty; --force moves it aside first")
+                raise SettingsError(f"{storage} is not empty; fix: --force moves it aside first")
             former = storage.with_name(f"{storage.name}.before-{time.strftime('%Y%m%d-%H%M%S')}")
         fresh = Path(tempfile.mkdtemp(prefix=f".{storage.name}.", dir=storage.parent))
     except OSError as problem:
-        raise SettingsError(f"{storage} cannot be written: {problem.strerror or problem}") from problem
+        raise SettingsError(f"cannot write {storage}: {problem.strerror or problem}") from problem
     try:
         _unpack(source, fresh)
         if former is not None:
@@ -107,26 +111,29 @@ def restore(source: Path, storage: Path, *, force: bool) -> Path | None:
             storage.rmdir()
         fresh.rename(storage)
     except (OSError, tarfile.TarError, EOFError, zlib.error) as problem:
-        raise SettingsError(f"{source} cannot be restored: {problem}") from problem
+        raise SettingsError(f"cannot restore {source}: {problem}") from problem
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return former
 
 
 def move(source: Path, target: Path) -> Path:
-    """Moves a storage that no sidecar uses; where it is then. Raises SettingsError, and changes nothing then."""
-    # What a link leads to is the storage, not the link.
+    """Moves a storage that no sidecar uses, and returns its new path.
+
+    Raises SettingsError; the storage is unchanged if it could not be moved or copied.
+    """
+    # Move the directory that a link points to, not the link.
     source, target = source.resolve(), target.resolve()
     if not (source / DATABASE).exists():
-        raise SettingsError(f"{source} is no sidecar's storage: it has no {DATABASE}")
+        raise SettingsError(f"{source} is not a sidecar storage: it has no {DATABASE}")
     if target.is_relative_to(source):
-        raise SettingsError(f"{target} lies in {source}")
+        raise SettingsError(f"{target} is inside {source}")
     if target.exists() and any(target.iterdir()):
         raise SettingsError(f"{target} is not empty")
     if any((source / "worktrees").glob("*/")):
         raise SettingsError(
-            f"{source}/worktrees has worktrees of agents, and git knows them by their place; merge or discard them "
-            "first (cco agent discard)"
+            f"{source}/worktrees has worktrees of agents, which git tracks by path; fix: merge or discard them first "
+            "(cco agent discard)"
         )
     require_unused(source)
     try:
@@ -134,13 +141,16 @@ def move(source: Path, target: Path) -> Path:
         _move(source, target)
     except OSError as problem:
         raise SettingsError(
-            f"{source} could not be moved to {target}: {problem.strerror or problem}; it is as it was"
+            f"cannot move {source} to {target}: {problem.strerror or problem}; the storage is unchanged"
         ) from problem
     return target
 
 
 def _move(source: Path, target: Path) -> None:
-    """At once within a file system; else the copy has the target's name only when it is whole. Raises OSError."""
+    """Renames within a file system. Otherwise copies, and gives the copy its name only once it is complete.
+
+    Raises OSError.
+    """
     try:
         source.rename(target)
         return
@@ -153,7 +163,7 @@ def _move(source: Path, target: Path) -> None:
         copy.rename(target)
         os.sync()
     except shutil.Error as problem:
-        # It has a list of every file.
+        # shutil.Error lists every file that failed; report the first.
         shutil.rmtree(copy, ignore_errors=True)
         raise OSError(errno.EIO, str(problem.args[0][0][2])) from problem
     except OSError:
@@ -167,25 +177,25 @@ def _unpack(source: Path, target: Path) -> None:
         archive.extractall(target, filter="data")
     manifest = target / MANIFEST
     if not manifest.exists():
-        raise SettingsError(f"{source} is no backup of a sidecar, or not a whole one")
+        raise SettingsError(f"{source} is not a sidecar backup, or is incomplete")
     try:
         sums = dict(orjson.loads(manifest.read_bytes())["files"])
     except (ValueError, KeyError, TypeError) as problem:
-        raise SettingsError(f"{source} is no backup of a sidecar: its {MANIFEST} cannot be read") from problem
+        raise SettingsError(f"{source} is not a sidecar backup: cannot read its {MANIFEST}") from problem
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()} - {MANIFEST}
     if DATABASE not in sums or found != set(sums):
-        raise SettingsError(f"{source} is damaged: it does not hold what its {MANIFEST} names")
+        raise SettingsError(f"{source} is damaged: its files do not match its {MANIFEST}")
     for name, expected in sums.items():
         path = target / name
         if not path.is_file() or _sum(path.read_bytes()) != expected:
-            raise SettingsError(f"{source} is damaged: {name} is not what was copied")
+            raise SettingsError(f"{source} is damaged: checksum mismatch for {name}")
     manifest.unlink()
     for path in (target, *target.rglob("*")):
         path.chmod(PRIVATE_DIR if path.is_dir() else 0o600)
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """SQLite's online backup: whole, also while it is written to (sqlite.org/backup.html)."""
+    """Copies with SQLite's online backup, which is consistent during writes (sqlite.org/backup.html)."""
     with (
         closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as live,
         closing(sqlite3.connect(target)) as copy,

@@ -1,4 +1,4 @@
-"""What services ask of storage, as small Protocols. tests/storage/contract.py is the suite that every backend runs."""
+"""The storage interfaces, as small Protocols. Every backend passes the suite in tests/storage/contract.py."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestra.v1.result_service_pb2 import Result
 
 
 class Announcement(NamedTuple):
-    """An event that was stored with the change it announces, and is to be published."""
+    """An event that was stored with the change it announces and is to be published."""
 
     number: int
     project: str
@@ -21,20 +21,22 @@ class Announcement(NamedTuple):
 
 
 class OutboxStore(Protocol):
-    """Announcements that are not known to be published. The stores below add them, each in the transaction of its
-    change."""
+    """Announcements that are not known to be published.
+
+    The stores below add each announcement in the transaction of its change.
+    """
 
     async def pending(self) -> Sequence[Announcement]:
-        """Oldest first."""
+        """Returns all announcements, oldest first."""
         ...
 
     async def done(self, number: int) -> None:
-        """Forgets one whose event is published."""
+        """Deletes an announcement whose event is published."""
         ...
 
 
 class StoredResult(NamedTuple):
-    """``number`` grows with every stored result."""
+    """A stored result. ``number`` grows with every result."""
 
     number: int
     result: Result
@@ -46,14 +48,14 @@ class Added(NamedTuple):
 
 
 class ResultTotals(NamedTuple):
-    """``mean_execution_ms`` is 0 when no result reports it."""
+    """Counts over all results. ``mean_execution_ms`` is 0 when no result reports it."""
 
     succeeded: int
     failed: int
     mean_execution_ms: float
 
 
-# Of the bodies of one page of results: whoever reads slowly holds no more.
+# The size limit of one page of results, so that a slow reader holds no more memory.
 PAGE_BYTES = 2**20
 
 
@@ -61,17 +63,17 @@ MOST_OUTCOMES = 200
 
 
 class Outcome(NamedTuple):
-    """``status``: orchestra.v1.ResultStatus."""
+    """Agent type and status of a result. ``status`` is an orchestra.v1.ResultStatus."""
 
     agent_type: str
     status: int
 
 
 class ResultStore(Protocol):
-    """Results and their history. Every method runs off the event loop; what returned is on disk."""
+    """Results and their history. No method blocks the event loop; a write is on disk when it returns."""
 
     async def add(self, result: Result, session: str, event: Event) -> Added:
-        """Stores a result with its event. ``session``: the run of the agent that stores it; empty for none."""
+        """Stores a result with its event. ``session`` is the run of the agent that stores it; empty for none."""
         ...
 
     async def by_id(self, project: str, result_id: str) -> StoredResult | None: ...
@@ -79,7 +81,7 @@ class ResultStore(Protocol):
     async def newest(self, project: str, issue: str, agent_type: str) -> StoredResult | None: ...
 
     async def newest_of(self, session: str) -> str:
-        """The id of the newest result of an agent's run; empty when it has none."""
+        """Returns the id of the newest result of an agent's run, or an empty string."""
         ...
 
     async def page(
@@ -92,29 +94,38 @@ class ResultStore(Protocol):
         limit: int = 100,
         latest: bool = False,
     ) -> Sequence[StoredResult]:
-        """Newest first; ``latest`` keeps the newest of each issue and agent type. At least one, and no more than
-        ``PAGE_BYTES`` of them."""
+        """Returns results, newest first. ``latest`` keeps only the newest per issue and agent type.
+
+        Stops at ``PAGE_BYTES`` of results, but returns at least one if there is any.
+        """
         ...
 
     async def outcomes(self, project: str, issue: str, *, before: str) -> Sequence[Outcome]:
-        """Agent types and statuses of the issue's results that are older than the one with the id ``before``, newest
-        first, up to ``MOST_OUTCOMES``."""
+        """Returns the outcomes of the issue's results older than the result ``before``, newest first.
+
+        Returns at most ``MOST_OUTCOMES``.
+        """
         ...
 
     async def stored_bytes(self, project: str) -> int:
-        """Of all results of a project."""
+        """Returns the size of all results of a project."""
         ...
 
     async def totals(self) -> ResultTotals: ...
 
     async def version(self, project: str, issue: str) -> int:
-        """Changes whenever a result of the issue (of any issue when empty) is stored, by this process or another."""
+        """Returns a number that changes whenever a result of the issue is stored, by any process.
+
+        An empty issue stands for all issues of the project.
+        """
         ...
 
 
 class Revocation(NamedTuple):
-    """``kind``: ``jti`` (one token), ``sid`` (those of one run) or ``sub`` (an agent's, issued up to ``at``). Times are
-    seconds since 1970 UTC."""
+    """A revocation. ``at`` is in Unix seconds.
+
+    ``kind`` is ``jti`` (one token), ``sid`` (all tokens of a run) or ``sub`` (an agent's tokens issued up to ``at``).
+    """
 
     kind: str
     value: str
@@ -125,21 +136,20 @@ class RevocationStore(Protocol):
     """Revoked tokens."""
 
     async def revoke(self, kind: str, value: str, at: float, until: float) -> None:
-        """``until``: when it may be forgotten."""
+        """Stores a revocation. It may be deleted after ``until``. Times are in Unix seconds."""
         ...
 
     async def since(self, revision: int) -> tuple[Sequence[Revocation], int]:
-        """What was revoked after a revision, by this process or another, and the newest revision; older ones may come
-        again."""
+        """Returns what any process revoked after a revision, and the newest revision. May repeat older ones."""
         ...
 
     def load(self, now: float) -> tuple[Sequence[Revocation], int]:
-        """What is still in force, and the newest revision; forgets the rest. Blocks: for the start."""
+        """Returns what is still in force, and the newest revision; deletes the rest. Blocks; for startup only."""
         ...
 
 
 class StoredAgent(NamedTuple):
-    """``number`` grows with every agent."""
+    """A stored agent. ``number`` grows with every agent."""
 
     number: int
     agent: Agent
@@ -147,7 +157,7 @@ class StoredAgent(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What agents have used, as far as they reported it."""
+    """Usage of agents, as far as they reported it."""
 
     agents: int
     tokens: float
@@ -155,7 +165,7 @@ class Spent(NamedTuple):
 
 
 class AgentTotals(NamedTuple):
-    """Agents by how they ended; ``spawned`` are all that there ever were."""
+    """Agents by final status. ``spawned`` counts all agents ever created."""
 
     completed: int
     failed: int
@@ -164,25 +174,27 @@ class AgentTotals(NamedTuple):
 
 
 class AgentStore(Protocol):
-    """Agents, running and ended. Every method runs off the event loop; what returned is on disk."""
+    """Agents, running and ended. No method blocks the event loop; a write is on disk when it returns."""
 
     async def add(self, agent: Agent, request: SpawnAgentRequest, *, created: int) -> int:
-        """``created``: microseconds since 1970 UTC. Returns its number, which grows; 0 when its ``cause`` already has
-        an agent, and nothing is added."""
+        """Adds an agent and returns its number. ``created`` is in Unix microseconds.
+
+        Adds nothing and returns 0 if there already is an agent with the same ``cause``.
+        """
         ...
 
     async def has_cause(self, cause: str) -> bool:
-        """An agent was made for it."""
+        """Reports whether an agent was created for a cause."""
         ...
 
     async def save(self, agent: Agent, event: Event | None = None) -> Announcement | None:
-        """With the event that announces the change, if any."""
+        """Updates an agent, together with the event that announces the change, if any."""
         ...
 
     async def by_id(self, agent_id: str) -> StoredAgent | None: ...
 
     async def unfinished(self) -> Sequence[StoredAgent]:
-        """Not ended; oldest first."""
+        """Returns the agents that have not ended, oldest first."""
         ...
 
     async def page(
@@ -195,22 +207,24 @@ class AgentStore(Protocol):
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[StoredAgent]:
-        """Newest first; 0, empty texts and no project stand for all."""
+        """Returns agents, newest first. 0, an empty string or None as a filter selects all."""
         ...
 
     async def totals(self) -> AgentTotals: ...
 
     async def spent(self, project: str, *, issue: str = "", tree: str = "", since: int = 0) -> Spent:
-        """Of an issue, of a spawning tree, or of all that agents and rules asked for after ``since``, in microseconds
-        since 1970 UTC."""
+        """Returns the usage of an issue, of a spawn tree, or of everything agents and rules spawned after ``since``.
+
+        ``since`` is in Unix microseconds.
+        """
         ...
 
 
 class HandoverStore(Protocol):
-    """How far the hand-over rules have read."""
+    """How far the handover rules have read the events."""
 
     async def positions(self) -> dict[str, int]:
-        """Project to the sequence number of the last event that was read."""
+        """Returns the sequence number of the last event read, by project."""
         ...
 
     async def set_position(self, project: str, seq: int) -> None: ...
@@ -222,14 +236,14 @@ class StoredApproval(NamedTuple):
 
 
 class ApprovalStore(Protocol):
-    """Questions to a person. Every method runs off the event loop; what returned is on disk."""
+    """Approvals: questions to a person. No method blocks the event loop; a write is on disk when it returns."""
 
     async def add(self, approval: Approval, event: Event, cause: str = "") -> Announcement | None:
-        """None when ``cause`` was asked about before, and nothing is added."""
+        """Adds an approval. Adds nothing and returns None if there is one with the same ``cause``."""
         ...
 
     async def answer(self, approval: Approval, event: Event) -> Announcement | None:
-        """None when it was answered before, and nothing is changed."""
+        """Stores an answer. Changes nothing and returns None if it was already answered."""
         ...
 
     async def by_id(self, approval_id: str) -> Approval | None: ...
@@ -237,12 +251,12 @@ class ApprovalStore(Protocol):
     async def page(
         self, project: str, *, status: int = 0, issue: str = "", before: int | None = None, limit: int = 100
     ) -> Sequence[StoredApproval]:
-        """Newest first."""
+        """Returns approvals, newest first."""
         ...
 
 
 class SealedCredential(NamedTuple):
-    """``sealed`` is encrypted; times are microseconds since 1970 UTC."""
+    """An encrypted credential. Times are in Unix microseconds."""
 
     name: str
     sealed: bytes
@@ -251,10 +265,10 @@ class SealedCredential(NamedTuple):
 
 
 class CredentialStore(Protocol):
-    """Secrets, encrypted before they come here."""
+    """Credentials. Their values are encrypted by the caller."""
 
     async def put(self, credential: SealedCredential) -> SealedCredential:
-        """Adds or replaces; returns it as it is now, with the time of its first storing."""
+        """Adds or replaces a credential. Returns it as stored; ``created`` keeps the time it was first stored."""
         ...
 
     async def get(self, name: str) -> SealedCredential | None: ...
@@ -265,7 +279,7 @@ class CredentialStore(Protocol):
 
 
 class Stores(Protocol):
-    """The records, by what they are of."""
+    """All record stores of one backend."""
 
     @property
     def agents(self) -> AgentStore: ...
@@ -290,8 +304,10 @@ class Stores(Protocol):
 
 
 class NewEvent(NamedTuple):
-    """An event to be stored. ``payload``: a serialised Event without its id, ``micros``: its time, in microseconds
-    since 1970 UTC, ``ttl``: seconds."""
+    """An event to store.
+
+    ``payload`` is a serialised Event without its id, ``micros`` its time in Unix microseconds, ``ttl`` in seconds.
+    """
 
     project: str
     micros: int
@@ -300,7 +316,7 @@ class NewEvent(NamedTuple):
 
 
 class EventRecord(NamedTuple):
-    """The same as it is stored, with the sequence number that the log gave it."""
+    """A stored event, with the sequence number that the log assigned."""
 
     project: str
     seq: int
@@ -310,8 +326,11 @@ class EventRecord(NamedTuple):
 
 
 class OpenedLog(NamedTuple):
-    """``epoch``: 8 hex digits, made when the project's log is new; ``head``: the highest number that was ever given;
-    ``records``: what is stored, in order."""
+    """The state of a project's log.
+
+    ``epoch`` is 8 hex digits, chosen when the log is created. ``head`` is the highest number ever assigned.
+    ``records`` holds the stored events in order.
+    """
 
     epoch: str
     head: int
@@ -319,27 +338,29 @@ class OpenedLog(NamedTuple):
 
 
 class EventLog(Protocol):
-    """Events on disk, by project, in the order in which they were appended."""
+    """Events on disk, by project, in the order they were appended."""
 
     async def projects(self) -> Sequence[str]: ...
 
     async def open(self, project: str) -> OpenedLog:
-        """Before the first ``append`` of a project."""
+        """Opens a project's log. Must be called before its first ``append``."""
         ...
 
     def append(self, events: Sequence[NewEvent]) -> asyncio.Future[list[int]]:
-        """Their sequence numbers, once all are on disk. Calls are served in their order. Raises OSError when none
-        was stored."""
+        """Appends events, in call order. The future yields their sequence numbers once all are on disk.
+
+        The future fails with OSError if they could not be written; none of them is stored then.
+        """
         ...
 
     def trim(self, project: str, upto: int) -> None:
-        """Events up to this number are no longer needed."""
+        """Allows the log to delete events up to this number."""
         ...
 
     async def probe(self) -> None:
-        """Raises OSError as long as nothing can be written."""
+        """Checks that the disk is writable. Raises OSError if not."""
         ...
 
     async def close(self) -> None:
-        """Stores what waits."""
+        """Stores what is queued, and stops."""
         ...

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: write, fsync, rename, fsync the directory."""
+"""Atomic file writes (write, fsync, rename, fsync the directory), and the lock of the storage directory."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _LOCK = "sidecar.lock"
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
-    """Replaces ``path`` with ``data``; after a crash the old or the new content is there, never a part. ``owner``: the
-    user and group that get it, when they are not ours."""
+    """Replaces the content of ``path``. After a crash, the file has either the old or the new content.
+
+    ``owner`` is the user and group id for the file, if they differ from this process's. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIR)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
@@ -37,7 +39,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644, owner: tuple
 
 
 def write_once(path: Path, data: bytes, *, mode: int) -> None:
-    """The same for a file that is not there yet; one that is stays as it is, also when two write at the same time."""
+    """Creates ``path`` atomically. An existing file is left unchanged, even if two processes write at once."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     write_atomically(fresh, data, mode=mode)
     try:
@@ -50,7 +52,7 @@ def write_once(path: Path, data: bytes, *, mode: int) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Makes created and renamed entries of a directory durable."""
+    """Makes newly created and renamed entries of a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -59,9 +61,9 @@ def sync_directory(path: Path) -> None:
 
 
 def open_storage(path: Path) -> int:
-    """Makes the storage directory ready and locks it; returns the lock's file descriptor.
+    """Creates and locks the storage directory; returns the file descriptor of the lock.
 
-    Raises SettingsError when it cannot be written, belongs to someone else, or another sidecar holds it.
+    Raises SettingsError if it is not writable, belongs to another user, or is locked by another sidecar.
     """
     try:
         refuse_foreign_links(path)
@@ -72,15 +74,15 @@ def open_storage(path: Path) -> int:
         if info.st_uid != os.getuid():
             raise PermissionError(f"{path} belongs to another user")
         if info.st_mode & 0o077:
-            # It was there before: tokens, tasks and logs are for this user alone.
+            # An existing directory may be open to others; tokens, tasks and logs are for this user only.
             path.chmod(PRIVATE_DIR)
         for name in ("results", "events", "logs", "context-cache"):
             (path / name).mkdir(exist_ok=True, mode=PRIVATE_DIR)
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     except OSError as problem:
         raise SettingsError(
-            f"storage directory {path} cannot be used: {problem.strerror or problem}; "
-            "choose another with --storage or CCO_SIDECAR_STORAGE"
+            f"cannot use storage directory {path}: {problem.strerror or problem}; "
+            "fix: choose another with --storage or CCO_SIDECAR_STORAGE"
         ) from problem
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +93,7 @@ def open_storage(path: Path) -> int:
 
 
 def is_in_use(path: Path) -> bool:
-    """A sidecar has this storage open, or is just opening it."""
+    """Reports whether a sidecar has this storage open."""
     try:
         with (path / _LOCK).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -103,13 +105,13 @@ def is_in_use(path: Path) -> bool:
 
 
 def require_unused(path: Path) -> None:
-    """Raises SettingsError."""
+    """Raises SettingsError if a sidecar has this storage open."""
     if is_in_use(path):
         raise _held(path)
 
 
 def _held(path: Path) -> SettingsError:
     return SettingsError(
-        f"storage directory {path} is in use by another sidecar; stop it with "
+        f"storage directory {path} is in use by another sidecar; fix: stop it with "
         "'cco daemon stop', or choose another with CCO_SIDECAR_STORAGE"
     )

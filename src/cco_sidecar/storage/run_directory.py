@@ -1,7 +1,7 @@
-"""The directory in which running sidecars make themselves known to the commands of the same user.
+"""The directory where running sidecars register, so that commands of the same user find them.
 
-It is found without any setting, also under systemd and sudo, where ``$XDG_RUNTIME_DIR`` is missing; it holds a socket
-and a description per sidecar, is of mode 0700, and is neither backed up nor shown to agents.
+Commands find it without any setting, even under systemd and sudo, where ``$XDG_RUNTIME_DIR`` is missing. It holds a
+socket and a description per sidecar, has mode 0700, and is neither backed up nor visible to agents.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import orjson
 
 NAME = "cco-sidecar"
-# sun_path (unix(7)), with room for the name.
+# sun_path holds 108 bytes, including the final NUL (unix(7)).
 _LONGEST_SOCKET = 107
 
 
 class Running(NamedTuple):
-    """A sidecar that made itself known. ``socket``: gRPC over a Unix socket."""
+    """A registered sidecar. ``socket`` is the Unix socket that serves gRPC."""
 
     url: str
     grpc: str
@@ -33,7 +33,7 @@ class Running(NamedTuple):
 
 
 def candidates() -> list[Path]:
-    """Where it may be, the best first."""
+    """Returns the possible run directories, in order of preference."""
     uid = os.getuid()
     own = [os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}", "/run" if uid == 0 else ""]
     found = [Path(parent) / NAME for parent in own if parent and os.path.isdir(parent)]  # noqa: PTH112
@@ -41,7 +41,7 @@ def candidates() -> list[Path]:
 
 
 def make() -> Path | None:
-    """The first that is ours and short enough, made when it is not there; None when there is none."""
+    """Returns the first candidate that is ours and short enough, creating it if needed; None if there is none."""
     for path in candidates():
         if len(str(path)) + 22 > _LONGEST_SOCKET:
             continue
@@ -55,7 +55,7 @@ def make() -> Path | None:
 
 
 def _is_ours(path: Path) -> bool:
-    """A directory of this user alone, and no link."""
+    """Reports whether a path is a private directory of this user, and not a link."""
     try:
         info = path.lstat()
     except OSError:
@@ -64,7 +64,7 @@ def _is_ours(path: Path) -> bool:
 
 
 class Registration:
-    """This sidecar's socket and description; without a run directory ``socket`` is empty and nothing is written."""
+    """This sidecar's socket and description. Without a run directory, ``socket`` is None and nothing is written."""
 
     def __init__(self, storage: Path) -> None:
         directory = make()
@@ -73,11 +73,11 @@ class Registration:
         self._path = directory / f"{name}.json" if directory else None
         self.socket = directory / f"{name}.sock" if directory else None
         if self.socket is not None:
-            # One that a crash left; the storage's lock says that nobody uses it.
+            # Left behind by a crash. We hold the lock of the storage, so nobody uses it.
             self.socket.unlink(missing_ok=True)
 
     def announce(self, url: str, grpc: str) -> None:
-        """From now on commands find it."""
+        """Publishes the description, so that commands find this sidecar."""
         if self._path is None or self.socket is None:
             return
         known = Running(url, grpc, str(self.socket), str(self._storage), os.getpid())
@@ -86,19 +86,20 @@ class Registration:
         fresh.replace(self._path)
 
     def withdraw(self) -> None:
+        """Removes the socket and the description."""
         for path in (self._path, self.socket):
             if path is not None:
                 path.unlink(missing_ok=True)
 
 
 def running() -> Iterator[Running]:
-    """Those that run, by their sockets: each is answered by a process of this user, or of root."""
+    """Yields the running sidecars whose socket is served by a process of this user or of root."""
     for path, known in _announced():
         peer = _peer(known.socket)
         if peer in (os.getuid(), 0):
             yield known
         elif peer is None and not _lives(known.pid):
-            # A crash left it.
+            # Left behind by a crash.
             for each in (path, Path(known.socket)):
                 each.unlink(missing_ok=True)
 
@@ -114,7 +115,7 @@ def _lives(pid: int) -> bool:
 
 
 def _peer(path: str) -> int | None:
-    """The user whose process listens at a Unix socket (unix(7), SO_PEERCRED); None when none does."""
+    """Returns the user id of the process that listens on a Unix socket (unix(7), SO_PEERCRED), or None."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(2.0)

@@ -1,5 +1,8 @@
-"""Which configuration files of served repositories the user trusts: by path and content, kept in the user's own
-directory, as direnv does it. A file that changes is no longer trusted."""
+"""Which configuration files of repositories the user trusts.
+
+Trust is by path and content, and is stored in the user's home directory, as in direnv. A file that changes is no longer
+trusted.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,14 @@ AGENT_TYPES = Path("config") / "orchestra-config.json"
 
 
 class Trusted(NamedTuple):
+    """A trusted path, and the file that marks it."""
+
     path: str
     mark: Path
 
     @property
     def holds(self) -> bool:
-        """It still has the content that was trusted."""
+        """Reports whether the file still has the content that was trusted."""
         try:
             data = read(Path(self.path))
         except (OSError, SettingsError):
@@ -35,8 +40,11 @@ class Trusted(NamedTuple):
 
 
 def load_agent_types(project_root: Path) -> AgentTypes:
-    """The package's types, and on top of them those of the project. What is wrong with the project's file is in
-    ``problems``, and the file is left out. Raises SettingsError for the package's own."""
+    """Loads the packaged agent types, overridden by those of the project.
+
+    If the project's file is invalid, it is ignored and the reason is in ``problems``. Raises SettingsError if the
+    packaged file is invalid.
+    """
     base = _packaged()
     path = project_root / AGENT_TYPES
     try:
@@ -46,7 +54,7 @@ def load_agent_types(project_root: Path) -> AgentTypes:
         return AgentTypes([base, Source.of(str(path), _parsed(data), trusted=is_trusted(path, data))])
     except (OSError, SettingsError) as problem:
         text = str(problem) if isinstance(problem, SettingsError) else str(problem.strerror)
-        return AgentTypes([base], problems=[f"agent types in {path} are ignored: {text}"])
+        return AgentTypes([base], problems=[f"ignoring the agent types in {path}: {text}"])
 
 
 def _packaged() -> Source:
@@ -59,24 +67,24 @@ def _parsed(data: bytes) -> dict[str, Any]:
         document = orjson.loads(data)
     except orjson.JSONDecodeError as problem:
         where = f"line {problem.lineno}, column {problem.colno}"
-        raise SettingsError(f"not JSON: {problem.msg} at {where}") from problem
+        raise SettingsError(f"invalid JSON: {problem.msg} at {where}") from problem
     if not isinstance(document, dict):
         raise SettingsError("expected a JSON object")
     return document
 
 
 def read(path: Path) -> bytes | None:
-    """A configuration file of a repository; None when there is none. Raises OSError, SettingsError."""
+    """Reads a configuration file of a repository; None if there is none. Raises OSError, SettingsError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SettingsError("it is not a regular file")
+            raise SettingsError("not a regular file")
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
-        raise SettingsError(f"it is larger than {_MOST_BYTES} bytes")
+        raise SettingsError(f"larger than {_MOST_BYTES} bytes")
     return data
 
 
@@ -93,7 +101,7 @@ def trust(path: Path, data: bytes) -> None:
 
 
 def distrust(path: Path) -> int:
-    """Whatever its content was; the number of marks that were removed."""
+    """Revokes trust in a path, for any content. Returns the number of marks removed."""
     gone = [mark for known, mark in trusted() if known == str(path.resolve())]
     for mark in gone:
         mark.unlink()
@@ -101,7 +109,7 @@ def distrust(path: Path) -> int:
 
 
 def trusted() -> Iterator[Trusted]:
-    """Paths that were trusted once, with some content."""
+    """Yields every path that was trusted, whether or not its content has changed since."""
     for mark in sorted(_directory().glob("*")):
         yield Trusted(mark.read_text().rstrip("\n"), mark)
 

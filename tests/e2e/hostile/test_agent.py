@@ -420,7 +420,7 @@ def test_a_loud_agent_holds_nobody_up(tmp_path: Path, kind: str, phase: str) -> 
     except AssertionError as problem:
         problems.append(f"it came to no good end: {problem}")
     written_down = (tmp_path / "tmp" / "cco-sidecar" / "logs" / "orchestration.log").read_text()
-    problems += [line for line in written_down.splitlines() if "the event loop was held" in line]
+    problems += [line for line in written_down.splitlines() if "the event loop was blocked" in line]
     with serving(tmp_path / "tmp", tmp_path / "neighbour", config=moved_storage(tmp_path)) as again:
         health = again.request("GET", "/health").status_code
         events = again.request("GET", f"/api/events?project_id={kind}&limit=1000&since=0", again.operator)

@@ -1,9 +1,9 @@
-"""JSON <-> protobuf as the documents show it, compiled once per message type.
+"""Converts between JSON and protobuf as documented; compiled once per message type.
 
-The differences to the canonical proto3 JSON mapping (protobuf.dev/programming-guides/json), all of them kept
-by golden tests: names are the proto's own (snake_case); numbers are JSON numbers; enums are their lower-case
-tail; fields without presence are always written; an unknown key is an error, unless the message has a field
-for extras; and what ``orchestra/v1/options.proto`` says of a field or a message.
+Differences from the canonical proto3 JSON mapping (protobuf.dev/programming-guides/json), each covered by golden tests:
+names are those of the proto (snake_case); numbers are JSON numbers; enum values lose their prefix and are lower-case;
+fields without presence are always written; an unknown key is an error, unless the message has a field for extra keys;
+and the field and message options of ``orchestra/v1/options.proto`` apply.
 """
 
 from cco_sidecar.core.codec.decode import from_dict, from_query, parse_rfc3339

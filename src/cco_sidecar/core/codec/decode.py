@@ -1,4 +1,4 @@
-"""JSON -> protobuf. What is refused is refused with its path, what was there and what would be right."""
+"""JSON to protobuf. Errors name the path, the value and what was expected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Decode = Callable[[Any, str], Any]
 # A key that is so like a known one is a typo, and no key of another program.
 _TYPO = 0.85
 
-# As JSON writes them (RFC 8259, section 6), of a length that can be meant.
+# JSON numbers (RFC 8259, section 6), of bounded length.
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?P<real>(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?)")
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -47,15 +47,18 @@ _INT_RANGE = {
 
 
 def from_dict(message_type: type[Message], value: Any, where: str = "") -> Message:
-    """A message of a JSON value.
+    """Converts a JSON value to a message. ``where`` is the path of the value, for errors.
 
-    Raises SidecarError (REQ_001) that names the path, what was there and what would be right.
+    Raises SidecarError (REQ_001) that names the path, the value and what was expected.
     """
     return _decoder(message_type.DESCRIPTOR)(value, where)  # type: ignore[no-any-return]
 
 
 def from_query(message_type: type[Message], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The JSON object of a query string's pairs: text turned into the types of the fields."""
+    """Converts the pairs of a query string to a JSON object, by the types of the fields.
+
+    Raises SidecarError (REQ_001).
+    """
     fields = message_type.DESCRIPTOR.fields_by_name
     out: dict[str, Any] = {}
     for name, text in pairs:
@@ -73,6 +76,7 @@ def from_query(message_type: type[Message], pairs: Sequence[tuple[str, str]]) ->
 
 
 def parse_rfc3339(text: str, where: str = "time") -> timestamp_pb2.Timestamp:
+    """Parses a time. Raises SidecarError (REQ_001)."""
     try:
         if not _TIME.fullmatch(text):
             raise ValueError("not RFC 3339")
@@ -170,13 +174,13 @@ def _field_decoder(field: FieldDescriptor) -> Decode:
 
 
 def _secretly(convert: Decode, name: str) -> Decode:
-    """An error that does not show what was there."""
+    """Wraps a decoder so that its errors do not show the value."""
 
     def decode(value: Any, where: str) -> Any:
         try:
             return convert(value, where)
         except SidecarError:
-            raise invalid_request(f"{where}: {name} is not of the right type", field=where) from None
+            raise invalid_request(f"{where}: {name} has the wrong type", field=where) from None
 
     return decode
 
@@ -237,7 +241,7 @@ def _number_in(value: Any, where: str) -> float:
         raise _wrong_type(where, "a number", value)
     if abs(value) > MAX_EXACT:
         raise invalid_request(
-            f"{where}: {str(value)[:40]} is beyond 2^53 and cannot be kept exactly; send it as a string", field=where
+            f"{where}: {str(value)[:40]} exceeds 2^53 and would lose precision; send it as a string", field=where
         )
     return float(value)
 
@@ -266,7 +270,7 @@ def _struct_in(value: Any, where: str) -> struct_pb2.Struct:
 
 
 def _struct_by_parts(value: Any, where: str, depth: int = 1) -> struct_pb2.Struct:
-    """Slowly, with the path of what does not fit."""
+    """Decodes element by element; slower, but errors name the path."""
     if not isinstance(value, dict):
         raise _wrong_type(where, "an object", value)
     fields = {key: _value_in(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
@@ -300,7 +304,7 @@ _WELL_KNOWN_IN: dict[str, Decode] = {
 
 
 def _from_text(field: FieldDescriptor, text: str) -> Any:
-    """A query parameter's JSON value; the decoder checks it like any other."""
+    """Converts a query parameter to a JSON value. The decoder then checks it like any other value."""
     if field.cpp_type in _INT_RANGE or field.cpp_type in FLOATS:
         number = _NUMBER.fullmatch(text)
         if number is None or not math.isfinite(float(text)):
@@ -318,7 +322,7 @@ def _from_text(field: FieldDescriptor, text: str) -> Any:
 def _unknown_key(where: str, fields: Mapping[str, Any], parent: str) -> SidecarError:
     key = where.rpartition(".")[2]
     near = difflib.get_close_matches(key, fields, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else f"; it may hold {', '.join(fields) or 'nothing'}"
+    hint = f"; did you mean '{near[0]}'?" if near else f"; allowed: {', '.join(fields) or 'nothing'}"
     return invalid_request(f"{parent} has no field '{key}'{hint}", field=where)
 
 
@@ -330,6 +334,6 @@ def _shown(value: Any) -> str:
     try:
         text = orjson.dumps(value, default=str).decode()
     except TypeError:
-        # An integer beyond 64 bits, or text that is no UTF-8.
+        # An integer of more than 64 bits, or invalid UTF-8.
         text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""protobuf -> JSON."""
+"""Protobuf to JSON."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Encode = Callable[[Any], Any]
 
 
 def to_dict(message: Message) -> Any:
-    """The JSON value of a message, made of dicts, lists and scalars."""
+    """Converts a message to a JSON value of dicts, lists and scalars."""
     return _encoder(message.DESCRIPTOR)(message)
 
 
 def to_json(message: Message | Encoded) -> bytes:
-    """The JSON text of a message. An Encoded's is made once and shared by its readers."""
+    """Serialises a message as JSON. The shared part of an Encoded is serialised once."""
     if not isinstance(message, Encoded):
         return orjson.dumps(_encoder(message.DESCRIPTOR)(message))
     head = message.memo.get("json")
@@ -36,7 +36,7 @@ def to_json(message: Message | Encoded) -> bytes:
 
 
 def json_head(message: Encoded) -> bytes:
-    """The JSON of an Encoded's shared part: an object without the keys that ``json_tail`` adds."""
+    """Serialises the shared part of an Encoded: an object without the keys that ``json_tail`` adds."""
     value = to_dict(message.message_type.FromString(message.wire))
     for name in message.own:
         value.pop(name, None)
@@ -44,7 +44,7 @@ def json_head(message: Encoded) -> bytes:
 
 
 def json_tail(message: Encoded) -> bytes:
-    """What closes the JSON of an Encoded: the keys of this one answer, and the brace."""
+    """Serialises the rest of an Encoded: the keys of this response, and the closing brace."""
     value = to_dict(message.tail) if message.tail is not None else {}
     return b"," + orjson.dumps({name: value[name] for name in message.own})[1:]
 
@@ -57,7 +57,7 @@ _first = itemgetter(0)
 
 
 def rfc3339(stamp: timestamp_pb2.Timestamp) -> str:
-    """UTC with ``Z``, in microseconds when there are any."""
+    """Formats a time in UTC with ``Z``, with microseconds if the time has a fraction."""
     text = _second(stamp.seconds)
     return f"{text}.{stamp.nanos // 1000:06d}Z" if stamp.nanos else f"{text}Z"
 
@@ -131,7 +131,7 @@ def _union_encoder(descriptor: Descriptor) -> Encode:
 
 
 def _field_encoder(field: FieldDescriptor) -> Encode | None:
-    """None stands for: the value is JSON as it is."""
+    """Returns the encoder of a field; None if its value is already JSON."""
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         convert = _scalar_encoder(field.message_type.fields_by_name["value"])
         if convert is None:
@@ -161,14 +161,14 @@ def _scalar_encoder(field: FieldDescriptor) -> Encode | None:
 
 
 def _lazy_encoder(descriptor: Descriptor) -> Encode:
-    """Looks the encoder up when it is used, so that recursive types compile."""
+    """Returns an encoder that is looked up on use, so that recursive types compile."""
     if descriptor.full_name in _WELL_KNOWN_OUT:
         return _WELL_KNOWN_OUT[descriptor.full_name]
     return lambda message: _encoder(descriptor)(message)
 
 
 def _number_out(number: float) -> float | int | None:
-    """Whole numbers without a fraction, as JSON's authors write them."""
+    """Writes integral values without a fraction, and NaN and infinities as null."""
     if not math.isfinite(number):
         return None
     return int(number) if number.is_integer() and abs(number) <= MAX_EXACT else number

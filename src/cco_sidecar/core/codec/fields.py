@@ -1,4 +1,4 @@
-"""What both directions of the codec read from the descriptors."""
+"""What encoder and decoder read from the descriptors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from orchestra.v1 import options_pb2
 
-# protobuf parsers refuse messages nested deeper than 100; a JSON level costs up to three.
+# Protobuf parsers reject messages nested deeper than 100; a JSON level takes up to three.
 MAX_DEPTH = 32
 # Doubles hold integers exactly up to here (IEEE 754).
 MAX_EXACT = 2**53
@@ -16,12 +16,12 @@ FLOATS = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
 
 
 def rules(field: FieldDescriptor) -> options_pb2.FieldRules:
-    """What options.proto says of a field."""
+    """Returns the options of a field (options.proto)."""
     return field.GetOptions().Extensions[options_pb2.field]  # type: ignore[index]
 
 
 def is_union(message: Descriptor) -> bool:
-    """Written in JSON as the value of its one set field."""
+    """Reports whether a message is written in JSON as the value of the one field that is set."""
     return bool(message.GetOptions().Extensions[options_pb2.json_union])  # type: ignore[index]
 
 
@@ -35,13 +35,13 @@ def json_name(field: FieldDescriptor) -> str:
 
 
 def enum_name(enum: EnumDescriptor, number: int) -> str:
-    """``RESULT_STATUS_SUCCESS`` -> ``success``; a number that the proto does not know stays a number."""
+    """Converts ``RESULT_STATUS_SUCCESS`` to ``success``. An unknown number is returned in digits."""
     names = enum_names(enum)
     return names.get(number, str(number))
 
 
 @cache
 def enum_names(enum: EnumDescriptor) -> dict[int, str]:
-    """Number -> lower-case tail."""
+    """Maps numbers to lower-case names without the prefix."""
     prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
     return {value.number: value.name.removeprefix(prefix).lower() for value in enum.values}

@@ -1,11 +1,12 @@
-"""One concern each. The order, outermost first, and why:
+"""The interceptors, one concern each. Their order, outermost first, and the reasons:
 
 request_id    everything after it can name the call
-access_log    sees the final status, also of refused calls
-errors        turns what is raised below into a status, once
-authenticate  nobody is limited or judged before it is known who calls
-rate_limit    refusing is cheaper than judging; a refused call counts too
-authorise     before the request is looked at, so that nothing leaks through validation errors
-receive       nothing is read of a call before it is known whose it is, and that it may be made
-validate      the servicer sees only requests that keep the rules of their proto
+access_log    sees the final status, including that of rejected calls
+errors        maps exceptions to a status, in one place
+authenticate  the limits and permissions below depend on the caller
+rate_limit    cheaper than authorisation; rejected calls count too
+authorise     before the request is read, so that validation errors leak nothing
+receive       reads the request only once the call is known to be permitted
+validate      everything below sees only requests that satisfy the rules of their proto
+scope         needs a valid request: checks what it concerns, and fills in empty fields
 """

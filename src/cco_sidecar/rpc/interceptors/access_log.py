@@ -1,4 +1,4 @@
-"""Counts and logs calls: what failed at info, the rest at debug."""
+"""Counts and logs calls: failures at info level, the rest at debug level."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class AccessLog(Around):
 
     async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if isinstance(problem, asyncio.CancelledError | GeneratorExit):
-            # A caller that leaves its stream is not a failure.
+            # A caller that cancels is not a failure.
             self.succeeded(call)
             return
         self._count(call, failed=True)

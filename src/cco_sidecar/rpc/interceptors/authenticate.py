@@ -1,4 +1,4 @@
-"""Finds out who calls."""
+"""Identifies the caller by its token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cco_sidecar.rpc.interceptors.base import Before
 
 class Authenticate(Before):
     def __init__(self, tokens: Tokens, hosts: Iterable[str] = ()) -> None:
-        """``hosts``: names by which this machine is called, beyond those of the loopback."""
+        """``hosts`` are names of this machine other than those of the loopback."""
         self._tokens = tokens
         self._hosts = frozenset(hosts)
 

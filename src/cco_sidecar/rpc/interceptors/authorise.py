@@ -1,4 +1,4 @@
-"""Asks the policy whether the caller holds the permission that the RPC's descriptor names."""
+"""Checks that the caller holds the permission that the RPC's descriptor requires."""
 
 from __future__ import annotations
 

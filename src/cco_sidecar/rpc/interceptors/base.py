@@ -1,4 +1,4 @@
-"""What the interceptors share: unary and streaming answers behind one method."""
+"""Base classes that handle unary and streaming responses alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Method = Callable[[Any, Any], Any]
 
 
 class Before(AsyncServerInterceptor):
-    """Does one thing before the call goes on."""
+    """An interceptor that acts before the call proceeds."""
 
     async def intercept(
         self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
@@ -29,7 +29,7 @@ class Before(AsyncServerInterceptor):
 
 
 class Around(AsyncServerInterceptor):
-    """Sees how the call ends; ``failed`` gets what was raised and says what is raised instead."""
+    """An interceptor that acts when the call ends. ``failed`` gets the exception, and may raise another instead."""
 
     async def intercept(
         self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
@@ -48,7 +48,7 @@ class Around(AsyncServerInterceptor):
     async def _stream(
         self, responses: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[Any]:
-        # Taken now: a stream that is closed by the garbage collector ends in another context.
+        # Get the call now: a stream closed by the garbage collector ends in another context.
         call = current.get()
         try:
             async with aclosing(responses):  # type: ignore[type-var]
@@ -60,7 +60,7 @@ class Around(AsyncServerInterceptor):
         self.succeeded(call)
 
     def succeeded(self, call: Call) -> None:
-        """Nothing to do unless a subclass says so."""
+        """Called when the call succeeds. Does nothing by default."""
 
     async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Turns what is raised into a status, once. The cause is logged and never sent."""
+"""Maps exceptions to a status. The cause is logged and never sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cco_sidecar.rpc.interceptors.base import Around
 
 log = logging.getLogger(__name__)
 
-# google.rpc.Code number -> grpc.StatusCode
+# google.rpc.Code number to grpc.StatusCode.
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 STATUS_DETAILS = "grpc-status-details-bin"
 
@@ -32,19 +32,19 @@ class Errors(Around):
                 log.info("%s: %r", problem.message, problem.__cause__, extra={"request_id": call.request_id})
         else:
             log.error("%s failed", call.policy.path, exc_info=problem, extra={"request_id": call.request_id})
-            error = internal("INT_001", f"an internal error; the log has it under {call.request_id}")
+            error = internal("INT_001", f"internal error; see the log for request {call.request_id}")
         if isinstance(error, RateLimited):
             call.metadata += error.allowance.headers()
         status = to_status(error, call.request_id)
-        # gRPC keeps what it is aborted with in a circle: the frames that were passed, and the request, would live until
-        # the collector comes.
+        # gRPC keeps the exception in a reference cycle. Drop the frames, or they and the request stay in memory until
+        # the garbage collector runs.
         _forget_frames(problem)
         trailing = (*call.metadata, (STATUS_DETAILS, status.SerializeToString()))
         await context.abort(CODES[status.code], status.message, trailing)
 
 
 def _forget_frames(problem: BaseException) -> None:
-    """Of the exception and of all that led to it."""
+    """Removes the tracebacks of an exception and of its causes and contexts."""
     waiting: list[BaseException | None] = [problem]
     seen = set[int]()
     while waiting:

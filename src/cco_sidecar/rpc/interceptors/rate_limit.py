@@ -1,4 +1,4 @@
-"""Counts the call against its agent's bucket. A parked long poll or an open stream counts once."""
+"""Counts the call against its agent's bucket. A long poll or a stream counts once, when it opens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receives and decodes the request, now that it is known who sends it."""
+"""Receives and decodes the request, once the caller is known to be permitted."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from cco_sidecar.rpc.receiving import Admission
 
 
 class Malformed:
-    """Stands in for a request of a stream whose bytes are refused: it is said when its turn comes."""
+    """Replaces a request whose bytes were rejected. Validation raises the error when it reaches this request."""
 
     def __init__(self, refusal: SidecarError) -> None:
         self.refusal = refusal
 
 
 class Deferred:
-    """A request of which nothing is read yet."""
+    """A request that has not been read yet."""
 
     def __init__(
         self, receive: Callable[[], Awaitable[bytes]] | None, decode: Callable[[bytes], Awaitable[Any]]
     ) -> None:
-        """``receive`` gives its bytes; None where there are none. ``decode`` makes the request of them, or an iterator
-        over requests."""
+        """``receive`` returns the bytes; None if there are none. ``decode`` makes a request or an iterator of them."""
         self.receive = receive
         self.decode = decode
 

@@ -1,7 +1,7 @@
-"""Names the call: the caller's ``x-request-id`` when it is sane, else a new one.
+"""Sets the request id: the caller's ``x-request-id`` if it is a valid id, otherwise a new one.
 
-It goes out with errors only: trailing metadata on every answer costs a sixth of the calls per second. Over REST the
-gateway names the call and says so in every answer.
+Over gRPC it is returned with errors only, because trailing metadata on every response costs a sixth of the throughput.
+Over REST the gateway sets it, and returns it in every response.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks whose things the request is about, and completes it for its caller."""
+"""Checks that the request concerns only what its caller owns, and fills in empty fields."""
 
 from __future__ import annotations
 

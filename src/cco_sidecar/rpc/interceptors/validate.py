@@ -1,4 +1,4 @@
-"""Holds the request against the field rules of its proto."""
+"""Validates the request by the field rules of its proto."""
 
 from __future__ import annotations
 

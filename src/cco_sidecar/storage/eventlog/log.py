@@ -1,9 +1,8 @@
-"""The event log on disk: one directory a project, segments of checksummed records, one writer thread.
+"""The event log on disk: one directory per project, segments of checksummed records, one writer thread.
 
-Segment: ``CCOEVT1\\n``, 4 bytes epoch, then records of ``<u32 length, u32 crc32>`` and a payload of
-``<u64 seq, u64 microseconds, u32 ttl seconds>`` and a serialised ``orchestra.v1.Event``. A start never
-appends to an old segment, so a torn tail is simply the end of one. Group commit: everything that is
-waiting goes down in one write and one fdatasync a project.
+A segment is ``CCOEVT1\\n``, 4 bytes of epoch, and records. A record is ``<u32 length, u32 crc32>`` and a payload of
+``<u64 seq, u64 microseconds, u32 ttl seconds>`` and a serialised ``orchestra.v1.Event``. A new process never appends to
+an old segment, so a torn tail is simply where a segment ends. A batch costs one write and one fdatasync per project.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _PROBE_BYTES = 64 * 1024
 
 
 class SegmentLog:
-    """EventLog in files of this machine, for one process."""
+    """Implements EventLog in local files, for one process."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -77,13 +76,13 @@ class SegmentLog:
         finally:
             path.unlink(missing_ok=True)
 
-    # -- reading, at the start ---------------------------------------------------------------------
+    # -- reading, at startup -----------------------------------------------------------------------
 
     async def projects(self) -> list[str]:
         return sorted(path.name for path in self._directory.iterdir() if path.is_dir())
 
     async def open(self, project: str) -> OpenedLog:
-        """One that is not new is opened at the start, when nobody waits for the event loop."""
+        """Reads a project's segments. This blocks the event loop, so existing logs are opened at startup."""
         directory = self._directory / project
         records: list[EventRecord] = []
         state = _ProjectLog(directory, "")
@@ -96,7 +95,7 @@ class SegmentLog:
                 if not records or record.seq > records[-1].seq:
                     records.append(record)
                 segment.last_seq = record.seq
-            # Also a segment without a whole record took its number.
+            # A segment without a complete record still used up the number in its name.
             head = max(head, segment.last_seq, int(path.stem) if path.stem.isdigit() else 0)
             state.segments.append(segment)
         state.epoch = state.epoch or secrets.token_hex(4)
@@ -114,7 +113,7 @@ class SegmentLog:
             try:
                 numbers = self._write(events)
             except Exception as problem:
-                log.error("event log: a batch of %d was not written: %s", len(events), problem)
+                log.error("event log: cannot write a batch of %d events: %s", len(events), problem)
                 _tell(loop, done.set_exception, problem)
             else:
                 _tell(loop, done.set_result, numbers)
@@ -123,11 +122,11 @@ class SegmentLog:
         return done
 
     def trim(self, project: str, upto: int) -> None:
-        """Deletes segments that hold nothing after ``upto``."""
+        """Deletes the segments that hold nothing after ``upto``."""
         self._queue.put(lambda: self._trim(project, upto))
 
     async def close(self) -> None:
-        """Writes what is waiting and ends the thread."""
+        """Writes what is queued and stops the thread."""
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -138,14 +137,14 @@ class SegmentLog:
             try:
                 job()
             except Exception:
-                # The thread must outlive whatever a disk does.
+                # The thread must survive disk errors.
                 log.exception("event log: a job failed")
         for state in self._projects.values():
             if state.descriptor >= 0:
                 os.close(state.descriptor)
 
     def _write(self, events: Sequence[NewEvent]) -> list[int]:
-        """The numbers of the events. Those of a failed batch are not given again: a segment may be named by one."""
+        """Writes a batch and returns its numbers. Numbers of a failed batch are not reused: one may name a segment."""
         numbers: list[int] = []
         by_project: dict[str, list[EventRecord]] = {}
         for event in events:
@@ -166,7 +165,7 @@ class SegmentLog:
                 segment.size += len(data)
                 segment.last_seq = records[-1].seq
         except Exception:
-            # Nothing of a failed batch may come back after a restart: cut it off and leave the segment.
+            # No event of a failed batch may reappear after a restart: truncate the segment and start another.
             for state, segment, size in written:
                 self._abandon(state, segment, size)
             raise
@@ -200,7 +199,7 @@ class SegmentLog:
             os.ftruncate(state.descriptor, size)
             os.fsync(state.descriptor)
         except OSError as problem:
-            log.error("event log: %s could not be cut back to %d bytes: %s", segment.path, size, problem)
+            log.error("event log: cannot truncate %s to %d bytes: %s", segment.path, size, problem)
         if state.descriptor >= 0:
             os.close(state.descriptor)
         state.descriptor = -1
@@ -213,7 +212,7 @@ class SegmentLog:
             state.segments.pop(0).path.unlink(missing_ok=True)
 
     def _begin_anew(self, state: _ProjectLog) -> None:
-        """An empty segment in place of one of which nothing is retained: it keeps the numbers and the epoch."""
+        """Starts an empty segment when the only one has no retained events, to preserve the number and the epoch."""
         only = state.segments[0]
         if only.size <= _HEADER_BYTES:
             return
@@ -224,8 +223,8 @@ class SegmentLog:
 
 
 def _tell(loop: asyncio.AbstractEventLoop, settle: Callable[[Any], None], value: Any) -> None:
-    """Sets a future from the writer's thread."""
-    # The loop may be closed already.
+    """Resolves a future from the writer thread."""
+    # The loop may already be closed.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(settle, value)
 
@@ -242,7 +241,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def _epoch_of(path: Path) -> str:
-    """What the header says, also of a segment without records; empty where there is none."""
+    """Returns the epoch in a segment's header; empty if the header is missing."""
     with open(path, "rb") as file:
         head = file.read(_HEADER_BYTES)
     return head[len(MAGIC) :].hex() if len(head) == _HEADER_BYTES and head.startswith(MAGIC) else ""
@@ -251,7 +250,7 @@ def _epoch_of(path: Path) -> str:
 def _read_segment(path: Path, project: str) -> Iterator[tuple[str, EventRecord]]:
     data = path.read_bytes()
     if not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
-        log.warning("event log: %s has no header and is passed over", path)
+        log.warning("event log: skipping %s: no valid header", path)
         return
     epoch = data[len(MAGIC) : len(MAGIC) + 4].hex()
     offset, bad_from = len(MAGIC) + 4, -1
@@ -268,8 +267,8 @@ def _read_segment(path: Path, project: str) -> Iterator[tuple[str, EventRecord]]
             yield epoch, EventRecord(project, seq, micros, ttl, body[_HEAD.size :])
             offset = start + length
         else:
-            # A torn tail, or damage: what follows with a good checksum is still an event.
+            # A torn tail or damage. A later record with a valid checksum is still an event.
             bad_from = offset if bad_from < 0 else bad_from
             offset += 1
     if bad_from >= 0:
-        log.warning("event log: %s ends in %d bytes of an unfinished write", path, len(data) - bad_from)
+        log.warning("event log: %s ends with %d bytes of an incomplete write", path, len(data) - bad_from)

@@ -1,1 +1,1 @@
-"""Records in a SQL database."""
+"""Stores in a SQL database."""

@@ -1,4 +1,4 @@
-"""Agents, running and ended."""
+"""The agents table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPEN = (AGENT_STATUS_PENDING, AGENT_STATUS_RUNNING, AGENT_STATUS_NEEDS_INPUT, A
 
 
 class SqlAgents:
-    """AgentStore."""
+    """Implements AgentStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""Approvals."""
+"""The approvals table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestra.v1.event_service_pb2 import Event
 
 
 class SqlApprovals:
-    """ApprovalStore."""
+    """Implements ApprovalStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,7 +40,7 @@ class SqlApprovals:
         return await self._change(change.returning(approvals.c.number), approval, event)
 
     async def _change(self, change: sa.Executable, approval: Approval, event: Event) -> Announcement | None:
-        """With its event in one transaction; None when nothing was changed."""
+        """Makes a change and enqueues its event in one transaction; None if no row changed."""
 
         def work(connection: sa.Connection) -> Announcement | None:
             changed = connection.execute(change).first() is not None

@@ -1,4 +1,4 @@
-"""What differs between the databases: how one is opened, and how its troubles are named."""
+"""The differences between databases: how to connect, and how to interpret errors."""
 
 from __future__ import annotations
 
@@ -17,32 +17,37 @@ _CONNECT_SECONDS = 10
 
 
 class Backend(Protocol):
-    """``shared``: other processes may change the records. ``name``: for messages; without a password."""
+    """A kind of database.
+
+    ``shared`` is true if other processes may change the records. ``name`` is for messages and contains no password.
+    """
 
     shared: bool
     name: str
 
     def engine(self) -> sa.Engine:
-        """Commits are durable."""
+        """Returns an engine whose commits are durable. Raises SettingsError."""
         ...
 
     def insert(self, table: sa.Table) -> Any:
-        """An INSERT that knows ON CONFLICT."""
+        """Returns an INSERT that supports ON CONFLICT."""
         ...
 
     def damage_of(self, problem: BaseException | None) -> str:
-        """What is wrong with the stored data; empty for a trouble of the statement or of the space that is left."""
+        """Describes damage to the stored data; empty for any other error, such as a full disk."""
         ...
 
     def integrity(self) -> str:
-        """The same after a look at all of it, in a connection of its own; empty when nothing was found."""
+        """Checks the whole database on a separate connection and describes any damage; empty if there is none."""
         ...
 
-    def unusable(self, problem: sa.exc.DBAPIError) -> SettingsError: ...
+    def unusable(self, problem: sa.exc.DBAPIError) -> SettingsError:
+        """Returns the error that stops the start, with a fix where there is one."""
+        ...
 
 
 class Sqlite:
-    """One file, for one process (WAL, synchronous=FULL)."""
+    """SQLite: one file, for one process (WAL, synchronous=FULL)."""
 
     shared = False
 
@@ -55,11 +60,11 @@ class Sqlite:
             f"sqlite:///{self._path}",
             poolclass=sa.StaticPool,
             connect_args={"check_same_thread": False},
-            # A logged error shows no task and no environment.
+            # Keep tasks and environments out of logged errors.
             hide_parameters=True,
         )
         sa.event.listen(engine, "connect", _durable)
-        # The driver's own idea of when a transaction begins is switched off in _durable.
+        # _durable switches off the driver's implicit transactions.
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
 
@@ -67,12 +72,12 @@ class Sqlite:
         return sqlite.insert(table)
 
     def damage_of(self, problem: BaseException | None) -> str:
-        """By the result code (sqlite.org/rescode.html)."""
+        """Uses the result code (sqlite.org/rescode.html)."""
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
         return str(problem) if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
 
     def integrity(self) -> str:
-        """By ``PRAGMA quick_check``."""
+        """Runs ``PRAGMA quick_check``."""
         try:
             with contextlib.closing(sqlite3.connect(f"file:{quote(self.name)}?mode=ro", uri=True)) as own:
                 (found,) = own.execute("PRAGMA quick_check(1)").fetchone()
@@ -86,16 +91,16 @@ class Sqlite:
 
 
 class PostgreSQL:
-    """A database on a server, for any number of processes."""
+    """PostgreSQL: a database server, for any number of processes."""
 
     shared = True
 
     def __init__(self, url: str) -> None:
-        """``url``: ``postgresql://user:password@host:port/database``, with libpq's parameters. Raises SettingsError."""
+        """``url`` is ``postgresql://user:password@host:port/database``, with libpq parameters. Raises SettingsError."""
         try:
             parsed = sa.make_url(url)
         except sa.exc.ArgumentError as problem:
-            raise SettingsError(f"database_url: {url.partition(':')[0]}:... is not a URL") from problem
+            raise SettingsError(f"invalid database_url {url.partition(':')[0]}:...: expected a URL") from problem
         self._url = parsed.set(drivername="postgresql+psycopg")
         self.name = parsed.render_as_string(hide_password=True)
 
@@ -104,7 +109,7 @@ class PostgreSQL:
             return sa.create_engine(
                 self._url,
                 pool_size=1,
-                # A connection that the server ended is noticed before it is used.
+                # Detect a connection that the server closed before using it.
                 pool_pre_ping=True,
                 max_overflow=0,
                 connect_args={"connect_timeout": _CONNECT_SECONDS, "options": "-c synchronous_commit=on"},
@@ -119,12 +124,12 @@ class PostgreSQL:
         return postgresql.insert(table)
 
     def damage_of(self, problem: BaseException | None) -> str:
-        """Class XX: internal errors, data corrupted among them (PostgreSQL, appendix A)."""
+        """Uses SQLSTATE: XX001 is data_corrupted, XX002 is index_corrupted (PostgreSQL, appendix A)."""
         code = getattr(problem, "sqlstate", None) or ""
         return str(problem) if code in ("XX001", "XX002") else ""
 
     def integrity(self) -> str:
-        """The server looks after its own files."""
+        """Returns an empty string: the server checks its own files."""
         return ""
 
     def unusable(self, problem: sa.exc.DBAPIError) -> SettingsError:
@@ -133,7 +138,7 @@ class PostgreSQL:
 
 
 def backend_of(url: str | None, path: Path) -> Backend:
-    """PostgreSQL for a URL, else SQLite at ``path``."""
+    """Returns PostgreSQL for a URL, otherwise SQLite at ``path``."""
     return PostgreSQL(url) if url else Sqlite(path)
 
 

@@ -1,4 +1,4 @@
-"""Sealed credentials."""
+"""The credentials table. Values are encrypted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cco_sidecar.storage.sql.schema import credentials
 
 
 class SqlCredentials:
-    """CredentialStore."""
+    """Implements CredentialStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

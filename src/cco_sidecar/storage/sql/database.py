@@ -24,30 +24,31 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _MOST_AT_ONCE = 64
 _PROBE_SECONDS = 0.02
-# Statements that read pages of each table.
+# Statements that read pages of the main tables.
 _PROBES = tuple(
     f"SELECT number FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals")
 )
-# Of several processes that start at once only one migrates (pg_advisory_xact_lock); any fixed number.
+# An arbitrary key for pg_advisory_xact_lock: only one of several processes that start at once migrates.
 _MIGRATION_LOCK = 0x6363_6F00
 
 
 class _Request(NamedTuple):
-    """``done`` gets what ``work`` returned, or its exception."""
+    """Queued work. ``done`` is called with its result or its exception."""
 
     work: Callable[[sa.Connection], Any]
     done: Callable[[Any, BaseException | None], None]
 
 
 class Database:
-    """Requests are served in the order in which they came, by one thread with one connection.
+    """Serves requests in order, on one thread with one connection. Thread-safe.
 
-    What waits is done in one transaction (group commit): a commit costs a disk's sync, not the works in it. When one of
-    them fails, each is done again in a transaction of its own, so that none suffers from another.
+    All waiting requests run in one transaction (group commit), because the disk sync of a commit costs more than the
+    work. If one fails, each is run again in its own transaction, so that one failure does not affect the others.
+    Work may therefore run twice; the first attempt is rolled back.
     """
 
     def __init__(self, backend: Backend) -> None:
-        """Opens and migrates it. Raises SettingsError."""
+        """Opens and migrates the database. Raises SettingsError."""
         self._backend = backend
         self.shared = backend.shared
         self.insert = backend.insert
@@ -65,8 +66,11 @@ class Database:
         threading.Thread(target=self._check_integrity, name="integrity", daemon=True).start()
 
     async def damage(self) -> str:
-        """What is wrong with the database; empty when it can be read. A damaged one stays so until it is restored. Who
-        asks does not wait for what others have the database do."""
+        """Describes damage to the database; empty if none is known.
+
+        Starts a probe and waits for it at most 20 ms, so that the caller is not held up by other work. Once reported,
+        damage is reported until the process restarts.
+        """
         if self._probing is None or self._probing.done():
             self._probing = asyncio.ensure_future(self._probe())
         await asyncio.wait({self._probing}, timeout=_PROBE_SECONDS)
@@ -77,21 +81,21 @@ class Database:
             await self.read(lambda connection: [connection.exec_driver_sql(query).first() for query in _PROBES])
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs ``work`` off the event loop. Raises SidecarError (STR_002)."""
+        """Runs ``work`` on the database thread and returns its result. Raises SidecarError (STR_002)."""
         try:
             return await self._ask(work)
         except sa.exc.DBAPIError as problem:
-            raise internal("STR_002", "the database could not be read; try again") from problem
+            raise internal("STR_002", "cannot read the database; retry") from problem
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """The same for a change, committed when it returns. Raises SidecarError (STR_001)."""
+        """Runs a change; it is committed when this returns. Raises SidecarError (STR_001)."""
         try:
             return await self._ask(work)
         except sa.exc.DBAPIError as problem:
-            raise internal("STR_001", "the database could not be written; is the disk full? Try again") from problem
+            raise internal("STR_001", "cannot write the database; is the disk full? Retry") from problem
 
     def run_now(self, work: Callable[[sa.Connection], T]) -> T:
-        """Waits for it: for the start, before the event loop matters. Raises SettingsError."""
+        """Runs ``work`` and blocks until it is done. For startup only. Raises SettingsError."""
         done: Future[T] = Future()
         self._requests.put(_Request(work, lambda value, problem: _settle(done, value, problem)))
         try:
@@ -100,7 +104,7 @@ class Database:
             raise self._backend.unusable(problem) from problem
 
     def close(self) -> None:
-        """Serves what was asked for before."""
+        """Serves the queued requests, then stops."""
         self._requests.put(None)
         self._thread.join()
         self._engine.dispose()
@@ -166,7 +170,7 @@ def _settle(done: Future[T], value: T, problem: BaseException | None) -> None:
 
 def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], value: T, problem: BaseException | None) -> None:
     def tell() -> None:
-        # Whoever asked may have gone away; the work is done all the same.
+        # The caller may have been cancelled; the work is done anyway.
         if done.done():
             return
         if problem is None:
@@ -174,6 +178,6 @@ def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], value: T, pr
         else:
             done.set_exception(problem)
 
-    # The loop may be closed already.
+    # The loop may already be closed.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(tell)

@@ -1,4 +1,4 @@
-"""How far the hand-over rules have read."""
+"""The handover table: how far the handover rules have read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cco_sidecar.storage.sql.schema import handover
 
 
 class SqlHandover:
-    """HandoverStore."""
+    """Implements HandoverStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

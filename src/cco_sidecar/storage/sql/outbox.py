@@ -1,4 +1,4 @@
-"""Events that are on disk with the change that they announce, and still have to be published."""
+"""The outbox table: events stored with the change they announce, and still to be published."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestra.v1.event_service_pb2 import Event
 
 
 class SqlOutbox:
-    """OutboxStore."""
+    """Implements OutboxStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -29,7 +29,7 @@ class SqlOutbox:
 
 
 def enqueue(connection: sa.Connection, project: str, event: Event) -> Announcement:
-    """Adds an event within the transaction of the change that it announces."""
+    """Adds an event in the transaction of the change it announces."""
     insert = sa.insert(outbox).values(project_id=project, event=event.SerializeToString())
     inserted = connection.execute(insert).inserted_primary_key
     assert inserted is not None

@@ -1,4 +1,4 @@
-"""Results and their history."""
+"""The results table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
 
 
 class SqlResults:
-    """ResultStore."""
+    """Implements ResultStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,7 +72,7 @@ class SqlResults:
         limit: int = 100,
         latest: bool = False,
     ) -> Sequence[StoredResult]:
-        # Numbers and sizes first: a sort that carries the bodies along would read them all.
+        # Select numbers and sizes first: sorting rows with their bodies would read every body.
         query = sa.select(results.c.number, sa.func.length(results.c.body)).where(results.c.project_id == project)
         if issue:
             query = query.where(results.c.issue_id == issue)
@@ -128,7 +128,7 @@ class SqlResults:
 
 
 def _up_to(sized: Iterable[tuple[int, int]], most: int) -> list[int]:
-    """Numbers of which the sizes together are no more than ``most``; at least one."""
+    """Returns the leading numbers whose total size is at most ``most``, but at least one."""
     found: list[int] = []
     for number, size in sized:
         most -= size
@@ -139,5 +139,5 @@ def _up_to(sized: Iterable[tuple[int, int]], most: int) -> list[int]:
 
 
 def _milliseconds(reported: float | None) -> float | None:
-    """What can be a duration; an agent may report anything."""
+    """Returns the value if it is a plausible duration; agents may report anything."""
     return reported if reported is not None and 0 <= reported <= 1e12 else None

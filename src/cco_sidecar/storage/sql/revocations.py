@@ -1,4 +1,4 @@
-"""Revoked tokens."""
+"""The revocations table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cco_sidecar.storage.base import Revocation
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import revocations
 
-# Transactions become visible in another order than they took their revisions in: so many are read once more.
+# Transactions may become visible in a different order than they took their revisions, so this many are read again.
 _OVERLAP = 256
 
 
 class SqlRevocations:
-    """RevocationStore."""
+    """Implements RevocationStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

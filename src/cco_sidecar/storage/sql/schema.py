@@ -1,4 +1,4 @@
-"""Tables. Changed by migrations only; a test compares the two."""
+"""The tables. Only migrations change them; a test compares both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, M
 
 metadata = MetaData()
 
-# SQLite numbers rows by itself only where the type is INTEGER (sqlite.org/autoinc.html).
+# SQLite assigns row numbers only to a column of type INTEGER (sqlite.org/autoinc.html).
 _Number = BigInteger().with_variant(Integer, "sqlite")
 
 results = Table(
@@ -17,7 +17,7 @@ results = Table(
     Column("project_id", String, nullable=False),
     Column("issue_id", String, nullable=False),
     Column("agent_type", String, nullable=False),
-    # The run of an agent that stored it (claim `sid` of its token); empty for anyone else.
+    # The run of the agent that stored it (claim `sid` of its token); empty for other callers.
     Column("session", String, nullable=False, server_default=""),
     # orchestra.v1.ResultStatus
     Column("status", Integer, nullable=False),
@@ -37,7 +37,7 @@ revocations = Table(
     # Seconds since 1970 UTC.
     Column("at", Float, nullable=False),
     Column("until", Float, nullable=False),
-    # Grows with every revocation, so that another process finds the new ones.
+    # Grows with every revocation, so that other processes find the new ones.
     Column("revision", BigInteger, nullable=False, server_default="0"),
     Index("revocations_by_revision", "revision"),
 )
@@ -52,16 +52,16 @@ agents = Table(
     Column("agent_type", String, nullable=False),
     # orchestra.v1.AgentStatus
     Column("status", Integer, nullable=False),
-    # The event and the rule that asked for it, so that none is answered twice.
+    # The event and the rule that spawned it, so that no event is handled twice.
     Column("cause", String, unique=True),
-    # Reported by the agent; for the limits of an issue.
+    # Reported by the agent; used for budgets.
     Column("tokens", Float, nullable=False),
     Column("cost_usd", Float, nullable=False),
-    # Who was first in the line of agents that asked for one another; empty when a person asked.
+    # The root of the spawn tree; empty when a person spawned the agent.
     Column("tree", String, nullable=False, server_default=""),
     # Microseconds since 1970 UTC.
     Column("created", BigInteger, nullable=False, server_default="0"),
-    # A serialised orchestra.v1.Agent, and the orchestra.v1.SpawnAgentRequest that it was made from.
+    # A serialised orchestra.v1.Agent, and the orchestra.v1.SpawnAgentRequest that created it.
     Column("body", LargeBinary, nullable=False),
     Column("request", LargeBinary, nullable=False),
     Index("agents_by_project", "project_id", "issue_id", "number"),
@@ -97,7 +97,7 @@ credentials = Table(
     Column("updated", BigInteger, nullable=False),
 )
 
-# How far the hand-over rules have read each project's events.
+# How far the handover rules have read each project's events.
 handover = Table(
     "handover",
     metadata,
@@ -105,7 +105,7 @@ handover = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
-# Events that are to be published, each stored with the change that it announces.
+# Events to publish, each stored with the change it announces.
 outbox = Table(
     "outbox",
     metadata,

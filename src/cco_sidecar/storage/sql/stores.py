@@ -1,4 +1,4 @@
-"""Every store, on one database."""
+"""All stores on one database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cco_sidecar.storage.sql.revocations import SqlRevocations
 
 
 class SqlStores:
-    """Stores."""
+    """Implements Stores."""
 
     def __init__(self, database: Database) -> None:
         self.agents = SqlAgents(database)

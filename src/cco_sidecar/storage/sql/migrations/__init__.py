@@ -1,1 +1,1 @@
-"""Alembic migrations, run at every start."""
+"""Alembic migrations, applied at every start."""

@@ -1,4 +1,4 @@
-"""Alembic's entry: storage/sql/database.py hands over the connection."""
+"""Alembic's entry point. storage/sql/database.py passes the connection."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Results and revocations."""
+"""Create results and revocations."""
 
 import sqlalchemy as sa
 from alembic import op

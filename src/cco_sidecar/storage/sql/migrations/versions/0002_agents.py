@@ -1,4 +1,4 @@
-"""Agents, approvals, credentials; which run a result is of."""
+"""Create agents, approvals, credentials and handover; add the run of a result."""
 
 import sqlalchemy as sa
 from alembic import op

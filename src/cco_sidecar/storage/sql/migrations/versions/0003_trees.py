@@ -1,4 +1,4 @@
-"""In whose line an agent was spawned, and when."""
+"""Add the spawn tree and creation time of agents."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""One outbox; revisions of revocations."""
+"""Create the outbox, and add revisions to revocations."""
 
 import sqlalchemy as sa
 from alembic import op
