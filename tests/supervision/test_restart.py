@@ -23,7 +23,7 @@ import psutil
 import pytest
 import requests
 from tests.support import claude
-from tests.support.processes import lines_in, lives, of_run, pid_in, tells_its_pid, words_of
+from tests.support.processes import command_line_of, lines_in, lives, of_run, pid_in, tells_its_pid
 from tests.support.sidecars import call, events, until
 from tests.support.spawned import SLEEP, steps_until
 from tests.support.succession import Succession, nothing_written, scripted_runner
@@ -61,7 +61,7 @@ def left_in(directory: Path) -> set[str]:
 
 def shim_of(agent: SpawnedAgent) -> psutil.Process:
     shim = psutil.Process(agent.get()["process_id"]).parent()
-    assert shim is not None and "shim.py" in words_of(shim)
+    assert shim is not None and "shim.py" in command_line_of(shim)
     return shim
 
 
@@ -284,7 +284,7 @@ def test_an_agent_that_runs_before_its_start_is_on_disk_is_found(sidecars: Succe
 
 def shims(sidecars: Succession, agent: SpawnedAgent) -> list[psutil.Process]:
     mine = of_run(sidecars.storage / "agents" / agent.id)
-    return [each for each in mine if "shim.py" in words_of(each)]
+    return [each for each in mine if "shim.py" in command_line_of(each)]
 
 
 def test_an_agent_that_ended_before_its_start_is_on_disk_ended_as_it_did(sidecars: Succession) -> None:
@@ -310,7 +310,7 @@ def test_an_agent_whose_shim_was_killed_before_its_start_is_on_disk_does_not_run
         if not (tmp_path / "child-1").exists():
             return False
         for each in of_run(run):
-            if "shim.py" in words_of(each):
+            if "shim.py" in command_line_of(each):
                 each.kill()
                 killed.append(each.pid)
         return True

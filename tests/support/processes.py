@@ -54,7 +54,7 @@ def of_run(directory: Path) -> list[psutil.Process]:
     return found
 
 
-def words_of(process: psutil.Process) -> str:
+def command_line_of(process: psutil.Process) -> str:
     """Its command line; empty when it is gone."""
     try:
         return " ".join(process.cmdline())
@@ -65,7 +65,7 @@ def words_of(process: psutil.Process) -> str:
 def end_all(directory: Path) -> list[str]:
     """Kills everything that belongs to the runs below a directory; what it was."""
     left = of_run(directory)
-    told = [f"{each.pid} {words_of(each)}" for each in left]
+    told = [f"{each.pid} {command_line_of(each)}" for each in left]
     for each in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
@@ -74,4 +74,6 @@ def end_all(directory: Path) -> list[str]:
 
 def agents_of(sidecar: psutil.Process) -> list[psutil.Process]:
     """Its children but for those that read repositories."""
-    return [child for child in sidecar.children() if "cco_sidecar.services.context.worker" not in words_of(child)]
+    return [
+        child for child in sidecar.children() if "cco_sidecar.services.context.worker" not in command_line_of(child)
+    ]

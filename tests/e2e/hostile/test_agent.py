@@ -1,4 +1,4 @@
-"""An agent that attacks whatever it can reach, under the default settings; and what everybody else notices of it."""
+"""An agent that attacks whatever it can reach, under the default settings; and what everybody else notices."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from cco_sidecar.testing.process import SidecarProcess
 SCRIPT = Path(__file__).with_name("agent.py")
 CODER, ARCHITECT = "python-specialist", "chief-architect"
 PHASES = ("files", "processes", "namespaces", "sockets", "api", "context")
-# Each with a sidecar of its own: what they leave is in nobody's way.
+# Each of these gets its own sidecar, so that what it leaves behind disturbs no other attack.
 LOUD = ("load", "results")
-# Of the sidecar's own: what a caller waits beyond the time that the machine had no processor for it.
+# The sidecar's own delay: how long a caller waits, not counting the time that the machine had no CPU for it.
 MOST_DELAY = 0.25
 _EVERY = 0.02
 _PHASE_SECONDS = 240.0
@@ -44,8 +44,9 @@ _KEY_VALUE = "hostile-credential-value"
 
 
 class Look(NamedTuple):
-    """One `GET /health`. ``own`` is without the time for which the sidecar or the one who asks waited for a processor;
-    ``answered`` is false when there was no answer."""
+    """One `GET /health`. ``own`` excludes the time for which the sidecar or the caller waited for a CPU; ``answered``
+    is false when there was no answer.
+    """
 
     began: float
     took: float
@@ -54,7 +55,7 @@ class Look(NamedTuple):
 
 
 def waited_for_processor(pid: int, thread: int) -> float:
-    """Seconds that a thread was ready to run and did not (proc(5), schedstat); 0 where that is not counted."""
+    """Seconds that a thread was ready to run but not running (proc(5), schedstat); 0 where that is not counted."""
     try:
         return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
@@ -62,7 +63,7 @@ def waited_for_processor(pid: int, thread: int) -> float:
 
 
 class Probe:
-    """Looks at the sidecar's health every 20 ms, on a connection that stays open."""
+    """Checks the sidecar's health every 20 ms, on one persistent connection."""
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         self._port, self._pid = sidecar.port, sidecar.process.pid
@@ -97,7 +98,7 @@ class Probe:
         connection.close()
 
     def worst_of(self, times: Mapping[str, tuple[float, float]]) -> dict[str, Look]:
-        """The longest wait during each attempt. One that spans several counts for that which had most of it."""
+        """The longest wait during each attempt. A wait that spans several attempts counts for the one it overlaps most."""
         found = dict.fromkeys(times, Look(0.0, 0.0, 0.0, True))
         for look in self.looks:
             name = max(times, key=lambda each: _shared(look, *times[each]))
@@ -107,16 +108,16 @@ class Probe:
 
 
 def _shared(look: Look, began: float, ended: float) -> float:
-    """Seconds that lie in both; negative when none do."""
+    """Seconds of overlap; negative when there is none."""
     return min(look.began + look.took, ended) - max(look.began, began)
 
 
-# -- the deployment that is attacked ---------------------------------------------------------------------------
+# -- the deployment under attack ----------------------------------------------------------------------------
 
 
 @dataclass
 class Grounds:
-    """A sidecar with what an attacker would like to have, and two agents that do nothing."""
+    """A sidecar with everything that an attacker would like to have, and two idle agents."""
 
     sidecar: SidecarProcess
     base: Path
@@ -133,7 +134,7 @@ def project(path: Path, word: str, name: str = "app.py") -> Path:
 
 
 def stand_in(directory: Path) -> Path:
-    """A program `claude` that waits until it is ended."""
+    """A program `claude` that waits until it is killed."""
     directory.mkdir()
     program = directory / "claude"
     program.write_text("#!/bin/sh\nexec sleep 120\n")
@@ -142,7 +143,7 @@ def stand_in(directory: Path) -> Path:
 
 
 def handle_of(path: Path) -> dict[str, Any] | None:
-    """What open_by_handle_at(2) wants to be given; None where there are no handles."""
+    """The input for open_by_handle_at(2); None where handles are not supported."""
     size = 128
     handle = ctypes.create_string_buffer(8 + size)
     ctypes.memmove(handle, size.to_bytes(4, sys.byteorder), 4)
@@ -156,7 +157,7 @@ def handle_of(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def listening_bus(path: Path) -> Iterator[None]:
-    """Says to everybody that they are who they say, as a user's D-Bus does."""
+    """Accepts every identity, as a user's D-Bus does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     transport = socket.socket(socket.AF_UNIX)
     transport.bind(str(path))
@@ -202,13 +203,13 @@ def idle(sidecar: SidecarProcess, project_id: str, issue: str, tag: str) -> dict
 
 
 def sockets_of(sidecar: SidecarProcess) -> list[str]:
-    """What the sidecar listens on in the file system."""
+    """The sidecar's listening sockets in the file system."""
     found = psutil.Process(sidecar.process.pid).net_connections(kind="unix")
     return sorted({str(each.laddr) for each in found if str(each.laddr).startswith("/")})
 
 
 def settled(home: Path) -> None:
-    """What a person has in their home who has used the sidecar for a while."""
+    """Creates what a user of the sidecar has in their home after a while."""
     own = home / ".cco"
     own.mkdir(parents=True)
     (own / "config.json").write_text("{}")
@@ -222,7 +223,7 @@ def settled(home: Path) -> None:
 
 @contextmanager
 def opened(base: Path) -> Iterator[Grounds]:
-    """All of it, under the default settings."""
+    """Everything together, under the default settings."""
     home = base / "home"
     settled(home)
     own = {kind: project(base / f"project-{kind}", "Of the attacked") for kind in (CODER, ARCHITECT)}
@@ -251,7 +252,7 @@ def opened(base: Path) -> Iterator[Grounds]:
 
 
 def ended(sidecar: SidecarProcess) -> str:
-    """What it wrote to stderr; one that does not end is killed."""
+    """What it wrote to stderr; it is killed if it does not exit."""
     try:
         return sidecar.stop()
     except subprocess.TimeoutExpired:
@@ -286,7 +287,7 @@ def common_targets(sidecar: SidecarProcess, home: Path, other: Path) -> dict[str
 
 
 def victims_of(sidecar: SidecarProcess, kind: str) -> dict[str, Any]:
-    """An agent that does nothing in the project that is attacked; and one that has ended."""
+    """An idle agent in the project under attack, and one that has ended."""
     victim = idle(sidecar, kind, f"victim-issue-of-{kind}", f"idle-victim-of-{kind}")
     done = spawned(sidecar, CODER, "an-issue", "true", project_id=kind)
     done.wait()
@@ -309,7 +310,7 @@ class Attack:
 
 
 def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: Mapping[str, Any]) -> Attack:
-    """Runs the agent; what it says of its attempts."""
+    """Runs the agent; returns its report on the attempts."""
     agent = spawned(
         sidecar, kind, f"issue-{phase}", sys.executable, str(SCRIPT), phase,
         project_id=targets["project_id"],
@@ -324,7 +325,7 @@ def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: 
 
 
 def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str, Any], attacked: Attack) -> None:
-    """What was accepted and may have done harm: it did when it stands in somebody's context as another's decision."""
+    """Accepted input that may have done harm: it did if it shows up in somebody's context as another agent's decision."""
     issues = (targets["victim"]["issue"], f"issue-{phase}")
     for name, said in attacked.report.items():
         word = said.removeprefix("left: ")
@@ -371,14 +372,14 @@ def failing(problems: list[str]) -> str:
 
 
 def skip_unless_confined(sidecar: SidecarProcess) -> None:
-    """Where the system has no namespaces for it, the sidecar says so at its start, and agents are not confined."""
+    """Where the system has no namespaces, the sidecar says so at startup, and agents are not confined."""
     if "not sandboxed" in (sidecar.storage / "logs" / "orchestration.log").read_text():
         pytest.skip("this system does not let agents be confined")
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("kind", [CODER, ARCHITECT])
-def test_a_agent_gets_nothing(grounds: Grounds, kind: str, phase: str) -> None:
+def test_an_agent_gets_nothing(grounds: Grounds, kind: str, phase: str) -> None:
     if phase != "api":
         skip_unless_confined(grounds.sidecar)
     problems = problems_of(grounds, kind, phase)
@@ -390,8 +391,10 @@ def test_a_hostile_architect_starts_nothing_that_it_may_not(grounds: Grounds) ->
     assert not problems, failing(problems)
 
 
-def test_the_end_of_an_attack_is_told_truly(grounds: Grounds) -> None:
-    """Whatever the agents did to their records: how they ended is what happened, and their victims live."""
+def test_the_end_of_an_attack_is_recorded_truthfully(grounds: Grounds) -> None:
+    """Whatever the agents did to their records, the records say how the agents ended, and their victims are still
+    running.
+    """
     for kind, known in grounds.victims.items():
         path = f"/api/agents?project_id={kind}&limit=1000"
 
@@ -401,7 +404,7 @@ def test_the_end_of_an_attack_is_told_truly(grounds: Grounds) -> None:
                 each for each in found if each["issue_id"].startswith("issue-") and each["spawned_by"] == "operator"
             ]
 
-        # The last one may just be ending.
+        # The last one may still be ending.
         until(lambda: all(each["status"] != "running" for each in attackers_of()), "the end of the attacks")
         attackers = attackers_of()
         assert {(each["status"], each.get("exit_code")) for each in attackers} <= {("completed", 0)}, attackers
@@ -411,8 +414,8 @@ def test_the_end_of_an_attack_is_told_truly(grounds: Grounds) -> None:
 
 @pytest.mark.parametrize("phase", LOUD)
 @pytest.mark.parametrize("kind", [CODER, ARCHITECT])
-def test_a_loud_agent_holds_nobody_up(tmp_path: Path, kind: str, phase: str) -> None:
-    """Nor is anything of what was accepted in the way of the next start."""
+def test_a_flooding_agent_delays_nobody(tmp_path: Path, kind: str, phase: str) -> None:
+    """Nor does anything that was accepted delay the next start."""
     problems = []
     try:
         with opened(tmp_path) as grounds:
@@ -431,13 +434,13 @@ def test_a_loud_agent_holds_nobody_up(tmp_path: Path, kind: str, phase: str) -> 
 
 
 def moved_storage(base: Path) -> Path:
-    """The storage as the next sidecar finds it; its configuration."""
+    """The storage as the next sidecar finds it, and its configuration."""
     (base / "tmp" / "cco-sidecar").rename(base / "tmp" / "storage")
     return base / "config.json"
 
 
-def test_nothing_is_prepared_for_the_next_start(tmp_path: Path) -> None:
-    """What is not there yet is nobody's to make: the next sidecar would take it for the operator's."""
+def test_nothing_can_be_planted_for_the_next_start(tmp_path: Path) -> None:
+    """Nobody may create files that do not exist yet: the next sidecar would take them for the operator's."""
     home = tmp_path / "home"
     home.mkdir()
     root = project(tmp_path / "project", "Of the attacked")
@@ -448,8 +451,8 @@ def test_nothing_is_prepared_for_the_next_start(tmp_path: Path) -> None:
     assert attacked.successes == []
 
 
-def test_a_token_file_that_is_a_pipe_holds_up_no_start(tmp_path: Path) -> None:
-    """The next sidecar looks who its agents are; this one left something else in the place of its token."""
+def test_a_token_file_that_is_a_pipe_does_not_block_the_next_start(tmp_path: Path) -> None:
+    """The next sidecar reads its agents' files; this agent replaced its token file with a pipe."""
     root = project(tmp_path / "project", "Of the attacked")
     deployment = Deployment(tmp_path, root)
     sidecar = deployment.start()
@@ -466,4 +469,4 @@ def test_a_token_file_that_is_a_pipe_holds_up_no_start(tmp_path: Path) -> None:
             os.close(os.open(place, os.O_RDWR | os.O_NONBLOCK))
         begun.join(30)
     deployment.stop()
-    assert not late, "the next sidecar waits for whoever writes into the pipe"
+    assert not late, "the next sidecar waits for a writer of the pipe"

@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.support.processes import of_run, words_of
+from tests.support.processes import command_line_of, of_run
 from tests.support.sidecars import call, events, until
 from tests.support.spawned import Spawn, events_of, files_of, resume
 
@@ -57,7 +57,7 @@ def test_an_agent_is_resumed_once_however_many_ask(
     with ThreadPoolExecutor(8) as pool:
         answers = sorted(pool.map(ask, range(8)))
     assert answers == [200] + [409] * 7
-    shims = [each for each in of_run(sidecar.storage / "agents" / agent.id) if "shim.py" in words_of(each)]
+    shims = [each for each in of_run(sidecar.storage / "agents" / agent.id) if "shim.py" in command_line_of(each)]
     assert len(shims) == 1 and agent.get()["attempt"] == 2
     assert agent.stop(force=True)["status"] == "stopped"
 
