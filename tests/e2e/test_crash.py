@@ -1,4 +1,4 @@
-"""`kill -9` under load: whatever was acknowledged is there after the restart, once, and in order.
+"""`kill -9` under load: whatever was acknowledged is there after the restart, once and in order.
 
 `make crash` runs 200 rounds; CI runs a few.
 """
@@ -84,7 +84,7 @@ def check(sidecar: SidecarProcess, agent: Agent, events: dict[str, str], results
     """Everything acknowledged since the last check is there; returns where the next check starts."""
     listed = everything(sidecar, agent, "/api/events?event_type=load", "events", "since", floor)
     kept = {event["event_id"]: event["data"]["mark"] for event in listed}
-    assert len(kept) == len(listed), "an event came back twice"
+    assert len(kept) == len(listed), "an event appears twice"
     assert list(kept) == sorted(kept), "events are out of order"
     assert events.items() <= kept.items()
     stored = {

@@ -1,4 +1,4 @@
-"""Both clients of the Python SDK against a real sidecar, as an agent uses them."""
+"""Both clients of the Python SDK against a real sidecar, used as an agent uses them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def subscriptions(sidecar: SidecarProcess) -> int:
 
 
 def free_ports() -> list[str]:
-    """Options of two ports that nobody uses."""
+    """Options with two unused ports."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         return ["--port", str(one.getsockname()[1]), "--grpc-port", str(two.getsockname()[1])]
 
@@ -147,9 +147,7 @@ async def test_refusals_are_typed(
 
 
 @both
-async def test_a_subscription_that_is_refused(
-    kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refused_subscription(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     become(monkeypatch, sidecar, sidecar.agent())
     client = kind()
     try:
@@ -162,7 +160,7 @@ async def test_a_subscription_that_is_refused(
 
 
 @both
-async def test_tokens_that_are_not_right(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_invalid_tokens(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     expired = sidecar.agent("chief-architect", ttl_seconds=1)
     await until(lambda: sidecar.request("GET", "/api/events", expired).status_code == 401)
     revoked = sidecar.agent()
@@ -180,7 +178,7 @@ async def test_tokens_that_are_not_right(kind: Any, sidecar: SidecarProcess, mon
 
 
 @both
-async def test_too_many_calls(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rate_limit_errors(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     become(monkeypatch, sidecar, sidecar.agent("technical-writer"))
     client = kind()
     try:
@@ -195,7 +193,7 @@ async def test_too_many_calls(kind: Any, sidecar: SidecarProcess, monkeypatch: p
 
 
 @both
-async def test_nobody_there(kind: Any) -> None:
+async def test_no_sidecar(kind: Any) -> None:
     client = kind("http://127.0.0.1:1", token="x", grpc_target="127.0.0.1:1", connect_timeout=0.5)
     try:
         with pytest.raises(SidecarError) as caught:
@@ -207,7 +205,7 @@ async def test_nobody_there(kind: Any) -> None:
 
 class TestSubscribe:
     @both
-    async def test_delivers_what_is_wanted_in_order(
+    async def test_delivers_matching_events_in_order(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-order-{kind.__name__}")
@@ -266,7 +264,7 @@ class TestSubscribe:
             await settled(client.close())
 
     @both
-    async def test_goes_on_behind_its_cursor_after_a_kill(
+    async def test_resumes_after_its_cursor_after_a_kill(
         self,
         kind: Any,
         tmp_path: Path,
@@ -331,7 +329,7 @@ class TestSubscribe:
 
 class TestTokens:
     @both
-    async def test_is_refreshed_by_itself(
+    async def test_is_refreshed_automatically(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent(ttl_seconds=200)
@@ -350,7 +348,7 @@ class TestTokens:
         finally:
             await settled(client.close())
 
-    async def test_is_refreshed_once_by_calls_at_once(
+    async def test_concurrent_calls_refresh_once(
         self, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         become(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
@@ -386,7 +384,7 @@ class TestTokens:
             await settled(client.close())
 
     @both
-    async def test_a_token_file_is_read_anew_when_it_changes(
+    async def test_a_changed_token_file_is_reread(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         first, second = sidecar.agent(), sidecar.agent()

@@ -38,7 +38,7 @@ async def operator(request: pytest.FixtureRequest, sidecar: SidecarProcess) -> A
 
 
 async def ended(client: Any, agent_id: str) -> pb.Agent:
-    """The agent when its log has ended."""
+    """The agent, once its log has ended."""
     async for _ in each(client.agents.logs(agent_id, follow=True, tail=0)):
         pass
     async with asyncio.timeout(20):
@@ -61,7 +61,7 @@ async def refused(answer: Callable[[], Any], kind: Kind, code: str) -> SidecarEr
 
 
 class TestAgents:
-    async def test_one_is_spawned_seen_read_and_resumed(self, operator: Any) -> None:
+    async def test_an_agent_is_spawned_read_and_resumed(self, operator: Any) -> None:
         issue = fresh("issue")
         spawned = await settled(
             operator.agents.spawn(
@@ -93,7 +93,7 @@ class TestAgents:
         (last,) = [line async for line in each(operator.agents.logs(agent.agent_id, tail=1, attempt=1))]
         assert last.timestamp.seconds > 0
 
-    async def test_they_are_listed_by_whatever_is_asked_for(self, operator: Any) -> None:
+    async def test_agents_are_listed_by_each_filter(self, operator: Any) -> None:
         issue = fresh("issue")
         made = []
         for agent_type, command in (("python-specialist", ["uname"]), ("test-engineer", ["uname"]), ("go-specialist", ENDLESS)):  # fmt: skip
@@ -127,7 +127,7 @@ class TestAgents:
             go.touch()
             assert [line.text async for line in lines] == ["after"]
 
-    async def test_one_is_stopped_and_its_token_with_it(self, operator: Any, sidecar: SidecarProcess) -> None:
+    async def test_a_stop_also_revokes_the_token(self, operator: Any, sidecar: SidecarProcess) -> None:
         spawned = await settled(operator.agents.spawn("python-specialist", fresh("issue"), command=ENDLESS))
         own = {"Authorization": f"Bearer {spawned.jwt_token}"}
         assert sidecar.request("GET", "/api/events", headers=own).status_code == 200
@@ -136,7 +136,7 @@ class TestAgents:
         assert sidecar.request("GET", "/api/events", headers=own).status_code == 401
         assert not (await settled(operator.agents.stop(spawned.agent_id))).stopped
 
-    async def test_a_worktree_is_thrown_away(self, operator: Any) -> None:
+    async def test_a_worktree_is_discarded(self, operator: Any) -> None:
         script = "echo x > new.txt"
         spawned = await settled(
             operator.agents.spawn("python-specialist", fresh("issue"), command=[*SHELL, script], isolation="worktree")
@@ -181,7 +181,7 @@ class TestAgents:
 class TestAsAnAgent:
     """What an agent does with its own variables."""
 
-    async def test_it_says_how_it_is_doing(
+    async def test_it_reports_its_progress(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         issue = fresh("issue")
@@ -243,7 +243,7 @@ class TestAsAnAgent:
             await settled(person.close())
 
 
-async def test_credentials_are_kept_listed_without_values_and_forgotten(operator: Any) -> None:
+async def test_credentials_are_stored_listed_without_values_and_deleted(operator: Any) -> None:
     name = fresh("KEY").replace("-", "_")
     for value in ("s3cr3t", "another\nof two lines ż"):
         stored = await settled(operator.credentials.store(name, value))
@@ -266,7 +266,7 @@ class TestTokenFile:
         await settled(client.events.publish(event_type))
         return str((await settled(client.events.list(event_type=event_type))).events[0].publisher)
 
-    async def test_it_comes_before_the_variable_and_is_read_anew(
+    async def test_it_takes_precedence_over_the_variable_and_is_reread(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         outside, first, second = (sidecar.agent() for _ in range(3))
@@ -277,17 +277,17 @@ class TestTokenFile:
         client = kind()
         try:
             assert await self.caller(client) == first.id
-            # As the sidecar writes it: another file in its place.
+            # As the sidecar writes it: a new file that replaces the old one.
             (tmp_path / "new").write_text(f"{second.token}\n")
             (tmp_path / "new").rename(file)
             assert await self.caller(client) == second.id
-            # The agent has ended: what it had last is what there is.
+            # The agent has ended: its last token is the one that counts.
             file.unlink()
             assert await self.caller(client) == second.id
         finally:
             await settled(client.close())
 
-    async def test_where_there_is_none_the_variable_counts(
+    async def test_without_a_file_the_variable_is_used(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         me = sidecar.agent()
@@ -300,7 +300,7 @@ class TestTokenFile:
             finally:
                 await settled(client.close())
 
-    async def test_a_token_that_is_given_comes_first(
+    async def test_an_explicit_token_comes_first(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         given, other = sidecar.agent(), sidecar.agent()
@@ -313,10 +313,10 @@ class TestTokenFile:
         finally:
             await settled(client.close())
 
-    async def test_one_that_is_renewed_by_the_sidecar_is_not_refreshed_by_the_client(
+    async def test_the_client_does_not_refresh_what_the_sidecar_renews(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        """A refresh would revoke what the agent's other programs call with."""
+        """A refresh would revoke the token that the agent's other programs use."""
         me = sidecar.agent(ttl_seconds=200)
         become(monkeypatch, sidecar, me)
         (tmp_path / "token").write_text(me.token)

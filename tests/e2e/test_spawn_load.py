@@ -1,4 +1,4 @@
-"""119 agents spawned at once, each a real process: every one does its whole cycle, and nothing of them is left."""
+"""119 agents spawned at once, each a real process: every one runs its whole cycle and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cco_sidecar.runners.run import MARK
 from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 
-# Sockets that clients have just closed, and a file or two of the moment.
+# Sockets that clients have just closed, and a few short-lived files.
 FEW = 8
 
 
 def marked(storage: Path) -> list[psutil.Process]:
-    """Processes that agents of this storage have started, or what those have started."""
+    """Processes that agents of this storage started, directly or indirectly."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -39,7 +39,7 @@ def ended(sidecar: SidecarProcess) -> bool:
     return all(agent["status"] in ENDED for agent in page["agents"])
 
 
-def test_119_spawned_agents_do_the_whole_cycle_and_leave_nothing(tmp_path: Path, repository: Path) -> None:
+def test_119_spawned_agents_run_the_whole_cycle_and_leave_nothing(tmp_path: Path, repository: Path) -> None:
     sidecar = SidecarProcess(tmp_path / "storage", repository)
     try:
         types = load_agent_types(repository)
@@ -47,9 +47,9 @@ def test_119_spawned_agents_do_the_whole_cycle_and_leave_nothing(tmp_path: Path,
         may = {name: set(agent.permissions) for name, agent in types.items()}
         workers = {name for name in types if {WRITE_RESULTS, PUBLISH_EVENTS} <= may[name]}
         writers = {name for name in types if WRITE_RESULTS in may[name]}
-        assert workers == writers == set(types), "all may follow the documented lifecycle"
+        assert workers == writers == set(types), "every type may follow the documented lifecycle"
         server = psutil.Process(sidecar.process.pid)
-        # One of each first: what is opened once is open then.
+        # One of each first, so that everything opened once is already open.
         for name in (min(workers), max(workers)):
             assert spawn(sidecar, name, may[name], project="before").wait()["status"] == "completed"
         files_before, threads_before = server.num_fds(), server.num_threads()
@@ -67,7 +67,7 @@ def test_119_spawned_agents_do_the_whole_cycle_and_leave_nothing(tmp_path: Path,
 
 
 def spawn(sidecar: SidecarProcess, agent_type: str, may: set[str], project: str = "default") -> SpawnedAgent:
-    """With the whole cycle where the type may do it; else with what it may do of it."""
+    """Runs the whole cycle if the type may do it; otherwise the part that it may do."""
     steps: list[dict[str, Any]] | None = [{"do": "context"}]
     if WRITE_RESULTS in may:
         steps = None if PUBLISH_EVENTS in may else [{"do": "context"}, {"do": "result"}]
