@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.commands import CCO, Done, environment_of, fails, misused, printed, spawn, started
-from tests.support.processes import lives, pid_in
+from tests.support.processes import pid_in, process_alive
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import fresh, serving, small_repository, until, written
 from tests.support.spawned import Spawn
@@ -371,7 +371,7 @@ class TestKill:
         child, pid = pid_in(tmp_path / "child"), pid_in(tmp_path / "pid")
         done = run_cco(sidecar, "agent", "kill", agent.id, "--timeout", "1")
         assert printed(done) == f"{agent.id} is stopped\n"
-        assert not lives(pid) and not lives(child)
+        assert not process_alive(pid) and not process_alive(child)
         again = printed(run_cco(sidecar, "agent", "kill", agent.id))
         assert again == f"{agent.id} had ended before: stopped by the operator\n"
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from tests.support.commands import fails, misused, printed, started
-from tests.support.processes import lives
+from tests.support.processes import process_alive
 from tests.support.repositories import git
 from tests.support.sidecars import agents, call, events, fresh, serving, until, written
 
@@ -441,7 +441,7 @@ class TestAgentsThatRan:
         failed = events(pair.restored, "default", "agent_failed")
         assert pair.plain.id in {event["data"]["agent_id"] for event in failed}
         assert {agent.get()["status"] for agent in (pair.plain, pair.retried)} == {"running"}
-        assert all(lives(pid) for pid in pids)
+        assert all(process_alive(pid) for pid in pids)
         # Its token is still valid at the original.
         assert pair.original.request("GET", "/api/events", headers=pair.plain.headers).status_code == 200
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands import CCO, Background, Done, environment_of, fails, misused, printed
-from tests.support.processes import lives, pid_in
+from tests.support.processes import pid_in, process_alive
 from tests.support.sidecars import until, written
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
@@ -61,7 +61,7 @@ def test_repeated_starts_run_one_service(own: Background) -> None:
     assert own.pid == pid
     assert f"(pid {pid}, " in printed(own.cco("daemon", "status"))
     assert printed(own.cco("daemon", "stop")) == f"stopped (pid {pid})\n"
-    assert not lives(pid) and not own.storage.joinpath("sidecar.pid").exists()
+    assert not process_alive(pid) and not own.storage.joinpath("sidecar.pid").exists()
     assert printed(own.cco("daemon", "stop")) == "the sidecar is not running\n"
 
 
@@ -92,14 +92,14 @@ def test_restart_leaves_agents_running_and_stop_ends_them(own: Background, tmp_p
     printed(own.cco(*SPAWN, "--", "sh", "-c", f"echo $$ > {tmp_path}/other; while :; do sleep 0.05; done"))
     other = pid_in(tmp_path / "other")
     assert printed(own.cco("daemon", "restart")) == f"the sidecar runs in the background (pid {own.pid})\n"
-    assert own.pid != first and not lives(first)
-    assert lives(agent_pid) and lives(other) and statuses(own) == ["running", "running"]
+    assert own.pid != first and not process_alive(first)
+    assert process_alive(agent_pid) and process_alive(other) and statuses(own) == ["running", "running"]
     (tmp_path / "go").touch()
     # The new sidecar sees how it ends.
     until(lambda: statuses(own) == ["running", "completed"], "the end of the agent")
     assert printed(own.cco("agent", "logs", agent)) == "done\n"
     printed(own.cco("daemon", "stop"))
-    assert not lives(other)
+    assert not process_alive(other)
     printed(own.cco("daemon", "start"))
     assert statuses(own) == ["stopped", "completed"]
 
@@ -140,7 +140,7 @@ def test_a_killed_daemon_is_started_again(own: Background) -> None:
     printed(own.cco("daemon", "start"))
     first = own.pid
     os.kill(first, 9)
-    until(lambda: not lives(first), "its end")
+    until(lambda: not process_alive(first), "its end")
     assert own.cco("daemon", "status").stdout == "the sidecar is not running\n"
     printed(own.cco("daemon", "start"))
     assert own.pid != first and own.get("/health").status_code == 200
@@ -183,7 +183,7 @@ class TestRestart:
         printed(own.cco("daemon", "start"))
         first = own.pid
         fails(own.cco("daemon", "restart", *wrong), wrong[0])
-        assert lives(first), "the sidecar was stopped for one that could not start"
+        assert process_alive(first), "the sidecar was stopped for one that could not start"
 
     def test_variables_of_the_first_start_are_kept(self, own: Background) -> None:
         """It is restarted from another shell."""

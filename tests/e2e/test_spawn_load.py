@@ -56,10 +56,10 @@ def test_119_spawned_agents_run_the_whole_cycle_and_leave_nothing(tmp_path: Path
         with ThreadPoolExecutor(len(types)) as crowd:
             agents = list(crowd.map(lambda name: spawn(sidecar, name, may[name]), types))
         until(lambda: ended(sidecar), "the end of all", 180)
-        lives = [agent.get() for agent in agents]
-        assert not [life for life in lives if (life["status"], life["exit_code"]) != ("completed", 0)]
-        assert sorted(life["agent_type"] for life in lives) == sorted(types)
-        check_what_they_did(sidecar, lives, workers, writers)
+        process_alive = [agent.get() for agent in agents]
+        assert not [life for life in process_alive if (life["status"], life["exit_code"]) != ("completed", 0)]
+        assert sorted(life["agent_type"] for life in process_alive) == sorted(types)
+        check_what_they_did(sidecar, process_alive, workers, writers)
         check_what_is_left(sidecar, server, files_before)
         assert server.num_threads() <= threads_before + FEW
     finally:
@@ -77,9 +77,9 @@ def spawn(sidecar: SidecarProcess, agent_type: str, may: set[str], project: str 
 
 
 def check_what_they_did(
-    sidecar: SidecarProcess, lives: list[dict[str, Any]], workers: set[str], writers: set[str]
+    sidecar: SidecarProcess, process_alive: list[dict[str, Any]], workers: set[str], writers: set[str]
 ) -> None:
-    ids = {life["agent_id"]: life["agent_type"] for life in lives}
+    ids = {life["agent_id"]: life["agent_type"] for life in process_alive}
 
     def of(path: str, plural: str) -> list[Any]:
         found: list[Any] = sidecar.request("GET", path, sidecar.operator).json()[plural]
@@ -88,7 +88,7 @@ def check_what_they_did(
     results = of("/api/results?limit=1000", "results")
     assert Counter(r["agent_type"] for r in results) == dict.fromkeys(writers, 1)
     assert {r["agent_id"]: r["id"] for r in results} == {
-        life["agent_id"]: life["result_id"] for life in lives if life["agent_type"] in writers
+        life["agent_id"]: life["result_id"] for life in process_alive if life["agent_type"] in writers
     }
     spawned = of("/api/events?event_type=agent_spawned&limit=1000", "events")
     assert Counter(event["data"]["agent_id"] for event in spawned) == dict.fromkeys(ids, 1)
@@ -96,7 +96,7 @@ def check_what_they_did(
     assert Counter(ids[event["publisher"]] for event in done) == dict.fromkeys(workers, 1)
     completed = of("/api/events?event_type=agent_completed&limit=1000", "events")
     assert Counter(event["data"]["agent_id"] for event in completed) == dict.fromkeys(ids, 1)
-    for life in lives:
+    for life in process_alive:
         assert life["last_output"][0].startswith("context: "), life
 
 

@@ -23,7 +23,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.disks import Disk
-from tests.support.processes import agents_of, lives, of_run, pid_in
+from tests.support.processes import agents_of, of_run, pid_in, process_alive
 from tests.support.sidecars import call, events, publish, small_repository, start_refused, until
 from tests.support.spawned import SLEEP
 from tests.support.succession import Succession, nothing_written, scripted_runner
@@ -332,7 +332,7 @@ def test_a_shim_from_before_a_crash_does_no_harm_later(deployment: Succession) -
     running = agent.wait("running")
     with contextlib.suppress(ProcessLookupError):
         os.kill(late, signal.SIGCONT)
-    until(lambda: not lives(late) or late in shims(deployment.sidecar.process.pid), "the end of the late shim")
+    until(lambda: not process_alive(late) or late in shims(deployment.sidecar.process.pid), "the end of the late shim")
     deployment.crash()
     deployment.open()
     again = SpawnedAgent(deployment.sidecar, agent.spawned)
@@ -341,7 +341,7 @@ def test_a_shim_from_before_a_crash_does_no_harm_later(deployment: Succession) -
     while time.monotonic() < until_then:
         found = again.get()
         assert (found["status"], found["attempt"]) == ("running", 1), found
-        assert found["process_id"] == running["process_id"] and lives(found["process_id"]), found
+        assert found["process_id"] == running["process_id"] and process_alive(found["process_id"]), found
         time.sleep(0.05)
     assert again.stop(force=True)["status"] == "stopped"
 
@@ -393,7 +393,7 @@ def test_no_zombie_is_kept_of_agents_whose_shims_were_killed(deployment: Success
     family = "sleep 600 & setsid sleep 600 & (setsid sleep 600 &) ; sleep 600"
 
     def zombies() -> list[psutil.Process]:
-        return [each for each in server.children(recursive=True) if not lives(each.pid)]
+        return [each for each in server.children(recursive=True) if not process_alive(each.pid)]
 
     for _ in range(4):
         body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sh", "-c", family]}

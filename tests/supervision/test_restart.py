@@ -23,7 +23,7 @@ import psutil
 import pytest
 import requests
 from tests.support import claude
-from tests.support.processes import command_line_of, lines_in, lives, of_run, pid_in, tells_its_pid
+from tests.support.processes import command_line_of, lines_in, of_run, pid_in, process_alive, tells_its_pid
 from tests.support.sidecars import call, events, until
 from tests.support.spawned import SLEEP, steps_until
 from tests.support.succession import Succession, nothing_written, scripted_runner
@@ -89,7 +89,7 @@ def test_every_agent_of_a_killed_sidecar_ends_as_it_did(sidecars: Succession, tm
     sidecars.crash()
     (tmp_path / "now").touch()
     shim.kill()
-    until(lambda: not any(lives(each.pid) for each in ends), "their ends")
+    until(lambda: not any(process_alive(each.pid) for each in ends), "their ends")
     until(
         lambda: all((sidecars.run_of(each) / "exit.json").exists() for each in (failing, shot, succeeding)),
         "the reports",
@@ -179,7 +179,7 @@ def test_an_agent_that_was_found_again_is_stopped_like_any_other(sidecars: Succe
     sidecars.open()
     agent = sidecars.now(agent)
     assert agent.stop(timeout=1)["status"] == "stopped"
-    assert not lives(child_pid) and not lives(process)
+    assert not process_alive(child_pid) and not process_alive(process)
     assert agent.get()["signal"] == "SIGTERM"
     assert sidecars.sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 401
 
@@ -202,10 +202,10 @@ def test_a_daemon_whose_shim_and_sidecar_were_killed_is_gone(sidecars: Successio
     child_pid, shim = pid_in(tmp_path / "child"), shim_of(agent)
     sidecars.crash()
     shim.kill()
-    assert lives(child_pid)
+    assert process_alive(child_pid)
     sidecars.open()
     assert sidecars.now(agent).wait()["status"] == "failed"
-    assert not lives(child_pid)
+    assert not process_alive(child_pid)
 
 
 def test_the_storage_is_found_by_another_name_too(tmp_path: Path, root: Path) -> None:
@@ -275,7 +275,7 @@ def test_an_agent_that_runs_before_its_start_is_on_disk_is_found(sidecars: Succe
     agent = crash_before_the_start_is_on_disk(sidecars, ready=lambda run: up.exists(), steps=steps)
     found = agent.wait("running")
     assert (found["attempt"], len(shims(sidecars, agent))) == (1, 1)
-    assert lives(found["process_id"]) and found["started_at"]
+    assert process_alive(found["process_id"]) and found["started_at"]
     (tmp_path / "go").touch()
     ended = agent.wait()
     assert (ended["status"], ended["exit_code"], ended["attempt"]) == ("failed", 5, 1)
@@ -325,7 +325,7 @@ def test_an_agent_whose_shim_was_killed_before_its_start_is_on_disk_does_not_run
     ended = agent.wait()
     assert (ended["status"], ended["attempt"], "how is unknown" in ended["reason"]) == ("failed", 1, True), ended
     assert "exit_code" not in ended and about(sidecars, agent) == ["agent_spawned", "agent_failed"]
-    until(lambda: not lives(first), "the end of what it left running")
+    until(lambda: not process_alive(first), "the end of what it left running")
     assert pid_in(tmp_path / "child-1") == first and not (tmp_path / "child-2").exists()
     until(lambda: not left_in(sidecars.storage / "agents" / agent.id), "nothing but the output")
 
@@ -415,7 +415,7 @@ def test_a_sidecar_that_is_stopped_ends_its_agents_and_says_so(sidecars: Success
     until(lambda: pausing.get().get("retry_at"), "the pause")
     processes = [agent.get()["process_id"] for agent in agents]
     assert sidecars.sidecar.stop() == ""
-    assert (tmp_path / "asked").exists() and not any(map(lives, processes))
+    assert (tmp_path / "asked").exists() and not any(map(process_alive, processes))
     assert of_run(sidecars.storage / "agents") == []
     sidecars.open()
     for agent in map(sidecars.now, agents):
@@ -434,7 +434,7 @@ def test_an_agent_that_does_not_listen_does_not_hold_up_the_end_of_the_sidecar(s
     process = agent.get()["process_id"]
     started = time.monotonic()
     assert sidecars.sidecar.stop() == ""
-    assert time.monotonic() - started < 15 and not lives(process)
+    assert time.monotonic() - started < 15 and not process_alive(process)
 
 
 def test_agents_are_left_to_the_next_sidecar_by_sighup(sidecars: Succession, tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_agents_are_left_to_the_next_sidecar_by_sighup(sidecars: Succession, tmp
     process = agent.get()["process_id"]
     sidecars.sidecar.process.send_signal(signal.SIGHUP)
     assert sidecars.sidecar.process.communicate(timeout=30)[1] == ""
-    assert lives(process)
+    assert process_alive(process)
     sidecars.open()
     agent = sidecars.now(agent)
     assert (agent.get()["status"], agent.get()["process_id"]) == ("running", process)
@@ -474,7 +474,7 @@ def test_a_pid_that_is_another_process_by_now_is_left_alone(
     sidecars.crash()
     for shim in found:
         shim.kill()
-    until(lambda: not any(lives(each.pid) for each in found), "their ends")
+    until(lambda: not any(process_alive(each.pid) for each in found), "their ends")
     # Another process has the pid: started at another time, on another boot, and even at the very same tick.
     for agent, changed in zip(agents, ({"start": 1}, {"boot_id": "another"}, {}), strict=True):
         (sidecars.run_of(agent) / "shim.json").write_text(known_as(stranger, **changed))
@@ -537,7 +537,7 @@ def test_a_sidecar_without_a_free_descriptor_does_not_take_its_agents_for_dead(
     assert found.adopt()
     monkeypatch.setattr(os, "pidfd_open", refuse)
     asyncio.run(asyncio.wait_for(watch(found), 10))
-    assert lives(started.agent)
+    assert process_alive(started.agent)
 
 
 def test_an_adopted_run_is_watched_to_its_end(started: Started) -> None:
@@ -588,7 +588,7 @@ def test_what_cannot_be_killed_is_not_tried_for_ever(
             trying.result(timeout=20)
         finally:
             monkeypatch.undo()
-    assert lives(started.agent) and "cannot be ended" in caplog.text
+    assert process_alive(started.agent) and "cannot be ended" in caplog.text
 
 
 def test_only_what_carries_the_runs_own_mark_is_killed(
@@ -599,7 +599,7 @@ def test_only_what_carries_the_runs_own_mark_is_killed(
     mine = subprocess.Popen(["sleep", "600"], env={MARK: str(Run(started.directory).shared)})
     try:
         Run(started.directory).kill_leftovers()
-        assert not lives(mine.pid)
+        assert not process_alive(mine.pid)
         assert other.poll() is None and stranger.poll() is None
     finally:
         for process in (mine, other):

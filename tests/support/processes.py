@@ -19,7 +19,7 @@ def tells_its_pid(path: Path, then: str = DEAF) -> list[str]:
     return ["sh", "-c", f'echo $$ > "{path}.new"; mv "{path}.new" "{path}"; {then}']
 
 
-def lives(pid: int) -> bool:
+def process_alive(pid: int) -> bool:
     """There is such a process, and it is no zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

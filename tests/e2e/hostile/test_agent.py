@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
-from tests.support.processes import lives
+from tests.support.processes import process_alive
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import Deployment, call, serving, until, written
 
@@ -317,7 +317,7 @@ def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: 
         environment={"HOSTILE_TARGETS": json.dumps({**targets, "project": str(root)})},
     )  # fmt: skip
     pid = int(agent.spawned["process_id"])
-    until(lambda: not lives(pid), f"the end of {phase}", timeout=_PHASE_SECONDS)
+    until(lambda: not process_alive(pid), f"the end of {phase}", timeout=_PHASE_SECONDS)
     times = root / f"hostile-times-{phase}.json"
     report = root / f"hostile-report-{phase}.json"
     assert times.exists(), report.read_text() if report.exists() else agent.logs()
@@ -408,8 +408,8 @@ def test_the_end_of_an_attack_is_recorded_truthfully(grounds: Grounds) -> None:
         until(lambda: all(each["status"] != "running" for each in attackers_of()), "the end of the attacks")
         attackers = attackers_of()
         assert {(each["status"], each.get("exit_code")) for each in attackers} <= {("completed", 0)}, attackers
-        assert lives(known["victim"]["pid"])
-    assert lives(grounds.targets["stranger"]["pid"])
+        assert process_alive(known["victim"]["pid"])
+    assert process_alive(grounds.targets["stranger"]["pid"])
 
 
 @pytest.mark.parametrize("phase", LOUD)

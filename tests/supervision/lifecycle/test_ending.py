@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.support.processes import agents_of, end_all, lives, of_run, pid_in, tells_its_pid
+from tests.support.processes import agents_of, end_all, of_run, pid_in, process_alive, tells_its_pid
 from tests.support.sidecars import call, until
 from tests.support.spawned import SLEEP, Spawn, events_of, files_of, follow, steps_until
 from tests.support.succession import Succession, nothing_written
@@ -85,7 +85,7 @@ def test_a_shim_that_is_killed_is_told_honestly_and_nothing_is_left(
     shim.kill()
     ended = agent.wait()
     assert ended["status"] == "failed" and "its shim was killed" in ended["reason"]
-    assert not lives(process) and not lives(child_pid)
+    assert not process_alive(process) and not process_alive(child_pid)
     assert "exit_code" not in ended and "signal" not in ended
     until(lambda: files_of(sidecar, agent) == ["1/output.log"], "nothing but the output")
 
@@ -131,7 +131,7 @@ def test_not_even_what_hides_its_mark_survives_a_killed_shim(
     assert shim is not None
     shim.kill()
     assert agent.wait()["status"] == "failed"
-    left = [each for each in family if lives(each.pid)]
+    left = [each for each in family if process_alive(each.pid)]
     for each in left:
         each.kill()
     assert left == [], "orphans"

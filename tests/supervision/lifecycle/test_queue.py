@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import lives
+from tests.support.processes import process_alive
 from tests.support.sidecars import call, until
 from tests.support.spawned import SLEEP, events_of, open_streams, steps_until
 from tests.support.succession import Succession, nothing_written
@@ -65,7 +65,7 @@ def test_a_stop_while_the_disk_is_slow_does_not_cost_a_place(narrow: Succession,
     with ThreadPoolExecutor() as pool:
         with nothing_written(narrow.storage):
             (tmp_path / "go").touch()
-            until(lambda: not lives(process), "its end")
+            until(lambda: not process_alive(process), "its end")
             stop = pool.submit(agent.stop)
             until(lambda: open_streams(narrow.sidecar), "the stop")
         assert stop.result(timeout=30)["status"] == "stopped"

@@ -13,7 +13,7 @@ import grpc
 import psutil
 import pytest
 import requests
-from tests.support.processes import lives, of_run, pid_in, tells_its_pid
+from tests.support.processes import of_run, pid_in, process_alive, tells_its_pid
 from tests.support.sidecars import call, fresh, until
 from tests.support.spawned import SLEEP, Spawn, directory_of, events_of, files_of, open_streams, steps_until
 from tests.support.succession import nothing_written
@@ -31,7 +31,7 @@ def test_a_stop_ends_the_whole_family(sidecar: SidecarProcess, scripted_agent: S
     pids = [agent.get()["process_id"], pid_in(tmp_path / "child"), pid_in(tmp_path / "far")]
     stopped = agent.stop(timeout=1)
     assert (stopped["stopped"], stopped["status"], stopped["reason"]) == (True, "stopped", "stopped by the operator")
-    assert [pid for pid in pids if lives(pid)] == [], "the answer came when nothing was left"
+    assert [pid for pid in pids if process_alive(pid)] == [], "the answer came when nothing was left"
     found = agent.get()
     assert (found["status"], found["signal"]) == ("stopped", "SIGTERM") and "process_id" not in found
     assert agent.stop()["stopped"] is False
@@ -143,7 +143,7 @@ def test_a_shim_that_does_not_answer_is_ended_itself(sidecar: SidecarProcess, sc
     assert shim is not None
     shim.suspend()
     assert agent.stop(force=True)["status"] == "stopped"
-    assert of_run(directory_of(sidecar, agent)) == [] and not lives(shim.pid)
+    assert of_run(directory_of(sidecar, agent)) == [] and not process_alive(shim.pid)
 
 
 def test_an_agent_that_ended_by_itself_is_not_called_stopped(
@@ -156,7 +156,7 @@ def test_an_agent_that_ended_by_itself_is_not_called_stopped(
     )
     process = agent.get().get("process_id", 0)
     until((tmp_path / "ready").exists, "its child")
-    until(lambda: not lives(process), "its end")
+    until(lambda: not process_alive(process), "its end")
     assert agent.get()["status"] == "running", "what it left is asked for two seconds"
     answer = agent.stop()
     found = agent.wait()
@@ -172,7 +172,7 @@ def test_a_stop_that_meets_the_end_agrees_with_what_is_announced(
     with ThreadPoolExecutor() as pool:
         with nothing_written(sidecar.storage):
             (tmp_path / "go").touch()
-            until(lambda: not lives(process) and not of_run(directory_of(sidecar, agent)), "its end")
+            until(lambda: not process_alive(process) and not of_run(directory_of(sidecar, agent)), "its end")
             stop = pool.submit(agent.stop)
             until(lambda: open_streams(sidecar), "the stop")
         stop.result(timeout=30)
