@@ -75,12 +75,12 @@ def test_unquoted_values_of_settings(line: str) -> None:
         "-----BEGIN A " * 10_000,
     ],
 )
-def test_no_text_takes_long(text: str) -> None:
-    """An expression that backtracks would need hours for these; the time is not measured, the end is reached."""
+def test_masking_does_not_backtrack_exponentially(text: str) -> None:
+    """A backtracking expression would need hours for these. The time is not measured: reaching the end is the check."""
     mask(text, "yaml")
 
 
-def test_private_keys_also_cut_off() -> None:
+def test_private_keys_even_when_truncated() -> None:
     masked, count = mask("before\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\nMORE\n")
     assert masked == "before\n[masked]" and count == 1
 
