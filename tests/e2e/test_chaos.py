@@ -23,7 +23,7 @@ import psutil
 import pytest
 import requests
 from tests.support import chaos_agent
-from tests.support.clocked import ClockedSidecar, Hands, free_ports
+from tests.support.clocked import ClockControl, ClockedSidecar, free_ports
 from tests.support.disks import Disk
 from tests.support.processes import lines_in
 from tests.support.sidecars import agents, call, events, small_repository, until, written
@@ -83,7 +83,7 @@ class Chaos:
         self.disk = Disk(directory / "disk")
         self.storage = self.disk.path / "storage"
         self.root = small_repository(directory / "repository")
-        self.clock = Hands(directory / "clock")
+        self.clock = ClockControl(directory / "clock")
         self.ports = free_ports()
         command = [sys.executable, chaos_agent.__file__, "{task}", str(self.notes)]
         default = {"command": command, "timeout_seconds": 0}

@@ -15,7 +15,7 @@ import grpc
 import pytest
 import requests
 from tests.support import day_agent
-from tests.support.clocked import ClockedSidecar, Hands, free_ports
+from tests.support.clocked import ClockControl, ClockedSidecar, free_ports
 from tests.support.processes import lines_in
 from tests.support.sidecars import until
 
@@ -56,7 +56,7 @@ class Day:
     def __init__(self, directory: Path, root: Path) -> None:
         self.directory = directory
         self.root = root
-        self.clock = Hands(directory / "clock")
+        self.clock = ClockControl(directory / "clock")
         self.config = directory / "config.json"
         self.config.write_text(json.dumps(CONFIG))
         self.ports = free_ports()

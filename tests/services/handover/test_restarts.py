@@ -11,7 +11,7 @@ import pytest
 import requests
 from tests.services.handover.rules import MARK, answer, asked, blocked, caught_up, followed, handing_over, said
 from tests.support.sidecars import Deployment, agents, events, publish, publish_all, until
-from tests.support.succession import nothing_written
+from tests.support.succession import writes_blocked
 
 
 class TestRestarts:
@@ -95,7 +95,7 @@ class TestRestarts:
         sidecar = deployment.start(handing_over(tmp_path / "config.json", runners, mode="automatic", rules=rules))
         caught_up(sidecar, "p")
         log = sidecar.storage / "logs" / "orchestration.log"
-        with nothing_written(sidecar.storage):
+        with writes_blocked(sidecar.storage):
             publish(sidecar, "p", "both", issue_id="i-1")
             until(lambda: "hand-over of project p is tried again" in log.read_text(), "a rule that fails", 30)
         until(lambda: agents(sidecar, "p"), "the agent", 30)
