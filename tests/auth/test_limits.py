@@ -11,7 +11,7 @@ from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
 from cco_sidecar.core.principal import Principal
 
 
-class Monotonic:
+class ManualClock:
     """Seconds that the test sets."""
 
     def __init__(self) -> None:
@@ -58,10 +58,10 @@ class TestRateLimits:
         ],
     )
     def test_a_bucket_holds_the_limit_and_the_burst(self, group: str, size: int) -> None:
-        assert calls_until_refused(RateLimits(monotonic=Monotonic()), caller(group)) == size
+        assert calls_until_refused(RateLimits(monotonic=ManualClock()), caller(group)) == size
 
     def test_a_bucket_refills_at_the_limit_and_never_above_full(self) -> None:
-        clock = Monotonic()
+        clock = ManualClock()
         limits = RateLimits(monotonic=clock)
         agent = caller("coding")
         calls_until_refused(limits, agent)
@@ -77,7 +77,7 @@ class TestRateLimits:
         assert calls_until_refused(limits, agent) == 70
 
     def test_a_refusal_says_when_to_retry(self) -> None:
-        clock = Monotonic()
+        clock = ManualClock()
         limits = RateLimits(monotonic=clock)
         writer = caller("documentation")
         calls_until_refused(limits, writer)
@@ -89,7 +89,7 @@ class TestRateLimits:
         assert limits.take(writer) is not None
 
     def test_rate_limit_headers(self) -> None:
-        limits = RateLimits(monotonic=Monotonic())
+        limits = RateLimits(monotonic=ManualClock())
         counted = [limits.take(caller("coding")) for _ in range(3)]
         headers = [dict(each.headers()) for each in counted if each is not None]
         assert [each["x-ratelimit-remaining"] for each in headers] == ["69", "68", "67"]
@@ -97,12 +97,12 @@ class TestRateLimits:
         assert int(headers[0]["x-ratelimit-reset"]) <= int(headers[2]["x-ratelimit-reset"])
 
     def test_each_agent_has_its_own_bucket(self) -> None:
-        limits = RateLimits(monotonic=Monotonic())
+        limits = RateLimits(monotonic=ManualClock())
         assert calls_until_refused(limits, caller("coding", "one")) == 70
         assert calls_until_refused(limits, caller("coding", "two")) == 70
 
     def test_the_operator_is_not_limited(self) -> None:
-        limits = RateLimits({"coding": 1}, Monotonic())
+        limits = RateLimits({"coding": 1}, ManualClock())
         assert limits.take(caller("coding", operator=True)) is None
         assert calls_until_refused(limits, caller("", "operator", operator=True)) == 500
 
@@ -124,10 +124,10 @@ class TestRateLimits:
         ],
     )
     def test_overrides(self, overrides: dict[str, Any], group: str, size: int) -> None:
-        assert calls_until_refused(RateLimits(overrides, Monotonic()), caller(group)) == size
+        assert calls_until_refused(RateLimits(overrides, ManualClock()), caller(group)) == size
 
     def test_no_limit_headers_when_limits_are_off(self) -> None:
-        assert RateLimits({"coding": 0}, Monotonic()).take(caller("coding")) is None
+        assert RateLimits({"coding": 0}, ManualClock()).take(caller("coding")) is None
 
     @pytest.mark.parametrize(
         ("overrides", "says"),
@@ -144,5 +144,5 @@ class TestRateLimits:
     )
     def test_invalid_settings_are_rejected(self, overrides: dict[str, Any], says: str) -> None:
         with pytest.raises(SettingsError) as caught:
-            RateLimits(overrides, Monotonic())
+            RateLimits(overrides, ManualClock())
         assert says in str(caught.value)

@@ -20,7 +20,7 @@ async def test_an_excess_call_waits_for_a_slot_and_is_then_refused() -> None:
     async with parked.one(agent("a")):
         with pytest.raises(SidecarError, match="'a' has 1 streams open") as refusal:
             async with parked.one(agent("a")):
-                raise AssertionError("a second one")
+                raise AssertionError("an excess call got a slot")
         assert (refusal.value.code, refusal.value.kind.http_status) == ("RATE_002", 429)
         async with parked.one(agent("b")), parked.one(agent("o", operator=True)), parked.one(agent("o", operator=True)):
             pass

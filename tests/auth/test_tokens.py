@@ -40,7 +40,7 @@ TYPES = AgentTypes(
 )
 
 
-class MovedClock(Clock):
+class ManualClock(Clock):
     """Stands still until the test moves it."""
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class Revocations:
 
 
 @pytest.fixture
-def clock() -> MovedClock:
-    return MovedClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def revocations() -> Revocations:
 
 
 @pytest.fixture
-def tokens(clock: MovedClock, revocations: Revocations) -> Tokens:
+def tokens(clock: ManualClock, revocations: Revocations) -> Tokens:
     return Tokens(SigningKey.from_secret(SECRET), revocations, TYPES, clock)
 
 
@@ -149,7 +149,7 @@ class TestMinting:
         assert len({mint(tokens).principal.jti for _ in range(100)}) == 100
 
     def test_a_token_signed_with_our_own_key(
-        self, own_key: SigningKey, clock: MovedClock, revocations: Revocations
+        self, own_key: SigningKey, clock: ManualClock, revocations: Revocations
     ) -> None:
         tokens = Tokens(own_key, revocations, TYPES, clock)
         token = mint(tokens).token
@@ -171,7 +171,7 @@ class TestMinting:
 
 
 class TestTime:
-    def test_expiry_is_exact(self, tokens: Tokens, clock: MovedClock) -> None:
+    def test_expiry_is_exact(self, tokens: Tokens, clock: ManualClock) -> None:
         token = mint(tokens, ttl=60).token
         clock.now += 59.999999
         tokens.verify(token)
@@ -184,7 +184,7 @@ class TestTime:
         refused(tokens, signed(claims(iat=START - 10, nbf=START - 10, exp=START)), "AUTH_002")
 
     @pytest.mark.parametrize("name", ["iat", "nbf"])
-    def test_clock_skew(self, tokens: Tokens, clock: MovedClock, name: str) -> None:
+    def test_clock_skew(self, tokens: Tokens, clock: ManualClock, name: str) -> None:
         tokens.verify(signed(claims(**{name: START + SKEW_SECONDS})))
         early = signed(claims(**{name: START + SKEW_SECONDS + 1}))
         assert "compare the clocks" in refused(tokens, early, "AUTH_001")
@@ -238,7 +238,7 @@ class TestForgery:
         refused(tokens, forge_token({"alg": name, "typ": "JWT"}, claims(), None), "AUTH_001")
 
     def test_the_public_key_as_an_hmac_secret_is_refused(
-        self, own_key: SigningKey, clock: MovedClock, revocations: Revocations
+        self, own_key: SigningKey, clock: ManualClock, revocations: Revocations
     ) -> None:
         tokens = Tokens(own_key, revocations, TYPES, clock)
         public = own_key.verifying.public_bytes(
@@ -251,7 +251,7 @@ class TestForgery:
         refused(tokens, forge_token({"alg": "none", "typ": "JWT"}, claims(), None), "AUTH_001")
 
     def test_a_key_embedded_in_the_token_is_refused(
-        self, own_key: SigningKey, tmp_path: Path, clock: MovedClock, revocations: Revocations
+        self, own_key: SigningKey, tmp_path: Path, clock: ManualClock, revocations: Revocations
     ) -> None:
         tokens = Tokens(own_key, revocations, TYPES, clock)
         theirs = SigningKey.from_file(tmp_path / "theirs.pem")
@@ -262,7 +262,7 @@ class TestForgery:
     @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
     def test_another_algorithm_with_our_secret_is_refused(self, tokens: Tokens, algorithm: str) -> None:
         secret = SECRET * 2
-        with_ours = Tokens(SigningKey.from_secret(secret), Revocations(), TYPES, MovedClock())
+        with_ours = Tokens(SigningKey.from_secret(secret), Revocations(), TYPES, ManualClock())
         assert "algorithm" in refused(with_ours, jwt.encode(claims(), secret, algorithm=algorithm), "AUTH_001")
 
     def test_rs256_is_refused_when_a_secret_is_set(self, tokens: Tokens, own_key: SigningKey) -> None:
@@ -270,7 +270,7 @@ class TestForgery:
 
 
 class TestRefresh:
-    async def test_refresh_only_in_the_last_five_minutes(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_refresh_only_in_the_last_five_minutes(self, tokens: Tokens, clock: ManualClock) -> None:
         minted = mint(tokens)
         clock.now += 3600 - REFRESH_WINDOW_SECONDS - 10
         with pytest.raises(SidecarError) as caught:
@@ -281,7 +281,7 @@ class TestRefresh:
         await tokens.refresh(tokens.verify(minted.token))
 
     async def test_a_refresh_keeps_the_agent_and_revokes_the_old_token(
-        self, tokens: Tokens, clock: MovedClock, revocations: Revocations
+        self, tokens: Tokens, clock: ManualClock, revocations: Revocations
     ) -> None:
         minted, other = mint(tokens, ttl=200), mint(tokens)
         renewed = await tokens.refresh(tokens.verify(minted.token))
@@ -310,7 +310,7 @@ class TestRevocation:
 
     @pytest.mark.parametrize("fraction", [0.0, 0.000001, 0.5, 0.999999])
     async def test_an_agent_recreated_in_the_same_second_is_not_revoked(
-        self, tokens: Tokens, clock: MovedClock, fraction: float
+        self, tokens: Tokens, clock: ManualClock, fraction: float
     ) -> None:
         clock.now += fraction
         old, bystander = mint(tokens), mint(tokens, "agent-2")
@@ -330,7 +330,7 @@ class TestRevocation:
         tokens.verify(mint(tokens).token)
 
     async def test_a_revocation_survives_a_restart(
-        self, tokens: Tokens, clock: MovedClock, revocations: Revocations
+        self, tokens: Tokens, clock: ManualClock, revocations: Revocations
     ) -> None:
         one, old, kept = mint(tokens, "agent-2"), mint(tokens), mint(tokens, "agent-3")
         await tokens.revoke_token(one.principal.jti)
@@ -367,15 +367,15 @@ class TestGuard:
         proceed.set()
         await asyncio.wait_for(task, 5)
 
-    async def test_an_expired_token_is_refused_on_entry(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_an_expired_token_is_refused_on_entry(self, tokens: Tokens, clock: ManualClock) -> None:
         token = mint(tokens, ttl=1).token
         clock.now += 1
         with pytest.raises(SidecarError) as caught:
             async with tokens.guard(token):
-                pytest.fail("it went in")
+                pytest.fail("the expired token was accepted")
         assert caught.value.code == "AUTH_002"
 
-    async def test_the_guard_ends_with_the_token(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_the_guard_ends_with_the_token(self, tokens: Tokens, clock: ManualClock) -> None:
         token = mint(tokens, ttl=60).token
         clock.now += 59.95
         task, _ = await self.waiting(tokens, token)
@@ -403,7 +403,7 @@ class TestGuard:
         proceed.set()
         await asyncio.wait_for(bystander, 5)
 
-    async def test_a_revocation_at_the_moment_of_expiry(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_a_revocation_at_the_moment_of_expiry(self, tokens: Tokens, clock: ManualClock) -> None:
         """The timer has fired, but the waiter has not run yet."""
         minted = mint(tokens, ttl=60)
         clock.now += 59.95
