@@ -21,7 +21,7 @@ from cco_sidecar.storage.eventlog.log import SegmentLog
 from orchestra.v1.event_service_pb2 import Event
 
 
-class MovingClock(Clock):
+class ManualClock(Clock):
     """``ahead``: time that has passed; ``off``: the error of the wall clock on top of that."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class MovingClock(Clock):
 @pytest.fixture
 async def bus(tmp_path: Path) -> AsyncIterator[EmbeddedBus]:
     log = SegmentLog(tmp_path)
-    bus = EmbeddedBus(log, MovingClock(), Settings(max_events=100))
+    bus = EmbeddedBus(log, ManualClock(), Settings(max_events=100))
     yield bus
     await bus.close()
     await log.close()
@@ -78,7 +78,7 @@ async def test_old_events_are_trimmed_by_age(bus: EmbeddedBus) -> None:
 
 @pytest.mark.parametrize("hours", [25, -25, 24 * 400])
 async def test_a_wall_clock_jump_deletes_nothing(bus: EmbeddedBus, hours: int) -> None:
-    clock: MovingClock = bus._clock  # type: ignore[assignment]
+    clock: ManualClock = bus._clock  # type: ignore[assignment]
     before = await publish(bus)
     clock.off = hours * 3600 * 10**6
     during = await publish(bus)
@@ -91,7 +91,7 @@ async def test_a_wall_clock_jump_deletes_nothing(bus: EmbeddedBus, hours: int) -
 
 async def test_expired_segments_are_deleted_while_idle_and_numbering_continues(tmp_path: Path) -> None:
     log = SegmentLog(tmp_path)
-    clock = MovingClock()
+    clock = ManualClock()
     idle = EmbeddedBus(log, clock, Settings())
     last = await publish(idle)
     (segment,) = (tmp_path / "p").iterdir()
@@ -131,6 +131,6 @@ async def test_a_full_disk_is_refused_and_recovers(
     opened = await reopened.open("p")
     await reopened.close()
     assert [Event.FromString(record.payload).data["text"] for record in opened.records] == ["before", "after"]
-    again = EmbeddedBus(SegmentLog(tmp_path), MovingClock(), Settings())
+    again = EmbeddedBus(SegmentLog(tmp_path), ManualClock(), Settings())
     assert ids(await read(again, "0")) == [before, after]
     await again.close()

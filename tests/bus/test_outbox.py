@@ -31,7 +31,7 @@ class FakeBus:
 
     async def publish(self, project: str, event: Event) -> Published:
         if not self.open:
-            raise SidecarError(Kind.UNAVAILABLE, "EVT_001", "no room")
+            raise SidecarError(Kind.UNAVAILABLE, "EVT_001", "no space")
         self.taken.append(event)
         return Published(f"evt-{len(self.taken)}", event.timestamp, [])
 
