@@ -381,7 +381,7 @@ class TestKill:
     ) -> None:
         deaf = [{"do": "ignore", "signal": "SIGTERM"}, {"do": "write", "path": str(tmp_path / "deaf"), "text": "x"}]
         agent = scripted_agent([*deaf, {"do": "sleep", "seconds": 600}])
-        until((tmp_path / "deaf").exists, "the agent to be deaf")
+        until((tmp_path / "deaf").exists, "the agent to ignore SIGTERM")
         assert printed(run_cco(sidecar, "agent", "kill", agent.id, *how)) == f"{agent.id} is stopped\n"
         assert (agent.get()["status"], agent.get()["signal"]) == ("stopped", signal.SIGKILL.name)
 

@@ -425,8 +425,8 @@ class TestAgentsThatRan:
 
     def seen(self, pair: Pair) -> dict[str, tuple[str, int]]:
         """What the restored sidecar reports, once it has checked all agents."""
-        until(lambda: pair.there(pair.isolated)["status"] != "running", "its judgement")
-        until(lambda: pair.there(pair.plain)["status"] != "running", "its judgement")
+        until(lambda: pair.there(pair.isolated)["status"] != "running", "the verdict of the restored sidecar")
+        until(lambda: pair.there(pair.plain)["status"] != "running", "the verdict of the restored sidecar")
         # A retry without a pause would have started by now.
         marker = SpawnedAgent(pair.restored, started(pair.restored, "uname", issue=fresh("marker")).spawned)
         marker.wait("completed")

@@ -44,7 +44,7 @@ class Found(NamedTuple):
     mend: str
 
 
-class Installation:
+class Deployment:
     """A storage, a repository and a PATH that a test breaks."""
 
     def __init__(self, directory: Path, sidecar: SidecarProcess) -> None:
@@ -95,15 +95,15 @@ class Installation:
 
 
 @pytest.fixture
-def installation(sidecar: SidecarProcess, tmp_path: Path) -> Installation:
+def deployment(sidecar: SidecarProcess, tmp_path: Path) -> Deployment:
     """A deployment where nothing is running."""
-    return Installation(tmp_path, sidecar)
+    return Deployment(tmp_path, sidecar)
 
 
 @pytest.fixture(scope="module")
-def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A deployment with a running sidecar and a stored credential. A test that breaks something repairs it."""
-    made = Installation(tmp_path_factory.mktemp("deployment"), sidecar)
+    made = Deployment(tmp_path_factory.mktemp("deployment"), sidecar)
     printed(made.cco("daemon", "start"))
     try:
         printed(made.cco("credentials", "store", "KEY", "value"))
@@ -112,7 +112,7 @@ def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -
         assert made.cco("daemon", "stop", "--force").returncode == 0
 
 
-def test_every_check_passes_when_everything_is_right(running: Installation) -> None:
+def test_every_check_passes_when_everything_is_right(running: Deployment) -> None:
     found = running.examined(code=0)
     assert set(found) == CHECKS | {"credentials"}
     # Tests keep everything in a temporary directory.
@@ -126,25 +126,25 @@ def test_every_check_passes_when_everything_is_right(running: Installation) -> N
     assert told == [f"{each.level:<8} {name}" for name, each in found.items()]
 
 
-def test_nothing_is_broken_before_the_first_start(installation: Installation) -> None:
-    found = installation.examined(code=0)
+def test_nothing_is_broken_before_the_first_start(deployment: Deployment) -> None:
+    found = deployment.examined(code=0)
     assert {name for name, each in found.items() if each.level == "warning"} == {"storage", "pid file", "token"}
     assert found["pid file"].mend == "cco daemon start"
-    assert not installation.storage.exists()
+    assert not deployment.storage.exists()
 
 
-def test_a_port_in_use_by_another_program(installation: Installation) -> None:
-    with socket.create_server(("127.0.0.1", installation.grpc_port)):
-        found = installation.examined(code=1)
-        text = installation.cco("doctor").stdout
+def test_a_port_in_use_by_another_program(deployment: Deployment) -> None:
+    with socket.create_server(("127.0.0.1", deployment.grpc_port)):
+        found = deployment.examined(code=1)
+        text = deployment.cco("doctor").stdout
     assert found["port"].level == "ok"
-    assert found["gRPC port"].text == f"{installation.grpc_port} is taken by another program"
-    assert f"sport = :{installation.grpc_port}" in found["gRPC port"].mend and "--grpc-port" in found["gRPC port"].mend
-    assert f"broken   gRPC port: {installation.grpc_port} is taken by another program\n         mend: stop what" in text
+    assert found["gRPC port"].text == f"{deployment.grpc_port} is taken by another program"
+    assert f"sport = :{deployment.grpc_port}" in found["gRPC port"].mend and "--grpc-port" in found["gRPC port"].mend
+    assert f"broken   gRPC port: {deployment.grpc_port} is taken by another program\n         mend: stop what" in text
 
 
 def test_a_sidecar_on_another_port_is_found_by_its_storage(
-    running: Installation, monkeypatch: pytest.MonkeyPatch
+    running: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, grpc_port = free_ports()
     monkeypatch.setitem(running.environment, "CCO_SIDECAR_PORT", str(port))
@@ -153,19 +153,19 @@ def test_a_sidecar_on_another_port_is_found_by_its_storage(
     assert (found["port"].level, found["port"].text) == ("ok", f"{running.port} answers")
 
 
-def test_a_pid_file_without_a_process(installation: Installation) -> None:
-    installation.storage.mkdir(mode=0o700)
-    pid_file = installation.storage / "sidecar.pid"
+def test_a_pid_file_without_a_process(deployment: Deployment) -> None:
+    deployment.storage.mkdir(mode=0o700)
+    pid_file = deployment.storage / "sidecar.pid"
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
         pid_file.write_text(f"{bystander.pid}\n")
-        found = installation.examined(code=0)
+        found = deployment.examined(code=0)
         bystander.kill()
     assert found["pid file"].level == "warning" and found["pid file"].mend == f"rm {pid_file}"
     pid_file.unlink()
-    assert installation.examined(code=0)["pid file"].mend == "cco daemon start"
+    assert deployment.examined(code=0)["pid file"].mend == "cco daemon start"
 
 
-def test_files_that_others_can_read(running: Installation) -> None:
+def test_files_that_others_can_read(running: Deployment) -> None:
     key = running.directory / ".cco" / "credentials.key"
     token = running.storage / "operator.token"
     for path, mode in ((running.storage, 0o755), (key, 0o640), (token, 0o644)):
@@ -184,62 +184,62 @@ def test_files_that_others_can_read(running: Installation) -> None:
     assert "temporary" in again["storage"].text
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a directory away")
-def test_a_storage_owned_by_another_user(installation: Installation) -> None:
-    installation.storage.mkdir(mode=0o700)
-    os.chown(installation.storage, 12345, 12345)
-    found = installation.examined(code=1)
-    assert found["storage"].text == f"{installation.storage} belongs to another user"
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change the owner of a directory")
+def test_a_storage_owned_by_another_user(deployment: Deployment) -> None:
+    deployment.storage.mkdir(mode=0o700)
+    os.chown(deployment.storage, 12345, 12345)
+    found = deployment.examined(code=1)
+    assert found["storage"].text == f"{deployment.storage} belongs to another user"
     assert "CCO_SIDECAR_STORAGE" in found["storage"].mend
 
 
-def test_a_storage_that_is_a_file(installation: Installation) -> None:
-    installation.storage.write_text("")
-    found = installation.examined(code=1)["storage"]
+def test_a_storage_that_is_a_file(deployment: Deployment) -> None:
+    deployment.storage.write_text("")
+    found = deployment.examined(code=1)["storage"]
     assert found.level == "broken" and "CCO_SIDECAR_STORAGE" in found.mend, found
 
 
-def test_an_expired_and_an_invalid_token(installation: Installation) -> None:
-    installation.storage.mkdir(mode=0o700)
-    installation.token(exp=int(time.time()) - 1)
-    found = installation.examined(code=1)
+def test_an_expired_and_an_invalid_token(deployment: Deployment) -> None:
+    deployment.storage.mkdir(mode=0o700)
+    deployment.token(exp=int(time.time()) - 1)
+    found = deployment.examined(code=1)
     assert (found["token"].text, found["token"].mend) == ("the operator's token has expired", "cco daemon restart")
-    (installation.storage / "operator.token").write_text("not a token\n")
-    assert "expired" not in installation.examined(code=1)["token"].text
+    (deployment.storage / "operator.token").write_text("not a token\n")
+    assert "expired" not in deployment.examined(code=1)["token"].text
 
 
 class TestTokenOfRunningSidecar:
     @pytest.fixture(autouse=True)
-    def _kept(self, running: Installation) -> Iterator[None]:
+    def _kept(self, running: Deployment) -> Iterator[None]:
         path = running.storage / "operator.token"
         kept = path.read_text()
         yield
         path.write_text(kept)
         path.chmod(0o600)
 
-    def test_a_missing_token_file(self, running: Installation) -> None:
+    def test_a_missing_token_file(self, running: Deployment) -> None:
         """The sidecar writes it at startup only."""
         (running.storage / "operator.token").unlink()
         assert "cco daemon restart" in running.examined(code=1)["token"].mend
 
-    def test_a_token_that_the_sidecar_does_not_know(self, running: Installation) -> None:
+    def test_a_token_that_the_sidecar_does_not_know(self, running: Deployment) -> None:
         running.token()
         assert running.cco("agent", "list").returncode == 1
         found = running.examined(code=1)
         assert "broken" in (found["sidecar"].level, found["token"].level)
 
 
-def test_git_is_missing(installation: Installation) -> None:
-    installation.environment["PATH"] = str(installation.programs)
-    installation.program("claude", "#!/bin/sh\necho 2.0.0\n")
-    found = installation.examined(code=1)
+def test_git_is_missing(deployment: Deployment) -> None:
+    deployment.environment["PATH"] = str(deployment.programs)
+    deployment.program("claude", "#!/bin/sh\necho 2.0.0\n")
+    found = deployment.examined(code=1)
     assert (found["git"].text, found["git"].mend) == ("there is no git on PATH", "install git: contexts need it")
 
 
-def test_a_project_that_is_not_a_repository(installation: Installation, tmp_path: Path) -> None:
+def test_a_project_that_is_not_a_repository(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
-    installation.environment["CCO_SIDECAR_PROJECT_ROOT"] = str(tmp_path / "plain")
-    found = installation.examined(code=0)
+    deployment.environment["CCO_SIDECAR_PROJECT_ROOT"] = str(tmp_path / "plain")
+    found = deployment.examined(code=0)
     assert found["git"].level == "warning" and "--project-root" in found["git"].mend
 
 
@@ -252,43 +252,43 @@ def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 class TestRunners:
-    def test_a_program_that_is_not_installed(self, installation: Installation) -> None:
+    def test_a_program_that_is_not_installed(self, deployment: Deployment) -> None:
         config = str(
-            written(installation.directory / "config.json", agents={"runners": {"quality": {"preset": "codex"}}})
+            written(deployment.directory / "config.json", agents={"runners": {"quality": {"preset": "codex"}}})
         )
-        installation.environment["PATH"] = os.pathsep.join(
-            [str(installation.programs), str(Path(shutil.which("git") or "").parent)]
+        deployment.environment["PATH"] = os.pathsep.join(
+            [str(deployment.programs), str(Path(shutil.which("git") or "").parent)]
         )
-        found = installation.examined("--config", config, code=0)
+        found = deployment.examined("--config", config, code=0)
         assert found["runner claude"].level == "ok"
-        if shutil.which("codex", path=installation.environment["PATH"]) is None:
+        if shutil.which("codex", path=deployment.environment["PATH"]) is None:
             assert found["runner codex"].text == "there is no program 'codex' on PATH"
             assert "agents.runners" in found["runner codex"].mend
 
-    def test_a_command_whose_program_is_missing(self, installation: Installation) -> None:
+    def test_a_command_whose_program_is_missing(self, deployment: Deployment) -> None:
         runners = {"quality": {"command": ["/nowhere/such-a-program", "{task}"]}}
-        config = str(written(installation.directory / "config.json", agents={"runners": runners}))
-        done = installation.cco("--config", config, "doctor")
+        config = str(written(deployment.directory / "config.json", agents={"runners": runners}))
+        done = deployment.cco("--config", config, "doctor")
         assert "/nowhere/such-a-program" in done.stdout, done.stdout
 
     @pytest.mark.parametrize("text", ["#!/bin/sh\necho no licence >&2\nexit 5\n", "not a program", "#!/nowhere/sh\n"])
-    def test_a_program_that_does_not_run(self, installation: Installation, text: str) -> None:
-        installation.program("claude", text)
-        found = installation.examined(code=1)
+    def test_a_program_that_does_not_run(self, deployment: Deployment, text: str) -> None:
+        deployment.program("claude", text)
+        found = deployment.examined(code=1)
         assert "runner claude" in found, found
-        assert found["runner claude"].level == "broken" and str(installation.programs) in found["runner claude"].text
+        assert found["runner claude"].level == "broken" and str(deployment.programs) in found["runner claude"].text
 
-    def test_misspelt_runners(self, installation: Installation) -> None:
-        config = str(written(installation.directory / "config.json", agents={"runners": {"defalt": {}}}))
-        done = installation.cco("--config", config, "doctor")
+    def test_misspelt_runners(self, deployment: Deployment) -> None:
+        config = str(written(deployment.directory / "config.json", agents={"runners": {"defalt": {}}}))
+        done = deployment.cco("--config", config, "doctor")
         assert done.returncode == 1 and "'defalt' is no agent type" in done.stdout
-        assert installation.examined("--config", config, code=1)
+        assert deployment.examined("--config", config, code=1)
 
 
-def test_an_ipv6_host(installation: Installation) -> None:
-    installation.environment["CCO_SIDECAR_HOST"] = "::1"
-    found = installation.examined(code=0)
-    assert found["port"].text == f"{installation.port} is free"
+def test_an_ipv6_host(deployment: Deployment) -> None:
+    deployment.environment["CCO_SIDECAR_HOST"] = "::1"
+    found = deployment.examined(code=0)
+    assert found["port"].text == f"{deployment.port} is free"
 
 
 def test_a_sidecar_on_ipv6_is_reached(sidecar: SidecarProcess, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_sidecar_on_ipv6_is_reached(sidecar: SidecarProcess, tmp_path: Path) -
     try:
         started = own.cco("daemon", "start")
         if "cannot be opened" in started.stderr:
-            pytest.skip("there is no IPv6 here")
+            pytest.skip("no IPv6 on this machine")
         assert f"http://[::1]:{own.port}\n" in printed(started)
         assert "healthy" in printed(own.cco("health"))
         assert own.cco("agent", "list").returncode == 0
@@ -305,9 +305,9 @@ def test_a_sidecar_on_ipv6_is_reached(sidecar: SidecarProcess, tmp_path: Path) -
         own.cco("daemon", "stop", "--force")
 
 
-def test_an_unreadable_config_is_one_clear_line(installation: Installation) -> None:
-    (installation.directory / "config.json").write_text("{")
-    fails(installation.cco("--config", str(installation.directory / "config.json"), "doctor"), "is not JSON")
+def test_an_unreadable_config_is_one_clear_line(deployment: Deployment) -> None:
+    (deployment.directory / "config.json").write_text("{")
+    fails(deployment.cco("--config", str(deployment.directory / "config.json"), "doctor"), "is not JSON")
 
 
 @pytest.mark.parametrize(("line", "says"), [(["--format", "yaml"], "yaml"), (["now"], "now"), (["--fix"], "--fix")])

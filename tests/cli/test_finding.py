@@ -146,7 +146,7 @@ def test_a_storage_readable_by_others_is_made_private(tmp_path: Path) -> None:
         assert storage.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root makes another user's link")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can create another user's link")
 def test_another_users_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "storage").symlink_to(tmp_path / "theirs")
