@@ -161,7 +161,7 @@ def test_a_request_with_many_headers_is_refused_early(sidecar: SidecarProcess) -
 
 
 @pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: elsewhere\r\n"])
-def test_a_request_has_one_host(sidecar: SidecarProcess, hosts: bytes) -> None:
+def test_a_request_has_exactly_one_host(sidecar: SidecarProcess, hosts: bytes) -> None:
     status, message = refusal(sidecar, b"GET /health HTTP/1.1\r\n" + hosts + b"\r\n")
     assert status == b"HTTP/1.1 400 Bad Request" and "Host" in message
 
