@@ -97,5 +97,5 @@ def test_secret_files(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [".env.example", "src/secrets.py", "docs/credentials.md", "keyboard.py", "environment.yml", "a.tfvars.example", "src/credentials/Form.tsx", "secret.cs"])  # fmt: skip
-def test_other_files(path: str) -> None:
+def test_files_without_secrets(path: str) -> None:
     assert not is_secret_file(path)
