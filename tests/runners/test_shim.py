@@ -229,7 +229,7 @@ def test_an_agent_runs_even_when_nobody_reads_the_answer(start_shim: StartShim) 
     assert shim_run.lines() == ["on"]
 
 
-def test_what_an_agent_starts_with(start_shim: StartShim, tmp_path: Path) -> None:
+def test_the_initial_state_of_an_agents_process(start_shim: StartShim, tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("the task\n")
     shim_run = start_shim(
         *PYTHON,
@@ -602,7 +602,7 @@ def test_a_suspended_agent_receives_a_stop(start_shim: StartShim, tmp_path: Path
     shim_run = start_shim("sh", "-c", "trap 'exit 12' TERM; touch ready; while :; do sleep 0.05; done")
     until((tmp_path / "ready").exists, "the agent")
     os.kill(shim_run.pid, signal.SIGSTOP)
-    until(lambda: psutil.Process(shim_run.pid).status() == psutil.STATUS_STOPPED, "it stands still")
+    until(lambda: psutil.Process(shim_run.pid).status() == psutil.STATUS_STOPPED, "a suspended process")
     shim_run.say("stop 20\n")
     assert ending(shim_run.end()) == (12, None)
 

@@ -70,7 +70,7 @@ class Place:
         self.sidecars.sidecar.stop()
         (self.path_of(last) / loose).unlink()
         self.sidecars.open()
-        until(lambda: not self.path_of(last).exists(), "the end of tidying")
+        until(lambda: not self.path_of(last).exists(), "the end of the clean-up")
 
     def now(self, agent: SpawnedAgent) -> SpawnedAgent:
         return self.sidecars.now(agent)
@@ -270,7 +270,7 @@ def test_an_agent_resumed_during_a_clean_up_keeps_its_worktree(place: Place) -> 
     # An agent without work is cleaned up after them.
     last = place.spawn([{"do": "exit", "code": 0}])
     last.wait()
-    until(lambda: not place.path_of(last).exists(), "the end of tidying")
+    until(lambda: not place.path_of(last).exists(), "the end of the clean-up")
     listed = call(place.sidecar, "GET", "/api/agents?status=running&limit=1000")["agents"]
     for agent in agents:
         assert agent.get()["status"] == "running", agent.get()["reason"]

@@ -18,9 +18,9 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 def ordinary() -> Iterator[int]:
     """A user that exists in the system for as long as the tests run."""
     if os.getuid() != 0 or shutil.which("useradd") is None:
-        pytest.skip("only root makes another user")
+        pytest.skip("only root can create another user")
     if not Path(SYSTEM_PYTHON).exists():
-        pytest.skip("the system has no Python that everybody may run")
+        pytest.skip("the system has no Python that every user may run")
     name = f"cco-test-{os.getpid()}"
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", "--password", "*", name], check=True)
     try:

@@ -173,7 +173,7 @@ def test_everything_ends_with_the_agent(person: Person) -> None:
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("exit 0", 0), ("kill -KILL $$", None)])
-def test_how_it_ended_is_known(person: Person, script: str, code: int | None) -> None:
+def test_the_exit_status_is_known(person: Person, script: str, code: int | None) -> None:
     assert person.runs(script)[0] == code
 
 
