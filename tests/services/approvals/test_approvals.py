@@ -298,7 +298,7 @@ class TestAnswering:
         call(sidecar, "POST", answer_of(approval), json={"approved": False})
         assert found(sidecar, approval)["status"] == "denied"
 
-    def test_nobody_makes_another_agent_wait(
+    def test_an_agent_cannot_make_another_one_wait(
         self, sidecar: SidecarProcess, scripted_agent: Spawn, project: str
     ) -> None:
         agent = scripted_agent(WAITS, project=project)

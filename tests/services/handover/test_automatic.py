@@ -50,7 +50,7 @@ class TestAutomatic:
         caught_up(sidecar, project)
         assert {agent["agent_type"] for agent in agents(sidecar, project)} == {"python-pro"}
 
-    def test_nobody_hands_over_with_another_agents_result(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_another_agents_result_triggers_no_rule(self, sidecar: SidecarProcess, project: str) -> None:
         """An event that names a result counts only if it comes from the agent that stored it."""
         author = sidecar.agent("python-pro", project=project)
         stored = call(

@@ -70,7 +70,7 @@ class TestForgedEvents:
                 size -= 16
         text = fresh("mark")
         publish(sidecar, project, "mark", text=text)
-        until(lambda: text in said(sidecar, project), "the rules to go on")
+        until(lambda: text in said(sidecar, project), "the rules to continue")
 
     def test_a_task_with_a_nul_does_not_stop_the_rules(self, sidecar: SidecarProcess, project: str) -> None:
         publish(sidecar, project, "design_ready", issue_id="i-1", part={"name": "a\0b"})

@@ -32,7 +32,7 @@ class TestTrouble:
         answer(sidecar, approval, approved=True)
         text = fresh("mark")
         publish(sidecar, project, "mark", text=text)
-        until(lambda: text in said(sidecar, project), "the rules to go on")
+        until(lambda: text in said(sidecar, project), "the rules to continue")
         (refusal,) = blocked(sidecar, project)
         assert refusal["code"] == "AGT_001"
 
