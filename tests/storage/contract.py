@@ -80,7 +80,7 @@ class TestResults:
         assert await stores.results.by_id("other", made.id) is None
         assert await stores.results.by_id("p", "res-0") is None
 
-    async def test_numbers_grow(self, stores: Stores) -> None:
+    async def test_numbers_increase(self, stores: Stores) -> None:
         numbers = [await add(stores, result()) for _ in range(5)]
         assert numbers == sorted(set(numbers))
 

@@ -27,7 +27,7 @@ def storage(tmp_path: Path) -> Path:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     made = Disk(tmp_path / "disk", megabytes=1)
     if not made.mounted:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("this user cannot mount a file system")
     yield made
     made.close()
 
