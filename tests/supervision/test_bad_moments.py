@@ -76,7 +76,7 @@ def deployment(disk: Disk, root: Path) -> Iterator[Succession]:
             process.kill()
 
 
-def checkout_that_waits(root: Path, gate: Path) -> Path:
+def blocking_checkout(root: Path, gate: Path) -> Path:
     """Every new worktree of ``root`` is ready only when ``gate`` exists; the returned file shows that a checkout is
     waiting.
     """
@@ -100,12 +100,12 @@ def shims_of(pid: int) -> set[int]:
             found |= {
                 int(child)
                 for child in (thread / "children").read_text().split()
-                if "shim.py" in command_line(int(child))
+                if "shim.py" in command_line_of(int(child))
             }
     return found
 
 
-def command_line(pid: int) -> str:
+def command_line_of(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text()
     return ""
@@ -140,7 +140,7 @@ def test_a_result_from_before_a_crash_is_in_the_agents_record(deployment: Succes
 
 def test_a_start_interrupted_by_a_crash_is_not_an_attempt(deployment: Succession, root: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    waits = checkout_that_waits(root, gate)
+    waits = blocking_checkout(root, gate)
     spawning = threading.Thread(target=post, args=(deployment, IN_WORKTREE))
     spawning.start()
     pid_in(waits)
@@ -156,7 +156,7 @@ def test_a_start_interrupted_by_a_crash_is_not_an_attempt(deployment: Succession
 def test_a_failure_during_a_restart_is_retried(deployment: Succession, root: Path, tmp_path: Path) -> None:
     """The sidecar shuts down and waits for an agent that is just being started; meanwhile another one fails."""
     gate, fail = tmp_path / "gate", tmp_path / "fail"
-    waits = checkout_that_waits(root, gate)
+    waits = blocking_checkout(root, gate)
     script = f'if [ "$AGENT_ATTEMPT" = 1 ]; then while [ ! -e "{fail}" ]; do sleep 0.02; done; exit 1; fi'
     failing = deployment.spawn([{"do": "run", "command": ["sh", "-c", script]}], agent_type="test-engineer", command=[])
     shims_of = of_run(deployment.run_of(failing))
@@ -232,7 +232,7 @@ def test_the_sidecar_is_healthy_again_when_the_disk_is(deployment: Succession, d
     until(refused, "a full disk")
     assert sidecar.request("GET", "/health").status_code == 503
     disk.free()
-    until(lambda: sidecar.request("GET", "/health").status_code == 200, "good health, though nobody publishes", 40)
+    until(lambda: sidecar.request("GET", "/health").status_code == 200, "a healthy sidecar without any publish", 40)
 
 
 def test_a_sidecar_can_be_stopped_on_a_full_disk(deployment: Succession, disk: Disk) -> None:
@@ -242,7 +242,7 @@ def test_a_sidecar_can_be_stopped_on_a_full_disk(deployment: Succession, disk: D
     try:
         deployment.sidecar.process.communicate(timeout=40)
     except subprocess.TimeoutExpired:
-        raise AssertionError("it does not end") from None
+        raise AssertionError("the sidecar did not exit") from None
     assert not of_run(deployment.run_of(agent))
     disk.free()
     deployment.open()
@@ -297,7 +297,7 @@ def test_a_revocation_that_could_not_be_written_holds_after_a_crash(deployment: 
     log = deployment.storage / "logs" / "orchestration.log"
     with writes_blocked(deployment.storage):
         stopping.start()
-        until(lambda: f"agent {agent.id} is not saved yet" in log.read_text(), "an end that is not written", 60)
+        until(lambda: f"agent {agent.id} is not saved yet" in log.read_text(), "an end that is not stored", 60)
     stopping.join(60)
     assert not stopping.is_alive()
     assert deployment.now(agent).get()["status"] == "stopped"
@@ -317,7 +317,7 @@ def test_a_shim_from_before_a_crash_does_no_harm_later(deployment: Succession) -
         spawning.start()
         late = until(lambda before=before: next(iter(shims_of(deployment.sidecar.process.pid) - before), 0), "a shim")
         os.kill(late, signal.SIGSTOP)
-        run = Path(command_line(late).split("\0")[-2])
+        run = Path(command_line_of(late).split("\0")[-2])
         if not (run / "shim.json").exists():
             break
         os.kill(late, signal.SIGCONT)
@@ -402,14 +402,14 @@ def test_no_zombies_of_agents_whose_shims_were_killed_remain(deployment: Success
         spawned = [call(deployment.sidecar, "POST", "/api/agents/spawn", json=body) for _ in range(5)]
         for each in spawned:
             run = deployment.storage / "agents" / each["agent_id"] / "1"
-            until(lambda run=run: len(of_run(run)) == 6, "the whole family")
+            until(lambda run=run: len(of_run(run)) == 6, "the whole process tree")
         for each in spawned:
             shim_of(each).kill()
         for each in spawned:
             until(lambda each=each: ended_agent(deployment, each["agent_id"]), "its end")
             assert not of_run(deployment.storage / "agents" / each["agent_id"])
-    until(lambda: not zombies(), "the zombies to be buried", 10)
-    until(lambda: not agents_of(server), "the sidecar's children to be gone", 10)
+    until(lambda: not zombies(), "no zombies", 10)
+    until(lambda: not agents_of(server), "no children of the sidecar", 10)
 
 
 def test_a_spawn_whose_caller_disconnects_is_still_supervised(deployment: Succession) -> None:

@@ -25,7 +25,7 @@ import psutil
 import pytest
 import requests
 from tests.support import claude
-from tests.support.processes import command_line_of, lines_in, of_run, pid_in, process_alive, tells_its_pid
+from tests.support.processes import command_line_of, lines_in, of_run, pid_in, process_alive, writes_its_pid
 from tests.support.sidecars import call, events, until
 from tests.support.spawned import SLEEP, steps_until
 from tests.support.succession import Succession, scripted_runner, writes_blocked
@@ -70,7 +70,7 @@ def shim_of(agent: SpawnedAgent) -> psutil.Process:
 # -- recovered ------------------------------------------------------------------------------------------
 
 
-def test_every_agent_of_a_killed_sidecar_ends_as_it_did(sidecars: Succession, tmp_path: Path) -> None:
+def test_every_agent_of_a_killed_sidecar_is_reported_as_it_ended(sidecars: Succession, tmp_path: Path) -> None:
     running = sidecars.spawn(
         [*steps_until(tmp_path / "go"), {"do": "print", "text": "still here"}, {"do": "exit", "code": 5}]
     )
@@ -175,7 +175,7 @@ def test_a_pause_before_a_next_attempt_continues_after_a_crash(sidecars: Success
 
 
 def test_a_recovered_agent_is_stopped_like_any_other(sidecars: Succession, tmp_path: Path) -> None:
-    agent = sidecars.spawn([{"do": "start", "command": tells_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
+    agent = sidecars.spawn([{"do": "start", "command": writes_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
     child_pid, process = pid_in(tmp_path / "child"), agent.get()["process_id"]
     sidecars.crash()
     sidecars.open()
@@ -200,7 +200,7 @@ def test_a_log_is_followed_across_a_restart(sidecars: Succession, tmp_path: Path
 
 
 def test_a_daemon_whose_shim_and_sidecar_were_killed_is_ended(sidecars: Succession, tmp_path: Path) -> None:
-    agent = sidecars.spawn([{"do": "start", "command": tells_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
+    agent = sidecars.spawn([{"do": "start", "command": writes_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
     child_pid, shim = pid_in(tmp_path / "child"), shim_of(agent)
     sidecars.crash()
     shim.kill()
@@ -276,7 +276,7 @@ def test_an_agent_that_runs_before_its_start_is_stored_is_recovered(sidecars: Su
     steps = [{"do": "write", "path": str(up), "text": ""}, *steps_until(tmp_path / "go"), {"do": "exit", "code": 5}]
     agent = crash_before_the_start_is_on_disk(sidecars, ready=lambda run: up.exists(), steps=steps)
     found = agent.wait("running")
-    assert (found["attempt"], len(shims(sidecars, agent))) == (1, 1)
+    assert (found["attempt"], len(shims_of(sidecars, agent))) == (1, 1)
     assert process_alive(found["process_id"]) and found["started_at"]
     (tmp_path / "go").touch()
     ended = agent.wait()
@@ -284,7 +284,7 @@ def test_an_agent_that_runs_before_its_start_is_stored_is_recovered(sidecars: Su
     assert about(sidecars, agent) == ["agent_spawned", "agent_failed"]
 
 
-def shims(sidecars: Succession, agent: SpawnedAgent) -> list[psutil.Process]:
+def shims_of(sidecars: Succession, agent: SpawnedAgent) -> list[psutil.Process]:
     mine = of_run(sidecars.storage / "agents" / agent.id)
     return [each for each in mine if "shim.py" in command_line_of(each)]
 
@@ -305,7 +305,7 @@ def test_an_agent_whose_shim_was_killed_before_its_start_is_stored_does_not_run_
     sidecars: Succession, tmp_path: Path
 ) -> None:
     """Its end was not observed, and its leftover processes do not go on."""
-    child = tells_its_pid(tmp_path / "child-$AGENT_ATTEMPT", "exec sleep 600")
+    child = writes_its_pid(tmp_path / "child-$AGENT_ATTEMPT", "exec sleep 600")
     killed: list[int] = []
 
     def ready(run: Path) -> bool:
@@ -327,7 +327,7 @@ def test_an_agent_whose_shim_was_killed_before_its_start_is_stored_does_not_run_
     ended = agent.wait()
     assert (ended["status"], ended["attempt"], "how is unknown" in ended["reason"]) == ("failed", 1, True), ended
     assert "exit_code" not in ended and about(sidecars, agent) == ["agent_spawned", "agent_failed"]
-    until(lambda: not process_alive(first), "the end of what it left running")
+    until(lambda: not process_alive(first), "the end of its leftover processes")
     assert pid_in(tmp_path / "child-1") == first and not (tmp_path / "child-2").exists()
     until(lambda: not left_in(sidecars.storage / "agents" / agent.id), "nothing but the output")
 
@@ -388,10 +388,10 @@ def test_a_sidecar_killed_while_spawning_loses_and_duplicates_no_agent(
     handles = [SpawnedAgent(sidecars.sidecar, {"agent_id": each["agent_id"], "jwt_token": None}) for each in known]
     until(
         lambda: call(sidecars.sidecar, "GET", "/api/agents")["running"] == min(6, len(known)),
-        "as many as there is room for",
+        "all free slots to be used",
     )
     for agent in handles:
-        assert len(shims(sidecars, agent)) <= 1, "one agent, one process"
+        assert len(shims_of(sidecars, agent)) <= 1, "one agent, one process"
     (tmp_path / "go").touch()
     for agent in handles:
         ended = agent.wait()

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.support.processes import agents_of, end_all, of_run, pid_in, process_alive, tells_its_pid
+from tests.support.processes import agents_of, end_all, of_run, pid_in, process_alive, writes_its_pid
 from tests.support.sidecars import call, until
 from tests.support.spawned import SLEEP, Spawn, events_of, files_of, follow, steps_until
 from tests.support.succession import Succession, writes_blocked
@@ -78,7 +78,7 @@ def test_the_time_limit_of_a_spawn_applies(scripted_agent: Spawn) -> None:
 def test_a_killed_shim_is_reported_truthfully_and_leaves_nothing(
     sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
 ) -> None:
-    agent = scripted_agent([{"do": "start", "command": tells_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
+    agent = scripted_agent([{"do": "start", "command": writes_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
     child_pid, process = pid_in(tmp_path / "child"), agent.get()["process_id"]
     shim = psutil.Process(process).parent()
     assert shim is not None
@@ -122,7 +122,7 @@ def test_even_a_process_without_a_mark_does_not_survive_a_killed_shim(
     sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
 ) -> None:
     """Neither the process nor its children survive, not even as zombies."""
-    child = tells_its_pid(tmp_path / "child", "sleep 600 & wait")[-1]
+    child = writes_its_pid(tmp_path / "child", "sleep 600 & wait")[-1]
     hides = {"do": "start", "command": ["env", "-i", "/bin/sh", "-c", child], "detached": True}
     agent = scripted_agent([hides, *SLEEP])
     hidden = psutil.Process(pid_in(tmp_path / "child"))

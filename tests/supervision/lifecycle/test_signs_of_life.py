@@ -45,7 +45,7 @@ def test_an_agent_that_calls_or_prints_is_not_stuck(
         for step in (says, calls)
     ]
     started = time.monotonic()
-    until(lambda: time.monotonic() - started > 3.5, "more than the limit of silence, and a look")
+    until(lambda: time.monotonic() - started > 3.5, "more than the silence limit and a check")
     (tmp_path / "go").touch()
     for agent in agents:
         assert agent.wait()["status"] == "completed"
@@ -79,7 +79,7 @@ def test_an_agent_that_waits_for_a_person_is_reported_as_such(
     asking = agent.wait("needs_input")
     assert asking["reason"] == "which database?"
     started = time.monotonic()
-    until(lambda: time.monotonic() - started > 2.5, "more than the limit of silence")
+    until(lambda: time.monotonic() - started > 2.5, "more than the silence limit")
     assert agent.get()["status"] == "needs_input", "an agent that waits for a person is not stuck"
     (tmp_path / "go").touch()
     assert agent.wait("running")["progress"]["message"] == "thanks"

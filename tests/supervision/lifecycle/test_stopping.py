@@ -13,7 +13,7 @@ import grpc
 import psutil
 import pytest
 import requests
-from tests.support.processes import of_run, pid_in, process_alive, tells_its_pid
+from tests.support.processes import of_run, pid_in, process_alive, writes_its_pid
 from tests.support.sidecars import call, fresh, until
 from tests.support.spawned import SLEEP, Spawn, directory_of, events_of, files_of, open_streams, steps_until
 from tests.support.succession import writes_blocked
@@ -24,7 +24,7 @@ from orchestra.v1 import agent_service_pb2 as pb
 
 
 def test_a_stop_ends_the_whole_process_tree(sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path) -> None:
-    child, far = tells_its_pid(tmp_path / "child", "exec sleep 600"), tells_its_pid(tmp_path / "far")
+    child, far = writes_its_pid(tmp_path / "child", "exec sleep 600"), writes_its_pid(tmp_path / "far")
     agent = scripted_agent(
         [{"do": "start", "command": child}, {"do": "start", "command": far, "detached": True}, *SLEEP]
     )
@@ -117,7 +117,7 @@ def test_a_stop_continues_when_its_caller_disconnects(
             ask()
         return sidecar.request("GET", "/api/events?limit=1", headers=agent.headers).status_code == 401
 
-    until(heard, "a stop that was begun")
+    until(heard, "a stop that has begun")
     assert agent.wait(timeout=10)["status"] == "stopped"
 
 
