@@ -35,7 +35,7 @@ class TestApprovals:
             refused(deployment, "AnswerApproval", named | {"approved": approved}, 409, "APR_002")
         assert deployment.ask("GetApproval", **named) == answered
 
-    def test_both_are_events(self, deployment: Deployment) -> None:
+    def test_a_question_and_its_answer_are_events(self, deployment: Deployment) -> None:
         asked = deployment.ask("RequestApproval", question="May it?", issue_id="issue-1", project_id=PROJECT)
         deployment.ask("AnswerApproval", approval_id=asked["approval_id"], approved=True, comment="yes")
         listed = deployment.ask("ListEvents", correlation_id=asked["approval_id"], project_id=PROJECT, since="0")
