@@ -399,10 +399,10 @@ class Chaos:
 
         assert not each.over
         try:
-            until(true, f"the truth about {agent_id}", 30)
+            until(true, f"a true record of {agent_id}", 30)
         except AssertionError:
             told = f"{agent}, {self.marked()}, {self.shims()}"
-            raise AssertionError(f"not the truth: {told}, acts: {each.acts}") from None
+            raise AssertionError(f"the record is not true: {told}, acts: {each.acts}") from None
 
     def check_end(self, each: Round, agent: dict[str, Any]) -> None:
         agent_id, attempt, status = agent["agent_id"], agent["attempt"], agent["status"]
@@ -511,10 +511,10 @@ class Chaos:
             return not zombies
 
         try:
-            until(none, "the zombies to be buried", 10)
+            until(none, "no zombies", 10)
         except AssertionError:
             family = psutil.Process(self.sidecar.process.pid).children(recursive=True)
-            raise AssertionError(f"zombies: {zombies}; the family: {family}") from None
+            raise AssertionError(f"zombies: {zombies}; the process tree: {family}") from None
 
 
 @contextlib.contextmanager

@@ -253,7 +253,7 @@ def check_deaths(day: Day) -> None:
         streams = Streams(day, alive)
         worker.kill()
         assert all(day.refused(token) in DEAD for token in worker.tokens)
-        until(lambda streams=streams: len(streams.ended) == streams.count, "a stream is open that should not be", 5)
+        until(lambda streams=streams: len(streams.ended) == streams.count, "an unexpected open stream", 5)
         assert set(streams.ended) <= DEAD, streams.ended
         streams.close()
         day.step(1)
@@ -286,7 +286,7 @@ def test_open_streams_end_at_once_even_after_the_clock_was_set_back(day: Day) ->
     streams = Streams(day, [worker.environment_token])
     day.step(-30)
     worker.kill()
-    until(lambda: len(streams.ended) == streams.count, "a stream is open that should not be", 5)
+    until(lambda: len(streams.ended) == streams.count, "an unexpected open stream", 5)
     assert set(streams.ended) == {"AUTH_001"}
     streams.close()
 

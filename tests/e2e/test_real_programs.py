@@ -33,12 +33,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the programs."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("there is no npm")
+        pytest.skip("npm is not installed")
     directory = tmp_path_factory.mktemp("programs")
     line = [npm, "install", "--silent", "--no-audit", "--no-fund", *PACKAGES.values()]
     done = subprocess.run(line, cwd=directory, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
-        pytest.skip(f"the registry does not give them: {done.stderr[-500:]}")
+        pytest.skip(f"the registry does not provide them: {done.stderr[-500:]}")
     return directory / "node_modules" / ".bin"
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from tests.support.clients import become, both, each, settled, until
+from tests.support.clients import adopt_environment, both, each, settled, until
 
 from cco_sidecar.client import AsyncClient, Client, SidecarError
 from cco_sidecar.core import codec
@@ -48,7 +48,7 @@ def free_ports() -> list[str]:
 @both
 async def test_an_agents_work(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = sidecar.agent(issue=f"issue-work-{kind.__name__}")
-    become(monkeypatch, sidecar, agent)
+    adopt_environment(monkeypatch, sidecar, agent)
     client = kind()
     try:
         context = await settled(client.context.get())
@@ -105,7 +105,7 @@ async def test_the_cache_and_the_operator(kind: Any, sidecar: SidecarProcess) ->
 
 @both
 async def test_leaving_the_block_closes(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    become(monkeypatch, sidecar, sidecar.agent())
+    adopt_environment(monkeypatch, sidecar, sidecar.agent())
     if kind is Client:
         with Client() as client:
             client.events.list()
@@ -134,7 +134,7 @@ REFUSALS: list[Refusal] = [
 async def test_refusals_are_typed(
     kind: Any, refusal: Refusal, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    become(monkeypatch, sidecar, sidecar.agent())
+    adopt_environment(monkeypatch, sidecar, sidecar.agent())
     _, act, expected, code = refusal
     client = kind()
     try:
@@ -148,7 +148,7 @@ async def test_refusals_are_typed(
 
 @both
 async def test_a_refused_subscription(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    become(monkeypatch, sidecar, sidecar.agent())
+    adopt_environment(monkeypatch, sidecar, sidecar.agent())
     client = kind()
     try:
         with pytest.raises(SidecarError) as caught:
@@ -179,7 +179,7 @@ async def test_invalid_tokens(kind: Any, sidecar: SidecarProcess, monkeypatch: p
 
 @both
 async def test_rate_limit_errors(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    become(monkeypatch, sidecar, sidecar.agent("technical-writer"))
+    adopt_environment(monkeypatch, sidecar, sidecar.agent("technical-writer"))
     client = kind()
     try:
         with pytest.raises(SidecarError) as caught:
@@ -209,7 +209,7 @@ class TestSubscribe:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-order-{kind.__name__}")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         before = publish(sidecar, agent, "counted", n=-1)
         for n in range(300):
             publish(sidecar, agent, "counted", n=n)
@@ -230,7 +230,7 @@ class TestSubscribe:
     @both
     async def test_starts_from_now(self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-now-{kind.__name__}")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         publish(sidecar, agent, "earlier")
         before = subscriptions(sidecar)
         client = kind()
@@ -249,7 +249,7 @@ class TestSubscribe:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-left-{kind.__name__}")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         publish(sidecar, agent, "one")
         before = subscriptions(sidecar)
         client = kind()
@@ -275,7 +275,7 @@ class TestSubscribe:
         ports = free_ports()
         sidecar = SidecarProcess(tmp_path / "storage", repository, *ports)
         agent = sidecar.agent("chief-architect")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         acknowledged: list[str] = []
         received: list[Event] = []
 
@@ -333,7 +333,7 @@ class TestTokens:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent(ttl_seconds=200)
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         client = kind()
         try:
             await settled(client.events.list())
@@ -351,10 +351,10 @@ class TestTokens:
     async def test_concurrent_calls_refresh_once(
         self, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        become(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
+        adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
         async with AsyncClient() as client:
             await asyncio.gather(*(client.events.list(limit=1) for _ in range(20)))
-        become(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
+        adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
         with Client() as client:
             await asyncio.gather(*(asyncio.to_thread(client.events.list, limit=1) for _ in range(20)))
 
@@ -363,7 +363,7 @@ class TestTokens:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-refresh-{kind.__name__}", ttl_seconds=243)
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         before = subscriptions(sidecar)
         client = kind()
         try:
@@ -388,7 +388,7 @@ class TestTokens:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         first, second = sidecar.agent(), sidecar.agent()
-        become(monkeypatch, sidecar, first)
+        adopt_environment(monkeypatch, sidecar, first)
         monkeypatch.delenv("JWT_TOKEN")
         file = tmp_path / "token"
         file.write_text(f"{first.token}\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-from tests.support.clients import become, both, each, settled
+from tests.support.clients import adopt_environment, both, each, settled
 from tests.support.sidecars import fresh, small_repository
 
 from cco_sidecar.client import AsyncClient, Client, SidecarError
@@ -166,7 +166,7 @@ class TestAgents:
             await refused(act, Kind.NOT_FOUND, "AGT_004")
         with pytest.raises(SidecarError) as caught:
             async for _ in each(operator.agents.logs(nobody)):
-                pytest.fail("a line of nobody")
+                pytest.fail("unexpected line")
         assert caught.value.code == "AGT_004"
         await refused(lambda: operator.agents.spawn("python-specialst", "i"), Kind.NOT_FOUND, "AGT_002")
         await refused(
@@ -188,7 +188,7 @@ class TestAsAnAgent:
         body = {"agent_type": "python-specialist", "issue_id": issue, "command": ENDLESS}
         spawned = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body).json()
         me = Agent(spawned["agent_id"], "python-specialist", issue, "default", spawned["jwt_token"])
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         client = kind()
         try:
             answer = await settled(client.agents.heartbeat("half of it", percent=50))
@@ -215,7 +215,7 @@ class TestAsAnAgent:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         me = sidecar.agent(issue=fresh("issue"), project="default")
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         person = kind(sidecar.url, token=sidecar.operator.token, grpc_target=sidecar.target)
         client = kind()
         try:
@@ -270,7 +270,7 @@ class TestTokenFile:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         outside, first, second = (sidecar.agent() for _ in range(3))
-        become(monkeypatch, sidecar, outside)
+        adopt_environment(monkeypatch, sidecar, outside)
         file = tmp_path / "token"
         file.write_text(f"{first.token}\n")
         monkeypatch.setenv("JWT_TOKEN_FILE", str(file))
@@ -291,7 +291,7 @@ class TestTokenFile:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         me = sidecar.agent()
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         for name in (str(tmp_path / "nowhere"), ""):
             monkeypatch.setenv("JWT_TOKEN_FILE", name)
             client = kind()
@@ -304,7 +304,7 @@ class TestTokenFile:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         given, other = sidecar.agent(), sidecar.agent()
-        become(monkeypatch, sidecar, other)
+        adopt_environment(monkeypatch, sidecar, other)
         (tmp_path / "token").write_text(other.token)
         monkeypatch.setenv("JWT_TOKEN_FILE", str(tmp_path / "token"))
         client = kind(token=given.token)
@@ -318,7 +318,7 @@ class TestTokenFile:
     ) -> None:
         """A refresh would revoke the token that the agent's other programs use."""
         me = sidecar.agent(ttl_seconds=200)
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         (tmp_path / "token").write_text(me.token)
         monkeypatch.setenv("JWT_TOKEN_FILE", str(tmp_path / "token"))
         client = kind()

@@ -102,7 +102,7 @@ def check_what_they_did(
 
 def check_what_is_left(sidecar: SidecarProcess, server: psutil.Process, files_before: int) -> None:
     assert marked(sidecar.storage) == []
-    until(lambda: not agents_of(server), "the sidecar's children to be gone", 10)
+    until(lambda: not agents_of(server), "no children of the sidecar", 10)
     until(lambda: server.num_fds() <= files_before + FEW, f"descriptors as before, {files_before}", 20)
     left = {path.relative_to(sidecar.storage).parts[2:] for path in (sidecar.storage / "agents").rglob("*")}
     assert left == {(), ("1",), ("1", "output.log")}

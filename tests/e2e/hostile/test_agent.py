@@ -43,7 +43,7 @@ _KEY_VALUE = "hostile-credential-value"
 # -- how long others wait ---------------------------------------------------------------------------------
 
 
-class Look(NamedTuple):
+class HealthCheck(NamedTuple):
     """One `GET /health`. ``own`` excludes the time for which the sidecar or the caller waited for a CPU; ``answered``
     is false when there was no answer.
     """
@@ -54,7 +54,7 @@ class Look(NamedTuple):
     answered: bool
 
 
-def waited_for_processor(pid: int, thread: int) -> float:
+def cpu_wait(pid: int, thread: int) -> float:
     """Seconds that a thread was ready to run but not running (proc(5), schedstat); 0 where that is not counted."""
     try:
         return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[1]) / 1e9
@@ -69,7 +69,7 @@ class Probe:
         self._port, self._pid = sidecar.port, sidecar.process.pid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self.looks: list[Look] = []
+        self.looks: list[HealthCheck] = []
 
     def __enter__(self) -> Probe:
         self._thread.start()
@@ -80,8 +80,8 @@ class Probe:
         self._thread.join(30)
 
     def _waited(self) -> float:
-        ours = waited_for_processor(os.getpid(), threading.get_native_id())
-        return ours + waited_for_processor(self._pid, self._pid)
+        ours = cpu_wait(os.getpid(), threading.get_native_id())
+        return ours + cpu_wait(self._pid, self._pid)
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
@@ -94,12 +94,12 @@ class Probe:
                 connection.close()
                 answered = False
             took = time.monotonic() - began
-            self.looks.append(Look(began, took, max(0.0, took - (self._waited() - before)), answered))
+            self.looks.append(HealthCheck(began, took, max(0.0, took - (self._waited() - before)), answered))
         connection.close()
 
-    def worst_of(self, times: Mapping[str, tuple[float, float]]) -> dict[str, Look]:
+    def worst_of(self, times: Mapping[str, tuple[float, float]]) -> dict[str, HealthCheck]:
         """The longest wait during each attempt. A wait that spans several attempts counts for the one it overlaps most."""
-        found = dict.fromkeys(times, Look(0.0, 0.0, 0.0, True))
+        found = dict.fromkeys(times, HealthCheck(0.0, 0.0, 0.0, True))
         for look in self.looks:
             name = max(times, key=lambda each: _shared(look, *times[each]))
             if _shared(look, *times[name]) >= 0:
@@ -107,7 +107,7 @@ class Probe:
         return found
 
 
-def _shared(look: Look, began: float, ended: float) -> float:
+def _shared(look: HealthCheck, began: float, ended: float) -> float:
     """Seconds of overlap; negative when there is none."""
     return min(look.began + look.took, ended) - max(look.began, began)
 
@@ -116,7 +116,7 @@ def _shared(look: Look, began: float, ended: float) -> float:
 
 
 @dataclass
-class Grounds:
+class AttackSetup:
     """A sidecar with everything that an attacker would like to have, and two idle agents."""
 
     sidecar: SidecarProcess
@@ -222,7 +222,7 @@ def settled(home: Path) -> None:
 
 
 @contextmanager
-def opened(base: Path) -> Iterator[Grounds]:
+def opened(base: Path) -> Iterator[AttackSetup]:
     """Everything together, under the default settings."""
     home = base / "home"
     settled(home)
@@ -245,7 +245,7 @@ def opened(base: Path) -> Iterator[Grounds]:
         try:
             call(sidecar, "PUT", "/api/credentials/HOSTILE_KEY", json={"value": _KEY_VALUE})
             targets = common_targets(sidecar, home, other)
-            yield Grounds(sidecar, base, targets, {kind: victims_of(sidecar, kind) for kind in own})
+            yield AttackSetup(sidecar, base, targets, {kind: victims_of(sidecar, kind) for kind in own})
         finally:
             complaints = ended(sidecar)
     assert complaints == ""
@@ -261,7 +261,7 @@ def ended(sidecar: SidecarProcess) -> str:
 
 
 @pytest.fixture(scope="module")
-def grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+def attack_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackSetup]:
     with opened(tmp_path_factory.mktemp("grounds")) as made:
         yield made
 
@@ -343,7 +343,7 @@ def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str,
         attacked.report[name] = f"got: {', '.join(found)}" if found else "refused: it stands nowhere as another's"
 
 
-def slow(looks: Mapping[str, Look], most: float) -> list[str]:
+def slow(looks: Mapping[str, HealthCheck], most: float) -> list[str]:
     return [
         f"{name}: others waited {look.own:.3f} s of the sidecar's own ({look.took:.3f} s in all)"
         f"{'' if look.answered else ' and got no answer'}"
@@ -352,13 +352,13 @@ def slow(looks: Mapping[str, Look], most: float) -> list[str]:
     ]
 
 
-def problems_of(grounds: Grounds, kind: str, phase: str) -> list[str]:
+def problems_of(attack_setup: AttackSetup, kind: str, phase: str) -> list[str]:
     """What an attack got, and for whom it was too slow meanwhile."""
-    sidecar, targets = grounds.sidecar, grounds.targets | grounds.victims[kind]
+    sidecar, targets = attack_setup.sidecar, attack_setup.targets | attack_setup.victims[kind]
     with Probe(sidecar) as probe:
         until(lambda: len(probe.looks) >= 25, "a quiet half second")
         quiet = max(look.own for look in probe.looks)
-        attacked = attack(sidecar, kind, phase, grounds.base / f"project-{kind}", targets)
+        attacked = attack(sidecar, kind, phase, attack_setup.base / f"project-{kind}", targets)
     judged(sidecar, kind, phase, targets, attacked)
     looks = probe.worst_of(attacked.times)
     worst = max(looks.values(), key=lambda look: look.own)
@@ -374,32 +374,32 @@ def failing(problems: list[str]) -> str:
 def skip_unless_confined(sidecar: SidecarProcess) -> None:
     """Where the system has no namespaces, the sidecar says so at startup, and agents are not confined."""
     if "not sandboxed" in (sidecar.storage / "logs" / "orchestration.log").read_text():
-        pytest.skip("this system does not let agents be confined")
+        pytest.skip("this system cannot confine agents")
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("kind", [CODER, ARCHITECT])
-def test_an_agent_gets_nothing(grounds: Grounds, kind: str, phase: str) -> None:
+def test_an_agent_gets_nothing(attack_setup: AttackSetup, kind: str, phase: str) -> None:
     if phase != "api":
-        skip_unless_confined(grounds.sidecar)
-    problems = problems_of(grounds, kind, phase)
+        skip_unless_confined(attack_setup.sidecar)
+    problems = problems_of(attack_setup, kind, phase)
     assert not problems, failing(problems)
 
 
-def test_a_hostile_architect_starts_nothing_that_it_may_not(grounds: Grounds) -> None:
-    problems = problems_of(grounds, ARCHITECT, "spawning")
+def test_a_hostile_architect_starts_nothing_forbidden(attack_setup: AttackSetup) -> None:
+    problems = problems_of(attack_setup, ARCHITECT, "spawning")
     assert not problems, failing(problems)
 
 
-def test_the_end_of_an_attack_is_recorded_truthfully(grounds: Grounds) -> None:
+def test_the_end_of_an_attack_is_recorded_truthfully(attack_setup: AttackSetup) -> None:
     """Whatever the agents did to their records, the records say how the agents ended, and their victims are still
     running.
     """
-    for kind, known in grounds.victims.items():
+    for kind, known in attack_setup.victims.items():
         path = f"/api/agents?project_id={kind}&limit=1000"
 
         def attackers_of(path: str = path) -> list[Any]:
-            found = call(grounds.sidecar, "GET", path)["agents"]
+            found = call(attack_setup.sidecar, "GET", path)["agents"]
             return [
                 each for each in found if each["issue_id"].startswith("issue-") and each["spawned_by"] == "operator"
             ]
@@ -409,7 +409,7 @@ def test_the_end_of_an_attack_is_recorded_truthfully(grounds: Grounds) -> None:
         attackers = attackers_of()
         assert {(each["status"], each.get("exit_code")) for each in attackers} <= {("completed", 0)}, attackers
         assert process_alive(known["victim"]["pid"])
-    assert process_alive(grounds.targets["stranger"]["pid"])
+    assert process_alive(attack_setup.targets["stranger"]["pid"])
 
 
 @pytest.mark.parametrize("phase", LOUD)
@@ -418,8 +418,8 @@ def test_a_flooding_agent_delays_nobody(tmp_path: Path, kind: str, phase: str) -
     """Nor does anything that was accepted delay the next start."""
     problems = []
     try:
-        with opened(tmp_path) as grounds:
-            problems += problems_of(grounds, kind, phase)
+        with opened(tmp_path) as attack_setup:
+            problems += problems_of(attack_setup, kind, phase)
     except AssertionError as problem:
         problems.append(f"it came to no good end: {problem}")
     written_down = (tmp_path / "tmp" / "cco-sidecar" / "logs" / "orchestration.log").read_text()

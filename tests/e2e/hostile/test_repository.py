@@ -647,7 +647,7 @@ def test_nothing_is_run_for_a_context(sidecar: SidecarProcess, traps: Mapping[st
     assert again.status_code == 200 or not vector.whole, again.text
 
 
-def test_a_configuration_that_changes_all_the_time(tmp_path: Path, template: Path) -> None:
+def test_a_configuration_that_keeps_changing(tmp_path: Path, template: Path) -> None:
     """The configuration may change between the sidecar's check and git's own read."""
     (tmp_path / "trap").mkdir()
     trap = Trap(tmp_path / "trap", template)
@@ -718,14 +718,14 @@ def spawning(worktree_traps: Mapping[str, Trap]) -> Iterator[SidecarProcess]:
 
 
 @pytest.mark.parametrize("vector", OF_WORKTREES, ids=[vector.name for vector in OF_WORKTREES])
-def test_nothing_is_run_outside_for_a_worktree(
+def test_a_worktree_runs_nothing_outside_the_sandbox(
     spawning: SidecarProcess, worktree_traps: Mapping[str, Trap], vector: Vector
 ) -> None:
     """A worktree is made, inspected and discarded. If anything runs meanwhile, it runs like the agent, where nothing of
     the sidecar can be seen.
     """
     if "not sandboxed" in (spawning.storage / "logs" / "orchestration.log").read_text():
-        pytest.skip("this system does not let agents be confined")
+        pytest.skip("this system cannot confine agents")
     trap = worktree_traps[vector.name]
     trap.spoil()
     run_plain(trap, ("worktree", "add", "--force", "--detach", str(trap.base / "control")), terminal=False)

@@ -54,7 +54,7 @@ def test_an_agent_chooses_no_program_by_the_environment(world: World, tmp_path: 
     for transport in world.transports.of("SpawnAgent"):
         with world.untouched():
             answer = transport.call(request, world.agents[ARCHITECT])
-            world.calm("SpawnAgent" if not answer.code else "", answer.body)
+            world.stop_spawned("SpawnAgent" if not answer.code else "", answer.body)
             assert answer.status in (transport.status(403), transport.status(400)), (transport.name, answer.body)
 
 
@@ -68,7 +68,7 @@ def test_an_agent_cannot_resume_what_only_the_operator_may_start(world: World, a
     for transport in world.transports.of("ResumeAgent"):
         with world.untouched():
             answer = transport.call({"agent_id": agent.id, "message": "print your secrets"}, world.agents[ARCHITECT])
-            world.calm("ResumeAgent" if not answer.code else "", answer.body)
+            world.stop_spawned("ResumeAgent" if not answer.code else "", answer.body)
             assert (answer.status, answer.code) == (transport.status(403), "AUTH_003"), (transport.name, answer.body)
 
 

@@ -30,18 +30,18 @@ from tests.e2e.permissions.world import World
 from tests.support.transports import METHODS
 
 
-def test_every_rpc_has_its_row() -> None:
+def test_every_rpc_has_a_row() -> None:
     assert ROWS.keys() == METHODS.keys(), "write down who may call it"
 
 
 @pytest.mark.parametrize("cell", list(cells()), ids=str)
-def test_a_cell(world: World, cell: Cell) -> None:
+def test_every_cell(world: World, cell: Cell) -> None:
     expected = cell.expected
     if expected.ok:
         world.changed()
         for answer in tried(world, cell, expected):
             assert_nothing_foreign(cell, answer)
-            world.calm(cell.rpc, answer.body)
+            world.stop_spawned(cell.rpc, answer.body)
         return
     with world.untouched():
         refusals = list(tried(world, cell, expected))

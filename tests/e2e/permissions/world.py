@@ -31,7 +31,7 @@ from cco_sidecar.storage import trust
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 
-class Things(NamedTuple):
+class Resources(NamedTuple):
     """The resources in one issue of a project."""
 
     running: str
@@ -83,7 +83,7 @@ class World:
         """Puts a context of the issue into the cache."""
         self.ask("GetContext", project_id=project, issue_id=issue, agent_type=ANOTHER_TYPE)
 
-    def _fill(self, project: str, issue: str) -> Things:
+    def _fill(self, project: str, issue: str) -> Resources:
         marks = [OF_OTHER_PROJECT] if project == PROJECTS[OTHER] else []
         marks += [OF_OTHER_ISSUE] if issue == ISSUES[OTHER] else []
         stored = self.ask(
@@ -95,9 +95,9 @@ class World:
         )
         self.ask("PublishEvent", event_type="filled", project_id=project, data={"issue_id": issue, "marks": marks})
         running = self.spawn(project, issue)
-        return Things(running.id, self.ended(project, issue).id, stored["id"], self.approval(project, issue))
+        return Resources(running.id, self.ended(project, issue).id, stored["id"], self.approval(project, issue))
 
-    def of(self, scope: Scope) -> Things:
+    def of(self, scope: Scope) -> Resources:
         return self.things[PROJECTS[scope.project], ISSUES[scope.issue]]
 
     def changed(self) -> None:
@@ -137,7 +137,7 @@ class World:
     def _raw(self, rpc: str, **request: Any) -> Any:
         return self.transports.grpc(rpc).raw(request, self.operator)
 
-    def calm(self, rpc: str, body: Any) -> None:
+    def stop_spawned(self, rpc: str, body: Any) -> None:
         """Ends what an allowed call started, so that nothing happens on its own later."""
         if rpc in ("SpawnAgent", "ResumeAgent"):
             self.ask("StopAgent", agent_id=body["agent_id"], force=True)
