@@ -37,7 +37,7 @@ async def until(happened: Callable[[], bool]) -> None:
             pass
 
 
-def become(monkeypatch: pytest.MonkeyPatch, sidecar: SidecarProcess, agent: Agent) -> None:
+def adopt_environment(monkeypatch: pytest.MonkeyPatch, sidecar: SidecarProcess, agent: Agent) -> None:
     """Puts an agent's variables into this process's environment."""
     monkeypatch.delenv("JWT_TOKEN_FILE", raising=False)
     for name, value in agent_environment(sidecar, agent).items():

@@ -34,7 +34,7 @@ def offset(file: Path) -> float:
         return 0.0
 
 
-class MovedClock(Clock):
+class OffsetClock(Clock):
     """The sidecar's clock: the machine's, moved by the offset in the file."""
 
     def __init__(self, file: Path) -> None:
@@ -132,7 +132,7 @@ async def serve(file: Path, config: str, storage: str, root: str, port: str, grp
 
     flags = {"storage": storage, "project_root": root, "port": port, "grpc_port": grpc_port}
     chosen = settings.load(Path(config) if config else None, os.environ, flags)
-    sidecar = Sidecar(chosen, MovedClock(file))
+    sidecar = Sidecar(chosen, OffsetClock(file))
     logs.set_up(chosen.storage / "logs", chosen.log_level)
     await sidecar.start()
     ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()

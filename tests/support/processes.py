@@ -14,7 +14,7 @@ from cco_sidecar.runners.run import MARK
 DEAF = "trap '' TERM; while :; do sleep 0.05; done"
 
 
-def tells_its_pid(path: Path, then: str = DEAF) -> list[str]:
+def writes_its_pid(path: Path, then: str = DEAF) -> list[str]:
     """A command that writes its pid to a file and then runs as given."""
     return ["sh", "-c", f'echo $$ > "{path}.new"; mv "{path}.new" "{path}"; {then}']
 
