@@ -127,13 +127,13 @@ def secretive(size: int) -> str:
 # -- expensive bodies and messages ----------------------------------------------------------------------
 
 
-async def post_again_and_again(stage: Stage, path: str, agent: Agent, body: bytes) -> None:
+async def post_repeatedly(stage: Stage, path: str, agent: Agent, body: bytes) -> None:
     request = request_of(stage.sidecar, "POST", path, agent, body)
     async with stage.attack():
         await stage.volley(lambda: stage.rest(request), _WITHOUT_END, at_once=2)
 
 
-async def call_again_and_again(stage: Stage, path: str, agent: Agent, message: bytes, at_once: int) -> None:
+async def call_repeatedly(stage: Stage, path: str, agent: Agent, message: bytes, at_once: int) -> None:
     async with stage.channel() as channel, stage.attack():
         await stage.volley(lambda: rpc(channel, path, message, agent), _WITHOUT_END, at_once)
 
@@ -141,40 +141,40 @@ async def call_again_and_again(stage: Stage, path: str, agent: Agent, message: b
 @worst("json-nodes-refused", "bodies of 9.9 MB with 3.3 million empty lists, two at a time: each is refused")
 async def json_nodes_refused(stage: Stage) -> None:
     body = b'{"data": {"x": %s}}' % lists(_REFUSED_BYTES // 3)
-    await post_again_and_again(stage, _EVENTS, await stage.architect(), body)
+    await post_repeatedly(stage, _EVENTS, await stage.architect(), body)
 
 
 @worst("json-nodes-event", "bodies with as many empty lists as a body may have elements, two at a time, as events")
 async def json_nodes_event(stage: Stage) -> None:
     body = b'{"data": {"x": %s}}' % lists(_NODES // 2)
-    await post_again_and_again(stage, _EVENTS, await stage.architect(), body)
+    await post_repeatedly(stage, _EVENTS, await stage.architect(), body)
 
 
 @worst("json-nodes-result", "the same bodies stored as results")
 async def json_nodes_result(stage: Stage) -> None:
     agent = await stage.architect()
     body = result_body(agent, b'"x": %s' % lists(_NODES // 2))
-    await post_again_and_again(stage, "/api/results", agent, body)
+    await post_repeatedly(stage, "/api/results", agent, body)
 
 
 @worst("grpc-nodes-event", "gRPC messages with the same values, two at a time, as events")
 async def grpc_nodes_event(stage: Stage) -> None:
     message = event_message(struct_of(value_of_lists(_NODES)))
-    await call_again_and_again(stage, _PUBLISH, await stage.architect(), message, 2)
+    await call_repeatedly(stage, _PUBLISH, await stage.architect(), message, 2)
 
 
 @worst("grpc-nodes-result", "the same gRPC messages stored as results")
 async def grpc_nodes_result(stage: Stage) -> None:
     agent = await stage.architect()
     message = result_message(agent, framed(15, struct_of(value_of_lists(_NODES))))
-    await call_again_and_again(stage, _CREATE, agent, message, 2)
+    await call_repeatedly(stage, _CREATE, agent, message, 2)
 
 
 @worst("grpc-large-messages", "gRPC messages of 4 MB, ten at a time: results with one long text each")
 async def grpc_large_messages(stage: Stage) -> None:
     agent = await stage.architect()
     artifact = framed(7, framed(1, b"text") + framed(2, b"x" * 4_000_000))
-    await call_again_and_again(stage, _CREATE, agent, result_message(agent, artifact), 10)
+    await call_repeatedly(stage, _CREATE, agent, result_message(agent, artifact), 10)
 
 
 @worst(

@@ -86,7 +86,7 @@ def grpc_health(channel: grpc.aio.Channel) -> Ask:
     return ask
 
 
-async def again_and_again(ask: Ask, every: float, stop: asyncio.Event) -> list[Sample]:
+async def repeat(ask: Ask, every: float, stop: asyncio.Event) -> list[Sample]:
     """Each call waits for the previous one. Callers that would have arrived meanwhile are counted too, as if each had
     arrived on schedule and been answered when the late answer came. Otherwise a pause of two seconds would be one
     sample (coordinated omission).
@@ -118,10 +118,10 @@ async def measure(rest: int, grpc_port: int, peer: int) -> dict[str, list[Sample
     stop = asyncio.Event()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
         probes = {
-            "rest": again_and_again(Http(rest, "/health").ask, _EVERY_SECONDS, stop),
-            "grpc": again_and_again(grpc_health(channel), _EVERY_SECONDS, stop),
-            "newcomer": again_and_again(Http(rest, "/health").ask_as_newcomer, _NEWCOMER_EVERY_SECONDS, stop),
-            "peer": again_and_again(Http(peer, "/").ask, _EVERY_SECONDS, stop),
+            "rest": repeat(Http(rest, "/health").ask, _EVERY_SECONDS, stop),
+            "grpc": repeat(grpc_health(channel), _EVERY_SECONDS, stop),
+            "newcomer": repeat(Http(rest, "/health").ask_as_newcomer, _NEWCOMER_EVERY_SECONDS, stop),
+            "peer": repeat(Http(peer, "/").ask, _EVERY_SECONDS, stop),
         }
         running = asyncio.gather(*probes.values())
         print("ready", flush=True)
