@@ -552,7 +552,7 @@ def below(directory: Path) -> str:
 
 
 def in_namespace(act: Callable[[Path], str]) -> Attempt:
-    """``act`` gets a private empty directory. It runs once as the current user, and once as root of a user namespace."""
+    """``act`` gets a private empty directory. It runs as the current user, and as root of a user namespace."""
 
     def inside(flags: int, place: Path) -> str:
         own_namespace(flags)

@@ -98,7 +98,7 @@ class Probe:
         connection.close()
 
     def worst_of(self, times: Mapping[str, tuple[float, float]]) -> dict[str, HealthCheck]:
-        """The longest wait during each attempt. A wait that spans several attempts counts for the one it overlaps most."""
+        """The longest wait during each attempt. A wait across several attempts counts for the one it overlaps most."""
         found = dict.fromkeys(times, HealthCheck(0.0, 0.0, 0.0, True))
         for look in self.looks:
             name = max(times, key=lambda each: _shared(look, *times[each]))
@@ -325,7 +325,7 @@ def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: 
 
 
 def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str, Any], attacked: Attack) -> None:
-    """Accepted input that may have done harm: it did if it shows up in somebody's context as another agent's decision."""
+    """Accepted input that may have done harm: it did if it is in somebody's context as another agent's decision."""
     issues = (targets["victim"]["issue"], f"issue-{phase}")
     for name, said in attacked.report.items():
         word = said.removeprefix("left: ")
