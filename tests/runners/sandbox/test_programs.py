@@ -244,7 +244,7 @@ def test_git_pushes_over_ssh_with_the_persons_own_configuration(person: Person, 
 
 
 def test_ssh_reads_the_included_system_configuration(person: Person) -> None:
-    """With a single mapped user, root's files appear to belong to nobody, and ssh refuses them when they are included."""
+    """With a single mapped user, root's files seem to belong to nobody, and ssh refuses them as included files."""
     if shutil.which("ssh") is None:
         pytest.skip("needs openssh-client")
     assert "hostname example.invalid" in person.works("ssh -G example.invalid")
