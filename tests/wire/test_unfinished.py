@@ -98,7 +98,7 @@ def test_an_agent_has_few_open_request_streams(sidecar: SidecarProcess) -> None:
 
 
 def test_a_refused_request_is_not_kept(sidecar: SidecarProcess, stubs: Any) -> None:
-    """gRPC keeps the exception that aborted a call, which kept the frames of the call alive until garbage collection."""
+    """gRPC keeps the exception that aborted a call, which kept the call's frames alive until garbage collection."""
     agent = sidecar.agent("chief-architect")
     request = result_service_pb2.CreateResultRequest(agent_type=agent.type, issue_id=agent.issue)
     request.result.status = result_service_pb2.RESULT_STATUS_SUCCESS
