@@ -38,7 +38,7 @@ def statuses(own: Background) -> list[str]:
 
 
 def when_running(own: Background, act: tuple[str, ...], *arguments: str) -> Done:
-    """Runs a `cco` command that follows an agent, and ``act`` as soon as the agent runs; returns the former's result."""
+    """Runs a `cco` command that follows an agent, and ``act`` as soon as the agent runs; returns its result."""
     done: list[Done] = []
     thread = threading.Thread(target=lambda: done.append(own.cco(*arguments)))
     thread.start()
