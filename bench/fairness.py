@@ -1,8 +1,8 @@
 """Can one client, within its limits, noticeably delay another? ``python -m bench.fairness [--only NAME]``.
 
-Each worst case is played against a sidecar of its own. A probe in another process asks both transports for their health
-about every 10 ms, first while nothing happens, then during the case; a bare server beside it shows what the machine
-itself adds. Ratios are what counts: the 99th percentile during the case by the one in all quiet times of the run.
+Each worst case runs against its own sidecar. A probe in another process sends a health check over both transports about
+every 10 ms, first while the sidecar is idle, then during the case. A bare server next to it measures what the machine
+itself adds. The ratios are what count: the p99 during the case divided by the p99 over all idle periods of the run.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from cco_sidecar.testing.process import SidecarProcess
 
 _START_SECONDS = 60.0
 _END_SECONDS = 30.0
-# For a whole case, with what it prepares.
+# Limit for a whole case, including its preparation.
 _CASE_SECONDS = 300.0
-# What a shell and a service get where nobody raised it.
+# The usual default soft limit of a shell or a service.
 _OPEN_FILES = 1024
 _TRANSPORTS = ("rest", "grpc")
 _PROBES = (*_TRANSPORTS, "newcomer", "peer")
 
 
 class Figures(NamedTuple):
-    """Milliseconds of the calls that were answered; ``lost`` counts those that were not."""
+    """Milliseconds of the answered calls; ``lost`` counts the unanswered ones."""
 
     p50: float
     p99: float
@@ -58,7 +58,7 @@ class Figures(NamedTuple):
 
 @dataclass
 class Outcome:
-    """What was seen of one case. Megabytes: how much the server grew at most, and what of it was left at the end."""
+    """The measurements of one case. Megabytes: the server's peak growth, and how much of it remained at the end."""
 
     name: str
     what: str
@@ -69,13 +69,13 @@ class Outcome:
     left_mb: float = 0.0
     descriptors: int = 0
     answers: dict[str, int] = field(default_factory=dict)
-    # What went wrong with the server or with the case itself; and what the server printed.
+    # What went wrong with the server or the case itself, and what the server printed.
     trouble: str = ""
     printed: str = ""
 
 
 class Printed:
-    """What a process writes to a pipe, read as it comes: a full pipe would stop it."""
+    """Reads a process's output pipe continuously, because a full pipe would block the process."""
 
     def __init__(self, pipe: IO[str]) -> None:
         self._lines: list[str] = []
@@ -94,7 +94,7 @@ class Printed:
 
 @contextmanager
 def open_files(most: int) -> Iterator[None]:
-    """The limit that children inherit."""
+    """The open file limit that child processes inherit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most if hard < 0 else min(most, hard), hard))
     try:
@@ -140,7 +140,7 @@ async def outcome_of(case: Case, base: Path, root: Path, peer: Peer, seconds: fl
 
 
 async def _play(case: Case, stage: Stage) -> str:
-    """Plays the case; gives what went wrong with it."""
+    """Runs the case; returns what went wrong."""
     try:
         await asyncio.wait_for(case.play(stage), _CASE_SECONDS)
     except TimeoutError:
@@ -176,12 +176,12 @@ after the case. files: open descriptors at most. answers: what the attacking cli
 
 
 def quiet_figures(outcomes: Sequence[Outcome]) -> dict[str, Figures]:
-    """Of all quiet times of the run."""
+    """Over all idle periods of the run."""
     return {name: Figures.of([s for each in outcomes for s in each.quiet.get(name, ())]) for name in _PROBES}
 
 
 def ratio(during: dict[str, Figures], quiet: dict[str, Figures]) -> float:
-    """Of the 99th percentiles, at the transport that suffers more."""
+    """The ratio of the p99s, at the transport that suffers more."""
     return max(during[transport].p99 / quiet[transport].p99 for transport in _TRANSPORTS)
 
 
@@ -215,7 +215,7 @@ def report(outcomes: Sequence[Outcome]) -> None:
 
 
 def as_json(outcomes: Sequence[Outcome]) -> bytes:
-    """Where nothing was answered, figures are null."""
+    """Figures are null where no call was answered."""
     quiet = quiet_figures(outcomes)
     cases = []
     for outcome in outcomes:

@@ -1,4 +1,6 @@
-"""The worst cases of `bench.fairness`: what one client may do within its limits, and a stranger without a token."""
+"""The worst cases of `bench.fairness`: what one client may do within its limits, and what a stranger may do without a
+token.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,13 @@ from cco_sidecar.testing.process import Agent
 from orchestra.v1 import event_service_pb2 as events
 from orchestra.v1 import result_service_pb2 as results
 
-# A little below what is allowed: for a published event, for a stored result, for an event as it is stored, for the
-# elements of a body. What is beyond is refused, and that costs too.
+# Slightly below the limits for a published event, a stored result, a stored event and the
+# elements of a body. Anything above is rejected, which also has a cost.
 _EVENT_BODY_BYTES = 1_000_000
 _RESULT_BYTES = MAX_RESULT_BYTES - 50_000
 _EVENT_BYTES = 250_000
 _NODES = MAX_ELEMENTS - 1000
-# Calls, of an architect: nobody counts them.
+# Calls by an architect, who has no rate limit.
 _WITHOUT_END = 1_000_000
 _REFUSED_BYTES = 9_900_000
 _PUBLISH = "/orchestra.v1.EventService/PublishEvent"
@@ -42,7 +44,7 @@ Plant = Callable[[Path], None]
 
 
 class Case(NamedTuple):
-    """``plant`` fills the directory of the repository that the sidecar serves."""
+    """``plant`` fills the repository that the sidecar serves."""
 
     name: str
     what: str
@@ -67,11 +69,11 @@ def worst(name: str, what: str, plant: Plant = small) -> Callable[[Play], Play]:
     return note
 
 
-# -- what is sent ---------------------------------------------------------------------------------------
+# -- payloads -------------------------------------------------------------------------------------------
 
 
 def lists(count: int) -> bytes:
-    """JSON: a list of so many empty lists, three bytes each."""
+    """JSON: a list of ``count`` empty lists, three bytes each."""
     return b"[" + b",".join([b"[]"] * count) + b"]"
 
 
@@ -86,13 +88,13 @@ def struct_of(value: bytes) -> bytes:
 
 
 def result_body(agent: Agent, fields: bytes) -> bytes:
-    """``fields``: JSON members of the result, beside its status."""
+    """``fields``: JSON members of the result, in addition to its status."""
     head = json.dumps({"agent_type": agent.type, "issue_id": agent.issue})[:-1].encode()
     return b'%s, "result": {"status": "success", %s}}' % (head, fields)
 
 
 def result_message(agent: Agent, fields: bytes) -> bytes:
-    """``fields``: serialised fields of AgentResult, which merge with its status."""
+    """``fields``: serialised fields of AgentResult, merged with its status."""
     request = results.CreateResultRequest(agent_type=agent.type, issue_id=agent.issue)
     request.result.status = results.RESULT_STATUS_SUCCESS
     return request.SerializeToString() + framed(5, fields)
@@ -107,7 +109,7 @@ def event_body(text: str) -> bytes:
 
 
 def like_secrets() -> Iterator[str]:
-    """Lines that look like secrets, and lines that nearly do, which cost more to tell apart."""
+    """Lines that look like secrets, and lines that almost do and cost more to rule out."""
     for number in range(10**9):
         yield f'password_{number} = "hunter{number}hunter{number}"\n'
         yield f"AKIA{number:016d} https://user:pa55w{number}rd@host\n"
@@ -117,21 +119,21 @@ def like_secrets() -> Iterator[str]:
 
 
 def secretive(size: int) -> str:
-    """So much text of such lines."""
+    """``size`` bytes of such lines."""
     few = "".join(islice(like_secrets(), 5000))
     return (few * (size // len(few) + 1))[:size]
 
 
-# -- bodies and messages that are costly to read --------------------------------------------------------
+# -- expensive bodies and messages ----------------------------------------------------------------------
 
 
-async def post_again_and_again(stage: Stage, path: str, agent: Agent, body: bytes) -> None:
+async def post_repeatedly(stage: Stage, path: str, agent: Agent, body: bytes) -> None:
     request = request_of(stage.sidecar, "POST", path, agent, body)
     async with stage.attack():
         await stage.volley(lambda: stage.rest(request), _WITHOUT_END, at_once=2)
 
 
-async def call_again_and_again(stage: Stage, path: str, agent: Agent, message: bytes, at_once: int) -> None:
+async def call_repeatedly(stage: Stage, path: str, agent: Agent, message: bytes, at_once: int) -> None:
     async with stage.channel() as channel, stage.attack():
         await stage.volley(lambda: rpc(channel, path, message, agent), _WITHOUT_END, at_once)
 
@@ -139,40 +141,40 @@ async def call_again_and_again(stage: Stage, path: str, agent: Agent, message: b
 @worst("json-nodes-refused", "bodies of 9.9 MB with 3.3 million empty lists, two at a time: each is refused")
 async def json_nodes_refused(stage: Stage) -> None:
     body = b'{"data": {"x": %s}}' % lists(_REFUSED_BYTES // 3)
-    await post_again_and_again(stage, _EVENTS, await stage.architect(), body)
+    await post_repeatedly(stage, _EVENTS, await stage.architect(), body)
 
 
 @worst("json-nodes-event", "bodies with as many empty lists as a body may have elements, two at a time, as events")
 async def json_nodes_event(stage: Stage) -> None:
     body = b'{"data": {"x": %s}}' % lists(_NODES // 2)
-    await post_again_and_again(stage, _EVENTS, await stage.architect(), body)
+    await post_repeatedly(stage, _EVENTS, await stage.architect(), body)
 
 
 @worst("json-nodes-result", "the same bodies stored as results")
 async def json_nodes_result(stage: Stage) -> None:
     agent = await stage.architect()
     body = result_body(agent, b'"x": %s' % lists(_NODES // 2))
-    await post_again_and_again(stage, "/api/results", agent, body)
+    await post_repeatedly(stage, "/api/results", agent, body)
 
 
 @worst("grpc-nodes-event", "gRPC messages with the same values, two at a time, as events")
 async def grpc_nodes_event(stage: Stage) -> None:
     message = event_message(struct_of(value_of_lists(_NODES)))
-    await call_again_and_again(stage, _PUBLISH, await stage.architect(), message, 2)
+    await call_repeatedly(stage, _PUBLISH, await stage.architect(), message, 2)
 
 
 @worst("grpc-nodes-result", "the same gRPC messages stored as results")
 async def grpc_nodes_result(stage: Stage) -> None:
     agent = await stage.architect()
     message = result_message(agent, framed(15, struct_of(value_of_lists(_NODES))))
-    await call_again_and_again(stage, _CREATE, agent, message, 2)
+    await call_repeatedly(stage, _CREATE, agent, message, 2)
 
 
 @worst("grpc-large-messages", "gRPC messages of 4 MB, ten at a time: results with one long text each")
 async def grpc_large_messages(stage: Stage) -> None:
     agent = await stage.architect()
     artifact = framed(7, framed(1, b"text") + framed(2, b"x" * 4_000_000))
-    await call_again_and_again(stage, _CREATE, agent, result_message(agent, artifact), 10)
+    await call_repeatedly(stage, _CREATE, agent, result_message(agent, artifact), 10)
 
 
 @worst(
@@ -319,7 +321,7 @@ async def lists_unread(stage: Stage) -> None:
                 readers.append(socket.create_connection(("127.0.0.1", stage.sidecar.port), CONNECT_SECONDS))
                 readers[-1].sendall(request)
             await stage.until_over()
-            # What the server does after that is measured as well.
+            # Includes what the server does afterwards.
             await asyncio.gather(*(asyncio.to_thread(first_status, each, stage) for each in readers))
     finally:
         for each in readers:
@@ -327,7 +329,7 @@ async def lists_unread(stage: Stage) -> None:
 
 
 def first_status(reader: socket.socket, stage: Stage) -> None:
-    """The status line, without reading on."""
+    """Reads the status line only."""
     reader.settimeout(PATIENCE)
     try:
         stage.say(f"{reader.recv(12, socket.MSG_PEEK)[9:].decode() or 'closed'}")
@@ -355,7 +357,7 @@ async def results_secretive(stage: Stage) -> None:
 
 
 def takes_everything(root: Path) -> None:
-    """An agent type of the repository's own, which wants every file."""
+    """A project-defined agent type that wants every file."""
     own = {"codingAgents": [{"type": "takes-everything", "file_patterns": ["*"]}]}
     (root / "config").mkdir()
     (root / "config" / "orchestra-config.json").write_text(json.dumps(own))
@@ -463,7 +465,7 @@ async def many_headers(stage: Stage) -> None:
 async def _until_answered(
     stage: Stage, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, part: bytes, most: int, pause: float = 0.0
 ) -> str:
-    """Sends on until there is an answer or the time is up; gives the status."""
+    """Sends until there is an answer or time runs out; returns the status."""
     answer = asyncio.ensure_future(status_of(reader))
     sent = 0
     try:
@@ -483,7 +485,7 @@ async def _until_answered(
 
 
 async def send_slowly(stage: Stage, announced: int, part: bytes, most: int, pause: float) -> None:
-    """A body that is announced and sent in parts, on 50 connections of one agent."""
+    """Announces a body and sends it in parts, on 50 connections of one agent."""
     agent = await stage.agent()
     head = request_of(stage.sidecar, "POST", _EVENTS, agent, length=announced)
 
@@ -525,7 +527,7 @@ async def idle_connections(stage: Stage) -> None:
             return
         held.append(writer)
         await stage.until_over()
-        # What a gRPC server says first is nothing to us; what counts is whether it hung up.
+        # The first bytes of a gRPC server do not matter; what counts is whether it closed the connection.
         with suppress(OSError, TimeoutError):
             await asyncio.wait_for(reader.read(1000), 0.1)
         stage.say("closed" if reader.at_eof() else "held")

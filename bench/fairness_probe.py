@@ -1,7 +1,7 @@
-"""The probe of `bench.fairness`, in a process of its own: how long does a client wait that asks for next to nothing?
+"""The probe of `bench.fairness`, in its own process: how long does a client with a trivial request wait?
 
-``python -m bench.fairness_probe REST GRPC PEER`` (ports of a sidecar, and of a bare server) asks until its standard
-input ends, then prints the samples as JSON. The bare server has nothing else to do: what its client waits is the
+``python -m bench.fairness_probe REST GRPC PEER`` (ports of a sidecar and of a bare server) sends requests until its
+standard input closes, then prints the samples as JSON. The bare server is otherwise idle, so its latency is the
 machine's own share.
 """
 
@@ -22,11 +22,11 @@ import grpc.aio
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-# One call; a server that is silent for longer counts as lost.
+# Timeout of one call; a server that is silent for longer counts as lost.
 PATIENCE = 60.0
 _EVERY_SECONDS = 0.010
 _NEWCOMER_EVERY_SECONDS = 0.100
-# The probe ends by itself when it is forgotten.
+# The probe exits by itself if its parent forgets it.
 _LONGEST_SECONDS = 900.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -34,7 +34,7 @@ Ask = Callable[[], Awaitable[bool]]
 
 
 class Sample(NamedTuple):
-    """``at`` is CLOCK_MONOTONIC, which is the same in every process of a machine; ``ok``: answered, and healthy."""
+    """``at`` is CLOCK_MONOTONIC, which is the same in every process of a machine; ``ok``: answered and healthy."""
 
     at: float
     ms: float
@@ -42,7 +42,7 @@ class Sample(NamedTuple):
 
 
 class Http:
-    """GET on one connection, which is opened again when it was lost."""
+    """GET on one connection, which is reopened when it is lost."""
 
     def __init__(self, port: int, path: str) -> None:
         self._port = port
@@ -86,9 +86,11 @@ def grpc_health(channel: grpc.aio.Channel) -> Ask:
     return ask
 
 
-async def again_and_again(ask: Ask, every: float, stop: asyncio.Event) -> list[Sample]:
-    """The next call waits for the last. Whoever would have called meanwhile is counted too: as one who came at their
-    own time and was answered when the late answer was there. Otherwise a stop of two seconds would be one sample."""
+async def repeat(ask: Ask, every: float, stop: asyncio.Event) -> list[Sample]:
+    """Each call waits for the previous one. Callers that would have arrived meanwhile are counted too, as if each had
+    arrived on schedule and been answered when the late answer came. Otherwise a pause of two seconds would be one
+    sample (coordinated omission).
+    """
     samples: list[Sample] = []
     slot = time.monotonic()
     while not stop.is_set():
@@ -116,10 +118,10 @@ async def measure(rest: int, grpc_port: int, peer: int) -> dict[str, list[Sample
     stop = asyncio.Event()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{grpc_port}") as channel:
         probes = {
-            "rest": again_and_again(Http(rest, "/health").ask, _EVERY_SECONDS, stop),
-            "grpc": again_and_again(grpc_health(channel), _EVERY_SECONDS, stop),
-            "newcomer": again_and_again(Http(rest, "/health").ask_as_newcomer, _NEWCOMER_EVERY_SECONDS, stop),
-            "peer": again_and_again(Http(peer, "/").ask, _EVERY_SECONDS, stop),
+            "rest": repeat(Http(rest, "/health").ask, _EVERY_SECONDS, stop),
+            "grpc": repeat(grpc_health(channel), _EVERY_SECONDS, stop),
+            "newcomer": repeat(Http(rest, "/health").ask_as_newcomer, _NEWCOMER_EVERY_SECONDS, stop),
+            "peer": repeat(Http(peer, "/").ask, _EVERY_SECONDS, stop),
         }
         running = asyncio.gather(*probes.values())
         print("ready", flush=True)
@@ -131,7 +133,7 @@ async def measure(rest: int, grpc_port: int, peer: int) -> dict[str, list[Sample
 
 
 class Probe:
-    """The process, from outside."""
+    """The probe process, seen from outside."""
 
     def __init__(self, rest: int, grpc_port: int, peer: int) -> None:
         ports = (str(port) for port in (rest, grpc_port, peer))
@@ -145,7 +147,7 @@ class Probe:
         self._process.stdout.readline()
 
     def stop(self) -> dict[str, list[Sample]]:
-        """What was measured."""
+        """Ends the probe; returns its samples."""
         try:
             printed = self._process.communicate(timeout=2 * PATIENCE)[0]
         finally:

@@ -1,4 +1,4 @@
-"""Where a worst case of `bench.fairness` is played: a sidecar, its callers, and what is noted of both."""
+"""Runs one worst case of `bench.fairness`: a sidecar, its callers, and the measurements of both."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import psutil
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
-# For one answer. What was begun in time is waited for, however long the server needs for it.
+# Timeout of one answer. Calls that began in time are awaited, however long the server takes.
 PATIENCE = 60.0
 CONNECT_SECONDS = 5.0
 _REST_SECONDS = 1.0
 _SETTLE_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 _MEGABYTE = 2**20
-# A server that takes more is ended, for the sake of what else runs on this machine.
+# A server that uses more is killed, to protect whatever else runs on this machine.
 _MOST_MEGABYTES = 12_000
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 _OWN_CONNECTION = [*_UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]
@@ -32,7 +32,7 @@ Act = Callable[[], Awaitable[str]]
 
 
 class Watch:
-    """The server's memory and descriptors, looked at all the time."""
+    """Samples the server's memory and descriptors continuously."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
@@ -45,18 +45,18 @@ class Watch:
         self._thread.start()
 
     def begin(self) -> None:
-        """Growth is counted from here."""
+        """Growth is counted from this point."""
         self._before = self.most = self.last = self._megabytes()
         self.descriptors = self._process.num_fds()
 
     @property
     def growth(self) -> float:
-        """At the highest."""
+        """The peak growth."""
         return self.most - self._before
 
     @property
     def left(self) -> float:
-        """What of it was still held at the end."""
+        """The growth that remained at the end."""
         return self.last - self._before
 
     def end(self) -> None:
@@ -78,7 +78,7 @@ class Watch:
 
 
 class Stage:
-    """``answers`` counts what the attack was told. A case prepares itself, and attacks inside of ``attack()``."""
+    """``answers`` counts the answers to the attack. A case prepares itself, then attacks inside ``attack()``."""
 
     def __init__(self, sidecar: SidecarProcess, watch: Watch, seconds: float) -> None:
         self.sidecar = sidecar
@@ -89,7 +89,7 @@ class Stage:
 
     @property
     def over(self) -> bool:
-        """Nothing more is begun."""
+        """The time is up: start nothing new."""
         return time.monotonic() >= self.began + self.seconds
 
     def say(self, answer: str) -> None:
@@ -97,7 +97,7 @@ class Stage:
 
     @asynccontextmanager
     async def attack(self) -> AsyncIterator[None]:
-        """Measured: first a time in which nothing happens, then what is inside."""
+        """Measures an idle period first, then the body of the block."""
         await asyncio.sleep(_REST_SECONDS)
         self.quiet_from = time.monotonic()
         await asyncio.sleep(self.seconds / 2)
@@ -117,11 +117,11 @@ class Stage:
         return await asyncio.to_thread(self.sidecar.agent, agent_type, issue)
 
     async def architect(self) -> Agent:
-        """Without a limit of calls; reads every issue of its project."""
+        """Has no rate limit; reads every issue of its project."""
         return await self.agent("chief-architect")
 
     async def volley(self, act: Act, count: int, at_once: int = 1) -> None:
-        """Acts ``count`` times, unless the time is up before, and counts the answers."""
+        """Calls ``act`` ``count`` times, unless the time runs out first, and counts the answers."""
         left = count
 
         async def caller() -> None:
@@ -133,7 +133,7 @@ class Stage:
         await asyncio.gather(*(caller() for _ in range(min(at_once, count))))
 
     async def rest(self, request: bytes) -> str:
-        """The status of one request on a connection of its own."""
+        """The status of one request on its own connection."""
         try:
             async with asyncio.timeout(PATIENCE):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.sidecar.port)
@@ -148,14 +148,14 @@ class Stage:
             return "closed"
 
     def channel(self) -> grpc.aio.Channel:
-        """A connection of its own."""
+        """A separate connection."""
         return grpc.aio.insecure_channel(self.sidecar.target, options=_OWN_CONNECTION)
 
 
 def request_of(
     sidecar: SidecarProcess, method: str, path: str, agent: Agent | None, body: bytes = b"", length: int | None = None
 ) -> bytes:
-    """The bytes of an HTTP request. ``length``: what is announced, when that is not the body's."""
+    """The bytes of an HTTP request. ``length``: the announced length, if it differs from the body's."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{sidecar.port}"]
     lines += [f"{name}: {value}" for name, value in (agent.headers if agent else {}).items()]
     if body or length:
@@ -164,7 +164,7 @@ def request_of(
 
 
 async def status_of(reader: asyncio.StreamReader) -> str:
-    """Reads one HTTP answer; gives its status."""
+    """Reads one HTTP answer; returns its status."""
     head = await reader.readuntil(b"\r\n\r\n")
     _, _, rest = head.lower().partition(b"\r\ncontent-length:")
     left = int(rest.split(b"\r\n")[0]) if rest else 0
@@ -177,7 +177,7 @@ async def status_of(reader: asyncio.StreamReader) -> str:
 
 
 async def rpc(channel: grpc.aio.Channel, path: str, message: bytes, agent: Agent) -> str:
-    """The code of one unary call with a message that is bytes already."""
+    """The status code of one unary call with a message that is already serialised."""
     call: Any = channel.unary_unary(path)
     try:
         await call(message, metadata=agent.metadata, timeout=PATIENCE)

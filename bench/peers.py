@@ -1,7 +1,7 @@
-"""The named peers, each as bare as it can be: what our chain is measured against in the same run.
+"""Minimal peer servers that our chain is compared with in the same run.
 
-``python -m bench.peers grpc PORT`` is a grpc.aio echo; ``python -m bench.peers asgi PORT`` an ASGI handler on
-uvicorn. Both on uvloop, as the sidecar is.
+``python -m bench.peers grpc PORT`` is a grpc.aio echo server; ``python -m bench.peers asgi PORT`` an ASGI handler on
+uvicorn. Both run on uvloop, like the sidecar.
 """
 
 from __future__ import annotations

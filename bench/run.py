@@ -1,6 +1,6 @@
-"""The figures of `make bench`: ours beside bare peers, in one run on one machine.
+"""The figures of `make bench`: the sidecar next to bare peers, in one run on one machine.
 
-Ratios are what counts: both sides of a ratio run one after the other, three times, and the median is taken.
+The ratios are what count: both sides of a ratio run one after the other, three times, and the median is taken.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 class Peer:
-    """A bare peer in a process of its own."""
+    """A bare peer in its own process."""
 
     def __init__(self, kind: str) -> None:
         self.port = free_port()
@@ -75,7 +75,7 @@ class Peer:
 
 
 async def unary_rate(target: str, path: str, payload: bytes, metadata: Any) -> float:
-    """Calls per second with CALLERS callers on one channel, raw bytes on the client's side for both."""
+    """Calls per second with CALLERS callers on one channel; both sides use raw bytes on the client."""
     async with grpc.aio.insecure_channel(target) as channel:
         call = channel.unary_unary(path)
         await call(payload, metadata=metadata)
@@ -115,7 +115,7 @@ async def grpc_ratio(sidecar: SidecarProcess, agent: Agent) -> None:
 
 
 def rest_rate(port: int, method: str, path: str, headers: dict[str, str], body: bytes | None) -> float:
-    """Requests per second: wrk where it is installed, else a few threads on raw connections."""
+    """Requests per second, measured with wrk if installed, otherwise with a few threads on raw connections."""
     wrk = subprocess.run(["which", "wrk"], capture_output=True, text=True, check=False).stdout.strip()
     if wrk:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -180,7 +180,7 @@ def report(title: str, rows: list[tuple[str, float]]) -> None:
 
 
 async def deliveries(sidecar: SidecarProcess, agent: Agent, per_second: int) -> tuple[float, list[float]]:
-    """Deliveries per second to AGENTS subscribers, and the time from publish to arrival in milliseconds."""
+    """Deliveries per second to AGENTS subscribers, and the latency from publish to arrival in milliseconds."""
     clients = [AsyncClient(sidecar.url, token=agent.token, grpc_target=sidecar.target) for _ in range(8)]
     latencies: list[float] = []
     ready = asyncio.Barrier(AGENTS + 1)
@@ -213,8 +213,9 @@ async def deliveries(sidecar: SidecarProcess, agent: Agent, per_second: int) -> 
 
 
 async def at_work(sidecar: SidecarProcess, agents: list[Agent]) -> tuple[list[float], list[float]]:
-    """Milliseconds of publishes and of cached contexts while AGENTS agents work: each has a subscription open,
-    and acts twice a second."""
+    """Milliseconds of publishes and of cached contexts while AGENTS agents work: each has a subscription open and makes
+    two calls a second.
+    """
     publishes: list[float] = []
     contexts: list[float] = []
     warm = asyncio.Barrier(len(agents))
@@ -225,7 +226,7 @@ async def at_work(sidecar: SidecarProcess, agents: list[Agent]) -> tuple[list[fl
         await work
         into.append((time.perf_counter() - started) * 1000)
 
-    async def live(number: int, agent: Agent) -> None:
+    async def run_agent(number: int, agent: Agent) -> None:
         async with AsyncClient(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client:
             stream = client.events._stub.Subscribe(
                 events.SubscribeRequest(filter=f"issue_id:{agent.issue}"), metadata=agent.metadata
@@ -243,7 +244,7 @@ async def at_work(sidecar: SidecarProcess, agents: list[Agent]) -> tuple[list[fl
                 await asyncio.sleep(0.5)
             stream.cancel()
 
-    await asyncio.gather(*(live(number, agent) for number, agent in enumerate(agents)))
+    await asyncio.gather(*(run_agent(number, agent) for number, agent in enumerate(agents)))
     return publishes, contexts
 
 

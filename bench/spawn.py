@@ -1,4 +1,4 @@
-"""119 agents spawned at once: how long until each has its first context, and what an agent costs in memory."""
+"""119 agents spawned at once: the time until each has its first context, and the memory an agent costs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ _PATIENCE = 120.0
 
 
 class Figures(NamedTuple):
-    """Milliseconds from the spawn request to the first context, for each agent; and to the answer of the spawn;
-    megabytes per agent: of the shim (proportional set size), of the sidecar's growth, of a bare Python child."""
+    """Milliseconds from the spawn request to the first context of each agent, and to the spawn response; megabytes per
+    agent: the shim (proportional set size), the sidecar's growth, and a bare Python child.
+    """
 
     first_context: list[float]
     answered: list[float]
@@ -78,7 +79,7 @@ def _first_context(sidecar: SidecarProcess, agent: SpawnedAgent) -> float:
 
 
 def _bare_starts(count: int) -> list[float]:
-    """The same number of bare Python programs, started as many at a time: what the machine itself needs."""
+    """The same number of bare Python programs, started at the same concurrency: the machine's own cost."""
 
     def start(_: int) -> float:
         started = time.perf_counter()

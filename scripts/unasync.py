@@ -1,4 +1,4 @@
-"""Writes the synchronous client from the asynchronous one, so that the two cannot drift apart. Run by `make gen`."""
+"""Generates the synchronous client from the asynchronous one, so that the two cannot drift apart. Run by `make gen`."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fixtures that everyone shares: a real sidecar, its agents, its stubs."""
+"""Fixtures for the whole suite: a real sidecar, its agents, its stubs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of which contexts are made at once."""
+    """A small repository whose contexts are built instantly."""
     return small_repository(tmp_path_factory.mktemp("root") / "repository")
 
 
@@ -33,7 +33,7 @@ def project() -> str:
 
 @pytest.fixture
 def deployment(tmp_path: Path, root: Path) -> Iterator[Deployment]:
-    """For tests that need a sidecar of their own, or several."""
+    """For tests that need their own sidecar, or several."""
     made = Deployment(tmp_path, root)
     yield made
     assert made.stop() == ""
@@ -50,7 +50,7 @@ def agent(sidecar: SidecarProcess) -> Agent:
     return sidecar.agent()
 
 
-# pytest-grpc's fixtures over the real server: its own in-process fake does not know today's stubs.
+# pytest-grpc's fixtures on the real server: its own in-process fake does not support current stubs.
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def grpc_channel(grpc_addr: str) -> Iterator[grpc.Channel]:
 
 @pytest.fixture(scope="module")
 def stubs(grpc_channel: grpc.Channel) -> Any:
-    """Every service's stub."""
+    """A stub for every service."""
     from orchestra.v1 import (
         agent_service_pb2_grpc,
         context_service_pb2_grpc,

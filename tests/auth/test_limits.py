@@ -1,4 +1,4 @@
-"""The buckets that count calls, by a clock that is moved by hand."""
+"""The rate limit buckets, on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from cco_sidecar.core.principal import Principal
 from orchestra.v1.config_pb2 import RateLimitConfig
 
 
-class Monotonic:
-    """Seconds, by hand."""
+class ManualClock:
+    """Seconds that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -27,8 +27,8 @@ def caller(group: str, subject: str = "agent-1", *, operator: bool = False) -> P
     return Principal(subject=subject, group=group, operator=operator)
 
 
-def taken(limits: RateLimits, principal: Principal, most: int = 500) -> int:
-    """Calls until the first refusal."""
+def calls_until_refused(limits: RateLimits, principal: Principal, most: int = 500) -> int:
+    """The number of calls until the first refusal."""
     for count in range(most):
         try:
             limits.take(principal)
@@ -39,7 +39,7 @@ def taken(limits: RateLimits, principal: Principal, most: int = 500) -> int:
 
 
 def limited(overrides: dict[str, Any]) -> RateLimits:
-    return RateLimits(read_map(RateLimitConfig, overrides, "agents.rate_limits"), Monotonic())
+    return RateLimits(read_map(RateLimitConfig, overrides, "agents.rate_limits"), ManualClock())
 
 
 class TestRateLimits:
@@ -64,29 +64,29 @@ class TestRateLimits:
         ],
     )
     def test_a_bucket_holds_the_limit_and_the_burst(self, group: str, size: int) -> None:
-        assert taken(RateLimits(monotonic=Monotonic()), caller(group)) == size
+        assert calls_until_refused(RateLimits(monotonic=ManualClock()), caller(group)) == size
 
-    def test_refills_at_the_limit_and_no_higher_than_full(self) -> None:
-        clock = Monotonic()
+    def test_a_bucket_refills_at_the_limit_and_never_above_full(self) -> None:
+        clock = ManualClock()
         limits = RateLimits(monotonic=clock)
         agent = caller("coding")
-        taken(limits, agent)
+        calls_until_refused(limits, agent)
         clock.now += 1
-        assert taken(limits, agent) == 1
+        assert calls_until_refused(limits, agent) == 1
         clock.now += 0.5
-        assert taken(limits, agent) == 0
+        assert calls_until_refused(limits, agent) == 0
         clock.now += 0.5
-        assert taken(limits, agent) == 1
+        assert calls_until_refused(limits, agent) == 1
         clock.now += 60
-        assert taken(limits, agent) == 60
+        assert calls_until_refused(limits, agent) == 60
         clock.now += 86_400
-        assert taken(limits, agent) == 70
+        assert calls_until_refused(limits, agent) == 70
 
-    def test_a_refusal_says_when(self) -> None:
-        clock = Monotonic()
+    def test_a_refusal_says_when_to_retry(self) -> None:
+        clock = ManualClock()
         limits = RateLimits(monotonic=clock)
         writer = caller("documentation")
-        taken(limits, writer)
+        calls_until_refused(limits, writer)
         with pytest.raises(SidecarError) as caught:
             limits.take(writer)
         assert caught.value.details == {"limit": 30, "retry_after_seconds": 2}
@@ -94,23 +94,23 @@ class TestRateLimits:
         clock.now += 2
         assert limits.take(writer) is not None
 
-    def test_the_headers(self) -> None:
-        limits = RateLimits(monotonic=Monotonic())
+    def test_rate_limit_headers(self) -> None:
+        limits = RateLimits(monotonic=ManualClock())
         counted = [limits.take(caller("coding")) for _ in range(3)]
         headers = [dict(each.headers()) for each in counted if each is not None]
         assert [each["x-ratelimit-remaining"] for each in headers] == ["69", "68", "67"]
         assert {each["x-ratelimit-limit"] for each in headers} == {"60"}
         assert int(headers[0]["x-ratelimit-reset"]) <= int(headers[2]["x-ratelimit-reset"])
 
-    def test_each_agent_has_its_own(self) -> None:
-        limits = RateLimits(monotonic=Monotonic())
-        assert taken(limits, caller("coding", "one")) == 70
-        assert taken(limits, caller("coding", "two")) == 70
+    def test_each_agent_has_its_own_bucket(self) -> None:
+        limits = RateLimits(monotonic=ManualClock())
+        assert calls_until_refused(limits, caller("coding", "one")) == 70
+        assert calls_until_refused(limits, caller("coding", "two")) == 70
 
     def test_the_operator_is_not_limited(self) -> None:
         limits = limited({"coding": 1})
         assert limits.take(caller("coding", operator=True)) is None
-        assert taken(limits, caller("", "operator", operator=True)) == 500
+        assert calls_until_refused(limits, caller("", "operator", operator=True)) == 500
 
     @pytest.mark.parametrize(
         ("overrides", "group", "size"),
@@ -130,9 +130,9 @@ class TestRateLimits:
         ],
     )
     def test_overrides(self, overrides: dict[str, Any], group: str, size: int) -> None:
-        assert taken(limited(overrides), caller(group)) == size
+        assert calls_until_refused(limited(overrides), caller(group)) == size
 
-    def test_off_says_nothing_of_a_limit(self) -> None:
+    def test_no_limit_headers_when_limits_are_off(self) -> None:
         assert limited({"coding": 0}).take(caller("coding")) is None
 
     @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ class TestRateLimits:
             ({"coding": {"burst": "5"}}, 'agents.rate_limits.coding.burst: expected an integer, got "5"'),
         ],
     )
-    def test_settings_that_are_not_right(self, overrides: dict[str, Any], says: str) -> None:
+    def test_invalid_settings_are_rejected(self, overrides: dict[str, Any], says: str) -> None:
         with pytest.raises(SettingsError) as caught:
             limited(overrides)
         assert says in str(caught.value)

@@ -1,4 +1,4 @@
-"""How many calls of one agent wait at the same time."""
+"""How many calls of one agent may wait at the same time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def agent(name: str, *, operator: bool = False) -> Principal:
     return Principal(subject=name, operator=operator)
 
 
-async def test_one_too_many_waits_for_a_place_and_is_then_refused() -> None:
+async def test_an_excess_call_waits_for_a_slot_and_is_then_refused() -> None:
     parked = Parked(1, "streams", wait_seconds=0.02)
     async with parked.one(agent("a")):
         with pytest.raises(SidecarError, match="'a' has 1 streams open") as refusal:
             async with parked.one(agent("a")):
-                raise AssertionError("a second one")
+                raise AssertionError("an excess call got a slot")
         assert (refusal.value.code, refusal.value.kind.http_status) == ("RATE_002", 429)
         async with parked.one(agent("b")), parked.one(agent("o", operator=True)), parked.one(agent("o", operator=True)):
             pass
 
 
-async def test_it_gets_the_place_that_becomes_free_meanwhile() -> None:
+async def test_a_waiting_call_gets_a_slot_that_is_freed() -> None:
     parked = Parked(1, "streams", wait_seconds=60)
     entered = asyncio.Event()
 
@@ -43,7 +43,7 @@ async def test_it_gets_the_place_that_becomes_free_meanwhile() -> None:
     assert entered.is_set()
 
 
-async def test_a_timeout_of_the_call_itself_is_no_refusal() -> None:
+async def test_a_timeout_of_the_call_itself_is_not_a_refusal() -> None:
     with pytest.raises(TimeoutError):
         async with Parked(1, "streams").one(agent("a")):
             raise TimeoutError

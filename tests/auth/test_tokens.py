@@ -1,4 +1,4 @@
-"""Tokens by a clock that is moved by hand."""
+"""Tokens on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ TYPES = AgentTypes(
 )
 
 
-class MovedClock(Clock):
-    """Stands still until it is moved."""
+class ManualClock(Clock):
+    """Stands still until the test moves it."""
 
     def __init__(self) -> None:
         self.now = float(START)
@@ -51,7 +51,7 @@ class MovedClock(Clock):
 
 
 class Revocations:
-    """A RevocationStore that is gone with the test."""
+    """An in-memory RevocationStore."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], tuple[float, float]] = {}
@@ -68,8 +68,8 @@ class Revocations:
 
 
 @pytest.fixture
-def clock() -> MovedClock:
-    return MovedClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def revocations() -> Revocations:
 
 
 @pytest.fixture
-def tokens(clock: MovedClock, revocations: Revocations) -> Tokens:
+def tokens(clock: ManualClock, revocations: Revocations) -> Tokens:
     return Tokens(SigningKey.from_secret(SECRET), revocations, TYPES, clock)
 
 
@@ -99,7 +99,7 @@ def refused(tokens: Tokens, token: str, code: str) -> str:
 
 
 def claims(**more: Any) -> dict[str, Any]:
-    """Those of a valid token of now."""
+    """The claims of a token that is valid now."""
     return {
         "sub": "agent-1",
         "agent_type": "python-specialist",
@@ -119,8 +119,8 @@ def signed(content: dict[str, Any]) -> str:
     return jwt.encode(content, SECRET, algorithm="HS256")
 
 
-def by_hand(header: dict[str, Any], content: dict[str, Any], key: bytes | None) -> str:
-    """A token as an attacker puts it together: HMAC with whatever key, or no signature."""
+def forge_token(header: dict[str, Any], content: dict[str, Any], key: bytes | None) -> str:
+    """A token as an attacker would build it: an HMAC with any key, or no signature."""
 
     def packed(data: bytes) -> bytes:
         return base64.urlsafe_b64encode(data).rstrip(b"=")
@@ -141,14 +141,16 @@ class TestMinting:
         assert tokens.verify(minted.token) == minted.principal
         assert minted.principal.group == "coding" and not minted.principal.operator
 
-    def test_the_operators(self, tokens: Tokens) -> None:
+    def test_the_operators_claims(self, tokens: Tokens) -> None:
         principal = tokens.verify(tokens.mint_operator().token)
         assert principal.operator and principal.subject == "operator" and "spawn_agents" in principal.permissions
 
-    def test_no_two_are_the_same(self, tokens: Tokens) -> None:
+    def test_no_two_tokens_are_the_same(self, tokens: Tokens) -> None:
         assert len({mint(tokens).principal.jti for _ in range(100)}) == 100
 
-    def test_of_the_own_key(self, own_key: SigningKey, clock: MovedClock, revocations: Revocations) -> None:
+    def test_a_token_signed_with_our_own_key(
+        self, own_key: SigningKey, clock: ManualClock, revocations: Revocations
+    ) -> None:
         tokens = Tokens(own_key, revocations, TYPES, clock)
         token = mint(tokens).token
         (published,) = json.loads(tokens.jwks)["keys"]
@@ -156,7 +158,7 @@ class TestMinting:
         assert "d" not in published and published["alg"] == "RS256"
         assert tokens.verify(token).subject == "agent-1"
 
-    def test_the_key_is_kept_and_private(self, tmp_path: Path) -> None:
+    def test_the_key_is_persisted_and_private(self, tmp_path: Path) -> None:
         path = tmp_path / "signing-key.pem"
         first = SigningKey.from_file(path)
         assert path.stat().st_mode & 0o777 == 0o600
@@ -169,7 +171,7 @@ class TestMinting:
 
 
 class TestTime:
-    def test_expiry_is_exact(self, tokens: Tokens, clock: MovedClock) -> None:
+    def test_expiry_is_exact(self, tokens: Tokens, clock: ManualClock) -> None:
         token = mint(tokens, ttl=60).token
         clock.now += 59.999999
         tokens.verify(token)
@@ -177,12 +179,12 @@ class TestTime:
         refused(tokens, token, "AUTH_002")
         refused(tokens, token, "AUTH_002")
 
-    def test_expiry_of_one_never_seen(self, tokens: Tokens) -> None:
+    def test_expiry_of_a_token_never_seen_before(self, tokens: Tokens) -> None:
         tokens.verify(signed(claims(iat=START - 10, nbf=START - 10, exp=START + 1)))
         refused(tokens, signed(claims(iat=START - 10, nbf=START - 10, exp=START)), "AUTH_002")
 
     @pytest.mark.parametrize("name", ["iat", "nbf"])
-    def test_skew(self, tokens: Tokens, clock: MovedClock, name: str) -> None:
+    def test_clock_skew(self, tokens: Tokens, clock: ManualClock, name: str) -> None:
         tokens.verify(signed(claims(**{name: START + SKEW_SECONDS})))
         early = signed(claims(**{name: START + SKEW_SECONDS + 1}))
         assert "check that the clocks of both machines agree" in refused(tokens, early, "AUTH_001")
@@ -198,7 +200,7 @@ class TestForgery:
     @pytest.mark.parametrize(
         "name", ["sub", "agent_type", "project_id", "permissions", "iat", "exp", "jti", "iss", "aud"]
     )
-    def test_a_claim_is_missing(self, tokens: Tokens, name: str) -> None:
+    def test_a_missing_claim_is_refused(self, tokens: Tokens, name: str) -> None:
         content = claims()
         del content[name]
         assert f"'{name}'" in refused(tokens, signed(content), "AUTH_001")
@@ -216,15 +218,15 @@ class TestForgery:
             {"permissions": 5},
         ],
     )
-    def test_a_claim_is_wrong(self, tokens: Tokens, wrong: dict[str, Any]) -> None:
+    def test_a_wrong_claim_is_refused(self, tokens: Tokens, wrong: dict[str, Any]) -> None:
         refused(tokens, signed(claims(**wrong)), "AUTH_001")
 
-    def test_another_secret(self, tokens: Tokens) -> None:
+    def test_another_secret_is_refused(self, tokens: Tokens) -> None:
         token = jwt.encode(claims(), SECRET + "x", algorithm="HS256")
         message = refused(tokens, token, "AUTH_001")
         assert "signature" in message and token[:10] not in message
 
-    def test_other_claims_under_the_same_signature(self, tokens: Tokens) -> None:
+    def test_changed_claims_under_the_same_signature_are_refused(self, tokens: Tokens) -> None:
         head, body, signature = mint(tokens).token.split(".")
         content = json.loads(base64.urlsafe_b64decode(body + "=="))
         content["agent_type"] = "operator"
@@ -232,10 +234,12 @@ class TestForgery:
         refused(tokens, f"{head}.{forged}.{signature}", "AUTH_001")
 
     @pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE"])
-    def test_no_algorithm(self, tokens: Tokens, name: str) -> None:
-        refused(tokens, by_hand({"alg": name, "typ": "JWT"}, claims(), None), "AUTH_001")
+    def test_algorithm_none_is_refused(self, tokens: Tokens, name: str) -> None:
+        refused(tokens, forge_token({"alg": name, "typ": "JWT"}, claims(), None), "AUTH_001")
 
-    def test_the_public_key_as_a_secret(self, own_key: SigningKey, clock: MovedClock, revocations: Revocations) -> None:
+    def test_the_public_key_as_an_hmac_secret_is_refused(
+        self, own_key: SigningKey, clock: ManualClock, revocations: Revocations
+    ) -> None:
         tokens = Tokens(own_key, revocations, TYPES, clock)
         public = own_key.verifying.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -243,11 +247,11 @@ class TestForgery:
         for key in (public, public.strip(), tokens.jwks):
             for algorithm in ("HS256", "RS256"):
                 header = {"alg": algorithm, "typ": "JWT", "kid": own_key.key_id}
-                refused(tokens, by_hand(header, claims(agent_type="operator"), key), "AUTH_001")
-        refused(tokens, by_hand({"alg": "none", "typ": "JWT"}, claims(), None), "AUTH_001")
+                refused(tokens, forge_token(header, claims(agent_type="operator"), key), "AUTH_001")
+        refused(tokens, forge_token({"alg": "none", "typ": "JWT"}, claims(), None), "AUTH_001")
 
-    def test_a_key_that_comes_with_the_token(
-        self, own_key: SigningKey, tmp_path: Path, clock: MovedClock, revocations: Revocations
+    def test_a_key_embedded_in_the_token_is_refused(
+        self, own_key: SigningKey, tmp_path: Path, clock: ManualClock, revocations: Revocations
     ) -> None:
         tokens = Tokens(own_key, revocations, TYPES, clock)
         theirs = SigningKey.from_file(tmp_path / "theirs.pem")
@@ -256,17 +260,17 @@ class TestForgery:
         refused(tokens, forged, "AUTH_001")
 
     @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
-    def test_another_algorithm_with_our_secret(self, tokens: Tokens, algorithm: str) -> None:
+    def test_another_algorithm_with_our_secret_is_refused(self, tokens: Tokens, algorithm: str) -> None:
         secret = SECRET * 2
-        with_ours = Tokens(SigningKey.from_secret(secret), Revocations(), TYPES, MovedClock())
+        with_ours = Tokens(SigningKey.from_secret(secret), Revocations(), TYPES, ManualClock())
         assert "algorithm" in refused(with_ours, jwt.encode(claims(), secret, algorithm=algorithm), "AUTH_001")
 
-    def test_rs256_where_a_secret_is_set(self, tokens: Tokens, own_key: SigningKey) -> None:
+    def test_rs256_is_refused_when_a_secret_is_set(self, tokens: Tokens, own_key: SigningKey) -> None:
         refused(tokens, jwt.encode(claims(), own_key.signing, algorithm="RS256"), "AUTH_001")
 
 
 class TestRefresh:
-    async def test_only_in_the_last_five_minutes(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_refresh_only_in_the_last_five_minutes(self, tokens: Tokens, clock: ManualClock) -> None:
         minted = mint(tokens)
         clock.now += 3600 - REFRESH_WINDOW_SECONDS - 10
         with pytest.raises(SidecarError) as caught:
@@ -276,8 +280,8 @@ class TestRefresh:
         clock.now += 10
         await tokens.refresh(tokens.verify(minted.token))
 
-    async def test_the_new_one_is_the_same_agents_and_the_old_one_ends(
-        self, tokens: Tokens, clock: MovedClock, revocations: Revocations
+    async def test_a_refresh_keeps_the_agent_and_revokes_the_old_token(
+        self, tokens: Tokens, clock: ManualClock, revocations: Revocations
     ) -> None:
         minted, other = mint(tokens, ttl=200), mint(tokens)
         renewed = await tokens.refresh(tokens.verify(minted.token))
@@ -290,14 +294,14 @@ class TestRefresh:
         at, until = revocations.kept["jti", minted.principal.jti]
         assert at == START and until >= minted.principal.expires_at
 
-    async def test_not_the_operators(self, tokens: Tokens) -> None:
+    async def test_the_operators_token_is_not_refreshed(self, tokens: Tokens) -> None:
         with pytest.raises(SidecarError) as caught:
             await tokens.refresh(tokens.mint_operator().principal)
         assert caught.value.code == "AUTH_003"
 
 
 class TestRevocation:
-    async def test_one_token(self, tokens: Tokens) -> None:
+    async def test_revoking_one_token(self, tokens: Tokens) -> None:
         one, other = mint(tokens), mint(tokens)
         tokens.verify(one.token)
         await tokens.revoke_token(one.principal.jti)
@@ -305,8 +309,8 @@ class TestRevocation:
         tokens.verify(other.token)
 
     @pytest.mark.parametrize("fraction", [0.0, 0.000001, 0.5, 0.999999])
-    async def test_an_agent_that_is_made_again_in_the_same_second(
-        self, tokens: Tokens, clock: MovedClock, fraction: float
+    async def test_an_agent_recreated_in_the_same_second_is_not_revoked(
+        self, tokens: Tokens, clock: ManualClock, fraction: float
     ) -> None:
         clock.now += fraction
         old, bystander = mint(tokens), mint(tokens, "agent-2")
@@ -316,7 +320,7 @@ class TestRevocation:
         tokens.verify(new.token)
         tokens.verify(bystander.token)
 
-    async def test_an_agent_that_is_revoked_twice_in_the_same_second(self, tokens: Tokens) -> None:
+    async def test_an_agent_revoked_twice_in_the_same_second(self, tokens: Tokens) -> None:
         old = mint(tokens)
         await tokens.revoke_agent("agent-1")
         new = mint(tokens)
@@ -325,7 +329,9 @@ class TestRevocation:
         refused(tokens, new.token, "AUTH_001")
         tokens.verify(mint(tokens).token)
 
-    async def test_outlives_a_restart(self, tokens: Tokens, clock: MovedClock, revocations: Revocations) -> None:
+    async def test_a_revocation_survives_a_restart(
+        self, tokens: Tokens, clock: ManualClock, revocations: Revocations
+    ) -> None:
         one, old, kept = mint(tokens, "agent-2"), mint(tokens), mint(tokens, "agent-3")
         await tokens.revoke_token(one.principal.jti)
         await tokens.revoke_agent("agent-1")
@@ -344,7 +350,7 @@ class TestRevocation:
 
 class TestGuard:
     async def waiting(self, tokens: Tokens, token: str) -> tuple[asyncio.Task[None], asyncio.Event]:
-        """Code that waits inside, and what lets it go on."""
+        """A task that waits inside the guard, and the event that releases it."""
         inside, proceed = asyncio.Event(), asyncio.Event()
 
         async def wait() -> None:
@@ -356,20 +362,20 @@ class TestGuard:
         await asyncio.wait_for(inside.wait(), 5)
         return task, proceed
 
-    async def test_lets_pass_what_is_done_in_time(self, tokens: Tokens) -> None:
+    async def test_the_guard_passes_work_that_finishes_in_time(self, tokens: Tokens) -> None:
         task, proceed = await self.waiting(tokens, mint(tokens).token)
         proceed.set()
         await asyncio.wait_for(task, 5)
 
-    async def test_refuses_at_the_transport(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_an_expired_token_is_refused_on_entry(self, tokens: Tokens, clock: ManualClock) -> None:
         token = mint(tokens, ttl=1).token
         clock.now += 1
         with pytest.raises(SidecarError) as caught:
             async with tokens.guard(token):
-                pytest.fail("it went in")
+                pytest.fail("the expired token was accepted")
         assert caught.value.code == "AUTH_002"
 
-    async def test_ends_with_the_token(self, tokens: Tokens, clock: MovedClock) -> None:
+    async def test_the_guard_ends_with_the_token(self, tokens: Tokens, clock: ManualClock) -> None:
         token = mint(tokens, ttl=60).token
         clock.now += 59.95
         task, _ = await self.waiting(tokens, token)
@@ -378,7 +384,7 @@ class TestGuard:
         assert caught.value.code == "AUTH_002"
 
     @pytest.mark.parametrize("how", ["token", "agent", "refresh"])
-    async def test_ends_with_a_revocation(self, tokens: Tokens, how: str) -> None:
+    async def test_the_guard_ends_with_a_revocation(self, tokens: Tokens, how: str) -> None:
         minted = mint(tokens, ttl=200)
         first, _ = await self.waiting(tokens, minted.token)
         second, _ = await self.waiting(tokens, minted.token)
@@ -397,8 +403,8 @@ class TestGuard:
         proceed.set()
         await asyncio.wait_for(bystander, 5)
 
-    async def test_a_revocation_in_the_moment_of_its_end(self, tokens: Tokens, clock: MovedClock) -> None:
-        """The timer has fired, and what waits has not heard of it yet."""
+    async def test_a_revocation_at_the_moment_of_expiry(self, tokens: Tokens, clock: ManualClock) -> None:
+        """The timer has fired, but the waiter has not run yet."""
         minted = mint(tokens, ttl=60)
         clock.now += 59.95
         task, _ = await self.waiting(tokens, minted.token)
@@ -416,7 +422,7 @@ class TestGuard:
             await asyncio.wait_for(task, 5)
         await asyncio.wait_for(revoking, 5)
 
-    async def test_what_fails_inside_fails_as_it_is(self, tokens: Tokens) -> None:
+    async def test_an_error_inside_the_guard_is_not_changed(self, tokens: Tokens) -> None:
         with pytest.raises(KeyError):
             async with tokens.guard(mint(tokens).token):
                 raise KeyError("inside")

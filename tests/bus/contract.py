@@ -1,4 +1,4 @@
-"""What every EventBus keeps. A backend's test module imports these tests and gives the fixture ``bus``."""
+"""The contract of every EventBus. A backend's test module imports these tests and provides the fixture ``bus``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_every_follower_gets_every_event_once_and_in_order(bus: EventBus) 
         assert got == wanted
 
 
-async def test_an_event_has_its_id_and_time_wherever_it_is_seen(bus: EventBus) -> None:
+async def test_an_event_has_the_same_id_and_time_everywhere(bus: EventBus) -> None:
     heard: list[str] = []
     bus.listen(lambda project, entry: heard.append(f"{project}/{entry.event_id}"))
     published = await bus.publish("p", event(n=1))
@@ -70,20 +70,20 @@ async def test_an_event_has_its_id_and_time_wherever_it_is_seen(bus: EventBus) -
     assert await bus.cursor("p", entry.seq) == published.event_id
 
 
-async def test_published_together_they_come_in_their_order(bus: EventBus) -> None:
+async def test_events_published_together_keep_their_order(bus: EventBus) -> None:
     published = await bus.publish_all([Outgoing("p" if n % 2 else "q", event(n=n)) for n in range(10)])
     for project, rest in (("q", 0), ("p", 1)):
         assert ids(await read(bus, "0", project=project)) == [each.event_id for each in published[rest::2]]
 
 
-async def test_one_that_is_too_large_refuses_all(bus: EventBus) -> None:
+async def test_one_oversized_event_refuses_the_whole_batch(bus: EventBus) -> None:
     with pytest.raises(SidecarError) as caught:
         await bus.publish_all([Outgoing("p", event()), Outgoing("p", event(text="x" * 300_000))])
     assert caught.value.code == "EVT_002"
     assert not (await read(bus, "0")).entries
 
 
-async def test_pages_are_read_by_number(bus: EventBus) -> None:
+async def test_pages_are_addressed_by_number(bus: EventBus) -> None:
     published = [await publish(bus, n=n) for n in range(5)]
     first = await bus.read("p", 0, 3)
     rest = await bus.read("p", first.entries[-1].seq, 3)
@@ -92,7 +92,7 @@ async def test_pages_are_read_by_number(bus: EventBus) -> None:
     assert (await bus.read("p", first.head, 3)).entries == []
 
 
-async def test_what_is_published_is_known_by_its_content(bus: EventBus) -> None:
+async def test_a_published_event_is_recognised_by_its_content(bus: EventBus) -> None:
     await publish(bus, "done", n=1)
     assert await bus.is_published("p", event("done", n=1))
     for other in (event("done", n=2), event("other", n=1)):
@@ -100,13 +100,13 @@ async def test_what_is_published_is_known_by_its_content(bus: EventBus) -> None:
     assert not await bus.is_published("q", event("done", n=1))
 
 
-async def test_a_project_sees_nothing_of_another(bus: EventBus) -> None:
+async def test_a_project_sees_no_events_of_another(bus: EventBus) -> None:
     await publish(bus, project="p")
     assert ids(await read(bus, "0", project="q")) == []
     assert "p" in await bus.projects()
 
 
-async def test_a_reader_waits_for_what_it_asked_for(bus: EventBus) -> None:
+async def test_a_reader_waits_for_the_types_it_asked_for(bus: EventBus) -> None:
     start = await bus.start_of("p", "", None)
     key = SubscriptionKey(frozenset({"rare"}))
     waiting = asyncio.create_task(bus.wait("p", key, start, "reader", timeout=30, limit=10))
@@ -124,19 +124,19 @@ async def test_a_cursor_of_an_emptied_storage_is_a_gap(bus: EventBus) -> None:
 
 
 @pytest.mark.parametrize("since", ["evt", "evt-xyz-1", "1", "evt-00000000-1", "'; drop"])
-async def test_what_is_no_cursor_is_refused(bus: EventBus, since: str) -> None:
+async def test_an_invalid_cursor_is_refused(bus: EventBus, since: str) -> None:
     with pytest.raises(SidecarError) as caught:
         await bus.start_of("p", since, None)
     assert caught.value.code == "EVT_002"
 
 
-async def test_too_large_an_event_is_refused(bus: EventBus) -> None:
+async def test_an_oversized_event_is_refused(bus: EventBus) -> None:
     with pytest.raises(SidecarError) as caught:
         await publish(bus, text="x" * 300_000)
     assert caught.value.code == "EVT_002"
 
 
-async def test_a_closed_bus_takes_nothing(bus: EventBus) -> None:
+async def test_a_closed_bus_refuses_events(bus: EventBus) -> None:
     await bus.close()
     with pytest.raises(SidecarError) as caught:
         await publish(bus)

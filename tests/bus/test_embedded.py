@@ -21,8 +21,8 @@ from cco_sidecar.storage.eventlog.log import SegmentLog
 from orchestra.v1.event_service_pb2 import Event
 
 
-class MovingClock(Clock):
-    """``ahead``: time that has passed; ``off``: by how much the wall clock is wrong besides."""
+class ManualClock(Clock):
+    """``ahead``: time that has passed; ``off``: the error of the wall clock on top of that."""
 
     def __init__(self) -> None:
         self.ahead = self.off = 0
@@ -37,7 +37,7 @@ class MovingClock(Clock):
 @pytest.fixture
 async def bus(tmp_path: Path) -> AsyncIterator[EmbeddedBus]:
     log = SegmentLog(tmp_path)
-    bus = EmbeddedBus(log, MovingClock(), Settings(max_events=100))
+    bus = EmbeddedBus(log, ManualClock(), Settings(max_events=100))
     yield bus
     await bus.close()
     await log.close()
@@ -54,8 +54,8 @@ async def test_a_trimmed_cursor_is_a_declared_gap(bus: EmbeddedBus) -> None:
     assert 100 <= len(batch.entries) < 400
 
 
-async def test_a_filtered_reader_is_not_told_of_a_gap_that_is_none(bus: EmbeddedBus) -> None:
-    """Events that do not match it are trimmed while it waits: it has missed nothing."""
+async def test_a_filtered_reader_sees_no_gap_when_it_missed_nothing(bus: EmbeddedBus) -> None:
+    """Events that do not match its filter are trimmed while it waits: it has missed nothing."""
     start = await bus.start_of("p", "", None)
     waiting = asyncio.create_task(
         bus.wait("p", SubscriptionKey(frozenset({"rare"})), start, "reader", timeout=30, limit=10)
@@ -77,8 +77,8 @@ async def test_old_events_are_trimmed_by_age(bus: EmbeddedBus) -> None:
 
 
 @pytest.mark.parametrize("hours", [25, -25, 24 * 400])
-async def test_a_wall_clock_that_jumps_deletes_nothing(bus: EmbeddedBus, hours: int) -> None:
-    clock: MovingClock = bus._clock  # type: ignore[assignment]
+async def test_a_wall_clock_jump_deletes_nothing(bus: EmbeddedBus, hours: int) -> None:
+    clock: ManualClock = bus._clock  # type: ignore[assignment]
     before = await publish(bus)
     clock.off = hours * 3600 * 10**6
     during = await publish(bus)
@@ -89,9 +89,9 @@ async def test_a_wall_clock_that_jumps_deletes_nothing(bus: EmbeddedBus, hours: 
     assert ids(await read(bus, "0")) == [before, during]
 
 
-async def test_expired_segments_are_deleted_while_idle_and_numbers_go_on(tmp_path: Path) -> None:
+async def test_expired_segments_are_deleted_while_idle_and_numbering_continues(tmp_path: Path) -> None:
     log = SegmentLog(tmp_path)
-    clock = MovingClock()
+    clock = ManualClock()
     idle = EmbeddedBus(log, clock, Settings())
     last = await publish(idle)
     (segment,) = (tmp_path / "p").iterdir()
@@ -109,7 +109,7 @@ async def test_expired_segments_are_deleted_while_idle_and_numbers_go_on(tmp_pat
     await log.close()
 
 
-async def test_a_full_disk_refuses_and_recovers(
+async def test_a_full_disk_is_refused_and_recovers(
     bus: EmbeddedBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await publish(bus, text="before")
@@ -131,6 +131,6 @@ async def test_a_full_disk_refuses_and_recovers(
     opened = await reopened.open("p")
     await reopened.close()
     assert [Event.FromString(record.payload).data["text"] for record in opened.records] == ["before", "after"]
-    again = EmbeddedBus(SegmentLog(tmp_path), MovingClock(), Settings())
+    again = EmbeddedBus(SegmentLog(tmp_path), ManualClock(), Settings())
     assert ids(await read(again, "0")) == [before, after]
     await again.close()

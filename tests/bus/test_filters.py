@@ -1,4 +1,4 @@
-"""The filter language: against a slow, obvious evaluation, and never anything but a SidecarError."""
+"""The filter language: compared with a slow, obvious evaluation; it never raises anything but a SidecarError."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def text_of(value: Any) -> str:
 @given(
     events(), st.lists(st.lists(st.tuples(st.booleans(), NAMES, WORDS), min_size=1, max_size=3), min_size=1, max_size=3)
 )
-def test_and_of_ors(sample: dict[str, Any], clauses: list[list[tuple[bool, str, str]]]) -> None:
+def test_an_and_of_ors(sample: dict[str, Any], clauses: list[list[tuple[bool, str, str]]]) -> None:
     text = ",".join("|".join(f"{'!' * negated}{name}:{word}" for negated, name, word in clause) for clause in clauses)
 
     def holds(negated: bool, name: str, word: str) -> bool:
@@ -127,7 +127,7 @@ def test_errors_point_at_the_character(text: str, position: int, says: str) -> N
     assert says in caught.value.message
 
 
-def test_what_a_filter_costs_is_bounded() -> None:
+def test_the_cost_of_a_filter_is_bounded() -> None:
     with pytest.raises(SidecarError) as caught:
         parse("|".join(f"a:{number}" for number in range(MAX_TERMS + 1)))
     assert f"at most {MAX_TERMS} terms" in caught.value.message

@@ -1,4 +1,4 @@
-"""The outbox: every announcement is published once, in order, whatever the bus and the disk do."""
+"""The outbox publishes every announcement once and in order, whatever the bus and the disk do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orchestra.v1.event_service_pb2 import Event
 
 
 class FakeBus:
-    """Takes events when it is ``open``."""
+    """Accepts events while it is ``open``."""
 
     def __init__(self) -> None:
         self.open = True
@@ -31,7 +31,7 @@ class FakeBus:
 
     async def publish(self, project: str, event: Event) -> Published:
         if not self.open:
-            raise SidecarError(Kind.UNAVAILABLE, "EVT_001", "no room")
+            raise SidecarError(Kind.UNAVAILABLE, "EVT_001", "no space")
         self.taken.append(event)
         return Published(f"evt-{len(self.taken)}", event.timestamp, [])
 
@@ -68,7 +68,7 @@ def correlations(bus: FakeBus) -> list[str]:
     return [event.correlation_id for event in bus.taken]
 
 
-async def test_what_is_published_is_forgotten(database: Database) -> None:
+async def test_published_entries_are_removed(database: Database) -> None:
     bus: Any = FakeBus()
     outbox = Outbox(SqlOutbox(database), bus)
     (one,) = await announced(database, 1)
@@ -78,7 +78,7 @@ async def test_what_is_published_is_forgotten(database: Database) -> None:
     assert await outbox.pending() == [] and correlations(bus) == ["again/1"]
 
 
-async def test_what_cannot_be_published_is_retried_in_order(database: Database) -> None:
+async def test_failed_entries_are_retried_in_order(database: Database) -> None:
     bus: Any = FakeBus()
     outbox = Outbox(SqlOutbox(database), bus)
     bus.open = False
@@ -86,7 +86,7 @@ async def test_what_cannot_be_published_is_retried_in_order(database: Database) 
     assert [await outbox.publish(one), await outbox.publish(two)] == ["", ""]
     assert outbox.waiting == 2
     bus.open = True
-    # Not before those that wait.
+    # Not ahead of the entries that are waiting.
     assert await outbox.publish(three) == ""
     while outbox.waiting:
         await SqlOutbox(database).pending()
@@ -115,13 +115,13 @@ async def test_a_crash_after_the_event_does_not_publish_it_again(database: Datab
     assert two.event in bus.taken
 
 
-async def test_what_is_held_stays_until_it_is_released(database: Database) -> None:
+async def test_held_entries_stay_until_they_are_released(database: Database) -> None:
     bus: Any = FakeBus()
     outbox = Outbox(SqlOutbox(database), bus)
     (one,) = await announced(database, 1)
     outbox.hold(one)
     assert await outbox.publish(one) == "evt-1" and outbox.waiting == 1
-    # A crash now finds it once more, and does not publish it.
+    # After a crash it is found again, and not published a second time.
     after = Outbox(SqlOutbox(database), bus)
     after.hold(one)
     await after.recover()

@@ -1,4 +1,4 @@
-"""Searches of the past let others run, and each other."""
+"""Scans of past events yield to other work, and to each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def busy(seconds: float) -> None:
         pass
 
 
-async def test_one_search_in_an_iteration_of_the_loop_whoever_asks() -> None:
+async def test_one_scan_per_loop_iteration_whoever_asks() -> None:
     scans, order = Scans(), list[str]()
 
     def search(name: str) -> Generator[None, None, str]:
@@ -25,19 +25,19 @@ async def test_one_search_in_an_iteration_of_the_loop_whoever_asks() -> None:
             yield
         return name
 
-    async def somebody_else() -> None:
+    async def other_work() -> None:
         for _ in range(30):
             order.append("-")
             await asyncio.sleep(0)
 
-    found = await asyncio.gather(scans.run("a", search("a")), scans.run("b", search("b")), somebody_else())
+    found = await asyncio.gather(scans.run("a", search("a")), scans.run("b", search("b")), other_work())
     assert found[:2] == ["a", "b"]
     searched = "".join(order)
     assert searched.replace("-", "") == "ababab", searched
     assert "aa" not in searched and "ab" not in searched and "ba" not in searched, searched
 
 
-async def test_what_costs_next_to_nothing_is_not_made_to_wait() -> None:
+async def test_a_cheap_scan_does_not_wait() -> None:
     scans, turns = Scans(), 0
 
     async def count() -> None:
@@ -58,7 +58,7 @@ async def test_what_costs_next_to_nothing_is_not_made_to_wait() -> None:
     counting.cancel()
 
 
-async def test_a_search_that_fails_or_is_cancelled_lets_the_next_one_in() -> None:
+async def test_a_failed_or_cancelled_scan_lets_the_next_one_run() -> None:
     scans = Scans()
 
     def broken() -> Generator[None, None, None]:
@@ -80,7 +80,7 @@ async def test_a_search_that_fails_or_is_cancelled_lets_the_next_one_in() -> Non
         pass
 
 
-async def test_who_has_many_searches_holds_up_nobody_else_for_more_than_one() -> None:
+async def test_a_caller_with_many_scans_delays_others_by_at_most_one() -> None:
     scans, order = Scans(), list[str]()
 
     def search(name: str, slices: int) -> Generator[None, None, None]:
@@ -92,6 +92,6 @@ async def test_who_has_many_searches_holds_up_nobody_else_for_more_than_one() ->
     many = [asyncio.create_task(scans.run("many", search("m", 5))) for _ in range(64)]
     await asyncio.sleep(0)
     await scans.run("few", search("f", 3))
-    assert order.count("m") <= 5, "one in between each"
+    assert order.count("m") <= 5, "one scan between each pair"
     for each in many:
         each.cancel()

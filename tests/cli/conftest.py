@@ -1,4 +1,4 @@
-"""One sidecar for the whole folder: its tests only talk to it."""
+"""One sidecar for the whole directory: these tests only call it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.support.commands import CCO, Done, environment_of, fails, misused, printed, spawn, started
-from tests.support.processes import lives, pid_in
+from tests.support.processes import pid_in, process_alive
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import fresh, serving, small_repository, until, written
 from tests.support.spawned import Spawn
@@ -28,7 +28,7 @@ from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 SPAWN = ("agent", "spawn", "--type", "python-specialist", "--issue", "issue-1")
-# Goes on until it is ended.
+# Runs until it is stopped.
 ENDLESS = ("sh", "-c", "while :; do sleep 0.1; done")
 
 
@@ -51,7 +51,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
 
 
 def shown(sidecar: SidecarProcess, agent_id: str) -> dict[str, Any]:
-    """The agent as `cco agent show` gives it."""
+    """The agent as `cco agent show` prints it."""
     found: dict[str, Any] = json.loads(printed(run_cco(sidecar, "agent", "show", agent_id, "--format", "json")))
     return found
 
@@ -63,7 +63,7 @@ def logs(sidecar: SidecarProcess, agent: str | SpawnedAgent, *options: str) -> l
 
 @contextmanager
 def meanwhile(sidecar: SidecarProcess, *arguments: str) -> Iterator[list[Done]]:
-    """Runs a `cco` line beside the block; the list has its end after it."""
+    """Runs a `cco` command while the block runs; its result is in the list after the block."""
     done: list[Done] = []
     thread = threading.Thread(target=lambda: done.append(run_cco(sidecar, *arguments)))
     thread.start()
@@ -73,7 +73,7 @@ def meanwhile(sidecar: SidecarProcess, *arguments: str) -> Iterator[list[Done]]:
 
 
 class TestSpawn:
-    def test_what_stands_after_the_dashes_runs_and_its_end_is_waited_for(
+    def test_the_command_after_the_dashes_runs_and_its_end_is_awaited(
         self, sidecar: SidecarProcess, issue: str
     ) -> None:
         line = ("--issue", issue, "--task", "Say hello", "--wait", "--", "sh", "-c", 'echo "$AGENT_TYPE: $AGENT_TASK"')
@@ -86,16 +86,16 @@ class TestSpawn:
         assert (agent["status"], agent["issue_id"], agent["task"]) == ("completed", issue, "Say hello")
         assert (agent["spawned_by"], agent["runner"], agent["project_id"]) == ("operator", "command", "default")
 
-    def test_the_dashes_may_be_left_out_where_no_option_follows(self, sidecar: SidecarProcess) -> None:
+    def test_the_dashes_may_be_omitted_when_no_option_follows(self, sidecar: SidecarProcess) -> None:
         done = run_cco(sidecar, *SPAWN, "--wait", "uname")
         assert "is running" in printed(done) and done.stderr == "completed: it exited with 0\n"
 
-    def test_without_a_command_the_runner_of_the_type_does(self, small: SidecarProcess, issue: str) -> None:
+    def test_without_a_command_the_runner_of_the_type_is_used(self, small: SidecarProcess, issue: str) -> None:
         done = run_cco(small, "agent", "spawn", "--type", "go-specialist", "--issue", issue, "--wait")
         assert printed(done).startswith("go-specialist-") and done.stderr == "completed: it exited with 0\n"
         assert "go-specialist" in printed(run_cco(small, "results", "list", "--issue", issue))
 
-    def test_a_runner_that_is_not_installed_is_named(self, small: SidecarProcess) -> None:
+    def test_a_missing_runner_is_named(self, small: SidecarProcess) -> None:
         done = run_cco(small, "agent", "spawn", "--type", "security-auditor", "--issue", "issue-1")
         fails(done, "there is no program '/nowhere/such-a-program'")
         assert "give the spawn a command" in done.stderr
@@ -104,12 +104,12 @@ class TestSpawn:
         ("script", "said"),
         [("exit 7", "failed: it exited with 7\n"), ("kill -SEGV $$", "failed: it was killed by SIGSEGV\n")],
     )
-    def test_waiting_for_one_that_fails_is_exit_1(self, sidecar: SidecarProcess, script: str, said: str) -> None:
+    def test_waiting_for_a_failing_agent_exits_with_1(self, sidecar: SidecarProcess, script: str, said: str) -> None:
         done = run_cco(sidecar, *SPAWN, "--wait", "--", "sh", "-c", script)
         assert (done.returncode, done.stderr) == (1, said)
         assert done.stdout.startswith("python-specialist-")
 
-    def test_waiting_for_one_that_is_stopped_is_exit_1(
+    def test_waiting_for_a_stopped_agent_exits_with_1(
         self, sidecar: SidecarProcess, issue: str, tmp_path: Path
     ) -> None:
         script = f"echo $$ > {tmp_path}/pid; while :; do sleep 0.1; done"
@@ -120,7 +120,7 @@ class TestSpawn:
             printed(run_cco(sidecar, "agent", "kill", agent["agent_id"], "--force"))
         assert (done[0].returncode, done[0].stderr) == (1, "stopped: stopped by the operator\n")
 
-    def test_one_that_is_queued_is_waited_for_too(self, small: SidecarProcess, issue: str, tmp_path: Path) -> None:
+    def test_a_queued_agent_is_awaited_too(self, small: SidecarProcess, issue: str, tmp_path: Path) -> None:
         go = tmp_path / "go"
         first = started(small, "sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done")
         line = ("agent", "spawn", "--type", "python-specialist", "--issue", f"{issue}-next", "--wait", "--", "uname")
@@ -144,13 +144,13 @@ class TestSpawn:
         agent = spawn(sidecar, "--issue", issue, *given, "--env", "TWICE=2", "--wait", "--", "sh", "-c", shows)
         assert logs(sidecar, agent) == ["hello you|1+1=2||2"]
 
-    def test_an_answer_in_json_is_one_that_a_program_reads(self, sidecar: SidecarProcess) -> None:
+    def test_json_output_can_be_parsed(self, sidecar: SidecarProcess) -> None:
         done = run_cco(sidecar, *SPAWN, "--format", "json", "--wait", "--", "uname")
         answer = json.loads(printed(done))
         assert (answer["status"], answer["exit_code"], answer["last_output"]) == ("completed", 0, ["Linux"])
         assert shown(sidecar, answer["agent_id"])["ended_at"] == answer["ended_at"]
 
-    def test_model_project_timeout_and_requirements_are_taken(self, sidecar: SidecarProcess, issue: str) -> None:
+    def test_model_project_timeout_and_requirements_are_accepted(self, sidecar: SidecarProcess, issue: str) -> None:
         options = ("--project", "project-abc", "--model", "small", "--timeout", "60", "--priority", "low")
         reads = "import json, os; print(len(json.load(open(os.environ['CONTEXT_FILE']))['context']['relevant_files']))"
         line = (*options, "--require", "docs/cli.md", "--wait", "--", sys.executable, "-c", reads)
@@ -160,9 +160,9 @@ class TestSpawn:
 
 
 class TestFilesOfTheCaller:
-    """What stands after the dashes means what it means to the one who types it; the agent works elsewhere."""
+    """Paths in the command are relative to the caller's directory, although the agent works elsewhere."""
 
-    def test_a_script_of_this_directory(self, sidecar: SidecarProcess, tmp_path: Path) -> None:
+    def test_a_script_in_the_callers_directory(self, sidecar: SidecarProcess, tmp_path: Path) -> None:
         (tmp_path / "agent.py").write_text("import os, sys; print(os.getcwd(), *sys.argv[1:], sep='|')")
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "input.txt").write_text("x")
@@ -175,7 +175,9 @@ class TestFilesOfTheCaller:
             *("data", "not/a/file", "--flag"),
         ]
 
-    def test_a_program_of_this_directory_and_one_of_this_path(self, sidecar: SidecarProcess, tmp_path: Path) -> None:
+    def test_a_program_in_the_callers_directory_and_one_on_its_path(
+        self, sidecar: SidecarProcess, tmp_path: Path
+    ) -> None:
         for place, name in ((tmp_path, "here.sh"), (tmp_path / "bin", "only-mine")):
             place.mkdir(exist_ok=True)
             (place / name).write_text(f"#!/bin/sh\necho {name} $@\n")
@@ -186,15 +188,15 @@ class TestFilesOfTheCaller:
             agent = spawn(sidecar, *line, cwd=tmp_path, environment=[path])
             assert logs(sidecar, agent) == [said]
 
-    def test_in_the_projects_directory_every_word_stays_as_it_is(self, small: SidecarProcess) -> None:
+    def test_arguments_stay_unchanged_in_the_project_directory(self, small: SidecarProcess) -> None:
         (small.root / "typed.txt").write_text("x")
         agent = spawn(small, "--issue", "issue-1", "--wait", "--", "echo", "typed.txt", ".", cwd=small.root)
         assert logs(small, agent) == ["typed.txt ."]
         (small.root / "typed.txt").unlink()
 
     @pytest.mark.parametrize("where", [".", "pkg"])
-    def test_in_a_worktree_it_is_the_worktrees_own_file(self, small: SidecarProcess, where: str) -> None:
-        """Else the agent would change what it was to be kept away from."""
+    def test_a_path_in_a_worktree_is_the_worktrees_own_file(self, small: SidecarProcess, where: str) -> None:
+        """Otherwise the agent would change the very file that the worktree isolates it from."""
         tracked = small.root / where / "tracked.txt"
         tracked.parent.mkdir(exist_ok=True)
         tracked.write_text("one\n")
@@ -208,15 +210,13 @@ class TestFilesOfTheCaller:
         assert (Path(shown(small, agent)["worktree"]) / where / "tracked.txt").read_text() == "two\n"
         printed(run_cco(small, "agent", "discard", agent, "--yes"))
 
-    def test_a_word_longer_than_a_file_name_is_only_a_word(self, sidecar: SidecarProcess) -> None:
+    def test_an_argument_longer_than_a_file_name_is_not_a_path(self, sidecar: SidecarProcess) -> None:
         for length in (300, 5000):
             text = "x" * length
             agent = spawn(sidecar, "--issue", "issue-1", "--wait", "--", "sh", "-c", f"echo {text}")
             assert logs(sidecar, agent) == [text]
 
-    def test_a_program_that_is_not_there_or_cannot_be_run_is_named(
-        self, sidecar: SidecarProcess, tmp_path: Path
-    ) -> None:
+    def test_a_missing_or_unusable_program_is_named(self, sidecar: SidecarProcess, tmp_path: Path) -> None:
         (tmp_path / "forgotten.sh").write_text("#!/bin/sh\n")
         for program in ("./forgotten.sh", "./nowhere.sh", "no-such-program"):
             fails(run_cco(sidecar, *SPAWN, "--", program, cwd=tmp_path), program.removeprefix("./"))
@@ -224,7 +224,7 @@ class TestFilesOfTheCaller:
 
 @pytest.fixture(scope="module")
 def made(sidecar: SidecarProcess) -> dict[str, str]:
-    """Names to ids, oldest first: two issues, two types, three statuses."""
+    """Agent ids by name, oldest first: two issues, two types, three statuses."""
     completed = started(sidecar, "uname", issue="listed-1")
     completed.wait()
     why = "echo 'why, \"so\"' >&2; exit 3"
@@ -234,7 +234,7 @@ def made(sidecar: SidecarProcess) -> dict[str, str]:
 
 
 class TestList:
-    def test_agents_are_listed_in_every_form(
+    def test_agents_are_listed_in_every_format(
         self, sidecar: SidecarProcess, made: dict[str, str], tmp_path: Path
     ) -> None:
         line = ("agent", "list", "--issue", "listed-1")
@@ -278,7 +278,7 @@ class TestList:
         found = json.loads(printed(run_cco(sidecar, "agent", "list", *options, "--format", "json")))
         assert [agent["agent_id"] for agent in found] == [made[name] for name in names]
 
-    def test_what_an_agent_says_is_no_markup(self, sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+    def test_what_an_agent_says_is_not_markup(self, sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
         issue, text = fresh("issue"), "see [/docs] and [bold]that[/bold]"
         asks = {"do": "heartbeat", "message": text, "needs_input": True}
         scripted_agent([asks, {"do": "sleep", "seconds": 60}], issue=issue).wait("needs_input")
@@ -287,7 +287,7 @@ class TestList:
         assert text in printed(run_cco(sidecar, *line, "--format", "table"))
 
 
-def test_one_agent_is_shown_in_every_form(sidecar: SidecarProcess, made: dict[str, str]) -> None:
+def test_one_agent_is_shown_in_every_format(sidecar: SidecarProcess, made: dict[str, str]) -> None:
     text = printed(run_cco(sidecar, "agent", "show", made["failed"]))
     assert text.startswith(f"{made['failed']}: failed, it exited with 3\n")
     for line in ("  task: Fail", "  exit_code: 3", "  issue_id: listed-1", "  agent_type: test-engineer"):
@@ -298,8 +298,8 @@ def test_one_agent_is_shown_in_every_form(sidecar: SidecarProcess, made: dict[st
     assert yaml.safe_load(printed(run_cco(sidecar, "agent", "show", made["failed"], "--format", "yaml"))) == as_json
 
 
-def test_the_beginning_of_an_id_is_enough(sidecar: SidecarProcess, made: dict[str, str]) -> None:
-    """As much of it as `cco top` shows."""
+def test_an_id_prefix_is_enough(sidecar: SidecarProcess, made: dict[str, str]) -> None:
+    """The same prefix that `cco top` shows."""
     whole = made["failed"]
     short = whole[: len("test-engineer-") + 8]
     assert printed(run_cco(sidecar, "agent", "show", short)).startswith(f"{whole}: failed")
@@ -309,7 +309,7 @@ def test_the_beginning_of_an_id_is_enough(sidecar: SidecarProcess, made: dict[st
     fails(run_cco(sidecar, "agent", "show", f"{short}-0000"), "there is no agent")
 
 
-def test_where_the_answer_cannot_be_written_nothing_is_started(sidecar: SidecarProcess, issue: str) -> None:
+def test_nothing_starts_when_the_answer_cannot_be_written(sidecar: SidecarProcess, issue: str) -> None:
     line = ("agent", "spawn", "--type", "python-specialist", "--issue", issue, "--output", "/nowhere/x", "--", "true")
     fails(run_cco(sidecar, *line), "/nowhere/x cannot be written")
     assert json.loads(printed(run_cco(sidecar, "agent", "list", "--issue", issue, "--format", "json"))) == []
@@ -331,7 +331,7 @@ class TestLogs:
         done = run_cco(sidecar, "agent", "logs", agent.id)
         assert (printed(done), done.stderr) == ("out\nno line end\n", "err\n")
 
-    def test_each_attempt_has_its_own(self, sidecar: SidecarProcess) -> None:
+    def test_each_attempt_has_its_own_log(self, sidecar: SidecarProcess) -> None:
         agent = started(sidecar, "sh", "-c", 'echo "attempt $AGENT_ATTEMPT"')
         agent.wait()
         assert printed(run_cco(sidecar, "agent", "resume", agent.id)) == f"{agent.id} is running, attempt 2\n"
@@ -339,12 +339,10 @@ class TestLogs:
         assert logs(sidecar, agent) == ["attempt 2"]
         assert logs(sidecar, agent, "--attempt", "1", "--follow") == ["attempt 1"]
 
-    def test_an_attempt_that_there_is_not_is_named(self, sidecar: SidecarProcess, made: dict[str, str]) -> None:
+    def test_a_missing_attempt_is_reported(self, sidecar: SidecarProcess, made: dict[str, str]) -> None:
         fails(run_cco(sidecar, "agent", "logs", made["completed"], "--attempt", "7"), "7")
 
-    def test_following_shows_lines_as_they_come_and_ends_with_the_agent(
-        self, sidecar: SidecarProcess, tmp_path: Path
-    ) -> None:
+    def test_following_shows_new_lines_and_ends_with_the_agent(self, sidecar: SidecarProcess, tmp_path: Path) -> None:
         go = tmp_path / "go"
         agent = started(sidecar, "sh", "-c", f"echo before; until [ -e {go} ]; do sleep 0.05; done; echo after")
         line = [*CCO, "agent", "logs", agent.id, "--follow"]
@@ -356,7 +354,7 @@ class TestLogs:
             assert following.wait(20) == 0
         assert logs(sidecar, agent, "--follow", "--tail", "1") == ["after"]
 
-    def test_a_reader_that_has_seen_enough_is_no_error(self, sidecar: SidecarProcess) -> None:
+    def test_a_reader_that_closes_the_pipe_is_not_an_error(self, sidecar: SidecarProcess) -> None:
         agent = started(sidecar, "sh", "-c", "seq 1 20000")
         agent.wait()
         line = f"{' '.join(CCO)} agent logs {agent.id} | head -n 1"
@@ -367,36 +365,36 @@ class TestLogs:
 
 
 class TestKill:
-    def test_it_ends_with_all_that_it_started_and_twice_is_no_harm(
-        self, sidecar: SidecarProcess, tmp_path: Path
-    ) -> None:
+    def test_it_ends_the_whole_process_tree_and_may_be_repeated(self, sidecar: SidecarProcess, tmp_path: Path) -> None:
         script = f"setsid sleep 600 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/pid; wait"
         agent = started(sidecar, "sh", "-c", script)
         child, pid = pid_in(tmp_path / "child"), pid_in(tmp_path / "pid")
         done = run_cco(sidecar, "agent", "kill", agent.id, "--timeout", "1")
         assert printed(done) == f"{agent.id} is stopped\n"
-        assert not lives(pid) and not lives(child)
+        assert not process_alive(pid) and not process_alive(child)
         again = printed(run_cco(sidecar, "agent", "kill", agent.id))
         assert again == f"{agent.id} had ended before: stopped by the operator\n"
 
     @pytest.mark.parametrize("how", [["--force"], ["--timeout", "0.2"]])
-    def test_one_that_does_not_listen_is_killed(
+    def test_an_agent_that_ignores_the_signal_is_killed(
         self, sidecar: SidecarProcess, scripted_agent: Spawn, how: list[str], tmp_path: Path
     ) -> None:
         deaf = [{"do": "ignore", "signal": "SIGTERM"}, {"do": "write", "path": str(tmp_path / "deaf"), "text": "x"}]
         agent = scripted_agent([*deaf, {"do": "sleep", "seconds": 600}])
-        until((tmp_path / "deaf").exists, "the agent to be deaf")
+        until((tmp_path / "deaf").exists, "the agent to ignore SIGTERM")
         assert printed(run_cco(sidecar, "agent", "kill", agent.id, *how)) == f"{agent.id} is stopped\n"
         assert (agent.get()["status"], agent.get()["signal"]) == ("stopped", signal.SIGKILL.name)
 
-    def test_one_that_ended_by_itself_is_told_as_it_was(self, sidecar: SidecarProcess, made: dict[str, str]) -> None:
+    def test_an_agent_that_already_ended_is_reported_as_it_ended(
+        self, sidecar: SidecarProcess, made: dict[str, str]
+    ) -> None:
         said = printed(run_cco(sidecar, "agent", "kill", made["completed"]))
         assert said == f"{made['completed']} had ended before: it exited with 0\n"
         assert shown(sidecar, made["completed"])["status"] == "completed"
 
 
 class TestResume:
-    def test_it_starts_again_and_is_told_the_message(self, sidecar: SidecarProcess) -> None:
+    def test_it_starts_again_and_receives_the_message(self, sidecar: SidecarProcess) -> None:
         agent = started(sidecar, "sh", "-c", 'echo "$AGENT_ATTEMPT: $AGENT_TASK"', task="First")
         agent.wait()
         said = printed(run_cco(sidecar, "agent", "resume", agent.id, "--message", "And the tests"))
@@ -404,7 +402,7 @@ class TestResume:
         assert agent.wait()["status"] == "completed"
         assert agent.logs() == ["2: And the tests"]
 
-    def test_one_that_runs_is_not_started_twice(self, sidecar: SidecarProcess, made: dict[str, str]) -> None:
+    def test_a_running_agent_is_not_started_twice(self, sidecar: SidecarProcess, made: dict[str, str]) -> None:
         fails(run_cco(sidecar, "agent", "resume", made["running"]), "has not ended; stop it first [AGT_005]")
 
 
@@ -423,7 +421,7 @@ class TestDiscard:
         assert not Path(found["worktree"]).exists()
         assert git(small.root, "branch", "--list", found["branch"]) == ""
 
-    def test_it_asks_and_removes_what_was_never_merged(self, small: SidecarProcess, branch: tuple[str, str]) -> None:
+    def test_it_asks_and_then_removes_unmerged_work(self, small: SidecarProcess, branch: tuple[str, str]) -> None:
         agent, name = branch
         refused = run_cco(small, "agent", "discard", agent, input="n\n")
         assert refused.returncode == 130 and refused.stdout == "" and name in refused.stderr
@@ -432,7 +430,7 @@ class TestDiscard:
         assert printed(done) == f"removed branch {name} and its worktree\n"
         fails(run_cco(small, "agent", "discard", agent, "--yes"), "[AGT_006]")
 
-    def test_where_nobody_can_answer_it_says_how_to_do_without(
+    def test_without_a_terminal_it_names_the_option_that_skips_the_question(
         self, small: SidecarProcess, branch: tuple[str, str]
     ) -> None:
         agent, name = branch
@@ -440,12 +438,12 @@ class TestDiscard:
         assert name in printed(run_cco(small, "agent", "discard", agent, "--yes"))
         assert done.returncode == 1 and "--yes" in done.stderr, (done.returncode, done.stderr)
 
-    def test_one_that_has_no_worktree_is_told_before_it_is_asked(
+    def test_an_agent_without_a_worktree_is_reported_before_the_question(
         self, sidecar: SidecarProcess, made: dict[str, str]
     ) -> None:
         fails(run_cco(sidecar, "agent", "discard", made["completed"], stdin=subprocess.DEVNULL), "[AGT_006]")
 
-    def test_one_that_runs_keeps_its_worktree(self, small: SidecarProcess) -> None:
+    def test_a_running_agent_keeps_its_worktree(self, small: SidecarProcess) -> None:
         agent = started(small, *ENDLESS, isolation="worktree")
         fails(run_cco(small, "agent", "discard", agent.id, "--yes"), "has not ended; stop it first [AGT_005]")
         assert Path(agent.get()["worktree"]).is_dir()
@@ -453,7 +451,7 @@ class TestDiscard:
 
 
 class TestTypes:
-    def test_types_are_listed_in_every_form(self, sidecar: SidecarProcess) -> None:
+    def test_types_are_listed_in_every_format(self, sidecar: SidecarProcess) -> None:
         as_json = json.loads(printed(run_cco(sidecar, "agent", "types", "--format", "json")))
         assert len(as_json) == 119 and {"python-specialist", "chief-architect"} <= {each["type"] for each in as_json}
         assert yaml.safe_load(printed(run_cco(sidecar, "agent", "types", "--format", "yaml"))) == as_json
@@ -465,7 +463,7 @@ class TestTypes:
         lines = printed(run_cco(sidecar, "agent", "types", "--group", "quality")).splitlines()
         assert lines and all("  [quality]  " in line for line in lines)
 
-    def test_a_group_that_there_is_not_is_named(self, sidecar: SidecarProcess) -> None:
+    def test_an_unknown_group_is_reported(self, sidecar: SidecarProcess) -> None:
         fails(run_cco(sidecar, "agent", "types", "--group", "qualty"), "qualty")
 
 
@@ -486,7 +484,7 @@ class TestTypes:
         (["discard", "python-specialist-none"], "there is no agent 'python-specialist-none'"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     fails(run_cco(sidecar, "agent", *line), says)
 
 
@@ -511,7 +509,7 @@ def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str
         (["types", "quality"], "quality"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     done = run_cco(sidecar, "agent", *line)
     if not line:
         assert done.returncode == 2 and done.stdout == "" and says in done.stderr
@@ -538,7 +536,7 @@ def test_a_refused_spawn_starts_nothing(sidecar: SidecarProcess, issue: str, tmp
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_agent_may_not_do_what_the_operator_may(sidecar: SidecarProcess) -> None:
+def test_an_agent_may_not_do_what_only_the_operator_may(sidecar: SidecarProcess) -> None:
     writer = sidecar.agent("technical-writer", issue="issue-1", project="default")
     own = [("JWT_TOKEN", writer.token)]
     fails(run_cco(sidecar, *SPAWN, "--", "uname", environment=own), "spawn_agents")

@@ -22,13 +22,13 @@ def issue() -> str:
 
 
 def ask(sidecar: SidecarProcess, issue: str, question: str, **more: Any) -> str:
-    """The id of a question of an agent."""
+    """The id of a question that an agent asked."""
     agent = sidecar.agent(issue=issue, project="default")
     body = {"question": question, **more}
     return str(call(sidecar, "POST", "/api/approvals", agent, json=body)["approval_id"])
 
 
-def test_questions_are_listed_in_every_form(sidecar: SidecarProcess, issue: str) -> None:
+def test_questions_are_listed_in_every_format(sidecar: SidecarProcess, issue: str) -> None:
     first, second = ask(sidecar, issue, "May I drop the table?"), ask(sidecar, issue, 'And "deploy", too?')
     line = ("approvals", "list", "--issue", issue)
     as_json = json.loads(printed(run_cco(sidecar, *line, "--format", "json")))
@@ -46,7 +46,7 @@ def test_questions_are_listed_in_every_form(sidecar: SidecarProcess, issue: str)
     assert printed(run_cco(sidecar, *line, "--project", "project-else")) == "nothing waits for an answer\n"
 
 
-def test_an_answer_is_given_once_and_kept_with_its_comment(sidecar: SidecarProcess, issue: str) -> None:
+def test_a_question_is_answered_once_and_keeps_its_comment(sidecar: SidecarProcess, issue: str) -> None:
     yes, no, later = (ask(sidecar, issue, question) for question in ("One?", "Two?", "Three?"))
     assert printed(run_cco(sidecar, "approvals", "approve", yes, "--comment", "with care")) == "approved: One?\n"
     assert printed(run_cco(sidecar, "approvals", "deny", no, "--comment", "not before Monday")) == "denied: Two?\n"
@@ -80,8 +80,8 @@ def test_an_agent_that_asked_waits_for_the_answer(
     assert agent.logs() == [said]
 
 
-def test_a_question_is_shown_as_it_is(sidecar: SidecarProcess, issue: str) -> None:
-    """Square brackets are no markup."""
+def test_a_question_is_shown_verbatim(sidecar: SidecarProcess, issue: str) -> None:
+    """Square brackets are not markup."""
     text = "May I close [/docs], which is [bold]big[/bold]?"
     ask(sidecar, issue, text)
     line = ("approvals", "list", "--issue", issue)
@@ -89,15 +89,15 @@ def test_a_question_is_shown_as_it_is(sidecar: SidecarProcess, issue: str) -> No
     assert text in printed(run_cco(sidecar, *line, "--format", "table"))
 
 
-def test_a_question_makes_no_second_row(sidecar: SidecarProcess, issue: str) -> None:
-    """Else an agent writes another one's question."""
+def test_a_question_cannot_add_a_row(sidecar: SidecarProcess, issue: str) -> None:
+    """Otherwise an agent could fake another agent's question."""
     ask(sidecar, issue, "One?\napr-1  approved  issue-1  python-specialist: Two?")
     for form in ("text", "table"):
         lines = printed(run_cco(sidecar, "approvals", "list", "--issue", issue, "--format", form)).splitlines()
         assert len(lines) == (1 if form == "text" else 2), lines
 
 
-def test_an_agent_does_not_answer(sidecar: SidecarProcess, issue: str) -> None:
+def test_an_agent_cannot_answer(sidecar: SidecarProcess, issue: str) -> None:
     asked = ask(sidecar, issue, "May I?")
     own = [("JWT_TOKEN", sidecar.agent("chief-architect", issue=issue, project="default").token)]
     fails(run_cco(sidecar, "approvals", "approve", asked, environment=own), "operator")
@@ -113,7 +113,7 @@ def test_an_agent_does_not_answer(sidecar: SidecarProcess, issue: str) -> None:
         (["deny", "apr-nowhere", "--comment", "x" * 10_001], "10000"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     fails(run_cco(sidecar, "approvals", *line), says)
 
 
@@ -128,5 +128,5 @@ def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str
         (["list", "--limit", "0"], "--limit"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, "approvals", *line), says)

@@ -1,4 +1,4 @@
-"""`cco auth can`: yes is 0, no is 1, and the rule that decides is named."""
+"""`cco auth can`: exits with 0 for yes and 1 for no, and names the rule that decides."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from cco_sidecar.testing.process import SidecarProcess, run_cco
         (["technical-writer", "ListEvents"], True, "any valid token"),
     ],
 )
-def test_of_a_type(sidecar: SidecarProcess, line: list[str], allowed: bool, says: str) -> None:
+def test_access_of_a_type(sidecar: SidecarProcess, line: list[str], allowed: bool, says: str) -> None:
     done = run_cco(sidecar, "auth", "can", *line)
     assert done.returncode == (0 if allowed else 1) and done.stderr == ""
     assert done.stdout.startswith("yes: " if allowed else "no: ") and done.stdout.count("\n") == 1
     assert says in done.stdout
 
 
-def test_of_an_agent_it_is_about_its_own_issue_and_project(sidecar: SidecarProcess) -> None:
+def test_access_of_an_agent_is_about_its_own_issue_and_project(sidecar: SidecarProcess) -> None:
     body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["uname"]}
     spawned = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body).json()
     for more, allowed in (([], True), (["--issue", "issue-1"], True), (["--issue", "issue-2"], False),
@@ -42,7 +42,7 @@ def test_of_an_agent_it_is_about_its_own_issue_and_project(sidecar: SidecarProce
     assert done.stdout.startswith("no: own project only")
 
 
-def test_in_every_form_with_the_same_exit_code(sidecar: SidecarProcess) -> None:
+def test_every_format_has_the_same_exit_code(sidecar: SidecarProcess) -> None:
     line = ("auth", "can", "documentation-expert", "SpawnAgent")
     done = run_cco(sidecar, *line, "--format", "json")
     as_json = json.loads(done.stdout)
@@ -78,10 +78,10 @@ def test_a_typo_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says
         (["can", "python-specialist", "PublishEvent", "--format", "csv"], "csv"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, "auth", *line), says)
 
 
-def test_only_the_operator_asks(sidecar: SidecarProcess) -> None:
+def test_only_the_operator_may_ask(sidecar: SidecarProcess) -> None:
     own = [("JWT_TOKEN", sidecar.agent("chief-architect").token)]
     fails(run_cco(sidecar, "auth", "can", "python-specialist", "PublishEvent", environment=own), "operator")

@@ -1,4 +1,4 @@
-"""`cco backup` and `cco restore`: nothing acknowledged is lost, nothing wrong is put back."""
+"""`cco backup` and `cco restore`: nothing acknowledged is lost, and nothing corrupt is restored."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from tests.support.commands import fails, misused, printed, started
-from tests.support.processes import lives
+from tests.support.processes import process_alive
 from tests.support.repositories import git
 from tests.support.sidecars import agents, call, events, fresh, serving, until, written
 
@@ -36,12 +36,12 @@ SECRET = "s3cr3t-of-the-backup"
 
 
 def at(storage: Path) -> list[tuple[str, str]]:
-    """The environment of a `cco` that works on a storage."""
+    """The environment of a `cco` command on a given storage."""
     return [("CCO_SIDECAR_STORAGE", str(storage))]
 
 
 def tree(directory: Path) -> dict[str, bytes | None]:
-    """Everything in a directory: names, and what the files hold."""
+    """Everything in a directory: the names, and the contents of the files."""
     return {
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else None for path in directory.rglob("*")
     }
@@ -62,7 +62,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[tupl
 
 
 class Load:
-    """Stores results and publishes events without a pause; remembers what was acknowledged."""
+    """Stores results and publishes events without pause; remembers what was acknowledged."""
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         self.results: list[str] = []
@@ -75,7 +75,7 @@ class Load:
             thread.start()
 
     def until(self, number: int) -> None:
-        """So many of each are acknowledged."""
+        """Waits until ``count`` of each are acknowledged."""
         until(lambda: self.problems or min(len(self.results), len(self.events)) >= number, "some load")
 
     def stop(self) -> None:
@@ -111,7 +111,7 @@ def all_results(sidecar: SidecarProcess, issue: str) -> set[str]:
     return found
 
 
-def test_a_copy_that_is_taken_under_load_has_all_that_was_acknowledged(tmp_path: Path, root: Path) -> None:
+def test_a_backup_taken_under_load_has_everything_acknowledged(tmp_path: Path, root: Path) -> None:
     original = SidecarProcess(tmp_path / "storage", root)
     kept, revoked = original.agent(project="default"), original.agent(project="default")
     call(original, "POST", "/api/tokens/revoke", json={"agent_id": revoked.id})
@@ -149,14 +149,16 @@ def test_a_copy_that_is_taken_under_load_has_all_that_was_acknowledged(tmp_path:
         waiting = call(restored, "GET", f"/api/approvals/{approval['approval_id']}")
         assert waiting["status"] == "pending"
         assert printed(run_cco(restored, "credentials", "get", "KEY")) == f"{SECRET}\n"
-        # It goes on from there.
+        # The restored sidecar continues from there.
         call(restored, "POST", "/api/events/after", kept, json={"topic": "testing", "data": {}})
         assert events(restored, "default")[-1]["event_type"] == "after"
         assert restored.stop() == ""
 
 
 class TestArchive:
-    def test_it_is_private_and_holds_no_key_of_the_credentials(self, saved: tuple[SidecarProcess, Path]) -> None:
+    def test_it_is_private_and_does_not_contain_the_key_of_the_credentials(
+        self, saved: tuple[SidecarProcess, Path]
+    ) -> None:
         sidecar, copy = saved
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
         key = (sidecar.storage.parent / ".cco" / "credentials.key").read_bytes().strip()
@@ -175,7 +177,7 @@ class TestArchive:
             name.endswith("/output.log") for name in names if name.startswith("agents/")
         )
 
-    def test_an_older_one_is_replaced_and_stays_private(
+    def test_an_existing_backup_is_replaced_and_stays_private(
         self, saved: tuple[SidecarProcess, Path], tmp_path: Path
     ) -> None:
         sidecar, _ = saved
@@ -186,7 +188,7 @@ class TestArchive:
         assert tarfile.is_tarfile(target) and stat.S_IMODE(target.stat().st_mode) == 0o600
         assert [path.name for path in tmp_path.iterdir()] == ["backup.tar.gz"]
 
-    def test_without_a_name_it_is_called_by_its_time(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
+    def test_the_default_name_is_the_time(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
         sidecar, _ = saved
         said = printed(run_cco(sidecar, "backup", cwd=tmp_path))
         (made,) = tmp_path.iterdir()
@@ -194,7 +196,7 @@ class TestArchive:
             f" copied to {made.name}\n"
         )
 
-    def test_it_is_taken_as_well_when_the_sidecar_is_down(self, tmp_path: Path, root: Path) -> None:
+    def test_a_backup_works_while_the_sidecar_is_down(self, tmp_path: Path, root: Path) -> None:
         sidecar = SidecarProcess(tmp_path / "storage", root)
         call(sidecar, "POST", "/api/events/before", json={"topic": "testing", "data": {}})
         sidecar.kill()
@@ -204,7 +206,7 @@ class TestArchive:
         assert [event["event_type"] for event in events(restored, "default")] == ["before"]
         assert restored.stop() == ""
 
-    def test_what_cannot_be_copied_is_one_clear_line(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
+    def test_a_failed_backup_is_one_clear_line(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
         sidecar, _ = saved
         fails(run_cco(sidecar, "backup", "/nowhere/backup.tar.gz"), "cannot write /nowhere/backup.tar.gz")
         nothing = at(tmp_path / "nothing")
@@ -237,7 +239,7 @@ def unpacked(archive: bytes) -> Members:
 
 
 def changed(archive: bytes, **members: bytes | None) -> bytes:
-    """With other content in some members; without those that are None."""
+    """The archive with changed contents of some members, and without those that are None."""
     content = unpacked(archive)
     for name, data in members.items():
         real = next(each for each in content if each.replace(".", "_").replace("-", "_") == name)
@@ -249,7 +251,7 @@ def changed(archive: bytes, **members: bytes | None) -> bytes:
 
 
 def flipped(archive: bytes) -> bytes:
-    """With some bits of the compressed stream turned around."""
+    """With some bits of the compressed stream flipped."""
     data = bytearray(archive)
     for place in range(len(data) // 3, len(data) // 3 + 64):
         data[place] ^= 0xFF
@@ -304,8 +306,8 @@ class TestRefused:
         fails(run_cco(sidecar, "restore", str(source), "--force", environment=at(storage)), str(source))
         assert tree(tmp_path) == before
 
-    def test_no_bit_that_fell_over_is_put_back(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
-        """Whatever bit it is: refused in words, or of no matter."""
+    def test_no_flipped_bit_is_restored(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
+        """Whichever bit it is, either the archive is refused with a clear message or the bit does not matter."""
         sound = saved[1].read_bytes()
         archive.restore(saved[1], tmp_path / "right", force=False)
         right = tree(tmp_path / "right")
@@ -342,10 +344,10 @@ class TestRefused:
         assert stat.S_IMODE(storage.stat().st_mode) == 0o700
         assert all(stat.S_IMODE(path.stat().st_mode) & 0o077 == 0 for path in storage.rglob("*"))
 
-    def test_a_directory_that_is_no_storage_is_not_moved_without_a_word(
+    def test_a_directory_that_is_not_a_storage_is_not_moved_without_force(
         self, saved: tuple[SidecarProcess, Path], tmp_path: Path
     ) -> None:
-        """CCO_SIDECAR_STORAGE=$HOME is soon typed."""
+        """CCO_SIDECAR_STORAGE=$HOME is an easy mistake."""
         sidecar, copy = saved
         storage = tmp_path / "thesis"
         storage.mkdir()
@@ -363,7 +365,7 @@ class TestRefused:
         assert sidecar.storage.stat().st_ino == before and not list(sidecar.storage.parent.glob("*.before-*"))
         assert sidecar.request("GET", "/health").status_code == 200
 
-    def test_what_stands_in_the_way_is_one_clear_line(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
+    def test_an_obstacle_is_one_clear_line(self, saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
         sidecar, copy = saved
         (tmp_path / "file").write_text("x")
         for storage in (tmp_path / "file", tmp_path / "file" / "storage"):
@@ -382,12 +384,12 @@ class TestRefused:
             (["backup", "--force"], "--force"),
         ],
     )
-    def test_bad_usage_is_said(self, sidecar: SidecarProcess, line: list[str], says: str, tmp_path: Path) -> None:
+    def test_bad_usage_is_reported(self, sidecar: SidecarProcess, line: list[str], says: str, tmp_path: Path) -> None:
         misused(run_cco(sidecar, *line, cwd=tmp_path), says)
 
 
 class Pair(NamedTuple):
-    """A sidecar whose agents run, and one that was restored from its backup beside it."""
+    """A sidecar whose agents are running, and another one restored from its backup."""
 
     original: SidecarProcess
     restored: SidecarProcess
@@ -396,7 +398,7 @@ class Pair(NamedTuple):
     isolated: SpawnedAgent
 
     def there(self, agent: SpawnedAgent) -> dict[str, Any]:
-        """The agent as the restored one sees it."""
+        """The agent as the restored sidecar sees it."""
         return SpawnedAgent(self.restored, {"agent_id": agent.id, "jwt_token": None}).get()
 
 
@@ -422,15 +424,15 @@ class TestAgentsThatRan:
             yield Pair(original, restored, *ran)
 
     def seen(self, pair: Pair) -> dict[str, tuple[str, int]]:
-        """What the restored one says, once it has looked at all of them."""
-        until(lambda: pair.there(pair.isolated)["status"] != "running", "its judgement")
-        until(lambda: pair.there(pair.plain)["status"] != "running", "its judgement")
-        # A retry without a pause would be there by now.
+        """What the restored sidecar reports, once it has checked all agents."""
+        until(lambda: pair.there(pair.isolated)["status"] != "running", "the verdict of the restored sidecar")
+        until(lambda: pair.there(pair.plain)["status"] != "running", "the verdict of the restored sidecar")
+        # A retry without a pause would have started by now.
         marker = SpawnedAgent(pair.restored, started(pair.restored, "uname", issue=fresh("marker")).spawned)
         marker.wait("completed")
         return {each["issue_id"]: (each["status"], each["attempt"]) for each in agents(pair.restored, "default")}
 
-    def test_they_are_failed_there_and_run_on_here(self, pair: Pair) -> None:
+    def test_agents_fail_in_the_copy_and_keep_running_in_the_original(self, pair: Pair) -> None:
         pids = {agent.get()["process_id"] for agent in (pair.plain, pair.retried, pair.isolated)}
         self.seen(pair)
         found = pair.there(pair.plain)
@@ -439,23 +441,23 @@ class TestAgentsThatRan:
         failed = events(pair.restored, "default", "agent_failed")
         assert pair.plain.id in {event["data"]["agent_id"] for event in failed}
         assert {agent.get()["status"] for agent in (pair.plain, pair.retried)} == {"running"}
-        assert all(lives(pid) for pid in pids)
-        # Its token is still good here.
+        assert all(process_alive(pid) for pid in pids)
+        # Its token is still valid at the original.
         assert pair.original.request("GET", "/api/events", headers=pair.plain.headers).status_code == 200
 
-    def test_the_worktree_of_one_that_works_here_is_left_alone(self, pair: Pair) -> None:
+    def test_the_worktree_of_an_agent_running_at_the_original_is_left_alone(self, pair: Pair) -> None:
         path, branch = Path(pair.isolated.get()["worktree"]), pair.isolated.get()["branch"]
         assert path.is_relative_to(pair.original.storage)
         self.seen(pair)
         assert (path / "README.md").exists(), "the restored sidecar removed a worktree of the original"
         assert git(pair.original.root, "branch", "--list", branch) != ""
 
-    def test_none_of_them_is_started_a_second_time(self, pair: Pair) -> None:
+    def test_no_agent_is_started_a_second_time(self, pair: Pair) -> None:
         found = self.seen(pair)
-        assert found["retried"] == ("failed", 1), "two of it run now"
+        assert found["retried"] == ("failed", 1), "two copies of it are running"
 
 
-def test_who_restores_in_place_has_the_former_day_again(tmp_path: Path, root: Path) -> None:
+def test_restoring_in_place_brings_back_the_earlier_state(tmp_path: Path, root: Path) -> None:
     sidecar = SidecarProcess(tmp_path / "storage", root)
     call(sidecar, "POST", "/api/events/kept", json={"topic": "testing", "data": {}})
     printed(run_cco(sidecar, "backup", str(tmp_path / "backup.tar.gz")))
@@ -467,13 +469,11 @@ def test_who_restores_in_place_has_the_former_day_again(tmp_path: Path, root: Pa
     assert sidecar.stop() == ""
 
 
-def test_without_a_setting_it_goes_where_the_daemon_has_its_data(
-    saved: tuple[SidecarProcess, Path], tmp_path: Path
-) -> None:
+def test_the_default_target_is_the_storage_of_the_daemon(saved: tuple[SidecarProcess, Path], tmp_path: Path) -> None:
     """The last line says that `cco daemon start` starts with it."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
     ours = {"HOME": str(tmp_path), "XDG_STATE_HOME": str(tmp_path / "state")}
-    # With data there, nothing that this machine has in the foreground's default storage can be meant.
+    # The data there makes it the target, whatever the foreground's default storage on this machine holds.
     place = tmp_path / "state" / "cco-sidecar"
     place.mkdir(parents=True)
     (place / "records.db").write_text("former")

@@ -1,4 +1,4 @@
-"""The `cco` command itself: versions, help, completion, where it finds the sidecar, and bad lines."""
+"""The `cco` command itself: version, help, completion, finding the sidecar, and invalid command lines."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COMMANDS = (
 )
 
 
-def test_it_says_its_version(sidecar: SidecarProcess) -> None:
+def test_it_prints_its_version(sidecar: SidecarProcess) -> None:
     assert printed(run_cco(sidecar, "--version")) == "cco, version 1.0.0\n"
     assert printed(run_cco(sidecar, "orchestration-server", "--version")) == "Orchestration Sidecar v1.0.0\n"
 
 
-def test_start_says_what_the_quick_start_shows(sidecar: SidecarProcess) -> None:
+def test_start_prints_what_the_quick_start_shows(sidecar: SidecarProcess) -> None:
     lines = sidecar.screen.splitlines()
     assert lines[:2] == ["Orchestration Sidecar v1.0.0", f"Listening on http://127.0.0.1:{sidecar.port}"]
     assert lines[-1] == "Ready to coordinate 119 agents"
@@ -38,12 +38,12 @@ def test_every_command_has_help(sidecar: SidecarProcess, group: str) -> None:
     assert first.startswith("Usage: ") and f" {group} " in first
 
 
-def test_nothing_shows_what_there_is(sidecar: SidecarProcess) -> None:
+def test_no_arguments_show_the_help(sidecar: SidecarProcess) -> None:
     done = run_cco(sidecar)
     assert done.returncode == 2 and done.stdout == "" and "orchestration-server" in done.stderr
 
 
-def test_the_completion_script_is_one(sidecar: SidecarProcess) -> None:
+def test_the_completion_script_is_valid(sidecar: SidecarProcess) -> None:
     script = printed(run_cco(sidecar, "completion", "bash"))
     assert "_CCO_COMPLETE=bash_complete" in script
     checked = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
@@ -59,7 +59,7 @@ def test_completion_knows_the_agent_types(sidecar: SidecarProcess) -> None:
     assert done.stdout == "plain,python-specialist\n" and done.stderr == ""
 
 
-def test_colours_are_for_terminals(sidecar: SidecarProcess) -> None:
+def test_colours_are_only_for_terminals(sidecar: SidecarProcess) -> None:
     for before in ([], ["--no-color"]):
         printed(run_cco(sidecar, *before, "results", "list", "--format", "table"))
 
@@ -80,13 +80,13 @@ def test_another_sidecar_and_token_can_be_named(tmp_path: Path, sidecar: Sidecar
         for url in (elsewhere.url, f"{elsewhere.url}/api", f"127.0.0.1:{port}"):
             done = run_cco(sidecar, "events", "list", "--sidecar-url", url, "--jwt-token", agent.token)
             assert printed(done) == "no events\n"
-        # It is this user's own too: its operator's token is found.
+        # It also belongs to this user, so its operator's token is found.
         assert printed(run_cco(sidecar, "events", "list", "--sidecar-url", elsewhere.url)) == "no events\n"
     finally:
         assert elsewhere.stop() == ""
 
 
-def test_a_token_that_was_copied_with_its_line_end(sidecar: SidecarProcess, agent: Any) -> None:
+def test_a_token_copied_with_its_line_ending(sidecar: SidecarProcess, agent: Any) -> None:
     done = run_cco(sidecar, "events", "list", "--jwt-token", f"{agent.token}\r\n")
     if done.returncode:
         fails(done, "token")
@@ -113,7 +113,7 @@ def test_text_that_is_not_utf_8_is_refused(sidecar: SidecarProcess, line: list[s
         (["--log-level", "loud", "health"], "debug, info, warning, error"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     fails(run_cco(sidecar, *line), says)
 
 
@@ -125,5 +125,5 @@ def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str
         (["completion", "tcsh"], "bash"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, *line), says)

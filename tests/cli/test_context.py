@@ -12,7 +12,7 @@ from tests.support.commands import fails, misused, printed
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 
-def test_a_context_is_got_refreshed_and_cleared(sidecar: SidecarProcess) -> None:
+def test_a_context_is_fetched_refreshed_and_cleared(sidecar: SidecarProcess) -> None:
     body = json.loads(printed(run_cco(sidecar, "context", "get", "issue-ctx", "python-specialist")))
     assert (body["issue_id"], body["agent_type"]) == ("issue-ctx", "python-specialist")
     assert isinstance(body["total_size_bytes"], int) and body["context"]["relevant_files"]
@@ -34,7 +34,7 @@ def test_contexts_are_cleared_by_type_and_all_at_once(sidecar: SidecarProcess) -
     assert printed(run_cco(sidecar, "context", "clear", "--all")).startswith("removed 1 ")
 
 
-def test_a_context_comes_in_every_form(sidecar: SidecarProcess, tmp_path: Path) -> None:
+def test_a_context_is_printed_in_every_format(sidecar: SidecarProcess, tmp_path: Path) -> None:
     line = ("context", "get", "issue-forms", "test-engineer")
     text = printed(run_cco(sidecar, *line, "--format", "text"))
     assert text.startswith("issue-forms for test-engineer: ")
@@ -56,7 +56,7 @@ def test_a_context_comes_in_every_form(sidecar: SidecarProcess, tmp_path: Path) 
         (["context", "get", "python-specialist", "issue-123"], "[AGT_002]"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     fails(run_cco(sidecar, *line), says)
 
 
@@ -69,5 +69,5 @@ def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str
         (["context", "clear", "--issue", "issue-1", "--all"], "--all"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, *line), says)

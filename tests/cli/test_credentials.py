@@ -24,7 +24,7 @@ def got(sidecar: SidecarProcess, name: str) -> str:
     return printed(run_cco(sidecar, "credentials", "get", name))
 
 
-def test_a_value_from_the_line_is_kept_replaced_and_forgotten(sidecar: SidecarProcess, name: str) -> None:
+def test_a_value_from_the_command_line_is_stored_replaced_and_deleted(sidecar: SidecarProcess, name: str) -> None:
     for value in (SECRET, 'another one, with spaces = and "quotes" ż'):
         assert printed(run_cco(sidecar, "credentials", "store", name, value)) == f"{name} is stored\n"
         assert got(sidecar, name) == f"{value}\n"
@@ -37,7 +37,7 @@ def test_a_value_from_the_line_is_kept_replaced_and_forgotten(sidecar: SidecarPr
     ("piped", "kept"),
     [("piped\n", "piped"), ("no line end", "no line end"), ("-----BEGIN\na\n-----END\n", "-----BEGIN\na\n-----END")],
 )
-def test_a_value_from_a_pipe_is_kept_without_its_line_end(
+def test_a_value_from_a_pipe_is_stored_without_its_line_ending(
     sidecar: SidecarProcess, name: str, piped: str, kept: str
 ) -> None:
     assert printed(run_cco(sidecar, "credentials", "store", name, input=piped)) == f"{name} is stored\n"
@@ -74,7 +74,7 @@ def test_the_value_is_nowhere_in_the_storage_and_its_key_is_private(sidecar: Sid
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_a_key_that_was_changed_is_told(tmp_path: Path, repository: Path) -> None:
+def test_a_changed_key_is_reported(tmp_path: Path, repository: Path) -> None:
     storage = tmp_path / "storage"
     own = SidecarProcess(storage, repository)
     try:
@@ -93,8 +93,8 @@ def test_a_key_that_was_changed_is_told(tmp_path: Path, repository: Path) -> Non
         assert own.stop() == ""
 
 
-def test_a_value_that_begins_with_a_dash_is_not_said_again(sidecar: SidecarProcess, name: str) -> None:
-    """A key in PEM form does; what was typed is a secret, also where it was not understood."""
+def test_a_value_that_begins_with_a_dash_is_not_echoed(sidecar: SidecarProcess, name: str) -> None:
+    """A PEM key begins with dashes. What was typed is a secret even when it was not understood."""
     value = "-----BEGIN KEY-----s3cr3t"
     done = run_cco(sidecar, "credentials", "store", name, value)
     assert "s3cr3t" not in done.stdout + done.stderr
@@ -102,14 +102,14 @@ def test_a_value_that_begins_with_a_dash_is_not_said_again(sidecar: SidecarProce
     assert got(sidecar, name) == f"{value}\n"
 
 
-def test_a_value_in_the_place_of_the_name_is_not_logged(sidecar: SidecarProcess, name: str) -> None:
+def test_a_value_in_place_of_the_name_is_not_logged(sidecar: SidecarProcess, name: str) -> None:
     value = f"s3cr3t-{name}"
     for line in (("store", value, name), ("get", value), ("delete", value)):
         assert run_cco(sidecar, "credentials", *line).returncode == 1
     assert value not in (sidecar.storage / "logs" / "orchestration.log").read_text()
 
 
-def test_a_pipe_that_is_no_text_is_one_clear_line(sidecar: SidecarProcess, name: str, tmp_path: Path) -> None:
+def test_binary_input_from_a_pipe_is_one_clear_line(sidecar: SidecarProcess, name: str, tmp_path: Path) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
     for errors in ("strict", "surrogateescape"):
@@ -119,7 +119,7 @@ def test_a_pipe_that_is_no_text_is_one_clear_line(sidecar: SidecarProcess, name:
         fails(done, "UTF-8")
 
 
-def test_an_agent_gets_at_none_of_them(sidecar: SidecarProcess, name: str) -> None:
+def test_an_agent_cannot_reach_any_of_them(sidecar: SidecarProcess, name: str) -> None:
     printed(run_cco(sidecar, "credentials", "store", name, SECRET))
     own = [("JWT_TOKEN", sidecar.agent("chief-architect", project="default").token)]
     for line in (["get", name], ["list"], ["store", name, "mine"], ["delete", name]):
@@ -136,7 +136,7 @@ def test_an_agent_gets_at_none_of_them(sidecar: SidecarProcess, name: str) -> No
         (["store", "PORT", "caf\udce9"], "UTF-8"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     fails(run_cco(sidecar, "credentials", *line), says)
 
 
@@ -154,5 +154,5 @@ def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str
         (["list", "--format", "xml"], "xml"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, "credentials", *line, input=""), says)

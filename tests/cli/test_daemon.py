@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands import CCO, Background, Done, environment_of, fails, misused, printed
-from tests.support.processes import lives, pid_in
+from tests.support.processes import pid_in, process_alive
 from tests.support.sidecars import until, written
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
@@ -25,20 +25,20 @@ SPAWN = ("agent", "spawn", "--type", "python-specialist", "--issue", "issue-1")
 
 @pytest.fixture
 def own(sidecar: SidecarProcess, tmp_path: Path) -> Iterator[Background]:
-    """A storage and ports for a daemon; it is stopped with its agents."""
+    """A storage and ports for a daemon; at the end it is stopped with its agents."""
     background = Background(sidecar, tmp_path / "storage")
     yield background
     background.cco("daemon", "stop", "--force")
 
 
 def statuses(own: Background) -> list[str]:
-    """Of all its agents, newest first, by the command."""
+    """The statuses of all its agents, newest first, as the command prints them."""
     rows = printed(own.cco("agent", "list", "--format", "csv")).splitlines()[1:]
     return [row.split(",")[1] for row in rows]
 
 
 def when_running(own: Background, act: tuple[str, ...], *arguments: str) -> Done:
-    """Runs a `cco` line that follows an agent, and ``act`` as soon as the agent runs; how the line ended."""
+    """Runs a `cco` command that follows an agent, and ``act`` as soon as the agent runs; returns its result."""
     done: list[Done] = []
     thread = threading.Thread(target=lambda: done.append(own.cco(*arguments)))
     thread.start()
@@ -48,7 +48,7 @@ def when_running(own: Background, act: tuple[str, ...], *arguments: str) -> Done
     return done[0]
 
 
-def test_start_is_one_service_however_often_it_is_said(own: Background) -> None:
+def test_repeated_starts_run_one_service(own: Background) -> None:
     assert (own.cco("daemon", "status").returncode, own.cco("daemon", "status").stdout) == (
         1,
         "the sidecar is not running\n",
@@ -61,11 +61,11 @@ def test_start_is_one_service_however_often_it_is_said(own: Background) -> None:
     assert own.pid == pid
     assert f"(pid {pid}, " in printed(own.cco("daemon", "status"))
     assert printed(own.cco("daemon", "stop")) == f"stopped (pid {pid})\n"
-    assert not lives(pid) and not own.storage.joinpath("sidecar.pid").exists()
+    assert not process_alive(pid) and not own.storage.joinpath("sidecar.pid").exists()
     assert printed(own.cco("daemon", "stop")) == "the sidecar is not running\n"
 
 
-def test_options_for_one_that_runs_are_not_passed_over_in_silence(own: Background, tmp_path: Path) -> None:
+def test_options_for_a_running_daemon_are_not_silently_ignored(own: Background, tmp_path: Path) -> None:
     printed(own.cco("daemon", "start", "--cache-size-mb", "64"))
     pid = own.pid
     assert printed(own.cco("daemon", "start", "--cache-size-mb", "64")) == f"the sidecar runs already (pid {pid})\n"
@@ -75,7 +75,7 @@ def test_options_for_one_that_runs_are_not_passed_over_in_silence(own: Backgroun
     assert own.pid == pid
 
 
-def test_starts_at_the_same_moment_are_one_service_too(own: Background) -> None:
+def test_concurrent_starts_run_one_service(own: Background) -> None:
     with ThreadPoolExecutor(3) as pool:
         started = list(pool.map(lambda _: own.cco("daemon", "start"), range(3)))
     assert [done.returncode for done in started] == [0, 0, 0], [done.stderr for done in started]
@@ -83,7 +83,7 @@ def test_starts_at_the_same_moment_are_one_service_too(own: Background) -> None:
 
 
 def test_restart_leaves_agents_running_and_stop_ends_them(own: Background, tmp_path: Path) -> None:
-    # What an agent calls its pid is one of its own namespace.
+    # An agent sees its pid in its own PID namespace.
     own.environment.append(("CCO_SIDECAR_SANDBOX", "off"))
     printed(own.cco("daemon", "start"))
     script = f"echo $$ > {tmp_path}/pid; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo done"
@@ -92,19 +92,19 @@ def test_restart_leaves_agents_running_and_stop_ends_them(own: Background, tmp_p
     printed(own.cco(*SPAWN, "--", "sh", "-c", f"echo $$ > {tmp_path}/other; while :; do sleep 0.05; done"))
     other = pid_in(tmp_path / "other")
     assert printed(own.cco("daemon", "restart")) == f"the sidecar runs in the background (pid {own.pid})\n"
-    assert own.pid != first and not lives(first)
-    assert lives(agent_pid) and lives(other) and statuses(own) == ["running", "running"]
+    assert own.pid != first and not process_alive(first)
+    assert process_alive(agent_pid) and process_alive(other) and statuses(own) == ["running", "running"]
     (tmp_path / "go").touch()
-    # The new one sees how it ends.
+    # The new sidecar sees how it ends.
     until(lambda: statuses(own) == ["running", "completed"], "the end of the agent")
     assert printed(own.cco("agent", "logs", agent)) == "done\n"
     printed(own.cco("daemon", "stop"))
-    assert not lives(other)
+    assert not process_alive(other)
     printed(own.cco("daemon", "start"))
     assert statuses(own) == ["stopped", "completed"]
 
 
-def test_who_waits_for_an_agent_waits_on_over_a_restart(own: Background) -> None:
+def test_waiting_for_an_agent_continues_across_a_restart(own: Background) -> None:
     printed(own.cco("daemon", "start"))
     line = (*SPAWN, "--wait", "--", "sh", "-c", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); sleep 0.1; done")
     done = when_running(own, ("daemon", "restart"), *line)
@@ -112,7 +112,7 @@ def test_who_waits_for_an_agent_waits_on_over_a_restart(own: Background) -> None
     assert (done.returncode, done.stderr) == (0, "completed: it exited with 0\n")
 
 
-def test_who_follows_an_agent_follows_on_over_a_restart(own: Background) -> None:
+def test_following_an_agent_continues_across_a_restart(own: Background) -> None:
     printed(own.cco("daemon", "start"))
     script = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; echo last"
     agent = printed(own.cco(*SPAWN, "--", "sh", "-c", script)).split()[0]
@@ -122,7 +122,7 @@ def test_who_follows_an_agent_follows_on_over_a_restart(own: Background) -> None
     assert lines[:-1] == [f"line {number}" for number in range(1, 61)]
 
 
-def test_a_stale_pid_file_is_no_sidecar(own: Background) -> None:
+def test_a_stale_pid_file_does_not_count_as_a_sidecar(own: Background) -> None:
     own.storage.mkdir()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
         for text in (f"{bystander.pid}\n", "4194305\n", "not a pid\n", ""):
@@ -136,11 +136,11 @@ def test_a_stale_pid_file_is_no_sidecar(own: Background) -> None:
         bystander.kill()
 
 
-def test_one_that_was_killed_is_started_again(own: Background) -> None:
+def test_a_killed_daemon_is_started_again(own: Background) -> None:
     printed(own.cco("daemon", "start"))
     first = own.pid
     os.kill(first, 9)
-    until(lambda: not lives(first), "its end")
+    until(lambda: not process_alive(first), "its end")
     assert own.cco("daemon", "status").stdout == "the sidecar is not running\n"
     printed(own.cco("daemon", "start"))
     assert own.pid != first and own.get("/health").status_code == 200
@@ -159,33 +159,33 @@ def test_options_reach_the_service(own: Background, tmp_path: Path) -> None:
         assert printed(own.cco("daemon", "stop", *named)).startswith("stopped")
 
 
-def test_an_option_of_0_is_not_passed_over(own: Background) -> None:
+def test_an_option_of_0_is_not_ignored(own: Background) -> None:
     fails(own.cco("daemon", "start", "--cache-size-mb", "0"), "--cache-size-mb")
     assert own.cco("daemon", "status").returncode == 1
 
 
 class TestRestart:
-    def test_a_new_config_takes_the_place_of_the_old_one(self, own: Background, tmp_path: Path) -> None:
+    def test_a_new_config_replaces_the_old_one(self, own: Background, tmp_path: Path) -> None:
         for most in (7, 9):
             config = written(tmp_path / f"config-{most}.json", agents={"max_concurrent": most})
             verb = "start" if most == 7 else "restart"
             printed(own.cco("--config", str(config), "daemon", verb))
             assert printed(own.cco("agent", "list")).startswith(f"0 of {most} running")
 
-    def test_a_config_is_found_from_where_it_is_named(self, own: Background, tmp_path: Path) -> None:
+    def test_a_relative_config_path_is_resolved_by_the_caller(self, own: Background, tmp_path: Path) -> None:
         printed(own.cco("daemon", "start"))
         written(tmp_path / "config.json", agents={"max_concurrent": 9})
         printed(own.cco("--config", "config.json", "daemon", "restart", cwd=tmp_path))
         assert printed(own.cco("agent", "list")).startswith("0 of 9 running")
 
     @pytest.mark.parametrize("wrong", [["--project-root", "/nowhere"], ["--port", "70000"]])
-    def test_what_cannot_start_does_not_stop_what_runs(self, own: Background, wrong: list[str]) -> None:
+    def test_a_bad_config_does_not_stop_the_running_daemon(self, own: Background, wrong: list[str]) -> None:
         printed(own.cco("daemon", "start"))
         first = own.pid
         fails(own.cco("daemon", "restart", *wrong), wrong[0])
-        assert lives(first), "the sidecar was stopped for one that could not start"
+        assert process_alive(first), "the sidecar was stopped for one that could not start"
 
-    def test_a_variable_that_it_was_started_with_holds(self, own: Background) -> None:
+    def test_variables_of_the_first_start_are_kept(self, own: Background) -> None:
         """It is restarted from another shell."""
         own.environment.append(("CCO_SIDECAR_CORS_ORIGINS", "https://one.example"))
         printed(own.cco("daemon", "start"))
@@ -196,12 +196,12 @@ class TestRestart:
             answer = own.get("/health", headers={"Origin": allowed})
             assert answer.headers["Access-Control-Allow-Origin"] == allowed
 
-    def test_where_nothing_runs_it_starts(self, own: Background) -> None:
+    def test_restart_starts_a_daemon_that_is_not_running(self, own: Background) -> None:
         assert "runs in the background" in printed(own.cco("daemon", "restart"))
         assert own.get("/health").status_code == 200
 
 
-def test_a_start_that_fails_says_why_and_leaves_nothing(own: Background, tmp_path: Path) -> None:
+def test_a_failed_start_says_why_and_leaves_nothing(own: Background, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", own.port)):
         fails(own.cco("daemon", "start"), f"port {own.port}")
     fails(own.cco("daemon", "start", "--project-root", str(tmp_path / "nowhere")), "there is no such directory")
@@ -217,7 +217,7 @@ class TestInstall:
         return parser["Service"]
 
     def verified(self, text: str, directory: Path) -> None:
-        """By systemd itself, where there is one."""
+        """By systemd itself, where it is installed."""
         program = shutil.which("systemd-analyze")
         if program is None:
             return
@@ -242,20 +242,20 @@ class TestInstall:
         assert options["--project-root"] == str(sidecar.root)
         assert not own.storage.exists()
 
-    def test_the_unit_has_every_setting_of_now(self, own: Background) -> None:
-        """What stands in this environment is not in systemd's."""
+    def test_the_unit_has_all_current_settings(self, own: Background) -> None:
+        """systemd does not see the variables of this environment."""
         own.environment += [("CCO_SIDECAR_GRPC_PORT", "14999"), ("CCO_SIDECAR_CACHE_SIZE_MB", "77")]
         text = printed(own.cco("daemon", "install", "--print"))
         assert "14999" in text and "77" in text
 
-    def test_paths_with_blanks_and_percent_signs(
+    def test_paths_with_spaces_and_percent_signs(
         self, own: Background, sidecar: SidecarProcess, tmp_path: Path
     ) -> None:
         storage = tmp_path / "my storage 100%h"
         own.environment += [("CCO_SIDECAR_STORAGE", str(storage))]
         text = printed(own.cco("daemon", "install", "--print"))
         line = shlex.split(self.unit(text)["ExecStart"].replace("%%", "\0"))
-        assert not any("%" in word for word in line), "a specifier of systemd"
+        assert not any("%" in word for word in line), "a systemd specifier"
         assert line[line.index("--storage") + 1].replace("\0", "%") == str(storage)
 
     def test_it_is_written_where_systemd_looks(self, own: Background, tmp_path: Path) -> None:
@@ -266,8 +266,8 @@ class TestInstall:
         assert path.read_text() == printed(own.cco("daemon", "install", "--print"))
 
 
-def test_a_directory_that_is_gone_is_no_crash(sidecar: SidecarProcess, tmp_path: Path) -> None:
-    """The shell still stands in a worktree that was removed."""
+def test_a_removed_working_directory_does_not_crash(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    """The shell is still in a worktree that was removed."""
     for line in (("agent", "list"), ("daemon", "status"), ("doctor",)):
         gone = tmp_path / "gone"
         gone.mkdir()
@@ -297,6 +297,6 @@ def test_a_directory_that_is_gone_is_no_crash(sidecar: SidecarProcess, tmp_path:
         (["install", "cco-sidecar"], "cco-sidecar"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     nowhere = [("CCO_SIDECAR_STORAGE", str(sidecar.storage.parent / "nowhere"))]
     misused(run_cco(sidecar, "daemon", *line, environment=nowhere), says)

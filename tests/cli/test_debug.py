@@ -1,4 +1,4 @@
-"""`cco debug bundle`: everything that somebody who helps needs, and nothing that is secret."""
+"""`cco debug bundle`: everything needed for support, and no secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 PARTS = {"versions.json", "settings.json", "checks.txt", "health.json", "status.json", "agents.json", "storage.txt",
          "orchestration.log"}  # fmt: skip
-# What must not be in a bundle, by what it is.
+# What a bundle must not contain, by kind.
 SECRETS = {
     "signing secret": "s1gning-secret-of-more-than-thirty-two-bytes",
     "credential": "s3cr3t-of-a-credential",
@@ -54,7 +54,7 @@ class Bundle:
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
-    """A sidecar to which every secret has been told."""
+    """A sidecar that was given every secret."""
     directory = tmp_path_factory.mktemp("busy")
     rule = {"when": {"event_type": "never"}, "do": "spawn", "agent_type": "go-specialist",
             "task": SECRETS["task of a rule"]}  # fmt: skip
@@ -73,12 +73,12 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
         },
     )
     with serving(directory, small_repository(directory / "repository"), config=config) as running:
-        tell(running)
+        plant(running)
         yield running
 
 
-def tell(running: SidecarProcess) -> None:
-    """Every secret, in its place."""
+def plant(running: SidecarProcess) -> None:
+    """Puts every secret in its place."""
     printed(run_cco(running, "credentials", "store", "KEY", SECRETS["credential"]))
     steps = [
         {"do": "env", "name": "KEY"},
@@ -158,7 +158,7 @@ def test_it_has_the_agents_of_every_project(busy: SidecarProcess, tmp_path: Path
     assert elsewhere.id in bundled(busy, tmp_path / "debug.tar.gz").parts["agents.json"]
 
 
-def test_it_is_written_as_well_when_the_sidecar_is_down(tmp_path: Path, busy: SidecarProcess) -> None:
+def test_it_is_written_while_the_sidecar_is_down_too(tmp_path: Path, busy: SidecarProcess) -> None:
     nothing = [("CCO_SIDECAR_STORAGE", str(tmp_path / "nothing"))]
     printed(run_cco(busy, "debug", "bundle", str(tmp_path / "never.tar.gz"), environment=nothing))
     never = Bundle(tmp_path / "never.tar.gz")
@@ -175,20 +175,20 @@ def test_it_is_written_as_well_when_the_sidecar_is_down(tmp_path: Path, busy: Si
         assert down.parts[name] and "Traceback" not in down.parts[name]
 
 
-def test_it_is_private_also_where_a_file_was(busy: SidecarProcess, tmp_path: Path) -> None:
+def test_it_is_private_even_where_a_file_existed(busy: SidecarProcess, tmp_path: Path) -> None:
     target = tmp_path / "debug.tar.gz"
     target.write_text("an older one")
     target.chmod(0o644)
     assert bundled(busy, target).mode == 0o600
 
 
-def test_without_a_name_it_is_called_by_its_time(busy: SidecarProcess, tmp_path: Path) -> None:
+def test_the_default_name_is_the_time(busy: SidecarProcess, tmp_path: Path) -> None:
     said = printed(run_cco(busy, "debug", "bundle", cwd=tmp_path))
     (made,) = tmp_path.iterdir()
     assert re.fullmatch(r"cco-debug-\d{8}-\d{6}\.tar\.gz", made.name) and made.name in said
 
 
-def test_what_is_wrong_is_said(busy: SidecarProcess, tmp_path: Path) -> None:
+def test_errors_are_reported(busy: SidecarProcess, tmp_path: Path) -> None:
     fails(run_cco(busy, "debug", "bundle", "/nowhere/debug.tar.gz"), "/nowhere/debug.tar.gz cannot be written")
     misused(run_cco(busy, "debug", "bundle", "/tmp"), "/tmp")
     misused(run_cco(busy, "debug", "bundle", "one", "two", cwd=tmp_path), "two")

@@ -1,4 +1,4 @@
-"""`cco doctor`: what is right is said to be, what is broken is found, and how to mend it is named."""
+"""`cco doctor`: reports what is right, finds what is broken, and names the fix."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Deployment:
         return done
 
     def examined(self, *before: str, code: int) -> dict[str, Found]:
-        """What the doctor finds, by name; the exit code says whether something is broken."""
+        """The findings of the doctor by name; the exit code says whether anything is broken."""
         done = self.cco(*before, "doctor", "--format", "json")
         assert "Traceback" not in done.stderr and done.stderr == "", done.stderr
         found = {each.pop("name"): Found(**each) for each in json.loads(done.stdout)}
@@ -86,7 +86,7 @@ class Deployment:
         return found
 
     def token(self, **claims: Any) -> None:
-        """An operator's token that somebody else has signed."""
+        """An operator's token signed with a foreign key."""
         now = int(time.time())
         content = {"sub": "operator", "agent_type": "operator", "iat": now, "exp": now + 3600} | claims
         path = self.storage / "operator.token"
@@ -96,13 +96,13 @@ class Deployment:
 
 @pytest.fixture
 def deployment(sidecar: SidecarProcess, tmp_path: Path) -> Deployment:
-    """Nothing runs there."""
+    """A deployment where nothing is running."""
     return Deployment(tmp_path, sidecar)
 
 
 @pytest.fixture(scope="module")
 def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A sidecar runs there, and a credential is kept. Whoever breaks something mends it."""
+    """A deployment with a running sidecar and a stored credential. A test that breaks something repairs it."""
     made = Deployment(tmp_path_factory.mktemp("deployment"), sidecar)
     printed(made.cco("daemon", "start"))
     try:
@@ -112,7 +112,7 @@ def running(sidecar: SidecarProcess, tmp_path_factory: pytest.TempPathFactory) -
         assert made.cco("daemon", "stop", "--force").returncode == 0
 
 
-def test_where_everything_is_right_every_check_says_so(running: Deployment) -> None:
+def test_every_check_passes_when_everything_is_right(running: Deployment) -> None:
     found = running.examined(code=0)
     assert set(found) == CHECKS | {"credentials"}
     # Tests keep everything in a temporary directory.
@@ -126,14 +126,14 @@ def test_where_everything_is_right_every_check_says_so(running: Deployment) -> N
     assert told == [f"{each.level:<8} {name}" for name, each in found.items()]
 
 
-def test_where_nothing_was_ever_started_nothing_is_broken(deployment: Deployment) -> None:
+def test_nothing_is_broken_before_the_first_start(deployment: Deployment) -> None:
     found = deployment.examined(code=0)
     assert {name for name, each in found.items() if each.level == "warning"} == {"storage", "pid file", "token"}
     assert found["pid file"].mend == "cco daemon start"
     assert not deployment.storage.exists()
 
 
-def test_a_port_that_another_program_has(deployment: Deployment) -> None:
+def test_a_port_in_use_by_another_program(deployment: Deployment) -> None:
     with socket.create_server(("127.0.0.1", deployment.grpc_port)):
         found = deployment.examined(code=1)
         text = deployment.cco("doctor").stdout
@@ -153,7 +153,7 @@ def test_a_sidecar_on_another_port_is_found_by_its_storage(
     assert (found["port"].level, found["port"].text) == ("ok", f"{running.port} answers")
 
 
-def test_a_pid_file_that_nobody_stands_behind(deployment: Deployment) -> None:
+def test_a_pid_file_without_a_process(deployment: Deployment) -> None:
     deployment.storage.mkdir(mode=0o700)
     pid_file = deployment.storage / "sidecar.pid"
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as bystander:
@@ -165,7 +165,7 @@ def test_a_pid_file_that_nobody_stands_behind(deployment: Deployment) -> None:
     assert deployment.examined(code=0)["pid file"].mend == "cco daemon start"
 
 
-def test_what_others_can_read(running: Deployment) -> None:
+def test_files_that_others_can_read(running: Deployment) -> None:
     key = running.directory / ".cco" / "credentials.key"
     token = running.storage / "operator.token"
     for path, mode in ((running.storage, 0o755), (key, 0o640), (token, 0o644)):
@@ -184,8 +184,8 @@ def test_what_others_can_read(running: Deployment) -> None:
     assert "temporary" in again["storage"].text
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a directory away")
-def test_a_storage_of_somebody_else(deployment: Deployment) -> None:
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can change the owner of a directory")
+def test_a_storage_owned_by_another_user(deployment: Deployment) -> None:
     deployment.storage.mkdir(mode=0o700)
     os.chown(deployment.storage, 12345, 12345)
     found = deployment.examined(code=1)
@@ -199,7 +199,7 @@ def test_a_storage_that_is_a_file(deployment: Deployment) -> None:
     assert found.level == "broken" and "CCO_SIDECAR_STORAGE" in found.mend, found
 
 
-def test_a_token_that_has_expired_or_is_none(deployment: Deployment) -> None:
+def test_an_expired_and_an_invalid_token(deployment: Deployment) -> None:
     deployment.storage.mkdir(mode=0o700)
     deployment.token(exp=int(time.time()) - 1)
     found = deployment.examined(code=1)
@@ -208,7 +208,7 @@ def test_a_token_that_has_expired_or_is_none(deployment: Deployment) -> None:
     assert "expired" not in deployment.examined(code=1)["token"].text
 
 
-class TestTokenOfOneThatRuns:
+class TestTokenOfRunningSidecar:
     @pytest.fixture(autouse=True)
     def _kept(self, running: Deployment) -> Iterator[None]:
         path = running.storage / "operator.token"
@@ -217,26 +217,26 @@ class TestTokenOfOneThatRuns:
         path.write_text(kept)
         path.chmod(0o600)
 
-    def test_one_that_is_gone(self, running: Deployment) -> None:
-        """The start has made it; only the next one makes it again."""
+    def test_a_missing_token_file(self, running: Deployment) -> None:
+        """The sidecar writes it at startup only."""
         (running.storage / "operator.token").unlink()
         assert "cco daemon restart" in running.examined(code=1)["token"].mend
 
-    def test_one_that_it_does_not_know(self, running: Deployment) -> None:
+    def test_a_token_that_the_sidecar_does_not_know(self, running: Deployment) -> None:
         running.token()
         assert running.cco("agent", "list").returncode == 1
         found = running.examined(code=1)
         assert "broken" in (found["sidecar"].level, found["token"].level)
 
 
-def test_no_git(deployment: Deployment) -> None:
+def test_git_is_missing(deployment: Deployment) -> None:
     deployment.environment["PATH"] = str(deployment.programs)
     deployment.program("claude", "#!/bin/sh\necho 2.0.0\n")
     found = deployment.examined(code=1)
     assert (found["git"].text, found["git"].mend) == ("there is no git on PATH", "install git: contexts need it")
 
 
-def test_a_project_that_is_no_repository(deployment: Deployment, tmp_path: Path) -> None:
+def test_a_project_that_is_not_a_repository(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     deployment.environment["CCO_SIDECAR_PROJECT_ROOT"] = str(tmp_path / "plain")
     found = deployment.examined(code=0)
@@ -265,7 +265,7 @@ class TestRunners:
             assert found["runner codex"].text == "there is no program 'codex' on PATH"
             assert "agents.runners" in found["runner codex"].mend
 
-    def test_a_command_whose_program_is_not_there(self, deployment: Deployment) -> None:
+    def test_a_command_whose_program_is_missing(self, deployment: Deployment) -> None:
         runners = {"quality": {"command": ["/nowhere/such-a-program", "{task}"]}}
         config = str(written(deployment.directory / "config.json", agents={"runners": runners}))
         done = deployment.cco("--config", config, "doctor")
@@ -278,26 +278,26 @@ class TestRunners:
         assert "runner claude" in found, found
         assert found["runner claude"].level == "broken" and str(deployment.programs) in found["runner claude"].text
 
-    def test_runners_that_are_misspelt(self, deployment: Deployment) -> None:
+    def test_misspelt_runners(self, deployment: Deployment) -> None:
         config = str(written(deployment.directory / "config.json", agents={"runners": {"defalt": {}}}))
         done = deployment.cco("--config", config, "doctor")
         assert done.returncode == 1 and "'defalt' is no agent type" in done.stdout
         assert deployment.examined("--config", config, code=1)
 
 
-def test_a_host_of_ipv6(deployment: Deployment) -> None:
+def test_an_ipv6_host(deployment: Deployment) -> None:
     deployment.environment["CCO_SIDECAR_HOST"] = "::1"
     found = deployment.examined(code=0)
     assert found["port"].text == f"{deployment.port} is free"
 
 
-def test_a_sidecar_on_ipv6_is_spoken_to(sidecar: SidecarProcess, tmp_path: Path) -> None:
+def test_a_sidecar_on_ipv6_is_reached(sidecar: SidecarProcess, tmp_path: Path) -> None:
     own = Background(sidecar, tmp_path / "storage")
     own.environment.append(("CCO_SIDECAR_HOST", "::1"))
     try:
         started = own.cco("daemon", "start")
         if "cannot open" in started.stderr:
-            pytest.skip("there is no IPv6 here")
+            pytest.skip("no IPv6 on this machine")
         assert f"http://[::1]:{own.port}\n" in printed(started)
         assert "healthy" in printed(own.cco("health"))
         assert own.cco("agent", "list").returncode == 0
@@ -305,11 +305,11 @@ def test_a_sidecar_on_ipv6_is_spoken_to(sidecar: SidecarProcess, tmp_path: Path)
         own.cco("daemon", "stop", "--force")
 
 
-def test_a_config_that_cannot_be_read_is_one_clear_line(deployment: Deployment) -> None:
+def test_an_unreadable_config_is_one_clear_line(deployment: Deployment) -> None:
     (deployment.directory / "config.json").write_text("{")
     fails(deployment.cco("--config", str(deployment.directory / "config.json"), "doctor"), "is not JSON")
 
 
 @pytest.mark.parametrize(("line", "says"), [(["--format", "yaml"], "yaml"), (["now"], "now"), (["--fix"], "--fix")])
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, "doctor", *line), says)

@@ -15,7 +15,7 @@ from tests.support.commands import NO_MESSAGES, fails, misused, printed, publish
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 
-def test_publish_and_list_as_the_quick_start_does(sidecar: SidecarProcess) -> None:
+def test_publish_and_list_as_in_the_quick_start(sidecar: SidecarProcess) -> None:
     done = printed(run_cco(sidecar, "events", "publish", "--type", "custom_event", "--topic", "testing"))
     assert done.startswith("published evt-") and " on testing to 0 subscribers" in done
     assert "  custom_event  testing  operator  {}\n" in printed(run_cco(sidecar, "events", "list", "--limit", "20"))
@@ -67,7 +67,7 @@ def test_a_body_whose_data_is_null(sidecar: SidecarProcess) -> None:
     printed(run_cco(sidecar, "events", "publish", "--input", "-", input=json.dumps(body)))
 
 
-def test_list_in_every_form(sidecar: SidecarProcess, tmp_path: Path) -> None:
+def test_list_in_every_format(sidecar: SidecarProcess, tmp_path: Path) -> None:
     ids = [publish(sidecar, "listed", n=n) for n in range(4)]
     line = ("events", "list", "--type", "listed")
     as_json = json.loads(printed(run_cco(sidecar, *line, "--format", "json")))
@@ -88,7 +88,7 @@ def test_list_in_every_form(sidecar: SidecarProcess, tmp_path: Path) -> None:
     assert printed(run_cco(sidecar, "events", "list", "--type", "never")) == "no events\n"
 
 
-def test_a_list_starts_where_it_is_told(sidecar: SidecarProcess) -> None:
+def test_a_list_starts_at_since(sidecar: SidecarProcess) -> None:
     ids = [publish(sidecar, "since", n=n) for n in range(3)]
     line = ("events", "list", "--type", "since", "--format", "json")
     listed = json.loads(printed(run_cco(sidecar, *line)))
@@ -103,7 +103,7 @@ def test_a_list_starts_where_it_is_told(sidecar: SidecarProcess) -> None:
         assert [event["event_id"] for event in found][-len(expected) or None :] == expected, since
 
 
-def test_subscribe_as_the_quick_start_does(sidecar: SidecarProcess) -> None:
+def test_subscribe_as_in_the_quick_start(sidecar: SidecarProcess) -> None:
     began = time.monotonic()
     line = ("events", "subscribe", "--topic", "testing", "--timeout", "30")
     done = when_subscribed(sidecar, lambda: publish(sidecar, "awaited", n=1), *line)
@@ -113,7 +113,7 @@ def test_subscribe_as_the_quick_start_does(sidecar: SidecarProcess) -> None:
 
 
 @pytest.mark.parametrize(("timeout", "least"), [("1", 1.0), ("1200", 1.2)])
-def test_timeout_is_milliseconds_and_below_1000_seconds(sidecar: SidecarProcess, timeout: str, least: float) -> None:
+def test_timeout_below_1000_means_seconds(sidecar: SidecarProcess, timeout: str, least: float) -> None:
     began = time.monotonic()
     done = run_cco(sidecar, "events", "subscribe", "never", "--timeout", timeout)
     assert printed(done) == "" and done.stderr == "no events in time\n"
@@ -167,12 +167,12 @@ def test_subscribe_continuously(sidecar: SidecarProcess) -> None:
         (["events", "list", "--since", "evt-1"], "[EVT_002]"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     fails(run_cco(sidecar, *line), says)
 
 
 @pytest.mark.parametrize(("text", "says"), NO_MESSAGES)
-def test_input_that_is_not_right(sidecar: SidecarProcess, text: str, says: str) -> None:
+def test_invalid_input(sidecar: SidecarProcess, text: str, says: str) -> None:
     fails(run_cco(sidecar, "events", "publish", "--input", "-", input=text), says)
 
 
@@ -193,7 +193,7 @@ def test_input_that_is_not_right(sidecar: SidecarProcess, text: str, says: str) 
         (["events", "list", "--since", "99999999d"], "--since"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, *line), says)
 
 

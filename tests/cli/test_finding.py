@@ -30,7 +30,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
 
 
 class Listener:
-    """A program that took a port, and keeps all that it is sent."""
+    """A program that took over a port and records everything it receives."""
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -46,7 +46,7 @@ class Listener:
                 return
             connection.settimeout(2)
             with connection, contextlib.suppress(OSError):
-                # A server's preface of HTTP/2, so that the client speaks on.
+                # The HTTP/2 preface of a server, so that the client continues.
                 connection.sendall(b"\0\0\0\4\0\0\0\0\0")
                 while data := connection.recv(65536):
                     self.heard += data
@@ -56,7 +56,7 @@ class Listener:
 
 
 def cco(storage: Path, port: int, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A command of somebody who knows a storage and a port."""
+    """A command of a user who knows a storage and a port."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
     ours = {"HOME": str(storage.parent), "CCO_SIDECAR_STORAGE": str(storage), "CCO_SIDECAR_PORT": str(port)}
     return subprocess.run(
@@ -69,7 +69,7 @@ def cco(storage: Path, port: int, *words: str, **environment: str) -> subprocess
     )
 
 
-def test_the_run_directory_names_those_that_run(own: SidecarProcess) -> None:
+def test_the_run_directory_names_the_running_sidecars(own: SidecarProcess) -> None:
     (known,) = [each for each in run_directory.running() if each.storage == str(own.storage)]
     assert (known.url, known.grpc) == (own.url, own.target) and known.pid == own.process.pid
     directory = Path(known.socket).parent
@@ -80,8 +80,8 @@ def test_a_url_is_enough_whatever_the_grpc_port_is(own: SidecarProcess) -> None:
     assert printed(run_cco(own, "agent", "list", "--sidecar-url", own.url)).startswith("0 of")
 
 
-def test_who_took_the_port_gets_no_token(tmp_path: Path, own: SidecarProcess) -> None:
-    """The sidecar of the storage is gone, and another program listens where it did."""
+def test_a_program_that_took_the_port_gets_no_token(tmp_path: Path, own: SidecarProcess) -> None:
+    """The sidecar of the storage is no longer running, and another program listens on its port."""
     storage = tmp_path / "storage"
     storage.mkdir()
     for name in ("operator.token", "identity.key"):
@@ -96,19 +96,19 @@ def test_who_took_the_port_gets_no_token(tmp_path: Path, own: SidecarProcess) ->
         listener.close()
 
 
-def test_another_sidecar_at_the_place_gets_none_either(tmp_path: Path, own: SidecarProcess) -> None:
-    """A real sidecar, of somebody else's storage, that would answer anything."""
+def test_another_sidecar_on_the_port_gets_no_token_either(tmp_path: Path, own: SidecarProcess) -> None:
+    """A real sidecar on another user's storage, which would answer any call."""
     storage = tmp_path / "storage"
     storage.mkdir()
     (storage / "operator.token").write_bytes((own.storage / "operator.token").read_bytes())
     (storage / "identity.key").write_bytes(b"another key")
-    # Found by its port alone: nobody announced it.
+    # Found by its port alone: no entry in the run directory announces it.
     port = int(own.target.rpartition(":")[2]) - 1
     done = cco(storage, port, "agent", "list", XDG_RUNTIME_DIR=str(tmp_path))
     fails(done, "is not the sidecar of")
 
 
-def test_over_tcp_the_right_one_is_known_by_its_key(tmp_path: Path, own: SidecarProcess) -> None:
+def test_over_tcp_the_right_sidecar_is_recognised_by_its_key(tmp_path: Path, own: SidecarProcess) -> None:
     storage = tmp_path / "storage"
     storage.mkdir()
     for name in ("operator.token", "identity.key"):
@@ -118,7 +118,7 @@ def test_over_tcp_the_right_one_is_known_by_its_key(tmp_path: Path, own: Sidecar
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "grpc_proxy"])
-def test_a_proxy_does_not_stand_between_a_command_and_this_machine(own: SidecarProcess, name: str) -> None:
+def test_a_proxy_is_not_used_on_this_machine(own: SidecarProcess, name: str) -> None:
     proxy = (name, "http://127.0.0.1:9")
     assert printed(run_cco(own, "agent", "list", environment=[proxy])).startswith("0 of")
     assert printed(run_cco(own, "agent", "list", "--sidecar-url", own.url, environment=[proxy])).startswith("0 of")
@@ -132,12 +132,12 @@ def test_a_removed_directory_is_named(own: SidecarProcess, tmp_path: Path) -> No
     fails(done, "current directory was removed")
 
 
-def test_the_summaries_of_commands_are_whole(own: SidecarProcess) -> None:
+def test_command_summaries_are_not_truncated(own: SidecarProcess) -> None:
     for words in (("--help",), ("agent", "--help"), ("daemon", "--help"), ("results", "--help")):
         assert "..." not in printed(run_cco(own, *words)).partition("Commands:")[2]
 
 
-def test_what_stands_in_a_storage_of_others_is_closed_and_foreign_links_are_refused(tmp_path: Path) -> None:
+def test_a_storage_readable_by_others_is_made_private(tmp_path: Path) -> None:
     root = small_repository(tmp_path / "root")
     storage = tmp_path / "storage"
     storage.mkdir(mode=0o755)
@@ -146,7 +146,7 @@ def test_what_stands_in_a_storage_of_others_is_closed_and_foreign_links_are_refu
         assert storage.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root makes another user's link")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can create another user's link")
 def test_another_users_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     (tmp_path / "storage").symlink_to(tmp_path / "theirs")

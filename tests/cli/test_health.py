@@ -12,7 +12,7 @@ from tests.support.commands import misused, printed
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 
-def test_it_is_healthy_in_every_form(sidecar: SidecarProcess) -> None:
+def test_it_is_healthy_in_every_format(sidecar: SidecarProcess) -> None:
     assert "orchestration-sidecar 1.0.0: healthy" in printed(run_cco(sidecar, "health"))
     body = json.loads(printed(run_cco(sidecar, "health", "--format", "json")))
     assert body["status"] == "healthy" and body["checks"]["storage"] == "healthy"
@@ -31,5 +31,5 @@ def test_health_needs_no_token(sidecar: SidecarProcess, tmp_path: Path) -> None:
         (["health", "--format", "csv"], "csv"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, *line), says)

@@ -16,7 +16,7 @@ from cco_sidecar.testing.process import SidecarProcess, run_cco
 STORE = ("results", "store", "--agent", "python-specialist", "--issue", "issue-123")
 
 
-def test_store_as_the_quick_start_does(sidecar: SidecarProcess) -> None:
+def test_store_as_in_the_quick_start(sidecar: SidecarProcess) -> None:
     done = run_cco(sidecar, "results", "store", "--agent", "python-specialist", "--issue", "issue-quick")
     assert "results/default/issue-quick/python-specialist.json" in printed(done)
     listed = printed(run_cco(sidecar, "results", "list", "--issue", "issue-quick"))
@@ -82,7 +82,7 @@ def test_a_documented_body_keeps_its_time(sidecar: SidecarProcess) -> None:
     assert json.loads(printed(got))["timestamp"] == "2025-11-17T12:00:00Z"
 
 
-def test_list_in_every_form(sidecar: SidecarProcess, tmp_path: Path) -> None:
+def test_list_in_every_format(sidecar: SidecarProcess, tmp_path: Path) -> None:
     for agent_type in ("python-specialist", "test-engineer"):
         decided = ("--decisions", 'He said "no", so')
         printed(run_cco(sidecar, "results", "store", "--agent", agent_type, "--issue", "issue-list", *decided))
@@ -105,7 +105,7 @@ def test_list_in_every_form(sidecar: SidecarProcess, tmp_path: Path) -> None:
         assert (list(csv.DictReader(io.StringIO(written))) if form == "csv" else written.splitlines()) == expected
 
 
-def test_a_list_is_narrowed(sidecar: SidecarProcess) -> None:
+def test_a_list_is_filtered(sidecar: SidecarProcess) -> None:
     for agent_type in ("python-specialist", "python-specialist", "test-engineer"):
         printed(run_cco(sidecar, "results", "store", "--agent", agent_type, "--issue", "issue-many"))
 
@@ -132,12 +132,12 @@ def test_a_list_is_narrowed(sidecar: SidecarProcess) -> None:
         (["results", "list", "--output", "/nowhere/list.json"], "/nowhere/list.json cannot be written"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     fails(run_cco(sidecar, *line), says)
 
 
 @pytest.mark.parametrize(("text", "says"), NO_MESSAGES)
-def test_input_that_is_not_right(sidecar: SidecarProcess, text: str, says: str) -> None:
+def test_invalid_input(sidecar: SidecarProcess, text: str, says: str) -> None:
     fails(run_cco(sidecar, "results", "store", "--input", "-", input=text), says)
 
 
@@ -154,7 +154,7 @@ def test_input_that_is_not_right(sidecar: SidecarProcess, text: str, says: str) 
         (["results", "list", "--output", "/tmp"], "/tmp"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, *line), says)
 
 

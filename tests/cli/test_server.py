@@ -86,7 +86,7 @@ def test_restart_keeps_the_config_and_the_options(sidecar: SidecarProcess, tmp_p
         own.server("stop", "--force")
 
 
-def test_restart_finds_the_sidecar_of_the_storage_it_names(sidecar: SidecarProcess, tmp_path: Path) -> None:
+def test_restart_finds_the_sidecar_of_the_named_storage(sidecar: SidecarProcess, tmp_path: Path) -> None:
     own = Background(sidecar, tmp_path / "storage")
     elsewhere = [("CCO_SIDECAR_STORAGE", str(tmp_path / "other"))]
     storage = ("--storage", str(own.storage))
@@ -107,5 +107,5 @@ def test_restart_finds_the_sidecar_of_the_storage_it_names(sidecar: SidecarProce
         (["orchestration-server", "strat"], "strat"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, *line), says)

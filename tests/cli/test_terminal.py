@@ -1,4 +1,4 @@
-"""What others wrote does not command a terminal, and goes through a pipe as it is."""
+"""Untrusted text cannot control a terminal, and passes through a pipe unchanged."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Terminal(io.TextIOWrapper):
         ("Grüße, 漢字, 👩\u200d🔬", "Grüße, 漢字, 👩\u200d🔬"),
     ],
 )
-def test_a_terminal_is_shown_what_is_there(text: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_control_characters_are_made_visible_on_a_terminal(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert visible(text) == shown
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -46,11 +48,11 @@ def test_a_terminal_is_shown_what_is_there(text: str, shown: str, monkeypatch: p
     assert terminal.shown == shown + "\n"
 
 
-def test_a_pipe_gets_it_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_the_text_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     echo(HIDING)
     echo(HIDING, err=True)
     assert capsys.readouterr() == (HIDING + "\n", HIDING + "\n")
 
 
-def test_a_cell_of_a_table_is_one_line() -> None:
+def test_a_table_cell_is_one_line() -> None:
     assert one_line("one\ntwo\tthree\x1b[A") == r"one two three\x1b[A"

@@ -29,13 +29,13 @@ def test_an_agents_token_is_made(sidecar: SidecarProcess) -> None:
     assert sidecar.request("GET", "/api/events", headers=headers).status_code == 200
 
 
-def test_an_hour_is_the_default(sidecar: SidecarProcess) -> None:
+def test_the_default_lifetime_is_one_hour(sidecar: SidecarProcess) -> None:
     token = printed(run_cco(sidecar, "token", "--type", "test-engineer", "--issue", "issue-7")).strip()
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 3600 and claims["project_id"] == "default"
 
 
-def test_no_storage_no_token(sidecar: SidecarProcess, tmp_path: Path) -> None:
+def test_no_storage_means_no_token(sidecar: SidecarProcess, tmp_path: Path) -> None:
     done = run_cco(sidecar, "token", environment=[("CCO_SIDECAR_STORAGE", str(tmp_path))])
     fails(done, "the operator's token cannot be read")
 
@@ -52,5 +52,5 @@ def test_a_mistyped_agent_type_is_one_clear_line(sidecar: SidecarProcess) -> Non
         (["token", "--type", "python-specialist", "--issue", "i", "--ttl", "0"], "--ttl"),
     ],
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, *line), says)

@@ -1,4 +1,4 @@
-"""`cco top`: one picture, and the live one in a terminal."""
+"""`cco top`: a single picture, and the live display in a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWS_THE_CURSOR = "\x1b[?25h"
 
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
-    """One of its own: a picture shows everything that there is."""
+    """A separate sidecar, because a picture shows every agent."""
     with serving(tmp_path_factory.mktemp("top"), repository) as running:
         yield running
 
@@ -47,7 +47,7 @@ def test_one_picture_has_the_queue_the_agents_and_the_events(sidecar: SidecarPro
     assert head.startswith("1/119 running  0 queued  ") and " events  " in head and "p99" in head
     assert titles.split()[:2] == ["agent", "status"]
     assert "running" in row_of(agent, rows) and "failed" in row_of(ended, rows)
-    # Those that live first.
+    # Active agents come first.
     assert row_of(agent, rows) == rows[0]
     assert "architecture_defined" in "\n".join(rows[rows.index("") :])
 
@@ -61,9 +61,7 @@ def test_a_pipe_gets_whole_values(sidecar: SidecarProcess) -> None:
         assert whole in text, (whole, text)
 
 
-def test_it_goes_on_until_ctrl_c_and_leaves_the_terminal_as_it_was(
-    sidecar: SidecarProcess, agent: SpawnedAgent
-) -> None:
+def test_it_runs_until_ctrl_c_and_restores_the_terminal(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
     with Terminal(sidecar, "top", "--interval", "0.2") as terminal:
         first = terminal.sees(lambda lines: "running" in row_of(agent, lines))
         assert first[0].startswith("1/119 running  0 queued") and first[1].split()[:2] == ["agent", "status"]
@@ -86,19 +84,19 @@ def test_a_narrow_terminal_still_shows_what_matters(sidecar: SidecarProcess, age
         assert lines[0].startswith("1/119 running  0 queued")
         event = next(line for line in lines if "narrow" in line)
         assert " running " in row_of(agent, lines)
-        # An age and a time that are cut say nothing.
+        # A truncated age or time would be useless.
         assert "…" not in event[:8], event
         assert "s…" not in lines[1], lines[1]
 
 
-def test_the_commonest_width_shows_why(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
+def test_an_80_column_terminal_shows_the_reason(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
     with Terminal(sidecar, "top", "--interval", "0.2", columns=80, rows=24) as terminal:
         lines = terminal.sees(lambda lines: row_of(agent, lines))
         assert max(map(len, lines)) <= 80
         assert "reason" in lines[1] and "attempt" in row_of(agent, lines), lines
 
 
-def test_more_agents_than_rows_leave_room_for_the_events(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
+def test_a_long_list_of_agents_leaves_space_for_the_events(sidecar: SidecarProcess, agent: SpawnedAgent) -> None:
     for _ in range(12):
         started(sidecar, "uname").wait()
     publish(sidecar, "the_newest")
@@ -109,17 +107,19 @@ def test_more_agents_than_rows_leave_room_for_the_events(sidecar: SidecarProcess
 
 
 def says(agent: SpawnedAgent) -> None:
-    """Waits for its heartbeat."""
+    """Sets the agent's text and waits for its heartbeat."""
     until(lambda: agent.get().get("progress", {}).get("message"), "its heartbeat")
 
 
-def test_what_an_agent_says_is_no_markup(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+def test_what_an_agent_says_is_not_markup(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     beat = {"do": "heartbeat", "message": "[/b] [red]", "percent": 40}
     says(scripted_agent([beat, {"do": "sleep", "seconds": 600}], project="markup"))
     assert "40 % [/b]" in printed(run_cco(sidecar, "top", "--once", "--project", "markup"))
 
 
-def test_what_an_agent_says_does_not_reach_the_terminal_itself(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+def test_control_characters_of_an_agent_do_not_reach_the_terminal(
+    sidecar: SidecarProcess, scripted_agent: Spawn
+) -> None:
     beat = {"do": "heartbeat", "message": "\x1b]0;m\x07\x1b[2J"}
     agent = scripted_agent([beat, {"do": "sleep", "seconds": 600}], project="control")
     says(agent)
@@ -128,7 +128,7 @@ def test_what_an_agent_says_does_not_reach_the_terminal_itself(sidecar: SidecarP
         assert "\x1b]0;" not in terminal.written and "\x1b[2J" not in terminal.written
 
 
-def test_when_the_sidecar_goes_away_it_says_so(tmp_path: Path, repository: Path) -> None:
+def test_it_reports_that_the_sidecar_went_away(tmp_path: Path, repository: Path) -> None:
     own = SidecarProcess(tmp_path / "storage", repository)
     with Terminal(own, "top", "--interval", "0.2") as terminal:
         terminal.sees(lambda lines: lines[0].startswith("0/119 running"))
@@ -146,5 +146,5 @@ def test_without_a_sidecar_it_is_one_clear_line(sidecar: SidecarProcess, tmp_pat
 @pytest.mark.parametrize(
     ("line", "says"), [(["--interval", "0"], "--interval"), (["--interval", "fast"], "fast"), (["now"], "now")]
 )
-def test_bad_usage_is_said(sidecar: SidecarProcess, line: list[str], says: str) -> None:
+def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
     misused(run_cco(sidecar, "top", *line), says)

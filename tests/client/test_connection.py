@@ -1,4 +1,4 @@
-"""Where the SDK connects, as whom, over what, and how it says that nobody is there."""
+"""Where the SDK connects, with which identity and protocol, and how it reports that nothing answers."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_identity_comes_from_the_token(sidecar: SidecarProcess, monkeypatch: pyt
 
 @pytest.mark.parametrize("listens", [False, True])
 @pytest.mark.parametrize("named", ["SIDECAR_GRPC", "SIDECAR_URL", "CCO_SIDECAR_PORT"])
-def test_a_first_connection_that_fails_says_where_and_why(
+def test_a_failed_first_connection_says_where_and_why(
     listens: bool, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody listens, or somebody who never answers."""
+    """Either nothing listens, or the listener never answers."""
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
     if not listens:
@@ -73,7 +73,7 @@ def test_a_subscription_that_never_connects_raises_too() -> None:
         next(iter(client.events.subscribe()))
 
 
-async def test_nor_does_the_asynchronous_client_wait_for_ever() -> None:
+async def test_the_asynchronous_client_does_not_wait_forever_either() -> None:
     started = time.monotonic()
     async with AsyncClient(grpc_target="127.0.0.1:9") as client:
         with pytest.raises(SidecarError, match="no sidecar answers"):
@@ -81,13 +81,13 @@ async def test_nor_does_the_asynchronous_client_wait_for_ever() -> None:
     assert time.monotonic() - started < CONNECT_SECONDS + 3
 
 
-def test_the_configured_port_is_obeyed(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configured_port_is_used(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CCO_SIDECAR_PORT", str(sidecar.port))
     with Client() as client:
         assert client.health().service == "orchestration-sidecar"
 
 
-def test_the_only_sidecar_of_this_machine_is_found(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_only_sidecar_on_this_machine_is_found(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = [known for known in run_directory.running() if known.storage == str(sidecar.storage)]
     monkeypatch.setattr(run_directory, "running", lambda: iter(ours))
     with Client() as client:
@@ -95,7 +95,7 @@ def test_the_only_sidecar_of_this_machine_is_found(sidecar: SidecarProcess, monk
     assert discovery.find(None, None, {}).address == f"unix:{ours[0].socket}"
 
 
-def test_of_several_the_one_with_the_configured_or_the_default_storage_is_meant(
+def test_of_several_sidecars_the_one_with_the_configured_or_default_storage_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def at(name: str) -> run_directory.Running:
@@ -106,20 +106,20 @@ def test_of_several_the_one_with_the_configured_or_the_default_storage_is_meant(
     configured = {"CCO_SIDECAR_STORAGE": str(tmp_path / "three")}
     assert discovery.find(None, None, {}).address == "unix:/two.sock"
     assert discovery.find(None, None, configured).address == "unix:/three.sock"
-    # None of them is the one that was configured: it may run without having been found.
+    # None of them is the configured one, which may be running without having been found.
     nowhere = discovery.find(None, None, {"CCO_SIDECAR_STORAGE": str(tmp_path / "four")})
     assert (nowhere.address, nowhere.named_by) == ("127.0.0.1:3002", "the default")
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "grpc_proxy", "all_proxy"])
-def test_proxies_do_not_cut_off_loopback(sidecar: SidecarProcess, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_bypassed_for_loopback(sidecar: SidecarProcess, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     with Client(sidecar.url, grpc_target=sidecar.target) as client:
         assert client.health().service == "orchestration-sidecar"
 
 
 @pytest.mark.parametrize("url", ["http://sidecar.example:3001", "http://192.0.2.1", "sidecar.example"])
-def test_a_token_does_not_leave_this_machine_in_the_clear(url: str) -> None:
+def test_a_token_is_not_sent_to_another_machine_in_plain_text(url: str) -> None:
     with pytest.raises(SettingsError, match="without TLS"):
         Client(url, token="eyJ.e30.x")
     Client(url, token="eyJ.e30.x", insecure=True).close()
@@ -127,7 +127,7 @@ def test_a_token_does_not_leave_this_machine_in_the_clear(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://localhost:3001", "http://127.0.0.1:3001", "http://[::1]:3001"])
-def test_on_this_machine_it_may(url: str) -> None:
+def test_a_token_may_be_sent_in_plain_text_on_this_machine(url: str) -> None:
     Client(url, token="eyJ.e30.x").close()
 
 
@@ -135,13 +135,13 @@ def test_on_this_machine_it_may(url: str) -> None:
     ("url", "address"),
     [("https://sidecar.example", "sidecar.example:443"), ("https://sidecar.example:3001", "sidecar.example:3002")],
 )
-def test_https_is_tls(url: str, address: str) -> None:
+def test_https_uses_tls(url: str, address: str) -> None:
     target = discovery.find(url, None, {})
     assert (target.address, target.secure) == (address, True)
 
 
-def test_over_https_no_plain_text_is_spoken(tmp_path: Path) -> None:
-    """What the client says first is a TLS handshake, and the token is not in it."""
+def test_nothing_is_sent_in_plain_text_over_https(tmp_path: Path) -> None:
+    """The client's first bytes are a TLS handshake, and the token is not in them."""
     server = socket.create_server(("127.0.0.1", 0))
     server.settimeout(20)
     port = server.getsockname()[1]
@@ -159,13 +159,13 @@ def test_over_https_no_plain_text_is_spoken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["http:/127.0.0.1:3001", "", "http://", "ftp://x", "http://x:port", "http://[::1"])
-def test_what_is_no_url_is_said(url: str) -> None:
+def test_an_invalid_url_is_reported(url: str) -> None:
     with pytest.raises(SettingsError, match="invalid sidecar URL"):
         Client(url or "http://")
 
 
-def test_a_deadline_is_a_deadline() -> None:
-    """Of kinds with one gRPC code the first is what a client takes it for."""
+def test_a_deadline_is_reported_as_a_deadline() -> None:
+    """When several error kinds share a gRPC code, the client picks the first."""
 
     class Late(grpc.RpcError):  # type: ignore[misc]
         def code(self) -> grpc.StatusCode:

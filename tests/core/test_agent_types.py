@@ -1,4 +1,4 @@
-"""The project's own agent types: what is wrong in them is named where it stands."""
+"""The project's own agent types: errors are reported with their location."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def with_types(root: Path, document: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_named(tmp_path: Path, name: str) -> None:
+def test_errors_name_their_location(tmp_path: Path, name: str) -> None:
     document, says = WRONG[name]
     (problem,) = load_agent_types(with_types(tmp_path, document)).problems
     assert says in problem and str(tmp_path / "config") in problem
 
 
-def test_it_is_reported_and_the_sidecar_starts(tmp_path: Path) -> None:
+def test_an_error_is_reported_and_the_sidecar_still_starts(tmp_path: Path) -> None:
     root = with_types(small_repository(tmp_path / "root"), {"codingAgent": [MINE]})
     sidecar = SidecarProcess(tmp_path / "storage", root)
     try:
         (problem,) = call(sidecar, "GET", "/status")["storage"]["problems"]
         assert "did you mean 'codingAgents'?" in problem
     finally:
-        assert "did you mean 'codingAgents'?" in sidecar.stop(), "who starts it is warned"
+        assert "did you mean 'codingAgents'?" in sidecar.stop(), "the user is warned at startup"
 
 
-def test_keys_of_other_programs_are_let_be(tmp_path: Path) -> None:
+def test_unknown_keys_are_ignored(tmp_path: Path) -> None:
     types = load_agent_types(with_types(tmp_path, {"$schema": "x", "theme": {}, "codingAgents": [MINE | {"color": 1}]}))
     assert types["my-custom-agent"].group == "coding" and len(types) == 120

@@ -1,4 +1,4 @@
-"""Requests are judged by their bytes; what is large is converted beside the loop."""
+"""Requests are bounded by their bytes; large ones are converted off the event loop."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=6))
-def test_a_struct_made_as_bytes_is_the_one_made_of_parts(value: dict[str, Any]) -> None:
+def test_a_struct_built_from_bytes_equals_one_built_from_parts(value: dict[str, Any]) -> None:
     made = struct_pb2.Struct.FromString(struct_wire.encoded(value))
     assert made == decode._struct_by_parts(value, "data")
     assert codec.struct_to_dict(made) == value
@@ -44,7 +44,7 @@ def test_a_struct_made_as_bytes_is_the_one_made_of_parts(value: dict[str, Any]) 
         ({"a": orjson.loads("[" * 40 + "]" * 40)}, "nested deeper than 32 levels"),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_path(value: Any, says: str) -> None:
+def test_an_oversized_value_is_reported_with_its_path(value: Any, says: str) -> None:
     with pytest.raises(SidecarError) as caught:
         message = codec.from_dict(PublishEventRequest, {"event_type": "x", "data": value})
         validate(message)
@@ -60,7 +60,7 @@ def test_what_does_not_fit_is_told_with_its_path(value: Any, says: str) -> None:
         b'{"data":{"x":[' + b"{}," * 60_000 + b"{}]}}",
     ],
 )
-def test_too_many_elements_are_refused_before_they_are_parsed(body: bytes) -> None:
+def test_too_many_elements_are_refused_before_parsing(body: bytes) -> None:
     with pytest.raises(SidecarError) as caught:
         bounds.check_json(body)
     assert (caught.value.code, caught.value.kind.http_status) == ("REQ_004", 413)
@@ -74,7 +74,7 @@ def test_too_many_elements_are_refused_before_they_are_parsed(body: bytes) -> No
         b'{"unclosed": "' + b"," * 100,
     ],
 )
-def test_text_with_many_signs_is_text(body: bytes) -> None:
+def test_text_with_many_brackets_is_still_text(body: bytes) -> None:
     bounds.check_json(body)
 
 
@@ -95,15 +95,15 @@ def test_a_message_with_too_many_elements_is_refused() -> None:
         bounds.check_message(b"x" * 11, 10)
 
 
-def test_a_message_with_many_lines_of_text_is_text() -> None:
+def test_a_message_with_many_lines_of_text_is_still_text() -> None:
     request = CreateResultRequest()
     request.result.artifacts["log"] = "a line of it\n" * 90_000
     bounds.check_message(request.SerializeToString(), 2**22)
     validate(request)
 
 
-async def test_the_loop_goes_on_while_a_large_message_is_worked_on() -> None:
-    """Python work for half a second; somebody else's turn comes many times meanwhile."""
+async def test_the_loop_keeps_running_while_a_large_message_is_processed() -> None:
+    """Half a second of Python work; other tasks run many times meanwhile."""
     turns = 0
 
     def work() -> int:

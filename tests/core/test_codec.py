@@ -1,4 +1,4 @@
-"""JSON -> message -> JSON: nothing is lost, numbers stay numbers, and what is wrong is named by its path."""
+"""JSON -> message -> JSON: nothing is lost, numbers stay numbers, and errors name their path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TIMES = st.datetimes(timezones=st.just(UTC)).map(
 
 
 def extras(message_type: type[Message]) -> st.SearchStrategy[dict[str, Any]]:
-    """Keys that the proto does not name; the name of the field that keeps them is one of those."""
+    """Keys that the proto does not name, including the name of the field that stores them."""
     known = set(message_type.DESCRIPTOR.fields_by_name) - {"extra"}
     return st.dictionaries((TEXT | st.just("extra")).filter(lambda key: key not in known), JSON, max_size=3)
 
@@ -97,13 +97,13 @@ PUBLISH_BODIES = st.fixed_dictionaries(
 
 
 def over_the_wire(message_type: type[Message], body: Any) -> Any:
-    """What comes back of a JSON text that became a message, went over the wire and became a JSON text."""
+    """JSON text to a message, over the wire, and back to JSON text."""
     sent = codec.from_dict(message_type, orjson.loads(orjson.dumps(body)))
     return orjson.loads(codec.to_json(message_type.FromString(sent.SerializeToString())))
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, and true is no 1."""
+    """Equal, and true is not 1."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -134,19 +134,19 @@ class TestRoundTrip:
         for numbers in (back["metrics"], back["sizes"]):
             assert numbers == metrics and all(type(number) is int for number in numbers.values())
 
-    def test_both_file_forms_in_one_list(self) -> None:
+    def test_both_forms_of_file_in_one_list(self) -> None:
         files = ["plain.py", {"path": "b.py"}, "", {"path": "c.py", "changes": []}, {"path": "d.py", "reviewer": None}]
         back = over_the_wire(CreateResultRequest, {"result": {"status": "success", "files_modified": files}})
         assert back["result"]["files_modified"] == files
 
-    def test_what_is_absent_has_its_default(self) -> None:
+    def test_absent_fields_have_their_default(self) -> None:
         back = over_the_wire(CreateResultRequest, {"result": {"status": "failed", "errors": None}, "timestamp": None})
         assert "timestamp" not in back and back["agent_id"] == ""
         assert back["result"]["errors"] == [] and back["result"]["metrics"] == {}
         assert "data" not in over_the_wire(PublishEventRequest, {"event_type": "x"})
         assert over_the_wire(PublishEventRequest, {"event_type": "x", "data": {}})["data"] == {}
 
-    def test_depth_ends_somewhere(self) -> None:
+    def test_depth_is_limited(self) -> None:
         def nested(levels: int) -> dict[str, Any]:
             value: Any = "deep"
             for _ in range(levels):
@@ -183,7 +183,7 @@ class TestErrors:
             ({"timestamp": 1763380800}, "timestamp", "expected a string"),
         ],
     )
-    def test_of_a_result_name_the_path(self, body: Any, path: str, says: str) -> None:
+    def test_errors_of_a_result_name_the_path(self, body: Any, path: str, says: str) -> None:
         error = refused(CreateResultRequest, body)
         assert says in error.message
         assert error.field == error.details["field"] == path
@@ -203,17 +203,17 @@ class TestErrors:
             ({"zzz": 1}, "zzz", "allowed: event_type"),
         ],
     )
-    def test_of_an_event_name_the_path(self, body: Any, path: str, says: str) -> None:
+    def test_errors_of_an_event_name_the_path(self, body: Any, path: str, says: str) -> None:
         error = refused(PublishEventRequest, body)
         assert error.field == path and says in error.message
 
     @pytest.mark.parametrize("value", [datetime(2026, 1, 1, tzinfo=UTC), Path("a"), b"bytes", {1, 2}, 1j])
-    def test_what_is_no_json_names_the_path(self, value: object) -> None:
-        """The SDK's callers give Python values, and some of them are no JSON."""
+    def test_values_that_are_not_json_name_the_path(self, value: object) -> None:
+        """Callers of the SDK pass Python values, some of which are not valid JSON."""
         assert "data.what" in refused(PublishEventRequest, {"data": {"what": value}}).message
 
     @pytest.mark.parametrize("value", [10**30, -(10**30)])
-    def test_a_number_that_no_field_holds(self, value: int) -> None:
+    def test_a_number_out_of_range_is_refused(self, value: int) -> None:
         assert refused(CreateResultRequest, {"result": {"status": value}}).field == "result.status"
 
     @given(JSON)
@@ -252,7 +252,7 @@ class TestTimes:
             ("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"),
         ],
     )
-    def test_forms(self, text: str, shown: str) -> None:
+    def test_accepted_forms(self, text: str, shown: str) -> None:
         assert codec.rfc3339(codec.parse_rfc3339(text)) == shown
 
     @pytest.mark.parametrize(
@@ -263,10 +263,10 @@ class TestTimes:
             "2025-11-17T12:00:00.Z", "2025-11-17T12:00:00+0100", "２０２５-11-17T12:00:00Z", "2025-11-17T12:00:00Z\n",
         ],
     )  # fmt: skip
-    def test_what_is_no_time(self, text: str) -> None:
+    def test_invalid_times_are_refused(self, text: str) -> None:
         with pytest.raises(SidecarError) as caught:
             codec.parse_rfc3339(text, "since_time")
         assert caught.value.field == "since_time" and "RFC 3339" in caught.value.message
 
-    def test_nanoseconds_of_a_message_are_cut(self) -> None:
+    def test_nanoseconds_of_a_message_are_truncated(self) -> None:
         assert codec.rfc3339(Timestamp(seconds=1, nanos=999_999_999)) == "1970-01-01T00:00:01.999999Z"

@@ -1,4 +1,4 @@
-"""Semaphores by key: in order, so many at a time, and nothing is kept of a key that nobody wants."""
+"""Semaphores by key: in order, a limited number at a time, and no state is kept for unused keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 
 
-async def test_each_key_has_its_own_places_and_order() -> None:
+async def test_each_key_has_its_own_slots_and_order() -> None:
     semaphore, seen, go = KeyedSemaphore[str](2), list[str](), asyncio.Event()
 
     async def take(key: str, name: str) -> None:
@@ -25,7 +25,7 @@ async def test_each_key_has_its_own_places_and_order() -> None:
     assert seen == ["1", "2", "4", "3"]
 
 
-async def test_who_waits_too_long_is_told_and_takes_no_place() -> None:
+async def test_a_waiter_that_times_out_is_refused_and_takes_no_slot() -> None:
     semaphore = KeyedSemaphore[str]()
     async with semaphore.hold("a"):
         with pytest.raises(NotInTime):
@@ -35,13 +35,13 @@ async def test_who_waits_too_long_is_told_and_takes_no_place() -> None:
         pass
 
 
-async def test_a_timeout_of_the_work_itself_is_not_taken_for_one_of_the_wait() -> None:
+async def test_a_timeout_of_the_work_itself_is_not_a_timeout_of_the_wait() -> None:
     with pytest.raises(TimeoutError):
         async with KeyedSemaphore[str]().hold("a", 0.01):
             raise TimeoutError
 
 
-async def test_nothing_is_kept_of_keys_that_are_gone() -> None:
+async def test_no_state_is_kept_for_unused_keys() -> None:
     semaphore = KeyedSemaphore[int]()
     for key in range(100):
         async with semaphore.hold(key):

@@ -1,4 +1,4 @@
-"""What holds the event loop is written down."""
+"""Work that blocks the event loop is logged."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from cco_sidecar.core import loop_watch
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(loop_watch.HELD_SECONDS + 0.1, 1), (0.01, 0)])
-async def test_work_that_holds_the_loop_is_logged(seconds: float, lines: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_that_blocks_the_loop_is_logged(
+    seconds: float, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
     watching = asyncio.create_task(loop_watch.watch())
     with caplog.at_level(logging.INFO, loop_watch.__name__):
         await asyncio.sleep(0)
         until = time.thread_time() + seconds
         while time.thread_time() < until:
             pass
-        # Until it has looked.
+        # Until the watch has checked.
         await asyncio.sleep(3 * loop_watch.BEAT_SECONDS)
     watching.cancel()
     assert sum("the event loop was blocked" in record.message for record in caplog.records) == lines

@@ -1,4 +1,4 @@
-"""What a fuzzer must know of us: NDJSON bodies, and that long polls and streams last."""
+"""What a fuzzer must know about our API: NDJSON bodies, and long polls and streams that stay open."""
 
 import json
 from typing import Any
@@ -19,26 +19,26 @@ def _is_valid(case: Any) -> bool:
 
 
 def _lacks_a_header(case: Any) -> bool:
-    """On purpose: it is left as it is, and refused at once."""
+    """The case omits it on purpose: it stays as it is, and is refused at once."""
     scenario = getattr(getattr(case.meta.phase, "data", None), "scenario", None) if case.meta else None
     return getattr(scenario, "name", "") == "MISSING_PARAMETER"
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Polls are cut to 20 ms where they would wait, streams to 50 ms; what is not valid stays as it is."""
+    """Polls that would wait are cut to 20 ms, and streams to 50 ms; invalid cases stay as they are."""
     if case.path.startswith("/api/events/wait") and case.method == "GET":
         timeout = (case.query or {}).get("timeout", SHORT)
         if str(timeout).isdigit() and int(timeout) <= 300_000:
             case.query = {**(case.query or {}), "timeout": min(int(timeout), SHORT)}
     elif case.path == "/api/agents/spawn" and isinstance(case.body, dict) and _is_valid(case):
-        # What would be run is not left to chance, and every second one is of a type that there is.
+        # The command to run is not left to chance, and every second agent type is an existing one.
         for name in ("command", "environment", "credentials"):
             case.body.pop(name, None)
         if len(str(case.body)) % 2:
             case.body["agent_type"] = "python-specialist"
     elif case.path == "/api/results" and isinstance(case.body, dict) and _is_valid(case):
-        # The operator names whose result it is; an agent need not.
+        # The operator names the agent of a result; an agent need not.
         case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
     elif not _lacks_a_header(case):
         if case.path.endswith("/logs"):

@@ -1,7 +1,7 @@
-"""Chaos: agents, shims and the sidecar are killed and stopped at random, the disk is full for a moment, the clock
-jumps. Afterwards every agent's record tells the truth, every acknowledged result is there, and nobody is left.
+"""Chaos: agents, shims and the sidecar are killed and stopped at random, the disk fills up for a moment, the clock
+jumps. Afterwards every agent's record is true, every acknowledged result is stored, and no process is left.
 
-`make chaos` runs 200 rounds; CI runs a few. ``SEED`` repeats the choices of a run, though not its timing.
+`make chaos` runs 200 rounds; CI runs a few. ``SEED`` repeats the choices of a run, but not its timing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import psutil
 import pytest
 import requests
 from tests.support import chaos_agent
-from tests.support.clocked import ClockedSidecar, Hands, free_ports
+from tests.support.clocked import ClockControl, ClockedSidecar, free_ports
 from tests.support.disks import Disk
 from tests.support.processes import lines_in
 from tests.support.sidecars import agents, call, events, small_repository, until, written
@@ -41,7 +41,7 @@ ALIVE = ("running", "stuck")
 
 @dataclass
 class Round:
-    """What was done to whom, by agent id."""
+    """What was done to which agent, by agent id."""
 
     project: str
     kinds: dict[str, str] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Round:
 
 @dataclass
 class Life:
-    """What an attempt wrote down of itself."""
+    """What an attempt recorded about itself."""
 
     lines: list[str]
 
@@ -73,7 +73,7 @@ class Life:
 
 
 class Chaos:
-    """A storage, the sidecars that follow each other on it, and the hand that disturbs them."""
+    """A storage, the consecutive sidecars on it, and the disturbances."""
 
     def __init__(self, directory: Path, seed: int) -> None:
         self.random = random.Random(seed)
@@ -83,7 +83,7 @@ class Chaos:
         self.disk = Disk(directory / "disk")
         self.storage = self.disk.path / "storage"
         self.root = small_repository(directory / "repository")
-        self.clock = Hands(directory / "clock")
+        self.clock = ClockControl(directory / "clock")
         self.ports = free_ports()
         command = [sys.executable, chaos_agent.__file__, "{task}", str(self.notes)]
         default = {"command": command, "timeout_seconds": 0}
@@ -122,10 +122,10 @@ class Chaos:
                     os.kill(pid, signal.SIGKILL)
             self.disk.close()
 
-    # -- looking -------------------------------------------------------------------------------------------
+    # -- inspecting ------------------------------------------------------------------------------------------
 
     def marked(self) -> dict[str, list[psutil.Process]]:
-        """Run directory -> the processes that carry its mark, and are no zombies."""
+        """Run directory -> the processes that carry its mark and are not zombies."""
         found = defaultdict(list)
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -145,14 +145,14 @@ class Chaos:
         return found
 
     def some_run(self) -> tuple[str, psutil.Process, psutil.Process | None] | None:
-        """Some run's agent id, its shim and its agent process."""
+        """The agent id, shim and agent process of any run."""
         runs = sorted(self.shims().items())
         if not runs:
             return None
         pid, directory = self.random.choice(runs)
         with contextlib.suppress(psutil.Error):
             shim = psutil.Process(pid)
-            # In a sandbox there is an init above the agent itself.
+            # In a sandbox there is an init process above the agent itself.
             family = [each for child in shim.children()[:1] for each in (child, *child.children()[:1])]
             return Path(directory).parent.name, shim, self.random.choice(family) if family else None
         return None
@@ -162,7 +162,7 @@ class Chaos:
         return Life(lines_in(path)) if path.exists() else None
 
     def marks(self, what: str, agent_id: str) -> None:
-        """Notes that something was done to an agent; of one whose spawn is not answered yet too."""
+        """Notes that something was done to an agent, even if its spawn has not been answered yet."""
         for each in self.rounds[-2:]:
             getattr(each, what).add(agent_id)
 
@@ -242,7 +242,7 @@ class Chaos:
         for each in self.rounds[-2:]:
             each.left = True
         complaints = self.sidecar.leave()
-        # Its log could not be written on a full disk; else there is nothing to say.
+        # Its log could not be written on a full disk; otherwise there must be no complaint.
         assert self.disk_was_full or complaints == "", complaints
         self.start()
 
@@ -282,7 +282,7 @@ class Chaos:
             if answer.status_code == 200:
                 assert answer.json()["status"] in ENDED, answer.text
                 left = [mark for mark in self.marked() if f"/{agent_id}/" in mark]
-                assert not left, f"stopped, and still there: {left}"
+                assert not left, f"stopped, but still running: {left}"
 
     # -- a round -------------------------------------------------------------------------------------------
 
@@ -304,7 +304,7 @@ class Chaos:
             self.figures[act.__name__] += 1
             act()
         self.settle()
-        # Some rounds' agents work on while the next round is played.
+        # Agents of some rounds keep working during the next round.
         carried = self.random.random() < 0.3
         for each in self.rounds:
             if not each.over and not (carried and each is now):
@@ -313,7 +313,7 @@ class Chaos:
             self.check(each)
         known = {agent_id for each in self.rounds for agent_id in each.kinds}
         strange = {mark for mark in self.marked() if Path(mark).parent.name not in known}
-        assert not strange, f"nobody's processes: {strange}"
+        assert not strange, f"processes of no known agent: {strange}"
         self.check_zombies()
         assert call(self.sidecar, "GET", "/health")["status"] == "healthy"
 
@@ -324,7 +324,7 @@ class Chaos:
             raise AssertionError(f"the sidecar has ended: {self.sidecar.complaints}")
         for thread in self.threads:
             thread.join(90)
-            assert not thread.is_alive(), "a call is not answered"
+            assert not thread.is_alive(), "a call was not answered"
         self.threads.clear()
 
     def finish(self, each: Round) -> None:
@@ -349,7 +349,7 @@ class Chaos:
         listed = {agent["agent_id"]: agent for agent in agents(self.sidecar, each.project)}
         there, shims = self.marked(), self.shims()
         acks = {agent_id: self.acknowledged(agent_id) for agent_id in listed}
-        assert each.kinds.keys() <= listed.keys(), "an acknowledged agent is not there"
+        assert each.kinds.keys() <= listed.keys(), "an acknowledged agent is missing"
         results: dict[str, list[str]] = defaultdict(list)
         for result in self.results(each.project):
             results[result["agent_id"]].append(result["id"])
@@ -383,7 +383,7 @@ class Chaos:
         return found
 
     def check_alive(self, each: Round, agent_id: str) -> None:
-        """Soon, whatever stood still has gone on."""
+        """Whatever was suspended resumes soon."""
 
         agent: dict[str, Any] = {}
 
@@ -399,10 +399,10 @@ class Chaos:
 
         assert not each.over
         try:
-            until(true, f"the truth about {agent_id}", 30)
+            until(true, f"a true record of {agent_id}", 30)
         except AssertionError:
             told = f"{agent}, {self.marked()}, {self.shims()}"
-            raise AssertionError(f"not the truth: {told}, acts: {each.acts}") from None
+            raise AssertionError(f"the record is not true: {told}, acts: {each.acts}") from None
 
     def check_end(self, each: Round, agent: dict[str, Any]) -> None:
         agent_id, attempt, status = agent["agent_id"], agent["attempt"], agent["status"]
@@ -417,7 +417,7 @@ class Chaos:
         code, by = agent.get("exit_code"), agent.get("signal")
         assert code is None or by is None, f"it exited and was killed: {told}"
         if life is None:
-            # It never began; or was killed before it could say so.
+            # It never began, or was killed before it could record anything.
             possible = each.disk_was_full or each.disturbed(agent_id)
             assert possible and status in ("failed", "stopped") and code is None, told
             return
@@ -433,7 +433,7 @@ class Chaos:
         elif status == "failed":
             assert code != 0, told
             if code is None and by is None:
-                # One that was being stopped when the sidecar went may have lost its shim by that.
+                # An agent that was being stopped when the sidecar ended may have lost its shim by that.
                 known = agent_id not in each.shimless and not (agent_id in each.asked and each.left)
                 assert not known, f"how it ended should be known: {told}"
         else:
@@ -443,13 +443,13 @@ class Chaos:
             if kind != "retrying" or attempt == ATTEMPTS:
                 assert (status, code) == expected, told
             else:
-                assert each.disk_was_full, f"it was not tried again: {told}"
+                assert each.disk_was_full, f"it was not retried: {told}"
 
     def deeds(self, each: Round, agent_id: str) -> list[str]:
         return [what for what in ("killed", "shimless", "asked") if agent_id in getattr(each, what)]
 
     def check_files(self, each: Round, agent: dict[str, Any]) -> None:
-        """Nothing but the output stays; that may take a moment."""
+        """Only the output remains; that may take a moment."""
         directory = self.storage / "agents" / agent["agent_id"]
         left: list[str] = []
 
@@ -470,17 +470,17 @@ class Chaos:
     def check_tokens(self, each: Round, agent: dict[str, Any]) -> None:
         for token in set(lines_in(self.notes / f"{agent['agent_id']}.tokens")):
             answer = self.sidecar.request("GET", "/api/events?limit=1", headers={"Authorization": f"Bearer {token}"})
-            assert answer.status_code == 401, f"its token is alive: {claims_of(token)}, {agent}, {each.acts}"
+            assert answer.status_code == 401, f"its token is still valid: {claims_of(token)}, {agent}, {each.acts}"
 
     def check_events(self, each: Round, listed: dict[str, Any]) -> None:
-        """Every start and end is announced once; it may take a moment."""
+        """Every start and end is announced once; that may take a moment."""
         counted: Counter[tuple[str, str]] = Counter()
         wanted: set[tuple[str, str]] = set()
         for agent_id, agent in listed.items():
             last = f"{agent_id}/{agent['attempt']}"
             began = [number for number in range(1, agent["attempt"] + 1) if self.life(agent_id, number)]
             if not (each.disk_was_full and each.left):
-                # Else nothing could write down that it is still to be announced.
+                # Otherwise the pending announcement could not be recorded.
                 wanted |= {("agent_spawned", f"{agent_id}/{number}") for number in began}
             if agent["status"] == "failed":
                 wanted.add(("agent_failed", last))
@@ -511,10 +511,10 @@ class Chaos:
             return not zombies
 
         try:
-            until(none, "the zombies to be buried", 10)
+            until(none, "no zombies", 10)
         except AssertionError:
             family = psutil.Process(self.sidecar.process.pid).children(recursive=True)
-            raise AssertionError(f"zombies: {zombies}; the family: {family}") from None
+            raise AssertionError(f"zombies: {zombies}; the process tree: {family}") from None
 
 
 @contextlib.contextmanager
@@ -540,13 +540,13 @@ def play(made: Chaos, count: int) -> None:
     for each in made.rounds:
         stored = {result["id"] for result in made.results(each.project)}
         acknowledged = {result_id for agent_id in each.kinds for result_id in made.acknowledged(agent_id)}
-        assert acknowledged <= stored, "a result was lost later on"
+        assert acknowledged <= stored, "a result was lost later"
         made.figures["agents"] += len(each.kinds)
         made.figures["acknowledged results"] += len(acknowledged)
     assert made.marked() == {} and made.shims() == {}
 
 
-def test_whatever_happens_the_records_are_true(tmp_path: Path) -> None:
+def test_the_records_are_true_whatever_happens(tmp_path: Path) -> None:
     with chaos(tmp_path) as made:
         play(made, 4)
 

@@ -1,4 +1,4 @@
-"""`kill -9` under load: whatever was acknowledged is there after the restart, once, and in order.
+"""`kill -9` under load: whatever was acknowledged is there after the restart, once and in order.
 
 `make crash` runs 200 rounds; CI runs a few.
 """
@@ -80,11 +80,11 @@ def everything(
             return found
 
 
-def check(sidecar: SidecarProcess, agent: Agent, events: dict[str, str], results: dict[str, str], floor: str) -> str:
+def check(sidecar: SidecarProcess, agent: Agent, events: dict[str, str], results: dict[str, str], since: str) -> str:
     """Everything acknowledged since the last check is there; returns where the next check starts."""
-    listed = everything(sidecar, agent, "/api/events?event_type=load", "events", "since", floor)
+    listed = everything(sidecar, agent, "/api/events?event_type=load", "events", "since", since)
     kept = {event["event_id"]: event["data"]["mark"] for event in listed}
-    assert len(kept) == len(listed), "an event came back twice"
+    assert len(kept) == len(listed), "an event appears twice"
     assert list(kept) == sorted(kept), "events are out of order"
     assert events.items() <= kept.items()
     stored = {
@@ -92,7 +92,7 @@ def check(sidecar: SidecarProcess, agent: Agent, events: dict[str, str], results
         for r in everything(sidecar, agent, "/api/results?latest=false", "results", "cursor", "")
     }
     assert results.items() <= stored.items()
-    completed = everything(sidecar, agent, "/api/events?event_type=agent_completed", "events", "since", floor)
+    completed = everything(sidecar, agent, "/api/events?event_type=agent_completed", "events", "since", since)
     announced = [event["data"]["result_id"] for event in completed]
     assert len(announced) == len(set(announced)), "a result was announced twice"
     newest = sidecar.request("GET", f"/api/results/{agent.issue}/{agent.type}", agent)
@@ -109,7 +109,7 @@ def rounds(count: int, tmp_path: Path, repository: Path) -> None:
     storage = tmp_path / "storage"
     sidecar = SidecarProcess(storage, repository)
     agent = sidecar.agent("chief-architect", ttl_seconds=86_400)
-    floor, acknowledged = "0", 0
+    since, acknowledged = "0", 0
     for _ in range(count):
         load = Load(sidecar, agent)
         load.start()
@@ -120,7 +120,7 @@ def rounds(count: int, tmp_path: Path, repository: Path) -> None:
         load.join()
         sidecar = SidecarProcess(storage, repository)
         acknowledged += len(load.events) + len(load.results)
-        floor = check(sidecar, agent, load.events, load.results, floor)
+        since = check(sidecar, agent, load.events, load.results, since)
     print(f"{count} rounds of kill -9, {acknowledged} acknowledged writes, none lost")
     assert sidecar.stop() == ""
 

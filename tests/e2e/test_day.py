@@ -1,5 +1,6 @@
-"""A working day of eight hours with tokens of one hour: no agent is refused that works, and none is let in that was
-killed. The clock is moved; nobody sleeps for hours."""
+"""A working day of eight hours with tokens that last one hour: no working agent is refused, and no killed agent is let
+in. The test moves the clock instead of waiting for hours.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import grpc
 import pytest
 import requests
 from tests.support import day_agent
-from tests.support.clocked import ClockedSidecar, Hands, free_ports
+from tests.support.clocked import ClockControl, ClockedSidecar, free_ports
 from tests.support.processes import lines_in
 from tests.support.sidecars import until
 
@@ -24,12 +25,12 @@ from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 HOUR = 3600
-# Minutes of each step: in tens, through the last minutes of an hour, over three hours at once, and back by thirty
-# minutes. Eight hours in all.
+# Minutes of each step: tens of minutes, the last minutes of an hour one by one, three hours at once, and thirty
+# minutes back. Eight hours in all.
 STEPS = (10, 10, 10, 10, 10, 7, 3, 10, 10, 30, 5, 15, 180, 10, -30, 10, 10, 10, 30, 7, 3, 10, 10, 10, 50, 40)
 CONFIG = {
     "agents": {
-        # The day is hours long for the clock only, and the limits of calls are not what is looked at.
+        # The day is long for the clock only, and rate limits are not under test.
         "rate_limits": dict.fromkeys(("coding_specialists", "documentation", "support", "quality"), 0),
         "runners": {
             "qa-engineer": {"command": scripted_command(), "retry": {"attempts": 2, "backoff_seconds": 600}},
@@ -46,17 +47,17 @@ SPAWNED = (
 )
 
 FAIL = json.dumps([{"do": "exit", "code": 1}])
-# Revoked, or expired besides.
+# Revoked, possibly also expired.
 DEAD = {"AUTH_001", "AUTH_002"}
 
 
 class Day:
-    """A sidecar, its clock, and agents that work a turn whenever they are told to."""
+    """A sidecar, its clock, and agents that work one turn at a time."""
 
     def __init__(self, directory: Path, root: Path) -> None:
         self.directory = directory
         self.root = root
-        self.clock = Hands(directory / "clock")
+        self.clock = ClockControl(directory / "clock")
         self.config = directory / "config.json"
         self.config.write_text(json.dumps(CONFIG))
         self.ports = free_ports()
@@ -71,7 +72,7 @@ class Day:
         )
 
     def restart(self) -> None:
-        """After a crash: the agents are still there, and only their open streams are not."""
+        """After a crash: the agents still run, and only their open streams are lost."""
         self.sidecar.kill()
         self.start()
         self.crashed = True
@@ -103,7 +104,7 @@ class Day:
             worker.check_turn()
 
     def refused(self, token: str) -> str:
-        """The error of a call with the token; the same on both transports, and empty when it is let in."""
+        """The error code of a call with the token; the same on both transports, and empty when it is accepted."""
         rest = requests.get(f"{self.sidecar.url}/api/events", headers={"Authorization": f"Bearer {token}"}, timeout=20)
         code = rest.json()["code"] if rest.status_code == 401 else ""
         assert code or rest.status_code == 200, rest.text
@@ -121,8 +122,9 @@ class Day:
 
 
 class Worker:
-    """One of the day's agents, as the test sees it. ``tokens`` is every token that it was given, ``used`` those that it
-    made calls with."""
+    """One of the day's agents, as the test sees it. ``tokens`` is every token it received, ``used`` the tokens it made
+    calls with.
+    """
 
     def __init__(self, day: Day, kind: str, spawned: dict[str, Any]) -> None:
         self.day = day
@@ -152,7 +154,7 @@ class Worker:
         self.tokens[self.seen["token"]] = self.used[self.seen["token"]] = None
 
     def check_file(self) -> None:
-        """The token in its file is good by the clock alone, for at most an hour."""
+        """The token in its file is valid by the clock alone, for at most an hour."""
 
         def good() -> bool:
             token = self.file.read_text().strip()
@@ -178,7 +180,7 @@ def day(tmp_path: Path, repository: Path) -> Iterator[Day]:
 
 
 class Streams:
-    """Streams that are open with a token, on both transports; ``ended`` has a reason for each that is no more."""
+    """Streams opened with a token, on both transports; ``ended`` has a reason for each closed stream."""
 
     def __init__(self, day: Day, tokens: list[str]) -> None:
         self.ended: list[str] = []
@@ -217,7 +219,7 @@ class Streams:
         self._channel.close()
 
 
-def test_nobody_is_refused_in_eight_hours_who_works(day: Day) -> None:
+def test_no_working_agent_is_refused_in_eight_hours(day: Day) -> None:
     assert sum(STEPS) == 8 * 60
     for kind, agent_type in SPAWNED:
         day.spawn(kind, agent_type)
@@ -235,31 +237,31 @@ def test_nobody_is_refused_in_eight_hours_who_works(day: Day) -> None:
     assert len(refreshing.used) >= 5 and len(sdk.used) >= 3
     for worker in day.workers:
         if worker.kind != "refreshing":
-            # Each turn's event came once, and in order, through the stream that was open all day.
+            # Each turn's event came once and in order, through the stream that was open all day.
             until(lambda worker=worker: day.step() is None and worker.seen["heard"][-1] >= len(STEPS), "no events")
             assert worker.seen["heard"] == list(range(1, worker.seen["heard"][-1] + 1))
     check_deaths(day)
 
 
 def check_deaths(day: Day) -> None:
-    """One after the other is killed: its own tokens are dead, everyone else's are not."""
+    """The agents are killed one after the other: each one's tokens become invalid, everyone else's stay valid."""
     for worker in list(day.workers):
         alive = [token for token in worker.tokens if not day.refused(token)]
-        assert alive, "nothing to lose"
+        assert alive, "there are no tokens to revoke"
         assert worker.file.read_text().strip() in alive
         if worker.kind == "environment":
             assert worker.environment_token in alive
         streams = Streams(day, alive)
         worker.kill()
         assert all(day.refused(token) in DEAD for token in worker.tokens)
-        until(lambda streams=streams: len(streams.ended) == streams.count, "a stream is open that should not be", 5)
+        until(lambda streams=streams: len(streams.ended) == streams.count, "an unexpected open stream", 5)
         assert set(streams.ended) <= DEAD, streams.ended
         streams.close()
         day.step(1)
 
 
 @pytest.mark.parametrize("back", [0, -30])
-def test_a_killed_agents_tokens_stay_dead_whatever_the_clock_does(day: Day, back: int) -> None:
+def test_a_killed_agents_tokens_stay_invalid_whatever_the_clock_does(day: Day, back: int) -> None:
     workers = [day.spawn(kind, "python-specialist") for kind in ("environment", "refreshing")]
     day.step()
     day.step(58)
@@ -273,19 +275,19 @@ def test_a_killed_agents_tokens_stay_dead_whatever_the_clock_does(day: Day, back
     for minutes in (0, 10, 10, 10, 10, -50, 60):
         day.clock.move(minutes=minutes)
         let_in = [claims_of(token)["iat"] - day.clock.now for token in tokens if not day.refused(token)]
-        assert not let_in, "a killed agent's token lives again"
+        assert not let_in, "a killed agent's token is valid again"
     day.restart()
     assert not [token for token in tokens if not day.refused(token)]
 
 
-def test_open_streams_end_at_once_also_when_the_clock_was_set_back(day: Day) -> None:
+def test_open_streams_end_at_once_even_after_the_clock_was_set_back(day: Day) -> None:
     day.clock.move(minutes=60)
     worker = day.spawn("environment", "python-specialist")
     day.step()
     streams = Streams(day, [worker.environment_token])
     day.step(-30)
     worker.kill()
-    until(lambda: len(streams.ended) == streams.count, "a stream is open that should not be", 5)
+    until(lambda: len(streams.ended) == streams.count, "an unexpected open stream", 5)
     assert set(streams.ended) == {"AUTH_001"}
     streams.close()
 
@@ -302,7 +304,7 @@ def test_a_crash_of_the_sidecar_costs_no_agent_its_token(day: Day) -> None:
     check_deaths(day)
 
 
-def test_a_token_that_was_exchanged_stays_dead(day: Day) -> None:
+def test_an_exchanged_token_stays_invalid(day: Day) -> None:
     worker = day.spawn("refreshing", "python-specialist")
     day.step()
     day.step(57)
@@ -311,16 +313,16 @@ def test_a_token_that_was_exchanged_stays_dead(day: Day) -> None:
     day.step(10)
     assert day.refused(worker.environment_token) == "AUTH_001"
     day.restart()
-    assert day.refused(worker.environment_token), "an exchanged token lives again after a restart"
+    assert day.refused(worker.environment_token), "an exchanged token is valid again after a restart"
 
 
-def test_programs_of_one_agent_do_not_end_each_others_tokens(day: Day) -> None:
+def test_programs_of_one_agent_do_not_revoke_each_others_tokens(day: Day) -> None:
     day.spawn("family", "python-specialist")
     for minutes in (0, 50, 7, 3, 50, 7, 60):
         day.step(minutes)
 
 
-def test_a_renewal_that_failed_is_made_good(day: Day) -> None:
+def test_a_failed_renewal_is_retried(day: Day) -> None:
     worker = day.spawn("file", "python-specialist")
     day.step()
     kept = worker.file.rename(worker.file.with_name("kept"))
@@ -333,8 +335,10 @@ def test_a_renewal_that_failed_is_made_good(day: Day) -> None:
     worker.check_file()
 
 
-def test_who_was_cut_off_by_the_operator_gets_no_new_token(day: Day) -> None:
-    """It runs on, and its token is due to be renewed; also after a crash, and if it did away with its token before."""
+def test_an_agent_whose_token_the_operator_revoked_gets_no_new_one(day: Day) -> None:
+    """It keeps running, and its token is due for renewal; this also holds after a crash, and if it deleted its token
+    file.
+    """
     cut, careless, other = (day.spawn("file", "python-specialist") for _ in range(3))
     day.step()
     careless.file.write_text("")
@@ -346,7 +350,7 @@ def test_who_was_cut_off_by_the_operator_gets_no_new_token(day: Day) -> None:
         assert answer.status_code == 200, answer.text
     for _ in range(2):
         day.clock.move(minutes=57)
-        # When this one has a fresh token, the other has been looked at too.
+        # Tokens are renewed in order: when this agent has a fresh one, the other has been checked too.
         other.check_file()
         for worker in (cut, careless):
             assert day.refused(worker.file.read_text().strip()) == "AUTH_001"
@@ -355,11 +359,11 @@ def test_who_was_cut_off_by_the_operator_gets_no_new_token(day: Day) -> None:
         assert worker.agent.get()["status"] in ("running", "stuck")
 
 
-def test_a_token_that_is_made_for_an_ended_agent_is_good_for_its_hour_only(day: Day) -> None:
+def test_a_token_made_for_an_ended_agent_is_valid_for_an_hour_only(day: Day) -> None:
     worker = day.spawn("environment", "python-specialist")
     day.step()
     worker.kill()
-    # Later than the revocation of what it had.
+    # Later than the revocation of its earlier tokens.
     day.clock.move(minutes=1)
     body = {"agent_type": "python-specialist", "agent_id": worker.agent.id, "issue_id": "i"}
     answer = day.sidecar.request("POST", "/api/tokens", day.sidecar.operator, json=body)
@@ -370,7 +374,7 @@ def test_a_token_that_is_made_for_an_ended_agent_is_good_for_its_hour_only(day: 
     assert day.refused(token) == "AUTH_002"
 
 
-def test_the_operator_is_not_locked_out_by_a_clock_that_was_set_back(day: Day) -> None:
+def test_the_operator_is_not_locked_out_by_a_clock_set_back(day: Day) -> None:
     day.clock.move(minutes=-30)
 
     def let_in() -> bool:
@@ -395,7 +399,7 @@ def test_an_agent_that_waits_for_its_next_attempt_has_no_token(day: Day) -> None
     day.step()
     for minutes in (58, 58):
         day.step(minutes)
-        # When this one has a fresh token, the other has been looked at too.
+        # Tokens are renewed in order: when this agent has a fresh one, the other has been checked too.
         until(lambda: claims_of(worker.file.read_text())["exp"] - day.clock.now > HOUR - 120, "a fresh token")
         run = day.sidecar.storage / "agents" / waiting.id / "1"
         assert [path.name for path in run.iterdir()] == ["output.log"]
@@ -403,7 +407,7 @@ def test_an_agent_that_waits_for_its_next_attempt_has_no_token(day: Day) -> None
     assert waiting.token is not None and day.refused(waiting.token)
 
 
-def test_a_clock_that_was_set_back_does_not_hold_up_a_next_attempt(day: Day) -> None:
+def test_a_clock_set_back_does_not_delay_the_next_attempt(day: Day) -> None:
     day.clock.move(minutes=40)
     waiting = failing(day, "test-automator")
     day.clock.move(minutes=-30)

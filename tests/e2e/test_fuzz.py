@@ -1,6 +1,6 @@
 """schemathesis against the OpenAPI document: all checks, no 5xx, no undocumented answer.
 
-`make fuzz-api` runs the full form; CI a short one.
+`make fuzz-api` runs the full form; CI runs a short one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def fuzz(sidecar: SidecarProcess, directory: Path, examples: int) -> str:
 
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
-    """What is spawned ends at once."""
+    """Every spawned agent ends at once."""
     directory = tmp_path_factory.mktemp("fuzzed")
     agents = {"max_concurrent": 4, "runners": {"default": {"command": ["true"]}}}
     config = written(directory / "config.json", agents=agents)

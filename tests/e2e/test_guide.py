@@ -1,4 +1,4 @@
-"""The integration guide, as its readers have it: the complete agent and the snippets, unchanged."""
+"""The integration guide as its readers have it: the complete agent and the snippets, unchanged."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_complete_agent_runs_and_exits_0(sidecar: SidecarProcess, tmp_path: 
     ]
 
 
-def test_so_it_does_as_each_of_the_types_that_there_are(sidecar: SidecarProcess, tmp_path: Path) -> None:
+def test_the_complete_agent_runs_as_every_type(sidecar: SidecarProcess, tmp_path: Path) -> None:
     program = tmp_path / "agent.py"
     program.write_text(code("Complete Python Agent")[0])
     types = list(trust.load_agent_types(tmp_path))
@@ -88,7 +88,7 @@ def guide_agent(sidecar: SidecarProcess, request: pytest.FixtureRequest) -> Agen
 
 @pytest.fixture
 def namespace(sidecar: SidecarProcess, guide_agent: Agent) -> dict[str, Any]:
-    """What the guide's agent has set up before its snippets run."""
+    """The names that the guide's agent has set up before its snippets run."""
     import logging
 
     return {
@@ -139,7 +139,7 @@ def test_filtering(sidecar: SidecarProcess, guide_agent: Agent, namespace: dict[
     for line in lines:
         exec(line, namespace)
     assert all(answer["timeout"] is True for answer in answers)
-    # Each has ended a poll; what matches now is for the next one.
+    # Each event ended one poll; the next match is for the next poll.
     publish(sidecar, guide_agent, "agent_completed", issue_id="issue-123")
     publish(sidecar, guide_agent, "testing_complete", status="failed")
     publish(sidecar, guide_agent, "testing_complete", status="success")
@@ -177,7 +177,7 @@ def test_error_handling(sidecar: SidecarProcess, guide_agent: Agent, namespace: 
         exec(code(title)[0], namespace)
     context = namespace["get_context_with_retry"](guide_agent.issue, guide_agent.type)
     assert context["context"]["relevant_files"]
-    # An expired token is refreshed by the agent and tried again.
+    # The agent refreshes an expired token and retries.
     good = dict(namespace["headers"])
     namespace["headers"]["Authorization"] = "Bearer expired"
     namespace["refresh_jwt_token"] = lambda: namespace["headers"].update(good)
@@ -188,7 +188,7 @@ def test_error_handling(sidecar: SidecarProcess, guide_agent: Agent, namespace: 
         namespace["robust_api_call"](f"{sidecar.url}/nowhere")
 
 
-def test_a_rate_limit_is_waited_for(sidecar: SidecarProcess, namespace: dict[str, Any]) -> None:
+def test_rate_limits_are_waited_out(sidecar: SidecarProcess, namespace: dict[str, Any]) -> None:
     exec(code("Rate Limiting")[0], namespace)
     writer = sidecar.agent("technical-writer")
     url = f"{sidecar.url}/api/events"

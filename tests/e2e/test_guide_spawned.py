@@ -19,14 +19,14 @@ from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[SidecarProcess]:
-    """A project with the guide's agent in it, and a sidecar whose every type runs the scripted agent."""
+    """A project that contains the guide's agent, and a sidecar that runs the scripted agent for every type."""
     root = tmp_path / "project"
     root.mkdir()
     (root / "agent.py").write_text(code("Complete Python Agent")[0])
     (root / "README.md").write_text("# A project\n")
     commit_all(root)
     config = written(tmp_path / "config.json", agents={"runners": {"default": {"command": scripted_command()}}})
-    # `python` is the one that these tests run with.
+    # `python` is the interpreter that runs these tests.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with serving(tmp_path, root, config=config, environment={"PATH": path}) as running:
         yield running
@@ -45,14 +45,14 @@ def check_the_guides_agent(team: SidecarProcess, agent: SpawnedAgent, issue: str
     assert [e["event_type"] for e in about] == ["agent_spawned", "agent_completed", "implementation_complete"]
 
 
-def test_the_guides_complete_agent_ends_as_completed_with_its_result(team: SidecarProcess) -> None:
+def test_the_guides_complete_agent_completes_with_its_result(team: SidecarProcess) -> None:
     body = {"agent_type": "python-specialist", "issue_id": "issue-guide", "command": ["python", "agent.py"]}
     answer = team.request("POST", "/api/agents/spawn", team.operator, json=body)
     assert answer.status_code == 201, answer.text
     check_the_guides_agent(team, SpawnedAgent(team, answer.json()), "issue-guide")
 
 
-def test_so_it_does_when_the_command_spawns_it(team: SidecarProcess) -> None:
+def test_the_same_when_the_command_spawns_it(team: SidecarProcess) -> None:
     line = ("agent", "spawn", "--type", "python-specialist", "--issue", "issue-cco", "--task", "Implement it")
     done = run_cco(team, *line, "--format", "json", "--", "python", "agent.py")
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def test_the_five_steps_of_the_quick_start(team: SidecarProcess) -> None:
     agent = SpawnedAgent(team, spawned)
     ended = agent.wait()
     assert (ended["status"], ended["runner"], ended["priority"]) == ("completed", "command", "high"), ended
-    # 2. It had its context, 3. stored a result, which named 5. who comes next, and 4. published an event.
+    # 2. It had its context, 3. stored a result, which named 5. the next agent, and 4. published an event.
     context, result, event = agent.logs()
     assert context.startswith("context: ")
     assert result.startswith(f"result: {ended['result_id']} next: [")

@@ -1,5 +1,6 @@
-"""119 agents at once on a repository of more than 2,000 files: each does the whole cycle, nothing is lost or
-doubled."""
+"""119 agents at once on a repository of more than 2,000 files: each runs the whole cycle, and nothing is lost or
+duplicated.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from cco_sidecar.testing.process import Agent, SidecarProcess
 AGENTS = 119
 
 
-async def live(sidecar: SidecarProcess, agent: Agent, everyone: asyncio.Barrier, heard: Counter[str]) -> None:
+async def run_cycle(sidecar: SidecarProcess, agent: Agent, everyone: asyncio.Barrier, heard: Counter[str]) -> None:
     """Context, subscribe, store, publish, wait; then listen until everyone has been heard."""
     async with AsyncClient(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client:
         context = await client.context.get(agent.issue, agent.type)
@@ -55,7 +56,7 @@ async def test_119_agents_at_once(tmp_path: Path) -> None:
         chosen = [workers[number % len(workers)] for number in range(AGENTS)]
         agents = [sidecar.agent(agent_type, issue=f"issue-{number}") for number, agent_type in enumerate(chosen)]
         everyone, heard = asyncio.Barrier(AGENTS), Counter[str]()
-        await asyncio.gather(*(live(sidecar, agent, everyone, heard) for agent in agents))
+        await asyncio.gather(*(run_cycle(sidecar, agent, everyone, heard) for agent in agents))
         assert heard == Counter({agent.id: AGENTS for agent in agents})
         operator = sidecar.operator
         results = sidecar.request("GET", "/api/results?project_id=project-abc&limit=1000", operator).json()["results"]
@@ -65,7 +66,7 @@ async def test_119_agents_at_once(tmp_path: Path) -> None:
         )
         publishers = Counter(event["publisher"] for event in completed.json()["events"])
         assert publishers == Counter(agent.id for agent in agents)
-        # The types that may not publish get their context all the same.
+        # Types that may not publish still get their context.
         for name in sorted(set(types) - set(workers)):
             other = sidecar.agent(name)
             assert sidecar.request("GET", f"/api/context/{other.issue}/{name}", other).status_code == 200

@@ -1,7 +1,7 @@
-"""The programs that the presets start, as their registry has them: `make smoke`.
+"""The programs that the presets start, installed from their registry: `make smoke`.
 
-They are asked for their versions by `cco doctor`, and started by the sidecar with the presets' options. Without an
-account none of them gets far; what counts is that none refuses an option, and that nothing is left of them.
+`cco doctor` asks for their versions, and the sidecar starts them with the presets' options. Without an account none of
+them gets far; what counts is that none rejects an option, and that nothing is left running.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cco_sidecar.testing.process import SidecarProcess, run_cco
 pytestmark = pytest.mark.long
 PACKAGES = {"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex", "gemini": "@google/gemini-cli"}
 TYPES = {"claude": "python-specialist", "codex": "go-specialist", "gemini": "rust-specialist"}
-# How command-line parsers refuse an option.
+# How command-line parsers reject an option.
 REFUSED = re.compile(r"(unknown|unexpected|unrecognized|invalid) (option|argument|flag)", re.IGNORECASE)
 
 
@@ -33,12 +33,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the programs."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("there is no npm")
+        pytest.skip("npm is not installed")
     directory = tmp_path_factory.mktemp("programs")
     line = [npm, "install", "--silent", "--no-audit", "--no-fund", *PACKAGES.values()]
     done = subprocess.run(line, cwd=directory, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode:
-        pytest.skip(f"the registry does not give them: {done.stderr[-500:]}")
+        pytest.skip(f"the registry does not provide them: {done.stderr[-500:]}")
     return directory / "node_modules" / ".bin"
 
 
@@ -56,7 +56,7 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Iterato
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_the_doctor_knows_its_version(sidecar: SidecarProcess, programs: Path, name: str, tmp_path: Path) -> None:
+def test_the_doctor_finds_its_version(sidecar: SidecarProcess, programs: Path, name: str, tmp_path: Path) -> None:
     config = written(tmp_path / "config.json", agents={"runners": {"default": {"preset": name}}})
     environment = [("PATH", f"{programs}:{os.environ['PATH']}")]
     done = run_cco(sidecar, "--config", str(config), "doctor", "--format", "json", environment=environment)
@@ -66,7 +66,7 @@ def test_the_doctor_knows_its_version(sidecar: SidecarProcess, programs: Path, n
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_it_takes_the_presets_options_and_leaves_nothing(sidecar: SidecarProcess, name: str) -> None:
+def test_it_accepts_the_presets_options_and_leaves_nothing(sidecar: SidecarProcess, name: str) -> None:
     body = {"agent_type": TYPES[name], "issue_id": "issue-1", "task": "Say hello."}
     agent = SpawnedAgent(sidecar, call(sidecar, "POST", "/api/agents/spawn", json=body))
     ended = agent.wait(timeout=60)

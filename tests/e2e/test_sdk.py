@@ -1,4 +1,4 @@
-"""Both clients of the Python SDK against a real sidecar, as an agent uses them."""
+"""Both clients of the Python SDK against a real sidecar, used as an agent uses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 import pytest
 import requests
-from tests.support.clients import become, both, each, settled, until
+from tests.support.clients import adopt_environment, both, each, settled, until
 
 from cco_sidecar.client import (
     AsyncClient,
@@ -49,7 +49,7 @@ def subscriptions(sidecar: SidecarProcess) -> int:
 
 
 def free_ports() -> list[str]:
-    """Options of two ports that nobody uses."""
+    """Options with two unused ports."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         return ["--port", str(one.getsockname()[1]), "--grpc-port", str(two.getsockname()[1])]
 
@@ -57,7 +57,7 @@ def free_ports() -> list[str]:
 @both
 async def test_an_agents_work(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = sidecar.agent(issue=f"issue-work-{kind.__name__}")
-    become(monkeypatch, sidecar, agent)
+    adopt_environment(monkeypatch, sidecar, agent)
     client = kind()
     try:
         context = await settled(client.context.get())
@@ -114,7 +114,7 @@ async def test_the_cache_and_the_operator(kind: Any, sidecar: SidecarProcess) ->
 
 @both
 async def test_leaving_the_block_closes(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    become(monkeypatch, sidecar, sidecar.agent())
+    adopt_environment(monkeypatch, sidecar, sidecar.agent())
     if kind is Client:
         with Client() as client:
             client.events.list()
@@ -148,7 +148,7 @@ REFUSALS: list[Refusal] = [
 async def test_refusals_are_typed(
     kind: Any, refusal: Refusal, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    become(monkeypatch, sidecar, sidecar.agent())
+    adopt_environment(monkeypatch, sidecar, sidecar.agent())
     _, act, expected, code = refusal
     client = kind()
     try:
@@ -163,10 +163,8 @@ async def test_refusals_are_typed(
 
 
 @both
-async def test_a_subscription_that_is_refused(
-    kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    become(monkeypatch, sidecar, sidecar.agent())
+async def test_a_refused_subscription(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt_environment(monkeypatch, sidecar, sidecar.agent())
     client = kind()
     try:
         with pytest.raises(SidecarError) as caught:
@@ -178,7 +176,7 @@ async def test_a_subscription_that_is_refused(
 
 
 @both
-async def test_tokens_that_are_not_right(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_invalid_tokens(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     expired = sidecar.agent("chief-architect", ttl_seconds=1)
     await until(lambda: sidecar.request("GET", "/api/events", expired).status_code == 401)
     revoked = sidecar.agent()
@@ -196,8 +194,8 @@ async def test_tokens_that_are_not_right(kind: Any, sidecar: SidecarProcess, mon
 
 
 @both
-async def test_too_many_calls(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    become(monkeypatch, sidecar, sidecar.agent("technical-writer"))
+async def test_rate_limit_errors(kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    adopt_environment(monkeypatch, sidecar, sidecar.agent("technical-writer"))
     client = kind()
     try:
         with pytest.raises(SidecarError) as caught:
@@ -211,7 +209,7 @@ async def test_too_many_calls(kind: Any, sidecar: SidecarProcess, monkeypatch: p
 
 
 @both
-async def test_nobody_there(kind: Any) -> None:
+async def test_no_sidecar(kind: Any) -> None:
     client = kind("http://127.0.0.1:1", token="x", grpc_target="127.0.0.1:1", connect_timeout=0.5)
     try:
         with pytest.raises(SidecarError) as caught:
@@ -223,11 +221,11 @@ async def test_nobody_there(kind: Any) -> None:
 
 class TestSubscribe:
     @both
-    async def test_delivers_what_is_wanted_in_order(
+    async def test_delivers_matching_events_in_order(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-order-{kind.__name__}")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         before = publish(sidecar, agent, "counted", n=-1)
         for n in range(300):
             publish(sidecar, agent, "counted", n=n)
@@ -248,7 +246,7 @@ class TestSubscribe:
     @both
     async def test_starts_from_now(self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-now-{kind.__name__}")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         publish(sidecar, agent, "earlier")
         before = subscriptions(sidecar)
         client = kind()
@@ -267,7 +265,7 @@ class TestSubscribe:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-left-{kind.__name__}")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         publish(sidecar, agent, "one")
         before = subscriptions(sidecar)
         client = kind()
@@ -282,7 +280,7 @@ class TestSubscribe:
             await settled(client.close())
 
     @both
-    async def test_goes_on_behind_its_cursor_after_a_kill(
+    async def test_resumes_after_its_cursor_after_a_kill(
         self,
         kind: Any,
         tmp_path: Path,
@@ -293,7 +291,7 @@ class TestSubscribe:
         ports = free_ports()
         sidecar = SidecarProcess(tmp_path / "storage", repository, *ports)
         agent = sidecar.agent("chief-architect")
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         acknowledged: list[str] = []
         received: list[Event] = []
 
@@ -347,11 +345,11 @@ class TestSubscribe:
 
 class TestTokens:
     @both
-    async def test_is_refreshed_by_itself(
+    async def test_is_refreshed_automatically(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent(ttl_seconds=200)
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         client = kind()
         try:
             await settled(client.events.list())
@@ -366,13 +364,13 @@ class TestTokens:
         finally:
             await settled(client.close())
 
-    async def test_is_refreshed_once_by_calls_at_once(
+    async def test_concurrent_calls_refresh_once(
         self, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        become(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
+        adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
         async with AsyncClient() as client:
             await asyncio.gather(*(client.events.list(limit=1) for _ in range(20)))
-        become(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
+        adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
         with Client() as client:
             await asyncio.gather(*(asyncio.to_thread(client.events.list, limit=1) for _ in range(20)))
 
@@ -381,7 +379,7 @@ class TestTokens:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         agent = sidecar.agent("chief-architect", project=f"project-refresh-{kind.__name__}", ttl_seconds=243)
-        become(monkeypatch, sidecar, agent)
+        adopt_environment(monkeypatch, sidecar, agent)
         before = subscriptions(sidecar)
         client = kind()
         try:
@@ -402,11 +400,11 @@ class TestTokens:
             await settled(client.close())
 
     @both
-    async def test_a_token_file_is_read_anew_when_it_changes(
+    async def test_a_changed_token_file_is_reread(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         first, second = sidecar.agent(), sidecar.agent()
-        become(monkeypatch, sidecar, first)
+        adopt_environment(monkeypatch, sidecar, first)
         monkeypatch.delenv("JWT_TOKEN")
         file = tmp_path / "token"
         file.write_text(f"{first.token}\n")

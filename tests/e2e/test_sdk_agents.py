@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-from tests.support.clients import become, both, each, settled
+from tests.support.clients import adopt_environment, both, each, settled
 from tests.support.sidecars import fresh, small_repository
 
 from cco_sidecar.client import AsyncClient, Client, SidecarError
@@ -38,7 +38,7 @@ async def operator(request: pytest.FixtureRequest, sidecar: SidecarProcess) -> A
 
 
 async def ended(client: Any, agent_id: str) -> pb.Agent:
-    """The agent when its log has ended."""
+    """The agent, once its log has ended."""
     async for _ in each(client.agents.logs(agent_id, follow=True, tail=0)):
         pass
     async with asyncio.timeout(20):
@@ -61,7 +61,7 @@ async def refused(answer: Callable[[], Any], kind: Kind, code: str) -> SidecarEr
 
 
 class TestAgents:
-    async def test_one_is_spawned_seen_read_and_resumed(self, operator: Any) -> None:
+    async def test_an_agent_is_spawned_read_and_resumed(self, operator: Any) -> None:
         issue = fresh("issue")
         spawned = await settled(
             operator.agents.spawn(
@@ -93,7 +93,7 @@ class TestAgents:
         (last,) = [line async for line in each(operator.agents.logs(agent.agent_id, tail=1, attempt=1))]
         assert last.timestamp.seconds > 0
 
-    async def test_they_are_listed_by_whatever_is_asked_for(self, operator: Any) -> None:
+    async def test_agents_are_listed_by_each_filter(self, operator: Any) -> None:
         issue = fresh("issue")
         made = []
         for agent_type, command in (("python-specialist", ["uname"]), ("test-engineer", ["uname"]), ("go-specialist", ENDLESS)):  # fmt: skip
@@ -127,7 +127,7 @@ class TestAgents:
             go.touch()
             assert [line.text async for line in lines] == ["after"]
 
-    async def test_one_is_stopped_and_its_token_with_it(self, operator: Any, sidecar: SidecarProcess) -> None:
+    async def test_a_stop_also_revokes_the_token(self, operator: Any, sidecar: SidecarProcess) -> None:
         spawned = await settled(operator.agents.spawn("python-specialist", fresh("issue"), command=ENDLESS))
         own = {"Authorization": f"Bearer {spawned.jwt_token}"}
         assert sidecar.request("GET", "/api/events", headers=own).status_code == 200
@@ -136,7 +136,7 @@ class TestAgents:
         assert sidecar.request("GET", "/api/events", headers=own).status_code == 401
         assert not (await settled(operator.agents.stop(spawned.agent_id))).stopped
 
-    async def test_a_worktree_is_thrown_away(self, operator: Any) -> None:
+    async def test_a_worktree_is_discarded(self, operator: Any) -> None:
         script = "echo x > new.txt"
         spawned = await settled(
             operator.agents.spawn("python-specialist", fresh("issue"), command=[*SHELL, script], isolation="worktree")
@@ -166,7 +166,7 @@ class TestAgents:
             await refused(act, Kind.NOT_FOUND, "AGT_004")
         with pytest.raises(SidecarError) as caught:
             async for _ in each(operator.agents.logs(nobody)):
-                pytest.fail("a line of nobody")
+                pytest.fail("unexpected line")
         assert caught.value.code == "AGT_004"
         await refused(lambda: operator.agents.spawn("python-specialst", "i"), Kind.NOT_FOUND, "AGT_002")
         with pytest.raises(TypeError, match="comand"):
@@ -180,14 +180,14 @@ class TestAgents:
 class TestAsAnAgent:
     """What an agent does with its own variables."""
 
-    async def test_it_says_how_it_is_doing(
+    async def test_it_reports_its_progress(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         issue = fresh("issue")
         body = {"agent_type": "python-specialist", "issue_id": issue, "command": ENDLESS}
         spawned = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body).json()
         me = Agent(spawned["agent_id"], "python-specialist", issue, "default", spawned["jwt_token"])
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         client = kind()
         try:
             answer = await settled(client.agents.heartbeat("half of it", percent=50))
@@ -214,7 +214,7 @@ class TestAsAnAgent:
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         me = sidecar.agent(issue=fresh("issue"), project="default")
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         person = kind(sidecar.url, token=sidecar.operator.token, grpc_target=sidecar.target)
         client = kind()
         try:
@@ -242,7 +242,7 @@ class TestAsAnAgent:
             await settled(person.close())
 
 
-async def test_credentials_are_kept_listed_without_values_and_forgotten(operator: Any) -> None:
+async def test_credentials_are_stored_listed_without_values_and_deleted(operator: Any) -> None:
     name = fresh("KEY").replace("-", "_")
     for value in ("s3cr3t", "another\nof two lines ż"):
         stored = await settled(operator.credentials.store(name, value))
@@ -265,32 +265,32 @@ class TestTokenFile:
         await settled(client.events.publish(event_type))
         return str((await settled(client.events.list(event_type=event_type))).events[0].publisher)
 
-    async def test_it_comes_before_the_variable_and_is_read_anew(
+    async def test_it_takes_precedence_over_the_variable_and_is_reread(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         outside, first, second = (sidecar.agent() for _ in range(3))
-        become(monkeypatch, sidecar, outside)
+        adopt_environment(monkeypatch, sidecar, outside)
         file = tmp_path / "token"
         file.write_text(f"{first.token}\n")
         monkeypatch.setenv("JWT_TOKEN_FILE", str(file))
         client = kind()
         try:
             assert await self.caller(client) == first.id
-            # As the sidecar writes it: another file in its place.
+            # As the sidecar writes it: a new file that replaces the old one.
             (tmp_path / "new").write_text(f"{second.token}\n")
             (tmp_path / "new").rename(file)
             assert await self.caller(client) == second.id
-            # The agent has ended: what it had last is what there is.
+            # The agent has ended: its last token is the one that counts.
             file.unlink()
             assert await self.caller(client) == second.id
         finally:
             await settled(client.close())
 
-    async def test_where_there_is_none_the_variable_counts(
+    async def test_without_a_file_the_variable_is_used(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         me = sidecar.agent()
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         for name in (str(tmp_path / "nowhere"), ""):
             monkeypatch.setenv("JWT_TOKEN_FILE", name)
             client = kind()
@@ -299,11 +299,11 @@ class TestTokenFile:
             finally:
                 await settled(client.close())
 
-    async def test_a_token_that_is_given_comes_first(
+    async def test_an_explicit_token_comes_first(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         given, other = sidecar.agent(), sidecar.agent()
-        become(monkeypatch, sidecar, other)
+        adopt_environment(monkeypatch, sidecar, other)
         (tmp_path / "token").write_text(other.token)
         monkeypatch.setenv("JWT_TOKEN_FILE", str(tmp_path / "token"))
         client = kind(token=given.token)
@@ -312,12 +312,12 @@ class TestTokenFile:
         finally:
             await settled(client.close())
 
-    async def test_one_that_is_renewed_by_the_sidecar_is_not_refreshed_by_the_client(
+    async def test_the_client_does_not_refresh_what_the_sidecar_renews(
         self, kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
-        """A refresh would revoke what the agent's other programs call with."""
+        """A refresh would revoke the token that the agent's other programs use."""
         me = sidecar.agent(ttl_seconds=200)
-        become(monkeypatch, sidecar, me)
+        adopt_environment(monkeypatch, sidecar, me)
         (tmp_path / "token").write_text(me.token)
         monkeypatch.setenv("JWT_TOKEN_FILE", str(tmp_path / "token"))
         client = kind()

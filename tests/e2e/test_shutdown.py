@@ -1,4 +1,4 @@
-"""SIGTERM: health goes NOT_SERVING, who waits is answered with a cursor, nothing is lost; and bad starts."""
+"""SIGTERM: health becomes NOT_SERVING, waiting callers get a cursor, nothing is lost; and failed starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 
-def test_sigterm_answers_who_waits(tmp_path: Path, repository: Path) -> None:
+def test_sigterm_answers_waiting_callers(tmp_path: Path, repository: Path) -> None:
     storage = tmp_path / "storage"
     sidecar = SidecarProcess(storage, repository)
     agent = sidecar.agent("chief-architect")
@@ -69,7 +69,7 @@ def start(tmp_path: Path, *options: str, **environment: str) -> subprocess.Compl
 
 
 @pytest.mark.parametrize("which", ["--port", "--grpc-port"])
-def test_a_taken_port(tmp_path: Path, which: str) -> None:
+def test_a_port_in_use(tmp_path: Path, which: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         others = [] if which == "--port" else ["--port", "0"]
@@ -78,7 +78,7 @@ def test_a_taken_port(tmp_path: Path, which: str) -> None:
     assert done.stderr.count("\n") == 1 and f"port {port}" in done.stderr and "choose another" in done.stderr
 
 
-def test_bad_values(tmp_path: Path) -> None:
+def test_invalid_values(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     storage = ["--storage", str(tmp_path / "s")]
     (tmp_path / "file").write_text("")
@@ -111,7 +111,7 @@ def test_one_storage_has_one_sidecar(tmp_path: Path, repository: Path) -> None:
     assert sidecar.stop() == ""
 
 
-def test_settings_weakest_first(tmp_path: Path, repository: Path) -> None:
+def test_precedence_of_settings(tmp_path: Path, repository: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(
         '{"sidecar": {"storage_path": "/nowhere", "port": 1, "log_level": "error"}, "agents": {"rate_limits": {"coding_specialists": 0}}}'
@@ -141,7 +141,7 @@ def test_a_shared_secret_signs_with_hs256(tmp_path: Path, repository: Path) -> N
     assert sidecar.stop() == ""
 
 
-def test_tokens_and_revocations_outlive_a_restart(tmp_path: Path, repository: Path) -> None:
+def test_tokens_and_revocations_survive_a_restart(tmp_path: Path, repository: Path) -> None:
     sidecar = SidecarProcess(tmp_path / "storage", repository)
     kept, revoked = sidecar.agent(), sidecar.agent()
     sidecar.request("POST", "/api/tokens/revoke", sidecar.operator, json={"agent_id": revoked.id})

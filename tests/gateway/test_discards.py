@@ -1,4 +1,4 @@
-"""Bodies that were refused and are still being sent: read on, slowly, and few."""
+"""Bodies that were refused while still being sent: the sidecar reads on slowly, and few at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PART = b"x" * 65536
 
 
 class Slept:
-    """In place of asyncio.sleep: for how long, by whom, and nobody waits."""
+    """Replaces asyncio.sleep: records the seconds and the tasks, and does not wait."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds: list[float] = []
@@ -38,7 +38,7 @@ def sender(parts: int) -> Any:
     return receive
 
 
-async def test_they_share_one_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_discarded_bodies_share_one_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     slept, discards = Slept(monkeypatch), Discards()
     await discards.body(sender(2))
     (alone,) = slept.seconds
@@ -47,16 +47,16 @@ async def test_they_share_one_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slept.seconds[-1] == pytest.approx(4 * alone)
 
 
-async def test_they_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_discarded_bodies_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     slept, discards = Slept(monkeypatch), Discards()
     await asyncio.gather(*(discards.body(sender(2)) for _ in range(50)))
     assert 0 < len(slept.seconds) < 20
     slept.seconds.clear()
     await discards.body(sender(2))
-    assert len(slept.seconds) == 1, "the others gave their places back"
+    assert len(slept.seconds) == 1, "the finished bodies freed their slots"
 
 
-async def test_a_body_without_end_is_left_at_some_point(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_body_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     Slept(monkeypatch)
     async with asyncio.timeout(20):
         await Discards().body(sender(10**9))

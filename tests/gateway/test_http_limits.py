@@ -1,4 +1,4 @@
-"""What reaches the server before anybody is known: bounded in bytes and time, whoever sends it and however slowly."""
+"""Limits in bytes and time before a caller is known, whoever it is and however slowly it sends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def connect(sidecar: SidecarProcess) -> socket.socket:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes."""
+    """Everything that arrives until the other side closes."""
     found = b""
     while data := connection.recv(65536):
         found += data
@@ -36,7 +36,7 @@ def answer(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("start", [b"GET /health HTTP/1.1\r\nX-Endless: ", b"GET /", b"GET /health HTTP/1.1\r\n"])
-def test_headers_without_an_end_are_refused(sidecar: SidecarProcess, start: bytes) -> None:
+def test_endless_headers_are_refused(sidecar: SidecarProcess, start: bytes) -> None:
     with connect(sidecar) as connection:
         connection.sendall(start)
         filler = b"X-A: b\r\n" * 1000 if start.endswith(b"\r\n") else b"a" * 8000
@@ -47,17 +47,17 @@ def test_headers_without_an_end_are_refused(sidecar: SidecarProcess, start: byte
                 sent += len(filler)
         except OSError:
             pass
-        assert sent < 50 * http.MAX_HEADER_BYTES, "the connection was closed early on"
+        assert sent < 50 * http.MAX_HEADER_BYTES, "the connection was closed early"
 
 
-def test_it_is_told_what_was_too_large(sidecar: SidecarProcess) -> None:
+def test_the_refusal_says_what_was_too_large(sidecar: SidecarProcess) -> None:
     with connect(sidecar) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * (http.MAX_HEADER_BYTES + 1))
         head, _, body = answer(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431") and json.loads(body)["code"] == "REQ_008"
 
 
-def test_headers_of_the_usual_size_pass_and_bodies_are_no_headers(sidecar: SidecarProcess) -> None:
+def test_headers_of_the_usual_size_pass_and_bodies_do_not_count_as_headers(sidecar: SidecarProcess) -> None:
     agent = sidecar.agent()
     text = "x" * 900_000
     body = {
@@ -71,7 +71,7 @@ def test_headers_of_the_usual_size_pass_and_bodies_are_no_headers(sidecar: Sidec
         assert stored.status_code == 201, stored.text
 
 
-def test_a_connection_without_a_request_ends_by_itself(sidecar: SidecarProcess) -> None:
+def test_a_connection_without_a_request_is_closed(sidecar: SidecarProcess) -> None:
     with connect(sidecar) as silent, connect(sidecar) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: lo")
         started = time.monotonic()
@@ -83,15 +83,15 @@ def test_a_connection_without_a_request_ends_by_itself(sidecar: SidecarProcess) 
         assert time.monotonic() - started < http.HEADER_SECONDS + 9
 
 
-def test_idle_connections_keep_nobody_out(sidecar: SidecarProcess) -> None:
+def test_idle_connections_do_not_block_others(sidecar: SidecarProcess) -> None:
     with ExitStack() as held:
         for _ in range(1200):
             held.enter_context(connect(sidecar))
         assert sidecar.request("GET", "/health").status_code == 200
 
 
-def test_a_body_that_is_too_large_is_told_so_while_it_is_still_being_sent(sidecar: SidecarProcess) -> None:
-    """A client that sends all before it reads gets its answer, and no reset connection."""
+def test_an_oversized_body_is_refused_while_it_is_still_being_sent(sidecar: SidecarProcess) -> None:
+    """A client that sends everything before it reads gets the answer, not a connection reset."""
     size = 12 * 2**20
     agent = sidecar.agent()
     with connect(sidecar) as connection:
@@ -105,8 +105,8 @@ def test_a_body_that_is_too_large_is_told_so_while_it_is_still_being_sent(sideca
     assert told.startswith(b"HTTP/1.1 413") and b"REQ_004" in told
 
 
-def test_who_does_not_read_holds_no_more_than_a_part_in_memory(sidecar: SidecarProcess) -> None:
-    """Answers go out piece by piece."""
+def test_a_page_of_results_is_bounded_in_bytes(sidecar: SidecarProcess) -> None:
+    """Large lists are sent in several pages."""
     agent = sidecar.agent()
     body = {
         "issue_id": agent.issue,
@@ -123,7 +123,7 @@ def test_who_does_not_read_holds_no_more_than_a_part_in_memory(sidecar: SidecarP
     assert len(rest.json()["results"]) == 1
 
 
-def test_long_polls_of_one_agent_are_bounded_and_others_have_theirs(sidecar: SidecarProcess) -> None:
+def test_long_polls_are_limited_per_agent(sidecar: SidecarProcess) -> None:
     agent, other = sidecar.agent("chief-architect"), sidecar.agent()
     with ExitStack() as held:
         for _ in range(64):
@@ -143,7 +143,7 @@ def test_long_polls_of_one_agent_are_bounded_and_others_have_theirs(sidecar: Sid
 
 
 def refusal(sidecar: SidecarProcess, request: bytes) -> tuple[bytes, str]:
-    """The status line, and the message, of an answer after which the server hangs up."""
+    """The status line and the message of an answer after which the server closes the connection."""
     with connect(sidecar) as connection:
         with suppress(OSError):
             connection.sendall(request)
@@ -154,20 +154,20 @@ def refusal(sidecar: SidecarProcess, request: bytes) -> tuple[bytes, str]:
     return head.partition(b"\r\n")[0], value["message"]
 
 
-def test_many_headers_are_refused_before_they_are_many(sidecar: SidecarProcess) -> None:
+def test_a_request_with_many_headers_is_refused_early(sidecar: SidecarProcess) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * (http.MAX_HEADERS + 1) + b"\r\n"
     status, message = refusal(sidecar, head)
     assert status == b"HTTP/1.1 431 Request Header Fields Too Large" and str(http.MAX_HEADERS) in message
 
 
 @pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: elsewhere\r\n"])
-def test_a_request_has_one_host(sidecar: SidecarProcess, hosts: bytes) -> None:
+def test_a_request_has_exactly_one_host(sidecar: SidecarProcess, hosts: bytes) -> None:
     status, message = refusal(sidecar, b"GET /health HTTP/1.1\r\n" + hosts + b"\r\n")
     assert status == b"HTTP/1.1 400 Bad Request" and "Host" in message
 
 
 @pytest.mark.parametrize("part", [b"a:b\r\n" * 10_000, b"1\r\nx\r\n" * 10_000, b"1;" + b"x" * 60_000])
-def test_what_is_no_body_ends_in_chunked_requests_too(sidecar: SidecarProcess, part: bytes) -> None:
+def test_an_invalid_body_also_ends_a_chunked_request(sidecar: SidecarProcess, part: bytes) -> None:
     head = b"POST /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     sent = 0
     with connect(sidecar) as connection, suppress(OSError):
@@ -175,10 +175,10 @@ def test_what_is_no_body_ends_in_chunked_requests_too(sidecar: SidecarProcess, p
         while sent < 100 * http.MAX_HEADER_BYTES:
             connection.sendall(part)
             sent += len(part)
-    assert sent < 100 * http.MAX_HEADER_BYTES, "the connection was closed early on"
+    assert sent < 100 * http.MAX_HEADER_BYTES, "the connection was closed early"
 
 
-def test_few_requests_wait_on_one_connection(sidecar: SidecarProcess) -> None:
+def test_few_pipelined_requests_wait_on_one_connection(sidecar: SidecarProcess) -> None:
     request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with connect(sidecar) as connection:
         connection.sendall(request * 3)
@@ -190,7 +190,7 @@ def test_few_requests_wait_on_one_connection(sidecar: SidecarProcess) -> None:
     assert sidecar.request("GET", "/health").status_code == 200
 
 
-def test_the_oldest_idle_connection_goes_and_none_goes_twice() -> None:
+def test_the_oldest_idle_connection_is_closed_and_none_twice() -> None:
     class Transport:
         ended = 0
 
@@ -204,6 +204,6 @@ def test_the_oldest_idle_connection_goes_and_none_goes_twice() -> None:
     known = http._Connections(3)
     made = [Connection() for _ in range(6)]
     for each in made:
-        # None of them has heard of its end yet.
+        # None of them has been notified of its end yet.
         assert known.opened(each)  # type: ignore[arg-type]
     assert [each.transport.ended for each in made] == [1, 1, 1, 0, 0, 0]

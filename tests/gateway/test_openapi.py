@@ -1,5 +1,6 @@
 """The OpenAPI document says what is accepted: each documented example validates against it and is accepted by a real
-server, and what the server refuses does not validate."""
+server, and what the server refuses does not validate.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +91,7 @@ def test_a_documented_body_validates_and_is_accepted(
 
 
 @pytest.mark.parametrize(("template", "body"), REFUSED)
-def test_what_is_refused_does_not_validate(
+def test_a_refused_body_does_not_validate(
     sidecar: SidecarProcess, agent: Agent, template: str, body: dict[str, Any]
 ) -> None:
     assert not body_of(template).is_valid(body)
@@ -113,10 +114,10 @@ def test_a_documented_filter(sidecar: SidecarProcess, agent: Agent, written: str
 
 
 @pytest.mark.parametrize("moment", ["2025-11-30T10:00:00Z", "2025-12-31T10:00:00.5-08:00", "2024-02-29T00:00:00+14:00"])
-def test_a_documented_moment(sidecar: SidecarProcess, agent: Agent, moment: str) -> None:
+def test_a_documented_time(sidecar: SidecarProcess, agent: Agent, moment: str) -> None:
     parameter("/api/events", "since_time").validate(moment)
     assert sidecar.request("GET", "/api/events", agent, params={"since_time": moment}).status_code == 200
 
 
-def test_the_document_says_where_it_is_served(sidecar: SidecarProcess) -> None:
+def test_the_document_names_its_server(sidecar: SidecarProcess) -> None:
     assert sidecar.request("GET", "/openapi.json").json()["servers"] == [{"url": sidecar.url}]

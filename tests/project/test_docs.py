@@ -1,7 +1,7 @@
-"""Every command and code block of README and docs is run, every JSON block is read, every link leads somewhere.
+"""Runs every command and code block of README and docs, parses every JSON block, and checks every link.
 
-Blocks: ``bash`` and ``python`` are run in the order of their page, ``bash background`` is started and left running
-until the page ends, ``json`` is parsed, ``text`` is shown only.
+Blocks: ``bash`` and ``python`` run in the order of their page, ``bash background`` is started and keeps running until
+the page ends, ``json`` is parsed, ``text`` is only shown.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def blocks(page: Path) -> list[Block]:
 
 @pytest.fixture
 def checkout(tmp_path: Path, repository: Path) -> Path:
-    """A clone as a reader has it, with the environment that `make setup` leaves."""
+    """A clone as a reader has it, with the environment that `make setup` creates."""
     root = tmp_path / "checkout"
     shutil.copytree(repository, root)
     shutil.copytree(OURS / "docs", root / "docs", dirs_exist_ok=True)
@@ -47,7 +47,7 @@ def checkout(tmp_path: Path, repository: Path) -> Path:
     (root / ".venv").mkdir()
     for name in ("bin", "lib", "pyvenv.cfg"):
         (root / ".venv" / name).symlink_to(Path(sys.prefix) / name)
-    # Both, or `make run` would install this clone into the environment that the tests run with.
+    # Both are needed, or `make run` would install this clone into the environment that runs the tests.
     for name in (".ready", ".runs"):
         (root / ".venv" / name).touch()
     return root
@@ -71,7 +71,7 @@ def run_bash(text: str, sidecar: SidecarProcess, root: Path, extra: dict[str, st
         if "issue-999" not in text and "==" not in text
         else script
     )
-    # Ports and storage of a second sidecar that a page starts are moved out of everyone's way.
+    # Moves the ports and the storage of a second sidecar on the page out of the way.
     script = script.replace("4400", str(free_ports()[0])).replace("/tmp/cco-docs", str(root / "second"))
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -92,7 +92,7 @@ def test_a_page_does_what_it_says(page: Path, sidecar: SidecarProcess, checkout:
     agent = sidecar.agent(issue="issue-123", project="default")
     extra: dict[str, str] = {}
     for block in found:
-        # What a page exports holds for the rest of it.
+        # Exports of a page apply to the rest of it.
         for name, value in re.findall(r"^export (JWT_TOKEN)=\$\((.*)\)$", block.text, re.MULTILINE):
             extra[name] = subprocess.run(
                 ["bash", "-c", value], env=environment(sidecar), capture_output=True, text=True, check=True
@@ -148,14 +148,14 @@ def test_make_run_starts_the_sidecar_on_this_repository(checkout: Path, tmp_path
         process.stdout.close()  # type: ignore[union-attr]
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_resolve() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_paths_are_all_documented() -> None:
+def test_all_paths_are_documented() -> None:
     described = json.loads((OURS / "gen" / "openapi" / "orchestra.v1.json").read_text())["paths"]
     page = (OURS / "docs" / "rest.md").read_text()
     for path in described:

@@ -1,4 +1,4 @@
-"""What there is one of, so that a hole that was closed there is closed everywhere."""
+"""Things that exist once in the code base, so that a hole that is closed there is closed everywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import cco_sidecar
 
 SOURCE = Path(cco_sidecar.__file__).parent
-# Who starts programs, and which.
+# The files that start programs, and which programs.
 STARTERS = {
     "repository/git.py": "git",
     "services/context/workers.py": "the workers that build contexts",
@@ -47,8 +47,8 @@ def test_programs_are_started_in_few_places() -> None:
     assert "repository/git.py" in found
 
 
-def test_git_is_named_by_one_runner_only() -> None:
-    """Another runner would not have the clean environment, the limits and the git directory of the sidecar's own."""
+def test_only_one_runner_names_git() -> None:
+    """Another runner would lack the clean environment, the limits, and the sidecar's own git directory."""
     named = []
     for path in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -60,7 +60,7 @@ def test_git_is_named_by_one_runner_only() -> None:
 
 
 def test_contexts_open_files_in_one_way_only() -> None:
-    """By path, a file may have become a link to a secret since it was looked at (repository/beneath.py)."""
+    """A file opened by its path may have become a link to a secret since the check (repository/beneath.py)."""
     found = []
     for path in (SOURCE / "context").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,4 +1,4 @@
-"""One repository, looked at by several at once."""
+"""One repository, read by several readers at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cco_sidecar.repository.git import GitRepository
 from cco_sidecar.repository.layout import GitFailed, discover, require_own
 
 
-def test_many_open_it_at_once_while_its_head_changes(tmp_path: Path) -> None:
+def test_many_readers_at_once_while_the_head_changes(tmp_path: Path) -> None:
     root = small_repository(tmp_path / "root")
     scratch = tmp_path / "scratch"
 
@@ -33,7 +33,7 @@ def test_many_open_it_at_once_while_its_head_changes(tmp_path: Path) -> None:
         for number in range(5):
             git(root, "checkout", "--quiet", "-b", f"branch-{number}")
             assert set(pool.map(look, range(20))) == {head}
-    assert not list(scratch.rglob(".*")), "nothing half-written is left"
+    assert not list(scratch.rglob(".*")), "no half-written file is left"
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,8 @@ def test_links_to_another_projects_repository_are_refused(tmp_path: Path, part: 
 
 
 @pytest.mark.parametrize("part", ["objects", "objects/pack", "index"])
-def test_a_link_that_comes_and_goes_shows_nothing_either(
-    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another repository's part is in its place only while git runs: after the look, and away before the next."""
+def test_a_link_that_comes_and_goes_reveals_nothing(tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another repository's part is in place only while git runs: after the check, and removed before the next one."""
     mine, other = small_repository(tmp_path / "mine"), small_repository(tmp_path / "other")
     (other / "theirs.py").write_text("secret = 1\n")
     commit_all(other, "theirs")
@@ -94,8 +92,10 @@ def test_a_link_that_comes_and_goes_shows_nothing_either(
 
 
 @pytest.mark.parametrize("moved", ["mine", "mine/.git", "."])
-def test_nor_does_one_above_the_parts(tmp_path: Path, moved: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The directories that a part lies in are exchanged: the git directory, the project, and what holds it."""
+def test_a_swapped_parent_directory_reveals_nothing(
+    tmp_path: Path, moved: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directories that contain a part are swapped: the git directory, the project, and its parent."""
     base = tmp_path / "base"
     base.mkdir()
     (tmp_path / "other").mkdir()
@@ -127,7 +127,7 @@ def test_a_link_in_place_of_the_git_directory_is_refused(tmp_path: Path) -> None
         discover(mine)
 
 
-def test_a_repository_that_others_write_to_is_read(tmp_path: Path) -> None:
+def test_a_repository_is_read_while_others_write_to_it(tmp_path: Path) -> None:
     root = small_repository(tmp_path / "root")
     repository = GitRepository(root, tmp_path / "scratch", [tmp_path / "other"])
     repository.open()
@@ -167,7 +167,7 @@ def test_files_are_opened_beneath_their_root_only(tmp_path: Path) -> None:
 
 
 def test_the_index_is_not_written(tmp_path: Path) -> None:
-    """A file that was touched and not changed makes `git diff` refresh the index (diff.autoRefreshIndex)."""
+    """A touched but unchanged file makes `git diff` refresh the index (diff.autoRefreshIndex)."""
     root = small_repository(tmp_path / "root")
     repository = GitRepository(root, tmp_path / "scratch", [tmp_path / "other"])
     repository.open()

@@ -75,12 +75,12 @@ def test_unquoted_values_of_settings(line: str) -> None:
         "-----BEGIN A " * 10_000,
     ],
 )
-def test_no_text_takes_long(text: str) -> None:
-    """An expression that backtracks would need hours for these; the time is not measured, the end is reached."""
+def test_masking_does_not_backtrack_exponentially(text: str) -> None:
+    """A backtracking expression would need hours for these. The time is not measured: reaching the end is the check."""
     mask(text, "yaml")
 
 
-def test_private_keys_also_cut_off() -> None:
+def test_private_keys_even_when_truncated() -> None:
     masked, count = mask("before\n-----BEGIN RSA PRIVATE KEY-----\nMIIE\nMORE\n")
     assert masked == "before\n[masked]" and count == 1
 
@@ -97,5 +97,5 @@ def test_secret_files(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [".env.example", "src/secrets.py", "docs/credentials.md", "keyboard.py", "environment.yml", "a.tfvars.example", "src/credentials/Form.tsx", "secret.cs"])  # fmt: skip
-def test_other_files(path: str) -> None:
+def test_files_without_secrets(path: str) -> None:
     assert not is_secret_file(path)

@@ -1,4 +1,4 @@
-"""Agents outside a sandbox."""
+"""Agents without a sandbox."""
 
 from tests.support.unconfined import scripted_agent, unconfined
 

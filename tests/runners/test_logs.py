@@ -1,4 +1,4 @@
-"""The end of a log, read without its beginning."""
+"""The end of a log, read without reading its beginning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from cco_sidecar.runners.shim import Output
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some megabytes of lines of both streams, as a shim writes them; some are so long that they come in parts."""
+    """Several megabytes of lines of both streams, as a shim writes them; some are so long that they are stored in
+    parts.
+    """
     path = tmp_path_factory.mktemp("log") / "output.log"
     output = Output(str(path), 0, [])
     lengths = random.Random(7)
@@ -25,7 +27,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 250, 501, 2999, 3000, 9000])
-def test_the_last_lines_are_the_same_as_of_all(log: Path, count: int) -> None:
+def test_the_last_lines_equal_the_end_of_a_full_read(log: Path, count: int) -> None:
     every = [line for batch in logs.batches(logs.LogReader(log)) for line in batch]
     assert len(every) == 3000
     start = logs.tail_offset(log, count)

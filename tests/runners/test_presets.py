@@ -1,4 +1,4 @@
-"""Presets and templates: what is started, and what its reports become."""
+"""Presets and templates: the programs they start, and how their reports are read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def runners(**entries: Any) -> Runners:
 
 
 class TestConfiguration:
-    def test_an_entry_stands_on_its_group_and_on_the_default(self) -> None:
+    def test_an_entry_inherits_from_its_group_and_the_default(self) -> None:
         known = runners(
             default={"preset": "codex", "timeout_seconds": 10, "model": "m"},
             coding={"timeout_seconds": 20},
@@ -54,7 +54,7 @@ class TestConfiguration:
         )
         assert known.of(TYPES["security-auditor"]).timeout_seconds == 10
 
-    def test_without_a_word_it_is_claude_with_the_types_model(self) -> None:
+    def test_the_default_is_claude_with_the_model_of_the_type(self) -> None:
         assert runners().of(TYPES["python-specialist"]).command == PRESETS["claude"].command
         assert runners().programs() == {"claude": "claude"}
 
@@ -77,12 +77,12 @@ class TestConfiguration:
             ({"default": {"preset": "command"}}, "needs a 'command'"),
         ],
     )
-    def test_what_is_wrong_is_named(self, entry: dict[str, Any], says: str) -> None:
+    def test_errors_are_named(self, entry: dict[str, Any], says: str) -> None:
         with pytest.raises(SettingsError, match="runners") as problem:
             runners(**entry)
         assert says in str(problem.value)
 
-    def test_words_without_a_value_are_left_out_with_their_option(self) -> None:
+    def test_options_without_a_value_are_omitted(self) -> None:
         values = {"session_id": "s", "system_prompt": "be {kind}", "model": "", "mcp_config": ""}
         line = filled(PRESETS["claude"].command, values)
         assert "--model" not in line and "--mcp-config" not in line
@@ -120,7 +120,7 @@ class TestReports:
         usage = reader.usage
         assert (usage.session_id, usage.input_tokens, usage.output_tokens, usage.duration_ms) == ("g-1", 9, 2, 5)
 
-    def test_geminis_answer_is_in_its_messages_and_a_warning_is_no_failure(self) -> None:
+    def test_geminis_answer_is_in_its_messages_and_a_warning_is_not_a_failure(self) -> None:
         reader = UsageReader()
         for line in (
             '{"type":"init","session_id":"g-1"}',
@@ -135,7 +135,7 @@ class TestReports:
             reader.read(line)
         assert (reader.final, reader.error) == ("All done.", "")
 
-    def test_an_error_of_gemini_that_ends_the_run_is_a_failure(self) -> None:
+    def test_a_fatal_error_of_gemini_is_a_failure(self) -> None:
         reader = UsageReader()
         reader.read('{"type":"error","severity":"error","message":"quota"}')
         assert reader.error == "quota"
@@ -143,7 +143,7 @@ class TestReports:
         assert reader.error == "quota exceeded"
 
     @pytest.mark.parametrize("last", ['{"type":"result","subtype":"success","result":""}', "{}"])
-    def test_what_claude_printed_is_kept_where_its_result_is_empty_or_missing(self, last: str) -> None:
+    def test_claudes_output_is_kept_when_its_result_is_empty_or_missing(self, last: str) -> None:
         reader = UsageReader()
         said = '{"type":"assistant","message":{"content":[{"type":"tool_use"},{"type":"text","text":"All done."}]}}'
         for line in (said, last):
@@ -151,12 +151,12 @@ class TestReports:
         assert (reader.final, reader.error) == ("All done.", "")
 
     @pytest.mark.parametrize("subtype", ["error_max_turns", "error_during_execution", "error_new_kind"])
-    def test_subtypes_of_errors_are_no_successes(self, subtype: str) -> None:
+    def test_error_subtypes_are_failures(self, subtype: str) -> None:
         reader = UsageReader()
         reader.read(f'{{"type":"result","subtype":"{subtype}","is_error":false}}')
         assert reader.error == subtype
 
-    def test_what_sub_agents_used_counts_and_what_they_say_is_not_the_answer(self) -> None:
+    def test_usage_of_sub_agents_counts_but_their_output_is_not_the_answer(self) -> None:
         reader = UsageReader()
         for line in (
             '{"type":"assistant","message":{"id":"m1","content":[{"type":"text","text":"Main."}]}}',
@@ -169,7 +169,7 @@ class TestReports:
         assert (reader.final, usage.input_tokens, usage.output_tokens) == ("Main.", 1001, 2000)
         assert usage.cache_read_tokens == 7
 
-    def test_gemini_names_tokens_by_model(self) -> None:
+    def test_gemini_reports_tokens_by_model(self) -> None:
         reader = UsageReader()
         models = '{"g":{"input_tokens":12,"output_tokens":5}}'
         reader.read(f'{{"type":"result","status":"success","stats":{{"models":{models}}}}}')
@@ -181,7 +181,7 @@ class TestReports:
         reader.read('{"type":"result","subtype":"error_during_execution","num_turns":0,"total_cost_usd":0}')
         assert (reader.final, reader.error, reader.usage.turns, reader.usage.cost_usd) == ("done", "", 72, 2.5)
 
-    def test_a_run_without_a_result_has_what_its_messages_used(self) -> None:
+    def test_a_run_without_a_result_has_the_usage_of_its_messages(self) -> None:
         reader = UsageReader()
         for number, output in ((1, 5), (1, 9), (2, 4)):
             usage = f'{{"input_tokens":100,"output_tokens":{output}}}'
@@ -203,20 +203,20 @@ class TestReports:
     @pytest.mark.parametrize(
         "line", ["", "{", "{}", "[1]", "null", '{"type":"result","usage":7}', '{"type":["result"]}', "{}{}"]
     )
-    def test_what_is_no_report_is_passed_over(self, line: str) -> None:
+    def test_other_output_is_ignored(self, line: str) -> None:
         reader = UsageReader()
         reader.read(line)
         assert not reader.usage.ListFields() and not reader.error
 
     @pytest.mark.parametrize("number", ["-1", "1e300", "true", '"7"', "null"])
-    def test_figures_that_cannot_be_are_not_taken(self, number: str) -> None:
+    def test_impossible_numbers_are_ignored(self, number: str) -> None:
         reader = UsageReader()
         reader.read(f'{{"type":"result","total_cost_usd":{number},"usage":{{"input_tokens":{number}}}}}')
         assert not reader.usage.HasField("cost_usd") and not reader.usage.HasField("input_tokens")
 
 
 class Claude:
-    """A sidecar on whose PATH `claude` is the stand-in."""
+    """A sidecar whose PATH has the `claude` stand-in."""
 
     def __init__(self, directory: Path, root: Path) -> None:
         self.calls_file = directory / "calls"
@@ -275,7 +275,7 @@ def test_claude_is_the_default_and_its_report_is_kept(claude: Claude) -> None:
     assert result["result"]["metrics"] == {"execution_time_ms": 4200, "tokens_used": 400, "cost_usd": 0.0421}
 
 
-def test_resume_goes_on_with_the_session_and_adds_up(claude: Claude) -> None:
+def test_resume_continues_the_session_and_adds_up_usage(claude: Claude) -> None:
     agent = claude.spawn(task="First")
     first = agent.wait()
     path = f"/api/agents/{agent.id}/resume"
@@ -288,14 +288,14 @@ def test_resume_goes_on_with_the_session_and_adds_up(claude: Claude) -> None:
     assert call["prompt"] == "And the tests"
 
 
-def test_an_error_that_it_reports_is_a_failure_though_it_exits_with_0(claude: Claude) -> None:
+def test_a_reported_error_is_a_failure_even_with_exit_code_0(claude: Claude) -> None:
     ended = claude.spawn(task="fail please").wait()
     assert ended["status"] == "failed" and ended["exit_code"] == 0
     assert ended["reason"] == "it reported: Done: fail please"
 
 
 @pytest.mark.parametrize("preset", ["claude", "codex", "gemini", "aider"])
-def test_the_real_program_says_its_version(preset: str) -> None:
+def test_the_real_program_prints_its_version(preset: str) -> None:
     program = str(PRESETS[preset].command[0])
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")

@@ -1,4 +1,4 @@
-"""The shim alone: how an agent ended, what it printed, its limits, and that nothing is left of it."""
+"""The shim alone: how an agent ended, what it printed, its limits, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.support.processes import lives, pid_in
+from tests.support.processes import pid_in, process_alive
 from tests.support.sidecars import until
 
 from cco_sidecar.runners import shim
@@ -25,7 +25,7 @@ from cco_sidecar.runners.logs import Line, LogReader, last_lines
 
 PYTHON = [sys.executable, "-I", "-S", "-c"]
 MEGABYTE = 2**20
-# A process that left its family: double fork, a session of its own, an empty environment, and deaf to SIGTERM.
+# A process that left its process tree: double fork, its own session, an empty environment, SIGTERM ignored.
 DAEMON = """
 import os, signal, sys, time
 if os.fork():
@@ -39,7 +39,7 @@ with open(sys.argv[1] + ".new", "w") as file:
 os.rename(sys.argv[1] + ".new", sys.argv[1])
 os.execve("/bin/sleep", ["sleep", "600"], {})
 """
-# Prints the first half, goes on when the shim has read it, prints the second.
+# Prints the first half, waits until the shim has read it, prints the second half.
 IN_TWO_READS = """
 import fcntl, os, sys, termios, time
 for half in sys.argv[1:]:
@@ -48,14 +48,14 @@ for half in sys.argv[1:]:
         time.sleep(0.001)
 """
 
-# A child in a session of its own that says so when it is asked to end.
+# A child in its own session that records when it is asked to stop.
 POLITE_CHILD = """
 setsid sh -c 'trap "echo asked; exit 0" TERM; touch ready; while :; do sleep 0.05; done' &
 while [ ! -e ready ]; do sleep 0.02; done
 """
 
 
-class Kept:
+class ShimRun:
     """A shim and the directory of its run."""
 
     def __init__(self, directory: Path, argv: Sequence[str], *, listens: bool = True, **spec: Any) -> None:
@@ -97,7 +97,7 @@ class Kept:
             control.write(words)
 
     def end(self, timeout: float = 30.0) -> dict[str, Any]:
-        """Waits for the shim's end, which is in order; its report."""
+        """Waits for the shim to exit normally; returns its report."""
         self.process.wait(timeout)
         assert self.process.stderr is not None
         assert (self.process.returncode, self.process.stderr.read()) == (0, b"")
@@ -127,20 +127,20 @@ class Kept:
             return []
 
 
-Keep = Callable[..., Kept]
+StartShim = Callable[..., ShimRun]
 
 
 @pytest.fixture
-def keep(tmp_path: Path) -> Iterator[Keep]:
-    """Starts a shim with an agent; what is left of it at the end of the test is killed."""
-    kept: list[Kept] = []
+def start_shim(tmp_path: Path) -> Iterator[StartShim]:
+    """Starts a shim with an agent; whatever is left of it at the end of the test is killed."""
+    shim_run: list[ShimRun] = []
 
-    def start(*argv: str, **spec: Any) -> Kept:
-        kept.append(Kept(tmp_path / f"run-{len(kept)}", argv, **spec))
-        return kept[-1]
+    def start(*argv: str, **spec: Any) -> ShimRun:
+        shim_run.append(ShimRun(tmp_path / f"run-{len(shim_run)}", argv, **spec))
+        return shim_run[-1]
 
     yield start
-    for each in kept:
+    for each in shim_run:
         each.close()
 
 
@@ -161,23 +161,23 @@ def ending(report: dict[str, Any]) -> tuple[int | None, str | None]:
 
 
 @pytest.mark.parametrize("code", [0, 1, 42, 127, 255])
-def test_an_exit_code_is_told_as_it_was(keep: Keep, code: int) -> None:
-    report = keep("sh", "-c", f"exit {code}").end()
+def test_an_exit_code_is_reported_unchanged(start_shim: StartShim, code: int) -> None:
+    report = start_shim("sh", "-c", f"exit {code}").end()
     assert (*ending(report), report["limit"], report["stopped"]) == (code, None, "", False)
 
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGSEGV", "SIGHUP", "SIGPIPE", "SIGRTMIN"])
-def test_a_signal_is_told_by_its_name(keep: Keep, name: str) -> None:
-    report = keep("sh", "-c", f"kill -{int(signal.Signals[name])} $$; exit 3").end()
+def test_a_signal_is_reported_by_its_name(start_shim: StartShim, name: str) -> None:
+    report = start_shim("sh", "-c", f"kill -{int(signal.Signals[name])} $$; exit 3").end()
     assert (*ending(report), report["stopped"]) == (None, name, False)
 
 
-def test_a_signal_without_a_name_is_told_too(keep: Keep) -> None:
-    report = keep("sh", "-c", f"kill -{signal.SIGRTMIN + 1} $$").end()
+def test_a_signal_without_a_name_is_reported_too(start_shim: StartShim) -> None:
+    report = start_shim("sh", "-c", f"kill -{signal.SIGRTMIN + 1} $$").end()
     assert report["exit_code"] is None and "35" in report["signal"].replace("RTMIN+1", "35")
 
 
-def test_an_agent_that_cannot_be_started_is_an_error_that_names_the_file(keep: Keep, tmp_path: Path) -> None:
+def test_an_agent_that_cannot_be_started_is_an_error_that_names_the_file(start_shim: StartShim, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_text("no program\n")
     nonsense = tmp_path / "nonsense"
@@ -197,19 +197,19 @@ def test_an_agent_that_cannot_be_started_is_an_error_that_names_the_file(keep: K
         ("sh", str(plain), "Not a directory", str(plain)),
     ]
     for program, directory, error, filename in cases:
-        kept = keep(program, cwd=directory)
-        assert error in kept.answer.get("error", ""), (program, directory, kept.answer)
-        assert filename in kept.answer["filename"]
-        kept.process.wait(10)
-        assert not {"exit.json", "control"} & {path.name for path in kept.directory.iterdir()}
+        shim_run = start_shim(program, cwd=directory)
+        assert error in shim_run.answer.get("error", ""), (program, directory, shim_run.answer)
+        assert filename in shim_run.answer["filename"]
+        shim_run.process.wait(10)
+        assert not {"exit.json", "control"} & {path.name for path in shim_run.directory.iterdir()}
 
 
-def test_a_command_line_that_no_process_can_have_is_an_error(keep: Keep) -> None:
-    assert "Argument list too long" in keep("sh", env={"TASK": "x" * 200_000}).answer.get("error", "")
-    assert keep("sh", env={"TASK": "a\0b"}).answer.get("error"), "a NUL"
+def test_an_impossible_command_line_is_an_error(start_shim: StartShim) -> None:
+    assert "Argument list too long" in start_shim("sh", env={"TASK": "x" * 200_000}).answer.get("error", "")
+    assert start_shim("sh", env={"TASK": "a\0b"}).answer.get("error"), "a NUL"
 
 
-def test_a_specification_that_was_cut_short_starts_nothing(tmp_path: Path) -> None:
+def test_a_truncated_specification_starts_nothing(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
     started = tmp_path / "started"
@@ -223,15 +223,15 @@ def test_a_specification_that_was_cut_short_starts_nothing(tmp_path: Path) -> No
     assert done.returncode != 0 and not started.exists() and not (directory / "exit.json").exists()
 
 
-def test_an_agent_runs_also_when_nobody_listens_any_more(keep: Keep) -> None:
-    kept = keep("sh", "-c", "echo on; exit 4", listens=False)
-    assert ending(kept.end()) == (4, None)
-    assert kept.lines() == ["on"]
+def test_an_agent_runs_even_when_nobody_reads_the_answer(start_shim: StartShim) -> None:
+    shim_run = start_shim("sh", "-c", "echo on; exit 4", listens=False)
+    assert ending(shim_run.end()) == (4, None)
+    assert shim_run.lines() == ["on"]
 
 
-def test_what_an_agent_starts_with(keep: Keep, tmp_path: Path) -> None:
+def test_the_initial_state_of_an_agents_process(start_shim: StartShim, tmp_path: Path) -> None:
     (tmp_path / "prompt").write_text("the task\n")
-    kept = keep(
+    shim_run = start_shim(
         *PYTHON,
         "import os, sys; print(sys.argv[1], os.environ['NAME'], sys.stdin.read().strip(), os.getcwd(),"
         " os.getsid(0) == os.getpid(), sorted(map(int, os.listdir('/proc/self/fd')))[:-1])",
@@ -239,38 +239,38 @@ def test_what_an_agent_starts_with(keep: Keep, tmp_path: Path) -> None:
         env={"NAME": "Zoë"},
         stdin=str(tmp_path / "prompt"),
     )
-    assert ending(kept.end()) == (0, None), kept.lines("stderr")
-    assert kept.lines() == [f"漢字 é Zoë the task {tmp_path} True [0, 1, 2]"]
-    assert kept.log.stat().st_mode & 0o777 == 0o600
+    assert ending(shim_run.end()) == (0, None), shim_run.lines("stderr")
+    assert shim_run.lines() == [f"漢字 é Zoë the task {tmp_path} True [0, 1, 2]"]
+    assert shim_run.log.stat().st_mode & 0o777 == 0o600
 
 
-def test_an_agent_starts_with_no_signal_ignored_or_blocked(keep: Keep) -> None:
+def test_an_agent_starts_with_no_signal_ignored_or_blocked(start_shim: StartShim) -> None:
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     try:
-        kept = keep("grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
+        shim_run = start_shim("grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
     finally:
         signal.signal(signal.SIGUSR1, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    kept.end()
-    # 32 and 33 are the C library's own: nobody else can set them (nptl(7)).
+    shim_run.end()
+    # 32 and 33 belong to the C library: nobody else can set them (nptl(7)).
     own = 1 << 31 | 1 << 32
-    assert {int(line.split()[1], 16) & ~own for line in kept.lines()} == {0}, kept.lines()
+    assert {int(line.split()[1], 16) & ~own for line in shim_run.lines()} == {0}, shim_run.lines()
 
 
-def test_who_the_shim_is_stands_in_its_directory(keep: Keep) -> None:
-    kept = keep("sleep", "60")
-    known = json.loads((kept.directory / "shim.json").read_text())
-    assert (known["pid"], known["start"]) == (kept.process.pid, shim.start_time(kept.process.pid))
-    assert kept.answer["start"] == shim.start_time(kept.pid) > 0
+def test_the_shims_identity_is_in_its_directory(start_shim: StartShim) -> None:
+    shim_run = start_shim("sleep", "60")
+    known = json.loads((shim_run.directory / "shim.json").read_text())
+    assert (known["pid"], known["start"]) == (shim_run.process.pid, shim.start_time(shim_run.process.pid))
+    assert shim_run.answer["start"] == shim.start_time(shim_run.pid) > 0
     assert known["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 # -- output ---------------------------------------------------------------------------------------------
 
 
-def test_everything_that_both_streams_carried_is_kept_when_the_agent_exits_at_once(keep: Keep) -> None:
-    kept = keep(
+def test_all_output_is_kept_when_the_agent_exits_at_once(start_shim: StartShim) -> None:
+    shim_run = start_shim(
         *PYTHON,
         "import sys, threading\n"
         "def out(stream, name):\n"
@@ -279,173 +279,181 @@ def test_everything_that_both_streams_carried_is_kept_when_the_agent_exits_at_on
         "other = threading.Thread(target=out, args=(sys.stderr, 'err')); other.start()\n"
         "out(sys.stdout, 'out'); other.join()\n",
     )
-    assert ending(kept.end()) == (0, None)
+    assert ending(shim_run.end()) == (0, None)
     for stream, name in (("stdout", "out"), ("stderr", "err")):
-        assert kept.lines(stream) == [*(f"{name} {n}" for n in range(20000)), "the end"]
-    stamps = [line.timestamp for line in kept.all_lines()]
+        assert shim_run.lines(stream) == [*(f"{name} {n}" for n in range(20000)), "the end"]
+    stamps = [line.timestamp for line in shim_run.all_lines()]
     assert stamps == sorted(stamps)
 
 
-def test_what_is_left_in_the_pipe_by_an_agent_that_was_killed_is_kept(keep: Keep) -> None:
-    kept = keep("sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; kill -9 $$")
-    assert ending(kept.end()) == (None, "SIGKILL")
-    assert kept.lines() == [f"line {n}" for n in range(2000)]
+def test_output_left_in_the_pipe_by_a_killed_agent_is_kept(start_shim: StartShim) -> None:
+    shim_run = start_shim("sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done; kill -9 $$")
+    assert ending(shim_run.end()) == (None, "SIGKILL")
+    assert shim_run.lines() == [f"line {n}" for n in range(2000)]
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "漢", "🙂"])
-def test_a_line_of_a_megabyte_is_whole_again(keep: Keep, letter: str) -> None:
+def test_a_line_of_a_megabyte_is_reassembled(start_shim: StartShim, letter: str) -> None:
     count = MEGABYTE // len(letter.encode())
-    kept = keep(*PYTHON, f"import sys; sys.stdout.buffer.write(b'.' + {letter!r}.encode() * {count} + b'\\nlast\\n')")
-    assert ending(kept.end()) == (0, None)
-    raw = kept.log.read_bytes()
+    shim_run = start_shim(
+        *PYTHON, f"import sys; sys.stdout.buffer.write(b'.' + {letter!r}.encode() * {count} + b'\\nlast\\n')"
+    )
+    assert ending(shim_run.end()) == (0, None)
+    raw = shim_run.log.read_bytes()
     assert max(map(len, raw.split(b"\n"))) < MEGABYTE // 4, "it is kept in parts"
-    long, last = kept.lines()
+    long, last = shim_run.lines()
     assert len(long) == count + 1
     assert (long.strip(letter), last) == (".", "last")
 
 
-def test_a_megabyte_without_an_end_is_there_while_the_agent_runs(keep: Keep) -> None:
-    kept = keep(*PYTHON, f"import sys, time; sys.stdout.write('x' * {MEGABYTE}); sys.stdout.flush(); time.sleep(60)")
-    until(lambda: kept.log.stat().st_size > MEGABYTE - 256 * 1024, "most of it")
-    kept.say("kill\n")
-    kept.end()
-    assert kept.lines() == ["x" * MEGABYTE]
+def test_a_megabyte_without_a_newline_is_visible_while_the_agent_runs(start_shim: StartShim) -> None:
+    shim_run = start_shim(
+        *PYTHON, f"import sys, time; sys.stdout.write('x' * {MEGABYTE}); sys.stdout.flush(); time.sleep(60)"
+    )
+    until(lambda: shim_run.log.stat().st_size > MEGABYTE - 256 * 1024, "most of it")
+    shim_run.say("kill\n")
+    shim_run.end()
+    assert shim_run.lines() == ["x" * MEGABYTE]
 
 
-def test_lines_of_both_streams_are_not_mixed(keep: Keep) -> None:
-    kept = keep(
+def test_lines_of_both_streams_are_not_mixed(start_shim: StartShim) -> None:
+    shim_run = start_shim(
         *PYTHON,
         "import os\nfor n in range(40): os.write(1, b'o' * 9000); os.write(2, b'e' * 9000)\nos.write(1, b'\\n')",
     )
-    kept.end()
-    assert (kept.lines("stdout"), kept.lines("stderr")) == (["o" * 360_000], ["e" * 360_000])
+    shim_run.end()
+    assert (shim_run.lines("stdout"), shim_run.lines("stderr")) == (["o" * 360_000], ["e" * 360_000])
 
 
-def test_the_last_lines_show_the_end_of_a_very_long_one(keep: Keep) -> None:
-    kept = keep(*PYTHON, "import sys; print('before'); sys.exit('E' * 66_000)")
-    assert ending(kept.end()) == (1, None)
-    shown = last_lines(kept.log, 20)
+def test_the_last_lines_show_the_end_of_a_very_long_one(start_shim: StartShim) -> None:
+    shim_run = start_shim(*PYTHON, "import sys; print('before'); sys.exit('E' * 66_000)")
+    assert ending(shim_run.end()) == (1, None)
+    shown = last_lines(shim_run.log, 20)
     assert {"E"} in [set(line) for line in shown], shown
 
 
 @pytest.mark.parametrize("distance", [1, 4096, 61_440, 65_535, 69_000])
-def test_a_secret_is_never_written_wherever_it_stands(keep: Keep, tmp_path: Path, distance: int) -> None:
+def test_a_secret_is_never_written_wherever_it_occurs(start_shim: StartShim, tmp_path: Path, distance: int) -> None:
     secret = "s3cr3t/" + "pass+word" * 4
     text = ("." * distance + secret) * (400_000 // (distance + len(secret)) + 1)
     (tmp_path / "text").write_text(text)
-    kept = keep("cat", stdin=str(tmp_path / "text"), redact=[secret])
-    assert ending(kept.end()) == (0, None)
-    assert "s3cr3t" not in kept.log.read_text() and "pass+word" not in kept.log.read_text()
-    assert kept.lines() == [text.replace(secret, "[secret]")]
+    shim_run = start_shim("cat", stdin=str(tmp_path / "text"), redact=[secret])
+    assert ending(shim_run.end()) == (0, None)
+    assert "s3cr3t" not in shim_run.log.read_text() and "pass+word" not in shim_run.log.read_text()
+    assert shim_run.lines() == [text.replace(secret, "[secret]")]
 
 
-def test_a_secret_that_came_in_two_reads_is_not_written(keep: Keep) -> None:
-    kept = keep(*PYTHON, IN_TWO_READS, "it is hunt", "er2-and-more\nnext", redact=["hunter2-and-more"])
-    assert ending(kept.end()) == (0, None), kept.lines("stderr")
-    assert kept.lines() == ["it is [secret]", "next"]
+def test_a_secret_split_over_two_reads_is_not_written(start_shim: StartShim) -> None:
+    shim_run = start_shim(*PYTHON, IN_TWO_READS, "it is hunt", "er2-and-more\nnext", redact=["hunter2-and-more"])
+    assert ending(shim_run.end()) == (0, None), shim_run.lines("stderr")
+    assert shim_run.lines() == ["it is [secret]", "next"]
 
 
-def test_a_long_line_with_a_secret_in_two_reads_is_not_written(keep: Keep) -> None:
-    kept = keep(*PYTHON, IN_TWO_READS, "." * 60_000, "." * 60_000 + "hunt", "er2-and-more", redact=["hunter2-and-more"])
-    kept.end()
-    assert kept.lines() == ["." * 120_000 + "[secret]"]
+def test_a_long_line_with_a_secret_split_over_two_reads_is_not_written(start_shim: StartShim) -> None:
+    shim_run = start_shim(
+        *PYTHON, IN_TWO_READS, "." * 60_000, "." * 60_000 + "hunt", "er2-and-more", redact=["hunter2-and-more"]
+    )
+    shim_run.end()
+    assert shim_run.lines() == ["." * 120_000 + "[secret]"]
 
 
-def test_the_longer_of_two_secrets_goes_first_and_short_ones_are_left_alone(keep: Keep) -> None:
-    kept = keep("echo", "abcdefgh abcd abc", redact=["abcd", "abcdefgh", "abc", ""])
-    kept.end()
-    assert kept.lines() == ["[secret] [secret] abc"]
+def test_the_longer_of_two_secrets_is_masked_first_and_short_ones_are_left_alone(start_shim: StartShim) -> None:
+    shim_run = start_shim("echo", "abcdefgh abcd abc", redact=["abcd", "abcdefgh", "abc", ""])
+    shim_run.end()
+    assert shim_run.lines() == ["[secret] [secret] abc"]
 
 
 @pytest.mark.parametrize(
     "secret", ["-----BEGIN KEY-----\nMIIEvQ+IBADANB\ngkqhkiG9w0BAQE\n-----END KEY-----\n", "hunter2-x\n"]
 )
-def test_a_secret_of_several_lines_is_not_written(keep: Keep, secret: str) -> None:
-    kept = keep("sh", "-c", 'echo "the key: $KEY"', env={"KEY": secret}, redact=[secret])
-    kept.end()
-    assert not [line for line in secret.split("\n") if line and "---" not in line and line in kept.log.read_text()]
+def test_a_multi_line_secret_is_not_written(start_shim: StartShim, secret: str) -> None:
+    shim_run = start_shim("sh", "-c", 'echo "the key: $KEY"', env={"KEY": secret}, redact=[secret])
+    shim_run.end()
+    assert not [line for line in secret.split("\n") if line and "---" not in line and line in shim_run.log.read_text()]
 
 
-def test_a_token_is_never_written(keep: Keep) -> None:
+def test_a_token_is_never_written(start_shim: StartShim) -> None:
     token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZ2VudCJ9." + "SiGnAtUrE" * 40
-    kept = keep(*PYTHON, IN_TWO_READS, f"Bearer {token[:30]}", f"{token[30:]};\n", f"[{token}]" * 250)
-    assert ending(kept.end()) == (0, None)
-    assert "eyJ" not in kept.log.read_text() and "SiGnAtUrE" not in kept.log.read_text()
-    assert kept.lines() == ["Bearer [token];", "[[token]]" * 250]
+    shim_run = start_shim(*PYTHON, IN_TWO_READS, f"Bearer {token[:30]}", f"{token[30:]};\n", f"[{token}]" * 250)
+    assert ending(shim_run.end()) == (0, None)
+    assert "eyJ" not in shim_run.log.read_text() and "SiGnAtUrE" not in shim_run.log.read_text()
+    assert shim_run.lines() == ["Bearer [token];", "[[token]]" * 250]
 
 
-def test_a_disk_that_was_full_for_a_moment_costs_output_and_nothing_else(keep: Keep, tmp_path: Path) -> None:
+def test_a_briefly_full_disk_costs_only_output(start_shim: StartShim, tmp_path: Path) -> None:
     wait = "while [ ! -e go-$n ]; do sleep 0.02; done"
-    kept = keep("sh", "-c", f"for n in 0 1 2; do {wait}; echo after $n; touch done-$n; done; exit 5")
-    # A limit on the shim's files refuses its writes as a full disk does.
-    _, hard = resource.prlimit(kept.process.pid, resource.RLIMIT_FSIZE)
+    shim_run = start_shim("sh", "-c", f"for n in 0 1 2; do {wait}; echo after $n; touch done-$n; done; exit 5")
+    # A limit on the shim's files makes its writes fail as a full disk does.
+    _, hard = resource.prlimit(shim_run.process.pid, resource.RLIMIT_FSIZE)
     (tmp_path / "go-0").touch()
-    until(kept.lines, "a line")
-    resource.prlimit(kept.process.pid, resource.RLIMIT_FSIZE, (kept.log.stat().st_size + 10, hard))
+    until(shim_run.lines, "a line")
+    resource.prlimit(shim_run.process.pid, resource.RLIMIT_FSIZE, (shim_run.log.stat().st_size + 10, hard))
     (tmp_path / "go-1").touch()
     until((tmp_path / "done-1").exists, "the second line")
-    until(lambda: not unread(kept.pid), "the shim reads on")
-    resource.prlimit(kept.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    until(lambda: not unread(shim_run.pid), "the shim reads on")
+    resource.prlimit(shim_run.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
     (tmp_path / "go-2").touch()
-    assert ending(kept.end()) == (5, None)
-    assert kept.lines()[0] == "after 0" and kept.lines()[-1] == "after 2"
-    if kept.lines() == ["after 0", "after 2"]:
-        assert ["bytes of output were lost" in line for line in kept.lines("stderr")] == [True]
+    assert ending(shim_run.end()) == (5, None)
+    assert shim_run.lines()[0] == "after 0" and shim_run.lines()[-1] == "after 2"
+    if shim_run.lines() == ["after 0", "after 2"]:
+        assert ["bytes of output were lost" in line for line in shim_run.lines("stderr")] == [True]
 
 
-def test_how_it_ended_is_written_when_the_disk_has_room_again(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", f"while [ ! -e '{tmp_path}/go' ]; do sleep 0.02; done; exit 6")
-    _, hard = resource.prlimit(kept.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(kept.process.pid, resource.RLIMIT_FSIZE, (0, hard))
+def test_the_exit_is_recorded_once_the_disk_has_space_again(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", f"while [ ! -e '{tmp_path}/go' ]; do sleep 0.02; done; exit 6")
+    _, hard = resource.prlimit(shim_run.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(shim_run.process.pid, resource.RLIMIT_FSIZE, (0, hard))
     (tmp_path / "go").touch()
-    until(lambda: not lives(kept.pid), "the end of the agent")
-    until(lambda: (kept.directory / "exit.json.tmp").exists(), "it tries to write")
-    assert not (kept.directory / "exit.json").exists() and lives(kept.process.pid)
-    resource.prlimit(kept.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    assert ending(kept.end()) == (6, None)
+    until(lambda: not process_alive(shim_run.pid), "the end of the agent")
+    until(lambda: (shim_run.directory / "exit.json.tmp").exists(), "it tries to write")
+    assert not (shim_run.directory / "exit.json").exists() and process_alive(shim_run.process.pid)
+    resource.prlimit(shim_run.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    assert ending(shim_run.end()) == (6, None)
 
 
 # -- limits ---------------------------------------------------------------------------------------------
 
 
-def test_an_agent_that_prints_too_much_is_ended(keep: Keep) -> None:
-    kept = keep(
+def test_an_agent_that_prints_too_much_is_stopped(start_shim: StartShim) -> None:
+    shim_run = start_shim(
         "sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; done", limits={"output_bytes": MEGABYTE}
     )
-    report = kept.end()
+    report = shim_run.end()
     assert report["limit"] == "it printed more than 1 MB" and report["signal"] in ("SIGTERM", "SIGKILL")
-    assert MEGABYTE // 2 < kept.log.stat().st_size <= MEGABYTE
+    assert MEGABYTE // 2 < shim_run.log.stat().st_size <= MEGABYTE
 
 
-def test_an_agent_that_printed_too_much_and_exited_is_found_out(keep: Keep, tmp_path: Path) -> None:
-    """The shim gets to see the output and the end at the same time."""
-    kept = keep(
+def test_an_agent_that_printed_too_much_and_exited_is_detected(start_shim: StartShim, tmp_path: Path) -> None:
+    """The shim sees the output and the exit at the same time."""
+    shim_run = start_shim(
         "sh", "-c", "while [ ! -e go ]; do sleep 0.02; done; head -c 50000 /dev/zero", limits={"output_bytes": 10_240}
     )
-    os.kill(kept.process.pid, signal.SIGSTOP)
+    os.kill(shim_run.process.pid, signal.SIGSTOP)
     (tmp_path / "go").touch()
-    until(lambda: not lives(kept.pid), "the end of the agent")
-    os.kill(kept.process.pid, signal.SIGCONT)
-    assert kept.end()["limit"] == "it printed more than 0.00976562 MB"
+    until(lambda: not process_alive(shim_run.pid), "the end of the agent")
+    os.kill(shim_run.process.pid, signal.SIGCONT)
+    assert shim_run.end()["limit"] == "it printed more than 0.00976562 MB"
 
 
-def test_an_agent_that_runs_too_long_is_asked_and_then_killed(keep: Keep) -> None:
+def test_an_agent_that_runs_too_long_is_asked_and_then_killed(start_shim: StartShim) -> None:
     started = time.monotonic()
-    polite = keep("sh", "-c", "trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done", limits={"wall_seconds": 1})
-    deaf = keep("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", limits={"wall_seconds": 1}, grace=0.5)
-    for kept, expected in ((polite, (9, None)), (deaf, (None, "SIGKILL"))):
-        report = kept.end()
+    polite = start_shim(
+        "sh", "-c", "trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done", limits={"wall_seconds": 1}
+    )
+    deaf = start_shim("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", limits={"wall_seconds": 1}, grace=0.5)
+    for shim_run, expected in ((polite, (9, None)), (deaf, (None, "SIGKILL"))):
+        report = shim_run.end()
         assert (report["limit"], report["stopped"]) == ("it ran longer than 1 s", False)
         assert ending(report) == expected
     assert polite.lines() == ["bye"]
     assert 1.0 <= time.monotonic() - started < 10
 
 
-def test_memory_is_counted_over_the_agent_and_all_that_it_started(keep: Keep) -> None:
+def test_memory_is_counted_over_the_whole_process_tree(start_shim: StartShim) -> None:
     hungry = f"import time; kept = bytearray({40 * MEGABYTE}); time.sleep(60)"
     program = f"import subprocess, sys\nfor _ in range(3): subprocess.Popen([sys.executable, '-S', '-c', {hungry!r}])\n"
-    one = keep(*PYTHON, hungry.replace("60", "0.2"), limits={"memory_bytes": 100 * MEGABYTE})
-    three = keep(*PYTHON, f"{program}{hungry}", limits={"memory_bytes": 100 * MEGABYTE})
+    one = start_shim(*PYTHON, hungry.replace("60", "0.2"), limits={"memory_bytes": 100 * MEGABYTE})
+    three = start_shim(*PYTHON, f"{program}{hungry}", limits={"memory_bytes": 100 * MEGABYTE})
     report = three.end()
     assert "MB of memory; the most is 100 MB" in report["limit"]
     assert report["peak_memory_bytes"] > 100 * MEGABYTE
@@ -454,29 +462,31 @@ def test_memory_is_counted_over_the_agent_and_all_that_it_started(keep: Keep) ->
     assert report["peak_memory_bytes"] > 40 * MEGABYTE and report["cpu_seconds"] > 0
 
 
-def test_an_agent_with_too_many_processes_is_ended_with_them(keep: Keep, tmp_path: Path) -> None:
-    kept = keep(
+def test_an_agent_with_too_many_processes_is_stopped_with_them(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim(
         "sh",
         "-c",
         "for n in 1 2 3 4 5 6 7 8; do sleep 600 & echo $! >> pids; done; wait",
         limits={"processes": 5},
     )
-    assert kept.end()["limit"] == "it had 9 processes; the most is 5"
+    assert shim_run.end()["limit"] == "it had 9 processes; the most is 5"
     pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
-    assert len(pids) == 8 and not [pid for pid in pids if lives(pid)]
+    assert len(pids) == 8 and not [pid for pid in pids if process_alive(pid)]
 
 
-def test_open_files_have_a_limit(keep: Keep) -> None:
-    kept = keep(*PYTHON, "import os; kept = [open(os.devnull) for _ in range(100)]", limits={"open_files": 32})
-    assert ending(kept.end()) == (1, None)
-    assert "Too many open files" in kept.lines("stderr")[-1]
+def test_open_files_are_limited(start_shim: StartShim) -> None:
+    shim_run = start_shim(
+        *PYTHON, "import os; kept = [open(os.devnull) for _ in range(100)]", limits={"open_files": 32}
+    )
+    assert ending(shim_run.end()) == (1, None)
+    assert "Too many open files" in shim_run.lines("stderr")[-1]
 
 
 # -- nothing is left ------------------------------------------------------------------------------------
 
 
-def test_a_daemon_is_gone_when_its_agent_has_ended(keep: Keep, tmp_path: Path) -> None:
-    kept = keep(
+def test_a_daemon_does_not_survive_its_agent(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim(
         "sh",
         "-c",
         '"$0" -I -S -c "$1" "$2"; while [ ! -e "$2" ]; do sleep 0.02; done; exit 7',
@@ -485,128 +495,130 @@ def test_a_daemon_is_gone_when_its_agent_has_ended(keep: Keep, tmp_path: Path) -
         "daemon",
     )
     daemon = pid_in(tmp_path / "daemon")
-    assert ending(kept.end()) == (7, None)
-    assert not lives(daemon)
+    assert ending(shim_run.end()) == (7, None)
+    assert not process_alive(daemon)
 
 
-def test_a_daemon_is_gone_when_its_agent_is_killed(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", '"$0" -I -S -c "$1" "$2"; sleep 600', sys.executable, DAEMON, "daemon")
+def test_a_daemon_does_not_survive_a_killed_agent(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", '"$0" -I -S -c "$1" "$2"; sleep 600', sys.executable, DAEMON, "daemon")
     daemon = pid_in(tmp_path / "daemon")
-    assert lives(daemon)
-    kept.say("kill\n")
-    assert kept.end()["stopped"]
-    assert not lives(daemon) and not lives(kept.pid)
+    assert process_alive(daemon)
+    shim_run.say("kill\n")
+    assert shim_run.end()["stopped"]
+    assert not process_alive(daemon) and not process_alive(shim_run.pid)
 
 
-def test_what_an_agent_left_running_is_asked_before_it_is_killed(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", POLITE_CHILD + "exit 0")
-    assert ending(kept.end()) == (0, None)
-    assert kept.lines() == ["asked"]
+def test_leftover_processes_are_asked_before_they_are_killed(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", POLITE_CHILD + "exit 0")
+    assert ending(shim_run.end()) == (0, None)
+    assert shim_run.lines() == ["asked"]
 
 
-def test_what_a_stopped_agent_left_running_is_asked_before_it_is_killed(keep: Keep) -> None:
-    kept = keep("sh", "-c", "trap 'exit 3' TERM" + POLITE_CHILD + "while :; do sleep 0.05; done")
-    until((kept.work / "ready").exists, "its child")
+def test_leftover_processes_of_a_stopped_agent_are_asked_before_they_are_killed(start_shim: StartShim) -> None:
+    shim_run = start_shim("sh", "-c", "trap 'exit 3' TERM" + POLITE_CHILD + "while :; do sleep 0.05; done")
+    until((shim_run.work / "ready").exists, "its child")
     started = time.monotonic()
-    kept.say("stop 7\n")
-    report = kept.end()
+    shim_run.say("stop 7\n")
+    report = shim_run.end()
     assert (*ending(report), report["stopped"]) == (3, None, True)
-    assert kept.lines() == ["asked"]
-    assert time.monotonic() - started < 6, "what is left need not wait for the end of the agent's own grace"
+    assert shim_run.lines() == ["asked"]
+    assert time.monotonic() - started < 6, (
+        "leftover processes need not wait for the end of the agent's own grace period"
+    )
 
 
-def test_an_agent_that_forks_without_end_is_ended(keep: Keep) -> None:
-    kept = keep(
+def test_a_fork_bomb_is_stopped(start_shim: StartShim) -> None:
+    shim_run = start_shim(
         *PYTHON,
         "import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nend = time.time() + 60\n"
         "print('on', flush=True)\nwhile time.time() < end:\n    if os.fork(): os._exit(0)\n",
     )
-    assert ending(kept.end(timeout=40)) == (0, None)
+    assert ending(shim_run.end(timeout=40)) == (0, None)
 
 
-def test_no_zombie_is_kept(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", "for n in $(seq 50); do (sleep 0.01 &) ; done; touch ready; sleep 600")
+def test_no_zombies_are_kept(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", "for n in $(seq 50); do (sleep 0.01 &) ; done; touch ready; sleep 600")
     until((tmp_path / "ready").exists, "the agent")
-    family = psutil.Process(kept.process.pid)
-    until(lambda: [each.pid for each in family.children()] == [kept.pid], "the agent alone")
-    assert psutil.Process(kept.pid).status() != psutil.STATUS_ZOMBIE
-    kept.say("kill\n")
-    kept.end()
+    family = psutil.Process(shim_run.process.pid)
+    until(lambda: [each.pid for each in family.children()] == [shim_run.pid], "the agent alone")
+    assert psutil.Process(shim_run.pid).status() != psutil.STATUS_ZOMBIE
+    shim_run.say("kill\n")
+    shim_run.end()
 
 
-def test_a_shim_that_is_killed_takes_its_agent_with_it(keep: Keep) -> None:
-    kept = keep("sh", "-c", "trap '' TERM HUP INT; while :; do sleep 0.05; done")
-    kept.process.kill()
-    kept.process.wait(10)
-    until(lambda: not lives(kept.pid), "the end of the agent")
-    assert not (kept.directory / "exit.json").exists()
+def test_a_killed_shim_takes_its_agent_with_it(start_shim: StartShim) -> None:
+    shim_run = start_shim("sh", "-c", "trap '' TERM HUP INT; while :; do sleep 0.05; done")
+    shim_run.process.kill()
+    shim_run.process.wait(10)
+    until(lambda: not process_alive(shim_run.pid), "the end of the agent")
+    assert not (shim_run.directory / "exit.json").exists()
 
 
-# -- being told -----------------------------------------------------------------------------------------
+# -- control --------------------------------------------------------------------------------------------
 
 
-def test_stop_asks_the_whole_group_and_the_agents_own_code_is_told(keep: Keep, tmp_path: Path) -> None:
-    kept = keep(
+def test_stop_asks_the_whole_group_and_the_agents_own_code_is_reported(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim(
         "sh",
         "-c",
         "sh -c 'trap \"touch child; exit 0\" TERM; touch ready; while :; do sleep 0.05; done' & "
         "trap 'wait; exit 11' TERM; while [ ! -e ready ]; do sleep 0.02; done; touch both; wait",
     )
     until((tmp_path / "both").exists, "the agent and its child")
-    kept.say("stop 20\n")
-    report = kept.end()
+    shim_run.say("stop 20\n")
+    report = shim_run.end()
     assert (*ending(report), report["stopped"], report["limit"]) == (11, None, True, "")
     assert (tmp_path / "child").exists()
 
 
-def test_an_agent_that_does_not_listen_is_killed_after_its_grace(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", "trap 'touch heard' TERM; touch ready; while :; do sleep 0.05; done")
+def test_an_agent_that_ignores_a_stop_is_killed_after_its_grace_period(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", "trap 'touch heard' TERM; touch ready; while :; do sleep 0.05; done")
     until((tmp_path / "ready").exists, "the agent")
     started = time.monotonic()
-    kept.say("stop 0.7\n")
-    report = kept.end()
+    shim_run.say("stop 0.7\n")
+    report = shim_run.end()
     assert (*ending(report), report["stopped"]) == (None, "SIGKILL", True)
     assert (tmp_path / "heard").exists() and 0.7 <= time.monotonic() - started < 10
 
 
-def test_a_kill_cuts_a_stop_short(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", "trap 'touch heard' TERM; touch ready; while :; do sleep 0.05; done")
+def test_a_kill_cuts_a_stop_short(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", "trap 'touch heard' TERM; touch ready; while :; do sleep 0.05; done")
     until((tmp_path / "ready").exists, "the agent")
     started = time.monotonic()
-    kept.say("stop 3600\n")
+    shim_run.say("stop 3600\n")
     until((tmp_path / "heard").exists, "the signal")
-    kept.say("kill\n")
-    assert ending(kept.end()) == (None, "SIGKILL")
+    shim_run.say("kill\n")
+    assert ending(shim_run.end()) == (None, "SIGKILL")
     assert time.monotonic() - started < 10
 
 
-def test_a_later_stop_never_gives_more_time(keep: Keep) -> None:
-    kept = keep("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
-    kept.say("stop 0.5\nstop 3600\n")
-    assert kept.end(timeout=15)["stopped"]
+def test_a_later_stop_never_extends_the_time(start_shim: StartShim) -> None:
+    shim_run = start_shim("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+    shim_run.say("stop 0.5\nstop 3600\n")
+    assert shim_run.end(timeout=15)["stopped"]
 
 
-def test_an_agent_that_stands_still_hears_a_stop(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", "trap 'exit 12' TERM; touch ready; while :; do sleep 0.05; done")
+def test_a_suspended_agent_receives_a_stop(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", "trap 'exit 12' TERM; touch ready; while :; do sleep 0.05; done")
     until((tmp_path / "ready").exists, "the agent")
-    os.kill(kept.pid, signal.SIGSTOP)
-    until(lambda: psutil.Process(kept.pid).status() == psutil.STATUS_STOPPED, "it stands still")
-    kept.say("stop 20\n")
-    assert ending(kept.end()) == (12, None)
+    os.kill(shim_run.pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(shim_run.pid).status() == psutil.STATUS_STOPPED, "a suspended process")
+    shim_run.say("stop 20\n")
+    assert ending(shim_run.end()) == (12, None)
 
 
-def test_a_signal_to_the_shim_is_a_stop_and_a_closed_terminal_is_nothing(keep: Keep, tmp_path: Path) -> None:
-    kept = keep("sh", "-c", "trap 'exit 13' TERM; touch ready; while :; do sleep 0.05; done")
+def test_a_signal_to_the_shim_is_a_stop_and_a_closed_terminal_is_ignored(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim("sh", "-c", "trap 'exit 13' TERM; touch ready; while :; do sleep 0.05; done")
     until((tmp_path / "ready").exists, "the agent")
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
-        os.kill(kept.process.pid, number)
-    os.kill(kept.process.pid, signal.SIGTERM)
-    report = kept.end()
+        os.kill(shim_run.process.pid, number)
+    os.kill(shim_run.process.pid, signal.SIGTERM)
+    report = shim_run.end()
     assert (*ending(report), report["stopped"]) == (13, None, True)
 
 
-def test_a_signal_to_a_shim_that_is_just_starting_is_a_stop_too(tmp_path: Path) -> None:
-    """From the first sign of it on, for four milliseconds; before it listens it simply ends."""
+def test_a_signal_to_a_starting_shim_is_a_stop_too(tmp_path: Path) -> None:
+    """Sent from the first sign of the shim on, over four milliseconds. Before it handles signals it simply exits."""
     ends = []
     for number in range(16):
         directory = tmp_path / str(number)
@@ -635,16 +647,16 @@ def test_a_signal_to_a_shim_that_is_just_starting_is_a_stop_too(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("words", ["hello\n", "stop soon\n", "stop 1 2\n", "\xff\xfe\n", "\n"])
-def test_words_that_make_no_sense_do_no_harm(keep: Keep, words: str) -> None:
-    kept = keep("sh", "-c", "trap 'exit 14' TERM; echo ready; while :; do sleep 0.05; done", grace=20.0)
-    until(kept.lines, "a line")
-    kept.say(words)
-    kept.say("stop 20\n")
-    assert kept.end()["exit_code"] == 14
+def test_invalid_control_input_is_ignored(start_shim: StartShim, words: str) -> None:
+    shim_run = start_shim("sh", "-c", "trap 'exit 14' TERM; echo ready; while :; do sleep 0.05; done", grace=20.0)
+    until(shim_run.lines, "a line")
+    shim_run.say(words)
+    shim_run.say("stop 20\n")
+    assert shim_run.end()["exit_code"] == 14
 
 
-def test_a_stop_that_comes_when_the_agent_has_ended_changes_nothing(keep: Keep, tmp_path: Path) -> None:
-    kept = keep(
+def test_a_stop_after_the_agent_has_ended_changes_nothing(start_shim: StartShim, tmp_path: Path) -> None:
+    shim_run = start_shim(
         "sh",
         "-c",
         '"$0" -I -S -c "$1" "$2"; while [ ! -e "$2" ]; do sleep 0.02; done; exit 0',
@@ -653,7 +665,7 @@ def test_a_stop_that_comes_when_the_agent_has_ended_changes_nothing(keep: Keep, 
         "d",
     )
     pid_in(tmp_path / "d")
-    until(lambda: not lives(kept.pid), "the agent has ended, its daemon has not")
-    kept.say("stop 20\n")
-    report = kept.end()
+    until(lambda: not process_alive(shim_run.pid), "the agent has ended, its daemon has not")
+    shim_run.say("stop 20\n")
+    report = shim_run.end()
     assert (*ending(report), report["stopped"]) == (0, None, False)

@@ -1,4 +1,4 @@
-"""Agents in a git worktree and on a branch of their own: what they commit is kept, what is merged is tidied up."""
+"""Agents in their own git worktree and branch: what they commit is kept, what is merged is cleaned up."""
 
 from __future__ import annotations
 
@@ -61,30 +61,30 @@ class Place:
         found = [Path(line.split()[1]) for line in listed if line.startswith("worktree ")]
         return [path.name for path in found if path != self.root]
 
-    def tidy(self) -> None:
-        """What is done once a minute is done at each start."""
-        # Looked at in the order of their names: when the last one is gone, all have been.
+    def clean_up(self) -> None:
+        """Runs the periodic clean-up, which also runs at every start."""
+        # Worktrees are checked in name order: when the last one is removed, all have been checked.
         loose = fresh("loose")
         last = self.spawn([{"do": "write", "path": loose, "text": ""}], agent_type="web-accessibility-checker")
         assert last.wait()["status"] == "completed"
         self.sidecars.sidecar.stop()
         (self.path_of(last) / loose).unlink()
         self.sidecars.open()
-        until(lambda: not self.path_of(last).exists(), "the end of tidying")
+        until(lambda: not self.path_of(last).exists(), "the end of the clean-up")
 
     def now(self, agent: SpawnedAgent) -> SpawnedAgent:
         return self.sidecars.now(agent)
 
-    def stays(self, *agents: SpawnedAgent) -> None:
-        """Worktrees and branches are there, also after everything was tidied up."""
-        self.tidy()
+    def assert_kept(self, *agents: SpawnedAgent) -> None:
+        """The worktrees and branches still exist, even after a clean-up."""
+        self.clean_up()
         for agent in agents:
             assert self.path_of(agent).is_dir() and f"agent/{agent.id}" in self.branches()
             assert self.now(agent).get()["worktree"] == str(self.path_of(agent))
 
-    def goes(self, *agents: SpawnedAgent) -> None:
-        """Worktrees and branches are gone, and the records say so."""
-        self.tidy()
+    def assert_removed(self, *agents: SpawnedAgent) -> None:
+        """The worktrees and branches are removed, and the records say so."""
+        self.clean_up()
         for agent in agents:
             assert not self.path_of(agent).exists() and f"agent/{agent.id}" not in self.branches()
             assert self.now(agent).get()["worktree"] == ""
@@ -105,7 +105,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     made.sidecars.close()
 
 
-def test_an_agent_works_on_a_branch_of_its_own(place: Place) -> None:
+def test_an_agent_works_on_its_own_branch(place: Place) -> None:
     head = git(place.root, "rev-parse", "HEAD").strip()
     steps = [
         {"do": "run", "command": ["pwd"]},
@@ -125,41 +125,41 @@ def test_an_agent_works_on_a_branch_of_its_own(place: Place) -> None:
     assert git(place.root, "status", "--porcelain") == ""
 
 
-def test_a_branch_that_is_not_merged_stays_and_a_merged_one_goes(place: Place) -> None:
+def test_an_unmerged_branch_stays_and_a_merged_one_is_removed(place: Place) -> None:
     agent = place.spawn(commits("merged.py"))
     assert agent.wait()["status"] == "completed"
-    place.stays(agent)
+    place.assert_kept(agent)
     git(place.root, "merge", "--quiet", "--no-edit", f"agent/{agent.id}")
-    place.goes(agent)
+    place.assert_removed(agent)
     assert (place.root / "merged.py").exists()
     assert place.now(agent).get()["branch"] == f"agent/{agent.id}", "the name is still known"
 
 
-def test_what_is_not_committed_stays(place: Place) -> None:
+def test_uncommitted_changes_keep_the_worktree(place: Place) -> None:
     changed = place.spawn([{"do": "write", "path": "README.md", "text": "changed\n"}])
     untracked = place.spawn([{"do": "write", "path": "new.py", "text": "new\n"}])
     for agent in (changed, untracked):
         agent.wait()
-    place.stays(changed, untracked)
+    place.assert_kept(changed, untracked)
     assert (place.path_of(untracked) / "new.py").read_text() == "new\n"
     assert (place.path_of(changed) / "README.md").read_text() == "changed\n"
 
 
-def test_commits_that_are_on_no_branch_stay(place: Place) -> None:
+def test_commits_on_no_branch_keep_the_worktree(place: Place) -> None:
     agent = place.spawn([{"do": "run", "command": ["git", "checkout", "--quiet", "--detach"]}, *commits("adrift.py")])
     assert agent.wait()["status"] == "completed"
-    place.stays(agent)
+    place.assert_kept(agent)
     assert (place.path_of(agent) / "adrift.py").exists()
 
 
-def test_a_worktree_in_which_nothing_was_done_goes_at_once(place: Place) -> None:
+def test_an_unused_worktree_is_removed_at_once(place: Place) -> None:
     agent = place.spawn([{"do": "exit", "code": 1}])
     assert agent.wait()["status"] == "failed"
     until(lambda: not place.path_of(agent).exists() and f"agent/{agent.id}" not in place.branches(), "its end")
     until(lambda: agent.get()["worktree"] == "", "the record of it")
 
 
-def test_a_discarded_worktree_is_gone_with_all_that_is_in_it(place: Place) -> None:
+def test_a_discarded_worktree_is_removed_with_its_contents(place: Place) -> None:
     agent = place.spawn(
         [*commits("half.py"), {"do": "write", "path": "more.py", "text": "x"}, {"do": "sleep", "seconds": 600}]
     )
@@ -178,7 +178,7 @@ def test_a_discarded_worktree_is_gone_with_all_that_is_in_it(place: Place) -> No
     refused(place.sidecar, 404, "AGT_006", "DELETE", f"/api/agents/{plain.id}/worktree", place.sidecar.operator)
 
 
-def test_other_agents_cannot_prune_a_worktree_that_they_do_not_see(place: Place) -> None:
+def test_agents_cannot_prune_worktrees_that_they_do_not_see(place: Place) -> None:
     agent = place.spawn(commits("kept.py"))
     agent.wait()
     other = place.spawn([{"do": "run", "command": ["git", "worktree", "prune", "--expire", "now"]}], isolation="none")
@@ -188,7 +188,7 @@ def test_other_agents_cannot_prune_a_worktree_that_they_do_not_see(place: Place)
     assert agent.id not in place.worktrees() and not place.path_of(agent).exists()
 
 
-def test_two_agents_at_once_do_not_see_each_other(place: Place, tmp_path: Path) -> None:
+def test_two_concurrent_agents_do_not_see_each_other(place: Place, tmp_path: Path) -> None:
     def steps(name: str, other: str) -> list[dict[str, Any]]:
         return [
             *commits(f"{name}.py", message=name),
@@ -204,10 +204,10 @@ def test_two_agents_at_once_do_not_see_each_other(place: Place, tmp_path: Path) 
         assert [line for line in agent.logs() if line in ("one.py", "two.py", "one", "two")] == [f"{name}.py", name]
     for agent in (one, two):
         git(place.root, "merge", "--quiet", "--no-edit", f"agent/{agent.id}")
-    place.goes(one, two)
+    place.assert_removed(one, two)
 
 
-def test_ten_agents_at_once_have_ten_worktrees(place: Place) -> None:
+def test_ten_concurrent_agents_have_ten_worktrees(place: Place) -> None:
     with ThreadPoolExecutor(10) as pool:
         agents = list(pool.map(lambda number: place.spawn(commits(f"of-{number}.py")), range(10)))
     for agent in agents:
@@ -218,8 +218,8 @@ def test_ten_agents_at_once_have_ten_worktrees(place: Place) -> None:
     assert not {f"agent/{agent.id}" for agent in agents} & set(place.branches())
 
 
-def test_a_resumed_agent_goes_on_in_its_worktree(place: Place) -> None:
-    """Also in one that was tidied up the moment before."""
+def test_a_resumed_agent_continues_in_its_worktree(place: Place) -> None:
+    """Even if the worktree was cleaned up a moment before."""
     kept = place.spawn([{"do": "run", "command": ["sh", "-c", "ls; touch left-$AGENT_ATTEMPT"]}])
     empty = place.spawn([{"do": "run", "command": ["pwd"]}])
     for agent in (kept, empty):
@@ -234,13 +234,13 @@ def test_a_resumed_agent_goes_on_in_its_worktree(place: Place) -> None:
     assert (attempts[kept.id], attempts[empty.id]) == (2, 2)
 
 
-def test_agents_that_are_resumed_at_the_moment_of_their_end_end_well(place: Place) -> None:
+def test_agents_resumed_at_the_moment_they_end_complete(place: Place) -> None:
     script = [{"do": "run", "command": ["sh", "-c", "test $AGENT_ATTEMPT = 1 || sleep 600"]}]
     agents = [place.spawn(script) for _ in range(6)]
     for agent in agents:
         agent.wait()
         resume(place.sidecar, agent)
-    # The removal of an empty worktree may still be under way; the agent has one all the same, and its record is true.
+    # The removal of an empty worktree may be in progress; the agent has one nevertheless, and its record is true.
     running = call(place.sidecar, "GET", "/api/agents?status=running&limit=1000")["agents"]
     for agent in agents:
         found = agent.get()
@@ -254,8 +254,8 @@ def test_agents_that_are_resumed_at_the_moment_of_their_end_end_well(place: Plac
     assert {agent.id for agent in agents} <= {each["agent_id"] for each in running}
 
 
-def test_an_agent_that_is_resumed_while_worktrees_are_tidied_up_keeps_its_own(place: Place) -> None:
-    """What is removed, and what is written of it, is not an agent's that runs again."""
+def test_an_agent_resumed_during_a_clean_up_keeps_its_worktree(place: Place) -> None:
+    """The clean-up neither removes nor overwrites what belongs to an agent that runs again."""
     commit = " ".join([*WHO, "commit", "--quiet", "--message", "Work"])
     script = f"test $AGENT_ATTEMPT = 1 || exec sleep 600; touch $AGENT_ID; git add --all; {commit}"
     agents = [place.spawn([{"do": "run", "command": ["sh", "-c", script]}]) for _ in range(5)]
@@ -267,10 +267,10 @@ def test_an_agent_that_is_resumed_while_worktrees_are_tidied_up_keeps_its_own(pl
     agents = [place.now(agent) for agent in agents]
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(lambda agent: call(place.sidecar, "POST", f"/api/agents/{agent.id}/resume", json={}), agents))
-    # An agent without work is tidied up after them.
+    # An agent without work is cleaned up after them.
     last = place.spawn([{"do": "exit", "code": 0}])
     last.wait()
-    until(lambda: not place.path_of(last).exists(), "the end of tidying")
+    until(lambda: not place.path_of(last).exists(), "the end of the clean-up")
     listed = call(place.sidecar, "GET", "/api/agents?status=running&limit=1000")["agents"]
     for agent in agents:
         assert agent.get()["status"] == "running", agent.get()["reason"]
@@ -279,12 +279,12 @@ def test_an_agent_that_is_resumed_while_worktrees_are_tidied_up_keeps_its_own(pl
         agent.stop(force=True)
 
 
-def test_worktrees_of_agents_that_ended_with_their_sidecar_are_tidied_up(place: Place) -> None:
+def test_worktrees_of_agents_that_ended_with_their_sidecar_are_cleaned_up(place: Place) -> None:
     agents = [place.spawn([{"do": "sleep", "seconds": 600}]) for _ in range(4)]
-    place.goes(*agents)
+    place.assert_removed(*agents)
 
 
-def test_a_worktree_is_kept_over_a_crash(place: Place, tmp_path: Path) -> None:
+def test_a_worktree_survives_a_crash(place: Place, tmp_path: Path) -> None:
     agent = place.spawn([*commits("early.py"), {"do": "until", "path": str(tmp_path / "go")}, *commits("late.py")])
     until((place.path_of(agent) / "early.py").exists, "its first work")
     place.sidecars.crash()
@@ -293,11 +293,11 @@ def test_a_worktree_is_kept_over_a_crash(place: Place, tmp_path: Path) -> None:
     agent = place.now(agent)
     assert agent.wait()["status"] == "completed"
     assert len(git(place.root, "log", "--format=%s", f"HEAD..agent/{agent.id}").split()) == 2
-    place.stays(agent)
+    place.assert_kept(agent)
 
 
-def test_the_files_of_a_last_answer_are_the_agents_own(place: Place, tmp_path: Path) -> None:
-    """Also when somebody else commits meanwhile."""
+def test_the_files_of_a_final_answer_are_the_agents_own(place: Place, tmp_path: Path) -> None:
+    """Even if somebody else commits meanwhile."""
     issue = fresh("issue-files")
     steps = [
         *commits("made.py"),
@@ -340,7 +340,7 @@ def test_a_project_without_git_has_no_worktrees(tmp_path: Path) -> None:
         sidecars.close()
 
 
-def test_nothing_is_left_of_discarded_work_in_the_repository(place: Place) -> None:
+def test_discarded_work_leaves_nothing_in_the_repository(place: Place) -> None:
     done = subprocess.run(
         ["git", "worktree", "prune", "--dry-run", "--verbose"],
         cwd=place.root,
@@ -351,8 +351,8 @@ def test_nothing_is_left_of_discarded_work_in_the_repository(place: Place) -> No
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_a_worktree_that_was_half_made_is_made_anew(alone: Place, tmp_path: Path) -> None:
-    """git and the sidecar are killed while it checks out."""
+def test_a_half_made_worktree_is_recreated(alone: Place, tmp_path: Path) -> None:
+    """git and the sidecar are killed during the checkout."""
     gate, waits = tmp_path / "gate", tmp_path / "waits"
     for number in range(20):
         (alone.root / f"file-{number}.txt").write_text(f"{number}\n")
@@ -370,7 +370,7 @@ def test_a_worktree_that_was_half_made_is_made_anew(alone: Place, tmp_path: Path
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 if "git" in process.name() and str(alone.root) in process.cmdline():
-                    # And those who check out for it, else they would do so to the end.
+                    # Including the checkout processes, which would otherwise finish.
                     for each in (*process.children(recursive=True), process):
                         each.kill()
         gate.touch()
@@ -381,8 +381,8 @@ def test_a_worktree_that_was_half_made_is_made_anew(alone: Place, tmp_path: Path
     assert (ended["status"], ended["last_output"]) == ("completed", ["19"]), ended
 
 
-def test_a_worktree_that_git_calls_a_failure_is_not_kept(alone: Place) -> None:
-    """Its post-checkout hook fails: by then it is made."""
+def test_a_worktree_that_git_reports_as_failed_is_not_kept(alone: Place) -> None:
+    """Its post-checkout hook fails after the worktree was made."""
     hook = alone.root / ".git" / "hooks" / "post-checkout"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho no such luck >&2\nexit 7\n")
@@ -394,7 +394,7 @@ def test_a_worktree_that_git_calls_a_failure_is_not_kept(alone: Place) -> None:
 
 
 @pytest.mark.parametrize("emptied", [False, True])
-def test_a_worktree_that_was_removed_by_hand_is_made_anew(alone: Place, *, emptied: bool) -> None:
+def test_a_worktree_that_was_removed_manually_is_recreated(alone: Place, *, emptied: bool) -> None:
     agent = alone.spawn([{"do": "write", "path": "loose", "text": ""}])
     agent.wait()
     shutil.rmtree(alone.path_of(agent))

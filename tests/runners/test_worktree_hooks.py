@@ -1,4 +1,4 @@
-"""Worktrees where the repository, its hooks or the environment stand in the way."""
+"""Worktrees when the repository, its hooks or the environment get in the way."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def spawned(sidecar: SidecarProcess, steps: list[dict[str, Any]], **options: Any
 
 
 def refusal(sidecar: SidecarProcess) -> str:
-    """Why an agent with a worktree of its own could not be started."""
+    """Why an agent with its own worktree could not be started."""
     body = {"agent_type": "python-specialist", "issue_id": fresh("issue"), "isolation": "worktree"}
     answer = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=body, timeout=90)
     assert answer.status_code == 500, answer.text
@@ -62,7 +62,7 @@ def refusal(sidecar: SidecarProcess) -> str:
     return message
 
 
-def test_a_hook_that_fails_is_named_with_its_output_and_leaves_nothing(tmp_path: Path, root: Path) -> None:
+def test_a_failing_hook_is_named_with_its_output_and_leaves_nothing(tmp_path: Path, root: Path) -> None:
     hook(root, "echo the dependencies are not there; exit 3")
     with team(tmp_path, root) as sidecar:
         message = refusal(sidecar)
@@ -73,7 +73,7 @@ def test_a_hook_that_fails_is_named_with_its_output_and_leaves_nothing(tmp_path:
         assert not list((sidecar.storage / "worktrees").glob("*"))
 
 
-def test_a_slow_hook_is_ended_at_the_configured_limit_and_named(tmp_path: Path, root: Path) -> None:
+def test_a_slow_hook_is_stopped_at_the_configured_limit_and_named(tmp_path: Path, root: Path) -> None:
     hook(root, "sleep 600")
     with team(tmp_path, root, worktree_timeout_seconds=1) as sidecar:
         message = refusal(sidecar)
@@ -91,7 +91,7 @@ def test_hooks_see_what_the_agent_sees(tmp_path: Path, root: Path) -> None:
         assert "AGENT_ID=" in text and "s" * 40 not in text and "CCO_SIDECAR" not in text
 
 
-def test_a_branch_that_is_called_like_the_prefix_blocks_nobody(tmp_path: Path, root: Path) -> None:
+def test_a_branch_named_like_the_prefix_is_not_a_problem(tmp_path: Path, root: Path) -> None:
     git(root, "branch", "agent")
     with team(tmp_path, root) as sidecar:
         agent = spawned(sidecar, [{"do": "write", "path": "a", "text": "a"}, *COMMIT])
@@ -100,14 +100,14 @@ def test_a_branch_that_is_called_like_the_prefix_blocks_nobody(tmp_path: Path, r
         assert ended["branch"] in branches(root) and ended["branch"].endswith(agent.id)
 
 
-def test_the_prefix_of_branches_is_configured(tmp_path: Path, root: Path) -> None:
+def test_the_branch_prefix_is_configurable(tmp_path: Path, root: Path) -> None:
     with team(tmp_path, root, branch_prefix="bots/work-") as sidecar:
         agent = spawned(sidecar, [{"do": "write", "path": "a", "text": "a"}, *COMMIT])
         assert agent.wait()["branch"] == f"bots/work-{agent.id}"
 
 
-def test_a_sidecar_that_a_git_hook_started_makes_worktrees_of_its_own_repository(tmp_path: Path, root: Path) -> None:
-    """Git gives its hooks GIT_DIR and more (githooks(5))."""
+def test_a_sidecar_started_by_a_git_hook_makes_worktrees_of_its_own_repository(tmp_path: Path, root: Path) -> None:
+    """Git sets GIT_DIR and more for its hooks (githooks(5))."""
     other = small_repository(tmp_path / "other")
     head = git(other, "rev-parse", "HEAD")
     leaked = {"GIT_DIR": str(other / ".git"), "GIT_WORK_TREE": str(other), "GIT_INDEX_FILE": str(other / ".git/index")}
@@ -119,7 +119,7 @@ def test_a_sidecar_that_a_git_hook_started_makes_worktrees_of_its_own_repository
     assert subprocess.run(["git", "status", "--porcelain"], cwd=other, capture_output=True, check=True).stdout == b""
 
 
-def test_the_next_agent_of_an_issue_goes_on_where_the_last_one_finished(tmp_path: Path, root: Path) -> None:
+def test_the_next_agent_of_an_issue_continues_the_work_of_the_last_one(tmp_path: Path, root: Path) -> None:
     with team(tmp_path, root) as sidecar:
         issue = fresh("issue")
         first = spawned(sidecar, [{"do": "write", "path": "first.py", "text": "first\n"}, *COMMIT], issue=issue)
@@ -138,7 +138,7 @@ def test_the_next_agent_of_an_issue_goes_on_where_the_last_one_finished(tmp_path
         assert "first" in second.logs()
 
 
-def test_a_base_means_a_worktree(tmp_path: Path, root: Path) -> None:
+def test_a_base_implies_a_worktree(tmp_path: Path, root: Path) -> None:
     with team(tmp_path, root) as sidecar:
         body = {"agent_type": "python-specialist", "issue_id": "issue-1", "base": "head"}
         agent = SpawnedAgent(sidecar, call(sidecar, "POST", "/api/agents/spawn", sidecar.operator, json=body))
@@ -163,7 +163,7 @@ def test_an_agent_in_a_worktree_has_the_context_of_its_worktree(tmp_path: Path, 
         assert name in str(own["context"]) and name not in str(others["context"])
 
 
-def test_what_a_failing_hook_prints_has_no_secrets(tmp_path: Path, root: Path) -> None:
+def test_the_output_of_a_failing_hook_contains_no_secrets(tmp_path: Path, root: Path) -> None:
     hook(root, 'echo "the key is $DEMO_KEY"; exit 1')
     with team(tmp_path, root, None, credentials_key_file=str(tmp_path / "key")) as sidecar:
         stored = sidecar.request(
@@ -180,7 +180,7 @@ def test_what_a_failing_hook_prints_has_no_secrets(tmp_path: Path, root: Path) -
         assert answer.status_code == 500 and "the key is [secret]" in answer.json()["message"], answer.text
 
 
-def test_a_repository_without_a_commit_says_so(tmp_path: Path) -> None:
+def test_a_repository_without_a_commit_is_reported(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     git(empty, "init", "--quiet")

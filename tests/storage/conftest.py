@@ -33,7 +33,9 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
 
 @pytest.fixture
 def open_stores(backend: Backend) -> Iterator[Callable[[], Awaitable[Stores]]]:
-    """Opens it; once more on a shared database is another process. SQLite has one: there it is the same once more."""
+    """Opens the database. Opening a shared database again acts as another process; SQLite has a single process, so
+    there it returns the same stores.
+    """
     opened: list[Database] = []
     only: list[Stores] = []
 

@@ -1,5 +1,6 @@
-"""What every backend of the Protocols in storage/base.py keeps. A backend's test module imports these tests and gives
-the fixture ``open_stores``: it opens the same database once more, as another process would."""
+"""The contract of every backend of the Protocols in storage/base.py. A backend's test module imports these tests and
+provides the fixture ``open_stores``, which opens the same database again, as another process would.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from orchestra.v1.approval_service_pb2 import (
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, RESULT_STATUS_SUCCESS, AgentResult, Result
 
 OpenStores = Callable[[], Awaitable[Stores]]
-# Past 32 bits, and past what a double holds exactly.
+# More than 32 bits, and more than a double represents exactly.
 LATE = 2**61 + 1
 _numbers = itertools.count(1)
 
@@ -71,7 +72,7 @@ def approval(**more: object) -> Approval:
 
 
 class TestResults:
-    async def test_what_is_stored_is_found(self, stores: Stores) -> None:
+    async def test_a_stored_agent_is_found(self, stores: Stores) -> None:
         made = result(decisions=["umlauts: äöü", "emoji: 🙂"])
         number = await add(stores, made)
         found = await stores.results.by_id("p", made.id)
@@ -79,11 +80,11 @@ class TestResults:
         assert await stores.results.by_id("other", made.id) is None
         assert await stores.results.by_id("p", "res-0") is None
 
-    async def test_numbers_grow(self, stores: Stores) -> None:
+    async def test_numbers_increase(self, stores: Stores) -> None:
         numbers = [await add(stores, result()) for _ in range(5)]
         assert numbers == sorted(set(numbers))
 
-    async def test_the_newest_is_of_its_issue_and_type(self, stores: Stores) -> None:
+    async def test_the_newest_of_an_issue_and_type(self, stores: Stores) -> None:
         old, new = result(), result()
         for each in (old, result(issue="j"), result(agent_type="go-specialist"), new, result(issue="j")):
             await add(stores, each)
@@ -115,7 +116,7 @@ class TestResults:
             await add(stores, each)
         assert [each.result for each in await stores.results.page("p", latest=True)] == [made[3], made[2], made[1]]
 
-    async def test_a_page_has_a_bounded_size(self, stores: Stores) -> None:
+    async def test_the_size_of_a_page_is_bounded(self, stores: Stores) -> None:
         for _ in range(4):
             await add(stores, result(artifacts={"text": "x" * (PAGE_BYTES // 3)}))
         assert len(await stores.results.page("p")) == 2
@@ -140,7 +141,7 @@ class TestResults:
         assert await stores.results.totals() == (0, 0, 0.0)
         await add(stores, result(metrics={"execution_time_ms": 100.0}))
         await add(stores, result(metrics={"execution_time_ms": 300.0}, status=RESULT_STATUS_FAILED))
-        # What cannot be a duration is not counted.
+        # Values that cannot be a duration are not counted.
         await add(stores, result(metrics={"execution_time_ms": -5.0}))
         await add(stores, result(metrics={"execution_time_ms": 1e300}))
         assert await stores.results.totals() == (3, 1, 200.0)
@@ -164,13 +165,13 @@ class TestResults:
         assert [a == b for a, b in zip(before, after, strict=True)] == [False, True, False]
         assert await versions() == after
 
-    async def test_many_at_once(self, stores: Stores) -> None:
+    async def test_many_concurrent_writes(self, stores: Stores) -> None:
         made = [result() for _ in range(200)]
         numbers = await asyncio.gather(*(add(stores, each) for each in made))
         assert len(set(numbers)) == 200
         assert len(await stores.results.page("p", limit=1000)) == 200
 
-    async def test_one_that_fails_spoils_none_beside_it(self, stores: Stores) -> None:
+    async def test_a_failed_write_does_not_affect_others_in_its_batch(self, stores: Stores) -> None:
         twice = result()
         made = [result(), twice, result(), twice, result()]
         done = await asyncio.gather(*(add(stores, each) for each in made), return_exceptions=True)
@@ -209,7 +210,7 @@ class TestOutbox:
 
 
 class TestAgents:
-    async def test_what_is_stored_is_found(self, stores: Stores) -> None:
+    async def test_a_stored_agent_is_found(self, stores: Stores) -> None:
         made, request = agent(task="t"), SpawnAgentRequest(agent_type="python-specialist", task="t")
         number = await stores.agents.add(made, request, created=LATE)
         found = await stores.agents.by_id(made.agent_id)
@@ -222,19 +223,19 @@ class TestAgents:
         assert await stores.agents.add(agent(cause="c"), request, created=1) > 0
         assert await stores.agents.add(agent(cause="c"), request, created=1) == 0
         assert await stores.agents.has_cause("c")
-        # None at all is no cause.
+        # An empty cause does not count.
         assert await stores.agents.add(agent(), request, created=1) > 0
         assert await stores.agents.add(agent(), request, created=1) > 0
         assert len(await stores.agents.page("p")) == 3
 
-    async def test_a_cause_that_many_answer_at_once(self, open_stores: OpenStores) -> None:
+    async def test_a_cause_answered_concurrently_has_one_agent(self, open_stores: OpenStores) -> None:
         processes = [await open_stores() for _ in range(3)]
         adding = [
             each.agents.add(agent(cause="c"), SpawnAgentRequest(), created=1) for each in processes for _ in range(10)
         ]
         assert [bool(number) for number in await asyncio.gather(*adding)].count(True) == 1
 
-    async def test_a_change_is_seen_at_once(self, open_stores: OpenStores) -> None:
+    async def test_a_change_is_visible_at_once(self, open_stores: OpenStores) -> None:
         one, other = await open_stores(), await open_stores()
         made = agent()
         await one.agents.add(made, SpawnAgentRequest(), created=1)
@@ -243,7 +244,7 @@ class TestAgents:
         found = await other.agents.by_id(made.agent_id)
         assert found is not None and found.agent == made
 
-    async def test_unfinished_ones_in_their_order(self, stores: Stores) -> None:
+    async def test_unfinished_agents_in_order(self, stores: Stores) -> None:
         statuses = [AGENT_STATUS_PENDING, AGENT_STATUS_COMPLETED, AGENT_STATUS_RUNNING, AGENT_STATUS_FAILED]
         made = [agent(status) for status in statuses]
         for each in made:
@@ -283,7 +284,7 @@ class TestAgents:
             await stores.agents.add(agent(status), SpawnAgentRequest(), created=1)
         assert await stores.agents.totals() == (2, 1, 1, 5)
 
-    async def test_what_was_spent(self, stores: Stores) -> None:
+    async def test_spent_totals(self, stores: Stores) -> None:
         used = Agent(usage={"input_tokens": 10, "output_tokens": 5, "cost_usd": 0.5})
         for tree, issue, created in (("root", "i", LATE), ("root", "j", LATE + 1), ("", "i", LATE + 2)):
             made = agent(tree=tree, issue_id=issue)
@@ -291,7 +292,7 @@ class TestAgents:
             await stores.agents.add(made, SpawnAgentRequest(), created=created)
         assert await stores.agents.spent("p", issue="i") == (2, 30.0, 1.0)
         assert await stores.agents.spent("p", tree="root") == (2, 30.0, 1.0)
-        # A person's do not count there.
+        # Agents that a person spawned do not count there.
         assert await stores.agents.spent("p", since=LATE - 1) == (2, 30.0, 1.0)
         assert await stores.agents.spent("p", since=LATE) == (1, 15.0, 0.5)
         assert await stores.agents.spent("q") == (0, 0.0, 0.0)
@@ -336,12 +337,12 @@ class TestApprovals:
 
 
 class TestCredentials:
-    async def test_stored_replaced_deleted(self, open_stores: OpenStores) -> None:
+    async def test_a_credential_is_stored_replaced_and_deleted(self, open_stores: OpenStores) -> None:
         one = await open_stores()
         secret = bytes(range(256))
         first = SealedCredential("TOKEN", secret, LATE, LATE)
         assert await one.credentials.put(first) == first
-        # The time of its first storing stays.
+        # The time of the first store stays.
         replaced = await one.credentials.put(SealedCredential("TOKEN", b"new", LATE + 5, LATE + 5))
         assert replaced == SealedCredential("TOKEN", b"new", LATE, LATE + 5)
         await one.credentials.put(SealedCredential("ANOTHER", b"x", 1, 1))
@@ -353,7 +354,7 @@ class TestCredentials:
 
 
 class TestRevocations:
-    async def test_another_process_sees_what_was_revoked(self, open_stores: OpenStores) -> None:
+    async def test_another_process_sees_revocations(self, open_stores: OpenStores) -> None:
         one, other = await open_stores(), await open_stores()
         known, revision = other.revocations.load(0.0)
         assert known == []
@@ -361,12 +362,12 @@ class TestRevocations:
         await one.revocations.revoke("sub", "b", 6.5, 100.0)
         new, revision = await other.revocations.since(revision)
         assert sorted(new) == [Revocation("jti", "a", 5.0), Revocation("sub", "b", 6.5)]
-        # Revoked once more, it is new once more.
+        # A repeated revocation counts as new.
         await one.revocations.revoke("sub", "b", 7.5, 100.0)
         newer, after = await other.revocations.since(revision)
         assert Revocation("sub", "b", 7.5) in newer and after > revision
 
-    async def test_what_is_over_is_forgotten(self, open_stores: OpenStores) -> None:
+    async def test_expired_revocations_are_removed(self, open_stores: OpenStores) -> None:
         one = await open_stores()
         await one.revocations.revoke("jti", "old", 1.0, 10.0)
         await one.revocations.revoke("jti", "new", 1.0, 30.0)
@@ -374,7 +375,7 @@ class TestRevocations:
             known, _ = (await open_stores()).revocations.load(20.0)
             assert known == [Revocation("jti", "new", 1.0)]
 
-    async def test_many_at_once_are_all_seen(self, open_stores: OpenStores) -> None:
+    async def test_concurrent_revocations_are_all_visible(self, open_stores: OpenStores) -> None:
         processes = [await open_stores() for _ in range(3)]
         _, revision = processes[0].revocations.load(0.0)
         await asyncio.gather(

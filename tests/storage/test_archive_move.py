@@ -1,4 +1,4 @@
-"""Moving a storage: all of it or nothing, also to another file system and by a link."""
+"""Moving a storage: all of it or nothing, even to another file system and through a link."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def storage(tmp_path: Path) -> Path:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     made = Disk(tmp_path / "disk", megabytes=1)
     if not made.mounted:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("this user cannot mount a file system")
     yield made
     made.close()
 
 
-def test_what_a_link_leads_to_is_moved(storage: Path, tmp_path: Path) -> None:
+def test_the_target_of_a_link_is_moved(storage: Path, tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "new" / "place"
     link.symlink_to(storage)
     assert archive.move(link, target) == target
@@ -55,7 +55,7 @@ def test_a_full_disk_leaves_everything_as_it_was(storage: Path, disk: Disk) -> N
     assert list(disk.path.iterdir()) == there
 
 
-def test_what_cannot_be_moved_says_why(storage: Path, tmp_path: Path) -> None:
+def test_a_failed_move_says_why(storage: Path, tmp_path: Path) -> None:
     for source, target, says in (
         (tmp_path, tmp_path / "x", "is not a sidecar storage"),
         (storage, storage / "inside", "is inside"),

@@ -1,4 +1,4 @@
-"""A database that is damaged while it is in use, and before the start."""
+"""A database that is damaged while it is in use, or before the start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HEADER = 100
 
 
 def spoil(database: Path) -> None:
-    """Every page but the header's: what SQLite then finds is `database disk image is malformed`."""
+    """Overwrites every page but the header's: SQLite then reports `database disk image is malformed`."""
     size = database.stat().st_size
     with database.open("r+b") as file:
         file.seek(_HEADER)
@@ -40,7 +40,7 @@ def test_a_damaged_database_is_unhealthy_and_named(deployment: Deployment) -> No
     deployment.kill()
 
 
-def test_damage_while_it_runs_is_found_by_the_first_record_that_fails(deployment: Deployment) -> None:
+def test_damage_at_runtime_is_found_by_the_first_failing_record(deployment: Deployment) -> None:
     sidecar = deployment.start()
     for number in range(20):
         sidecar.agent(issue=f"issue-{number}")

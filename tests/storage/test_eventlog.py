@@ -45,7 +45,7 @@ def records(count: int, first: int = 1) -> list[EventRecord]:
     ]
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_written_records_are_read(tmp_path: Path) -> None:
     write(tmp_path, records(10))
     write(tmp_path, records(5, 11))
     assert read(tmp_path) == records(15)
@@ -85,7 +85,7 @@ async def test_trimmed_segments_are_deleted(tmp_path: Path) -> None:
     assert await _read(tmp_path) == records(10, 11)
 
 
-async def test_numbers_of_a_failed_batch_are_not_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_numbers_of_a_failed_batch_are_not_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = SegmentLog(tmp_path)
     await log.open("p")
     new = NewEvent("p", 1, 60, b"x")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files are either complete or absent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cco_sidecar.storage.files import PRIVATE_FILE, write_once
 
 
-def test_of_those_that_write_a_file_for_the_first_time_one_wins_and_stays(tmp_path: Path) -> None:
+def test_of_concurrent_first_writers_one_wins(tmp_path: Path) -> None:
     contents = [bytes([number]) * 1000 for number in range(16)]
     path = tmp_path / "key"
 
@@ -18,6 +18,6 @@ def test_of_those_that_write_a_file_for_the_first_time_one_wins_and_stays(tmp_pa
 
     with ThreadPoolExecutor(16) as pool:
         seen = set(pool.map(write, contents))
-    assert len(seen) == 1 and seen < set(contents), "what the first one reads back holds for everybody"
+    assert len(seen) == 1 and seen < set(contents), "every writer reads back the winner's content"
     assert [each.name for each in tmp_path.iterdir()] == ["key"]
     assert path.stat().st_mode & 0o777 == PRIVATE_FILE

@@ -27,13 +27,13 @@ def test_migrations_make_the_schema(backend: Backend) -> None:
         database.close()
 
 
-def test_it_is_opened_again(backend: Backend) -> None:
+def test_a_database_is_reopened(backend: Backend) -> None:
     for _ in range(2):
         Database(backend).close()
 
 
-async def test_an_error_holds_none_of_what_was_to_be_written(backend: Backend) -> None:
-    """It is logged with its cause, and the row may hold a task or an environment."""
+async def test_an_error_contains_none_of_the_row(backend: Backend) -> None:
+    """The error is logged with its cause, and the row may hold a task or an environment."""
     change = sa.text("INSERT INTO nowhere VALUES (:task)").bindparams(task="s3cr3t-of-a-task")
     database = Database(backend)
     try:
@@ -45,14 +45,14 @@ async def test_an_error_holds_none_of_what_was_to_be_written(backend: Backend) -
     assert "nowhere" in str(failed.value.__cause__) and "s3cr3t" not in str(failed.value.__cause__)
 
 
-def test_a_server_that_is_not_there_is_one_clear_line() -> None:
+def test_an_unreachable_server_is_one_clear_line() -> None:
     with pytest.raises(SettingsError) as refused:
         Database(PostgreSQL("postgresql://me:s3cr3t@127.0.0.1:1/sidecar"))
     said = str(refused.value)
     assert "postgresql://me:***@127.0.0.1:1/sidecar" in said and "s3cr3t" not in said and "\n" not in said
 
 
-async def test_a_connection_that_the_server_ended_is_made_again(postgres_url: str) -> None:
+async def test_a_connection_closed_by_the_server_is_reopened(postgres_url: str) -> None:
     database = Database(PostgreSQL(postgres_url))
     other = Database(PostgreSQL(postgres_url))
     try:

@@ -1,4 +1,4 @@
-"""Configuration files of repositories: what is granted before the user trusts them, and after."""
+"""Configuration files of repositories: what they may do before the user trusts them, and after."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(root: Path, **document: Any) -> Path:
     return path
 
 
-def test_a_new_type_has_a_coding_agents_rights_at_most(root: Path) -> None:
+def test_a_new_type_has_at_most_the_rights_of_a_coding_agent(root: Path) -> None:
     write(
         root,
         codingAgents=[
@@ -63,7 +63,7 @@ def test_a_new_type_has_a_coding_agents_rights_at_most(root: Path) -> None:
         ({"fileSets": {"python": ["*"]}}, "fileSets.python"),
     ],
 )
-def test_what_it_changes_is_ignored_until_it_is_trusted(root: Path, document: dict[str, Any], named: str) -> None:
+def test_its_changes_are_ignored_until_it_is_trusted(root: Path, document: dict[str, Any], named: str) -> None:
     path = write(root, **document)
     (root / "empty").mkdir()
     untouched = trust.load_agent_types(root / "empty")
@@ -75,7 +75,7 @@ def test_what_it_changes_is_ignored_until_it_is_trusted(root: Path, document: di
     trusted = trust.load_agent_types(root)
     assert trusted.problems == []
     if "groupDefaults" not in document:
-        # Those are for types that name no patterns of their own.
+        # These apply to types that name no patterns of their own.
         changed = (dict(trusted), trusted.file_sets, trusted.next_agent_rules)
         assert changed != (dict(untouched), untouched.file_sets, untouched.next_agent_rules)
 
@@ -91,7 +91,7 @@ def test_a_trusted_file_that_changes_is_no_longer_trusted(root: Path) -> None:
     assert trust.distrust(path) == 1 and not list(trust.trusted())
 
 
-def test_trust_is_of_a_place_too(root: Path, tmp_path: Path) -> None:
+def test_trust_is_bound_to_a_path_too(root: Path, tmp_path: Path) -> None:
     data = {"architect": entry("own-architect")}
     path = write(root, **data)
     trust.trust(path, path.read_bytes())
@@ -112,7 +112,7 @@ def test_trust_is_of_a_place_too(root: Path, tmp_path: Path) -> None:
         (lambda path: path.mkdir(), "ignoring"),
     ],
 )
-def test_a_broken_file_is_reported_and_left_out(root: Path, spoil: Any, says: str) -> None:
+def test_a_broken_file_is_reported_and_ignored(root: Path, spoil: Any, says: str) -> None:
     spoil(root / trust.AGENT_TYPES)
     types = trust.load_agent_types(root)
     assert len(types) == 119 and len(types.problems) == 1
@@ -126,7 +126,7 @@ def test_all_119_types_may_follow_the_documented_lifecycle(root: Path) -> None:
     assert [each.type for each in types.values() if SPAWN_AGENTS in each.permissions] == ["chief-architect"]
 
 
-def test_a_file_that_could_not_be_used_is_not_trusted_and_what_was_stays(root: Path) -> None:
+def test_an_unusable_file_is_not_trusted_and_existing_trust_is_kept(root: Path) -> None:
     path = write(root, codingAgents=[entry("own-coder")])
     trust.trust(path, path.read_bytes())
     with pytest.raises(SettingsError):

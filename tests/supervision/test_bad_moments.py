@@ -1,4 +1,4 @@
-"""What goes wrong at a bad moment, one thing at a time: a full disk, a crash, an end and a start that meet."""
+"""Failures at a bad moment, one at a time: a full disk, a crash, an exit that races with a start."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.support.disks import Disk
-from tests.support.processes import agents_of, lives, of_run, pid_in
+from tests.support.processes import agents_of, of_run, pid_in, process_alive
 from tests.support.sidecars import call, events, publish, small_repository, start_refused, until
 from tests.support.spawned import SLEEP
-from tests.support.succession import Succession, nothing_written, scripted_runner
+from tests.support.succession import Succession, scripted_runner, writes_blocked
 
 from cco_sidecar.core.agent_status import ENDED
 from cco_sidecar.core.errors import SidecarError
@@ -76,8 +76,10 @@ def deployment(disk: Disk, root: Path) -> Iterator[Succession]:
             process.kill()
 
 
-def checkout_that_waits(root: Path, gate: Path) -> Path:
-    """Every new worktree of ``root`` is ready only when ``gate`` is there; the file says that one waits."""
+def blocking_checkout(root: Path, gate: Path) -> Path:
+    """Every new worktree of ``root`` is ready only when ``gate`` exists; the returned file shows that a checkout is
+    waiting.
+    """
     waits = gate.with_name("waits")
     hook = root / ".git" / "hooks" / "post-checkout"
     hook.write_text(f"#!/bin/sh\necho $$ > '{waits}'\nwhile [ ! -e '{gate}' ]; do sleep 0.02; done\n")
@@ -90,26 +92,26 @@ def post(deployment: Succession, body: dict[str, Any]) -> None:
         deployment.sidecar.request("POST", "/api/agents/spawn", deployment.sidecar.operator, json=body, timeout=60)
 
 
-def shims(pid: int) -> set[int]:
-    """Cheaper than psutil's: a shim begins in milliseconds."""
+def shims_of(pid: int) -> set[int]:
+    """Faster than psutil: a shim starts in milliseconds."""
     found: set[int] = set()
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
             found |= {
                 int(child)
                 for child in (thread / "children").read_text().split()
-                if "shim.py" in command_line(int(child))
+                if "shim.py" in command_line_of(int(child))
             }
     return found
 
 
-def command_line(pid: int) -> str:
+def command_line_of(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text()
     return ""
 
 
-def over(deployment: Succession, agent_id: str) -> Any:
+def ended_agent(deployment: Succession, agent_id: str) -> Any:
     agent = call(deployment.sidecar, "GET", f"/api/agents/{agent_id}")
     return agent if agent["status"] in ENDED else None
 
@@ -118,8 +120,8 @@ def stored(agent: SpawnedAgent) -> None:
     until(lambda: any(line.startswith("result: ") for line in agent.logs()), "its result")
 
 
-def test_a_result_from_before_a_crash_stands_in_the_agents_record(deployment: Succession, tmp_path: Path) -> None:
-    """Also when another agent of its type has stored one for the same issue since."""
+def test_a_result_from_before_a_crash_is_in_the_agents_record(deployment: Succession, tmp_path: Path) -> None:
+    """Even if another agent of its type has since stored one for the same issue."""
     gate = tmp_path / "gate"
     agents = []
     for _ in range(2):
@@ -136,9 +138,9 @@ def test_a_result_from_before_a_crash_stands_in_the_agents_record(deployment: Su
     assert completed == [results[agent.id] for agent in agents], "completed once each, with the result"
 
 
-def test_a_start_that_a_crash_cut_short_is_no_attempt(deployment: Succession, root: Path, tmp_path: Path) -> None:
+def test_a_start_interrupted_by_a_crash_is_not_an_attempt(deployment: Succession, root: Path, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    waits = checkout_that_waits(root, gate)
+    waits = blocking_checkout(root, gate)
     spawning = threading.Thread(target=post, args=(deployment, IN_WORKTREE))
     spawning.start()
     pid_in(waits)
@@ -147,18 +149,18 @@ def test_a_start_that_a_crash_cut_short_is_no_attempt(deployment: Succession, ro
     spawning.join(30)
     gate.touch()
     deployment.open()
-    ended = until(lambda: over(deployment, agent["agent_id"]), "its end")
+    ended = until(lambda: ended_agent(deployment, agent["agent_id"]), "its end")
     assert (ended["status"], ended["attempt"]) == ("completed", 1), ended
 
 
-def test_a_failure_that_meets_a_restart_is_tried_again(deployment: Succession, root: Path, tmp_path: Path) -> None:
-    """The sidecar goes, and waits for an agent that is just being started; meanwhile another one fails."""
+def test_a_failure_during_a_restart_is_retried(deployment: Succession, root: Path, tmp_path: Path) -> None:
+    """The sidecar shuts down and waits for an agent that is just being started; meanwhile another one fails."""
     gate, fail = tmp_path / "gate", tmp_path / "fail"
-    waits = checkout_that_waits(root, gate)
+    waits = blocking_checkout(root, gate)
     script = f'if [ "$AGENT_ATTEMPT" = 1 ]; then while [ ! -e "{fail}" ]; do sleep 0.02; done; exit 1; fi'
     failing = deployment.spawn([{"do": "run", "command": ["sh", "-c", script]}], agent_type="test-engineer", command=[])
-    shims = of_run(deployment.run_of(failing))
-    assert shims
+    shims_of = of_run(deployment.run_of(failing))
+    assert shims_of
     sidecar = deployment.sidecar
     spawning = threading.Thread(target=post, args=(deployment, IN_WORKTREE))
     spawning.start()
@@ -171,7 +173,7 @@ def test_a_failure_that_meets_a_restart_is_tried_again(deployment: Succession, r
         sidecar.process.send_signal(signal.SIGHUP)
         assert next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING
     fail.touch()
-    psutil.wait_procs(shims, 20)
+    psutil.wait_procs(shims_of, 20)
     assert not of_run(deployment.run_of(failing))
     gate.touch()
     sidecar.process.communicate(timeout=30)
@@ -181,9 +183,7 @@ def test_a_failure_that_meets_a_restart_is_tried_again(deployment: Succession, r
     assert (ended["status"], ended["attempt"]) == ("completed", 2), ended
 
 
-def test_an_attempt_that_was_found_again_does_not_show_how_the_one_before_ended(
-    deployment: Succession, tmp_path: Path
-) -> None:
+def test_a_recovered_attempt_does_not_show_how_the_previous_one_ended(deployment: Succession, tmp_path: Path) -> None:
     gate, runs = tmp_path / "gate", tmp_path / "runs"
     script = (
         f'[ "$AGENT_ATTEMPT" = 1 ] && kill -9 $PPID; echo $$ > "{runs}"; while [ ! -e "{gate}" ]; do sleep 0.02; done'
@@ -192,7 +192,7 @@ def test_an_attempt_that_was_found_again_does_not_show_how_the_one_before_ended(
     failed = agent.wait("pending")
     assert failed["signal"] == "SIGKILL", failed
     runs.unlink(missing_ok=True)
-    with nothing_written(deployment.storage):
+    with writes_blocked(deployment.storage):
         pid_in(runs)
         deployment.crash()
     deployment.open()
@@ -202,14 +202,14 @@ def test_an_attempt_that_was_found_again_does_not_show_how_the_one_before_ended(
     assert (ended["status"], ended["exit_code"], ended.get("signal")) == ("completed", 0, None), ended
 
 
-def test_a_start_that_only_its_shim_knew_is_announced(deployment: Succession, tmp_path: Path) -> None:
+def test_a_start_that_only_its_shim_recorded_is_announced(deployment: Succession, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     script = f'[ "$AGENT_ATTEMPT" = 1 ] && exit 1; echo $$ > "{runs}"'
     agent = deployment.spawn([{"do": "run", "command": ["sh", "-c", script]}], agent_type="qa-engineer", command=[])
     agent.wait("pending")
     # Removed once its record says how the attempt ended.
     until(lambda: not (deployment.run_of(agent, 1) / "exit.json").exists(), "the record")
-    with nothing_written(deployment.storage):
+    with writes_blocked(deployment.storage):
         pid_in(runs)
         until(lambda: not of_run(deployment.run_of(agent, 2)), "its end")
         deployment.crash()
@@ -232,7 +232,7 @@ def test_the_sidecar_is_healthy_again_when_the_disk_is(deployment: Succession, d
     until(refused, "a full disk")
     assert sidecar.request("GET", "/health").status_code == 503
     disk.free()
-    until(lambda: sidecar.request("GET", "/health").status_code == 200, "good health, though nobody publishes", 40)
+    until(lambda: sidecar.request("GET", "/health").status_code == 200, "a healthy sidecar without any publish", 40)
 
 
 def test_a_sidecar_can_be_stopped_on_a_full_disk(deployment: Succession, disk: Disk) -> None:
@@ -242,7 +242,7 @@ def test_a_sidecar_can_be_stopped_on_a_full_disk(deployment: Succession, disk: D
     try:
         deployment.sidecar.process.communicate(timeout=40)
     except subprocess.TimeoutExpired:
-        raise AssertionError("it does not end") from None
+        raise AssertionError("the sidecar did not exit") from None
     assert not of_run(deployment.run_of(agent))
     disk.free()
     deployment.open()
@@ -262,17 +262,17 @@ def test_a_start_on_a_full_disk_is_refused_in_one_line(deployment: Succession, d
     assert deployment.now(agent).get()["status"] == "running"
 
 
-def test_a_shim_that_does_not_begin_holds_nobody_up(deployment: Succession) -> None:
-    """It stands still before it could say that it runs."""
+def test_a_shim_that_does_not_start_blocks_nobody(deployment: Succession) -> None:
+    """The test suspends it before it reports that it runs."""
     server = deployment.sidecar.process.pid
     body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sleep", "600"]}
     spawning: threading.Thread | None = None
     shim = 0
     for _ in range(20):
-        before = shims(server)
+        before = shims_of(server)
         spawning = threading.Thread(target=post, args=(deployment, body))
         spawning.start()
-        shim = until(lambda before=before: next(iter(shims(server) - before), 0), "a shim")
+        shim = until(lambda before=before: next(iter(shims_of(server) - before), 0), "a shim")
         os.kill(shim, signal.SIGSTOP)
         spawning.join(2)
         if spawning.is_alive():
@@ -295,9 +295,9 @@ def test_a_revocation_that_could_not_be_written_holds_after_a_crash(deployment: 
     path = f"/api/agents/{agent.id}?force=true"
     stopping = threading.Thread(target=lambda: sidecar.request("DELETE", path, sidecar.operator, timeout=60))
     log = deployment.storage / "logs" / "orchestration.log"
-    with nothing_written(deployment.storage):
+    with writes_blocked(deployment.storage):
         stopping.start()
-        until(lambda: f"agent {agent.id} is not saved yet" in log.read_text(), "an end that is not written", 60)
+        until(lambda: f"agent {agent.id} is not saved yet" in log.read_text(), "an end that is not stored", 60)
     stopping.join(60)
     assert not stopping.is_alive()
     assert deployment.now(agent).get()["status"] == "stopped"
@@ -309,15 +309,15 @@ def test_a_revocation_that_could_not_be_written_holds_after_a_crash(deployment: 
 
 
 def test_a_shim_from_before_a_crash_does_no_harm_later(deployment: Succession) -> None:
-    """It stood still before it could begin; the next sidecar makes the start anew, and then it goes on."""
+    """The test suspends it before it starts the agent. The next sidecar repeats the start; then the shim continues."""
     body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sleep", "600"]}
     for _ in range(20):
-        before = shims(deployment.sidecar.process.pid)
+        before = shims_of(deployment.sidecar.process.pid)
         spawning = threading.Thread(target=post, args=(deployment, body))
         spawning.start()
-        late = until(lambda before=before: next(iter(shims(deployment.sidecar.process.pid) - before), 0), "a shim")
+        late = until(lambda before=before: next(iter(shims_of(deployment.sidecar.process.pid) - before), 0), "a shim")
         os.kill(late, signal.SIGSTOP)
-        run = Path(command_line(late).split("\0")[-2])
+        run = Path(command_line_of(late).split("\0")[-2])
         if not (run / "shim.json").exists():
             break
         os.kill(late, signal.SIGCONT)
@@ -332,16 +332,18 @@ def test_a_shim_from_before_a_crash_does_no_harm_later(deployment: Succession) -
     running = agent.wait("running")
     with contextlib.suppress(ProcessLookupError):
         os.kill(late, signal.SIGCONT)
-    until(lambda: not lives(late) or late in shims(deployment.sidecar.process.pid), "the end of the late shim")
+    until(
+        lambda: not process_alive(late) or late in shims_of(deployment.sidecar.process.pid), "the end of the late shim"
+    )
     deployment.crash()
     deployment.open()
     again = SpawnedAgent(deployment.sidecar, agent.spawned)
-    # Long enough for a sidecar that takes it for dead to kill it.
+    # Long enough for a sidecar that thinks it is dead to kill it.
     until_then = time.monotonic() + 2
     while time.monotonic() < until_then:
         found = again.get()
         assert (found["status"], found["attempt"]) == ("running", 1), found
-        assert found["process_id"] == running["process_id"] and lives(found["process_id"]), found
+        assert found["process_id"] == running["process_id"] and process_alive(found["process_id"]), found
         time.sleep(0.05)
     assert again.stop(force=True)["status"] == "stopped"
 
@@ -352,7 +354,7 @@ def shim_of(spawned: dict[str, Any]) -> psutil.Process:
     return shim
 
 
-def test_the_death_of_a_shim_costs_no_other_agent_its_start(deployment: Succession) -> None:
+def test_a_killed_shim_costs_no_other_agent_its_start(deployment: Succession) -> None:
     over_at = time.monotonic() + 15
     refused: list[str] = []
     started: list[str] = []
@@ -384,34 +386,34 @@ def test_the_death_of_a_shim_costs_no_other_agent_its_start(deployment: Successi
     for thread in threads:
         thread.join(90)
     assert refused == [], f"after {len(started)} starts"
-    ended = [until(lambda each=each: over(deployment, each), "its end") for each in started]
+    ended = [until(lambda each=each: ended_agent(deployment, each), "its end") for each in started]
     assert {(each["status"], each["reason"]) for each in ended} == {("completed", "it exited with 0")}
 
 
-def test_no_zombie_is_kept_of_agents_whose_shims_were_killed(deployment: Succession) -> None:
+def test_no_zombies_of_agents_whose_shims_were_killed_remain(deployment: Succession) -> None:
     server = psutil.Process(deployment.sidecar.process.pid)
     family = "sleep 600 & setsid sleep 600 & (setsid sleep 600 &) ; sleep 600"
 
     def zombies() -> list[psutil.Process]:
-        return [each for each in server.children(recursive=True) if not lives(each.pid)]
+        return [each for each in server.children(recursive=True) if not process_alive(each.pid)]
 
     for _ in range(4):
         body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sh", "-c", family]}
         spawned = [call(deployment.sidecar, "POST", "/api/agents/spawn", json=body) for _ in range(5)]
         for each in spawned:
             run = deployment.storage / "agents" / each["agent_id"] / "1"
-            until(lambda run=run: len(of_run(run)) == 6, "the whole family")
+            until(lambda run=run: len(of_run(run)) == 6, "the whole process tree")
         for each in spawned:
             shim_of(each).kill()
         for each in spawned:
-            until(lambda each=each: over(deployment, each["agent_id"]), "its end")
+            until(lambda each=each: ended_agent(deployment, each["agent_id"]), "its end")
             assert not of_run(deployment.storage / "agents" / each["agent_id"])
-    until(lambda: not zombies(), "the zombies to be buried", 10)
-    until(lambda: not agents_of(server), "the sidecar's children to be gone", 10)
+    until(lambda: not zombies(), "no zombies", 10)
+    until(lambda: not agents_of(server), "no children of the sidecar", 10)
 
 
-def test_a_spawn_whose_caller_goes_away_is_nobodys_no_more(deployment: Succession) -> None:
-    """Whenever it went: either nothing came of it, or it is looked after to its end."""
+def test_a_spawn_whose_caller_disconnects_is_still_supervised(deployment: Succession) -> None:
+    """At whatever moment it disconnects: either nothing was started, or the agent is supervised to its end."""
     with grpc.insecure_channel(deployment.sidecar.target) as channel:
         stub = agent_service_pb2_grpc.AgentServiceStub(channel)
         for number in range(60):
@@ -422,12 +424,12 @@ def test_a_spawn_whose_caller_goes_away_is_nobodys_no_more(deployment: Successio
             time.sleep(0.002 + 0.0005 * (number % 20))
             spawning.cancel()
     found = call(deployment.sidecar, "GET", "/api/agents?limit=1000")["agents"]
-    assert found, "every one was cancelled before it was read"
+    assert found, "every call was cancelled before it was read"
     for agent in found:
-        assert until(lambda agent=agent: over(deployment, agent["agent_id"]), "its end")["status"] == "completed"
+        assert until(lambda agent=agent: ended_agent(deployment, agent["agent_id"]), "its end")["status"] == "completed"
 
 
-def test_of_those_that_start_an_agent_again_at_once_one_does(deployment: Succession) -> None:
+def test_of_concurrent_resumes_one_succeeds(deployment: Succession) -> None:
     agent = deployment.spawn([{"do": "print", "text": "x"}], agent_type="qa-engineer", command=[])
     agent.wait("completed")
     architects = [deployment.sidecar.agent("chief-architect", project="default") for _ in range(8)]
@@ -440,11 +442,11 @@ def test_of_those_that_start_an_agent_again_at_once_one_does(deployment: Success
         with ThreadPoolExecutor(8) as pool:
             codes = sorted(pool.map(start, architects))
         assert codes == [200, *[409] * 7]
-        until(lambda: over(deployment, agent.id), "its end")
+        until(lambda: ended_agent(deployment, agent.id), "its end")
         assert agent.get()["attempt"] == attempt
 
 
-async def test_an_agent_that_ran_once_more_meanwhile_is_not_started_by_who_was_slow(tmp_path: Path) -> None:
+async def test_a_stale_resume_does_not_start_an_agent_that_ran_meanwhile(tmp_path: Path) -> None:
     with contextlib.closing(Database(Sqlite(tmp_path / "records.db"))) as database:
         store = SqlAgents(database)
         known = agent_service_pb2.Agent(
@@ -475,10 +477,10 @@ def test_a_start_that_is_stopped_at_once_is_answered(deployment: Succession) -> 
     for _ in range(15):
         with ThreadPoolExecutor(2) as pool:
             assert all(code in (200, 404, 409) for code in pool.map(ask, paths))
-        until(lambda: over(deployment, agent.id), "its end")
+        until(lambda: ended_agent(deployment, agent.id), "its end")
 
 
-def test_an_agent_whose_type_is_no_longer_configured_ends_as_it_does(
+def test_an_agent_whose_type_is_no_longer_configured_ends_normally(
     deployment: Succession, root: Path, tmp_path: Path
 ) -> None:
     config = root / "config" / "orchestra-config.json"
@@ -499,7 +501,7 @@ def test_an_agent_whose_type_is_no_longer_configured_ends_as_it_does(
     assert (ended["status"], ended["exit_code"], ended["last_output"]) == ("completed", 0, ["last words"])
 
 
-def test_what_an_agent_leaves_beside_its_run_does_not_stop_the_next_start(deployment: Succession) -> None:
+def test_leftover_files_of_an_agent_do_not_block_the_next_start(deployment: Succession) -> None:
     script = 'touch "$AGENT_RUN_DIR/../../mine" "$AGENT_RUN_DIR/../../../.DS_Store"'
     agent = deployment.spawn([{"do": "run", "command": ["sh", "-c", script]}])
     assert agent.wait()["status"] == "completed"
@@ -509,8 +511,8 @@ def test_what_an_agent_leaves_beside_its_run_does_not_stop_the_next_start(deploy
     assert deployment.now(agent).get()["status"] == "completed"
 
 
-def test_many_open_descriptors_cost_no_agent_its_shim(tmp_path: Path) -> None:
-    """select(2) knows none beyond 1023."""
+def test_many_open_descriptors_do_not_break_starting_a_shim(tmp_path: Path) -> None:
+    """select(2) does not support descriptors above 1023."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = hard if hard != resource.RLIM_INFINITY and hard < 4096 else 4096
     if most < 2048:
@@ -528,8 +530,8 @@ def test_many_open_descriptors_cost_no_agent_its_shim(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_what_belongs_to_another_user_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `sudo` started cannot be ended; the shim says so and goes."""
+def test_a_process_of_another_user_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process started by `sudo` cannot be killed; the shim reports that and exits."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
@@ -544,7 +546,7 @@ def test_what_belongs_to_another_user_is_not_waited_for(monkeypatch: pytest.Monk
 
 
 class CutShort(http.server.BaseHTTPRequestHandler):
-    """Its first answer breaks off."""
+    """Its first answer is cut off."""
 
     answered = 0
 
@@ -560,7 +562,7 @@ class CutShort(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_the_scripted_agent_asks_again_when_an_answer_breaks_off() -> None:
+def test_the_scripted_agent_retries_when_an_answer_is_cut_off() -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), CutShort) as server:
         threading.Thread(target=server.serve_forever).start()
         identity = dict.fromkeys(("JWT_TOKEN", "AGENT_ID", "AGENT_TYPE", "ISSUE_ID"), "x")

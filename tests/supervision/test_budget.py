@@ -1,4 +1,4 @@
-"""Who may have an agent run once more, and how often."""
+"""Who may resume an agent, and how often."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def agent(attempt: int) -> Agent:
     return Agent(agent_id="a-1", project_id="p", issue_id="i", tree="architect", depth=1, attempt=attempt)
 
 
-async def test_other_agents_have_one_agent_run_only_so_often() -> None:
+async def test_agents_may_resume_an_agent_only_so_often() -> None:
     budget = Budget(agents=3)
     await budget.check(Nothing(), agent(2), 0)  # type: ignore[arg-type]
     with pytest.raises(SidecarError) as caught:

@@ -1,7 +1,7 @@
-"""The life of an agent, as a pure state machine: no process, no disk.
+"""The life of an agent as a pure state machine: no process, no disk.
 
-A model of the world carries the effects out: what is on disk, which processes were begun. At any point it may crash and
-recover from what is on disk alone.
+A model of the world carries out the effects: what is on disk, and which processes were started. It may crash at any
+point and recovers from what is on disk alone.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def after(life: Life, *inputs: Input) -> Life:
 
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("given_input", INPUTS, ids=lambda each: type(each).__name__)
-def test_each_input_is_taken_in_its_phases_alone(phase: Phase, given_input: Input) -> None:
+def test_each_input_is_accepted_in_its_phases_only(phase: Phase, given_input: Input) -> None:
     life = Life(phase, attempt=1)
     if isinstance(given_input, ALLOWED[phase]):
         step(life, given_input)
@@ -83,12 +83,12 @@ def test_each_input_is_taken_in_its_phases_alone(phase: Phase, given_input: Inpu
     "wrong",
     [Observed(AGENT_STATUS_COMPLETED, "x"), Exited(AGENT_STATUS_RUNNING, "x"), Exited(AGENT_STATUS_PENDING, "x")],
 )
-def test_a_status_that_says_something_else_is_refused(wrong: Input) -> None:
+def test_a_contradicting_status_is_refused(wrong: Input) -> None:
     with pytest.raises(IllegalTransition):
         step(Life(Phase.RUNNING, attempt=1), wrong)
 
 
-def test_a_start_takes_a_slot_and_saves_before_anyone_else_is_told() -> None:
+def test_a_start_takes_a_slot_and_is_saved_before_it_is_announced() -> None:
     starting, effects = step(Life(), Admitted())
     assert (starting.phase, starting.attempt, effects) == (Phase.STARTING, 1, (Effect.LAUNCH,))
     running, effects = step(starting, Started())
@@ -96,7 +96,7 @@ def test_a_start_takes_a_slot_and_saves_before_anyone_else_is_told() -> None:
     assert effects == (Effect.SAVE_START, Effect.WATCH)
 
 
-def test_a_failure_is_retried_until_the_attempts_are_used() -> None:
+def test_a_failure_is_retried_until_the_attempts_are_used_up() -> None:
     life = after(Life(max_attempts=2), Admitted(), Started())
     life, effects = step(life, FAILED)
     assert (life.phase, life.status) == (Phase.BACKING_OFF, AGENT_STATUS_PENDING)
@@ -109,7 +109,7 @@ def test_a_failure_is_retried_until_the_attempts_are_used() -> None:
 
 
 @pytest.mark.parametrize("end", [COMPLETED, Exited(AGENT_STATUS_STOPPED, "its shim was told to end it")])
-def test_what_did_not_fail_is_not_retried(end: Exited) -> None:
+def test_only_failures_are_retried(end: Exited) -> None:
     life, effects = step(after(Life(max_attempts=9), Admitted(), Started()), end)
     assert (life.phase, life.status, life.reason, effects) == (Phase.ENDED, end.status, end.reason, (Effect.FINISH,))
 
@@ -126,13 +126,13 @@ def test_a_start_that_fails_is_not_retried() -> None:
         ((Admitted(), Started(), FAILED), (Effect.CANCEL_RETRY, Effect.FINISH)),
     ],
 )
-def test_what_has_no_process_is_stopped_at_once(before: tuple[Input, ...], effects: tuple[Effect, ...]) -> None:
+def test_an_agent_without_a_process_is_stopped_at_once(before: tuple[Input, ...], effects: tuple[Effect, ...]) -> None:
     life, found = step(after(Life(max_attempts=2), *before), StopRequested("by me"))
     assert (life.phase, life.status, life.reason, found) == (Phase.ENDED, AGENT_STATUS_STOPPED, "by me", effects)
 
 
 @pytest.mark.parametrize("before", [(Admitted(),), (Admitted(), Started())])
-def test_a_process_ends_by_itself_and_the_first_reason_stays(before: tuple[Input, ...]) -> None:
+def test_a_process_exits_and_the_first_reason_stays(before: tuple[Input, ...]) -> None:
     life = after(Life(max_attempts=9), *before)
     for reason in ("by me", "by another"):
         life, effects = step(life, StopRequested(reason))
@@ -167,14 +167,16 @@ def test_a_resumed_agent_has_an_attempt_left() -> None:
 
 @dataclass
 class World:
-    """Slots, disk and processes, as far as the machine can tell. ``saved``: (status, attempt, max_attempts, retry)."""
+    """Slots, disk and processes, as far as the state machine can tell. ``saved``: (status, attempt, max_attempts,
+    retry).
+    """
 
     life: Life
     saved: tuple[int, int, int, bool]
     queued: bool = False
     timer: bool = False
     launching: bool = False
-    # Attempts of which a process was begun; those that still run.
+    # Attempts whose process was started; and those that still run.
     begun: list[int] = field(default_factory=list)
     running: set[int] = field(default_factory=set)
     ends: int = 0
@@ -203,8 +205,8 @@ class World:
                 self.ends += 1
 
 
-class Lives(RuleBasedStateMachine):
-    """Any order of what can happen, and a crash at any point."""
+class LifeMachine(RuleBasedStateMachine):
+    """Any order of possible inputs, and a crash at any point."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,14 +285,14 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def no_process_is_left_alone(self) -> None:
-        """What runs is watched, or is just being started."""
+        """Every running process is watched, or is just being started."""
         life = self.world.life
         watched = {life.attempt} if life.phase in (Phase.RUNNING, Phase.STARTING) else set()
         assert self.world.running <= watched
 
     @invariant()
     def something_will_happen(self) -> None:
-        """Every path ends: an agent that has not ended waits for something that comes."""
+        """Every path ends: an agent that has not ended waits for an input that will come."""
         world = self.world
         awaited = {
             Phase.QUEUED: world.queued,
@@ -302,18 +304,18 @@ class Lives(RuleBasedStateMachine):
         assert awaited[world.life.phase], world
 
     @invariant()
-    def the_disk_does_not_lie(self) -> None:
-        """It says that the agent has ended when, and only when, it has."""
+    def the_record_is_true(self) -> None:
+        """The record says that the agent has ended if and only if it has."""
         assert (self.world.saved[0] in ENDED_STATUSES) == (self.world.life.phase is Phase.ENDED)
 
 
-TestLives = Lives.TestCase
+TestLives = LifeMachine.TestCase
 TestLives.settings = settings(max_examples=300, stateful_step_count=30, deadline=None)
 
 
 @given(st.lists(st.sampled_from(INPUTS), max_size=40))
-def test_whatever_comes_a_stopped_agent_ends(inputs: list[Input]) -> None:
-    """However it was driven before."""
+def test_a_stopped_agent_always_ends(inputs: list[Input]) -> None:
+    """Whatever happened to it before."""
     life = Life(max_attempts=3)
     for given_input in inputs:
         if isinstance(given_input, ALLOWED[life.phase]):

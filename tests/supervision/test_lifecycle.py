@@ -1,4 +1,4 @@
-"""From spawn to the end: statuses, reasons, events, logs, retries."""
+"""From spawn to end: statuses, reasons, events, logs, retries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_failure_has_its_reason(scripted_agent: Spawn) -> None:
     assert (ended["status"], ended["exit_code"], ended["last_output"]) == ("failed", 7, ["so far"])
 
 
-def test_a_stopped_agents_token_is_dead_on_both_transports(
+def test_a_stopped_agents_token_is_invalid_on_both_transports(
     sidecar: SidecarProcess, scripted_agent: Spawn, stubs: Any
 ) -> None:
     agent = scripted_agent([{"do": "sleep", "seconds": 60}])

@@ -1,4 +1,4 @@
-"""Who comes next: never in a circle, words as words, findings back to the author, specialists of the language."""
+"""The suggested next agents: no cycles, whole-word matching, findings go back to the author, language specialists."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def suggested(types: AgentTypes, done: Result, *before: Outcome) -> dict[str, st
 
 
 @pytest.mark.parametrize("first", ["python-specialist", "go-specialist", "chief-architect", "devops-engineer"])
-def test_a_success_never_leads_in_a_circle(types: AgentTypes, first: str) -> None:
-    """Whatever is suggested is done with success; the issue comes to an end."""
+def test_successes_never_suggest_a_cycle(types: AgentTypes, first: str) -> None:
+    """Every suggested agent succeeds; the issue comes to an end."""
     history: list[Outcome] = []
     waiting, runs = [first], 0
     while waiting:
@@ -50,7 +50,7 @@ def test_a_success_never_leads_in_a_circle(types: AgentTypes, first: str) -> Non
         assert runs < 25, [each.agent_type for each in history]
 
 
-def test_after_the_audit_comes_deployment_and_after_that_nothing(types: AgentTypes) -> None:
+def test_after_the_audit_comes_deployment_and_then_nothing(types: AgentTypes) -> None:
     before = [Outcome(each, RESULT_STATUS_SUCCESS) for each in ("security-auditor", "test-engineer", "go-specialist")]
     assert "devops-engineer" in suggested(types, result("security-auditor"), *before[1:])
     assert "security-auditor" not in suggested(types, result("devops-engineer", "Dockerfile"), *before)
@@ -68,25 +68,25 @@ def test_after_the_audit_comes_deployment_and_after_that_nothing(types: AgentTyp
         ("obsession.py", False),
     ],
 )
-def test_words_match_as_words(types: AgentTypes, path: str, asks: bool) -> None:
+def test_only_whole_words_match(types: AgentTypes, path: str, asks: bool) -> None:
     assert (suggested(types, result("python-specialist", path))["security-auditor"] == "high") is asks
 
 
 @pytest.mark.parametrize("text", ["the latest contest", "attestation of origin", "fastest path"])
-def test_a_next_step_asks_for_tests_only_when_it_says_so(types: AgentTypes, text: str) -> None:
+def test_tests_are_suggested_only_when_a_next_step_asks_for_them(types: AgentTypes, text: str) -> None:
     assert "test-engineer" not in suggested(types, result("technical-writer", next_steps=[text]))
     assert "test-engineer" in suggested(types, result("technical-writer", next_steps=["write tests for it"]))
 
 
 @pytest.mark.parametrize("status", [RESULT_STATUS_FAILED, RESULT_STATUS_PARTIAL])
 @pytest.mark.parametrize("auditor", ["security-auditor", "test-engineer"])
-def test_findings_go_back_to_who_wrote_the_code(types: AgentTypes, auditor: str, status: int) -> None:
+def test_findings_go_back_to_the_author_of_the_code(types: AgentTypes, auditor: str, status: int) -> None:
     before = [Outcome("go-specialist", RESULT_STATUS_SUCCESS), Outcome("chief-architect", RESULT_STATUS_SUCCESS)]
     assert suggested(types, result(auditor, status=status), *before)["go-specialist"] == "high"
-    assert "debugger" in suggested(types, result(auditor, status=status)), "nobody wrote it here"
+    assert "debugger" in suggested(types, result(auditor, status=status)), "no author is known here"
 
 
-def test_after_the_mending_the_audit_is_due_again_but_not_for_ever(types: AgentTypes) -> None:
+def test_a_fix_is_audited_again_but_not_forever(types: AgentTypes) -> None:
     audit = Outcome("security-auditor", RESULT_STATUS_FAILED)
     code = Outcome("go-specialist", RESULT_STATUS_SUCCESS)
     fixed = result("go-specialist", "main.go")
@@ -101,8 +101,8 @@ def test_specialists_are_suggested_for_their_language(types: AgentTypes, path: s
     assert specialist in suggested(types, result("chief-architect", path))
 
 
-def test_every_group_is_suggested_to_somebody_and_leads_on(types: AgentTypes) -> None:
-    """By what its types can do, as a next step would name it."""
+def test_every_group_can_be_suggested(types: AgentTypes) -> None:
+    """Each type is described by its capabilities, as a next step would name it."""
     reached: set[str] = set()
     for agent in types.values():
         said = [capability.replace("-", " ") for capability in agent.capabilities]
@@ -111,6 +111,6 @@ def test_every_group_is_suggested_to_somebody_and_leads_on(types: AgentTypes) ->
     assert reached >= {agent.group for agent in types.values()} - {"business"}
 
 
-def test_one_that_never_had_work_gets_it(types: AgentTypes) -> None:
+def test_a_type_that_has_not_run_yet_is_suggested(types: AgentTypes) -> None:
     found = suggested(types, result("python-specialist", next_steps=["add a Terraform module for the queue"]))
     assert any("terraform" in each for each in found), found

@@ -1,4 +1,6 @@
-"""A sidecar is killed or stopped, and the next one finds its agents: none is lost or doubled, each ends as it did."""
+"""A sidecar is killed or stopped, and the next one finds its agents: none is lost or duplicated, and each ends
+correctly.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,10 @@ import psutil
 import pytest
 import requests
 from tests.support import claude
-from tests.support.processes import lines_in, lives, of_run, pid_in, tells_its_pid, words_of
+from tests.support.processes import command_line_of, lines_in, of_run, pid_in, process_alive, writes_its_pid
 from tests.support.sidecars import call, events, until
 from tests.support.spawned import SLEEP, steps_until
-from tests.support.succession import Succession, nothing_written, scripted_runner
+from tests.support.succession import Succession, scripted_runner, writes_blocked
 
 from cco_sidecar.core.agent_status import ENDED
 from cco_sidecar.runners import run as run_module
@@ -39,7 +41,7 @@ RUNNERS: dict[str, Any] = {
     "qa-engineer": scripted_runner(retry={"attempts": 2, "backoff_seconds": 2}),
     "debugger": scripted_runner(),
 }
-# What may lie in an agent's directory when it has ended.
+# What an agent's directory may contain when it has ended.
 KEPT = {"output.log"}
 
 
@@ -61,14 +63,14 @@ def left_in(directory: Path) -> set[str]:
 
 def shim_of(agent: SpawnedAgent) -> psutil.Process:
     shim = psutil.Process(agent.get()["process_id"]).parent()
-    assert shim is not None and "shim.py" in words_of(shim)
+    assert shim is not None and "shim.py" in command_line_of(shim)
     return shim
 
 
-# -- found again ----------------------------------------------------------------------------------------
+# -- recovered ------------------------------------------------------------------------------------------
 
 
-def test_every_agent_of_a_killed_sidecar_ends_as_it_did(sidecars: Succession, tmp_path: Path) -> None:
+def test_every_agent_of_a_killed_sidecar_is_reported_as_it_ended(sidecars: Succession, tmp_path: Path) -> None:
     running = sidecars.spawn(
         [*steps_until(tmp_path / "go"), {"do": "print", "text": "still here"}, {"do": "exit", "code": 5}]
     )
@@ -89,7 +91,7 @@ def test_every_agent_of_a_killed_sidecar_ends_as_it_did(sidecars: Succession, tm
     sidecars.crash()
     (tmp_path / "now").touch()
     shim.kill()
-    until(lambda: not any(lives(each.pid) for each in ends), "their ends")
+    until(lambda: not any(process_alive(each.pid) for each in ends), "their ends")
     until(
         lambda: all((sidecars.run_of(each) / "exit.json").exists() for each in (failing, shot, succeeding)),
         "the reports",
@@ -109,12 +111,12 @@ def test_every_agent_of_a_killed_sidecar_ends_as_it_did(sidecars: Succession, tm
     assert (ended["status"], ended["exit_code"], ended["last_output"]) == ("completed", 0, ["on", "off"])
     ended = unwatched.wait()
     assert ended["status"] == "failed" and "unknown" in ended["reason"] and not {"exit_code", "signal"} & ended.keys()
-    assert queued.wait()["status"] == "completed", "there was room again"
+    assert queued.wait()["status"] == "completed", "a slot was free again"
     (tmp_path / "go").touch()
     ended = running.wait()
     assert (ended["status"], ended["exit_code"], ended["last_output"]) == ("failed", 5, ["still here"])
     ended = calling.wait()
-    assert ended["status"] == "completed" and ended["result_id"], "its token was good"
+    assert ended["status"] == "completed" and ended["result_id"], "its token was valid"
     for agent, last in (
         *((each, "agent_failed") for each in (running, failing, shot, unwatched)),
         *((each, "agent_completed") for each in (calling, succeeding, queued)),
@@ -126,7 +128,7 @@ def test_every_agent_of_a_killed_sidecar_ends_as_it_did(sidecars: Succession, tm
     until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output")
 
 
-def test_what_an_agent_is_at_is_known_after_a_crash(sidecars: Succession, tmp_path: Path) -> None:
+def test_the_state_of_an_agent_is_known_after_a_crash(sidecars: Succession, tmp_path: Path) -> None:
     asking = sidecars.spawn([{"do": "heartbeat", "percent": 30, "message": "which way?", "needs_input": True}, *SLEEP])
     reporting = sidecars.spawn(
         [
@@ -144,7 +146,7 @@ def test_what_an_agent_is_at_is_known_after_a_crash(sidecars: Succession, tmp_pa
     sidecars.crash()
     sidecars.open()
     asking, reporting = sidecars.now(asking), sidecars.now(reporting)
-    # The first look after the start is over when the token's file was renewed, or a second has gone by.
+    # The first check after the start is over when the token file was renewed, or after a second.
     started = time.monotonic()
     while time.monotonic() - started < 2.5:
         found = asking.get()
@@ -157,7 +159,7 @@ def test_what_an_agent_is_at_is_known_after_a_crash(sidecars: Succession, tmp_pa
     assert usage == {"turns": 2, "cost_usd": 0.5, "input_tokens": 100, "output_tokens": 10}, "it is not counted twice"
 
 
-def test_a_pause_before_a_next_attempt_goes_on_after_a_crash(sidecars: Succession) -> None:
+def test_a_pause_before_a_next_attempt_continues_after_a_crash(sidecars: Succession) -> None:
     agent = sidecars.spawn([{"do": "exit", "code": 9}], agent_type="qa-engineer", command=[])
     waiting = until(lambda: (found := agent.get()).get("retry_at") and found, "the pause")
     sidecars.crash()
@@ -167,19 +169,19 @@ def test_a_pause_before_a_next_attempt_goes_on_after_a_crash(sidecars: Successio
     ended = agent.wait()
     assert (ended["status"], ended["attempt"], ended["exit_code"]) == ("failed", 2, 9)
     started, due = (datetime.fromisoformat(stamp) for stamp in (ended["started_at"], waiting["retry_at"]))
-    # A timer may be a moment early.
+    # A timer may fire slightly early.
     assert started > due - timedelta(milliseconds=100)
     assert about(sidecars, agent) == ["agent_spawned", "agent_spawned", "agent_failed"]
 
 
-def test_an_agent_that_was_found_again_is_stopped_like_any_other(sidecars: Succession, tmp_path: Path) -> None:
-    agent = sidecars.spawn([{"do": "start", "command": tells_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
+def test_a_recovered_agent_is_stopped_like_any_other(sidecars: Succession, tmp_path: Path) -> None:
+    agent = sidecars.spawn([{"do": "start", "command": writes_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
     child_pid, process = pid_in(tmp_path / "child"), agent.get()["process_id"]
     sidecars.crash()
     sidecars.open()
     agent = sidecars.now(agent)
     assert agent.stop(timeout=1)["status"] == "stopped"
-    assert not lives(child_pid) and not lives(process)
+    assert not process_alive(child_pid) and not process_alive(process)
     assert agent.get()["signal"] == "SIGTERM"
     assert sidecars.sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 401
 
@@ -197,19 +199,19 @@ def test_a_log_is_followed_across_a_restart(sidecars: Succession, tmp_path: Path
     assert agent.logs() == ["before", "after"]
 
 
-def test_a_daemon_whose_shim_and_sidecar_were_killed_is_gone(sidecars: Succession, tmp_path: Path) -> None:
-    agent = sidecars.spawn([{"do": "start", "command": tells_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
+def test_a_daemon_whose_shim_and_sidecar_were_killed_is_ended(sidecars: Succession, tmp_path: Path) -> None:
+    agent = sidecars.spawn([{"do": "start", "command": writes_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
     child_pid, shim = pid_in(tmp_path / "child"), shim_of(agent)
     sidecars.crash()
     shim.kill()
-    assert lives(child_pid)
+    assert process_alive(child_pid)
     sidecars.open()
     assert sidecars.now(agent).wait()["status"] == "failed"
-    assert not lives(child_pid)
+    assert not process_alive(child_pid)
 
 
-def test_the_storage_is_found_by_another_name_too(tmp_path: Path, root: Path) -> None:
-    """The same directory through a link: its agents are not strangers."""
+def test_the_storage_may_be_opened_by_another_path(tmp_path: Path, root: Path) -> None:
+    """The same directory through a link: its agents are still recognised."""
     sidecars = Succession(tmp_path, root)
     (tmp_path / "elsewhere").symlink_to(sidecars.storage)
     agent = sidecars.spawn([*steps_until(tmp_path / "go"), {"do": "exit", "code": 4}])
@@ -231,18 +233,18 @@ def test_the_storage_is_found_by_another_name_too(tmp_path: Path, root: Path) ->
         sidecars.close()
 
 
-# -- in between -----------------------------------------------------------------------------------------
+# -- crashes in between ---------------------------------------------------------------------------------
 
 
 def directory_made(sidecars: Succession) -> Callable[[], Path | None]:
-    """The directory of an attempt that was not there before."""
+    """The directory of an attempt that did not exist before."""
     agents = sidecars.storage / "agents"
     before = set(agents.glob("*/*"))
     return lambda: next(iter(set(agents.glob("*/*")) - before), None)
 
 
 def in_background(work: Callable[[], Any]) -> threading.Thread:
-    """Calls of a sidecar that is killed meanwhile may fail."""
+    """Calls to a sidecar that is killed meanwhile may fail."""
 
     def run() -> None:
         with suppress(requests.RequestException, AssertionError):
@@ -261,7 +263,7 @@ def crash_before_the_start_is_on_disk(
     caller = in_background(lambda: sidecars.spawn(**spawn))
     run: Path | None = until(made, "its directory")
     assert run is not None
-    with nothing_written(sidecars.storage):
+    with writes_blocked(sidecars.storage):
         until(lambda: ready(run), "its process")
         sidecars.crash()
     caller.join()
@@ -269,25 +271,25 @@ def crash_before_the_start_is_on_disk(
     return SpawnedAgent(sidecars.sidecar, {"agent_id": run.parent.name, "jwt_token": None})
 
 
-def test_an_agent_that_runs_before_its_start_is_on_disk_is_found(sidecars: Succession, tmp_path: Path) -> None:
+def test_an_agent_that_runs_before_its_start_is_stored_is_recovered(sidecars: Succession, tmp_path: Path) -> None:
     up = tmp_path / "up"
     steps = [{"do": "write", "path": str(up), "text": ""}, *steps_until(tmp_path / "go"), {"do": "exit", "code": 5}]
     agent = crash_before_the_start_is_on_disk(sidecars, ready=lambda run: up.exists(), steps=steps)
     found = agent.wait("running")
-    assert (found["attempt"], len(shims(sidecars, agent))) == (1, 1)
-    assert lives(found["process_id"]) and found["started_at"]
+    assert (found["attempt"], len(shims_of(sidecars, agent))) == (1, 1)
+    assert process_alive(found["process_id"]) and found["started_at"]
     (tmp_path / "go").touch()
     ended = agent.wait()
     assert (ended["status"], ended["exit_code"], ended["attempt"]) == ("failed", 5, 1)
     assert about(sidecars, agent) == ["agent_spawned", "agent_failed"]
 
 
-def shims(sidecars: Succession, agent: SpawnedAgent) -> list[psutil.Process]:
+def shims_of(sidecars: Succession, agent: SpawnedAgent) -> list[psutil.Process]:
     mine = of_run(sidecars.storage / "agents" / agent.id)
-    return [each for each in mine if "shim.py" in words_of(each)]
+    return [each for each in mine if "shim.py" in command_line_of(each)]
 
 
-def test_an_agent_that_ended_before_its_start_is_on_disk_ended_as_it_did(sidecars: Succession) -> None:
+def test_an_agent_that_ended_before_its_start_is_stored_has_ended_correctly(sidecars: Succession) -> None:
     agent = crash_before_the_start_is_on_disk(
         sidecars,
         ready=lambda run: (run / "exit.json").exists(),
@@ -299,18 +301,18 @@ def test_an_agent_that_ended_before_its_start_is_on_disk_ended_as_it_did(sidecar
     assert about(sidecars, agent)[-1] == "agent_failed"
 
 
-def test_an_agent_whose_shim_was_killed_before_its_start_is_on_disk_does_not_run_twice(
+def test_an_agent_whose_shim_was_killed_before_its_start_is_stored_does_not_run_twice(
     sidecars: Succession, tmp_path: Path
 ) -> None:
-    """Nobody saw its end, and what it left running does not go on."""
-    child = tells_its_pid(tmp_path / "child-$AGENT_ATTEMPT", "exec sleep 600")
+    """Its end was not observed, and its leftover processes do not go on."""
+    child = writes_its_pid(tmp_path / "child-$AGENT_ATTEMPT", "exec sleep 600")
     killed: list[int] = []
 
     def ready(run: Path) -> bool:
         if not (tmp_path / "child-1").exists():
             return False
         for each in of_run(run):
-            if "shim.py" in words_of(each):
+            if "shim.py" in command_line_of(each):
                 each.kill()
                 killed.append(each.pid)
         return True
@@ -325,13 +327,13 @@ def test_an_agent_whose_shim_was_killed_before_its_start_is_on_disk_does_not_run
     ended = agent.wait()
     assert (ended["status"], ended["attempt"], "how is unknown" in ended["reason"]) == ("failed", 1, True), ended
     assert "exit_code" not in ended and about(sidecars, agent) == ["agent_spawned", "agent_failed"]
-    until(lambda: not lives(first), "the end of what it left running")
+    until(lambda: not process_alive(first), "the end of its leftover processes")
     assert pid_in(tmp_path / "child-1") == first and not (tmp_path / "child-2").exists()
     until(lambda: not left_in(sidecars.storage / "agents" / agent.id), "nothing but the output")
 
 
-def test_a_start_that_was_cut_off_leaves_no_files_and_counts_for_nothing(sidecars: Succession) -> None:
-    """The sidecar is killed when the directory is there and no shim is."""
+def test_an_interrupted_start_leaves_no_files_and_does_not_count(sidecars: Succession) -> None:
+    """The sidecar is killed when the directory exists and no shim does."""
     made = directory_made(sidecars)
     caller = in_background(lambda: sidecars.spawn([{"do": "exit", "code": 0}]))
     run = until(made, "its directory")
@@ -345,8 +347,8 @@ def test_a_start_that_was_cut_off_leaves_no_files_and_counts_for_nothing(sidecar
     until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output")
 
 
-def test_what_was_stored_at_the_end_but_not_cleaned_is_cleaned(sidecars: Succession) -> None:
-    """As a crash between the record of the end and the removal of the files leaves it."""
+def test_a_stored_end_without_clean_up_is_cleaned_up(sidecars: Succession) -> None:
+    """The state after a crash between the record of the end and the removal of the files."""
     agent = sidecars.spawn([{"do": "print", "text": "on"}])
     agent.wait()
     run = sidecars.run_of(agent)
@@ -360,7 +362,7 @@ def test_what_was_stored_at_the_end_but_not_cleaned_is_cleaned(sidecars: Success
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_sidecar_that_is_killed_while_it_spawns_loses_and_doubles_nobody(
+def test_a_sidecar_killed_while_spawning_loses_and_duplicates_no_agent(
     sidecars: Succession, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -386,10 +388,10 @@ def test_a_sidecar_that_is_killed_while_it_spawns_loses_and_doubles_nobody(
     handles = [SpawnedAgent(sidecars.sidecar, {"agent_id": each["agent_id"], "jwt_token": None}) for each in known]
     until(
         lambda: call(sidecars.sidecar, "GET", "/api/agents")["running"] == min(6, len(known)),
-        "as many as there is room for",
+        "all free slots to be used",
     )
     for agent in handles:
-        assert len(shims(sidecars, agent)) <= 1, "one agent, one process"
+        assert len(shims_of(sidecars, agent)) <= 1, "one agent, one process"
     (tmp_path / "go").touch()
     for agent in handles:
         ended = agent.wait()
@@ -402,10 +404,10 @@ def test_a_sidecar_that_is_killed_while_it_spawns_loses_and_doubles_nobody(
     until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output")
 
 
-# -- stopped in order -----------------------------------------------------------------------------------
+# -- orderly shutdown -----------------------------------------------------------------------------------
 
 
-def test_a_sidecar_that_is_stopped_ends_its_agents_and_says_so(sidecars: Succession, tmp_path: Path) -> None:
+def test_a_stopped_sidecar_ends_its_agents_and_says_so(sidecars: Succession, tmp_path: Path) -> None:
     polite = (
         f"trap 'echo bye; touch {tmp_path}/asked; exit 0' TERM; touch {tmp_path}/ready; while :; do sleep 0.05; done"
     )
@@ -415,7 +417,7 @@ def test_a_sidecar_that_is_stopped_ends_its_agents_and_says_so(sidecars: Success
     until(lambda: pausing.get().get("retry_at"), "the pause")
     processes = [agent.get()["process_id"] for agent in agents]
     assert sidecars.sidecar.stop() == ""
-    assert (tmp_path / "asked").exists() and not any(map(lives, processes))
+    assert (tmp_path / "asked").exists() and not any(map(process_alive, processes))
     assert of_run(sidecars.storage / "agents") == []
     sidecars.open()
     for agent in map(sidecars.now, agents):
@@ -425,24 +427,24 @@ def test_a_sidecar_that_is_stopped_ends_its_agents_and_says_so(sidecars: Success
     first = sidecars.now(agents[0])
     assert first.get()["exit_code"] == 0 and "bye" in first.logs()
     ended = sidecars.now(pausing).wait()
-    assert (ended["status"], ended["attempt"]) == ("failed", 2), "who waited for an attempt still has it"
+    assert (ended["status"], ended["attempt"]) == ("failed", 2), "an agent that waited for an attempt still has it"
 
 
-def test_an_agent_that_does_not_listen_does_not_hold_up_the_end_of_the_sidecar(sidecars: Succession) -> None:
+def test_an_agent_that_ignores_sigterm_does_not_delay_the_shutdown(sidecars: Succession) -> None:
     agent = sidecars.spawn([{"do": "ignore", "signal": "SIGTERM"}, {"do": "print", "text": "deaf"}, *SLEEP])
     until(agent.logs, "a line")
     process = agent.get()["process_id"]
     started = time.monotonic()
     assert sidecars.sidecar.stop() == ""
-    assert time.monotonic() - started < 15 and not lives(process)
+    assert time.monotonic() - started < 15 and not process_alive(process)
 
 
-def test_agents_are_left_to_the_next_sidecar_by_sighup(sidecars: Succession, tmp_path: Path) -> None:
+def test_sighup_leaves_the_agents_to_the_next_sidecar(sidecars: Succession, tmp_path: Path) -> None:
     agent = sidecars.spawn([*steps_until(tmp_path / "go"), {"do": "exit", "code": 2}])
     process = agent.get()["process_id"]
     sidecars.sidecar.process.send_signal(signal.SIGHUP)
     assert sidecars.sidecar.process.communicate(timeout=30)[1] == ""
-    assert lives(process)
+    assert process_alive(process)
     sidecars.open()
     agent = sidecars.now(agent)
     assert (agent.get()["status"], agent.get()["process_id"]) == ("running", process)
@@ -450,12 +452,12 @@ def test_agents_are_left_to_the_next_sidecar_by_sighup(sidecars: Succession, tmp
     assert agent.wait()["exit_code"] == 2
 
 
-# -- nobody is mistaken for another ---------------------------------------------------------------------
+# -- identity of processes ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is none of ours."""
+    """An unrelated process."""
     with subprocess.Popen(["sleep", "600"]) as process:
         yield process
         process.kill()
@@ -466,15 +468,13 @@ def known_as(process: psutil.Process | subprocess.Popen[bytes], **changed: Any) 
     return json.dumps(found | changed)
 
 
-def test_a_pid_that_is_another_process_by_now_is_left_alone(
-    sidecars: Succession, stranger: subprocess.Popen[bytes]
-) -> None:
+def test_a_reused_pid_is_left_alone(sidecars: Succession, stranger: subprocess.Popen[bytes]) -> None:
     agents = [sidecars.spawn(SLEEP) for _ in range(3)]
     found = [shim_of(agent) for agent in agents]
     sidecars.crash()
     for shim in found:
         shim.kill()
-    until(lambda: not any(lives(each.pid) for each in found), "their ends")
+    until(lambda: not any(process_alive(each.pid) for each in found), "their ends")
     # Another process has the pid: started at another time, on another boot, and even at the very same tick.
     for agent, changed in zip(agents, ({"start": 1}, {"boot_id": "another"}, {}), strict=True):
         (sidecars.run_of(agent) / "shim.json").write_text(known_as(stranger, **changed))
@@ -486,13 +486,13 @@ def test_a_pid_that_is_another_process_by_now_is_left_alone(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}', '{"pid": -1, "start": 1, "boot_id": ""}'])
-def test_a_run_whose_shim_is_not_known_is_not_taken_for_one_that_runs(tmp_path: Path, content: str) -> None:
+def test_a_run_without_a_known_shim_does_not_count_as_running(tmp_path: Path, content: str) -> None:
     (tmp_path / "shim.json").write_text(content)
     assert Run(tmp_path).adopt() is False
 
 
 class Started:
-    """A run whose shim a test started, as an earlier sidecar would have."""
+    """A run whose shim was started by the test, as an earlier sidecar would have done."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -519,10 +519,10 @@ def started(tmp_path: Path) -> Iterator[Started]:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENODEV])
-def test_a_sidecar_without_a_free_descriptor_does_not_take_its_agents_for_dead(
+def test_a_sidecar_without_free_descriptors_does_not_treat_its_agents_as_dead(
     started: Started, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Neither are they killed, nor does the sidecar stand still until they end."""
+    """The agents are not killed, and the sidecar does not block until they end."""
 
     def refuse(pid: int, flags: int = 0) -> int:
         raise OSError(number, os.strerror(number))
@@ -537,7 +537,7 @@ def test_a_sidecar_without_a_free_descriptor_does_not_take_its_agents_for_dead(
     assert found.adopt()
     monkeypatch.setattr(os, "pidfd_open", refuse)
     asyncio.run(asyncio.wait_for(watch(found), 10))
-    assert lives(started.agent)
+    assert process_alive(started.agent)
 
 
 def test_an_adopted_run_is_watched_to_its_end(started: Started) -> None:
@@ -554,9 +554,7 @@ def test_an_adopted_run_is_watched_to_its_end(started: Started) -> None:
     assert (end.signal, end.exit_code, end.known) == ("SIGTERM", None, True)
 
 
-def test_an_end_that_cannot_be_read_for_want_of_a_descriptor_is_read_later(
-    started: Started, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exit_report_that_cannot_be_opened_is_read_later(started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Run(started.directory)
     assert found.adopt()
     os.kill(started.agent, signal.SIGTERM)
@@ -572,10 +570,10 @@ def test_an_end_that_cannot_be_read_for_want_of_a_descriptor_is_read_later(
     assert asyncio.run(asyncio.wait_for(found.ended(), 20)).signal == "SIGTERM"
 
 
-def test_what_cannot_be_killed_is_not_tried_for_ever(
+def test_unkillable_processes_are_not_retried_forever(
     started: Started, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What belongs to another user, for one."""
+    """For example, a process of another user."""
 
     def refuse(process: psutil.Process, _: int) -> None:
         raise psutil.AccessDenied(process.pid)
@@ -588,18 +586,18 @@ def test_what_cannot_be_killed_is_not_tried_for_ever(
             trying.result(timeout=20)
         finally:
             monkeypatch.undo()
-    assert lives(started.agent) and "cannot be ended" in caplog.text
+    assert process_alive(started.agent) and "cannot be ended" in caplog.text
 
 
-def test_only_what_carries_the_runs_own_mark_is_killed(
+def test_only_processes_with_the_runs_own_mark_are_killed(
     started: Started, tmp_path: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
-    """Runs whose directories begin alike are two."""
+    """Two runs whose directory names share a prefix are distinct."""
     other = subprocess.Popen(["sleep", "600"], env={MARK: f"{started.directory}0/agent"})
     mine = subprocess.Popen(["sleep", "600"], env={MARK: str(Run(started.directory).shared)})
     try:
         Run(started.directory).kill_leftovers()
-        assert not lives(mine.pid)
+        assert not process_alive(mine.pid)
         assert other.poll() is None and stranger.poll() is None
     finally:
         for process in (mine, other):
@@ -607,7 +605,7 @@ def test_only_what_carries_the_runs_own_mark_is_killed(
             process.wait(10)
 
 
-def test_what_cleans_up_after_one_agent_leaves_the_others_alone_while_they_start(tmp_path: Path) -> None:
+def test_cleaning_up_after_one_agent_leaves_starting_agents_alone(tmp_path: Path) -> None:
     done = threading.Event()
 
     def clean_up(number: int) -> None:
@@ -634,8 +632,8 @@ def test_what_cleans_up_after_one_agent_leaves_the_others_alone_while_they_start
     assert [each.result() for each in cleaning] == [None, None]
 
 
-def test_one_that_was_resumed_and_queued_keeps_its_message_and_what_it_used(tmp_path: Path, root: Path) -> None:
-    """Over a crash while it waits for room."""
+def test_a_resumed_and_queued_agent_keeps_its_message_and_usage(tmp_path: Path, root: Path) -> None:
+    """Through a crash while it waits for a slot."""
     program = [sys.executable, claude.__file__, "--print", "--output-format", "stream-json", "--verbose"]
     entry = {
         "command": [*program, "--session-id", "{session_id}"],

@@ -1,17 +1,17 @@
-"""An agent that stores results, and writes down what was acknowledged and how it ends. Standard library only.
+"""An agent that stores results, and records what was acknowledged and how it ends. Standard library only.
 
     chaos_agent.py KIND DIRECTORY
 
     worker     stores until the round is over, and exits with 0
-    parent     the same, and leaves processes behind that left its family
-    stubborn   the same, and does not listen to SIGTERM
+    parent     the same, and leaves detached processes behind
+    stubborn   the same, and ignores SIGTERM
     short      stores once and exits with 0
     failing    stores once and exits with 7
-    retrying   fails, then kills itself, then stores once and exits with 0: an attempt each
+    retrying   one attempt each: fails, then kills itself, then stores once and exits with 0
 
-In DIRECTORY: ``<agent id>.acks`` has the id of each acknowledged result, ``<agent id>.tokens`` each token that it was
-given, ``<agent id>.<attempt>`` what became of an attempt (``began``, ``refused``, ``exits N``, ``kills itself``), and
-``over.<project>`` says that a round is over.
+In DIRECTORY: ``<agent id>.acks`` has the id of each acknowledged result, ``<agent id>.tokens`` each token that it
+received, ``<agent id>.<attempt>`` the outcome of an attempt (``began``, ``refused``, ``exits N``, ``kills itself``),
+and ``over.<project>`` says that a round is over.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Agent:
         self.exit(FAILURE if self.kind == "failing" else 0)
 
     def store(self) -> bool:
-        """One result; True when it is acknowledged."""
+        """Stores one result; True when it is acknowledged."""
         self.note_token()
         result = {"status": "success", "decisions": [f"by {os.getpid()}"]}
         body = {"agent_type": os.environ["AGENT_TYPE"], "issue_id": os.environ["ISSUE_ID"], "result": result}
@@ -83,7 +83,7 @@ class Agent:
                 self.tell(self.life, f"refused {refusal.code} {refusal.read().decode()[:300]}")
                 self.exit(REFUSED)
         except (OSError, ValueError, http.client.HTTPException):
-            # It is not there just now, or went away while it answered.
+            # The sidecar is not running, or went away while it answered.
             pass
         return False
 
@@ -96,7 +96,7 @@ class Agent:
     def leave_processes(self) -> None:
         subprocess.Popen(["sleep", "1000"])
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
-        # The parent of this one ends at once.
+        # Its parent exits at once.
         subprocess.Popen(["sh", "-c", "setsid sleep 1000 & exit 0"]).wait()
 
     def exit(self, code: int) -> NoReturn:

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Stands in for `claude --print --output-format stream-json`: takes its options, reads the prompt from stdin, and
-prints what it prints (init, assistant, result). What it was called with is kept in ``$CLAUDE_CALLS``."""
+"""Stands in for `claude --print --output-format stream-json`: accepts its options, reads the prompt from stdin, and
+prints the same messages (init, assistant, result). Its arguments are recorded in ``$CLAUDE_CALLS``.
+"""
 
 from __future__ import annotations
 

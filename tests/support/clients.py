@@ -17,12 +17,12 @@ _END = object()
 
 
 async def settled(answer: Any) -> Any:
-    """What a call of either client gave."""
+    """The result of a call with either client."""
     return await answer if inspect.isawaitable(answer) else answer
 
 
 async def each(stream: Any) -> AsyncIterator[Any]:
-    """What either client's stream gives."""
+    """The items of either client's stream."""
     if isinstance(stream, AsyncIterator):
         async for item in stream:
             yield item
@@ -37,8 +37,8 @@ async def until(happened: Callable[[], bool]) -> None:
             pass
 
 
-def become(monkeypatch: pytest.MonkeyPatch, sidecar: SidecarProcess, agent: Agent) -> None:
-    """Puts an agent's variables into this process."""
+def adopt_environment(monkeypatch: pytest.MonkeyPatch, sidecar: SidecarProcess, agent: Agent) -> None:
+    """Puts an agent's variables into this process's environment."""
     monkeypatch.delenv("JWT_TOKEN_FILE", raising=False)
     for name, value in agent_environment(sidecar, agent).items():
         monkeypatch.setenv(name, value)

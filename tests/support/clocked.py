@@ -1,7 +1,7 @@
 """A sidecar whose wall clock a test moves.
 
-The offset, in seconds, is in a small file. The sidecar reads it whenever it looks at the clock, and so may any program
-that a test starts: then the whole machine's clock has moved.
+The offset, in seconds, is in a small file. The sidecar reads it whenever it reads the clock, and so may any program
+that a test starts, as if the whole machine's clock had moved.
 
     clocked.py FILE CONFIG STORAGE ROOT PORT GRPC_PORT     the sidecar itself; an empty CONFIG is none
 """
@@ -27,15 +27,15 @@ _LINES = re.compile(r"Listening on http://127\.0\.0\.1:(\d+)\ngRPC on 127\.0\.0\
 
 
 def offset(file: Path) -> float:
-    """Seconds by which the clock is ahead; 0 when it was never moved."""
+    """Seconds by which the clock is ahead; 0 if it was never moved."""
     try:
         return float(file.read_text())
     except FileNotFoundError:
         return 0.0
 
 
-class MovedClock(Clock):
-    """The sidecar's clock: the machine's, moved by what the file says."""
+class OffsetClock(Clock):
+    """The sidecar's clock: the machine's, moved by the offset in the file."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -44,14 +44,14 @@ class MovedClock(Clock):
         return super().micros() + int(offset(self._file) * 1e6)
 
 
-class Hands:
-    """What a test moves the clock with."""
+class ClockControl:
+    """Moves the clock from a test."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
 
     def move(self, *, minutes: float = 0.0, seconds: float = 0.0) -> None:
-        """On, or back when negative. Nobody sees a half-written file."""
+        """Forward, or back when negative. The file is replaced atomically."""
         fresh = self.file.with_suffix(".new")
         fresh.write_text(repr(offset(self.file) + minutes * 60 + seconds))
         fresh.replace(self.file)
@@ -62,7 +62,7 @@ class Hands:
 
 
 def free_ports() -> tuple[int, int]:
-    """Two ports that a sidecar may have again after a restart: none that the kernel gives to clients."""
+    """Two ports that a sidecar can use again after a restart, because the kernel does not give them to clients."""
     while True:
         first = random.randrange(15_000, 31_000)
         try:
@@ -79,7 +79,7 @@ class ClockedSidecar(SidecarProcess):
         self,
         storage: Path,
         root: Path,
-        clock: Hands,
+        clock: ClockControl,
         *,
         ports: tuple[int, int] = (0, 0),
         config: Path | None = None,
@@ -89,7 +89,7 @@ class ClockedSidecar(SidecarProcess):
         self.root = root
         self.clock = clock
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
-        # A file: a pipe that nobody reads would hold up a sidecar that has much to complain about.
+        # A file, because an unread pipe would block a sidecar that logs many errors.
         self.errors = storage.parent / f"{storage.name}.stderr"
         arguments = map(str, (clock.file, config or "", storage, root, *ports))
         with self.errors.open("w") as errors:
@@ -112,7 +112,7 @@ class ClockedSidecar(SidecarProcess):
         self.port, self.grpc_port = int(found[1]), int(found[2])
 
     def leave(self) -> str:
-        """Ends it and leaves its agents to the next one; what was written to stderr."""
+        """Ends the sidecar and leaves its agents to the next one; returns what was written to stderr."""
         self.process.send_signal(signal.SIGHUP)
         return self._reap()
 
@@ -132,7 +132,7 @@ async def serve(file: Path, config: str, storage: str, root: str, port: str, grp
 
     flags = {"storage": storage, "project_root": root, "port": port, "grpc_port": grpc_port}
     chosen = settings.load(Path(config) if config else None, os.environ, flags)
-    sidecar = Sidecar(chosen, MovedClock(file))
+    sidecar = Sidecar(chosen, OffsetClock(file))
     logs.set_up(chosen.storage / "logs", chosen.log_level)
     await sidecar.start()
     ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""What a `cco` line prints, where, and with which exit code; and a sidecar in the background."""
+"""The output and the exit code of a `cco` command; and a sidecar in the background."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Done = subprocess.CompletedProcess[str]
 CCO = [sys.executable, "-m", "cco_sidecar.cli.main"]
 
 
-# What comes through a pipe and is not what a message is made of, and what the line says.
+# Piped input that is not a valid message, and what the error line says.
 NO_MESSAGES = [
     ("", "- is not JSON"),
     ("{'single': 'quotes'}", "- is not JSON"),
@@ -31,7 +31,7 @@ NO_MESSAGES = [
 
 
 def environment_of(sidecar: SidecarProcess) -> dict[str, str]:
-    """What `cco` finds a sidecar with, for lines that `run_cco` cannot run."""
+    """The environment in which `cco` finds a sidecar, for commands that `run_cco` cannot run."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
     return clean | {
         "CCO_SIDECAR_PORT": str(sidecar.port),
@@ -42,7 +42,7 @@ def environment_of(sidecar: SidecarProcess) -> dict[str, str]:
 
 
 def printed(done: Done) -> str:
-    """The output of a command that went well: plain, and nothing else on stderr than a remark."""
+    """The output of a successful command: plain text, and nothing on stderr but a note."""
     assert done.returncode == 0, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
@@ -59,7 +59,7 @@ def fails(done: Done, says: str) -> None:
 
 
 def misused(done: Done, says: str) -> None:
-    """Exit 2, how it is used, and what was wrong as the last line."""
+    """Exit 2, the usage, and the error as the last line."""
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     assert done.stdout == ""
@@ -80,7 +80,7 @@ def subscriptions(sidecar: SidecarProcess) -> int:
 
 
 def when_subscribed(sidecar: SidecarProcess, act: Callable[[], Any], *arguments: str) -> Done:
-    """Runs a `cco` line that waits, and acts as soon as it does."""
+    """Runs a `cco` command that waits, and calls ``act`` as soon as it is waiting."""
     before = subscriptions(sidecar)
     ended: list[Done] = []
     waiting = threading.Thread(target=lambda: ended.append(run_cco(sidecar, *arguments)))
@@ -93,7 +93,7 @@ def when_subscribed(sidecar: SidecarProcess, act: Callable[[], Any], *arguments:
 
 
 class Background:
-    """`cco orchestration-server` with a storage and ports of its own."""
+    """`cco orchestration-server` with its own storage and ports."""
 
     def __init__(self, sidecar: SidecarProcess, storage: Path) -> None:
         self._sidecar = sidecar
@@ -123,7 +123,7 @@ class Background:
 
 
 def started(sidecar: SidecarProcess, *command: str, issue: str = "issue-1", **body: Any) -> SpawnedAgent:
-    """An agent that runs ``command``; for tests that are not about its spawn."""
+    """An agent that runs ``command``; for tests that are not about spawning."""
     wanted = {"agent_type": "python-specialist", "issue_id": issue, "command": list(command), **body}
     answer = sidecar.request("POST", "/api/agents/spawn", sidecar.operator, json=wanted)
     assert answer.status_code == 201, answer.text
@@ -131,7 +131,7 @@ def started(sidecar: SidecarProcess, *command: str, issue: str = "issue-1", **bo
 
 
 def spawn(sidecar: SidecarProcess, *arguments: str, **more: Any) -> str:
-    """The id of an agent that `cco agent spawn` starts; without a type it is a python-specialist."""
+    """The id of an agent started by `cco agent spawn`; the default type is python-specialist."""
     named = () if "--type" in arguments else ("--type", "python-specialist")
     said = printed(run_cco(sidecar, "agent", "spawn", *named, *arguments, **more))
     found = re.search(r"^(\S+) is (running \(pid \d+\)|queued, place \d+)\n", said)

@@ -1,16 +1,16 @@
-"""An agent that works all day: on every turn that the test announces it makes its calls, on both transports, and writes
-down how they went. A program of its own, run under the sidecar.
+"""An agent that works all day: on every turn that the test announces, it makes its calls on both transports and records
+the outcomes. A separate program that runs under the sidecar.
 
     day_agent.py KIND DIRECTORY
 
-    environment   keeps the JWT_TOKEN of its environment for ever
+    environment   always uses the JWT_TOKEN of its environment
     file          reads JWT_TOKEN_FILE before each call
-    sdk           cco_sidecar.client.Client, as it is
+    sdk           cco_sidecar.client.Client with its defaults
     refreshing    POST /api/tokens/refresh when its own token has at most five minutes left
     family        several programs of one agent: two SDK clients, and one that keeps the JWT_TOKEN of its environment
 
-DIRECTORY holds ``clock`` (the offset of every clock here, in seconds), ``turn`` (the number of the turn) and
-``<agent id>.jsonl``: a line a turn, ``{turn, calls: [[transport, call, outcome]], token, heard, lost}``.
+DIRECTORY holds ``clock`` (the offset of every clock here, in seconds), ``turn`` (the number of the turn) and ``<agent
+id>.jsonl``: one line per turn, ``{turn, calls: [[transport, call, outcome]], token, heard, lost}``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read(path: Path) -> str:
 
 
 class Worker:
-    """``token`` is what the next call is made with."""
+    """``token`` is the token of the next call."""
 
     def __init__(self) -> None:
         self.url = os.environ["SIDECAR_URL"]
@@ -129,7 +129,7 @@ class FileWorker(Worker):
 
 class RefreshingWorker(Worker):
     def start(self) -> None:
-        """It holds no stream: that of a token ends with it."""
+        """It opens no stream, because a stream ends with its token."""
 
     def work(self, *, writes: bool, publishes: bool) -> None:
         if claims_of(self.own)["exp"] - time.time() <= REFRESH_SECONDS:

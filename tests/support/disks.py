@@ -12,8 +12,9 @@ MEGABYTE = 2**20
 
 
 class Disk:
-    """``path`` is a small file system of its own where this user may mount one. Elsewhere the disk is full for one
-    process: it cannot make a file longer."""
+    """``path`` is a small separate file system if this user may mount one. Otherwise the disk is full for one process
+    only, which cannot extend any file.
+    """
 
     def __init__(self, path: Path, megabytes: int = 256) -> None:
         self.path = path
@@ -29,7 +30,7 @@ class Disk:
         self.full = False
 
     def fill(self, pid: int) -> None:
-        """Not a byte more can be written; for process ``pid`` where the disk is everybody's."""
+        """Makes every further write fail; on a shared disk, for process ``pid`` only."""
         self.full = True
         if not self.mounted:
             self._limited = pid

@@ -1,4 +1,4 @@
-"""gRPC calls whose requests never end, which no client of grpcio would send."""
+"""gRPC calls whose requests never end, which no grpcio client would send."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cco_sidecar.testing.process import SidecarProcess
 
 
 class Unfinished:
-    """A connection of calls that each announce a request of ``size`` bytes and keep the last one back."""
+    """A connection with calls that each announce a request of ``size`` bytes and hold back the last byte."""
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         host, _, port = sidecar.target.rpartition(":")
@@ -25,7 +25,7 @@ class Unfinished:
         self._http.initiate_connection()
         self._flush()
         self._left: dict[int, int] = {}
-        # Stream -> the gRPC status it was ended with.
+        # Stream -> the gRPC status that it ended with.
         self.statuses: dict[int, str] = {}
 
     def __enter__(self) -> Unfinished:
@@ -53,13 +53,13 @@ class Unfinished:
         return stream
 
     def send_on(self, seconds: float) -> int:
-        """Sends whatever the server lets in, until it is silent for ``seconds``; gives the bytes that went out."""
+        """Sends whatever the server accepts, until it is silent for ``seconds``; returns the number of bytes sent."""
         sent = 0
         quiet_from = time.monotonic()
         while time.monotonic() < quiet_from + seconds:
             parts = sum(self._next_part(stream) for stream in list(self._left))
             sent += parts
-            # While something can be sent, the answers are not waited for.
+            # While there is something to send, answers are not awaited.
             if self._hear(0.0 if parts else 0.05) or parts:
                 quiet_from = time.monotonic()
         return sent

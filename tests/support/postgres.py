@@ -1,4 +1,4 @@
-"""A private PostgreSQL: a Unix socket in a directory of its own, no TCP, nothing kept. Needs Debian's `postgresql`."""
+"""A private PostgreSQL: a Unix socket in its own directory, no TCP, nothing kept. Needs Debian's `postgresql`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# The server ends with the tests, also when they are killed; setpriv is part of util-linux.
+# The server ends with the tests, even when they are killed; setpriv is part of util-linux.
 _END_WITH_US = ["setpriv", "--pdeathsig", "INT", "--"] if shutil.which("setpriv") else []
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "512MB"}
 _OPTIONS = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--no-instructions"]
 
 
 def programs() -> Path | None:
-    """Where initdb and postgres are: Debian keeps them off PATH, by version. None when there are none."""
+    """The directory of initdb and postgres: Debian keeps them off PATH, by version. None if not installed."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     versions = Path("/usr/lib/postgresql").glob("*/bin/initdb")
@@ -31,9 +31,9 @@ def programs() -> Path | None:
 @contextlib.contextmanager
 def cluster(binaries: Path) -> Iterator[str]:
     """The URL of its database `postgres`."""
-    # Not below tmp_path: pytest's directories are root's alone, and the path of a socket has at most 107 bytes.
+    # Not below tmp_path: only root may enter pytest's directories, and the path of a socket has at most 107 bytes.
     base = Path(tempfile.mkdtemp(prefix="cco-pg-", dir="/tmp"))
-    # postgres refuses root; Debian's package has a user for it.
+    # postgres refuses to run as root; Debian's package has a user for it.
     user: dict[str, Any] = {}
     if os.getuid() == 0:
         user = {"user": "postgres", "group": "postgres", "extra_groups": []}
@@ -51,7 +51,7 @@ def cluster(binaries: Path) -> Iterator[str]:
             _wait(server, data / "postmaster.pid", log)
             yield f"postgresql://postgres@/postgres?host={base}"
         finally:
-            # A fast shutdown; an immediate one when it does not come to an end.
+            # A fast shutdown, then an immediate one if it does not finish.
             server.send_signal(signal.SIGINT)
             try:
                 server.wait(20)
@@ -63,10 +63,10 @@ def cluster(binaries: Path) -> Iterator[str]:
 
 
 def database_of(url: str, name: str) -> str:
-    """The URL of a database of that name, made when it is not there."""
+    """The URL of a database of that name, which is created if missing."""
     import psycopg
 
-    # Names of databases have at most 63 bytes.
+    # Database names have at most 63 bytes.
     short = f"cco_{hashlib.sha256(name.encode()).hexdigest()[:24]}"
     with psycopg.connect(url, autocommit=True) as connection:
         known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (short,)).fetchone()

@@ -1,4 +1,4 @@
-"""Looking at processes."""
+"""Inspecting processes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from tests.support.sidecars import until
 
 from cco_sidecar.runners.run import MARK
 
-# Of a shell: it does not hear SIGTERM.
+# For a shell: it ignores SIGTERM.
 DEAF = "trap '' TERM; while :; do sleep 0.05; done"
 
 
-def tells_its_pid(path: Path, then: str = DEAF) -> list[str]:
-    """A command that writes its pid into a file and goes on as said."""
+def writes_its_pid(path: Path, then: str = DEAF) -> list[str]:
+    """A command that writes its pid to a file and then runs as given."""
     return ["sh", "-c", f'echo $$ > "{path}.new"; mv "{path}.new" "{path}"; {then}']
 
 
-def lives(pid: int) -> bool:
-    """There is such a process, and it is no zombie."""
+def process_alive(pid: int) -> bool:
+    """The process exists and is not a zombie."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
@@ -28,19 +28,20 @@ def lives(pid: int) -> bool:
 
 
 def pid_in(path: Path) -> int:
-    """The pid that a process writes into a file, as soon as it is there."""
+    """The pid that a process writes to a file, as soon as it is there."""
     return until(lambda: int(path.read_text() or 0) if path.exists() else 0, f"a pid in {path.name}")
 
 
 def lines_in(path: Path) -> list[str]:
-    """The lines that a process has written into a file. The one that it writes is not among them: what is appended over
-    the end of a page can be seen half."""
+    """The complete lines that a process has written to a file. The line in progress is left out, because an append
+    across a page boundary can be seen half-written.
+    """
     whole, _, _ = (path.read_text() if path.exists() else "").rpartition("\n")
     return whole.split("\n") if whole else []
 
 
 def of_run(directory: Path) -> list[psutil.Process]:
-    """Everything alive that belongs to a run, or to the runs below a directory: shims, and what carries a mark."""
+    """Every process of a run, or of the runs below a directory: shims, and processes with its mark."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -54,8 +55,8 @@ def of_run(directory: Path) -> list[psutil.Process]:
     return found
 
 
-def words_of(process: psutil.Process) -> str:
-    """Its command line; empty when it is gone."""
+def command_line_of(process: psutil.Process) -> str:
+    """Its command line; empty if it no longer exists."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
@@ -63,9 +64,9 @@ def words_of(process: psutil.Process) -> str:
 
 
 def end_all(directory: Path) -> list[str]:
-    """Kills everything that belongs to the runs below a directory; what it was."""
+    """Kills every process of the runs below a directory; returns what it killed."""
     left = of_run(directory)
-    told = [f"{each.pid} {words_of(each)}" for each in left]
+    told = [f"{each.pid} {command_line_of(each)}" for each in left]
     for each in left:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
@@ -73,5 +74,7 @@ def end_all(directory: Path) -> list[str]:
 
 
 def agents_of(sidecar: psutil.Process) -> list[psutil.Process]:
-    """Its children but for those that read repositories."""
-    return [child for child in sidecar.children() if "cco_sidecar.services.context.worker" not in words_of(child)]
+    """The sidecar's children except its repository workers."""
+    return [
+        child for child in sidecar.children() if "cco_sidecar.services.context.worker" not in command_line_of(child)
+    ]

@@ -26,7 +26,7 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def clone_of_ours(target: Path) -> Path:
-    """A clone of this very repository; outside a checkout, its files committed anew."""
+    """A clone of this very repository; outside a checkout, its files committed to a new one."""
     if (OURS / ".git").exists():
         git(target.parent, "clone", "--quiet", str(OURS), str(target))
     else:
@@ -36,7 +36,7 @@ def clone_of_ours(target: Path) -> Path:
 
 
 def large(target: Path, least: int = 2000) -> Path:
-    """A repository of at least so many real source files: the libraries that are installed beside us."""
+    """A repository with at least ``count`` real source files: the libraries installed next to us."""
     libraries = Path(sysconfig.get_paths()["purelib"])
     copied = 0
     for package in sorted(libraries.iterdir()):

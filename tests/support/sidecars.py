@@ -1,4 +1,4 @@
-"""Sidecars with a config of their own; and waiting for what they do."""
+"""Sidecars with their own config, and waiting for their effects."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fresh(prefix: str) -> str:
 
 
 def small_repository(path: Path) -> Path:
-    """One with a single file: contexts of it are made at once."""
+    """A repository with a single file, whose contexts are built instantly."""
     path.mkdir()
     (path / "README.md").write_text("# Small\n")
     commit_all(path)
@@ -41,10 +41,10 @@ def written(path: Path, **sections: Any) -> Path:
 
 
 def until(probe: Callable[[], T], what: str, timeout: float = 60.0) -> T:
-    """What ``probe`` gives as soon as it is true."""
+    """Waits until ``probe`` returns a true value, and returns it."""
     deadline = time.monotonic() + timeout
     while not (found := probe()):
-        assert time.monotonic() < deadline, f"still waiting for {what} after {timeout:g} s; the last look: {found!r}"
+        assert time.monotonic() < deadline, f"timed out after {timeout:g} s waiting for {what}; last value: {found!r}"
         time.sleep(0.02)
     return found
 
@@ -57,7 +57,7 @@ def serving(
     config: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[SidecarProcess]:
-    """A sidecar with its storage below ``directory``; at its end it has nothing to complain of."""
+    """A sidecar with its storage below ``directory``; it must end without errors on stderr."""
     running = SidecarProcess(directory / "storage", root, *options, config=config, environment=environment)
     try:
         yield running
@@ -67,7 +67,7 @@ def serving(
 
 
 def start_refused(directory: Path, root: Path, config: Path, environment: Mapping[str, str] | None = None) -> str:
-    """The one line of a sidecar that does not start."""
+    """The one error line of a sidecar that does not start."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "cco_sidecar.cli.main", "--config", str(config), "orchestration-server", "--port", "0",
@@ -90,7 +90,7 @@ def start_refused(directory: Path, root: Path, config: Path, environment: Mappin
 
 
 class Deployment:
-    """One storage directory, and the sidecars that open it one after the other."""
+    """One storage directory, and the consecutive sidecars on it."""
 
     def __init__(self, directory: Path, root: Path) -> None:
         self.directory = directory
@@ -98,19 +98,19 @@ class Deployment:
         self._running: SidecarProcess | None = None
 
     def start(self, config: Path | None = None, environment: Mapping[str, str] | None = None) -> SidecarProcess:
-        """Starts a sidecar; one that runs is killed first."""
+        """Starts a sidecar; kills the running one first."""
         self.kill()
         self._running = SidecarProcess(self.directory / "storage", self._root, config=config, environment=environment)
         return self._running
 
     def kill(self) -> None:
-        """With SIGKILL; agents run on."""
+        """With SIGKILL; the agents keep running."""
         if self._running is not None:
             running, self._running = self._running, None
             running.kill()
 
     def stop(self) -> str:
-        """Ends the last one with its agents; what it wrote to stderr."""
+        """Ends the last sidecar with its agents; returns what it wrote to stderr."""
         if self._running is None:
             return ""
         running, self._running = self._running, None
@@ -118,28 +118,28 @@ class Deployment:
 
 
 def call(sidecar: SidecarProcess, method: str, path: str, agent: Agent | None = None, **more: Any) -> Any:
-    """The JSON of a call that must succeed; the operator's when no agent is named."""
+    """The JSON of a call that must succeed; by the operator unless an agent is given."""
     answer = sidecar.request(method, path, agent or sidecar.operator, **more)
     assert answer.status_code < 300, (answer.status_code, answer.text)
     return answer.json()
 
 
 def refused(sidecar: SidecarProcess, status: int, code: str, method: str, path: str, agent: Agent, **more: Any) -> Any:
-    """The error body of a call that must not succeed."""
+    """The error body of a call that must fail."""
     answer = sidecar.request(method, path, agent, **more)
     assert (answer.status_code, answer.json().get("code")) == (status, code), (answer.status_code, answer.text)
     return answer.json()
 
 
 def publish(sidecar: SidecarProcess, project: str, event_type: str, agent: Agent | None = None, **data: Any) -> str:
-    """Publishes as the operator, or as the agent; the event's id."""
+    """Publishes as the operator or as the agent; returns the event's id."""
     body = {"topic": "testing", "data": data} | ({} if agent else {"project_id": project})
     event_id: str = call(sidecar, "POST", f"/api/events/{event_type}", agent, json=body)["event_id"]
     return event_id
 
 
 def publish_all(sidecar: SidecarProcess, project: str, event_type: str, data: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Publishes many in one group commit; their ids."""
+    """Publishes many events in one group commit; returns their ids."""
     events = [{"event_type": event_type, "topic": "testing", "data": each, "project_id": project} for each in data]
     ids: list[str] = call(sidecar, "POST", "/api/events:publish", json={"events": events})["event_ids"]
     assert len(ids) == len(data)
@@ -147,7 +147,7 @@ def publish_all(sidecar: SidecarProcess, project: str, event_type: str, data: Se
 
 
 def events(sidecar: SidecarProcess, project: str, *event_types: str) -> list[dict[str, Any]]:
-    """What is retained of a project, oldest first; of the named types only."""
+    """The retained events of a project, oldest first, optionally of the named types only."""
     found: list[dict[str, Any]] = []
     since: str | None = "0"
     while since is not None:

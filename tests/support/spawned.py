@@ -1,4 +1,4 @@
-"""Spawning agents, and looking at what they leave."""
+"""Spawning agents, and inspecting what they leave behind."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def as_agent(agent: SpawnedAgent) -> Agent:
 
 
 def open_streams(sidecar: SidecarProcess) -> bool:
-    """Somebody is connected to the REST transport besides this look."""
+    """The number of REST connections, not counting this request's own."""
     found = psutil.Process(sidecar.process.pid).net_connections(kind="tcp")
     return (
         len([each for each in found if each.status == psutil.CONN_ESTABLISHED and each.laddr.port == sidecar.port]) > 0
@@ -55,7 +55,7 @@ def follow(sidecar: SidecarProcess, agent: SpawnedAgent, query: str = "") -> lis
 
 
 def resume(sidecar: SidecarProcess, agent: SpawnedAgent, message: str = "") -> dict[str, Any]:
-    """As soon as it can be."""
+    """Resumes the agent as soon as possible."""
 
     def ask() -> requests.Response | None:
         answer = sidecar.request("POST", f"/api/agents/{agent.id}/resume", sidecar.operator, json={"message": message})

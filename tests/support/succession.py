@@ -1,4 +1,4 @@
-"""A storage on which one sidecar after the other runs."""
+"""A storage on which sidecars run one after another."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _ATTEMPTS = 5
 
 
 class Succession:
-    """Its sidecars have the same ports, so that the agents find the next one. ``agents``: that section of the
-    config."""
+    """Its sidecars use the same ports, so that agents find the next one. ``agents``: that section of the config."""
 
     def __init__(self, directory: Path, root: Path, **agents: Any) -> None:
         self.storage = directory / "storage"
@@ -34,7 +33,7 @@ class Succession:
             try:
                 return self._start()
             except RuntimeError as problem:
-                # Free ports are another test's a moment later.
+                # Free ports may be taken by another test a moment later.
                 if attempt == _ATTEMPTS - 1 or "cannot open" not in str(problem):
                     raise
         raise AssertionError
@@ -44,25 +43,25 @@ class Succession:
         return SidecarProcess(self.storage, self.root, *ports, config=self._config)
 
     def crash(self) -> None:
-        """kill -9, and nobody is there for a while."""
+        """Kills the sidecar with SIGKILL; none runs until the next one is opened."""
         self.sidecar.kill()
 
     def open(self) -> None:
-        """The next sidecar."""
+        """Starts the next sidecar."""
         self.sidecar = self._start()
 
     def spawn(self, steps: list[dict[str, Any]] | None = None, **options: Any) -> SpawnedAgent:
         return spawn_scripted(self.sidecar, steps, **options)
 
     def now(self, agent: SpawnedAgent) -> SpawnedAgent:
-        """The agent at the present sidecar."""
+        """The agent at the current sidecar."""
         return SpawnedAgent(self.sidecar, agent.spawned)
 
     def run_of(self, agent: SpawnedAgent, attempt: int = 1) -> Path:
         return self.storage / "agents" / agent.id / str(attempt)
 
     def close(self) -> None:
-        """Nothing of its agents may be left then."""
+        """Ends the sidecar; none of its agents' processes may be left."""
         errors = self.sidecar.stop() if self.sidecar.process.poll() is None else ""
         left = end_all(self.storage / "agents")
         assert (errors, left) == ("", [])
@@ -74,8 +73,8 @@ def scripted_runner(**more: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def nothing_written(storage: Path) -> Iterator[None]:
-    """Meanwhile whoever writes to the sidecar's database waits."""
+def writes_blocked(storage: Path) -> Iterator[None]:
+    """Blocks all writes to the sidecar's database while the block runs."""
     database = sqlite3.connect(storage / "records.db", isolation_level=None, timeout=10)
     try:
         database.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""A `cco` line in a terminal, and what a person sees of it."""
+"""A `cco` command in a terminal, and what a person sees of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.commands import CCO, environment_of
 
 from cco_sidecar.testing.process import SidecarProcess
 
-# Makes the terminal its own: Ctrl-C reaches it.
+# Makes the terminal its controlling terminal, so that Ctrl-C reaches it.
 _STARTS = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
 _HOME = "\x1b[H"
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -28,7 +28,7 @@ _PATIENCE = 30.0
 
 
 class Terminal:
-    """Of so many columns and rows. ``written`` is everything that came so far."""
+    """A terminal of a given size. ``written`` is everything written to it so far."""
 
     def __init__(self, sidecar: SidecarProcess, *arguments: str, columns: int = 120, rows: int = 30) -> None:
         self.columns, self.rows = columns, rows
@@ -54,7 +54,7 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def sees(self, what: Callable[[list[str]], object]) -> list[str]:
-        """The first whole picture of which ``what`` is true: its lines."""
+        """The lines of the first complete picture for which ``what`` is true."""
         deadline = time.monotonic() + _PATIENCE
         while not (self.picture and what(self.picture)):
             assert self._read(deadline), f"it ended: {self.written[-2000:]}"
@@ -63,7 +63,7 @@ class Terminal:
 
     @property
     def picture(self) -> list[str]:
-        """The last whole one."""
+        """The last complete picture."""
         for text in reversed(self.written.split(_HOME)[1:]):
             lines = _CONTROL.sub("", text).replace("\r", "").split("\n")
             if len(lines) >= self.rows:
@@ -71,14 +71,14 @@ class Terminal:
         return []
 
     def end(self) -> int:
-        """Waits for its end; the exit code."""
+        """Waits for the command to exit; returns the exit code."""
         deadline = time.monotonic() + _PATIENCE
         while self._read(deadline):
             assert time.monotonic() < deadline, self.written[-2000:]
         return self._process.wait(_PATIENCE)
 
     def _read(self, deadline: float) -> bool:
-        """False when nothing can come any more."""
+        """False when nothing more can arrive."""
         ready, _, _ = select.select([self._ours], [], [], max(0.0, deadline - time.monotonic()))
         try:
             data = os.read(self._ours, 65_536) if ready else b""

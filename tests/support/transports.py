@@ -1,6 +1,6 @@
-"""Any RPC by its name, through both transports: requests and answers as JSON values.
+"""Any RPC by its name, over both transports: requests and answers as JSON values.
 
-What there is to call is read from the descriptors of the package `orchestra.v1`: a new service or RPC is found.
+The RPCs are read from the descriptors of the package `orchestra.v1`, so a new service or RPC is found automatically.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cco_sidecar.client.errors import error_of
 from cco_sidecar.core import codec
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
-# Contract, section 2: the same meaning on both transports.
+# Contract, section 2: equivalent statuses on the two transports.
 GRPC_OF = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -33,12 +33,12 @@ GRPC_OF = {
     500: "INTERNAL",
 }
 _TIMEOUT = 20.0
-# An open stream is left after its first message.
+# An open stream is closed after its first message.
 _ENDLESS = frozenset({"Subscribe"})
 
 
 class Answer(NamedTuple):
-    """``status`` is an HTTP status or the name of a gRPC one, ``code`` an error's, empty for a success."""
+    """``status`` is an HTTP status or the name of a gRPC one; ``code`` is an error's code, empty for a success."""
 
     status: int | str
     code: str
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """One HTTP line of an RPC."""
+    """One HTTP binding of an RPC."""
 
     verb: str
     template: str
@@ -85,16 +85,16 @@ def bindings_of(rpc: str) -> list[Binding]:
 
 
 class Transport:
-    """``name`` is `grpc`, or an HTTP line such as `GET /api/agents`."""
+    """``name`` is `grpc`, or an HTTP binding such as `GET /api/agents`."""
 
     name: str
 
     def fits(self, request: Mapping[str, Any]) -> bool:
-        """The transport can carry this request: whatever its path names is there."""
+        """Whether this transport can carry the request: it has every field that the path names."""
         raise NotImplementedError
 
     def status(self, http: int) -> int | str:
-        """What stands here for an HTTP status."""
+        """This transport's equivalent of an HTTP status."""
         raise NotImplementedError
 
     def call(self, request: Mapping[str, Any], agent: Agent | None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -125,11 +125,11 @@ class GrpcTransport(Transport):
         return self.send(codec.from_dict(self._request, request), agent, headers)
 
     def raw(self, request: Mapping[str, Any], agent: Agent) -> Any:
-        """The message that a single answer is."""
+        """The message of a unary answer."""
         return self._call(self._request(**request), metadata=agent.metadata, timeout=_TIMEOUT)
 
     def send(self, message: Any, agent: Agent | None, headers: Mapping[str, str] | None = None) -> Answer:
-        """A message as it is: also one that no JSON stands for."""
+        """Sends a message as it is, even one that JSON cannot express."""
         metadata = [*(agent.metadata if agent else ()), *(headers or {}).items()]
         sent = iter([message]) if METHODS[self._rpc].client_streaming else message
         try:

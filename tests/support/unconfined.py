@@ -1,5 +1,6 @@
-"""Agents outside a sandbox. In a PID namespace of their own they would not know the pids that a test sees; what a sandbox
-changes has tests of its own."""
+"""Agents without a sandbox. In their own PID namespace they would not know the pids that a test sees; the effects of a
+sandbox have their own tests.
+"""
 
 from collections.abc import Iterator
 

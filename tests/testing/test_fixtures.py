@@ -1,4 +1,4 @@
-"""Somebody else's test suite with the fixtures of `cco_sidecar.testing`, run as they run it."""
+"""A third-party test suite with the fixtures of `cco_sidecar.testing`, run as its authors would run it."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_suite_that_uses_everything_passes_and_leaves_nothing(suite: Path) -> 
     assert of_run(suite) == []
 
 
-def test_workers_side_by_side_have_a_sidecar_each(suite: Path) -> None:
+def test_parallel_workers_have_a_sidecar_each(suite: Path) -> None:
     for number in range(2):
         (suite / f"test_documented_{number}.py").write_text(EXAMPLE)
     done = run(suite, "-n", "2", "--dist", "loadfile")
@@ -153,7 +153,7 @@ def test_workers_side_by_side_have_a_sidecar_each(suite: Path) -> None:
     assert "2 passed" in done.stdout and of_run(suite) == []
 
 
-def test_a_suite_that_fails_leaves_nothing(suite: Path) -> None:
+def test_a_failing_suite_leaves_nothing(suite: Path) -> None:
     (suite / "test_fails.py").write_text(FAILS)
     done = run(suite)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -164,7 +164,7 @@ def test_a_suite_that_fails_leaves_nothing(suite: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_suite_that_is_interrupted_leaves_nothing(suite: Path, number: signal.Signals) -> None:
+def test_an_interrupted_suite_leaves_nothing(suite: Path, number: signal.Signals) -> None:
     (suite / "test_waits.py").write_text(WAITS)
     with subprocess.Popen(
         line(suite), cwd=suite, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()

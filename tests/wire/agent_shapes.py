@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.wire.shapes import BOOL, NUMBER, OBJECT, STAMP, TEXT, Maybe, Nullable
 
-# Contract, section 1.5: the first seven; the last two are ours.
+# Contract, section 1.5: the first seven; the last two are additions.
 SPAWNED = {
     "agent_id": TEXT,
     "spawned": BOOL,

@@ -171,7 +171,7 @@ ERROR = {"error": TEXT, "message": TEXT, "code": TEXT, "details": OBJECT, "times
 
 
 def assert_shape(value: Any, shape: Any, where: str = "$") -> None:
-    """Exactly the shape's keys and types; lists are looked at whole."""
+    """Exactly the shape's keys and types; every item of a list is checked."""
     if isinstance(shape, Nullable):
         if value is not None:
             assert_shape(value, shape.shape, where)

@@ -1,4 +1,6 @@
-"""Each documented form of a body works over REST, and what is between the forms is refused with what would be right."""
+"""Each documented form of a body works over REST; a mixture of the forms is refused, and the error says what would be
+valid.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,12 @@ def test_a_result_flat_or_nested(sidecar: SidecarProcess, agent: Agent, body: di
         ({}, "result is required"),
     ],
 )
-def test_what_is_between_is_refused(sidecar: SidecarProcess, agent: Agent, body: dict[str, Any], says: str) -> None:
+def test_a_mixture_of_forms_is_refused(sidecar: SidecarProcess, agent: Agent, body: dict[str, Any], says: str) -> None:
     refused = store(sidecar, agent, body)
     assert refused.status_code == 400 and says in refused.json()["message"], refused.text
 
 
-def test_the_operator_names_whose_result_it_is(sidecar: SidecarProcess) -> None:
+def test_the_operator_names_the_agent_of_a_result(sidecar: SidecarProcess) -> None:
     refused = sidecar.request("POST", "/api/results", sidecar.operator, json={"decisions": ["x"]})
     assert refused.status_code == 400 and "agent_type is required" in refused.json()["message"]
 
@@ -120,13 +122,13 @@ def test_an_event_in_both_documented_forms(
         ({"Grpc-Metadata-X-Real-Ip": "1.2.3.4"}, 200),
     ],
 )
-def test_status_without_a_token_is_for_this_machine(
+def test_status_without_a_token_is_for_this_machine_only(
     sidecar: SidecarProcess, headers: dict[str, str], status: int
 ) -> None:
     assert sidecar.request("GET", "/status", headers=headers).status_code == status
 
 
-def test_metadata_does_not_stand_for_the_authorization_header(sidecar: SidecarProcess, agent: Agent) -> None:
+def test_metadata_does_not_replace_the_authorization_header(sidecar: SidecarProcess, agent: Agent) -> None:
     headers = {"Grpc-Metadata-Authorization": f"Bearer {agent.token}"}
     assert sidecar.request("GET", "/api/events", headers=headers).status_code == 401
 
@@ -137,7 +139,7 @@ def decisions(sidecar: SidecarProcess, issue: str) -> dict[str, str]:
     return {each["decision"]: each["agent_type"] for each in outputs}
 
 
-def test_a_decision_counts_for_its_publishers_own_issue_under_its_own_type(sidecar: SidecarProcess) -> None:
+def test_a_decision_counts_for_its_publishers_own_issue_and_type(sidecar: SidecarProcess) -> None:
     mine, theirs, word = fresh("issue"), fresh("issue"), fresh("decision")
     agent = sidecar.agent(issue=mine, project="default")
     for issue, text in ((mine, word), (theirs, f"{word}-forged"), ("", f"{word}-nowhere")):

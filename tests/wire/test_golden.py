@@ -1,4 +1,4 @@
-"""Each documented request body through both transports: the same act, the documented answer."""
+"""Each documented request body over both transports: the same effect, the documented answer."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class TestContext:
         assert body["context"]["metadata"]["project_type"] == "python"
         assert any(item.startswith("grpcio>=") for item in body["context"]["metadata"]["dependencies"])
 
-    def test_grpc_says_the_same(self, sidecar: SidecarProcess, agent: Agent, stubs: Any) -> None:
+    def test_grpc_returns_the_same(self, sidecar: SidecarProcess, agent: Agent, stubs: Any) -> None:
         over_rest(sidecar, agent, "GET", f"/api/context/{agent.issue}/{agent.type}", 200)
         rest = over_rest(sidecar, agent, "GET", f"/api/context/{agent.issue}/{agent.type}", 200)
         request = context_service_pb2.GetContextRequest(issue_id=agent.issue, agent_type=agent.type)
@@ -101,7 +101,7 @@ class TestContext:
         assert rest == answer
         assert rest["cache_hit"] is True
 
-    def test_gzip_says_the_same(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_gzip_returns_the_same(self, sidecar: SidecarProcess, agent: Agent) -> None:
         path = f"/api/context/{agent.issue}/{agent.type}"
         packed = sidecar.request("GET", path, agent, headers={"Accept-Encoding": "gzip"})
         plain = sidecar.request("GET", path, agent, headers={"Accept-Encoding": "identity"})
@@ -131,7 +131,7 @@ class TestResults:
         assert on_disk == again
         assert stored["storage_path"] == f"results/{agent.project}/{agent.issue}/{agent.type}.json"
 
-    def test_suggestions_are_the_rules_of_the_config(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_suggestions_follow_the_rules_of_the_config(self, sidecar: SidecarProcess, agent: Agent) -> None:
         stored = over_rest(sidecar, agent, "POST", "/api/results", 201, json=create_body(agent, RESULT))
         suggested = {item["agent_type"]: item["priority"] for item in stored["next_agents"]}
         assert suggested["test-engineer"] == "high"
@@ -231,7 +231,7 @@ class TestEvents:
         assert_shape(body, shapes.WAITED)
         assert body["events"] == [] and body["next_cursor"] is None and body["timeout"] is True
 
-    def test_wait_gives_what_came_after_since(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_wait_returns_events_after_since(self, sidecar: SidecarProcess, agent: Agent) -> None:
         ids = [
             over_rest(sidecar, agent, "POST", "/api/events/counted", 202, json={"data": {"n": n}})["event_id"]
             for n in range(3)
@@ -258,7 +258,7 @@ class TestCache:
         assert_shape(cleared, shapes.CLEARED)
         assert cleared["entries_removed"] == 1 and cleared["bytes_freed"] > 1000
 
-    def test_clear_all_is_the_operators(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_only_the_operator_clears_everything(self, sidecar: SidecarProcess, agent: Agent) -> None:
         over_rest(sidecar, agent, "DELETE", "/api/cache/all", 403)
         over_rest(sidecar, agent, "GET", f"/api/context/{agent.issue}/{agent.type}", 200)
         cleared = over_rest(sidecar, sidecar.operator, "DELETE", "/api/cache/all", 200)

@@ -1,4 +1,4 @@
-"""grpc.health.v1: watchers hear of changes, and wait for nobody but themselves."""
+"""grpc.health.v1: watchers are notified of changes, and a slow watcher delays no other."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def until_heard(watcher: Watcher, heard: list[int]) -> None:
             await asyncio.sleep(0)
 
 
-async def test_one_that_does_not_read_holds_up_neither_others_nor_the_server() -> None:
+async def test_a_watcher_that_does_not_read_delays_neither_others_nor_the_server() -> None:
     health, deaf, other = Health(), Watcher(reads=False), Watcher()
     request = pb.HealthCheckRequest(service="a")
     await health.set("a", SERVING)
@@ -45,7 +45,7 @@ async def test_one_that_does_not_read_holds_up_neither_others_nor_the_server() -
         each.cancel()
 
 
-async def test_a_service_that_comes_later_is_unknown_until_then() -> None:
+async def test_a_service_added_later_is_unknown_until_then() -> None:
     health, watcher = Health(), Watcher()
     watching = asyncio.create_task(health.Watch(pb.HealthCheckRequest(service="new"), watcher))
     await until_heard(watcher, [pb.HealthCheckResponse.SERVICE_UNKNOWN])

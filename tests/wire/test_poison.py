@@ -1,4 +1,4 @@
-"""What one caller sends must not spoil anything for the next, nor for the next start."""
+"""One caller's input must not break anything for the next caller, or for the next start."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_batch_is_published_whole_or_not_at_all(stubs: Any, sidecar: SidecarPr
     assert sidecar.request("GET", "/api/events?since=0", agent).json()["events"] == []
 
 
-def test_results_of_one_key_at_once(sidecar: SidecarProcess) -> None:
+def test_concurrent_results_of_one_key(sidecar: SidecarProcess) -> None:
     agent = sidecar.agent("chief-architect", issue="issue-race", project="poison-race")
     statuses: list[int] = []
 
@@ -82,7 +82,7 @@ def test_results_of_one_key_at_once(sidecar: SidecarProcess) -> None:
     assert json.loads(path.read_text()) == newest
 
 
-def test_no_body_is_read_before_it_is_known_who_calls(sidecar: SidecarProcess) -> None:
+def test_no_body_is_read_before_the_caller_is_known(sidecar: SidecarProcess) -> None:
     answer = requests.post(
         f"{sidecar.url}/api/results", data=b"{bad", headers={"Content-Type": "application/json"}, timeout=5
     )
@@ -110,13 +110,13 @@ def test_the_operator_cannot_be_locked_out(sidecar: SidecarProcess) -> None:
     assert sidecar.request("GET", "/api/events", sidecar.operator).status_code == 200
 
 
-def test_a_token_made_just_after_a_revocation_lives(sidecar: SidecarProcess) -> None:
+def test_a_token_made_just_after_a_revocation_is_valid(sidecar: SidecarProcess) -> None:
     sidecar.request("POST", "/api/tokens/revoke", sidecar.operator, json={"agent_id": "agent-7"})
     agent = sidecar.agent(agent_id="agent-7")
     assert sidecar.request("GET", "/api/events", agent).status_code == 200
 
 
-def test_a_file_that_cannot_be_written_stops_no_start(tmp_path: Path, repository: Path) -> None:
+def test_an_unwritable_file_does_not_stop_a_start(tmp_path: Path, repository: Path) -> None:
     sidecar = SidecarProcess(tmp_path / "storage", repository)
     agent = sidecar.agent()
     blocked = sidecar.storage / "results" / agent.project / agent.issue / f"{agent.type}.json"
@@ -133,7 +133,7 @@ def test_a_file_that_cannot_be_written_stops_no_start(tmp_path: Path, repository
     assert sidecar.stop() == ""
 
 
-def test_storage_that_is_gone_is_unhealthy(tmp_path: Path, repository: Path) -> None:
+def test_a_missing_storage_is_unhealthy(tmp_path: Path, repository: Path) -> None:
     sidecar = SidecarProcess(tmp_path / "storage", repository)
     (tmp_path / "storage").rename(tmp_path / "gone")
     answer = sidecar.request("GET", "/health")

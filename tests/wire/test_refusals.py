@@ -1,4 +1,4 @@
-"""Everything that is refused: the right status, the documented body, the same meaning on both transports."""
+"""Every refusal has the right status, the documented body, and the same meaning on both transports."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def refused(answer: requests.Response, status: int, code: str) -> dict[str, Any]
 
 class TestHttp:
     @pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/health/", "/api/context/only-one", "/api//x"])
-    def test_no_such_path(self, sidecar: SidecarProcess, path: str) -> None:
+    def test_an_unknown_path(self, sidecar: SidecarProcess, path: str) -> None:
         refused(sidecar.request("GET", path), 404, "REQ_002")
 
     @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE"])
-    def test_another_method(self, sidecar: SidecarProcess, method: str) -> None:
+    def test_a_wrong_method(self, sidecar: SidecarProcess, method: str) -> None:
         answer = sidecar.request(method, "/api/results")
         refused(answer, 405, "REQ_003")
         assert answer.headers["allow"] == "GET, POST"
@@ -45,7 +45,7 @@ class TestHttp:
         )
         refused(answer, 413, "REQ_004")
 
-    def test_another_media_type(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_an_unsupported_media_type(self, sidecar: SidecarProcess, agent: Agent) -> None:
         body = refused(sidecar.request("POST", "/api/results", agent, data={"a": "b"}), 415, "REQ_005")
         assert "Content-Type: application/json" in body["message"]
 
@@ -80,10 +80,10 @@ class TestHttp:
         "path",
         ["/api/context/..%2f..%2fetc/python-specialist", "/api/context/%00/python-specialist", "/api/context/a%20b/x"],
     )
-    def test_a_name_that_is_none(self, sidecar: SidecarProcess, path: str) -> None:
+    def test_an_invalid_name(self, sidecar: SidecarProcess, path: str) -> None:
         refused(sidecar.request("GET", path, sidecar.operator), 400, "REQ_001")
 
-    def test_a_path_that_is_no_text(self, sidecar: SidecarProcess) -> None:
+    def test_a_path_that_is_not_text(self, sidecar: SidecarProcess) -> None:
         refused(sidecar.request("GET", "/api/context/%ff/python-specialist", sidecar.operator), 400, "REQ_001")
 
     @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ class TestHttp:
         assert body["details"]["position"] == 9
         assert "write issue_id:x" in body["message"]
 
-    def test_the_deadline_of_the_caller(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_the_callers_deadline(self, sidecar: SidecarProcess, agent: Agent) -> None:
         answer = sidecar.request("GET", "/api/events/wait/never", agent, headers={"Grpc-Timeout": "50m"})
         refused(answer, 504, "REQ_006")
         answer = sidecar.request("GET", "/api/events/wait/never", agent, headers={"Grpc-Timeout": "soon"})
@@ -118,19 +118,19 @@ class TestHttp:
 
 
 class TestTokens:
-    def test_none(self, sidecar: SidecarProcess) -> None:
+    def test_a_missing_token(self, sidecar: SidecarProcess) -> None:
         answer = sidecar.request("GET", "/api/events")
         refused(answer, 401, "AUTH_001")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
-    def test_expired(self, sidecar: SidecarProcess) -> None:
+    def test_an_expired_token(self, sidecar: SidecarProcess) -> None:
         agent = sidecar.agent("chief-architect", ttl_seconds=1)
         deadline = time.monotonic() + 10
         while (answer := sidecar.request("GET", "/api/events", agent)).status_code == 200:
             assert time.monotonic() < deadline
         refused(answer, 401, "AUTH_002")
 
-    def test_forged(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_a_forged_token(self, sidecar: SidecarProcess, agent: Agent) -> None:
         head, body, signature = agent.token.split(".")
         claims = json.loads(base64.urlsafe_b64decode(body + "=="))
         public = sidecar.request("GET", "/.well-known/jwks.json").json()["keys"][0]
@@ -152,7 +152,7 @@ class TestTokens:
         claims = jwt.decode(agent.token, key, algorithms=["RS256"], audience="cco-sidecar", issuer="cco-sidecar")
         assert (claims["sub"], claims["project_id"], claims["issue_id"]) == (agent.id, agent.project, agent.issue)
 
-    def test_revoked_on_both_transports_at_once(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_a_revoked_token_is_refused_on_both_transports_at_once(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent()
         stream = stubs.events.Subscribe(event_service_pb2.SubscribeRequest(), metadata=agent.metadata)
         next(stream)
@@ -217,7 +217,7 @@ class TestPermissions:
             stubs.context.GetContext(request, metadata=agent.metadata)
         assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
 
-    def test_another_type_is_for_architects(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_another_type_is_for_architects_only(self, sidecar: SidecarProcess, agent: Agent) -> None:
         refused(sidecar.request("GET", f"/api/context/{agent.issue}/go-specialist", agent), 403, "AUTH_003")
         architect = sidecar.agent("chief-architect")
         answer = sidecar.request("GET", "/api/context/issue-999/go-specialist", architect)
@@ -236,7 +236,7 @@ class TestPermissions:
             stubs.results.GetResult(request, metadata=stranger.metadata)
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
-    def test_nobody_speaks_for_another(self, sidecar: SidecarProcess, agent: Agent) -> None:
+    def test_nobody_acts_for_another(self, sidecar: SidecarProcess, agent: Agent) -> None:
         refused(sidecar.request("POST", "/api/events/x", agent, json={"publisher": "someone"}), 403, "AUTH_003")
         body = {
             "agent_id": "someone",
@@ -250,7 +250,7 @@ class TestPermissions:
 
 
 class TestRateLimits:
-    def test_rest_says_how_much_is_left(self, sidecar: SidecarProcess) -> None:
+    def test_rest_reports_the_remaining_calls(self, sidecar: SidecarProcess) -> None:
         agent = sidecar.agent("technical-writer")
         left = []
         while (answer := sidecar.request("GET", "/api/events", agent)).status_code == 200:
@@ -262,7 +262,7 @@ class TestRateLimits:
         assert body["details"]["limit"] == 30 and 1 <= body["details"]["retry_after_seconds"] <= 2
         assert int(answer.headers["retry-after"]) >= 1 and answer.headers["x-ratelimit-remaining"] == "0"
 
-    def test_grpc_says_the_same(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_grpc_reports_the_same(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent("technical-writer")
         request = event_service_pb2.ListEventsRequest()
         _, call = stubs.events.ListEvents.with_call(request, metadata=agent.metadata)
@@ -291,13 +291,13 @@ class TestGrpc:
         error = error_of(caught.value)
         assert (error.code, error.field, error.details["position"]) == ("EVT_002", "filter", 2)
 
-    def test_rules_of_the_proto_hold_here_too(self, stubs: Any, sidecar: SidecarProcess) -> None:
+    def test_rules_of_the_proto_apply_here_too(self, stubs: Any, sidecar: SidecarProcess) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             request = agent_service_pb2.CreateTokenRequest(agent_type="../x", issue_id="y")
             stubs.agents.CreateToken(request, metadata=sidecar.operator.metadata)
         assert error_of(caught.value).field == "agent_type"
 
-    def test_bytes_that_are_no_message(self, grpc_channel: grpc.Channel, agent: Agent) -> None:
+    def test_bytes_that_are_not_a_message(self, grpc_channel: grpc.Channel, agent: Agent) -> None:
         call = grpc_channel.unary_unary("/orchestra.v1.EventService/ListEvents")
         with pytest.raises(grpc.RpcError) as caught:
             call(b"\xff\xff\xff", metadata=agent.metadata)

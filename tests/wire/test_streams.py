@@ -34,7 +34,7 @@ def events_of(stream: Any, count: int) -> list[Any]:
 
 
 class TestSubscribe:
-    def test_delivers_in_order_from_the_first_message_on(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_events_arrive_in_order_from_the_first_message_on(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent("chief-architect", project="streams-1")
         stream = stubs.events.Subscribe(event_service_pb2.SubscribeRequest(event_types=["a"]), metadata=agent.metadata)
         assert not next(stream).events
@@ -42,14 +42,14 @@ class TestSubscribe:
         publish(sidecar, agent, "b")
         assert [event.event_id for event in events_of(stream, 30)] == published
 
-    def test_continues_behind_its_cursor(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_a_stream_continues_after_its_cursor(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent("chief-architect", project="streams-2")
         published = [publish(sidecar, agent, "a") for _ in range(5)]
         request = event_service_pb2.SubscribeRequest(since=published[1])
         stream = stubs.events.Subscribe(request, metadata=agent.metadata)
         assert [event.event_id for event in events_of(stream, 3)] == published[2:]
 
-    def test_replays_from_a_time(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_a_stream_replays_from_a_time(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent("chief-architect", project="streams-3")
         publish(sidecar, agent, "a")
         second = publish(sidecar, agent, "a")
@@ -89,7 +89,7 @@ class TestSubscribe:
         listed = sidecar.request("GET", "/api/events", agent, params={"filter": expression, "since": "0"}).json()
         assert [event["event_id"] for event in listed["events"]] == wanted
 
-    def test_publishers_hear_who_listens(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_publishers_learn_the_number_of_readers(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent("chief-architect", project="streams-4")
         streams = []
         for topics in (["testing"], ["security"]):
@@ -109,7 +109,7 @@ class TestSubscribe:
             assert kept in ids
         assert ids == [kept]
 
-    def test_published_in_batches(self, sidecar: SidecarProcess, stubs: Any) -> None:
+    def test_events_are_published_in_batches(self, sidecar: SidecarProcess, stubs: Any) -> None:
         agent = sidecar.agent("chief-architect", project="streams-6")
 
         def batches() -> Iterator[event_service_pb2.PublishEventsRequest]:
@@ -122,7 +122,7 @@ class TestSubscribe:
         listed = sidecar.request("GET", "/api/events?since=0&limit=1000", agent).json()["events"]
         assert [event["event_id"] for event in listed] == acknowledged and len(listed) == 200
 
-    def test_published_in_lines(self, sidecar: SidecarProcess) -> None:
+    def test_events_are_published_as_ndjson(self, sidecar: SidecarProcess) -> None:
         agent = sidecar.agent("chief-architect", project="streams-7")
         lines = b'{"events":[{"event_type":"a"},{"event_type":"b"}]}\n{"events":[{"event_type":"c"}]}\n'
         answer = sidecar.request(
@@ -157,7 +157,7 @@ class TestServerSentEvents:
         assert {frame["event"] for frame in frames} == {"tests_passing"}
         assert json.loads(frames[0]["data"])["data"] == {"n": 1}
 
-    def test_lines(self, sidecar: SidecarProcess) -> None:
+    def test_ndjson_lines(self, sidecar: SidecarProcess) -> None:
         agent = sidecar.agent("chief-architect", project="sse-2")
         first = publish(sidecar, agent, "x")
         headers = agent.headers | {"Accept": "application/x-ndjson"}
@@ -170,7 +170,7 @@ class TestServerSentEvents:
                     break
         assert batch["events"][0]["event_id"] == first == batch["cursor"]
 
-    def test_a_reader_that_goes_away_is_forgotten(self, sidecar: SidecarProcess) -> None:
+    def test_a_disconnected_reader_is_removed(self, sidecar: SidecarProcess) -> None:
         agent = sidecar.agent("chief-architect", project="sse-3")
         with requests.get(
             f"{sidecar.url}/api/events/stream/x", headers=agent.headers, stream=True, timeout=10
@@ -188,7 +188,7 @@ def publish_count(sidecar: SidecarProcess, agent: Agent) -> int:
 
 
 class TestLongPoll:
-    def test_wakes_at_once(self, sidecar: SidecarProcess) -> None:
+    def test_a_poll_wakes_at_once(self, sidecar: SidecarProcess) -> None:
         agent = sidecar.agent("chief-architect", project="poll-1")
         answers: list[Any] = []
 
@@ -203,8 +203,8 @@ class TestLongPoll:
         assert count == 1
         assert answers[0]["events"] and "timeout" not in answers[0]
 
-    def test_nothing_falls_between_two_polls(self, sidecar: SidecarProcess) -> None:
-        """The guide's loop polls without a cursor; what comes while it handles an event is for its next poll."""
+    def test_no_event_is_lost_between_two_polls(self, sidecar: SidecarProcess) -> None:
+        """The guide's loop polls without a cursor; events that arrive while it handles one are for its next poll."""
         agent = sidecar.agent("chief-architect", project="poll-2")
         seen = sidecar.request("GET", "/api/events/wait/go?timeout=10", agent).json()["events"]
         published = [publish(sidecar, agent, "go") for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Requests that are begun and never ended: they cost little, and nobody else."""
+"""Requests that are begun and never finished cost little, and affect only their sender."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def memory(sidecar: SidecarProcess) -> int:
 
 @pytest.mark.parametrize("method", [CREATE_RESULT, PUBLISH_EVENTS])
 @pytest.mark.parametrize("token", ["", "no.token.atall"])
-def test_who_shows_no_token_is_refused_before_the_request_is_read(
+def test_a_caller_without_a_token_is_refused_before_the_request_is_read(
     sidecar: SidecarProcess, method: str, token: str
 ) -> None:
     before = memory(sidecar)
@@ -59,19 +59,19 @@ def test_who_shows_no_token_is_refused_before_the_request_is_read(
 
 
 @pytest.mark.parametrize("method", [HEALTH, CHECK])
-def test_a_stranger_holds_little_where_no_token_is_needed(sidecar: SidecarProcess, method: str) -> None:
+def test_a_stranger_uses_little_memory_where_no_token_is_needed(sidecar: SidecarProcess, method: str) -> None:
     with ExitStack() as stack:
         connections = [stack.enter_context(Unfinished(sidecar)) for _ in range(4)]
         for connection in connections:
             for _ in range(50):
                 connection.begin(method, 4 * MB)
-            # Four requests, and of the others what flow control lets in unread; of 200 MB.
+            # Four requests, and what flow control accepts unread of the others; out of 200 MB.
             assert connection.send_on(0.3) < 60 * MB
         assert healthy(sidecar)
         assert sidecar.request("GET", "/health").status_code == 200
 
 
-def test_an_agent_holds_a_bounded_number(sidecar: SidecarProcess) -> None:
+def test_an_agent_holds_a_bounded_number_of_requests(sidecar: SidecarProcess) -> None:
     agent, other = sidecar.agent("python-specialist"), sidecar.agent("python-specialist")
     before = memory(sidecar)
     with ExitStack() as stack:
@@ -87,18 +87,18 @@ def test_an_agent_holds_a_bounded_number(sidecar: SidecarProcess) -> None:
     assert sidecar.request("GET", "/api/results", agent).status_code == 200
 
 
-def test_an_agent_has_few_open_streams_of_requests(sidecar: SidecarProcess) -> None:
+def test_an_agent_has_few_open_request_streams(sidecar: SidecarProcess) -> None:
     agent = sidecar.agent("python-specialist")
     with Unfinished(sidecar) as connection:
         for _ in range(20):
             connection.begin(PUBLISH_EVENTS, MB, agent.token)
-        # One too many waits for a place, for up to a second and a half.
+        # An excess stream waits for a slot for up to a second and a half.
         connection.send_on(2)
         assert list(connection.statuses.values()) == [RESOURCE_EXHAUSTED] * 4
 
 
 def test_a_refused_request_is_not_kept(sidecar: SidecarProcess, stubs: Any) -> None:
-    """gRPC keeps what a call was aborted with, and that kept the frames of the call, until the collector came."""
+    """gRPC keeps the exception that aborted a call, which kept the call's frames alive until garbage collection."""
     agent = sidecar.agent("chief-architect")
     request = result_service_pb2.CreateResultRequest(agent_type=agent.type, issue_id=agent.issue)
     request.result.status = result_service_pb2.RESULT_STATUS_SUCCESS
@@ -113,7 +113,7 @@ def test_a_refused_request_is_not_kept(sidecar: SidecarProcess, stubs: Any) -> N
 
 
 async def just_before(seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-    """Acts in the iteration of the loop in which a later timer of others fires, before they hear of it."""
+    """Acts in the loop iteration in which a later timer fires, before its waiters run."""
     loop = asyncio.get_running_loop()
     due = loop.create_future()
     loop.call_later(seconds, due.set_result, None)
@@ -122,7 +122,7 @@ async def just_before(seconds: float, act: Callable[[], Awaitable[None]]) -> Non
 
 
 class TestReceiving:
-    async def test_whose_own_are_many_waits_for_them(self) -> None:
+    async def test_a_caller_with_many_requests_waits_for_its_own(self) -> None:
         receiving, order = Receiving(256, 32), list[str]()
         holding, done = asyncio.Event(), asyncio.Event()
 
@@ -141,7 +141,7 @@ class TestReceiving:
         await asyncio.gather(*tasks)
         assert len(order) == 41
 
-    async def test_when_all_places_are_taken_the_oldest_gives_way(self) -> None:
+    async def test_when_all_slots_are_taken_the_oldest_request_is_evicted(self) -> None:
         receiving = Receiving(2, 32, contended_seconds=0.01)
 
         async def hold(name: str) -> None:
@@ -157,8 +157,8 @@ class TestReceiving:
         assert refusal.value.code == "REQ_007"
         younger.cancel()
 
-    async def test_one_whose_time_has_just_run_out_is_not_hurried(self) -> None:
-        """Its timer has fired, and it has not heard of it yet."""
+    async def test_a_request_that_has_just_timed_out_is_not_evicted(self) -> None:
+        """Its timer has fired, but its task has not run yet."""
         receiving = Receiving(1, 32, seconds=0.01)
 
         async def hold() -> None:
@@ -168,14 +168,14 @@ class TestReceiving:
         first = asyncio.create_task(hold())
         second = asyncio.create_task(just_before(0.005, receiving.one("b").__aenter__))
         await asyncio.sleep(0)
-        # Both timers have run out when the loop looks: the second goes on first.
+        # Both timers have expired when the loop checks; the second task runs first.
         time.sleep(0.05)  # noqa: ASYNC251
         with pytest.raises(SidecarError, match="was not received"):
             await first
         async with asyncio.timeout(5):
             await second
 
-    async def test_strangers_take_no_place_of_those_who_are_known(self) -> None:
+    async def test_strangers_take_no_slots_of_authenticated_callers(self) -> None:
         admission = Admission()
 
         async def hold(number: int) -> None:
@@ -189,7 +189,7 @@ class TestReceiving:
         for each in strangers:
             each.cancel()
 
-    async def test_one_that_does_not_come_is_refused_in_time(self) -> None:
+    async def test_a_request_that_never_arrives_is_refused_in_time(self) -> None:
         began = time.monotonic()
         with pytest.raises(SidecarError, match="was not received"):
             async with Receiving(1, 1, seconds=0.01).one("x"):

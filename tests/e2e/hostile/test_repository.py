@@ -1,7 +1,7 @@
-"""A served repository has nothing run: whatever its own configuration names, a context is made without it.
+"""A served repository cannot run programs: whatever its own configuration names, the context is built without it.
 
-Each vector is a real repository whose configuration would run a program that leaves its name in a marker file. Where
-plain git would run it, a control shows that the trap works before the sidecar walks into it.
+Each vector is a real repository whose configuration would run a program that writes its name to a marker file. Where
+plain git would run it, a control shows that the trap works before the sidecar reads the repository.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess
 
 AGENT_TYPE = "python-specialist"
-# What an answer may take that has a pipe in its way.
+# The time limit of an answer when a pipe is in the way.
 PROMPTLY = 5.0
 _CONTROL_SECONDS = 30.0
 _STALE = 946_684_800
@@ -39,11 +39,11 @@ _FILTER = "* filter=evil\n"
 OUTSIDE = "outside"
 
 
-# -- a repository with a trap in it -----------------------------------------------------------------------
+# -- a repository with a trap -----------------------------------------------------------------------------
 
 
 class Names(NamedTuple):
-    """Where git keeps the newest commit, and its branch, below the git directory."""
+    """The paths of the newest commit and its branch, below the git directory."""
 
     commit: str
     ref: str
@@ -56,7 +56,7 @@ def names_in(template: Path) -> Names:
 
 
 class Trap:
-    """``root`` is what is served; ``git_dir`` holds the configuration that is hostile."""
+    """``root`` is what is served; ``git_dir`` has the hostile configuration."""
 
     def __init__(self, base: Path, template: Path, url_of_server: str = "", secret: Path | None = None) -> None:
         self.base = base
@@ -73,11 +73,11 @@ class Trap:
         return self.root / ".git"
 
     def program(self, label: str, then: str = "exit 1") -> Path:
-        """One that leaves ``label`` in the marker."""
+        """A program that writes ``label`` to the marker."""
         return self.script(self.base / f"run-{label}", label, then)
 
     def script(self, path: Path, label: str, then: str = "exit 1") -> Path:
-        """It tells, too, whether it ran where the operator's token is to be seen."""
+        """It also records whether it could see the operator's token."""
         path.parent.mkdir(parents=True, exist_ok=True)
         outside = f'test -s "{self.secret}" && echo "{label}, {OUTSIDE}" >> "{self.marker}"' if self.secret else ":"
         path.write_text(f'#!/bin/sh\necho "{label}" >> "{self.marker}"\n{outside}\n{then}\n')
@@ -85,7 +85,7 @@ class Trap:
         return path
 
     def configure(self, text: str, path: Path | None = None) -> None:
-        """Appends to the repository's configuration, or to another file of the kind."""
+        """Appends to the repository's configuration, or to a similar file."""
         with (path or self.git_dir / "config").open("a") as config:
             config.write(text)
 
@@ -93,11 +93,11 @@ class Trap:
         (self.root / ".gitattributes").write_bytes(os.fsencode(text))
 
     def run(self) -> str:
-        """Names of what has run."""
+        """The labels of the programs that ran."""
         return self.marker.read_text() if self.marker.exists() else ""
 
     def spoil(self) -> None:
-        """The index knows no file's times any more: git has to look into each."""
+        """Invalidates all file times in the index, so that git has to read every file."""
         self._spoilt += 1
         time_of_all = _STALE + self._spoilt * 1000
         for path in self.base.rglob("*"):
@@ -106,13 +106,13 @@ class Trap:
 
 
 def plain_environment(home: Path) -> dict[str, str]:
-    """A person's: nothing of git's own in it."""
+    """A user's environment, without any variables of git's own."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     return clean | {"HOME": str(home), "GIT_TERMINAL_PROMPT": "0", "TERM": "xterm"}
 
 
 def run_plain(trap: Trap, arguments: Sequence[str], *, terminal: bool) -> None:
-    """Git as a person runs it, in a terminal or not. How it ends is no matter."""
+    """Runs git as a user would, in a terminal or not. The exit code does not matter."""
     words = ["git", *arguments]
     environment = plain_environment(trap.base)
     if not terminal:
@@ -138,8 +138,9 @@ Arm = Callable[[Trap], None]
 
 @dataclass(frozen=True)
 class Vector:
-    """``control``: words behind ``git`` with which plain git falls into the trap; none where it does not either.
-    ``whole``: the context has files; else what is broken may also be refused."""
+    """``control``: the git arguments that spring the trap with plain git; empty if plain git is safe too. ``whole``:
+    the context must have files; otherwise a refusal is fine as well.
+    """
 
     name: str
     arm: Arm
@@ -162,7 +163,7 @@ def filter_of(key: str, *, required: bool = True) -> Arm:
 
 
 def filter_named(name: str, section: str = "", attribute: str = "") -> Arm:
-    """``section``: how the configuration spells it, where not as the name itself."""
+    """``section``: the spelling in the configuration, if it differs from the name."""
 
     def arm(trap: Trap) -> None:
         spelled = section or '[filter "{}"]'.format(name.replace("\\", "\\\\").replace('"', '\\"'))
@@ -201,7 +202,7 @@ def diff_driver(*keys: str) -> Arm:
 
 
 def setting(text: str) -> Arm:
-    """``{program}`` in the configuration is one that leaves its mark."""
+    """``{program}`` in the configuration is a program that leaves a mark."""
 
     def arm(trap: Trap) -> None:
         trap.configure(text.format(program=trap.program("program"), base=trap.base, server=trap.server))
@@ -218,7 +219,7 @@ def hook(name: str, directory: str = ".git/hooks", config: str = "") -> Arm:
 
 
 def promisor(config: str, *, missing: Sequence[str] = ("HEAD:src/app.py", "HEAD~1^{tree}")) -> Arm:
-    """A partial clone: what is missing is fetched as soon as somebody asks for it."""
+    """A partial clone: missing objects are fetched on first access."""
 
     def arm(trap: Trap) -> None:
         trap.configure(
@@ -235,13 +236,13 @@ def promisor(config: str, *, missing: Sequence[str] = ("HEAD:src/app.py", "HEAD~
 
 
 def local_promisor(trap: Trap) -> None:
-    """The other end is a directory: what is run there is named here."""
+    """The remote is a directory, so the program that serves it is configured here."""
     shutil.copytree(trap.git_dir, trap.base / "origin.git")
     promisor('[remote "origin"]\n\turl = {base}/origin.git\n\tuploadpack = {program}\n')(trap)
 
 
 def signed(armour: str, config: str) -> Arm:
-    """The newest commit says that it is signed."""
+    """The newest commit claims to be signed."""
 
     def arm(trap: Trap) -> None:
         head, _, message = git(trap.root, "cat-file", "commit", "HEAD").partition("\n\n")
@@ -256,7 +257,7 @@ def signed(armour: str, config: str) -> Arm:
 
 
 def everything(trap: Trap) -> str:
-    """A configuration that names as much as fits into one file."""
+    """A configuration that names as many programs as fit into one file."""
     clean, odd = cat(trap, "clean"), cat(trap, "odd-clean")
     trap.attributes("* filter=evil\nREADME.md filter=a=b\n")
     return (
@@ -274,7 +275,7 @@ def included(condition: str, before: str = "") -> Arm:
 
 
 def included_chain(trap: Trap) -> None:
-    """One file leads to the next, by a path that is relative to it."""
+    """One file includes the next, by a relative path."""
     trap.configure("[include]\n\tpath = two\n", trap.git_dir / "one")
     trap.configure(everything(trap), trap.git_dir / "two")
     trap.configure("[include]\n\tpath = one\n")
@@ -286,7 +287,7 @@ def worktree_config(trap: Trap) -> None:
 
 
 def linked_worktree(trap: Trap) -> None:
-    """What is served has its configuration in another directory."""
+    """The served directory has its configuration in another directory."""
     main = trap.base / "main"
     trap.root.rename(main)
     git(main, "worktree", "add", "--quiet", "--force", str(trap.root), "HEAD")
@@ -307,7 +308,7 @@ def git_link(trap: Trap) -> None:
 
 
 def worktree_above(trap: Trap) -> None:
-    """The repository says that its worktree begins further up."""
+    """The repository claims that its worktree begins in a parent directory."""
     trap.configure(everything(trap))
     listed = git(trap.root, "ls-files", "--stage").splitlines()
     git(trap.root, "read-tree", "--empty")
@@ -318,7 +319,7 @@ def worktree_above(trap: Trap) -> None:
 
 
 def bare_below(trap: Trap) -> None:
-    """A directory of a repository is itself one, without any `.git`; it is the directory that is served."""
+    """The served directory is itself a bare repository, without any `.git`, inside a repository."""
     trap.configure(everything(trap))
     outer = trap.base / "outer"
     outer.mkdir()
@@ -334,7 +335,7 @@ def bare_below(trap: Trap) -> None:
 
 
 def submodule(config: str = "", *, absorbed: bool = False, own: Callable[[Trap, Path], str] | None = None) -> Arm:
-    """``own``: the submodule's own configuration; ``config``: what the repository says of it."""
+    """``own``: the submodule's own configuration; ``config``: what the repository says about the submodule."""
 
     def arm(trap: Trap) -> None:
         inner = trap.root / "sub"
@@ -370,7 +371,7 @@ def merge_driver(trap: Trap) -> None:
 
 
 def aliases(trap: Trap) -> None:
-    """Named as every command that a reader of repositories may use."""
+    """Aliases for every command that a reader of repositories may use."""
     names = ("status", "log", "diff", "config", "ls-files", "rev-parse", "check-ignore", "cat-file", "worktree")
     lines = "".join(f"\t{name} = !{trap.program(f'alias-{name}')}\n" for name in names)
     trap.configure(f"[alias]\n{lines}")
@@ -384,7 +385,7 @@ def pagers(trap: Trap) -> None:
 
 
 def a_program_named_git(trap: Trap) -> None:
-    """In the directory in which git is started."""
+    """In the working directory of git."""
     for name in ("git", "git-status", "ssh", "sh"):
         trap.script(trap.root / name, name)
 
@@ -539,7 +540,7 @@ ids = [vector.name for vector in VECTORS]
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two commits, a branch with another, and a change that is not committed; all objects are loose."""
+    """Two commits, a branch with another one, and an uncommitted change; all objects are loose."""
     root = tmp_path_factory.mktemp("template") / "root"
     (root / "src").mkdir(parents=True)
     (root / "README.md").write_text("# Hostile\n")
@@ -560,7 +561,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """Asks everybody for a password."""
+    """Asks every client for a password."""
 
     def do_GET(self) -> None:
         self.send_response(401)
@@ -569,7 +570,7 @@ class Refusing(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
+        """Silent."""
 
 
 @pytest.fixture(scope="module")
@@ -615,7 +616,7 @@ def refresh(sidecar: SidecarProcess, project: str) -> requests.Response:
 
 
 def assert_answered(answer: requests.Response, *, whole: bool) -> None:
-    """With the files; one that may be refused says why."""
+    """The context has the files; a vector that may be refused says why."""
     if not whole and answer.status_code != 200:
         assert answer.json()["message"], answer.text
         return
@@ -624,7 +625,7 @@ def assert_answered(answer: requests.Response, *, whole: bool) -> None:
     assert {"src/app.py", "src/more.py"} <= paths, paths
 
 
-# -- nothing is run ---------------------------------------------------------------------------------------
+# -- nothing is run -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=ids)
@@ -633,7 +634,7 @@ def test_nothing_is_run_for_a_context(sidecar: SidecarProcess, traps: Mapping[st
     trap.spoil()
     if vector.control:
         run_plain(trap, vector.control, terminal=vector.terminal)
-        assert trap.run(), f"the trap has no teeth: git {' '.join(vector.control)} ran nothing"
+        assert trap.run(), f"the trap does not work: git {' '.join(vector.control)} ran nothing"
         trap.marker.unlink()
     trap.spoil()
     first = context(sidecar, vector.name, timeout=60)
@@ -646,8 +647,8 @@ def test_nothing_is_run_for_a_context(sidecar: SidecarProcess, traps: Mapping[st
     assert again.status_code == 200 or not vector.whole, again.text
 
 
-def test_a_configuration_that_changes_all_the_time(tmp_path: Path, template: Path) -> None:
-    """What was looked at before is not what git reads a moment later."""
+def test_a_configuration_that_keeps_changing(tmp_path: Path, template: Path) -> None:
+    """The configuration may change between the sidecar's check and git's own read."""
     (tmp_path / "trap").mkdir()
     trap = Trap(tmp_path / "trap", template)
     trap.attributes(_FILTER)
@@ -677,7 +678,7 @@ def test_a_configuration_that_changes_all_the_time(tmp_path: Path, template: Pat
     assert trap.run() == ""
 
 
-# -- nor for a worktree -----------------------------------------------------------------------------------
+# -- nothing is run for a worktree --------------------------------------------------------------------------
 
 OF_WORKTREES = [
     Vector("smudge", filter_of("smudge", required=False)),
@@ -693,7 +694,7 @@ OF_WORKTREES = [
 
 @pytest.fixture(scope="module")
 def worktree_traps(tmp_path_factory: pytest.TempPathFactory, template: Path) -> dict[str, Trap]:
-    """Attributes are committed, so that they are there as soon as the worktree is."""
+    """Attributes are committed, so that the worktree has them from the start."""
     base = tmp_path_factory.mktemp("of-worktrees")
     made = {}
     for vector in OF_WORKTREES:
@@ -717,18 +718,19 @@ def spawning(worktree_traps: Mapping[str, Trap]) -> Iterator[SidecarProcess]:
 
 
 @pytest.mark.parametrize("vector", OF_WORKTREES, ids=[vector.name for vector in OF_WORKTREES])
-def test_nothing_is_run_outside_for_a_worktree(
+def test_a_worktree_runs_nothing_outside_the_sandbox(
     spawning: SidecarProcess, worktree_traps: Mapping[str, Trap], vector: Vector
 ) -> None:
-    """A worktree is made, looked at and thrown away. What runs meanwhile, if anything, runs as the agent does: where
-    nothing of the sidecar's is to be seen."""
+    """A worktree is made, inspected and discarded. If anything runs meanwhile, it runs like the agent, where nothing of
+    the sidecar can be seen.
+    """
     if "not sandboxed" in (spawning.storage / "logs" / "orchestration.log").read_text():
-        pytest.skip("this system does not let agents be confined")
+        pytest.skip("this system cannot confine agents")
     trap = worktree_traps[vector.name]
     trap.spoil()
     run_plain(trap, ("worktree", "add", "--force", "--detach", str(trap.base / "control")), terminal=False)
     run_plain(trap, ("status",), terminal=False)
-    assert OUTSIDE in trap.run(), "the trap has no teeth"
+    assert OUTSIDE in trap.run(), "the trap does not work"
     trap.marker.unlink()
     body = {
         "agent_type": AGENT_TYPE,
@@ -749,7 +751,7 @@ def test_nothing_is_run_outside_for_a_worktree(
     assert OUTSIDE not in trap.run()
 
 
-# -- nor does it wait -------------------------------------------------------------------------------------
+# -- nothing waits ------------------------------------------------------------------------------------------
 
 PIPES = {
     "gitignore": ".gitignore",
@@ -782,7 +784,7 @@ PIPES = {
     "mailmap-file": ".git/pipe",
     "diff-order-file": ".git/pipe",
 }
-# What leads to `.git/pipe`.
+# Settings that refer to `.git/pipe`.
 POINTERS = {
     "included": "[include]\n\tpath = pipe\n",
     "excludes-file": "[core]\n\texcludesFile = {pipe}\n",
@@ -792,17 +794,17 @@ POINTERS = {
 }
 
 
-# Of which many stand in the way at once.
+# Pipes that are in the way all at once.
 CROWD = (
     "gitignore", "gitattributes", "mailmap", "git-exclude", "git-attributes", "git-head", "git-index",
     "git-packed-refs", "git-shallow", "git-alternates", "git-newest-commit", "git-config",
 )  # fmt: skip
-# What must lie beside a pipe for anybody to look at it.
+# Files that must be next to a pipe before anything reads it.
 BESIDE = {"git-pack-index": f".git/objects/pack/pack-{'0' * 40}.pack"}
 
 
 def place_in(trap: Trap, path: str) -> Path:
-    """A free place for what is put there."""
+    """A free path; whatever was there is removed."""
     place = trap.root / path.format(**trap.names._asdict())
     if place.is_dir():
         shutil.rmtree(place)
@@ -812,7 +814,7 @@ def place_in(trap: Trap, path: str) -> Path:
 
 
 class Pipe:
-    """A FIFO in the place of a file, with nobody who writes into it."""
+    """A FIFO in place of a file, which nobody writes to."""
 
     def __init__(self, trap: Trap, path: str, beside: str = "") -> None:
         if beside:
@@ -821,7 +823,7 @@ class Pipe:
         os.mkfifo(self.path)
 
     def release(self) -> None:
-        """Whoever reads comes to an end, and nobody waits here again."""
+        """Ends all readers, and removes the pipe."""
         if self.path.is_fifo():
             writer = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
             self.path.unlink()
@@ -849,7 +851,7 @@ def waiting(tmp_path_factory: pytest.TempPathFactory, pipes: Mapping[str, Trap])
 
 @contextlib.contextmanager
 def piped(*traps_and_names: tuple[Trap, str]) -> Iterator[None]:
-    """Pipes as long as the block runs; then nobody is left who reads from one."""
+    """Pipes that exist while the block runs; after it, no reader is left."""
     made = [Pipe(trap, PIPES[name], BESIDE.get(name, "")) for trap, name in traps_and_names]
     try:
         yield
@@ -867,13 +869,13 @@ def asked(sidecar: SidecarProcess, project: str, answers: list[tuple[float, requ
 
 
 @pytest.mark.parametrize("name", PIPES)
-def test_a_pipe_is_not_waited_for(waiting: SidecarProcess, pipes: Mapping[str, Trap], name: str) -> None:
-    """Whatever the answer is: it comes, and says what is wrong."""
+def test_a_pipe_does_not_block_a_context(waiting: SidecarProcess, pipes: Mapping[str, Trap], name: str) -> None:
+    """Any answer is fine, as long as it comes and says what is wrong."""
     answers: list[tuple[float, requests.Response | None]] = []
     with piped((pipes[name], name)):
         asked(waiting, name, answers)
     took, answer = answers[0]
-    # Nobody is left behind who still waits.
+    # No reader is left waiting.
     until(lambda: context(waiting, "healthy", timeout=60).status_code == 200, "the next answer")
     assert answer is not None, f"no answer in {took:.1f} s"
     assert took < PROMPTLY
@@ -881,7 +883,7 @@ def test_a_pipe_is_not_waited_for(waiting: SidecarProcess, pipes: Mapping[str, T
         assert re.search(r"\w+ \w+", answer.json()["message"]), answer.text
 
 
-def test_pipes_hold_up_nobody_else(waiting: SidecarProcess, pipes: Mapping[str, Trap]) -> None:
+def test_pipes_delay_nobody_else(waiting: SidecarProcess, pipes: Mapping[str, Trap]) -> None:
     """As many as the machine has threads for, and a few more."""
     answers: list[tuple[float, requests.Response | None]] = []
     healthy: list[tuple[float, requests.Response | None]] = []
@@ -896,10 +898,10 @@ def test_pipes_hold_up_nobody_else(waiting: SidecarProcess, pipes: Mapping[str, 
     assert answer is not None and answer.status_code == 200, f"no answer in {took:.1f} s"
 
 
-# -- nor is anything shown --------------------------------------------------------------------------------
+# -- nothing is shown ---------------------------------------------------------------------------------------
 
 _SHA256 = "[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectFormat = sha256\n"
-# Files of git's own that lead to a file elsewhere: path, and configuration that has it read.
+# git's own files that link to a file elsewhere: the path, and the configuration that makes git read it.
 LINKS = {
     "link-packed-refs": (".git/packed-refs", ""),
     "link-packed-refs-alone": (".git/packed-refs", ""),
@@ -944,21 +946,21 @@ SECRETS = {
     "a line": "hunter2-is-no-longer-a-good-password\n",
     "settings": "[account]\n\tlast = hunter2-is-no-longer-a-good-password\n",
 }
-# What is taken away, so that the link is looked at.
+# What is removed so that the link is read.
 GONE = {"link-packed-refs-alone": ".git/{ref}"}
 _LEAST_LEAK = 16
 
 
 def leaked(secret: str, text: str) -> str:
-    """The first piece of the secret's last word that stands in the text."""
+    """The first piece of the secret's last word that occurs in the text."""
     word = secret.split()[-1]
     pieces = (word[at : at + _LEAST_LEAK] for at in range(len(word) - _LEAST_LEAK + 1))
     return next((piece for piece in pieces if piece in text), "")
 
 
 @pytest.mark.parametrize("name", LINKS)
-def test_a_link_shows_nothing_of_another_file(waiting: SidecarProcess, pipes: Mapping[str, Trap], name: str) -> None:
-    """Neither in a context nor in what is said of its failure."""
+def test_a_link_reveals_nothing_of_another_file(waiting: SidecarProcess, pipes: Mapping[str, Trap], name: str) -> None:
+    """Neither in a context nor in an error message."""
     trap = pipes[name]
     secret = trap.base / "secret"
     if name in GONE:
@@ -971,7 +973,7 @@ def test_a_link_shows_nothing_of_another_file(waiting: SidecarProcess, pipes: Ma
 
 
 def test_an_agent_types_file_that_is_a_pipe(tmp_path: Path, template: Path) -> None:
-    """A project's own agent types are read at the start."""
+    """A project's own agent types are read at startup."""
     (tmp_path / "trap").mkdir()
     trap = Trap(tmp_path / "trap", template)
     pipe = Pipe(trap, "config/orchestra-config.json")

@@ -12,7 +12,7 @@ from cco_sidecar.testing.process import SidecarProcess
 
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
-    """One without rate limits and budgets, whose agents sleep."""
+    """A sidecar without rate limits and budgets, whose agents sleep."""
     directory = tmp_path_factory.mktemp("permissions")
     with start(directory, {"handover": {"limits": {"depth": 0, "agents": 0}}}) as running:
         yield running

@@ -1,5 +1,6 @@
-"""What each type may do, written by hand from the contract (section 3) and never read from the permission lines of
-the protos."""
+"""What each type may do, written by hand from the contract (section 3), independent of the permission lines in the
+protos.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import NamedTuple
 READ, WRITE, PUBLISH, SPAWN = "read_context", "write_results", "publish_events", "spawn_agents"
 OPERATOR = "operator"
 ARCHITECT = "chief-architect"
-# Contract, section 3 and its decision 2: one type of each group that its table names.
+# Contract, section 3 and its decision 2: one type of each group in its table.
 MAY: dict[str, frozenset[str]] = {
     ARCHITECT: frozenset({READ, WRITE, PUBLISH, SPAWN}),
     "python-specialist": frozenset({READ, WRITE, PUBLISH}),
@@ -20,9 +21,9 @@ MAY: dict[str, frozenset[str]] = {
     "fact-checker": frozenset({READ, WRITE, PUBLISH}),
     "business-analyst": frozenset({READ, WRITE, PUBLISH}),
 }
-# The rest of what the table calls coding, for the permissions alone.
+# The other coding groups in the table, for permissions only.
 ALSO_CODING = ("api-explorer", "code-reviewer", "data-engineer", "devops-engineer", "ai-engineer", "mcp-expert")
-# Each list of the agents' configuration (contract, section 5), and a type with what one added to it may.
+# Each list of the agents' configuration (contract, section 5), and what a type in it may do.
 LISTS = {
     "architect": ARCHITECT,
     "codingAgents": "python-specialist",
@@ -45,7 +46,7 @@ OWN, OTHER = "own", "other"
 PROJECTS = {OWN: "project-own", OTHER: "project-other"}
 ISSUES = {OWN: "issue-own", OTHER: "issue-other"}
 ANOTHER_TYPE = "go-specialist"
-# Stand in everything that belongs to the other project, and in the results of the other issue.
+# Marks everything that belongs to the other project, and the results of the other issue.
 OF_OTHER_PROJECT, OF_OTHER_ISSUE = "seen-only-in-the-other-project", "seen-only-in-the-other-issue"
 
 
@@ -67,7 +68,7 @@ NO_APPROVAL = Outcome(404, "APR_001")
 
 
 class Scope(NamedTuple):
-    """Whose issue, whose project, and what else is special; empty where it does not matter."""
+    """Which issue, which project, and any special condition; empty where it does not matter."""
 
     issue: str = ""
     project: str = ""
@@ -110,8 +111,9 @@ def rule(
     elsewhere: Outcome = NO_PROJECT,
     twists: Mapping[str, Callable[[str], bool]] | None = None,
 ) -> Decide:
-    """``issue``: `read` (an agent's own, architects every one of their project), `write` (everyone's own only), or
-    empty where issues do not matter. ``elsewhere``: the answer about another project. ``twists``: who may."""
+    """``issue``: `read` (an agent's own; architects: every issue of their project), `write` (only the caller's own), or
+    empty where issues do not matter. ``elsewhere``: the answer about another project. ``twists``: who may.
+    """
 
     def decide(who: str, scope: Scope) -> Outcome:
         if who == OPERATOR:
@@ -129,16 +131,16 @@ def rule(
 
 
 def heartbeat(who: str, scope: Scope) -> Outcome:
-    """Of itself, and of nobody else wherever it is."""
+    """For itself only, wherever other agents are."""
     return Outcome(200) if who == OPERATOR or scope.twist == "itself" else DENIED
 
 
 def result_by_id(who: str, scope: Scope) -> Outcome:
-    """Without a project's name, another project's result is one that there is not."""
+    """Without a project's name, another project's result does not exist."""
     elsewhere = NO_RESULT if scope.twist == "by_id" else NO_PROJECT
     return rule(200, READ, issue="read", elsewhere=elsewhere)(who, scope)
 
 
 def refresh(who: str, scope: Scope) -> Outcome:
-    """In its last five minutes; the operator's is renewed by the sidecar."""
+    """In the last five minutes of a token; the operator's is renewed by the sidecar."""
     return Outcome(200) if who != OPERATOR and scope.twist == "late" else DENIED

@@ -1,4 +1,4 @@
-"""What is called, by whom, about whose things; and calling it through every transport."""
+"""Which RPCs are called, by whom, on which resources; and calling them over every transport."""
 
 from __future__ import annotations
 
@@ -47,13 +47,12 @@ from tests.wire.shapes import assert_shape
 
 from cco_sidecar.testing.process import Agent
 
-# Architects read every issue of their project; these answers hold results.
+# Architects read every issue of their project; these answers contain results.
 _HOLD_RESULTS = frozenset({"GetContext", "StreamContext", "GetResult", "ListResults"})
 
 
 class Case(NamedTuple):
-    """One call that is to be made; ``fresh`` is set when it is going to be allowed, and must not hit what the other
-    cells need."""
+    """One call to make; ``fresh`` is set when it will be allowed, and must not hit resources that other cells need."""
 
     world: World
     who: str
@@ -66,7 +65,7 @@ class Case(NamedTuple):
 
     @property
     def project(self) -> dict[str, str]:
-        """An agent need not name its own project; another one's it must, and the operator always."""
+        """An agent may omit its own project; it must name another project, and the operator must always name one."""
         if self.scope.project == OWN and self.who != OPERATOR:
             return {}
         return {"project_id": PROJECTS[self.scope.project or OWN]}
@@ -101,13 +100,13 @@ def event(case: Case) -> dict[str, Any]:
 
 
 def batch(case: Case) -> dict[str, Any]:
-    """One event that is allowed, and one that may not be: both or none."""
+    """One event that is allowed, and one that may not be: both are published or neither is."""
     good = {"event_type": "tried"} | ({"project_id": PROJECTS[OWN]} if case.who == OPERATOR else {})
     return {"events": [good, event(case)]}
 
 
 def reading(name: str, **more: Any) -> Request:
-    """All that is retained; ``name`` is the field of the event type."""
+    """Everything retained; ``name`` is the field of the event type."""
 
     def request(case: Case) -> dict[str, Any]:
         found: dict[str, Any] = {"since": "0"} | more | case.project
@@ -158,7 +157,7 @@ def stopped(case: Case) -> dict[str, Any]:
 def worktree(case: Case) -> dict[str, Any]:
     if not case.fresh:
         return {"agent_id": case.world.of(case.scope).ended}
-    # Work that is not merged: the worktree stays until it is discarded.
+    # Unmerged work: the worktree stays until it is discarded.
     act = ["sh", "-c", "git -c user.name=T -c user.email=t@example.com commit -qm W --allow-empty; exec sleep 600"]
     agent = case.world.spawn(*case.place, isolation="worktree", command=act)
     work = case.world.ask("GetAgent", agent_id=agent.id)["worktree"]
@@ -203,7 +202,7 @@ def nothing(case: Case) -> dict[str, Any]:
 
 
 class Row(NamedTuple):
-    """An RPC: the scopes that are tried, what is sent, what must come out."""
+    """An RPC: the scopes to try, the request, and the expected outcome."""
 
     scopes: tuple[Scope, ...]
     request: Request
@@ -214,7 +213,7 @@ OWN_OWN = (Scope(OWN, OWN),)
 UNNAMED = twisted(PROJECT_ONLY, "no_issue_named")
 ANOTHERS = {"another_type": architects}
 ROWS: dict[str, Row] = {
-    # An agent reads context for its own issue and type only (architects: any type of their project).
+    # An agent reads contexts of its own issue and type only (architects: any type of their project).
     "GetContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
     "StreamContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
     "RefreshContext": Row(
@@ -233,7 +232,7 @@ ROWS: dict[str, Row] = {
     "Subscribe": Row(FOUR + UNNAMED, reading("event_types"), rule(200)),
     "WaitEvents": Row(FOUR + UNNAMED, reading("event_type", timeout=1), rule(200)),
     "ListEvents": Row(FOUR + UNNAMED, reading("event_type"), rule(200)),
-    # It writes results as itself, for its own issue only.
+    # An agent writes results as itself, for its own issue only.
     "CreateResult": Row(
         FOUR + twisted(OWN_OWN, "as_another") + twisted(OWN_OWN, "another_type"),
         result,
@@ -243,7 +242,7 @@ ROWS: dict[str, Row] = {
         twisted(FOUR, "by_id") + twisted(FOUR, "by_id_and_project") + twisted(FOUR, "by_key"), one_result, result_by_id
     ),
     "ListResults": Row(FOUR + UNNAMED, by_issue, rule(200, READ, issue="read")),
-    # Only a holder of spawn_agents starts and ends agents; what is run, and with which secrets, is the operator's.
+    # Only a holder of spawn_agents starts and stops agents; the operator decides what runs, and with which secrets.
     "SpawnAgent": Row(
         FOUR + twisted(OWN_OWN, "with_a_command") + twisted(OWN_OWN, "with_a_credential"),
         spawn,
@@ -300,13 +299,13 @@ def cells() -> Iterator[Cell]:
     for who in (*MAY, OPERATOR):
         for rpc, row in ROWS.items():
             for scope in row.scopes:
-                # The operator is no agent that could speak for itself.
+                # The operator is not an agent that could act for itself.
                 if not (who == OPERATOR and scope.twist == "itself"):
                     yield Cell(who, rpc, scope)
 
 
 def tried(world: World, cell: Cell, expected: Outcome) -> Iterator[Answer]:
-    """The cell's call through every transport that it fits."""
+    """Makes the cell's call over every transport that can carry it."""
     row = ROWS[cell.rpc]
     transports = 0
     for transport in world.transports.of(cell.rpc):
@@ -324,7 +323,7 @@ def tried(world: World, cell: Cell, expected: Outcome) -> Iterator[Answer]:
             if transport.name != "grpc":
                 assert_shape(answer.body, shapes.ERROR)
         yield answer
-    assert transports >= 2, "one transport at least was not tried"
+    assert transports >= 2, "a cell must be tried over at least two transports"
 
 
 def caller(world: World, cell: Cell) -> Agent:
@@ -334,7 +333,7 @@ def caller(world: World, cell: Cell) -> Agent:
 
 
 def assert_nothing_foreign(cell: Cell, answer: Answer) -> None:
-    """What an agent is given is of its own project; a result in it, of its own issue."""
+    """An agent receives data of its own project only, and results of its own issue only."""
     if cell.who == OPERATOR:
         return
     text = json.dumps(answer.body)
@@ -344,7 +343,7 @@ def assert_nothing_foreign(cell: Cell, answer: Answer) -> None:
 
 
 def assert_still_valid(world: World, cell: Cell, request: Mapping[str, Any]) -> None:
-    """A refused revocation and a refused stop leave the other agent its token."""
+    """After a refused revocation or stop, the other agent's token is still valid."""
     if cell.rpc in ("RevokeToken", "StopAgent"):
         own = world.transports.grpc("ListAgentTypes").call({"group": "none"}, world.tokens[request["agent_id"]])
         assert own.status == "OK", own

@@ -1,4 +1,4 @@
-"""``GET /api/access`` says what really happens."""
+"""``GET /api/access`` agrees with what really happens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tests.support.transports import METHODS
 
 
 def _own_scope(rpc: str) -> Scope:
-    """What an agent does with what is its own."""
+    """An agent acting on its own resources."""
     return next(s for s in ROWS[rpc].scopes if s.twist in _USUAL.get(rpc, ("",)) and OTHER not in s)
 
 
-# Where the plain scope is about somebody else's, or there is none.
+# Used where the plain scope is about another agent, or does not exist.
 _USUAL = {
     "GetResult": ("by_id",),
     "StreamAgentLogs": ("itself",),
@@ -26,7 +26,7 @@ _USUAL = {
 
 @pytest.mark.parametrize("who", list(MAY))
 @pytest.mark.parametrize("rpc", list(ROWS))
-def test_access_of_a_type_is_what_really_happens(world: World, who: str, rpc: str) -> None:
+def test_access_of_a_type_matches_what_happens(world: World, who: str, rpc: str) -> None:
     expected = Cell(who, rpc, _own_scope(rpc)).expected
     answers = [
         transport.call({"agent": who, "rpc": rpc}, world.operator) for transport in world.transports.of("CheckAccess")
@@ -41,7 +41,7 @@ def test_access_of_a_type_is_what_really_happens(world: World, who: str, rpc: st
 
 
 def _scoped_rpcs() -> list[str]:
-    """Those that name an issue and a project in so many words."""
+    """RPCs that name an issue and a project explicitly."""
     return [rpc for rpc, names in _FIELDS.items() if {"issue_id", "project_id"} <= names and rpc in ROWS]
 
 
@@ -50,8 +50,8 @@ _FIELDS = {rpc: {field.name for field in method.input_type.fields} for rpc, meth
 
 @pytest.mark.parametrize("who", list(MAY))
 @pytest.mark.parametrize("scope", FOUR, ids=str)
-def test_access_of_an_agent_is_what_really_happens(world: World, who: str, scope: Scope) -> None:
-    """Of one that runs, about an issue and a project."""
+def test_access_of_an_agent_matches_what_happens(world: World, who: str, scope: Scope) -> None:
+    """For a running agent, about an issue and a project."""
     wrong = []
     for rpc in _scoped_rpcs():
         asked = scope._replace(twist="by_key") if rpc == "GetResult" else scope
@@ -67,7 +67,7 @@ def test_access_of_an_agent_is_what_really_happens(world: World, who: str, scope
 @pytest.mark.parametrize(
     "name", ["SpawnAgent", "spawnagent", "AgentService/SpawnAgent", "/orchestra.v1.AgentService/SpawnAgent"]
 )
-def test_access_knows_a_call_by_its_names(world: World, name: str) -> None:
+def test_access_accepts_all_names_of_a_call(world: World, name: str) -> None:
     for transport in world.transports.of("CheckAccess"):
         answer = transport.call({"agent": ARCHITECT, "rpc": name}, world.operator)
         assert answer.body["rpc"] == "orchestra.v1.AgentService/SpawnAgent", answer
@@ -85,7 +85,9 @@ def test_access_knows_a_call_by_its_names(world: World, name: str) -> None:
     ],
     ids=["no_such_call", "another_services_call", "no_call", "no_agent", "unknown_agent"],
 )
-def test_access_refuses_what_it_cannot_answer(world: World, request_: dict[str, str], status: int, code: str) -> None:
+def test_access_refuses_questions_it_cannot_answer(
+    world: World, request_: dict[str, str], status: int, code: str
+) -> None:
     for transport in world.transports.of("CheckAccess"):
         answer = transport.call(request_, world.operator)
         assert (answer.status, answer.code) == (transport.status(status), code), (transport.name, answer)

@@ -1,8 +1,8 @@
 """Who may do what: agent type x RPC x issue x project, over both transports.
 
-What must come out is written here by hand, from the contract (section 3) and the issue, and never read from the
-permission lines of the protos; what there is to call is read from the descriptors, so that an RPC without a row fails.
-What is refused must also have left nothing behind.
+The expected outcomes are written by hand from the contract (section 3) and the issue, independent of the permission
+lines in the protos. The RPCs are read from the descriptors, so an RPC without a row fails. A refused call must also
+have left nothing behind.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from tests.e2e.permissions.world import World
 from tests.support.transports import METHODS
 
 
-def test_every_rpc_has_its_row() -> None:
+def test_every_rpc_has_a_row() -> None:
     assert ROWS.keys() == METHODS.keys(), "write down who may call it"
 
 
 @pytest.mark.parametrize("cell", list(cells()), ids=str)
-def test_a_cell(world: World, cell: Cell) -> None:
+def test_every_cell(world: World, cell: Cell) -> None:
     expected = cell.expected
     if expected.ok:
         world.changed()
         for answer in tried(world, cell, expected):
             assert_nothing_foreign(cell, answer)
-            world.calm(cell.rpc, answer.body)
+            world.stop_spawned(cell.rpc, answer.body)
         return
     with world.untouched():
         refusals = list(tried(world, cell, expected))
@@ -49,13 +49,13 @@ def test_a_cell(world: World, cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("rpc", list(ROWS))
-def test_without_a_token(world: World, rpc: str) -> None:
+def test_a_call_without_a_token(world: World, rpc: str) -> None:
     row = ROWS[rpc]
     requests = [row.request(Case(world, ARCHITECT, scope, fresh=False)) for scope in row.scopes]
     with world.untouched():
         for transport in world.transports.of(rpc):
             request = next((request for request in requests if transport.fits(request)), None)
-            assert request is not None, f"no cell goes through {transport.name}"
+            assert request is not None, f"no cell fits {transport.name}"
             for headers, expected in _strangers(rpc):
                 answer = transport.call(request, None, headers)
                 assert (answer.status, answer.code) == (transport.status(expected.status), expected.code), (
@@ -73,7 +73,7 @@ def _strangers(rpc: str) -> list[tuple[dict[str, str], Outcome]]:
 
 
 @pytest.mark.parametrize("agent_type", ALSO_CODING)
-def test_the_other_coding_groups_may_what_coders_may(world: World, agent_type: str) -> None:
+def test_the_other_coding_groups_have_the_rights_of_coders(world: World, agent_type: str) -> None:
     agent = world.sidecar.agent(agent_type, ISSUES[OWN], PROJECTS[OWN])
     own = {"agent_type": agent_type, "issue_id": ISSUES[OWN]}
     wanted: dict[str, tuple[dict[str, Any], int]] = {
@@ -90,7 +90,7 @@ def test_the_other_coding_groups_may_what_coders_may(world: World, agent_type: s
 
 
 @pytest.mark.parametrize("key", list(LISTS))
-def test_a_type_that_the_project_adds_may_what_its_group_may(world: World, key: str) -> None:
+def test_a_project_type_has_the_rights_of_its_group(world: World, key: str) -> None:
     agent = world.sidecar.agent(f"own-{key}", ISSUES[OWN], PROJECTS[OWN])
     world.changed()
     (known,) = (t for t in world.ask("ListAgentTypes")["agent_types"] if t["type"] == agent.type)
@@ -116,9 +116,9 @@ def test_a_type_that_the_project_adds_may_what_its_group_may(world: World, key: 
         ("GetApproval", "fact-checker", "approval_id", "approval"),
     ],
 )
-def test_another_projects_things_look_like_nothing(world: World, rpc: str, who: str, key: str, kind: str) -> None:
+def test_another_projects_resources_look_missing(world: World, rpc: str, who: str, key: str, kind: str) -> None:
     theirs = getattr(world.of(Scope(OWN, OTHER)), kind)
-    # As long, and there is none.
+    # The same length, but it does not exist.
     nobodys = "x" * len(theirs)
     for transport in world.transports.of(rpc):
         if not transport.fits({key: theirs}):
@@ -128,8 +128,8 @@ def test_another_projects_things_look_like_nothing(world: World, rpc: str, who: 
         assert real.message.replace(theirs, nobodys) == none.message
 
 
-def test_a_project_that_is_named_is_looked_at(world: World) -> None:
-    """Also where an id alone would do."""
+def test_a_named_project_is_checked(world: World) -> None:
+    """Even where an id alone would be enough."""
     own = world.of(Scope(OWN, OWN))
     named = {"project_id": PROJECTS[OTHER]}
     for rpc, request in (("GetResult", {"id": own.result}), ("GetApproval", {"approval_id": own.approval})):

@@ -1,4 +1,4 @@
-"""Two projects with something of every kind in them."""
+"""Two projects with resources of every kind."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from cco_sidecar.storage import trust
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 
-class Things(NamedTuple):
-    """What there is in an issue of a project."""
+class Resources(NamedTuple):
+    """The resources in one issue of a project."""
 
     running: str
     ended: str
@@ -56,7 +56,7 @@ class World:
         self._known: Any = None
 
     def ask(self, rpc: str, /, **request: Any) -> Any:
-        """By the operator, and it must succeed."""
+        """A call by the operator that must succeed."""
         return self.transports.ask(rpc, self.operator, **request)
 
     def spawn(self, project: str, issue: str, agent_type: str = ANOTHER_TYPE, **more: Any) -> Agent:
@@ -83,7 +83,7 @@ class World:
         """Puts a context of the issue into the cache."""
         self.ask("GetContext", project_id=project, issue_id=issue, agent_type=ANOTHER_TYPE)
 
-    def _fill(self, project: str, issue: str) -> Things:
+    def _fill(self, project: str, issue: str) -> Resources:
         marks = [OF_OTHER_PROJECT] if project == PROJECTS[OTHER] else []
         marks += [OF_OTHER_ISSUE] if issue == ISSUES[OTHER] else []
         stored = self.ask(
@@ -95,18 +95,18 @@ class World:
         )
         self.ask("PublishEvent", event_type="filled", project_id=project, data={"issue_id": issue, "marks": marks})
         running = self.spawn(project, issue)
-        return Things(running.id, self.ended(project, issue).id, stored["id"], self.approval(project, issue))
+        return Resources(running.id, self.ended(project, issue).id, stored["id"], self.approval(project, issue))
 
-    def of(self, scope: Scope) -> Things:
+    def of(self, scope: Scope) -> Resources:
         return self.things[PROJECTS[scope.project], ISSUES[scope.issue]]
 
     def changed(self) -> None:
-        """Something was done that may be done."""
+        """Records that an allowed call changed something."""
         self._known = None
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
-        """Whatever is called inside must leave everything as it was."""
+        """Nothing may change while the block runs."""
         before, self._known = self._known or self._look(), None
         yield
         now = self._look()
@@ -123,7 +123,7 @@ class World:
             "credentials": [(each.name, str(each.updated_at)) for each in self._raw("ListCredentials").credentials],
         }
         for project in PROJECTS.values():
-            # Statuses of running agents follow what they ask and say, a moment later.
+            # Statuses of running agents follow their requests and output a moment later.
             found[f"agents of {project}"] = [
                 (each.agent_id, each.HasField("ended_at"), each.attempt, str(each.progress.at))
                 for each in self._raw("ListAgents", project_id=project, limit=1000).agents
@@ -137,8 +137,8 @@ class World:
     def _raw(self, rpc: str, **request: Any) -> Any:
         return self.transports.grpc(rpc).raw(request, self.operator)
 
-    def calm(self, rpc: str, body: Any) -> None:
-        """Ends what an allowed call started, so that nothing happens by itself later."""
+    def stop_spawned(self, rpc: str, body: Any) -> None:
+        """Ends what an allowed call started, so that nothing happens on its own later."""
         if rpc in ("SpawnAgent", "ResumeAgent"):
             self.ask("StopAgent", agent_id=body["agent_id"], force=True)
 
@@ -155,7 +155,7 @@ def start(directory: Path, agents: Mapping[str, Any]) -> AbstractContextManager[
     own = {key: [{"type": f"own-{key}", "name": key, "role": "added by the project"}] for key in LISTS}
     (repository / "config" / "orchestra-config.json").write_text(json.dumps(own | {"architect": own["architect"][0]}))
     commit_all(repository)
-    # The sidecar's home is the directory that its storage is in.
+    # The sidecar's home is the parent directory of its storage.
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(directory))
         trust.trust(repository / trust.AGENT_TYPES, (repository / trust.AGENT_TYPES).read_bytes())

@@ -1,4 +1,4 @@
-"""An ordinary user, made for the tests."""
+"""An ordinary user, created for the tests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 
 @pytest.fixture(scope="session")
 def ordinary() -> Iterator[int]:
-    """A user that the system knows, for as long as the tests run."""
+    """A user that exists in the system for as long as the tests run."""
     if os.getuid() != 0 or shutil.which("useradd") is None:
-        pytest.skip("only root makes another user")
+        pytest.skip("only root can create another user")
     if not Path(SYSTEM_PYTHON).exists():
-        pytest.skip("the system has no Python that everybody may run")
+        pytest.skip("the system has no Python that every user may run")
     name = f"cco-test-{os.getpid()}"
     subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", "--password", "*", name], check=True)
     try:

@@ -30,7 +30,7 @@ def place() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("isolation", ["none", "worktree"])
-def test_it_works_in_its_place_and_reads_its_files(place: Path, ordinary: int, isolation: str) -> None:
+def test_it_works_in_its_directory_and_reads_its_files(place: Path, ordinary: int, isolation: str) -> None:
     root = small_repository(place / "repository")
     for each in (root, *root.rglob("*")):
         os.chown(each, ordinary, ordinary, follow_symlinks=False)

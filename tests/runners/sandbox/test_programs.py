@@ -1,6 +1,6 @@
-"""Programs go on working in the sandbox, as root and as an ordinary user; what is hidden stays so.
+"""Programs keep working in the sandbox, as root and as an ordinary user; what is hidden stays hidden.
 
-The shim alone is started, for an ordinary user with the system's Python: the test's own may be in root's home.
+Only the shim is started, for an ordinary user with the system's Python: the test's own Python may be in root's home.
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ def person(request: pytest.FixtureRequest) -> Iterator[Person]:
     shutil.rmtree(made.home)
 
 
-def test_what_is_hidden_is_not_there_and_what_is_the_agents_own_is(person: Person) -> None:
+def test_hidden_files_are_absent_and_the_agents_own_are_present(person: Person) -> None:
     assert person.works(f"cat {person.hidden}/agent/token; ls -A {person.hidden}").splitlines() == ["mineagent"]
     code, output = person.runs(f"cat {person.hidden}/operator.token")
     assert code and "No such file" in output
 
 
-def test_what_is_hidden_may_lie_in_each_other_or_be_a_link_to_nowhere(person: Person) -> None:
+def test_hidden_paths_may_be_nested_or_dangling_links(person: Person) -> None:
     inner, dangling = person.hidden / "inner", person.home / "dangling"
     inner.mkdir()
     (inner / "key").write_text("secret")
@@ -116,7 +116,7 @@ def test_what_is_hidden_may_lie_in_each_other_or_be_a_link_to_nowhere(person: Pe
     assert person.works(f"cat {person.hidden}/agent/token; ls -A {person.hidden}", **hidden).splitlines() == [
         "mineagent"
     ]
-    # What is shown again within it keeps its own secrets.
+    # What is made visible inside it keeps its own secrets hidden.
     own = person.hidden / "agent" / "own"
     own.mkdir()
     (own / "key").write_text("secret")
@@ -125,7 +125,7 @@ def test_what_is_hidden_may_lie_in_each_other_or_be_a_link_to_nowhere(person: Pe
     assert "token" in listed and "key" not in listed
 
 
-def test_what_is_made_anew_in_a_hidden_directory_stays_hidden(person: Person) -> None:
+def test_a_file_created_in_a_hidden_directory_stays_hidden(person: Person) -> None:
     token, again = person.hidden / "operator.token", person.home / "again"
     script = f"touch {person.home}/ready; while [ ! -e {again} ]; do sleep 0.02; done; cat {token}"
     with ThreadPoolExecutor(1) as pool:
@@ -157,7 +157,7 @@ def test_what_is_made_anew_in_a_hidden_directory_stays_hidden(person: Person) ->
         "ls /proc | grep -q $(cat {home}/outside)",
     ],
 )
-def test_there_is_no_way_around(person: Person, attempt: str) -> None:
+def test_the_sandbox_cannot_be_bypassed(person: Person, attempt: str) -> None:
     (person.home / "outside").write_text(f"^{os.getpid()}$")
     script = attempt.format(hidden=person.hidden, home=person.home, code=person.code)
     code, output = person.runs(f"{script} 2>&1")
@@ -166,18 +166,18 @@ def test_there_is_no_way_around(person: Person, attempt: str) -> None:
 
 
 def test_everything_ends_with_the_agent(person: Person) -> None:
-    """Not even what left its session, ignores signals and has another environment."""
+    """Not even a process survives that left its session, ignores signals and has another environment."""
     person.works("env -i setsid sh -c 'trap \"\" TERM HUP; sleep 600; sleep 601' & exit 0")
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sleep 600" not in running.splitlines() and "sleep 601" not in running.splitlines()
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("exit 0", 0), ("kill -KILL $$", None)])
-def test_how_it_ended_is_known(person: Person, script: str, code: int | None) -> None:
+def test_the_exit_status_is_known(person: Person, script: str, code: int | None) -> None:
     assert person.runs(script)[0] == code
 
 
-def test_a_program_that_is_not_there_is_told_at_once(person: Person) -> None:
+def test_a_missing_program_is_reported_at_once(person: Person) -> None:
     code, output = person.runs("exit 0", hidden=[str(person.home / "hidden")], read_only=["/nowhere"])
     assert code == 0, output
     spec_error = person.runs("exec /no/such/program")[0]
@@ -195,7 +195,7 @@ def test_git_commits(person: Person) -> None:
 
 @pytest.fixture
 def sshd(person: Person) -> Iterator[int]:
-    """A server of the person's own, on a free port, with the person's key."""
+    """The person's own server, on a free port, with the person's key."""
     program = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     if program is None or shutil.which("ssh-keygen") is None:
         pytest.skip("needs openssh-server and openssh-client")
@@ -243,8 +243,8 @@ def test_git_pushes_over_ssh_with_the_persons_own_configuration(person: Person, 
     assert output.splitlines()[-1] == "one"
 
 
-def test_ssh_reads_the_systems_included_configuration(person: Person) -> None:
-    """Where one user is mapped, root's files seem to be nobody's, and ssh refuses those that are included."""
+def test_ssh_reads_the_included_system_configuration(person: Person) -> None:
+    """With a single mapped user, root's files seem to belong to nobody, and ssh refuses them as included files."""
     if shutil.which("ssh") is None:
         pytest.skip("needs openssh-client")
     assert "hostname example.invalid" in person.works("ssh -G example.invalid")
@@ -270,7 +270,7 @@ def test_a_coding_programs_own_sandbox_works_inside(person: Person) -> None:
     if shutil.which("bwrap") is None:
         pytest.skip("the rest needs bubblewrap")
     if person.uid == 0:
-        # Root gets no /proc of its own below ours: it could write to the kernel's settings there.
+        # Root gets no /proc of its own inside ours, because it could write to kernel settings there.
         assert person.works("bwrap --ro-bind / / --dev-bind /dev /dev --unshare-pid echo inside") == "inside"
     else:
         assert person.works("bwrap --ro-bind / / --dev /dev --proc /proc --unshare-all echo inside") == "inside"

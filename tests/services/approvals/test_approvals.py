@@ -109,7 +109,7 @@ class TestAsking:
         assert not listed(sidecar, project, "&status=pending")
         assert listed(sidecar, project, f"&status={status}") == [answered]
 
-    def test_both_are_events(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_question_and_its_answer_are_events(self, sidecar: SidecarProcess, project: str) -> None:
         agent = sidecar.agent(project=project)
         approval = ask(sidecar, agent, "May I — really?")
         call(sidecar, "POST", answer_of(approval), json={"approved": True, "comment": "yes"})
@@ -121,7 +121,7 @@ class TestAsking:
         assert answered["data"] == about | {"question": "May I — really?", "status": "approved", "comment": "yes"}
         assert requested["correlation_id"] == answered["correlation_id"] == approval["approval_id"]
 
-    def test_what_it_is_about_is_kept(self, sidecar: SidecarProcess, stub: Any, project: str) -> None:
+    def test_the_context_of_a_question_is_kept(self, sidecar: SidecarProcess, stub: Any, project: str) -> None:
         data = {"files": ["a", "b"], "risk": {"level": 3, "words": "höch"}, "none": None}
         agent = sidecar.agent(project=project)
         approval = ask(sidecar, agent, data=data)
@@ -129,7 +129,7 @@ class TestAsking:
         request = pb.GetApprovalRequest(approval_id=approval["approval_id"])
         assert stub.GetApproval(request, metadata=agent.metadata).approval.data["risk"]["words"] == "höch"
 
-    def test_an_agent_of_few_rights_may_ask(self, sidecar: SidecarProcess, stub: Any, project: str) -> None:
+    def test_an_agent_with_few_rights_may_ask(self, sidecar: SidecarProcess, stub: Any, project: str) -> None:
         for agent_type in ("ui-ux-designer", "documentation-expert"):
             agent = sidecar.agent(agent_type, project=project)
             assert ask(sidecar, agent)["requested_by"] == agent.id
@@ -149,11 +149,11 @@ class TestAsking:
             {"question": "x", "status": "approved"},
         ],
     )
-    def test_what_is_no_question_is_refused(self, sidecar: SidecarProcess, project: str, body: dict[str, Any]) -> None:
+    def test_an_invalid_question_is_refused(self, sidecar: SidecarProcess, project: str, body: dict[str, Any]) -> None:
         refused(sidecar, 400, "REQ_001", "POST", "/api/approvals", sidecar.agent(project=project), json=body)
         assert not listed(sidecar, project) and not events(sidecar, project)
 
-    def test_a_question_of_full_length(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_question_of_maximum_length(self, sidecar: SidecarProcess, project: str) -> None:
         question = "€\n" * 5000
         approval = ask(sidecar, sidecar.agent(project=project), question)
         answered = call(sidecar, "POST", answer_of(approval), json={"approved": False, "comment": "ж" * 10_000})
@@ -167,26 +167,26 @@ class TestAsking:
         first, second = (ask(sidecar, identity(agent, project), text) for text in ("First?", "Second?"))
         agent.wait("needs_input")
         call(sidecar, "POST", answer_of(first), json={"approved": True})
-        assert stays(agent, "needs_input") == "needs_input"
+        assert status_after(agent, "needs_input") == "needs_input"
         call(sidecar, "POST", answer_of(second), json={"approved": True})
         agent.wait("running")
 
     def test_a_heartbeat_does_not_end_the_wait(
         self, sidecar: SidecarProcess, scripted_agent: Spawn, project: str
     ) -> None:
-        """Such as that of a thread which says that the agent is alive."""
+        """For example, the heartbeat of a background thread."""
         agent = scripted_agent(WAITS, project=project)
         approval = ask(sidecar, identity(agent, project))
         agent.wait("needs_input")
         body = {"percent": 10, "message": "alive"}
         call(sidecar, "POST", f"/api/agents/{agent.id}/heartbeat", identity(agent, project), json=body)
-        assert stays(agent, "needs_input") == "needs_input"
+        assert status_after(agent, "needs_input") == "needs_input"
         call(sidecar, "POST", answer_of(approval), json={"approved": True})
         agent.wait("running")
 
 
-def stays(agent: SpawnedAgent, status: str, seconds: float = 1.5) -> str:
-    """Its status, looked at for longer than the sidecar takes between two looks of its own."""
+def status_after(agent: SpawnedAgent, status: str, seconds: float = 1.5) -> str:
+    """Its status, watched for longer than the sidecar's own check interval."""
     until_then = time.monotonic() + seconds
     while (now := str(agent.get()["status"])) == status and time.monotonic() < until_then:
         time.sleep(0.05)
@@ -209,7 +209,7 @@ class TestAnswering:
         assert (now["status"], now["comment"]) == ("denied", "no")
         assert len(events(sidecar, project, "approval_answered")) == 1
 
-    def test_of_many_answers_at_once_one_counts(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_one_of_many_concurrent_answers_counts(self, sidecar: SidecarProcess, project: str) -> None:
         agent = sidecar.agent(project=project)
         operator = sidecar.operator
         for _ in range(3):
@@ -230,7 +230,7 @@ class TestAnswering:
             told = [data for data in told if data["approval_id"] == approval["approval_id"]]
             assert [(data["status"], data["comment"]) for data in told] == [(now["status"], now["comment"])]
 
-    def test_what_was_never_asked_has_no_answer(self, sidecar: SidecarProcess, stub: Any) -> None:
+    def test_an_unknown_question_has_no_answer(self, sidecar: SidecarProcess, stub: Any) -> None:
         refused(sidecar, 404, "APR_001", "GET", "/api/approvals/apr-0", sidecar.operator)
         body = {"approved": True}
         refused(sidecar, 404, "APR_001", "POST", "/api/approvals/apr-0/answer", sidecar.operator, json=body)
@@ -250,10 +250,10 @@ class TestAnswering:
             {"approved": True, "comment": "x" * 10_001},
         ],
     )
-    def test_what_does_not_say_yes_or_no_is_no_answer(
+    def test_an_answer_without_yes_or_no_is_refused(
         self, sidecar: SidecarProcess, project: str, body: dict[str, Any]
     ) -> None:
-        """It would be a final no that nobody meant."""
+        """It would become a final denial that nobody intended."""
         approval = ask(sidecar, sidecar.agent(project=project))
         refused(sidecar, 400, "REQ_001", "POST", answer_of(approval), sidecar.operator, json=body)
         assert found(sidecar, approval)["status"] == "pending"
@@ -277,7 +277,7 @@ class TestAnswering:
         assert found(sidecar, approval)["status"] == "pending"
 
     @pytest.mark.parametrize("who", ["the agent itself", "another agent"])
-    def test_an_event_is_no_answer(
+    def test_an_event_is_not_an_answer(
         self, sidecar: SidecarProcess, scripted_agent: Spawn, project: str, who: str
     ) -> None:
         agent = scripted_agent(WAITS, project=project)
@@ -294,21 +294,21 @@ class TestAnswering:
         body = {"topic": "coordination", "publisher": "operator", "data": answer}
         refused(sidecar, 403, "AUTH_003", "POST", "/api/events/approval_answered", liar, json=body)
         assert found(sidecar, approval)["status"] == "pending"
-        assert stays(agent, "needs_input") == "needs_input"
+        assert status_after(agent, "needs_input") == "needs_input"
         call(sidecar, "POST", answer_of(approval), json={"approved": False})
         assert found(sidecar, approval)["status"] == "denied"
 
-    def test_nobody_makes_another_agent_wait(
+    def test_an_agent_cannot_make_another_one_wait(
         self, sidecar: SidecarProcess, scripted_agent: Spawn, project: str
     ) -> None:
         agent = scripted_agent(WAITS, project=project)
         liar = sidecar.agent(project=project)
         publish(sidecar, project, "approval_requested", liar, agent_id=agent.id, question="Shall it wait?")
-        assert stays(agent, "running") == "running"
+        assert status_after(agent, "running") == "running"
 
 
 class TestProjects:
-    def test_another_projects_questions_are_not_there(self, sidecar: SidecarProcess, stub: Any) -> None:
+    def test_another_projects_questions_are_hidden(self, sidecar: SidecarProcess, stub: Any) -> None:
         here, there = fresh("project"), fresh("project")
         theirs = ask(sidecar, sidecar.agent(project=there), "A secret of ours?")
         for kind in ("python-specialist", "chief-architect"):
@@ -333,7 +333,7 @@ class TestProjects:
         assert len(listed(sidecar, there)) == 1 and len(events(sidecar, there)) == 1
         assert not listed(sidecar, here) and not events(sidecar, here)
 
-    def test_an_agent_asks_for_its_own_issue_only(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_an_agent_asks_about_its_own_issue_only(self, sidecar: SidecarProcess, project: str) -> None:
         for kind in ("python-specialist", "chief-architect"):
             agent = sidecar.agent(kind, project=project)
             body = {"question": "x", "issue_id": "another"}
@@ -345,7 +345,7 @@ class TestLists:
     @pytest.fixture(scope="class", autouse=True)
     @classmethod
     def asked(cls, sidecar: SidecarProcess) -> None:
-        """Seven questions of two issues, every third answered."""
+        """Seven questions about two issues, every third answered."""
         cls.project = fresh("project")
         cls.ids = []
         for number in range(7):
@@ -358,7 +358,7 @@ class TestLists:
     project: str
     ids: list[str]
 
-    def test_pages_are_newest_first_and_whole(self, sidecar: SidecarProcess, stub: Any) -> None:
+    def test_pages_are_newest_first_and_complete(self, sidecar: SidecarProcess, stub: Any) -> None:
         for limit in (1, 2, 7, 1000):
             cursor: str | None = ""
             seen: list[str] = []
@@ -375,7 +375,7 @@ class TestLists:
                 assert answer.next_cursor == (cursor or "")
             assert seen == over_grpc == self.ids[::-1]
 
-    def test_by_status_and_issue(self, sidecar: SidecarProcess) -> None:
+    def test_filter_by_status_and_issue(self, sidecar: SidecarProcess) -> None:
         def numbers(more: str) -> list[int]:
             return [self.ids.index(each["approval_id"]) for each in listed(sidecar, self.project, more)]
 
@@ -389,7 +389,7 @@ class TestLists:
         "query",
         ["limit=0", "limit=1001", "limit=-1", "limit=x", "cursor=x", "cursor=-1", "cursor=%C2%B2", "status=maybe"],
     )
-    def test_what_is_no_page_is_refused(self, sidecar: SidecarProcess, query: str) -> None:
+    def test_an_invalid_page_is_refused(self, sidecar: SidecarProcess, query: str) -> None:
         refused(sidecar, 400, "REQ_001", "GET", f"/api/approvals?{query}", sidecar.operator)
 
 
@@ -400,7 +400,7 @@ class TestRestarts:
         yield made
         made.close()
 
-    def test_questions_and_answers_are_there_after_kill_9(self, line: Succession) -> None:
+    def test_questions_and_answers_survive_kill_9(self, line: Succession) -> None:
         asker = line.sidecar.agent(project="p")
         kept = [ask(line.sidecar, asker, f"Question {number}?") for number in range(3)]
         kept[1] = call(line.sidecar, "POST", answer_of(kept[1]), json={"approved": True, "comment": "yes"})
@@ -419,13 +419,13 @@ class TestRestarts:
         line.crash()
         line.open()
         agent = line.now(agent)
-        assert stays(agent, "needs_input") == "needs_input"
+        assert status_after(agent, "needs_input") == "needs_input"
         (approval,) = listed(line.sidecar, "default", "&status=pending")
         call(line.sidecar, "POST", answer_of(approval), json={"approved": True, "comment": "at last"})
         ended = agent.wait()
         assert (ended["status"], agent.logs()) == ("completed", ["approved: at last"])
 
-    def test_one_that_has_its_answer_waits_no_more_after_kill_9(self, line: Succession) -> None:
+    def test_an_answered_agent_no_longer_waits_after_kill_9(self, line: Succession) -> None:
         agent = line.spawn([*ASKS, {"do": "sleep", "seconds": 600}])
         agent.wait("needs_input")
         line.crash()
@@ -435,7 +435,7 @@ class TestRestarts:
         call(line.sidecar, "POST", answer_of(approval), json={"approved": True})
         assert line.now(agent).wait("running")["status"] == "running"
 
-    def test_an_answer_is_known_and_told_after_kill_9_at_any_moment(self, deployment: Deployment) -> None:
+    def test_an_answer_is_stored_and_announced_after_kill_9_at_any_moment(self, deployment: Deployment) -> None:
         sidecar = deployment.start()
         for _ in range(3):
             asker = sidecar.agent(project="p")
@@ -473,8 +473,10 @@ class TestRestarts:
                     assert call(sidecar, "POST", answer_of(each), json={"approved": True})["status"] == "approved"
 
     @pytest.mark.parametrize("event_type", ["approval_requested", "approval_answered"])
-    def test_what_was_told_before_a_crash_is_not_told_again(self, deployment: Deployment, event_type: str) -> None:
-        """The event came out, and the record did not know it yet."""
+    def test_what_was_announced_before_a_crash_is_not_announced_again(
+        self, deployment: Deployment, event_type: str
+    ) -> None:
+        """The event was published, but the record did not say so yet."""
         sidecar = deployment.start()
         approval = ask(sidecar, sidecar.agent(project="p"))
         if event_type == "approval_answered":

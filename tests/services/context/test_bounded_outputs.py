@@ -1,4 +1,4 @@
-"""What previous results cost the contexts that tell of them."""
+"""The size of previous results in a context."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def result(decisions: int, files: int) -> bytes:
 
 
 def test_many_decisions_do_not_each_name_all_files() -> None:
-    """A hundred kilobytes of a result became gigabytes of outputs."""
+    """Without the limit, a hundred kilobytes of a result become gigabytes of outputs."""
     outputs = merged([result(1000, 500)], [])
     assert 0 < len(outputs) <= 100
     assert sum(output.ByteSize() for output in outputs) < 2 * 2**20
 
 
-def test_one_decision_names_them_all() -> None:
+def test_a_single_decision_names_all_files() -> None:
     (output,) = merged([result(1, 500)], [])
     assert len(output.files_affected) == 500
 

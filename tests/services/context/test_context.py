@@ -101,12 +101,14 @@ async def files(service: ContextService, agent_type: str = "python-specialist", 
         ("business-analyst", {"docs/guide.md"}, {"src/app.py"}),
     ],
 )
-async def test_who_gets_what(service: ContextService, agent_type: str, has: set[str], has_not: set[str]) -> None:
+async def test_which_files_each_type_gets(
+    service: ContextService, agent_type: str, has: set[str], has_not: set[str]
+) -> None:
     got = set(await files(service, agent_type))
     assert has <= got and not has_not & got
 
 
-async def test_documentation_agents_get_the_comments_of_code(service: ContextService) -> None:
+async def test_documentation_agents_get_code_comments(service: ContextService) -> None:
     got = await files(service, "technical-writer")
     assert "Package main is the entry" in got["src/main.go"] and "package main\n" not in got["src/main.go"]
     assert "src/app.py" not in got
@@ -120,7 +122,7 @@ async def test_all_119_types_have_a_context(service: ContextService, root: Path)
         assert answer.context.project_structure.total_files == 7
 
 
-async def test_a_users_own_type_works_without_code(root: Path, service: ContextService) -> None:
+async def test_a_user_defined_type_needs_no_code(root: Path, service: ContextService) -> None:
     (root / "config").mkdir()
     (root / "config" / "orchestra-config.json").write_text(
         '{"codingAgents": [{"name": "Mine", "type": "my-custom-agent", "model": "sonnet", "role": "Does custom work",'
@@ -200,7 +202,9 @@ def stage(root: Path) -> None:
         stage,
     ],
 )
-async def test_every_change_shows_at_once(service: ContextService, root: Path, change: Callable[[Path], None]) -> None:
+async def test_every_change_is_visible_at_once(
+    service: ContextService, root: Path, change: Callable[[Path], None]
+) -> None:
     (root / "ignored").mkdir()
     (root / "ignored" / "hidden.py").write_text("hidden = True\n")
     first = await get(service)
@@ -211,7 +215,7 @@ async def test_every_change_shows_at_once(service: ContextService, root: Path, c
     assert GetContextResponse.FromString(answer.cached.wire) != first
 
 
-async def test_changes_in_directories_made_later_show(service: ContextService, root: Path) -> None:
+async def test_changes_in_new_directories_are_visible(service: ContextService, root: Path) -> None:
     await get(service)
     (root / "late").mkdir()
     await get(service)
@@ -237,10 +241,10 @@ async def test_a_plain_directory_works_too(service: ContextService, root: Path) 
     assert "return 2" in (await files(service))["src/app.py"]
 
 
-# -- what never enters ---------------------------------------------------------------------------------
+# -- what is left out -----------------------------------------------------------------------------------
 
 
-async def test_secrets_binaries_and_links_stay_outside(service: ContextService, root: Path, tmp_path: Path) -> None:
+async def test_secrets_binaries_and_links_are_left_out(service: ContextService, root: Path, tmp_path: Path) -> None:
     key = "AKIA" + "ABCDEFGHIJKLMNOP"
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -264,7 +268,7 @@ async def test_secrets_binaries_and_links_stay_outside(service: ContextService, 
     assert left_out["src/link.py"] == left_out["linked"] == "symlink"
 
 
-async def test_a_directory_that_becomes_a_link_leads_nowhere(
+async def test_a_directory_replaced_by_a_link_is_not_followed(
     service: ContextService, root: Path, tmp_path: Path
 ) -> None:
     await get(service)
@@ -324,12 +328,12 @@ async def test_metadata_is_read_or_absent(service: ContextService, root: Path) -
 @pytest.mark.parametrize(
     "content", [b"", b"[", b"{}", b"[1]", b"\xff\xfe", b'{"dependencies": 5}', b"<a", b'{"total": 1}', b'{"runs": 3}']
 )
-async def test_odd_manifests_do_no_harm(service: ContextService, root: Path, name: str, content: bytes) -> None:
+async def test_odd_manifests_are_harmless(service: ContextService, root: Path, name: str, content: bytes) -> None:
     (root / name).write_bytes(content)
     assert (await get(service)).file_count >= 2
 
 
-async def test_files_that_the_task_names_come_first(service: ContextService) -> None:
+async def test_files_named_by_the_task_come_first(service: ContextService) -> None:
     answer = await get(service, task="Fix the return value in src/main.go, see guide")
     paths = [file.path for file in answer.context.relevant_files]
     assert paths[:2] == ["docs/guide.md", "src/main.go"]
@@ -343,7 +347,7 @@ async def test_the_same_tree_gives_the_same_bytes(service: ContextService) -> No
     assert first.manifest.checksum.startswith("sha256:")
 
 
-async def test_the_limit_holds_and_the_cut_is_visible(service: ContextService, root: Path) -> None:
+async def test_the_limit_holds_and_truncation_is_visible(service: ContextService, root: Path) -> None:
     for number in range(60):
         (root / "src" / f"big_{number:02}.py").write_text(f"line = {number}\n" * 60_000)
     answer = await get(service)
@@ -355,10 +359,10 @@ async def test_the_limit_holds_and_the_cut_is_visible(service: ContextService, r
     assert any(entry.reason == "no_room" for entry in answer.manifest.entries)
 
 
-# -- what anybody may have written -----------------------------------------------------------------------
+# -- untrusted content ----------------------------------------------------------------------------------
 
 
-async def test_lock_files_of_package_managers_are_noticed(service: ContextService, root: Path) -> None:
+async def test_lock_files_of_package_managers_are_detected(service: ContextService, root: Path) -> None:
     (root / "poetry.lock").write_text("one")
     first = (await get(service)).context.project_structure.total_size_bytes
     (root / "poetry.lock").write_text("longer")
@@ -394,7 +398,7 @@ async def test_odd_commits_and_remotes(service: ContextService, root: Path) -> N
     assert history.remote == "my fork" and "pw12345678" not in history.remote_url
 
 
-async def test_a_repository_cannot_have_programs_run(service: ContextService, root: Path, tmp_path: Path) -> None:
+async def test_a_repository_cannot_run_programs(service: ContextService, root: Path, tmp_path: Path) -> None:
     git(root, "config", "filter.evil.clean", f"touch {tmp_path}/ran; cat")
     git(root, "config", "filter.evil.process", f"touch {tmp_path}/ran")
     git(root, "config", "core.fsmonitor", f"touch {tmp_path}/ran")
@@ -404,7 +408,9 @@ async def test_a_repository_cannot_have_programs_run(service: ContextService, ro
     assert not (tmp_path / "ran").exists()
 
 
-async def test_a_repository_that_git_cannot_read_is_no_plain_directory(service: ContextService, root: Path) -> None:
+async def test_a_repository_that_git_cannot_read_is_not_treated_as_a_plain_directory(
+    service: ContextService, root: Path
+) -> None:
     (root / ".gitignore").write_text("private.py\n")
     (root / "private.py").write_text("private = True\n")
     (root / ".git" / "HEAD").write_text("broken")
@@ -413,13 +419,13 @@ async def test_a_repository_that_git_cannot_read_is_no_plain_directory(service: 
     assert caught.value.code == "CTX_001"
 
 
-async def test_a_project_below_the_top_of_its_repository(tmp_path: Path, service: ContextService, root: Path) -> None:
+async def test_a_project_below_the_root_of_its_repository(tmp_path: Path, service: ContextService, root: Path) -> None:
     snapshot, _ = Scanner(root / "src", tmp_path / "storage").scan(afresh=False)
     assert set(snapshot.files) == {"app.py", "auth_token.py", "main.go"}
     assert set(snapshot.git.recent_commits[0].files_changed) == {"app.py", "auth_token.py", "main.go"}
 
 
-async def test_storage_inside_the_project_is_not_part_of_it(tmp_path: Path, root: Path) -> None:
+async def test_a_storage_inside_the_project_is_left_out(tmp_path: Path, root: Path) -> None:
     (root / ".cco").mkdir()
     (root / ".cco" / "operator.token").write_text("secret")
     snapshot, _ = Scanner(root, root / ".cco").scan(afresh=False)

@@ -1,4 +1,4 @@
-"""A sidecar whose agents are given credentials, and one of its own for a test."""
+"""A sidecar whose agents are given credentials, and a separate one for a single test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orchestra.v1.credential_service_pb2_grpc import CredentialServiceStub
 
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[SidecarProcess]:
-    """Logs all there is to log."""
+    """Logs everything."""
     directory = tmp_path_factory.mktemp("credentials")
     config = written(directory / "config.json", agents=AGENTS, sidecar={"log_level": "debug"})
     with serving(directory, root, config=config) as running:

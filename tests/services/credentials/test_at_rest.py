@@ -1,4 +1,4 @@
-"""What is on disk tells no secret; the key, and the wrong one."""
+"""The files on disk reveal no secret; the key, and a wrong key."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from cco_sidecar.testing.process import SidecarProcess
 
 
 class TestAtRest:
-    def test_nothing_in_the_storage_gives_it_away(self, deployment: Deployment) -> None:
+    def test_nothing_in_the_storage_reveals_it(self, deployment: Deployment) -> None:
         sidecar = deployment.start()
         values = {f"NAME_{number}": f"{SECRET}-{number}" for number in range(30)} | {"LINES": LINES}
         assert not key_file(sidecar).exists(), "a key without a secret"
@@ -49,7 +49,7 @@ class TestAtRest:
         for value in (SECRET, LINES, "the-second-value-of-it"):
             assert files_with(sidecar.storage, value) == []
 
-    def test_the_key_is_outside_and_nobody_elses(self, deployment: Deployment) -> None:
+    def test_the_key_is_outside_the_storage_and_private(self, deployment: Deployment) -> None:
         sidecar = deployment.start()
         store(sidecar, "NAME", SECRET)
         path = key_file(sidecar)
@@ -62,7 +62,7 @@ class TestAtRest:
         sidecar = deployment.start()
         assert path.read_bytes().strip() == key and value_of(sidecar, "NAME") == value_of(sidecar, "NAME_2") == SECRET
 
-    def test_the_same_secret_twice_is_not_the_same_on_disk(self, sidecar: SidecarProcess, name: str) -> None:
+    def test_the_same_secret_twice_differs_on_disk(self, sidecar: SidecarProcess, name: str) -> None:
         seen = set()
         for each in (name, name + "_2", name):
             store(sidecar, each, SECRET)
@@ -71,7 +71,7 @@ class TestAtRest:
             seen |= {sealed, sealed[:12]}
         assert len(seen) == 6
 
-    def test_what_was_sealed_for_one_name_is_nothing_for_another(self, sidecar: SidecarProcess, name: str) -> None:
+    def test_a_secret_sealed_for_one_name_cannot_be_read_as_another(self, sidecar: SidecarProcess, name: str) -> None:
         store(sidecar, name, SECRET)
         store(sidecar, name + "_2", "theirs-theirs")
         with database_of(sidecar) as database:
@@ -82,7 +82,7 @@ class TestAtRest:
         assert value_of(sidecar, name) == SECRET
 
     @pytest.mark.parametrize("damage", ["", "x", "x" * 11, "x" * 12, "x" * 40])
-    def test_a_damaged_record_is_said_to_be_one(self, sidecar: SidecarProcess, name: str, damage: str) -> None:
+    def test_a_damaged_record_is_reported(self, sidecar: SidecarProcess, name: str, damage: str) -> None:
         store(sidecar, name, SECRET)
         with database_of(sidecar) as database:
             database.execute("UPDATE credentials SET sealed = ? WHERE name = ?", (damage.encode(), name))
@@ -92,7 +92,7 @@ class TestAtRest:
         store(sidecar, name, "anew")
         assert value_of(sidecar, name) == "anew"
 
-    def test_it_is_configured(self, tmp_path: Path, deployment: Deployment) -> None:
+    def test_the_key_path_is_configurable(self, tmp_path: Path, deployment: Deployment) -> None:
         by_file, by_environment = tmp_path / "a" / "b.key", tmp_path / "c" / "d.key"
         config = written(tmp_path / "config.json", agents={"credentials_key_file": str(by_file)})
         sidecar = deployment.start(config)
@@ -132,8 +132,8 @@ class TestAtRest:
         assert "key file" in line and "inside the storage" in line and path in line
 
 
-class TestTheWrongKey:
-    """Said as such, and nothing is lost by it."""
+class TestWrongKey:
+    """A wrong key is reported as such, and loses nothing."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -148,7 +148,7 @@ class TestTheWrongKey:
 
     @pytest.fixture
     def key(self, locked: SidecarProcess) -> Iterator[Path]:
-        """The key file; what it held is put back."""
+        """The key file; its former content is restored."""
         path = key_file(locked)
         kept = path.read_bytes()
         yield path
@@ -158,12 +158,12 @@ class TestTheWrongKey:
         path.chmod(0o600)
         assert value_of(locked, "NAME") == SECRET
 
-    def test_it_is_missing(self, locked: SidecarProcess, key: Path) -> None:
+    def test_a_missing_key(self, locked: SidecarProcess, key: Path) -> None:
         key.unlink()
         self.check(locked, key)
-        assert not key.exists(), "a new key in the place of the lost one"
+        assert not key.exists(), "a new key replaced the lost one"
 
-    def test_it_is_a_directory(self, locked: SidecarProcess, key: Path) -> None:
+    def test_a_key_that_is_a_directory(self, locked: SidecarProcess, key: Path) -> None:
         key.unlink()
         key.mkdir()
         self.check(locked, key)
@@ -173,7 +173,7 @@ class TestTheWrongKey:
     @pytest.mark.parametrize(
         "content", [b"ab" * 32, b"", b"zz" * 32, b"ab" * 31, b"ab" * 16, b"\xff\xfe" * 40, b"ab" * 33]
     )
-    def test_it_is_another_or_none(self, locked: SidecarProcess, key: Path, content: bytes) -> None:
+    def test_another_key_or_an_invalid_one(self, locked: SidecarProcess, key: Path, content: bytes) -> None:
         key.write_bytes(content)
         self.check(locked, key)
         assert key.read_bytes() == content
@@ -182,7 +182,7 @@ class TestTheWrongKey:
             refused(locked, 500, "CRD_002", "PUT", "/api/credentials/OTHER", locked.operator, json=body)
 
     def test_a_lost_key_is_not_replaced_while_there_are_secrets(self, locked: SidecarProcess, key: Path) -> None:
-        """Once the old one is put back, what was sealed with the new one could never be read again."""
+        """Once the old key was restored, anything sealed with the new one could never be read again."""
         key.unlink()
         body = {"value": "sealed with which key?"}
         refused(locked, 500, "CRD_002", "PUT", "/api/credentials/ANOTHER", locked.operator, json=body)

@@ -1,4 +1,4 @@
-"""A secret is given to the agents that were spawned with its name."""
+"""A secret is given only to agents that were spawned with its name."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class TestInjection:
         once.wait("completed")
         assert once.logs() == ["RUNNER_KEY=None"], "it is not the runner's program"
 
-    def test_a_credential_stands_above_the_spawns_environment(self, sidecar: SidecarProcess, name: str) -> None:
+    def test_a_credential_overrides_the_spawns_environment(self, sidecar: SidecarProcess, name: str) -> None:
         store(sidecar, name, SECRET)
         agent = spawn_scripted(sidecar, [proof(name)], credentials=[name], environment={name: "from the environment"})
         agent.wait("completed")
         assert agent.logs() == [hash_of(SECRET)]
 
-    def test_one_that_is_not_there_stops_the_spawn(self, sidecar: SidecarProcess, name: str, project: str) -> None:
+    def test_a_missing_credential_stops_the_spawn(self, sidecar: SidecarProcess, name: str, project: str) -> None:
         for body in (
             {"agent_type": "python-specialist", "credentials": [name]},
             {"agent_type": "rust-specialist"},
@@ -58,7 +58,7 @@ class TestInjection:
             assert name in problem["message"] or "NEVER_STORED" in problem["message"]
         until(lambda: states(sidecar, project) <= {"failed"}, "their end")
 
-    def test_after_deletion_nobody_gets_it(self, sidecar: SidecarProcess, name: str) -> None:
+    def test_a_deleted_credential_reaches_nobody(self, sidecar: SidecarProcess, name: str) -> None:
         store(sidecar, name, SECRET)
         agent = spawn_scripted(sidecar, [proof(name)], credentials=[name])
         agent.wait("completed")
@@ -66,8 +66,8 @@ class TestInjection:
         refused(sidecar, 404, "CRD_001", "POST", f"/api/agents/{agent.id}/resume", sidecar.operator, json={})
         agent.wait("failed")
 
-    def test_agents_name_none(self, sidecar: SidecarProcess, stubs: Any, name: str, project: str) -> None:
-        """Nor do they learn which there are."""
+    def test_agents_cannot_name_credentials(self, sidecar: SidecarProcess, stubs: Any, name: str, project: str) -> None:
+        """Nor do they learn which ones exist."""
         store(sidecar, name, SECRET)
         architect = sidecar.agent("chief-architect", project=project)
         messages = set()
@@ -82,10 +82,10 @@ class TestInjection:
         assert call(sidecar, "GET", f"/api/agents?project_id={project}")["agents"] == []
 
     @pytest.mark.parametrize("variable", ["PATH", "PYTHONPATH"])
-    def test_agents_do_not_choose_the_program_that_gets_it(
+    def test_agents_cannot_choose_the_program_that_gets_it(
         self, sidecar: SidecarProcess, tmp_path: Path, project: str, variable: str
     ) -> None:
-        """By an environment in which the runner's program is another."""
+        """Not even by an environment in which the runner's program is another one."""
         caught = tmp_path / "caught"
         code = f"import os\nopen({str(caught)!r}, 'w').write(os.environ.get('RUNNER_KEY', ''))\n"
         (tmp_path / "python3").write_text(f"#!{sys.executable}\n{code}")
@@ -109,7 +109,7 @@ class TestInjection:
         agent = spawn_scripted(sidecar, steps, credentials=[name])
         agent.wait("running")
         processes = [sidecar.process.pid, *(each.pid for each in of_run(sidecar.storage / "agents" / agent.id))]
-        assert len(processes) >= 3, "the sidecar, the shim and the agent; and the init of a sandbox"
+        assert len(processes) >= 3, "the sidecar, the shim and the agent, and the init of a sandbox"
         for pid in processes:
             process = psutil.Process(pid)
             assert secret not in " ".join(process.cmdline())
@@ -120,10 +120,10 @@ class TestInjection:
         agent.wait("completed")
 
     @pytest.mark.parametrize("value", ["é" * 65_536, "\U0001f511" * 65_536])
-    def test_one_that_no_environment_holds_is_refused_in_words(
+    def test_a_value_too_large_for_an_environment_is_refused_clearly(
         self, sidecar: SidecarProcess, name: str, value: str
     ) -> None:
-        """Linux: 128 KiB a variable."""
+        """Linux: 128 KiB per variable."""
         answer = sidecar.request("PUT", f"/api/credentials/{name}", sidecar.operator, json={"value": value})
         if answer.status_code == 200:
             body = {"agent_type": "python-specialist", "issue_id": "i", "credentials": [name]}

@@ -1,4 +1,4 @@
-"""A secret that an agent prints does not come out."""
+"""A secret that an agent prints is redacted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from tests.services.credentials.vaults import AGENTS, LINES, SECRET, nowhere, python, store, unique
+from tests.services.credentials.vaults import AGENTS, LINES, SECRET, assert_nowhere, python, store, unique
 from tests.support.sidecars import call, refused, until
 from tests.support.succession import Succession
 
 from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 
-# Python that prints each secret S, or ALL of them, in ways that are no encryption.
+# Python that prints each secret S, or ALL of them, in encodings that are not encryption.
 WAYS = {
     "plain": "print(S)",
     "in the middle": "print(f'<<{S}>>{S}')",
@@ -41,9 +41,7 @@ VALUES = {"text": SECRET, "lines": LINES, "quotes": "pa\"ss\\wo/rd'@9Xk", "tab":
 
 class TestRedaction:
     @pytest.mark.parametrize("way", WAYS | WAYS_OF_ALL)
-    def test_what_an_agent_prints_of_it_is_nowhere(
-        self, sidecar: SidecarProcess, name: str, project: str, way: str
-    ) -> None:
+    def test_a_printed_secret_is_nowhere(self, sidecar: SidecarProcess, name: str, project: str, way: str) -> None:
         values = {f"{name}_{kind}": unique(value, name) for kind, value in VALUES.items()}
         for each, value in values.items():
             store(sidecar, each, value)
@@ -58,9 +56,9 @@ class TestRedaction:
         lines = agent.logs()
         assert lines[0] == "before" and any("[secret]" in line for line in lines), str(lines)[:500]
         for value in values.values():
-            nowhere(sidecar, agent, project, value)
+            assert_nowhere(sidecar, agent, project, value)
 
-    def test_of_two_secrets_the_longer_one_is_taken_whole(
+    def test_of_two_secrets_the_longer_one_is_redacted_whole(
         self, sidecar: SidecarProcess, name: str, project: str
     ) -> None:
         store(sidecar, name, "short-part-7")
@@ -70,7 +68,7 @@ class TestRedaction:
         agent.wait()
         assert agent.logs() == [f"{name}=[secret]", f"{name}_2=[secret]"]
 
-    def test_a_big_one(self, sidecar: SidecarProcess, name: str, project: str) -> None:
+    def test_a_large_secret(self, sidecar: SidecarProcess, name: str, project: str) -> None:
         value = "".join(hashlib.sha256(str(number).encode()).hexdigest() for number in range(1024))
         assert len(value) == 65_536
         store(sidecar, name, value)
@@ -79,16 +77,16 @@ class TestRedaction:
         agent.wait()
         assert agent.logs() == [f"{name}=[secret]", "x" * 70_000 + "[secret]" + "y" * 70_000]
 
-    def test_a_full_disk_of_output_cuts_none_in_two(self, sidecar: SidecarProcess, name: str, project: str) -> None:
-        """Nor does the end of the agent, in the middle of a line."""
+    def test_a_full_output_limit_cuts_no_secret_in_two(self, sidecar: SidecarProcess, name: str, project: str) -> None:
+        """Nor does an agent that ends in the middle of a line."""
         secret = unique(SECRET, name)
         store(sidecar, name, secret)
         steps = [python(f"os.write(1, b'z' * 300_000 + os.environb[b{name!r}])\nos.kill(os.getppid(), 9)")]
         agent = spawn_scripted(sidecar, steps, credentials=[name], project=project)
         assert agent.wait()["status"] == "failed"
-        nowhere(sidecar, agent, project, secret)
+        assert_nowhere(sidecar, agent, project, secret)
 
-    def test_also_when_the_sidecar_is_down_and_when_it_is_back(self, tmp_path: Path, root: Path) -> None:
+    def test_it_is_redacted_while_the_sidecar_is_down_and_after_its_return(self, tmp_path: Path, root: Path) -> None:
         line = Succession(tmp_path, root, **AGENTS)
         try:
             store(line.sidecar, "NAME", SECRET)
@@ -112,11 +110,11 @@ class TestRedaction:
             agent.wait("completed")
             assert agent.get()["attempt"] == 2
             assert agent.logs() == ["NAME=[secret]", "NAME=[secret]"]
-            nowhere(line.sidecar, agent, "default", SECRET)
+            assert_nowhere(line.sidecar, agent, "default", SECRET)
         finally:
             line.close()
 
-    def test_the_context_file_has_none(self, sidecar: SidecarProcess, name: str, tmp_path: Path) -> None:
+    def test_the_context_file_has_no_secret(self, sidecar: SidecarProcess, name: str, tmp_path: Path) -> None:
         secret = unique(SECRET, name)
         store(sidecar, name, secret)
         copy = tmp_path / "context.json"
@@ -145,4 +143,4 @@ class TestRedaction:
         problem = refused(sidecar, 500, "AGT_001", "POST", "/api/agents/spawn", sidecar.operator, json=body)
         assert secret not in json.dumps(problem, ensure_ascii=False)
         (agent,) = call(sidecar, "GET", f"/api/agents?project_id={project}")["agents"]
-        nowhere(sidecar, SpawnedAgent(sidecar, {"jwt_token": None} | agent), project, secret)
+        assert_nowhere(sidecar, SpawnedAgent(sidecar, {"jwt_token": None} | agent), project, secret)

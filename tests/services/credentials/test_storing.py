@@ -1,4 +1,4 @@
-"""Secrets are stored, read, listed and deleted by the operator alone."""
+"""Secrets are stored, read, listed and deleted by the operator only."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TestStoring:
         "value",
         ["x", " both ends ", "\n", "line\r\nline\n", LINES, "äöü €\U0001f511", '{"a": "\\"b\\""}', "a=b;$(c)`d`", "x" * 65_536],
     )  # fmt: skip
-    def test_every_value_comes_back_as_it_was(self, sidecar: SidecarProcess, name: str, value: str) -> None:
+    def test_every_value_is_returned_unchanged(self, sidecar: SidecarProcess, name: str, value: str) -> None:
         store(sidecar, name, value)
         assert value_of(sidecar, name) == value
         agent = spawn_scripted(sidecar, [proof(name)], credentials=[name])
@@ -69,7 +69,7 @@ class TestStoring:
     @pytest.mark.parametrize(
         "wrong", ["A-B", "1A", "É", "A B", "A=B", "A\n", "\nA", "A\0", "a" * 129, "A.B", "%", "名"]
     )
-    def test_a_name_that_is_no_variables_is_refused(self, sidecar: SidecarProcess, stub: Any, wrong: str) -> None:
+    def test_an_invalid_variable_name_is_refused(self, sidecar: SidecarProcess, stub: Any, wrong: str) -> None:
         body = {"value": SECRET}
         path = f"/api/credentials/{quote(wrong, safe='')}"
         answer = sidecar.request("PUT", path, sidecar.operator, json=body)
@@ -86,11 +86,13 @@ class TestStoring:
         "taken", ["AGENT_ID", "JWT_TOKEN", "JWT_TOKEN_FILE", "SIDECAR_URL", "CONTEXT_FILE", "CCO_SIDECAR_JWT_SECRET"]
     )
     def test_a_variable_that_the_sidecar_sets_is_refused(self, sidecar: SidecarProcess, taken: str) -> None:
-        """No agent would ever get it."""
+        """No agent would ever receive it."""
         path = f"/api/credentials/{taken}"
         refused(sidecar, 400, "REQ_001", "PUT", path, sidecar.operator, json={"value": SECRET})
 
-    def test_what_is_wrong_with_a_value_is_said_without_it(self, sidecar: SidecarProcess, stub: Any, name: str) -> None:
+    def test_an_invalid_value_is_reported_without_being_shown(
+        self, sidecar: SidecarProcess, stub: Any, name: str
+    ) -> None:
         mark = "Qw7-unsaid-Er9"
         path = f"/api/credentials/{name}"
         for body in (

@@ -1,4 +1,4 @@
-"""Secrets, storing them, and looking for them where they must not be."""
+"""Secrets, storing them, and searching for them where they must not be."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ def names(sidecar: SidecarProcess) -> list[str]:
 
 
 def states(sidecar: SidecarProcess, project: str) -> set[str]:
-    """Of all agents of a project."""
+    """The statuses of all agents of a project."""
     return {agent["status"] for agent in call(sidecar, "GET", f"/api/agents?project_id={project}")["agents"]}
 
 
 def key_file(sidecar: SidecarProcess) -> Path:
-    """Where it is by default: below HOME."""
+    """Its default path: below HOME."""
     return sidecar.storage.parent / ".cco" / "credentials.key"
 
 
 def python(code: str) -> dict[str, Any]:
-    """A step that runs a program; it prints what it likes."""
+    """A step that runs a program, which may print anything."""
     return {"do": "run", "command": [sys.executable, "-c", "import json, os, sys\n" + code]}
 
 
 def proof(name: str) -> dict[str, Any]:
-    """A step that prints the hash of a variable: what it holds is known without being said."""
+    """A step that prints the hash of a variable, which proves its value without showing it."""
     return python(f"import hashlib\nprint(hashlib.sha256(os.environb[b{name!r}]).hexdigest())")
 
 
@@ -70,17 +70,17 @@ def hash_of(value: str) -> str:
 
 
 def pieces(value: str) -> list[bytes]:
-    """Each line of a secret that is long enough to give something away."""
+    """Each line of a secret that is long enough to reveal something."""
     return [line.encode() for line in value.split("\n") if len(line) >= 8]
 
 
 def unique(value: str, name: str) -> str:
-    """A secret of this test alone: another's traces are not its own."""
+    """A secret used by this test only, so that traces of other tests do not count."""
     return value.replace("@", f"-{name}-")
 
 
 def files_with(directory: Path, value: str) -> list[str]:
-    """Files below a directory that hold a secret, or a line of it, as it is or as JSON."""
+    """Files below a directory that contain a secret, or a line of it, verbatim or as JSON."""
     wanted = pieces(value)
     wanted += [json.dumps(piece.decode())[1:-1].encode() for piece in wanted]
     found = []
@@ -95,8 +95,8 @@ def files_with(directory: Path, value: str) -> list[str]:
     return found
 
 
-def nowhere(sidecar: SidecarProcess, agent: SpawnedAgent, project: str, value: str) -> None:
-    """The secret is in nothing that the sidecar shows or keeps."""
+def assert_nowhere(sidecar: SidecarProcess, agent: SpawnedAgent, project: str, value: str) -> None:
+    """The secret is in nothing that the sidecar shows or stores."""
     shown = {
         "the agent": agent.get(),
         "the agents": call(sidecar, "GET", f"/api/agents?project_id={project}"),

@@ -1,4 +1,4 @@
-"""A sidecar that hands over by the rules, and one of its own for a test."""
+"""A sidecar that hands over by the rules, and a separate one for a single test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules that these tests follow, and looking at what they do."""
+"""The rules of these tests, and helpers to see their effects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cco_sidecar.testing.process import SidecarProcess
 SUCCESS = {"do": "result", "status": "success"}
 FAILURE = {"do": "exit", "code": 3}
 LIMITS = {"depth": 2, "agents": 4, "tokens": 1000, "cost_usd": 1.0}
-# Of a rule: it says in an event that it has read so far.
+# The mark rule: it announces in an event that the rules have read this far.
 MARK = {"name": "mark", "when": {"event_type": "mark"}, "do": "notify", "message": "{text}"}
 RULES: list[dict[str, Any]] = [
     {
@@ -84,7 +84,7 @@ RULER: list[dict[str, Any]] = [
 
 
 def script(*steps: dict[str, Any]) -> dict[str, Any]:
-    """A runner's entry: what agents of its type do."""
+    """A runner's entry: the steps of agents of its type."""
     return {"environment": {"TASK_SCRIPT": json.dumps(steps)}}
 
 
@@ -98,7 +98,7 @@ RUNNERS: dict[str, Any] = {
 
 
 def handing_over(path: Path, runners: dict[str, Any] = RUNNERS, **handover: Any) -> Path:
-    """A config file with these rules; agents may call as often as they like."""
+    """A config file with these rules; agents have no rate limit."""
     return written(
         path,
         agents={
@@ -110,7 +110,7 @@ def handing_over(path: Path, runners: dict[str, Any] = RUNNERS, **handover: Any)
 
 
 def caught_up(sidecar: SidecarProcess, *projects: str) -> None:
-    """Waits until the rules have read everything that was published up to now."""
+    """Waits until the rules have read everything published so far."""
     for project in projects:
         text = fresh("mark")
         publish(sidecar, project, "mark", text=text)
@@ -118,7 +118,7 @@ def caught_up(sidecar: SidecarProcess, *projects: str) -> None:
 
 
 def said(sidecar: SidecarProcess, project: str) -> list[str]:
-    """The messages to people, and in a dry run those that would be."""
+    """The messages to people; in a dry run, the planned ones."""
     found = events(sidecar, project, "handover_notification") + events(sidecar, project, "handover_planned")
     return [event["data"]["message"] for event in found if "message" in event["data"]]
 
@@ -128,12 +128,12 @@ def blocked(sidecar: SidecarProcess, project: str) -> list[dict[str, Any]]:
 
 
 def followed(sidecar: SidecarProcess, agent: dict[str, Any]) -> SpawnedAgent:
-    """A handle on an agent that a rule has spawned."""
+    """A handle on an agent that a rule spawned."""
     return SpawnedAgent(sidecar, {"agent_id": agent["agent_id"], "jwt_token": None})
 
 
 def running(sidecar: SidecarProcess, project: str, agent_type: str, number: int = 1) -> list[SpawnedAgent]:
-    """Waits for so many agents of a type."""
+    """Waits for ``number`` agents of a type."""
 
     def look() -> list[SpawnedAgent]:
         found = [agent for agent in agents(sidecar, project) if agent["agent_type"] == agent_type]

@@ -1,4 +1,4 @@
-"""What the rules answer."""
+"""Which events the rules answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TestAutomatic:
         caught_up(sidecar, project)
         assert len(agents(sidecar, project)) == 1 and not blocked(sidecar, project)
 
-    def test_an_event_without_an_issue_is_not_answered_and_that_is_said(
+    def test_an_event_without_an_issue_is_not_answered_and_reported(
         self, sidecar: SidecarProcess, project: str
     ) -> None:
         event_id = publish(sidecar, project, "design_ready", part={"name": "x"})
@@ -50,8 +50,8 @@ class TestAutomatic:
         caught_up(sidecar, project)
         assert {agent["agent_type"] for agent in agents(sidecar, project)} == {"python-pro"}
 
-    def test_nobody_hands_over_with_another_agents_result(self, sidecar: SidecarProcess, project: str) -> None:
-        """An event that names a result counts only from the one that stored it."""
+    def test_another_agents_result_triggers_no_rule(self, sidecar: SidecarProcess, project: str) -> None:
+        """An event that names a result counts only if it comes from the agent that stored it."""
         author = sidecar.agent("python-pro", project=project)
         stored = call(
             sidecar,
@@ -74,7 +74,7 @@ class TestAutomatic:
         caught_up(sidecar, project)
         running(sidecar, project, "test-engineer", 1)
 
-    def test_who_should_come_next_comes(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_the_suggested_next_agent_is_spawned(self, sidecar: SidecarProcess, project: str) -> None:
         made = spawn_scripted(
             sidecar, [SUCCESS | {"next_steps": ["deploy it"]}], agent_type="typescript-pro", project=project
         )
@@ -85,9 +85,7 @@ class TestAutomatic:
         assert len(stored) == 1
         assert came == {"test-engineer", "security-auditor", "devops-engineer"}
 
-    def test_failed_agents_are_tried_again_as_often_as_the_rule_says(
-        self, sidecar: SidecarProcess, project: str
-    ) -> None:
+    def test_failed_agents_are_retried_as_often_as_the_rule_says(self, sidecar: SidecarProcess, project: str) -> None:
         failing = [
             spawn_scripted(sidecar, [FAILURE], agent_type="go-specialist", issue=f"i-{number}", project=project)
             for number in range(6)
@@ -101,7 +99,7 @@ class TestAutomatic:
         attempts = Counter(event["data"]["agent_id"] for event in events(sidecar, project, "agent_failed"))
         assert attempts == dict.fromkeys((each.id for each in failing), 3)
 
-    def test_a_person_is_told(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_person_is_notified(self, sidecar: SidecarProcess, project: str) -> None:
         heard = [
             publish(sidecar, project, "tell_me", text="one", loud=True),
             publish(sidecar, project, "tell_us", text="two", loud=True),
@@ -114,7 +112,7 @@ class TestAutomatic:
         assert [note["data"]["event_id"] for note in notes] == heard
         assert {note["publisher"] for note in notes} == {"orchestration-sidecar"}
 
-    def test_what_a_person_approves_is_spawned(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_an_approved_spawn_happens(self, sidecar: SidecarProcess, project: str) -> None:
         publish(sidecar, project, "deploy_wanted", issue_id="i-7", place="the moon")
         (approval,) = until(lambda: asked(sidecar, project), "the question")
         assert (approval["question"], approval["requested_by"]) == ("May i-7 go to the moon?", "handover")
@@ -125,21 +123,21 @@ class TestAutomatic:
         kinds = [event["event_type"] for event in events(sidecar, project)]
         assert kinds.index("approval_requested") < kinds.index("approval_answered") < kinds.index("agent_spawned")
 
-    def test_what_a_person_denies_is_not_spawned(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_denied_spawn_does_not_happen(self, sidecar: SidecarProcess, project: str) -> None:
         publish(sidecar, project, "deploy_wanted", issue_id="i-7", place="the sun")
         (approval,) = until(lambda: asked(sidecar, project), "the question")
         answer(sidecar, approval, approved=False)
         caught_up(sidecar, project)
         assert not agents(sidecar, project)
 
-    def test_approved_is_spawned_once_however_often_it_is_said(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_repeated_approvals_spawn_once(self, sidecar: SidecarProcess, project: str) -> None:
         publish(sidecar, project, "deploy_wanted", issue_id="i-8", place="x")
         (approval,) = until(lambda: asked(sidecar, project), "the question")
         liar = sidecar.agent(project=project)
         publish(sidecar, project, "approval_answered", liar, approval_id=approval["approval_id"], status="approved")
         publish(sidecar, project, "approval_answered", approval_id=approval["approval_id"], status="approved")
         caught_up(sidecar, project)
-        assert not agents(sidecar, project), "an event took the place of a person's answer"
+        assert not agents(sidecar, project), "an event was taken for a person's answer"
         answer(sidecar, approval, approved=True)
         for _ in range(3):
             publish(sidecar, project, "approval_answered", liar, approval_id=approval["approval_id"], status="approved")
@@ -147,7 +145,7 @@ class TestAutomatic:
         running(sidecar, project, "devops-engineer", 1)
 
     def test_an_agents_own_question_spawns_nothing(self, sidecar: SidecarProcess, project: str) -> None:
-        """Whatever it writes into it."""
+        """Whatever the question says."""
         liar = sidecar.agent(project=project)
         wanted = {"agent_type": "chief-architect", "issue_id": "i", "project_id": project, "command": ["touch", "x"]}
         body = {"question": "May I?", "data": {"spawn": wanted, "depth": 0, "rule": "may-it"}}
@@ -156,7 +154,7 @@ class TestAutomatic:
         caught_up(sidecar, project)
         assert not agents(sidecar, project)
 
-    def test_rules_of_one_project_do_not_touch_another(self, sidecar: SidecarProcess) -> None:
+    def test_rules_of_one_project_do_not_affect_another(self, sidecar: SidecarProcess) -> None:
         here, there = fresh("project"), fresh("project")
         theirs = spawn_scripted(sidecar, [], agent_type="go-specialist", project=there)
         theirs.wait("completed")
@@ -165,7 +163,7 @@ class TestAutomatic:
         publish(sidecar, here, "design_ready", stranger, issue_id="i", part={"name": "x"})
         publish(sidecar, here, "agent_failed", stranger, **about)
         publish(sidecar, here, "agent_failed", stranger, publisher=theirs.id, **about)
-        # The issue of another project's agent is nobody's business here.
+        # Agents here do not learn the issue of another project's agent.
         publish(sidecar, here, "design_ready", stranger, part={"name": "x"}, agent_id=theirs.id)
         caught_up(sidecar, here, there)
         assert [agent["agent_id"] for agent in agents(sidecar, there)] == [theirs.id]

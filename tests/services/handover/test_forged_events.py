@@ -1,4 +1,4 @@
-"""Agents that publish what only the sidecar says."""
+"""Agents that publish events which only the sidecar should publish."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from cco_sidecar.testing.process import SidecarProcess
 
 
 class TestForgedEvents:
-    """Agents may publish any event; a rule is not to be talked into more than it says."""
+    """Agents may publish any event; a rule must not be tricked into more than it says."""
 
     @pytest.mark.parametrize("ending", ["completed", "stopped"])
-    def test_what_did_not_fail_is_not_tried_again(self, sidecar: SidecarProcess, project: str, ending: str) -> None:
-        """Least of all what a person stopped."""
+    def test_an_agent_that_did_not_fail_is_not_retried(
+        self, sidecar: SidecarProcess, project: str, ending: str
+    ) -> None:
+        """Least of all an agent that a person stopped."""
         steps = [{"do": "sleep", "seconds": 60}] if ending == "stopped" else []
         agent = spawn_scripted(sidecar, steps, agent_type="go-specialist", project=project)
         if ending == "stopped":
@@ -32,8 +34,8 @@ class TestForgedEvents:
         assert (now["status"], now["attempt"]) == (ending, 1)
 
     @pytest.mark.parametrize("issue", ["../../../../escaped", "/tmp/escaped", "i" * 200, "a b", "-x", "x/y", ".."])
-    def test_an_issue_that_is_no_name_spawns_nothing(self, sidecar: SidecarProcess, project: str, issue: str) -> None:
-        """It would be part of a path."""
+    def test_an_invalid_issue_name_spawns_nothing(self, sidecar: SidecarProcess, project: str, issue: str) -> None:
+        """The issue becomes part of a path."""
         for publisher in (sidecar.agent(project=project), None):
             publish(sidecar, project, "design_ready", publisher, issue_id=issue, part={"name": "x"})
         caught_up(sidecar, project)
@@ -43,7 +45,7 @@ class TestForgedEvents:
         assert all("issue" in refusal["reason"] for refusal in refusals)
 
     def test_a_result_stays_inside_the_storage(self, tmp_path: Path, deployment: Deployment) -> None:
-        """What a rule's agent says last is kept as its result, below the name of its issue."""
+        """The final output of a rule's agent is stored as its result, below the name of its issue."""
         runners = {"default": RUNNERS["default"] | script({"do": "report", "result": "done"})}
         config = handing_over(tmp_path / "config.json", runners, mode="automatic")
         sidecar = deployment.start(config)
@@ -56,7 +58,7 @@ class TestForgedEvents:
         assert [path for path in outside if not path.is_relative_to(sidecar.storage)] == []
 
     def test_an_event_at_the_size_limit_does_not_stop_the_rules(self, sidecar: SidecarProcess, project: str) -> None:
-        """What a rule says about it does not fit into an event."""
+        """The rules' own event about it would exceed the limit."""
         liar = sidecar.agent(project=project)
         most = 256 * 1024
         for event_type, more in (("tell_me", {"loud": True}), ("design_ready", {})):
@@ -68,16 +70,16 @@ class TestForgedEvents:
                 size -= 16
         text = fresh("mark")
         publish(sidecar, project, "mark", text=text)
-        until(lambda: text in said(sidecar, project), "the rules to go on")
+        until(lambda: text in said(sidecar, project), "the rules to continue")
 
-    def test_a_task_with_a_zero_in_it_does_not_stop_the_rules(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_task_with_a_nul_does_not_stop_the_rules(self, sidecar: SidecarProcess, project: str) -> None:
         publish(sidecar, project, "design_ready", issue_id="i-1", part={"name": "a\0b"})
         caught_up(sidecar, project)
         for agent in agents(sidecar, project):
             followed(sidecar, agent).wait("failed", "completed")
 
-    def test_a_lie_about_who_it_is_does_not_get_deeper(self, tmp_path: Path, deployment: Deployment) -> None:
-        """Each agent asks for the next one, in the name of nobody and for an issue that nobody has."""
+    def test_a_false_identity_does_not_allow_more_depth(self, tmp_path: Path, deployment: Deployment) -> None:
+        """Each agent asks for the next one, with an unknown agent id and a new issue."""
         ask = (
             "import json, os, urllib.request as r\n"
             "data = {'issue_id': os.environ['AGENT_ID'], 'agent_id': 'nobody', 'part': {'name': 'x'}}\n"

@@ -1,4 +1,4 @@
-"""What holds the rules back."""
+"""The limits of the rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestra.v1 import agent_service_pb2
 
 
 class TestLimits:
-    def test_depth(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_depth_of_completions(self, sidecar: SidecarProcess, project: str) -> None:
         """An endless loop of completions."""
         spawn_scripted(sidecar, [], agent_type="swift-specialist", project=project)
         (refusal,) = until(lambda: blocked(sidecar, project), "the limit")
@@ -35,7 +35,7 @@ class TestLimits:
         assert [agent["depth"] for agent in agents(sidecar, project)] == [0, 1, 2]
 
     def test_depth_of_architects(self, sidecar: SidecarProcess, project: str) -> None:
-        """Each calls SpawnAgent for the next; the last is refused."""
+        """Each calls SpawnAgent for the next; the last call is refused."""
         publish(sidecar, project, "ruler_wanted", issue_id="dynasty")
         rulers = running(sidecar, project, "chief-architect", 2)
         ends = [each.wait() for each in rulers]
@@ -43,7 +43,7 @@ class TestLimits:
         status, said = json.loads(rulers[1].logs()[0])
         assert (status, said["code"]) == (403, "AGT_003") and "depth" in said["message"]
 
-    def test_agents(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_number_of_agents(self, sidecar: SidecarProcess, project: str) -> None:
         for _ in range(6):
             publish(sidecar, project, "design_ready", issue_id="i-1", part={"name": "x"})
         caught_up(sidecar, project)
@@ -54,7 +54,7 @@ class TestLimits:
         caught_up(sidecar, project)
         assert [agent["issue_id"] for agent in agents(sidecar, project)][-1] == "i-2", "another issue has its own limit"
 
-    def test_one_more_attempt_is_no_more_agent(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_retry_does_not_count_as_another_agent(self, sidecar: SidecarProcess, project: str) -> None:
         """The limit of agents is reached, and the last of them fails."""
         for _ in range(3):
             spawn_scripted(sidecar, [], issue="i-1", project=project).wait()
@@ -68,7 +68,7 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("name", "report"), [("tokens", {"input": 900, "output": 200}), ("cost_usd", {"cost": 1.5})]
     )
-    def test_what_was_spent(self, sidecar: SidecarProcess, project: str, name: str, report: dict[str, Any]) -> None:
+    def test_cost_budget(self, sidecar: SidecarProcess, project: str, name: str, report: dict[str, Any]) -> None:
         spender = spawn_scripted(
             sidecar,
             [{"do": "report", "result": "done", **report}],
@@ -84,8 +84,8 @@ class TestLimits:
         assert f"'{name}'" in refusal["reason"] and refusal["code"] == "AGT_003"
         assert [agent["issue_id"] for agent in agents(sidecar, project)] == ["issue-123", "another"]
 
-    def test_what_an_agent_spent_holds_back_the_one_after_it(self, sidecar: SidecarProcess, project: str) -> None:
-        """Its own last report counts when its completion is answered."""
+    def test_an_agents_cost_limits_the_next_one(self, sidecar: SidecarProcess, project: str) -> None:
+        """Its final report counts when its completion is answered."""
         spender = spawn_scripted(
             sidecar,
             [{"do": "report", "result": "done", "cost": 5.0}],
@@ -99,7 +99,7 @@ class TestLimits:
         (refusal,) = blocked(sidecar, project)
         assert "cost_usd" in refusal["reason"]
 
-    def test_what_an_agent_says_it_spent_cannot_be_negative(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_reported_cost_cannot_be_negative(self, sidecar: SidecarProcess, project: str) -> None:
         for number in (2.0, -1000.0):
             spawn_scripted(
                 sidecar,
@@ -126,8 +126,8 @@ class TestLimits:
         assert error_of(caught.value).code == "AGT_003"
         assert len(agents(sidecar, project)) == 4
 
-    def test_nor_does_an_architect_start_an_ended_agent_again(self, sidecar: SidecarProcess, project: str) -> None:
-        """It would spend more."""
+    def test_an_architect_cannot_resume_an_agent_over_the_budget(self, sidecar: SidecarProcess, project: str) -> None:
+        """A resumed agent would spend more."""
         architect = sidecar.agent("chief-architect", project=project)
         spender = spawn_scripted(
             sidecar, [{"do": "report", "result": "done", "cost": 1.5}], project=project, command=[]
@@ -137,7 +137,7 @@ class TestLimits:
         assert spender.get()["attempt"] == 1
         call(sidecar, "POST", f"/api/agents/{spender.id}/resume", json={})
 
-    def test_calls_at_the_same_time_do_not_get_past_a_limit(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_concurrent_calls_do_not_exceed_a_limit(self, sidecar: SidecarProcess, project: str) -> None:
         architect = sidecar.agent("chief-architect", project=project)
         body = {"agent_type": "python-specialist", "issue_id": "i-1"}
 
@@ -149,7 +149,7 @@ class TestLimits:
         assert statuses == {201: 4, 403: 12}
         assert len(agents(sidecar, project)) == 4
 
-    def test_a_person_is_never_held_back(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_person_is_never_limited(self, sidecar: SidecarProcess, project: str) -> None:
         """Neither when spawning, nor when approving."""
         for _ in range(6):
             spawn_scripted(sidecar, [], issue="i-1", project=project)

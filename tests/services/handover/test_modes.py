@@ -17,7 +17,7 @@ from cco_sidecar.testing.process import SidecarProcess
 class TestModes:
     @pytest.fixture
     def each_kind_of_rule(self) -> Callable[[SidecarProcess, str], None]:
-        """Publishes something for each of them."""
+        """Publishes an event for each kind of rule."""
 
         def publish_it(sidecar: SidecarProcess, project: str) -> None:
             publish(sidecar, project, "design_ready", issue_id="i-1", part={"name": "x"})
@@ -57,13 +57,13 @@ class TestModes:
         ]
         assert not asked(sidecar, "p") and "operator says one" in said(sidecar, "p")
         assert not events(sidecar, "p", "handover_notification")
-        # What was only planned is not made good when the mode is changed.
+        # What was only planned is not done later when the mode changes.
         config = handing_over(tmp_path / "config.json", mode="automatic")
         sidecar = deployment.start(config)
         caught_up(sidecar, "p")
         assert len(agents(sidecar, "p")) == 3 and not asked(sidecar, "p")
 
-    def test_off_does_nothing_and_nothing_is_made_good(
+    def test_off_does_nothing_and_nothing_is_done_later(
         self, tmp_path: Path, deployment: Deployment, each_kind_of_rule: Callable[[SidecarProcess, str], None]
     ) -> None:
         config = handing_over(tmp_path / "config.json", mode="off")

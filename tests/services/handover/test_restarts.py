@@ -1,4 +1,4 @@
-"""Nothing is answered twice, and nothing is passed over, when one sidecar follows the other."""
+"""Nothing is answered twice and nothing is skipped when one sidecar follows another."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import requests
 from tests.services.handover.rules import MARK, answer, asked, blocked, caught_up, followed, handing_over, said
 from tests.support.sidecars import Deployment, agents, events, publish, publish_all, until
-from tests.support.succession import nothing_written
+from tests.support.succession import writes_blocked
 
 
 class TestRestarts:
-    """Agents are `true`: they end at once."""
+    """Agents run `true`: they end at once."""
 
     @pytest.fixture
     def config(self, tmp_path: Path) -> Path:
@@ -23,7 +23,7 @@ class TestRestarts:
         limits = {"agents": 4, "depth": 1}
         return handing_over(tmp_path / "config.json", runners, mode="automatic", limits=limits)
 
-    def test_what_was_acknowledged_is_answered_once_after_kill_9(self, deployment: Deployment, config: Path) -> None:
+    def test_acknowledged_events_are_answered_once_after_kill_9(self, deployment: Deployment, config: Path) -> None:
         sidecar = deployment.start(config)
         caught_up(sidecar, "p")
         wanted: list[str] = []
@@ -35,7 +35,7 @@ class TestRestarts:
         caught_up(sidecar, "p")
         found = agents(sidecar, "p")
         causes = Counter(agent["cause"].partition("#")[0] for agent in found)
-        assert set(wanted) - set(causes) == set(), "acknowledged and never answered"
+        assert set(wanted) - set(causes) == set(), "acknowledged, but never answered"
         assert causes == Counter(wanted), "answered twice"
         assert not blocked(sidecar, "p")
         for agent in found:
@@ -44,7 +44,7 @@ class TestRestarts:
     def test_the_first_events_of_a_project_are_answered_after_kill_9(
         self, deployment: Deployment, config: Path
     ) -> None:
-        """Nothing was ever read of it."""
+        """None of its events has been read yet."""
         sidecar = deployment.start(config)
         wanted: dict[str, list[str]] = {}
         for number in range(2):
@@ -57,12 +57,12 @@ class TestRestarts:
             causes = Counter(agent["cause"].partition("#")[0] for agent in agents(sidecar, project))
             assert causes == Counter(ids)
 
-    def test_what_an_agent_said_is_answered_after_kill_9(self, deployment: Deployment, config: Path) -> None:
+    def test_an_agents_event_is_answered_after_kill_9(self, deployment: Deployment, config: Path) -> None:
         """It runs elsewhere with a token, and does not call again after the restart."""
         sidecar = deployment.start(config)
         caught_up(sidecar, "p")
         agent = sidecar.agent(issue="i-1", project="p")
-        # The rules are busy with these when it speaks.
+        # The rules are busy with these when its event arrives.
         publish_all(sidecar, "p", "tell_me", [{"text": "x", "loud": True}] * 300)
         wanted = [publish(sidecar, "p", "design_ready", agent, issue_id="i-1", part={"name": "x"}) for _ in range(3)]
         sidecar = deployment.start(config)
@@ -70,7 +70,7 @@ class TestRestarts:
         assert blocked(sidecar, "p") == []
         assert Counter(agent["cause"].partition("#")[0] for agent in agents(sidecar, "p")) == Counter(wanted)
 
-    def test_a_person_is_told_once_also_after_kill_9(self, deployment: Deployment, config: Path) -> None:
+    def test_a_person_is_notified_once_despite_kill_9(self, deployment: Deployment, config: Path) -> None:
         sidecar = deployment.start(config)
         caught_up(sidecar, "p")
         data = [{"text": f"number {number}", "loud": True} for number in range(300)]
@@ -82,12 +82,10 @@ class TestRestarts:
         times = Counter(note["event_id"] for note in told if note["rule"] == "tell")
         assert set(wanted) == set(times)
         twice = {event_id for event_id, number in times.items() if number > 1}
-        assert not twice, f"{len(twice)} of {len(wanted)} were told twice"
+        assert not twice, f"{len(twice)} of {len(wanted)} were announced twice"
 
-    def test_who_was_told_is_not_told_again_when_the_rest_is_tried_again(
-        self, deployment: Deployment, tmp_path: Path
-    ) -> None:
-        """Of two rules for one event the second cannot be followed yet: the database does not take the agent."""
+    def test_a_retry_does_not_repeat_notifications(self, deployment: Deployment, tmp_path: Path) -> None:
+        """Of two rules for one event the second cannot be completed yet: the database refuses to store the agent."""
         rules = [
             {"name": "tell", "when": {"event_type": "both"}, "do": "notify", "message": "both of them"},
             {"name": "start", "when": {"event_type": "both"}, "do": "spawn", "agent_type": "python-specialist"},
@@ -97,14 +95,16 @@ class TestRestarts:
         sidecar = deployment.start(handing_over(tmp_path / "config.json", runners, mode="automatic", rules=rules))
         caught_up(sidecar, "p")
         log = sidecar.storage / "logs" / "orchestration.log"
-        with nothing_written(sidecar.storage):
+        with writes_blocked(sidecar.storage):
             publish(sidecar, "p", "both", issue_id="i-1")
-            until(lambda: "hand-over of project p is tried again" in log.read_text(), "a rule that fails", 30)
+            until(lambda: "hand-over of project p is tried again" in log.read_text(), "a failing rule", 30)
         until(lambda: agents(sidecar, "p"), "the agent", 30)
         caught_up(sidecar, "p")
         assert said(sidecar, "p").count("both of them") == 1 and len(agents(sidecar, "p")) == 1
 
-    def test_what_was_answered_is_not_called_blocked_after_kill_9(self, deployment: Deployment, config: Path) -> None:
+    def test_an_answered_event_is_not_reported_as_blocked_after_kill_9(
+        self, deployment: Deployment, config: Path
+    ) -> None:
         sidecar = deployment.start(config)
         caught_up(sidecar, "p")
         publish_all(sidecar, "p", "design_ready", [{"issue_id": "i-1", "part": {"name": "x"}}] * 300)
@@ -115,7 +115,7 @@ class TestRestarts:
         assert len(causes) == 4
         assert causes & {refusal["event_id"] for refusal in blocked(sidecar, "p")} == set()
 
-    def test_nothing_is_published_to_a_sidecar_that_is_down(self, deployment: Deployment, config: Path) -> None:
+    def test_nothing_is_published_while_the_sidecar_is_down(self, deployment: Deployment, config: Path) -> None:
         sidecar = deployment.start(config)
         caught_up(sidecar, "p")
         before = len(events(sidecar, "p"))

@@ -1,4 +1,4 @@
-"""Agents that cannot start, and events that went before they were read."""
+"""Agents that cannot start, and events that were trimmed before they were read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 
 class TestTrouble:
-    def test_a_rule_that_cannot_spawn_says_so_and_others_go_on(self, sidecar: SidecarProcess, project: str) -> None:
+    def test_a_rule_that_cannot_spawn_reports_it_and_others_continue(
+        self, sidecar: SidecarProcess, project: str
+    ) -> None:
         publish(sidecar, project, "impossible", issue_id="i-1")
         caught_up(sidecar, project)
         (refusal,) = blocked(sidecar, project)
@@ -30,13 +32,13 @@ class TestTrouble:
         answer(sidecar, approval, approved=True)
         text = fresh("mark")
         publish(sidecar, project, "mark", text=text)
-        until(lambda: text in said(sidecar, project), "the rules to go on")
+        until(lambda: text in said(sidecar, project), "the rules to continue")
         (refusal,) = blocked(sidecar, project)
         assert refusal["code"] == "AGT_001"
 
 
-def test_events_that_went_before_they_were_read_are_not_passed_over_in_silence(tmp_path: Path, root: Path) -> None:
-    """A burst beyond what is retained: of every event something is said."""
+def test_events_trimmed_before_they_were_read_are_reported(tmp_path: Path, root: Path) -> None:
+    """A burst beyond the retention limit: every event is either answered or reported."""
     config = handing_over(tmp_path / "config.json", {"default": {"command": ["true"]}}, mode="automatic")
     config.write_text(json.dumps(json.loads(config.read_text()) | {"events": {"max_queue_size": 20}}))
     sidecar = SidecarProcess(tmp_path / "storage", root, config=config)

@@ -1,4 +1,4 @@
-"""Rules that cannot be are named in one line."""
+"""Invalid rules are reported in one line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPES = load_agent_types(OURS)
 
 
 def rule(**changes: Any) -> dict[str, Any]:
-    """One that is right but for the changes."""
+    """A valid rule except for the changes."""
     right = {"when": {"event_type": "x"}, "do": "spawn", "agent_type": "python-specialist"}
     return {key: value for key, value in (right | changes).items() if value is not None}
 
@@ -73,7 +73,7 @@ WRONG: dict[str, tuple[Any, tuple[str, ...]]] = {
     "name": ({"rules": [rule(name=5)]}, ("rules[0].name",)),
     "task": ({"rules": [rule(task=5)]}, ("rules[0].task",)),
     "message": ({"rules": [rule(message=5)]}, ("rules[0].message",)),
-    # Who answered what is kept under the rule's name.
+    # Whoever answered what is stored under the rule's name.
     "name used twice": ({"rules": [rule(name="a"), rule(name="a")]}, ("rules[1].name", "'a'")),
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ STARTED = ("unknown limit", "agent type", "agent type of another kind")
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_config_is_named_in_one_line(tmp_path: Path, name: str) -> None:
+def test_a_wrong_config_is_one_clear_line(tmp_path: Path, name: str) -> None:
     config = written(tmp_path / "config.json", agents={"handover": WRONG[name][0]})
     with pytest.raises(SettingsError) as caught:
         Budget.of(Plan.of(load(config, {}, {}).handover, TYPES).limits)

@@ -1,4 +1,4 @@
-"""How much a project may keep."""
+"""How much a project may store."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_a_full_project_is_refused_clearly_and_others_are_not(sidecar: SidecarPr
     refused = store(sidecar, agent, HALF_MB)
     assert refused.status_code == 429 and refused.json()["code"] == "STR_003"
     assert "quota of 1 MB" in refused.json()["message"] and "results.quota_mb" in refused.json()["message"]
-    assert store(sidecar, agent, "small").status_code == 201, "what fits still does"
+    assert store(sidecar, agent, "small").status_code == 201, "a result that fits is still accepted"
     assert store(sidecar, other, HALF_MB).status_code == 201
     listed = call(sidecar, "GET", "/api/results?project_id=mine")["results"]
-    assert len(listed) == 2, "nothing that was acknowledged is gone, nothing refused is kept"
+    assert len(listed) == 2, "nothing acknowledged is lost, and nothing refused is kept"
 
 
-def test_over_grpc_too(sidecar: SidecarProcess) -> None:
+def test_the_quota_over_grpc(sidecar: SidecarProcess) -> None:
     agent = sidecar.agent(project="mine")
     assert store(sidecar, agent, HALF_MB).status_code == 201
     request = result_service_pb2.CreateResultRequest(result={"status": "RESULT_STATUS_SUCCESS", "decisions": [HALF_MB]})
@@ -52,6 +52,6 @@ def test_over_grpc_too(sidecar: SidecarProcess) -> None:
     assert "quota of 1 MB" in refusal.value.details()
 
 
-def test_one_result_has_a_size_of_its_own(sidecar: SidecarProcess) -> None:
+def test_a_single_result_has_its_own_limit(sidecar: SidecarProcess) -> None:
     refused = store(sidecar, sidecar.agent(), "x" * (2 * 2**20))
     assert (refused.status_code, refused.json()["code"]) == (413, "REQ_004")

@@ -1,4 +1,4 @@
-"""What health checks ask for costs them little."""
+"""Health checks cost little."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cco_sidecar.services.system import vitals
 from cco_sidecar.services.system.vitals import Vitals
 
 
-def test_the_machine_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_is_queried_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now, asked = 1000.0, 0
     real = shutil.disk_usage
 
@@ -31,6 +31,6 @@ def test_the_machine_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.
     assert asked == 2
 
 
-def test_a_storage_that_is_gone_has_no_room(tmp_path: Path) -> None:
+def test_a_missing_storage_has_no_space(tmp_path: Path) -> None:
     watched = Vitals(tmp_path / "gone")
     assert watched.figures().disk_free_mb == 0 and not watched.storage_writable()

@@ -1,4 +1,4 @@
-"""A sidecar whose types are launched in many ways, and one that has room for one agent."""
+"""A sidecar whose types are launched in many ways, and one that runs a single agent at a time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def secret() -> str:
-    """What its tokens are signed with."""
+    """The key that signs its tokens."""
     return "a-secret-of-the-sidecar-that-is-long-enough"
 
 
@@ -58,8 +58,8 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, root: Path, secret: str) -
 
 
 @pytest.fixture
-def narrow(tmp_path: Path, root: Path) -> Iterator[Succession]:
-    """A sidecar with room for one agent."""
+def single_slot(tmp_path: Path, root: Path) -> Iterator[Succession]:
+    """A sidecar that runs a single agent at a time."""
     made = Succession(tmp_path, root, max_concurrent=1, runners=RUNNERS)
     yield made
     made.close()

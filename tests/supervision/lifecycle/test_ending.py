@@ -1,4 +1,4 @@
-"""How agents end, and that nothing of them is left."""
+"""How agents end, and that they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.support.processes import agents_of, end_all, lives, of_run, pid_in, tells_its_pid
+from tests.support.processes import agents_of, end_all, of_run, pid_in, process_alive, writes_its_pid
 from tests.support.sidecars import call, until
 from tests.support.spawned import SLEEP, Spawn, events_of, files_of, follow, steps_until
-from tests.support.succession import Succession, nothing_written
+from tests.support.succession import Succession, writes_blocked
 
 from cco_sidecar.core.agent_status import ENDED
 from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 
 
-def test_agents_that_exit_before_their_start_is_on_disk_end_as_they_did(sidecar: SidecarProcess) -> None:
+def test_agents_that_exit_before_their_start_is_stored_end_correctly(sidecar: SidecarProcess) -> None:
     def spawn(code: int) -> SpawnedAgent:
         return spawn_scripted(sidecar, command=["sh", "-c", f"exit {code}"])
 
@@ -32,8 +32,8 @@ def test_agents_that_exit_before_their_start_is_on_disk_end_as_they_did(sidecar:
         assert "process_id" not in ended and ended["started_at"] <= ended["ended_at"]
 
 
-def test_a_start_that_could_not_be_written_is_made_good(sidecar: SidecarProcess, tmp_path: Path) -> None:
-    """The disk gives way after the agent's process runs, and comes back."""
+def test_a_start_that_could_not_be_written_is_written_later(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    """The disk fails after the agent's process has started, and recovers."""
     agents = sidecar.storage / "agents"
     before = set(agents.iterdir()) if agents.exists() else set()
     with ThreadPoolExecutor() as pool:
@@ -42,7 +42,7 @@ def test_a_start_that_could_not_be_written_is_made_good(sidecar: SidecarProcess,
             lambda: {each for each in (agents.iterdir() if agents.exists() else ()) if (each / "1").exists()} - before,
             "its directory",
         )
-        with nothing_written(sidecar.storage):
+        with writes_blocked(sidecar.storage):
             agent = spawning.result(timeout=30)
             assert agent.id == directory.name and agent.spawned["spawned"] is True
     assert agent.get()["status"] == "running"
@@ -62,7 +62,7 @@ def test_a_start_that_could_not_be_written_is_made_good(sidecar: SidecarProcess,
         ([{"do": "print", "text": "x" * 1000, "times": 3000}, *SLEEP], "limit: it printed more than 1 MB"),
     ],
 )
-def test_an_agent_that_hits_a_limit_fails_and_says_which(
+def test_an_agent_that_hits_a_limit_fails_and_names_it(
     scripted_agent: Spawn, steps: list[dict[str, Any]], reason: str
 ) -> None:
     ended = scripted_agent(steps, agent_type="rust-specialist", command=[]).wait()
@@ -70,27 +70,27 @@ def test_an_agent_that_hits_a_limit_fails_and_says_which(
     assert ended["reason"].startswith("limit: ")
 
 
-def test_a_spawns_own_time_limit_counts(scripted_agent: Spawn) -> None:
+def test_the_time_limit_of_a_spawn_applies(scripted_agent: Spawn) -> None:
     ended = scripted_agent(SLEEP, timeout_seconds=1).wait()
     assert (ended["status"], ended["reason"]) == ("failed", "limit: it ran longer than 1 s")
 
 
-def test_a_shim_that_is_killed_is_told_honestly_and_nothing_is_left(
+def test_a_killed_shim_is_reported_truthfully_and_leaves_nothing(
     sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
 ) -> None:
-    agent = scripted_agent([{"do": "start", "command": tells_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
+    agent = scripted_agent([{"do": "start", "command": writes_its_pid(tmp_path / "child"), "detached": True}, *SLEEP])
     child_pid, process = pid_in(tmp_path / "child"), agent.get()["process_id"]
     shim = psutil.Process(process).parent()
     assert shim is not None
     shim.kill()
     ended = agent.wait()
     assert ended["status"] == "failed" and "its shim was killed" in ended["reason"]
-    assert not lives(process) and not lives(child_pid)
+    assert not process_alive(process) and not process_alive(child_pid)
     assert "exit_code" not in ended and "signal" not in ended
     until(lambda: files_of(sidecar, agent) == ["1/output.log"], "nothing but the output")
 
 
-# What an agent, which runs as the same user, can do to its own run.
+# What an agent can do to its own run, because it runs as the same user.
 SPOILS = (
     'mkdir -p "$AGENT_RUN_DIR/deep/er"; touch "$AGENT_RUN_DIR/deep/er/file"',
     'rm -rf "$AGENT_RUN_DIR"',
@@ -102,7 +102,7 @@ SPOILS = (
 )
 
 
-def test_an_agent_that_spoils_its_own_directory_ends_all_the_same(tmp_path: Path, root: Path) -> None:
+def test_an_agent_that_damages_its_own_directory_still_ends(tmp_path: Path, root: Path) -> None:
     lone = Succession(tmp_path, root)
     try:
         agents = {spoil: lone.spawn(command=["sh", "-c", f"{spoil}; exit 0"]) for spoil in SPOILS}
@@ -118,11 +118,11 @@ def test_an_agent_that_spoils_its_own_directory_ends_all_the_same(tmp_path: Path
         end_all(lone.storage / "agents")
 
 
-def test_not_even_what_hides_its_mark_survives_a_killed_shim(
+def test_even_a_process_without_a_mark_does_not_survive_a_killed_shim(
     sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
 ) -> None:
-    """Neither it nor what it started, and not as a zombie either."""
-    child = tells_its_pid(tmp_path / "child", "sleep 600 & wait")[-1]
+    """Neither the process nor its children survive, not even as zombies."""
+    child = writes_its_pid(tmp_path / "child", "sleep 600 & wait")[-1]
     hides = {"do": "start", "command": ["env", "-i", "/bin/sh", "-c", child], "detached": True}
     agent = scripted_agent([hides, *SLEEP])
     hidden = psutil.Process(pid_in(tmp_path / "child"))
@@ -131,7 +131,7 @@ def test_not_even_what_hides_its_mark_survives_a_killed_shim(
     assert shim is not None
     shim.kill()
     assert agent.wait()["status"] == "failed"
-    left = [each for each in family if lives(each.pid)]
+    left = [each for each in family if process_alive(each.pid)]
     for each in left:
         each.kill()
     assert left == [], "orphans"
@@ -152,7 +152,7 @@ def test_thirty_agents_leave_nothing_behind_in_the_sidecar(sidecar: SidecarProce
     round_of(6)
     before = process.num_fds()
     round_of(30)
-    # Connections that clients have just closed go a moment later.
+    # Connections that clients have just closed disappear a moment later.
     until(lambda: process.num_fds() <= before, f"no more than {before} open files", timeout=10)
     assert [each for each in process.children() if each.status() == psutil.STATUS_ZOMBIE] == []
     assert len(agents_of(process)) == 0 or of_run(sidecar.storage / "agents")

@@ -1,4 +1,4 @@
-"""Who waits for a place, and in which order."""
+"""Which agents wait for a slot, and in which order."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import lives
+from tests.support.processes import process_alive
 from tests.support.sidecars import call, until
 from tests.support.spawned import SLEEP, events_of, open_streams, steps_until
-from tests.support.succession import Succession, nothing_written
+from tests.support.succession import Succession, writes_blocked
 
 
-def appends(path: Path, text: str) -> dict[str, Any]:
+def append_step(path: Path, text: str) -> dict[str, Any]:
     return {"do": "run", "command": ["sh", "-c", f"echo {text} >> '{path}'"]}
 
 
-def test_who_waits_is_started_by_priority_and_then_by_age(narrow: Succession, tmp_path: Path) -> None:
-    first = narrow.spawn(steps_until(tmp_path / "go"))
+def test_queued_agents_start_by_priority_and_then_by_age(single_slot: Succession, tmp_path: Path) -> None:
+    first = single_slot.spawn(steps_until(tmp_path / "go"))
     queued = {
-        name: narrow.spawn([appends(tmp_path / "order", name)], priority=name.split("-")[0])
+        name: single_slot.spawn([append_step(tmp_path / "order", name)], priority=name.split("-")[0])
         for name in ("low", "normal", "high", "normal-2", "normal-3")
     }
     places = {"high": 1, "normal": 2, "normal-2": 3, "normal-3": 4, "low": 5}
@@ -29,7 +29,7 @@ def test_who_waits_is_started_by_priority_and_then_by_age(narrow: Succession, tm
         found = queued[name].get()
         assert (found["status"], found["queue_position"], found["attempt"]) == ("pending", place, 0), name
         assert queued[name].token is None and queued[name].spawned["process_id"] is None
-    listed = call(narrow.sidecar, "GET", "/api/agents")
+    listed = call(single_slot.sidecar, "GET", "/api/agents")
     assert [listed[key] for key in ("running", "queued", "max_concurrent")] == [1, 5, 1]
     stopped = queued["normal-2"].stop()
     assert (stopped["stopped"], stopped["status"]) == (True, "stopped")
@@ -39,46 +39,48 @@ def test_who_waits_is_started_by_priority_and_then_by_age(narrow: Succession, tm
         assert agent.wait()["status"] == ("stopped" if name == "normal-2" else "completed"), name
     assert (tmp_path / "order").read_text().split() == ["high", "normal", "normal-3", "low"]
     assert first.wait()["status"] == "completed"
-    assert not (narrow.storage / "agents" / queued["normal-2"].id).exists(), "it was never started"
+    assert not (single_slot.storage / "agents" / queued["normal-2"].id).exists(), "it was never started"
 
 
-def test_an_agent_that_cannot_start_gives_its_place_to_the_next(narrow: Succession, tmp_path: Path) -> None:
-    narrow.spawn(steps_until(tmp_path / "go"))
+def test_an_agent_that_cannot_start_frees_its_slot_for_the_next(single_slot: Succession, tmp_path: Path) -> None:
+    single_slot.spawn(steps_until(tmp_path / "go"))
     nonsense = tmp_path / "nonsense"
     nonsense.write_bytes(b"\x7fELF nothing")
     nonsense.chmod(0o755)
-    broken = narrow.spawn([], command=[str(nonsense)])
-    next_one = narrow.spawn([{"do": "exit", "code": 0}])
+    broken = single_slot.spawn([], command=[str(nonsense)])
+    next_one = single_slot.spawn([{"do": "exit", "code": 0}])
     (tmp_path / "go").touch()
     ended = broken.wait()
     assert ended["status"] == "failed" and "Exec format error" in ended["reason"], ended
     assert next_one.wait()["status"] == "completed"
-    assert events_of(broken, narrow.sidecar) == ["agent_failed"]
+    assert events_of(broken, single_slot.sidecar) == ["agent_failed"]
 
 
-def test_a_stop_while_the_disk_is_slow_does_not_cost_a_place(narrow: Succession, tmp_path: Path) -> None:
-    """The agent fails, is to be tried again, and is stopped before that is on disk."""
-    agent = narrow.spawn(
+def test_a_stop_while_the_disk_is_slow_does_not_cost_a_slot(single_slot: Succession, tmp_path: Path) -> None:
+    """The agent fails, is due for a retry, and is stopped before that is stored."""
+    agent = single_slot.spawn(
         [*steps_until(tmp_path / "go"), {"do": "exit", "code": 1}], agent_type="test-engineer", command=[]
     )
     process = agent.get()["process_id"]
     with ThreadPoolExecutor() as pool:
-        with nothing_written(narrow.storage):
+        with writes_blocked(single_slot.storage):
             (tmp_path / "go").touch()
-            until(lambda: not lives(process), "its end")
+            until(lambda: not process_alive(process), "its end")
             stop = pool.submit(agent.stop)
-            until(lambda: open_streams(narrow.sidecar), "the stop")
+            until(lambda: open_streams(single_slot.sidecar), "the stop")
         assert stop.result(timeout=30)["status"] == "stopped"
-    assert narrow.spawn([{"do": "exit", "code": 0}]).wait()["status"] == "completed", "there is room for the next"
+    assert single_slot.spawn([{"do": "exit", "code": 0}]).wait()["status"] == "completed", (
+        "there is a free slot for the next agent"
+    )
     assert agent.get()["status"] == "stopped"
-    assert call(narrow.sidecar, "GET", "/api/agents")["running"] == 0
+    assert call(single_slot.sidecar, "GET", "/api/agents")["running"] == 0
 
 
-def test_a_queued_agent_has_no_sign_of_life_to_give(narrow: Succession, tmp_path: Path) -> None:
-    narrow.spawn(steps_until(tmp_path / "go"))
-    agent = narrow.spawn(SLEEP)
-    answer = narrow.sidecar.request(
-        "POST", f"/api/agents/{agent.id}/heartbeat", narrow.sidecar.operator, json={"percent": 5}
+def test_a_queued_agent_cannot_send_a_heartbeat(single_slot: Succession, tmp_path: Path) -> None:
+    single_slot.spawn(steps_until(tmp_path / "go"))
+    agent = single_slot.spawn(SLEEP)
+    answer = single_slot.sidecar.request(
+        "POST", f"/api/agents/{agent.id}/heartbeat", single_slot.sidecar.operator, json={"percent": 5}
     )
     assert answer.status_code < 500, answer.text
     assert agent.get()["status"] == "pending"

@@ -1,4 +1,4 @@
-"""What an agent printed, over both transports, while it runs and afterwards."""
+"""An agent's output, over both transports, while it runs and afterwards."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import agent_service_pb2 as pb
 
 
-def test_the_log_of_a_queued_agent_is_followed_to_its_end(narrow: Succession, tmp_path: Path) -> None:
-    narrow.spawn(steps_until(tmp_path / "go"))
-    agent = narrow.spawn([{"do": "print", "text": "at last"}])
+def test_the_log_of_a_queued_agent_is_followed_to_its_end(single_slot: Succession, tmp_path: Path) -> None:
+    single_slot.spawn(steps_until(tmp_path / "go"))
+    agent = single_slot.spawn([{"do": "print", "text": "at last"}])
     with ThreadPoolExecutor() as pool:
-        followed = pool.submit(follow, narrow.sidecar, agent)
-        until(lambda: open_streams(narrow.sidecar), "the stream")
+        followed = pool.submit(follow, single_slot.sidecar, agent)
+        until(lambda: open_streams(single_slot.sidecar), "the stream")
         (tmp_path / "go").touch()
         assert followed.result(timeout=30) == ["at last"]
 
 
-def test_followers_that_go_away_leave_nothing_behind(
+def test_followers_that_disconnect_leave_nothing_behind(
     sidecar: SidecarProcess, scripted_agent: Spawn, stubs: Any
 ) -> None:
     agent = scripted_agent([{"do": "print", "text": "on"}, *SLEEP])
@@ -55,7 +55,7 @@ def test_a_large_log_is_not_held_in_memory(sidecar: SidecarProcess, scripted_age
     )
     assert agent.wait()["status"] == "completed"
     proc = Path(f"/proc/{sidecar.process.pid}")
-    # proc(5): from now on the peak is counted anew.
+    # proc(5): this resets the peak.
     (proc / "clear_refs").write_text("5")
     before = peak_memory(proc)
     with requests.get(
@@ -90,7 +90,7 @@ def test_logs_are_the_same_over_both_transports(sidecar: SidecarProcess, scripte
     over_grpc = grpc_logs(stubs, sidecar, agent_id=agent.id)
     answer = sidecar.request("GET", f"/api/agents/{agent.id}/logs", sidecar.operator)
     over_rest = [line for part in answer.text.splitlines() for line in json.loads(part)["lines"]]
-    # Each stream keeps its order; lines of two streams may be read in another one.
+    # Each stream keeps its order; lines of different streams may be interleaved differently.
     assert sorted(line["text"] for line in over_rest) == ["one", "three", "two é"]
     assert [(line.stream, line.text) for line in over_grpc] == [(line["stream"], line["text"]) for line in over_rest]
     assert {line["text"]: line["stream"] for line in over_rest} == {
@@ -135,9 +135,7 @@ def test_a_log_is_followed_line_by_line_over_both_transports(
     assert agent.wait()["status"] == "completed"
 
 
-def test_a_log_is_read_by_its_agent_by_architects_and_by_nobody_else(
-    sidecar: SidecarProcess, scripted_agent: Spawn
-) -> None:
+def test_a_log_is_read_by_its_agent_and_by_architects_only(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     agent, other = scripted_agent([{"do": "print", "text": "mine"}, *SLEEP]), scripted_agent(SLEEP)
     until(agent.logs, "a line")
     path = f"/api/agents/{agent.id}/logs"

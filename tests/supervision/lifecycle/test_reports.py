@@ -1,4 +1,4 @@
-"""What programs say of their work: sessions, turns, tokens, cost, answers."""
+"""What programs report about their work: sessions, turns, tokens, cost, answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.spawned import Spawn, events_of, resume
 from cco_sidecar.testing.process import SidecarProcess
 
 
-def test_what_a_program_reports_is_kept_and_its_last_answer_is_its_result(
+def test_a_programs_report_is_kept_and_its_final_answer_is_its_result(
     sidecar: SidecarProcess, scripted_agent: Spawn
 ) -> None:
     issue = fresh("issue-report")
@@ -43,7 +43,9 @@ def test_what_a_program_reports_is_kept_and_its_last_answer_is_its_result(
     assert events_of(agent, sidecar) == ["agent_spawned", "agent_completed"]
 
 
-def test_the_agents_own_result_goes_before_its_last_answer(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+def test_the_agents_own_result_takes_precedence_over_its_final_answer(
+    sidecar: SidecarProcess, scripted_agent: Spawn
+) -> None:
     issue = fresh("issue-report")
     steps = [{"do": "result", "decisions": ["mine"]}, {"do": "report", "result": "also this"}]
     ended = scripted_agent(steps, command=[], issue=issue).wait()
@@ -61,7 +63,7 @@ def test_a_program_that_reports_an_error_has_failed(sidecar: SidecarProcess, scr
     assert call(sidecar, "GET", f"/api/results?issue_id={issue}")["results"] == []
 
 
-def test_nothing_is_estimated_and_nonsense_is_passed_over(scripted_agent: Spawn) -> None:
+def test_nothing_is_estimated_and_nonsense_is_ignored(scripted_agent: Spawn) -> None:
     lines = [
         '{"type": "result", "usage": {"input_tokens": -5, "output_tokens": "many"}, "num_turns": true}',
         '{"type": "result", "result": {"no": "text"}, "session_id": 7, "usage": [1], "stats": null}',

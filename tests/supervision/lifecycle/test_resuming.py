@@ -1,4 +1,4 @@
-"""Agents that have ended are started once more."""
+"""Agents that have ended are started again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.support.processes import of_run, words_of
+from tests.support.processes import command_line_of, of_run
 from tests.support.sidecars import call, events, until
 from tests.support.spawned import Spawn, events_of, files_of, resume
 
@@ -27,7 +27,7 @@ def test_an_agent_is_resumed_under_its_own_id(sidecar: SidecarProcess, scripted_
     assert events_of(agent, sidecar) == ["agent_spawned", "agent_completed"] * 2
 
 
-def test_an_agent_that_is_said_to_have_ended_can_be_resumed(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+def test_an_agent_reported_as_ended_can_be_resumed(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     for _ in range(6):
         agent = scripted_agent(command=["sh", "-c", "sleep 0.1"])
         while agent.get()["status"] != "completed":
@@ -35,7 +35,7 @@ def test_an_agent_that_is_said_to_have_ended_can_be_resumed(sidecar: SidecarProc
         call(sidecar, "POST", f"/api/agents/{agent.id}/resume", json={})
 
 
-def test_a_resumed_agent_is_told_on_stdin(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+def test_a_resumed_agent_gets_its_message_on_stdin(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     agent = scripted_agent([{"do": "run", "command": ["cat"]}], agent_type="go-specialist", command=[])
     agent.wait()
     assert agent.logs()[0] == "what the script says"
@@ -44,9 +44,7 @@ def test_a_resumed_agent_is_told_on_stdin(sidecar: SidecarProcess, scripted_agen
     assert agent.logs()[0] == "and now the tests"
 
 
-def test_an_agent_is_resumed_once_however_many_ask(
-    sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
-) -> None:
+def test_concurrent_resumes_start_an_agent_once(sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path) -> None:
     agent = scripted_agent([{"do": "run", "command": ["sh", "-c", "test $AGENT_ATTEMPT = 1 || sleep 600"]}])
     agent.wait()
     until(lambda: files_of(sidecar, agent) == ["1/output.log"], "its end")
@@ -57,7 +55,7 @@ def test_an_agent_is_resumed_once_however_many_ask(
     with ThreadPoolExecutor(8) as pool:
         answers = sorted(pool.map(ask, range(8)))
     assert answers == [200] + [409] * 7
-    shims = [each for each in of_run(sidecar.storage / "agents" / agent.id) if "shim.py" in words_of(each)]
+    shims = [each for each in of_run(sidecar.storage / "agents" / agent.id) if "shim.py" in command_line_of(each)]
     assert len(shims) == 1 and agent.get()["attempt"] == 2
     assert agent.stop(force=True)["status"] == "stopped"
 
@@ -73,7 +71,7 @@ if os.environ["AGENT_ATTEMPT"] == "1":
 """
 
 
-def test_a_resumed_agent_that_stores_no_result_is_announced_all_the_same(
+def test_a_resumed_agent_without_a_new_result_is_still_announced(
     sidecar: SidecarProcess, scripted_agent: Spawn
 ) -> None:
     agent = scripted_agent([{"do": "run", "command": [sys.executable, "-c", STORES_ONCE]}])

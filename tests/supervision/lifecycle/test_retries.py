@@ -12,9 +12,7 @@ from tests.support.spawned import Spawn, events_of, files_of
 from cco_sidecar.testing.process import SidecarProcess
 
 
-def test_an_agent_that_fails_is_tried_again_with_longer_and_longer_pauses(
-    sidecar: SidecarProcess, scripted_agent: Spawn
-) -> None:
+def test_a_failing_agent_is_retried_with_growing_pauses(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     agent = scripted_agent(
         [{"do": "env", "name": "AGENT_ATTEMPT"}, {"do": "exit", "code": 7}], agent_type="test-engineer", command=[]
     )
@@ -50,7 +48,7 @@ def test_an_attempt_that_succeeds_is_the_last(sidecar: SidecarProcess, scripted_
     assert events_of(agent, sidecar) == ["agent_spawned", "agent_spawned", "agent_completed"]
 
 
-def test_an_attempt_does_not_show_how_the_one_before_ended(scripted_agent: Spawn, tmp_path: Path) -> None:
+def test_a_new_attempt_does_not_show_how_the_previous_one_ended(scripted_agent: Spawn, tmp_path: Path) -> None:
     waits = f"touch '{tmp_path}/second'; while [ ! -e '{tmp_path}/go' ]; do sleep 0.02; done"
     script = f"test $AGENT_ATTEMPT = 1 && exit 7; {waits}; kill -9 $PPID"
     agent = scripted_agent([{"do": "run", "command": ["sh", "-c", script]}], agent_type="test-engineer", command=[])
@@ -64,7 +62,7 @@ def test_an_attempt_does_not_show_how_the_one_before_ended(scripted_agent: Spawn
     assert (ended.get("signal"), ended.get("exit_code"), ended["attempt"]) == ("SIGKILL", None, 3), ended
 
 
-def test_an_agent_that_asked_and_failed_does_not_ask_in_its_next_attempt(scripted_agent: Spawn, tmp_path: Path) -> None:
+def test_a_question_of_a_failed_attempt_does_not_carry_over(scripted_agent: Spawn, tmp_path: Path) -> None:
     steps = [
         {
             "do": "run",
@@ -77,7 +75,7 @@ def test_an_agent_that_asked_and_failed_does_not_ask_in_its_next_attempt(scripte
     until(lambda: agent.get()["attempt"] == 2 and agent.get()["status"] != "pending", "the second attempt")
     deadline = time.monotonic() + 2.5
     while time.monotonic() < deadline:
-        assert agent.get()["status"] == "running", "it has asked for nothing yet"
+        assert agent.get()["status"] == "running", "this attempt has asked nothing yet"
     (tmp_path / "go").touch()
     assert agent.wait()["status"] == "failed"
 

@@ -1,4 +1,4 @@
-"""Silence, heartbeats, and questions."""
+"""Silent agents, heartbeats, and questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.spawned import SLEEP, Spawn, as_agent, events_of, steps_until
 from cco_sidecar.testing.process import SidecarProcess
 
 
-def test_silence_makes_an_agent_stuck_and_a_word_lets_it_run_again(
+def test_a_silent_agent_is_stuck_until_its_next_heartbeat(
     sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
 ) -> None:
     steps = [
@@ -45,14 +45,14 @@ def test_an_agent_that_calls_or_prints_is_not_stuck(
         for step in (says, calls)
     ]
     started = time.monotonic()
-    until(lambda: time.monotonic() - started > 3.5, "more than the limit of silence, and a look")
+    until(lambda: time.monotonic() - started > 3.5, "more than the silence limit and a check")
     (tmp_path / "go").touch()
     for agent in agents:
         assert agent.wait()["status"] == "completed"
         assert events_of(agent, sidecar) == ["agent_spawned", "agent_completed"]
 
 
-def test_an_agent_that_stands_still_is_stuck_until_it_goes_on(
+def test_a_suspended_agent_is_stuck_until_it_continues(
     sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
 ) -> None:
     agent = scripted_agent(steps_until(tmp_path / "go"))
@@ -66,7 +66,7 @@ def test_an_agent_that_stands_still_is_stuck_until_it_goes_on(
     assert events_of(agent, sidecar) == ["agent_spawned", "agent_stuck", "agent_completed"]
 
 
-def test_an_agent_that_waits_for_a_person_says_so(
+def test_an_agent_that_waits_for_a_person_is_reported_as_such(
     sidecar: SidecarProcess, scripted_agent: Spawn, tmp_path: Path
 ) -> None:
     steps = [
@@ -79,15 +79,15 @@ def test_an_agent_that_waits_for_a_person_says_so(
     asking = agent.wait("needs_input")
     assert asking["reason"] == "which database?"
     started = time.monotonic()
-    until(lambda: time.monotonic() - started > 2.5, "more than the limit of silence")
-    assert agent.get()["status"] == "needs_input", "who waits for a person is not stuck"
+    until(lambda: time.monotonic() - started > 2.5, "more than the silence limit")
+    assert agent.get()["status"] == "needs_input", "an agent that waits for a person is not stuck"
     (tmp_path / "go").touch()
     assert agent.wait("running")["progress"]["message"] == "thanks"
     (tmp_path / "end").touch()
     assert agent.wait()["status"] == "completed"
 
 
-def test_a_heartbeat_is_the_agents_own(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+def test_an_agent_sends_heartbeats_for_itself_only(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     agent, other = scripted_agent(SLEEP), scripted_agent(SLEEP)
     path = f"/api/agents/{agent.id}/heartbeat"
     assert call(sidecar, "POST", path, as_agent(agent), json={"percent": 1})["status"] == "running"

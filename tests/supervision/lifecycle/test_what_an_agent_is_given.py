@@ -1,4 +1,4 @@
-"""Its environment, files and tokens; what is refused before there is an agent."""
+"""An agent's environment, files and tokens; and spawns that are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.clocked import ClockedSidecar, Hands
+from tests.support.clocked import ClockControl, ClockedSidecar
 from tests.support.sidecars import call, events, fresh, refused, until, written
 from tests.support.spawned import SLEEP, Spawn, directory_of, files_of
 from tests.support.succession import Succession, scripted_runner
@@ -17,7 +17,7 @@ from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 
 
-def test_what_an_agent_finds(sidecar: SidecarProcess, scripted_agent: Spawn, root: Path, secret: str) -> None:
+def test_the_environment_of_an_agent(sidecar: SidecarProcess, scripted_agent: Spawn, root: Path, secret: str) -> None:
     names = (
         *("AGENT_ID", "AGENT_TYPE", "ISSUE_ID", "PROJECT_ID", "SIDECAR_URL", "SIDECAR_GRPC", "JWT_TOKEN"),
         *("JWT_TOKEN_FILE", "CONTEXT_FILE", "AGENT_TASK", "AGENT_ATTEMPT", "MINE", "PLAIN_VARIABLE", "PWD"),
@@ -55,11 +55,11 @@ def test_what_an_agent_finds(sidecar: SidecarProcess, scripted_agent: Spawn, roo
     }
     assert not [name for name in environment if name.startswith("CCO_SIDECAR_")]
     assert secret not in json.dumps(environment)
-    # What it prints of its token does not come out.
+    # The token is masked in its output.
     assert environment["JWT_TOKEN"] == "[token]" and agent.token not in str(agent.logs())
 
 
-def test_the_files_of_an_agent_are_private_and_whole(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
+def test_the_files_of_an_agent_are_private_and_complete(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     agent = scripted_agent(SLEEP, issue="issue-files")
     run = directory_of(sidecar, agent)
     shared = run / "agent"
@@ -85,7 +85,7 @@ def test_the_files_of_an_agent_are_private_and_whole(sidecar: SidecarProcess, sc
         {"NUL": "a\0b"},
     ],
 )
-def test_an_environment_that_may_not_be_is_refused(sidecar: SidecarProcess, environment: dict[str, str]) -> None:
+def test_a_forbidden_environment_is_refused(sidecar: SidecarProcess, environment: dict[str, str]) -> None:
     body = {"agent_type": "python-specialist", "issue_id": "i", "command": ["true"], "environment": environment}
     assert (
         "environment"
@@ -99,7 +99,7 @@ def spawn_refused(sidecar: SidecarProcess, status: int, code: str, **body: Any) 
     return message
 
 
-def test_what_cannot_be_spawned_says_why_and_leaves_no_agent(sidecar: SidecarProcess) -> None:
+def test_a_refused_spawn_says_why_and_leaves_no_agent(sidecar: SidecarProcess) -> None:
     assert "nonsense" in spawn_refused(sidecar, 404, "AGT_002", agent_type="nonsense", command=["true"])
     assert "no-program" in spawn_refused(sidecar, 400, "REQ_001", command=["no-program"])
     assert "no-program-of-this-name" in spawn_refused(sidecar, 500, "AGT_001", agent_type="swift-specialist")
@@ -111,34 +111,34 @@ def test_what_cannot_be_spawned_says_why_and_leaves_no_agent(sidecar: SidecarPro
     assert call(sidecar, "GET", "/api/agents?issue_id=issue-refused")["agents"] == []
 
 
-def test_a_credential_that_is_not_there_is_no_agent_that_failed(sidecar: SidecarProcess) -> None:
+def test_a_missing_credential_does_not_leave_a_failed_agent(sidecar: SidecarProcess) -> None:
     issue = fresh("issue-credential")
     spawn_refused(sidecar, 404, "CRD_001", command=["true"], credentials=["NO_SUCH_CREDENTIAL"], issue_id=issue)
     assert call(sidecar, "GET", f"/api/agents?issue_id={issue}")["agents"] == []
 
 
-def test_a_task_that_no_process_can_be_given_is_refused(sidecar: SidecarProcess) -> None:
+def test_a_task_too_large_for_a_process_is_refused(sidecar: SidecarProcess) -> None:
     assert "task" in spawn_refused(sidecar, 400, "REQ_001", command=["true"], task="a\0b")
 
 
-def test_a_task_of_the_greatest_length_can_be_given(scripted_agent: Spawn) -> None:
+def test_a_task_of_maximum_length_is_accepted(scripted_agent: Spawn) -> None:
     agent = scripted_agent([{"do": "exit", "code": 0}], task="漢" * 100_000)
     assert agent.wait()["status"] == "completed"
 
 
-def test_a_command_of_the_operator_runs_as_it_is(scripted_agent: Spawn) -> None:
+def test_a_command_of_the_operator_runs_unchanged(scripted_agent: Spawn) -> None:
     agent = scripted_agent(command=["echo", "{task}", "{model}", "{issue_id}"])
     agent.wait()
     assert agent.logs() == ["{task} {model} {issue_id}"]
 
 
-def test_a_program_is_looked_for_where_it_runs(scripted_agent: Spawn, root: Path) -> None:
+def test_a_program_is_looked_up_where_it_runs(scripted_agent: Spawn, root: Path) -> None:
     agent = scripted_agent(command=["./reviewer", "it"])
     agent.wait()
     assert agent.logs() == [f"reviewing it in {root}"]
 
 
-def test_a_runners_placeholders_are_filled_in_its_program_too(scripted_agent: Spawn, root: Path) -> None:
+def test_placeholders_are_filled_in_a_runners_program_too(scripted_agent: Spawn, root: Path) -> None:
     agent = scripted_agent(agent_type="code-reviewer", command=[], issue="issue-x")
     agent.wait()
     assert agent.logs() == [f"reviewing issue-x in {root}"]
@@ -154,7 +154,7 @@ def test_required_files_are_in_the_context(sidecar: SidecarProcess, scripted_age
     assert "notes/plan.xyz" in paths(context_requirements=["notes/*.xyz", "security_policies"])
 
 
-def test_only_who_may_spawn_spawns_and_only_the_operator_names_a_command(sidecar: SidecarProcess) -> None:
+def test_only_permitted_callers_spawn_and_only_the_operator_sets_a_command(sidecar: SidecarProcess) -> None:
     body = {"agent_type": "python-specialist", "issue_id": "issue-who"}
     specialist = sidecar.agent("python-specialist", project="default")
     architect = sidecar.agent("chief-architect", project="default")
@@ -167,7 +167,7 @@ def test_only_who_may_spawn_spawns_and_only_the_operator_names_a_command(sidecar
     assert (ended["status"], ended["spawned_by"], ended["depth"]) == ("completed", architect.id, 1)
 
 
-def test_a_credential_does_not_come_out_in_what_is_printed(tmp_path: Path, root: Path) -> None:
+def test_a_printed_credential_is_redacted(tmp_path: Path, root: Path) -> None:
     lone = Succession(tmp_path, root)
     try:
         for name, value in (("API_KEY", "k3y-of-the-api"), ("PEM", "-----BEGIN-----\nMIIEvQIBADANBg\n-----END-----\n")):
@@ -184,14 +184,14 @@ def test_a_credential_does_not_come_out_in_what_is_printed(tmp_path: Path, root:
 
 
 def test_the_token_file_is_renewed_before_its_token_expires(tmp_path: Path, root: Path) -> None:
-    clock = Hands(tmp_path / "clock")
+    clock = ClockControl(tmp_path / "clock")
     runners = {"qa-engineer": scripted_runner(retry={"attempts": 2, "backoff_seconds": 36000})}
     config = written(tmp_path / "config.json", agents={"runners": runners})
     sidecar = ClockedSidecar(tmp_path / "storage", root, clock, config=config)
     try:
         pausing = spawn_scripted(sidecar, [{"do": "exit", "code": 1}], agent_type="qa-engineer", command=[])
         until(lambda: pausing.get().get("retry_at"), "the pause")
-        # Looked after in the order of their spawns: when the second has its token, the first has been looked after.
+        # Tokens are checked in spawn order: when the second agent has its token, the first has been checked.
         working = spawn_scripted(sidecar, SLEEP)
         file = directory_of(sidecar, working) / "agent" / "token"
         first = file.read_text().strip()

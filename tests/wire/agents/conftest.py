@@ -1,4 +1,4 @@
-"""A sidecar with room, and one with room for a single agent."""
+"""A sidecar without a limit on agents, and one that runs a single agent at a time."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Si
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[SidecarProcess]:
-    """One with room for a single agent."""
+def single_slot(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[SidecarProcess]:
+    """Runs a single agent at a time."""
     directory = tmp_path_factory.mktemp("crowded")
     config = written(directory / "config.json", agents={"runners": RUNNERS, "max_concurrent": 1})
     with serving(directory, root, config=config) as running:
@@ -42,5 +42,5 @@ def deployment(sidecar: SidecarProcess) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def full_deployment(crowded: SidecarProcess) -> Iterator[Deployment]:
-    yield from _deployment(crowded)
+def single_slot_deployment(single_slot: SidecarProcess) -> Iterator[Deployment]:
+    yield from _deployment(single_slot)

@@ -1,4 +1,4 @@
-"""A sidecar whose every transport is tried."""
+"""A sidecar that is tried over every transport."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Deployment:
         self._spawned: list[str] = []
 
     def transport(self, rpc: str, name: str) -> Transport:
-        """`grpc`, or the first of the HTTP lines."""
+        """`grpc`, or the first of the HTTP bindings."""
         return self.transports.grpc(rpc) if name == "grpc" else self.transports.rest(rpc)[0]
 
     def ask(self, rpc: str, /, **request: Any) -> Any:
         return self.transports.ask(rpc, self.operator, **request)
 
     def spawn(self, transport: str = "grpc", **request: Any) -> dict[str, Any]:
-        """An agent that sleeps, when nothing else is asked for; it is stopped at the end of the test."""
+        """An agent that sleeps by default; it is stopped at the end of the test."""
         wanted = {"agent_type": "go-specialist", "issue_id": "issue-1", "project_id": PROJECT} | request
         answer = self.transport("SpawnAgent", transport).call(wanted, self.operator)
         assert answer.status in ("OK", 201), answer
@@ -72,7 +72,7 @@ class Deployment:
 
 
 def same(answers: list[Answer]) -> Any:
-    """The one body that every transport gave."""
+    """The body that every transport returned, which must be the same."""
     assert all(answer.status in ("OK", 200, 201) for answer in answers), answers
     bodies = [answer.body for answer in answers]
     assert all(body == bodies[0] for body in bodies), bodies
@@ -80,7 +80,7 @@ def same(answers: list[Answer]) -> Any:
 
 
 def refused(deployment: Deployment, rpc: str, request: dict[str, Any], status: int, code: str) -> str:
-    """Through every transport the same error; its message."""
+    """Asserts the same error over every transport; returns its message."""
     messages = set()
     for transport in deployment.transports.of(rpc):
         if not transport.fits(request):

@@ -1,4 +1,4 @@
-"""What is refused, and in which words."""
+"""Which requests are refused, and with which messages."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def spawn_message(**fields: Any) -> Any:
     return message(agent_service_pb2.SpawnAgentRequest, **SPAWN, **fields)
 
 
-# What only a message can hold, or what both transports carry: the same refusal.
+# Requests that only a message can express, or that both transports carry: the same refusal.
 MESSAGES: list[tuple[str, Any, str]] = [
     ("SpawnAgent", agent_service_pb2.SpawnAgentRequest(), "agent_type is required"),
     ("SpawnAgent", spawn_message(priority=99), "priority: 99 is not a known value"),
@@ -196,7 +196,7 @@ BAD_CALLS: list[tuple[str, str, Any, str]] = [
         ("status=running&state=x", "has no field 'state'"),
         ("issue_id=%ff", "percent-encode"),
     )),
-    # Ending and starting again.
+    # Stopping and resuming.
     ("DELETE", "/api/agents/x?force=maybe", None, "is not true or false"),
     ("DELETE", "/api/agents/x?timeout=-1", None, "is not between 0 and 3600"),
     ("DELETE", "/api/agents/x?timeout=3601", None, "is not between 0 and 3600"),
@@ -269,7 +269,7 @@ BAD_CALLS: list[tuple[str, str, Any, str]] = [
     BAD_CALLS,
     ids=[f"{verb} {path[:60]} {shown(body) if body is not None else ''}".strip() for verb, path, body, _ in BAD_CALLS],
 )
-def test_a_bad_call_is_refused_with_a_clear_word(
+def test_a_bad_call_is_refused_with_a_clear_message(
     deployment: Deployment, verb: str, path: str, body: Any, says: str
 ) -> None:
     answer = deployment.sidecar.request(verb, path, deployment.operator, json=body)
@@ -280,7 +280,7 @@ def test_a_bad_call_is_refused_with_a_clear_word(
 
 
 def test_an_answer_must_say_yes_or_no(deployment: Deployment) -> None:
-    """A forgotten `approved` is no denial."""
+    """A missing `approved` is not a denial."""
     asked = deployment.ask("RequestApproval", question="May it?", project_id=PROJECT)
     path = f"/api/approvals/{asked['approval_id']}/answer"
     answer = deployment.sidecar.request("POST", path, deployment.operator, json={"comment": "hm"})
@@ -288,7 +288,7 @@ def test_an_answer_must_say_yes_or_no(deployment: Deployment) -> None:
     assert deployment.ask("GetApproval", approval_id=asked["approval_id"])["status"] == "pending"
 
 
-def test_a_resumed_agents_message_holds_no_nul(deployment: Deployment) -> None:
+def test_a_resumed_agents_message_may_not_contain_a_nul(deployment: Deployment) -> None:
     agent_id = deployment.spawn()["agent_id"]
     deployment.ask("StopAgent", agent_id=agent_id, force=True)
     answer = deployment.sidecar.request(
@@ -297,8 +297,8 @@ def test_a_resumed_agents_message_holds_no_nul(deployment: Deployment) -> None:
     assert answer.status_code == 400, answer.text
 
 
-def test_reserved_names_are_nobodys(deployment: Deployment) -> None:
-    """A token in the name of the operator, of the rules or of the sidecar itself would be believed by them."""
+def test_reserved_names_are_refused(deployment: Deployment) -> None:
+    """Agents would believe a token in the name of the operator, of the rules or of the sidecar itself."""
     for name in ("operator", "handover", "orchestration-sidecar"):
         answer = deployment.transports.grpc("CreateToken").call(SPAWN | {"agent_id": name}, deployment.operator)
         assert answer.status == "INVALID_ARGUMENT", name

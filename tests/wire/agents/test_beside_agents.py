@@ -1,4 +1,4 @@
-"""Approvals, credentials and tokens through both transports."""
+"""Approvals, credentials and tokens over both transports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TestApprovals:
             refused(deployment, "AnswerApproval", named | {"approved": approved}, 409, "APR_002")
         assert deployment.ask("GetApproval", **named) == answered
 
-    def test_both_are_events(self, deployment: Deployment) -> None:
+    def test_a_question_and_its_answer_are_events(self, deployment: Deployment) -> None:
         asked = deployment.ask("RequestApproval", question="May it?", issue_id="issue-1", project_id=PROJECT)
         deployment.ask("AnswerApproval", approval_id=asked["approval_id"], approved=True, comment="yes")
         listed = deployment.ask("ListEvents", correlation_id=asked["approval_id"], project_id=PROJECT, since="0")
@@ -44,7 +44,7 @@ class TestApprovals:
         found = [(e["event_type"], e["data"]["status"], e["data"]["comment"]) for e in listed["events"]]
         assert found == [("approval_requested", "pending", ""), ("approval_answered", "approved", "yes")]
 
-    def test_a_list_in_pages_and_filtered(self, deployment: Deployment) -> None:
+    def test_a_list_is_paged_and_filtered(self, deployment: Deployment) -> None:
         project = fresh("project")
         ids = [deployment.ask("RequestApproval", question=str(n), project_id=project)["approval_id"] for n in range(3)]
         deployment.ask("AnswerApproval", approval_id=ids[1], approved=False)
@@ -69,14 +69,14 @@ class TestApprovals:
             assert (asked["requested_by"], asked["issue_id"]) == (agent.id, agent.issue)
             assert asked["project_id"] == PROJECT
 
-    def test_there_is_none(self, deployment: Deployment) -> None:
+    def test_an_unknown_approval(self, deployment: Deployment) -> None:
         refused(deployment, "GetApproval", {"approval_id": "apr-0"}, 404, "APR_001")
         refused(deployment, "AnswerApproval", {"approval_id": "apr-0", "approved": True}, 404, "APR_001")
 
 
 class TestCredentials:
     @BOTH
-    def test_stored_read_listed_deleted(self, deployment: Deployment, transport: str) -> None:
+    def test_a_credential_is_stored_read_listed_and_deleted(self, deployment: Deployment, transport: str) -> None:
         name, value = f"KEY_{transport.upper()}", "geheim ✓ 'quoted'\nsecond line"
         stored = deployment.transport("StoreCredential", transport).call(
             {"name": name, "value": value}, deployment.operator
@@ -101,12 +101,10 @@ class TestCredentials:
         for rpc in ("GetCredential", "DeleteCredential"):
             assert name in refused(deployment, rpc, {"name": name}, 404, "CRD_001")
 
-    def test_one_that_is_not_there_stops_a_spawn(self, deployment: Deployment) -> None:
+    def test_a_missing_credential_stops_a_spawn(self, deployment: Deployment) -> None:
         request = {"agent_type": "go-specialist", "issue_id": fresh("issue"), "credentials": ["NO_SUCH_KEY"]}
         assert "NO_SUCH_KEY" in refused(deployment, "SpawnAgent", request, 404, "CRD_001")
-        assert deployment.ask("ListAgents", issue_id=request["issue_id"])["agents"] == [], (
-            "refused, and kept all the same"
-        )
+        assert deployment.ask("ListAgents", issue_id=request["issue_id"])["agents"] == [], "refused, but stored anyway"
 
     @pytest.mark.parametrize(
         ("body", "secret"),
@@ -127,7 +125,7 @@ class TestCredentials:
 
 class TestTokens:
     @BOTH
-    def test_made_and_revoked(self, deployment: Deployment, transport: str) -> None:
+    def test_a_token_is_made_and_revoked(self, deployment: Deployment, transport: str) -> None:
         request = {"agent_type": "go-specialist", "issue_id": "issue-1", "project_id": PROJECT}
         made = deployment.transport("CreateToken", transport).call(request, deployment.operator).body
         assert_shape(made, agent_shapes.TOKEN)

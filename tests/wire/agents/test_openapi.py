@@ -1,4 +1,4 @@
-"""Every HTTP line and every conflict is in the OpenAPI document."""
+"""Every HTTP binding and every conflict is in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.support.transports import METHODS, bindings_of
 from tests.wire.agents.deployment import Deployment
 
 
-def test_the_openapi_document_has_every_http_line(deployment: Deployment) -> None:
+def test_the_openapi_document_has_every_http_binding(deployment: Deployment) -> None:
     paths = deployment.sidecar.request("GET", "/openapi.json").json()["paths"]
     wanted = {(line.verb.lower(), line.template) for rpc in METHODS for line in bindings_of(rpc)}
     missing = sorted(wanted - {(verb, path) for path, verbs in paths.items() for verb in verbs})
@@ -23,6 +23,6 @@ def test_the_openapi_document_has_every_http_line(deployment: Deployment) -> Non
         ("post", "/api/approvals/{approval_id}/answer"),
     ],
 )
-def test_the_openapi_document_knows_of_conflicts(deployment: Deployment, verb: str, path: str) -> None:
+def test_the_openapi_document_lists_conflicts(deployment: Deployment, verb: str, path: str) -> None:
     paths = deployment.sidecar.request("GET", "/openapi.json").json()["paths"]
     assert "409" in paths[path][verb]["responses"]

@@ -1,4 +1,4 @@
-"""Reads, stops, logs, heartbeats, resumes and worktrees through both transports."""
+"""Reads, stops, logs, heartbeats, resumes and worktrees over both transports."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class TestReads:
         assert_shape(ended, agent_shapes.AGENT)
         assert ended["signal"] == "SIGKILL" and "exit_code" not in ended
 
-    def test_numbers_are_numbers(self, deployment: Deployment) -> None:
-        """Also those that protobuf's own JSON mapping would write as text."""
+    def test_numbers_are_json_numbers(self, deployment: Deployment) -> None:
+        """Including those that protobuf's own JSON mapping writes as strings."""
         report = {"do": "report", "result": "done", "cost": 0.25, "turns": 7, "input": 3_000_000_000, "output": 5}
         spawned = deployment.spawn(agent_type="rust-specialist", environment={"TASK_SCRIPT": json.dumps([report])})
         deployment.wait(spawned["agent_id"])
@@ -58,7 +58,7 @@ class TestReads:
         assert (usage["cost_usd"], usage["duration_ms"], usage["api_duration_ms"]) == (0.25, 1200, 800)
         assert "cache_creation_tokens" not in usage, "nothing is estimated"
 
-    def test_a_list_in_pages(self, deployment: Deployment) -> None:
+    def test_a_list_is_paged(self, deployment: Deployment) -> None:
         issue = fresh("issue")
         ids = [deployment.spawn(issue_id=issue)["agent_id"] for _ in range(5)]
         for transport in deployment.transports.of("ListAgents"):
@@ -77,7 +77,7 @@ class TestReads:
                     break
             assert listed == ids[::-1], transport.name
 
-    def test_a_list_that_is_filtered(self, deployment: Deployment) -> None:
+    def test_a_list_is_filtered(self, deployment: Deployment) -> None:
         issue = fresh("issue")
         running = deployment.spawn(issue_id=issue)["agent_id"]
         stopped = deployment.spawn(issue_id=issue, agent_type="test-engineer")["agent_id"]
@@ -97,19 +97,19 @@ class TestReads:
             assert [agent["agent_id"] for agent in page["agents"]] == found, wanted
             assert page["next_cursor"] is None
 
-    def test_the_limit_is_exact(self, deployment: Deployment) -> None:
-        """As many as there are is the last page."""
+    def test_a_page_may_hold_exactly_all_agents(self, deployment: Deployment) -> None:
+        """A page that holds all agents is the last one."""
         issue = fresh("issue")
         for _ in range(2):
             deployment.spawn(issue_id=issue)
         page = deployment.ask("ListAgents", issue_id=issue, project_id=PROJECT, limit=2)
         assert len(page["agents"]) == 2 and page["next_cursor"] is None
 
-    def test_there_is_none(self, deployment: Deployment) -> None:
+    def test_an_unknown_agent(self, deployment: Deployment) -> None:
         for rpc in ("GetAgent", "StopAgent", "ResumeAgent", "StreamAgentLogs", "SendHeartbeat", "DiscardWorktree"):
             assert "nobody-7" in refused(deployment, rpc, {"agent_id": "nobody-7"}, 404, "AGT_004")
 
-    def test_types(self, deployment: Deployment) -> None:
+    def test_agent_types(self, deployment: Deployment) -> None:
         types = same(
             [d.call({"group": "quality"}, deployment.operator) for d in deployment.transports.of("ListAgentTypes")]
         )
@@ -128,7 +128,7 @@ class TestReads:
 class TestStop:
     @BOTH
     @pytest.mark.parametrize("how", [{}, {"force": True}, {"timeout": 0.5}, {"timeout": 0}])
-    def test_once_and_again(self, deployment: Deployment, transport: str, how: dict[str, Any]) -> None:
+    def test_a_stop_may_be_repeated(self, deployment: Deployment, transport: str, how: dict[str, Any]) -> None:
         request = {"agent_id": deployment.spawn()["agent_id"]} | how
         stopped = deployment.transport("StopAgent", transport).call(request, deployment.operator).body
         assert_shape(stopped, agent_shapes.STOPPED)
@@ -146,7 +146,7 @@ class TestLogs:
         {"do": "print", "text": "three", "stream": "stderr"},
     )
 
-    def test_ndjson_and_grpc_say_the_same(self, deployment: Deployment) -> None:
+    def test_ndjson_and_grpc_return_the_same_lines(self, deployment: Deployment) -> None:
         agent_id = deployment.scripted(*self.STEPS)["agent_id"]
         deployment.wait(agent_id)
         answer = deployment.sidecar.request("GET", f"/api/agents/{agent_id}/logs", deployment.operator)
@@ -176,7 +176,7 @@ class TestLogs:
         found = [line["text"] for part in parts for line in part["lines"]]
         assert found == (texts if expected is None else expected)
 
-    def test_each_attempt_has_its_own(self, deployment: Deployment) -> None:
+    def test_each_attempt_has_its_own_log(self, deployment: Deployment) -> None:
         agent_id = deployment.scripted({"do": "env", "name": "AGENT_ATTEMPT"})["agent_id"]
         deployment.wait(agent_id)
         deployment.ask("ResumeAgent", agent_id=agent_id)
@@ -199,7 +199,7 @@ class TestLogs:
             gate.touch()
             assert [line["text"] for part in parts for line in part["lines"]] == ["last"]
 
-    def test_server_sent_events_for_those_who_ask(self, deployment: Deployment) -> None:
+    def test_server_sent_events_on_request(self, deployment: Deployment) -> None:
         agent_id = deployment.scripted({"do": "print", "text": "hello"})["agent_id"]
         deployment.wait(agent_id)
         sse = {"Accept": "text/event-stream"}
@@ -223,7 +223,7 @@ class TestHeartbeat:
         assert (agent["progress"]["percent"], agent["progress"]["message"]) == (40, "tests written")
 
     @BOTH
-    def test_it_waits_for_a_person_and_goes_on(self, deployment: Deployment, transport: str) -> None:
+    def test_it_waits_for_a_person_and_continues(self, deployment: Deployment, transport: str) -> None:
         spawned = deployment.spawn()
         own = Agent(spawned["agent_id"], "go-specialist", "issue-1", PROJECT, spawned["jwt_token"])
         send = deployment.transport("SendHeartbeat", transport)
@@ -232,7 +232,7 @@ class TestHeartbeat:
         assert deployment.ask("GetAgent", agent_id=own.id)["reason"] == "which port?"
         assert send.call({"agent_id": own.id}, own).body["status"] == "running"
 
-    def test_of_one_that_has_ended(self, deployment: Deployment) -> None:
+    def test_a_heartbeat_of_an_ended_agent(self, deployment: Deployment) -> None:
         agent_id = deployment.spawn()["agent_id"]
         deployment.ask("StopAgent", agent_id=agent_id, force=True)
         assert "stopped by the operator" in refused(deployment, "SendHeartbeat", {"agent_id": agent_id}, 409, "AGT_005")
@@ -240,7 +240,7 @@ class TestHeartbeat:
 
 class TestResume:
     @BOTH
-    def test_an_ended_agent_starts_again_under_its_id(self, deployment: Deployment, transport: str) -> None:
+    def test_an_ended_agent_restarts_under_its_id(self, deployment: Deployment, transport: str) -> None:
         agent_id = deployment.spawn()["agent_id"]
         deployment.ask("StopAgent", agent_id=agent_id, force=True)
         request = {"agent_id": agent_id, "message": "go on"}
@@ -249,12 +249,12 @@ class TestResume:
         assert (agent["agent_id"], agent["attempt"], agent["status"]) == (agent_id, 2, "running")
         assert "ended_at" not in agent and "exit_code" not in agent and agent["process_id"] > 0
 
-    def test_one_that_runs(self, deployment: Deployment) -> None:
+    def test_a_running_agent_is_not_resumed(self, deployment: Deployment) -> None:
         refused(deployment, "ResumeAgent", {"agent_id": deployment.spawn()["agent_id"]}, 409, "AGT_005")
 
 
-class TestTheEnd:
-    """What is said to have ended has ended: nothing that follows finds it half-way."""
+class TestReportedEnd:
+    """An agent reported as ended has really ended: no later call finds it half-way."""
 
     TIMES = 10
 
@@ -282,7 +282,7 @@ class TestWorktree:
     ACT = "git -c user.name=T -c user.email=t@example.com commit -qm W --allow-empty; exec sleep 600"
 
     @BOTH
-    def test_it_is_thrown_away_with_its_branch(self, deployment: Deployment, root: Path, transport: str) -> None:
+    def test_it_is_discarded_with_its_branch(self, deployment: Deployment, root: Path, transport: str) -> None:
         agent_id = deployment.spawn(isolation="worktree", command=["sh", "-c", self.ACT])["agent_id"]
         agent = deployment.ask("GetAgent", agent_id=agent_id)
         assert (agent["isolation"], agent["branch"]) == ("worktree", f"agent/{agent_id}")
@@ -298,13 +298,13 @@ class TestWorktree:
         assert agent["branch"] not in git(root, "branch", "--list", "agent/*")
         refused(deployment, "DiscardWorktree", {"agent_id": agent_id}, 404, "AGT_006")
 
-    def test_it_is_there_every_time(self, deployment: Deployment) -> None:
-        """git runs below a process with many threads: none of its runs may die of that."""
+    def test_it_is_created_every_time(self, deployment: Deployment) -> None:
+        """git runs below a process with many threads, which must not break any of its runs."""
         for _ in range(10):
             agent = deployment.wait(deployment.spawn(isolation="worktree", command=["true"])["agent_id"])
             assert (agent["status"], agent["branch"]) == ("completed", f"agent/{agent['agent_id']}")
 
-    def test_of_one_that_had_none(self, deployment: Deployment) -> None:
+    def test_an_agent_without_a_worktree(self, deployment: Deployment) -> None:
         agent_id = deployment.spawn()["agent_id"]
         deployment.ask("StopAgent", agent_id=agent_id, force=True)
         refused(deployment, "DiscardWorktree", {"agent_id": agent_id}, 404, "AGT_006")

@@ -1,4 +1,4 @@
-"""Starts through both transports: the documented answers, and one meaning."""
+"""Spawns over both transports: the documented answers, and the same meaning."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TestSpawn:
 
     def test_the_documented_environment(self, deployment: Deployment) -> None:
         names = ["AGENT_ID", "AGENT_TYPE", "ISSUE_ID", "PROJECT_ID", "SIDECAR_URL", "GIVEN", "EMPTY"]
-        # The heartbeat goes out with JWT_TOKEN; what is printed of that is masked.
+        # The heartbeat is sent with JWT_TOKEN, because its printed value is masked.
         steps: list[dict[str, Any]] = [{"do": "env", "name": name} for name in names] + [{"do": "heartbeat"}]
         spawned = deployment.scripted(*steps, environment={"GIVEN": "ünïcode = 'x'", "EMPTY": ""}, issue_id="issue-env")
         assert deployment.wait(spawned["agent_id"])["exit_code"] == 0
@@ -66,7 +66,7 @@ class TestSpawn:
             "EMPTY": "",
         }
 
-    def test_only_a_type_and_an_issue_are_needed(self, deployment: Deployment) -> None:
+    def test_only_a_type_and_an_issue_are_required(self, deployment: Deployment) -> None:
         for transport in deployment.transports.of("SpawnAgent"):
             answer = transport.call({"agent_type": "go-specialist", "issue_id": "issue-1"}, deployment.operator)
             assert_shape(answer.body, agent_shapes.SPAWNED)
@@ -74,7 +74,7 @@ class TestSpawn:
             assert (agent["project_id"], agent["priority"], agent["task"]) == ("default", "normal", "")
             deployment.ask("StopAgent", agent_id=agent["agent_id"], force=True)
 
-    def test_nulls_are_as_if_not_sent(self, deployment: Deployment) -> None:
+    def test_nulls_are_treated_as_absent(self, deployment: Deployment) -> None:
         optional = ("task", "context_requirements", "environment", "priority", "project_id", "timeout_seconds", "model")
         body = {"agent_type": "go-specialist", "issue_id": "issue-1"} | dict.fromkeys(optional)
         answer = deployment.sidecar.request("POST", "/api/agents/spawn", deployment.operator, json=body)
@@ -89,14 +89,19 @@ class TestSpawn:
         assert event["topic"] == "coordination"
 
     @BOTH
-    def test_a_queued_one_has_neither_process_nor_token(self, full_deployment: Deployment, transport: str) -> None:
-        first = full_deployment.spawn(transport)
-        second, third = full_deployment.spawn(transport), full_deployment.spawn(transport, priority="high")
+    def test_a_queued_agent_has_neither_process_nor_token(
+        self, single_slot_deployment: Deployment, transport: str
+    ) -> None:
+        first = single_slot_deployment.spawn(transport)
+        second, third = (
+            single_slot_deployment.spawn(transport),
+            single_slot_deployment.spawn(transport, priority="high"),
+        )
         assert_shape(second, agent_shapes.SPAWNED)
         assert (second["spawned"], second["context_injected"], second["status"]) == (False, False, "pending")
         assert second["process_id"] is None and second["jwt_token"] is None
         assert second["queue_position"] == 1 and third["queue_position"] == 1
-        agents = full_deployment.ask("ListAgents", project_id=PROJECT, status="pending")
+        agents = single_slot_deployment.ask("ListAgents", project_id=PROJECT, status="pending")
         assert {a["agent_id"]: a["queue_position"] for a in agents["agents"]} == {
             third["agent_id"]: 1,
             second["agent_id"]: 2,
@@ -104,19 +109,19 @@ class TestSpawn:
         assert (agents["running"], agents["queued"], agents["max_concurrent"]) == (1, 2, 1)
         for agent in agents["agents"]:
             assert_shape(agent, agent_shapes.AGENT)
-        full_deployment.ask("StopAgent", agent_id=first["agent_id"], force=True)
-        assert full_deployment.wait(third["agent_id"], "running")["queue_position"] == 0
+        single_slot_deployment.ask("StopAgent", agent_id=first["agent_id"], force=True)
+        assert single_slot_deployment.wait(third["agent_id"], "running")["queue_position"] == 0
 
     def test_an_unknown_type(self, deployment: Deployment) -> None:
         message = refused(deployment, "SpawnAgent", {"agent_type": "no-such-type", "issue_id": "i"}, 404, "AGT_002")
         assert "no-such-type" in message
 
-    def test_a_program_that_is_not_there(self, deployment: Deployment) -> None:
+    def test_a_missing_program(self, deployment: Deployment) -> None:
         request = {"agent_type": "go-specialist", "issue_id": "i", "command": ["no-such-program", "x"]}
         assert "no-such-program" in refused(deployment, "SpawnAgent", request, 400, "REQ_001")
 
     def test_a_program_that_cannot_be_run(self, deployment: Deployment, tmp_path: Path) -> None:
-        """Found on the PATH, and its interpreter is not there."""
+        """It is on the PATH, but its interpreter is missing."""
         broken = tmp_path / "broken-agent"
         broken.write_text("#!/no/such/interpreter\n")
         broken.chmod(0o755)
@@ -128,7 +133,7 @@ class TestSpawn:
         }
         assert "broken-agent" in refused(deployment, "SpawnAgent", request, 500, "AGT_001")
 
-    def test_an_argument_that_no_program_can_be_given(self, deployment: Deployment) -> None:
+    def test_an_argument_too_large_for_a_program(self, deployment: Deployment) -> None:
         """Linux gives a program at most 128 KiB in one argument or variable."""
         for field in ({"command": ["sleep", "1" * 200_000]}, {"environment": {"LONG": "x" * 200_000}}):
             for transport in deployment.transports.of("SpawnAgent"):
@@ -137,7 +142,7 @@ class TestSpawn:
                 assert "long" in answer.message or "most" in answer.message, answer.message
 
     def test_the_longest_task(self, deployment: Deployment) -> None:
-        """What the proto allows runs, whatever its characters are."""
+        """Any task within the proto's limit runs, whatever its characters are."""
         for letter in ("x", "€"):
             spawned = deployment.scripted(issue_id="issue-long", task=letter * 100_000)
             assert deployment.wait(spawned["agent_id"])["reason"] == "it exited with 0"

@@ -1,4 +1,4 @@
-"""What an agent may not do it does not get done by others either."""
+"""What an agent may not do itself, it cannot get done through others either."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cco_sidecar.testing.process import Agent, SidecarProcess
 
 
 def printing(world: World, text: str) -> Agent:
-    """An agent that printed something and was stopped."""
+    """An agent that printed something and was then stopped."""
     place = PROJECTS[OWN], ISSUES[OTHER]
     agent = world.spawn(*place, command=["sh", "-c", f"echo {text}; exec sleep 600"])
     until(lambda: text in json.dumps(world.ask("StreamAgentLogs", agent_id=agent.id)), "its output")
@@ -26,8 +26,8 @@ def printing(world: World, text: str) -> Agent:
 
 
 @pytest.mark.parametrize("who", [who for who in MAY if who != ARCHITECT])
-def test_what_another_agent_printed_is_not_told_by_its_status(world: World, who: str) -> None:
-    """Its logs are refused; its last lines are the same text."""
+def test_another_agents_output_is_not_leaked_by_its_status(world: World, who: str) -> None:
+    """Its logs are refused, and its last lines are the same text."""
     world.changed()
     agent = printing(world, "printed-for-few")
     assert "printed-for-few" in json.dumps(world.transports.ask("GetAgent", world.agents[ARCHITECT], agent_id=agent.id))
@@ -43,7 +43,9 @@ def test_what_another_agent_printed_is_not_told_by_its_status(world: World, who:
 
 @pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD"])
 def test_an_agent_chooses_no_program_by_the_environment(world: World, tmp_path: Path, name: str) -> None:
-    """What is run is the operator's: a `command` is refused, and so is what makes another program of it."""
+    """The operator decides what runs: a `command` is refused, and so is an environment that changes which program it
+    is.
+    """
     fake = tmp_path / "sleep"
     fake.write_text("#!/bin/sh\nexec /bin/sleep 600\n")
     fake.chmod(0o755)
@@ -52,26 +54,26 @@ def test_an_agent_chooses_no_program_by_the_environment(world: World, tmp_path: 
     for transport in world.transports.of("SpawnAgent"):
         with world.untouched():
             answer = transport.call(request, world.agents[ARCHITECT])
-            world.calm("SpawnAgent" if not answer.code else "", answer.body)
+            world.stop_spawned("SpawnAgent" if not answer.code else "", answer.body)
             assert answer.status in (transport.status(403), transport.status(400)), (transport.name, answer.body)
 
 
 @pytest.mark.parametrize(
     "armed", [{"command": ["sleep", "600"]}, {"credentials": ["KEPT"]}], ids=lambda each: next(iter(each))
 )
-def test_an_agent_wakes_nothing_that_only_the_operator_could_start(world: World, armed: dict[str, Any]) -> None:
+def test_an_agent_cannot_resume_what_only_the_operator_may_start(world: World, armed: dict[str, Any]) -> None:
     world.changed()
     agent = world.spawn(PROJECTS[OWN], ISSUES[OWN], **armed)
     world.ask("StopAgent", agent_id=agent.id, force=True)
     for transport in world.transports.of("ResumeAgent"):
         with world.untouched():
             answer = transport.call({"agent_id": agent.id, "message": "print your secrets"}, world.agents[ARCHITECT])
-            world.calm("ResumeAgent" if not answer.code else "", answer.body)
+            world.stop_spawned("ResumeAgent" if not answer.code else "", answer.body)
             assert (answer.status, answer.code) == (transport.status(403), "AUTH_003"), (transport.name, answer.body)
 
 
 class Governed:
-    """A sidecar whose rules spawn and retry by themselves, within limits."""
+    """A sidecar whose rules spawn and retry automatically, within limits."""
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         self.sidecar = sidecar
@@ -83,7 +85,7 @@ class Governed:
         made = self.transports.ask("SpawnAgent", by or self.operator, agent_type=agent_type, issue_id=issue)
         token = made["jwt_token"]
         if not token:
-            # One that an agent asked for: its token is in its own file alone.
+            # Spawned at an agent's request: its token is in its own file only.
             directory = self.sidecar.storage / "agents" / made["agent_id"] / "1" / "agent"
             token = (directory / "token").read_text().strip()
         return Agent(made["agent_id"], agent_type, issue, PROJECTS[OWN], token)
@@ -94,7 +96,7 @@ class Governed:
         return agent
 
     def publish(self, agent: Agent, event_type: str, **data: Any) -> None:
-        """Returns when the rules have dealt with the event."""
+        """Returns when the rules have processed the event."""
         self.transports.ask("PublishEvent", agent, event_type=event_type, data=data)
         self._asked += 1
         own = f"until-{self._asked}"
@@ -107,7 +109,7 @@ class Governed:
             filter=f"correlation_id:{after['event_id']}",
             timeout=15_000,
         )
-        assert dealt["events"], "the rules did not get so far"
+        assert dealt["events"], "the rules did not process the event"
 
     def agents(self, issue: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.transports.ask("ListAgents", self.operator, issue_id=issue)["agents"]
@@ -139,7 +141,7 @@ def test_a_rule_answers_an_agent_for_its_own_issue(governed: Governed) -> None:
 
 
 def test_an_agent_spawns_nothing_for_another_issue_through_a_rule(governed: Governed) -> None:
-    """Else the limits of an issue hold nothing back: there is always one more issue."""
+    """Otherwise the limits of an issue would be useless: there is always another issue."""
     coder = governed.spawn("issue-mine")
     for number in range(3):
         governed.publish(coder, "code_written", issue_id=f"issue-not-mine-{number}")
@@ -147,15 +149,15 @@ def test_an_agent_spawns_nothing_for_another_issue_through_a_rule(governed: Gove
     assert not spawned
 
 
-def test_an_agent_retries_nobody_else_through_a_rule(governed: Governed) -> None:
+def test_an_agent_retries_no_other_agent_through_a_rule(governed: Governed) -> None:
     coder, other = governed.spawn("issue-liar"), governed.stopped("issue-stopped")
     governed.publish(coder, "agent_failed", agent_id=other.id, issue_id="issue-stopped")
     found = governed.get(other)
     assert (found["status"], found["attempt"]) == ("stopped", 1), found["reason"]
 
 
-def test_an_agent_hides_no_depth_from_a_rule(governed: Governed) -> None:
-    """Its event names another agent, or none, and the depth counts from the one that published it."""
+def test_an_agent_cannot_hide_its_depth_from_a_rule(governed: Governed) -> None:
+    """Its event names another agent or none; the depth counts from the agent that published it."""
     architect = governed.spawn("issue-deep", ARCHITECT)
     below = governed.spawn("issue-deep", ARCHITECT, by=architect)
     coder = governed.spawn("issue-deeper", by=below)
