@@ -84,7 +84,7 @@ gen: setup .tools/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/p
 	@$(PY) -m cco_sidecar.gateway.openapi .build/orchestra.binpb > .build/openapi.json
 	@mv .build/openapi.json gen/openapi/orchestra.v1.json
 	@$(PY) scripts/config_docs.py .build/orchestra.binpb
-	@$(PY) scripts/unasync.py && $(BIN)/ruff check -q --fix --select I src/cco_sidecar/client; $(BIN)/ruff format -q src/cco_sidecar/client
+	@$(PY) scripts/unasync.py && $(BIN)/ruff check -q --fix --select I,F401 src/cco_sidecar/client; $(BIN)/ruff format -q src/cco_sidecar/client
 
 gen-check: gen ## fail when gen/ is not what the protos say
 	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client docs/configuration.md

@@ -3,7 +3,12 @@
 from pathlib import Path
 
 CLIENT = Path(__file__).resolve().parent.parent / "src" / "cco_sidecar" / "client"
-MODULES = {"aio.py": "sync.py", "aio_agents.py": "sync_agents.py"}
+MODULES = {
+    "aio.py": "sync.py",
+    "aio_agents.py": "sync_agents.py",
+    "aio_calls.py": "sync_calls.py",
+    "aio_events.py": "sync_events.py",
+}
 CHANGES = (
     ("import asyncio\nimport logging\n", "import logging\nimport threading\nimport time\n"),
     ("import asyncio\n", "import time\n"),

@@ -19,6 +19,7 @@ from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.projects import Projects
+from cco_sidecar.core.run_directory import Registration
 from cco_sidecar.core.services import services
 from cco_sidecar.core.settings import DATABASE, Settings
 from cco_sidecar.gateway.app import Gateway
@@ -42,7 +43,6 @@ from cco_sidecar.services.results.servicer import ResultServicer
 from cco_sidecar.services.system.servicer import SystemServicer
 from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.files import open_storage
-from cco_sidecar.storage.run_directory import Registration
 from cco_sidecar.storage.sql.backends import backend_of
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.stores import SqlStores

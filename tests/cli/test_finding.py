@@ -17,7 +17,7 @@ from tests.support.clocked import free_ports
 from tests.support.commands import fails, printed
 from tests.support.sidecars import serving, small_repository
 
-from cco_sidecar.storage import run_directory
+from cco_sidecar.core import run_directory
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 

@@ -14,8 +14,8 @@ from tests.support.sidecars import serving, small_repository
 from cco_sidecar.client import AsyncClient, Client, discovery
 from cco_sidecar.client.connection import CONNECT_SECONDS
 from cco_sidecar.client.errors import error_of
+from cco_sidecar.core import run_directory
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
-from cco_sidecar.storage import run_directory
 from cco_sidecar.testing.process import SidecarProcess
 
 NAMES = ("SIDECAR_GRPC", "SIDECAR_URL", "CCO_SIDECAR_PORT", "JWT_TOKEN", "JWT_TOKEN_FILE", "AGENT_TYPE", "ISSUE_ID")

@@ -426,7 +426,7 @@ class TestTokens:
 async def test_events_are_published_together(
     kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    become(monkeypatch, sidecar, sidecar.agent("chief-architect", project=f"project-many-{kind.__name__}"))
+    adopt_environment(monkeypatch, sidecar, sidecar.agent("chief-architect", project=f"project-many-{kind.__name__}"))
     client = kind()
     try:
         events = [{"event_type": "counted", "data": {"n": n}, "topic": "testing"} for n in range(5)]
@@ -445,7 +445,7 @@ async def test_a_list_is_iterated_page_by_page(
     kind: Any, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent = sidecar.agent("chief-architect", project=f"project-pages-{kind.__name__}")
-    become(monkeypatch, sidecar, agent)
+    adopt_environment(monkeypatch, sidecar, agent)
     client = kind()
     try:
         stored = [(await settled(client.results.create({"status": "success"}))).id for _ in range(105)]

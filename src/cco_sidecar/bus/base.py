@@ -101,8 +101,11 @@ class EventBus(Protocol):
     """Events by project. The log assigns each a sequence number; an event's id is the cursor just after it."""
 
     counters: Counters
-    # True while the last write has failed.
-    failing: bool
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last write failed."""
+        ...
 
     @property
     def draining(self) -> bool:

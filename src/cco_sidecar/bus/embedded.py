@@ -9,13 +9,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
 from cco_sidecar.bus import scans
 from cco_sidecar.bus.base import (
     DEFAULT_TTL,
-    MAX_EVENT_BYTES,
     Batch,
     Counters,
     Outgoing,
@@ -24,18 +22,18 @@ from cco_sidecar.bus.base import (
     Published,
     SubscriptionKey,
 )
+from cco_sidecar.bus.commits import GroupCommit, Pending, check_size
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.flush import FlushScheduler
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.bus.reader import BATCH_BYTES, Reader
 from cco_sidecar.bus.scans import Scans
 from cco_sidecar.bus.subscription import Slice, Subscription, SubscriptionIndex
-from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.encoded import framed
-from cco_sidecar.core.errors import invalid_event, unavailable
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.storage.base import EventLog, NewEvent
+from cco_sidecar.storage.base import EventLog
 from orchestra.v1.event_service_pb2 import Event
 
 log = logging.getLogger(__name__)
@@ -50,14 +48,6 @@ _SUBSCRIPTION_LINGER = 60.0
 _HOUSEKEEPING = 30.0
 # Idle streams are sent their cursor, so that a reconnect does not start from a trimmed position.
 _HEARTBEAT = 15.0
-
-
-@dataclass(slots=True)
-class _Pending:
-    record: NewEvent
-    event: Event
-    urgent: bool
-    done: asyncio.Future[Published]
 
 
 @dataclass(slots=True)
@@ -83,17 +73,10 @@ class EmbeddedBus:
         self._flush = FlushScheduler()
         self._scans = Scans()
         self._channels: dict[str, _Channel] = {}
-        self._pending: list[_Pending] = []
-        self._in_flight = 0
-        self._writing = False
-        self._kicked = False
+        self._commits = GroupCommit(event_log, clock, self._deliver, self._flush_committed)
         self._draining = False
         self._drained = asyncio.Event()
-        self._closed = False
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.counters = Counters()
-        self.failing = False
         self._listeners: list[Callable[[str, Entry], None]] = []
         self._reading: Counter[str] = Counter()
         self._opening = KeyedSemaphore[str]()
@@ -108,65 +91,15 @@ class EmbeddedBus:
 
     async def publish(self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False) -> Published:
         await self._channel(project)
-        return await self._submit(Outgoing(project, event, ttl, urgent))
+        return await self._commits.submit(Outgoing(project, event, ttl, urgent))
 
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
         for each in outgoing:
             await self._channel(each.project)
-            _check_size(each.event)
-        return await asyncio.gather(*map(self._submit, outgoing))
+            check_size(each.event)
+        return await asyncio.gather(*map(self._commits.submit, outgoing))
 
-    def _submit(self, outgoing: Outgoing) -> asyncio.Future[Published]:
-        """Queues an event, in call order. Events of one iteration of the event loop are committed together."""
-        if self._closed:
-            raise unavailable("EVT_001", "the sidecar is shutting down; retry after it has restarted")
-        event = outgoing.event
-        micros = self._clock.micros()
-        event.timestamp.CopyFrom(timestamp(micros))
-        _check_size(event)
-        record = NewEvent(outgoing.project, micros, outgoing.ttl, event.SerializeToString())
-        done: asyncio.Future[Published] = self._loop.create_future()
-        self._pending.append(_Pending(record, event, outgoing.urgent, done))
-        self._idle.clear()
-        if not self._kicked and not self._writing:
-            self._kicked = True
-            self._loop.call_soon(self._kick)
-        return done
-
-    def _kick(self) -> None:
-        """Passes all pending events to the idle writer, as one batch."""
-        self._kicked = False
-        if self._writing or not self._pending:
-            return
-        batch, self._pending = self._pending, []
-        self._writing = True
-        self._in_flight = len(batch)
-        self._log.append([item.record for item in batch]).add_done_callback(partial(self._committed, batch))
-
-    def _committed(self, batch: list[_Pending], written: asyncio.Future[list[int]]) -> None:
-        self._writing = False
-        self._in_flight = 0
-        problem = written.exception()
-        self.failing = problem is not None
-        if problem is not None:
-            for item in batch:
-                if not item.done.done():
-                    error = unavailable("EVT_001", "the event could not be written to disk; try again")
-                    error.__cause__ = problem
-                    item.done.set_exception(error)
-        else:
-            now = self._loop.time()
-            for item, seq in zip(batch, written.result(), strict=True):
-                subscribers = self._deliver(item, seq, now)
-                if not item.done.done():
-                    item.done.set_result(Published(item.event.event_id, item.event.timestamp, subscribers))
-            self._flush.schedule(urgent=any(item.urgent for item in batch))
-        if self._pending:
-            self._kick()
-        else:
-            self._idle.set()
-
-    def _deliver(self, item: _Pending, seq: int, now: float) -> list[str]:
+    def _deliver(self, item: Pending, seq: int, now: float) -> list[str]:
         """Appends a committed event to the journal and to the subscriptions that match; returns the readers' names."""
         channel = self._channels[item.record.project]
         record = item.record
@@ -192,6 +125,9 @@ class EmbeddedBus:
             self._flush.mark(subscription, seq)
             names.update(subscription.readers.values())
         return sorted(names)
+
+    def _flush_committed(self, urgent: bool) -> None:
+        self._flush.schedule(urgent=urgent)
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -360,8 +296,12 @@ class EmbeddedBus:
     # -- state -------------------------------------------------------------------------------------------
 
     @property
+    def failing(self) -> bool:
+        return self._commits.failing
+
+    @property
     def queue_depth(self) -> int:
-        return len(self._pending) + self._in_flight
+        return self._commits.depth
 
     @property
     def subscriptions(self) -> int:
@@ -371,7 +311,7 @@ class EmbeddedBus:
         if self.failing:
             with suppress(OSError):
                 await self._log.probe()
-                self.failing = False
+                self._commits.failing = False
 
     @property
     def draining(self) -> bool:
@@ -396,9 +336,8 @@ class EmbeddedBus:
                     _resolve(waiter)
 
     async def close(self) -> None:
-        self._closed = True
         self.stop_readers()
-        await self._idle.wait()
+        await self._commits.close()
         self._housekeeping.cancel()
         self._flush.close()
 
@@ -445,13 +384,3 @@ class EmbeddedBus:
 def _resolve(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def _check_size(event: Event) -> None:
-    """Raises SidecarError (EVT_002) if the event is too large."""
-    if event.ByteSize() > MAX_EVENT_BYTES:
-        raise invalid_event(
-            f"the event has {event.ByteSize()} bytes; the maximum is {MAX_EVENT_BYTES}. "
-            "Store large data as a result artifact and publish its id",
-            field="data",
-        )

@@ -18,10 +18,9 @@ import click
 
 from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.client import Client, discovery
-from cco_sidecar.core import settings
+from cco_sidecar.core import run_directory, settings
 from cco_sidecar.core.errors import SettingsError, SidecarError, unavailable
 from cco_sidecar.core.settings import DATABASE, Settings
-from cco_sidecar.storage import run_directory
 
 _UNREACHABLE = "UNAVAILABLE"
 _PROBE_SECONDS = 2.0

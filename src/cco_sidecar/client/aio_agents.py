@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import grpc
-import grpc.aio
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import Identity, Metadata, backoff
+from cco_sidecar.client.aio_calls import AsyncCalls
+from cco_sidecar.client.connection import backoff
 from cco_sidecar.client.errors import error_of, is_lost
 from orchestra.v1 import (
     agent_service_pb2,
@@ -23,23 +23,6 @@ from orchestra.v1 import (
 
 # Attempts to find the sidecar again: about half a minute.
 _MOST_LOST = 10
-Q = TypeVar("Q")
-A = TypeVar("A")
-
-
-class AsyncCalls(Protocol):
-    """What the groups of calls need of their client."""
-
-    identity: Identity
-
-    @property
-    def channel(self) -> grpc.aio.Channel: ...
-
-    async def call(
-        self, method: grpc.aio.UnaryUnaryMultiCallable[Q, A], request: Q, timeout: float | None = None
-    ) -> A: ...
-
-    async def metadata(self) -> Metadata: ...
 
 
 class Agents:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from cco_sidecar.core import run_directory
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import Settings, authority, service_storage
-from cco_sidecar.storage import run_directory
 
 DEFAULT_PORT = 3001
 DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -16,19 +14,17 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, backoff, identity, unreachable
+from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, identity, unreachable
 from cco_sidecar.client.discovery import channel_options, find, require_safe
-from cco_sidecar.client.errors import error_of, is_lost
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.sync_agents import Agents, Approvals, Credentials, Tokens
-from cco_sidecar.client.values import Event, EventPage, Result, ResultPage
-from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.client.sync_events import Events
+from cco_sidecar.client.values import Result, ResultPage
 from orchestra.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
     context_service_pb2,
     context_service_pb2_grpc,
-    event_service_pb2,
-    event_service_pb2_grpc,
     result_service_pb2,
     result_service_pb2_grpc,
     system_service_pb2,
@@ -205,138 +201,6 @@ class Context:
             issue_id=issue_id, agent_type=agent_type, project_id=project_id
         )
         return self._client.call(self._stub.ClearContextCache, request)
-
-
-class Events:
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._stub = event_service_pb2_grpc.EventServiceStub(client.channel)
-
-    def publish(
-        self,
-        event_type: str,
-        data: Mapping[str, Any] | None = None,
-        *,
-        topic: str = "",
-        publisher: str = "",
-        correlation_id: str = "",
-        ttl_seconds: int | None = None,
-        priority: str | None = None,
-        project_id: str = "",
-    ) -> event_service_pb2.PublishEventResponse:
-        """Returns once the event is on disk. ``topic``: coordination when not given; ``priority``: low, normal or high;
-        ``ttl_seconds``: a day when not given; ``publisher``: operator only."""
-        request = requests.publish(
-            event_type,
-            data,
-            topic=topic,
-            publisher=publisher,
-            correlation_id=correlation_id,
-            ttl_seconds=ttl_seconds,
-            priority=priority,
-            project_id=project_id,
-        )
-        return self._client.call(self._stub.PublishEvent, request)
-
-    def publish_many(self, events: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-        """The ids of events that are published together, once all are on disk: none or all. Each is a mapping of what
-        ``publish`` takes, such as ``{"event_type": "tests_passing", "data": {...}}``."""
-        batch = event_service_pb2.PublishEventsRequest(events=[requests.publish(**event) for event in events])
-        self._client.connect()
-        try:
-            stream = self._stub.PublishEvents(requests.once(batch), metadata=self._client.metadata())
-            for answer in stream:
-                return list(answer.event_ids)
-        except grpc.RpcError as problem:
-            raise error_of(problem) from None
-        return []
-
-    def subscribe(
-        self,
-        *,
-        event_types: Sequence[str] = (),
-        topics: Sequence[str] = (),
-        filter: str = "",
-        since: str = "",
-        since_time: datetime | None = None,
-        project_id: str = "",
-    ) -> Iterator[Event]:
-        """Events as they come. Never ends by itself: after a lost connection it continues behind the last event. What
-        is no longer retained is logged as a warning. ``since``: an event id, or "0" for all that is retained."""
-        request = requests.subscribe(event_types, topics, filter, since, since_time, project_id)
-        self._client.connect()
-        attempt = 0
-        while True:
-            used = None
-            try:
-                metadata = self._client.metadata()
-                used = self._client.token
-                stream = self._stub.Subscribe(request, metadata=metadata)
-                try:
-                    for batch in stream:
-                        attempt = 0
-                        if batch.HasField("gap"):
-                            log.warning("events are no longer retained: %s", batch.gap)
-                        for event in batch.events:
-                            yield Event.of(event)
-                        request.since = batch.cursor
-                finally:
-                    stream.cancel()
-            except grpc.RpcError as problem:
-                error = error_of(problem)
-                # A token that was exchanged meanwhile ends the streams that were opened with it.
-                if not is_lost(error) and not self._client.exchanged(used):
-                    raise error from None
-            except SidecarError as error:
-                if not is_lost(error):
-                    raise
-            time.sleep(backoff(attempt))
-            attempt += 1
-
-    def wait(
-        self,
-        event_type: str = "",
-        *,
-        topic: str = "",
-        filter: str = "",
-        since: str = "",
-        timeout: float = 30.0,
-        limit: int | None = None,
-        project_id: str = "",
-    ) -> EventPage:
-        """One long poll of ``timeout`` seconds."""
-        request = requests.wait(event_type, topic, filter, since, timeout, limit, project_id)
-        answer = self._client.call(self._stub.WaitEvents, request)
-        return EventPage.of(answer)
-
-    def list(
-        self,
-        *,
-        topic: str = "",
-        event_type: str = "",
-        since: str = "",
-        since_time: datetime | None = None,
-        correlation_id: str = "",
-        filter: str = "",
-        limit: int | None = None,
-        project_id: str = "",
-    ) -> EventPage:
-        """Retained events, oldest first: after ``since`` or ``since_time``, else the newest ``limit``."""
-        request = requests.list_events(topic, event_type, since, since_time, correlation_id, filter, limit, project_id)
-        answer = self._client.call(self._stub.ListEvents, request)
-        return EventPage.of(answer)
-
-    def iterate(
-        self, *, topic: str = "", event_type: str = "", since: str = "0", filter: str = "", project_id: str = ""
-    ) -> Iterator[Event]:
-        """Every retained event after ``since``, page by page, oldest first."""
-        while True:
-            page = self.list(topic=topic, event_type=event_type, since=since, filter=filter, project_id=project_id)
-            for event in page.events:
-                yield event
-            if not page.next_cursor:
-                return
-            since = page.next_cursor
 
 
 class Results:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import grpc
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import Identity, Metadata, backoff
+from cco_sidecar.client.connection import backoff
 from cco_sidecar.client.errors import error_of, is_lost
+from cco_sidecar.client.sync_calls import Calls
 from orchestra.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
@@ -23,21 +24,6 @@ from orchestra.v1 import (
 
 # Attempts to find the sidecar again: about half a minute.
 _MOST_LOST = 10
-Q = TypeVar("Q")
-A = TypeVar("A")
-
-
-class Calls(Protocol):
-    """What the groups of calls need of their client."""
-
-    identity: Identity
-
-    @property
-    def channel(self) -> grpc.Channel: ...
-
-    def call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, timeout: float | None = None) -> A: ...
-
-    def metadata(self) -> Metadata: ...
 
 
 class Agents:

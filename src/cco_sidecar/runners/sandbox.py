@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import cco_sidecar
 import orchestra
+from cco_sidecar.core import run_directory
 from cco_sidecar.core.converters import SANDBOX_MODES
 from cco_sidecar.core.errors import SettingsError, spawn_failed
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.storage import run_directory
 
 log = logging.getLogger(__name__)
 

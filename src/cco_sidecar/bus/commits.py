@@ -1,0 +1,121 @@
+"""Group commit: what is published while the log writes goes down together in the next batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from cco_sidecar.bus.base import MAX_EVENT_BYTES, Outgoing, Published
+from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.errors import invalid_event, unavailable
+from cco_sidecar.storage.base import EventLog, NewEvent
+from orchestra.v1.event_service_pb2 import Event
+
+
+@dataclass(slots=True)
+class Pending:
+    """An event that is on its way to the log."""
+
+    record: NewEvent
+    event: Event
+    urgent: bool
+    done: asyncio.Future[Published]
+
+
+class GroupCommit:
+    """``deliver(pending, seq, now)`` hands a stored event to its readers and returns their names. ``flushed(urgent)`` is
+    called after the last event of a batch. ``failing``: the last write failed."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        clock: Clock,
+        deliver: Callable[[Pending, int, float], list[str]],
+        flushed: Callable[[bool], None],
+    ) -> None:
+        self._log = event_log
+        self._clock = clock
+        self._deliver = deliver
+        self._flushed = flushed
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[Pending] = []
+        self._in_flight = 0
+        self._writing = False
+        self._scheduled = False
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.failing = False
+
+    @property
+    def depth(self) -> int:
+        """Events accepted and not yet stored."""
+        return len(self._pending) + self._in_flight
+
+    def submit(self, outgoing: Outgoing) -> asyncio.Future[Published]:
+        """Queues an event, in call order. Events of one iteration of the event loop are committed together. Raises
+        SidecarError: EVT_001 when the bus is closed, EVT_002 for an event that is too large."""
+        if self._closed:
+            raise unavailable("EVT_001", "the sidecar is shutting down; retry after it has restarted")
+        event = outgoing.event
+        micros = self._clock.micros()
+        event.timestamp.CopyFrom(timestamp(micros))
+        check_size(event)
+        record = NewEvent(outgoing.project, micros, outgoing.ttl, event.SerializeToString())
+        done: asyncio.Future[Published] = self._loop.create_future()
+        self._pending.append(Pending(record, event, outgoing.urgent, done))
+        self._idle.clear()
+        if not self._scheduled and not self._writing:
+            self._scheduled = True
+            self._loop.call_soon(self._commit)
+        return done
+
+    async def close(self) -> None:
+        """Waits until everything accepted is stored; refuses what comes later."""
+        self._closed = True
+        await self._idle.wait()
+
+    def _commit(self) -> None:
+        """Passes all pending events to the idle writer, as one batch."""
+        self._scheduled = False
+        if self._writing or not self._pending:
+            return
+        batch, self._pending = self._pending, []
+        self._writing = True
+        self._in_flight = len(batch)
+        self._log.append([item.record for item in batch]).add_done_callback(partial(self._committed, batch))
+
+    def _committed(self, batch: list[Pending], written: asyncio.Future[list[int]]) -> None:
+        self._writing = False
+        self._in_flight = 0
+        problem = written.exception()
+        self.failing = problem is not None
+        if problem is not None:
+            for item in batch:
+                if not item.done.done():
+                    error = unavailable("EVT_001", "the event could not be written to disk; try again")
+                    error.__cause__ = problem
+                    item.done.set_exception(error)
+        else:
+            now = self._loop.time()
+            for item, seq in zip(batch, written.result(), strict=True):
+                subscribers = self._deliver(item, seq, now)
+                if not item.done.done():
+                    item.done.set_result(Published(item.event.event_id, item.event.timestamp, subscribers))
+            self._flushed(any(item.urgent for item in batch))
+        if self._pending:
+            self._commit()
+        else:
+            self._idle.set()
+
+
+def check_size(event: Event) -> None:
+    """Raises SidecarError (EVT_002) for an event that is too large."""
+    if event.ByteSize() > MAX_EVENT_BYTES:
+        raise invalid_event(
+            f"the event has {event.ByteSize()} bytes; the maximum is {MAX_EVENT_BYTES}. "
+            "Store large data as a result's artifact and publish its id",
+            field="data",
+        )

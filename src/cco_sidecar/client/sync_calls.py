@@ -1,0 +1,33 @@
+# Written by scripts/unasync.py from aio_calls.py; change that file.
+"""What the groups of calls need of the synchronous client."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+import grpc
+
+from cco_sidecar.client.connection import Identity, Metadata
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Calls(Protocol):
+    """``identity``: who calls; ``token``: what is sent with each call."""
+
+    identity: Identity
+
+    @property
+    def channel(self) -> grpc.Channel: ...
+
+    @property
+    def token(self) -> str: ...
+
+    def connect(self) -> None: ...
+
+    def metadata(self) -> Metadata: ...
+
+    def exchanged(self, used: str | None) -> bool: ...
+
+    def call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, timeout: float | None = None) -> A: ...
