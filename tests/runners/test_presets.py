@@ -291,7 +291,7 @@ def test_resume_goes_on_with_the_session_and_adds_up(claude: Claude) -> None:
 def test_an_error_that_it_reports_is_a_failure_though_it_exits_with_0(claude: Claude) -> None:
     ended = claude.spawn(task="fail please").wait()
     assert ended["status"] == "failed" and ended["exit_code"] == 0
-    assert ended["reason"] == "it reported: Done: fail please"
+    assert ended["reason"] == "reported: Done: fail please"
 
 
 @pytest.mark.parametrize("preset", ["claude", "codex", "gemini", "aider"])

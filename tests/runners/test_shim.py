@@ -413,7 +413,7 @@ def test_an_agent_that_prints_too_much_is_ended(keep: Keep) -> None:
         "sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; done", limits={"output_bytes": MEGABYTE}
     )
     report = kept.end()
-    assert report["limit"] == "it printed more than 1 MB" and report["signal"] in ("SIGTERM", "SIGKILL")
+    assert report["limit"] == "printed more than 1 MB" and report["signal"] in ("SIGTERM", "SIGKILL")
     assert MEGABYTE // 2 < kept.log.stat().st_size <= MEGABYTE
 
 
@@ -426,7 +426,7 @@ def test_an_agent_that_printed_too_much_and_exited_is_found_out(keep: Keep, tmp_
     (tmp_path / "go").touch()
     until(lambda: not lives(kept.pid), "the end of the agent")
     os.kill(kept.process.pid, signal.SIGCONT)
-    assert kept.end()["limit"] == "it printed more than 0.00976562 MB"
+    assert kept.end()["limit"] == "printed more than 0.00976562 MB"
 
 
 def test_an_agent_that_runs_too_long_is_asked_and_then_killed(keep: Keep) -> None:
@@ -435,7 +435,7 @@ def test_an_agent_that_runs_too_long_is_asked_and_then_killed(keep: Keep) -> Non
     deaf = keep("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", limits={"wall_seconds": 1}, grace=0.5)
     for kept, expected in ((polite, (9, None)), (deaf, (None, "SIGKILL"))):
         report = kept.end()
-        assert (report["limit"], report["stopped"]) == ("it ran longer than 1 s", False)
+        assert (report["limit"], report["stopped"]) == ("ran longer than 1 s", False)
         assert ending(report) == expected
     assert polite.lines() == ["bye"]
     assert 1.0 <= time.monotonic() - started < 10
@@ -447,7 +447,7 @@ def test_memory_is_counted_over_the_agent_and_all_that_it_started(keep: Keep) ->
     one = keep(*PYTHON, hungry.replace("60", "0.2"), limits={"memory_bytes": 100 * MEGABYTE})
     three = keep(*PYTHON, f"{program}{hungry}", limits={"memory_bytes": 100 * MEGABYTE})
     report = three.end()
-    assert "MB of memory; the most is 100 MB" in report["limit"]
+    assert "MB of memory; the limit is 100 MB" in report["limit"]
     assert report["peak_memory_bytes"] > 100 * MEGABYTE
     report = one.end()
     assert (*ending(report), report["limit"]) == (0, None, "")
@@ -461,7 +461,7 @@ def test_an_agent_with_too_many_processes_is_ended_with_them(keep: Keep, tmp_pat
         "for n in 1 2 3 4 5 6 7 8; do sleep 600 & echo $! >> pids; done; wait",
         limits={"processes": 5},
     )
-    assert kept.end()["limit"] == "it had 9 processes; the most is 5"
+    assert kept.end()["limit"] == "had 9 processes; the limit is 5"
     pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 8 and not [pid for pid in pids if lives(pid)]
 
