@@ -108,7 +108,7 @@ def test_a_failure_is_retried_until_the_attempts_are_used() -> None:
     assert effects == (Effect.FINISH,)
 
 
-@pytest.mark.parametrize("end", [COMPLETED, Exited(AGENT_STATUS_STOPPED, "its shim was told to end it")])
+@pytest.mark.parametrize("end", [COMPLETED, Exited(AGENT_STATUS_STOPPED, "its shim was asked to stop it")])
 def test_what_did_not_fail_is_not_retried(end: Exited) -> None:
     life, effects = step(after(Life(max_attempts=9), Admitted(), Started()), end)
     assert (life.phase, life.status, life.reason, effects) == (Phase.ENDED, end.status, end.reason, (Effect.FINISH,))
