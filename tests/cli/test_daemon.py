@@ -109,7 +109,7 @@ def test_who_waits_for_an_agent_waits_on_over_a_restart(own: Background) -> None
     line = (*SPAWN, "--wait", "--", "sh", "-c", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); sleep 0.1; done")
     done = when_running(own, ("daemon", "restart"), *line)
     assert statuses(own)[0] in ("running", "completed")
-    assert (done.returncode, done.stderr) == (0, "completed: it exited with 0\n")
+    assert (done.returncode, done.stderr) == (0, "completed: exited with code 0\n")
 
 
 def test_who_follows_an_agent_follows_on_over_a_restart(own: Background) -> None:

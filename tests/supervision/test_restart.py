@@ -102,7 +102,7 @@ def test_every_agent_of_a_killed_sidecar_ends_as_it_did(sidecars: Succession, tm
         found = agent.get()
         assert (found["status"], found["process_id"], found["attempt"]) == ("running", before[agent.id], 1), found
     ended = failing.wait()
-    assert (ended["status"], ended["exit_code"], ended["reason"]) == ("failed", 6, "it exited with 6")
+    assert (ended["status"], ended["exit_code"], ended["reason"]) == ("failed", 6, "exited with code 6")
     ended = shot.wait()
     assert (ended["status"], ended["signal"], "exit_code" in ended) == ("failed", "SIGSEGV", False)
     ended = succeeding.wait()
@@ -588,7 +588,7 @@ def test_what_cannot_be_killed_is_not_tried_for_ever(
             trying.result(timeout=20)
         finally:
             monkeypatch.undo()
-    assert lives(started.agent) and "cannot be ended" in caplog.text
+    assert lives(started.agent) and "cannot end processes of" in caplog.text
 
 
 def test_only_what_carries_the_runs_own_mark_is_killed(

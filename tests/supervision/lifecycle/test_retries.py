@@ -20,7 +20,7 @@ def test_an_agent_that_fails_is_tried_again_with_longer_and_longer_pauses(
     )
     ended = agent.wait()
     assert (ended["status"], ended["attempt"], ended["max_attempts"]) == ("failed", 3, 3), ended
-    assert (ended["exit_code"], ended["reason"]) == (7, "it exited with 7") and "retry_at" not in ended
+    assert (ended["exit_code"], ended["reason"]) == (7, "exited with code 7") and "retry_at" not in ended
     assert events_of(agent, sidecar) == ["agent_spawned"] * 3 + ["agent_failed"]
     starts = [
         each["timestamp"]
