@@ -1,4 +1,4 @@
-"""Settings -> a running Sidecar. The only place where parts are chosen and joined."""
+"""Builds a running Sidecar from settings. The only place where components are created and connected."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ from cco_sidecar.supervision.supervision import Supervision
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 5.0
-# Calls make few cycles; Python's default looks for some at every 700 new objects.
+# Calls create few reference cycles, so collect less often than by Python's default.
 _GC_THRESHOLD = 20_000
 
 
 class Sidecar:
-    """Everything that runs, on the event loop that made it."""
+    """The whole server. It belongs to the event loop in which it is created."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        """Opens the storage and binds the ports. Raises SettingsError: one clear line."""
+        """Opens the storage and binds the ports. Raises SettingsError with a one-line message."""
         self._lock = open_storage(settings.storage)
         self._registration = Registration(settings.storage)
         self._http = HttpServer(settings.host, settings.port)
         self._grpc = GrpcServer(settings.host, settings.real_grpc_port, self._registration.socket)
-        # Which ports these are is known only now when any would do.
+        # The actual ports, which differ from the settings if those allow any port.
         bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)
         self.settings = bound
         self.clock = clock or Clock()
@@ -110,7 +110,7 @@ class Sidecar:
         self._background = Background()
 
     def _servicers(self) -> list[object]:
-        """One for each service of orchestra.v1."""
+        """Returns one servicer for each service of orchestra.v1."""
         stores, bus, tokens, supervisor = self._stores, self._bus, self._tokens, self._supervision.supervisor
         types, clock, metrics = self.types, self.clock, self._metrics
         outbox, database = self._outbox, self._database
@@ -125,7 +125,7 @@ class Sidecar:
         ]
 
     async def start(self) -> None:
-        """Recovers what an earlier process left, and opens both transports. Raises SettingsError, SidecarError."""
+        """Recovers the state of an earlier process and opens both transports. Raises SettingsError, SidecarError."""
         for problem in self.types.problems:
             log.warning("%s", problem)
         admission = Admission()
@@ -147,7 +147,7 @@ class Sidecar:
         self._background.start(loop_watch.watch(), "loop watch")
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")
-        # What is loaded now lives until the end; the collector need not look at it again.
+        # Objects created so far exist until the end; exclude them from garbage collection.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD)
@@ -163,8 +163,11 @@ class Sidecar:
         return self._grpc.port
 
     async def stop(self, *, keep_agents: bool = False) -> None:
-        """Agents are ended, or left to the next sidecar; health goes NOT_SERVING, waiting readers get their cursor,
-        open calls end, and everything is on disk."""
+        """Shuts down gracefully.
+
+        Health changes to NOT_SERVING. Agents are stopped, or left to the next sidecar with ``keep_agents``. Waiting
+        readers get their cursor, open calls end, and everything is written to disk.
+        """
         log.info("stopping")
         self._registration.withdraw()
         await self._grpc.set_serving(False)
@@ -180,7 +183,7 @@ class Sidecar:
         log.info("stopped")
 
     async def close(self) -> None:
-        """Releases what the constructor took."""
+        """Releases what the constructor opened."""
         self._http.close()
         await self._event_log.close()
         await asyncio.to_thread(self._database.close)
@@ -189,7 +192,7 @@ class Sidecar:
 
 
 def check(settings: Settings) -> None:
-    """Whether a sidecar could be made with these settings, without opening anything. Raises SettingsError."""
+    """Validates settings without opening anything. Raises SettingsError."""
     types = load_agent_types(settings.project_root)
     Runners(settings, types)
     Budget.of(Plan.of(settings.handover, types).limits)

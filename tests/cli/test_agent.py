@@ -80,7 +80,7 @@ class TestSpawn:
         done = run_cco(sidecar, "agent", "spawn", "--type", "python-specialist", *line)
         found = re.fullmatch(r"(python-specialist-[0-9a-f-]{36}) is running \(pid \d+\)\n", printed(done))
         assert found is not None, done.stdout
-        assert done.stderr == "completed: it exited with 0\n"
+        assert done.stderr == "completed: exited with code 0\n"
         assert logs(sidecar, found[1]) == ["python-specialist: Say hello"]
         agent = shown(sidecar, found[1])
         assert (agent["status"], agent["issue_id"], agent["task"]) == ("completed", issue, "Say hello")
@@ -88,21 +88,21 @@ class TestSpawn:
 
     def test_the_dashes_may_be_omitted_when_no_option_follows(self, sidecar: SidecarProcess) -> None:
         done = run_cco(sidecar, *SPAWN, "--wait", "uname")
-        assert "is running" in printed(done) and done.stderr == "completed: it exited with 0\n"
+        assert "is running" in printed(done) and done.stderr == "completed: exited with code 0\n"
 
     def test_without_a_command_the_runner_of_the_type_is_used(self, small: SidecarProcess, issue: str) -> None:
         done = run_cco(small, "agent", "spawn", "--type", "go-specialist", "--issue", issue, "--wait")
-        assert printed(done).startswith("go-specialist-") and done.stderr == "completed: it exited with 0\n"
+        assert printed(done).startswith("go-specialist-") and done.stderr == "completed: exited with code 0\n"
         assert "go-specialist" in printed(run_cco(small, "results", "list", "--issue", issue))
 
     def test_a_missing_runner_is_named(self, small: SidecarProcess) -> None:
         done = run_cco(small, "agent", "spawn", "--type", "security-auditor", "--issue", "issue-1")
-        fails(done, "there is no program '/nowhere/such-a-program'")
-        assert "give the spawn a command" in done.stderr
+        fails(done, "program '/nowhere/such-a-program' not found")
+        assert "pass a command to the spawn" in done.stderr
 
     @pytest.mark.parametrize(
         ("script", "said"),
-        [("exit 7", "failed: it exited with 7\n"), ("kill -SEGV $$", "failed: it was killed by SIGSEGV\n")],
+        [("exit 7", "failed: exited with code 7\n"), ("kill -SEGV $$", "failed: killed by SIGSEGV\n")],
     )
     def test_waiting_for_a_failing_agent_exits_with_1(self, sidecar: SidecarProcess, script: str, said: str) -> None:
         done = run_cco(sidecar, *SPAWN, "--wait", "--", "sh", "-c", script)
@@ -134,7 +134,9 @@ class TestSpawn:
             go.touch()
         assert head == "1 of 1 running, 1 queued" and "  pending (place 1)  " in row
         assert printed(urgent).endswith(" is queued, place 1\n")
-        assert printed(done[0]).endswith(" is queued, place 1\n") and done[0].stderr == "completed: it exited with 0\n"
+        assert (
+            printed(done[0]).endswith(" is queued, place 1\n") and done[0].stderr == "completed: exited with code 0\n"
+        )
         assert first.wait()["status"] == "completed"
         assert SpawnedAgent(small, {"agent_id": urgent.stdout.split()[0], "jwt_token": None}).wait()["exit_code"] == 0
 
@@ -245,16 +247,16 @@ class TestList:
         table = list(csv.DictReader(io.StringIO(printed(run_cco(sidecar, *line, "--format", "csv")))))
         assert list(table[0]) == ["agent_id", "status", "issue_id", "task", "attempt", "pid", "since", "reason"]
         assert [(row["agent_id"], row["status"], row["attempt"], row["reason"]) for row in table] == [
-            (made["failed"], "failed", "1", "it exited with 3"),
-            (made["completed"], "completed", "1", "it exited with 0"),
+            (made["failed"], "failed", "1", "exited with code 3"),
+            (made["completed"], "completed", "1", "exited with code 0"),
         ]
         drawn = printed(run_cco(sidecar, *line, "--format", "table")).splitlines()
-        assert drawn[0].split() == list(table[0]) and drawn[1].endswith("  it exited with 3")
+        assert drawn[0].split() == list(table[0]) and drawn[1].endswith("  exited with code 3")
         head, *rows = printed(run_cco(sidecar, *line)).splitlines()
-        completed = "(it exited with 0)"
+        completed = "(exited with code 0)"
         assert re.fullmatch(r"\d+ of 119 running, 0 queued", head)
         assert rows == [
-            f"  {made['failed']}  failed  listed-1  Fail  (it exited with 3)",
+            f"  {made['failed']}  failed  listed-1  Fail  (exited with code 3)",
             f"  {made['completed']}  completed  listed-1  {completed}",
         ]
         target = tmp_path / "agents.json"
@@ -289,7 +291,7 @@ class TestList:
 
 def test_one_agent_is_shown_in_every_format(sidecar: SidecarProcess, made: dict[str, str]) -> None:
     text = printed(run_cco(sidecar, "agent", "show", made["failed"]))
-    assert text.startswith(f"{made['failed']}: failed, it exited with 3\n")
+    assert text.startswith(f"{made['failed']}: failed, exited with code 3\n")
     for line in ("  task: Fail", "  exit_code: 3", "  issue_id: listed-1", "  agent_type: test-engineer"):
         assert line in text.splitlines()
     assert text.endswith('  | why, "so"\n')
@@ -306,7 +308,7 @@ def test_an_id_prefix_is_enough(sidecar: SidecarProcess, made: dict[str, str]) -
     assert printed(run_cco(sidecar, "agent", "logs", short)) == printed(run_cco(sidecar, "agent", "logs", whole))
     fails(run_cco(sidecar, "agent", "kill", "tes"), "'tes' is too short for the beginning of an agent's id")
     fails(run_cco(sidecar, "agent", "kill", "python-specialist"), "'python-specialist' is ambiguous")
-    fails(run_cco(sidecar, "agent", "show", f"{short}-0000"), "there is no agent")
+    fails(run_cco(sidecar, "agent", "show", f"{short}-0000"), f"agent '{short}-0000' not found")
 
 
 def test_nothing_starts_when_the_answer_cannot_be_written(sidecar: SidecarProcess, issue: str) -> None:
@@ -389,7 +391,7 @@ class TestKill:
         self, sidecar: SidecarProcess, made: dict[str, str]
     ) -> None:
         said = printed(run_cco(sidecar, "agent", "kill", made["completed"]))
-        assert said == f"{made['completed']} had ended before: it exited with 0\n"
+        assert said == f"{made['completed']} had ended before: exited with code 0\n"
         assert shown(sidecar, made["completed"])["status"] == "completed"
 
 
@@ -474,14 +476,14 @@ class TestTypes:
         (["spawn", "--type", "python-specialist", "--issue", "an issue", "--", "uname"], "[REQ_001]"),
         ([*SPAWN[1:], "--env", "AGENT_ID=me", "--", "uname"], "environment.AGENT_ID is set by the sidecar"),
         ([*SPAWN[1:], "--env", "CCO_SIDECAR_PORT=1", "--", "uname"], "environment.CCO_SIDECAR_PORT"),
-        ([*SPAWN[1:], "--credential", "NO_SUCH", "--", "uname"], "there is no credential 'NO_SUCH'"),
+        ([*SPAWN[1:], "--credential", "NO_SUCH", "--", "uname"], "credential 'NO_SUCH' not found"),
         ([*SPAWN[1:], "--require", "nonsense", "--", "uname"], "'nonsense'"),
-        ([*SPAWN[1:], "--", ""], "a program is needed"),
-        (["show", "python-specialist-none"], "there is no agent 'python-specialist-none'; 'cco agent list' names them"),
-        (["kill", "python-specialist-none"], "there is no agent 'python-specialist-none'"),
-        (["logs", "python-specialist-none", "--follow"], "there is no agent 'python-specialist-none'"),
-        (["resume", "python-specialist-none"], "there is no agent 'python-specialist-none'"),
-        (["discard", "python-specialist-none"], "there is no agent 'python-specialist-none'"),
+        ([*SPAWN[1:], "--", ""], "a program is required"),
+        (["show", "python-specialist-none"], "agent 'python-specialist-none' not found; list agents with 'cco agent list'"),
+        (["kill", "python-specialist-none"], "agent 'python-specialist-none' not found"),
+        (["logs", "python-specialist-none", "--follow"], "agent 'python-specialist-none' not found"),
+        (["resume", "python-specialist-none"], "agent 'python-specialist-none' not found"),
+        (["discard", "python-specialist-none"], "agent 'python-specialist-none' not found"),
     ],
 )  # fmt: skip
 def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
@@ -523,7 +525,7 @@ def test_spawn_prints_what_the_agent_prints(sidecar: SidecarProcess, issue: str)
     done = run_cco(sidecar, *line, "--", "sh", "-c", script)
     assert done.returncode == 1
     assert done.stdout.splitlines()[1:] == ["first", "last"]
-    assert "aside" in done.stderr and "failed: it exited with 4" in done.stderr
+    assert "aside" in done.stderr and "failed: exited with code 4" in done.stderr
     misused(run_cco(sidecar, *line, "--format", "json", "--", "uname"), "--logs")
 
 

@@ -51,7 +51,7 @@ def test_a_question_is_answered_once_and_keeps_its_comment(sidecar: SidecarProce
     assert printed(run_cco(sidecar, "approvals", "approve", yes, "--comment", "with care")) == "approved: One?\n"
     assert printed(run_cco(sidecar, "approvals", "deny", no, "--comment", "not before Monday")) == "denied: Two?\n"
     for verb in ("approve", "deny"):
-        fails(run_cco(sidecar, "approvals", verb, no), "is denied already; an answer is final [APR_002]")
+        fails(run_cco(sidecar, "approvals", verb, no), "is already denied; an answer is final [APR_002]")
 
     def listed(*status: str) -> list[tuple[str, str]]:
         line = ("approvals", "list", "--issue", issue, "--format", "json", *status)
@@ -107,7 +107,7 @@ def test_an_agent_cannot_answer(sidecar: SidecarProcess, issue: str) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (["approve", "apr-nowhere"], "there is no approval 'apr-nowhere'"),
+        (["approve", "apr-nowhere"], "approval 'apr-nowhere' not found"),
         (["deny", "apr-nowhere"], "'cco approvals list'"),
         (["approve", "an id"], "[REQ_001]"),
         (["deny", "apr-nowhere", "--comment", "x" * 10_001], "10000"),

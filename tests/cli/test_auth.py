@@ -58,10 +58,10 @@ def test_every_format_has_the_same_exit_code(sidecar: SidecarProcess) -> None:
     ("line", "says"),
     [
         (["python-specialist", "PublishEvnt"], "did you mean 'PublishEvent'?"),
-        (["python-specialist", "Conjure"], "there is no call 'Conjure'"),
+        (["python-specialist", "Conjure"], "unknown call 'Conjure'"),
         (["python-specialist", ""], "rpc"),
         (["python-specialst", "PublishEvent"], "did you mean 'python-specialist'?"),
-        (["python-specialist-1", "PublishEvent"], "there is no agent"),
+        (["python-specialist-1", "PublishEvent"], "no agent and no agent type 'python-specialist-1' found"),
     ],
 )
 def test_a_typo_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:

@@ -437,7 +437,7 @@ class TestAgentsThatRan:
         self.seen(pair)
         found = pair.there(pair.plain)
         assert found["status"] == "failed" and "process_id" not in found, found
-        assert "nobody watched" in found["reason"]
+        assert "exit status unknown: it ended while no sidecar was running" in found["reason"]
         failed = events(pair.restored, "default", "agent_failed")
         assert pair.plain.id in {event["data"]["agent_id"] for event in failed}
         assert {agent.get()["status"] for agent in (pair.plain, pair.retried)} == {"running"}

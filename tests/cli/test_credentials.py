@@ -30,7 +30,7 @@ def test_a_value_from_the_command_line_is_stored_replaced_and_deleted(sidecar: S
         assert got(sidecar, name) == f"{value}\n"
     assert printed(run_cco(sidecar, "credentials", "delete", name)) == f"{name} is deleted\n"
     for verb in ("get", "delete"):
-        fails(run_cco(sidecar, "credentials", verb, name), f"there is no credential '{name}'")
+        fails(run_cco(sidecar, "credentials", verb, name), f"credential '{name}' not found")
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_an_agent_cannot_reach_any_of_them(sidecar: SidecarProcess, name: str) -
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (["store", "TWO WORDS", "x"], "'TWO WORDS' is no name of an environment variable"),
-        (["store", "9LIVES", "x"], "'9LIVES' is no name of an environment variable"),
+        (["store", "TWO WORDS", "x"], "'TWO WORDS' is not a valid name of an environment variable"),
+        (["store", "9LIVES", "x"], "'9LIVES' is not a valid name of an environment variable"),
         (["store", "LONG", "x" * 65_537], "65536"),
         (["store", "PORT", "caf\udce9"], "UTF-8"),
     ],

@@ -109,7 +109,7 @@ def test_waiting_for_an_agent_continues_across_a_restart(own: Background) -> Non
     line = (*SPAWN, "--wait", "--", "sh", "-c", "i=0; while [ $i -lt 60 ]; do i=$((i+1)); sleep 0.1; done")
     done = when_running(own, ("daemon", "restart"), *line)
     assert statuses(own)[0] in ("running", "completed")
-    assert (done.returncode, done.stderr) == (0, "completed: it exited with 0\n")
+    assert (done.returncode, done.stderr) == (0, "completed: exited with code 0\n")
 
 
 def test_following_an_agent_continues_across_a_restart(own: Background) -> None:

@@ -57,7 +57,7 @@ def test_a_pipe_gets_whole_values(sidecar: SidecarProcess) -> None:
     started(sidecar, "sh", "-c", "exit 4", issue=issue).wait()
     publish(sidecar, "a_type_with_a_long_name_of_its_own", decision="the last word of it")
     text = printed(run_cco(sidecar, "top", "--once"))
-    for whole in ("it exited with 4", issue, "a_type_with_a_long_name_of_its_own", "the last word of it", "since"):
+    for whole in ("exited with code 4", issue, "a_type_with_a_long_name_of_its_own", "the last word of it", "since"):
         assert whole in text, (whole, text)
 
 

@@ -80,7 +80,7 @@ class TestAgents:
         claims = jwt.decode(spawned.jwt_token, options={"verify_signature": False})
         assert (claims["sub"], claims["issue_id"], claims["project_id"]) == (spawned.agent_id, issue, "project-abc")
         agent = await ended(operator, spawned.agent_id)
-        assert (agent.status, agent.exit_code, agent.reason) == (pb.AGENT_STATUS_FAILED, 3, "it exited with 3")
+        assert (agent.status, agent.exit_code, agent.reason) == (pb.AGENT_STATUS_FAILED, 3, "exited with code 3")
         assert (agent.task, agent.issue_id, agent.spawned_by) == ("Say hello", issue, "operator")
         lines = [(line.stream, line.text) async for line in each(operator.agents.logs(agent.agent_id))]
         assert sorted(lines) == [("stderr", "aside"), ("stdout", "hello: Say hello, 1")]

@@ -291,7 +291,7 @@ def test_resume_continues_the_session_and_adds_up_usage(claude: Claude) -> None:
 def test_a_reported_error_is_a_failure_even_with_exit_code_0(claude: Claude) -> None:
     ended = claude.spawn(task="fail please").wait()
     assert ended["status"] == "failed" and ended["exit_code"] == 0
-    assert ended["reason"] == "it reported: Done: fail please"
+    assert ended["reason"] == "reported: Done: fail please"
 
 
 @pytest.mark.parametrize("preset", ["claude", "codex", "gemini", "aider"])

@@ -419,7 +419,7 @@ def test_an_agent_that_prints_too_much_is_stopped(start_shim: StartShim) -> None
         "sh", "-c", "while :; do echo 0123456789012345678901234567890123456789; done", limits={"output_bytes": MEGABYTE}
     )
     report = shim_run.end()
-    assert report["limit"] == "it printed more than 1 MB" and report["signal"] in ("SIGTERM", "SIGKILL")
+    assert report["limit"] == "printed more than 1 MB" and report["signal"] in ("SIGTERM", "SIGKILL")
     assert MEGABYTE // 2 < shim_run.log.stat().st_size <= MEGABYTE
 
 
@@ -432,7 +432,7 @@ def test_an_agent_that_printed_too_much_and_exited_is_detected(start_shim: Start
     (tmp_path / "go").touch()
     until(lambda: not process_alive(shim_run.pid), "the end of the agent")
     os.kill(shim_run.process.pid, signal.SIGCONT)
-    assert shim_run.end()["limit"] == "it printed more than 0.00976562 MB"
+    assert shim_run.end()["limit"] == "printed more than 0.00976562 MB"
 
 
 def test_an_agent_that_runs_too_long_is_asked_and_then_killed(start_shim: StartShim) -> None:
@@ -443,7 +443,7 @@ def test_an_agent_that_runs_too_long_is_asked_and_then_killed(start_shim: StartS
     deaf = start_shim("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done", limits={"wall_seconds": 1}, grace=0.5)
     for shim_run, expected in ((polite, (9, None)), (deaf, (None, "SIGKILL"))):
         report = shim_run.end()
-        assert (report["limit"], report["stopped"]) == ("it ran longer than 1 s", False)
+        assert (report["limit"], report["stopped"]) == ("ran longer than 1 s", False)
         assert ending(report) == expected
     assert polite.lines() == ["bye"]
     assert 1.0 <= time.monotonic() - started < 10
@@ -455,7 +455,7 @@ def test_memory_is_counted_over_the_whole_process_tree(start_shim: StartShim) ->
     one = start_shim(*PYTHON, hungry.replace("60", "0.2"), limits={"memory_bytes": 100 * MEGABYTE})
     three = start_shim(*PYTHON, f"{program}{hungry}", limits={"memory_bytes": 100 * MEGABYTE})
     report = three.end()
-    assert "MB of memory; the most is 100 MB" in report["limit"]
+    assert "MB of memory; the limit is 100 MB" in report["limit"]
     assert report["peak_memory_bytes"] > 100 * MEGABYTE
     report = one.end()
     assert (*ending(report), report["limit"]) == (0, None, "")
@@ -469,7 +469,7 @@ def test_an_agent_with_too_many_processes_is_stopped_with_them(start_shim: Start
         "for n in 1 2 3 4 5 6 7 8; do sleep 600 & echo $! >> pids; done; wait",
         limits={"processes": 5},
     )
-    assert shim_run.end()["limit"] == "it had 9 processes; the most is 5"
+    assert shim_run.end()["limit"] == "had 9 processes; the limit is 5"
     pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
     assert len(pids) == 8 and not [pid for pid in pids if process_alive(pid)]
 

@@ -77,7 +77,7 @@ def test_a_slow_hook_is_stopped_at_the_configured_limit_and_named(tmp_path: Path
     hook(root, "sleep 600")
     with team(tmp_path, root, worktree_timeout_seconds=1) as sidecar:
         message = refusal(sidecar)
-        assert "it ran longer than 1 s (agents.worktree_timeout_seconds)" in message
+        assert "ran longer than 1 s (agents.worktree_timeout_seconds)" in message
         assert "running the hook post-checkout" in message
         assert branches(root) == ["main"]
 

@@ -297,7 +297,7 @@ def test_a_revocation_that_could_not_be_written_holds_after_a_crash(deployment: 
     log = deployment.storage / "logs" / "orchestration.log"
     with writes_blocked(deployment.storage):
         stopping.start()
-        until(lambda: f"agent {agent.id} is not saved yet" in log.read_text(), "an end that is not stored", 60)
+        until(lambda: f"could not save agent {agent.id} yet" in log.read_text(), "an end that is not stored", 60)
     stopping.join(60)
     assert not stopping.is_alive()
     assert deployment.now(agent).get()["status"] == "stopped"
@@ -387,7 +387,7 @@ def test_a_killed_shim_costs_no_other_agent_its_start(deployment: Succession) ->
         thread.join(90)
     assert refused == [], f"after {len(started)} starts"
     ended = [until(lambda each=each: ended_agent(deployment, each), "its end") for each in started]
-    assert {(each["status"], each["reason"]) for each in ended} == {("completed", "it exited with 0")}
+    assert {(each["status"], each["reason"]) for each in ended} == {("completed", "exited with code 0")}
 
 
 def test_no_zombies_of_agents_whose_shims_were_killed_remain(deployment: Succession) -> None:

@@ -108,7 +108,7 @@ def test_a_failure_is_retried_until_the_attempts_are_used_up() -> None:
     assert effects == (Effect.FINISH,)
 
 
-@pytest.mark.parametrize("end", [COMPLETED, Exited(AGENT_STATUS_STOPPED, "its shim was told to end it")])
+@pytest.mark.parametrize("end", [COMPLETED, Exited(AGENT_STATUS_STOPPED, "its shim was asked to stop it")])
 def test_only_failures_are_retried(end: Exited) -> None:
     life, effects = step(after(Life(max_attempts=9), Admitted(), Started()), end)
     assert (life.phase, life.status, life.reason, effects) == (Phase.ENDED, end.status, end.reason, (Effect.FINISH,))

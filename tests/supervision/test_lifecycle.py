@@ -13,7 +13,7 @@ from cco_sidecar.testing.process import SidecarProcess
 def test_the_documented_cycle(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
     agent = scripted_agent(issue="issue-cycle")
     ended = agent.wait()
-    assert (ended["status"], ended["exit_code"], ended["reason"]) == ("completed", 0, "it exited with 0"), ended
+    assert (ended["status"], ended["exit_code"], ended["reason"]) == ("completed", 0, "exited with code 0"), ended
     (result,) = sidecar.request("GET", "/api/results?issue_id=issue-cycle", sidecar.operator).json()["results"]
     assert result["agent_id"] == agent.id and result["id"] == ended["result_id"]
     events = sidecar.request("GET", "/api/events?since=0", sidecar.operator).json()["events"]

@@ -104,7 +104,7 @@ def test_every_agent_of_a_killed_sidecar_is_reported_as_it_ended(sidecars: Succe
         found = agent.get()
         assert (found["status"], found["process_id"], found["attempt"]) == ("running", before[agent.id], 1), found
     ended = failing.wait()
-    assert (ended["status"], ended["exit_code"], ended["reason"]) == ("failed", 6, "it exited with 6")
+    assert (ended["status"], ended["exit_code"], ended["reason"]) == ("failed", 6, "exited with code 6")
     ended = shot.wait()
     assert (ended["status"], ended["signal"], "exit_code" in ended) == ("failed", "SIGSEGV", False)
     ended = succeeding.wait()
@@ -586,7 +586,7 @@ def test_unkillable_processes_are_not_retried_forever(
             trying.result(timeout=20)
         finally:
             monkeypatch.undo()
-    assert process_alive(started.agent) and "cannot be ended" in caplog.text
+    assert process_alive(started.agent) and "cannot end processes of" in caplog.text
 
 
 def test_only_processes_with_the_runs_own_mark_are_killed(

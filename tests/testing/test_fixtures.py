@@ -41,7 +41,7 @@ def test_an_agent_that_crashes(scripted_agent):
 def test_a_script_that_is_wrong_is_said(scripted_agent):
     agent = scripted_agent([{"do": "prnt", "text": "x"}])
     assert agent.wait()["exit_code"] == 1
-    assert len(agent.logs()) == 1 and "there is no step" in agent.logs()[0] and "print" in agent.logs()[0]
+    assert len(agent.logs()) == 1 and "unknown step" in agent.logs()[0] and "print" in agent.logs()[0]
     with pytest.raises(ValueError, match="'complted'"):
         agent.wait("complted")
 

@@ -1,1 +1,1 @@
-"""How a program is launched and watched: presets, shim, sandbox, limits, logs, worktrees."""
+"""Launching and watching agent programs: presets, shim, sandbox, limits, logs, worktrees."""

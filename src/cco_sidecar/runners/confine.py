@@ -1,14 +1,14 @@
-"""Runs an agent in mount and PID namespaces of its own (namespaces(7)); standard library only, for the shim.
+"""Runs an agent in its own mount and PID namespaces (namespaces(7)). Standard library only: the shim imports it.
 
-Three processes stand between the shim and the agent, and one of them stays:
+The shim starts a chain of three processes:
 
-    outer   makes the namespaces and the mounts, and goes
-    init    process 1 of the PID namespace: reaps what is orphaned, and says how the agent ended
+    outer   creates the namespaces and the mounts, then exits
+    init    process 1 of the PID namespace: reaps orphans, and reports how the agent ended
     agent   the program
 
-The mounts are made in a first user namespace. The agent lives in a second one below it, where the kernel locks them:
-they can be neither removed nor looked under (mount_namespaces(7), "Restrictions on mount namespaces").
-With ``user`` the shim is root: no user namespaces are needed, the agent has no capabilities at all.
+The mounts are created in a first user namespace. The agent runs in a second one, nested in it, where the kernel locks
+the mounts: they cannot be unmounted to reveal what they hide (mount_namespaces(7), "Restrictions on mount namespaces").
+With ``user`` the shim runs as root. No user namespaces are created then, and the agent has no capabilities.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import stat
 import struct
 import sys
 
-# The name that a type checker takes for typing's own: importing that takes milliseconds.
+# Type checkers treat this name like typing.TYPE_CHECKING; importing typing would cost milliseconds.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,7 +46,7 @@ _MS_RELATIME = 1 << 21
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-# What statvfs(3) says of a mount, and the flag that keeps it so: a bind mount may not lose them.
+# Mount attributes as statvfs(3) reports them, and the flags that preserve them: a remount must not drop them.
 _KEPT = (
     (os.ST_RDONLY, _MS_RDONLY),
     (os.ST_NOSUID, _MS_NOSUID),
@@ -56,16 +56,16 @@ _KEPT = (
     (os.ST_NODIRATIME, _MS_NODIRATIME),
     (os.ST_RELATIME, _MS_RELATIME),
 )
-# Of the kernel's own files, those that root may write and that reach beyond any namespace.
+# Kernel files that root can write and that affect the whole machine, not only the namespace.
 _OF_THE_KERNEL = ("/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/sys")
 _MEMORY_DEVICES = ("/dev/mem", "/dev/kmem", "/dev/port", "/dev/kmsg")
-# The one word on the pipes between these processes; a pipe that was closed gives none.
+# Releases a process that waits on a pipe. A read from a closed pipe returns no bytes instead.
 _GO = b"1"
 _SSH_CONFIG = "/etc/ssh/ssh_config.d"
 
 
 class Started:
-    """What the shim knows of a confined agent: ``init``'s pid, and a pipe on which the agent's end is told."""
+    """A confined agent as the shim sees it: the pid of ``init``, and a pipe that delivers the agent's wait status."""
 
     def __init__(self, init: int, status: int) -> None:
         self.init = init
@@ -73,7 +73,7 @@ class Started:
 
 
 def start(sandbox: dict[str, Any], become_agent: Callable[[], NoReturn]) -> Started:
-    """Runs ``become_agent`` confined. Raises OSError where the system does not allow it.
+    """Runs ``become_agent`` confined. Raises OSError if the system does not allow it.
 
     ``sandbox``: ``hidden`` and ``visible`` paths, ``read_only`` paths, ``user`` {uid, gid, groups} or None.
     """
@@ -93,15 +93,17 @@ def start(sandbox: dict[str, Any], become_agent: Callable[[], NoReturn]) -> Star
         os.close(status_read)
         raise
     finally:
-        # Whoever waits for a word on it hears that none comes.
+        # A process that still waits on it reads end-of-file.
         os.close(go)
         os.close(told)
     return Started(init, status_read)
 
 
 def _follow(outer: int, told: int, go: int) -> int:
-    """Writes the user namespace's map when asked, and lets init go on when it is the shim's child; init's pid. Raises
-    what outer and init ran into."""
+    """Writes the ID map of the user namespace on request, and releases init once it is a child of the shim.
+
+    Returns init's pid. Raises OSError for a failure in outer or init.
+    """
     init = 0
     try:
         while True:
@@ -113,18 +115,18 @@ def _follow(outer: int, told: int, go: int) -> int:
                 init = value
                 break
             else:
-                raise OSError(value or errno.EPERM, text or "the sandbox could not be made")
+                raise OSError(value or errno.EPERM, text or "the sandbox could not be created")
     except OSError:
-        # It may wait for its map.
+        # It may be waiting for its map.
         os.kill(outer, signal.SIGKILL)
         raise
     finally:
         os.waitpid(outer, 0)
-    # Only now: init's parent is the shim, and it dies with it.
+    # Only now is the shim init's parent, so that init dies with the shim.
     os.write(go, _GO)
     word, value, text = _hear(told)
     if word != b"R":
-        raise OSError(value or errno.EPERM, text or "the sandbox could not be made")
+        raise OSError(value or errno.EPERM, text or "the sandbox could not be created")
     return init
 
 
@@ -142,7 +144,7 @@ def _say(tell: int, word: bytes, value: int = 0, text: str = "") -> None:
 
 
 def _run(tell: int, act: Callable[[], None]) -> NoReturn:
-    """A forked process: what it runs into is told, and it never returns into the shim's code."""
+    """Runs ``act`` in a forked process. Reports an OSError to the shim, and never returns into the shim's code."""
     try:
         act()
     except OSError as problem:
@@ -157,12 +159,12 @@ def _outer(sandbox: dict[str, Any], become_agent: Callable[[], NoReturn], tell: 
     _unshare(_CLONE_NEWNS | _CLONE_NEWPID | (_CLONE_NEWUSER if own_namespace else 0))
     if own_namespace:
         _say(tell, b"M")
-        # Until the shim has written the map.
+        # Wait until the shim has written the map.
         _wait_for(wait)
-    # What is mounted outside from now on stays outside.
+    # Mounts made outside from now on do not appear inside.
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE)
     _arrange(sandbox)
-    # What init mounts at /proc does not know this process.
+    # Keep the old /proc open: the one that init mounts over it does not list this process.
     processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
     ready_read, ready_write = os.pipe()
     mapped_read, mapped_write = os.pipe()
@@ -197,29 +199,29 @@ def _outer(sandbox: dict[str, Any], become_agent: Callable[[], NoReturn], tell: 
 
 
 def _wait_for(pipe: int) -> None:
-    """Until the other side lets this one go on. Ends the process when the other side is gone."""
+    """Blocks until the other side releases this process. Exits if the other side is gone."""
     if os.read(pipe, 1) != _GO:
         os._exit(127)
 
 
 def _init(become_agent: Callable[[], NoReturn], tell: int, wait: int, status: int) -> None:
-    """Process 1: starts the agent when the shim is its parent, and ends when nothing is left."""
+    """Process 1 of the namespace: starts the agent once the shim is its parent, and exits when no process is left."""
     _wait_for(wait)
     os.close(wait)
-    # It was the shim's code that handled them.
+    # The current handlers are the shim's.
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # Fails when the shim was gone before: then nobody would end the agent.
+    # Fails if the shim has already died: no process would be left to end the agent.
     _say(tell, b"R")
     os.close(tell)
     agent = os.fork()
     if agent == 0:
         os.close(status)
         become_agent()
-    # Its memory holds the run's specification, its descriptors were the shim's.
+    # Keep the agent out of this process: its memory holds the run's specification, its descriptors are the shim's.
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     for descriptor in _descriptors():
         if descriptor != status:
@@ -251,7 +253,7 @@ def _close(descriptor: int) -> None:
 
 
 def _arrange(sandbox: dict[str, Any]) -> None:
-    """Hides, shows again what the agent needs of it, and protects."""
+    """Hides paths, shows those in them that the agent needs, and makes others read-only."""
     hidden = _real(sandbox["hidden"])
     kept = {
         path: os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -259,14 +261,14 @@ def _arrange(sandbox: dict[str, Any]) -> None:
         if any(_is_below(path, top) for top in hidden)
     }
     covered = []
-    # The deepest first: what lies above would take it out of sight.
+    # Deepest first: a mount on a parent would make the path unreachable.
     for path in reversed(hidden):
         if stat.S_ISDIR(os.stat(path).st_mode):
             _mount("tmpfs", path, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=1m,mode=0755")
             covered.append(path)
         else:
             _mount(os.devnull, path, None, _MS_BIND)
-    # The way to what is visible may be gone by another user.
+    # Another user must be able to traverse the directories that lead to a visible path.
     before = os.umask(0o022)
     for path, descriptor in sorted(kept.items()):
         if os.path.isdir(f"/proc/self/fd/{descriptor}"):
@@ -289,7 +291,7 @@ def _arrange(sandbox: dict[str, Any]) -> None:
 
 
 def _real(paths: Iterable[str]) -> list[str]:
-    """Those that exist, without links; what lies above comes first."""
+    """Returns the existing paths with symbolic links resolved, parents first."""
     return sorted({os.path.realpath(path) for path in paths if os.path.exists(path)})
 
 
@@ -298,7 +300,8 @@ def _is_below(path: str, top: str) -> bool:
 
 
 def _protect(path: str) -> None:
-    """Read-only with what is mounted below; on itself, so that what lies beside it is not touched."""
+    """Makes a path read-only, with the mounts below it. It is bind-mounted on itself, so its siblings are not
+    affected."""
     _mount(path, path, None, _MS_BIND | _MS_REC)
     with open("/proc/self/mountinfo", "rb") as file:
         points = {os.fsdecode(line.split()[4].decode("unicode_escape").encode("latin-1")) for line in file}
@@ -309,14 +312,17 @@ def _protect(path: str) -> None:
 
 
 def _close_the_kernel() -> None:
-    """Root in a namespace that maps root is root to sysctl(8): /proc/sys/kernel/core_pattern names a program."""
+    """Makes kernel settings read-only.
+
+    Root in a namespace that maps root is root to sysctl(8), and /proc/sys/kernel/core_pattern names a program to run.
+    """
     for path in _OF_THE_KERNEL:
         if os.path.exists(path):
             _protect(path)
 
 
 def _cover_devices() -> None:
-    """The disk that holds a hidden file can be read as a device, by root."""
+    """Hides block and memory devices: root could read a hidden file directly from the disk."""
     for name in os.listdir("/dev"):
         path = f"/dev/{name}"
         if path in _MEMORY_DEVICES or _is_block_device(path):
@@ -331,8 +337,11 @@ def _is_block_device(path: str) -> bool:
 
 
 def _own_ssh_configuration() -> None:
-    """ssh refuses an included file whose owner is neither root nor the user, and where one user is mapped root's files
-    belong to nobody: it gets copies."""
+    """Replaces the ssh configuration files that the system includes with copies that the user owns.
+
+    ssh refuses an included file whose owner is neither root nor the user, and in a namespace that maps a single user,
+    root's files belong to nobody.
+    """
     try:
         texts = {name: _content(f"{_SSH_CONFIG}/{name}") for name in os.listdir(_SSH_CONFIG)}
     except OSError:
@@ -370,8 +379,10 @@ def _unshare(flags: int) -> None:
 
 
 def _map_ids(pid: int, processes: int | None = None) -> None:
-    """Every id keeps its number (user_namespaces(7)). Only root may map more than its own. ``processes``: the directory
-    /proc, where the present one is another."""
+    """Maps every ID to itself (user_namespaces(7)). Only root may map more than its own ID.
+
+    ``processes``: a descriptor of the /proc directory to use, if another one is mounted at /proc now.
+    """
     if os.geteuid() != 0:
         _write(f"{pid}/setgroups", "deny", processes)
         _write(f"{pid}/uid_map", f"{os.geteuid()} {os.geteuid()} 1", processes)
@@ -398,14 +409,15 @@ def _write(name: str, text: str, processes: int | None) -> None:
 
 
 def become(user: dict[str, Any]) -> None:
-    """Another user, for good."""
+    """Switches to another user permanently. Raises OSError."""
     os.setgroups(user["groups"])
     os.setgid(user["gid"])
     os.setuid(user["uid"])
 
 
 def trial(hidden: Iterable[str]) -> str:
-    """Why agents cannot be confined here; empty when they can. Makes a whole sandbox around a process that ends."""
+    """Returns why agents cannot be confined here; empty if they can. Builds a complete sandbox around a process that
+    exits."""
     if sys.platform != "linux":
         return "only Linux has namespaces"
     try:
@@ -415,4 +427,4 @@ def trial(hidden: Iterable[str]) -> str:
     with os.fdopen(started.status, "rb") as status:
         code = status.read(4)
     os.waitpid(started.init, 0)
-    return "" if code == struct.pack("<i", 0) else "a process in it could not be started"
+    return "" if code == struct.pack("<i", 0) else "a process in the sandbox could not be started"

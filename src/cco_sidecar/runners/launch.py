@@ -1,4 +1,4 @@
-"""What an agent starts with: its directory, context, token, environment and command line."""
+"""What an agent starts with: directory, context, token, environment and command line."""
 
 from __future__ import annotations
 
@@ -29,21 +29,22 @@ from orchestra.v1.agent_service_pb2 import (
     SpawnAgentRequest,
 )
 
-# Of the sidecar's own environment: its settings, the signing secret among them; another agent's identity; and git's,
-# for a sidecar that a git hook started has a GIT_DIR, in which every git command of the agent would work.
+# Prefixes of variables that an agent does not inherit: the sidecar's settings (the signing secret among them), another
+# agent's identity, and git's. A sidecar that was started by a git hook has a GIT_DIR, which would redirect every git
+# command of the agent.
 _NOT_INHERITED = (OWN_SETTINGS, "JWT_", "SIDECAR_", "GIT_")
-# An agent is asked to end, and killed after so long.
+# Seconds between the request to end and the kill.
 GRACE_SECONDS = 10.0
 _MEGABYTE = 2**20
 _PREPARATION_LINES = 20
-# Agents of an issue, the newest first, whose branch may be gone on from.
+# How many completed agents of an issue are checked, newest first, for a branch to start from.
 _LOOKED_AT = 50
-# Linux gives a program at most 128 KiB in one variable (execve(2)).
+# Bytes. Linux limits one variable to 128 KiB (execve(2)).
 _MOST_IN_VARIABLE = 100_000
 
 
 class ContextSource(Protocol):
-    """Implemented by the context service."""
+    """Renders contexts. Implemented by the context service."""
 
     async def json_for_agent(
         self,
@@ -54,19 +55,21 @@ class ContextSource(Protocol):
         requirements: Sequence[str],
         worktree: Path | None,
     ) -> bytes:
-        """The context as JSON, of the project's directory or of a worktree of it. Raises SidecarError."""
+        """Returns the context of the project's directory, or of one of its worktrees, as JSON. Raises SidecarError."""
         ...
 
 
 class CredentialSource(Protocol):
-    """Implemented by the credential service."""
+    """Returns secrets. Implemented by the credential service."""
 
     async def values(self, names: Sequence[str]) -> dict[str, str]:
-        """Raises SidecarError (CRD_001)."""
+        """Returns the values by name. Raises SidecarError: CRD_001 for an unknown name, CRD_002 for an unusable key."""
         ...
 
 
 class Launcher:
+    """Prepares and starts the runs of agents."""
+
     def __init__(
         self,
         types: AgentTypes,
@@ -76,7 +79,8 @@ class Launcher:
         store: AgentStore,
         settings: Settings,
     ) -> None:
-        """``settings``: with the ports that are open. Raises SettingsError for a sandbox that cannot be made."""
+        """``settings`` must contain the ports in use. Raises SettingsError if agents cannot run as the configured
+        user."""
         self._types = types
         self._projects = projects
         self._context = context
@@ -84,29 +88,34 @@ class Launcher:
         self._store = store
         self._storage = settings.storage
         self._worktree_seconds = settings.worktree_timeout
-        # Agents are on this machine.
+        # Agents run on this machine, so they use its loopback addresses.
         self._url = f"{settings.url}/api"
         self._grpc = settings.grpc_target
         self.sandbox = Sandbox(settings)
         self.worktrees = Worktrees(settings.storage, projects, settings.branch_prefix)
 
     def run_of(self, agent: Agent) -> Run:
-        """The run of the agent's present attempt."""
+        """Returns the run of the agent's current attempt."""
         return self.run_at(agent, agent.attempt)
 
     def run_at(self, agent: Agent, attempt: int) -> Run:
+        """Returns the run of an attempt, counted from 1."""
         user = self.sandbox.user
         return Run(self._storage / "agents" / agent.agent_id / str(attempt), (user.uid, user.gid) if user else None)
 
     def clean_up(self, living: set[str]) -> None:
-        """Removes what runs left that nobody cleaned up after."""
+        """Cleans the run directories of all agents except those in ``living``. Blocks on files."""
         for directory in (self._storage / "agents").glob("*/*"):
             if directory.parent.name not in living and directory.is_dir():
                 Run(directory).clean()
 
     async def check(self, request: SpawnAgentRequest, runner: Runner, credentials: Sequence[str]) -> None:
-        """Raises SidecarError: REQ_001 for an environment that may not be, CRD_001 for an unknown credential, AGT_001
-        for a program that is not there."""
+        """Validates a spawn before it is accepted.
+
+        Raises SidecarError: REQ_001 for an invalid environment or command, CRD_001 for an unknown credential, CRD_002
+        for an unusable credentials key, AGT_001 for a missing program or a required sandbox that is not available,
+        PRJ_001 for an unknown project.
+        """
         self.sandbox.require()
         await self._credentials.values(credentials)
         for name, value in request.environment.items():
@@ -116,9 +125,9 @@ class Launcher:
                 raise invalid_request(f"environment: {name[:80]!r} cannot be set", field="environment")
         program = (request.command or runner.command or [""])[0]
         if not isinstance(program, str) or not program:
-            raise invalid_request("command: a program is needed", field="command")
+            raise invalid_request("command: a program is required", field="command")
         if PLACEHOLDER.search(program):
-            # Known when it is started.
+            # The placeholder is filled when the agent starts.
             return
         root = self._projects.root(request.project_id or self._projects.default)
         (program,) = command_line.resolved([program], request.directory, root, root)
@@ -126,20 +135,21 @@ class Launcher:
         if problem and request.command:
             raise invalid_request(f"command: {problem}", field="command")
         if problem:
-            fix = "install it, name another with agents.runners in the config, or give the spawn a command"
+            fix = "install it, set another command in agents.runners of the config, or pass a command to the spawn"
             raise spawn_failed(f"{problem}; {fix}")
 
     async def spawn(self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str) -> int:
-        """Starts the agent's process; returns its pid. Raises SidecarError, OSError."""
+        """Starts the agent's process and returns its pid. Raises SidecarError, OSError."""
         known = self._types.known(agent.agent_type)
         secrets = await self._credentials.values(agent.credentials)
         root = workdir = self._projects.root(agent.project_id)
         environment = self._environment_base(runner, request) | secrets
         if agent.isolation == ISOLATION_WORKTREE:
-            # Its hooks know whose it is; they have no token.
+            # The repository's hooks get the agent's identity, but no token.
             named = environment | self._identity(agent, run, "", agent.message or agent.task)
             workdir = await self._make_worktree(agent, request, runner, run, named, list(secrets.values()))
-            # Before the agent can call: its context and its results are of this worktree, by the record.
+            # Save the worktree before the agent can make calls: the record decides which worktree its context is read
+            # from.
             await self._store.save(agent)
         context = await self._context.json_for_agent(
             agent.project_id,
@@ -157,7 +167,7 @@ class Launcher:
         run.write_token(token)
         environment |= self._identity(agent, run, token, values["task"])
         specification = {
-            # What the operator wrote runs as it is.
+            # An explicit command runs as given; its placeholders are not filled.
             "argv": command_line.resolved(request.command, request.directory, root, workdir)
             or filled(runner.resume if resuming else runner.command, values),
             "env": environment,
@@ -179,7 +189,8 @@ class Launcher:
         environment: Mapping[str, str],
         redact: Sequence[str],
     ) -> Path:
-        """As the agent, for hooks and filters of the repository may run. Raises SidecarError (AGT_001)."""
+        """Creates the worktree as the agent, because the repository's hooks and filters may run. Raises SidecarError
+        (AGT_001)."""
         root = self._projects.root(agent.project_id)
         preparation = run.preparation()
 
@@ -202,12 +213,12 @@ class Launcher:
             if end.exit_code == 0:
                 return ""
             why = f"{end.limit} (agents.worktree_timeout_seconds)" if end.limit else f"exit {end.exit_code}"
-            return "; ".join(lines) or why if end.exit_code else f"{why}; it had printed: {'; '.join(lines)}"
+            return "; ".join(lines) or why if end.exit_code else f"{why}; output: {'; '.join(lines)}"
 
         return await self.worktrees.make(agent, await self._base(agent, request, runner), prepare)
 
     async def _base(self, agent: Agent, request: SpawnAgentRequest, runner: Runner) -> str:
-        """The branch or commit that a new worktree starts from."""
+        """Returns the branch or commit that a new worktree starts from."""
         if (request.base or runner.base) == WORKTREE_BASE_ISSUE:
             done = await self._store.page(
                 agent.project_id, status=AGENT_STATUS_COMPLETED, issue=agent.issue_id, limit=_LOOKED_AT
@@ -280,44 +291,44 @@ class Launcher:
 
 
 def timeout_of(request: SpawnAgentRequest, runner: Runner) -> int:
-    """Wall time in seconds; 0 means no limit."""
+    """Returns the wall-time limit in seconds; 0 means no limit."""
     if request.HasField("timeout_seconds"):
         return request.timeout_seconds
     return runner.timeout_seconds or 0
 
 
 def resumes(runner: Runner, agent: Agent) -> bool:
-    """The present attempt goes on with the session of an earlier one."""
+    """Whether the current attempt resumes the session of an earlier one."""
     return bool(runner.sessions and agent.usage.session_id and agent.attempt > 1)
 
 
 def model_of(request: SpawnAgentRequest, runner: Runner, known: AgentType) -> str:
-    """The spawn's, the runner's, or the type's where the runner knows such names."""
+    """Returns the spawn's model, else the runner's, else the type's if the runner accepts such names."""
     return request.model or runner.model or (known.model if runner.models else "")
 
 
 def prompt(agent: Agent, task: str, run: Run) -> str:
-    """What the agent is told first."""
+    """Returns the agent's first prompt."""
     return (
         f"{task or 'Work on the issue.'}\n\n"
-        f"You work on issue {agent.issue_id} of project {agent.project_id}. What is known of it is in the JSON file "
-        f"{run.context_file}: `context.relevant_files` are the files that matter, `context.previous_agent_outputs` "
-        "what other agents decided, `context.git_context` the history.\n"
+        f"You are working on issue {agent.issue_id} of project {agent.project_id}. Its context is in the JSON file "
+        f"{run.context_file}: `context.relevant_files` lists the relevant files, `context.previous_agent_outputs` "
+        "the decisions of other agents, and `context.git_context` the git history.\n"
     )
 
 
 def system_prompt(known: AgentType) -> str:
-    """Who the agent is, and how it hands its work on."""
+    """Returns the agent's role and how it reports its work."""
     skills = f" You are good at: {', '.join(known.capabilities)}." if known.capabilities else ""
     return (
-        f"You are {known.name}: {known.role}.{skills} You are one of a team that works through the orchestration "
-        "sidecar at $SIDECAR_URL; send your token as 'Authorization: Bearer '$(cat $JWT_TOKEN_FILE). When your work is "
-        "done, store what you did: POST $SIDECAR_URL/results with JSON {agent_type, issue_id, result: {status, "
-        "files_created, files_modified, decisions, next_steps}}; $AGENT_TYPE and $ISSUE_ID are set. Tell others with "
-        "POST $SIDECAR_URL/events/<event_type> and JSON {topic, data}. Never print the token."
+        f"You are {known.name}: {known.role}.{skills} You belong to a team of agents that is coordinated by the "
+        "orchestration sidecar at $SIDECAR_URL. Send your token as 'Authorization: Bearer '$(cat $JWT_TOKEN_FILE). "
+        "When your work is done, store the result: POST $SIDECAR_URL/results with JSON {agent_type, issue_id, result: "
+        "{status, files_created, files_modified, decisions, next_steps}}; $AGENT_TYPE and $ISSUE_ID are set. Notify "
+        "other agents with POST $SIDECAR_URL/events/<event_type> and JSON {topic, data}. Never print the token."
     )
 
 
 def _fitting(text: str) -> str:
-    """As much as a variable can hold; the whole is in the file."""
+    """Cuts a text to what fits in one variable; the file contains all of it."""
     return text.encode()[:_MOST_IN_VARIABLE].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""Reading what the shim writes: CRI log lines, a long line in parts."""
+"""Reads the CRI log lines that the shim writes, and joins the parts of long lines."""
 
 from __future__ import annotations
 
@@ -18,28 +18,32 @@ from cco_sidecar.core.errors import SidecarError
 from orchestra.v1.agent_service_pb2 import LogLine
 
 _BLOCK = 256 * 1024
-# Lines of one answer of a stream, by their size.
+# Size of one batch of lines in a stream.
 _BATCH_BYTES = 512 * 1024
 _LINE_OVERHEAD = 32
-# Several of the shim's longest lines.
+# Enough for several of the shim's longest lines.
 _TAIL_BYTES = 512 * 1024
 _LONGEST_SHOWN = 2000
 _WHOLE_LINE = re.compile(rb"^\S+ \S+ F ", re.MULTILINE)
-# Where changes of a file cannot be waited for.
+# Poll interval where inotify is not available.
 _LOOK_SECONDS = 0.25
 
 
 class Line(NamedTuple):
+    """One log line; ``timestamp`` is RFC 3339, ``stream`` is ``stdout`` or ``stderr``."""
+
     timestamp: str
     stream: str
     text: str
 
     def message(self) -> LogLine:
+        """Converts the line to its protobuf message. Raises SidecarError for an invalid timestamp."""
         return LogLine(timestamp=codec.parse_rfc3339(self.timestamp, "timestamp"), stream=self.stream, text=self.text)
 
 
 class LogReader:
-    """Reads on from where it stopped. A file that is not there yet has no lines."""
+    """Reads lines incrementally: each read continues where the last one stopped. A missing file has no lines. Not
+    thread-safe."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
@@ -48,7 +52,7 @@ class LogReader:
         self._parts: dict[bytes, list[bytes]] = {}
 
     def read(self) -> Iterator[Line]:
-        """Whole lines that were written since the last call."""
+        """Yields the complete lines that were written since the last call."""
         with suppress(FileNotFoundError), open(self._path, "rb", opener=_regular) as file:
             file.seek(self._offset)
             while block := file.read(_BLOCK):
@@ -64,13 +68,13 @@ class LogReader:
         if tag == b"P":
             self._parts.setdefault(stream, []).append(text)
         elif tag == b"F":
-            # Decoded when it is whole: a part may end in the middle of a character.
+            # Decode only the whole line: a part may end in the middle of a character.
             whole = b"".join((*self._parts.pop(stream, ()), text)).decode(errors="replace")
             yield Line(timestamp.decode(errors="replace"), stream.decode(errors="replace"), whole)
 
 
 def _regular(path: str, flags: int) -> int:
-    """Opens nothing but a file: a FIFO in its place would not let go."""
+    """Opens regular files only: opening a FIFO in their place would block."""
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -79,7 +83,7 @@ def _regular(path: str, flags: int) -> int:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of both streams, each cut to what a screen shows."""
+    """Returns the last ``count`` lines of both streams, each cut to 2000 characters."""
     try:
         start = max(0, path.stat().st_size - _TAIL_BYTES)
     except FileNotFoundError:
@@ -89,14 +93,15 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 def tail_offset(path: Path, count: int) -> int:
-    """Where to begin to read for the last ``count`` lines, without reading what is before them."""
+    """Returns an offset from which the last ``count`` lines can be read, without reading the whole file."""
     with suppress(FileNotFoundError), open(path, "rb", opener=_regular) as file:
         position, found = file.seek(0, os.SEEK_END), 0
         while position and found <= count:
             start = max(0, position - _BLOCK)
             file.seek(start)
             block = file.read(position - start)
-            # What stands before the first line's end may be the middle of one: rather more is read than less.
+            # The text before the first line end may be part of a line and is not counted: rather too much is read than
+            # too little.
             found += len(_WHOLE_LINE.findall(block, block.find(b"\n") + 1 if start else 0))
             position = start
         return position
@@ -104,7 +109,7 @@ def tail_offset(path: Path, count: int) -> int:
 
 
 def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine]]:
-    """What there is to read, in batches of bounded size; only the last ``tail`` lines when given."""
+    """Yields the available lines in batches of bounded size; only the last ``tail`` lines if given."""
     batch: list[LogLine] = []
     size = 0
     for line in reader.read() if tail is None else deque(reader.read(), maxlen=tail):
@@ -121,7 +126,7 @@ def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine
 
 
 async def follow(path: Path, reader: LogReader, ended: Callable[[], bool]) -> AsyncIterator[list[LogLine]]:
-    """Batches of lines as they are written, until ``ended`` and all are read."""
+    """Yields batches of lines as they are written, until ``ended`` returns true and all lines are read."""
     async with _Changes(path) as changes:
         while True:
             last = ended()
@@ -137,12 +142,12 @@ def _message(line: Line) -> LogLine | None:
     try:
         return line.message()
     except SidecarError:
-        # A line that a full disk cut in two.
+        # The line was cut by a full disk.
         return None
 
 
 class _Changes:
-    """Waits until a file was written to, and now and then all the same: its writer may have ended."""
+    """Waits for writes to a file, with a timeout because its writer may have ended."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -154,7 +159,7 @@ class _Changes:
         if sys.platform == "linux":
             from inotify_simple import INotify
 
-            # No more of them are to be had: the file is looked at instead.
+            # If no inotify instance is available, the file is polled instead.
             with suppress(OSError):
                 self._watch = INotify(nonblocking=True)
                 asyncio.get_running_loop().add_reader(self._watch.fileno(), self._wake)
@@ -168,7 +173,7 @@ class _Changes:
         if self._watch is not None and not self._watching:
             from inotify_simple import flags
 
-            # The file may still be to come.
+            # The file may not exist yet.
             with suppress(OSError):
                 self._watch.add_watch(self._path, flags.MODIFY)
                 self._watching = True

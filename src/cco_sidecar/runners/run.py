@@ -1,4 +1,4 @@
-"""One run of an agent: its directory, its shim, how it ended."""
+"""One run of an agent: its directory, its shim and its exit."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from cco_sidecar.storage.files import PRIVATE_DIR, PRIVATE_FILE, write_atomicall
 log = logging.getLogger(__name__)
 
 _SHIM = Path(__file__).with_name("shim.py")
-# As a module: a script is compiled anew at every start.
+# Imported as a module, so that its bytecode is cached; a script is compiled at every start.
 _START = "import sys; sys.path.append(sys.argv[1].rpartition('/')[0]); import shim; shim.main()"
 _LOOK_SECONDS = 0.5
 _LONGEST_TOKEN = 16 * 1024
 _START_SECONDS = 10.0
 _BETWEEN_LOOKS = 0.1
 _PATIENCE_SECONDS = 30.0
-# Pids of the shims that this process started, and the lock under which one becomes known.
+# Pids of the shims that this process started. The lock is held from a shim's start until its pid is added.
 _shims: set[int] = set()
 _starting = threading.Lock()
 _PREPARATION = "prepare"
-# What may stay when the run has ended.
+# Files that are kept when the run has ended.
 _KEPT = frozenset({"output.log"})
 
 
 class Exit(NamedTuple):
-    """How a run ended. ``known`` is False when nobody was there to see it; times are seconds since 1970 UTC."""
+    """How a run ended. ``known`` is False if no process observed the end; ``ended_at`` is in seconds since 1970 UTC."""
 
     exit_code: int | None = None
     signal: str | None = None
@@ -63,8 +63,11 @@ UNKNOWN = Exit(known=False)
 
 
 class Run:
-    """``directory`` holds the records of one attempt, and in ``shared`` what the agent may see: its token, context,
-    prompt and task. ``owner``: the user and group that the agent runs as, when they are not ours."""
+    """One attempt of an agent, in its own directory.
+
+    ``directory`` holds the records of the attempt. Its subdirectory ``shared`` holds what the agent may read: token,
+    context, prompt and task. ``owner``: the uid and gid that the agent runs as, if they are not the sidecar's.
+    """
 
     def __init__(self, directory: Path, owner: tuple[int, int] | None = None) -> None:
         self.directory = directory
@@ -80,31 +83,33 @@ class Run:
         self._popen: subprocess.Popen[bytes] | None = None
 
     def prepare(self) -> None:
-        """Makes the directory; one that an interrupted start left behind is made anew."""
+        """Creates the directory, and replaces one that an interrupted start left behind."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True, mode=PRIVATE_DIR)
         self.shared.mkdir(mode=PRIVATE_DIR)
         self.give(self.shared)
 
     def preparation(self) -> Run:
-        """The run of what has to be done as the agent before it begins."""
+        """Returns the run of the command that prepares the worktree as the agent."""
         return Run(self.directory / _PREPARATION, self._owner)
 
     def give(self, path: Path) -> None:
-        """To the user that the agent runs as."""
+        """Gives a path to the user that the agent runs as."""
         if self._owner is not None:
             os.chown(path, *self._owner, follow_symlinks=False)
 
     def write(self, path: Path, data: bytes) -> None:
+        """Writes a private file that the agent owns."""
         path.touch(mode=PRIVATE_FILE)
         path.write_bytes(data)
         self.give(path)
 
     def write_token(self, token: str) -> None:
+        """Replaces the token file atomically. Raises OSError."""
         write_atomically(self.token_file, token.encode() + b"\n", mode=PRIVATE_FILE, owner=self._owner)
 
     def token(self) -> str:
-        """What is in the token's file; empty when the agent did away with it."""
+        """Returns the content of the token file; empty if the agent removed or replaced it."""
         try:
             descriptor = os.open(self.token_file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(descriptor) as file:
@@ -114,7 +119,7 @@ class Run:
             return ""
 
     async def spawn(self, specification: Mapping[str, Any]) -> int:
-        """Starts the shim and the agent below it; the agent's pid. Raises SidecarError (AGT_001)."""
+        """Starts the shim, which starts the agent, and returns the agent's pid. Raises SidecarError (AGT_001)."""
         answer = await asyncio.to_thread(self._spawn, json.dumps(specification).encode())
         if "error" in answer:
             where = f" ({answer['filename']})" if answer.get("filename") else ""
@@ -137,15 +142,15 @@ class Run:
         with popen.stdout:
             with suppress(BrokenPipeError), popen.stdin:
                 popen.stdin.write(specification)
-            # One that does not begin, for whatever reason, holds nobody up. Not select: it knows no descriptor beyond
+            # A shim that does not answer must not block the caller. Not select: it does not support descriptors above
             # 1023.
             first_word = select.poll()
             first_word.register(popen.stdout, select.POLLIN)
             if first_word.poll(_START_SECONDS * 1000):
                 line = popen.stdout.readline()
             else:
-                # What it has started holds the pipe too, and may be stopped by a signal.
-                line = orjson.dumps({"error": f"it did not begin within {_START_SECONDS:g} s"})
+                # Its children hold the pipe too, and may be stopped by a signal.
+                line = orjson.dumps({"error": f"its shim did not respond within {_START_SECONDS:g} s"})
                 shim = psutil.Process(popen.pid)
                 for each in (*shim.children(recursive=True), shim):
                     with suppress(psutil.NoSuchProcess):
@@ -157,9 +162,9 @@ class Run:
         self._popen = popen
         if not answer:
             self._reap()
-            # Its agent may have begun.
+            # The agent may already be running.
             self.kill_leftovers()
-            return {"error": "its shim ended at once"}
+            return {"error": "its shim exited immediately"}
         if "error" in answer:
             self._reap()
             return answer
@@ -173,11 +178,11 @@ class Run:
             _shims.discard(self._popen.pid)
 
     def adopt(self) -> bool:
-        """Finds the shim that an earlier sidecar started; False when it has ended."""
+        """Finds the shim that an earlier sidecar started. Returns False if it has ended."""
         try:
             known = orjson.loads((self.directory / "shim.json").read_bytes())
             shim = psutil.Process(int(known["pid"]))
-            # A pid is used again: the start time and the directory say whose it is.
+            # Pids are reused: the boot, the start time and the directory identify the shim.
             same = known["boot_id"] == boot_id() and known["start"] == start_time(shim.pid)
             if same and str(self.directory) in shim.cmdline() and shim.status() != psutil.STATUS_ZOMBIE:
                 self._shim = shim
@@ -187,13 +192,16 @@ class Run:
         return self._shim is not None
 
     async def ended(self) -> Exit:
-        """Waits for the end. What the agent left running is gone then, also when the shim was killed."""
+        """Waits for the end and returns how the run ended; UNKNOWN if the shim wrote no report.
+
+        The processes that the agent left running have been ended by then, even if the shim was killed.
+        """
         if self._shim is not None:
             await self._wait()
         report = self._report()
         if report is None:
             await asyncio.to_thread(self.kill_leftovers)
-            # The shim may have seen that just now.
+            # The shim may have written its report in the meantime.
             report = self._report()
         return report or UNKNOWN
 
@@ -204,11 +212,11 @@ class Run:
         except ProcessLookupError:
             descriptor = -1
         except (AttributeError, OSError):
-            # Not on this system, or no descriptor is free.
+            # Not supported on this system, or no descriptor is free.
             await self._look_until_ended()
             return
         try:
-            # The pid may be another process's by now.
+            # The pid may have been reused.
             if descriptor >= 0 and self._shim.is_running():
                 await _readable(descriptor)
         finally:
@@ -217,7 +225,7 @@ class Run:
         self._reap()
 
     async def _look_until_ended(self) -> None:
-        """Where there is no pidfd; a shim of our own is looked at without any descriptor."""
+        """Polls where pidfds are not available. Polling our own child needs no descriptor."""
         while not self._has_ended():  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
         self._reap()
@@ -230,7 +238,7 @@ class Run:
 
     @property
     def began_at(self) -> float | None:
-        """When a shim began in this directory, in seconds since 1970 UTC; None in a restored copy: there none did."""
+        """When the shim started, in seconds since 1970 UTC; None if no shim started here, as in a restored copy."""
         try:
             return (self.directory / "shim.json").stat().st_mtime
         except OSError:
@@ -241,16 +249,16 @@ class Run:
             return Exit(**orjson.loads((self.directory / "exit.json").read_bytes()))
         except OSError as problem:
             if problem.errno in (errno.EMFILE, errno.ENFILE):
-                # It may be there: whoever asks comes again.
+                # No descriptor is free. The report may exist, so the caller has to retry.
                 raise
             return None
         except (ValueError, TypeError):
             return None
 
     def stop(self, grace: float) -> None:
-        """Asks the shim to end the agent; everything is killed after ``grace`` seconds."""
+        """Asks the shim to end the agent and to kill everything after ``grace`` seconds. Does not wait."""
         word = b"kill\n" if grace <= 0 else f"stop {grace}\n".encode()
-        # No shim that reads: it has ended, and `ended` says so.
+        # If no shim reads the FIFO, it has ended, and `ended` reports how.
         for directory in (self.directory, self.directory / _PREPARATION):
             with suppress(OSError):
                 descriptor = os.open(directory / "control", os.O_WRONLY | os.O_NONBLOCK)
@@ -258,7 +266,7 @@ class Run:
                     control.write(word)
 
     def kill(self) -> None:
-        """Ends the shim itself: for one that does not answer."""
+        """Kills the shim itself, for a shim that does not respond."""
         if self._popen is not None:
             self._popen.kill()
         elif self._shim is not None:
@@ -266,7 +274,7 @@ class Run:
                 self._shim.kill()
 
     def wake(self) -> bool:
-        """Lets a shim that was stopped by a signal go on; True when it was."""
+        """Continues a shim that was stopped by a signal. Returns True if it was stopped."""
         with suppress(psutil.Error):
             if self._shim is not None and self._shim.status() == psutil.STATUS_STOPPED:
                 self._shim.send_signal(signal.SIGCONT)
@@ -274,17 +282,20 @@ class Run:
         return False
 
     def kill_leftovers(self) -> None:
-        """Kills every process that carries this run's mark, a shim of it that never came to its work, and what a
-        killed shim left to us."""
+        """Kills every process that carries the run's mark, shims of the run, and orphans of a killed shim.
+
+        Blocks; gives up after 30 seconds.
+        """
         runs = (self, self.preparation())
         marks = [str(run.shared) for run in runs]
         shims = [[str(_SHIM), str(run.directory)] for run in runs]
         quiet = 0
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        # Until two looks find none: one may have been forking, or come to us a moment after its shim.
+        # Until two consecutive scans find none: a process may be forking, or be reparented a moment after its shim
+        # died.
         while quiet < 2:
             if time.monotonic() > deadline:
-                text = "processes of %s cannot be ended; they are another user's, or wait for a device"
+                text = "cannot end processes of %s: they belong to another user or wait for a device"
                 log.error(text, self.directory)
                 return
             found = _kill_strays()
@@ -300,15 +311,15 @@ class Run:
             time.sleep(_BETWEEN_LOOKS)
 
     def remove(self) -> None:
-        """The whole directory."""
+        """Removes the whole directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def clean(self) -> None:
-        """Removes everything but the output."""
+        """Removes everything except the output."""
         try:
             paths = list(self.directory.iterdir())
         except OSError:
-            # It is gone, or the agent has locked us out.
+            # The directory is gone, or the agent made it inaccessible.
             return
         for path in paths:
             regular = path.is_file() and not path.is_symlink()
@@ -322,8 +333,11 @@ class Run:
 
 
 def _kill_strays() -> bool:
-    """Children that came to us when their shim was killed: they are in sessions of their own, and no shims of ours.
-    True when some were ended; another user's cannot be. What else we start is in our session."""
+    """Kills children that were reparented to this process when their shim was killed.
+
+    They are in sessions of their own and are not shims; other children share our session. Returns True if any were
+    killed. Processes of another user cannot be killed.
+    """
     with _starting:
         strays = [child for child in psutil.Process().children() if child.pid not in _shims and _is_foreign(child)]
     ended = False
@@ -343,7 +357,7 @@ def _is_foreign(child: psutil.Process) -> bool:
 
 
 def boot_id() -> str:
-    """Differs after every start of the machine (random(4)); empty where there is none."""
+    """Identifies the current boot of the machine (random(4)); empty if the system does not provide it."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

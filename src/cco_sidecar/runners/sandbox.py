@@ -1,4 +1,4 @@
-"""What an agent may see and touch: the policy. How it is enforced is in ``confine``; why so, in ADR 0014."""
+"""The sandbox policy: what an agent may see and change. ``confine`` enforces it; ADR 0014 explains it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _TRIAL = (
 )
 _TRIAL_SECONDS = 10
 _UNITS = "cco-sidecar*"
-# Whole systems: what is installed there is not the sidecar's own, and packages are installed there.
+# Prefixes of the whole system: they are not the sidecar's own, and other packages are installed there.
 _SYSTEMS = frozenset({"/usr", "/usr/local"})
 
 
 class User(NamedTuple):
-    """Whom agents run as (passwd(5))."""
+    """The user that agents run as (passwd(5))."""
 
     name: str
     uid: int
@@ -46,50 +46,51 @@ class User(NamedTuple):
 
     @classmethod
     def named(cls, name: str) -> User:
-        """Raises SettingsError."""
+        """Looks up a user. Raises SettingsError if it does not exist or agents cannot run as that user."""
         try:
             found = pwd.getpwnam(name)
         except KeyError:
-            raise SettingsError(f"agents.run_as: there is no user '{name}' on this machine") from None
+            raise SettingsError(f"agents.run_as: user '{name}' does not exist on this machine") from None
         if os.geteuid() != 0:
             raise SettingsError("agents.run_as: only a sidecar that runs as root may start agents as another user")
         if found.pw_uid == 0:
-            raise SettingsError("agents.run_as: root is no other user; name an ordinary one")
+            raise SettingsError("agents.run_as: root is not allowed; name an unprivileged user")
         groups = tuple(os.getgrouplist(name, found.pw_gid))
         return cls(name, found.pw_uid, found.pw_gid, found.pw_dir, found.pw_shell, groups)
 
     def environment(self) -> dict[str, str]:
+        """Returns the variables that describe the user."""
         return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name, "SHELL": self.shell}
 
 
 class Sandbox:
-    """``problem``: why agents are not confined; empty when they are, or when nobody asked for it."""
+    """``problem``: why agents are not confined; empty if they are, or if the sandbox is off."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError for a user that agents cannot run as."""
+        """Raises SettingsError if agents cannot run as the configured user."""
         self._settings = settings
         self.user = User.named(settings.run_as) if settings.run_as else None
         self.problem = "" if settings.sandbox == OFF else trial(tuple(map(str, self._hidden(settings.project_root))))
         self.active = settings.sandbox != OFF and not self.problem
         if settings.run_as and not self.active:
-            raise SettingsError(f"agents.run_as needs the sandbox: {self.problem or 'agents.sandbox is off'}")
+            raise SettingsError(f"agents.run_as requires the sandbox: {self.problem or 'agents.sandbox is off'}")
 
     def announce(self) -> None:
-        """The one line at the start where agents are not confined."""
+        """Logs at the start if agents run without a sandbox."""
         consequence = "an agent can read the operator's token (docs/security.md)"
         if self._settings.sandbox == OFF:
-            log.info("agents are not sandboxed, as agents.sandbox is off: %s", consequence)
+            log.info("agents are not sandboxed because agents.sandbox is off: %s", consequence)
         elif self.problem and self._settings.sandbox == AUTO:
             log.warning("agents are not sandboxed: %s; %s", self.problem, consequence)
 
     def require(self) -> None:
-        """Raises SidecarError (AGT_001) when agents must be confined and cannot be."""
+        """Raises SidecarError (AGT_001) if agents must be confined and cannot be."""
         if self._settings.sandbox == REQUIRE and not self.active:
-            raise spawn_failed(f"agents.sandbox is 'require', and agents cannot be sandboxed here: {self.problem}")
+            raise spawn_failed(f"agents.sandbox is 'require', but agents cannot be sandboxed here: {self.problem}")
 
     def specification(self, root: Path, visible: Sequence[Path]) -> dict[str, Any] | None:
-        """What the shim is told; None without a sandbox. ``root``: the agent's project; ``visible`` is shown although
-        it lies in what is hidden."""
+        """Returns the sandbox's part of a run's specification; None without a sandbox. ``root``: the agent's project;
+        ``visible``: paths that stay visible inside hidden ones."""
         if not self.active:
             return None
         user = self.user
@@ -102,7 +103,7 @@ class Sandbox:
 
     def _hidden(self, root: Path) -> Iterator[Path]:
         yield from (self._settings.storage, self._settings.credentials_key_file)
-        # What could hold something of ours later is made now, so that an agent cannot make it.
+        # Create the directories that may hold our files later, so that an agent cannot create them first.
         for path in (Path("~/.cco").expanduser(), Path("~/.config/systemd").expanduser(), *run_directory.candidates()):
             with suppress(OSError):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,8 +116,11 @@ class Sandbox:
 
 
 def _sockets() -> tuple[list[Path], list[Path]]:
-    """Directories with sockets through which a service manager would run a program outside, and what programs need of
-    them. A directory stays hidden when a socket in it is made anew."""
+    """Returns directories with sockets through which a service manager would run a program outside the sandbox, and the
+    paths in them that programs need.
+
+    A whole directory is hidden where possible, so that a recreated socket stays hidden.
+    """
     of_user = {Path(f"/run/user/{os.getuid()}"), Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")}
     hidden = [
         path for each in sorted(of_user) for path in ([each] if _is_private(each) else [each / "bus", each / "systemd"])
@@ -134,7 +138,8 @@ def _sockets() -> tuple[list[Path], list[Path]]:
 
 
 def _is_private(directory: Path) -> bool:
-    """As the XDG Base Directory Specification wants it. Some systems name a shared one, such as /tmp."""
+    """Whether only the owner can access the directory, as the XDG Base Directory Specification requires. Some systems
+    name a shared one, such as /tmp."""
     try:
         found = directory.stat()
     except OSError:
@@ -143,7 +148,7 @@ def _is_private(directory: Path) -> bool:
 
 
 def _installation() -> list[Path]:
-    """What the sidecar runs from: its environment, and its packages where they are elsewhere."""
+    """Returns the directories that the sidecar runs from: its environment, and its packages if they are elsewhere."""
     packages = [Path(path) for package in (cco_sidecar, orchestra) for path in package.__path__]
     if sys.prefix != sys.base_prefix:
         packages.append(Path(sys.prefix))
@@ -154,8 +159,8 @@ def _installation() -> list[Path]:
 
 @cache
 def trial(hidden: tuple[str, ...] = ()) -> str:
-    """Why agents cannot be confined here; empty when they can. Tried once a process: it is the kernel's configuration
-    that decides."""
+    """Returns why agents cannot be confined here; empty if they can. Cached, because the kernel's configuration
+    decides."""
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _TRIAL, str(_CODE), str(_CODE), *hidden],
@@ -165,5 +170,5 @@ def trial(hidden: tuple[str, ...] = ()) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as problem:
-        return f"the trial failed: {problem}"
-    return done.stdout.strip() if done.returncode == 0 else f"the trial failed: {done.stderr.strip()[-200:]}"
+        return f"the sandbox test failed: {problem}"
+    return done.stdout.strip() if done.returncode == 0 else f"the sandbox test failed: {done.stderr.strip()[-200:]}"

@@ -1,22 +1,22 @@
 """The shim: a small process between the sidecar and one run of an agent.
 
-It is the agent's parent, so the agent outlives a sidecar that crashes, and its exit code is known afterwards. It
-keeps the output, holds the limits, ends everything that the agent started, and writes down how it ended. It knows
-nothing of the sidecar but the run's directory, and uses the standard library only: it starts in milliseconds.
+It is the agent's parent. The agent therefore survives a crash of the sidecar, and its exit code is known afterwards.
+The shim stores the output, enforces the limits, ends everything that the agent started, and records how the agent
+ended. It knows only the run's directory and uses only the standard library, so it starts in milliseconds.
 
-    shim.py DIRECTORY     reads the run's specification, JSON, from stdin until its end
+    shim.py DIRECTORY     reads the run's specification (JSON) from stdin until end-of-file
 
-It is started in DIRECTORY, and the argument only tells others whose it is: should the run be begun anew there while
-this one had not come to it, then its files are to go nowhere.
+It is started in DIRECTORY; the argument only identifies it to other processes. All its paths are relative: if the
+directory is replaced by a new start of the run, a late shim writes nothing into the new one.
 
-    shim.json   who this process is, for a sidecar that comes back
+    shim.json     identifies this process to a later sidecar
     output.log    what the agent printed, as CRI log lines: ``<time> stdout|stderr F|P <text>``
     control       a FIFO: ``stop <seconds>`` or ``kill``
-    exit.json     how it ended; written last
-    agent/        what the agent itself may see: its token, context, prompt and task
+    exit.json     how the agent ended; written last
+    agent/        what the agent may read: its token, context, prompt and task
 
-Linux does all of it. Elsewhere there is no subreaper and no /proc: processes that leave the agent's process group are
-not found, and memory and process limits are not held.
+All of this works on Linux. Other systems have no subreaper and no /proc: processes that leave the agent's process group
+are not found, and memory and process limits are not enforced.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import struct
 import sys
 import time
 
-# The name that a type checker takes for typing's own: importing that takes milliseconds.
+# Type checkers treat this name like typing.TYPE_CHECKING; importing typing would cost milliseconds.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,22 +45,22 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 _CHUNK = 64 * 1024
 _LOOK_SECONDS = 1.0
-# What the agent left running is asked first, and killed after so long.
+# Seconds between SIGTERM and SIGKILL for processes that the agent left running.
 _LEFTOVER_GRACE = 2.0
 _RETRY_SECONDS = 0.5
-# What is shorter stands in every other word.
+# Shorter secrets are not masked: they occur in ordinary text.
 _SHORTEST_SECRET = 4
-# A line without an end is written down after so long: a prompt, dots, a progress bar.
+# An unfinished line is written after so many seconds: a prompt, dots, a progress bar.
 _QUIET_SECONDS = 1.0
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-# What may become one.
+# The end of a text that may be the beginning of a token.
 _TOKEN_BEGINS = re.compile(rb"(?:e|ey|eyJ[A-Za-z0-9_.-]{0,8192})$")
 _LINUX = sys.platform == "linux"
 _STATUS = struct.Struct("<i")
 
 
 class Output:
-    """The log of both streams, with a size limit and without the run's secrets."""
+    """The log of both streams, with a size limit and with the run's secrets masked."""
 
     def __init__(self, path: str, most: int, secrets: list[bytes]) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -71,13 +71,14 @@ class Output:
         alternatives = [re.escape(text) for text in sorted(long_enough, key=len, reverse=True)]
         self._secret = re.compile(b"|".join(alternatives)) if alternatives else None
         self._secrets = long_enough
-        # So much of an unfinished line is held back, for a secret may be cut in two.
+        # Bytes of an unfinished line that are held back, because a secret may be split.
         self._hold = max([4096, *map(len, secrets)])
         self._parts = {"stdout": bytearray(), "stderr": bytearray()}
         self._waiting: float | None = None
         self.full = False
 
     def add(self, stream: str, data: bytes) -> None:
+        """Adds bytes that the agent printed."""
         part = self._parts[stream]
         part += data
         end = part.rfind(b"\n")
@@ -94,11 +95,11 @@ class Output:
 
     @property
     def due(self) -> float | None:
-        """When ``flush`` has something to do, in monotonic seconds."""
+        """The monotonic time at which ``flush`` has something to do; None if nothing is pending."""
         return None if self._waiting is None else self._waiting + _QUIET_SECONDS
 
     def flush(self) -> None:
-        """Writes what waits for the end of its line, but for the beginning of a secret."""
+        """Writes unfinished lines, except an end that may be the beginning of a secret."""
         self._waiting = None
         for stream, part in self._parts.items():
             clean = self._clean(bytes(part))
@@ -108,7 +109,7 @@ class Output:
             part[:] = clean[cut:]
 
     def _secret_begins(self, text: bytes) -> int:
-        """How many bytes at the end may be the beginning of a secret."""
+        """Returns how many bytes at the end may be the beginning of a secret."""
         token = _TOKEN_BEGINS.search(text)
         longest = len(token[0]) if token else 0
         for secret in self._secrets:
@@ -119,6 +120,7 @@ class Output:
         return longest
 
     def close(self) -> None:
+        """Writes what is pending and closes the file."""
         for stream, part in self._parts.items():
             if part:
                 self._write(self._line(stream, b"F", bytes(part)))
@@ -150,7 +152,7 @@ class Output:
             self._put(self._line("stderr", b"F", b"[%d bytes of output were lost: the disk was full]" % lost))
 
     def _put(self, data: bytes) -> None:
-        """A full disk costs output, never the agent."""
+        """Writes data. A full disk costs output, but never the agent."""
         try:
             written = os.write(self._file, data)
         except OSError:
@@ -158,13 +160,13 @@ class Output:
         self._written += written
         if written < len(data):
             self._lost += len(data) - written
-            # A torn line would swallow the next one.
+            # Remove the partial line; otherwise the next one would be appended to it.
             if written:
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
 
 
 def spellings(secrets: list[bytes]) -> set[bytes]:
-    """Each line of a secret, for output comes line by line; and how it stands in JSON."""
+    """Returns the forms in which a secret may appear: whole, each of its lines, and both as in JSON strings."""
     found: set[bytes] = set()
     for secret in secrets:
         for line in (secret, *secret.split(b"\n")):
@@ -175,6 +177,8 @@ def spellings(secrets: list[bytes]) -> set[bytes]:
 
 
 class Shim:
+    """Runs one agent; see the module's documentation."""
+
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._limits = spec.get("limits", {})
@@ -184,7 +188,7 @@ class Shim:
             [secret.encode() for secret in spec.get("redact", [])],
         )
         self._pid = 0
-        # Of a confined agent: process 1 of its namespace, and the pipe on which that tells of the agent's end.
+        # For a confined agent: process 1 of its namespace, and the pipe that delivers the agent's wait status.
         self._init = 0
         self._status_pipe = -1
         self._status: int | None = None
@@ -198,6 +202,7 @@ class Shim:
         self._started = time.monotonic()
 
     def run(self) -> None:
+        """Starts the agent, waits for its end and writes exit.json. Raises OSError if the agent cannot be started."""
         become_subreaper()
         self._wake, wake = os.pipe()
         os.set_blocking(wake, False)
@@ -209,7 +214,7 @@ class Shim:
         signal.signal(signal.SIGTERM, lambda *_: self._stop(self._spec.get("grace", 10.0)))
         self._introduce()
         os.mkfifo("control", 0o600)
-        # Open for writing too, so that it never ends.
+        # Open for writing too, so that a read never returns end-of-file.
         self._control = os.open("control", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             self._start()
@@ -219,7 +224,7 @@ class Shim:
         try:
             self._introduce()
         except OSError:
-            # A full disk: a sidecar that comes back finds the shim, and not which process is the agent.
+            # The disk is full: a later sidecar takes the shim's first child for the agent.
             pass
         tell({"pid": self._pid, "start": start_time(self._pid)})
         if self._stop_early is not None:
@@ -233,6 +238,7 @@ class Shim:
             pass
 
     def _introduce(self) -> None:
+        """Writes shim.json, which identifies this process to a later sidecar."""
         with open("/proc/sys/kernel/random/boot_id") if _LINUX else open(os.devnull) as file:
             boot = file.read().strip()
         known = {"pid": os.getpid(), "start": start_time(os.getpid()), "boot_id": boot, "agent": self._pid}
@@ -241,7 +247,7 @@ class Shim:
         os.rename("shim.json.tmp", "shim.json")
 
     def _start(self) -> None:
-        """Forks and executes; raises the OSError of the child's exec."""
+        """Forks and executes the agent. Raises the OSError of the child's exec."""
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         failure_read, failure_write = os.pipe()
@@ -269,7 +275,7 @@ class Shim:
             os.set_blocking(descriptor, False)
 
     def _fork(self, child: Callable[[], NoReturn]) -> int:
-        """Gives the pid of our own child: the agent's, or its init's."""
+        """Returns the pid of our own child: the agent, or its init."""
         sandbox = self._spec.get("sandbox")
         if sandbox:
             started = _confine().start(sandbox, child)
@@ -283,7 +289,7 @@ class Shim:
         return pid
 
     def _become_agent(self, shim: int, streams: tuple[int, int, int], failure: int) -> NoReturn:
-        """In the forked child; never returns."""
+        """Runs in the forked child; never returns."""
         try:
             self._prepare(shim)
             for target, descriptor in enumerate(streams):
@@ -295,18 +301,19 @@ class Shim:
             name = os.fsdecode(problem.filename or self._spec["argv"][0])
             os.write(failure, json.dumps([problem.errno, name]).encode())
         except ValueError:
-            # A NUL in a word or a variable.
+            # A NUL in an argument or a variable.
             os.write(failure, json.dumps([errno.EINVAL, self._spec["argv"][0]]).encode())
         except BaseException as problem:
-            # Such as a module that another user may not read.
+            # For example, a module that the other user cannot read.
             os.write(failure, json.dumps([errno.EPERM, f"{type(problem).__name__}: {problem}"[:200]]).encode())
         finally:
             os._exit(127)
 
     def _prepare(self, shim: int) -> None:
+        """Sets up the child: session, signals, limits and user."""
         os.setsid()
         if _LINUX and not self._spec.get("sandbox"):
-            # Should the shim be killed, the agent goes with it.
+            # If the shim is killed, the kernel kills the agent.
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != shim:
                 os._exit(127)
@@ -322,14 +329,14 @@ class Shim:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         user = (self._spec.get("sandbox") or {}).get("user")
         if user:
-            # It loads a module, which another user may not be allowed to read.
+            # Load the module that exec needs: the other user may not be able to read it.
             os.get_exec_path(self._spec["env"])
             _confine().become(user)
 
     # -- watching -----------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Until the agent and everything it started have ended."""
+        """Runs until the agent and everything that it started have ended."""
         poller = select.poll()
         for descriptor in (self._wake, self._control, *self._streams):
             poller.register(descriptor, select.POLLIN)
@@ -354,12 +361,12 @@ class Shim:
                 self._output.flush()
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 if self._signal(signal.SIGKILL) and self._status is not None:
-                    # They would be waited for until they end by themselves.
+                    # They cannot be signalled; do not wait until they end by themselves.
                     self._output.add("stderr", b"[processes of another user were left running]\n")
                     self._children = False
                 self._kill_at = time.monotonic() + _RETRY_SECONDS
             if not self._children:
-                # Nobody is left who could write.
+                # No process is left that could write.
                 for descriptor in list(self._streams):
                     while self._read(descriptor):
                         pass
@@ -367,7 +374,7 @@ class Shim:
                     del self._streams[descriptor]
 
     def _patience(self) -> float | None:
-        """Milliseconds until something must be looked at."""
+        """Returns the milliseconds until the next check; None to wait for events only."""
         waits = [] if self._output.due is None else [self._output.due - time.monotonic()]
         if self._kill_at is not None:
             waits.append(self._kill_at - time.monotonic())
@@ -379,7 +386,7 @@ class Shim:
         return max(0.0, min(waits)) * 1000 if waits else None
 
     def _read(self, descriptor: int) -> bool | None:
-        """False at the end of the stream, None when there is nothing now."""
+        """Returns False at the end of the stream and None if there is nothing to read now."""
         try:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
@@ -405,7 +412,7 @@ class Shim:
                 self._on_exit(status)
 
     def _hear_of_end(self) -> None:
-        """A confined agent is no child of ours: its init says how it ended."""
+        """Receives the end of a confined agent, which is not our child, from its init."""
         data = drain(self._status_pipe)
         if len(data) == _STATUS.size:
             self._on_exit(_STATUS.unpack(data)[0])
@@ -415,13 +422,14 @@ class Shim:
             return
         self._status = status
         self._ended = time.time()
-        # What it left is asked too, whether or not the agent was.
+        # Ask the processes that the agent left behind to end, whether or not the agent was asked.
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)
         at = time.monotonic() + _LEFTOVER_GRACE
         self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
 
     def _obey(self, data: bytes) -> None:
+        """Executes commands from the control FIFO."""
         for line in data.decode(errors="replace").splitlines():
             word, _, rest = line.partition(" ")
             if word == "kill":
@@ -430,12 +438,12 @@ class Shim:
                 try:
                     self._stop(float(rest or 0))
                 except ValueError:
-                    # Nobody who knows the words said that.
+                    # Ignore a malformed command.
                     continue
 
     def _stop(self, grace: float) -> None:
         if not self._pid:
-            # It is just being started: there is nobody to be asked yet.
+            # The agent has not started yet; stop it as soon as it has.
             self._stop_early = grace
             return
         if self._status is None:
@@ -443,16 +451,16 @@ class Shim:
         self._end(grace)
 
     def _end(self, grace: float) -> None:
-        """Asks the agent's process group, and kills everything after ``grace`` seconds."""
+        """Asks the agent's process group to end, and kills everything after ``grace`` seconds."""
         if self._status is None:
-            # One that stands still cannot hear.
+            # A stopped process does not handle SIGTERM until it continues.
             for number in (signal.SIGTERM, signal.SIGCONT):
                 self._signal_group(number)
         at = time.monotonic() + grace
         self._kill_at = at if self._kill_at is None else min(at, self._kill_at)
 
     def _signal(self, number: int) -> bool:
-        """Everything that the agent started. True when there is only what belongs to another user (sudo)."""
+        """Signals everything that the agent started. Returns True if only processes of another user (sudo) are left."""
         if _LINUX:
             return signal_all(os.getpid(), number)
         self._signal_group(number)
@@ -471,29 +479,29 @@ class Shim:
         if self._output.full:
             self._exceed(self._too_much())
         elif limits.get("wall_seconds") and time.monotonic() - self._started >= limits["wall_seconds"]:
-            self._exceed(f"it ran longer than {limits['wall_seconds']} s", self._spec.get("grace", 10.0))
+            self._exceed(f"ran longer than {limits['wall_seconds']} s", self._spec.get("grace", 10.0))
         elif limits.get("memory_bytes") or limits.get("processes"):
             processes = descendants(os.getpid())
             memory = sum(map(resident, processes))
             self._peak = max(self._peak, memory)
             if limits.get("memory_bytes") and memory > limits["memory_bytes"]:
-                self._exceed(f"it used {megabytes(memory)} of memory; the most is {megabytes(limits['memory_bytes'])}")
+                self._exceed(f"used {megabytes(memory)} of memory; the limit is {megabytes(limits['memory_bytes'])}")
             elif limits.get("processes") and len(processes) > limits["processes"]:
-                self._exceed(f"it had {len(processes)} processes; the most is {limits['processes']}")
+                self._exceed(f"had {len(processes)} processes; the limit is {limits['processes']}")
 
     def _too_much(self) -> str:
-        return f"it printed more than {megabytes(self._limits['output_bytes'])}"
+        return f"printed more than {megabytes(self._limits['output_bytes'])}"
 
     def _exceed(self, limit: str, grace: float = 0.0) -> None:
         self._limit = limit
         self._end(grace)
 
     def _write_exit(self) -> None:
-        """Tries until it is written: this is the only trace of how the agent ended. Where the directory is gone nobody
-        asks any more."""
+        """Writes exit.json, and retries until it succeeds: it is the only record of how the agent ended. Gives up if
+        the directory is gone, because nobody reads it then."""
         status = self._status if self._status is not None else 0
         if self._output.full and not self._limit and not self._stopped:
-            # It ended before that was noticed.
+            # The agent ended before the limit was checked.
             self._limit = self._too_much()
         report = {
             "exit_code": os.waitstatus_to_exitcode(status) if not os.WIFSIGNALED(status) else None,
@@ -508,7 +516,7 @@ class Shim:
             try:
                 for name in ("exit.json", "exit.json.tmp"):
                     if os.path.isdir(name) or os.path.islink(name):
-                        # Not ours: the agent can write here too.
+                        # Not our file: the agent may be able to write here too.
                         os.rename(name, f"{name}.{time.time_ns()}")
                 with open("exit.json.tmp", "w") as file:
                     json.dump(report, file)
@@ -523,7 +531,7 @@ class Shim:
 
 
 def tell(answer: dict[str, Any]) -> None:
-    """The one line that the sidecar waits for; it may be gone."""
+    """Sends the one line that the sidecar waits for, and releases stdin and stdout. The sidecar may be gone."""
     try:
         os.write(1, json.dumps(answer).encode() + b"\n")
     except OSError:
@@ -535,18 +543,18 @@ def tell(answer: dict[str, Any]) -> None:
 
 
 def become_subreaper() -> None:
-    """What descendants leave behind becomes ours, not init's (prctl(2))."""
+    """Makes orphaned descendants children of this process instead of init's (prctl(2))."""
     if _LINUX:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def megabytes(count: int) -> str:
-    """As the limits are configured: of 2^20 bytes."""
+    """Formats bytes in units of 2^20 bytes, like the configured limits."""
     return f"{count / 2**20:.6g} MB"
 
 
 def signal_name(number: int) -> str:
-    """Such as ``SIGKILL``; most real-time signals have none."""
+    """Returns a name such as ``SIGKILL``; most real-time signals have none and become ``SIGRTMIN+n``."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -554,7 +562,7 @@ def signal_name(number: int) -> str:
 
 
 def drain(descriptor: int) -> bytes:
-    """What can be read now."""
+    """Returns what can be read now; empty if there is nothing."""
     try:
         return os.read(descriptor, _CHUNK)
     except BlockingIOError:
@@ -562,7 +570,8 @@ def drain(descriptor: int) -> bytes:
 
 
 def stat_of(pid: int) -> list[str] | None:
-    """/proc/PID/stat behind the name: state, ppid, ... (proc(5)); None when there is no such process."""
+    """Returns the fields of /proc/PID/stat after the name: state, ppid, ... (proc(5)); None if there is no such
+    process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].decode().split()
@@ -571,13 +580,13 @@ def stat_of(pid: int) -> list[str] | None:
 
 
 def start_time(pid: int) -> int:
-    """Clock ticks between the boot and the process's start; 0 when it is not to be known."""
+    """Returns the clock ticks between the boot and the start of the process; 0 if unknown."""
     fields = stat_of(pid)
     return int(fields[19]) if fields else 0
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
+    """Returns the resident memory of a process in bytes; 0 if unknown."""
     try:
         with open(f"/proc/{pid}/statm") as file:
             return int(file.read().split()[1]) * resource.getpagesize()
@@ -586,7 +595,7 @@ def resident(pid: int) -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below ``pid``."""
+    """Returns the pids of all processes below ``pid``."""
     found: list[int] = []
     waiting = [pid]
     while waiting:
@@ -597,7 +606,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def children_of(pid: int) -> list[int]:
-    """The eldest first."""
+    """Returns the pids of a process's children, oldest first."""
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -609,7 +618,8 @@ def children_of(pid: int) -> list[int]:
 
 
 def reset_signals() -> None:
-    """Python itself ignores SIGPIPE and SIGXFSZ; others may have come down from whoever started the sidecar."""
+    """Restores the default signal handling. Python ignores SIGPIPE and SIGXFSZ, and others may be inherited from the
+    process that started the sidecar."""
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         signal.signal(number, signal.SIG_DFL)
@@ -617,8 +627,8 @@ def reset_signals() -> None:
 
 
 def signal_all(pid: int, number: int) -> bool:
-    """Signals every process below ``pid``, and never another that got its pid meanwhile. True when there are some, and
-    none that may be signalled."""
+    """Signals every process below ``pid``, but never another one that reused a pid. Returns True if there are such
+    processes and none of them may be signalled."""
     refused = reached = False
     for child in descendants(pid):
         before = start_time(child)
@@ -640,7 +650,7 @@ def signal_all(pid: int, number: int) -> bool:
 
 
 def _confine() -> Any:
-    """The sandbox's code, beside this file; only an agent that has one needs it."""
+    """Imports the sandbox's code, which only a confined agent needs. It is in the same directory."""
     return __import__("confine")
 
 

@@ -1,13 +1,16 @@
-"""What agent programs print of their own work, as JSON lines: session, turns, times, tokens, cost.
+"""Reads what agent programs report about their work as JSON lines: session, turns, durations, tokens, cost.
 
-Claude Code (``--output-format stream-json``): ``system``/``init`` has the session, ``result`` the rest.
-Gemini CLI (``--output-format stream-json``): ``init`` has the session, ``message`` lines the answer, ``result`` has
-``stats``; an ``error`` may be of severity ``warning``.
-Codex CLI (``--json``): ``thread.started`` has the session, each ``turn.completed`` the tokens of the whole thread.
+Claude Code (``--output-format stream-json``): ``system``/``init`` names the session, ``result`` has the rest.
 
-Figures are the programs' own: Codex and Gemini count cached tokens among ``input_tokens``, Claude does not. A run that
-was ended before its ``result`` has what its messages said until then. Nothing is estimated: a figure that was not
-printed stays absent.
+Gemini CLI (``--output-format stream-json``): ``init`` names the session, ``message`` lines have the answer, ``result``
+has ``stats``. An ``error`` with severity ``warning`` is not a failure.
+
+Codex CLI (``--json``): ``thread.started`` names the session, each ``turn.completed`` has the tokens of the whole
+thread.
+
+The figures are the programs' own: Codex and Gemini count cached tokens in ``input_tokens``, Claude does not. For a run
+that ended before its ``result``, they are the figures of its messages so far. Nothing is estimated: a figure that was
+not printed is absent.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ import orjson
 
 from orchestra.v1.agent_service_pb2 import Usage
 
-# Ours to the names that the programs use.
+# Our field names, and the names that the programs use.
 _TOKENS = {
     "input_tokens": ("input_tokens",),
     "output_tokens": ("output_tokens",),
     "cache_read_tokens": ("cache_read_input_tokens", "cached_input_tokens", "cached"),
     "cache_creation_tokens": ("cache_creation_input_tokens",),
 }
-# Of Claude's ``modelUsage``: each model's, those of its sub-agents included.
+# The same for each model in Claude's ``modelUsage``, which includes the sub-agents.
 _OF_MODEL = {
     "input_tokens": ("inputTokens",),
     "output_tokens": ("outputTokens",),
@@ -43,10 +46,12 @@ SUMMED = (*_TOKENS, *_FIGURES)
 
 
 class UsageReader:
-    """Reads one attempt's lines. ``final`` is the program's last answer, ``error`` what it says went wrong.
-    ``running_total``: its tokens are those of the whole session, earlier attempts included. ``resumed``: the session
-    that the attempt was to go on with; only a result makes it another, for the program may announce one that it then
-    does not keep."""
+    """Reads the lines of one attempt. Not thread-safe.
+
+    ``error``: the error that the program reported; ``running_total``: its tokens count the whole session, including
+    earlier attempts; ``resumed``: the session that the attempt should resume. Only a result replaces that session,
+    because a program may announce one that it does not keep.
+    """
 
     def __init__(self, resumed: str = "") -> None:
         self._found = Usage(session_id=resumed) if resumed else Usage()
@@ -57,16 +62,16 @@ class UsageReader:
         self._said = ""
         self._in_message = False
         self._succeeded = False
-        # Of messages, by their ids, until a result has the sum.
+        # Usage by message id, until a result has the total.
         self._of_messages: dict[str, Usage] = {}
 
     @property
     def final(self) -> str:
-        """The result that the program named, or else what it printed last."""
+        """The answer in the program's result, or else its last message."""
         return self._answer or self._said
 
     def read(self, line: str) -> None:
-        """One line of the program's stdout; what is no JSON object of a known type is passed over."""
+        """Reads one line of the program's stdout. A line that is not a JSON object of a known type is ignored."""
         if not line.startswith("{"):
             return
         try:
@@ -80,7 +85,7 @@ class UsageReader:
         if kind == "result":
             self._result(value)
         elif kind == "turn.completed":
-            # What went wrong before it was overcome, such as a lost connection.
+            # The program recovered from what failed earlier, such as a lost connection.
             self.error = ""
             self._add("turns", 1)
             self.running_total = True
@@ -106,15 +111,15 @@ class UsageReader:
     def _assistant(self, value: Mapping[str, Any]) -> None:
         message = value.get("message")
         if not value.get("parent_tool_use_id"):
-            # Else a sub-agent said it.
+            # Otherwise a sub-agent wrote the message.
             self._said = _text_of(message) or self._said
         if isinstance(message, Mapping) and (found := _tokens(message.get("usage"))) is not None:
-            # A message comes again with each of its parts.
+            # The same message is repeated for each of its parts.
             self._of_messages[str(message.get("id"))] = found
 
     @property
     def usage(self) -> Usage:
-        """What is known so far: the result's figures, or else those of the messages."""
+        """The usage so far: the figures of the result, or else those of the messages."""
         if not self._of_messages or any(self._found.HasField(name) for name in _TOKENS):
             return self._found
         total = Usage()
@@ -124,7 +129,7 @@ class UsageReader:
         return total
 
     def _part(self, text: str) -> None:
-        """A message comes in one line or in several."""
+        """Adds text to the answer: a message arrives in one line or in several."""
         self._said = self._said + text if self._in_message else text
         self._in_message = True
 
@@ -136,16 +141,16 @@ class UsageReader:
             self._answer = value["result"]
         if value.get("is_error") or value.get("status") == "error" or str(value.get("subtype", "")).startswith("error"):
             if not (self._succeeded and not value.get("num_turns")):
-                # After a success, one without a turn says only how the program was left.
+                # After a success, an error without a turn only says how the program was closed.
                 self.error = _message(value)
             return
         self._succeeded = True
         if value.get("status") == "success":
-            # An error before it was overcome.
+            # The program recovered from earlier errors.
             self.error = ""
 
     def _merge(self, found: Usage | None) -> None:
-        """Within one process no figure falls: the last line may be of a turn that did nothing."""
+        """Keeps the higher figure: within one process no figure decreases, and the last turn may have done nothing."""
         if found is None:
             return
         for name in SUMMED:
@@ -168,13 +173,13 @@ def _figures(source: Any, names: Mapping[str, tuple[str, ...]]) -> Usage:
 
 
 def _tokens(source: Any) -> Usage | None:
-    """None when there are none."""
+    """Returns the token counts of a usage object; None if it has none."""
     found = _figures(source, _TOKENS)
     return found if found.ByteSize() else None
 
 
 def _of_models(result: Mapping[str, Any]) -> Usage | None:
-    """The sum of what each model used: Claude's ``modelUsage``, Gemini's ``stats.models``."""
+    """Returns the sum over all models: Claude's ``modelUsage``, Gemini's ``stats.models``."""
     stats = result.get("stats")
     total = Usage()
     if isinstance(of_claude := result.get("modelUsage"), Mapping):
@@ -187,7 +192,7 @@ def _of_models(result: Mapping[str, Any]) -> Usage | None:
 
 
 def added(earlier: Usage, attempt: Usage) -> Usage:
-    """The sum over attempts; the session is the last one's."""
+    """Returns the sum of two usages. The session is the attempt's, if it has one."""
     total = Usage()
     total.CopyFrom(earlier)
     if attempt.session_id:
@@ -199,10 +204,12 @@ def added(earlier: Usage, attempt: Usage) -> Usage:
 
 
 def tokens_of(usage: Usage) -> Usage:
+    """Returns the token counts alone."""
     return Usage(**{name: getattr(usage, name) for name in _TOKENS if usage.HasField(name)})
 
 
 def without_tokens(usage: Usage) -> Usage:
+    """Returns everything except the token counts."""
     rest = Usage()
     rest.CopyFrom(usage)
     for name in _TOKENS:
@@ -211,7 +218,7 @@ def without_tokens(usage: Usage) -> Usage:
 
 
 def _text_of(message: Any) -> str:
-    """The text parts of a message of Claude Code."""
+    """Returns the text parts of a Claude Code message."""
     content = message.get("content") if isinstance(message, Mapping) else None
     if isinstance(content, str):
         return content
@@ -221,9 +228,10 @@ def _text_of(message: Any) -> str:
 
 
 def _message(value: Mapping[str, Any]) -> str:
+    """Returns the error message of a line, at most 500 characters."""
     error = value.get("error")
     found = error.get("message") if isinstance(error, Mapping) else error
     listed = value.get("errors")
     several = "; ".join(map(str, listed)) if isinstance(listed, list) else ""
     texts = (found, value.get("result"), several, value.get("message"), value.get("subtype"))
-    return str(next(filter(None, texts), "it reported an error"))[:500]
+    return str(next(filter(None, texts), "unspecified error"))[:500]

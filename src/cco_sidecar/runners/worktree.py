@@ -1,7 +1,7 @@
-"""A git worktree and a branch of its own for an agent.
+"""Creates and removes a git worktree, with its own branch, for an agent.
 
-Filters and hooks of the repository may run while it is made, so the agent makes it: ``PREPARE`` runs as the agent does,
-with its environment, its limits and its sandbox. What the sidecar itself asks of git starts no program.
+Filters and hooks of the repository may run while the worktree is created. Therefore ``PREPARE`` runs as the agent, with
+its environment, limits and sandbox. The git commands that the sidecar itself runs start no other program.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from cco_sidecar.repository.git import GitRepository
 from cco_sidecar.repository.layout import GitFailed, small_file
 from cco_sidecar.storage.files import sync_directory
 
-# git-worktree(1) in three steps, so that the one that fails can be named. One at a time: git reads what another is just
-# writing and gives up. `--lock` keeps `git worktree prune` of other agents from it: they do not see its directory. The
-# hook is run as git runs it (githooks(5), post-checkout).
+# git-worktree(1) in three steps, so that the failing step can be named. flock runs one at a time: git fails if it reads
+# what another process is writing. `--lock` protects the worktree from `git worktree prune` of other agents, which
+# cannot see its directory. The hook runs as git runs it (githooks(5), post-checkout).
 PREPARE = """
 root=$1 path=$2; shift 2
 fail() { code=$?; echo "$1 failed (exit $code)"; exit 1; }
@@ -38,8 +38,8 @@ test ! -x "$hook" || {
 
 
 class Repository:
-    """The repository that worktrees are made of, as the sidecar may ask it. Blocking; raises SidecarError (AGT_001)
-    where there is none."""
+    """The repository that worktrees are created from. Its methods block. Raises SidecarError (AGT_001) if there is no
+    repository, or if git cannot be run."""
 
     def __init__(self, root: Path, scratch: Path) -> None:
         self._git = GitRepository(root, scratch)
@@ -52,27 +52,28 @@ class Repository:
         self._layout = found
 
     def commit_of(self, reference: str) -> str:
-        """The commit that a branch, or another reference, names; empty for none."""
+        """Returns the commit that a branch or another reference names; empty if there is none."""
         return self._text("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
 
     def has_branch(self, branch: str) -> bool:
+        """Whether the branch exists."""
         return bool(self._text("rev-parse", "--verify", "--quiet", f"refs/heads/{branch}"))
 
     def is_merged(self, commit: str) -> bool:
-        """Every commit of it is on the branch that is checked out."""
+        """Whether the checked-out branch contains the commit."""
         return self._succeeds("merge-base", "--is-ancestor", commit, "HEAD")
 
     def is_clean(self) -> bool:
-        """No uncommitted change and no untracked file."""
+        """Whether there is no uncommitted change and no untracked file."""
         done = self._run("status", "--porcelain", "--ignore-submodules=dirty")
         return done[0] == 0 and not done[1].strip()
 
     def fork_point(self, branch: str) -> str:
-        """The commit where a branch left what is checked out; empty for none."""
+        """Returns the merge base of a branch and the checked-out one; empty if there is none."""
         return self._text("merge-base", "HEAD", branch)
 
     def changed_files(self, base: str) -> dict[str, list[str]]:
-        """Paths that differ from a commit, committed or not, by ``git diff``'s letter: A, M, D."""
+        """Returns the paths that differ from a commit, committed or not, by the letter of ``git diff``: A, M, D."""
         found: dict[str, list[str]] = {}
         code, text = self._run(
             "diff", "--name-status", "--no-renames", "--no-ext-diff", "--ignore-submodules=dirty", "-z", base
@@ -85,17 +86,18 @@ class Repository:
         return {} if code else {letter: sorted(names) for letter, names in found.items() if names}
 
     def forget_worktree(self, path: Path) -> None:
-        """Removes what the repository knows of the worktree at ``path``."""
+        """Removes the repository's administrative files of the worktree at ``path``."""
         wanted = str(path / ".git")
         for known in (self._layout.common_dir / "worktrees").glob("*/gitdir"):
             try:
-                # Relative with worktree.useRelativePaths (git-config(1)).
+                # The path is relative with worktree.useRelativePaths (git-config(1)).
                 if os.path.normpath(known.parent / os.fsdecode(small_file(known).strip())) == wanted:
                     shutil.rmtree(known.parent, ignore_errors=True)
             except GitFailed:
                 continue
 
     def delete_branch(self, branch: str) -> None:
+        """Deletes a branch, merged or not."""
         self._run("update-ref", "-d", f"refs/heads/{branch}")
 
     def _text(self, *arguments: str) -> str:
@@ -114,7 +116,7 @@ class Repository:
 
 
 def begin(root: Path, path: Path, scratch: Path) -> None:
-    """An empty directory for the worktree, and a mark while it is being made. Raises SidecarError (AGT_001)."""
+    """Creates an empty directory for the worktree, and marks it as incomplete. Raises SidecarError (AGT_001)."""
     Repository(root, scratch).forget_worktree(path)
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True, mode=0o700)
@@ -122,7 +124,8 @@ def begin(root: Path, path: Path, scratch: Path) -> None:
 
 
 def command(root: Path, path: Path, branch: str, base: str, scratch: Path) -> list[str]:
-    """How the agent makes it: the branch as it is, or anew from ``base``."""
+    """Returns the command that creates the worktree: on the existing branch, or on a new one from ``base``. Raises
+    SidecarError (AGT_001)."""
     repository = Repository(root, scratch)
     exists = repository.has_branch(branch)
     if not exists and not repository.commit_of(base):
@@ -132,24 +135,25 @@ def command(root: Path, path: Path, branch: str, base: str, scratch: Path) -> li
 
 
 def is_half_made(path: Path) -> bool:
-    """True for one that was being made when the sidecar was killed, whatever became of git."""
+    """Whether the creation of the worktree was interrupted, for example because the sidecar was killed."""
     return _mark_of(path).exists()
 
 
 def _mark_of(path: Path) -> Path:
-    """There while the worktree is being made. Git's own lock does not tell: a git that was hurt takes it off first."""
+    """Returns the file that exists while the worktree is created. git's own lock is not enough: an interrupted git
+    removes it."""
     return path.with_name(f"{path.name}.making")
 
 
 def finish(path: Path) -> None:
-    """Durably: what an agent then does in there is its work."""
+    """Removes the mark durably: from now on the content is the agent's work."""
     if is_half_made(path):
         _mark_of(path).unlink()
         sync_directory(path.parent)
 
 
 def drop(root: Path, path: Path, scratch: Path) -> None:
-    """Without its branch: there may be work on it."""
+    """Removes the worktree but keeps its branch, which may hold work."""
     shutil.rmtree(path, ignore_errors=True)
     Repository(root, scratch).forget_worktree(path)
     git.forget(path, scratch)
@@ -157,13 +161,13 @@ def drop(root: Path, path: Path, scratch: Path) -> None:
 
 
 def tidy(root: Path, path: Path, branch: str, scratch: Path) -> bool:
-    """Removes the worktree and its branch when nothing in them is lost by it: no uncommitted change, and every
-    commit is on the branch that is checked out in ``root``. True when they are gone."""
+    """Removes the worktree and its branch if no work is lost: no uncommitted change, and every commit is on the branch
+    that is checked out in ``root``. Returns True if they are gone."""
     main = Repository(root, scratch)
     if not path.exists():
         return not main.has_branch(branch)
     own = Repository(path, scratch)
-    # Its own HEAD too: an agent may have committed on no branch at all.
+    # Check its HEAD too: the agent may have committed on a detached HEAD.
     tips: Sequence[str] = (main.commit_of(f"refs/heads/{branch}"), own.commit_of("HEAD"))
     if not own.is_clean() or not all(tip and main.is_merged(tip) for tip in tips):
         return False
@@ -171,13 +175,13 @@ def tidy(root: Path, path: Path, branch: str, scratch: Path) -> bool:
 
 
 def remove(root: Path, path: Path, branch: str, scratch: Path) -> bool:
-    """Removes the worktree and its branch with all that is in them."""
+    """Removes the worktree and its branch, including unmerged work. Returns True if the worktree is gone."""
     drop(root, path, scratch)
     Repository(root, scratch).delete_branch(branch)
     return not path.exists()
 
 
 def changed_files(root: Path, path: Path, branch: str, scratch: Path) -> dict[str, list[str]]:
-    """What the agent changed, by ``git diff``'s letter; empty when that cannot be known."""
+    """Returns what the agent changed, by the letter of ``git diff``; empty if that cannot be determined."""
     base = Repository(root, scratch).fork_point(branch)
     return Repository(path, scratch).changed_files(base) if base else {}

@@ -1,4 +1,4 @@
-"""The agents' worktrees: made at the start, removed when their work is merged or discarded."""
+"""Manages the agents' worktrees: created at the start, removed once their work is merged or discarded."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from orchestra.v1.agent_service_pb2 import Agent
 
 log = logging.getLogger(__name__)
 
-# Runs a command as the agent, in the given directory; what it printed when it failed, else empty.
+# Runs a command as the agent, which can also see the given directory. Returns why it failed; empty if it succeeded.
 Prepare = Callable[[list[str], Path], Awaitable[str]]
 
 
 class Worktrees:
-    """``prefix`` begins the names of the branches."""
+    """``prefix``: the beginning of the branches' names."""
 
     def __init__(self, storage: Path, projects: Projects, prefix: str) -> None:
         self._directory = storage / "worktrees"
@@ -31,15 +31,17 @@ class Worktrees:
         self._locks = KeyedSemaphore[str]()
 
     def lock(self, agent_id: str) -> AbstractAsyncContextManager[None]:
-        """Held while an agent's worktree is made or removed, so that none is removed under one that is resumed."""
+        """Held while an agent's worktree is created or removed, so that it is not removed while the agent is
+        resumed."""
         return self._locks.hold(agent_id)
 
     def there_are(self) -> list[str]:
-        """Ids of agents that have one."""
+        """Returns the ids of the agents that have a worktree."""
         return sorted(path.name for path in self._directory.glob("*/"))
 
     async def make(self, agent: Agent, base: str, prepare: Prepare) -> Path:
-        """From the commit or branch ``base``, or as it was left. Raises SidecarError (AGT_001)."""
+        """Creates the worktree from the commit or branch ``base``, or returns the existing one. Sets the agent's
+        ``branch`` and ``worktree``. Raises SidecarError (AGT_001)."""
         path = self._directory / agent.agent_id
         async with self.lock(agent.agent_id):
             root = self._root(agent.project_id)
@@ -56,31 +58,32 @@ class Worktrees:
                 if kept:
                     await asyncio.to_thread(worktree.drop, root, path, self._scratch)
                 else:
-                    # Nobody has worked on it.
+                    # The branch is new and holds no work.
                     await asyncio.to_thread(worktree.remove, root, path, branch, self._scratch)
                     agent.branch = ""
-                raise spawn_failed(f"the agent's worktree could not be made: {problem}")
+                raise spawn_failed(f"could not create the agent's worktree: {problem}")
             await asyncio.to_thread(worktree.finish, path)
         return path
 
     def _branch(self, root: Path, agent_id: str) -> str:
-        """A branch that is called like the prefix leaves no room for others below it (git-check-ref-format(1))."""
+        """Returns the name of a new branch. git allows no branch below the name of another (git-check-ref-format(1)),
+        so '-' replaces '/' in the prefix if a branch has the name of its first component."""
         head = self._prefix.partition("/")[0]
         taken = "/" in self._prefix and worktree.Repository(root, self._scratch).has_branch(head)
         return (self._prefix.replace("/", "-") if taken else self._prefix) + agent_id
 
     def has_branch(self, project: str, branch: str) -> bool:
-        """It is still there, to go on from."""
+        """Whether the branch still exists. Blocking."""
         return worktree.Repository(self._root(project), self._scratch).has_branch(branch)
 
     def changed_files(self, agent: Agent) -> dict[str, list[str]]:
-        """Blocking. Raises SidecarError."""
+        """Returns what the agent changed, by the letter of ``git diff``. Blocking. Raises SidecarError."""
         root = self._root(agent.project_id)
         return worktree.changed_files(root, Path(agent.worktree), agent.branch, self._scratch)
 
     async def tidy(self, agent: Agent) -> bool:
-        """Removes it when its work is merged; True when it did. The caller holds the lock, or the agent has just
-        ended."""
+        """Removes the worktree if its work is merged, and returns whether it did. The caller holds the lock, or the
+        agent has just ended."""
         if not self._owns(agent):
             return False
         arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
@@ -89,18 +92,19 @@ class Worktrees:
                 agent.worktree = ""
                 return True
         except SidecarError as problem:
-            log.warning("the worktree of %s stays: %s", agent.agent_id, problem)
+            log.warning("keeping the worktree of %s: %s", agent.agent_id, problem)
         return False
 
     async def discard(self, agent: Agent) -> None:
-        """Removes it, merged or not. Raises SidecarError: AGT_006 where there is none, AGT_007 when git does not."""
+        """Removes the worktree, merged or not. Raises SidecarError: AGT_006 if there is none, AGT_007 if it cannot be
+        removed."""
         if not self._owns(agent):
             raise not_found("AGT_006", f"agent '{agent.agent_id}' has no worktree, or its work is merged")
         arguments = (self._root(agent.project_id), Path(agent.worktree), agent.branch, self._scratch)
         if not await asyncio.to_thread(worktree.remove, *arguments):
-            raise conflict("AGT_007", f"git does not remove the worktree {agent.worktree}; remove it by hand")
+            raise conflict("AGT_007", f"could not remove the worktree {agent.worktree}; remove it manually")
         agent.worktree = ""
 
     def _owns(self, agent: Agent) -> bool:
-        """That of a restored record belongs to whom it was copied from."""
+        """Whether the worktree is in this storage. A restored record may name a worktree of the original one."""
         return bool(agent.worktree) and Path(agent.worktree).is_relative_to(self._directory)

@@ -1,1 +1,1 @@
-"""The life of an agent: queue, state, recovery, monitoring, maintenance."""
+"""The lifecycle of agents: queue, state machine, recovery, monitoring and maintenance."""

@@ -19,10 +19,11 @@ _RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
 
 @dataclass(eq=False)
 class ActiveAgent:
-    """``record`` is what others see; only the supervisor changes it, and ``life``. The lease, the usage and the monitor
-    belong to those who made them.
+    """The state of an agent that has not ended. Not thread-safe.
 
-    ``begun``: its process runs or could not be started, or it ended before; ``ended``: its end is on disk.
+    ``record``: what other callers see. Only the supervisor changes it and ``life``; ``lease``, ``usage`` and
+    ``monitor`` are changed by the components that they belong to. ``begun`` is set once the process runs or could not
+    be started, or the agent has ended; ``ended`` is set once the end is on disk.
     """
 
     number: int
@@ -34,15 +35,15 @@ class ActiveAgent:
     lease: Lease = field(default_factory=Lease)
     usage: UsageTotals = field(default_factory=UsageTotals)
     monitor: Monitor = field(default_factory=Monitor)
-    # How the last attempt ended, and its last lines; None before.
+    # The exit of the current attempt, None until it has ended, and its last lines.
     exit: Exit | None = None
     last_lines: list[str] = field(default_factory=list)
     # This run has stored a result.
     has_result: bool = False
-    # Seconds that the process has to end by itself when it is stopped.
+    # Seconds between the request to stop and the kill.
     grace: float = 0.0
     retry_timer: asyncio.TimerHandle | None = None
-    # Effects that wait for the disk are carried out one after the other.
+    # Effects that write to disk run one after the other.
     in_order: asyncio.Lock = field(default_factory=asyncio.Lock)
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     begun: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -54,20 +55,21 @@ class ActiveAgent:
 
     @property
     def is_ending(self) -> bool:
-        """Its process is gone, or somebody wants it gone."""
+        """Whether the agent has ended or is being stopped."""
         return self.life.status in ENDED_STATUSES or bool(self.life.stop_reason)
 
     @property
     def has_process(self) -> bool:
+        """Whether the agent's process is known to run."""
         return self.record.HasField("process_id")
 
     @property
     def rank(self) -> tuple[int, int]:
-        """Its place in the queue: priority, then age."""
+        """The position in the queue: by priority, then by age."""
         return _RANK.get(self.record.priority, 1), self.number
 
     async def read_reports(self) -> None:
-        """Takes in what the program printed of its own work since the last look."""
+        """Updates the usage from what the program has printed since the last call."""
         if not self.runner.reports:
             return
         async with self.reading:
@@ -75,5 +77,6 @@ class ActiveAgent:
         self.record.usage.CopyFrom(self.usage.total())
 
     def set_begun(self) -> None:
+        """Releases the callers that wait for the start."""
         if not self.begun.done():
             self.begun.set_result(None)

@@ -1,4 +1,4 @@
-"""Questions to a person, and the answers."""
+"""Approvals: questions to a person, and the answers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from orchestra.v1.approval_service_pb2 import (
 
 
 class Approvals:
+    """Stores questions and answers, and announces both as events."""
+
     def __init__(self, store: ApprovalStore, outbox: Outbox, clock: Clock) -> None:
         self._store = store
         self._outbox = outbox
@@ -26,8 +28,10 @@ class Approvals:
         self._background = Background()
 
     async def ask(self, approval: Approval, cause: str = "") -> None:
-        """Completes and stores a question; does nothing when ``cause`` was asked about before. Goes on when its caller
-        goes away. Raises SidecarError."""
+        """Completes, stores and announces a question; does nothing if ``cause`` already has one.
+
+        Runs to completion even if the caller is cancelled. Raises SidecarError.
+        """
         await self._background.finish(self._ask(approval, cause))
 
     async def _ask(self, approval: Approval, cause: str) -> None:
@@ -38,8 +42,11 @@ class Approvals:
             await self._outbox.publish(asked)
 
     async def answer(self, approval_id: str, *, approved: bool, comment: str) -> Approval:
-        """Goes on when its caller goes away. Raises SidecarError: APR_001 when there is no such question, APR_002 when
-        it was answered before."""
+        """Stores and announces an answer, which is final.
+
+        Runs to completion even if the caller is cancelled. Raises SidecarError: APR_001 for an unknown approval,
+        APR_002 if it is already answered.
+        """
         return await self._background.finish(self._answer(approval_id, approved=approved, comment=comment))
 
     async def _answer(self, approval_id: str, *, approved: bool, comment: str) -> Approval:
@@ -50,23 +57,27 @@ class Approvals:
         answered = await self._store.answer(approval, of_approval(approval, APPROVAL_ANSWERED))
         if answered is None:
             status = codec.enum_name(ApprovalStatus.DESCRIPTOR, (await self.find(approval_id)).status)
-            raise conflict("APR_002", f"approval '{approval_id}' is {status} already; an answer is final")
+            raise conflict("APR_002", f"approval '{approval_id}' is already {status}; an answer is final")
         security_log.record("approval_answered", approval_id=approval_id, approved=approved)
         await self._outbox.publish(answered)
         return approval
 
     async def find(self, approval_id: str) -> Approval:
-        """Raises SidecarError (APR_001)."""
+        """Returns an approval. Raises SidecarError (APR_001)."""
         approval = await self._store.by_id(approval_id)
         if approval is None:
             raise unknown_approval(approval_id)
         return approval
 
     async def close(self) -> None:
+        """Waits for the writes that have begun."""
         await self._background.drain()
 
 
 def unknown_approval(approval_id: str) -> Exception:
+    """Returns the error for an unknown approval (APR_001)."""
     return not_found(
-        "APR_001", f"there is no approval '{approval_id}'; 'cco approvals list' names them", approval_id=approval_id
+        "APR_001",
+        f"approval '{approval_id}' not found; list approvals with 'cco approvals list'",
+        approval_id=approval_id,
     )

@@ -1,4 +1,4 @@
-"""The result of an agent that has ended: the one that it stored, or else its program's last answer."""
+"""The result of an ended agent: the one that it stored, or else its program's last answer."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ _LONGEST_ANSWER = 100_000
 
 
 class FinalResults:
+    """Finds or creates the result of an agent that has ended."""
+
     def __init__(
         self, store: ResultStore, recorder: ResultRecorder, types: AgentTypes, worktrees: Worktrees, clock: Clock
     ) -> None:
@@ -33,13 +35,16 @@ class FinalResults:
         self._clock = clock
 
     async def find(self, agent: Agent, session: str, answer: str) -> str:
-        """The id of the newest result of a run. For one that stored none, ``answer`` is stored as such, with what git
-        knows of its files. Empty without an answer, or for a type that may not store."""
+        """Returns the id of a run's newest result.
+
+        If the run stored none, ``answer`` is stored as its result, with the changed files as git reports them. Returns
+        an empty id if there is no answer, if the type may not store results, or if storing fails.
+        """
         try:
-            # Asked here, not remembered: its event may be still to come, or came out before a crash.
+            # Query the store: the result's event may not have been delivered yet, or was delivered before a crash.
             found = await self._store.newest_of(session)
         except SidecarError as problem:
-            log.warning("the result of agent %s could not be looked up: %s", agent.agent_id, problem)
+            log.warning("could not look up the result of agent %s: %s", agent.agent_id, problem)
             return ""
         known = self._types.get(agent.agent_type)
         if found or not answer or known is None or WRITE_RESULTS not in known.permissions:
@@ -58,7 +63,7 @@ class FinalResults:
             await self._recorder.record(result, session)
             return result.id
         except SidecarError as problem:
-            log.warning("the answer of agent %s is not kept as a result: %s", agent.agent_id, problem)
+            log.warning("could not store the answer of agent %s as a result: %s", agent.agent_id, problem)
             return ""
 
     async def _work(self, agent: Agent, answer: str) -> AgentResult:

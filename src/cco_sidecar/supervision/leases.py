@@ -1,4 +1,4 @@
-"""The identity of a run: its tokens are valid as long as its process lives, and revoked when it ends (ADR 0011)."""
+"""Leases: the tokens of a run are valid while its process runs, and are revoked when it ends (ADR 0011)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Lease:
-    """``session``: claim ``sid`` of the run's tokens; ``made_at``: when the token in its file was made, by the clock,
-    None for an agent of an earlier sidecar; ``revoked``: on disk."""
+    """The identity of a run.
+
+    ``session``: the ``sid`` claim of its tokens; ``made_at``: when the token in its file was created, in seconds by the
+    clock, None for an agent of an earlier sidecar; ``revoked``: the revocation is on disk.
+    """
 
     session: str = ""
     token: Minted | None = None
@@ -28,13 +31,15 @@ class Lease:
 
 
 class Leases:
+    """Creates, renews and revokes the tokens of runs."""
+
     def __init__(self, tokens: Tokens, types: AgentTypes, clock: Clock) -> None:
         self._tokens = tokens
         self._types = types
         self._clock = clock
 
     def begin(self, lease: Lease, agent: Agent) -> Minted:
-        """The first token of a run. Raises SidecarError for a type that is not configured."""
+        """Begins a run's lease and returns its first token. Raises SidecarError for a type that is not configured."""
         self._tokens.minted += agent.attempt == 1
         lease.session = ids.sortable("run")
         lease.made_at = self._clock.seconds()
@@ -44,46 +49,49 @@ class Leases:
         return lease.token
 
     def recover(self, lease: Lease, agent: Agent, run: Run, *, runs: bool) -> None:
-        """That of a run which an earlier sidecar began: the tokens that it uses stay valid while it runs."""
+        """Restores the lease of a run that an earlier sidecar started: its tokens stay valid while it runs."""
         found = self._tokens.read(run.token())
         lease.session = ids.sortable("run")
-        # An agent may have put anything there; what it is given next ends with the run all the same.
+        # The agent may have written anything to the file. Tokens that it gets from now on are revoked with this run all
+        # the same.
         if found is not None and found.subject == agent.agent_id:
             lease.session = found.session
         if runs:
             self._tokens.lease(agent.agent_id)
 
     def needs_renewal(self, lease: Lease, agent: Agent) -> bool:
+        """Whether the token in the run's file should be renewed."""
         if agent.agent_type not in self._types:
-            # No longer configured: it keeps the token that it has.
+            # The type is no longer configured: the agent keeps the token that it has.
             return False
         if lease.made_at is None:
             return True
-        # A clock that was set back leaves a token from the future.
+        # If the clock was set back, the token is from the future.
         return not -SKEW_SECONDS <= self._clock.seconds() - lease.made_at < TTL_SECONDS - REFRESH_WINDOW_SECONDS
 
     def renew(self, lease: Lease, agent: Agent, run: Run) -> None:
-        """Writes a fresh token to the run's file; older ones stay valid as long as it lives. Raises OSError."""
+        """Writes a new token to the run's file. Earlier tokens stay valid while the run lasts. Raises OSError,
+        SidecarError."""
         made = self._clock.seconds()
         token = self._mint(lease, agent)
         run.write_token(token.token)
         lease.token, lease.made_at = token, made
 
     async def revoke(self, agent_id: str, lease: Lease | None) -> None:
-        """For the operator: one that runs on is given no tokens but those of the same revoked session. Raises
-        SidecarError (STR_001)."""
+        """Revokes the agent's tokens for the operator. An agent that continues to run gets only tokens of the revoked
+        session. Raises SidecarError (STR_001)."""
         await self._tokens.revoke_agent(agent_id, lease.session if lease else "")
 
     async def end(self, lease: Lease, agent_id: str) -> None:
-        """In force at once, also when the disk is full: ``save_end`` tries again."""
+        """Revokes the run's tokens. Takes effect at once, even if the disk is full; ``save_end`` writes it later."""
         self._tokens.release(agent_id)
         try:
             await self._revoke(lease, agent_id)
         except SidecarError as problem:
-            log.warning("the revocation of %s is not on disk yet: %s", agent_id, problem)
+            log.warning("could not save the revocation of %s yet: %s", agent_id, problem)
 
     async def save_end(self, lease: Lease, agent_id: str) -> None:
-        """Puts the revocation on disk if it is not. Raises SidecarError (STR_001)."""
+        """Saves the revocation unless it is on disk. Raises SidecarError (STR_001)."""
         if not lease.revoked:
             await self._revoke(lease, agent_id)
 

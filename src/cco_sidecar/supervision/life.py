@@ -1,4 +1,4 @@
-"""The life of an agent: a pure state machine, (life, input) to (life, effects).
+"""The lifecycle of an agent as a pure state machine: (life, input) to (life, effects).
 
 ::
 
@@ -9,8 +9,8 @@
       ├──── RetryDue ──── BACKING_OFF <── Exited (failed, attempts left)   │
       └──────────────────────────── Resumed ───────────────────────────────┘
 
-``StopRequested`` ends what is QUEUED or BACKING_OFF at once. What is STARTING or RUNNING ends by its process, and
-``stop_reason`` says why. The supervisor carries the effects out in their order and feeds the inputs.
+``StopRequested`` ends a QUEUED or BACKING_OFF agent at once. A STARTING or RUNNING agent ends when its process does,
+and ``stop_reason`` records why. The supervisor executes the effects in order and feeds the inputs.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ RUNNING_STATUSES = frozenset({AGENT_STATUS_RUNNING, AGENT_STATUS_NEEDS_INPUT, AG
 
 
 class Phase(Enum):
-    # Waits for a free slot.
+    """The phases of the state machine; the status that users see is separate."""
+
+    # Waiting for a free slot.
     QUEUED = auto()
-    # Has a slot; its worktree, context and process are being made.
+    # Has a slot; its worktree, context and process are being created.
     STARTING = auto()
     RUNNING = auto()
     # Its last attempt failed; the next one is due later.
@@ -45,10 +47,12 @@ class Phase(Enum):
 
 
 class Effect(Enum):
-    # Joins the queue of agents that wait for a slot, or leaves it.
+    """What the supervisor has to do after a transition."""
+
+    # Adds the agent to the queue of agents that wait for a slot, or removes it.
     ENQUEUE = auto()
     LEAVE_QUEUE = auto()
-    # Starts the process of the present attempt. Answered by Started or StartFailed.
+    # Starts the process of the current attempt. Answered by Started or StartFailed.
     LAUNCH = auto()
     # Saves the record and announces the start.
     SAVE_START = auto()
@@ -56,24 +60,25 @@ class Effect(Enum):
     WATCH = auto()
     # Saves the record with another status.
     SAVE = auto()
-    # Ends the process, its tokens first.
+    # Ends the process, and revokes its tokens at once.
     STOP_PROCESS = auto()
-    # Saves the failed attempt, and gives the slot to the next agent.
+    # Saves the failed attempt and frees the slot.
     SAVE_RETRY = auto()
-    # Starts the timer of the next attempt, answered by RetryDue; or stops it.
+    # Starts the timer of the next attempt, answered by RetryDue, or cancels it.
     SCHEDULE_RETRY = auto()
     CANCEL_RETRY = auto()
-    # Ends the tokens, saves and announces the end, gives the slot to the next agent.
+    # Revokes the tokens, saves and announces the end, and frees the slot.
     FINISH = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """``attempt`` counts the attempts that were begun; ``stop_reason`` is why somebody wants it stopped."""
+    """The state of one agent. ``attempt``: how many attempts have begun; ``stop_reason``: why it is being stopped, if
+    it is."""
 
     phase: Phase = Phase.QUEUED
     status: AgentStatus = AGENT_STATUS_PENDING
-    reason: str = "waits for a free slot"
+    reason: str = "waiting for a free slot"
     attempt: int = 0
     max_attempts: int = 1
     stop_reason: str = ""
@@ -81,22 +86,24 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A slot is free for it."""
+    """A slot is free for the agent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Its process runs."""
+    """The process runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartFailed:
+    """The process could not be started."""
+
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """``status``: RUNNING, NEEDS_INPUT or STUCK."""
+    """What monitoring reports. ``status``: RUNNING, NEEDS_INPUT or STUCK."""
 
     status: AgentStatus
     reason: str
@@ -104,7 +111,8 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """``status``: COMPLETED, FAILED or STOPPED; ``retry_reason``: what to say while the next attempt is awaited."""
+    """The process has ended. ``status``: COMPLETED, FAILED or STOPPED; ``retry_reason``: the reason to show until the
+    next attempt."""
 
     status: AgentStatus
     reason: str
@@ -113,17 +121,19 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
+    """A caller, or the sidecar, wants the agent to stop."""
+
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDue:
-    """The pause before the next attempt is over."""
+    """The backoff before the next attempt is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """Somebody wants an ended agent to go on."""
+    """A caller starts an ended agent again."""
 
     reason: str
 
@@ -133,11 +143,11 @@ Step = tuple[Life, tuple[Effect, ...]]
 
 
 class IllegalTransition(Exception):
-    """An input that cannot come in this phase: a defect of whoever feeds it."""
+    """The input is not allowed in this phase: a bug of the caller."""
 
 
 def step(life: Life, given: Input) -> Step:
-    """Raises IllegalTransition."""
+    """Returns the next life and the effects to execute. Raises IllegalTransition."""
     match life.phase, given:
         case _, StopRequested(reason):
             return _stop(life, reason)
@@ -169,8 +179,11 @@ def step(life: Life, given: Input) -> Step:
 def recovered(
     status: AgentStatus, reason: str, attempt: int, max_attempts: int, *, began: bool, backing_off: bool
 ) -> Step:
-    """The life of an agent of an earlier sidecar, from its record. ``began``: a process of the attempt behind the last
-    recorded one may have begun, so that it is not begun twice; ``backing_off``: the record names a time for a retry."""
+    """Returns the life of an agent of an earlier sidecar, from its record.
+
+    ``began``: a process of the attempt after the last recorded one may have started, so it must not be started twice;
+    ``backing_off``: the record has a retry time.
+    """
     life = Life(Phase.QUEUED, status, reason, attempt, max_attempts)
     if status in ENDED_STATUSES:
         return replace(life, phase=Phase.ENDED), ()
@@ -189,7 +202,7 @@ def _start(life: Life) -> Step:
 
 
 def _stop(life: Life, reason: str) -> Step:
-    """The first reason stays; asking again may shorten the time that the process has."""
+    """Keeps the first reason. A repeated request may shorten the grace period."""
     if life.phase is Phase.QUEUED:
         stopped, effects = _end(life, AGENT_STATUS_STOPPED, reason)
         return stopped, (Effect.LEAVE_QUEUE, *effects)

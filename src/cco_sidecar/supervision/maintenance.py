@@ -23,11 +23,13 @@ from cco_sidecar.supervision.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
-# Old logs and worktrees are looked for once in so many intervals.
+# Old logs and merged worktrees are removed once in so many intervals.
 _RARELY = 60
 
 
 class Maintenance:
+    """Runs the periodic tasks on all active agents."""
+
     def __init__(
         self,
         supervisor: Supervisor,
@@ -40,7 +42,7 @@ class Maintenance:
         storage: Path,
         log_retention: int,
     ) -> None:
-        """``log_retention``: seconds."""
+        """``log_retention``: how long the logs of ended agents are kept, in seconds."""
         self._supervisor = supervisor
         self._leases = leases
         self._worktrees = worktrees
@@ -52,6 +54,7 @@ class Maintenance:
         self._log_retention = log_retention
 
     async def run(self) -> None:
+        """Runs until it is cancelled."""
         intervals = 0
         while True:
             try:
@@ -76,10 +79,10 @@ class Maintenance:
                 active.monitor.hear(self._last_sign_of(active))
                 await self._supervisor.observe(active)
             except (OSError, SidecarError) as problem:
-                log.warning("maintenance of agent %s: %s", active.agent_id, problem)
+                log.warning("maintenance of agent %s failed: %s", active.agent_id, problem)
 
     def _enforce_limits(self, active: ActiveAgent) -> None:
-        """In place of a shim that is kept from it."""
+        """Enforces the wall-time limit in case the shim was prevented from doing so. Blocks."""
         run, monitor = active.run, active.monitor
         if run is None or monitor.ended_for:
             return
@@ -87,11 +90,11 @@ class Maintenance:
             monitor.shim_was_stopped()
             security_log.record("shim_stopped", agent_id=active.agent_id, times=monitor.shim_stops)
         if monitor.must_end(time.monotonic()):
-            # Its tokens and everything it started go with the shim.
+            # The tokens and all processes of the agent end with the shim.
             run.kill()
 
     def _last_sign_of(self, active: ActiveAgent) -> float:
-        """Monotonic time of its last call, open stream or line."""
+        """Returns the monotonic time of the agent's last call, open stream or line of output."""
         now = time.monotonic()
         if self._bus.has_reader(active.agent_id):
             return now
@@ -103,7 +106,7 @@ class Maintenance:
         return last
 
     async def tidy_worktrees(self) -> None:
-        """Removes those whose branch was merged since."""
+        """Removes the worktrees of ended agents whose work has been merged."""
         for agent_id in await asyncio.to_thread(self._worktrees.there_are):
             async with self._worktrees.lock(agent_id):
                 if agent_id in self._supervisor.active:
@@ -111,7 +114,7 @@ class Maintenance:
                 stored = await self._store.by_id(agent_id)
                 if stored is None or not await self._worktrees.tidy(stored.agent):
                     continue
-                # One that was resumed meanwhile has a newer record.
+                # If the agent was resumed in the meantime, its record is newer.
                 if agent_id not in self._supervisor.active:
                     await self._store.save(stored.agent)
 

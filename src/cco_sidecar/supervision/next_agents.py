@@ -1,4 +1,4 @@
-"""Who should come next: rules from the configuration, held against a result and what the issue already has."""
+"""Suggests the next agents: rules from the configuration, matched against a result and the issue's history."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from orchestra.v1.result_service_pb2 import (
 
 AUTHOR, LANGUAGE, CAPABILITY = "@author", "@language", "@capability"
 _RANK = {"high": 0, "medium": 1, "low": 2}
-# Whatever the rules say: so often a type is suggested for one issue, then a person is needed.
+# Independent of the rules: after so many results of a type for one issue, a person has to decide.
 _MOST_TURNS = 3
-# A word that so many types have is nobody's speciality.
+# A word that more types than this share is not a speciality.
 _COMMON = 4
 _MOST_SPECIALISTS = 2
 _SMALL_WORD = 3
-# The order of work. A success leads on to later stages only, so that no rules can lead in a circle.
+# The order of work. A success suggests only later stages, so rules cannot form a cycle.
 _STAGES = {
     "architecture": 0,
     "research": 0,
@@ -45,8 +45,10 @@ _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 def next_agents(
     rules: Sequence[NextAgentRule], types: AgentTypes, result: Result, before: Sequence[Outcome]
 ) -> list[NextAgent]:
-    """Suggestions of every rule that holds, most urgent first, each type once and never the author's own. ``before``:
-    the issue's results before this one, newest first."""
+    """Returns the suggestions of all matching rules: most urgent first, each type once, never the author's own type.
+
+    ``before``: the issue's results before this one, newest first.
+    """
     found: dict[str, NextAgent] = {}
     for rule in rules:
         if not holds(rule.when, types, result):
@@ -75,8 +77,8 @@ def _suggested(names: Iterable[str], types: AgentTypes, result: Result, before: 
 
 
 def _is_due(agent_type: str, types: AgentTypes, result: Result, before: Sequence[Outcome], *, asked: bool) -> bool:
-    """Its work is not done yet, and it is not earlier work that a success would come back to. ``asked``: the agent
-    itself asks for it."""
+    """Whether the type's work is still to be done, and a success would not go back to an earlier stage. ``asked``: the
+    agent itself asks for it."""
     if Counter(each.agent_type for each in before)[agent_type] >= _MOST_TURNS:
         return False
     succeeded = result.result.status == RESULT_STATUS_SUCCESS
@@ -84,7 +86,7 @@ def _is_due(agent_type: str, types: AgentTypes, result: Result, before: Sequence
     if succeeded and not asked and stage < own:
         return False
     if own == _CODING_STAGE and stage == _CODING_STAGE and not asked:
-        # Those who work on the code do not call one another back.
+        # A coding agent does not suggest another one that already has a result.
         return all(each.agent_type != agent_type for each in before)
     if own == _CODING_STAGE and any(paths(result)):
         # The code has just changed: tests and audits are due again.
@@ -107,7 +109,7 @@ def _stage(types: AgentTypes, agent_type: str) -> int:
 
 
 def holds(when: ResultCondition, types: AgentTypes, result: Result) -> bool:
-    """Every condition that ``when`` names is true of the result."""
+    """Whether every condition of ``when`` is true for the result; ``touches`` and ``words`` are alternatives."""
     agent = types.get(result.agent_type)
     if when.groups and (agent is None or agent.group not in when.groups):
         return False
@@ -126,7 +128,7 @@ def holds(when: ResultCondition, types: AgentTypes, result: Result) -> bool:
 
 
 def paths(result: Result) -> Iterator[str]:
-    """Every file that the result names."""
+    """Yields every file that the result names."""
     for entry in (*result.result.files_created, *result.result.files_modified):
         yield entry.path if entry.WhichOneof("entry") == "path" else entry.file.path
     yield from result.result.files_deleted
@@ -134,7 +136,7 @@ def paths(result: Result) -> Iterator[str]:
 
 @lru_cache(maxsize=4096)
 def _words_of(text: str) -> frozenset[str]:
-    """Lower-case words, also of names that are written together: ``userSession`` is "user" and "session"."""
+    """Splits text into lower-case words, including joined names: ``userSession`` is "user" and "session"."""
     return frozenset(word.lower() for word in _CAMEL.findall(text))
 
 
@@ -145,18 +147,18 @@ def _phrase(word: str) -> re.Pattern[str]:
 
 
 def _of_languages(types: AgentTypes, languages: set[str]) -> Iterator[str]:
-    """The first coding specialist of each language."""
+    """Yields the first coding specialist of each language."""
     for language in sorted(languages):
         known = [
             (name, agent) for name, agent in types.items() if language in agent.languages and agent.group in CODING
         ]
-        # Rather one that knows nothing else.
+        # Prefer a type with fewer languages.
         known.sort(key=lambda each: (len(each[1].languages), each[1].group != "coding"))
         yield from (name for name, _ in known[:1])
 
 
 def _specialists(types: AgentTypes, text: str) -> Iterator[str]:
-    """Types of which the text names something that few others can do."""
+    """Yields the types whose speciality, shared with few others, the text mentions."""
     words = {word for word in _words_of(text) if len(word) > _SMALL_WORD}
     own = {name: _speciality(agent) for name, agent in types.items()}
     common = Counter(word for each in own.values() for word in each)

@@ -1,4 +1,4 @@
-"""Agents that wait for a free slot."""
+"""The queue of agents that wait for a free slot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cco_sidecar.supervision.active import ActiveAgent
 
 
 class StartQueue:
-    """By priority, then by age."""
+    """Orders agents by priority, then by age."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[tuple[int, int], str]] = []
@@ -20,7 +20,7 @@ class StartQueue:
         heapq.heappush(self._heap, (active.rank, active.agent_id))
 
     def pop(self) -> str:
-        """The id of the next one."""
+        """Removes the next agent and returns its id."""
         return heapq.heappop(self._heap)[1]
 
     def remove(self, agent_id: str) -> None:
@@ -28,5 +28,5 @@ class StartQueue:
         heapq.heapify(self._heap)
 
     def position(self, agent_id: str) -> int:
-        """From 1; 0 for one that does not wait."""
+        """Returns the position in the queue, from 1; 0 if the agent is not queued."""
         return next((place for place, (_, each) in enumerate(sorted(self._heap), 1) if each == agent_id), 0)

@@ -1,4 +1,4 @@
-"""After a restart: the agents of an earlier sidecar, found by pid and start time, or by what their shims wrote."""
+"""Recovers the agents of an earlier sidecar after a restart, by pid and start time, or from what their shims wrote."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING
 
 
 class Recovery:
+    """Takes over the agents that had not ended when the last sidecar did."""
+
     def __init__(
         self,
         supervisor: Supervisor,
@@ -37,8 +39,11 @@ class Recovery:
         self._clock = clock
 
     async def run(self) -> None:
-        """Watches those that run, says how the others ended, queues the rest. Before anyone can call: a token of an
-        agent that runs is valid from the first moment. Raises SidecarError."""
+        """Watches the agents that run, records how the others ended, and queues the rest.
+
+        Runs before the transports open, so that the token of a running agent is valid for the first call. Raises
+        SidecarError.
+        """
         for stored in await self._stores.agents.unfinished():
             await self._recover(stored)
         await asyncio.to_thread(self._launcher.clean_up, set(self._supervisor.active))
@@ -46,7 +51,7 @@ class Recovery:
     async def _recover(self, stored: StoredAgent) -> None:
         record = stored.agent
         pending = record.status == AGENT_STATUS_PENDING
-        # One that was just being started: its record does not know yet.
+        # The record of an agent that was being started does not name the attempt yet.
         run = self._launcher.run_at(record, record.attempt + 1) if pending else self._launcher.run_of(record)
         runs = run.adopt()
         recovered, effects = life.recovered(
@@ -54,8 +59,8 @@ class Recovery:
             record.reason,
             record.attempt,
             record.max_attempts,
-            # A start that was cut short before there was a shim is begun again; one that had a shim may have begun, and
-            # is not begun twice.
+            # A start that was interrupted before there was a shim is repeated. With a shim the attempt may have begun,
+            # and it must not begin twice.
             began=run.began_at is not None,
             backing_off=record.HasField("retry_at"),
         )
@@ -72,19 +77,19 @@ class Recovery:
         try:
             return self._supervisor.runner_of(stored.request)
         except SidecarError:
-            # Its type or preset is no longer configured; it is watched all the same.
+            # The type or preset is no longer configured; the agent is watched all the same.
             return Runner()
 
     async def _recover_run(self, active: ActiveAgent, run: Run, *, runs: bool, starting: bool) -> None:
         record = active.record
         active.run = run
         if run.began_at is None:
-            # A restored copy: the agent may still run where the copy was made.
+            # A restored copy: the agent may still run on the original system.
             active.life = replace(active.life, max_attempts=active.life.attempt)
         self._leases.recover(active.lease, record, run, runs=runs)
         if starting:
             self._write_start(active, run, runs=runs)
-        # One that it stored just before a crash: its record may not know.
+        # The agent may have stored a result just before a crash that the record does not name yet.
         record.result_id = await self._stores.results.newest_of(active.lease.session) or record.result_id
         active.monitor = await self._monitor(active)
         await asyncio.to_thread(read_attempts, active, self._launcher, active.life.attempt - 1)
@@ -96,18 +101,18 @@ class Recovery:
         record.attempt = active.life.attempt
         if runs:
             record.process_id = run.agent_pid
-        # Not now: what it has asked since is still to be answered.
+        # Not the current time: questions asked since then are still open.
         began = min(self._clock.seconds(), run.began_at or self._clock.seconds())
         record.started_at.CopyFrom(timestamp(int(began * 1e6)))
 
     async def _monitor(self, active: ActiveAgent) -> Monitor:
-        """With what this run asked and was not answered yet; it does not wait for what an earlier attempt asked."""
+        """Returns a monitor with the open questions of this run; questions of an earlier attempt do not count."""
         record = active.record
         monitor = Monitor(stuck_after=active.runner.stuck_after_seconds or 0)
         for stored in await self._stores.approvals.page(record.project_id, status=APPROVAL_STATUS_PENDING, limit=1000):
             asked = stored.approval
             if asked.requested_by == record.agent_id and micros_of(asked.created_at) >= micros_of(record.started_at):
                 monitor.questions.add(asked.approval_id)
-        # Waiting for an answer, it did not say itself that it does.
+        # If questions are open, they explain the status; the agent did not report it itself.
         monitor.needs_input = record.status == AGENT_STATUS_NEEDS_INPUT and not monitor.questions
         return monitor

@@ -1,4 +1,4 @@
-"""Storing a result: the record, the JSON file and the event."""
+"""Stores a result: the record, the event and the JSON file."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ _RETRY_SECONDS = 5.0
 
 
 class Recorded(NamedTuple):
-    """``event_id`` is empty when the event is still to be published."""
+    """``event_id`` is empty if the event is not published yet."""
 
     event_id: str
     path: Path
 
 
 class ResultRecorder:
-    """The record and the event are stored first, in one transaction. A crash after it leaves a result whose file and
-    event are made up for at the next start."""
+    """Stores results and announces them.
+
+    The record and the event are stored first, in one transaction. After a crash, the next start writes the file and
+    publishes the event.
+    """
 
     def __init__(self, store: ResultStore, outbox: Outbox, types: AgentTypes, settings: Settings) -> None:
         self._store = store
@@ -52,20 +55,22 @@ class ResultRecorder:
         self._retries = Background()
 
     async def record(self, result: Result, session: str = "") -> Recorded:
-        """``session``: the run of the agent that stores it. Once begun it is finished, also when the caller goes away.
-        Raises SidecarError: REQ_004 for a result that is too large, STR_001 when nothing could be stored, STR_003 for a
-        project whose results fill its quota."""
+        """Stores a result. Runs to completion even if the caller is cancelled.
+
+        ``session``: the run of the agent that stores it. Raises SidecarError: REQ_004 for a result that is too large,
+        STR_001 if nothing could be stored, STR_003 if the project's results fill its quota.
+        """
         await self._check_size(result)
         event_id = await self._finishing.finish(self._record(result, session))
         return Recorded(event_id, _path(result))
 
     async def next_agents(self, result: Result) -> list[NextAgent]:
-        """Who should come next, by what the issue had when this result was stored."""
+        """Suggests the next agents, from the issue's results before this one."""
         before = await self._store.outcomes(result.project_id, result.issue_id, before=result.id)
         return next_agents(self._types.next_agent_rules, self._types, result, before)
 
     async def recover(self) -> None:
-        """Writes the files that a crash may have kept back. Before the outbox recovers. Raises SidecarError."""
+        """Writes the files that are missing after a crash. Must run before the outbox recovers. Raises SidecarError."""
         for announcement in await self._outbox.pending():
             event = announcement.event
             stored = await self._store.by_id(announcement.project, event.correlation_id)
@@ -73,7 +78,7 @@ class ResultRecorder:
                 await self._write_newest(stored.number, stored.result, announcement)
 
     async def close(self) -> None:
-        """Waits for what runs behind answers already given; what is still to be retried is left to the next start."""
+        """Waits for writes of results that are already stored. Pending retries are left to the next start."""
         await self._retries.end()
         await self._finishing.drain()
 
@@ -97,14 +102,14 @@ class ResultRecorder:
         return await self._outbox.publish(added.announcement)
 
     async def _write_newest(self, number: int, result: Result, announcement: Announcement) -> None:
-        """The file of the newest result of an issue and agent type. One that cannot be written now is retried; the
-        announcement stays until it is there."""
+        """Writes the file if this is the newest result of its issue and agent type. A failed write is retried, and the
+        announcement is kept until it succeeds."""
         try:
             newest = await self._store.newest(result.project_id, result.issue_id, result.agent_type)
             if newest is None or newest.number <= number:
                 await asyncio.to_thread(self._write_file, number, result)
         except (OSError, ValueError, SidecarError) as problem:
-            log.warning("result %s is stored; its file is still to be written: %s", result.id, problem)
+            log.warning("result %s is stored, but its file could not be written yet: %s", result.id, problem)
             self._outbox.hold(announcement)
             self._retries.start(self._retry(number, result, announcement), f"writing the file of {result.id}")
 
@@ -121,7 +126,7 @@ class ResultRecorder:
     def _write_file(self, number: int, result: Result) -> None:
         path = _path(result)
         text = orjson.dumps(codec.to_dict(result), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        # One at a time: the file is the newest result's, also when several are stored at once.
+        # One at a time: the file holds the newest result, even if several are stored at once.
         with self._writing:
             if self._written.get(path, 0) < number:
                 write_atomically(self._storage / path, text)
@@ -129,5 +134,5 @@ class ResultRecorder:
 
 
 def _path(result: Result) -> Path:
-    """The documented place of a result's JSON file, below the storage directory."""
+    """Returns the documented path of a result's JSON file, relative to the storage directory."""
     return Path("results", result.project_id, result.issue_id, f"{result.agent_type}.json")

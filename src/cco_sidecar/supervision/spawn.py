@@ -1,4 +1,4 @@
-"""Spawning: who may, with what, and what the record of the new agent holds."""
+"""Spawning: checks permissions and limits, and creates the record of the new agent."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_PENDING, ISOLATION_WORKTREE, Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_NORMAL
 
-# Variables of an agent's spawn that steer nothing (contract, section 8, decision 4).
+# Prefix of variables that any agent may set for one it spawns (contract, section 8, decision 4).
 _TASK = "TASK_"
 
 
 class Descent(NamedTuple):
-    """``depth``: agents between a new agent and a person; ``tree``: the first of them."""
+    """``depth``: the number of agents between a new agent and a person; ``tree``: the first of them."""
 
     depth: int = 0
     tree: str = ""
 
     @classmethod
     def below(cls, parent_id: str, parent: Agent | None) -> Descent:
-        """Of an agent that ``parent_id`` asks for; ``parent`` is its record, when it has one."""
+        """Returns the descent of an agent that ``parent_id`` requests. ``parent``: its record, if it has one."""
         return cls(parent.depth + 1, parent.tree or parent_id) if parent is not None else cls(1, parent_id)
 
 
 class Spawner:
+    """Creates agents for callers, for hand-over rules and for approvals."""
+
     def __init__(
         self,
         store: AgentStore,
@@ -58,11 +60,12 @@ class Spawner:
         self._budget = budget
         self._projects = projects
         self._environment = frozenset(settings.spawn_environment)
-        # Between the look at the limits and the agent that counts nobody else is let in.
+        # Held from the check of the limits until the new agent counts towards them.
         self._counting = asyncio.Lock()
 
     async def spawn(self, request: SpawnAgentRequest, principal: Principal) -> ActiveAgent:
-        """For a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, REQ_001."""
+        """Spawns an agent for a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, PRJ_001, REQ_001, and those
+        of a credential."""
         project = request.project_id
         if principal.operator:
             active = await self._spawn(request, project, Descent(), spawned_by=principal.subject)
@@ -77,7 +80,7 @@ class Spawner:
         return active
 
     async def may_resume(self, stored: StoredAgent, principal: Principal) -> None:
-        """The guards of a spawn hold for starting an agent again. Raises SidecarError (AUTH_003, AGT_003)."""
+        """Applies the checks of a spawn to starting an agent again. Raises SidecarError (AUTH_003, AGT_003)."""
         if not principal.operator:
             require_operator_fields_unset(stored.request)
             self._check_environment(stored.request)
@@ -86,7 +89,7 @@ class Spawner:
     async def hand_over(
         self, request: SpawnAgentRequest, project: str, descent: Descent, cause: str
     ) -> ActiveAgent | None:
-        """For a rule; None when ``cause`` has been answered before. Raises SidecarError as ``spawn``."""
+        """Spawns an agent for a rule; returns None if ``cause`` already has one. Raises SidecarError like ``spawn``."""
         async with self._counting:
             if await self._store.has_cause(cause):
                 return None
@@ -94,11 +97,12 @@ class Spawner:
             return await self._spawn(request, project, descent, spawned_by=HANDOVER, cause=cause)
 
     async def approved(self, request: SpawnAgentRequest, project: str, descent: Descent, approval_id: str) -> None:
-        """A person allowed it: no limit holds it back."""
+        """Spawns an agent that a person approved; no limit applies. Raises SidecarError."""
         await self._spawn(request, project, descent, spawned_by=HANDOVER, cause=approval_id)
 
     async def may_retry(self, agent: Agent) -> None:
-        """For a rule, which says itself how often. Raises SidecarError (AGT_003)."""
+        """Checks the limits for a retry by a rule, which has its own limit of attempts. Raises SidecarError
+        (AGT_003)."""
         await self._budget.check(self._store, agent, self._clock.micros(), again=True)
 
     async def _check(self, request: SpawnAgentRequest, project: str, descent: Descent) -> None:
@@ -114,7 +118,7 @@ class Spawner:
         self._types.patterns_of(request.context_requirements)
         names = list(dict.fromkeys((*runner.credentials, *request.credentials)))
         await self._launcher.check(request, runner, names)
-        # Who says where a worktree starts wants one.
+        # A spawn that sets the worktree's base implies a worktree.
         isolation = ISOLATION_WORKTREE if request.base else request.isolation or runner.isolation
         agent = Agent(
             agent_id=ids.agent_id(known.type),
@@ -123,7 +127,7 @@ class Spawner:
             project_id=project,
             task=request.task,
             status=AGENT_STATUS_PENDING,
-            reason="waits for a free slot",
+            reason="waiting for a free slot",
             priority=request.priority or PRIORITY_NORMAL,
             created_at=self._clock.timestamp(),
             status_since=self._clock.timestamp(),
@@ -155,7 +159,7 @@ class Spawner:
         for name in request.environment:
             if not name.startswith(_TASK) and name not in self._environment:
                 raise permission_denied(
-                    f"environment.{name[:80]}: an agent sets only names that begin with {_TASK}, and those in "
+                    f"environment.{name[:80]}: an agent can set only names that begin with {_TASK} and those in "
                     "agents.spawn_environment of the config",
                     field="environment",
                 )

@@ -1,4 +1,4 @@
-"""The parts that supervise agents, joined."""
+"""Assembles the components that supervise agents."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from cco_sidecar.supervision.supervisor import Supervisor
 
 
 class Supervision:
+    """Owns the supervisor, the spawner, recovery and maintenance."""
+
     def __init__(
         self,
         settings: Settings,
@@ -42,7 +44,8 @@ class Supervision:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """``settings``: with the ports that are open. Raises SettingsError for runners that are not valid."""
+        """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or an unusable sandbox
+        user."""
         self._bus = bus
         self.leases = Leases(tokens, types, clock)
         self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
@@ -74,17 +77,18 @@ class Supervision:
         self._background = Background()
 
     async def recover(self) -> None:
-        """Finds the agents of an earlier sidecar, before anyone can call. Raises SidecarError."""
+        """Takes over the agents of an earlier sidecar. Must run before the transports open. Raises SidecarError."""
         self.launcher.sandbox.announce()
         self._bus.listen(self.supervisor.on_event)
         become_subreaper()
         await self._recovery.run()
 
     def start(self) -> None:
-        """Starts what waits."""
+        """Starts the queued agents and the periodic maintenance."""
         self.supervisor.start()
         self._background.start(self._maintenance.run(), "maintenance")
 
     async def close(self, *, keep_agents: bool) -> None:
+        """Stops maintenance, and stops the agents unless ``keep_agents``."""
         await self._background.end()
         await self.supervisor.close(keep_agents=keep_agents)

@@ -1,4 +1,4 @@
-"""Runs the lives of agents: feeds the state machine, and carries its effects out."""
+"""Runs the lifecycle of agents: feeds the state machine and executes its effects."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ _END_EVENTS = {
 }
 _SAVE_AGAIN_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 1.0
-# A shim that does not answer a stop is killed itself after so long.
+# Seconds after the grace period before a shim that does not respond is killed.
 _SHIM_PATIENCE = 3.0
 _LONGEST_BACKOFF = 3600.0
-# What is left of the wall time for the shim to end the agent before the sidecar does.
+# Seconds after the wall-time limit that the shim has before the sidecar ends the agent itself.
 _SLACK_SECONDS = 10.0
 _OF_THE_END = ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds")
 
 
 class Supervisor:
-    """``active``: agents that have not ended, by id."""
+    """Supervises all agents of the sidecar. ``active``: agents that have not ended, by id. Not thread-safe."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Supervisor:
         max_concurrent: int,
         final_results: FinalResults,
     ) -> None:
-        """``max_concurrent``: slots for agents that run; 0 means no limit."""
+        """``max_concurrent``: slots for running agents; 0 means no limit."""
         self._store = store
         self._outbox = outbox
         self._launcher = launcher
@@ -89,23 +89,23 @@ class Supervisor:
         self._final_results = final_results
         self.active: dict[str, ActiveAgent] = {}
         self._queue = StartQueue()
-        # Ids of those that have a slot.
+        # Ids of the agents that have a slot.
         self._running: set[str] = set()
-        # Ended agents that are just being started again.
+        # Ids of ended agents that are being resumed.
         self._resuming: set[str] = set()
         self._background = Background()
         self._open = False
         self._closing = False
 
-    # -- start and end of the sidecar --------------------------------------------------------------------
+    # -- startup and shutdown ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Starts what waits in the queue."""
+        """Starts queued agents, from now on."""
         self._open = True
         self._admit()
 
     def adopt(self, active: ActiveAgent, effects: Iterable[Effect]) -> None:
-        """Takes over an agent of an earlier sidecar. ``effects``: of its recovered life."""
+        """Takes over an agent of an earlier sidecar. ``effects``: those of its recovered life."""
         self.active[active.agent_id] = active
         if active.life.phase is Phase.RUNNING:
             self._running.add(active.agent_id)
@@ -114,7 +114,7 @@ class Supervisor:
         self._carry_out(active, effects)
 
     async def close(self, *, keep_agents: bool) -> None:
-        """Ends the running agents, or leaves them to the next sidecar; queued ones stay queued."""
+        """Stops the running agents, or leaves them to the next sidecar. Queued agents stay queued."""
         self._closing = True
         if not keep_agents:
             running = [self.active[agent_id] for agent_id in self._running if agent_id in self.active]
@@ -124,16 +124,19 @@ class Supervisor:
             )
         for active in self.active.values():
             self._cancel_retry(active)
-        # One that is just being started has its shim before we go.
+        # Wait until agents that are being started have a shim.
         starting = [active.begun for active in self.active.values() if active.agent_id in self._running]
         await asyncio.gather(*starting, return_exceptions=True)
         await self._background.end()
 
-    # -- acts ----------------------------------------------------------------------------------------------
+    # -- operations ----------------------------------------------------------------------------------------
 
     async def spawn(self, agent: Agent, request: SpawnAgentRequest) -> ActiveAgent | None:
-        """Takes an agent in: on disk, then queued, then started once a slot is free. None when its cause already has an
-        agent. Goes on when its caller goes away. Raises SidecarError."""
+        """Stores an agent, queues it, and starts it once a slot is free. Returns None if its cause already has an
+        agent.
+
+        Runs to completion even if the caller is cancelled. Raises SidecarError.
+        """
         return await self._background.finish(self._spawn(agent, request))
 
     async def _spawn(self, agent: Agent, request: SpawnAgentRequest) -> ActiveAgent | None:
@@ -147,19 +150,22 @@ class Supervisor:
         return active
 
     async def resume(self, ended: Agent, message: str, reason: str) -> ActiveAgent:
-        """Starts an ended agent once more. Goes on when its caller goes away. Raises SidecarError: AGT_005 for one that
-        somebody else has started since ``ended`` was read."""
+        """Starts an ended agent again.
+
+        Runs to completion even if the caller is cancelled. Raises SidecarError: AGT_005 if the agent was started by
+        another caller since ``ended`` was read.
+        """
         agent_id = ended.agent_id
         if agent_id in self.active or agent_id in self._resuming:
             raise not_ended(agent_id)
-        # At once: whoever comes next sees it.
+        # Before the first await, so that a concurrent caller sees it.
         self._resuming.add(agent_id)
         return await self._background.finish(self._resume(ended, message, reason))
 
     async def _resume(self, ended: Agent, message: str, reason: str) -> ActiveAgent:
         agent_id = ended.agent_id
         try:
-            # It may have been started, and have ended, in the time that its caller took.
+            # The agent may have been started, and have ended, since the caller read it.
             stored = await self._store.by_id(agent_id)
             if stored is None or stored.agent.attempt != ended.attempt or stored.agent.status not in ENDED_STATUSES:
                 raise not_ended(agent_id)
@@ -187,13 +193,13 @@ class Supervisor:
         return active
 
     async def stop(self, active: ActiveAgent, reason: str, *, grace: float) -> None:
-        """Ends an agent and everything it started; its tokens are revoked at once. Returns when it has ended."""
+        """Stops an agent and everything that it started, and revokes its tokens at once. Returns when it has ended."""
         active.grace = grace
         self._feed(active, life.StopRequested(reason))
         await active.ended.wait()
 
     async def observe(self, active: ActiveAgent) -> None:
-        """Judges a running agent by what its monitor knows."""
+        """Updates the status of a running agent from its monitor."""
         if active.life.phase is not Phase.RUNNING or not active.has_process:
             return
         monitor, record = active.monitor, active.record
@@ -206,6 +212,7 @@ class Supervisor:
         self._feed(active, observed)
 
     async def heartbeat(self, active: ActiveAgent, request: SendHeartbeatRequest) -> Agent:
+        """Records the progress that an agent reports, and returns its record."""
         progress = active.record.progress
         if request.HasField("percent"):
             progress.percent = request.percent
@@ -217,11 +224,11 @@ class Supervisor:
         return active.record
 
     def on_event(self, project: str, entry: Entry) -> None:
-        """The agents' results, and their questions to a person and the answers."""
+        """Handles events about results, approval requests and answers."""
         if entry.event_type not in _HEARD:
             return
         active = self.active.get(entry.text("agent_id") or "")
-        # Only its own word counts, or the operator's.
+        # Accept only events of the agent itself or of the operator.
         if active is None or entry.publisher not in (active.agent_id, OPERATOR):
             return
         if entry.event_type == announcements.APPROVAL_REQUESTED:
@@ -233,33 +240,36 @@ class Supervisor:
         elif result_id := entry.text("result_id"):
             active.record.result_id = result_id
 
-    # -- what others see -----------------------------------------------------------------------------------
+    # -- queries -------------------------------------------------------------------------------------------
 
     def find(self, agent_id: str) -> ActiveAgent | None:
+        """Returns an active agent; None if it has ended or is unknown."""
         return self.active.get(agent_id)
 
     def position(self, agent_id: str) -> int:
-        """Place in the queue, from 1; 0 for one that is not queued."""
+        """Returns the position in the queue, from 1; 0 if the agent is not queued."""
         return self._queue.position(agent_id)
 
     @property
     def running(self) -> int:
+        """The number of agents that have a slot."""
         return len(self._running)
 
     @property
     def queued(self) -> int:
+        """The number of agents that wait for a slot."""
         return len(self._queue)
 
     def running_types(self) -> list[str]:
-        """The types of the agents that have a slot, one for each agent."""
+        """Returns the type of each agent that has a slot."""
         return [self.active[each].record.agent_type for each in self._running if each in self.active]
 
     def runner_of(self, request: SpawnAgentRequest) -> Runner:
-        """Raises SidecarError (AGT_002) for a type that is not configured."""
+        """Returns the runner for a spawn. Raises SidecarError (AGT_002) for a type that is not configured."""
         known = self._types.known(request.agent_type)
         return self._runners.once(request.command) if request.command else self._runners.of(known)
 
-    # -- the machine ---------------------------------------------------------------------------------------
+    # -- state machine -------------------------------------------------------------------------------------
 
     def _feed(self, active: ActiveAgent, given: life.Input) -> None:
         active.life, effects = life.step(active.life, given)
@@ -268,7 +278,8 @@ class Supervisor:
         self._carry_out(active, effects)
 
     def _write_life(self, active: ActiveAgent) -> None:
-        """Into the record. The end is written to a copy: others see it when it is on disk."""
+        """Copies the life into the record. The end is written to a copy, so that others see it only once it is on
+        disk."""
         record, now = active.record, active.life
         if (record.status, record.reason) != (now.status, now.reason):
             _set_status(record, now.status, now.reason, self._clock)
@@ -308,7 +319,7 @@ class Supervisor:
                     self._in_order(active, partial(self._finish, active))
 
     def _in_order(self, active: ActiveAgent, work: Callable[[], Awaitable[object]]) -> None:
-        """Behind the effects that came before it."""
+        """Runs work after the effects that came before it."""
 
         async def wait() -> None:
             async with active.in_order:
@@ -317,7 +328,7 @@ class Supervisor:
         self._background.start(wait(), f"saving {active.agent_id}")
 
     def _admit(self) -> None:
-        """Gives free slots to those who are next."""
+        """Gives free slots to the next queued agents."""
         while self._queue and self._open and not self._closing:
             if self.max_concurrent and len(self._running) >= self.max_concurrent:
                 return
@@ -333,10 +344,10 @@ class Supervisor:
         except SidecarError as problem:
             self._start_failed(active, problem)
         except OSError as problem:
-            self._start_failed(active, internal("AGT_001", f"could not be started: {problem.strerror}"))
+            self._start_failed(active, internal("AGT_001", f"the agent could not be started: {problem.strerror}"))
         except Exception as problem:
-            log.exception("agent %s could not be started", active.agent_id)
-            self._start_failed(active, internal("AGT_001", f"an internal error: {type(problem).__name__}"))
+            log.exception("could not start agent %s", active.agent_id)
+            self._start_failed(active, internal("AGT_001", f"internal error: {type(problem).__name__}"))
         else:
             self._feed(active, life.Started())
 
@@ -349,9 +360,9 @@ class Supervisor:
         started = self._clock.timestamp()
         await asyncio.to_thread(run.prepare)
         if active.life.stop_reason:
-            # Its tokens are revoked from the first moment: no new one is made.
+            # The tokens are already revoked: create no new one.
             reason = active.life.stop_reason
-            raise conflict("AGT_005", f"agent '{agent.agent_id}' was stopped before it began: {reason}")
+            raise conflict("AGT_005", f"agent '{agent.agent_id}' was stopped before it started: {reason}")
         token = self._leases.begin(active.lease, agent)
         active.run = run
         pid = await self._launcher.spawn(agent, active.request, active.runner, run, token.token)
@@ -364,7 +375,7 @@ class Supervisor:
     def _start_failed(self, active: ActiveAgent, problem: SidecarError) -> None:
         if not active.begun.done():
             active.begun.set_exception(problem)
-            # Retrieve it: nobody may be waiting, it was queued.
+            # Retrieve the exception; nobody may be waiting for a queued agent.
             active.begun.exception()
         self._feed(active, life.StartFailed(problem.message))
 
@@ -374,8 +385,8 @@ class Supervisor:
         try:
             exited = await self._judge_exit(active, active.run, end)
         except Exception as problem:
-            log.exception("the end of agent %s could not be judged", active.agent_id)
-            exited = life.Exited(AGENT_STATUS_FAILED, f"an internal error: {type(problem).__name__}")
+            log.exception("could not process the end of agent %s", active.agent_id)
+            exited = life.Exited(AGENT_STATUS_FAILED, f"internal error: {type(problem).__name__}")
             active.record.max_attempts = active.record.attempt
         self._feed(active, exited)
 
@@ -384,8 +395,8 @@ class Supervisor:
             try:
                 return await run.ended()
             except (OSError, psutil.Error) as problem:
-                # No descriptor is free, for one.
-                log.warning("cannot look at %s, trying again: %s", run.directory, problem)
+                # For example, no descriptor is free.
+                log.warning("cannot check the run %s, retrying: %s", run.directory, problem)
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _judge_exit(self, active: ActiveAgent, run: Run, end: Exit) -> life.Exited:
@@ -404,7 +415,8 @@ class Supervisor:
         return life.Exited(status, reason, f"{reason}; next attempt in {self._pause(active):g} s")
 
     async def _stop_process(self, active: ActiveAgent) -> None:
-        """Its tokens first. What is done before it begins, such as its worktree, is not waited for."""
+        """Asks the shim to end the process, and revokes the tokens without waiting for the end. A preparation in
+        progress, such as that of the worktree, is ended too."""
         grace = active.grace
         if active.run is not None:
             active.run.stop(grace)
@@ -417,22 +429,22 @@ class Supervisor:
         except TimeoutError:
             active.run.kill()
 
-    # -- on disk -------------------------------------------------------------------------------------------
+    # -- persistence ---------------------------------------------------------------------------------------
 
     async def _save_start(self, active: ActiveAgent, event: Event) -> None:
-        """Whoever waits for the start is answered after the first try: the agent runs, also when the disk is full. The
-        next sidecar would find it all the same."""
+        """Saves the start. Callers that wait for it return after the first try: the agent runs even if the disk is
+        full, and the next sidecar would still find it."""
         try:
             await self._save(active.record, event)
         except SidecarError as problem:
-            log.warning("agent %s runs; its record is still to be saved: %s", active.agent_id, problem)
+            log.warning("agent %s runs, but its record could not be saved yet: %s", active.agent_id, problem)
             active.set_begun()
             await self._until_saved(active, partial(self._save, active.record, event))
         else:
             active.set_begun()
 
     def _pause(self, active: ActiveAgent) -> float:
-        """Seconds before the next attempt; doubles each time."""
+        """Returns the seconds before the next attempt; doubled each time, at most one hour."""
         doubled: float = active.runner.backoff_seconds * 2 ** (active.life.attempt - 1)
         return min(doubled, _LONGEST_BACKOFF)
 
@@ -455,7 +467,7 @@ class Supervisor:
             return
         record = active.record
         due = micros_of(record.retry_at) - self._clock.micros()
-        # A clock that was set back does not make the pause longer than it was to be.
+        # If the clock was set back, the pause is not longer than planned.
         pause = min(due, micros_of(record.retry_at) - micros_of(record.status_since)) / 1e6
         active.retry_timer = asyncio.get_running_loop().call_later(max(pause, 0.0), self._retry, active)
 
@@ -471,7 +483,7 @@ class Supervisor:
             active.retry_timer = None
 
     async def _finish(self, active: ActiveAgent) -> None:
-        """Its end on disk and announced, and its slot given to the next."""
+        """Saves and announces the end, and frees the slot."""
         try:
             await self._write_end(active)
         finally:
@@ -489,7 +501,7 @@ class Supervisor:
             answer = active.usage.attempt.final if status == AGENT_STATUS_COMPLETED else ""
             if found := await self._final_results.find(active.record, active.lease.session, answer):
                 active.record.result_id, active.has_result = found, True
-        # A copy: whoever asks sees the end when all of it is done.
+        # Write to a copy, so that callers see the end only once it is complete.
         record = Agent()
         record.CopyFrom(active.record)
         _write_exit(record, active)
@@ -499,7 +511,7 @@ class Supervisor:
         _set_status(record, status, active.life.reason, self._clock)
         await self._launcher.worktrees.tidy(record)
         end = active.exit
-        # Not the reason: a program's own words may hold anything.
+        # Not the reason: it may contain text from the program.
         how = {"exit_code": end.exit_code, "signal": end.signal, "limit": end.limit} if end is not None else {}
         ended = codec.enum_name(AgentStatus.DESCRIPTOR, status)
         log.info("agent ended", extra=_who(record) | {"status": ended, "attempt": record.attempt} | how)
@@ -507,12 +519,14 @@ class Supervisor:
         event = None if announced else announcements.of_agent(record, _END_EVENTS[status])
         saved = await self._save_end(active, record, event)
         if saved and active.run is not None:
-            # Only now: the exit code stays where the shim wrote it until the record has it.
+            # Only now: the shim's file keeps the exit code until the record has it.
             await asyncio.to_thread(active.run.clean)
 
     async def _save_end(self, active: ActiveAgent, record: Agent, event: Event | None = None) -> bool:
-        """Until it is on disk, and before it that its tokens are revoked. False when the sidecar closes before: then
-        the next one reads how it ended where the shim wrote it."""
+        """Saves the revocation of the tokens, then the record, and retries until both are on disk.
+
+        Returns False if the sidecar closes first; the next one then reads the end from the shim's file.
+        """
 
         async def save() -> None:
             await self._leases.save_end(active.lease, active.agent_id)
@@ -526,7 +540,7 @@ class Supervisor:
                 await save()
                 return True
             except SidecarError as problem:
-                log.warning("agent %s is not saved yet: %s", active.agent_id, problem)
+                log.warning("could not save agent %s yet: %s", active.agent_id, problem)
             if self._closing:
                 return False
             await asyncio.sleep(_SAVE_AGAIN_SECONDS)
@@ -539,7 +553,8 @@ class Supervisor:
 
 
 def read_attempts(active: ActiveAgent, launcher: Launcher, last: int) -> None:
-    """What the attempts up to ``last`` used, from their output; from the record where it is gone. Blocks on files."""
+    """Reads the usage of the attempts up to ``last`` from their output, or from the record if an output is missing.
+    Blocks on files."""
     record, usage = active.record, active.usage
     outputs = [launcher.run_at(record, attempt).output for attempt in range(1, last + 1)]
     if not active.runner.reports or not all(path.exists() for path in outputs):
@@ -555,7 +570,7 @@ def read_attempts(active: ActiveAgent, launcher: Launcher, last: int) -> None:
 
 
 def watch_attempt(active: ActiveAgent, run: Run, *, spent: float) -> None:
-    """Reads the output of the attempt from its start. ``spent``: seconds that it has run."""
+    """Prepares to read the output of an attempt from its start. ``spent``: seconds that it has already run."""
     record = active.record
     if resumes(active.runner, record):
         active.usage.attempt = UsageReader(record.usage.session_id)
@@ -567,13 +582,14 @@ def watch_attempt(active: ActiveAgent, run: Run, *, spent: float) -> None:
 
 
 def clear_attempt(agent: Agent) -> None:
-    """Removes what the attempt before left in the record."""
+    """Removes the previous attempt's fields from the record."""
     for name in ("retry_at", "ended_at", *_OF_THE_END, "progress"):
         agent.ClearField(name)
     del agent.last_output[:]
 
 
 def not_ended(agent_id: str) -> SidecarError:
+    """Returns the error (AGT_005) for an operation that requires an ended agent."""
     return conflict("AGT_005", f"agent '{agent_id}' has not ended; stop it first")
 
 
@@ -601,7 +617,7 @@ def _set_status(agent: Agent, status: AgentStatus, reason: str, clock: Clock) ->
 
 
 def _is_stopped(pid: int) -> bool:
-    """By a signal (SIGSTOP)."""
+    """Whether the process was stopped by a signal (SIGSTOP)."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.Error:

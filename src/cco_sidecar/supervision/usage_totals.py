@@ -1,4 +1,4 @@
-"""What an agent has used, over all its attempts."""
+"""What an agent has used over all its attempts."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from orchestra.v1.agent_service_pb2 import Usage
 
 
 class UsageTotals:
-    """``reader`` gives the present attempt's output; None between attempts. ``attempt``: what its program reported."""
+    """Adds up the usage of attempts. ``reader``: the current attempt's output, None between attempts; ``attempt``: what
+    its program has reported."""
 
     def __init__(self) -> None:
         self.reader: LogReader | None = None
         self.attempt = UsageReader()
-        # What earlier attempts used; and by session what those report that give its running total.
+        # The usage of earlier attempts, and by session that of programs that report a session's running total.
         self._before = Usage()
         self._sessions: dict[str, Usage] = {}
 
     def set_before(self, usage: Usage) -> None:
-        """As the record has it, where the attempts' output can no longer be read."""
+        """Uses the record's usage, if the output of earlier attempts can no longer be read."""
         self._before.CopyFrom(usage)
 
     def set_session(self, session_id: str) -> None:
+        """Sets the session that the program was started with."""
         self._before.session_id = session_id
 
     def total(self) -> Usage:
+        """Returns the usage over all attempts."""
         total = self._before
         for session, usage in self._sessions.items():
             if not (self.attempt.running_total and session == self.attempt.usage.session_id):
@@ -32,10 +35,10 @@ class UsageTotals:
         return added(total, self.attempt.usage)
 
     def begin_attempt(self, resumed: str = "") -> None:
-        """What the last attempt used counts as used before. ``resumed``: the session that the next one goes on with."""
+        """Adds the last attempt to the earlier ones. ``resumed``: the session that the next attempt resumes."""
         usage = self.attempt.usage
         if self.attempt.running_total:
-            # Of tokens alone: turns and times are the attempt's own.
+            # Only tokens are running totals: turns and times are the attempt's own.
             self._sessions[usage.session_id] = tokens_of(usage)
             self._before = added(self._before, without_tokens(usage))
         else:
@@ -43,7 +46,7 @@ class UsageTotals:
         self.attempt = UsageReader(resumed)
 
     def read(self) -> None:
-        """Takes in what the program printed since the last look. Blocks on the file."""
+        """Reads what the program has printed since the last call. Blocks on the file."""
         for line in self.reader.read() if self.reader else ():
             if line.stream == "stdout":
                 self.attempt.read(line.text)

@@ -1,4 +1,4 @@
-"""Agents for tests: spawned for real, doing what a script says."""
+"""Agents for tests: spawned as real processes that execute a script."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SCRIPTED_AGENT = Path(__file__).with_name("scripted_agent.py")
 
 
 def scripted_command() -> list[str]:
-    """The command line of the scripted agent, for ``--`` or for ``agents.runners.<type>.command``."""
+    """Returns the command line of the scripted agent, for use after ``--`` or in ``agents.runners.<type>.command``."""
     return [sys.executable, str(SCRIPTED_AGENT)]
 
 
 class SpawnedAgent:
-    """A handle on an agent that runs under a sidecar."""
+    """A handle of an agent that runs under a sidecar."""
 
     def __init__(self, sidecar: SidecarProcess, spawned: dict[str, Any]) -> None:
         self._sidecar = sidecar
@@ -30,28 +30,33 @@ class SpawnedAgent:
 
     @property
     def headers(self) -> dict[str, str]:
+        """The HTTP headers that authenticate as the agent."""
         return {"Authorization": f"Bearer {self.token}"}
 
     def get(self) -> dict[str, Any]:
-        """Its status, as REST gives it."""
+        """Returns the agent's record as REST returns it."""
         answer = self._sidecar.request("GET", f"/api/agents/{self.id}/status", self._sidecar.operator)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 
     def wait(self, *statuses: str, timeout: float = 30.0) -> dict[str, Any]:
-        """Until it has one of the statuses; until it has ended when none is named."""
+        """Waits until the agent has one of the statuses, or has ended if none is given, and returns its record.
+        ``timeout``: seconds. Raises TimeoutError, and ValueError for an unknown status."""
         wanted = statuses or ENDED
         if unknown := set(wanted) - set(STATUSES):
-            raise ValueError(f"there is no status '{min(unknown)}'; there are {', '.join(STATUSES)}")
+            raise ValueError(f"unknown status '{min(unknown)}'; expected one of {', '.join(STATUSES)}")
         deadline = time.monotonic() + timeout
         while (agent := self.get())["status"] not in wanted:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.id} is {agent['status']} ({agent['reason']}), not {' or '.join(wanted)}")
+                raise TimeoutError(
+                    f"{self.id} is {agent['status']} ({agent['reason']}), expected {' or '.join(wanted)}"
+                )
             time.sleep(0.02)
         return agent
 
     def stop(self, *, force: bool = False, timeout: float = 10.0) -> dict[str, Any]:
+        """Stops the agent. ``timeout``: seconds until it is killed; ``force``: kills it at once."""
         path = f"/api/agents/{self.id}?force={str(force).lower()}&timeout={timeout}"
         answer = self._sidecar.request("DELETE", path, self._sidecar.operator, timeout=timeout + 20)
         assert answer.status_code == 200, answer.text
@@ -59,7 +64,7 @@ class SpawnedAgent:
         return stopped
 
     def logs(self) -> list[str]:
-        """The text of every line of its last attempt."""
+        """Returns the text of each line of the last attempt."""
         answer = self._sidecar.request("GET", f"/api/agents/{self.id}/logs", self._sidecar.operator)
         assert answer.status_code == 200, answer.text
         return [line["text"] for part in answer.text.splitlines() for line in json.loads(part)["lines"]]
@@ -75,7 +80,8 @@ def spawn_scripted(
     environment: dict[str, str] | None = None,
     **options: Any,
 ) -> SpawnedAgent:
-    """``options``: further fields of the spawn request. Without ``steps`` it does the documented cycle."""
+    """Spawns a scripted agent; without ``steps`` it executes the documented cycle. ``options``: additional fields of
+    the spawn request."""
     script = {"TASK_SCRIPT": json.dumps(steps)} if steps is not None else {}
     body = {
         "agent_type": agent_type,

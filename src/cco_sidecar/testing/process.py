@@ -1,4 +1,4 @@
-"""A real sidecar in a process of its own."""
+"""A real sidecar in its own process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LINES = re.compile(r"Listening on http://127\.0\.0\.1:(\d+)\ngRPC on 127\.0\.0\
 
 @dataclass
 class Agent:
-    """An identity made for a test."""
+    """An identity created for a test."""
 
     id: str
     type: str
@@ -40,8 +40,11 @@ class Agent:
 
 
 class SidecarProcess:
-    """Started on free ports; ``options`` are command-line flags, ``environment`` is added to a clean one and to
-    ``defaults``, the variables of every sidecar that a test starts."""
+    """A sidecar on free ports. Starts in the constructor, which returns once the sidecar is ready.
+
+    ``options``: command-line flags; ``environment``: variables in addition to ``defaults``, which apply to every
+    sidecar, and to a clean environment. Raises RuntimeError if the sidecar does not start.
+    """
 
     defaults: ClassVar[dict[str, str]] = {}
 
@@ -57,7 +60,7 @@ class SidecarProcess:
         self.root = root
         before = ["--config", str(config)] if config else []
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
-        # Closed when this process ends, however it ends.
+        # The sidecar ends when this pipe closes, which happens however this process ends.
         lifeline, ours = os.pipe()
         self._lifeline = weakref.finalize(self, os.close, ours)
         self.process = subprocess.Popen(
@@ -94,12 +97,14 @@ class SidecarProcess:
 
     @property
     def operator(self) -> Agent:
+        """The operator's identity."""
         token = (self.storage / "operator.token").read_text().strip()
         return Agent("operator", "operator", "", "", token)
 
     def agent(
         self, agent_type: str = "python-specialist", issue: str = "issue-123", project: str = "project-abc", **more: Any
     ) -> Agent:
+        """Creates an identity; ``more``: further fields of the request."""
         body = {"agent_type": agent_type, "issue_id": issue, "project_id": project, **more}
         answer = requests.post(f"{self.url}/api/tokens", json=body, headers=self.operator.headers, timeout=10)
         assert answer.status_code == 201, answer.text
@@ -107,15 +112,17 @@ class SidecarProcess:
         return Agent(made["agent_id"], agent_type, issue, project, made["jwt_token"])
 
     def request(self, method: str, path: str, agent: Agent | None = None, **more: Any) -> requests.Response:
+        """Sends a request to the REST API, as ``agent`` if given."""
         headers = (agent.headers if agent else {}) | more.pop("headers", {})
         return requests.request(method, self.url + path, headers=headers, timeout=more.pop("timeout", 60), **more)
 
     def kill(self) -> None:
+        """Kills the sidecar with SIGKILL."""
         self.process.kill()
         self._reap()
 
     def stop(self) -> str:
-        """SIGTERM; what was written to stderr."""
+        """Stops the sidecar with SIGTERM and returns what it wrote to stderr."""
         self.process.send_signal(signal.SIGTERM)
         return self._reap()
 
@@ -126,7 +133,7 @@ class SidecarProcess:
 
 
 def agent_environment(sidecar: SidecarProcess, agent: Agent) -> dict[str, str]:
-    """The documented variables."""
+    """Returns the documented environment variables of an agent."""
     return {
         "AGENT_ID": agent.id,
         "AGENT_TYPE": agent.type,
@@ -139,7 +146,7 @@ def agent_environment(sidecar: SidecarProcess, agent: Agent) -> dict[str, str]:
 
 
 def run_cco(sidecar: SidecarProcess, *arguments: str, environment: Sequence[tuple[str, str]] = (), **more: Any) -> Any:
-    """`cco` against a sidecar, as its operator; a CompletedProcess with text."""
+    """Runs `cco` against a sidecar as its operator. Returns a CompletedProcess with text output."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("CCO_", "JWT_", "SIDECAR_"))}
     ours = {
         "CCO_SIDECAR_PORT": str(sidecar.port),

@@ -1,24 +1,24 @@
-"""An agent that does what its script says, with the documented calls. Standard library only: it starts fast.
+"""An agent that executes a script with the documented calls. Standard library only, so it starts fast.
 
-The script is a JSON list of steps in ``TASK_SCRIPT``; without one it does the documented cycle: context, result,
-event. Any other program could take its place; this one is for tests, of agents and of the sidecar.
+The script is a JSON list of steps in ``TASK_SCRIPT``. The default is the documented cycle: context, result, event.
+The agent is for tests, of agents and of the sidecar; any other program can take its place.
 
     {"do": "context"}                                       get the context, print the number of its files
     {"do": "result", "status": "success", ...}              store a result; every other key is part of it
     {"do": "event", "type": T, "topic": T, "data": {}}      publish
-    {"do": "wait", "type": T, "filter": F, "timeout": ms}   wait for an event; exits with 3 when none comes
+    {"do": "wait", "type": T, "filter": F, "timeout": ms}   wait for an event; exits with 3 if none arrives
     {"do": "heartbeat", "percent": n, "message": T, "needs_input": false}
     {"do": "ask", "question": T}                            request an approval, and wait until it is answered;
-                                                            exits with 4 when it is denied
+                                                            exits with 4 if it is denied
     {"do": "call", "method": M, "path": P, "body": {}, "expect": 200}   any call; exits with 5 on another status
     {"do": "report", "result": T, "cost": n, "turns": n, "input": n, "output": n}   print like `claude -p` does
     {"do": "print", "text": T, "stream": "stdout", "times": 1}
     {"do": "env", "name": N}                                print an environment variable
     {"do": "write", "path": P, "text": T}                   write a file below the working directory
     {"do": "run", "command": [...]}                         run a program and wait for it
-    {"do": "start", "command": [...], "detached": false}    start a program and leave it
-    {"do": "until", "path": P}                              wait until a file is there
-    {"do": "repeat", "steps": [...], "until": P}            again and again until a file is there
+    {"do": "start", "command": [...], "detached": false}    start a program without waiting for it
+    {"do": "until", "path": P}                              wait until a file exists
+    {"do": "repeat", "steps": [...], "until": P}            repeat steps until a file exists
     {"do": "sleep", "seconds": n} · {"do": "ignore", "signal": "SIGTERM"} · {"do": "allocate", "mb": n}
     {"do": "open", "count": n} · {"do": "kill", "signal": "SIGKILL"} · {"do": "exit", "code": n}
 """
@@ -46,6 +46,8 @@ _PAUSE_SECONDS = 0.05
 
 
 class Agent:
+    """Executes steps as the agent that the environment identifies."""
+
     def __init__(self, environment: Any = os.environ) -> None:
         self._url = environment["SIDECAR_URL"].rstrip("/")
         self._token = environment["JWT_TOKEN"]
@@ -58,12 +60,12 @@ class Agent:
         for step in steps:
             if not isinstance(step, dict) or not hasattr(self, f"do_{step.get('do')}"):
                 known = ", ".join(sorted(name[3:] for name in dir(self) if name.startswith("do_")))
-                sys.exit(f"there is no step {json.dumps(step)}; a step is an object whose 'do' is one of {known}")
+                sys.exit(f"unknown step {json.dumps(step)}; a step is an object whose 'do' is one of {known}")
             arguments = {key: value for key, value in step.items() if key != "do"}
             getattr(self, f"do_{step['do']}")(**arguments)
 
     def call(self, method: str, path: str, body: Any = None, timeout: float = 70.0) -> tuple[int, Any]:
-        """Status and JSON. A sidecar that restarts is waited for."""
+        """Returns the status and the JSON of a call. Waits for a sidecar that restarts."""
         request = urllib.request.Request(
             self._url + path,
             method=method,
@@ -78,13 +80,14 @@ class Agent:
                 if refusal.code != 503:
                     return refusal.code, json.load(refusal)
             except (OSError, http.client.HTTPException):
-                # Nobody answers, or the answer breaks off.
+                # The connection failed, or the response was cut off.
                 if attempt == _ATTEMPTS - 1:
                     raise
             time.sleep(_PAUSE_SECONDS)
-        raise TimeoutError(f"{method} {path}: the sidecar does not come back")
+        raise TimeoutError(f"{method} {path}: the sidecar did not come back")
 
     def must(self, method: str, path: str, body: Any = None) -> Any:
+        """Returns the JSON of a call; exits if it fails."""
         status, answer = self.call(method, path, body)
         if status >= 300:
             sys.exit(f"{method} {path}: {status} {answer}")

@@ -97,7 +97,7 @@ class TestRestarts:
         log = sidecar.storage / "logs" / "orchestration.log"
         with writes_blocked(sidecar.storage):
             publish(sidecar, "p", "both", issue_id="i-1")
-            until(lambda: "hand-over of project p is tried again" in log.read_text(), "a failing rule", 30)
+            until(lambda: "hand-over of project p failed, retrying" in log.read_text(), "a failing rule", 30)
         until(lambda: agents(sidecar, "p"), "the agent", 30)
         caught_up(sidecar, "p")
         assert said(sidecar, "p").count("both of them") == 1 and len(agents(sidecar, "p")) == 1

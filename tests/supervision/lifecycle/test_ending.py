@@ -56,10 +56,10 @@ def test_a_start_that_could_not_be_written_is_written_later(sidecar: SidecarProc
 @pytest.mark.parametrize(
     ("steps", "reason"),
     [
-        ([{"do": "allocate", "mb": 200}, *SLEEP], "MB of memory; the most is 80 MB"),
-        ([{"do": "start", "command": ["sleep", "600"]}] * 8 + SLEEP, "it had 9 processes; the most is 6"),
-        ([{"do": "open", "count": 100}], "limit: it had more than 40 files open"),
-        ([{"do": "print", "text": "x" * 1000, "times": 3000}, *SLEEP], "limit: it printed more than 1 MB"),
+        ([{"do": "allocate", "mb": 200}, *SLEEP], "MB of memory; the limit is 80 MB"),
+        ([{"do": "start", "command": ["sleep", "600"]}] * 8 + SLEEP, "had 9 processes; the limit is 6"),
+        ([{"do": "open", "count": 100}], "limit: had more than 40 files open"),
+        ([{"do": "print", "text": "x" * 1000, "times": 3000}, *SLEEP], "limit: printed more than 1 MB"),
     ],
 )
 def test_an_agent_that_hits_a_limit_fails_and_names_it(
@@ -72,7 +72,7 @@ def test_an_agent_that_hits_a_limit_fails_and_names_it(
 
 def test_the_time_limit_of_a_spawn_applies(scripted_agent: Spawn) -> None:
     ended = scripted_agent(SLEEP, timeout_seconds=1).wait()
-    assert (ended["status"], ended["reason"]) == ("failed", "limit: it ran longer than 1 s")
+    assert (ended["status"], ended["reason"]) == ("failed", "limit: ran longer than 1 s")
 
 
 def test_a_killed_shim_is_reported_truthfully_and_leaves_nothing(

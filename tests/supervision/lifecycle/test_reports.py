@@ -58,7 +58,7 @@ def test_a_program_that_reports_an_error_has_failed(sidecar: SidecarProcess, scr
     ended = scripted_agent(
         [{"do": "report", "result": "no more credit", "is_error": True}], command=[], issue=issue
     ).wait()
-    assert (ended["status"], ended["reason"]) == ("failed", "it reported: no more credit")
+    assert (ended["status"], ended["reason"]) == ("failed", "reported: no more credit")
     assert ended["usage"]["cost_usd"] == 0.01
     assert call(sidecar, "GET", f"/api/results?issue_id={issue}")["results"] == []
 

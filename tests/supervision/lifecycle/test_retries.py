@@ -18,7 +18,7 @@ def test_a_failing_agent_is_retried_with_growing_pauses(sidecar: SidecarProcess,
     )
     ended = agent.wait()
     assert (ended["status"], ended["attempt"], ended["max_attempts"]) == ("failed", 3, 3), ended
-    assert (ended["exit_code"], ended["reason"]) == (7, "it exited with 7") and "retry_at" not in ended
+    assert (ended["exit_code"], ended["reason"]) == (7, "exited with code 7") and "retry_at" not in ended
     assert events_of(agent, sidecar) == ["agent_spawned"] * 3 + ["agent_failed"]
     starts = [
         each["timestamp"]

@@ -185,7 +185,7 @@ def test_a_stop_that_races_with_the_exit_agrees_with_the_announcement(
 
 def test_an_agent_that_suspends_its_shim_once_still_ends_in_time(scripted_agent: Spawn) -> None:
     ended = scripted_agent(command=["sh", "-c", "sleep 1; kill -STOP $PPID; sleep 600"], timeout_seconds=2).wait()
-    assert (ended["status"], ended["reason"]) == ("failed", "limit: it ran longer than 2 s")
+    assert (ended["status"], ended["reason"]) == ("failed", "limit: ran longer than 2 s")
 
 
 def test_an_agent_that_keeps_suspending_its_shim_is_ended(scripted_agent: Spawn, sidecar: SidecarProcess) -> None:

@@ -66,8 +66,8 @@ BAD_SPAWNS: list[tuple[str, Any, str]] = [
     ("priority", "unspecified", "is not one of: low, normal, high"),
     ("command", "sleep 5", "expected an array"),
     ("command", [7], "command[0]: expected a string"),
-    ("command", [""], "a program is needed"),
-    ("command", ["", "x"], "a program is needed"),
+    ("command", [""], "a program is required"),
+    ("command", ["", "x"], "a program is required"),
     ("command", ["sleep", "5\0"], "NUL"),
     ("command", ["sleep"] * 1001, "the maximum is 1000"),
     ("isolation", "docker", "is not one of: none, worktree"),
@@ -242,7 +242,7 @@ BAD_CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/api/approvals/a%20b/answer", {"approved": True}, "is not a name"),
     # Credentials.
     *(
-        ("PUT", f"/api/credentials/{name}", {"value": "x"}, "no name of an environment variable")
+        ("PUT", f"/api/credentials/{name}", {"value": "x"}, "is not a valid name of an environment variable")
         for name in ("1KEY", "A-B", "A%20B", "A%00", "%C3%84", "A%0A")
     ),
     ("PUT", "/api/credentials/" + "A" * 129, {"value": "x"}, "the maximum is 128"),

@@ -145,4 +145,4 @@ class TestSpawn:
         """Any task within the proto's limit runs, whatever its characters are."""
         for letter in ("x", "€"):
             spawned = deployment.scripted(issue_id="issue-long", task=letter * 100_000)
-            assert deployment.wait(spawned["agent_id"])["reason"] == "it exited with 0"
+            assert deployment.wait(spawned["agent_id"])["reason"] == "exited with code 0"

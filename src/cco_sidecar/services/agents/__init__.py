@@ -1,1 +1,1 @@
-"""AgentService: types and identities."""
+"""AgentService: agents, their types and their tokens."""

@@ -1,4 +1,4 @@
-"""May an agent make a call? The rule that decides, in words."""
+"""Answers whether an agent may make a call, and which rule decides."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ _PROJECT, _ISSUE, _TYPE, _OPERATOR = (
 def check_access(
     policies: Mapping[str, MethodPolicy], known: AgentType, own: Principal, rpc: str, issue: str, project: str
 ) -> CheckAccessResponse:
-    """``own``: the agent as it would call, without an issue and a project when only its type is known. Raises
-    SidecarError (REQ_001) for a call that there is not."""
+    """Returns whether an agent may make a call, the rule that decides, and the reason.
+
+    ``own``: the agent as it would call; its issue and project are empty if only its type is known. Raises SidecarError
+    (REQ_001) for an unknown call.
+    """
     policy = _policy(policies, rpc)
     answer = CheckAccessResponse(rpc=policy.path.lstrip("/"), agent_type=known.type)
     answer.allowed, answer.rule, answer.reason = _decide(policy, known, own, issue, project)
@@ -35,12 +38,12 @@ def check_access(
 
 
 def _decide(policy: MethodPolicy, known: AgentType, own: Principal, issue: str, project: str) -> tuple[bool, str, str]:
-    """By what the chain does with such a call: the permission of the RPC, and the scope of its fields."""
+    """Decides like the interceptors: by the permission of the RPC, then by the scope of its fields."""
     needed = policy.rules.permission
     if policy.rules.open == OPEN_ANYONE:
         return True, "open to anyone", "the call needs no token"
     if project and own.project_id and project != own.project_id:
-        return False, _PROJECT, f"it belongs to project '{own.project_id}'; others do not exist for it"
+        return False, _PROJECT, f"the agent belongs to project '{own.project_id}' and cannot see others"
     try:
         policy.authorise(own)
     except SidecarError as refusal:
@@ -55,12 +58,12 @@ def _decide(policy: MethodPolicy, known: AgentType, own: Principal, issue: str, 
             return False, _ISSUE, refusal.message
         return True, "architects read every issue of their project", f"'{known.type}' may spawn agents"
     if needed == PERMISSION_AUTHENTICATED:
-        return True, "any valid token", "every agent may; what it sees is its own project's"
-    return True, _TYPE, f"'{known.type}' ({known.group}) has it"
+        return True, "any valid token", "every agent may call it, within its own project"
+    return True, _TYPE, f"'{known.type}' ({known.group}) has the permission"
 
 
 def _policy(policies: Mapping[str, MethodPolicy], rpc: str) -> MethodPolicy:
-    """By ``Method``, ``Service/Method`` or ``package.Service/Method``."""
+    """Finds a call by ``Method``, ``Service/Method`` or ``package.Service/Method``, ignoring case."""
     service, _, wanted = rpc.strip("/").lower().rpartition("/")
     names = {path.rpartition("/")[2].lower(): policy for path, policy in policies.items()}
     found = names.get(wanted)
@@ -70,11 +73,11 @@ def _policy(policies: Mapping[str, MethodPolicy], rpc: str) -> MethodPolicy:
         return found
     near = difflib.get_close_matches(wanted, names, n=1)
     hint = f"; did you mean '{names[near[0]].path.rpartition('/' if not service else '.')[2]}'?" if near else ""
-    raise invalid_request(f"rpc: there is no call '{rpc}'{hint}", field="rpc")
+    raise invalid_request(f"rpc: unknown call '{rpc}'{hint}", field="rpc")
 
 
 def principal_of(known: AgentType, agent_id: str, issue: str, project: str) -> Principal:
-    """The agent as its token names it."""
+    """Returns the principal that the agent's token names."""
     return Principal(
         subject=agent_id,
         agent_type=known.type,

@@ -1,4 +1,4 @@
-"""What a caller does to an agent: stop it, send its heartbeat, discard its worktree."""
+"""Operations on an agent: stop it, send its heartbeat, discard its worktree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orchestra.v1.agent_service_pb2 import Agent, SendHeartbeatRequest, StopAgen
 async def stop_agent(
     reader: AgentReader, supervisor: Supervisor, request: StopAgentRequest, principal: Principal
 ) -> bool:
-    """False when it had ended before. Returns when it has ended. Raises SidecarError (AGT_004)."""
+    """Stops an agent and returns when it has ended; False if it had ended before. Raises SidecarError (AGT_004)."""
     await reader.get(request.agent_id, principal)
     active = supervisor.find(request.agent_id)
     if active is None:
@@ -29,7 +29,7 @@ async def stop_agent(
 async def send_heartbeat(
     reader: AgentReader, supervisor: Supervisor, request: SendHeartbeatRequest, principal: Principal
 ) -> Agent:
-    """Raises SidecarError: AGT_004, AGT_005 for an agent without a process."""
+    """Records an agent's progress. Raises SidecarError: AGT_004, AGT_005 for an agent without a process."""
     stored = await reader.get(request.agent_id, principal)
     active = supervisor.find(request.agent_id)
     if active is None or not active.has_process:
@@ -45,7 +45,7 @@ async def discard_worktree(
     agent_id: str,
     principal: Principal,
 ) -> Agent:
-    """Raises SidecarError: AGT_004 to AGT_007."""
+    """Removes an ended agent's worktree and branch. Raises SidecarError: AGT_004 to AGT_007."""
     async with worktrees.lock(agent_id):
         agent = (await reader.get(agent_id, principal)).agent
         if supervisor.find(agent_id) is not None:

@@ -1,4 +1,4 @@
-"""The log of an agent, as it is and as it grows."""
+"""Streams the log of an agent, and follows it as it grows."""
 
 from __future__ import annotations
 
@@ -25,13 +25,17 @@ async def stream_logs(
     request: StreamAgentLogsRequest,
     principal: Principal,
 ) -> AsyncIterator[list[LogLine]]:
-    """Raises SidecarError: AGT_004, AGT_009 for an attempt that there is not, AUTH_003 for another agent's logs."""
+    """Yields batches of log lines; with ``follow``, until the agent has ended, including later attempts.
+
+    Raises SidecarError: AGT_004, AGT_008 when the sidecar shuts down, AGT_009 for an unknown attempt, AUTH_003 for
+    another agent's logs.
+    """
     agent = (await reader.get(request.agent_id, principal)).agent
     require_own_logs(principal, agent)
-    # One that is queued, or retried later, is followed from its start.
+    # An agent that is queued, or will be retried, is followed from its start.
     attempt = request.attempt or max(agent.attempt, 1)
     if attempt > max(agent.attempt, 1) and supervisor.find(agent.agent_id) is None:
-        raise not_found("AGT_009", f"'{agent.agent_id}' has no attempt {attempt}; its last is {agent.attempt}")
+        raise not_found("AGT_009", f"agent '{agent.agent_id}' has no attempt {attempt}; its last is {agent.attempt}")
     tail = request.tail if request.HasField("tail") else None
     while True:
         path = launcher.run_at(agent, attempt).output
@@ -48,12 +52,12 @@ async def stream_logs(
             raise unavailable("AGT_008", "the sidecar is shutting down; follow again once it is back")
         if request.attempt or supervisor.find(agent.agent_id) is None:
             return
-        # It is retried: continue with the next attempt.
+        # The agent is retried: continue with the next attempt.
         attempt, tail = attempt + 1, None
 
 
 def _is_over(supervisor: Supervisor, bus: EventBus, agent_id: str, attempt: int) -> bool:
-    """Nothing more is printed by this attempt."""
+    """Whether this attempt writes no more output."""
     active = supervisor.find(agent_id)
     if active is None or bus.draining or active.life.attempt > attempt:
         return True

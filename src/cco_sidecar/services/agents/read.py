@@ -1,4 +1,4 @@
-"""Agents as their callers see them."""
+"""Reads agents as their callers may see them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from orchestra.v1.agent_service_pb2 import Agent, ListAgentsRequest
 
 
 class AgentReader:
-    """Active agents come from memory, where the record is newer than on disk."""
+    """Reads active agents from memory, where the record is newer than on disk, and ended ones from the store."""
 
     def __init__(self, store: AgentStore, supervisor: Supervisor) -> None:
         self._store = store
         self._supervisor = supervisor
 
     async def get(self, agent_id: str, principal: Principal) -> StoredAgent:
-        """Raises SidecarError (AGT_004) for one that does not exist, or belongs to another project."""
+        """Returns an agent. Raises SidecarError (AGT_004) if it does not exist or belongs to another project."""
         stored = await self._store.by_id(agent_id)
         if stored is None or not (principal.operator or stored.agent.project_id == principal.project_id):
             raise not_found(
-                "AGT_004", f"there is no agent '{agent_id}'; 'cco agent list' names them", agent_id=agent_id
+                "AGT_004", f"agent '{agent_id}' not found; list agents with 'cco agent list'", agent_id=agent_id
             )
         return self._seen_by(principal, stored)
 
     async def page(self, request: ListAgentsRequest, project: str | None, principal: Principal) -> Page[StoredAgent]:
-        """Newest first; ``project`` None stands for all."""
+        """Returns a page of agents, newest first; ``project`` None means all projects."""
         found = await paged(
             lambda before, limit: self._store.page(
                 project,
@@ -55,10 +55,11 @@ class AgentReader:
 
 
 def may_read_logs(principal: Principal, agent: Agent) -> bool:
+    """Whether the caller may read the agent's output."""
     return principal.operator or principal.architect or principal.subject == agent.agent_id
 
 
 def require_own_logs(principal: Principal, agent: Agent) -> None:
-    """Raises SidecarError (AUTH_003)."""
+    """Raises SidecarError (AUTH_003) if the caller may not read the agent's output."""
     if not may_read_logs(principal, agent):
-        raise permission_denied("an agent reads its own logs only", agent_id=principal.subject)
+        raise permission_denied("an agent can read only its own logs", agent_id=principal.subject)

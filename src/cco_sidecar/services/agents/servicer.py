@@ -1,4 +1,4 @@
-"""AgentService: unpack, call, pack."""
+"""AgentService: unpacks requests, calls one operation, packs the response."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from orchestra.v1 import agent_service_pb2 as pb
 
 
 class AgentServicer:
+    """Implements orchestra.v1.AgentService. Errors are raised as SidecarError."""
+
     def __init__(
         self,
         supervision: Supervision,
@@ -51,7 +53,8 @@ class AgentServicer:
             spawned=token is not None,
             process_id=agent.process_id if agent.HasField("process_id") else None,
             context_injected=token is not None,
-            # With it an agent could act as the one it spawned (contract, section 8, decision 3).
+            # Only the operator gets the token: an agent could act as the one it spawned (contract, section 8, decision
+            # 3).
             jwt_token=(token.token if principal.operator else "") if token is not None else None,
             webhook_url=f"/api/agents/{agent.agent_id}/status",
             timestamp=self._clock.timestamp(),
@@ -118,15 +121,15 @@ class AgentServicer:
         return check_access(self._policies, known, own, request.rpc, request.issue_id, request.project_id)
 
     async def _agent(self, agent_id: str, principal: Principal) -> pb.Agent:
-        """Raises SidecarError (AGT_004) that knows the agent types too."""
+        """Returns an agent. Raises SidecarError (AGT_004) whose message also suggests agent types."""
         try:
             return (await self._reader.get(agent_id, principal)).agent
         except SidecarError as problem:
             if problem.code != "AGT_004":
                 raise
             near = difflib.get_close_matches(agent_id, self._types, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "'cco agent list' and 'cco agent types' name them"
-            message = f"there is no agent '{agent_id}' and no such agent type; {hint}"
+            hint = f"did you mean '{near[0]}'?" if near else "list them with 'cco agent list' and 'cco agent types'"
+            message = f"no agent and no agent type '{agent_id}' found; {hint}"
             raise not_found("AGT_004", message, agent_id=agent_id) from problem
 
     async def CreateToken(self, request: pb.CreateTokenRequest, principal: Principal) -> pb.CreateTokenResponse:

@@ -1,4 +1,4 @@
-"""Spawning an agent, and starting an ended one again."""
+"""Spawns an agent, and resumes an ended one."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from orchestra.v1.agent_service_pb2 import ResumeAgentRequest, SpawnAgentRequest
 async def spawn_agent(
     spawner: Spawner, supervisor: Supervisor, request: SpawnAgentRequest, principal: Principal
 ) -> ActiveAgent:
-    """Returns when its process runs, or when it is queued. Raises SidecarError."""
+    """Spawns an agent. Returns once its process runs or it is queued. Raises SidecarError."""
     return await _begun(supervisor, await spawner.spawn(request, principal))
 
 
 async def resume_agent(
     reader: AgentReader, spawner: Spawner, supervisor: Supervisor, request: ResumeAgentRequest, principal: Principal
 ) -> ActiveAgent:
-    """As ``spawn_agent``. Raises SidecarError: AGT_004, AGT_005 for one that has not ended, and those of a spawn."""
+    """Starts an ended agent again, like ``spawn_agent``. Raises SidecarError: AGT_004, AGT_005 for an agent that has
+    not ended, and those of a spawn."""
     stored = await reader.get(request.agent_id, principal)
     if stored.agent.status not in ENDED_STATUSES or supervisor.find(request.agent_id) is not None:
         raise not_ended(request.agent_id)
@@ -34,6 +35,6 @@ async def resume_agent(
 
 async def _begun(supervisor: Supervisor, active: ActiveAgent) -> ActiveAgent:
     if not supervisor.position(active.agent_id):
-        # Once begun it goes on, also when the caller goes away.
+        # Shielded: the start completes even if the caller is cancelled.
         await asyncio.shield(active.begun)
     return active

@@ -1,4 +1,4 @@
-"""Tokens of agents: created by the operator, refreshed by their agents, revoked."""
+"""Tokens of agents: created and revoked by the operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from orchestra.v1.agent_service_pb2 import CreateTokenRequest, RevokeTokenReques
 
 
 def create_token(tokens: Tokens, types: AgentTypes, request: CreateTokenRequest) -> Minted:
-    """Raises SidecarError: AGT_002 for an unknown type, REQ_001 for a name of the sidecar's own."""
+    """Creates a token for an agent. Raises SidecarError: AGT_002 for an unknown type, REQ_001 for a reserved agent
+    id."""
     agent = types.known(request.agent_type)
     if request.agent_id in RESERVED_SUBJECTS:
         raise invalid_request(f"agent_id: '{request.agent_id}' is reserved for the sidecar", field="agent_id")
@@ -28,7 +29,8 @@ def create_token(tokens: Tokens, types: AgentTypes, request: CreateTokenRequest)
 
 
 async def revoke_token(tokens: Tokens, leases: Leases, supervisor: Supervisor, request: RevokeTokenRequest) -> int:
-    """How many revocations that made: of one token, or of all of an agent, spawned here or not."""
+    """Revokes one token, or all tokens of an agent, spawned here or not. Returns the number of revocations made. Raises
+    SidecarError (STR_001)."""
     if request.jti:
         await tokens.revoke_token(request.jti)
     if request.agent_id:

@@ -1,4 +1,4 @@
-"""ApprovalService: unpack, call, pack."""
+"""ApprovalService: unpacks requests, calls one operation, packs the response."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from orchestra.v1 import approval_service_pb2 as pb
 
 
 class ApprovalServicer:
+    """Implements orchestra.v1.ApprovalService. Errors are raised as SidecarError."""
+
     def __init__(self, approvals: Approvals, store: ApprovalStore) -> None:
         self._approvals = approvals
         self._store = store

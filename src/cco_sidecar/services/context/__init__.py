@@ -1,1 +1,1 @@
-"""ContextService: the right files, history and decisions for this agent and this task."""
+"""ContextService: the relevant files, history and decisions for an agent and its task."""

@@ -1,4 +1,4 @@
-"""A context from its parts: fixed ones first, then files in priority order until the limit."""
+"""Builds a context: first the fixed sections, then files in priority order up to the size limit."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from orchestra.v1.context_service_pb2 import (
 
 LIMIT_BYTES = 10 * 2**20
 COMMITS = 20
-# Shares of the limit that the parts beside the files may take.
+# Shares of the limit for the sections other than files.
 _STRUCTURE_BYTES = 2 * 2**20
 _HISTORY_BYTES = 1 * 2**20
 _OUTPUTS_BYTES = 2 * 2**20
-# No single file takes more: when all have room, and when they have not.
+# The most that one file may take: if all files fit, and if they do not.
 _FILE_BYTES = 1024 * 1024
 _CROWDED_FILE_BYTES = 256 * 1024
 _LEAST_SAMPLE_BYTES = 4 * 1024
@@ -54,7 +54,10 @@ def build(
     agent_type: str,
     architect: bool,
 ) -> GetContextResponse:
-    """The answer without ``timestamp`` and ``cache_hit``. Equal arguments give equal bytes."""
+    """Returns the response without ``timestamp`` and ``cache_hit``. Equal arguments produce equal bytes.
+
+    Sizes are in bytes; the context is at most LIMIT_BYTES.
+    """
     strategies: set[str] = set()
     context = Context(
         project_structure=_structure(snapshot, strategies),
@@ -81,7 +84,7 @@ def build(
 
 
 class _Files:
-    """Takes files while there is room, and keeps the manifest."""
+    """Adds files as long as they fit, and records all decisions in the manifest."""
 
     def __init__(self, snapshot: Snapshot, texts: FileCache, room: int, strategies: set[str]) -> None:
         self._snapshot = snapshot
@@ -153,8 +156,8 @@ class _Files:
         self.manifest.entries.append(entry)
 
     def account_for_the_rest(self, chosen: set[str]) -> None:
-        """What may not enter, each by its name while there are not too many; what this agent does not want, by kind
-        of file."""
+        """Adds the files that were not chosen to the manifest: excluded files by name unless there are too many, files
+        that this agent does not need by kind."""
         barred: dict[tuple[str, str], list[int]] = {}
         for path, reason, size in self._snapshot.barred:
             if len(self._snapshot.barred) <= _NAMED_BARRED:
@@ -187,7 +190,7 @@ def _structure(snapshot: Snapshot, strategies: set[str]) -> ProjectStructure:
 
 
 def _history(git: GitContext, most: int, strategies: set[str]) -> GitContext:
-    """The newest commits, and fewer of them, or of the changes, when they name very many files."""
+    """Keeps the newest commits. Drops more commits or uncommitted changes if they name too many files."""
     history = GitContext()
     history.CopyFrom(git)
     del history.recent_commits[most:]
@@ -201,6 +204,7 @@ def _history(git: GitContext, most: int, strategies: set[str]) -> GitContext:
 
 
 def _fitting(outputs: Iterable[PreviousAgentOutput], room: int, strategies: set[str]) -> list[PreviousAgentOutput]:
+    """Keeps the newest outputs that fit."""
     taken = []
     for output in outputs:
         room -= _framed_size(output)
@@ -216,7 +220,7 @@ def _framed_size(message: Message) -> int:
 
 
 def _sample(content: str, allowed: int) -> str:
-    """Head and tail at line ends, with the cut marked in place."""
+    """Keeps the head and the tail, cut at line ends, and marks the cut."""
     data = content.encode()
     room = allowed - 80
     head = data[: room * 2 // 3]
@@ -235,10 +239,11 @@ def _strategy(strategies: set[str]) -> str:
 
 
 def _kind(path: str) -> str:
+    """Returns the kind of a file, such as ``*.py``; its name if it has no suffix."""
     name = PurePosixPath(path)
     return f"*{name.suffix}" if name.suffix else name.name
 
 
 def _utf8(path: str) -> str:
-    """A file name is bytes; one that is no UTF-8 is shown with replacement characters."""
+    """Decodes a file name, which is bytes; what is not UTF-8 becomes replacement characters."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""A context in parts, for clients whose messages are limited to 4 MB."""
+"""Splits a context into chunks, for clients that limit messages to 4 MB."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATHS = 5000
 
 
 def parts_of(response: GetContextResponse, *, hit: bool) -> Iterator[StreamContextResponse]:
-    """A header, fragments that merge into the context, a trailer."""
+    """Yields a header, fragments that merge into the context, and a trailer."""
     context = response.context
     header = ContextHeader(
         issue_id=response.issue_id,
@@ -59,7 +59,7 @@ def parts_of(response: GetContextResponse, *, hit: bool) -> Iterator[StreamConte
 
 
 def _grouped(items: Iterable[M]) -> Iterator[list[M]]:
-    """Neighbours together, as many as a part may hold."""
+    """Groups consecutive items into chunks of bounded size."""
     group: list[M] = []
     size = 0
     for item in items:

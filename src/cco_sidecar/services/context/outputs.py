@@ -1,4 +1,4 @@
-"""What other agents did and decided: from their results, and from events that carry a decision."""
+"""What other agents did and decided, from their results and from events that contain a decision."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _MOST_RESULTS = 200
 _MOST_RESULT_BYTES = 8 * 2**20
 _MOST_EVENTS = 200
 _READ_AT_ONCE = 1000
-# Per output; a decision that names more files than this is not about any of them.
+# Files per output; a decision that names more is not specific to any of them.
 _MOST_FILES = 500
-# Of one result.
+# Decisions of one result.
 _MOST_DECISIONS = 100
 _MOST_FILES_OF_ALL = 5_000
 _MOST_OUTPUT_BYTES = 4 * 2**20
 _REMEMBERED_BYTES = 64 * 2**20
 
-# What the outputs were made from: equal for equal outputs.
+# Identifies what outputs are made from: the version of the results, and the decisions' sequence numbers.
 Basis = tuple[int, tuple[int, ...]]
 
 
-# Serialised results and decisions to serialised outputs.
+# Converts serialised results and decisions to serialised outputs.
 Merge = Callable[[Sequence[bytes], "Sequence[Decision]"], Awaitable[list[bytes]]]
 
 
 class PreviousOutputs:
-    """Made again only when a result or a decision was added."""
+    """Caches the outputs of issues, and rebuilds them only when a result or a decision was added."""
 
     def __init__(self, store: ResultStore, bus: EventBus, merge: Merge) -> None:
         self._store = store
@@ -51,21 +51,22 @@ class PreviousOutputs:
         self._making = KeyedSemaphore[tuple[str, str]]()
 
     async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
-        """Serialised, newest first; of one issue, or of the whole project when ``issue`` is empty."""
+        """Returns the serialised outputs, newest first, of one issue, or of the whole project if ``issue`` is empty.
+        Raises SidecarError."""
         entries = await self._decisions.setdefault(project, _Decisions()).update(self._bus, project, issue)
         basis = (await self._store.version(project, issue), tuple(entry.seq for entry in entries))
         known = self._known.get((project, issue))
         if known is not None and known[0] == basis:
             return known
         async with self._making.hold((project, issue)):
-            # Others may have made it while this one waited.
+            # Another caller may have built it while this one waited.
             known = self._known.get((project, issue))
             if known is not None and known[0] == basis:
                 return known
             return await self._make(project, issue, basis, entries)
 
     async def _results(self, project: str, issue: str) -> list[bytes]:
-        """The newest, page by page, up to so many and so many bytes."""
+        """Returns the newest serialised results, page by page, limited in number and size."""
         found: list[bytes] = []
         before: int | None = None
         size = 0
@@ -82,21 +83,21 @@ class PreviousOutputs:
     async def _make(self, project: str, issue: str, basis: Basis, entries: list[Entry]) -> tuple[Basis, list[bytes]]:
         results = await self._results(project, issue)
         decisions = [Decision(entry.frame[entry.payload_at :]) for entry in entries]
-        # In the worker: agents write what they like, and all of it is searched for keys.
+        # Run in the worker: agents control this input, and all of it is searched for secrets.
         outputs = await self._merge(results, decisions)
         self._known.put((project, issue), (basis, outputs), 256 + sum(map(len, outputs)))
         return basis, outputs
 
 
 def merged(results: Sequence[bytes], decisions: Sequence[Decision]) -> list[PreviousAgentOutput]:
-    """Newest first, without keys."""
+    """Returns the outputs, newest first, with secrets masked."""
     outputs: list[PreviousAgentOutput] = []
     size = 0
     for result in results:
         made = _of_result(Result.FromString(result))
         size += sum(output.ByteSize() for output in made)
         if outputs and size > _MOST_OUTPUT_BYTES:
-            # A few kilobytes of a result may be megabytes of outputs: each names its files again.
+            # A few kilobytes of a result can become megabytes of outputs, because each output repeats the files.
             break
         outputs += made
     outputs += [_of_event(Event.FromString(decision.event)) for decision in decisions]
@@ -104,24 +105,24 @@ def merged(results: Sequence[bytes], decisions: Sequence[Decision]) -> list[Prev
 
 
 class Decision(NamedTuple):
-    """A serialised Event that carries one."""
+    """A serialised Event that contains a decision."""
 
     event: bytes
 
 
 class _Decisions:
-    """The newest events of a project whose data has a ``decision``; each event is looked at once."""
+    """The newest events of a project whose data has a ``decision``. Each event is examined once."""
 
     def __init__(self) -> None:
         self._seen = 0
-        # With the issue that each is about.
+        # Each event with the issue that it is about.
         self._entries: deque[tuple[Entry, str | None]] = deque(maxlen=_MOST_EVENTS)
 
     async def update(self, bus: EventBus, project: str, issue: str) -> list[Entry]:
         while True:
             page = await bus.read(project, self._seen, _READ_AT_ONCE)
             for entry in page.entries:
-                # Another caller may have read it meanwhile.
+                # Another caller may have read it in the meantime.
                 if entry.seq > self._seen:
                     self._seen = entry.seq
                     self._add(entry)
@@ -130,7 +131,7 @@ class _Decisions:
         return self._of(issue)
 
     def _add(self, entry: Entry) -> None:
-        # The key stands in the serialised bytes; parsing is for the few that have it.
+        # Search the serialised bytes first: parse only the few events that have the key.
         if b"decision" not in entry.frame:
             return
         event = entry.event
@@ -143,18 +144,20 @@ class _Decisions:
 
 
 def _is_own(event: Event, issue: str | None) -> bool:
-    """A decision counts for the publisher's own issue only (contract, section 8, decision 5)."""
+    """Whether the decision is about the publisher's own issue; others do not count, except the operator's (contract,
+    section 8, decision 5)."""
     own = bool(event.publisher_issue_id) and issue == event.publisher_issue_id
     return own or event.publisher_agent_type == OPERATOR
 
 
 def _author_type(event: Event, named: Any) -> str:
-    """By the publisher's token; the operator may speak for another."""
+    """Returns the agent type in the publisher's token. Only the operator may name another."""
     own = event.publisher_agent_type
     return named if own == OPERATOR and isinstance(named, str) else own
 
 
 def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
+    """Returns all files that the outputs affect."""
     return {path for output in outputs for path in output.files_affected}
 
 
@@ -162,7 +165,7 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
     work = result.result
     paths = [*map(_path, work.files_created), *map(_path, work.files_modified), *work.files_deleted]
     decisions = list(work.decisions[:_MOST_DECISIONS])
-    # Each decision names them again.
+    # Each decision repeats the files.
     most = min(_MOST_FILES, _MOST_FILES_OF_ALL // max(1, len(decisions)))
     touched = [masking.mask(path)[0] for path in paths[:most]]
     status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)

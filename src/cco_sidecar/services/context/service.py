@@ -1,4 +1,4 @@
-"""Contexts: made from the repository as it is, cached, and never stale."""
+"""Builds contexts from the current state of the repository, and caches them without ever serving a stale one."""
 
 from __future__ import annotations
 
@@ -39,24 +39,27 @@ from orchestra.v1.context_service_pb2 import GetContextResponse
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# Of the cache's size: the rest holds the texts of files, shared by all contexts.
+# Share of the cache for contexts; the rest holds file contents, which all contexts share.
 _CONTEXT_SHARE = 0.75
-# A repository that changes all the time is read so often, and then as it was.
+# How often a context is tried if the repository keeps changing or the worker is restarted; then the request fails.
 _ATTEMPTS = 5
 
 
 class Key(NamedTuple):
+    """Identifies a cached context. ``task`` is a digest."""
+
     project: str
     issue: str
     agent_type: str
     task: str
     requirements: tuple[str, ...] = ()
-    # Of the agent that asks; None for the project's own directory.
+    # The worktree of the calling agent; None for the project's own directory.
     worktree: Path | None = None
 
 
 class Cached(NamedTuple):
-    """``wire``: a GetContextResponse without what belongs to one answer; ``memo``: what was derived from it."""
+    """``wire``: a GetContextResponse without the fields of a single response; ``memo``: values derived from it;
+    ``basis``: what it was built from."""
 
     wire: bytes
     memo: dict[str, Any]
@@ -64,12 +67,14 @@ class Cached(NamedTuple):
 
 
 class Answer(NamedTuple):
+    """A context, and whether it came from the cache."""
+
     cached: Cached
     hit: bool
 
 
 class Known(NamedTuple):
-    """What is known of a project's directory: equal digests mean equal files and git state."""
+    """The scanned state of a project's directory. Equal digests mean equal files and git state."""
 
     digest: bytes
     started: float
@@ -77,7 +82,7 @@ class Known(NamedTuple):
 
 
 class Project:
-    """A project's directory. ``current`` returns a digest in which every change shows that was finished before."""
+    """A project's directory. ``current`` returns a digest that reflects every change completed before the call."""
 
     def __init__(self, root: Path, workers: Workers, queue: Queue) -> None:
         self.root = root
@@ -87,29 +92,31 @@ class Project:
         self._known: Known | None = None
 
     async def current(self, *, afresh: bool = False) -> bytes:
-        """Raises OSError, GitFailed, WorkerLost."""
+        """Returns the digest of the directory, scanning it if it may have changed. Raises OSError, GitFailed,
+        WorkerLost."""
         asked = time.monotonic()
         if not afresh and (digest := self._unchanged()):
             return digest
         async with self._lock:
-            # Another request's scan that began after this one asked has seen all that this one must.
+            # A scan that began after this call covers everything that this call must see.
             if self._known is not None and self._known.started >= asked:
                 return self._known.digest
             if not afresh and (digest := self._unchanged()):
                 return digest
-            # Until the scan has ended whole nothing is known: not for a request that comes meanwhile, and not when it
-            # fails.
+            # Nothing is known until the scan is complete: concurrent requests must not use the old state, nor may later
+            # ones if the scan fails.
             self._known = None
             scan = asyncio.ensure_future(self._scan(afresh=afresh))
             try:
                 self._known = await asyncio.shield(scan)
             except asyncio.CancelledError:
-                # The worker cannot be stopped: a caller that goes away waits for it, and the lock with it.
+                # The worker cannot be interrupted: a cancelled caller waits for it and keeps the lock.
                 await asyncio.wait({scan})
                 raise
             return self._known.digest
 
     def forget(self) -> None:
+        """Makes the next call scan the directory."""
         self._known = None
 
     async def _scan(self, *, afresh: bool) -> Known:
@@ -122,7 +129,7 @@ class Project:
         return Known(scanned.digest, started, reports)
 
     def _unchanged(self) -> bytes | None:
-        """The last digest when nothing has changed since."""
+        """Returns the last digest if nothing has changed since; else None."""
         if self._known is None or self._queue.changed(str(self.root)):
             return None
         same = self._known.reports == metadata.report_stats(self.root, _stat)
@@ -130,7 +137,8 @@ class Project:
 
 
 class ContextService:
-    """A cached context is used again only when the files, git and the issue's results are what they were."""
+    """Serves contexts. A cached one is reused only if the files, the git state and the issue's results are
+    unchanged."""
 
     def __init__(
         self,
@@ -166,9 +174,12 @@ class ContextService:
         requirements: Sequence[str] = (),
         worktree: Path | None = None,
     ) -> Answer:
-        """``requirements``: names or patterns of files beyond the type's; ``worktree``: of the project, to be read in
-        place of its directory. Raises SidecarError: AGT_002 unknown type, PRJ_001 unknown project, REQ_001 unknown
-        requirement, CTX_001 unreadable project."""
+        """Returns the context for an agent type and an issue.
+
+        ``requirements``: names or patterns of files in addition to the type's; ``worktree``: a worktree of the project
+        to read instead of its directory. Raises SidecarError: AGT_002 for an unknown type, PRJ_001 for an unknown
+        project, REQ_001 for an unknown requirement, CTX_001 for an unreadable project.
+        """
         agent = self._types.known(agent_type)
         more = self._types.patterns_of(requirements)
         digest = hashlib.sha256(task.encode()).hexdigest() if task else ""
@@ -185,7 +196,7 @@ class ContextService:
     async def json_for_agent(
         self, project: str, issue: str, agent_type: str, task: str, requirements: Sequence[str], worktree: Path | None
     ) -> bytes:
-        """The context as REST gives it, for a new agent."""
+        """Returns the context as the JSON of the REST API, for a new agent."""
         answer = await self.get(project, issue, agent_type, task, requirements, worktree)
         whole = encoded(answer, self._clock.timestamp())
         return await beside_the_loop(to_json, whole, size=0 if "json" in whole.memo else len(whole.wire))
@@ -201,7 +212,7 @@ class ContextService:
             try:
                 return await self._make_once(key, agent, project.root, basis, outputs, task)
             except SnapshotGone:
-                # The worker was started again, or the files changed before it came to this.
+                # The worker was restarted, or the files changed before it built the context.
                 project.forget()
                 if attempt + 1 == _ATTEMPTS:
                     raise
@@ -211,12 +222,12 @@ class ContextService:
         self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
     ) -> Answer:
         async with self._making.hold(key):
-            # Others may have made it while this one waited.
+            # Another caller may have built it while this one waited.
             cached = self._cache.get(key)
             if cached is not None and cached.basis == basis:
                 return Answer(cached, True)
             cached = await self._make(key, agent, root, basis, outputs, task)
-            # The JSON and its compressed form, which are kept beside it, take about as much again.
+            # The memo holds the JSON and its compressed form, which take about as much again.
             self._cache.put(key, cached, len(cached.wire) * 2 + 1024)
             self._figures.entries = len(self._cache)
             return Answer(cached, False)
@@ -229,7 +240,8 @@ class ContextService:
         return Cached(made.wire, {"json": made.json} if made.json is not None else {}, basis)
 
     async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
-        """Its agent asks for it now and then: the worktree is read each time and not watched."""
+        """Builds the context of a worktree. It is requested rarely, so the worktree is scanned each time and not
+        watched."""
         async with self._reading.hold(worktree):
             try:
                 scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
@@ -237,8 +249,8 @@ class ContextService:
                 made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
                 return await self._make_once(key, agent, worktree, (scanned.digest, made_from), outputs, task)
             except SnapshotGone as problem:
-                # The worker was started again meanwhile.
-                raise internal("CTX_001", "the worktree's files could not be read just now; ask again") from problem
+                # The worker was restarted in the meantime.
+                raise internal("CTX_001", "the worktree's files could not be read; try again") from problem
             finally:
                 self._workers.forget(worktree)
 
@@ -248,20 +260,21 @@ class ContextService:
         return merged
 
     async def _read(self, root: Path, work: Awaitable[T]) -> T:
-        """Raises SidecarError (CTX_001) for what the worker cannot read."""
+        """Awaits work of the worker. Raises SidecarError (CTX_001) if it cannot read the project."""
         try:
             return await work
         except GitFailed as problem:
             log.warning("%s%s", problem, f": {problem.said}" if problem.said else "")
             raise internal("CTX_001", f"the project's repository cannot be read: {problem}") from problem
         except OSError as problem:
-            raise internal("CTX_001", "the project's directory cannot be read; is it still there?") from problem
+            raise internal("CTX_001", "the project's directory cannot be read; check that it exists") from problem
         except WorkerLost as problem:
             log.error("reading %s: %s", root, problem)
-            raise internal("CTX_001", "the process that reads the project ended; the log says how") from problem
+            raise internal("CTX_001", "the process that reads the project ended; see the log") from problem
 
     async def refresh(self, project: str, issue: str, agent_type: str, *, force: bool) -> int:
-        """Looks at the files again, and makes the contexts anew that were cached; returns how many."""
+        """Scans the files again, drops the cached contexts, and rebuilds one per agent type. ``force``: drops cached
+        file contents too. Returns the number of agent types. Raises SidecarError."""
         found = self._project(project)
         if force:
             await self._read(found.root, self._workers.call(found.root, "forget_texts"))
@@ -273,7 +286,8 @@ class ContextService:
         return len(types)
 
     def clear(self, project: str | None, issue: str, agent_type: str = "") -> list[tuple[Key, int]]:
-        """Drops cached contexts; ``project`` None and empty texts stand for all. Returns keys and bytes."""
+        """Drops cached contexts and returns their keys and sizes in bytes. ``project`` None and empty strings match
+        all."""
         gone = self._cache.remove(
             lambda key: (
                 not (project in (None, key.project) and issue in ("", key.issue) and agent_type in ("", key.agent_type))
@@ -295,7 +309,7 @@ class ContextService:
 
 
 def encoded(answer: Answer, now: Timestamp) -> Encoded:
-    """An answer with what belongs to it alone."""
+    """Combines a context with the fields of a single response."""
     tail = GetContextResponse(timestamp=now, cache_hit=answer.hit)
     return Encoded(GetContextResponse, answer.cached.wire, tail, OWN_FIELDS, answer.cached.memo)
 

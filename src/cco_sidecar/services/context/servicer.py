@@ -1,4 +1,4 @@
-"""ContextService: unpack, call, pack."""
+"""ContextService: unpacks requests, calls one operation, packs the response."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from orchestra.v1 import context_service_pb2 as pb
 
 
 class ContextServicer:
+    """Implements orchestra.v1.ContextService. Errors are raised as SidecarError."""
+
     def __init__(
         self,
         service: ContextService,
@@ -50,7 +52,7 @@ class ContextServicer:
         self, request: pb.ClearContextCacheRequest, principal: Principal
     ) -> pb.ClearContextCacheResponse:
         if not request.issue_id and not principal.operator:
-            raise permission_denied("only the operator clears the whole cache; name an issue")
+            raise permission_denied("only the operator can clear the whole cache; name an issue")
         gone = self._service.clear(request.project_id or None, request.issue_id, request.agent_type)
         if request.issue_id and not gone:
             raise not_found("CTX_002", f"nothing is cached for issue '{request.issue_id}'")
@@ -62,7 +64,7 @@ class ContextServicer:
         )
 
     async def _answer(self, request: pb.GetContextRequest | pb.StreamContextRequest, principal: Principal) -> Answer:
-        # An agent reads where it works.
+        # An agent with a worktree gets the context of that worktree.
         active = self._supervisor.find(principal.subject)
         worktree = Path(active.record.worktree) if active and active.record.worktree else None
         return await self._service.get(

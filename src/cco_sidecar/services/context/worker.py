@@ -1,9 +1,10 @@
-"""The process that reads repositories and makes contexts, so that neither holds up the server's event loop.
+"""The process that reads repositories and builds contexts, so that neither blocks the server's event loop.
 
-It is told what to do over a socket, one call at a time, and ends when the other end is closed. Its arguments: the
-socket's descriptor, the watch queue's, the storage, the size of the cache of texts, the directories of all projects.
+It executes one call at a time, received over a socket, and exits when the other end is closed. Arguments: the
+descriptors of the socket and of the watch queue, the storage directory, the size of the file cache in bytes, and the
+directories of all projects.
 
-Files, git and what agents wrote are met here: whatever they do to this process, the server goes on.
+The process isolates the server from untrusted input: files, git and texts written by agents.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
 from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
 
-# The fields of an answer that are not part of what is cached.
+# The fields of a response that are not part of what is cached.
 OWN_FIELDS = ("timestamp", "cache_hit")
 _LARGE_BYTES = 256 * 1024
 _SNAPSHOTS = 16
@@ -35,12 +36,14 @@ _NICE = 5
 
 
 class Scanned(NamedTuple):
+    """A scan's result: the snapshot's digest, and the directories that are watched."""
+
     digest: bytes
     watched: Watched
 
 
 class Wanted(NamedTuple):
-    """A context: of the snapshot ``digest`` of ``root``. ``outputs`` are serialised PreviousAgentOutputs."""
+    """A context to build, from the snapshot ``digest`` of ``root``. ``outputs``: serialised PreviousAgentOutputs."""
 
     root: Path
     digest: bytes
@@ -53,19 +56,21 @@ class Wanted(NamedTuple):
 
 
 class Made(NamedTuple):
-    """``wire``: a GetContextResponse without OWN_FIELDS; ``json``: its JSON without them, for a large one."""
+    """``wire``: a GetContextResponse without OWN_FIELDS; ``json``: the same as JSON, if it is large."""
 
     wire: bytes
     json: bytes | None
 
 
 class SnapshotGone(Exception):
-    """The snapshot is not that of the digest: the worker was started again, or scanned since."""
+    """The requested snapshot does not exist any more: the worker was restarted, or has scanned again."""
 
 
 class Worker:
+    """Executes the calls that the server sends. Its methods are called by name."""
+
     def __init__(self, queue: int, storage: Path, text_bytes: int, projects: Sequence[Path]) -> None:
-        """``projects``: the directories of all projects, which see nothing of one another."""
+        """``projects``: the directories of all projects. One project's context never includes another's files."""
         self._projects = projects
         self._queue = queue
         self._storage = storage
@@ -74,7 +79,7 @@ class Worker:
         self._snapshots: OrderedDict[Path, Snapshot] = OrderedDict()
 
     def scan(self, root: Path, *, afresh: bool, keep: bool) -> Scanned:
-        """``keep``: it will be asked for again, and is watched. Raises OSError, GitFailed."""
+        """Scans a directory. ``keep``: it will be requested again, so it is watched. Raises OSError, GitFailed."""
         scanner = self._scanners.get(root) or self._scanner(root, self._queue if keep else NO_QUEUE)
         if keep:
             self._scanners[root] = scanner
@@ -91,7 +96,7 @@ class Worker:
         return Scanner(root, self._storage, queue, foreign)
 
     def make(self, wanted: Wanted) -> Made:
-        """Raises SnapshotGone."""
+        """Builds a context. Raises SnapshotGone."""
         snapshot = self._snapshots.get(wanted.root)
         if snapshot is None or snapshot.digest != wanted.digest:
             raise SnapshotGone
@@ -111,15 +116,16 @@ class Worker:
         return Made(wire, json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)) if large else None)
 
     def merge(self, results: Sequence[bytes], decisions: Sequence[outputs.Decision]) -> list[bytes]:
-        """What agents wrote, searched for keys: serialised PreviousAgentOutputs."""
+        """Returns serialised PreviousAgentOutputs with secrets masked."""
         return [each.SerializeToString() for each in outputs.merged(results, decisions)]
 
     def forget_texts(self) -> None:
+        """Drops all cached file contents."""
         self._texts.clear()
 
 
 def serve(connection: Connection, worker: Worker) -> None:
-    """Answers (method, arguments, named) with (True, value) or (False, exception)."""
+    """Answers each call (method, arguments, named) with (True, value) or (False, exception)."""
     while True:
         try:
             name, arguments, named = connection.recv()
@@ -135,7 +141,7 @@ def serve(connection: Connection, worker: Worker) -> None:
 
 def main() -> None:
     socket, queue, storage, text_bytes, *projects = sys.argv[1:]
-    # Whoever waits for a health check goes first.
+    # Lower priority than the server, so that health checks are answered promptly.
     os.nice(_NICE)
     with Connection(int(socket)) as connection:
         serve(connection, Worker(int(queue), Path(storage), int(text_bytes), [Path(each) for each in projects]))

@@ -1,4 +1,4 @@
-"""The server's side of the workers: started when they are needed, started again when they were killed."""
+"""The server's side of the context workers: started on demand, restarted if they are killed."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from cco_sidecar.repository.watch import NO_QUEUE
 
 log = logging.getLogger(__name__)
 
-# As many as there are projects that are read at the same time, at most.
+# The maximum number of worker processes, and of projects that are read at the same time.
 _MOST = 2
 _END_SECONDS = 2.0
-# Not as `-m`: its classes are to have the same names on both sides.
+# Not with `-m`: pickled classes must have the same module name on both sides.
 _START = "from cco_sidecar.services.context.worker import main; main()"
 _ENVIRONMENT = frozenset(
     ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONPATH", "PYTHONHASHSEED")
@@ -33,11 +33,11 @@ _ENVIRONMENT = frozenset(
 
 
 class WorkerLost(Exception):
-    """It ended in the middle of a call, twice."""
+    """The worker ended during a call and again during the retry, or while it was being closed."""
 
 
 class _Worker:
-    """A process, and the thread that waits for its answers."""
+    """A worker process, and the thread that waits for its answers."""
 
     def __init__(self, queue: int, storage: Path, text_bytes: int, projects: Sequence[Path]) -> None:
         self._queue = queue
@@ -49,7 +49,7 @@ class _Worker:
         self._starting = threading.Lock()
 
     async def call(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Raises what the worker raised, or WorkerLost."""
+        """Calls a method of the worker. Raises what the worker raised, or WorkerLost."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(self._call, method, arguments, named))
 
@@ -63,7 +63,7 @@ class _Worker:
                 code = self._end()
                 if self._closing or attempt == 2:
                     raise WorkerLost(f"the context worker ended (exit {code})") from problem
-                log.warning("the context worker ended (exit %s); it is started again", code)
+                log.warning("the context worker ended (exit %s); restarting it", code)
                 continue
             if succeeded:
                 return value
@@ -84,7 +84,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=passed,
-                # It reads files that nobody trusts: it gets no secret.
+                # The worker reads untrusted files, so it gets no secrets.
                 env={name: text for name, text in os.environ.items() if name in _ENVIRONMENT},
             )
         self._connection = Connection(ours.detach())
@@ -105,7 +105,7 @@ class _Worker:
             self._process = None
 
     def close(self) -> None:
-        """What it is doing is not waited for."""
+        """Kills the process without waiting for the current call."""
         with self._starting:
             self._closing = True
             if self._process is not None:
@@ -115,7 +115,7 @@ class _Worker:
 
 
 class Workers:
-    """A project is always read by the same one, which remembers what it read."""
+    """A fixed set of workers. A project is always read by the same one, which caches what it read."""
 
     def __init__(self, queue: int, storage: Path, text_bytes: int, projects: Sequence[Path]) -> None:
         self._workers = [_Worker(queue, storage, text_bytes // _MOST, projects) for _ in range(_MOST)]
@@ -123,13 +123,14 @@ class Workers:
         self._of: dict[Path, _Worker] = {}
 
     async def call(self, root: Path, method: str, *arguments: Any, **named: Any) -> Any:
-        """``root``: the project that it is about. Raises what the worker raises, or WorkerLost."""
+        """Calls a method of the worker of a project's ``root``. Raises what the worker raised, or WorkerLost."""
         worker = self._of.get(root)
         if worker is None:
             worker = self._of[root] = next(self._next)
         return await worker.call(method, *arguments, **named)
 
     def forget(self, root: Path) -> None:
+        """Releases the assignment of a directory to a worker."""
         self._of.pop(root, None)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""CredentialService: unpack, call, pack."""
+"""CredentialService: unpacks requests, calls one operation, packs the response."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from orchestra.v1 import credential_service_pb2 as pb
 
 
 class CredentialServicer:
+    """Implements orchestra.v1.CredentialService. Errors are raised as SidecarError."""
+
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 

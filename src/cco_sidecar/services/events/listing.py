@@ -1,4 +1,4 @@
-"""Listing retained events."""
+"""Lists retained events."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ DEFAULT_LIMIT = 100
 
 
 async def list_events(bus: EventBus, request: ListEventsRequest, principal: Principal) -> Encoded:
+    """Returns the retained events that match, with a cursor if there are more. Raises SidecarError for an invalid
+    filter or cursor."""
     project = request.project_id
     limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
     matches = filters.parse(request.filter.strip()).matches if request.filter.strip() else None

@@ -1,4 +1,4 @@
-"""Publishing: who may say what, and what the answer holds."""
+"""Publishes events, singly or in batches."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ DEFAULT_TOPIC = "coordination"
 
 
 async def publish_event(bus: EventBus, request: PublishEventRequest, principal: Principal) -> PublishEventResponse:
+    """Publishes one event and returns who was notified. Raises SidecarError."""
     outgoing = _outgoing(request, principal)
     published = await bus.publish(outgoing.project, outgoing.event, ttl=outgoing.ttl, urgent=outgoing.urgent)
     return PublishEventResponse(
@@ -34,7 +35,8 @@ async def publish_event(bus: EventBus, request: PublishEventRequest, principal: 
 async def publish_batch(
     bus: EventBus, request: PublishEventsRequest, principal: Principal, clock: Clock
 ) -> PublishEventsResponse:
-    """All in one commit. Refused whole when one of them is not allowed."""
+    """Publishes all events in one commit. The whole batch is rejected if one of them is not allowed. Raises
+    SidecarError."""
     published = await bus.publish_all([_outgoing(event, principal) for event in request.events])
     return PublishEventsResponse(event_ids=[each.event_id for each in published], timestamp=clock.timestamp())
 

@@ -1,4 +1,4 @@
-"""EventService: unpack, call, pack."""
+"""EventService: unpacks requests, calls one operation, packs the response."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from orchestra.v1 import event_service_pb2 as pb
 
 
 class EventServicer:
+    """Implements orchestra.v1.EventService. Errors are raised as SidecarError."""
+
     def __init__(self, bus: EventBus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
@@ -24,7 +26,7 @@ class EventServicer:
     async def PublishEvents(
         self, requests: AsyncIterator[pb.PublishEventsRequest], principal: Principal
     ) -> AsyncIterator[pb.PublishEventsResponse]:
-        # An idle publisher does not hold a shutdown up.
+        # An idle publisher must not delay a shutdown.
         while (request := await self._bus.unless_draining(anext(requests, None))) is not None:
             yield await publish.publish_batch(self._bus, request, principal, self._clock)
 

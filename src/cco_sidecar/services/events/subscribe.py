@@ -14,8 +14,8 @@ from orchestra.v1.event_service_pb2 import SubscribeRequest, WaitEventsRequest, 
 DEFAULT_TIMEOUT_MS = 30_000
 DEFAULT_LIMIT = 100
 FROM_NOW = "$"
-# A poll without `since` goes on where the agent's last one ended, if it comes back within so many seconds:
-# what is published while the agent handles an event is not lost to it.
+# A poll without `since` continues where the agent's last one ended, if it arrives within so many seconds. Events
+# published while the agent handles the previous one are therefore not lost.
 RESUME_SECONDS = 60
 _MOST_RESUMED = 10_000
 
@@ -29,7 +29,7 @@ class _PollKey(NamedTuple):
 
 
 class Polls:
-    """Where each agent's last poll ended."""
+    """Remembers where each agent's last poll ended."""
 
     def __init__(self, bus: EventBus, clock: Clock) -> None:
         self._bus = bus
@@ -37,6 +37,7 @@ class Polls:
         self._ended: dict[_PollKey, tuple[float, str]] = {}
 
     async def wait(self, request: WaitEventsRequest, principal: Principal) -> Encoded:
+        """Waits for matching events, up to the request's timeout in milliseconds. Raises SidecarError."""
         project = request.project_id
         key = _PollKey(project, principal.subject, request.event_type, request.topic, request.filter)
         since = "" if request.since == FROM_NOW else request.since or self._resumed(key)
@@ -63,7 +64,7 @@ class Polls:
         return cursor if self._clock.seconds() - at < RESUME_SECONDS else ""
 
     def _remember(self, key: _PollKey, cursor: str) -> None:
-        # Re-inserted, so that the oldest stand first.
+        # Re-insert the key, so that the oldest come first.
         self._ended.pop(key, None)
         self._ended[key] = (self._clock.seconds(), cursor)
         if len(self._ended) > _MOST_RESUMED:
@@ -71,6 +72,7 @@ class Polls:
 
 
 async def subscribe(bus: EventBus, request: SubscribeRequest, principal: Principal) -> AsyncIterator[Encoded]:
+    """Yields batches of matching events until the stream is closed. Raises SidecarError."""
     project = request.project_id
     since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
     since = "" if request.since == FROM_NOW else request.since
@@ -81,6 +83,7 @@ async def subscribe(bus: EventBus, request: SubscribeRequest, principal: Princip
 
 
 def interest(event_types: frozenset[str], topics: frozenset[str], filter_text: str) -> SubscriptionKey:
+    """Returns the key of a subscription; empty sets match everything."""
     return SubscriptionKey(event_types, topics, filter_text.strip())
 
 

@@ -1,7 +1,7 @@
-"""Hand-over: rules held against every event and result, from the log.
+"""The hand-over engine: matches rules against every event and result, read from the event log.
 
-In mode ``dry_run`` a rule that holds publishes what it would do. Nothing is done twice: what an event led to is kept
-with the event's id.
+In mode ``dry_run`` a matching rule only publishes what it would do. No rule acts twice on the same event: what an event
+caused is stored with the event's id.
 """
 
 from __future__ import annotations
@@ -38,19 +38,21 @@ from orchestra.v1.result_service_pb2 import Result
 
 log = logging.getLogger(__name__)
 
-# What rules lead to leads to nothing more.
+# Events that rules publish do not trigger rules.
 _OWN = frozenset({"handover_planned", "handover_notification", "handover_gap", "spawn_blocked", "approval_requested"})
 _FIELD = re.compile(r"\{([a-z_]+(?:\.[A-Za-z0-9_\-]+)*)\}")
 _RETRY_SECONDS = 5.0
 _READ_AT_ONCE = 1000
 _LONGEST_TEXT = 10_000
-# Stands among the positions once the rules have run; no project has that name.
+# Marks among the positions that the rules have run before; no project has this name.
 _BEGUN = ""
-# Whose word about an agent counts.
+# Publishers that may report about any agent.
 _TRUSTED = (OPERATOR, SIDECAR)
 
 
 class Handover:
+    """Runs the rules. Reads each project's log in order, and stores the position."""
+
     def __init__(
         self,
         plan: Plan,
@@ -72,13 +74,13 @@ class Handover:
         self._tokens = tokens
         self._types = types
         self._read: dict[str, int] = {}
-        # What was said of events that are read once more, after a crash or because something failed.
+        # What was published about events that are read again after a crash or a failure.
         self._said: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self._waiting: set[str] = set()
         self._nudge = asyncio.Event()
 
     def on_event(self, project: str, entry: Entry) -> None:
-        """There is something new to read."""
+        """Schedules a read of the project's log."""
         self._wake(project)
 
     def _wake(self, project: str) -> None:
@@ -86,12 +88,14 @@ class Handover:
         self._nudge.set()
 
     async def recover(self) -> None:
-        """Continues where an earlier sidecar stopped. Of the projects that there are at the first start of all, each
-        begins at its newest event."""
+        """Continues where an earlier sidecar stopped. Raises SidecarError.
+
+        On the first start ever, existing projects begin at their newest event.
+        """
         self._bus.listen(self.on_event)
         known = await self._stores.handover.positions()
         if _BEGUN not in known:
-            # The first start of all: what happened before it is past. Later, a project without a position is new.
+            # The first start ever: skip earlier events. Later, a project without a position is new.
             for project in await self._bus.projects():
                 known.setdefault(project, (await self._bus.read(project, 0, 0)).head)
                 await self._stores.handover.set_position(project, known[project])
@@ -108,6 +112,7 @@ class Handover:
             self._wake(project)
 
     async def run(self) -> None:
+        """Processes new events until it is cancelled; retries after an error."""
         while True:
             await self._nudge.wait()
             self._nudge.clear()
@@ -116,7 +121,7 @@ class Handover:
                 try:
                     await self._catch_up(project)
                 except SidecarError as problem:
-                    log.warning("hand-over of project %s is tried again: %s", project, problem)
+                    log.warning("hand-over of project %s failed, retrying: %s", project, problem)
                     await asyncio.sleep(_RETRY_SECONDS)
                     self._wake(project)
 
@@ -131,8 +136,8 @@ class Handover:
             except SidecarError:
                 raise
             except Exception:
-                # One event that cannot be dealt with does not hold up those behind it.
-                log.exception("an event of project %s could not be dealt with", project)
+                # An event that cannot be processed must not block those after it.
+                log.exception("could not process an event of project %s", project)
             self._read[project] = entry.seq
             self._said.pop(entry.event_id, None)
         await self._stores.handover.set_position(project, page.entries[-1].seq)
@@ -140,7 +145,7 @@ class Handover:
             self._wake(project)
 
     async def _declare_gap(self, project: str, trimmed: int) -> None:
-        """Events that were trimmed before they were read: nobody will answer them, and somebody should know."""
+        """Publishes a gap if events were trimmed before they were read: no rule will process them."""
         read = self._read.get(project, 0)
         if trimmed <= read or self._plan.mode == "off" or not self._plan.rules:
             return
@@ -172,7 +177,7 @@ class Handover:
                 await self._say(project, "spawn_blocked", rule.name, entry, reason=problem.message, code=problem.code)
 
     async def _result(self, project: str, entry: Entry) -> Result | None:
-        """The result that an event tells of; only its own agent's word counts."""
+        """Returns the result that an event announces; only events of the result's own agent count."""
         if entry.event_type not in OF_RESULTS or not (result_id := entry.text("result_id")):
             return None
         stored = await self._stores.results.by_id(project, result_id)
@@ -213,7 +218,7 @@ class Handover:
             return
         cause = f"{entry.event_id}#{rule.name}#{agent_type}"
         publisher = entry.publisher
-        # What a person's event or the sidecar's own leads to is in nobody's line.
+        # An event of a person or of the sidecar that concerns no agent belongs to no agent's tree.
         first = Descent(1) if publisher in _TRUSTED and parent is None else None
         descent = first or Descent.below(parent.agent_id if parent else publisher, parent)
         if rule.do == "ask":
@@ -222,21 +227,21 @@ class Handover:
             await self._spawner.hand_over(request, project, descent, cause)
 
     async def _parent(self, project: str, entry: Entry) -> Agent | None:
-        """The agent that an event comes from, or of which the sidecar or the operator speaks."""
+        """Returns the agent that published the event, or that an event of the sidecar or the operator is about."""
         publisher = entry.publisher
         agent_id = entry.text("agent_id") if publisher in _TRUSTED else publisher
         stored = await self._stores.agents.by_id(agent_id) if agent_id else None
         return stored.agent if stored is not None and stored.agent.project_id == project else None
 
     def _issue(self, entry: Entry, parent: Agent | None) -> str:
-        """The issue that an event is about. An agent speaks of its own only: another's has limits of its own. Raises
-        SidecarError (AUTH_003, REQ_001)."""
+        """Returns the issue that an event is about. An agent may name only its own issue, because each has its own
+        limits. Raises SidecarError (AUTH_003, REQ_001)."""
         named, publisher = entry.text("issue_id") or "", entry.publisher
         own = parent.issue_id if parent is not None else self._tokens.issue_of(publisher) or ""
         if publisher in _TRUSTED:
             own = named or own
         elif not own:
-            # It has a token and was not spawned, and the sidecar was started again since: the limits hold all the same.
+            # The agent was not spawned here, and its token was created before a restart. The limits apply all the same.
             own = named
         elif named and named != own:
             raise permission_denied(f"'{publisher}' works on issue '{own}', not on '{named}'", issue_id=own)
@@ -247,30 +252,30 @@ class Handover:
     async def _retry(self, rule: Rule, project: str, entry: Entry) -> None:
         agent_id = entry.text("agent_id") or ""
         if entry.publisher not in (*_TRUSTED, agent_id):
-            raise permission_denied("an agent has itself tried again, not another", agent_id=agent_id)
+            raise permission_denied("an agent can request a retry only of itself", agent_id=agent_id)
         ending = self._supervisor.find(agent_id)
         if ending is not None and ending.life.phase is Phase.ENDED:
-            # Its end is just being saved.
+            # The end is being saved.
             await ending.ended.wait()
         stored = await self._stores.agents.by_id(agent_id)
         if stored is None or stored.agent.project_id != project or stored.agent.status != AGENT_STATUS_FAILED:
             return
         if stored.agent.attempt >= rule.attempts:
-            reason = f"it has had {stored.agent.attempt} attempts of {rule.attempts}"
+            reason = f"the agent has used {stored.agent.attempt} of {rule.attempts} attempts"
             await self._say(project, "spawn_blocked", rule.name, entry, reason=reason)
         elif self._plan.mode == "dry_run":
             await self._say(project, "handover_planned", rule.name, entry, do="retry", retried=agent_id)
         else:
             await self._spawner.may_retry(stored.agent)
             try:
-                await self._supervisor.resume(stored.agent, "", f"tried again by rule '{rule.name}'")
+                await self._supervisor.resume(stored.agent, "", f"retried by rule '{rule.name}'")
             except SidecarError as problem:
-                # A person was faster.
+                # AGT_005: a person has already resumed it.
                 if problem.code != "AGT_005":
                     raise
 
     async def _answered(self, project: str, entry: Entry) -> None:
-        """A person approved what a rule had asked for."""
+        """Spawns the agent that a rule asked for, once a person has approved it."""
         approval = await self._stores.approvals.by_id(entry.text("approval_id") or "")
         if approval is None or approval.requested_by != HANDOVER or approval.status != APPROVAL_STATUS_APPROVED:
             return
@@ -287,6 +292,7 @@ class Handover:
             await self._say(project, "spawn_blocked", rule, entry, reason=problem.message, code=problem.code)
 
     async def _say(self, project: str, event_type: str, rule: str, entry: Entry, **more: Any) -> None:
+        """Publishes an event about a rule, once per event."""
         said = self._said[entry.event_id]
         key = (event_type, rule, more.get("agent_type"))
         if key in said:
@@ -308,13 +314,13 @@ class Handover:
 
 
 def _passes(problem: SidecarError) -> bool:
-    """A failure that may be gone the next time."""
+    """Whether the failure may be temporary."""
     return problem.kind is Kind.UNAVAILABLE or problem.code.startswith("STR_")
 
 
 def _question(rule: Rule, project: str, entry: Entry, request: SpawnAgentRequest, descent: Descent) -> Approval:
     data = Struct()
-    # What is not set has no name that could be read back.
+    # Leave out unset enum fields: their name cannot be parsed again.
     spawn = {name: value for name, value in codec.to_dict(request).items() if value != "unspecified"}
     data.update({"spawn": spawn, "depth": descent.depth, "tree": descent.tree, "rule": rule.name})
     text = (
@@ -324,7 +330,7 @@ def _question(rule: Rule, project: str, entry: Entry, request: SpawnAgentRequest
 
 
 def _filled(text: str, entry: Entry) -> str:
-    """``{issue_id}`` and the like, from the event's data or its envelope."""
+    """Replaces placeholders such as ``{issue_id}`` with values of the event's data or envelope. Unknown ones stay."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1].removeprefix("data.")

@@ -1,4 +1,4 @@
-"""Storing a result: what the record holds."""
+"""Creates a result from a request and stores it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from orchestra.v1.result_service_pb2 import (
 
 
 class ResultCreator:
+    """Validates, completes and stores results."""
+
     def __init__(self, recorder: ResultRecorder, agents: AgentStore, types: AgentTypes, clock: Clock) -> None:
         self._recorder = recorder
         self._agents = agents
@@ -27,7 +29,8 @@ class ResultCreator:
         self._clock = clock
 
     async def create(self, request: CreateResultRequest, principal: Principal) -> CreateResultResponse:
-        """Raises SidecarError: STR_001 when nothing could be stored."""
+        """Stores a result and suggests the next agents. Raises SidecarError: AGT_002, REQ_001, REQ_004, STR_001,
+        STR_003."""
         result = self._result(request)
         agent = await self._agents.by_id(result.agent_id)
         if agent is not None and agent.agent.branch:
@@ -46,7 +49,7 @@ class ResultCreator:
     def _result(self, request: CreateResultRequest) -> Result:
         for name in ("agent_type", "issue_id"):
             if not getattr(request, name):
-                raise invalid_request(f"{name} is required; the token names none", field=name)
+                raise invalid_request(f"{name} is required, because the token does not contain one", field=name)
         self._types.known(request.agent_type)
         work = _with_status(request.result)
         stamp = request.timestamp if request.HasField("timestamp") else self._clock.timestamp()
@@ -62,11 +65,11 @@ class ResultCreator:
 
 
 def _with_status(work: AgentResult) -> AgentResult:
-    """With its status. Raises SidecarError (REQ_001) for errors without one."""
+    """Sets the default status ``success``. Raises SidecarError (REQ_001) if there are errors but no status."""
     if work.status == RESULT_STATUS_UNSPECIFIED:
         if work.errors:
             raise invalid_request(
-                "result.status is required where there are errors: failed, partial or success", field="result.status"
+                "result.status is required if there are errors: failed, partial or success", field="result.status"
             )
         work.status = RESULT_STATUS_SUCCESS
     return work

@@ -1,4 +1,4 @@
-"""Reading results: one, or a page of them."""
+"""Reads results: one, or a page of them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from orchestra.v1.result_service_pb2 import (
 
 
 async def get_result(store: ResultStore, request: GetResultRequest, principal: Principal) -> GetResultResponse:
+    """Returns a result by id, or the newest of an issue and agent type. Raises SidecarError: AUTH_003, REQ_001,
+    RES_001."""
     project = request.project_id
     if request.id:
         stored = await store.by_id(project, request.id)
@@ -26,12 +28,13 @@ async def get_result(store: ResultStore, request: GetResultRequest, principal: P
     else:
         raise invalid_request("name a result by id, or by issue_id and agent_type", field="id")
     if stored is None:
-        raise not_found("RES_001", f"there is no {what} in project '{project}'")
+        raise not_found("RES_001", f"{what} not found in project '{project}'")
     require_own_issue(principal, stored.result.issue_id)
     return GetResultResponse(result=stored.result)
 
 
 async def list_results(store: ResultStore, request: ListResultsRequest) -> ListResultsResponse:
+    """Returns a page of results, newest first. Raises SidecarError."""
     page = await paged(
         lambda before, limit: store.page(
             request.project_id,

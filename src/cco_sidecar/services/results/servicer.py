@@ -1,4 +1,4 @@
-"""ResultService: unpack, call, pack."""
+"""ResultService: unpacks requests, calls one operation, packs the response."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from orchestra.v1 import result_service_pb2 as pb
 
 
 class ResultServicer:
+    """Implements orchestra.v1.ResultService. Errors are raised as SidecarError."""
+
     def __init__(
         self,
         stores: Stores,

@@ -1,4 +1,4 @@
-"""SystemService: every figure is measured."""
+"""SystemService: health and status. Every figure is measured."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1 import system_service_pb2 as pb
 
 SERVICE_NAME = "orchestration-sidecar"
-# Below this, results and events may soon not be written.
+# Below this, writes of results and events may soon fail.
 LOW_DISK_MB = 100
 
 
 class DatabaseHealth(Protocol):
+    """Reports damage to the database."""
+
     async def damage(self) -> str:
-        """What is wrong with the database; empty when nothing is."""
+        """Returns what is wrong with the database; empty if nothing is."""
         ...
 
 
 class SystemServicer:
+    """Implements orchestra.v1.SystemService. Errors are raised as SidecarError."""
+
     def __init__(
         self,
         settings: Settings,
@@ -45,7 +49,7 @@ class SystemServicer:
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        """``settings``: with the ports that are open. Raises SettingsError for an identity key that cannot be used."""
+        """``settings`` must contain the ports in use. Raises SettingsError for an unusable identity key."""
         self._settings = settings
         self._identity_key = IdentityKey.of(settings.storage)
         self._vitals = Vitals(settings.storage)

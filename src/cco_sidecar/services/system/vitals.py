@@ -1,4 +1,4 @@
-"""Measured figures of the process and its storage."""
+"""Measures the process and its storage."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import psutil
 
 _MEGABYTE = 1024 * 1024
 _WALK_AGAIN_SECONDS = 5.0
-# Each look costs about a dozen system calls.
+# One measurement takes about a dozen system calls.
 _LOOK_AGAIN_SECONDS = 1.0
 
 
 class Figures(NamedTuple):
-    """``cpu_percent``: of one core, since the look before; ``disk_free_mb``: 0 when the storage is gone."""
+    """Sizes are in MB of 2^20 bytes. ``cpu_percent``: of one core, since the previous measurement; ``disk_free_mb``: 0
+    if the storage is gone."""
 
     memory_mb: float
     cpu_percent: float
@@ -27,6 +28,8 @@ class Figures(NamedTuple):
 
 
 class Vitals:
+    """Measures memory, CPU and disk. Not thread-safe."""
+
     def __init__(self, storage: Path) -> None:
         self._storage = storage
         self._process = psutil.Process()
@@ -38,10 +41,11 @@ class Vitals:
 
     @property
     def uptime_seconds(self) -> int:
+        """Seconds since the process started to measure."""
         return int(time.monotonic() - self._started)
 
     def figures(self) -> Figures:
-        """Measured at most once a second."""
+        """Returns the figures, measured at most once a second."""
         if time.monotonic() - self._looked > _LOOK_AGAIN_SECONDS:
             self._figures = self._look()
             self._looked = time.monotonic()
@@ -59,10 +63,11 @@ class Vitals:
         )
 
     def storage_writable(self) -> bool:
+        """Whether the storage directory can be written to."""
         return os.access(self._storage, os.W_OK | os.X_OK)
 
     async def storage_mb(self) -> float:
-        """Size of the storage directory; walked at most every five seconds, off the event loop."""
+        """Returns the size of the storage directory in MB. Measured at most every five seconds, off the event loop."""
         if time.monotonic() - self._size[0] > _WALK_AGAIN_SECONDS:
             size = await asyncio.to_thread(_tree_bytes, self._storage)
             self._size = (time.monotonic(), round(size / _MEGABYTE, 3))
