@@ -25,7 +25,7 @@ class Pending:
 
 
 class GroupCommit:
-    """``deliver(pending, seq, now)`` hands a stored event to its readers and returns their names. ``flushed(urgent)`` is
+    """``deliver(pending, seq, now)`` hands a stored event to readers and returns their names. ``flushed(urgent)`` is
     called after the last event of a batch. ``failing``: the last write failed."""
 
     def __init__(
