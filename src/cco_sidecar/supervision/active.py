@@ -14,6 +14,7 @@ from cco_sidecar.supervision.usage_totals import UsageTotals
 from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW
 
+_LONGEST_BACKOFF = 3600.0
 _RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
 
 
@@ -67,6 +68,11 @@ class ActiveAgent:
     def rank(self) -> tuple[int, int]:
         """The position in the queue: by priority, then by age."""
         return _RANK.get(self.record.priority, 1), self.number
+
+    def backoff_seconds(self) -> float:
+        """Returns the seconds before the next attempt; doubled each time, at most one hour."""
+        doubled: float = self.runner.backoff_seconds * 2 ** (self.life.attempt - 1)
+        return min(doubled, _LONGEST_BACKOFF)
 
     async def read_reports(self) -> None:
         """Updates the usage from what the program has printed since the last call."""

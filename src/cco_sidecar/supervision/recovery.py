@@ -13,10 +13,12 @@ from cco_sidecar.runners.run import Run
 from cco_sidecar.storage.base import StoredAgent, Stores
 from cco_sidecar.supervision import life
 from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.attempts import Attempts, watch_attempt
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.life import Phase
 from cco_sidecar.supervision.monitor import Monitor
-from cco_sidecar.supervision.supervisor import Supervisor, clear_attempt, read_attempts, watch_attempt
+from cco_sidecar.supervision.records import clear_attempt
+from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_NEEDS_INPUT, AGENT_STATUS_PENDING
 from orchestra.v1.approval_service_pb2 import APPROVAL_STATUS_PENDING
 
@@ -27,12 +29,14 @@ class Recovery:
     def __init__(
         self,
         supervisor: Supervisor,
+        attempts: Attempts,
         stores: Stores,
         launcher: Launcher,
         leases: Leases,
         clock: Clock,
     ) -> None:
         self._supervisor = supervisor
+        self._attempts = attempts
         self._stores = stores
         self._launcher = launcher
         self._leases = leases
@@ -70,7 +74,7 @@ class Recovery:
         else:
             if run.directory.exists():
                 await asyncio.to_thread(run.kill_leftovers)
-            await asyncio.to_thread(read_attempts, active, self._launcher, record.attempt)
+            await self._attempts.read_earlier(active, record.attempt)
         self._supervisor.adopt(active, effects)
 
     def _runner(self, stored: StoredAgent) -> Runner:
@@ -92,7 +96,7 @@ class Recovery:
         # The agent may have stored a result just before a crash that the record does not name yet.
         record.result_id = await self._stores.results.newest_of(active.lease.session) or record.result_id
         active.monitor = await self._monitor(active)
-        await asyncio.to_thread(read_attempts, active, self._launcher, active.life.attempt - 1)
+        await self._attempts.read_earlier(active, active.life.attempt - 1)
         watch_attempt(active, run, spent=max(0.0, self._clock.seconds() - (run.began_at or self._clock.seconds())))
 
     def _write_start(self, active: ActiveAgent, run: Run, *, runs: bool) -> None:

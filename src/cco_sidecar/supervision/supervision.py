@@ -15,10 +15,12 @@ from cco_sidecar.runners.launch import ContextSource, CredentialSource, Launcher
 from cco_sidecar.runners.presets import Runners
 from cco_sidecar.runners.shim import become_subreaper
 from cco_sidecar.storage.base import Stores
+from cco_sidecar.supervision.attempts import Attempts
 from cco_sidecar.supervision.budget import Budget
 from cco_sidecar.supervision.final_result import FinalResults
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.maintenance import Maintenance
+from cco_sidecar.supervision.records import Records
 from cco_sidecar.supervision.recovery import Recovery
 from cco_sidecar.supervision.results import ResultRecorder
 from cco_sidecar.supervision.spawn import Spawner
@@ -50,19 +52,25 @@ class Supervision:
         self.leases = Leases(tokens, types, clock)
         self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
         worktrees = self.launcher.worktrees
+        attempts = Attempts(self.launcher, self.leases, clock)
         self.supervisor = Supervisor(
             stores.agents,
-            outbox,
-            self.launcher,
+            Records(
+                stores.agents,
+                outbox,
+                self.leases,
+                worktrees,
+                FinalResults(stores.results, recorder, types, worktrees, clock),
+                clock,
+            ),
+            attempts,
             Runners(settings, types),
             types,
-            self.leases,
             clock,
             settings.max_concurrent,
-            FinalResults(stores.results, recorder, types, worktrees, clock),
         )
         self.spawner = Spawner(stores.agents, self.supervisor, self.launcher, types, clock, budget, projects, settings)
-        self._recovery = Recovery(self.supervisor, stores, self.launcher, self.leases, clock)
+        self._recovery = Recovery(self.supervisor, attempts, stores, self.launcher, self.leases, clock)
         self._maintenance = Maintenance(
             self.supervisor,
             self.leases,

@@ -1,0 +1,189 @@
+"""The records of agents: what their lives write, saved in the store and announced."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core import announcements, codec
+from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.runners.worktrees import Worktrees
+from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.final_result import FinalResults
+from cco_sidecar.supervision.leases import Leases
+from orchestra.v1.agent_service_pb2 import (
+    AGENT_STATUS_COMPLETED,
+    AGENT_STATUS_FAILED,
+    AGENT_STATUS_STOPPED,
+    Agent,
+    AgentStatus,
+)
+from orchestra.v1.event_service_pb2 import Event
+
+log = logging.getLogger(__name__)
+
+_END_EVENTS = {
+    AGENT_STATUS_COMPLETED: "agent_completed",
+    AGENT_STATUS_FAILED: "agent_failed",
+    AGENT_STATUS_STOPPED: "agent_stopped",
+}
+_SAVE_AGAIN_SECONDS = 1.0
+_OF_THE_END = ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds")
+
+
+class Records:
+    """Writes the records of active agents. What could not be saved is tried again until ``close``."""
+
+    def __init__(
+        self,
+        store: AgentStore,
+        outbox: Outbox,
+        leases: Leases,
+        worktrees: Worktrees,
+        final_results: FinalResults,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._leases = leases
+        self._worktrees = worktrees
+        self._final_results = final_results
+        self._clock = clock
+        self._closing = False
+
+    def close(self) -> None:
+        """Gives up what cannot be saved; the next sidecar reads it from the shim's file."""
+        self._closing = True
+
+    def write_life(self, active: ActiveAgent) -> None:
+        """Copies the life into the record. The end is written to a copy, so that others see it only once it is on
+        disk."""
+        record, now = active.record, active.life
+        if (record.status, record.reason) != (now.status, now.reason):
+            self._set_status(record, now.status, now.reason)
+        record.attempt = now.attempt
+        record.max_attempts = now.max_attempts
+
+    def write_failed_attempt(self, active: ActiveAgent) -> None:
+        """Writes how the attempt ended and when the next one starts."""
+        record = active.record
+        _write_exit(record, active)
+        record.ClearField("process_id")
+        record.retry_at.CopyFrom(timestamp(self._clock.micros() + int(active.backoff_seconds() * 1e6)))
+        active.lease.token = None
+
+    async def save(self, active: ActiveAgent, event: Event | None) -> None:
+        """Saves the record and announces the event, and retries until both are on disk."""
+        await self._until_saved(active, partial(self._save, active.record, event))
+
+    async def save_start(self, active: ActiveAgent, event: Event) -> None:
+        """Saves the start. Callers that wait for it return after the first try: the agent runs even if the disk is
+        full, and the next sidecar would still find it."""
+        try:
+            await self._save(active.record, event)
+        except SidecarError as problem:
+            log.warning("agent %s runs, but its record could not be saved yet: %s", active.agent_id, problem)
+            active.set_begun()
+            await self._until_saved(active, partial(self._save, active.record, event))
+        else:
+            active.set_begun()
+
+    async def save_failed_attempt(self, active: ActiveAgent) -> None:
+        """Saves the end of an attempt that another one follows."""
+        if await self._save_end(active, active.record) and active.run is not None:
+            await asyncio.to_thread(active.run.clean)
+        log.info("agent will be retried", extra=who(active.record) | {"attempt": active.record.attempt})
+
+    async def save_end(self, active: ActiveAgent) -> None:
+        """Saves and announces the end of the agent."""
+        if not active.lease.revoked:
+            await self._leases.end(active.lease, active.agent_id)
+        status = active.life.status
+        if active.exit is not None:
+            answer = active.usage.attempt.final if status == AGENT_STATUS_COMPLETED else ""
+            if found := await self._final_results.find(active.record, active.lease.session, answer):
+                active.record.result_id, active.has_result = found, True
+        # Write to a copy, so that callers see the end only once it is complete.
+        record = Agent()
+        record.CopyFrom(active.record)
+        _write_exit(record, active)
+        record.ended_at.CopyFrom(record.ended_at if record.HasField("ended_at") else self._clock.timestamp())
+        record.ClearField("retry_at")
+        record.ClearField("process_id")
+        self._set_status(record, status, active.life.reason)
+        await self._worktrees.tidy(record)
+        end = active.exit
+        # Not the reason: it may contain text from the program.
+        how = {"exit_code": end.exit_code, "signal": end.signal, "limit": end.limit} if end is not None else {}
+        ended = codec.enum_name(AgentStatus.DESCRIPTOR, status)
+        log.info("agent ended", extra=who(record) | {"status": ended, "attempt": record.attempt} | how)
+        announced = active.has_result and status == AGENT_STATUS_COMPLETED
+        event = None if announced else announcements.of_agent(record, _END_EVENTS[status])
+        saved = await self._save_end(active, record, event)
+        if saved and active.run is not None:
+            # Only now: the shim's file keeps the exit code until the record has it.
+            await asyncio.to_thread(active.run.clean)
+
+    async def _save_end(self, active: ActiveAgent, record: Agent, event: Event | None = None) -> bool:
+        """Saves the revocation of the tokens, then the record, and retries until both are on disk.
+
+        Returns False if the sidecar closes first; the next one then reads the end from the shim's file.
+        """
+
+        async def save() -> None:
+            await self._leases.save_end(active.lease, active.agent_id)
+            await self._save(record, event)
+
+        return await self._until_saved(active, save)
+
+    async def _until_saved(self, active: ActiveAgent, save: Callable[[], Awaitable[None]]) -> bool:
+        while True:
+            try:
+                await save()
+                return True
+            except SidecarError as problem:
+                log.warning("could not save agent %s yet: %s", active.agent_id, problem)
+            if self._closing:
+                return False
+            await asyncio.sleep(_SAVE_AGAIN_SECONDS)
+
+    async def _save(self, record: Agent, event: Event | None) -> None:
+        """Raises SidecarError (STR_001)."""
+        announcement = await self._store.save(record, event)
+        if announcement is not None:
+            await self._outbox.publish(announcement)
+
+    def _set_status(self, record: Agent, status: AgentStatus, reason: str) -> None:
+        record.status = status
+        record.reason = reason
+        record.status_since.CopyFrom(self._clock.timestamp())
+
+
+def clear_attempt(agent: Agent) -> None:
+    """Removes the previous attempt's fields from the record."""
+    for name in ("retry_at", "ended_at", *_OF_THE_END, "progress"):
+        agent.ClearField(name)
+    del agent.last_output[:]
+
+
+def who(agent: Agent) -> dict[str, str]:
+    """Returns the fields that identify an agent in a log line."""
+    return {name: getattr(agent, name) for name in ("agent_id", "agent_type", "issue_id", "project_id")}
+
+
+def _write_exit(record: Agent, active: ActiveAgent) -> None:
+    end = active.exit
+    if end is None:
+        return
+    record.last_output[:] = active.last_lines
+    for name in _OF_THE_END:
+        value = getattr(end, name)
+        if value is not None:
+            setattr(record, name, value)
+    if end.ended_at is not None:
+        record.ended_at.CopyFrom(timestamp(int(end.ended_at * 1e6)))
