@@ -325,7 +325,7 @@ def test_an_agent_whose_shim_was_killed_before_its_start_is_stored_does_not_run_
     assert killed
     first = pid_in(tmp_path / "child-1")
     ended = agent.wait()
-    assert (ended["status"], ended["attempt"], "how is unknown" in ended["reason"]) == ("failed", 1, True), ended
+    assert (ended["status"], ended["attempt"], "exit status unknown" in ended["reason"]) == ("failed", 1, True), ended
     assert "exit_code" not in ended and about(sidecars, agent) == ["agent_spawned", "agent_failed"]
     until(lambda: not process_alive(first), "the end of its leftover processes")
     assert pid_in(tmp_path / "child-1") == first and not (tmp_path / "child-2").exists()

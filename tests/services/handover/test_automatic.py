@@ -94,7 +94,7 @@ class TestAutomatic:
             lambda: found if len(found := blocked(sidecar, project)) == 6 else [], "the end of the attempts"
         )
         assert [(each.get()["status"], each.get()["attempt"]) for each in failing] == [("failed", 3)] * 6
-        assert all(refusal["rule"] == "again" and "3 attempts of 3" in refusal["reason"] for refusal in refusals)
+        assert all(refusal["rule"] == "again" and "used 3 of 3 attempts" in refusal["reason"] for refusal in refusals)
         assert len(agents(sidecar, project)) == 6
         attempts = Counter(event["data"]["agent_id"] for event in events(sidecar, project, "agent_failed"))
         assert attempts == dict.fromkeys((each.id for each in failing), 3)
