@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
 BUF := .tools/node_modules/.bin/buf
+CSPELL := .tools/node_modules/.bin/cspell
 PROTOS := $(wildcard proto/orchestra/v1/*.proto)
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run bench-fairness test lint format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run bench-fairness test lint prose format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,19 +40,24 @@ run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for an
 test: setup ## run every test
 	@$(PY) -m pytest -n 2 -m "not long" $(ARGS)
 
-lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter
+lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter, prose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BUF) lint
 	$(BUF) format --diff --exit-code proto
-	$(MAKE) --no-print-directory breaking
+	$(MAKE) --no-print-directory breaking prose
 
 format: setup .tools/.ready ## format Python and proto files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BUF) format -w proto
+
+prose: setup .tools/.ready ## check spelling and wording of docs, comments, help and error texts
+	@rm -rf .build/prose
+	@git ls-files -co --exclude-standard '*.md' '*.py' '*.proto' | grep -v '^gen/' | $(PY) scripts/prose.py .build/prose
+	@cd .build/prose && $(CURDIR)/$(CSPELL) lint --config ../../cspell.json --no-progress --no-summary --show-suggestions --dot '**'
 
 breaking: .tools/.ready .build/googleapis ## compare the API with the one last released
 	$(BUF) breaking proto --against gen/baseline.binpb

@@ -41,7 +41,7 @@ CHECKS = {
 class Found(NamedTuple):
     level: str
     text: str
-    mend: str
+    fix: str
 
 
 class Deployment:
@@ -82,7 +82,7 @@ class Deployment:
         assert any(each.level == "broken" for each in found.values()) == (code == 1)
         for name, each in found.items():
             assert each.level in ("ok", "warning", "broken")
-            assert (each.mend == "") == (each.level == "ok"), f"{name} is {each}"
+            assert (each.fix == "") == (each.level == "ok"), f"{name} is {each}"
         return found
 
     def token(self, **claims: Any) -> None:
@@ -117,7 +117,7 @@ def test_every_check_passes_when_everything_is_right(running: Deployment) -> Non
     assert set(found) == CHECKS | {"credentials"}
     # Tests keep everything in a temporary directory.
     assert {name for name, each in found.items() if each.level != "ok"} == {"storage"}
-    assert "temporary directory" in found["storage"].text and "cco storage move" in found["storage"].mend
+    assert "temporary directory" in found["storage"].text and "cco storage move" in found["storage"].fix
     assert found["port"].text == f"{running.port} answers" and found["git"].text == f"{running.root} is a repository"
     assert found["runner claude"].text == "2.0.0 (Claude Code stand-in)"
     assert str(running.directory / ".cco" / "credentials.key") in found["credentials"].text
@@ -129,7 +129,7 @@ def test_every_check_passes_when_everything_is_right(running: Deployment) -> Non
 def test_nothing_is_broken_before_the_first_start(deployment: Deployment) -> None:
     found = deployment.examined(code=0)
     assert {name for name, each in found.items() if each.level == "warning"} == {"storage", "pid file", "token"}
-    assert found["pid file"].mend == "cco daemon start"
+    assert found["pid file"].fix == "cco daemon start"
     assert not deployment.storage.exists()
 
 
@@ -139,8 +139,8 @@ def test_a_port_in_use_by_another_program(deployment: Deployment) -> None:
         text = deployment.cco("doctor").stdout
     assert found["port"].level == "ok"
     assert found["gRPC port"].text == f"{deployment.grpc_port} is taken by another program"
-    assert f"sport = :{deployment.grpc_port}" in found["gRPC port"].mend and "--grpc-port" in found["gRPC port"].mend
-    assert f"broken   gRPC port: {deployment.grpc_port} is taken by another program\n         mend: stop what" in text
+    assert f"sport = :{deployment.grpc_port}" in found["gRPC port"].fix and "--grpc-port" in found["gRPC port"].fix
+    assert f"broken   gRPC port: {deployment.grpc_port} is taken by another program\n         fix: stop what" in text
 
 
 def test_a_sidecar_on_another_port_is_found_by_its_storage(
@@ -160,9 +160,9 @@ def test_a_pid_file_without_a_process(deployment: Deployment) -> None:
         pid_file.write_text(f"{bystander.pid}\n")
         found = deployment.examined(code=0)
         bystander.kill()
-    assert found["pid file"].level == "warning" and found["pid file"].mend == f"rm {pid_file}"
+    assert found["pid file"].level == "warning" and found["pid file"].fix == f"rm {pid_file}"
     pid_file.unlink()
-    assert deployment.examined(code=0)["pid file"].mend == "cco daemon start"
+    assert deployment.examined(code=0)["pid file"].fix == "cco daemon start"
 
 
 def test_files_that_others_can_read(running: Deployment) -> None:
@@ -177,8 +177,8 @@ def test_files_that_others_can_read(running: Deployment) -> None:
         ("token", token, "warning", 0o600),
     ):
         assert found[name].text == f"{path} can be read by others" and found[name].level == level
-        assert found[name].mend == f"chmod {right:o} {path}"
-        subprocess.run(found[name].mend, shell=True, check=True)
+        assert found[name].fix == f"chmod {right:o} {path}"
+        subprocess.run(found[name].fix, shell=True, check=True)
     again = running.examined(code=0)
     assert {name for name, each in again.items() if each.level != "ok"} == {"storage"}
     assert "temporary" in again["storage"].text
@@ -190,20 +190,20 @@ def test_a_storage_owned_by_another_user(deployment: Deployment) -> None:
     os.chown(deployment.storage, 12345, 12345)
     found = deployment.examined(code=1)
     assert found["storage"].text == f"{deployment.storage} belongs to another user"
-    assert "CCO_SIDECAR_STORAGE" in found["storage"].mend
+    assert "CCO_SIDECAR_STORAGE" in found["storage"].fix
 
 
 def test_a_storage_that_is_a_file(deployment: Deployment) -> None:
     deployment.storage.write_text("")
     found = deployment.examined(code=1)["storage"]
-    assert found.level == "broken" and "CCO_SIDECAR_STORAGE" in found.mend, found
+    assert found.level == "broken" and "CCO_SIDECAR_STORAGE" in found.fix, found
 
 
 def test_an_expired_and_an_invalid_token(deployment: Deployment) -> None:
     deployment.storage.mkdir(mode=0o700)
     deployment.token(exp=int(time.time()) - 1)
     found = deployment.examined(code=1)
-    assert (found["token"].text, found["token"].mend) == ("the operator's token has expired", "cco daemon restart")
+    assert (found["token"].text, found["token"].fix) == ("the operator's token has expired", "cco daemon restart")
     (deployment.storage / "operator.token").write_text("not a token\n")
     assert "expired" not in deployment.examined(code=1)["token"].text
 
@@ -220,7 +220,7 @@ class TestTokenOfRunningSidecar:
     def test_a_missing_token_file(self, running: Deployment) -> None:
         """The sidecar writes it at startup only."""
         (running.storage / "operator.token").unlink()
-        assert "cco daemon restart" in running.examined(code=1)["token"].mend
+        assert "cco daemon restart" in running.examined(code=1)["token"].fix
 
     def test_a_token_that_the_sidecar_does_not_know(self, running: Deployment) -> None:
         running.token()
@@ -233,14 +233,14 @@ def test_git_is_missing(deployment: Deployment) -> None:
     deployment.environment["PATH"] = str(deployment.programs)
     deployment.program("claude", "#!/bin/sh\necho 2.0.0\n")
     found = deployment.examined(code=1)
-    assert (found["git"].text, found["git"].mend) == ("there is no git on PATH", "install git: contexts need it")
+    assert (found["git"].text, found["git"].fix) == ("there is no git on PATH", "install git: contexts need it")
 
 
 def test_a_project_that_is_not_a_repository(deployment: Deployment, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     deployment.environment["CCO_SIDECAR_PROJECT_ROOT"] = str(tmp_path / "plain")
     found = deployment.examined(code=0)
-    assert found["git"].level == "warning" and "--project-root" in found["git"].mend
+    assert found["git"].level == "warning" and "--project-root" in found["git"].fix
 
 
 def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_disk_that_is_nearly_full(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     settings = Settings(storage=tmp_path / "storage", project_root=tmp_path, port=free_ports()[0])
     (found,) = [each for each in findings(settings) if each.name == "disk"]
-    assert found.level.value == "broken" and found.text.startswith("99 MB free at ") and "free some space" in found.mend
+    assert found.level.value == "broken" and found.text.startswith("99 MB free at ") and "free some space" in found.fix
 
 
 class TestRunners:
@@ -263,7 +263,7 @@ class TestRunners:
         assert found["runner claude"].level == "ok"
         if shutil.which("codex", path=deployment.environment["PATH"]) is None:
             assert found["runner codex"].text == "there is no program 'codex' on PATH"
-            assert "agents.runners" in found["runner codex"].mend
+            assert "agents.runners" in found["runner codex"].fix
 
     def test_a_command_whose_program_is_missing(self, deployment: Deployment) -> None:
         runners = {"quality": {"command": ["/nowhere/such-a-program", "{task}"]}}

@@ -1,4 +1,4 @@
-"""What `cco doctor` looks at; each check says how to mend what it finds."""
+"""What `cco doctor` looks at; each check says how to fix what it finds."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Level(Enum):
 
 
 class Finding(NamedTuple):
-    """``mend``: what to do about it; empty when nothing is to be done."""
+    """``fix``: what to do about it; empty when nothing is to be done."""
 
     name: str
     level: Level
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
@@ -85,8 +85,8 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     place = next(path for path in (settings.storage, *settings.storage.parents) if path.exists())
     free = shutil.disk_usage(place).free // _MEGABYTE
     low = free < LOW_DISK_MB
-    mend = "free some space, or choose another storage with CCO_SIDECAR_STORAGE" if low else ""
-    yield Finding("disk", Level.BROKEN if low else Level.OK, f"{free} MB free at {place}", mend)
+    fix = "free some space, or choose another storage with CCO_SIDECAR_STORAGE" if low else ""
+    yield Finding("disk", Level.BROKEN if low else Level.OK, f"{free} MB free at {place}", fix)
 
 
 def _pid_file(settings: Settings) -> Iterator[Finding]:
@@ -108,13 +108,13 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     ):
         if not port_answers(settings.host, port):
             level = Level.OK if ours is None else Level.BROKEN
-            mend = "" if ours is None else "it was started with another port; see CCO_SIDECAR_PORT"
-            yield Finding(name, level, f"{port} is free", mend)
+            fix = "" if ours is None else "it was started with another port; see CCO_SIDECAR_PORT"
+            yield Finding(name, level, f"{port} is free", fix)
         elif ours is not None:
             yield Finding(name, Level.OK, f"{port} answers")
         else:
-            mend = f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with {flag}"
-            yield Finding(name, Level.BROKEN, f"{port} is taken by another program", mend)
+            fix = f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with {flag}"
+            yield Finding(name, Level.BROKEN, f"{port} is taken by another program", fix)
 
 
 def _git(settings: Settings) -> Iterator[Finding]:
@@ -123,8 +123,8 @@ def _git(settings: Settings) -> Iterator[Finding]:
         yield Finding("git", Level.BROKEN, "there is no git on PATH", "install git: contexts need it")
         return
     if discover(root) is None:
-        mend = "start in a repository, or name one with --project-root; without git a context has no history"
-        yield Finding("git", Level.WARNING, f"{root} is no git repository", mend)
+        fix = "start in a repository, or name one with --project-root; without git a context has no history"
+        yield Finding("git", Level.WARNING, f"{root} is no git repository", fix)
     else:
         yield Finding("git", Level.OK, f"{root} is a repository")
 
@@ -163,8 +163,8 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
     yield Finding("sidecar", Level.OK, f"version {health.version} answers")
     skew = abs(health.timestamp.seconds + health.timestamp.nanos / 1e9 - time.time())
     level = Level.OK if skew < _SKEW_SECONDS else Level.BROKEN
-    mend = "" if level is Level.OK else "set the clock; tokens are judged by it"
-    yield Finding("clock", level, f"{skew:.1f} s apart", mend)
+    fix = "" if level is Level.OK else "set the clock; tokens are judged by it"
+    yield Finding("clock", level, f"{skew:.1f} s apart", fix)
 
 
 def _sandbox(settings: Settings) -> Iterator[Finding]:
@@ -198,8 +198,8 @@ def _runners(settings: Settings) -> Iterator[Finding]:
         path = shutil.which(program)
         if path is None:
             where = "" if "/" in program else " on PATH"
-            mend = "install it, or name another with agents.runners in the config"
-            yield Finding(f"runner {name}", Level.WARNING, f"there is no program '{program}'{where}", mend)
+            fix = "install it, or name another with agents.runners in the config"
+            yield Finding(f"runner {name}", Level.WARNING, f"there is no program '{program}'{where}", fix)
         elif name in PRESETS:
             yield _version(name, path)
 
@@ -218,10 +218,10 @@ def _version(preset: str, program: str) -> Finding:
     except subprocess.TimeoutExpired:
         return Finding(f"runner {preset}", Level.WARNING, f"{program} --version does not answer", "try it by hand")
     except OSError as problem:
-        return Finding(f"runner {preset}", Level.BROKEN, f"{program}: {problem.strerror}", "install it anew")
+        return Finding(f"runner {preset}", Level.BROKEN, f"{program}: {problem.strerror}", "reinstall it")
     said = (done.stdout or done.stderr).strip().partition("\n")[0]
     if done.returncode:
-        return Finding(f"runner {preset}", Level.BROKEN, f"{program} --version: {said}", "install it anew")
+        return Finding(f"runner {preset}", Level.BROKEN, f"{program} --version: {said}", "reinstall it")
     return Finding(f"runner {preset}", Level.OK, said)
 
 

@@ -96,7 +96,7 @@ def _hidden(value: Any) -> Any:
 
 
 def _checks(settings: Settings) -> str:
-    return "\n".join(f"{each.level.value}\t{each.name}\t{each.text}\t{each.mend}" for each in findings(settings))
+    return "\n".join(f"{each.level.value}\t{each.name}\t{each.text}\t{each.fix}" for each in findings(settings))
 
 
 def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:

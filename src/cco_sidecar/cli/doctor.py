@@ -24,7 +24,7 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
 )
 @click.pass_context
 def command(ctx: click.Context, form: str) -> None:
-    """Look at what can be wrong, and say how to mend it; exit 1 when something is broken."""
+    """Look at what can be wrong, and say how to fix it; exit 1 when something is broken."""
     found = list(findings(settings_of_sidecar(ctx)))
     if form == "json":
         value = [finding._asdict() | {"level": finding.level.value} for finding in found]
@@ -35,7 +35,7 @@ def command(ctx: click.Context, form: str) -> None:
             colour = _COLOURS[finding.level]
             screen.print(f"[{colour}]{finding.level.value:<8}[/{colour}] {finding.name}: ", end="")
             screen.print(visible(finding.text), markup=False)
-            if finding.mend:
-                screen.print(f"         mend: {finding.mend}", markup=False)
+            if finding.fix:
+                screen.print(f"         fix: {finding.fix}", markup=False)
     if any(finding.level is Level.BROKEN for finding in found):
         raise click.exceptions.Exit(1)

@@ -76,7 +76,7 @@ def unreachable(target: Target, why: str) -> SidecarError:
 
 
 class Token:
-    """The token and when it must be refreshed. One in ``JWT_TOKEN_FILE`` is kept fresh by the sidecar and read anew
+    """The token and when it must be refreshed. One in ``JWT_TOKEN_FILE`` is kept fresh by the sidecar and read again
     when the file changes; where there is no such file, the text is used."""
 
     def __init__(self, text: str | None, file: str | None = None) -> None:

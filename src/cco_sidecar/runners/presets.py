@@ -58,7 +58,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Runner:
     """``prompt_on_stdin``: the program reads its task there. ``reports``: it prints JSON lines about its work.
-    ``sessions``: it can go on with an earlier session. ``models``: it knows the model names of the agent types."""
+    ``sessions``: it can resume an earlier session. ``models``: it knows the model names of the agent types."""
 
     preset: str = COMMAND
     command: tuple[Word, ...] = ()

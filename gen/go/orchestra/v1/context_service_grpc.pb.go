@@ -39,7 +39,7 @@ type ContextServiceClient interface {
 	// Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
 	// under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
 	StreamContext(ctx context.Context, in *StreamContextRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamContextResponse], error)
-	// Reads the project again, drops the issue's cached contexts and builds them anew.
+	// Reads the project again, drops the issue's cached contexts and builds them again.
 	RefreshContext(ctx context.Context, in *RefreshContextRequest, opts ...grpc.CallOption) (*RefreshContextResponse, error)
 	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
 	// has none is a `NOT_FOUND` error.
@@ -117,7 +117,7 @@ type ContextServiceServer interface {
 	// Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
 	// under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
 	StreamContext(*StreamContextRequest, grpc.ServerStreamingServer[StreamContextResponse]) error
-	// Reads the project again, drops the issue's cached contexts and builds them anew.
+	// Reads the project again, drops the issue's cached contexts and builds them again.
 	RefreshContext(context.Context, *RefreshContextRequest) (*RefreshContextResponse, error)
 	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
 	// has none is a `NOT_FOUND` error.

@@ -81,7 +81,7 @@ class ContextServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RefreshContext(self, request, context):
-        """Reads the project again, drops the issue's cached contexts and builds them anew.
+        """Reads the project again, drops the issue's cached contexts and builds them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,7 @@ class ContextServiceStub:
     under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
     """
     RefreshContext: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.RefreshContextRequest, _context_service_pb2.RefreshContextResponse]
-    """Reads the project again, drops the issue's cached contexts and builds them anew."""
+    """Reads the project again, drops the issue's cached contexts and builds them again."""
     ClearContextCache: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.ClearContextCacheRequest, _context_service_pb2.ClearContextCacheResponse]
     """Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
     has none is a `NOT_FOUND` error.
@@ -68,7 +68,7 @@ class ContextServiceAsyncStub(ContextServiceStub):
     under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
     """
     RefreshContext: _aio.UnaryUnaryMultiCallable[_context_service_pb2.RefreshContextRequest, _context_service_pb2.RefreshContextResponse]  # type: ignore[assignment]
-    """Reads the project again, drops the issue's cached contexts and builds them anew."""
+    """Reads the project again, drops the issue's cached contexts and builds them again."""
     ClearContextCache: _aio.UnaryUnaryMultiCallable[_context_service_pb2.ClearContextCacheRequest, _context_service_pb2.ClearContextCacheResponse]  # type: ignore[assignment]
     """Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
     has none is a `NOT_FOUND` error.
@@ -106,7 +106,7 @@ class ContextServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _context_service_pb2.RefreshContextRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_context_service_pb2.RefreshContextResponse, _abc.Awaitable[_context_service_pb2.RefreshContextResponse]]:
-        """Reads the project again, drops the issue's cached contexts and builds them anew."""
+        """Reads the project again, drops the issue's cached contexts and builds them again."""
 
     @_abc_1.abstractmethod
     def ClearContextCache(

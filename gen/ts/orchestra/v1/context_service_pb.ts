@@ -1065,7 +1065,7 @@ export const ContextService: GenService<{
     output: typeof StreamContextResponseSchema;
   },
   /**
-   * Reads the project again, drops the issue's cached contexts and builds them anew.
+   * Reads the project again, drops the issue's cached contexts and builds them again.
    *
    * @generated from rpc orchestra.v1.ContextService.RefreshContext
    */
