@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.commands import fails, misused, printed
+from tests.support.commands import fails, in_process, misused, printed
 from tests.support.sidecars import call, fresh
 from tests.support.spawned import Spawn
 
@@ -128,5 +128,5 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
         (["list", "--limit", "0"], "--limit"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, "approvals", *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process("approvals", *line), says)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from tests.support.commands import fails, misused, printed
+from tests.support.commands import fails, in_process, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -78,8 +78,8 @@ def test_a_typo_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says
         (["can", "python-specialist", "PublishEvent", "--format", "csv"], "csv"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, "auth", *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process("auth", *line), says)
 
 
 def test_only_the_operator_may_ask(sidecar: SidecarProcess) -> None:

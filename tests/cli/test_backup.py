@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
-from tests.support.commands import fails, misused, printed, started
+from tests.support.commands import fails, in_process, misused, printed, started
 from tests.support.processes import process_alive
 from tests.support.repositories import git
 from tests.support.sidecars import agents, call, events, fresh, serving, until, written
@@ -384,8 +384,8 @@ class TestRefused:
             (["backup", "--force"], "--force"),
         ],
     )
-    def test_bad_usage_is_reported(self, sidecar: SidecarProcess, line: list[str], says: str, tmp_path: Path) -> None:
-        misused(run_cco(sidecar, *line, cwd=tmp_path), says)
+    def test_bad_usage_is_reported(self, line: list[str], says: str, tmp_path: Path) -> None:
+        misused(in_process(*line, cwd=tmp_path), says)
 
 
 class Pair(NamedTuple):

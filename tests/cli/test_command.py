@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.clocked import free_ports
-from tests.support.commands import fails, misused, printed
+from tests.support.commands import fails, in_process, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, agent_environment, run_cco
 
@@ -125,5 +125,5 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
         (["completion", "tcsh"], "bash"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process(*line), says)

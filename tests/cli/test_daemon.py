@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.commands import CCO, Background, Done, environment_of, fails, misused, printed
+from tests.support.commands import CCO, Background, Done, environment_of, fails, in_process, misused, printed
 from tests.support.processes import pid_in, process_alive
 from tests.support.sidecars import until, written
 
-from cco_sidecar.testing.process import SidecarProcess, run_cco
+from cco_sidecar.testing.process import SidecarProcess
 
 SPAWN = ("agent", "spawn", "--type", "python-specialist", "--issue", "issue-1")
 
@@ -297,6 +297,5 @@ def test_a_removed_working_directory_does_not_crash(sidecar: SidecarProcess, tmp
         (["install", "cco-sidecar"], "cco-sidecar"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    nowhere = [("CCO_SIDECAR_STORAGE", str(sidecar.storage.parent / "nowhere"))]
-    misused(run_cco(sidecar, "daemon", *line, environment=nowhere), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process("daemon", *line), says)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jwt
 import pytest
 from tests.support.clocked import free_ports
-from tests.support.commands import Background, Done, fails, misused, printed
+from tests.support.commands import Background, Done, fails, in_process, misused, printed
 from tests.support.repositories import OURS
 from tests.support.sidecars import small_repository, written
 
@@ -311,5 +311,5 @@ def test_an_unreadable_config_is_one_clear_line(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize(("line", "says"), [(["--format", "yaml"], "yaml"), (["now"], "now"), (["--fix"], "--fix")])
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, "doctor", *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process("doctor", *line), says)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.support.commands import Background, fails, misused, printed
+from tests.support.commands import Background, fails, in_process, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -107,5 +107,5 @@ def test_restart_finds_the_sidecar_of_the_named_storage(sidecar: SidecarProcess,
         (["orchestration-server", "strat"], "strat"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process(*line), says)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jwt
 import pytest
-from tests.support.commands import fails, misused, printed
+from tests.support.commands import fails, in_process, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -48,9 +48,9 @@ def test_a_mistyped_agent_type_is_one_clear_line(sidecar: SidecarProcess) -> Non
     ("line", "says"),
     [
         (["token", "--type", "python-specialist"], "--issue"),
-        (["token", "--issue", "issue-1"], "--type"),
+        (["token", "--issue", "issue-1"], "--agent-type"),
         (["token", "--type", "python-specialist", "--issue", "i", "--ttl", "0"], "--ttl"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process(*line), says)

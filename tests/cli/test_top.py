@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.commands import fails, misused, printed, publish, started
+from tests.support.commands import fails, in_process, misused, printed, publish, started
 from tests.support.sidecars import fresh, serving, until
 from tests.support.spawned import Spawn
 from tests.support.terminals import Terminal
@@ -146,5 +146,5 @@ def test_without_a_sidecar_it_is_one_clear_line(sidecar: SidecarProcess, tmp_pat
 @pytest.mark.parametrize(
     ("line", "says"), [(["--interval", "0"], "--interval"), (["--interval", "fast"], "fast"), (["now"], "now")]
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, "top", *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process("top", *line), says)

@@ -34,7 +34,7 @@ async def run_cycle(sidecar: SidecarProcess, agent: Agent, everyone: asyncio.Bar
         listening = asyncio.create_task(listen())
         await everyone.wait()
         stored = await client.results.create(
-            {"status": "success", "decisions": ["done"]}, agent_type=agent.type, issue=agent.issue
+            {"status": "success", "decisions": ["done"]}, agent_type=agent.type, issue_id=agent.issue
         )
         assert stored.event_published
         published = await client.events.publish("hello", {"issue_id": agent.issue}, topic="coordination")

@@ -386,7 +386,7 @@ class TestTokens:
             first = asyncio.create_task(anext(each(client.events.subscribe(event_types=["after_refresh"]))))
             await until(lambda: subscriptions(sidecar) > before)
             old = await settled(client.metadata())
-            assert old == agent.metadata
+            assert list(old) == agent.metadata
             began = time.monotonic()
             while await settled(client.metadata()) == old and time.monotonic() - began < 10:
                 await settled(client.health())

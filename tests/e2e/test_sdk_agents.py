@@ -110,7 +110,7 @@ class TestAgents:
         assert await listed(status="completed") == made[1::-1]
         assert await listed(status="running") == made[2:]
         assert await listed(agent_type="test-engineer") == [made[1]]
-        assert await listed(project="project-else") == []
+        assert await listed(project_id="project-else") == []
         page = await settled(operator.agents.list(issue_id=issue, limit=2))
         assert [agent.agent_id for agent in page.agents] == made[:0:-1] and page.max_concurrent == 119
         assert await listed(limit=2, cursor=page.next_cursor) == made[:1]

@@ -86,7 +86,7 @@ def test_invalid_values(tmp_path: Path) -> None:
         (["--storage", str(tmp_path / "file")], {}, None, "storage directory"),
         (["--storage", "/proc/nothing"], {}, None, "storage directory"),
         ([*storage, "--log-level", "loud"], {}, None, "debug, info, warning, error"),
-        (storage, {"CCO_SIDECAR_PORT": "many"}, None, "CCO_SIDECAR_PORT: 'many'"),
+        (storage, {"CCO_SIDECAR_PORT": "many"}, None, "CCO_SIDECAR_PORT: invalid value 'many'"),
         (storage, {"CCO_SIDECAR_CACHE_SIZE_MB": "0"}, None, "CCO_SIDECAR_CACHE_SIZE_MB"),
         ([*storage, "--project-root", str(tmp_path / "nowhere")], {}, None, "there is no such directory"),
         (storage, {}, "{", "is not JSON"),

@@ -105,7 +105,7 @@ def test_trust_is_bound_to_a_path_too(root: Path, tmp_path: Path) -> None:
     [
         (lambda path: path.write_text("{"), "invalid JSON"),
         (lambda path: path.write_text("[]"), "JSON object"),
-        (lambda path: path.write_text('{"codingAgents": 7}'), "must be a list"),
+        (lambda path: path.write_text('{"codingAgents": 7}'), "expected an object or an array"),
         (lambda path: path.write_bytes(b"\xff"), "invalid JSON"),
         (lambda path: path.write_bytes(b" " * (5 * 2**20)), "larger than"),
         (lambda path: os.mkfifo(path), "not a regular file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from click.testing import CliRunner
 from tests.support.clocked import free_ports
 
+from cco_sidecar.cli.main import cco
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -39,6 +42,14 @@ def environment_of(sidecar: SidecarProcess) -> dict[str, str]:
         "CCO_SIDECAR_STORAGE": str(sidecar.storage),
         "HOME": str(sidecar.storage.parent),
     }
+
+
+def in_process(*line: str, cwd: Path | None = None) -> Done:
+    """Runs a command in this process: for what it must refuse before it calls a server."""
+    clean = {name: None for name in os.environ if name.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+    with contextlib.chdir(cwd or Path.cwd()):
+        result = CliRunner().invoke(cco, line, input="", env=clean | {"HOME": "/nonexistent"}, prog_name="cco")
+    return Done(line, result.exit_code, result.stdout, result.stderr)
 
 
 def printed(done: Done) -> str:

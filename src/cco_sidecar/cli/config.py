@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import orjson
 import yaml
-from google.protobuf.message import Message
 
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.shown import shown
 from cco_sidecar.cli.terminal import echo, one_line
-from cco_sidecar.core import codec, settings
-
-_HIDDEN = "(hidden)"
+from cco_sidecar.core import settings
 
 
 @click.group(name="config", cls=Group)
@@ -52,7 +46,11 @@ def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
     """Print the settings that are in force. Secrets are not shown."""
     chosen = ctx.find_root().obj
     found = settings.origins(chosen["config"], os.environ, {"log_level": chosen["log_level"]})
-    rows = [(each.name, _shown(each), each.source) for each in found if everything or each.source != "default"]
+    rows = [
+        (each.name, shown(each.name, each.value), each.source)
+        for each in found
+        if everything or each.source != "default"
+    ]
     if form == "text":
         for name, value, source in rows:
             text = value if isinstance(value, str) else orjson.dumps(value).decode()
@@ -65,22 +63,3 @@ def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
         echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n"))
     else:
         echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
-def _shown(origin: settings.Origin) -> Any:
-    if origin.name == "jwt_secret" and origin.value:
-        return _HIDDEN
-    if origin.name == "database_url" and origin.value:
-        password = urlsplit(origin.value).password
-        return origin.value.replace(f":{password}@", f":{_HIDDEN}@") if password else origin.value
-    return _as_json(origin.value)
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, Message):
-        return codec.to_dict(value)
-    if isinstance(value, Mapping):
-        return {key: _as_json(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return list(value)
-    return str(value) if isinstance(value, Path) else value

@@ -22,6 +22,7 @@ from cco_sidecar import __version__
 from cco_sidecar.cli.checks import findings
 from cco_sidecar.cli.connect import find, operator_client, settings_of_sidecar
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.shown import shown
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -31,9 +32,8 @@ from cco_sidecar.core.settings import Settings
 from cco_sidecar.repository import masking
 
 _LOG_BYTES = 2 * 2**20
-_HIDDEN = "[hidden]"
-# Settings whose values may hold secrets; of `environment` only the names are shown.
-_SECRET = frozenset({"jwt_secret", "task", "message"})
+# What people wrote for agents may hold anything.
+_TASKS = frozenset({"task", "message"})
 
 
 @click.group(name="debug", cls=Group)
@@ -78,21 +78,8 @@ def _versions(_: Settings) -> str:
 
 
 def _settings(settings: Settings) -> str:
-    return _json(_hidden(dataclasses.asdict(settings)))
-
-
-def _hidden(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value
-    out: dict[str, Any] = {}
-    for key, item in value.items():
-        if key in _SECRET and item:
-            out[key] = _HIDDEN
-        elif key == "environment" and isinstance(item, dict):
-            out[key] = dict.fromkeys(item, _HIDDEN)
-        else:
-            out[key] = _hidden(item)
-    return out
+    names = (each.name for each in dataclasses.fields(settings))
+    return _json({name: shown(name, getattr(settings, name), _TASKS) for name in names})
 
 
 def _checks(settings: Settings) -> str:

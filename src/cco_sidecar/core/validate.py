@@ -189,7 +189,7 @@ def _known(field: FieldDescriptor) -> Check:
         value = getattr(message, name)
         for number in value if repeated else (value,):
             if number not in numbers:
-                raise invalid_request(f"{where}{name}: {number} is no known value", field=where + name)
+                raise invalid_request(f"{where}{name}: {number} is not a known value", field=where + name)
 
     return check
 

@@ -170,7 +170,8 @@ class Supervisor:
 
     async def stop(self, active: ActiveAgent, reason: str, *, grace: float) -> None:
         """Stops an agent and everything that it started, and revokes its tokens at once. Returns when it has ended."""
-        active.grace = grace
+        # The shortest of concurrent requests applies.
+        active.grace = min(active.grace, grace) if active.life.stop_reason else grace
         self._feed(active, life.StopRequested(reason))
         await active.ended.wait()
 

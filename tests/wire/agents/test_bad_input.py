@@ -206,7 +206,7 @@ BAD_CALLS: list[tuple[str, str, Any, str]] = [
     ("POST", "/api/agents/x/resume", {"message": 7}, "expected a string"),
     ("POST", "/api/agents/x/resume", {"message": "x" * 100_001}, "the maximum is 100000"),
     ("POST", "/api/agents/x/resume", {"task": "x"}, "has no field 'task'"),
-    ("POST", "/api/agents/x/resume", {"agent_id": "y"}, "the path says"),
+    ("POST", "/api/agents/x/resume", {"agent_id": "y"}, "the path has 'x' but the body has 'y'"),
     # Logs.
     ("GET", "/api/agents/x/logs?tail=-1", None, "is not between 0 and"),
     ("GET", "/api/agents/x/logs?tail=1000001", None, "is not between 0 and"),
@@ -250,7 +250,7 @@ BAD_CALLS: list[tuple[str, str, Any, str]] = [
     ("PUT", "/api/credentials/KEY", {"value": ""}, "value is required"),
     ("PUT", "/api/credentials/KEY", {"value": "x" * 65_537}, "the maximum is 65536"),
     ("PUT", "/api/credentials/KEY", {"value": "a\0b"}, "NUL"),
-    ("PUT", "/api/credentials/KEY", {"name": "OTHER", "value": "x"}, "the path says"),
+    ("PUT", "/api/credentials/KEY", {"name": "OTHER", "value": "x"}, "the path has 'KEY' but the body has 'OTHER'"),
     ("GET", "/api/credentials/" + "A" * 129, None, "the maximum is 128"),
     # Access and tokens.
     ("GET", "/api/access", None, "agent is required"),

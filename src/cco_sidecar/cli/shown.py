@@ -1,0 +1,44 @@
+"""Settings as they may be shown: JSON values without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from google.protobuf.message import Message
+
+from cco_sidecar.core import codec
+from cco_sidecar.repository import masking
+
+HIDDEN = "[hidden]"
+
+
+def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
+    """Returns the value of the setting or field ``name``.
+
+    The signing secret, the database's password, the values of environments and what looks like a secret are hidden, and
+    so are the fields in ``hide``.
+    """
+    if value and (name == "jwt_secret" or name in hide):
+        return HIDDEN
+    if isinstance(value, Message):
+        value = codec.to_dict(value)
+    match value:
+        case Mapping() if name == "environment":
+            return dict.fromkeys(value, HIDDEN)
+        case Mapping():
+            return {key: shown(key, item, hide) for key, item in value.items()}
+        case tuple() | list():
+            return [shown("", item, hide) for item in value]
+        case Path():
+            return str(value)
+        case str():
+            return masking.mask(_without_password(value) if name == "database_url" else value)[0]
+    return value
+
+
+def _without_password(url: str) -> str:
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", f":{HIDDEN}@") if password else url
