@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import subprocess
@@ -11,12 +12,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import pytest
 import requests
-from click.testing import CliRunner
 from tests.support.clocked import free_ports
 
-from cco_sidecar.cli.main import cco
+from cco_sidecar.cli.main import main
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -46,10 +48,17 @@ def environment_of(sidecar: SidecarProcess) -> dict[str, str]:
 
 def in_process(*line: str, cwd: Path | None = None) -> Done:
     """Runs a command in this process: for what it must refuse before it calls a server."""
-    clean = {name: None for name in os.environ if name.startswith(("CCO_", "JWT_", "SIDECAR_"))}
-    with contextlib.chdir(cwd or Path.cwd()):
-        result = CliRunner().invoke(cco, line, input="", env=clean | {"HOME": "/nonexistent"}, prog_name="cco")
-    return Done(line, result.exit_code, result.stdout, result.stderr)
+    out, err = io.StringIO(), io.StringIO()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+    with (
+        mock.patch.dict(os.environ, clean | {"HOME": "/nonexistent"}, clear=True),
+        contextlib.chdir(cwd or Path.cwd()),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        main(line)
+    return Done(line, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def printed(done: Done) -> str:

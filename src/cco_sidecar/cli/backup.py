@@ -9,6 +9,7 @@ import click
 
 from cco_sidecar.cli.connect import settings_of_sidecar
 from cco_sidecar.cli.terminal import echo
+from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.storage import archive
 
 
@@ -22,5 +23,11 @@ def command(ctx: click.Context, target: Path | None) -> None:
     key of the credentials is not in it.
     """
     chosen = target or Path(f"cco-backup-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
-    copied = archive.make(settings_of_sidecar(ctx).storage, chosen.absolute())
+    settings = settings_of_sidecar(ctx)
+    if settings.database_url:
+        raise SettingsError(
+            "database_url: the records are in PostgreSQL; stop the sidecar, then save them with pg_dump and copy "
+            f"{settings.storage}"
+        )
+    copied = archive.make(settings.storage, chosen.absolute())
     echo(f"{copied.files} files, {copied.bytes} bytes copied to {chosen}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -67,15 +68,18 @@ def cco(ctx: click.Context, config: Path | None, log_level: str | None, no_color
     ctx.obj = {"config": config, "log_level": log_level, "no_color": no_color}
 
 
-def main() -> None:
-    """Exit 0 on success, 1 on an error with one clear line on stderr, 2 on bad usage."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs ``arguments``, by default those of the process.
+
+    Exit 0 on success, 1 on an error with one clear line on stderr, 2 on bad usage.
+    """
     try:
         Path.cwd()
     except FileNotFoundError:
         _fail("the current directory was removed; change to another one")
     try:
         # Without click's own error handling, an Exit's code is what the call returns.
-        sys.exit(cco(standalone_mode=False) or 0)
+        sys.exit(cco(arguments, prog_name="cco" if arguments is not None else None, standalone_mode=False) or 0)
     except click.UsageError as problem:
         problem.show()
         sys.exit(2)

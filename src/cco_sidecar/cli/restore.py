@@ -8,6 +8,7 @@ import click
 
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.terminal import echo
+from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.storage import archive
 
 
@@ -19,7 +20,13 @@ def command(ctx: click.Context, source: Path, force: bool) -> None:
     """Put a backup in the place of the storage of `cco daemon`, or of the one that is configured; its sidecar must be
     stopped."""
     # That of the sidecar which is to be started next, as the last line says.
-    storage = settings_of(ctx, service=True).storage
+    settings = settings_of(ctx, service=True)
+    if settings.database_url:
+        raise SettingsError(
+            "database_url: the sidecar to start next keeps its records in PostgreSQL, and a backup holds those of "
+            "SQLite; unset it for the restored sidecar"
+        )
+    storage = settings.storage
     former = archive.restore(source, storage, force=force)
     if former is not None:
         echo(f"the former storage is at {former}")

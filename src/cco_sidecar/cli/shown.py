@@ -18,8 +18,8 @@ HIDDEN = "[hidden]"
 def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
     """Returns the value of the setting or field ``name``.
 
-    The signing secret, the database's password, the values of environments and what looks like a secret are hidden, and
-    so are the fields in ``hide``.
+    The signing secret, the user of the database, the values of environments and what looks like a secret are hidden,
+    and so are the fields in ``hide``.
     """
     if value and (name == "jwt_secret" or name in hide):
         return HIDDEN
@@ -35,10 +35,11 @@ def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
         case Path():
             return str(value)
         case str():
-            return masking.mask(_without_password(value) if name == "database_url" else value)[0]
+            return masking.mask(_place(value) if name == "database_url" else value)[0]
     return value
 
 
-def _without_password(url: str) -> str:
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", f":{HIDDEN}@") if password else url
+def _place(url: str) -> str:
+    """Returns the URL of a database without its user, password and options."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

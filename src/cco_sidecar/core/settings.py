@@ -28,7 +28,7 @@ _DAY = 86_400
 
 class Declared(NamedTuple):
     """How a setting is given. ``file``: section and key of the config file, empty for none; ``shown``: the default as
-    docs and help say it; ``schema``: its JSON Schema."""
+    docs and help say it; ``schema``: its JSON Schema; ``secret``: no message shows the value."""
 
     convert: Convert
     help: str
@@ -37,6 +37,7 @@ class Declared(NamedTuple):
     shown: str = ""
     schema: Mapping[str, Any] = {}
     is_number: bool = False
+    secret: bool = False
 
 
 def _setting(
@@ -48,9 +49,10 @@ def _setting(
     flag: str = "",
     shown: str | None = None,
     schema: Mapping[str, Any] | None = None,
+    secret: bool = False,
 ) -> Any:
     text = shown if shown is not None else "none" if default in (None, ()) else str(default)
-    declared = Declared(convert, help_text, file, flag, text, schema or {"type": "string"}, is_number=False)
+    declared = Declared(convert, help_text, file, flag, text, schema or {"type": "string"}, secret=secret)
     if callable(default):
         return field(default_factory=default, metadata={"declared": declared})
     return field(default=default, metadata={"declared": declared})
@@ -100,6 +102,7 @@ class Settings:
         file="sidecar.database_url",
         flag="--database-url",
         shown="SQLite in the storage directory",
+        secret=True,
     )
     project_root: Path = _setting(
         Path.cwd,
@@ -130,6 +133,7 @@ class Settings:
         file="sidecar.jwt_secret",
         flag="--jwt-secret",
         shown="none: RS256 with a generated key",
+        secret=True,
     )
     log_level: str = _setting(
         "info",
@@ -335,10 +339,10 @@ def _given(
     for name, declared in DECLARED.items():
         variable = f"{ENVIRONMENT}{name.upper()}"
         if (text := environment.get(variable)) is not None:
-            found[name] = Origin(name, _convert(declared.convert, text, variable), variable)
+            found[name] = Origin(name, _convert(declared, text, variable), variable)
         if (value := flags.get(name)) is not None:
             flag = declared.flag or name
-            found[name] = Origin(name, _convert(declared.convert, value, flag), flag)
+            found[name] = Origin(name, _convert(declared, value, flag), flag)
     if service and "storage" not in found:
         found["storage"] = Origin("storage", service_storage().resolve(), "default")
     yield from found.values()
@@ -374,7 +378,7 @@ def _from_file(path: Path) -> Iterator[Origin]:
 
 
 def _of_file(path: Path, name: str, key: str, value: Any) -> Origin:
-    return Origin(name, _convert(DECLARED[name].convert, value, f"{path}: {key}"), f"{path}")
+    return Origin(name, _convert(DECLARED[name], value, f"{path}: {key}"), f"{path}")
 
 
 def _hint(key: str, known: Any) -> str:
@@ -382,11 +386,12 @@ def _hint(key: str, known: Any) -> str:
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
 
 
-def _convert(convert: Convert, value: Any, where: str) -> Any:
+def _convert(declared: Declared, value: Any, where: str) -> Any:
     try:
-        return convert(value)
+        return declared.convert(value)
     except (ValueError, TypeError) as problem:
-        raise SettingsError(f"{where}: invalid value {value!r}: {problem}") from problem
+        shown = "" if declared.secret else f" {value!r}"
+        raise SettingsError(f"{where}: invalid value{shown}: {problem}") from problem
     except SettingsError as problem:
         # A document names its own path.
         raise SettingsError(f"{where.partition(': ')[0]}: {problem}") from problem

@@ -46,7 +46,10 @@ def make(storage: Path, target: Path) -> Copied:
     Raises SettingsError.
     """
     if not (storage / DATABASE).exists():
-        raise SettingsError(f"no sidecar storage found at {storage}; fix: set CCO_SIDECAR_STORAGE")
+        raise SettingsError(
+            f"no records found in {storage}; fix: name the storage with CCO_SIDECAR_STORAGE. If its records are in "
+            "PostgreSQL, stop the sidecar, then save them with pg_dump and copy the directory"
+        )
     sums: dict[str, str] = {}
     total = 0
     temporary = target.with_name(f".{target.name}.tmp")

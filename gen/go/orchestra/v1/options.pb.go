@@ -266,7 +266,6 @@ func (Format) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_options_proto_rawDescGZIP(), []int{3}
 }
 
-// Validation and JSON rules of one field.
 // Whose a field names. An agent may name its own; what "own" means is in its token. The operator
 // may name anyone's.
 type Scope int32
@@ -442,6 +441,7 @@ func (x *CallRules) GetMaxRequestBytes() uint32 {
 	return 0
 }
 
+// Validation and JSON rules of one field.
 type FieldRules struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// True when the field must be present and not empty.

@@ -77,6 +77,8 @@ export const CallRulesSchema: GenMessage<CallRules> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_options, 0);
 
 /**
+ * Validation and JSON rules of one field.
+ *
  * @generated from message orchestra.v1.FieldRules
  */
 export type FieldRules = Message<"orchestra.v1.FieldRules"> & {
@@ -371,7 +373,6 @@ export const FormatSchema: GenEnum<Format> = /*@__PURE__*/
   enumDesc(file_orchestra_v1_options, 3);
 
 /**
- * Validation and JSON rules of one field.
  * Whose a field names. An agent may name its own; what "own" means is in its token. The operator
  * may name anyone's.
  *
