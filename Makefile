@@ -9,7 +9,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' |
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run bench-fairness test lint prose format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run bench-fairness test test-postgres lint prose format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for an
 
 test: setup ## run every test
 	@$(PY) -m pytest -n 2 -m "not long" $(ARGS)
+
+test-postgres: setup ## run the tests that call a server, with the records in PostgreSQL
+	@$(PY) -m pytest -n 2 -m "not long" --postgres tests/e2e tests/wire tests/services tests/supervision $(ARGS)
 
 lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter, prose
 	$(BIN)/ruff check .

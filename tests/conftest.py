@@ -9,10 +9,39 @@ from typing import Any
 
 import grpc
 import pytest
+from tests.support import postgres
 from tests.support.repositories import clone_of_ours
 from tests.support.sidecars import Deployment, fresh, serving, small_repository
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", action="store_true", help="sidecars keep their records in PostgreSQL")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--postgres"):
+        for item in items:
+            if item.get_closest_marker("sqlite"):
+                item.add_marker(pytest.mark.skip(reason="opens records.db itself"))
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    binaries = postgres.programs()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.cluster(binaries) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def records(request: pytest.FixtureRequest) -> None:
+    """With ``--postgres`` every sidecar gets a database of its own."""
+    if request.config.getoption("--postgres"):
+        url = request.getfixturevalue("postgres_url")
+        SidecarProcess.database_of = staticmethod(lambda storage: postgres.database_of(url, str(storage)))
 
 
 @pytest.fixture(scope="session")

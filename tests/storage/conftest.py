@@ -14,15 +14,6 @@ from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.stores import SqlStores
 
 
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    binaries = postgres.programs()
-    if binaries is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with postgres.cluster(binaries) as url:
-        yield url
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     """An empty database."""

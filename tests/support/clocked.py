@@ -98,7 +98,7 @@ class ClockedSidecar(SidecarProcess):
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=clean | {"HOME": str(storage.parent)} | dict(environment or {}),
+                env=clean | {"HOME": str(storage.parent)} | self.defaults_for(storage) | dict(environment or {}),
             )
         assert self.process.stdout is not None
         self.screen = ""

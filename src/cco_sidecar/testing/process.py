@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,10 +43,12 @@ class SidecarProcess:
     """A sidecar on free ports. Starts in the constructor, which returns once the sidecar is ready.
 
     ``options``: command-line flags; ``environment``: variables in addition to ``defaults``, which apply to every
-    sidecar, and to a clean environment. Raises RuntimeError if the sidecar does not start.
+    sidecar, and to a clean environment; ``database_of``: gives the ``database_url`` for a storage directory. Raises
+    RuntimeError if the sidecar does not start.
     """
 
     defaults: ClassVar[dict[str, str]] = {}
+    database_of: ClassVar[Callable[[Path], str] | None] = None
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class SidecarProcess:
             text=True,
             env=clean
             | {"HOME": str(storage.parent), LIFELINE: str(lifeline)}
-            | self.defaults
+            | self.defaults_for(storage)
             | dict(environment or {}),
             pass_fds=(lifeline,),
         )  # fmt: skip
@@ -86,6 +88,12 @@ class SidecarProcess:
         found = _LINES.search(self.screen)
         assert found is not None, self.screen
         self.port, self.grpc_port = int(found[1]), int(found[2])
+
+    @classmethod
+    def defaults_for(cls, storage: Path) -> dict[str, str]:
+        """Returns the variables that apply to every sidecar on this storage."""
+        database = {"CCO_SIDECAR_DATABASE_URL": cls.database_of(storage)} if cls.database_of else {}
+        return cls.defaults | database
 
     @property
     def url(self) -> str:
