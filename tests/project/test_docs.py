@@ -149,7 +149,7 @@ def test_make_run_starts_the_sidecar_on_this_repository(checkout: Path, tmp_path
 
 
 def test_links_resolve() -> None:
-    for page in (*PAGES, OURS / "CONTRIBUTING.md"):
+    for page in (*PAGES, OURS / "CONTRIBUTING.md", OURS / "SECURITY.md"):
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
