@@ -9,7 +9,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' |
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run bench-fairness test test-postgres lint prose format gen gen-check lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run bench-fairness test test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,11 +43,12 @@ test: setup ## run every test
 test-postgres: setup ## run the tests that call a server, with the records in PostgreSQL
 	@$(PY) -m pytest -n 2 -m "not long" --postgres tests/e2e tests/wire tests/services tests/supervision $(ARGS)
 
-lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter, prose
+lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter, prose, the picture of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(PY) scripts/picture.py --check
 	$(BUF) lint
 	$(BUF) format --diff --exit-code proto
 	$(MAKE) --no-print-directory breaking prose
@@ -97,6 +98,9 @@ gen: setup .tools/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/p
 
 gen-check: gen ## fail when gen/ is not what the protos say
 	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client docs/configuration.md
+
+picture: setup ## draw the imports of the packages into docs/architecture.md
+	@$(PY) scripts/picture.py
 
 lock: setup ## write the lock files anew
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -1,7 +1,7 @@
 """Runs every command and code block of README and docs, parses every JSON block, and checks every link.
 
 Blocks: ``bash`` and ``python`` run in the order of their page, ``bash background`` is started and keeps running until
-the page ends, ``json`` is parsed, ``text`` is only shown.
+the page ends, ``json`` is parsed, ``text`` and ``mermaid`` are only shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cco_sidecar.testing.process import SidecarProcess, agent_environment
 
 PAGES = [OURS / "README.md", *sorted((OURS / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_KINDS = {"bash", "bash background", "python", "json", "text"}
+_KINDS = {"bash", "bash background", "python", "json", "text", "mermaid"}
 
 
 class Block(NamedTuple):
@@ -149,10 +149,20 @@ def test_make_run_starts_the_sidecar_on_this_repository(checkout: Path, tmp_path
 
 
 def test_links_resolve() -> None:
-    for page in PAGES:
+    for page in (*PAGES, OURS / "CONTRIBUTING.md", OURS / "SECURITY.md"):
         for target in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_named_source_files_exist() -> None:
+    """The architecture page names files below src/cco_sidecar, or at the top."""
+    named = re.findall(
+        r"`([a-z_]+(?:/[a-z_0-9]+)*(?:\.py|/[a-z_0-9]+))`", (OURS / "docs" / "architecture.md").read_text()
+    )
+    assert len(named) > 40
+    gone = [name for name in named if not any((top / name).exists() for top in (OURS / "src" / "cco_sidecar", OURS))]
+    assert not gone
 
 
 def test_all_paths_are_documented() -> None:

@@ -18,6 +18,7 @@ from cco_sidecar.core.errors import SidecarError, not_found, permission_denied
 from cco_sidecar.core.principal import Principal
 from orchestra.v1 import options_pb2
 from orchestra.v1.options_pb2 import (
+    SCOPE_ANY,
     SCOPE_FILTER_ISSUE,
     SCOPE_OPERATOR,
     SCOPE_PROJECT,
@@ -25,6 +26,7 @@ from orchestra.v1.options_pb2 import (
     SCOPE_READ_ISSUE,
     SCOPE_READ_TYPE,
     SCOPE_SUBJECT,
+    SCOPE_UNSPECIFIED,
     SCOPE_WRITE_ISSUE,
     SCOPE_WRITE_TYPE,
     Scope,
@@ -33,6 +35,7 @@ from orchestra.v1.options_pb2 import (
 PROJECT_SCOPES = frozenset({SCOPE_PROJECT, SCOPE_PROJECT_OR_ALL})
 READ_ISSUE_SCOPES = frozenset({SCOPE_READ_ISSUE, SCOPE_FILTER_ISSUE})
 ISSUE_SCOPES = READ_ISSUE_SCOPES | {SCOPE_WRITE_ISSUE}
+_UNCHECKED = frozenset({SCOPE_UNSPECIFIED, SCOPE_ANY})
 # Architects may read what belongs to other agents of their project.
 _READ = READ_ISSUE_SCOPES | {SCOPE_READ_TYPE}
 # The claim that fills an empty field.
@@ -68,7 +71,7 @@ def apply(request: Message, principal: Principal, default_project: str) -> None:
 @cache
 def scoped_fields(descriptor: Descriptor) -> tuple[ScopedField, ...]:
     """Returns the scoped fields of the message itself, projects first."""
-    found = [ScopedField(field.name, _scope(field)) for field in descriptor.fields if _scope(field)]
+    found = [ScopedField(field.name, _scope(field)) for field in descriptor.fields if _scope(field) not in _UNCHECKED]
     return tuple(sorted(found, key=lambda each: each.scope))
 
 

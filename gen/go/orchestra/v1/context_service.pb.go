@@ -1853,11 +1853,12 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x16RefreshContextResponse\x12\x1c\n" +
 	"\trefreshed\x18\x01 \x01(\bR\trefreshed\x12+\n" +
 	"\x11entries_refreshed\x18\x02 \x01(\rR\x10entriesRefreshed\x128\n" +
-	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x8f\x01\n" +
+	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x91\x01\n" +
 	"\x18ClearContextCacheRequest\x12#\n" +
-	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x03R\aissueId\x12%\n" +
+	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x03R\aissueId\x12'\n" +
 	"\n" +
-	"agent_type\x18\x02 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\tagentType\x12'\n" +
+	"agent_type\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\n" +
+	"R\tagentType\x12'\n" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x02R\tprojectId\"\xb9\x01\n" +
 	"\x19ClearContextCacheResponse\x12\x18\n" +

@@ -271,7 +271,8 @@ func (Format) EnumDescriptor() ([]byte, []int) {
 type Scope int32
 
 const (
-	// Nobody's: anyone may name any.
+	// Not set. The server refuses to start when a request's `project_id`, `issue_id`, `agent_type` or
+	// `agent_id` has no scope, unless only the operator may make the call.
 	Scope_SCOPE_UNSPECIFIED Scope = 0
 	// A project: the own one. Others do not exist for an agent. Empty means the own one; for the
 	// operator, the default project.
@@ -292,21 +293,24 @@ const (
 	Scope_SCOPE_SUBJECT Scope = 8
 	// Only the operator sets the field.
 	Scope_SCOPE_OPERATOR Scope = 9
+	// Any value. What the caller may do with it is decided where the record is read.
+	Scope_SCOPE_ANY Scope = 10
 )
 
 // Enum value maps for Scope.
 var (
 	Scope_name = map[int32]string{
-		0: "SCOPE_UNSPECIFIED",
-		1: "SCOPE_PROJECT",
-		2: "SCOPE_PROJECT_OR_ALL",
-		3: "SCOPE_READ_ISSUE",
-		4: "SCOPE_FILTER_ISSUE",
-		5: "SCOPE_WRITE_ISSUE",
-		6: "SCOPE_READ_TYPE",
-		7: "SCOPE_WRITE_TYPE",
-		8: "SCOPE_SUBJECT",
-		9: "SCOPE_OPERATOR",
+		0:  "SCOPE_UNSPECIFIED",
+		1:  "SCOPE_PROJECT",
+		2:  "SCOPE_PROJECT_OR_ALL",
+		3:  "SCOPE_READ_ISSUE",
+		4:  "SCOPE_FILTER_ISSUE",
+		5:  "SCOPE_WRITE_ISSUE",
+		6:  "SCOPE_READ_TYPE",
+		7:  "SCOPE_WRITE_TYPE",
+		8:  "SCOPE_SUBJECT",
+		9:  "SCOPE_OPERATOR",
+		10: "SCOPE_ANY",
 	}
 	Scope_value = map[string]int32{
 		"SCOPE_UNSPECIFIED":    0,
@@ -319,6 +323,7 @@ var (
 		"SCOPE_WRITE_TYPE":     7,
 		"SCOPE_SUBJECT":        8,
 		"SCOPE_OPERATOR":       9,
+		"SCOPE_ANY":            10,
 	}
 )
 
@@ -730,7 +735,7 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x12FORMAT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tFORMAT_ID\x10\x01\x12\x11\n" +
 	"\rFORMAT_FILTER\x10\x02\x12\x17\n" +
-	"\x13FORMAT_CONTEXT_PART\x10\x03*\xe2\x01\n" +
+	"\x13FORMAT_CONTEXT_PART\x10\x03*\xf1\x01\n" +
 	"\x05Scope\x12\x15\n" +
 	"\x11SCOPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSCOPE_PROJECT\x10\x01\x12\x18\n" +
@@ -741,7 +746,9 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x0fSCOPE_READ_TYPE\x10\x06\x12\x14\n" +
 	"\x10SCOPE_WRITE_TYPE\x10\a\x12\x11\n" +
 	"\rSCOPE_SUBJECT\x10\b\x12\x12\n" +
-	"\x0eSCOPE_OPERATOR\x10\t:M\n" +
+	"\x0eSCOPE_OPERATOR\x10\t\x12\r\n" +
+	"\tSCOPE_ANY\x10\n" +
+	":M\n" +
 	"\x04call\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\v2\x17.orchestra.v1.CallRulesR\x04call:O\n" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\v2\x18.orchestra.v1.FieldRulesR\x05field:@\n" +
 	"\n" +

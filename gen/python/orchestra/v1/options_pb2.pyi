@@ -50,6 +50,7 @@ class Scope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SCOPE_WRITE_TYPE: _ClassVar[Scope]
     SCOPE_SUBJECT: _ClassVar[Scope]
     SCOPE_OPERATOR: _ClassVar[Scope]
+    SCOPE_ANY: _ClassVar[Scope]
 MODE_UNSPECIFIED: Mode
 MODE_UNARY: Mode
 MODE_WAIT: Mode
@@ -78,6 +79,7 @@ SCOPE_READ_TYPE: Scope
 SCOPE_WRITE_TYPE: Scope
 SCOPE_SUBJECT: Scope
 SCOPE_OPERATOR: Scope
+SCOPE_ANY: Scope
 CALL_FIELD_NUMBER: _ClassVar[int]
 call: _descriptor.FieldDescriptor
 FIELD_FIELD_NUMBER: _ClassVar[int]
