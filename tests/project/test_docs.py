@@ -21,6 +21,7 @@ import requests
 from tests.support.clocked import free_ports
 from tests.support.repositories import OURS
 
+from cco_sidecar.core.services import services
 from cco_sidecar.testing.process import SidecarProcess, agent_environment
 
 PAGES = [OURS / "README.md", *sorted((OURS / "docs").glob("*.md"))]
@@ -163,6 +164,12 @@ def test_named_source_files_exist() -> None:
     assert len(named) > 40
     gone = [name for name in named if not any((top / name).exists() for top in (OURS / "src" / "cco_sidecar", OURS))]
     assert not gone
+
+
+def test_all_services_are_documented() -> None:
+    page = (OURS / "docs" / "grpc.md").read_text()
+    for service in services():
+        assert f"`{service.name}`" in page, service.name
 
 
 def test_all_paths_are_documented() -> None:

@@ -92,7 +92,11 @@ def test_the_example_passes_the_checks(applied: Callable[..., Copy]) -> None:
         done = copy.run(_BIN / command[0], *command[1:])
         assert done.returncode == 0, done.stdout + done.stderr
     copy.generate_openapi()
-    done = copy.test(f"{DOCS}::test_all_paths_are_documented", f"{TABLE}::test_every_rpc_has_a_row")
+    done = copy.test(
+        f"{DOCS}::test_all_paths_are_documented",
+        f"{DOCS}::test_all_services_are_documented",
+        f"{TABLE}::test_every_rpc_has_a_row",
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -132,15 +136,42 @@ def assert_start_refused(copy: Copy, message: str) -> None:
     assert f"`{message}`" in GUIDE.read_text(), "CONTRIBUTING.md quotes the message"
 
 
-def test_a_call_without_a_permission_is_refused(applied: Callable[..., Copy]) -> None:
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('      post: "/api/notes"\n      body: "*"\n', "add its REST route, option (google.api.http)"),
+        ('      body: "*"\n', 'add body: "*" to option (google.api.http), or its JSON body is ignored'),
+        (
+            "      permission: PERMISSION_PUBLISH_EVENTS\n",
+            "add permission to option (call), or it is denied to everyone",
+        ),
+        ("      success_code: 201\n", "add a success_code from 200 to 299 to option (call)"),
+        (
+            "      mode: MODE_UNARY\n",
+            "add the mode to option (call): MODE_STREAM if and only if it returns a stream",
+        ),
+        (
+            "    scope: SCOPE_WRITE_ISSUE\n",
+            "add a scope to issue_id in AddNoteRequest: whose may an agent name?",
+        ),
+    ],
+)
+def test_the_services_are_refused_without_an_option(applied: Callable[..., Copy], line: str, message: str) -> None:
     copy = applied()
-    copy.replace(f"proto/orchestra/v1/{PROTO}", "      permission: PERMISSION_PUBLISH_EVENTS\n", "")
+    copy.replace(f"proto/orchestra/v1/{PROTO}", line, "")
     copy.generate(PROTO)
-    with running(copy) as sidecar:
-        refusal = sidecar.request("POST", "/api/notes", sidecar.operator, json={"text": "x"})
-    assert refusal.status_code == 403
-    assert refusal.json()["message"] == "this call declares no permission, so it is denied to everyone"
-    assert f"`{refusal.json()['message']}`" in GUIDE.read_text()
+    done = copy.run(sys.executable, "-c", "from cco_sidecar.core.services import services; services()")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        f"rpc orchestra.v1.NoteService.AddNote in orchestra/v1/note_service.proto: {message}"
+    )
+    assert f"`{message}`" in GUIDE.read_text(), "CONTRIBUTING.md quotes the message"
+
+
+def test_a_package_without_init_is_reported(applied: Callable[..., Copy]) -> None:
+    copy = applied(f"{SERVICES}/__init__.py")
+    done = copy.run(_BIN / "ruff", "check", "src")
+    assert done.returncode == 1 and "INP001" in done.stdout and "services/notes" in done.stdout
 
 
 def test_an_rpc_without_documentation_and_permissions_is_named(applied: Callable[..., Copy]) -> None:

@@ -122,6 +122,10 @@ class EventBus(Protocol):
         """The number of open readers in this process."""
         ...
 
+    async def start(self) -> None:
+        """Opens what is stored. Nothing else is called before it. Raises SidecarError (STR_002)."""
+        ...
+
     async def publish(self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False) -> Published:
         """Stores an event, and sets its id and timestamp in place. ``ttl`` is in seconds.
 
