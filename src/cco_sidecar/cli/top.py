@@ -1,4 +1,4 @@
-"""`cco top`: agents, events and the queue, live."""
+"""`cco top`: a live view of agents, the queue and events."""
 
 from __future__ import annotations
 
@@ -35,20 +35,24 @@ _COLOURS = {
 }
 _EVENTS = 8
 _AGENTS = 200
-# Lines that are neither agents nor events.
+# Number of lines other than agents and events.
 _FRAME = 7
 
 
 @click.command(name="top")
-@click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
-@click.option("--once", is_flag=True, help="Print one picture and return.")
-@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
+@click.option(
+    "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between updates."
+)
+@click.option("--once", is_flag=True, help="Print once and exit.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
 @connected
 def command(client: Client, interval: float, once: bool, project_id: str) -> None:
-    """Watch the agents, the queue and the events; Ctrl-C ends it."""
+    """Show a live view of agents, the queue and events; press Ctrl-C to exit."""
     screen = out.console()
     if not screen.is_terminal:
-        # Whoever reads a pipe wants whole values.
+        # Do not truncate values in a pipe.
         screen = Console(no_color=True, highlight=False, width=_WHOLE)
     if once or not screen.is_terminal:
         with screen.capture() as captured:
@@ -67,7 +71,7 @@ def command(client: Client, interval: float, once: bool, project_id: str) -> Non
 def _picture(client: Client, project_id: str, screen: Console, *, everything: bool = False) -> RenderableType:
     answer = client.agents.list(project_id=project_id, limit=_AGENTS)
     events = [each.message for each in client.events.list(project_id=project_id, limit=_EVENTS).events]
-    # Those that live first; newest first among equals.
+    # Active agents first, each part newest first.
     agents = sorted(answer.agents, key=lambda agent: status_of(agent) in ENDED)
     if not everything:
         agents = agents[: max(1, screen.height - _FRAME - len(events))]
@@ -87,7 +91,7 @@ def _figures(status: GetStatusResponse) -> str:
 
 
 class _Column(NamedTuple):
-    """``width`` 0 is what is left; below a screen of ``screen`` columns there is no room for it."""
+    """A table column. ``width`` 0 shares the remaining space; it is hidden on screens narrower than ``screen``."""
 
     name: str
     width: int
@@ -106,7 +110,7 @@ def _tokens(agent: Agent) -> str:
 
 
 def _table(rows: Sequence[Any], columns: Sequence[_Column], width: int) -> Table:
-    """One line a row."""
+    """Returns a table with one line per row."""
     shown = [column for column in columns if width >= column.screen]
     whole = width == _WHOLE
     table = Table(box=None, pad_edge=False, expand=not whole, header_style="bold")
@@ -121,7 +125,7 @@ def _table(rows: Sequence[Any], columns: Sequence[_Column], width: int) -> Table
 
 
 def _short(agent_id: str) -> str:
-    """The type and the first part of the uuid: as much as a person needs to tell two apart."""
+    """Returns the type and the first part of the UUID, enough to tell agents apart."""
     parts = agent_id.split("-")
     return "-".join(parts[:-4]) if len(parts) > 5 else agent_id
 
@@ -144,14 +148,14 @@ def _time(event: Event) -> str:
 
 
 def _said(event: Event) -> str:
-    """Of an agent's start and end: whose, and why. Else all of the data."""
+    """Returns the agent and the reason if the event has them, or else all data."""
     data = codec.struct_to_dict(event.data)
     if isinstance(data.get("agent_id"), str) and isinstance(data.get("reason"), str):
         return one_line(f"{_short(data['agent_id'])}: {data['reason']}")
     return codec.to_json(event.data).decode()
 
 
-# Wider than any line: where nothing is cut.
+# Wider than any line, so that nothing is truncated.
 _WHOLE = 10_000
 _ROOMY, _COMMON = 110, 70
 _AGENT_COLUMNS = (
