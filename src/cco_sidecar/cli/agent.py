@@ -23,8 +23,8 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import OPERATOR
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, AgentType, LogLine, SpawnAgentResponse
 
-_SHORTEST_ID = 4
-_SHOWN_TASK = 60
+_MIN_PREFIX = 4
+_TASK_WIDTH = 60
 # The documented default.
 _KILL_SECONDS = 10.0
 
@@ -138,7 +138,7 @@ def spawn(
         "context_requirements": list(requirements),
         "timeout_seconds": timeout,
     }
-    options |= _as_typed(run)
+    options |= _resolved_command(run)
     if worktree or base:
         options["isolation"] = "worktree"
     if base:
@@ -159,7 +159,7 @@ def spawn(
             if logs:
                 _print(client.agents.logs(answer.agent_id, follow=True))
             with out.waiting("waiting for the agent to end ..."):
-                agent = _ended(client, answer.agent_id)
+                agent = _wait_for_end(client, answer.agent_id)
         except KeyboardInterrupt:
             echo(f"the agent is still running; follow it with 'cco agent logs {answer.agent_id} -f'", err=True)
             raise
@@ -170,7 +170,7 @@ def spawn(
             raise click.exceptions.Exit(1)
 
 
-def _as_typed(command: tuple[str, ...]) -> dict[str, Any]:
+def _resolved_command(command: tuple[str, ...]) -> dict[str, Any]:
     """Returns the command, with its program resolved on this PATH, and the current directory."""
     if not command:
         return {}
@@ -194,9 +194,9 @@ def _agent(client: Client, text: str) -> Agent:
     except SidecarError as problem:
         if problem.code != "AGT_004" or not text:
             raise
-        if len(text) < _SHORTEST_ID:
+        if len(text) < _MIN_PREFIX:
             raise click.ClickException(
-                f"agent id prefix '{text}' is too short: expected at least {_SHORTEST_ID} characters"
+                f"agent id prefix '{text}' is too short: expected at least {_MIN_PREFIX} characters"
             ) from problem
         every = client.agents.iterate(all_projects=_is_operator(client))
         found = [agent for agent in every if agent.agent_id.startswith(text)]
@@ -214,7 +214,7 @@ def _is_operator(client: Client) -> bool:
     return claims_of(client.token).get("sub") == OPERATOR
 
 
-def _ended(client: Client, agent_id: str) -> Agent:
+def _wait_for_end(client: Client, agent_id: str) -> Agent:
     """Waits for the agent to end, by following its logs, and returns it."""
     for _ in client.agents.logs(agent_id, follow=True, tail=0):
         pass
@@ -250,7 +250,7 @@ def list_(client: Client, status: str | None, form: str | None, output: Path | N
 def _line(agent: Agent) -> str:
     place = f" (position {agent.queue_position})" if agent.queue_position else ""
     task = one_line(agent.task.strip().partition("\n")[0])
-    task = f"  {task if len(task) <= _SHOWN_TASK else task[: _SHOWN_TASK - 3] + '...'}" if task else ""
+    task = f"  {task if len(task) <= _TASK_WIDTH else task[: _TASK_WIDTH - 3] + '...'}" if task else ""
     return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}{task}  ({one_line(agent.reason)})"
 
 

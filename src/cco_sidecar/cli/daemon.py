@@ -39,7 +39,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     flags["storage"] = flags["storage"] or str(settings.storage)
     running, former = process.running(settings.real_pid_file), process.start_of(settings.real_pid_file)
     if running is not None and former is not None:
-        if not starting.has_what_is_given(ctx, flags, former):
+        if not starting.is_current(ctx, flags, former):
             raise click.ClickException(
                 f"the sidecar is already running (pid {running.pid}) with other settings; "
                 "apply these with 'cco daemon restart'"

@@ -102,7 +102,7 @@ def _checks(settings: Settings) -> str:
     return "\n".join(f"{each.level.value}\t{each.name}\t{each.text}\t{each.fix}" for each in findings(settings))
 
 
-def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
+def _response(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
     """Makes a part from the sidecar's response, or from the error if it does not answer."""
 
     def make(settings: Settings) -> str:
@@ -153,9 +153,9 @@ _PARTS: dict[str, Callable[[Settings], str]] = {
     "versions.json": _versions,
     "settings.json": _settings,
     "checks.txt": _checks,
-    "health.json": _asked(lambda client: client.health()),
-    "status.json": _asked(lambda client: client.status()),
-    "agents.json": _asked(_agents),
+    "health.json": _response(lambda client: client.health()),
+    "status.json": _response(lambda client: client.status()),
+    "agents.json": _response(_agents),
     "storage.txt": _tree,
     "orchestration.log": _log,
 }

@@ -28,9 +28,9 @@ _COLUMNS: out.Columns = {
     "event_id": lambda e: e.event_id,
     "data": lambda e: codec.to_json(e.data).decode(),
 }
-_AGO = re.compile(r"(\d+)([smhd])")
+_AGE_PATTERN = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LONGEST_POLL = 60.0
+_MAX_POLL_SECONDS = 60.0
 
 
 @click.group(name="events", cls=Group)
@@ -171,7 +171,7 @@ def _poll(client: Client, seconds: float, limit: int | None, form: str | None, c
     shown = 0
     with out.waiting("waiting for events ..."):
         while True:
-            left = min(max(0.0, end - time.monotonic()), _LONGEST_POLL)
+            left = min(max(0.0, end - time.monotonic()), _MAX_POLL_SECONDS)
             answer = _wait(client, left, cursor, (limit or 1000) - shown, wanted)
             for event in answer.events:
                 _show(event.message, form)
@@ -214,7 +214,7 @@ def list_(client: Client, since: str, form: str | None, output: Path | None, **w
 
 def _since(text: str) -> tuple[str, datetime | None]:
     """Parses a cursor, a time or an age; one of the two results is empty."""
-    age = _AGO.fullmatch(text)
+    age = _AGE_PATTERN.fullmatch(text)
     if age:
         try:
             return "", datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})

@@ -27,7 +27,7 @@ FORMATS = ("text", "table", "json", "yaml", "csv")
 Columns = dict[str, Callable[[Any], str]]
 
 
-def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+def _check_writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
     """Checks the output file before the call, so that no response is lost. Raises ClickException."""
     if path is not None and not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         reason = "Permission denied" if path.absolute().parent.is_dir() else "No such file or directory"
@@ -40,7 +40,7 @@ def formatted(command: Callable[..., Any], *, lists: bool = False) -> Callable[.
     command = click.option(
         "--output",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_writable,
+        callback=_check_writable,
         help="Write to a file instead of stdout; JSON by default.",
     )(command)
     return click.option(

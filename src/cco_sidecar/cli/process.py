@@ -22,7 +22,7 @@ _READY = "CCO_SIDECAR_READY_FD"
 SERVER = "orchestration-server"
 # A process that was created after its pid file was written has reused the pid.
 _CLOCK_SLACK = 2.0
-_LOOK_AGAIN = 0.05
+_POLL_SECONDS = 0.05
 
 
 def start_in_background(
@@ -50,7 +50,7 @@ def start_in_background(
     raise click.ClickException(lines[-1].removeprefix("cco: ") if lines else "the sidecar did not start")
 
 
-def tell_ready() -> None:
+def notify_ready() -> None:
     """Notifies the parent that waits in ``start_in_background``, if any."""
     descriptor = os.environ.pop(_READY, None)
     if descriptor is not None:
@@ -62,7 +62,7 @@ def tell_ready() -> None:
             ready.write(b"ready")
 
 
-def when_orphaned(act: Callable[[], None]) -> None:
+def on_parent_exit(act: Callable[[], None]) -> None:
     """Calls ``act`` when the process that passed us a lifeline pipe exits, such as a killed test suite."""
     descriptor = os.environ.pop(LIFELINE, None)
     if descriptor is not None:
@@ -88,7 +88,7 @@ def started_elsewhere(storage: Path, pid_file: Path) -> psutil.Process | None:
     while is_in_use(storage):
         if (found := running(pid_file)) is not None:
             return found
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(_POLL_SECONDS)
     return None
 
 
@@ -122,22 +122,22 @@ def stop(pid_file: Path, *, force: bool, timeout: float, keep_agents: bool = Fal
     if process is None:
         return None
     process.send_signal(signal.SIGHUP if keep_agents else signal.SIGTERM)
-    if not _ended(process, timeout):
+    if not _wait_for_exit(process, timeout):
         if not force:
             raise click.ClickException(
                 f"the sidecar (pid {process.pid}) did not exit within {timeout:g} s; kill it with 'stop --force'"
             )
         process.kill()
-        _ended(process, timeout)
+        _wait_for_exit(process, timeout)
     return process.pid
 
 
-def _ended(process: psutil.Process, timeout: float) -> bool:
+def _wait_for_exit(process: psutil.Process, timeout: float) -> bool:
     """Waits for a process to exit, and reports whether it did. A zombie counts, because it may never be reaped."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
-            process.wait(_LOOK_AGAIN)
+            process.wait(_POLL_SECONDS)
             return True
         except psutil.TimeoutExpired:
             if process.status() == psutil.STATUS_ZOMBIE:

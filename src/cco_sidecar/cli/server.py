@@ -71,7 +71,7 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     if former is None and _is_service(ctx):
         flags["storage"] = str(settings_of(ctx, service=True, storage=flags["storage"]).storage)
     former = former or process.Start([process.SERVER], str(Path.cwd()), {})
-    wanted = start.with_what_is_given(ctx, flags, former)
+    wanted = start.with_overrides(ctx, flags, former)
     start.require_startable(start.settings_for(wanted), present)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
     pid = process.start_in_background(wanted.words, wanted.environment, wanted.directory)
@@ -145,15 +145,15 @@ async def _serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end, number)
-    process.when_orphaned(partial(end, signal.SIGTERM))
+    process.on_parent_exit(partial(end, signal.SIGTERM))
     pid_file = settings.real_pid_file
     try:
         try:
             pid_file.write_text(f"{os.getpid()}\n")
         except OSError as problem:
             raise SettingsError(f"cannot write the pid file {pid_file}: {problem.strerror}") from problem
-        _welcome(sidecar, settings)
-        process.tell_ready()
+        _print_banner(sidecar, settings)
+        process.notify_ready()
         await ended
         # The reader of our output may have exited.
         with suppress(OSError):
@@ -163,7 +163,7 @@ async def _serve(settings: Settings) -> None:
         pid_file.unlink(missing_ok=True)
 
 
-def _welcome(sidecar: Any, settings: Settings) -> None:
+def _print_banner(sidecar: Any, settings: Settings) -> None:
     echo(f"Orchestration Sidecar v{__version__}")
     echo(f"Listening on http://{authority(settings.host, sidecar.port)}")
     echo(f"gRPC on {authority(settings.host, sidecar.grpc_port)}")

@@ -59,12 +59,12 @@ def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str]
     return words
 
 
-def has_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> bool:
+def is_current(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> bool:
     """Reports whether a running sidecar already has the given options, config and variables."""
-    return settings_for(with_what_is_given(ctx, flags, former)) == settings_for(former)
+    return settings_for(with_overrides(ctx, flags, former)) == settings_for(former)
 
 
-def with_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> process.Start:
+def with_overrides(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> process.Start:
     """Returns ``former``, overridden by the given options, config and variables."""
     words = command_line(ctx, flags, former.words)
     return former._replace(words=words, environment=former.environment | os.environ)

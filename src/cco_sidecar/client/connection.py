@@ -87,13 +87,13 @@ class Token:
         self._seen = 0
         # Accept a copied header value.
         self.text = (text or "").strip().removeprefix("Bearer ").strip()
-        self.look()
+        self.reload()
 
     @classmethod
     def from_environment(cls, given: str | None, environment: Mapping[str, str] = os.environ) -> Token:
         return cls(given) if given else cls(environment.get("JWT_TOKEN"), environment.get("JWT_TOKEN_FILE"))
 
-    def look(self) -> None:
+    def reload(self) -> None:
         """Rereads the token file if it has changed."""
         if self._file is None:
             return
@@ -113,7 +113,7 @@ class Token:
         return claims.get("agent_type") != "operator" and 0 < claims.get("exp", 0) - time.time() < REFRESH_SECONDS
 
     def metadata(self) -> Metadata:
-        self.look()
+        self.reload()
         return (("authorization", f"Bearer {self.text}"),) if self.text else ()
 
 

@@ -205,7 +205,7 @@ def _enum(kind: Any, name: str) -> Any:
     return known.get(name, 0)
 
 
-class LinesSeen:
+class ReadLines:
     """Skips log lines that were already read, by timestamp, when a log is reread from the start."""
 
     def __init__(self) -> None:

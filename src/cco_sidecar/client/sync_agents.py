@@ -23,7 +23,7 @@ from orchestra.v1 import (
 )
 
 # Retries before giving up on a lost sidecar; their delays add up to 15 to 31 seconds.
-_MOST_LOST = 10
+_MAX_RETRIES = 10
 
 
 class Agents:
@@ -138,7 +138,7 @@ class Agents:
     ) -> Iterator[agent_service_pb2.LogLine]:
         """Yields output lines; with ``follow`` until the agent ends, even if the sidecar restarts meanwhile."""
         request = agent_service_pb2.StreamAgentLogsRequest(agent_id=agent_id, follow=follow, tail=tail, attempt=attempt)
-        seen = requests.LinesSeen()
+        seen = requests.ReadLines()
         lost = 0
         if follow:
             # Fail if the sidecar does not answer or the agent does not exist, instead of retrying.
@@ -154,7 +154,7 @@ class Agents:
             except grpc.RpcError as problem:
                 error = error_of(problem)
                 lost += 1
-                if not follow or not is_lost(error) or lost > _MOST_LOST:
+                if not follow or not is_lost(error) or lost > _MAX_RETRIES:
                     raise error from None
             finally:
                 stream.cancel()
