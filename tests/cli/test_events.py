@@ -181,7 +181,7 @@ def test_invalid_input(sidecar: SidecarProcess, text: str, says: str) -> None:
     [
         (["events", "lst"], "lst"),
         (["events", "list", "--limt", "5"], "--limit"),
-        (["events", "publish", "--topic", "testing"], "--type"),
+        (["events", "publish", "--topic", "testing"], "--event-type"),
         (["events", "publish", "--type", "x", "--data", "issue=1"], "invalid JSON in --data"),
         (["events", "publish", "--type", "x", "--data", "[1]"], "--data must be a JSON object"),
         (["events", "publish", "--type", "x", "--ttl", "86401"], "--ttl"),

@@ -48,7 +48,7 @@ def test_a_mistyped_agent_type_is_one_clear_line(sidecar: SidecarProcess) -> Non
     ("line", "says"),
     [
         (["token", "--type", "python-specialist"], "--issue"),
-        (["token", "--issue", "issue-1"], "--type"),
+        (["token", "--issue", "issue-1"], "--agent-type"),
         (["token", "--type", "python-specialist", "--issue", "i", "--ttl", "0"], "--ttl"),
     ],
 )
