@@ -134,7 +134,7 @@ def test_a_backup_taken_under_load_has_everything_acknowledged(tmp_path: Path, r
     for number, (copy, results, published) in enumerate(copies):
         storage = tmp_path / f"restored-{number}"
         said = printed(run_cco(original, "restore", str(copy), environment=at(storage)))
-        assert said == f"restored to {storage}; start the sidecar with 'cco daemon start'\n"
+        assert said == f"restored {storage}; start the sidecar with 'cco daemon start'\n"
         restored = SidecarProcess(storage, root)
         stored = all_results(restored, "loaded")
         assert set(results) <= stored
@@ -482,5 +482,5 @@ def test_the_default_target_is_the_storage_of_the_daemon(saved: tuple[SidecarPro
         env=clean | ours, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done
-    assert done.stdout.endswith(f"\nrestored to {place}; start the sidecar with 'cco daemon start'\n")
+    assert done.stdout.endswith(f"\nrestored {place}; start the sidecar with 'cco daemon start'\n")
     assert (place / "records.db").read_bytes().startswith(b"SQLite format 3")
