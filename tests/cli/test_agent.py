@@ -132,10 +132,11 @@ class TestSpawn:
             head = printed(run_cco(small, "agent", "list")).splitlines()[0]
             urgent = run_cco(small, *SPAWN, "--priority", "high", "--", "uname")
             go.touch()
-        assert head == "1 of 1 running, 1 queued" and "  pending (place 1)  " in row
-        assert printed(urgent).endswith(" is queued, place 1\n")
+        assert head == "1 of 1 running, 1 queued" and "  pending (position 1)  " in row
+        assert printed(urgent).endswith(" is queued at position 1\n")
         assert (
-            printed(done[0]).endswith(" is queued, place 1\n") and done[0].stderr == "completed: exited with code 0\n"
+            printed(done[0]).endswith(" is queued at position 1\n")
+            and done[0].stderr == "completed: exited with code 0\n"
         )
         assert first.wait()["status"] == "completed"
         assert SpawnedAgent(small, {"agent_id": urgent.stdout.split()[0], "jwt_token": None}).wait()["exit_code"] == 0
@@ -260,7 +261,7 @@ class TestList:
             f"  {made['completed']}  completed  listed-1  {completed}",
         ]
         target = tmp_path / "agents.json"
-        assert run_cco(sidecar, *line, "--output", str(target)).stderr == f"written to {target}\n"
+        assert run_cco(sidecar, *line, "--output", str(target)).stderr == f"wrote {target}\n"
         assert json.loads(target.read_text()) == as_json
 
     @pytest.mark.parametrize(
@@ -306,14 +307,14 @@ def test_an_id_prefix_is_enough(sidecar: SidecarProcess, made: dict[str, str]) -
     short = whole[: len("test-engineer-") + 8]
     assert printed(run_cco(sidecar, "agent", "show", short)).startswith(f"{whole}: failed")
     assert printed(run_cco(sidecar, "agent", "logs", short)) == printed(run_cco(sidecar, "agent", "logs", whole))
-    fails(run_cco(sidecar, "agent", "kill", "tes"), "'tes' is too short for the beginning of an agent's id")
+    fails(run_cco(sidecar, "agent", "kill", "tes"), "agent id prefix 'tes' is too short")
     fails(run_cco(sidecar, "agent", "kill", "python-specialist"), "'python-specialist' is ambiguous")
     fails(run_cco(sidecar, "agent", "show", f"{short}-0000"), f"agent '{short}-0000' not found")
 
 
 def test_nothing_starts_when_the_answer_cannot_be_written(sidecar: SidecarProcess, issue: str) -> None:
     line = ("agent", "spawn", "--type", "python-specialist", "--issue", issue, "--output", "/nowhere/x", "--", "true")
-    fails(run_cco(sidecar, *line), "/nowhere/x cannot be written")
+    fails(run_cco(sidecar, *line), "cannot write /nowhere/x")
     assert json.loads(printed(run_cco(sidecar, "agent", "list", "--issue", issue, "--format", "json"))) == []
 
 
@@ -372,10 +373,10 @@ class TestKill:
         agent = started(sidecar, "sh", "-c", script)
         child, pid = pid_in(tmp_path / "child"), pid_in(tmp_path / "pid")
         done = run_cco(sidecar, "agent", "kill", agent.id, "--timeout", "1")
-        assert printed(done) == f"{agent.id} is stopped\n"
+        assert printed(done) == f"stopped {agent.id}\n"
         assert not process_alive(pid) and not process_alive(child)
         again = printed(run_cco(sidecar, "agent", "kill", agent.id))
-        assert again == f"{agent.id} had ended before: stopped by the operator\n"
+        assert again == f"{agent.id} had already ended: stopped by the operator\n"
 
     @pytest.mark.parametrize("how", [["--force"], ["--timeout", "0.2"]])
     def test_an_agent_that_ignores_the_signal_is_killed(
@@ -384,14 +385,14 @@ class TestKill:
         deaf = [{"do": "ignore", "signal": "SIGTERM"}, {"do": "write", "path": str(tmp_path / "deaf"), "text": "x"}]
         agent = scripted_agent([*deaf, {"do": "sleep", "seconds": 600}])
         until((tmp_path / "deaf").exists, "the agent to ignore SIGTERM")
-        assert printed(run_cco(sidecar, "agent", "kill", agent.id, *how)) == f"{agent.id} is stopped\n"
+        assert printed(run_cco(sidecar, "agent", "kill", agent.id, *how)) == f"stopped {agent.id}\n"
         assert (agent.get()["status"], agent.get()["signal"]) == ("stopped", signal.SIGKILL.name)
 
     def test_an_agent_that_already_ended_is_reported_as_it_ended(
         self, sidecar: SidecarProcess, made: dict[str, str]
     ) -> None:
         said = printed(run_cco(sidecar, "agent", "kill", made["completed"]))
-        assert said == f"{made['completed']} had ended before: exited with code 0\n"
+        assert said == f"{made['completed']} had already ended: exited with code 0\n"
         assert shown(sidecar, made["completed"])["status"] == "completed"
 
 
@@ -466,7 +467,7 @@ class TestTypes:
         assert lines and all("  [quality]  " in line for line in lines)
 
     def test_an_unknown_group_is_reported(self, sidecar: SidecarProcess) -> None:
-        fails(run_cco(sidecar, "agent", "types", "--group", "qualty"), "qualty")
+        fails(run_cco(sidecar, "agent", "types", "--group", "qualty"), "group 'qualty' not found; expected one of ")
 
 
 @pytest.mark.parametrize(
@@ -497,7 +498,7 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
         (["spwn"], "spawn"),
         (["spawn", "--issue", "issue-1"], "--type"),
         (["spawn", "--type", "python-specialist"], "--issue"),
-        ([*SPAWN[1:], "--env", "GREETING", "--", "uname"], "--env takes NAME=VALUE, not 'GREETING'"),
+        ([*SPAWN[1:], "--env", "GREETING", "--", "uname"], "invalid --env 'GREETING': expected NAME=VALUE"),
         ([*SPAWN[1:], "--env", "=hello", "--", "uname"], "--env"),
         ([*SPAWN[1:], "--env", "TWO WORDS=hello", "--", "uname"], "--env"),
         ([*SPAWN[1:], "--priority", "urgent", "--", "uname"], "urgent"),

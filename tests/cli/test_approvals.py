@@ -43,7 +43,7 @@ def test_questions_are_listed_in_every_format(sidecar: SidecarProcess, issue: st
     text = printed(run_cco(sidecar, *line)).splitlines()
     assert text[1] == f"{first}  pending  {issue}  {as_json[1]['requested_by']}: May I drop the table?"
     assert len(json.loads(printed(run_cco(sidecar, *line, "--limit", "1", "--format", "json")))) == 1
-    assert printed(run_cco(sidecar, *line, "--project", "project-else")) == "nothing waits for an answer\n"
+    assert printed(run_cco(sidecar, *line, "--project", "project-else")) == "no approvals\n"
 
 
 def test_a_question_is_answered_once_and_keeps_its_comment(sidecar: SidecarProcess, issue: str) -> None:

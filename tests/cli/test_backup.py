@@ -125,7 +125,7 @@ def test_a_backup_taken_under_load_has_everything_acknowledged(tmp_path: Path, r
             before = list(load.results), list(load.events)
             copy = tmp_path / f"backup-{number}.tar.gz"
             said = printed(run_cco(original, "backup", str(copy)))
-            assert re.fullmatch(rf"\d+ files, \d+ bytes copied to {re.escape(str(copy))}\n", said)
+            assert re.fullmatch(rf"copied \d+ files \(\d+ bytes\) to {re.escape(str(copy))}\n", said)
             copies.append((copy, *before))
     finally:
         load.stop()
@@ -134,7 +134,7 @@ def test_a_backup_taken_under_load_has_everything_acknowledged(tmp_path: Path, r
     for number, (copy, results, published) in enumerate(copies):
         storage = tmp_path / f"restored-{number}"
         said = printed(run_cco(original, "restore", str(copy), environment=at(storage)))
-        assert said == f"restored to {storage}; start the sidecar with 'cco daemon start'\n"
+        assert said == f"restored {storage}; start the sidecar with 'cco daemon start'\n"
         restored = SidecarProcess(storage, root)
         stored = all_results(restored, "loaded")
         assert set(results) <= stored
@@ -193,7 +193,7 @@ class TestArchive:
         said = printed(run_cco(sidecar, "backup", cwd=tmp_path))
         (made,) = tmp_path.iterdir()
         assert re.fullmatch(r"cco-backup-\d{8}-\d{6}\.tar\.gz", made.name) and said.endswith(
-            f" copied to {made.name}\n"
+            f" bytes) to {made.name}\n"
         )
 
     def test_a_backup_works_while_the_sidecar_is_down(self, tmp_path: Path, root: Path) -> None:
@@ -337,7 +337,7 @@ class TestRefused:
         fails(run_cco(sidecar, "restore", str(copy), environment=at(storage)), "--force")
         assert tree(storage).items() >= before.items()
         said = printed(run_cco(sidecar, "restore", str(copy), "--force", environment=at(storage)))
-        moved = re.fullmatch(r"the former storage is at (\S+)\nrestored to \S+; start .*\n", said)
+        moved = re.fullmatch(r"moved the previous storage to (\S+)\nrestored \S+; start .*\n", said)
         assert moved is not None, said
         assert tree(Path(moved[1])).items() >= before.items()
         assert not (storage / "results" / "mine.json").exists() and (storage / "records.db").exists()
@@ -482,5 +482,5 @@ def test_the_default_target_is_the_storage_of_the_daemon(saved: tuple[SidecarPro
         env=clean | ours, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done
-    assert done.stdout.endswith(f"\nrestored to {place}; start the sidecar with 'cco daemon start'\n")
+    assert done.stdout.endswith(f"\nrestored {place}; start the sidecar with 'cco daemon start'\n")
     assert (place / "records.db").read_bytes().startswith(b"SQLite format 3")

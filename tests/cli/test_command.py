@@ -120,8 +120,8 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (["evnts", "list"], "Did you mean 'events'?"),
-        (["conjure"], "there is no command 'conjure'"),
+        (["evnts", "list"], "command 'evnts' not found; did you mean 'events'?"),
+        (["conjure"], "command 'conjure' not found; list commands with '"),
         (["completion", "tcsh"], "bash"),
     ],
 )

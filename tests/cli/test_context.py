@@ -21,7 +21,7 @@ def test_a_context_is_fetched_refreshed_and_cleared(sidecar: SidecarProcess) -> 
     forced = ("--agent-type", "python-specialist", "--force")
     assert "refreshed 1 " in printed(run_cco(sidecar, "context", "refresh", "--issue", "issue-ctx", *forced))
     cleared = printed(run_cco(sidecar, "context", "clear", "--issue", "issue-ctx"))
-    assert cleared.startswith("removed 1 cached contexts, ")
+    assert cleared.startswith("removed 1 cached contexts (")
     fails(run_cco(sidecar, "context", "clear", "--issue", "issue-ctx"), "issue-ctx")
 
 
@@ -44,7 +44,7 @@ def test_a_context_is_printed_in_every_format(sidecar: SidecarProcess, tmp_path:
     for form, read in (("json", json.loads), ("yaml", yaml.safe_load)):
         target = tmp_path / f"context.{form}"
         done = run_cco(sidecar, *line, "--format", form, "--output", str(target))
-        assert printed(done) == "" and done.stderr == f"written to {target}\n"
+        assert printed(done) == "" and done.stderr == f"wrote {target}\n"
         assert read(target.read_text())["file_count"] == as_json["file_count"]
 
 

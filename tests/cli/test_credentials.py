@@ -26,9 +26,9 @@ def got(sidecar: SidecarProcess, name: str) -> str:
 
 def test_a_value_from_the_command_line_is_stored_replaced_and_deleted(sidecar: SidecarProcess, name: str) -> None:
     for value in (SECRET, 'another one, with spaces = and "quotes" ż'):
-        assert printed(run_cco(sidecar, "credentials", "store", name, value)) == f"{name} is stored\n"
+        assert printed(run_cco(sidecar, "credentials", "store", name, value)) == f"stored {name}\n"
         assert got(sidecar, name) == f"{value}\n"
-    assert printed(run_cco(sidecar, "credentials", "delete", name)) == f"{name} is deleted\n"
+    assert printed(run_cco(sidecar, "credentials", "delete", name)) == f"deleted {name}\n"
     for verb in ("get", "delete"):
         fails(run_cco(sidecar, "credentials", verb, name), f"credential '{name}' not found")
 
@@ -40,7 +40,7 @@ def test_a_value_from_the_command_line_is_stored_replaced_and_deleted(sidecar: S
 def test_a_value_from_a_pipe_is_stored_without_its_line_ending(
     sidecar: SidecarProcess, name: str, piped: str, kept: str
 ) -> None:
-    assert printed(run_cco(sidecar, "credentials", "store", name, input=piped)) == f"{name} is stored\n"
+    assert printed(run_cco(sidecar, "credentials", "store", name, input=piped)) == f"stored {name}\n"
     assert got(sidecar, name) == f"{kept}\n"
 
 
@@ -98,7 +98,7 @@ def test_a_value_that_begins_with_a_dash_is_not_echoed(sidecar: SidecarProcess, 
     value = "-----BEGIN KEY-----s3cr3t"
     done = run_cco(sidecar, "credentials", "store", name, value)
     assert "s3cr3t" not in done.stdout + done.stderr
-    assert printed(run_cco(sidecar, "credentials", "store", name, "--", value)) == f"{name} is stored\n"
+    assert printed(run_cco(sidecar, "credentials", "store", name, "--", value)) == f"stored {name}\n"
     assert got(sidecar, name) == f"{value}\n"
 
 
@@ -144,8 +144,8 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
     ("line", "says"),
     [
         (["store"], "NAME"),
-        (["store", "EMPTY"], "a value is needed"),
-        (["store", "EMPTY", ""], "a value is needed"),
+        (["store", "EMPTY"], "the value is empty"),
+        (["store", "EMPTY", ""], "the value is empty"),
         (["store", "KEY", "two", "words"], "words"),
         (["get"], "NAME"),
         (["get", "ONE", "TWO"], "TWO"),

@@ -54,10 +54,10 @@ def test_repeated_starts_run_one_service(own: Background) -> None:
         "the sidecar is not running\n",
     )
     started = printed(own.cco("daemon", "start"))
-    assert started == f"the sidecar runs in the background (pid {own.pid}) on http://127.0.0.1:{own.port}\n"
+    assert started == f"the sidecar is running in the background (pid {own.pid}) on http://127.0.0.1:{own.port}\n"
     assert own.get("/health").json()["status"] == "healthy"
     pid = own.pid
-    assert printed(own.cco("daemon", "start")) == f"the sidecar runs already (pid {pid})\n"
+    assert printed(own.cco("daemon", "start")) == f"the sidecar is already running (pid {pid})\n"
     assert own.pid == pid
     assert f"(pid {pid}, " in printed(own.cco("daemon", "status"))
     assert printed(own.cco("daemon", "stop")) == f"stopped (pid {pid})\n"
@@ -68,10 +68,15 @@ def test_repeated_starts_run_one_service(own: Background) -> None:
 def test_options_for_a_running_daemon_are_not_silently_ignored(own: Background, tmp_path: Path) -> None:
     printed(own.cco("daemon", "start", "--cache-size-mb", "64"))
     pid = own.pid
-    assert printed(own.cco("daemon", "start", "--cache-size-mb", "64")) == f"the sidecar runs already (pid {pid})\n"
+    assert (
+        printed(own.cco("daemon", "start", "--cache-size-mb", "64")) == f"the sidecar is already running (pid {pid})\n"
+    )
     config = written(tmp_path / "config.json", agents={"max_concurrent": 7})
     for line in (("daemon", "start", "--cache-size-mb", "65"), ("--config", str(config), "daemon", "start")):
-        fails(own.cco(*line), f"the sidecar runs already (pid {pid}), with other settings; 'cco daemon restart'")
+        fails(
+            own.cco(*line),
+            f"the sidecar is already running (pid {pid}) with other settings; apply these with 'cco daemon restart'",
+        )
     assert own.pid == pid
 
 
@@ -91,7 +96,7 @@ def test_restart_leaves_agents_running_and_stop_ends_them(own: Background, tmp_p
     agent_pid, first = pid_in(tmp_path / "pid"), own.pid
     printed(own.cco(*SPAWN, "--", "sh", "-c", f"echo $$ > {tmp_path}/other; while :; do sleep 0.05; done"))
     other = pid_in(tmp_path / "other")
-    assert printed(own.cco("daemon", "restart")) == f"the sidecar runs in the background (pid {own.pid})\n"
+    assert printed(own.cco("daemon", "restart")) == f"the sidecar is running in the background (pid {own.pid})\n"
     assert own.pid != first and not process_alive(first)
     assert process_alive(agent_pid) and process_alive(other) and statuses(own) == ["running", "running"]
     (tmp_path / "go").touch()
@@ -130,7 +135,7 @@ def test_a_stale_pid_file_does_not_count_as_a_sidecar(own: Background) -> None:
             assert own.cco("daemon", "status").returncode == 1, text
         (own.storage / "sidecar.pid").write_text(f"{bystander.pid}\n")
         assert printed(own.cco("daemon", "stop", "--force")) == "the sidecar is not running\n"
-        assert "runs in the background" in printed(own.cco("daemon", "start"))
+        assert "is running in the background" in printed(own.cco("daemon", "start"))
         assert own.pid != bystander.pid and bystander.poll() is None
         assert own.get("/health").status_code == 200
         bystander.kill()
@@ -197,14 +202,14 @@ class TestRestart:
             assert answer.headers["Access-Control-Allow-Origin"] == allowed
 
     def test_restart_starts_a_daemon_that_is_not_running(self, own: Background) -> None:
-        assert "runs in the background" in printed(own.cco("daemon", "restart"))
+        assert "is running in the background" in printed(own.cco("daemon", "restart"))
         assert own.get("/health").status_code == 200
 
 
 def test_a_failed_start_says_why_and_leaves_nothing(own: Background, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", own.port)):
         fails(own.cco("daemon", "start"), f"port {own.port}")
-    fails(own.cco("daemon", "start", "--project-root", str(tmp_path / "nowhere")), "there is no such directory")
+    fails(own.cco("daemon", "start", "--project-root", str(tmp_path / "nowhere")), "directory not found")
     assert own.cco("daemon", "status").returncode == 1
 
 

@@ -113,7 +113,7 @@ def plant(running: SidecarProcess) -> None:
 
 def bundled(sidecar: SidecarProcess, target: Path, *before: str) -> Bundle:
     said = printed(run_cco(sidecar, *before, "debug", "bundle", str(target)))
-    assert said == f"written to {target}; look through it before you give it away\n"
+    assert said == f"wrote {target}; review it before sharing it\n"
     return Bundle(target)
 
 
@@ -162,13 +162,13 @@ def test_it_is_written_while_the_sidecar_is_down_too(tmp_path: Path, busy: Sidec
     nothing = [("CCO_SIDECAR_STORAGE", str(tmp_path / "nothing"))]
     printed(run_cco(busy, "debug", "bundle", str(tmp_path / "never.tar.gz"), environment=nothing))
     never = Bundle(tmp_path / "never.tar.gz")
-    assert set(never.parts) == PARTS and "operator's token cannot be read" in never.parts["health.json"]
+    assert set(never.parts) == PARTS and "cannot read the operator's token" in never.parts["health.json"]
     own = SidecarProcess(tmp_path / "storage", busy.root)
     own.kill()
     printed(run_cco(own, "debug", "bundle", str(tmp_path / "down.tar.gz")))
     down = Bundle(tmp_path / "down.tar.gz")
     assert set(down.parts) == PARTS
-    assert "sidecar.pid names a process that is no sidecar" in down.parts["checks.txt"]
+    assert "sidecar.pid is stale: its pid is not a sidecar" in down.parts["checks.txt"]
     assert "records.db" in down.parts["storage.txt"]
     assert '"message":"listening"' in down.parts["orchestration.log"]
     for name in ("health.json", "status.json", "agents.json"):
@@ -189,7 +189,7 @@ def test_the_default_name_is_the_time(busy: SidecarProcess, tmp_path: Path) -> N
 
 
 def test_errors_are_reported(busy: SidecarProcess, tmp_path: Path) -> None:
-    fails(run_cco(busy, "debug", "bundle", "/nowhere/debug.tar.gz"), "/nowhere/debug.tar.gz cannot be written")
+    fails(run_cco(busy, "debug", "bundle", "/nowhere/debug.tar.gz"), "cannot write /nowhere/debug.tar.gz")
     misused(run_cco(busy, "debug", "bundle", "/tmp"), "/tmp")
     misused(run_cco(busy, "debug", "bundle", "one", "two", cwd=tmp_path), "two")
     misused(run_cco(busy, "debug", "bundel"), "bundle")

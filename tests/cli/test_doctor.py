@@ -118,7 +118,9 @@ def test_every_check_passes_when_everything_is_right(running: Deployment) -> Non
     # Tests keep everything in a temporary directory.
     assert {name for name, each in found.items() if each.level != "ok"} == {"storage"}
     assert "temporary directory" in found["storage"].text and "cco storage move" in found["storage"].fix
-    assert found["port"].text == f"{running.port} answers" and found["git"].text == f"{running.root} is a repository"
+    assert (
+        found["port"].text == f"{running.port} answers" and found["git"].text == f"{running.root} is a git repository"
+    )
     assert found["runner claude"].text == "2.0.0 (Claude Code stand-in)"
     assert str(running.directory / ".cco" / "credentials.key") in found["credentials"].text
     lines = printed(running.cco("doctor")).splitlines()
@@ -138,9 +140,9 @@ def test_a_port_in_use_by_another_program(deployment: Deployment) -> None:
         found = deployment.examined(code=1)
         text = deployment.cco("doctor").stdout
     assert found["port"].level == "ok"
-    assert found["gRPC port"].text == f"{deployment.grpc_port} is taken by another program"
+    assert found["gRPC port"].text == f"{deployment.grpc_port} is in use by another program"
     assert f"sport = :{deployment.grpc_port}" in found["gRPC port"].fix and "--grpc-port" in found["gRPC port"].fix
-    assert f"broken   gRPC port: {deployment.grpc_port} is taken by another program\n         fix: stop what" in text
+    assert f"broken   gRPC port: {deployment.grpc_port} is in use by another program\n         fix: stop the" in text
 
 
 def test_a_sidecar_on_another_port_is_found_by_its_storage(
@@ -176,7 +178,7 @@ def test_files_that_others_can_read(running: Deployment) -> None:
         ("credentials", key, "broken", 0o600),
         ("token", token, "warning", 0o600),
     ):
-        assert found[name].text == f"{path} can be read by others" and found[name].level == level
+        assert found[name].text == f"{path} is readable by others" and found[name].level == level
         assert found[name].fix == f"chmod {right:o} {path}"
         subprocess.run(found[name].fix, shell=True, check=True)
     again = running.examined(code=0)
@@ -189,7 +191,7 @@ def test_a_storage_owned_by_another_user(deployment: Deployment) -> None:
     deployment.storage.mkdir(mode=0o700)
     os.chown(deployment.storage, 12345, 12345)
     found = deployment.examined(code=1)
-    assert found["storage"].text == f"{deployment.storage} belongs to another user"
+    assert found["storage"].text == f"{deployment.storage} is owned by another user"
     assert "CCO_SIDECAR_STORAGE" in found["storage"].fix
 
 
@@ -233,7 +235,7 @@ def test_git_is_missing(deployment: Deployment) -> None:
     deployment.environment["PATH"] = str(deployment.programs)
     deployment.program("claude", "#!/bin/sh\necho 2.0.0\n")
     found = deployment.examined(code=1)
-    assert (found["git"].text, found["git"].fix) == ("there is no git on PATH", "install git: contexts need it")
+    assert (found["git"].text, found["git"].fix) == ("git not found on PATH", "install git; contexts need it")
 
 
 def test_a_project_that_is_not_a_repository(deployment: Deployment, tmp_path: Path) -> None:
@@ -262,7 +264,7 @@ class TestRunners:
         found = deployment.examined("--config", config, code=0)
         assert found["runner claude"].level == "ok"
         if shutil.which("codex", path=deployment.environment["PATH"]) is None:
-            assert found["runner codex"].text == "there is no program 'codex' on PATH"
+            assert found["runner codex"].text == "program 'codex' not found on PATH"
             assert "agents.runners" in found["runner codex"].fix
 
     def test_a_command_whose_program_is_missing(self, deployment: Deployment) -> None:

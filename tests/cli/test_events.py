@@ -116,7 +116,7 @@ def test_subscribe_as_in_the_quick_start(sidecar: SidecarProcess) -> None:
 def test_timeout_below_1000_means_seconds(sidecar: SidecarProcess, timeout: str, least: float) -> None:
     began = time.monotonic()
     done = run_cco(sidecar, "events", "subscribe", "never", "--timeout", timeout)
-    assert printed(done) == "" and done.stderr == "no events in time\n"
+    assert printed(done) == "" and done.stderr == "timed out without events\n"
     assert least <= time.monotonic() - began < 10
 
 
@@ -162,7 +162,7 @@ def test_subscribe_continuously(sidecar: SidecarProcess) -> None:
     ("line", "says"),
     [
         (["events", "publish", "--type", "a type"], "event_type: 'a type' is not a name"),
-        (["events", "publish", "--input", "/tmp"], "/tmp cannot be read"),
+        (["events", "publish", "--input", "/tmp"], "cannot read /tmp"),
         (["events", "subscribe", "--filter", "issue_id==issue-1", "--timeout", "1"], "write issue_id:issue-1"),
         (["events", "list", "--since", "evt-1"], "[EVT_002]"),
     ],
@@ -182,7 +182,7 @@ def test_invalid_input(sidecar: SidecarProcess, text: str, says: str) -> None:
         (["events", "lst"], "lst"),
         (["events", "list", "--limt", "5"], "--limit"),
         (["events", "publish", "--topic", "testing"], "--event-type"),
-        (["events", "publish", "--type", "x", "--data", "issue=1"], "--data is not JSON"),
+        (["events", "publish", "--type", "x", "--data", "issue=1"], "invalid JSON in --data"),
         (["events", "publish", "--type", "x", "--data", "[1]"], "--data must be a JSON object"),
         (["events", "publish", "--type", "x", "--ttl", "86401"], "--ttl"),
         (["events", "publish", "--type", "x", "--priority", "urgent"], "urgent"),

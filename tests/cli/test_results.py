@@ -128,8 +128,8 @@ def test_a_list_is_filtered(sidecar: SidecarProcess) -> None:
         (["results", "store", "--agent", "nobody", "--issue", "issue-123"], "[AGT_002]"),
         ([*STORE, "--metrics", "[1]"], "result.metrics: expected an object"),
         ([*STORE, "--metrics", '{"coverage": "95"}'], "result.metrics.coverage: expected a number"),
-        (["results", "store", "--input", "/nowhere/result.json"], "/nowhere/result.json cannot be read"),
-        (["results", "list", "--output", "/nowhere/list.json"], "/nowhere/list.json cannot be written"),
+        (["results", "store", "--input", "/nowhere/result.json"], "cannot read /nowhere/result.json"),
+        (["results", "list", "--output", "/nowhere/list.json"], "cannot write /nowhere/list.json"),
     ],
 )
 def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], says: str) -> None:
@@ -146,7 +146,7 @@ def test_invalid_input(sidecar: SidecarProcess, text: str, says: str) -> None:
     [
         (["results", "store"], "--agent"),
         (["results", "store", "--agent", "python-specialist"], "--issue"),
-        ([*STORE, "--metrics", "{coverage: 95}"], "--metrics is not JSON"),
+        ([*STORE, "--metrics", "{coverage: 95}"], "invalid JSON in --metrics"),
         ([*STORE, "--status", "succes"], "success"),
         (["results", "get", "issue-123"], "cco results get ISSUE TYPE"),
         (["results", "list", "--limit", "0"], "--limit"),

@@ -64,7 +64,7 @@ def test_a_failed_start_in_the_background(sidecar: SidecarProcess, tmp_path: Pat
     own = Background(sidecar, tmp_path / "storage")
     with socket.create_server(("127.0.0.1", own.port)):
         fails(own.server("--daemon"), f"port {own.port}")
-    fails(own.server("--daemon", "--project-root", str(tmp_path / "nowhere")), "there is no such directory")
+    fails(own.server("--daemon", "--project-root", str(tmp_path / "nowhere")), "directory not found")
     assert own.server("status").stdout == "the sidecar is not running\n"
 
 

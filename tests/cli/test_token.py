@@ -37,7 +37,7 @@ def test_the_default_lifetime_is_one_hour(sidecar: SidecarProcess) -> None:
 
 def test_no_storage_means_no_token(sidecar: SidecarProcess, tmp_path: Path) -> None:
     done = run_cco(sidecar, "token", environment=[("CCO_SIDECAR_STORAGE", str(tmp_path))])
-    fails(done, "the operator's token cannot be read")
+    fails(done, "cannot read the operator's token")
 
 
 def test_a_mistyped_agent_type_is_one_clear_line(sidecar: SidecarProcess) -> None:

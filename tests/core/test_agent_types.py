@@ -23,7 +23,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         {"codingAgents": [MINE | {"permissions": ["read_all"]}]},
         "codingAgents[0].permissions: 'read_all' is not one of: read_context, write_results, publish_events",
     ),
-    "a file set": ({"codingAgents": [MINE | {"file_patterns": ["@pithon"]}]}, "there is no file set 'pithon'"),
+    "a file set": (
+        {"codingAgents": [MINE | {"file_patterns": ["@pithon"]}]},
+        "file set 'pithon' not found in fileSets",
+    ),
     "a list": ({"codingAgents": [MINE | {"languages": "go"}]}, "codingAgents[0].languages: expected an array"),
     "rules": ({"nextAgents": {}}, "nextAgents: expected an array"),
     "a mistyped group": ({"codingAgent": [MINE]}, "has no field 'codingAgent'; did you mean 'codingAgents'?"),
@@ -34,7 +37,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "a mistyped default": (
         {"groupDefaults": {"documentations": []}},
-        "groupDefaults: there is no group 'documentations'",
+        "groupDefaults: group 'documentations' not found",
     ),
 }
 

@@ -88,7 +88,7 @@ def test_invalid_values(tmp_path: Path) -> None:
         ([*storage, "--log-level", "loud"], {}, None, "debug, info, warning, error"),
         (storage, {"CCO_SIDECAR_PORT": "many"}, None, "CCO_SIDECAR_PORT: invalid value 'many'"),
         (storage, {"CCO_SIDECAR_CACHE_SIZE_MB": "0"}, None, "CCO_SIDECAR_CACHE_SIZE_MB"),
-        ([*storage, "--project-root", str(tmp_path / "nowhere")], {}, None, "there is no such directory"),
+        ([*storage, "--project-root", str(tmp_path / "nowhere")], {}, None, "directory not found"),
         (storage, {}, "{", "is not JSON"),
         (storage, {}, '{"sidecar": {"prot": 1}}', "unknown key 'sidecar.prot'"),
         (storage, {}, '{"sidecar": {"port": true}}', "sidecar.port"),

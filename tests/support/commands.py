@@ -28,8 +28,8 @@ CCO = [sys.executable, "-m", "cco_sidecar.cli.main"]
 
 # Piped input that is not a valid message, and what the error line says.
 NO_MESSAGES = [
-    ("", "- is not JSON"),
-    ("{'single': 'quotes'}", "- is not JSON"),
+    ("", "invalid JSON in -"),
+    ("{'single': 'quotes'}", "invalid JSON in -"),
     ("[]", "expected an object"),
     ('{"isue_id": "issue-1"}', "has no field 'isue_id'"),
 ]

@@ -117,7 +117,7 @@ def _apply(request: Message, name: str, scope: Scope, principal: Principal, defa
 
 def _refusal(scope: Scope, name: str, given: str, principal: Principal) -> SidecarError:
     if scope in PROJECT_SCOPES:
-        return not_found("PRJ_001", f"there is no project '{given}'", project_id=given)
+        return not_found("PRJ_001", f"project '{given}' not found", project_id=given)
     if scope in ISSUE_SCOPES:
         return _not_own_issue(principal, given)
     if scope == SCOPE_READ_TYPE:

@@ -1,1 +1,1 @@
-"""The `cco` command: one file a command group."""
+"""The `cco` command, with one module per command group."""

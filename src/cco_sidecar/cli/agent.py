@@ -23,9 +23,9 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import OPERATOR
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, AgentType, LogLine, SpawnAgentResponse
 
-_SHORTEST_ID = 4
-_SHOWN_TASK = 60
-# The documented default, and what is added to it before the call itself is given up.
+_MIN_PREFIX = 4
+_TASK_WIDTH = 60
+# The documented default.
 _KILL_SECONDS = 10.0
 
 
@@ -54,7 +54,7 @@ _TYPE_COLUMNS: out.Columns = {
 
 @click.group(name="agent", cls=Group)
 def command() -> None:
-    """Spawn agents and watch them."""
+    """Spawn and manage agents."""
 
 
 @command.command()
@@ -64,27 +64,46 @@ def command() -> None:
     "agent_type",
     required=True,
     shell_complete=agent_types,
-    help="'cco agent types' lists them.",
+    help="Agent type; list types with 'cco agent types'.",
 )
-@click.option("--issue", "issue_id", required=True, help="The issue that it works on.")
-@click.option("--task", default="", help="What the agent is to do.")
-@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
+@click.option("--issue", "issue_id", required=True, help="Issue to work on.")
+@click.option("--task", default="", help="Task for the agent.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
 @click.option(
     "--priority",
     type=click.Choice(["low", "normal", "high"]),
     default="normal",
     show_default=True,
-    help="Its place among those that wait for a slot.",
+    help="Priority in the queue.",
 )
-@click.option("--env", "environment", multiple=True, metavar="K=V", help="For the agent's environment; repeat it.")
-@click.option("--credential", "credentials", multiple=True, metavar="NAME", help="A stored credential; repeat it.")
-@click.option("--require", "requirements", multiple=True, help="What its context must have; repeat it.")
-@click.option("--model", default="", help="[default: the type's]")
-@click.option("--worktree", is_flag=True, help="In a git worktree and on a branch of its own.")
-@click.option("--base", type=click.Choice(("head", "issue")), help="Where its worktree starts.  [default: head]")
-@click.option("--timeout", type=click.IntRange(min=0), help="Seconds it may run; 0 means no limit.")
-@click.option("--wait", is_flag=True, help="Return when it has ended; exit 1 unless it completed.")
-@click.option("--logs", is_flag=True, help="Print what it prints, too; with this it waits.")
+@click.option(
+    "--env", "environment", multiple=True, metavar="K=V", help="Environment variable for the agent; repeatable."
+)
+@click.option(
+    "--credential",
+    "credentials",
+    multiple=True,
+    metavar="NAME",
+    help="Stored credential to pass to the agent; repeatable.",
+)
+@click.option(
+    "--require",
+    "requirements",
+    multiple=True,
+    help="File pattern or file set that the context must include; repeatable.",
+)
+@click.option("--model", default="", help="Model name.  [default: the runner's, or the type's]")
+@click.option("--worktree", is_flag=True, help="Run the agent in its own git worktree and branch.")
+@click.option(
+    "--base",
+    type=click.Choice(("head", "issue")),
+    help="Starting point of the worktree; implies --worktree.  [default: the runner's, or head]",
+)
+@click.option("--timeout", type=click.IntRange(min=0), help="Time limit of each attempt in seconds; 0 means no limit.")
+@click.option("--wait", is_flag=True, help="Wait for the agent to end; exit 1 unless it completed.")
+@click.option("--logs", is_flag=True, help="Print the agent's output; implies --wait.")
 @click.argument("run", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @out.formatted
 @connected
@@ -107,7 +126,7 @@ def spawn(
     output: Path | None,
     **options: Any,
 ) -> None:
-    """Start an agent, with the runner of its type or with what stands after `--`."""
+    """Spawn an agent that runs COMMAND, or the runner of its type if no command is given."""
     for_program = form in ("json", "yaml")
     if logs and for_program:
         raise click.UsageError(f"--logs cannot be combined with --format {form}; use 'cco agent logs'")
@@ -119,7 +138,7 @@ def spawn(
         "context_requirements": list(requirements),
         "timeout_seconds": timeout,
     }
-    options |= _as_typed(run)
+    options |= _resolved_command(run)
     if worktree or base:
         options["isolation"] = "worktree"
     if base:
@@ -129,20 +148,20 @@ def spawn(
 
     def text() -> str:
         if not answer.spawned:
-            return f"{answer.agent_id} is queued, place {answer.queue_position}"
+            return f"{answer.agent_id} is queued at position {answer.queue_position}"
         return f"{answer.agent_id} is {status_of(answer)} (pid {answer.process_id})"
 
-    # With --wait a program gets one answer: the state that the agent ended in.
+    # With --wait, JSON and YAML output is a single document: the agent's final state.
     if not (wait and for_program):
         out.message(answer, form, None if wait else output, text)
     if wait:
         try:
             if logs:
                 _print(client.agents.logs(answer.agent_id, follow=True))
-            with out.waiting("waiting for its end ..."):
-                agent = _ended(client, answer.agent_id)
+            with out.waiting("waiting for the agent to end ..."):
+                agent = _wait_for_end(client, answer.agent_id)
         except KeyboardInterrupt:
-            echo(f"it runs on; 'cco agent logs {answer.agent_id} -f' follows it", err=True)
+            echo(f"the agent is still running; follow it with 'cco agent logs {answer.agent_id} -f'", err=True)
             raise
         if for_program or output is not None:
             out.message(agent, form, output, lambda: _details(agent))
@@ -151,8 +170,8 @@ def spawn(
             raise click.exceptions.Exit(1)
 
 
-def _as_typed(command: tuple[str, ...]) -> dict[str, Any]:
-    """The program of this PATH and the files of this directory, while the agent works in the project's."""
+def _resolved_command(command: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the command, with its program resolved on this PATH, and the current directory."""
     if not command:
         return {}
     program, *rest = command
@@ -164,20 +183,20 @@ def _as_typed(command: tuple[str, ...]) -> dict[str, Any]:
 def _pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign or not re.fullmatch(r"\S+", name):
-        raise click.UsageError(f"--env takes NAME=VALUE, not '{text}'")
+        raise click.UsageError(f"invalid --env '{text}': expected NAME=VALUE")
     return name, value
 
 
 def _agent(client: Client, text: str) -> Agent:
-    """By its id, or by the beginning of one, as `cco top` shows it."""
+    """Returns an agent by its id or a unique prefix, such as `cco top` shows. Raises ClickException, SidecarError."""
     try:
         return client.agents.get(text)
     except SidecarError as problem:
         if problem.code != "AGT_004" or not text:
             raise
-        if len(text) < _SHORTEST_ID:
+        if len(text) < _MIN_PREFIX:
             raise click.ClickException(
-                f"'{text}' is too short for the beginning of an agent's id: give at least {_SHORTEST_ID} characters"
+                f"agent id prefix '{text}' is too short: expected at least {_MIN_PREFIX} characters"
             ) from problem
         every = client.agents.iterate(all_projects=_is_operator(client))
         found = [agent for agent in every if agent.agent_id.startswith(text)]
@@ -185,7 +204,9 @@ def _agent(client: Client, text: str) -> Agent:
             raise
     if len(found) > 1:
         some = ", ".join(agent.agent_id for agent in found[:3])
-        raise click.ClickException(f"'{text}' is ambiguous: {len(found)} agents' ids begin with it, such as {some}")
+        raise click.ClickException(
+            f"agent id prefix '{text}' is ambiguous: it matches {len(found)} agents, such as {some}"
+        )
     return found[0]
 
 
@@ -193,21 +214,23 @@ def _is_operator(client: Client) -> bool:
     return claims_of(client.token).get("sub") == OPERATOR
 
 
-def _ended(client: Client, agent_id: str) -> Agent:
-    """Follows the logs, which end when the agent does."""
+def _wait_for_end(client: Client, agent_id: str) -> Agent:
+    """Waits for the agent to end, by following its logs, and returns it."""
     for _ in client.agents.logs(agent_id, follow=True, tail=0):
         pass
     return client.agents.get(agent_id)
 
 
 @command.command(name="list")
-@click.option("--status", type=click.Choice(STATUSES), help="Only in this status.")
-@click.option("--agent-type", "--type", "agent_type", default="", shell_complete=agent_types, help="Only of this type.")
-@click.option("--issue", "issue_id", default="", help="Only of this issue.")
-@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
-@click.option("--all-projects", is_flag=True, help="Of every project; operator only.")
-@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
-@click.option("--cursor", default="", help="Continue where an earlier list ended.")
+@click.option("--status", type=click.Choice(STATUSES), help="Filter by status.")
+@click.option("--agent-type", "--type", "agent_type", default="", shell_complete=agent_types, help="Filter by type.")
+@click.option("--issue", "issue_id", default="", help="Filter by issue.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
+@click.option("--all-projects", is_flag=True, help="List agents of all projects; operator only.")
+@click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
+@click.option("--cursor", default="", help="Cursor printed by the previous page.")
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, status: str | None, form: str | None, output: Path | None, **wanted: Any) -> None:
@@ -225,9 +248,9 @@ def list_(client: Client, status: str | None, form: str | None, output: Path | N
 
 
 def _line(agent: Agent) -> str:
-    place = f" (place {agent.queue_position})" if agent.queue_position else ""
+    place = f" (position {agent.queue_position})" if agent.queue_position else ""
     task = one_line(agent.task.strip().partition("\n")[0])
-    task = f"  {task if len(task) <= _SHOWN_TASK else task[: _SHOWN_TASK - 3] + '...'}" if task else ""
+    task = f"  {task if len(task) <= _TASK_WIDTH else task[: _TASK_WIDTH - 3] + '...'}" if task else ""
     return f"  {agent.agent_id}  {status_of(agent)}{place}  {agent.issue_id}{task}  ({one_line(agent.reason)})"
 
 
@@ -236,7 +259,7 @@ def _line(agent: Agent) -> str:
 @out.formatted
 @connected
 def show(client: Client, agent_id: str, form: str | None, output: Path | None) -> None:
-    """Show one agent: status, reason, usage, last lines. AGENT_ID may be the beginning of one."""
+    """Show an agent's status, usage and last output. AGENT_ID may be a unique prefix."""
     agent = _agent(client, agent_id)
     out.message(agent, form, output, lambda: _details(agent))
 
@@ -260,35 +283,35 @@ _SHOWN = (
 
 @command.command()
 @click.argument("agent_id")
-@click.option("--force", is_flag=True, help="Kill at once.")
+@click.option("--force", is_flag=True, help="Kill it immediately.")
 @click.option(
     "--timeout",
     type=click.FloatRange(0, 3600),
     default=_KILL_SECONDS,
     show_default=True,
-    help="Seconds until it is killed.",
+    help="Seconds to wait before killing it.",
 )
 @connected
 def stop(client: Client, agent_id: str, force: bool, timeout: float) -> None:
-    """End an agent and everything it started; its tokens are revoked at once. `kill` is the same."""
+    """Stop an agent and its child processes, and revoke its tokens. 'kill' is an alias of 'stop'."""
     agent_id = _agent(client, agent_id).agent_id
-    with out.waiting("ending the agent ..."):
+    with out.waiting("stopping the agent ..."):
         answer = client.agents.stop(agent_id, force=force, timeout=timeout)
     if answer.stopped:
-        echo(f"{agent_id} is stopped")
+        echo(f"stopped {agent_id}")
     else:
-        echo(f"{agent_id} had ended before: {answer.reason}")
+        echo(f"{agent_id} had already ended: {answer.reason}")
 
 
 @command.command()
 @click.argument("agent_id")
-@click.option("--follow", "-f", is_flag=True, help="Continue until the agent has ended.")
-@click.option("--tail", type=click.IntRange(min=0), help="Only the last lines.")
-@click.option("--attempt", type=click.IntRange(min=1), help="[default: the last one]")
-@click.option("--timestamps", is_flag=True, help="Print the time of each line.")
+@click.option("--follow", "-f", is_flag=True, help="Follow the output until the agent ends.")
+@click.option("--tail", type=click.IntRange(min=0), help="Number of lines to print from the end.  [default: all]")
+@click.option("--attempt", type=click.IntRange(min=1), help="Attempt number.  [default: the latest]")
+@click.option("--timestamps", is_flag=True, help="Prefix each line with its timestamp.")
 @connected
 def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None:
-    """Print what an agent printed."""
+    """Print an agent's output."""
     agent_id = _agent(client, agent_id).agent_id
     _print(client.agents.logs(agent_id, **wanted), timestamps=timestamps)
     if wanted["follow"]:
@@ -296,7 +319,7 @@ def logs(client: Client, agent_id: str, timestamps: bool, **wanted: Any) -> None
         echo(f"{agent_id} {status_of(agent)}: {one_line(agent.reason)}", err=True)
 
 
-# The documented name.
+# The documented alias.
 command.add_command(stop, name="kill")
 
 
@@ -311,10 +334,10 @@ def _stamped(line: LogLine) -> str:
 
 @command.command()
 @click.argument("agent_id")
-@click.option("--message", default="", help="What to tell it.  [default: its task again]")
+@click.option("--message", default="", help="Instruction that replaces its task.  [default: its task]")
 @connected
 def resume(client: Client, agent_id: str, message: str) -> None:
-    """Start an ended agent again; a runner that keeps sessions resumes its last one."""
+    """Restart an ended agent, resuming its last session if its runner supports it."""
     agent = client.agents.resume(_agent(client, agent_id).agent_id, message)
     attempt = f", attempt {agent.attempt}" if agent.HasField("process_id") else ""
     echo(f"{agent.agent_id} is {status_of(agent)}{attempt}")
@@ -322,12 +345,12 @@ def resume(client: Client, agent_id: str, message: str) -> None:
 
 @command.command()
 @click.argument("agent_id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Skip the confirmation prompt.")
 @connected
 def discard(client: Client, agent_id: str, yes: bool) -> None:
-    """Remove an agent's worktree and branch, merged or not."""
+    """Remove an agent's worktree and branch, even if not merged."""
     agent = _agent(client, agent_id)
-    # One that has no worktree, or runs, is refused by the call itself.
+    # The server rejects a running agent, or one without a worktree.
     if not yes and agent.worktree and status_of(agent) in ENDED:
         out.confirm(f"remove {agent.worktree} and branch {agent.branch}?")
     answer = client.agents.discard_worktree(agent.agent_id)
@@ -335,15 +358,15 @@ def discard(client: Client, agent_id: str, yes: bool) -> None:
 
 
 @command.command()
-@click.option("--group", default="", help="Such as coding, quality or security.")
+@click.option("--group", default="", help="Filter by group, such as coding, quality or security.")
 @partial(out.formatted, lists=True)
 @connected
 def types(client: Client, group: str, form: str | None, output: Path | None) -> None:
-    """List the agent types."""
+    """List agent types."""
     found = list(client.agent_types(group))
     if group and not found:
         groups = sorted({each.group for each in client.agent_types()})
-        raise click.ClickException(f"there is no group '{group}'; there are {', '.join(groups)}")
+        raise click.ClickException(f"group '{group}' not found; expected one of {', '.join(groups)}")
 
     def line(each: AgentType) -> str:
         return f"{each.type}  [{each.group}]  {each.role}"

@@ -33,7 +33,7 @@ _COLUMNS: out.Columns = {
 
 @click.group(name="approvals", cls=Group)
 def command() -> None:
-    """Questions that agents and hand-over rules have for a person."""
+    """List and answer approval requests of agents and hand-over rules."""
 
 
 @command.command(name="list")
@@ -42,19 +42,21 @@ def command() -> None:
     type=click.Choice(["pending", "approved", "denied", "all"]),
     default="pending",
     show_default=True,
-    help="Only with this answer.",
+    help="Filter by status.",
 )
-@click.option("--issue", "issue_id", default="", help="Only of this issue.")
-@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
-@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
-@click.option("--cursor", default="", help="Continue where an earlier list ended.")
+@click.option("--issue", "issue_id", default="", help="Filter by issue.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
+@click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
+@click.option("--cursor", default="", help="Cursor printed by the previous page.")
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, status: str, form: str | None, output: Path | None, **wanted: Any) -> None:
-    """List questions, newest first; those without an answer unless --status says otherwise."""
+    """List approval requests, newest first."""
     page = client.approvals.list(status="" if status == "all" else status, **wanted)
     found = list(page.approvals)
-    out.rows(found, _COLUMNS, form, output, lambda: "\n".join(map(_line, found)) or "nothing waits for an answer")
+    out.rows(found, _COLUMNS, form, output, lambda: "\n".join(map(_line, found)) or "no approvals")
     out.more(page.next_cursor)
 
 
@@ -65,19 +67,19 @@ def _line(approval: Approval) -> str:
 
 @command.command()
 @click.argument("approval_id")
-@click.option("--comment", default="", help="Whoever asked reads it.")
+@click.option("--comment", default="", help="Comment for the requester.")
 @connected
 def approve(client: Client, approval_id: str, comment: str) -> None:
-    """Say yes. An answer is final."""
+    """Approve a request. The decision is final."""
     _answer(client, approval_id, comment, approved=True)
 
 
 @command.command()
 @click.argument("approval_id")
-@click.option("--comment", default="", help="Why; whoever asked reads it.")
+@click.option("--comment", default="", help="Reason, for the requester.")
 @connected
 def deny(client: Client, approval_id: str, comment: str) -> None:
-    """Say no. An answer is final."""
+    """Deny a request. The decision is final."""
     _answer(client, approval_id, comment, approved=False)
 
 

@@ -17,10 +17,10 @@ from cco_sidecar.storage import archive
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.pass_context
 def command(ctx: click.Context, target: Path | None) -> None:
-    """Copy the storage into TARGET (tar.gz) while the sidecar runs.  [default: cco-backup-<time>.tar.gz]
+    """Back up the storage to TARGET (tar.gz); the sidecar may be running.  [default: cco-backup-<time>.tar.gz]
 
-    It holds the key that signs tokens, and credentials in encrypted form: keep it as safe as the storage itself. The
-    key of the credentials is not in it.
+    The backup contains the key that signs tokens, and the encrypted credentials: protect it like the storage itself. It
+    does not contain the key that decrypts the credentials.
     """
     chosen = target or Path(f"cco-backup-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
     settings = settings_of_sidecar(ctx)
@@ -30,4 +30,4 @@ def command(ctx: click.Context, target: Path | None) -> None:
             f"{settings.storage}"
         )
     copied = archive.make(settings.storage, chosen.absolute())
-    echo(f"{copied.files} files, {copied.bytes} bytes copied to {chosen}")
+    echo(f"copied {copied.files} files ({copied.bytes} bytes) to {chosen}")

@@ -1,4 +1,4 @@
-"""What `cco doctor` looks at; each check says how to fix what it finds."""
+"""The checks of `cco doctor`; every problem comes with a fix."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Level(Enum):
 
 
 class Finding(NamedTuple):
-    """``fix``: what to do about it; empty when nothing is to be done."""
+    """The outcome of a check. ``fix`` is empty if the level is OK."""
 
     name: str
     level: Level
@@ -50,9 +50,9 @@ def findings(settings: Settings) -> Iterator[Finding]:
         try:
             yield from check(settings)
         except SettingsError as problem:
-            yield Finding(_name(check), Level.BROKEN, str(problem), "correct the config")
+            yield Finding(_name(check), Level.BROKEN, str(problem), "fix the config")
         except (OSError, SidecarError, psutil.Error) as problem:
-            yield Finding(_name(check), Level.BROKEN, str(problem), "look at it by hand; the rest was looked at")
+            yield Finding(_name(check), Level.BROKEN, str(problem), "check it manually; the other checks still ran")
 
 
 def _name(check: Callable[..., object]) -> str:
@@ -62,20 +62,22 @@ def _name(check: Callable[..., object]) -> str:
 def _storage(settings: Settings) -> Iterator[Finding]:
     path = settings.storage
     if not path.exists():
-        yield Finding("storage", Level.WARNING, f"{path} is not there yet", "the first start makes it")
+        yield Finding(
+            "storage", Level.WARNING, f"{path} does not exist yet", "start the sidecar; it creates the directory"
+        )
         return
     info = path.stat()
     another = "choose another with CCO_SIDECAR_STORAGE"
     if not path.is_dir():
-        yield Finding("storage", Level.BROKEN, f"{path} is no directory", f"move it away, or {another}")
+        yield Finding("storage", Level.BROKEN, f"{path} is not a directory", f"move it, or {another}")
     elif info.st_uid != os.getuid():
-        yield Finding("storage", Level.BROKEN, f"{path} belongs to another user", f"run as its owner, or {another}")
+        yield Finding("storage", Level.BROKEN, f"{path} is owned by another user", f"run as its owner, or {another}")
     elif not os.access(path, os.W_OK | os.X_OK):
-        yield Finding("storage", Level.BROKEN, f"{path} cannot be written", f"chmod u+rwx {path}")
+        yield Finding("storage", Level.BROKEN, f"{path} is not writable", f"chmod u+rwx {path}")
     elif info.st_mode & 0o077:
-        yield Finding("storage", Level.WARNING, f"{path} can be read by others", f"chmod 700 {path}")
+        yield Finding("storage", Level.WARNING, f"{path} is readable by others", f"chmod 700 {path}")
     elif is_temporary(path):
-        text = f"{path} is in a temporary directory, which is cleared at reboot"
+        text = f"{path} is in a temporary directory, which is cleared on reboot"
         yield Finding("storage", Level.WARNING, text, f"cco storage move {path} {state_directory()}")
     else:
         yield Finding("storage", Level.OK, str(path))
@@ -93,9 +95,9 @@ def _pid_file(settings: Settings) -> Iterator[Finding]:
     path = settings.real_pid_file
     running = process.running(path)
     if running is not None:
-        yield Finding("pid file", Level.OK, f"the sidecar runs (pid {running.pid})")
+        yield Finding("pid file", Level.OK, f"the sidecar is running (pid {running.pid})")
     elif path.exists():
-        yield Finding("pid file", Level.WARNING, f"{path} names a process that is no sidecar", f"rm {path}")
+        yield Finding("pid file", Level.WARNING, f"{path} is stale: its pid is not a sidecar", f"rm {path}")
     else:
         yield Finding("pid file", Level.WARNING, "the sidecar is not running", "cco daemon start")
 
@@ -108,49 +110,53 @@ def _ports(settings: Settings) -> Iterator[Finding]:
     ):
         if not port_answers(settings.host, port):
             level = Level.OK if ours is None else Level.BROKEN
-            fix = "" if ours is None else "it was started with another port; see CCO_SIDECAR_PORT"
+            fix = "" if ours is None else "the sidecar uses another port; set CCO_SIDECAR_PORT to it"
             yield Finding(name, level, f"{port} is free", fix)
         elif ours is not None:
             yield Finding(name, Level.OK, f"{port} answers")
         else:
-            fix = f"stop what listens there (ss -ltnp 'sport = :{port}'), or choose another with {flag}"
-            yield Finding(name, Level.BROKEN, f"{port} is taken by another program", fix)
+            fix = (
+                f"stop the program that listens on it (ss -ltnp 'sport = :{port}'), or choose another port with {flag}"
+            )
+            yield Finding(name, Level.BROKEN, f"{port} is in use by another program", fix)
 
 
 def _git(settings: Settings) -> Iterator[Finding]:
     root = settings.project_root
     if shutil.which("git") is None:
-        yield Finding("git", Level.BROKEN, "there is no git on PATH", "install git: contexts need it")
+        yield Finding("git", Level.BROKEN, "git not found on PATH", "install git; contexts need it")
         return
     if discover(root) is None:
-        fix = "start in a repository, or name one with --project-root; without git a context has no history"
-        yield Finding("git", Level.WARNING, f"{root} is no git repository", fix)
+        fix = "start in a repository, or pass one with --project-root; without git, contexts have no history"
+        yield Finding("git", Level.WARNING, f"{root} is not a git repository", fix)
     else:
-        yield Finding("git", Level.OK, f"{root} is a repository")
+        yield Finding("git", Level.OK, f"{root} is a git repository")
 
 
 def _token(settings: Settings) -> Iterator[Finding]:
     path = settings.storage / OPERATOR_TOKEN_FILE
     if not path.exists():
         if process.running(settings.real_pid_file) is None:
-            yield Finding("token", Level.WARNING, "there is no operator's token yet", "the first start makes it")
+            yield Finding(
+                "token", Level.WARNING, "operator's token not found", "start the sidecar; it creates the token"
+            )
         else:
-            yield Finding("token", Level.BROKEN, f"{path} is gone", "cco daemon restart")
+            yield Finding("token", Level.BROKEN, f"{path} not found", "cco daemon restart")
         return
     expires = claims_of(path.read_text().strip()).get("exp")
     left = (expires or 0) - time.time()
     if expires is None:
-        yield Finding("token", Level.BROKEN, f"{path.name} holds no token", "cco daemon restart")
+        yield Finding("token", Level.BROKEN, f"{path.name} does not contain a valid token", "cco daemon restart")
     elif left <= 0:
         yield Finding("token", Level.BROKEN, "the operator's token has expired", "cco daemon restart")
     elif path.stat().st_mode & 0o077:
-        yield Finding("token", Level.WARNING, f"{path} can be read by others", f"chmod 600 {path}")
+        yield Finding("token", Level.WARNING, f"{path} is readable by others", f"chmod 600 {path}")
     else:
         yield Finding("token", Level.OK, f"valid for {int(left // 86_400)} days")
 
 
 def _sidecar(settings: Settings) -> Iterator[Finding]:
-    """It answers, knows our token, and its clock is ours."""
+    """Checks that the sidecar answers, accepts the operator's token, and agrees on the time."""
     if process.running(settings.real_pid_file) is None:
         return
     try:
@@ -158,13 +164,13 @@ def _sidecar(settings: Settings) -> Iterator[Finding]:
             health = client.health()
             client.agents.list(limit=1)
     except (SidecarError, SettingsError) as problem:
-        yield Finding("sidecar", Level.BROKEN, str(problem), "cco daemon restart; the log says more")
+        yield Finding("sidecar", Level.BROKEN, str(problem), "cco daemon restart; see the log for details")
         return
     yield Finding("sidecar", Level.OK, f"version {health.version} answers")
     skew = abs(health.timestamp.seconds + health.timestamp.nanos / 1e9 - time.time())
     level = Level.OK if skew < _SKEW_SECONDS else Level.BROKEN
-    fix = "" if level is Level.OK else "set the clock; tokens are judged by it"
-    yield Finding("clock", level, f"{skew:.1f} s apart", fix)
+    fix = "" if level is Level.OK else "set the clock; token expiry depends on it"
+    yield Finding("clock", level, f"the sidecar's clock differs by {skew:.1f} s", fix)
 
 
 def _sandbox(settings: Settings) -> Iterator[Finding]:
@@ -187,7 +193,7 @@ def _sandbox(settings: Settings) -> Iterator[Finding]:
 def _agent_types(settings: Settings) -> Iterator[Finding]:
     for problem in load_agent_types(settings.project_root).problems:
         yield Finding(
-            "agent types", Level.WARNING, problem, f"correct the file, or accept it: cco trust {settings.project_root}"
+            "agent types", Level.WARNING, problem, f"fix the file, or trust it with 'cco trust {settings.project_root}'"
         )
 
 
@@ -198,8 +204,8 @@ def _runners(settings: Settings) -> Iterator[Finding]:
         path = shutil.which(program)
         if path is None:
             where = "" if "/" in program else " on PATH"
-            fix = "install it, or name another with agents.runners in the config"
-            yield Finding(f"runner {name}", Level.WARNING, f"there is no program '{program}'{where}", fix)
+            fix = "install it, or set another program with agents.runners in the config"
+            yield Finding(f"runner {name}", Level.WARNING, f"program '{program}' not found{where}", fix)
         elif name in PRESETS:
             yield _version(name, path)
 
@@ -216,7 +222,7 @@ def _version(preset: str, program: str) -> Finding:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return Finding(f"runner {preset}", Level.WARNING, f"{program} --version does not answer", "try it by hand")
+        return Finding(f"runner {preset}", Level.WARNING, f"{program} --version timed out", "run it manually")
     except OSError as problem:
         return Finding(f"runner {preset}", Level.BROKEN, f"{program}: {problem.strerror}", "reinstall it")
     said = (done.stdout or done.stderr).strip().partition("\n")[0]
@@ -228,9 +234,9 @@ def _version(preset: str, program: str) -> Finding:
 def _credentials(settings: Settings) -> Iterator[Finding]:
     path: Path = settings.credentials_key_file
     if path.exists() and path.stat().st_mode & 0o077:
-        yield Finding("credentials", Level.BROKEN, f"{path} can be read by others", f"chmod 600 {path}")
+        yield Finding("credentials", Level.BROKEN, f"{path} is readable by others", f"chmod 600 {path}")
     elif path.exists():
-        yield Finding("credentials", Level.OK, f"key at {path}; keep a copy of it apart from the backups")
+        yield Finding("credentials", Level.OK, f"the key is {path}; keep a copy of it separate from the backups")
 
 
 _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (

@@ -12,8 +12,8 @@ from cco_sidecar.cli.terminal import echo
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the completion script: eval "$(cco completion bash)"."""
+    """Print the completion script of a shell. Load it with: eval "$(cco completion bash)"."""
     found = get_completion_class(shell)
     if found is None:
-        raise click.ClickException(f"there is no completion for {shell}")
+        raise click.ClickException(f"completion script for {shell} not found")
     echo(found(ctx.find_root().command, {}, "cco", "_CCO_COMPLETE").source())

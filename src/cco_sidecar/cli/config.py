@@ -17,13 +17,13 @@ from cco_sidecar.core import settings
 
 @click.group(name="config", cls=Group)
 def command() -> None:
-    """The settings of the sidecar."""
+    """Check and show the sidecar's settings."""
 
 
 @command.command()
 @click.pass_context
 def check(ctx: click.Context) -> None:
-    """Check the config file, the environment and the project's agent types; exit 1 with the first problem."""
+    """Check the config file, the environment and the project's agent types; exit 1 if any is invalid."""
     from cco_sidecar.app import check as check_settings
     from cco_sidecar.storage.trust import load_agent_types
 
@@ -36,14 +36,19 @@ def check(ctx: click.Context) -> None:
 
 
 @command.command()
-@click.option("--origin", is_flag=True, help="Say where each value comes from.")
-@click.option("--all", "everything", is_flag=True, help="Also settings that have their default.")
+@click.option("--origin", is_flag=True, help="Show where each value comes from.")
+@click.option("--all", "everything", is_flag=True, help="Include settings that have their default value.")
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json", "yaml"]), default="text", show_default=True, help="How."
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "yaml"]),
+    default="text",
+    show_default=True,
+    help="Output format.",
 )
 @click.pass_context
 def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
-    """Print the settings that are in force. Secrets are not shown."""
+    """Show the effective settings, with secrets hidden."""
     chosen = ctx.find_root().obj
     found = settings.origins(chosen["config"], os.environ, {"log_level": chosen["log_level"]})
     rows = [
@@ -56,7 +61,7 @@ def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
             text = value if isinstance(value, str) else orjson.dumps(value).decode()
             echo(one_line(f"{name} = {text}" + (f"  ({source})" if origin else "")))
         if not rows:
-            echo("every setting has its default; --all shows them")
+            echo("every setting has its default value; show them with --all")
         return
     value = {name: {"value": value, "origin": source} if origin else value for name, value, source in rows}
     if form == "yaml":

@@ -1,4 +1,4 @@
-"""Options that every data command takes, and the client that they make."""
+"""Finds the sidecar of a command, and connects to it with the right token."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ _LOCALHOST = re.compile(r"^(\w+://)?localhost(?=[:/]|$)")
 
 
 def settings_of(ctx: click.Context, *, service: bool = False, **flags: Any) -> Settings:
-    """Settings from the global options, the config file, the environment and ``flags``; ``service``: those of a sidecar
-    in the background."""
+    """Loads the settings from the global options, ``flags``, the environment and the config file.
+
+    ``service`` selects the default storage of a background sidecar. Raises SettingsError.
+    """
     chosen = ctx.find_root().obj
     flags.setdefault("log_level", None)
     flags["log_level"] = flags["log_level"] or chosen["log_level"]
@@ -37,7 +39,7 @@ def settings_of(ctx: click.Context, *, service: bool = False, **flags: Any) -> S
 
 
 def settings_of_sidecar(ctx: click.Context) -> Settings:
-    """The same, of the sidecar that the commands talk to: a daemon keeps its storage elsewhere."""
+    """Loads the settings with the storage and ports of the sidecar that commands connect to, such as a daemon."""
     chosen = settings_of(ctx)
     found = find(chosen, None)
     if found.known is None:
@@ -47,8 +49,10 @@ def settings_of_sidecar(ctx: click.Context) -> Settings:
 
 
 class Found(NamedTuple):
-    """A sidecar: its URL, its gRPC target, the storage whose operator's token it takes, and how it made itself known;
-    None for one that has still to prove that it is the user's own."""
+    """A sidecar. ``storage`` holds its operator's token. ``known`` is its registration in the run directory.
+
+    If ``known`` is None, the sidecar must prove its identity before it gets the operator's token.
+    """
 
     url: str
     target: str | None
@@ -61,15 +65,17 @@ class Found(NamedTuple):
 
 
 def find(chosen: Settings, url: str | None) -> Found:
-    """The sidecar at ``url`` or ``SIDECAR_URL``; without them the one with the configured storage or port, or the only
-    one that runs."""
+    """Finds the sidecar at ``url`` or ``SIDECAR_URL``, else the one with the configured storage or port.
+
+    If none of them is set, it is the one with a default storage, or the only one running.
+    """
     named = url or os.environ.get("SIDECAR_URL")
     if named:
         known = discovery.at_url(named)
         target = os.environ.get("SIDECAR_GRPC") if not url else None
         return _of(known) if known else Found(named, target, chosen.storage)
     default = chosen.storage == Settings().storage
-    # A daemon keeps its data elsewhere unless it was told where.
+    # The default storage of a daemon differs from that of a foreground sidecar.
     places = discovery.default_places() if default else [chosen.storage]
     if default and chosen.port != Settings().port:
         known = discovery.at_url(chosen.url)
@@ -83,11 +89,13 @@ def find(chosen: Settings, url: str | None) -> Found:
 
 @contextlib.contextmanager
 def operator_client(found: Found) -> Iterator[Client]:
-    """A client with the operator's token, which only the user's own sidecar gets. Raises SettingsError and
-    SidecarError."""
+    """Opens a client with the operator's token, after verifying that the sidecar is the user's own.
+
+    Raises SettingsError, SidecarError.
+    """
     token = operator_token(found.storage)
     if found.known is None:
-        # What answers the proof is what gets the token: a name with two addresses could lead to two programs.
+        # Pin one address: `localhost` has two, and another program may listen on the second.
         target = found.target and re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.target)
         found = found._replace(url=re.sub(_LOCALHOST, r"\g<1>127.0.0.1", found.url), target=target)
     with _client(found, token) as client:
@@ -100,7 +108,7 @@ def operator_client(found: Found) -> Iterator[Client]:
 def _client(found: Found, token: str, *, insecure: bool = False) -> Iterator[Client]:
     with Client(found.url, token=token, grpc_target=found.target, insecure=insecure) as client:
         if found.known is None and not found.is_socket and _is_refused(client.address):
-            # The SDK would wait a while, for a sidecar that is just starting.
+            # Fail now: the SDK waits for a sidecar that is still starting.
             raise unavailable(_UNREACHABLE, "no sidecar answers at {}:{}: connection refused".format(*client.address))
         yield client
 
@@ -111,7 +119,7 @@ def _is_refused(address: tuple[str, int]) -> bool:
     except ConnectionRefusedError:
         return True
     except OSError:
-        # gRPC says why.
+        # Let gRPC report the reason.
         return False
     return False
 
@@ -121,14 +129,16 @@ def _of(known: run_directory.Running) -> Found:
 
 
 def require_own(client: Client, found: Found) -> None:
-    """Before the operator's token is sent over TCP: whoever listens there proves to hold the storage's key. Raises
-    SidecarError, SettingsError."""
+    """Verifies that the server holds the identity key of the storage, before the operator's token is sent over TCP.
+
+    Raises SidecarError, SettingsError.
+    """
     try:
         key = IdentityKey.read(found.storage)
     except OSError as problem:
         raise SettingsError(
-            f"the identity key of {found.storage} cannot be read: {problem.strerror}; is the sidecar started, and by "
-            "you? Name its storage with CCO_SIDECAR_STORAGE, or give a token with --jwt-token"
+            f"cannot read the identity key in {found.storage}: {problem.strerror}; start the sidecar as this user, set "
+            "its storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token"
         ) from problem
     nonce = secrets.token_hex(16)
     answer = client.prove_identity(nonce)
@@ -137,13 +147,13 @@ def require_own(client: Client, found: Found) -> None:
     right = listens == host and port == answer.grpc_port
     if not right or not key.holds(answer.proof, nonce, answer.host, answer.port, answer.grpc_port):
         raise SettingsError(
-            f"whoever listens at {host}:{port} is not the sidecar of {found.storage}; the operator's token is not "
-            "sent. Name the storage with CCO_SIDECAR_STORAGE, or give a token with --jwt-token"
+            f"the server at {host}:{port} is not the sidecar of {found.storage}, so the operator's token was not sent; "
+            "set the storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token"
         )
 
 
 def port_answers(host: str, port: int) -> bool:
-    """Somebody listens there."""
+    """Reports whether something listens on the port."""
     try:
         socket.create_connection((host, port), timeout=_PROBE_SECONDS).close()
     except OSError:
@@ -157,23 +167,27 @@ def operator_token(storage: Path) -> str:
         return path.read_text().strip()
     except OSError as problem:
         raise SettingsError(
-            f"the operator's token cannot be read from {path}: {problem.strerror}; is the sidecar started, and by "
-            "you? Name its storage with CCO_SIDECAR_STORAGE, or give a token with --jwt-token"
+            f"cannot read the operator's token from {path}: {problem.strerror}; start the sidecar as this user, set "
+            "its storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token"
         ) from problem
 
 
 def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callable[..., Any]:
-    """Adds ``--sidecar-url`` and ``--jwt-token``; the command gets a ``client``. ``anonymous``: it needs no token."""
+    """Adds ``--sidecar-url`` and ``--jwt-token``, and passes a ``client``. ``anonymous``: no token is needed."""
 
-    @click.option("--sidecar-url", metavar="URL", help="[default: $SIDECAR_URL, or the configured host and port]")
-    @click.option("--jwt-token", metavar="JWT", help="[default: $JWT_TOKEN, or the operator's]")
+    @click.option(
+        "--sidecar-url",
+        metavar="URL",
+        help="URL of the sidecar.  [default: $SIDECAR_URL, or the one running on this machine]",
+    )
+    @click.option("--jwt-token", metavar="JWT", help="Token to send.  [default: $JWT_TOKEN, or the operator's token]")
     @click.pass_context
     @functools.wraps(command)
     def run(ctx: click.Context, /, sidecar_url: str | None, jwt_token: str | None, **arguments: Any) -> Any:
         found = find(settings_of(ctx), sidecar_url)
         given = (jwt_token or os.environ.get("JWT_TOKEN") or "").strip()
         if given or anonymous:
-            # What the user typed is sent where the user said.
+            # The user chose both the token and the server, so TLS is not required.
             opened = _client(found, given, insecure=True)
         else:
             opened = operator_client(found)
@@ -184,8 +198,8 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
             if problem.code == _UNREACHABLE:
                 others = ", ".join(f"{known.url} (storage {known.storage})" for known in run_directory.running())
                 raise click.ClickException(
-                    f"no sidecar answers at {found.url}; start one with 'cco orchestration-server', "
-                    "or name another with --sidecar-url" + (f"; of yours there run here: {others}" if others else "")
+                    f"no sidecar answers at {found.url}; start one with 'cco daemon start', "
+                    "or choose another with --sidecar-url" + (f"; running here: {others}" if others else "")
                 ) from problem
             raise
 
@@ -193,7 +207,7 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
 
 
 def agent_types(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Shell completion of agent types."""
+    """Completes agent types in the shell."""
     from cco_sidecar.core.settings import load
     from cco_sidecar.storage.trust import load_agent_types
 

@@ -16,14 +16,16 @@ from orchestra.v1.context_service_pb2 import GetContextResponse
 
 @click.group(name="context", cls=Group)
 def command() -> None:
-    """The context of an issue for an agent type."""
+    """Show, refresh and clear contexts."""
 
 
 @command.command()
 @click.argument("issue")
 @click.argument("agent_type", metavar="TYPE", shell_complete=agent_types)
-@click.option("--project", "project_id", default="", help="[default: the token's]")
-@click.option("--task", default="", help="What the agent is about to do; files that it names come first.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
+@click.option("--task", default="", help="What the agent is about to do; files it names are selected first.")
 @out.formatted
 @connected
 def get(
@@ -35,7 +37,7 @@ def get(
     form: str | None,
     output: Path | None,
 ) -> None:
-    """Show or save the context of ISSUE for agents of TYPE."""
+    """Show the context of ISSUE for agents of TYPE."""
     with out.waiting("gathering context ..."):
         answer = client.context.get(issue, agent_type, project_id=project_id, task=task)
     screen = out.console()
@@ -45,30 +47,34 @@ def get(
 
 
 @command.command()
-@click.option("--issue", "issue_id", required=True, help="The issue whose contexts are read again.")
-@click.option("--agent-type", default="", shell_complete=agent_types, help="[default: every cached type]")
-@click.option("--project", "project_id", default="", help="[default: the token's]")
-@click.option("--force", is_flag=True, help="Also read files that look unchanged.")
+@click.option("--issue", "issue_id", required=True, help="Issue whose contexts to refresh.")
+@click.option("--agent-type", default="", shell_complete=agent_types, help="Agent type.  [default: all cached types]")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
+@click.option("--force", is_flag=True, help="Reread files even if they look unchanged.")
 @connected
 def refresh(client: Client, issue_id: str, agent_type: str, project_id: str, force: bool) -> None:
-    """Read the repository again and rebuild cached contexts."""
+    """Reread the repository and rebuild cached contexts."""
     with out.waiting("reading the repository ..."):
         answer = client.context.refresh(issue_id, agent_type, project_id=project_id, force=force)
     echo(f"refreshed {answer.entries_refreshed} cached contexts of {issue_id}")
 
 
 @command.command()
-@click.option("--issue", "issue_id", default="", help="The issue whose contexts are removed.")
-@click.option("--agent-type", default="", shell_complete=agent_types, help="[default: every type]")
-@click.option("--project", "project_id", default="", help="[default: the token's]")
-@click.option("--all", "everything", is_flag=True, help="Every issue.")
+@click.option("--issue", "issue_id", default="", help="Issue whose contexts to remove.")
+@click.option("--agent-type", default="", shell_complete=agent_types, help="Agent type.  [default: all types]")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the default project; with --all, all projects]"
+)
+@click.option("--all", "everything", is_flag=True, help="Remove the contexts of all issues; operator only.")
 @connected
 def clear(client: Client, issue_id: str, agent_type: str, project_id: str, everything: bool) -> None:
     """Remove cached contexts."""
     if bool(issue_id) == everything:
-        raise click.UsageError("name an issue with --issue, or --all")
+        raise click.UsageError("specify either --issue or --all")
     answer = client.context.clear(issue_id, agent_type, project_id=project_id)
-    echo(f"removed {answer.entries_removed} cached contexts, {int(answer.bytes_freed)} bytes")
+    echo(f"removed {answer.entries_removed} cached contexts ({int(answer.bytes_freed)} bytes)")
 
 
 def _summary(answer: GetContextResponse) -> str:
@@ -76,12 +82,12 @@ def _summary(answer: GetContextResponse) -> str:
     git = context.git_context
     lines = [
         f"{answer.issue_id} for {answer.agent_type}: {answer.file_count} files, {answer.total_size_bytes} bytes"
-        + (f", cut ({answer.truncation_strategy})" if answer.truncated else ""),
+        + (f", truncated ({answer.truncation_strategy})" if answer.truncated else ""),
         f"project: {context.project_structure.root}, {context.project_structure.total_files} files"
         + (f", branch {git.branch}" if git.branch else ""),
         f"history: {len(git.recent_commits)} commits, {len(git.uncommitted_changes)} uncommitted changes",
-        f"earlier outputs: {len(context.previous_agent_outputs)}",
-        f"secrets masked: {answer.manifest.secrets_masked}, files left out: {answer.manifest.files_left_out}",
+        f"previous agent outputs: {len(context.previous_agent_outputs)}",
+        f"secrets masked: {answer.manifest.secrets_masked}, files omitted: {answer.manifest.files_left_out}",
         "",
         *(f"  {file.path}  {file.size}  {file.language}" for file in context.relevant_files),
     ]

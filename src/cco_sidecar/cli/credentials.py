@@ -23,22 +23,22 @@ _COLUMNS: out.Columns = {
 
 @click.group(name="credentials", cls=Group)
 def command() -> None:
-    """Secrets for agents, encrypted at rest; a spawn names those that an agent gets."""
+    """Manage secrets for agents. They are encrypted at rest."""
 
 
-# A secret may begin with a dash, as a key in PEM form does; click would say it again as an unknown option.
+# A secret may start with a dash, as PEM keys do. Otherwise click would print it in an unknown-option error.
 @command.command(context_settings={"ignore_unknown_options": True})
 @click.argument("name")
 @click.argument("value", required=False)
 @connected
 def store(client: Client, name: str, value: str | None) -> None:
-    """Store the secret VALUE under NAME; without VALUE it is asked for, or read from a pipe."""
+    """Store a secret as NAME. Without VALUE, it is read from stdin or a prompt."""
     if value is None:
         value = out.read_secret()
     if not value:
-        raise click.UsageError("a value is needed")
+        raise click.UsageError("the value is empty")
     client.credentials.store(name, value)
-    echo(f"{name} is stored")
+    echo(f"stored {name}")
 
 
 @command.command()
@@ -53,7 +53,7 @@ def get(client: Client, name: str) -> None:
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, form: str | None, output: Path | None) -> None:
-    """List names, never values."""
+    """List the names of the secrets."""
     found = list(client.credentials.list())
     out.rows(found, _COLUMNS, form, output, lambda: "\n".join(each.name for each in found) or "no credentials")
 
@@ -62,6 +62,6 @@ def list_(client: Client, form: str | None, output: Path | None) -> None:
 @click.argument("name")
 @connected
 def delete(client: Client, name: str) -> None:
-    """Forget a secret."""
+    """Delete a secret."""
     client.credentials.delete(name)
-    echo(f"{name} is deleted")
+    echo(f"deleted {name}")

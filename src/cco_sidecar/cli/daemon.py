@@ -22,28 +22,29 @@ from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 @click.group(name="daemon", cls=Group)
 def command() -> None:
-    """The sidecar as a background service."""
+    """Run the sidecar as a background service."""
 
 
 @command.command()
 @starting.serving_options
 @click.pass_context
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
-    """Start the sidecar in the background; return when it answers."""
+    """Start the sidecar in the background and wait until it is ready."""
     settings = settings_of(ctx, service=True, **flags)
     if settings.storage == Settings().storage and flags["storage"] is None:
         echo(
-            f"using {settings.storage}, which has data and is cleared at reboot; "
-            f"'cco storage move {settings.storage} {state_directory()}' moves it, while the sidecar is stopped"
+            f"using {settings.storage}, which has data but is cleared on reboot; stop the sidecar and move it with "
+            f"'cco storage move {settings.storage} {state_directory()}'"
         )
     flags["storage"] = flags["storage"] or str(settings.storage)
     running, former = process.running(settings.real_pid_file), process.start_of(settings.real_pid_file)
     if running is not None and former is not None:
-        if not starting.has_what_is_given(ctx, flags, former):
+        if not starting.is_current(ctx, flags, former):
             raise click.ClickException(
-                f"the sidecar runs already (pid {running.pid}), with other settings; 'cco daemon restart' takes these"
+                f"the sidecar is already running (pid {running.pid}) with other settings; "
+                "apply these with 'cco daemon restart'"
             )
-        echo(f"the sidecar runs already (pid {running.pid})")
+        echo(f"the sidecar is already running (pid {running.pid})")
         return
     try:
         pid = process.start_in_background(starting.command_line(ctx, flags))
@@ -51,21 +52,21 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
         running = process.started_elsewhere(settings.storage, settings.real_pid_file)
         if running is None:
             raise
-        echo(f"the sidecar runs already (pid {running.pid})")
+        echo(f"the sidecar is already running (pid {running.pid})")
         return
-    echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
+    echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
 
 
 @command.command()
-@click.option("--print", "only_print", is_flag=True, help="Print the unit instead of writing it.")
+@click.option("--print", "only_print", is_flag=True, help="Print the unit instead of installing it.")
 @click.pass_context
 def install(ctx: click.Context, only_print: bool) -> None:
-    """Write a systemd user unit that starts the sidecar on this directory's project."""
+    """Install a systemd user unit for the sidecar, with the current settings."""
     settings = settings_of(ctx, service=True)
     cco = Path(sys.executable).with_name("cco")
     program = [str(cco)] if cco.exists() else [sys.executable, "-m", "cco_sidecar.cli.main"]
     given = {name: getattr(settings, name) for name in ("host", "port", "storage", "project_root")}
-    # systemd has an environment of its own; agents are looked for on this PATH.
+    # systemd does not inherit this environment. The PATH is used to find the agents' programs.
     kept = {name: text for name, text in sorted(os.environ.items()) if name == "PATH" or name.startswith(OWN_SETTINGS)}
     unit = _UNIT.format(
         root=str(settings.project_root).replace("%", "%%"),
@@ -81,12 +82,12 @@ def install(ctx: click.Context, only_print: bool) -> None:
         # The environment may hold the secret that signs tokens.
         write_atomically(path, unit.encode(), mode=PRIVATE_FILE)
     except OSError as problem:
-        raise click.ClickException(f"{path} cannot be written: {problem.strerror}") from problem
-    echo(f"written to {path}; start it with: systemctl --user enable --now cco-sidecar")
+        raise click.ClickException(f"cannot write {path}: {problem.strerror}") from problem
+    echo(f"wrote {path}; start it with: systemctl --user enable --now cco-sidecar")
 
 
 def _quoted(word: str) -> str:
-    """As systemd reads words (systemd.syntax(7)); a percent sign is no specifier."""
+    """Quotes a word for a unit file (systemd.syntax(7)), with percent signs escaped."""
     if re.fullmatch(r"[\w./:=@,+-]+", word):
         return word
     for char, escaped in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("\n", "\\n")):
@@ -94,8 +95,8 @@ def _quoted(word: str) -> str:
     return f'"{word}"'
 
 
-# KillMode=process: the sidecar ends its agents itself; when it crashes, they go on, and the next one finds them.
-# RestartKillSignal: `systemctl --user restart` leaves them running too (systemd 244 and newer).
+# KillMode=process: the sidecar stops its agents itself. After a crash they keep running, and the next sidecar adopts
+# them. RestartKillSignal: `systemctl --user restart` also leaves them running (systemd 244 or newer).
 _UNIT = """\
 [Unit]
 Description=Orchestration sidecar

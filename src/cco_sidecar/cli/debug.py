@@ -1,4 +1,4 @@
-"""`cco debug bundle`: what somebody who helps needs to see, without secrets."""
+"""`cco debug bundle`: diagnostics for support, with secrets removed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,17 @@ _TASKS = frozenset({"task", "message"})
 
 @click.group(name="debug", cls=Group)
 def command() -> None:
-    """Help with finding what is wrong."""
+    """Collect diagnostics."""
 
 
 @command.command()
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), required=False)
 @click.pass_context
 def bundle(ctx: click.Context, target: Path | None) -> None:
-    """Write versions, settings, checks, status, agents and the end of the log into TARGET (tar.gz), redacted."""
+    """Write redacted diagnostics to TARGET (tar.gz).  [default: cco-debug-<time>.tar.gz]
+
+    They are versions, settings, checks, status, agents, the names of the files in the storage, and the end of the log.
+    """
     chosen = target or Path(f"cco-debug-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
     settings = settings_of_sidecar(ctx)
     try:
@@ -58,8 +61,8 @@ def bundle(ctx: click.Context, target: Path | None) -> None:
                 entry.size, entry.mtime, entry.mode = len(data), int(time.time()), 0o600
                 archive.addfile(entry, io.BytesIO(data))
     except OSError as problem:
-        raise click.ClickException(f"{chosen} cannot be written: {problem.strerror}") from problem
-    echo(f"written to {chosen}; look through it before you give it away")
+        raise click.ClickException(f"cannot write {chosen}: {problem.strerror}") from problem
+    echo(f"wrote {chosen}; review it before sharing it")
 
 
 def _redacted(text: str) -> str:
@@ -86,8 +89,8 @@ def _checks(settings: Settings) -> str:
     return "\n".join(f"{each.level.value}\t{each.name}\t{each.text}\t{each.fix}" for each in findings(settings))
 
 
-def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
-    """What the sidecar answers, or why it does not."""
+def _response(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
+    """Makes a part from the sidecar's response, or from the error if it does not answer."""
 
     def make(settings: Settings) -> str:
         try:
@@ -102,7 +105,7 @@ def _asked(ask: Callable[[Client], Any]) -> Callable[[Settings], str]:
 def _agents(client: Client) -> Any:
     answer = client.agents.list(all_projects=True, limit=1000)
     for agent in answer.agents:
-        # Words of people and agents may hold anything.
+        # Free text may contain secrets.
         for name in ("task", "message", "last_output", "reason", "progress"):
             agent.ClearField(name)
     return answer
@@ -119,7 +122,7 @@ def _log(settings: Settings) -> str:
 
 
 def _tree(settings: Settings) -> str:
-    """Names and sizes of what is in the storage."""
+    """Lists the sizes and names of the files in the storage."""
 
     def lines() -> Iterator[str]:
         for path in sorted(settings.storage.rglob("*")):
@@ -137,9 +140,9 @@ _PARTS: dict[str, Callable[[Settings], str]] = {
     "versions.json": _versions,
     "settings.json": _settings,
     "checks.txt": _checks,
-    "health.json": _asked(lambda client: client.health()),
-    "status.json": _asked(lambda client: client.status()),
-    "agents.json": _asked(_agents),
+    "health.json": _response(lambda client: client.health()),
+    "status.json": _response(lambda client: client.status()),
+    "agents.json": _response(_agents),
     "storage.txt": _tree,
     "orchestration.log": _log,
 }

@@ -20,11 +20,11 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="How it is printed.",
+    help="Output format.",
 )
 @click.pass_context
 def command(ctx: click.Context, form: str) -> None:
-    """Look at what can be wrong, and say how to fix it; exit 1 when something is broken."""
+    """Check the setup for problems and suggest fixes; exit 1 if anything is broken."""
     found = list(findings(settings_of_sidecar(ctx)))
     if form == "json":
         value = [finding._asdict() | {"level": finding.level.value} for finding in found]

@@ -28,30 +28,34 @@ _COLUMNS: out.Columns = {
     "event_id": lambda e: e.event_id,
     "data": lambda e: codec.to_json(e.data).decode(),
 }
-_AGO = re.compile(r"(\d+)([smhd])")
+_AGE_PATTERN = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_LONGEST_POLL = 60.0
+_MAX_POLL_SECONDS = 60.0
 
 
 @click.group(name="events", cls=Group)
 def command() -> None:
-    """Publish events and wait for them."""
+    """Publish, list and wait for events."""
 
 
 @command.command()
-@click.option("--event-type", "--type", "event_type", help="Such as tests_passing.")
-@click.option("--topic", default="", help="[default: coordination]")
-@click.option("--data", help="A JSON object.")
-@click.option("--correlation-id", default="", help="What it belongs to, such as the id of another event.")
-@click.option("--ttl", type=click.IntRange(1, 86_400), help="Seconds that it is delivered.  [default: 86400]")
+@click.option("--event-type", "--type", "event_type", help="Event type, such as tests_passing.")
+@click.option("--topic", default="", help="Topic.  [default: coordination]")
+@click.option("--data", help="Event data, as a JSON object.")
+@click.option("--correlation-id", default="", help="ID that links related events, such as another event's id.")
+@click.option(
+    "--ttl", type=click.IntRange(1, 86_400), help="Seconds until it is no longer delivered.  [default: 86400]"
+)
 @click.option(
     "--priority",
     type=click.Choice(["low", "normal", "high"]),
-    help="high reaches its readers first.  [default: normal]",
+    help="high is delivered at once.  [default: normal]",
 )
-@click.option("--publisher", default="", help="Operator only: publish in an agent's name.")
-@click.option("--project", "project_id", default="", help="[default: the token's]")
-@click.option("--input", "source", metavar="FILE", help="The documented request body as a JSON file; - for stdin.")
+@click.option("--publisher", default="", help="Publish as this agent; operator only.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
+@click.option("--input", "source", metavar="FILE", help="Read the request body from a JSON file; - for stdin.")
 @out.formatted
 @connected
 def publish(
@@ -64,7 +68,7 @@ def publish(
     output: Path | None,
     **options: Any,
 ) -> None:
-    """Publish an event, from options or from a file."""
+    """Publish an event from options or a JSON file."""
     if source is not None:
         value = out.read_json(source)
         codec.from_dict(PublishEventRequest, value)
@@ -74,7 +78,7 @@ def publish(
         body = out.parse_json(data, "--data") if data else {}
         options["ttl_seconds"] = ttl
     if not event_type:
-        raise click.UsageError("--event-type is needed, or --input FILE with an event_type")
+        raise click.UsageError("specify --event-type, or --input FILE with an event_type")
     if not isinstance(body, dict):
         raise click.UsageError('--data must be a JSON object, such as \'{"issue_id": "issue-123"}\'')
     answer = client.events.publish(event_type, body, **options)
@@ -88,23 +92,30 @@ def publish(
 
 @command.command()
 @click.argument("event_type", metavar="[TYPE]", default="")
-@click.option("--topic", default="", help="Only on this topic.")
-@click.option("--filter", "expression", default="", help="Such as issue_id:issue-123,status:success|status:partial")
+@click.option("--topic", default="", help="Filter by topic.")
+@click.option(
+    "--filter",
+    "expression",
+    default="",
+    help="Filter expression, such as issue_id:issue-123,status:success|status:partial",
+)
 @click.option(
     "--timeout",
     type=click.IntRange(min=0),
     default=30_000,
     show_default=True,
-    help="Milliseconds; below 1000, seconds.",
+    help="Milliseconds to wait; values below 1000 are seconds.",
 )
-@click.option("--continuous", is_flag=True, help="Continue until interrupted.")
-@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many events.")
+@click.option("--continuous", is_flag=True, help="Run until interrupted.")
+@click.option("--limit", type=click.IntRange(min=1), help="Exit after this many events.")
 @click.option(
     "--since",
     default="",
-    help="An event id, a time, or an age such as 10m: deliver what came after it first.",
+    help="Start after this event id, time, or age such as 10m.",
 )
-@click.option("--project", "project_id", default="", help="[default: the token's]")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
 @out.formatted
 @connected
 def subscribe(
@@ -120,9 +131,9 @@ def subscribe(
     form: str | None,
     output: Path | None,
 ) -> None:
-    """Wait for events; print them as they come."""
+    """Wait for events and print them as they arrive."""
     if output is not None or form in ("table", "csv", "yaml"):
-        raise click.UsageError("events are printed as they come: use --format text or json, and redirect the output")
+        raise click.UsageError("events are printed as they arrive; use --format text or json, and redirect the output")
     cursor, moment = _since(since)
     if continuous:
         events = client.events.subscribe(
@@ -155,12 +166,12 @@ def subscribe(
 
 
 def _poll(client: Client, seconds: float, limit: int | None, form: str | None, cursor: str, **wanted: str) -> None:
-    """Until something came, ``limit`` events did when it is given, or the time is over."""
+    """Prints events until at least one has arrived, or ``limit`` if given, or the time is up."""
     end = time.monotonic() + seconds
     shown = 0
     with out.waiting("waiting for events ..."):
         while True:
-            left = min(max(0.0, end - time.monotonic()), _LONGEST_POLL)
+            left = min(max(0.0, end - time.monotonic()), _MAX_POLL_SECONDS)
             answer = _wait(client, left, cursor, (limit or 1000) - shown, wanted)
             for event in answer.events:
                 _show(event.message, form)
@@ -171,7 +182,7 @@ def _poll(client: Client, seconds: float, limit: int | None, form: str | None, c
             if time.monotonic() >= end:
                 break
     if not shown:
-        echo("no events in time", err=True)
+        echo("timed out without events", err=True)
 
 
 def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[str, str]) -> EventPage:
@@ -179,13 +190,17 @@ def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[s
 
 
 @command.command(name="list")
-@click.option("--topic", default="", help="Only on this topic.")
-@click.option("--event-type", "--type", "event_type", default="", help="Only of this type.")
-@click.option("--filter", default="", help="Such as issue_id:issue-123,status:success|status:partial")
-@click.option("--correlation-id", default="", help="Only with this correlation id.")
-@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
-@click.option("--since", default="", help="An event id, a time, or an age such as 10m.")
-@click.option("--project", "project_id", default="", help="[default: the token's]")
+@click.option("--topic", default="", help="Filter by topic.")
+@click.option("--event-type", "--type", "event_type", default="", help="Filter by type.")
+@click.option(
+    "--filter", default="", help="Filter expression, such as issue_id:issue-123,status:success|status:partial"
+)
+@click.option("--correlation-id", default="", help="Filter by correlation id.")
+@click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
+@click.option("--since", default="", help="Start after this event id, time, or age such as 10m.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, since: str, form: str | None, output: Path | None, **wanted: Any) -> None:
@@ -198,13 +213,13 @@ def list_(client: Client, since: str, form: str | None, output: Path | None, **w
 
 
 def _since(text: str) -> tuple[str, datetime | None]:
-    """A cursor or a time."""
-    age = _AGO.fullmatch(text)
+    """Parses a cursor, a time or an age; one of the two results is empty."""
+    age = _AGE_PATTERN.fullmatch(text)
     if age:
         try:
             return "", datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
         except OverflowError:
-            raise click.UsageError(f"--since: {text} is longer ago than time goes back") from None
+            raise click.UsageError(f"invalid --since '{text}': too long ago") from None
     if not text or text in ("0", "$") or text.startswith("evt-"):
         return text, None
     try:
@@ -215,8 +230,10 @@ def _since(text: str) -> tuple[str, datetime | None]:
 
 
 def _cursor_at(client: Client, moment: datetime | None, project_id: str) -> str:
-    """The cursor in front of the first event after a time, or behind the newest event: from there, one poll after
-    another misses nothing."""
+    """Returns the cursor before the first event at or after a time, or after the newest event.
+
+    Consecutive polls from this cursor miss no events.
+    """
     if moment is not None:
         for event in client.events.list(since_time=moment, limit=1, project_id=project_id).events:
             epoch, _, number = event.event_id.rpartition("-")

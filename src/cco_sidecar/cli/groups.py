@@ -1,4 +1,4 @@
-"""Groups of commands: help tells each command's whole first sentence, and a mistyped name gets a hint."""
+"""Command groups whose help is not truncated, with suggestions for mistyped commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 
 class Group(click.Group):
-    """click cuts the summaries of commands to the rest of the line; here they are wrapped."""
+    """Wraps the summaries of commands, which click truncates to one line."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = []
@@ -25,8 +25,8 @@ class Group(click.Group):
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else f" '{ctx.command_path} --help' lists the commands."
-            ctx.fail(f"there is no command '{args[0]}'.{hint}")
+            hint = f"did you mean '{near[0]}'?" if near else f"list commands with '{ctx.command_path} --help'"
+            ctx.fail(f"command '{args[0]}' not found; {hint}")
         return super().resolve_command(ctx, args)
 
 

@@ -18,7 +18,7 @@ from orchestra.v1.system_service_pb2 import HEALTH_STATUS_UNHEALTHY, HealthStatu
 @out.formatted
 @partial(connected, anonymous=True)
 def command(client: Client, form: str | None, output: Path | None) -> None:
-    """Say whether the sidecar is healthy; exit 1 when it is not."""
+    """Show the sidecar's health; exit 1 if it is unhealthy."""
     answer = client.health()
 
     def text() -> str:

@@ -1,4 +1,4 @@
-"""`cco`: the groups, loaded when they are used, and what a failure looks like."""
+"""The entry point of `cco`: loads commands on demand and reports errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.errors import SettingsError, SidecarError
 
-# gRPC's own lines on stderr would stand beside the one clear line of an error.
+# Keep gRPC's own log lines off stderr, where an error is a single line.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-# Name -> module; the command in it is called `command`.
+# Command names and the modules whose `command` they run.
 _COMMANDS = {
     "orchestration-server": "server",
     "daemon": "daemon",
@@ -44,7 +44,7 @@ _COMMANDS = {
 
 
 class _Lazy(Group):
-    """Imports a command's module only when it is called: `cco --version` needs no gRPC."""
+    """Imports a command's module on demand, so that `cco --version` does not import gRPC."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -60,8 +60,8 @@ class _Lazy(Group):
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="cco")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file.  [default: ~/.cco/config.json]")
-@click.option("--log-level", help="debug, info, warning or error.  [default: info]")
-@click.option("--no-color", is_flag=True, help="Plain text, also on a terminal.")
+@click.option("--log-level", help="Log level: debug, info, warning or error.  [default: info]")
+@click.option("--no-color", is_flag=True, help="Disable colors.")
 @click.pass_context
 def cco(ctx: click.Context, config: Path | None, log_level: str | None, no_color: bool) -> None:
     """The orchestration sidecar: context, events and results for teams of AI coding agents."""
@@ -69,16 +69,17 @@ def cco(ctx: click.Context, config: Path | None, log_level: str | None, no_color
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs ``arguments``, by default those of the process.
+    """Runs ``arguments``, by default those of the process, and exits with the command's status.
 
-    Exit 0 on success, 1 on an error with one clear line on stderr, 2 on bad usage.
+    Exits with 0 for success, 1 for an error (one line on stderr), 2 for wrong usage, 130 for Ctrl-C or a declined
+    prompt.
     """
     try:
         Path.cwd()
     except FileNotFoundError:
-        _fail("the current directory was removed; change to another one")
+        _fail("the current directory no longer exists; change to another one")
     try:
-        # Without click's own error handling, an Exit's code is what the call returns.
+        # Outside standalone mode, click returns the code of an Exit.
         sys.exit(cco(arguments, prog_name="cco" if arguments is not None else None, standalone_mode=False) or 0)
     except click.UsageError as problem:
         problem.show()
@@ -91,9 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(130)
     except UnicodeEncodeError:
-        _fail("an argument or a file has text that is not UTF-8")
+        _fail("an argument or file contains text that is not UTF-8")
     except BrokenPipeError:
-        # The reader of our output has seen enough.
+        # The reader closed the pipe, such as `head`.
         sys.stderr.close()
         sys.exit(0)
     except OSError as problem:
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as problem:
         if os.environ.get("CCO_DEBUG"):
             raise
-        _fail(f"an internal error: {type(problem).__name__}: {problem}; CCO_DEBUG=1 shows where it comes from")
+        _fail(f"internal error: {type(problem).__name__}: {problem}; set CCO_DEBUG=1 for a traceback")
 
 
 def _fail(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What a person or a program reads: text, tables, JSON, YAML, CSV."""
+"""Output formats: text, table, JSON, YAML and CSV."""
 
 from __future__ import annotations
 
@@ -23,46 +23,49 @@ from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import codec
 
 FORMATS = ("text", "table", "json", "yaml", "csv")
-# Names of columns and how each is read from a row.
+# Column names, with the function that reads each from a row.
 Columns = dict[str, Callable[[Any], str]]
 
 
-def _writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
-    """Known before the call is made: its answer is not lost then."""
+def _check_writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """Checks the output file before the call, so that no response is lost. Raises ClickException."""
     if path is not None and not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         reason = "Permission denied" if path.absolute().parent.is_dir() else "No such file or directory"
-        raise click.ClickException(f"{path} cannot be written: {reason}")
+        raise click.ClickException(f"cannot write {path}: {reason}")
     return path
 
 
 def formatted(command: Callable[..., Any], *, lists: bool = False) -> Callable[..., Any]:
-    """Adds ``--format`` and ``--output``. What shows no list has no CSV."""
+    """Adds ``--format`` and ``--output``. Only commands with ``lists`` support CSV."""
     command = click.option(
         "--output",
         type=click.Path(dir_okay=False, path_type=Path),
-        callback=_writable,
-        help="Write to a file instead of the screen.",
+        callback=_check_writable,
+        help="Write to a file instead of stdout; JSON by default.",
     )(command)
     return click.option(
-        "--format", "form", type=click.Choice(FORMATS if lists else FORMATS[:-1]), help="[default: text]"
+        "--format",
+        "form",
+        type=click.Choice(FORMATS if lists else FORMATS[:-1]),
+        help="Output format.  [default: text]",
     )(command)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Colours on a terminal, plain when piped."""
+    """Returns a console with colors on a terminal, unless disabled by ``--no-color`` or ``NO_COLOR``."""
     chosen = click.get_current_context().find_root().obj
     plain = chosen["no_color"] or "NO_COLOR" in os.environ
     return Console(stderr=stderr, no_color=plain, highlight=False, soft_wrap=True, emoji=False)
 
 
 def waiting(text: str) -> AbstractContextManager[Any]:
-    """A sign of life on stderr while something takes its time; nothing when nobody looks."""
+    """Shows a spinner on stderr, if it is a terminal."""
     screen = console(stderr=True)
     return screen.status(text) if screen.is_terminal else nullcontext()
 
 
 def message(answer: Message, form: str | None, output: Path | None, text: Callable[[], str]) -> None:
-    """One answer; ``text`` makes its readable form."""
+    """Prints a single message; ``text`` returns its text form."""
     if form in (None, "text", "table") and not (output and form is None):
         _write(text(), output)
     else:
@@ -72,7 +75,7 @@ def message(answer: Message, form: str | None, output: Path | None, text: Callab
 def rows(
     items: Sequence[Message], columns: Columns, form: str | None, output: Path | None, text: Callable[[], str]
 ) -> None:
-    """A list of answers; ``text`` makes its readable form."""
+    """Prints a list of messages; ``text`` returns its text form."""
     if form == "table":
         _write(_table(items, columns, plain=output is not None), output)
     elif form == "csv":
@@ -84,9 +87,9 @@ def rows(
 
 
 def more(cursor: str, *, option: str = "--cursor") -> None:
-    """Says on stderr that a list goes on."""
+    """Prints on stderr how to get the next page, if there is one."""
     if cursor:
-        echo(f"there are more: {option} {cursor}", err=True)
+        echo(f"more results: {option} {cursor}", err=True)
 
 
 def _encoded(value: Any, form: str | None) -> str:
@@ -98,11 +101,11 @@ def _encoded(value: Any, form: str | None) -> str:
 def _table(items: Sequence[Message], columns: Columns, *, plain: bool) -> str:
     table = Table(*columns, header_style="bold", box=None, pad_edge=False)
     for item in items:
-        # As Text: square brackets are no markup.
+        # Text, not str: square brackets are not markup.
         table.add_row(*(Text(one_line(read(item))) for read in columns.values()))
     screen = console()
     if plain or not screen.is_terminal:
-        # Whoever reads a file or a pipe wants whole values, however wide.
+        # Do not truncate values in files and pipes.
         screen = Console(no_color=True, width=10_000)
     with screen.capture() as captured:
         screen.print(table)
@@ -124,51 +127,51 @@ def _write(text: str, output: Path | None) -> None:
     try:
         output.write_text(text + "\n", encoding="utf-8")
     except OSError as problem:
-        raise click.ClickException(f"{output} cannot be written: {problem.strerror}") from problem
-    echo(f"written to {output}", err=True)
+        raise click.ClickException(f"cannot write {output}: {problem.strerror}") from problem
+    echo(f"wrote {output}", err=True)
 
 
 def confirm(question: str) -> None:
-    """Asks a person. Raises Abort for no, and ClickException where nobody can answer."""
+    """Asks for confirmation. Raises Abort if declined, ClickException if stdin is not a terminal and has no answer."""
     try:
         yes = click.confirm(question, err=True)
     except click.Abort:
         if sys.stdin.isatty():
             raise
         echo(err=True)
-        raise click.ClickException("nobody is there to answer; --yes does it without asking") from None
+        raise click.ClickException("cannot prompt for confirmation; pass --yes to skip it") from None
     if not yes:
         raise click.Abort
 
 
 def read_secret() -> str:
-    """A secret that is asked for, or read from a pipe."""
+    """Reads a secret from stdin, or prompts for it on a terminal. Raises ClickException."""
     if sys.stdin.isatty():
         return str(click.prompt("value", hide_input=True, err=True))
     try:
         return sys.stdin.buffer.read().decode().rstrip("\n")
     except UnicodeDecodeError as problem:
-        raise click.ClickException(
-            "what comes through the pipe is not UTF-8; encode it, for example with base64"
-        ) from problem
+        raise click.ClickException("stdin is not UTF-8; encode the value, for example with base64") from problem
 
 
 def read_json(path: str) -> Any:
-    """A JSON file, or stdin for ``-``."""
+    """Reads a JSON file, or stdin for ``-``. Raises ClickException."""
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
         return orjson.loads(data)
     except OSError as problem:
-        raise click.ClickException(f"{path} cannot be read: {problem.strerror}") from problem
+        raise click.ClickException(f"cannot read {path}: {problem.strerror}") from problem
     except orjson.JSONDecodeError as problem:
         raise click.ClickException(
-            f"{path} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
+            f"invalid JSON in {path}: {problem.msg} at line {problem.lineno}, column {problem.colno}"
         ) from problem
 
 
 def parse_json(text: str, option: str) -> Any:
-    """An option's JSON value."""
+    """Parses the JSON value of an option. Raises UsageError."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as problem:
-        raise click.UsageError(f"{option} is not JSON: {problem.msg} at column {problem.colno}: {text}") from problem
+        raise click.UsageError(
+            f"invalid JSON in {option}: {problem.msg} at column {problem.colno}: {text}"
+        ) from problem

@@ -1,4 +1,4 @@
-"""The sidecar as a background process: start, find, stop. A pid alone is never trusted."""
+"""Starts, finds and stops background sidecars. A pid is verified before it is used."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from cco_sidecar.storage.files import is_in_use
 
 _READY = "CCO_SIDECAR_READY_FD"
 SERVER = "orchestration-server"
-# A pid file is written just after its process was made; a later process with that pid is another one.
+# A process that was created after its pid file was written has reused the pid.
 _CLOCK_SLACK = 2.0
-_LOOK_AGAIN = 0.05
+_POLL_SECONDS = 0.05
 
 
 def start_in_background(
     arguments: list[str], environment: Mapping[str, str] = os.environ, directory: str | None = None
 ) -> int:
-    """Starts `cco` with ``arguments``, detached; returns its pid once it listens. Raises ClickException."""
+    """Starts `cco` with ``arguments``, detached, and returns its pid once it is ready. Raises ClickException."""
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as ready:
         child = subprocess.Popen(
@@ -42,7 +42,7 @@ def start_in_background(
             env=dict(environment) | {_READY: str(write_end)},
         )
         os.close(write_end)
-        # Ends with the word, or without one when the child ended.
+        # Empty if the child exited before it was ready.
         if ready.read():
             return child.pid
     _, problem = child.communicate()
@@ -50,11 +50,11 @@ def start_in_background(
     raise click.ClickException(lines[-1].removeprefix("cco: ") if lines else "the sidecar did not start")
 
 
-def tell_ready() -> None:
-    """Tells a parent that waits in ``start_in_background``."""
+def notify_ready() -> None:
+    """Notifies the parent that waits in ``start_in_background``, if any."""
     descriptor = os.environ.pop(_READY, None)
     if descriptor is not None:
-        # The parent goes away now, and with it whoever would read our stderr.
+        # The parent is about to exit, so nothing reads our stderr.
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
         os.close(null)
@@ -62,15 +62,15 @@ def tell_ready() -> None:
             ready.write(b"ready")
 
 
-def when_orphaned(act: Callable[[], None]) -> None:
-    """Calls ``act`` when whoever gave us the end of a pipe has ended, such as a test suite that was killed."""
+def on_parent_exit(act: Callable[[], None]) -> None:
+    """Calls ``act`` when the process that passed us a lifeline pipe exits, such as a killed test suite."""
     descriptor = os.environ.pop(LIFELINE, None)
     if descriptor is not None:
         asyncio.get_running_loop().add_reader(int(descriptor), act)
 
 
 def running(pid_file: Path) -> psutil.Process | None:
-    """The sidecar that a pid file names, when it is alive and really one."""
+    """Returns the running sidecar that a pid file names, or None."""
     try:
         pid = int(pid_file.read_text().split()[0])
         written = pid_file.stat().st_mtime
@@ -84,16 +84,16 @@ def running(pid_file: Path) -> psutil.Process | None:
 
 
 def started_elsewhere(storage: Path, pid_file: Path) -> psutil.Process | None:
-    """The sidecar that somebody else has just started on ``storage``, once it listens; None when there is none."""
+    """Waits for a sidecar that is starting on ``storage``, and returns it; None once the storage is not in use."""
     while is_in_use(storage):
         if (found := running(pid_file)) is not None:
             return found
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(_POLL_SECONDS)
     return None
 
 
 class Start(NamedTuple):
-    """What a sidecar was started with: the words behind the program, its directory, its settings' variables."""
+    """How a sidecar was started: its arguments, working directory and ``CCO_SIDECAR_*`` variables."""
 
     words: list[str]
     directory: str
@@ -101,12 +101,12 @@ class Start(NamedTuple):
 
 
 def start_of(pid_file: Path) -> Start | None:
-    """That of the running sidecar; None when none runs."""
+    """Returns how the running sidecar was started, or None if none is running."""
     process = running(pid_file)
     if process is None:
         return None
     line = process.cmdline()
-    # `python -m cco_sidecar.cli.main ...` or `python .../cco ...`: what follows the program is ours.
+    # Either `python -m cco_sidecar.cli.main ...` or `python .../cco ...`.
     start = line.index("-m") + 2 if "-m" in line[: line.index(SERVER)] else 2
     words = [word for word in line[start:] if word != "--daemon"]
     kept = {k: v for k, v in process.environ().items() if k.startswith(OWN_SETTINGS) and k not in (_READY, LIFELINE)}
@@ -114,28 +114,30 @@ def start_of(pid_file: Path) -> Start | None:
 
 
 def stop(pid_file: Path, *, force: bool, timeout: float, keep_agents: bool = False) -> int | None:
-    """Ends the sidecar and waits for it; its pid, or None when none runs. With ``keep_agents`` its agents run on, for
-    the next sidecar to find. Raises ClickException."""
+    """Stops the sidecar and returns its pid, or None if none is running. Raises ClickException.
+
+    With ``keep_agents`` its agents keep running, for the next sidecar to adopt.
+    """
     process = running(pid_file)
     if process is None:
         return None
     process.send_signal(signal.SIGHUP if keep_agents else signal.SIGTERM)
-    if not _ended(process, timeout):
+    if not _wait_for_exit(process, timeout):
         if not force:
             raise click.ClickException(
-                f"the sidecar (pid {process.pid}) did not end in {timeout:g} s; 'stop --force' kills it"
+                f"the sidecar (pid {process.pid}) did not exit within {timeout:g} s; kill it with 'stop --force'"
             )
         process.kill()
-        _ended(process, timeout)
+        _wait_for_exit(process, timeout)
     return process.pid
 
 
-def _ended(process: psutil.Process, timeout: float) -> bool:
-    """Waits for its end. A zombie has ended: whoever adopted it may never fetch its exit code."""
+def _wait_for_exit(process: psutil.Process, timeout: float) -> bool:
+    """Waits for a process to exit, and reports whether it did. A zombie counts, because it may never be reaped."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         try:
-            process.wait(_LOOK_AGAIN)
+            process.wait(_POLL_SECONDS)
             return True
         except psutil.TimeoutExpired:
             if process.status() == psutil.STATUS_ZOMBIE:

@@ -29,30 +29,32 @@ _COLUMNS: out.Columns = {
 
 @click.group(name="results", cls=Group)
 def command() -> None:
-    """What agents did and handed on."""
+    """Store and show agents' results."""
 
 
 @command.command()
-@click.option("--agent", help="The agent's id; its type when --agent-type is not given.")
-@click.option("--agent-type", shell_complete=agent_types, help="[default: the token's]")
-@click.option("--issue", "issue_id", help="The issue that the work is of.")
-@click.option("--project", "project_id", default="", help="[default: the token's]")
+@click.option("--agent", help="Agent id; also the agent type if --agent-type is not given.")
+@click.option("--agent-type", shell_complete=agent_types, help="Agent type.  [default: --agent]")
+@click.option("--issue", "issue_id", help="Issue that the agent worked on.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
 @click.option(
     "--status",
     type=click.Choice(["success", "partial", "failed"]),
     default="success",
     show_default=True,
-    help="How the work ended.",
+    help="Outcome of the work.",
 )
-@click.option("--files-created", help="Paths, joined by commas.")
-@click.option("--files-modified", help="Paths, joined by commas.")
-@click.option("--decisions", help="Sentences, joined by semicolons.")
-@click.option("--metrics", help="A JSON object of numbers.")
-@click.option("--input", "source", metavar="FILE", help="The documented request body as a JSON file; - for stdin.")
+@click.option("--files-created", help="Comma-separated paths.")
+@click.option("--files-modified", help="Comma-separated paths.")
+@click.option("--decisions", help="Semicolon-separated sentences.")
+@click.option("--metrics", help="Metrics, as a JSON object of numbers.")
+@click.option("--input", "source", metavar="FILE", help="Read the request body from a JSON file; - for stdin.")
 @out.formatted
 @connected
 def store(client: Client, source: str | None, form: str | None, output: Path | None, **given: Any) -> None:
-    """Store a result, from options or from a file."""
+    """Store a result from options or a JSON file."""
     if source is not None:
         request = codec.from_dict(CreateResultRequest, out.read_json(source))
         assert isinstance(request, CreateResultRequest)
@@ -67,11 +69,11 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
     else:
         agent_type = given["agent_type"] or given["agent"]
         if not agent_type or not given["issue_id"]:
-            raise click.UsageError("--agent (or --agent-type) and --issue are needed, or --input FILE")
+            raise click.UsageError("specify --agent (or --agent-type) and --issue, or --input FILE")
         named = given["agent"] or agent_type
         answer = client.results.create(
             _result(given),
-            # An agent that names its type means itself.
+            # An agent that passes its own type as --agent means itself.
             agent_id="" if named == claims_of(client.token).get("agent_type") else named,
             agent_type=agent_type,
             issue_id=given["issue_id"],
@@ -81,16 +83,18 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
 
 
 @command.command(name="list")
-@click.option("--issue", "issue_id", default="", help="Only of this issue.")
-@click.option("--agent-type", default="", shell_complete=agent_types, help="Only of this type.")
-@click.option("--project", "project_id", default="", help="[default: the token's]")
-@click.option("--limit", type=click.IntRange(1, 1000), help="How many at most.  [default: 100]")
-@click.option("--cursor", default="", help="Continue where an earlier list ended.")
-@click.option("--latest", is_flag=True, help="Only the newest of each agent type.")
+@click.option("--issue", "issue_id", default="", help="Filter by issue.")
+@click.option("--agent-type", default="", shell_complete=agent_types, help="Filter by type.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
+@click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
+@click.option("--cursor", default="", help="Cursor printed by the previous page.")
+@click.option("--latest", is_flag=True, help="Only the newest of each issue and agent type.")
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, form: str | None, output: Path | None, **wanted: Any) -> None:
-    """List results by issue."""
+    """List results, grouped by issue."""
     page = client.results.list(**wanted)
     results = [each.message for each in page.results]
     out.rows(results, _COLUMNS, form, output, lambda: _by_issue(results))
@@ -100,16 +104,18 @@ def list_(client: Client, form: str | None, output: Path | None, **wanted: Any) 
 @command.command()
 @click.argument("issue", required=False)
 @click.argument("agent_type", metavar="TYPE", required=False, shell_complete=agent_types)
-@click.option("--issue", "issue_option", metavar="ISSUE", help="The same as ISSUE.")
+@click.option("--issue", "issue_option", metavar="ISSUE", help="Same as the ISSUE argument.")
 @click.option(
     "--agent-type",
     "--agent",
     "agent_option",
     metavar="TYPE",
     shell_complete=agent_types,
-    help="The same as TYPE.",
+    help="Same as the TYPE argument.",
 )
-@click.option("--project", "project_id", default="", help="[default: the token's]")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
 @out.formatted
 @connected
 def get(
@@ -125,7 +131,7 @@ def get(
     """Show the newest result of ISSUE by TYPE."""
     issue, agent_type = issue or issue_option, agent_type or agent_option
     if not issue or not agent_type:
-        raise click.UsageError("name the issue and the agent type: cco results get ISSUE TYPE")
+        raise click.UsageError("specify the issue and the agent type: cco results get ISSUE TYPE")
     result = client.results.get(issue_id=issue, agent_type=agent_type, project_id=project_id).message
     out.message(result, form, output, lambda: _one(result))
 
@@ -143,7 +149,7 @@ def _result(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(result: Result) -> str:
-    """The first decision, error or next step, else the status."""
+    """Returns the first error, decision or next step, or else the status."""
     work = result.result
     for texts in (work.errors, work.decisions, work.next_steps):
         if texts:

@@ -1,4 +1,4 @@
-"""`cco orchestration-server`, and its `stop`, `restart` and `status`."""
+"""`cco orchestration-server` and its subcommands `stop`, `restart` and `status`."""
 
 from __future__ import annotations
 
@@ -30,26 +30,28 @@ from cco_sidecar.core.settings import Settings, authority, is_temporary
 @start.serving_options
 @click.pass_context
 def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
-    """Start the sidecar; every option is also an environment variable, such as CCO_SIDECAR_PORT."""
+    """Run the sidecar. Options except --daemon can also be set by environment variables, such as CCO_SIDECAR_PORT."""
     if ctx.invoked_subcommand is not None:
         return
     settings = settings_of(ctx, **flags)
     if daemon:
         pid = process.start_in_background([arg for arg in sys.argv[1:] if arg != "--daemon"])
-        echo(f"the sidecar runs in the background (pid {pid}) on {settings.url}")
+        echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
         return
     serve(settings)
 
 
 @command.command()
-@click.option("--pid-file", type=click.Path(path_type=Path), help="[default: sidecar.pid in the storage directory]")
-@click.option("--force", is_flag=True, help="Kill it when it does not end in time.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait for it to end."
+    "--pid-file", type=click.Path(path_type=Path), help="PID file.  [default: sidecar.pid in the storage directory]"
+)
+@click.option("--force", is_flag=True, help="Kill the sidecar if it does not exit in time.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait for it to exit."
 )
 @click.pass_context
 def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float) -> None:
-    """Stop the sidecar and its agents: parked readers are answered, nothing acknowledged is lost."""
+    """Stop the sidecar and its agents. Pending polls are answered, and acknowledged writes are kept."""
     pid = process.stop(_pid_file(ctx, pid_file), force=force, timeout=timeout)
     echo(f"stopped (pid {pid})" if pid else "the sidecar is not running")
 
@@ -57,37 +59,39 @@ def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float)
 @command.command()
 @start.serving_options
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds that it has to stop."
+    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait for it to exit."
 )
 @click.pass_context
 def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -> None:
-    """Stop the sidecar and start it again in the background, with the options it had and those given now. Its agents
-    run on meanwhile."""
+    """Restart the sidecar in the background. It keeps its options unless you override them, and its agents keep
+    running."""
     pid_file = _pid_file(ctx, Path(flags["pid_file"]) if flags["pid_file"] else None, flags["storage"])
     former = process.start_of(pid_file)
     present = start.settings_for(former) if former else None
     if former is None and _is_service(ctx):
         flags["storage"] = str(settings_of(ctx, service=True, storage=flags["storage"]).storage)
     former = former or process.Start([process.SERVER], str(Path.cwd()), {})
-    wanted = start.with_what_is_given(ctx, flags, former)
+    wanted = start.with_overrides(ctx, flags, former)
     start.require_startable(start.settings_for(wanted), present)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
     pid = process.start_in_background(wanted.words, wanted.environment, wanted.directory)
-    echo(f"the sidecar runs in the background (pid {pid})")
+    echo(f"the sidecar is running in the background (pid {pid})")
 
 
 @command.command()
-@click.option("--pid-file", type=click.Path(path_type=Path), help="[default: sidecar.pid in the storage directory]")
+@click.option(
+    "--pid-file", type=click.Path(path_type=Path), help="PID file.  [default: sidecar.pid in the storage directory]"
+)
 @click.pass_context
 def status(ctx: click.Context, pid_file: Path | None) -> None:
-    """Say whether the sidecar runs; exit 1 when it does not."""
+    """Show whether the sidecar is running; exit 1 if it is not."""
     path = _pid_file(ctx, pid_file)
     running = process.running(path)
     if running is None:
         echo("the sidecar is not running")
         raise click.exceptions.Exit(1)
     since = datetime.fromtimestamp(running.create_time())
-    echo(f"the sidecar runs (pid {running.pid}, since {since:%Y-%m-%d %H:%M:%S}); 'cco health' asks how it is")
+    echo(f"the sidecar is running (pid {running.pid}, since {since:%Y-%m-%d %H:%M:%S}); check it with 'cco health'")
 
 
 def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None) -> Path:
@@ -97,15 +101,17 @@ def _pid_file(ctx: click.Context, given: Path | None, storage: str | None = None
 
 
 def _is_service(ctx: click.Context) -> bool:
-    """Called as `cco daemon ...`."""
+    """Reports whether the command was called as `cco daemon ...`."""
     return ctx.parent is not None and ctx.parent.info_name == "daemon"
 
 
 def serve(settings: Settings) -> None:
-    """Runs the sidecar until SIGTERM or SIGINT, which end its agents too, or SIGHUP, which leaves them to the next one.
-    Raises SettingsError."""
+    """Runs the sidecar until it gets a signal. Raises SettingsError.
+
+    SIGTERM and SIGINT also stop its agents; SIGHUP leaves them running for the next sidecar.
+    """
     descriptors.raise_limit()
-    # A thread that works on a large message gives way after a millisecond.
+    # Switch threads every millisecond, so that a large message does not delay the event loop.
     sys.setswitchinterval(0.001)
     if sys.platform == "win32":
         asyncio.run(_serve(settings))
@@ -129,7 +135,7 @@ async def _serve(settings: Settings) -> None:
             raise
     except OSError as problem:
         raise SettingsError(
-            f"{problem.filename or settings.storage} cannot be used: {problem.strerror or problem}"
+            f"cannot use {problem.filename or settings.storage}: {problem.strerror or problem}"
         ) from problem
     ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
 
@@ -139,17 +145,17 @@ async def _serve(settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end, number)
-    process.when_orphaned(partial(end, signal.SIGTERM))
+    process.on_parent_exit(partial(end, signal.SIGTERM))
     pid_file = settings.real_pid_file
     try:
         try:
             pid_file.write_text(f"{os.getpid()}\n")
         except OSError as problem:
-            raise SettingsError(f"pid file {pid_file} cannot be written: {problem.strerror}") from problem
-        _welcome(sidecar, settings)
-        process.tell_ready()
+            raise SettingsError(f"cannot write the pid file {pid_file}: {problem.strerror}") from problem
+        _print_banner(sidecar, settings)
+        process.notify_ready()
         await ended
-        # Whoever read our output may be gone.
+        # The reader of our output may have exited.
         with suppress(OSError):
             echo("stopping ...")
     finally:
@@ -157,7 +163,7 @@ async def _serve(settings: Settings) -> None:
         pid_file.unlink(missing_ok=True)
 
 
-def _welcome(sidecar: Any, settings: Settings) -> None:
+def _print_banner(sidecar: Any, settings: Settings) -> None:
     echo(f"Orchestration Sidecar v{__version__}")
     echo(f"Listening on http://{authority(settings.host, sidecar.port)}")
     echo(f"gRPC on {authority(settings.host, sidecar.grpc_port)}")
@@ -165,10 +171,13 @@ def _welcome(sidecar: Any, settings: Settings) -> None:
     echo(f"Storage {settings.storage}")
     echo(f"Ready to coordinate {len(sidecar.types)} agents")
     if is_temporary(settings.storage):
-        echo(f"note: {settings.storage} is in a temporary directory, which is cleared at reboot; see --storage")
+        echo(
+            f"note: {settings.storage} is in a temporary directory, which is cleared on reboot; "
+            "choose another with --storage"
+        )
     for problem in sidecar.types.problems:
         echo(f"warning: {problem}", err=True)
     if settings.jwt_secret and len(settings.jwt_secret) < 32:
-        echo("warning: the JWT secret has fewer than 32 bytes (RFC 7518, section 3.2)", err=True)
+        echo("warning: the JWT secret is shorter than 32 bytes (RFC 7518, section 3.2)", err=True)
     if not is_loopback(settings.host):
-        echo("warning: reachable from other machines, without TLS; put a TLS proxy in front", err=True)
+        echo("warning: reachable from other machines without TLS; put a TLS proxy in front of it", err=True)

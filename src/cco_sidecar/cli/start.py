@@ -1,4 +1,4 @@
-"""What a sidecar is started with: the options, the words of a command line, and whether they would do."""
+"""The options of a sidecar, its command line, and whether it could start with them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from cco_sidecar.core.settings import Settings
 
 
 def _options() -> Iterator[Callable[[Any], Any]]:
-    """Of the settings that have a flag."""
+    """Yields an option for each setting that has a flag, and ``--daemon``."""
     for name, declared in settings.DECLARED.items():
         if declared.flag:
             kind = click.Path() if name in _PATHS else int if declared.is_number else str
             default = declared.shown.replace("`", "'")
             yield click.option(declared.flag, name, type=kind, help=f"{declared.help}.  [default: {default}]")
-    yield click.option("--daemon", is_flag=True, help="Run in the background; return when it is ready.")
+    yield click.option("--daemon", is_flag=True, help="Run in the background; return when the sidecar is ready.")
 
 
-# What is a name of a file, and means the same from every directory only when it is whole.
+# Settings that are paths. They are made absolute, because the sidecar may start in another directory.
 _PATHS = ("storage", "project_root", "pid_file")
 
 
@@ -40,11 +40,11 @@ def serving_options(command: Any) -> Any:
 @click.command()
 @serving_options
 def _server(**_: Any) -> None:
-    """Only parsed."""
+    """Parses the options of a command line; never invoked."""
 
 
 def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str] = (process.SERVER,)) -> list[str]:
-    """The words of a start: those ``known``, and behind them, for the last one counts, those given now."""
+    """Returns the arguments of a start: ``known``, followed by the given options, which take precedence."""
     chosen = ctx.find_root().obj
     at = list(known).index(process.SERVER)
     words = list(known[:at])
@@ -59,25 +59,25 @@ def command_line(ctx: click.Context, flags: dict[str, Any], known: Sequence[str]
     return words
 
 
-def has_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> bool:
-    """The options, the config and the variables given now would change nothing of a sidecar that runs."""
-    return settings_for(with_what_is_given(ctx, flags, former)) == settings_for(former)
+def is_current(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> bool:
+    """Reports whether a running sidecar already has the given options, config and variables."""
+    return settings_for(with_overrides(ctx, flags, former)) == settings_for(former)
 
 
-def with_what_is_given(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> process.Start:
-    """The start of ``former`` once more, with the options, the config and the variables given now."""
+def with_overrides(ctx: click.Context, flags: dict[str, Any], former: process.Start) -> process.Start:
+    """Returns ``former``, overridden by the given options, config and variables."""
     words = command_line(ctx, flags, former.words)
     return former._replace(words=words, environment=former.environment | os.environ)
 
 
 def settings_for(start: process.Start) -> Settings:
-    """What a sidecar that is started so would run with. Raises SettingsError, UsageError."""
+    """Returns the settings that a start results in. Raises SettingsError, UsageError."""
     at = start.words.index(process.SERVER)
     chosen = _parsed(click.get_current_context().find_root().command, start.words[:at])
     flags = _parsed(_server, start.words[at + 1 :])
     del flags["daemon"]
     flags["log_level"] = flags["log_level"] or chosen["log_level"]
-    # Where the names in the command line are to be looked for.
+    # Relative paths in the command line are relative to this directory.
     with contextlib.chdir(start.directory) if Path(start.directory).is_dir() else contextlib.nullcontext():
         return settings.load(chosen["config"], start.environment, flags)
 
@@ -88,11 +88,11 @@ def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:
 
 
 def require_startable(wanted: Settings, present: Settings | None) -> None:
-    """Nothing is stopped for what cannot start. Raises SettingsError."""
+    """Checks that a sidecar could start, before the running one is stopped. Raises SettingsError."""
     from cco_sidecar.app import check
 
     check(wanted)
     held = {present.port, present.real_grpc_port} if present is not None else set()
     for option, port in (("--port", wanted.port), ("--grpc-port", wanted.real_grpc_port)):
         if port not in held and port_answers(wanted.host, port):
-            raise SettingsError(f"{option}: {port} is taken by another program")
+            raise SettingsError(f"{option}: {port} is in use by another program")

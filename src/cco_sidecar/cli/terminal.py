@@ -1,4 +1,4 @@
-"""What is printed to a terminal: nothing that somebody else wrote may command it."""
+"""Terminal output, with control characters of untrusted text escaped."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 
 import click
 
-# Joiners, without which some scripts and pictographs are not written right (Unicode, section 23.2).
+# Joiners that some scripts and emoji need (Unicode, section 23.2).
 _JOINERS = "\u200c\u200d"
 
 
 def visible(text: str, *, keep: str = "\n\t") -> str:
-    """The text with control, escape and bidirectional characters written out, such as ``\\x1b``."""
+    """Returns the text with control, escape and bidirectional characters escaped, such as ``\\x1b``."""
     if text.isprintable():
         return text
     return "".join(char if char in keep or char in _JOINERS or char.isprintable() else _written(char) for char in text)
 
 
 def one_line(text: str) -> str:
-    """The same on one line: blanks for its line ends."""
+    """Returns the escaped text on one line, with spaces for tabs and line breaks."""
     return visible(" ".join(text.replace("\t", " ").split("\n")), keep="")
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Prints a text: visibly on a terminal, exactly as it is into a pipe or a file."""
+    """Prints text: escaped on a terminal, unchanged in a pipe or file."""
     stream = sys.stderr if err else sys.stdout
-    # With colour, or click takes out of a pipe what looks like it.
+    # Without color=True, click removes ANSI sequences from piped text.
     click.echo(visible(text) if _is_terminal(stream) else text, err=err, nl=nl, color=True)
 
 

@@ -1,4 +1,4 @@
-"""`cco token`: the operator's, or a new one for an agent."""
+"""`cco token`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from cco_sidecar.client import Client
 
 @click.command(name="token")
 @click.option(
-    "--agent-type", "--type", "agent_type", shell_complete=agent_types, help="Make a token for an agent of this type."
+    "--agent-type", "--type", "agent_type", shell_complete=agent_types, help="Create a token for an agent of this type."
 )
-@click.option("--issue", "issue_id", help="The issue that the agent works on.")
-@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
+@click.option("--issue", "issue_id", help="Issue that the agent works on.")
+@click.option("--project", "project_id", default="", help="Project.  [default: the default project]")
 @click.option("--ttl", type=click.IntRange(1, 86_400), help="Seconds until it expires.  [default: 3600]")
 @click.pass_context
 def command(ctx: click.Context, agent_type: str | None, issue_id: str | None, project_id: str, ttl: int | None) -> None:
-    """Print the operator's token, or create one for an agent with --agent-type and --issue."""
+    """Print the operator's token, or create an agent token with --agent-type and --issue."""
     if agent_type is None and issue_id is None and not project_id and ttl is None:
         echo(operator_token(find(settings_of(ctx), None).storage))
         return
     if agent_type is None or issue_id is None:
-        raise click.UsageError("an agent's token needs both --agent-type and --issue")
+        raise click.UsageError("an agent token needs both --agent-type and --issue")
     ctx.invoke(_create, agent_type=agent_type, issue_id=issue_id, project_id=project_id, ttl=ttl)
 
 

@@ -1,4 +1,4 @@
-"""`cco top`: agents, events and the queue, live."""
+"""`cco top`: a live view of agents, the queue and events."""
 
 from __future__ import annotations
 
@@ -35,50 +35,54 @@ _COLOURS = {
 }
 _EVENTS = 8
 _AGENTS = 200
-# Lines that are neither agents nor events.
+# Number of lines other than agents and events.
 _FRAME = 7
 
 
 @click.command(name="top")
-@click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds.")
-@click.option("--once", is_flag=True, help="Print one picture and return.")
-@click.option("--project", "project_id", default="", help="[default: the sidecar's]")
+@click.option(
+    "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between updates."
+)
+@click.option("--once", is_flag=True, help="Print once and exit.")
+@click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
 @connected
 def command(client: Client, interval: float, once: bool, project_id: str) -> None:
-    """Watch the agents, the queue and the events; Ctrl-C ends it."""
+    """Show a live view of agents, the queue and events; press Ctrl-C to exit."""
     screen = out.console()
     if not screen.is_terminal:
-        # Whoever reads a pipe wants whole values.
-        screen = Console(no_color=True, highlight=False, width=_WHOLE)
+        # Do not truncate values in a pipe.
+        screen = Console(no_color=True, highlight=False, width=_UNLIMITED_WIDTH)
     if once or not screen.is_terminal:
         with screen.capture() as captured:
-            screen.print(_picture(client, project_id, screen, everything=True))
+            screen.print(_render(client, project_id, screen, everything=True))
         echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
         return
-    with Live(_picture(client, project_id, screen), console=screen, screen=True, auto_refresh=False) as live:
+    with Live(_render(client, project_id, screen), console=screen, screen=True, auto_refresh=False) as live:
         try:
             while True:
                 time.sleep(interval)
-                live.update(_picture(client, project_id, screen), refresh=True)
+                live.update(_render(client, project_id, screen), refresh=True)
         except KeyboardInterrupt:
             return
 
 
-def _picture(client: Client, project_id: str, screen: Console, *, everything: bool = False) -> RenderableType:
+def _render(client: Client, project_id: str, screen: Console, *, everything: bool = False) -> RenderableType:
     answer = client.agents.list(project_id=project_id, limit=_AGENTS)
     events = [each.message for each in client.events.list(project_id=project_id, limit=_EVENTS).events]
-    # Those that live first; newest first among equals.
+    # Active agents first, each part newest first.
     agents = sorted(answer.agents, key=lambda agent: status_of(agent) in ENDED)
     if not everything:
         agents = agents[: max(1, screen.height - _FRAME - len(events))]
     most = f"/{answer.max_concurrent}" if answer.max_concurrent else ""
     head = Text(f"{answer.running}{most} running  {answer.queued} queued  ", style="bold")
-    head.append(_figures(client.status()), style="dim")
+    head.append(_statistics(client.status()), style="dim")
     width = screen.width
     return Group(head, _table(agents, _AGENT_COLUMNS, width), Text(), _table(events, _EVENT_COLUMNS, width))
 
 
-def _figures(status: GetStatusResponse) -> str:
+def _statistics(status: GetStatusResponse) -> str:
     performance, events = status.performance, status.events
     return (
         f"{performance.requests_per_second:.1f} calls/s  p99 {performance.p99_response_time_ms:.1f} ms  "
@@ -87,7 +91,7 @@ def _figures(status: GetStatusResponse) -> str:
 
 
 class _Column(NamedTuple):
-    """``width`` 0 is what is left; below a screen of ``screen`` columns there is no room for it."""
+    """A table column. ``width`` 0 shares the remaining space; it is hidden on screens narrower than ``screen``."""
 
     name: str
     width: int
@@ -106,9 +110,9 @@ def _tokens(agent: Agent) -> str:
 
 
 def _table(rows: Sequence[Any], columns: Sequence[_Column], width: int) -> Table:
-    """One line a row."""
+    """Returns a table with one line per row."""
     shown = [column for column in columns if width >= column.screen]
-    whole = width == _WHOLE
+    whole = width == _UNLIMITED_WIDTH
     table = Table(box=None, pad_edge=False, expand=not whole, header_style="bold")
     for column in shown:
         fixed = None if whole else column.width or None
@@ -121,7 +125,7 @@ def _table(rows: Sequence[Any], columns: Sequence[_Column], width: int) -> Table
 
 
 def _short(agent_id: str) -> str:
-    """The type and the first part of the uuid: as much as a person needs to tell two apart."""
+    """Returns the type and the first part of the UUID, enough to tell agents apart."""
     parts = agent_id.split("-")
     return "-".join(parts[:-4]) if len(parts) > 5 else agent_id
 
@@ -143,31 +147,31 @@ def _time(event: Event) -> str:
     return f"{datetime.fromtimestamp(event.timestamp.seconds, UTC).astimezone():%H:%M:%S}"
 
 
-def _said(event: Event) -> str:
-    """Of an agent's start and end: whose, and why. Else all of the data."""
+def _event_text(event: Event) -> str:
+    """Returns the agent and the reason if the event has them, or else all data."""
     data = codec.struct_to_dict(event.data)
     if isinstance(data.get("agent_id"), str) and isinstance(data.get("reason"), str):
         return one_line(f"{_short(data['agent_id'])}: {data['reason']}")
     return codec.to_json(event.data).decode()
 
 
-# Wider than any line: where nothing is cut.
-_WHOLE = 10_000
-_ROOMY, _COMMON = 110, 70
+# Wider than any line, so that nothing is truncated.
+_UNLIMITED_WIDTH = 10_000
+_WIDE, _MEDIUM = 110, 70
 _AGENT_COLUMNS = (
     _Column("agent", 26, lambda agent: _short(agent.agent_id)),
     _Column("status", 11, _status),
     _Column("since", 5, _age),
-    _Column("issue", 12, lambda agent: str(agent.issue_id), _COMMON),
-    _Column("task", 0, lambda agent: str(agent.task), _COMMON),
-    _Column("progress", 10, _progress, _ROOMY),
-    _Column("tokens", 6, _tokens, _ROOMY),
+    _Column("issue", 12, lambda agent: str(agent.issue_id), _MEDIUM),
+    _Column("task", 0, lambda agent: str(agent.task), _MEDIUM),
+    _Column("progress", 10, _progress, _WIDE),
+    _Column("tokens", 6, _tokens, _WIDE),
     _Column("reason", 0, lambda agent: Text(one_line(agent.reason), style="dim")),
 )
 _EVENT_COLUMNS = (
     _Column("time", 8, _time),
     _Column("event", 24, lambda event: str(event.event_type)),
-    _Column("topic", 14, lambda event: str(event.topic), _ROOMY),
-    _Column("publisher", 22, lambda event: _short(event.publisher), _COMMON),
-    _Column("data", 0, lambda event: Text(_said(event), style="dim")),
+    _Column("topic", 14, lambda event: str(event.topic), _WIDE),
+    _Column("publisher", 22, lambda event: _short(event.publisher), _MEDIUM),
+    _Column("data", 0, lambda event: Text(_event_text(event), style="dim")),
 )

@@ -14,36 +14,36 @@ from cco_sidecar.storage import trust
 
 @click.command(name="trust")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
-@click.option("--list", "listing", is_flag=True, help="List the files that were trusted.")
-@click.option("--revoke", is_flag=True, help="Trust the file no longer, whatever its content.")
+@click.option("--list", "listing", is_flag=True, help="List trusted files.")
+@click.option("--revoke", is_flag=True, help="Stop trusting the file, whatever its content.")
 @click.pass_context
 def command(ctx: click.Context, path: Path | None, listing: bool, revoke: bool) -> None:
-    """Trust the agent types of a repository: PATH is its directory or its config/orchestra-config.json; without it,
-    that of the project which would be served from here.
+    """Trust the agent types of a repository. PATH is its directory or its config/orchestra-config.json.
+    [default: the project root]
 
-    Until then its file adds types with a coding agent's rights at most, and changes no built-in type. A file that is
-    changed has to be trusted again. The sidecar reads it when it starts.
+    Types of an untrusted file have at most a coding agent's permissions and cannot change built-in types. A changed
+    file must be trusted again. The sidecar reads the file at startup.
     """
     if listing:
         listed = list(trust.trusted())
         if not listed:
-            echo("nothing is trusted")
+            echo("no trusted files")
         for known in listed:
-            echo(known.path if known.holds else f"{known.path}  (changed since, or gone; not trusted)")
+            echo(known.path if known.holds else f"{known.path}  (changed or missing; not trusted)")
         return
     place = path or settings_of(ctx).project_root
     wanted = place / trust.AGENT_TYPES if place.is_dir() else place
     if revoke:
         if trust.distrust(wanted):
-            echo(f"no longer trusted: {wanted}; restart the sidecar, which keeps what it has read until then")
+            echo(f"no longer trusted: {wanted}; restart the sidecar to apply this")
         else:
-            echo(f"was not trusted: {wanted}")
+            echo(f"not trusted: {wanted}")
         return
     data = trust.read(wanted)
     if data is None:
-        raise click.ClickException(f"there is no {wanted}; name a repository, or the file itself")
+        raise click.ClickException(f"{wanted} not found; pass a repository, or the file itself")
     try:
         trust.trust(wanted, data)
     except SettingsError as problem:
-        raise click.ClickException(f"it is not trusted, because it could not be used: {problem}") from problem
+        raise click.ClickException(f"not trusted, because it is invalid: {problem}") from problem
     echo(f"trusted: {wanted}; restart the sidecar to use it")

@@ -2,13 +2,13 @@
 
     from cco_sidecar.client import AsyncClient
 
-    async with AsyncClient() as client:                 # from the agent's environment variables
+    async with AsyncClient() as client:                 # reads the agent's environment variables
         context = await client.context.get()
         async for event in client.events.subscribe(event_types=["architecture_defined"]):
             print(event.data)
 
-``Client`` is the same without ``async``. Both renew their token before it expires, and a subscription continues where
-it was when the connection is lost. Failures raise a subclass of ``SidecarError`` with the documented code.
+``Client`` is the same without ``async``. Both refresh an agent's token before it expires. A subscription resumes after
+a lost connection. Failures raise ``SidecarError`` or a subclass, with the documented code.
 """
 
 from cco_sidecar.client.aio import AsyncClient

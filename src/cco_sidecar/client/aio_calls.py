@@ -1,4 +1,4 @@
-"""What the groups of calls need of the asynchronous client."""
+"""The part of the asynchronous client that its call groups use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ A = TypeVar("A")
 
 
 class AsyncCalls(Protocol):
-    """``identity``: who calls; ``token``: what is sent with each call."""
+    """``identity`` is the caller; ``token`` is sent with each call."""
 
     identity: Identity
 

@@ -38,8 +38,11 @@ class Events:
         priority: str | None = None,
         project_id: str = "",
     ) -> event_service_pb2.PublishEventResponse:
-        """Returns once the event is on disk. ``topic``: coordination when not given; ``priority``: low, normal or high;
-        ``ttl_seconds``: a day when not given; ``publisher``: operator only."""
+        """Publishes an event, and returns once it is on disk.
+
+        ``topic`` defaults to coordination, ``ttl_seconds`` to a day. ``priority`` is low, normal or high. ``publisher``
+        is operator only.
+        """
         request = requests.publish(
             event_type,
             data,
@@ -53,8 +56,10 @@ class Events:
         return await self._client.call(self._stub.PublishEvent, request)
 
     async def publish_many(self, events: Sequence[Mapping[str, Any]]) -> Sequence[str]:
-        """The ids of events that are published together, once all are on disk: none or all. Each is a mapping of what
-        ``publish`` takes, such as ``{"event_type": "tests_passing", "data": {...}}``."""
+        """Publishes all events or none, and returns their ids once they are on disk.
+
+        Each event is a mapping of the arguments of ``publish``, such as ``{"event_type": "tests_passing"}``.
+        """
         batch = event_service_pb2.PublishEventsRequest(events=[requests.publish(**event) for event in events])
         await self._client.connect()
         try:
@@ -75,8 +80,11 @@ class Events:
         since_time: datetime | None = None,
         project_id: str = "",
     ) -> AsyncIterator[Event]:
-        """Events as they come. Never ends by itself: after a lost connection it continues behind the last event. What
-        is no longer retained is logged as a warning. ``since``: an event id, or "0" for all that is retained."""
+        """Yields events as they arrive, without end; resumes after the last event if the connection is lost.
+
+        ``since`` is an event id, or "0" for all retained events. If events were missed because they are no longer
+        retained, a warning is logged.
+        """
         request = requests.subscribe(event_types, topics, filter, since, since_time, project_id)
         await self._client.connect()
         attempt = 0
@@ -98,7 +106,7 @@ class Events:
                     stream.cancel()
             except grpc.RpcError as problem:
                 error = error_of(problem)
-                # A token that was exchanged meanwhile ends the streams that were opened with it.
+                # Refreshing the token ends the streams that were opened with the previous one.
                 if not is_lost(error) and not await self._client.exchanged(used):
                     raise error from None
             except SidecarError as error:
@@ -118,7 +126,7 @@ class Events:
         limit: int | None = None,
         project_id: str = "",
     ) -> EventPage:
-        """One long poll of ``timeout`` seconds."""
+        """Waits up to ``timeout`` seconds for events, with one long poll."""
         request = requests.wait(event_type, topic, filter, since, timeout, limit, project_id)
         answer = await self._client.call(self._stub.WaitEvents, request)
         return EventPage.of(answer)
@@ -135,7 +143,7 @@ class Events:
         limit: int | None = None,
         project_id: str = "",
     ) -> EventPage:
-        """Retained events, oldest first: after ``since`` or ``since_time``, else the newest ``limit``."""
+        """Returns retained events, oldest first: after ``since``, from ``since_time``, or else the newest ``limit``."""
         request = requests.list_events(topic, event_type, since, since_time, correlation_id, filter, limit, project_id)
         answer = await self._client.call(self._stub.ListEvents, request)
         return EventPage.of(answer)
@@ -143,7 +151,7 @@ class Events:
     async def iterate(
         self, *, topic: str = "", event_type: str = "", since: str = "0", filter: str = "", project_id: str = ""
     ) -> AsyncIterator[Event]:
-        """Every retained event after ``since``, page by page, oldest first."""
+        """Yields all retained events after ``since``, oldest first."""
         while True:
             page = await self.list(
                 topic=topic, event_type=event_type, since=since, filter=filter, project_id=project_id

@@ -1,4 +1,4 @@
-"""Where the sidecar is, who calls, and what a failure means."""
+"""The identity and token of a client, its channel options, and its retries."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cco_sidecar.client.discovery import Target
 from cco_sidecar.client.errors import UnavailableError
 from cco_sidecar.core.errors import Kind, SidecarError
 
-# A first connection that is not made by then is not going to be.
+# Default timeout of the first connection.
 CONNECT_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 32 * 2**20
-# Tokens are refreshed in their last five minutes; the first of them is left to clocks that differ.
+# The sidecar refreshes tokens in their last 300 seconds; the difference allows for clock skew.
 REFRESH_SECONDS = 240
 _RETRY = {
     "methodConfig": [
@@ -42,13 +42,13 @@ OPTIONS = [
 ]
 
 
-# As the stubs take it.
+# Call metadata, as gRPC stubs take it.
 Metadata = tuple[tuple[str, str | bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an agent is: from its token, and from the variables that the sidecar puts into its environment."""
+    """An agent's identity."""
 
     agent_id: str
     agent_type: str
@@ -57,7 +57,7 @@ class Identity:
 
 
 def identity(token: str, environment: Mapping[str, str] = os.environ) -> Identity:
-    """What the token says; what it does not say, the variables."""
+    """Returns the identity in an agent's token; empty claims are taken from the environment variables."""
     claims = claims_of(token)
     if claims.get("agent_type") == "operator":
         claims = {}
@@ -66,32 +66,35 @@ def identity(token: str, environment: Mapping[str, str] = os.environ) -> Identit
 
 
 def unreachable(target: Target, why: str) -> SidecarError:
-    """No connection was ever made."""
+    """Returns the error of a first connection that failed."""
     return UnavailableError(
         Kind.UNAVAILABLE,
         "UNAVAILABLE",
-        f"no sidecar answers at {target.address} ({why}); the address comes from {target.named_by}, and SIDECAR_GRPC, "
-        "SIDECAR_URL or CCO_SIDECAR_PORT names another",
+        f"no sidecar answers at {target.address} ({why}); the address is from {target.named_by}; set another with "
+        "SIDECAR_GRPC, SIDECAR_URL or CCO_SIDECAR_PORT",
     )
 
 
 class Token:
-    """The token and when it must be refreshed. One in ``JWT_TOKEN_FILE`` is kept fresh by the sidecar and read again
-    when the file changes; where there is no such file, the text is used."""
+    """A token from a file or a string.
+
+    The sidecar refreshes the token in ``JWT_TOKEN_FILE``; it is reread when the file changes. If the file does not
+    exist, the string is used.
+    """
 
     def __init__(self, text: str | None, file: str | None = None) -> None:
         self._file = Path(file) if file and Path(file).exists() else None
         self._seen = 0
-        # A header's value, pasted.
+        # Accept a copied header value.
         self.text = (text or "").strip().removeprefix("Bearer ").strip()
-        self.look()
+        self.reload()
 
     @classmethod
     def from_environment(cls, given: str | None, environment: Mapping[str, str] = os.environ) -> Token:
         return cls(given) if given else cls(environment.get("JWT_TOKEN"), environment.get("JWT_TOKEN_FILE"))
 
-    def look(self) -> None:
-        """Reads the token file when somebody else has renewed it."""
+    def reload(self) -> None:
+        """Rereads the token file if it has changed."""
         if self._file is None:
             return
         try:
@@ -99,23 +102,23 @@ class Token:
             if changed != self._seen:
                 self._seen, self.text = changed, self._file.read_text().strip()
         except FileNotFoundError:
-            # The agent has ended, and this process outlives it: what it has is what it had.
+            # The agent has ended, but this process is still running; keep the last token.
             self._file = None
 
     def due(self) -> bool:
-        """True when the token is in the time in which it is to be refreshed."""
+        """Reports whether to refresh the token. Tokens from a file and operator's tokens are not refreshed."""
         if self._file is not None or not self.text:
             return False
         claims = claims_of(self.text)
         return claims.get("agent_type") != "operator" and 0 < claims.get("exp", 0) - time.time() < REFRESH_SECONDS
 
     def metadata(self) -> Metadata:
-        self.look()
+        self.reload()
         return (("authorization", f"Bearer {self.text}"),) if self.text else ()
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """A token's claims, not verified: for its holder to see when it expires."""
+    """Returns a token's claims without verifying them; empty if it cannot be parsed."""
     try:
         body = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -125,5 +128,5 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def backoff(attempt: int) -> float:
-    """Seconds before the next attempt, with jitter: 0.1, 0.2, ... at most 5."""
+    """Returns the seconds to wait before the next attempt: 0.1, 0.2, 0.4, ... up to 5, times a jitter of 0.5 to 1."""
     return float(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))

@@ -1,4 +1,4 @@
-"""Which sidecar is meant: the one that was named, or the one that runs here."""
+"""Finds the sidecar to connect to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PORT_VARIABLE = "CCO_SIDECAR_PORT"
 
 
 class Target(NamedTuple):
-    """A gRPC target. ``named_by``: the variable or argument that says so."""
+    """A gRPC target. ``named_by`` is the argument or variable that it comes from, for error messages."""
 
     address: str
     secure: bool
@@ -27,15 +27,18 @@ class Target(NamedTuple):
 
     @property
     def local(self) -> bool:
-        """Nothing that is sent there leaves this machine."""
+        """True if traffic to the target stays on this machine."""
         host = self.address.rpartition(":")[0]
         return self.address.startswith("unix:") or is_loopback(host)
 
 
 def find(url: str | None, grpc_target: str | None, environment: Mapping[str, str] = os.environ) -> Target:
-    """The first of: the arguments, ``SIDECAR_GRPC``, ``SIDECAR_URL``, ``CCO_SIDECAR_PORT``, the sidecar that this user
-    runs on this machine with the configured or the default storage, or the only one, the default port. Raises
-    SettingsError for a URL that is none."""
+    """Finds the target. Raises SettingsError for an invalid URL.
+
+    The order is: the arguments, ``SIDECAR_GRPC``, ``SIDECAR_URL``, ``CCO_SIDECAR_PORT``, this user's running sidecar
+    with the storage ``CCO_SIDECAR_STORAGE``, the default port. If ``CCO_SIDECAR_STORAGE`` is not set, it is the running
+    sidecar with a default storage, or the only one.
+    """
     if url is None and grpc_target is None:
         if named := environment.get("SIDECAR_GRPC"):
             return Target(named, _is_https(environment.get("SIDECAR_URL", "")), "SIDECAR_GRPC")
@@ -55,8 +58,10 @@ def find(url: str | None, grpc_target: str | None, environment: Mapping[str, str
 
 
 def here(places: Sequence[Path], *, only: bool) -> run_directory.Running | None:
-    """Of the sidecars that this user runs on this machine the one whose storage is in the first of ``places``; failing
-    that, with ``only``, the one there is."""
+    """Returns this user's running sidecar whose storage is first in ``places``.
+
+    If there is none and ``only`` is set, returns the only running sidecar, unless there are several.
+    """
     running = list(run_directory.running())
     for place in places:
         for known in running:
@@ -66,12 +71,12 @@ def here(places: Sequence[Path], *, only: bool) -> run_directory.Running | None:
 
 
 def default_places() -> list[Path]:
-    """Where a sidecar keeps its data when nobody said where: a daemon, and one in the foreground."""
+    """Returns the default storage of a daemon and that of a foreground sidecar."""
     return [service_storage(), Settings().storage]
 
 
 def at_url(url: str) -> run_directory.Running | None:
-    """The sidecar on this machine that serves a URL, whatever its gRPC port is."""
+    """Returns the running sidecar on this machine that serves a URL, or None. Raises SettingsError."""
     parts = _split(url)
     for known in run_directory.running():
         own = urlsplit(known.url)
@@ -82,16 +87,16 @@ def at_url(url: str) -> run_directory.Running | None:
 
 
 def channel_options(target: Target) -> list[tuple[str, int]]:
-    """A proxy for the outside does not stand between a program and its own machine."""
+    """Returns channel options that bypass the HTTP proxy for targets on this machine."""
     return [("grpc.enable_http_proxy", 0)] if target.local else []
 
 
 def require_safe(target: Target, token: str, *, insecure: bool) -> None:
-    """Raises SettingsError where a token would cross a network in the clear."""
+    """Raises SettingsError if a token would be sent over a network in plain text."""
     if token and not insecure and not target.secure and not target.local:
         raise SettingsError(
-            f"a token is not sent to {target.address} without TLS: use an https:// URL. Where the network is trusted, "
-            "the SDK takes insecure=True, and cco sends the token that --jwt-token names"
+            f"refusing to send a token to {target.address} without TLS; use an https:// URL, or, on a trusted network, "
+            "insecure=True in the SDK or --jwt-token in cco"
         )
 
 
@@ -102,7 +107,7 @@ def _of_url(url: str, named_by: str) -> Target:
     parts = _split(url)
     host = parts.hostname or ""
     if _is_https(url):
-        # Behind a TLS proxy both are usually served at one port.
+        # Without a port, a TLS proxy is expected to serve both REST and gRPC on 443.
         return Target(authority(host, parts.port + 1 if parts.port else 443), True, named_by)
     return Target(authority(host, (parts.port or DEFAULT_PORT) + 1), False, named_by)
 
@@ -110,7 +115,7 @@ def _of_url(url: str, named_by: str) -> Target:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
-        # `http:/name` would be a machine called "http".
+        # Reject `http:/name`, which parses as the host "http".
         if parts.hostname in ("http", "https"):
             raise ValueError
         if parts.hostname and (parts.port is None or parts.port) and parts.scheme in ("http", "https"):

@@ -1,4 +1,4 @@
-"""What a call of the SDK raises: one class for each kind of failure, all of them SidecarError."""
+"""The exceptions of the SDK. All are subclasses of SidecarError."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _STATUS_DETAILS = "grpc-status-details-bin"
 
 
 class InvalidRequestError(SidecarError):
-    """The request breaks a rule: ``field`` names which part."""
+    """The request is invalid; ``field`` names the invalid field."""
 
 
 class AuthenticationError(SidecarError):
-    """The token is missing, not valid or expired."""
+    """The token is missing, invalid or expired."""
 
 
 class PermissionDeniedError(SidecarError):
@@ -26,15 +26,15 @@ class PermissionDeniedError(SidecarError):
 
 
 class NotFoundError(SidecarError):
-    """It does not exist, or belongs to another project."""
+    """The resource does not exist, or belongs to another project."""
 
 
 class ConflictError(SidecarError):
-    """It is not in the state for this call."""
+    """The resource is in a state that does not allow the call."""
 
 
 class RateLimitedError(SidecarError):
-    """Too many calls; ``retry_after_seconds`` says when to try again."""
+    """Too many calls; retry after ``retry_after_seconds``."""
 
 
 class UnavailableError(SidecarError):
@@ -42,7 +42,7 @@ class UnavailableError(SidecarError):
 
 
 class InternalError(SidecarError):
-    """The sidecar failed; its log says why."""
+    """The sidecar failed; see its log."""
 
 
 _CLASSES: dict[int, type[SidecarError]] = {
@@ -58,7 +58,7 @@ _CLASSES: dict[int, type[SidecarError]] = {
 
 
 def error_of(problem: grpc.RpcError) -> SidecarError:
-    """What the sidecar said, or what the connection did. Raise it ``from None``: it says all there is."""
+    """Converts a gRPC error. Raise the result ``from None``, because nothing is lost."""
     for key, value in _pairs(problem.trailing_metadata()):
         if key == _STATUS_DETAILS:
             return typed(from_status(status_pb2.Status.FromString(value)))
@@ -68,7 +68,7 @@ def error_of(problem: grpc.RpcError) -> SidecarError:
 
 
 def typed(error: SidecarError) -> SidecarError:
-    """The same error, as the class of its kind."""
+    """Returns the error as an instance of the class for its kind."""
     made = _CLASSES.get(error.kind.grpc_code, SidecarError)
     return made(
         error.kind,
@@ -81,7 +81,7 @@ def typed(error: SidecarError) -> SidecarError:
 
 
 def is_lost(error: SidecarError) -> bool:
-    """A failure after which a reader comes back: the sidecar restarts, or the token has just expired."""
+    """Reports whether to reconnect after an error: the sidecar restarts, or the token has just expired."""
     return error.kind is Kind.UNAVAILABLE or error.code in ("AUTH_002", "CANCELLED")
 
 

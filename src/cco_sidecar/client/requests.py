@@ -1,4 +1,4 @@
-"""Request messages from plain arguments, for both clients."""
+"""Builds request messages from plain arguments, for both clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def get_context(
 
 
 def once(message: M) -> Iterator[M]:
-    """The requests of a stream that is one message."""
+    """Yields a single message, as the request stream of a call."""
     yield message
 
 
@@ -47,7 +47,7 @@ def publish(
     project_id: str = "",
 ) -> event_pb.PublishEventRequest:
     if data is not None and not isinstance(data, Mapping):
-        raise typed(invalid_request(f"data is an object, not {type(data).__name__}", field="data"))
+        raise typed(invalid_request(f"invalid data: expected an object, got {type(data).__name__}", field="data"))
     value: dict[str, Any] = {
         "event_type": event_type,
         "topic": topic,
@@ -138,7 +138,7 @@ def create_result(
 
 
 def _read(message_type: type[M], value: Any, where: str = "") -> M:
-    """Raises InvalidRequestError that names the field."""
+    """Converts a value to a message. Raises InvalidRequestError, which names the field."""
     try:
         message = codec.from_dict(message_type, value, where)
     except SidecarError as problem:
@@ -156,7 +156,7 @@ def _stamp(moment: datetime | None) -> Timestamp | None:
 
 
 def spawn(**fields: Any) -> agent_pb.SpawnAgentRequest:
-    """Raises SidecarError (REQ_001) that names the field."""
+    """Raises InvalidRequestError, which names the field."""
     return _read(agent_pb.SpawnAgentRequest, fields)
 
 
@@ -194,29 +194,33 @@ def list_approvals(
 
 
 def _enum(kind: Any, name: str) -> Any:
-    """The value that JSON calls ``name``; 0 for none."""
+    """Returns the enum value with a JSON name, or 0 if the name is empty. Raises InvalidRequestError."""
     known = {codec.enum_name(kind.DESCRIPTOR, number): number for number in kind.values()}
     if name and name not in known:
-        raise typed(invalid_request(f"status: {name!r} is none of {', '.join(filter(None, known))}", field="status"))
+        raise typed(
+            invalid_request(
+                f"invalid status {name!r}: expected one of {', '.join(filter(None, known))}", field="status"
+            )
+        )
     return known.get(name, 0)
 
 
-class LinesSeen:
-    """Which lines of a log have been read, by their times: for reading it again from the start."""
+class ReadLines:
+    """Skips log lines that were already read, by timestamp, when a log is reread from the start."""
 
     def __init__(self) -> None:
         self._newest = (0, 0)
-        # Lines of that very time, and how many of them are still to be passed over.
+        # Lines read with the newest timestamp, and how many of them are still to be skipped.
         self._count = 0
         self._over = 0
 
     def again(self) -> bool:
-        """The log is read once more; True when something was seen before."""
+        """Prepares for rereading the log, and reports whether any lines were read before."""
         self._over = self._count
         return self._count > 0
 
     def fresh(self, lines: Iterable[agent_pb.LogLine]) -> Iterator[agent_pb.LogLine]:
-        """Those that were not seen before."""
+        """Yields the lines that were not read before."""
         for line in lines:
             at = (line.timestamp.seconds, line.timestamp.nanos)
             if self._over and at <= self._newest:

@@ -38,13 +38,15 @@ A = TypeVar("A")
 
 
 class Client:
-    """``url`` (REST), ``grpc_target`` (``host:port``) and ``token`` default to the agent's environment variables
-    ``SIDECAR_URL``, ``SIDECAR_GRPC``, ``JWT_TOKEN`` and ``JWT_TOKEN_FILE``; without them the sidecar that this user
-    runs on this machine is used. An ``https`` URL means TLS, trusted as gRPC trusts
+    """A client of the sidecar.
+
+    ``url`` (REST), ``grpc_target`` (``host:port``) and ``token`` default to the environment variables ``SIDECAR_URL``,
+    ``SIDECAR_GRPC``, ``JWT_TOKEN_FILE`` and ``JWT_TOKEN``. If no address is set, the client uses ``CCO_SIDECAR_PORT``
+    or finds a sidecar of this user on this machine. An ``https`` URL means TLS with gRPC's root certificates
     (``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``).
 
-    A token is sent to another machine over TLS only, unless ``insecure`` is true. Raises SettingsError otherwise, and
-    for a URL that is none. A first call to an address where nobody answers raises SidecarError (UNAVAILABLE) after
+    Raises SettingsError for an invalid URL, and if a token would be sent to another machine without TLS, unless
+    ``insecure`` is true. If no sidecar answers, the first call raises UnavailableError after
     ``connect_timeout`` seconds.
     """
 
@@ -91,15 +93,15 @@ class Client:
         self._channel.close()
 
     def health(self) -> system_service_pb2.GetHealthResponse:
-        """Whether the sidecar works, and what it checked."""
+        """Returns the health of the sidecar and of what it checks."""
         return self.call(self._system_stub.GetHealth, system_service_pb2.GetHealthRequest())
 
     def status(self) -> system_service_pb2.GetStatusResponse:
-        """Figures of agents, storage, events and calls."""
+        """Returns statistics of agents, storage, events and calls."""
         return self.call(self._system_stub.GetStatus, system_service_pb2.GetStatusRequest())
 
     def prove_identity(self, nonce: str) -> system_service_pb2.ProveIdentityResponse:
-        """Asks the server to prove who it is, without sending the token."""
+        """Asks the server to prove its identity, without sending the token."""
         self.connect()
         try:
             request = system_service_pb2.ProveIdentityRequest(nonce=nonce)
@@ -109,17 +111,17 @@ class Client:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the gRPC connection."""
+        """The host and port of the gRPC connection."""
         host, _, port = self._target.address.rpartition(":")
         return host.strip("[]"), int(port)
 
     def agent_types(self, group: str = "") -> Sequence[agent_service_pb2.AgentType]:
-        """The types that may be spawned, of one group or of all."""
+        """Returns the agent types of a group, or all of them."""
         request = agent_service_pb2.ListAgentTypesRequest(group=group)
         return (self.call(self._agent_stub.ListAgentTypes, request)).agent_types
 
     def call(self, method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, timeout: float | None = None) -> A:
-        """One unary call; ``timeout`` in seconds. Raises SidecarError."""
+        """Makes a unary call, with a timeout in seconds. Raises SidecarError."""
         self.connect()
         try:
             return method(request, metadata=self.metadata(), timeout=timeout)
@@ -127,12 +129,12 @@ class Client:
             raise error_of(problem) from None
 
     def connect(self) -> None:
-        """Waits for the first connection. Raises SidecarError (UNAVAILABLE) when none is made."""
+        """Waits for the first connection. Raises UnavailableError if there is none within ``connect_timeout``."""
         if self._connected:
             return
         try:
-            # Whatever is answered, there is somebody. Not `channel_ready`: the synchronous one leaves a thread behind
-            # that fails when the channel is closed soon.
+            # Any response will do, even an error. `channel_ready` is not used: the synchronous one leaves a thread
+            # that fails if the channel is closed early.
             self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
             if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -142,7 +144,7 @@ class Client:
         self._connected = True
 
     def metadata(self) -> Metadata:
-        """The credentials, refreshed when they are about to expire."""
+        """Returns the metadata of a call, after refreshing a token that is about to expire. Raises SidecarError."""
         if self._token.due():
             with self._refreshing:
                 if self._token.due():
@@ -162,7 +164,7 @@ class Client:
         return self._token.text
 
     def exchanged(self, used: str | None) -> bool:
-        """True when the token ``used`` has been exchanged for another, or is just being."""
+        """Reports whether the token ``used`` has been replaced, after waiting for a refresh in progress."""
         with self._refreshing:
             return used != self._token.text
 
@@ -179,15 +181,17 @@ class Context:
     def get(
         self, issue_id: str = "", agent_type: str = "", *, project_id: str = "", task: str = ""
     ) -> context_service_pb2.GetContextResponse:
-        """The context of an issue for an agent type: the agent's own when not given. ``task``: what the agent is about
-        to do; it decides which files come first."""
+        """Returns the context of an issue for an agent type; both default to the agent's own.
+
+        ``task`` is what the agent is about to do; files that it names are selected first.
+        """
         request = requests.get_context(self._client.identity, issue_id, agent_type, project_id, task)
         return self._client.call(self._stub.GetContext, request)
 
     def refresh(
         self, issue_id: str, agent_type: str = "", *, project_id: str = "", force: bool = False
     ) -> context_service_pb2.RefreshContextResponse:
-        """Reads the repository again. ``force``: also files that look unchanged."""
+        """Rereads the repository and rebuilds cached contexts. ``force`` also rereads files that look unchanged."""
         request = context_service_pb2.RefreshContextRequest(
             issue_id=issue_id, agent_type=agent_type, project_id=project_id, force=force
         )
@@ -196,7 +200,7 @@ class Context:
     def clear(
         self, issue_id: str = "", agent_type: str = "", *, project_id: str = ""
     ) -> context_service_pb2.ClearContextCacheResponse:
-        """Drops cached contexts; of every issue, for the operator, when none is named."""
+        """Removes the cached contexts of an issue, or of all issues if it is empty (operator only)."""
         request = context_service_pb2.ClearContextCacheRequest(
             issue_id=issue_id, agent_type=agent_type, project_id=project_id
         )
@@ -218,14 +222,16 @@ class Results:
         project_id: str = "",
         timestamp: Timestamp | None = None,
     ) -> result_service_pb2.CreateResultResponse:
-        """Returns once the result is on disk. ``result``: as documented for REST, or a message. The names are the
-        agent's own when not given."""
+        """Stores a result, and returns once it is on disk. ``result`` is the documented JSON object, or a message.
+
+        The ids and the agent type default to the agent's own.
+        """
         me = self._client.identity
         request = requests.create_result(me, result, agent_id, agent_type, issue_id, project_id, timestamp)
         return self._client.call(self._stub.CreateResult, request)
 
     def get(self, result_id: str = "", *, issue_id: str = "", agent_type: str = "", project_id: str = "") -> Result:
-        """A result by its id, or the newest of an issue and agent type. Raises NotFoundError."""
+        """Returns a result by its id, or the newest of an issue and agent type. Raises NotFoundError."""
         request = result_service_pb2.GetResultRequest(
             id=result_id, issue_id=issue_id, agent_type=agent_type, project_id=project_id
         )
@@ -241,7 +247,7 @@ class Results:
         cursor: str = "",
         latest: bool = False,
     ) -> ResultPage:
-        """A page of results, newest first. ``latest``: only the newest of each issue and agent type."""
+        """Returns a page of results, newest first. ``latest`` keeps only the newest of each issue and agent type."""
         request = result_service_pb2.ListResultsRequest(
             issue_id=issue_id,
             agent_type=agent_type,
@@ -255,7 +261,7 @@ class Results:
     def iterate(
         self, *, issue_id: str = "", agent_type: str = "", project_id: str = "", latest: bool = False
     ) -> Iterator[Result]:
-        """Every result, page by page, newest first."""
+        """Yields all results, newest first."""
         cursor = ""
         while True:
             page = self.list(

@@ -1,5 +1,5 @@
 # Written by scripts/unasync.py from aio_agents.py; change that file.
-"""The synchronous client: agents, approvals, credentials."""
+"""The synchronous client: agents, approvals, credentials and tokens."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from orchestra.v1 import (
     credential_service_pb2_grpc,
 )
 
-# Attempts to find the sidecar again: about half a minute.
-_MOST_LOST = 10
+# Retries before giving up on a lost sidecar; their delays add up to 15 to 31 seconds.
+_MAX_RETRIES = 10
 
 
 class Agents:
@@ -49,9 +49,11 @@ class Agents:
         directory: str = "",
         credentials: Sequence[str] = (),
     ) -> agent_service_pb2.SpawnAgentResponse:
-        """Returns when the agent runs, or is queued. ``issue_id``: the caller's own when not given; ``priority``: low,
-        normal or high; ``isolation``: none or worktree; ``base``: head or issue. ``command``, ``directory`` and
-        ``credentials``: operator only."""
+        """Spawns an agent, and returns once it is running or queued.
+
+        ``issue_id`` defaults to the caller's own. ``priority`` is low, normal or high; ``isolation`` is none or
+        worktree; ``base`` is head or issue. ``command``, ``directory`` and ``credentials`` are operator only.
+        """
         request = requests.spawn(
             agent_type=agent_type,
             issue_id=issue_id or self._client.identity.issue_id,
@@ -71,7 +73,7 @@ class Agents:
         return self._client.call(self._stub.SpawnAgent, request)
 
     def get(self, agent_id: str) -> agent_service_pb2.Agent:
-        """Raises NotFoundError."""
+        """Returns an agent. Raises NotFoundError."""
         request = agent_service_pb2.GetAgentRequest(agent_id=agent_id)
         return (self._client.call(self._stub.GetAgent, request)).agent
 
@@ -86,8 +88,10 @@ class Agents:
         limit: int | None = None,
         cursor: str = "",
     ) -> agent_service_pb2.ListAgentsResponse:
-        """A page of agents, newest first. ``status`` as REST names it, such as ``running``; ``all_projects``: operator
-        only."""
+        """Returns a page of agents, newest first. ``status`` is a REST name, such as ``running``.
+
+        ``all_projects`` is operator only.
+        """
         request = requests.list_agents(status, agent_type, issue_id, project_id, all_projects, limit, cursor)
         return self._client.call(self._stub.ListAgents, request)
 
@@ -100,7 +104,7 @@ class Agents:
         project_id: str = "",
         all_projects: bool = False,
     ) -> Iterator[agent_service_pb2.Agent]:
-        """Every agent, page by page, newest first."""
+        """Yields all agents, newest first."""
         cursor = ""
         while True:
             page = self.list(
@@ -120,25 +124,24 @@ class Agents:
     def stop(
         self, agent_id: str, *, force: bool = False, timeout: float | None = None
     ) -> agent_service_pb2.StopAgentResponse:
-        """Returns when the agent has ended; it is killed after ``timeout`` seconds."""
+        """Stops an agent, and returns once it has ended. It is killed after ``timeout`` seconds, 10 by default."""
         request = agent_service_pb2.StopAgentRequest(agent_id=agent_id, force=force, timeout=timeout)
         return self._client.call(self._stub.StopAgent, request)
 
     def resume(self, agent_id: str, message: str = "") -> agent_service_pb2.Agent:
-        """Starts an ended agent again. ``message``: what to tell it; its task again when not given. Raises
-        ConflictError for one that has not ended."""
+        """Restarts an ended agent. ``message`` replaces its task. Raises ConflictError if it has not ended."""
         request = agent_service_pb2.ResumeAgentRequest(agent_id=agent_id, message=message)
         return (self._client.call(self._stub.ResumeAgent, request)).agent
 
     def logs(
         self, agent_id: str, *, follow: bool = False, tail: int | None = None, attempt: int | None = None
     ) -> Iterator[agent_service_pb2.LogLine]:
-        """Lines as they are printed; with ``follow`` until the agent has ended, also over a restart of the sidecar."""
+        """Yields output lines; with ``follow`` until the agent ends, even if the sidecar restarts meanwhile."""
         request = agent_service_pb2.StreamAgentLogsRequest(agent_id=agent_id, follow=follow, tail=tail, attempt=attempt)
-        seen = requests.LinesSeen()
+        seen = requests.ReadLines()
         lost = 0
         if follow:
-            # Nobody is waited for who was never there.
+            # Fail if the sidecar does not answer or the agent does not exist, instead of retrying.
             self.get(agent_id)
         while True:
             stream = self._stub.StreamAgentLogs(request, metadata=self._client.metadata())
@@ -151,7 +154,7 @@ class Agents:
             except grpc.RpcError as problem:
                 error = error_of(problem)
                 lost += 1
-                if not follow or not is_lost(error) or lost > _MOST_LOST:
+                if not follow or not is_lost(error) or lost > _MAX_RETRIES:
                     raise error from None
             finally:
                 stream.cancel()
@@ -162,7 +165,7 @@ class Agents:
     def heartbeat(
         self, message: str = "", *, percent: float | None = None, needs_input: bool = False, agent_id: str = ""
     ) -> agent_service_pb2.SendHeartbeatResponse:
-        """The caller's own when ``agent_id`` is not given."""
+        """Sends a heartbeat; ``agent_id`` defaults to the caller."""
         request = agent_service_pb2.SendHeartbeatRequest(
             agent_id=agent_id or self._client.identity.agent_id,
             message=message,
@@ -172,15 +175,17 @@ class Agents:
         return self._client.call(self._stub.SendHeartbeat, request)
 
     def discard_worktree(self, agent_id: str) -> agent_service_pb2.DiscardWorktreeResponse:
-        """Removes an ended agent's worktree and branch, merged or not. Operator only."""
+        """Removes an ended agent's worktree and branch, even if not merged. Operator only."""
         request = agent_service_pb2.DiscardWorktreeRequest(agent_id=agent_id)
         return self._client.call(self._stub.DiscardWorktree, request)
 
     def check_access(
         self, agent: str, rpc: str, *, issue_id: str = "", project_id: str = ""
     ) -> agent_service_pb2.CheckAccessResponse:
-        """Whether an agent may make a call, and which rule decides. ``agent``: an id or a type; ``rpc``: such as
-        PublishEvent. Operator only."""
+        """Returns whether an agent may make a call, and which rule decides. Operator only.
+
+        ``agent`` is an id or a type; ``rpc`` is a method name such as PublishEvent.
+        """
         request = agent_service_pb2.CheckAccessRequest(agent=agent, rpc=rpc, issue_id=issue_id, project_id=project_id)
         return self._client.call(self._stub.CheckAccess, request)
 
@@ -193,12 +198,12 @@ class Approvals:
     def request(
         self, question: str, data: Mapping[str, Any] | None = None, *, issue_id: str = "", project_id: str = ""
     ) -> approval_service_pb2.Approval:
-        """Asks a person. ``data``: what the person should see."""
+        """Requests approval from the operator. ``data`` is shown with the question."""
         request = requests.approval(question, data, issue_id, project_id)
         return (self._client.call(self._stub.RequestApproval, request)).approval
 
     def get(self, approval_id: str) -> approval_service_pb2.Approval:
-        """Raises NotFoundError."""
+        """Returns an approval. Raises NotFoundError."""
         request = approval_service_pb2.GetApprovalRequest(approval_id=approval_id)
         return (self._client.call(self._stub.GetApproval, request)).approval
 
@@ -211,14 +216,14 @@ class Approvals:
         limit: int | None = None,
         cursor: str = "",
     ) -> approval_service_pb2.ListApprovalsResponse:
-        """A page of questions, newest first. ``status``: pending, approved or denied."""
+        """Returns a page of approvals, newest first. ``status`` is pending, approved or denied; all when empty."""
         request = requests.list_approvals(status, issue_id, project_id, limit, cursor)
         return self._client.call(self._stub.ListApprovals, request)
 
     def iterate(
         self, *, status: str = "", issue_id: str = "", project_id: str = ""
     ) -> Iterator[approval_service_pb2.Approval]:
-        """Every question, page by page, newest first."""
+        """Yields all approvals, newest first."""
         cursor = ""
         while True:
             page = self.list(status=status, issue_id=issue_id, project_id=project_id, cursor=cursor)
@@ -229,7 +234,7 @@ class Approvals:
             cursor = page.next_cursor
 
     def answer(self, approval_id: str, *, approved: bool, comment: str = "") -> approval_service_pb2.Approval:
-        """Operator only; an answer is final."""
+        """Approves or denies a request; the decision is final. Operator only."""
         request = approval_service_pb2.AnswerApprovalRequest(
             approval_id=approval_id, approved=approved, comment=comment
         )
@@ -237,29 +242,29 @@ class Approvals:
 
 
 class Credentials:
-    """Operator only."""
+    """Secrets for agents. Operator only."""
 
     def __init__(self, client: Calls) -> None:
         self._client = client
         self._stub = credential_service_pb2_grpc.CredentialServiceStub(client.channel)
 
     def store(self, name: str, value: str) -> credential_service_pb2.Credential:
-        """Adds or replaces a secret. ``name``: of the environment variable that agents get."""
+        """Stores or replaces a secret. ``name`` is the environment variable that agents get."""
         request = credential_service_pb2.StoreCredentialRequest(name=name, value=value)
         return (self._client.call(self._stub.StoreCredential, request)).credential
 
     def get(self, name: str) -> str:
-        """The secret, in the clear."""
+        """Returns a secret in plain text. Raises NotFoundError."""
         request = credential_service_pb2.GetCredentialRequest(name=name)
         return (self._client.call(self._stub.GetCredential, request)).value
 
     def list(self) -> Sequence[credential_service_pb2.Credential]:
-        """Names and times, never values."""
+        """Returns the names and times of all secrets, without their values."""
         request = credential_service_pb2.ListCredentialsRequest()
         return (self._client.call(self._stub.ListCredentials, request)).credentials
 
     def delete(self, name: str) -> None:
-        """Raises NotFoundError."""
+        """Deletes a secret. Raises NotFoundError."""
         self._client.call(self._stub.DeleteCredential, credential_service_pb2.DeleteCredentialRequest(name=name))
 
 
@@ -277,7 +282,7 @@ class Tokens:
         ttl_seconds: int | None = None,
         agent_id: str = "",
     ) -> agent_service_pb2.CreateTokenResponse:
-        """A token for an agent that the sidecar does not spawn. ``ttl_seconds``: an hour when not given. Operator
+        """Creates a token for an agent that the sidecar does not spawn. ``ttl_seconds`` defaults to an hour. Operator
         only."""
         request = agent_service_pb2.CreateTokenRequest(
             agent_type=agent_type,
@@ -289,7 +294,6 @@ class Tokens:
         return self._client.call(self._stub.CreateToken, request)
 
     def revoke(self, *, agent_id: str = "", jti: str = "") -> int:
-        """Revokes every token of an agent, or the one with the id ``jti``; returns how many revocations that were.
-        Operator only."""
+        """Revokes all tokens of an agent, the token with the id ``jti``, or both; returns 0, 1 or 2. Operator only."""
         request = agent_service_pb2.RevokeTokenRequest(agent_id=agent_id, jti=jti)
         return (self._client.call(self._stub.RevokeToken, request)).revoked

@@ -1,5 +1,5 @@
 # Written by scripts/unasync.py from aio_calls.py; change that file.
-"""What the groups of calls need of the synchronous client."""
+"""The part of the synchronous client that its call groups use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ A = TypeVar("A")
 
 
 class Calls(Protocol):
-    """``identity``: who calls; ``token``: what is sent with each call."""
+    """``identity`` is the caller; ``token`` is sent with each call."""
 
     identity: Identity
 

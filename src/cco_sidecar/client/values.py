@@ -1,4 +1,4 @@
-"""Events and results with plain Python values. ``message`` is the protobuf message that each was made from."""
+"""Events and results as plain Python values. ``message`` is the original protobuf message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orchestra.v1 import result_service_pb2 as result_pb
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``event_id`` is the cursor behind the event; ``timestamp`` is UTC."""
+    """An event. ``event_id`` is also the cursor after the event; ``timestamp`` is in UTC."""
 
     event_id: str
     event_type: str
@@ -41,8 +41,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """``next_cursor``: where to read on, empty for the end; ``more_available``: there are events behind the last one;
-    ``missed``: events that were no longer retained; ``timed_out``: a poll ended without events."""
+    """A page of events.
+
+    Continue at ``next_cursor``, unless it is empty. ``more_available`` is true if more matching events are retained.
+    ``missed`` is the number of events that are no longer retained. ``timed_out`` is true if a poll ended without
+    events.
+    """
 
     events: Sequence[Event]
     next_cursor: str
@@ -62,7 +66,7 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """``result``: the agent's own part, as REST gives it; ``timestamp`` is UTC."""
+    """A stored result. ``result`` is the agent's part of it, as in REST; ``timestamp`` is in UTC."""
 
     id: str
     agent_id: str
@@ -91,7 +95,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class ResultPage:
-    """``next_cursor``: of the next page, empty for the last one."""
+    """A page of results. ``next_cursor`` is empty on the last page."""
 
     results: Sequence[Result]
     next_cursor: str

@@ -109,7 +109,9 @@ class AgentTypes(Mapping[str, AgentType]):
         rules = list(document.next_agents)
         unknown = next((name for name in defaults if name not in GROUP_KEYS), None)
         if unknown is not None:
-            raise SettingsError(f"{source.name}.groupDefaults: there is no group '{unknown}'")
+            raise SettingsError(
+                f"{source.name}.groupDefaults: group '{unknown}' not found; expected one of {', '.join(GROUP_KEYS)}"
+            )
         if not source.trusted:
             known = self.file_sets.keys()
             self._ignore(source, [f"fileSets.{each}" for each in sets if each in known])
@@ -181,7 +183,7 @@ class AgentTypes(Mapping[str, AgentType]):
                 yield from self._expanded(where, names, ())
             elif pattern.startswith("@"):
                 if pattern[1:] not in self.file_sets:
-                    raise SettingsError(f"{where}: there is no file set '{pattern[1:]}' in fileSets")
+                    raise SettingsError(f"{where}: file set '{pattern[1:]}' not found in fileSets")
                 yield from self.file_sets[pattern[1:]]
             else:
                 yield pattern

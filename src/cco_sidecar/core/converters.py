@@ -66,7 +66,7 @@ def refuse_foreign_links(path: Path) -> None:
 def directory(value: Any) -> Path:
     given = path(value).resolve()
     if not given.is_dir():
-        raise ValueError("there is no such directory")
+        raise ValueError("directory not found")
     return given
 
 

@@ -17,7 +17,7 @@ class Projects:
         self.default = settings.default_project
 
     def root(self, project: str) -> Path:
-        """Returns the directory of a project. Raises SidecarError (PRJ_001) if there is no such project.
+        """Returns the directory of a project. Raises SidecarError (PRJ_001) if the project is not configured.
 
         Without configured projects, every id stands for the project root.
         """
@@ -26,6 +26,6 @@ class Projects:
         root = self._roots.get(project)
         if root is None:
             raise not_found(
-                "PRJ_001", f"there is no project '{project}'; 'projects' in the config lists them", project_id=project
+                "PRJ_001", f"project '{project}' not found; list projects with 'cco config show'", project_id=project
             )
         return root

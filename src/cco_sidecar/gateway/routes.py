@@ -77,7 +77,7 @@ class Routes:
         shown = "/" + "/".join(segments)
         if allowed:
             raise method_not_allowed(verb, shown, allowed)
-        raise not_found("REQ_002", f"there is no path '{shown[:200]}'; see '/openapi.json' for all paths")
+        raise not_found("REQ_002", f"path '{shown[:200]}' not found; list paths with 'GET /openapi.json'")
 
 
 def _key(segments: Sequence[str]) -> tuple[int, str]:
