@@ -40,8 +40,8 @@ run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for an
 test: setup ## run every test
 	@$(PY) -m pytest -n 2 -m "not long" $(ARGS)
 
-test-postgres: setup ## run the tests that call a server, with the records in PostgreSQL
-	@$(PY) -m pytest -n 2 -m "not long" --postgres tests/e2e tests/wire tests/services tests/supervision $(ARGS)
+test-postgres: setup ## run the end-to-end tests with the records in PostgreSQL (TESTS=tests for all)
+	@$(PY) -m pytest -n 2 -m "not long" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
 
 lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter, prose, the picture of the packages
 	$(BIN)/ruff check .
