@@ -17,6 +17,7 @@ import jwt
 import pytest
 import requests
 from tests.support.clients import adopt_environment, both, each, settled, until
+from tests.support.sidecars import serving
 
 from cco_sidecar.client import (
     AsyncClient,
@@ -365,14 +366,18 @@ class TestTokens:
             await settled(client.close())
 
     async def test_concurrent_calls_refresh_once(
-        self, sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
-        async with AsyncClient() as client:
-            await asyncio.gather(*(client.events.list(limit=1) for _ in range(20)))
-        adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
-        with Client() as client:
-            await asyncio.gather(*(asyncio.to_thread(client.events.list, limit=1) for _ in range(20)))
+        with serving(tmp_path, root, environment={"CCO_SIDECAR_LOG_LEVEL": "debug"}) as sidecar:
+            log = sidecar.storage / "logs" / "orchestration.log"
+            adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
+            async with AsyncClient() as client:
+                await asyncio.gather(*(client.events.list(limit=1) for _ in range(20)))
+            assert log.read_text().count("RefreshToken OK") == 1
+            adopt_environment(monkeypatch, sidecar, sidecar.agent(ttl_seconds=200))
+            with Client() as other:
+                await asyncio.gather(*(asyncio.to_thread(other.events.list, limit=1) for _ in range(20)))
+            assert log.read_text().count("RefreshToken OK") == 2
 
     @both
     async def test_a_subscription_outlives_the_refresh(

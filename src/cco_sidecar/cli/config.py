@@ -6,8 +6,8 @@ import os
 
 import click
 import orjson
-import yaml
 
+from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.shown import shown
@@ -38,14 +38,7 @@ def check(ctx: click.Context) -> None:
 @command.command()
 @click.option("--origin", is_flag=True, help="Show where each value comes from.")
 @click.option("--all", "everything", is_flag=True, help="Include settings that have their default value.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "yaml"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@out.report_format
 @click.pass_context
 def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
     """Show the effective settings, with secrets hidden."""
@@ -64,7 +57,4 @@ def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
             echo("every setting has its default value; show them with --all")
         return
     value = {name: {"value": value, "origin": source} if origin else value for name, value, source in rows}
-    if form == "yaml":
-        echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n"))
-    else:
-        echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    echo(out.encoded(value, form))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-import orjson
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.checks import Level, findings
@@ -14,21 +13,14 @@ _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BROKEN: "red"}
 
 
 @click.command(name="doctor")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Output format.",
-)
+@out.report_format
 @click.pass_context
 def command(ctx: click.Context, form: str) -> None:
     """Check the setup for problems and suggest fixes; exit 1 if anything is broken."""
     found = list(findings(settings_of_sidecar(ctx)))
-    if form == "json":
+    if form != "text":
         value = [finding._asdict() | {"level": finding.level.value} for finding in found]
-        echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+        echo(out.encoded(value, form))
     else:
         screen = out.console()
         for finding in found:

@@ -35,6 +35,18 @@ def _check_writable(_: click.Context, __: click.Parameter, path: Path | None) ->
     return path
 
 
+def report_format(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--format`` to a command that reports on this machine; the command gets ``form``."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(["text", "json", "yaml"]),
+        default="text",
+        show_default=True,
+        help="Output format.",
+    )(command)
+
+
 def formatted(command: Callable[..., Any], *, lists: bool = False) -> Callable[..., Any]:
     """Adds ``--format`` and ``--output``. Only commands with ``lists`` support CSV."""
     command = click.option(
@@ -69,7 +81,7 @@ def message(answer: Message, form: str | None, output: Path | None, text: Callab
     if form in (None, "text", "table") and not (output and form is None):
         _write(text(), output)
     else:
-        _write(_encoded(codec.to_dict(answer), form), output)
+        _write(encoded(codec.to_dict(answer), form), output)
 
 
 def rows(
@@ -81,7 +93,7 @@ def rows(
     elif form == "csv":
         _write(_csv(items, columns), output)
     elif form in ("json", "yaml") or (form is None and output is not None):
-        _write(_encoded([codec.to_dict(item) for item in items], form), output)
+        _write(encoded([codec.to_dict(item) for item in items], form), output)
     else:
         _write(text(), output)
 
@@ -92,7 +104,8 @@ def more(cursor: str, *, option: str = "--cursor") -> None:
         echo(f"more results: {option} {cursor}", err=True)
 
 
-def _encoded(value: Any, form: str | None) -> str:
+def encoded(value: Any, form: str | None) -> str:
+    """Returns plain data as JSON, or as YAML if ``form`` says so."""
     if form == "yaml":
         return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
