@@ -32,8 +32,8 @@ def postgres_url() -> Iterator[str]:
     binaries = postgres.programs()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with postgres.cluster(binaries) as url:
-        yield url
+    with postgres.Cluster(binaries) as cluster:
+        yield cluster.url
 
 
 @pytest.fixture(scope="session", autouse=True)

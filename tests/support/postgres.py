@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -10,9 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 # The server ends with the tests, even when they are killed; setpriv is part of util-linux.
 _END_WITH_US = ["setpriv", "--pdeathsig", "INT", "--"] if shutil.which("setpriv") else []
@@ -28,38 +26,59 @@ def programs() -> Path | None:
     return max((path.parent for path in versions), key=lambda path: int(path.parent.name), default=None)
 
 
-@contextlib.contextmanager
-def cluster(binaries: Path) -> Iterator[str]:
-    """The URL of its database `postgres`."""
-    # Not below tmp_path: only root may enter pytest's directories, and the path of a socket has at most 107 bytes.
-    base = Path(tempfile.mkdtemp(prefix="cco-pg-", dir="/tmp"))
-    # postgres refuses to run as root; Debian's package has a user for it.
-    user: dict[str, Any] = {}
-    if os.getuid() == 0:
-        user = {"user": "postgres", "group": "postgres", "extra_groups": []}
-        shutil.chown(base, "postgres", "postgres")
-    data, log = base / "data", base / "log"
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
-    try:
-        initdb = [binaries / "initdb", "-D", data, *_OPTIONS]
-        subprocess.run(initdb, check=True, capture_output=True, cwd=base, env=environment, **user)
-        settings = [part for name, value in _FAST.items() for part in ("-c", f"{name}={value}")]
-        command = [*_END_WITH_US, binaries / "postgres", "-D", data, "-k", base, "-c", "listen_addresses=", *settings]
-        with log.open("wb") as output:
-            server = subprocess.Popen(command, stdout=output, stderr=output, cwd=base, env=environment, **user)
+class Cluster:
+    """A server with a data directory of its own. As a context manager it starts, and removes everything at the end.
+
+    ``url``: its database `postgres`.
+    """
+
+    def __init__(self, binaries: Path) -> None:
+        self._binaries = binaries
+        # Not below tmp_path: only root may enter pytest's directories, and the path of a socket has at most 107 bytes.
+        self._base = Path(tempfile.mkdtemp(prefix="cco-pg-", dir="/tmp"))
+        self.url = f"postgresql://postgres@/postgres?host={self._base}"
+        # postgres refuses to run as root; Debian's package has a user for it.
+        self._run_as: dict[str, Any] = {"cwd": self._base, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}}
+        if os.getuid() == 0:
+            self._run_as |= {"user": "postgres", "group": "postgres", "extra_groups": []}
+            shutil.chown(self._base, "postgres", "postgres")
+        self._data = self._base / "data"
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
         try:
-            _wait(server, data / "postmaster.pid", log)
-            yield f"postgresql://postgres@/postgres?host={base}"
-        finally:
-            # A fast shutdown, then an immediate one if it does not finish.
-            server.send_signal(signal.SIGINT)
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.send_signal(signal.SIGQUIT)
-                server.wait(10)
-    finally:
-        shutil.rmtree(base, ignore_errors=True)
+            initdb = [self._binaries / "initdb", "-D", self._data, *_OPTIONS]
+            subprocess.run(initdb, check=True, capture_output=True, **self._run_as)
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def start(self) -> None:
+        settings = [part for name, value in _FAST.items() for part in ("-c", f"{name}={value}")]
+        server = [self._binaries / "postgres", "-D", self._data, "-k", self._base, "-c", "listen_addresses=", *settings]
+        log = self._base / "log"
+        with log.open("ab") as output:
+            command = [*_END_WITH_US, *server]
+            self._server = subprocess.Popen(command, stdout=output, stderr=output, **self._run_as)
+        _wait(self._server, self._data / "postmaster.pid", log)
+
+    def stop(self) -> None:
+        """A fast shutdown, which ends the connections; then an immediate one if it does not finish."""
+        if self._server is None:
+            return
+        self._server.send_signal(signal.SIGINT)
+        try:
+            self._server.wait(20)
+        except subprocess.TimeoutExpired:
+            self._server.send_signal(signal.SIGQUIT)
+            self._server.wait(10)
+        self._server = None
 
 
 def database_of(url: str, name: str) -> str:

@@ -26,9 +26,9 @@ LOW_DISK_MB = 100
 
 
 class DatabaseHealth(Protocol):
-    """Reports damage to the database."""
+    """Reports problems of the database."""
 
-    async def damage(self) -> str:
+    async def problem(self) -> str:
         """Returns what is wrong with the database; empty if nothing is."""
         ...
 
@@ -69,7 +69,7 @@ class SystemServicer:
         await self._bus.probe()
         figures = self._vitals.figures()
         storage = bus = pb.HEALTH_STATUS_HEALTHY
-        if await self._database.damage() or not self._vitals.storage_writable():
+        if await self._database.problem() or not self._vitals.storage_writable():
             storage = pb.HEALTH_STATUS_UNHEALTHY
         elif figures.disk_free_mb < LOW_DISK_MB:
             storage = pb.HEALTH_STATUS_DEGRADED
@@ -95,7 +95,7 @@ class SystemServicer:
     async def GetStatus(self, request: pb.GetStatusRequest, principal: Principal) -> pb.GetStatusResponse:
         totals = await self._results.totals()
         runs = await self._agents.totals()
-        damage = await self._database.damage()
+        problem = await self._database.problem()
         counters = self._bus.counters
         mean_delivery = counters.delivery_seconds / counters.deliveries if counters.deliveries else 0.0
         performance = self._metrics.performance()
@@ -117,7 +117,7 @@ class SystemServicer:
                 cache_hit_rate=round(self._cache.hit_rate, 4),
                 storage_path=str(self._settings.storage),
                 results_failed=totals.failed,
-                problems=[*([f"the database is damaged: {damage}"] if damage else []), *self._types.problems],
+                problems=[*([problem] if problem else []), *self._types.problems],
             ),
             events=pb.EventsStatus(
                 total_published=counters.published,

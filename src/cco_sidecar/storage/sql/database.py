@@ -54,6 +54,8 @@ class Database:
         self.insert = backend.insert
         self._engine = backend.engine()
         self._damage = ""
+        # The last probe failed.
+        self._failing = False
         self._probing: asyncio.Future[None] | None = None
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         try:
@@ -65,8 +67,8 @@ class Database:
         self._thread.start()
         threading.Thread(target=self._check_integrity, name="integrity", daemon=True).start()
 
-    async def damage(self) -> str:
-        """Describes damage to the database; empty if none is known.
+    async def problem(self) -> str:
+        """Describes what is wrong with the database; empty if nothing is known.
 
         Starts a probe and waits for it at most 20 ms, so that the caller is not held up by other work. Once reported,
         damage is reported until the process restarts.
@@ -74,11 +76,17 @@ class Database:
         if self._probing is None or self._probing.done():
             self._probing = asyncio.ensure_future(self._probe())
         await asyncio.wait({self._probing}, timeout=_PROBE_SECONDS)
-        return self._damage
+        if self._damage:
+            return f"the database is damaged: {self._damage}"
+        return "the database does not answer" if self._failing else ""
 
     async def _probe(self) -> None:
-        with contextlib.suppress(SidecarError):
+        try:
             await self.read(lambda connection: [connection.exec_driver_sql(query).first() for query in _PROBES])
+        except SidecarError:
+            self._failing = True
+        else:
+            self._failing = False
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` on the database thread and returns its result. Raises SidecarError (STR_002)."""
