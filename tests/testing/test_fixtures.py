@@ -166,15 +166,19 @@ def test_a_failing_suite_leaves_nothing(suite: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_suite_leaves_nothing(suite: Path, number: signal.Signals) -> None:
     (suite / "test_waits.py").write_text(WAITS)
-    with subprocess.Popen(
-        line(suite), cwd=suite, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
-    ) as running:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # A job in the background of a shell ignores SIGINT, and so would what it starts.
+    running = subprocess.Popen(
+        line(suite), cwd=suite, env=environment(), preexec_fn=lambda: signal.signal(number, signal.SIG_DFL), **quiet
+    )
+    try:
         assert pid_in(suite / "pid") == running.pid
         assert of_run(suite)
         running.send_signal(number)
         running.wait(60)
-    try:
         until(lambda: not of_run(suite), "the end of the sidecar and its agents", 10)
     finally:
+        running.kill()
+        running.wait()
         for process in of_run(suite):
             process.kill()

@@ -86,17 +86,17 @@ def build(
 class _Files:
     """Adds files as long as they fit, and records all decisions in the manifest."""
 
-    def __init__(self, snapshot: Snapshot, texts: FileCache, room: int, strategies: set[str]) -> None:
+    def __init__(self, snapshot: Snapshot, texts: FileCache, space: int, strategies: set[str]) -> None:
         self._snapshot = snapshot
         self._texts = texts
-        self._room = room
+        self._space = space
         self.included: list[RelevantFile] = []
         self.manifest = Manifest()
         self.strategies = strategies
 
     def add_all(self, choices: list[Choice]) -> None:
         sizes = (min(self._snapshot.files[choice.path].size, _FILE_BYTES) for choice in choices)
-        crowded = sum(sizes) > self._room
+        crowded = sum(sizes) > self._space
         most = _CROWDED_FILE_BYTES if crowded else _FILE_BYTES
         for choice in choices:
             self._add(choice, most)
@@ -115,7 +115,7 @@ class _Files:
                 return
             content, strategy, reason = comments, "comment_extraction", "comments_only"
         overhead = len(choice.path) + 160
-        allowed = min(most, self._room - overhead)
+        allowed = min(most, self._space - overhead)
         if len(content) > allowed or len(content.encode()) > allowed:
             if allowed < _LEAST_SAMPLE_BYTES:
                 self.strategies.add("priority_selection")
@@ -135,7 +135,7 @@ class _Files:
             checksum=text.checksum,
         )
         size = file.ByteSize()
-        self._room -= size + 1 + len(varint(size))
+        self._space -= size + 1 + len(varint(size))
         self.included.append(file)
         self.manifest.secrets_masked += text.masked
         if strategy:
@@ -177,12 +177,12 @@ def _structure(snapshot: Snapshot, strategies: set[str]) -> ProjectStructure:
         total_files=len(snapshot.files),
         total_size_bytes=sum(info.size for info in snapshot.files.values()),
     )
-    room = _STRUCTURE_BYTES
+    space = _STRUCTURE_BYTES
     for paths, out in ((snapshot.directories, structure.directories), (snapshot.files, structure.files)):
         for path in paths:
             name = _utf8(path)
-            room -= len(name.encode()) + 3
-            if room < 0:
+            space -= len(name.encode()) + 3
+            if space < 0:
                 strategies.add("structure_sampling")
                 break
             out.append(name)
@@ -203,12 +203,12 @@ def _history(git: GitContext, most: int, strategies: set[str]) -> GitContext:
     return history
 
 
-def _fitting(outputs: Iterable[PreviousAgentOutput], room: int, strategies: set[str]) -> list[PreviousAgentOutput]:
+def _fitting(outputs: Iterable[PreviousAgentOutput], space: int, strategies: set[str]) -> list[PreviousAgentOutput]:
     """Keeps the newest outputs that fit."""
     taken = []
     for output in outputs:
-        room -= _framed_size(output)
-        if room < 0:
+        space -= _framed_size(output)
+        if space < 0:
             strategies.add("output_sampling")
             break
         taken.append(output)
@@ -222,9 +222,9 @@ def _framed_size(message: Message) -> int:
 def _sample(content: str, allowed: int) -> str:
     """Keeps the head and the tail, cut at line ends, and marks the cut."""
     data = content.encode()
-    room = allowed - 80
-    head = data[: room * 2 // 3]
-    tail = data[len(data) - room // 3 :]
+    space = allowed - 80
+    head = data[: space * 2 // 3]
+    tail = data[len(data) - space // 3 :]
     head = head[: head.rfind(b"\n") + 1] or head
     tail = tail[tail.find(b"\n") + 1 :] or tail
     left_out = len(data) - len(head) - len(tail)
