@@ -9,7 +9,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' |
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run bench-fairness test test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run bench-fairness test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for an
 
 test: setup ## run every test
 	@$(PY) -m pytest -n 2 -m "not long" $(ARGS)
+
+test-fast: setup ## run the tests that start no process: the inner loop, under a minute
+	@$(PY) -m pytest -n 2 -m "not long" --fast $(ARGS)
 
 test-postgres: setup ## run the end-to-end tests with the records in PostgreSQL (TESTS=tests for all)
 	@$(PY) -m pytest -n 2 -m "not long" --postgres $(or $(TESTS),tests/e2e) $(ARGS)

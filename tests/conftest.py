@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,31 @@ from cco_sidecar.testing.process import Agent, SidecarProcess
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", action="store_true", help="sidecars keep their records in PostgreSQL")
+    parser.addoption("--fast", action="store_true", help="skip each test that starts a process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast"):
+        sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.pop()
+
+
+# The test that runs. Between tests, pytest-xdist may start its workers.
+_running: list[pytest.Item] = []
+
+
+def _refuse_processes(event: str, _: object) -> None:
+    # No list of fast tests can get out of date: a test is skipped when it tries.
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn") and _running:
+        pytest.skip("starts a process")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
