@@ -46,13 +46,6 @@ def _refuse_processes(event: str, _: object) -> None:
         pytest.skip("starts a process")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--postgres"):
-        for item in items:
-            if item.get_closest_marker("sqlite"):
-                item.add_marker(pytest.mark.skip(reason="opens records.db itself"))
-
-
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     binaries = postgres.programs()
@@ -67,7 +60,7 @@ def records(request: pytest.FixtureRequest) -> None:
     """With ``--postgres`` every sidecar gets a database of its own."""
     if request.config.getoption("--postgres"):
         url = request.getfixturevalue("postgres_url")
-        SidecarProcess.database_of = staticmethod(lambda storage: postgres.database_of(url, str(storage)))
+        SidecarProcess.database_of = staticmethod(lambda storage: postgres.database_of(url, str(storage.resolve())))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from tests.support.repositories import commit_all
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
@@ -38,6 +39,13 @@ def written(path: Path, **sections: Any) -> Path:
     """A config file."""
     path.write_text(json.dumps(sections))
     return path
+
+
+def records_file(storage: Path) -> Path:
+    """The SQLite file, for a test that opens or locks it; with ``--postgres`` the test is skipped."""
+    if SidecarProcess.database_of:
+        pytest.skip("opens records.db itself")
+    return storage / "records.db"
 
 
 def until(probe: Callable[[], T], what: str, timeout: float = 60.0) -> T:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.support.clocked import free_ports
 from tests.support.processes import end_all
-from tests.support.sidecars import written
+from tests.support.sidecars import records_file, written
 
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
@@ -75,7 +75,7 @@ def scripted_runner(**more: Any) -> dict[str, Any]:
 @contextlib.contextmanager
 def writes_blocked(storage: Path) -> Iterator[None]:
     """Blocks all writes to the sidecar's database while the block runs."""
-    database = sqlite3.connect(storage / "records.db", isolation_level=None, timeout=10)
+    database = sqlite3.connect(records_file(storage), isolation_level=None, timeout=10)
     try:
         database.execute("BEGIN IMMEDIATE")
         yield

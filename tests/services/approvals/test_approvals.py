@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 import requests
-from tests.support.sidecars import Deployment, call, events, fresh, publish, refused, serving, until
+from tests.support.sidecars import Deployment, call, events, fresh, publish, records_file, refused, serving, until
 from tests.support.spawned import Spawn
 from tests.support.succession import Succession
 
@@ -483,7 +483,7 @@ class TestRestarts:
             call(sidecar, "POST", answer_of(approval), json={"approved": True})
         until(lambda: not unpublished(sidecar.storage), "the outbox")
         deployment.kill()
-        with sqlite3.connect(sidecar.storage / "records.db") as database:
+        with sqlite3.connect(records_file(sidecar.storage)) as database:
             (body,) = database.execute("SELECT body FROM approvals").fetchone()
             event = of_approval(Approval.FromString(body), event_type).SerializeToString()
             database.execute("INSERT INTO outbox (project_id, event) VALUES ('p', ?)", (event,))
@@ -494,7 +494,7 @@ class TestRestarts:
 
 
 def unpublished(storage: Path) -> list[Any]:
-    database = sqlite3.connect(f"file:{storage / 'records.db'}?mode=ro", uri=True)
+    database = sqlite3.connect(f"file:{records_file(storage)}?mode=ro", uri=True)
     try:
         return database.execute("SELECT number FROM outbox").fetchall()
     finally:

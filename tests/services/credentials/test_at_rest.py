@@ -22,7 +22,7 @@ from tests.services.credentials.vaults import (
     value_of,
 )
 from tests.support.processes import of_run
-from tests.support.sidecars import Deployment, call, refused, start_refused, until, written
+from tests.support.sidecars import Deployment, call, records_file, refused, start_refused, until, written
 
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SettingsError
@@ -39,7 +39,7 @@ class TestAtRest:
             store(sidecar, name, value)
         store(sidecar, "NAME_0", "the-second-value-of-it")
         call(sidecar, "DELETE", "/api/credentials/NAME_1")
-        assert (sidecar.storage / "records.db-wal").stat().st_size > 0
+        assert records_file(sidecar.storage).with_name("records.db-wal").stat().st_size > 0
         for value in (SECRET, LINES, "the-second-value-of-it"):
             assert files_with(sidecar.storage, value) == []
         for name, value in {**values, "NAME_0": "the-second-value-of-it"}.items():
