@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.commands import CCO, Done, environment_of, fails, misused, printed, spawn, started
+from tests.support.commands import CCO, Done, environment_of, fails, in_process, misused, printed, spawn, started
 from tests.support.processes import pid_in, process_alive
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import fresh, serving, small_repository, until, written
@@ -512,8 +512,8 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
         (["types", "quality"], "quality"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    done = run_cco(sidecar, "agent", *line)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    done = in_process("agent", *line)
     if not line:
         assert done.returncode == 2 and done.stdout == "" and says in done.stderr
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.commands import fails, misused, printed
+from tests.support.commands import fails, in_process, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -69,5 +69,5 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
         (["context", "clear", "--issue", "issue-1", "--all"], "--all"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process(*line), says)

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.commands import fails, misused, printed, spawn
+from tests.support.commands import fails, in_process, misused, printed, spawn
 from tests.support.sidecars import fresh
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
@@ -154,5 +154,5 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
         (["list", "--format", "xml"], "xml"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, "credentials", *line, input=""), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process("credentials", *line), says)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.commands import NO_MESSAGES, fails, misused, printed, publish, when_subscribed
+from tests.support.commands import NO_MESSAGES, fails, in_process, misused, printed, publish, when_subscribed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -193,8 +193,8 @@ def test_invalid_input(sidecar: SidecarProcess, text: str, says: str) -> None:
         (["events", "list", "--since", "99999999d"], "--since"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process(*line), says)
 
 
 def test_bad_usage_changes_nothing(sidecar: SidecarProcess) -> None:

@@ -129,7 +129,7 @@ def test_a_removed_directory_is_named(own: SidecarProcess, tmp_path: Path) -> No
     gone.mkdir()
     script = f'cd "{gone}" && rmdir "{gone}" && exec "$0" -m cco_sidecar.cli.main --version'
     done: Any = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True, check=False)
-    fails(done, "current directory was removed")
+    fails(done, "the current directory no longer exists")
 
 
 def test_command_summaries_are_not_truncated(own: SidecarProcess) -> None:

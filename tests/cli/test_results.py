@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.commands import NO_MESSAGES, fails, misused, printed
+from tests.support.commands import NO_MESSAGES, fails, in_process, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -154,8 +154,8 @@ def test_invalid_input(sidecar: SidecarProcess, text: str, says: str) -> None:
         (["results", "list", "--output", "/tmp"], "/tmp"),
     ],
 )
-def test_bad_usage_is_reported(sidecar: SidecarProcess, line: list[str], says: str) -> None:
-    misused(run_cco(sidecar, *line), says)
+def test_bad_usage_is_reported(line: list[str], says: str) -> None:
+    misused(in_process(*line), says)
 
 
 def test_bad_usage_changes_nothing(sidecar: SidecarProcess) -> None:

@@ -114,6 +114,14 @@ def test_only_failures_are_retried(end: Exited) -> None:
     assert (life.phase, life.status, life.reason, effects) == (Phase.ENDED, end.status, end.reason, (Effect.FINISH,))
 
 
+def test_a_failure_that_is_not_retryable_ends_the_agent() -> None:
+    life, effects = step(
+        after(Life(max_attempts=9), Admitted(), Started()),
+        Exited(AGENT_STATUS_FAILED, "internal error: ValueError", retryable=False),
+    )
+    assert (life.phase, life.reason, effects) == (Phase.ENDED, "internal error: ValueError", (Effect.FINISH,))
+
+
 def test_a_start_that_fails_is_not_retried() -> None:
     life, effects = step(after(Life(max_attempts=9), Admitted()), StartFailed("no such program"))
     assert (life.status, life.reason, effects) == (AGENT_STATUS_FAILED, "no such program", (Effect.FINISH,))

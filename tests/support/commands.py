@@ -51,8 +51,9 @@ def in_process(*line: str, cwd: Path | None = None) -> Done:
     out, err = io.StringIO(), io.StringIO()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CCO_", "JWT_", "SIDECAR_"))}
     with (
-        mock.patch.dict(os.environ, clean | {"HOME": "/nonexistent"}, clear=True),
+        mock.patch.dict(os.environ, clean | {"HOME": "/nonexistent", "SIDECAR_URL": "http://127.0.0.1:9"}, clear=True),
         contextlib.chdir(cwd or Path.cwd()),
+        mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO())),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as ended,

@@ -21,7 +21,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Outbox:
-    """Publishes announcements in order, and retries every second until each succeeds."""
+    """Publishes announcements, and retries every second until each succeeds. Each caller's are published in order."""
 
     def __init__(self, store: OutboxStore, bus: EventBus) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class Outbox:
                 return await self._publish(announcement)
             except SidecarError as problem:
                 log.warning("cannot publish %s, will retry: %s", announcement.event.event_type, problem)
-        # Queue behind the waiting ones, so that events are published in the order of the changes.
+        # Queue behind the waiting ones, which are older.
         if not self._waiting:
             self._retrying.start(self._retry(), "outbox retry")
         self._waiting[announcement.number] = announcement

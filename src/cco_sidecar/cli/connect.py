@@ -192,8 +192,8 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
         else:
             opened = operator_client(found)
         try:
-            with opened as client:
-                return ctx.invoke(command, client=client, **arguments)
+            with contextlib.ExitStack() as stack:
+                return ctx.invoke(command, client=_OnFirstUse(stack, opened), **arguments)
         except SidecarError as problem:
             if problem.code == _UNREACHABLE:
                 others = ", ".join(f"{known.url} (storage {known.storage})" for known in run_directory.running())
@@ -204,6 +204,21 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
             raise
 
     return run
+
+
+class _OnFirstUse:
+    """A client that is opened when the command first uses it: wrong usage is reported even if no sidecar runs."""
+
+    def __init__(self, stack: contextlib.ExitStack, opened: contextlib.AbstractContextManager[Client]) -> None:
+        self._stack = stack
+        self._opened = opened
+
+    @functools.cached_property
+    def _client(self) -> Client:
+        return self._stack.enter_context(self._opened)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
 
 
 def agent_types(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:

@@ -71,8 +71,9 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
         if not agent_type or not given["issue_id"]:
             raise click.UsageError("specify --agent (or --agent-type) and --issue, or --input FILE")
         named = given["agent"] or agent_type
+        result = _result(given)
         answer = client.results.create(
-            _result(given),
+            result,
             # An agent that passes its own type as --agent means itself.
             agent_id="" if named == claims_of(client.token).get("agent_type") else named,
             agent_type=agent_type,

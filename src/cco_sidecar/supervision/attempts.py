@@ -83,8 +83,7 @@ class Attempts:
             return await self._judge_exit(active, active.run, end)
         except Exception as problem:
             log.exception("could not process the end of agent %s", active.agent_id)
-            active.record.max_attempts = active.record.attempt
-            return life.Exited(AGENT_STATUS_FAILED, f"internal error: {type(problem).__name__}")
+            return life.Exited(AGENT_STATUS_FAILED, f"internal error: {type(problem).__name__}", retryable=False)
 
     async def _judge_exit(self, active: ActiveAgent, run: Run, end: Exit) -> life.Exited:
         await self._leases.end(active.lease, active.agent_id)

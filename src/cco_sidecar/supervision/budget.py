@@ -1,4 +1,4 @@
-"""How many agents, tokens and money may be taken before a person is needed."""
+"""Limits on what agents and rules may spawn and spend without a person."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _DAY_MICROS = 86_400 * 10**6
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much may have been used when an agent or a hand-over rule wants more; a person is never held back, but what
-    a person spawned counts. 0 is without limit.
+    """Limits for agents and hand-over rules that start further agents; 0 means no limit. The operator is not limited,
+    but the agents that the operator spawned count.
 
-    ``depth``: agents between a new agent and a person. ``agents``, ``tokens`` and ``cost_usd`` hold for an issue, and
-    for everything that one agent and those below it asked for, on whatever issues; so often, too, other agents have
-    one agent run. ``project_agents``: what all agents and rules of a project asked for within 24 hours.
+    ``depth``: agents between a new agent and the operator. ``agents``, ``tokens`` (sum of all kinds) and ``cost_usd``:
+    per issue, and per tree, which is an agent with everything that it and its descendants spawned on any issue;
+    ``agents`` also limits how often one agent may be resumed. ``project_agents``: agents that agents and rules of a
+    project started within 24 hours.
     """
 
     depth: int = 3
@@ -30,13 +31,15 @@ class Budget:
 
     @classmethod
     def of(cls, limits: HandoverLimits) -> Budget:
-        """With the defaults for what is not set."""
+        """Returns the configured limits, with defaults for those that are not set."""
         return cls(**{field.name: value for field, value in limits.ListFields()})
 
     async def check(self, store: AgentStore, wanted: Agent, now: int, *, again: bool = False) -> None:
-        """``wanted``: its project, issue, tree, depth and attempts so far; ``now``: microseconds since 1970 UTC;
-        ``again``: a rule, which says itself how often, has one that there is run once more. Raises SidecarError
-        (AGT_003) that says which limit is reached."""
+        """Checks whether an agent may be started. Raises SidecarError (AGT_003) that names the limit.
+
+        ``wanted`` has the project, issue, tree, depth and earlier attempts; ``now`` is in Unix microseconds. ``again``:
+        a rule retries an existing agent, so the limits on the number of agents do not apply; the rule has its own.
+        """
         if self.depth and wanted.depth > self.depth:
             raise _reached("depth", wanted.depth - 1, self.depth, f"issue '{wanted.issue_id}'")
         if not again and self.agents and wanted.attempt >= self.agents:
@@ -44,7 +47,7 @@ class Budget:
         project = wanted.project_id
         spent = [(await store.spent(project, issue=wanted.issue_id), f"issue '{wanted.issue_id}'")]
         if wanted.tree:
-            spent.append((await store.spent(project, tree=wanted.tree), f"what '{wanted.tree}' asked for"))
+            spent.append((await store.spent(project, tree=wanted.tree), f"the tree of '{wanted.tree}'"))
         for used, whose in spent:
             self._compare(used, whose, again=again)
         used = await store.spent(project, since=now - _DAY_MICROS)

@@ -112,11 +112,12 @@ class Observed:
 @dataclass(frozen=True, slots=True)
 class Exited:
     """The process has ended. ``status``: COMPLETED, FAILED or STOPPED; ``retry_reason``: the reason to show until the
-    next attempt."""
+    next attempt; ``retryable``: another attempt may follow a failure."""
 
     status: AgentStatus
     reason: str
     retry_reason: str = ""
+    retryable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,9 @@ def step(life: Life, given: Input) -> Step:
         case Phase.RUNNING, Observed(status, reason) if status in RUNNING_STATUSES:
             changed = status != life.status and not life.stop_reason
             return (replace(life, status=status, reason=reason), (Effect.SAVE,)) if changed else (life, ())
-        case Phase.RUNNING, Exited(status, reason, retry_reason) if status in ENDED_STATUSES:
-            if status == AGENT_STATUS_FAILED and life.attempt < life.max_attempts and not life.stop_reason:
+        case Phase.RUNNING, Exited(status, reason, retry_reason, retryable) if status in ENDED_STATUSES:
+            retryable = retryable and life.attempt < life.max_attempts and not life.stop_reason
+            if status == AGENT_STATUS_FAILED and retryable:
                 waits = replace(life, phase=Phase.BACKING_OFF, status=AGENT_STATUS_PENDING, reason=retry_reason)
                 return waits, (Effect.SAVE_RETRY, Effect.SCHEDULE_RETRY)
             return _end(life, status, reason)

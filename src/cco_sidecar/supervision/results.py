@@ -105,9 +105,7 @@ class ResultRecorder:
         """Writes the file if this is the newest result of its issue and agent type. A failed write is retried, and the
         announcement is kept until it succeeds."""
         try:
-            newest = await self._store.newest(result.project_id, result.issue_id, result.agent_type)
-            if newest is None or newest.number <= number:
-                await asyncio.to_thread(self._write_file, number, result)
+            await self._write_unless_newer(number, result)
         except (OSError, ValueError, SidecarError) as problem:
             log.warning("result %s is stored, but its file could not be written yet: %s", result.id, problem)
             self._outbox.hold(announcement)
@@ -117,11 +115,16 @@ class ResultRecorder:
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
             try:
-                await asyncio.to_thread(self._write_file, number, result)
-            except (OSError, ValueError):
+                await self._write_unless_newer(number, result)
+            except (OSError, ValueError, SidecarError):
                 continue
             await self._outbox.release(announcement)
             return
+
+    async def _write_unless_newer(self, number: int, result: Result) -> None:
+        newest = await self._store.newest(result.project_id, result.issue_id, result.agent_type)
+        if newest is None or newest.number <= number:
+            await asyncio.to_thread(self._write_file, number, result)
 
     def _write_file(self, number: int, result: Result) -> None:
         path = _path(result)

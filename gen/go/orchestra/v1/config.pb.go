@@ -1310,7 +1310,7 @@ func (x *HandoverCondition) GetResult() *ResultCondition {
 	return nil
 }
 
-// How much agents and rules may ask for before a person is needed. 0 means no limit.
+// Limits on what agents and rules may spawn and spend without the operator. 0 means no limit.
 type HandoverLimits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Agents between a new agent and a person. Default: 3.
@@ -1321,7 +1321,7 @@ type HandoverLimits struct {
 	Tokens *float64 `protobuf:"fixed64,3,opt,name=tokens,proto3,oneof" json:"tokens,omitempty"`
 	// Cost in USD of an issue, and of everything below one agent. Default: no limit.
 	CostUsd *float64 `protobuf:"fixed64,4,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
-	// Agents that all agents and rules of a project asked for within 24 hours. Default: 500.
+	// Agents that the agents and rules of a project start within 24 hours. Default: 500.
 	ProjectAgents *uint32 `protobuf:"varint,5,opt,name=project_agents,json=projectAgents,proto3,oneof" json:"project_agents,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -785,7 +785,7 @@ export const HandoverConditionSchema: GenMessage<HandoverCondition> = /*@__PURE_
   messageDesc(file_orchestra_v1_config, 13);
 
 /**
- * How much agents and rules may ask for before a person is needed. 0 means no limit.
+ * Limits on what agents and rules may spawn and spend without the operator. 0 means no limit.
  *
  * @generated from message orchestra.v1.HandoverLimits
  */
@@ -819,7 +819,7 @@ export type HandoverLimits = Message<"orchestra.v1.HandoverLimits"> & {
   costUsd?: number;
 
   /**
-   * Agents that all agents and rules of a project asked for within 24 hours. Default: 500.
+   * Agents that the agents and rules of a project start within 24 hours. Default: 500.
    *
    * @generated from field: optional uint32 project_agents = 5;
    */

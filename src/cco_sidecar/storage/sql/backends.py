@@ -91,7 +91,7 @@ class Sqlite:
 
 
 class PostgreSQL:
-    """PostgreSQL: a database server, for any number of processes."""
+    """PostgreSQL: a database server. Each sidecar needs a database of its own (ADR 0019)."""
 
     shared = True
 
