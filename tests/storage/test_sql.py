@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import alembic.autogenerate
 import alembic.migration
 import pytest
@@ -9,6 +11,7 @@ import sqlalchemy as sa
 from tests.storage.contract import *  # noqa: F403
 
 from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.storage.base import Stores
 from cco_sidecar.storage.sql.backends import Backend, PostgreSQL
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import metadata
@@ -64,3 +67,12 @@ async def test_a_connection_closed_by_the_server_is_reopened(postgres_url: str) 
     finally:
         database.close()
         other.close()
+
+
+async def test_a_text_with_nul_is_refused_or_not_found(open_stores: Callable[[], Awaitable[Stores]]) -> None:
+    """SQLite compares it; PostgreSQL cannot. Neither is an error of the server."""
+    stores = await open_stores()
+    try:
+        assert await stores.agents.by_id("python-specialist\0") is None
+    except SidecarError as refused:
+        assert refused.code == "REQ_001" and "NUL" in refused.message

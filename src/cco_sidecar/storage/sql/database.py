@@ -16,7 +16,7 @@ import alembic.command
 import alembic.config
 import sqlalchemy as sa
 
-from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.errors import SidecarError, internal, invalid_request
 from cco_sidecar.storage.sql.backends import Backend
 
 log = logging.getLogger(__name__)
@@ -89,17 +89,21 @@ class Database:
             self._failing = False
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs ``work`` on the database thread and returns its result. Raises SidecarError (STR_002)."""
+        """Runs ``work`` on the database thread and returns its result. Raises SidecarError (STR_002, or REQ_001 for a
+        text that the database cannot compare)."""
         try:
             return await self._ask(work)
         except sa.exc.DBAPIError as problem:
+            _refuse_nul(problem)
             raise internal("STR_002", "cannot read the database; retry") from problem
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs a change; it is committed when this returns. Raises SidecarError (STR_001)."""
+        """Runs a change; it is committed when this returns. Raises SidecarError (STR_001, or REQ_001 for a text that
+        the database cannot store)."""
         try:
             return await self._ask(work)
         except sa.exc.DBAPIError as problem:
+            _refuse_nul(problem)
             raise internal("STR_001", "cannot write the database; is the disk full? Retry") from problem
 
     def run_now(self, work: Callable[[sa.Connection], T]) -> T:
@@ -167,6 +171,12 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
+
+
+def _refuse_nul(problem: sa.exc.DBAPIError) -> None:
+    """Text in PostgreSQL cannot contain NUL characters (PostgreSQL, section 8.3)."""
+    if isinstance(problem, sa.exc.DataError) and "NUL" in str(problem.orig):
+        raise invalid_request("a text in the request contains a NUL character; remove it") from problem
 
 
 def _settle(done: Future[T], value: T, problem: BaseException | None) -> None:
