@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cco_sidecar.bus import outbox as outbox_module
-from cco_sidecar.bus.base import Published
+from cco_sidecar.bus.base import Outgoing, Published
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.announcements import of_agent
 from cco_sidecar.core.errors import Kind, SidecarError
@@ -27,13 +28,22 @@ class FakeBus:
 
     def __init__(self) -> None:
         self.open = True
+        # A refusal takes until ``refuse`` is set, as a disk takes its time.
+        self.refusing, self.refuse = asyncio.Event(), asyncio.Event()
+        self.refuse.set()
         self.taken: list[Event] = []
 
     async def publish(self, project: str, event: Event) -> Published:
+        return (await self.publish_all([Outgoing(project, event)]))[0]
+
+    async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
         if not self.open:
+            self.refusing.set()
+            await self.refuse.wait()
             raise SidecarError(Kind.UNAVAILABLE, "EVT_001", "no space")
-        self.taken.append(event)
-        return Published(f"evt-{len(self.taken)}", event.timestamp, [])
+        first = len(self.taken) + 1
+        self.taken += [each.event for each in outgoing]
+        return [Published(f"evt-{first + n}", each.event.timestamp, []) for n, each in enumerate(outgoing)]
 
     async def is_published(self, project: str, event: Event) -> bool:
         return event in self.taken
@@ -93,6 +103,37 @@ async def test_failed_entries_are_retried_in_order(database: Database) -> None:
     await outbox.close()
     assert correlations(bus) == ["again/1", "again/2", "again/3"]
     assert await outbox.pending() == []
+
+
+async def test_a_concurrent_change_does_not_overtake_one_that_fails(database: Database) -> None:
+    bus: Any = FakeBus()
+    outbox = Outbox(SqlOutbox(database), bus)
+    one, two = await announced(database, 1, 2)
+    bus.open = False
+    bus.refuse.clear()
+    first = asyncio.create_task(outbox.publish(one))
+    await bus.refusing.wait()
+    # The first is on its way to the log, and will fail, although the disk is free again.
+    bus.open = True
+    second = asyncio.create_task(outbox.publish(two))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    bus.refuse.set()
+    assert await asyncio.gather(first, second) == ["", ""]
+    while outbox.waiting:
+        await asyncio.sleep(0)
+    await outbox.close()
+    assert correlations(bus) == ["again/1", "again/2"] and await outbox.pending() == []
+
+
+async def test_concurrent_changes_share_a_batch(database: Database) -> None:
+    bus: Any = FakeBus()
+    outbox = Outbox(SqlOutbox(database), bus)
+    announcements = await announced(database, *range(1, 21))
+    found = await asyncio.gather(*map(outbox.publish, announcements))
+    await outbox.close()
+    assert found == [f"evt-{number}" for number in range(1, 21)]
+    assert correlations(bus) == [f"again/{number}" for number in range(1, 21)] and await outbox.pending() == []
 
 
 async def test_a_crash_after_the_change_publishes_at_the_next_start(database: Database) -> None:

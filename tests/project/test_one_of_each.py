@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import cco_sidecar
 
@@ -14,49 +15,86 @@ STARTERS = {
     "repository/git.py": "git",
     "services/context/workers.py": "the workers that build contexts",
     "runners/run.py": "shims",
+    "runners/shim.py": "the agent",
+    "runners/confine.py": "the agent, in its sandbox",
     "runners/sandbox.py": "the trial of the sandbox",
     "cli/process.py": "the sidecar itself",
     "cli/checks.py": "the versions of coding programs",
     "testing/": "what tests start",
 }
-_CALLS = {"run", "Popen", "call", "check_call", "check_output", "create_subprocess_exec", "create_subprocess_shell"}
-_OWNERS = {"subprocess", "asyncio", "os"}
+# These look git up or name findings, and start nothing.
+_MENTION_GIT = {"cli/checks.py"}
+_STARTING = {
+    "subprocess": {"run", "Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput"},
+    "asyncio": {"create_subprocess_exec", "create_subprocess_shell"},
+    "os": {"system", "popen", "fork", "forkpty", "posix_spawn", "posix_spawnp"},
+    "pty": {"spawn", "fork"},
+    "multiprocessing": {"Process", "Pool"},
+}
 
 
-def starts(path: Path) -> Iterator[int]:
-    """Lines that start a program."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and isinstance(node.func.value, ast.Name)
-        ):
-            name = f"{node.func.value.id}.{node.func.attr}"
-            if (
-                name != "asyncio.run"
-                and node.func.value.id in _OWNERS
-                and node.func.attr in (*_CALLS, "system", "popen")
-            ):
-                yield node.lineno
+def starts(source: str) -> list[int]:
+    """Lines that start a program, or import by name what starts one."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=owner), attr=name)):
+                if name in _STARTING.get(owner, ()) or (owner == "os" and name.startswith(("exec", "spawn"))):
+                    found.append(node.lineno)
+            case ast.ImportFrom(module=str(owner), names=names):
+                if {each.name for each in names} & _STARTING.get(owner, set()):
+                    found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("import subprocess\nsubprocess.run(['x'])", [2]),
+        ("from subprocess import Popen", [1]),
+        ("import os\nos.execv('x', [])\nos.posix_spawn('x', [], {})", [2, 3]),
+        ("import asyncio\nasyncio.run(main())", []),
+    ],
+)
+def test_what_starts_a_program_is_recognised(source: str, lines: list[int]) -> None:
+    assert starts(source) == lines
 
 
 def test_programs_are_started_in_few_places() -> None:
-    found = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if list(starts(path))}
+    found = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if starts(path.read_text())}
     unknown = [each for each in found if not each.startswith(tuple(STARTERS))]
     assert not unknown, f"these start programs, and only {sorted(STARTERS)} should: {unknown}"
     assert "repository/git.py" in found
 
 
+def names_git(source: str) -> list[int]:
+    """Lines that name git as a program: first in a command or a call, or looked up on PATH."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.List(elts=[first, *_]) | ast.Tuple(elts=[first, *_]) | ast.Call(args=[first, *_]):
+                if isinstance(first, ast.Constant) and str(first.value).rpartition("/")[2] == "git":
+                    found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("['git', 'log']", [1]),
+        ("run('/usr/bin/git')", [1]),
+        ("which('git')", [1]),
+        ("['echo', 'git']", []),
+    ],
+)
+def test_a_command_of_git_is_recognised(source: str, lines: list[int]) -> None:
+    assert names_git(source) == lines
+
+
 def test_only_one_runner_names_git() -> None:
     """Another runner would lack the clean environment, the limits, and the sidecar's own git directory."""
-    named = []
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.List | ast.Tuple) and node.elts:
-                first = node.elts[0]
-                if isinstance(first, ast.Constant) and first.value in ("git", "/usr/bin/git"):
-                    named.append(str(path.relative_to(SOURCE)))
-    assert set(named) <= {"repository/git.py"}, named
+    named = {str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if names_git(path.read_text())}
+    assert named == {"repository/git.py", *_MENTION_GIT}
 
 
 # The modules of repository/ that read files of a project; the others read git's own files.

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from itertools import islice
 
-from cco_sidecar.bus.base import EventBus
+from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.storage.base import Announcement, OutboxStore
@@ -18,37 +20,40 @@ from cco_sidecar.storage.base import Announcement, OutboxStore
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+_MOST_AT_ONCE = 500
 
 
 class Outbox:
-    """Publishes announcements, and retries every second until each succeeds. Each caller's are published in order."""
+    """Publishes announcements in order, a batch at a time, and retries every second until each is published."""
 
     def __init__(self, store: OutboxStore, bus: EventBus) -> None:
         self._store = store
         self._bus = bus
-        # Announcements to retry, oldest first.
-        self._waiting: dict[int, Announcement] = {}
+        # Announcements to publish, oldest first, with the future that tells the caller.
+        self._queue: deque[tuple[Announcement, asyncio.Future[str]]] = deque()
         self._held: set[int] = set()
-        self._retrying = Background()
+        self._draining = False
+        self._failing = False
+        self._closing = False
+        self._publishing = Background()
         self._deleting = Background()
 
     @property
     def waiting(self) -> int:
         """The number of announcements that are to be retried or are held."""
-        return len(self._waiting.keys() | self._held)
+        return len(self._held | (self._queued() if self._failing else set()))
 
     async def publish(self, announcement: Announcement) -> str:
         """Publishes an event and returns its id, or an empty string if it failed and will be retried."""
-        if not self._waiting:
-            try:
-                return await self._publish(announcement)
-            except SidecarError as problem:
-                log.warning("cannot publish %s, will retry: %s", announcement.event.event_type, problem)
-        # Queue behind the waiting ones, which are older.
-        if not self._waiting:
-            self._retrying.start(self._retry(), "outbox retry")
-        self._waiting[announcement.number] = announcement
-        return ""
+        published: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._queue.append((announcement, published))
+        if self._failing:
+            # Behind the ones that are retried.
+            return ""
+        if not self._draining:
+            self._draining = True
+            self._publishing.start(self._drain(), "outbox")
+        return await published
 
     def hold(self, announcement: Announcement) -> None:
         """Keeps the row until ``release``, even after the event is published: the change needs further work."""
@@ -57,7 +62,7 @@ class Outbox:
     async def release(self, announcement: Announcement) -> None:
         """Deletes a held row, unless its event is still to be published."""
         self._held.discard(announcement.number)
-        if announcement.number not in self._waiting:
+        if announcement.number not in self._queued():
             await self._delete(announcement)
 
     async def pending(self) -> list[Announcement]:
@@ -74,25 +79,47 @@ class Outbox:
 
     async def close(self) -> None:
         """Stops retrying. Events that are still unpublished are left to the next start."""
-        await self._retrying.end()
+        self._closing = True
+        if self._failing:
+            await self._publishing.end()
+        await self._publishing.drain()
         await self._deleting.drain()
 
-    async def _publish(self, announcement: Announcement) -> str:
-        published = await self._bus.publish(announcement.project, announcement.event)
-        if announcement.number not in self._held:
-            # Not awaited: if a crash comes first, the next start only has to check the event again.
-            self._deleting.start(self._delete(announcement))
-        return published.event_id
-
-    async def _retry(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(_RETRY_SECONDS)
-            for number, announcement in list(self._waiting.items()):
+    async def _drain(self) -> None:
+        try:
+            while self._queue:
+                batch = list(islice(self._queue, _MOST_AT_ONCE))
                 try:
-                    await self._publish(announcement)
-                except SidecarError:
-                    break
-                del self._waiting[number]
+                    outgoing = [Outgoing(each.project, each.event) for each, _ in batch]
+                    published = await self._bus.publish_all(outgoing)
+                except SidecarError as problem:
+                    self._note_failure(problem)
+                    if self._closing:
+                        return
+                    await asyncio.sleep(_RETRY_SECONDS)
+                    continue
+                self._failing = False
+                for (announcement, done), event in zip(batch, published, strict=True):
+                    self._queue.popleft()
+                    _settle(done, event.event_id)
+                    if announcement.number not in self._held:
+                        # Not awaited: if a crash comes first, the next start only has to check the event again.
+                        self._deleting.start(self._delete(announcement), "outbox row")
+        finally:
+            self._draining = False
+            # Empty unless it was interrupted: the next announcement takes these along.
+            for _, done in self._queue:
+                _settle(done, "")
+
+    def _note_failure(self, problem: SidecarError) -> None:
+        if not self._failing:
+            log.warning("cannot publish %s, will retry: %s", self._queue[0][0].event.event_type, problem)
+        self._failing = True
+        for _, done in self._queue:
+            _settle(done, "")
+
+    def _queued(self) -> set[int]:
+        return {announcement.number for announcement, _ in self._queue}
 
     async def _delete(self, announcement: Announcement) -> None:
         try:
@@ -101,3 +128,9 @@ class Outbox:
             log.warning(
                 "%s is published, but its outbox row cannot be deleted: %s", announcement.event.event_type, problem
             )
+
+
+def _settle(done: asyncio.Future[str], event_id: str) -> None:
+    # The caller may have been cancelled, or told already that its event is retried.
+    if not done.done():
+        done.set_result(event_id)
