@@ -129,14 +129,18 @@ def serve(connection: Connection, worker: Worker) -> None:
     while True:
         try:
             name, arguments, named = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             return
         act: Callable[..., Any] = getattr(worker, name)
         try:
             answer = (True, act(*arguments, **named))
         except Exception as problem:
             answer = (False, problem)
-        connection.send(answer)
+        try:
+            connection.send(answer)
+        except BrokenPipeError:
+            # The sidecar has ended; nobody waits for the answer.
+            return
 
 
 def main() -> None:
