@@ -22,7 +22,7 @@ STARTERS = {
     "cli/checks.py": "the versions of coding programs",
     "testing/": "what tests start",
 }
-# These look git up or name findings, and start nothing.
+# Looks for git on PATH, and starts nothing.
 _MENTION_GIT = {"cli/checks.py"}
 _STARTING = {
     "subprocess": {"run", "Popen", "call", "check_call", "check_output", "getoutput", "getstatusoutput"},

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
@@ -68,9 +68,7 @@ def command() -> None:
 )
 @click.option("--issue", "issue_id", required=True, help="Issue to work on.")
 @click.option("--task", default="", help="Task for the agent.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option(
     "--priority",
     type=click.Choice(["low", "normal", "high"]),
@@ -225,9 +223,7 @@ def _wait_for_end(client: Client, agent_id: str) -> Agent:
 @click.option("--status", type=click.Choice(STATUSES), help="Filter by status.")
 @click.option("--agent-type", "--type", "agent_type", default="", shell_complete=agent_types, help="Filter by type.")
 @click.option("--issue", "issue_id", default="", help="Filter by issue.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option("--all-projects", is_flag=True, help="List agents of all projects; operator only.")
 @click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--cursor", default="", help="Cursor printed by the previous page.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.connect import connected
+from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
@@ -45,9 +45,7 @@ def command() -> None:
     help="Filter by status.",
 )
 @click.option("--issue", "issue_id", default="", help="Filter by issue.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--cursor", default="", help="Cursor printed by the previous page.")
 @partial(out.formatted, lists=True)

@@ -172,6 +172,12 @@ def operator_token(storage: Path) -> str:
         ) from problem
 
 
+# Of every command whose call names a project and completes it from the token.
+project_option = click.option(
+    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
+)
+
+
 def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callable[..., Any]:
     """Adds ``--sidecar-url`` and ``--jwt-token``, and passes a ``client``. ``anonymous``: no token is needed."""
 

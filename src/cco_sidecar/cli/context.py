@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
@@ -22,9 +22,7 @@ def command() -> None:
 @command.command()
 @click.argument("issue")
 @click.argument("agent_type", metavar="TYPE", shell_complete=agent_types)
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option("--task", default="", help="What the agent is about to do; files it names are selected first.")
 @out.formatted
 @connected
@@ -49,9 +47,7 @@ def get(
 @command.command()
 @click.option("--issue", "issue_id", required=True, help="Issue whose contexts to refresh.")
 @click.option("--agent-type", default="", shell_complete=agent_types, help="Agent type.  [default: all cached types]")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option("--force", is_flag=True, help="Reread files even if they look unchanged.")
 @connected
 def refresh(client: Client, issue_id: str, agent_type: str, project_id: str, force: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.connect import connected
+from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client, EventPage
@@ -52,9 +52,7 @@ def command() -> None:
     help="high is delivered at once.  [default: normal]",
 )
 @click.option("--publisher", default="", help="Publish as this agent; operator only.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option("--input", "source", metavar="FILE", help="Read the request body from a JSON file; - for stdin.")
 @out.formatted
 @connected
@@ -113,9 +111,7 @@ def publish(
     default="",
     help="Start after this event id, time, or age such as 10m.",
 )
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @out.formatted
 @connected
 def subscribe(
@@ -198,9 +194,7 @@ def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[s
 @click.option("--correlation-id", default="", help="Filter by correlation id.")
 @click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--since", default="", help="Start after this event id, time, or age such as 10m.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, since: str, form: str | None, output: Path | None, **wanted: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cco_sidecar.cli import output as out
-from cco_sidecar.cli.connect import agent_types, connected
+from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
@@ -36,9 +36,7 @@ def command() -> None:
 @click.option("--agent", help="Agent id; also the agent type if --agent-type is not given.")
 @click.option("--agent-type", shell_complete=agent_types, help="Agent type.  [default: --agent]")
 @click.option("--issue", "issue_id", help="Issue that the agent worked on.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option(
     "--status",
     type=click.Choice(["success", "partial", "failed"]),
@@ -86,9 +84,7 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
 @command.command(name="list")
 @click.option("--issue", "issue_id", default="", help="Filter by issue.")
 @click.option("--agent-type", default="", shell_complete=agent_types, help="Filter by type.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--cursor", default="", help="Cursor printed by the previous page.")
 @click.option("--latest", is_flag=True, help="Only the newest of each issue and agent type.")
@@ -114,9 +110,7 @@ def list_(client: Client, form: str | None, output: Path | None, **wanted: Any) 
     shell_complete=agent_types,
     help="Same as the TYPE argument.",
 )
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @out.formatted
 @connected
 def get(

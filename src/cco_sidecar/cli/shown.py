@@ -10,9 +10,12 @@ from urllib.parse import urlsplit
 from google.protobuf.message import Message
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.settings import DECLARED
 from cco_sidecar.repository import masking
 
 HIDDEN = "[hidden]"
+# Of a database the place is shown.
+_SECRETS = {name for name, declared in DECLARED.items() if declared.secret} - {"database_url"}
 
 
 def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
@@ -21,7 +24,7 @@ def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
     The signing secret, the user of the database, the values of environments and what looks like a secret are hidden,
     and so are the fields in ``hide``.
     """
-    if value and (name == "jwt_secret" or name in hide):
+    if value and (name in _SECRETS or name in hide):
         return HIDDEN
     if isinstance(value, Message):
         value = codec.to_dict(value)

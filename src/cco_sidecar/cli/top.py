@@ -15,7 +15,7 @@ from rich.text import Text
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.agent import status_of
-from cco_sidecar.cli.connect import connected
+from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -44,9 +44,7 @@ _FRAME = 7
     "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between updates."
 )
 @click.option("--once", is_flag=True, help="Print once and exit.")
-@click.option(
-    "--project", "project_id", default="", help="Project.  [default: the token's project, or the default project]"
-)
+@project_option
 @connected
 def command(client: Client, interval: float, once: bool, project_id: str) -> None:
     """Show a live view of agents, the queue and events; press Ctrl-C to exit."""

@@ -1,4 +1,4 @@
-"""What a setting may be: from text of the environment or the command line, or a JSON value, to its Python value.
+"""Converts settings from text (environment, command line) or JSON (config file) to Python values.
 
 Each raises ValueError that says what is expected.
 """
@@ -51,13 +51,12 @@ def storage_path(value: Any) -> Path:
         refuse_foreign_links(given)
     except PermissionError as problem:
         raise ValueError(str(problem)) from problem
-    # The same directory has one name: what runs in it is found by that.
+    # Running sidecars are found by this name, so a directory must have only one.
     return given.resolve()
 
 
 def refuse_foreign_links(path: Path) -> None:
-    """A symbolic link that another user made, as anybody can in /tmp, leads where that user likes. Raises
-    PermissionError."""
+    """Refuses symbolic links of other users in the path, as anyone can create in /tmp. Raises PermissionError."""
     for part in (path, *path.parents):
         if part.is_symlink() and part.lstat().st_uid not in (0, os.getuid()):
             raise PermissionError(f"{part} is another user's symbolic link")
@@ -100,7 +99,8 @@ def origins(value: Any) -> tuple[str, ...]:
 
 
 def document(message_type: type[Message], where: str, *, by_name: bool = False) -> Convert:
-    """A configuration document, as JSON text in the environment. ``by_name``: an object of such documents."""
+    """Returns a converter for configuration documents; in the environment they are JSON text. ``by_name``: for an
+    object of such documents."""
     read = documents.read_map if by_name else documents.read
 
     def convert(value: Any) -> Any:
@@ -122,7 +122,7 @@ def host_names(value: Any) -> tuple[str, ...]:
     names = tuple(item.strip().lower() for item in items)
     for name in names:
         if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]", name):
-            raise ValueError(f"expected names such as build.example, without scheme or port; {name!r} is none")
+            raise ValueError(f"expected names such as build.example, without scheme or port; got {name!r}")
     return names
 
 
@@ -134,7 +134,7 @@ def variables(value: Any) -> tuple[str, ...]:
     for name in names:
         # IEEE Std 1003.1, section 8.1.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError(f"expected names of environment variables such as LOG_LEVEL; {name!r} is none")
+            raise ValueError(f"expected names of environment variables such as LOG_LEVEL; got {name!r}")
     return names
 
 

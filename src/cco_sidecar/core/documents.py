@@ -15,8 +15,10 @@ M = TypeVar("M", bound=Message)
 
 
 def read(message_type: type[M], value: Any, where: str) -> M:
-    """The message of a JSON value. ``where``: its path in the configuration. Raises SettingsError that names the path,
-    what was there and what is expected."""
+    """Converts a JSON value to a message. ``where`` is its path in the configuration.
+
+    Raises SettingsError with the path, the value found and what was expected.
+    """
     try:
         message = codec.from_dict(message_type, without_annotations(value), where)
         assert isinstance(message, message_type)
@@ -27,14 +29,14 @@ def read(message_type: type[M], value: Any, where: str) -> M:
 
 
 def read_map(message_type: type[M], value: Any, where: str) -> dict[str, M]:
-    """The same for an object of such values."""
+    """Converts an object whose values are such documents. Raises SettingsError."""
     if not isinstance(value, Mapping):
         raise SettingsError(f"{where}: expected an object, got {value!r}"[:200])
     return {key: read(message_type, each, f"{where}.{key}") for key, each in without_annotations(value).items()}
 
 
 def without_annotations(value: Any) -> Any:
-    """Without ``$schema`` and ``$comment``, which are for editors and people."""
+    """Returns the value without ``$schema`` and ``$comment``, which are for editors and readers."""
     if not isinstance(value, Mapping):
         return value
     return {key: each for key, each in value.items() if not key.startswith("$")}

@@ -22,8 +22,9 @@ _RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
 class ActiveAgent:
     """The state of an agent that has not ended. Not thread-safe.
 
-    ``record``: what other callers see. Only the supervisor changes it and ``life``; ``lease``, ``usage`` and
-    ``monitor`` are changed by the components that they belong to. ``begun`` is set once the process runs or could not
+    ``record``: what other callers see; ``life``: what the state machine knows. The supervisor changes both, with
+    ``Records``, ``Attempts`` and ``Recovery``; ``lease``, ``usage`` and ``monitor`` are changed by the components that
+    they belong to. ``begun`` is set once the process runs or could not
     be started, or the agent has ended; ``ended`` is set once the end is on disk.
     """
 

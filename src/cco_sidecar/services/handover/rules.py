@@ -27,7 +27,8 @@ _WHERE = "agents.handover.rules[{}]"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``result`` is None when the rule asks nothing of one; ``event_types`` empty stands for every event."""
+    """A configured rule. ``result``: conditions on the result of the event, None for no condition; ``event_types``: an
+    empty set matches every event."""
 
     name: str
     do: str
@@ -54,7 +55,7 @@ class Plan:
         """Raises SettingsError that names the rule."""
         rules = [_rule(index, rule, types) for index, rule in enumerate(config.rules)]
         for index, rule in enumerate(rules):
-            # The name is part of what says that an event has been answered.
+            # The name identifies the reaction to an event, so that none is repeated.
             if rule.name in [each.name for each in rules[:index]]:
                 raise SettingsError(f"{_WHERE.format(index)}.name: '{rule.name}' is used twice")
         return cls(config.mode or "dry_run", rules, config.limits)
@@ -90,7 +91,7 @@ def _rule(index: int, rule: HandoverRule, types: Mapping[str, Any]) -> Rule:
 
 
 def _check_result(where: str, condition: ResultCondition, types: Mapping[str, Any]) -> None:
-    """A rule that waits for a type or a group that does not exist would wait for ever. Raises SettingsError."""
+    """Rejects unknown types and groups, which no result could ever match. Raises SettingsError."""
     groups = sorted({each.group for each in types.values()})
     for key, given, known in (("groups", condition.groups, groups), ("types", condition.types, types)):
         wrong = next((each for each in given if each not in known), None)
