@@ -6,6 +6,7 @@ BUF := .tools/node_modules/.bin/buf
 CSPELL := .tools/node_modules/.bin/cspell
 PROTOS := $(wildcard proto/orchestra/v1/*.proto)
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
+LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
@@ -17,21 +18,21 @@ help: ## what each target does
 setup: $(VENV)/.ready ## make .venv from the lock file, with cco in it
 
 # What running needs, and no more.
-$(VENV)/.runs: requirements-run.lock pyproject.toml
+$(VENV)/.runs: requirements-run.lock pyproject.toml clients/python/pyproject.toml
 	@$(CHECK_PYTHON)
 	@echo "installing the sidecar into $(VENV) (once, about a minute) ..."
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-run.lock
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r build.lock
-	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.ready: requirements.lock pyproject.toml clients/python/pyproject.toml
 	@$(CHECK_PYTHON)
 	@echo "installing the sidecar and its development tools into $(VENV) (once, one or two minutes) ..."
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@ $(VENV)/.runs
 
 run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for another)
@@ -77,6 +78,12 @@ proto-baseline: .tools/.ready .build/googleapis ## take the present API as relea
 	@cp $$($(PY) -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/annotations.proto \
 	    $$($(PY) -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/http.proto $@/google/api/
 
+# The Python stubs run on every release from the one whose tools wrote them: the oldest that cco-sidecar-client supports.
+.tools/stubs/.ready: stubs.lock
+	@test -x .tools/stubs/bin/python || $(PYTHON) -m venv .tools/stubs
+	@.tools/stubs/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r stubs.lock
+	@touch $@
+
 .tools/.ready: proto/tools/package.json
 	@mkdir -p .tools && cp proto/tools/package.json .tools/
 	@cd .tools && npm install --silent --no-package-lock --no-audit --no-fund
@@ -88,9 +95,9 @@ proto-baseline: .tools/.ready .build/googleapis ## take the present API as relea
 .tools/bin/protoc-gen-go-grpc: Makefile
 	@GOBIN=$(CURDIR)/.tools/bin go install $(PROTOC_GEN_GO_GRPC)
 
-gen: setup .tools/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/protoc-gen-go-grpc ## write gen/ (needs Node and Go)
+gen: setup .tools/.ready .tools/stubs/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/protoc-gen-go-grpc ## write gen/ (needs Node and Go)
 	@rm -rf gen/python/orchestra gen/go/orchestra gen/ts gen/openapi && mkdir -p gen/python gen/go gen/ts gen/openapi
-	@PATH=$(CURDIR)/$(BIN):$$PATH $(PY) -m grpc_tools.protoc -I proto -I .build/googleapis --python_out=gen/python --pyi_out=gen/python --grpc_python_out=gen/python --mypy_grpc_out=quiet:gen/python $(PROTOS)
+	@PATH=$(CURDIR)/$(BIN):$$PATH .tools/stubs/bin/python -m grpc_tools.protoc -I proto -I .build/googleapis --python_out=gen/python --pyi_out=gen/python --grpc_python_out=gen/python --mypy_grpc_out=quiet:gen/python $(PROTOS)
 	@touch gen/python/orchestra/py.typed
 	@$(BUF) generate
 	@$(BUF) build proto -o .build/orchestra.binpb
@@ -106,12 +113,14 @@ picture: setup ## draw the imports of the packages into docs/architecture.md
 	@$(PY) scripts/picture.py
 
 lock: setup ## write the lock files anew
-	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -o requirements-run.lock
-	$(BIN)/uv pip compile -q build.in --universal --python-version 3.11 --generate-hashes --no-header -o build.lock
+	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) --no-emit-package cco-sidecar-client -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) --no-emit-package cco-sidecar-client -o requirements-run.lock
+	$(BIN)/uv pip compile -q build.in $(LOCK) -o build.lock
+	$(BIN)/uv pip compile -q stubs.in $(LOCK) -o stubs.lock
 
-build: setup ## the wheel and the sdist, in dist/
-	$(BIN)/uv build -q --no-build-isolation
+build: setup ## the wheels and sdists of cco-sidecar and cco-sidecar-client, in dist/
+	$(BIN)/uv build -q --no-build-isolation -o dist clients/python
+	$(BIN)/uv build -q --no-build-isolation -o dist
 
 bench: setup ## ours beside bare peers, in one run
 	@$(PY) -m bench.run

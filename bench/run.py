@@ -179,14 +179,14 @@ def report(title: str, rows: list[tuple[str, float]]) -> None:
 # -- fan-out and 119 agents at work -----------------------------------------------------------------
 
 
-async def deliveries(sidecar: SidecarProcess, agent: Agent, per_second: int) -> tuple[float, list[float]]:
+async def deliveries(sidecar: SidecarProcess, agents: list[Agent], per_second: int) -> tuple[float, list[float]]:
     """Deliveries per second to AGENTS subscribers, and the latency from publish to arrival in milliseconds."""
-    clients = [AsyncClient(sidecar.url, token=agent.token, grpc_target=sidecar.target) for _ in range(8)]
+    clients = [AsyncClient(sidecar.url, token=agents[0].token, grpc_target=sidecar.target) for _ in range(8)]
     latencies: list[float] = []
-    ready = asyncio.Barrier(AGENTS + 1)
+    ready = asyncio.Barrier(len(agents) + 1)
     total = int(per_second * SECONDS)
 
-    async def listen(client: AsyncClient) -> None:
+    async def listen(client: AsyncClient, agent: Agent) -> None:
         stream = client.events._stub.Subscribe(events.SubscribeRequest(event_types=["fan"]), metadata=agent.metadata)
         await stream.read()
         await ready.wait()
@@ -198,15 +198,16 @@ async def deliveries(sidecar: SidecarProcess, agent: Agent, per_second: int) -> 
             latencies.extend((now - event.data.fields["t"].number_value) * 1000 for event in batch.events[:1])
         stream.cancel()
 
-    listeners = [asyncio.create_task(listen(clients[n % len(clients)])) for n in range(AGENTS)]
-    await ready.wait()
-    started = time.perf_counter()
-    publishing = []
-    for number in range(total):
-        await asyncio.sleep(max(0.0, started + number / per_second - time.perf_counter()))
-        publishing.append(asyncio.create_task(clients[0].events.publish("fan", {"t": time.time()})))
-    await asyncio.gather(*publishing, *listeners)
-    rate = total * AGENTS / (time.perf_counter() - started)
+    # A listener that fails ends the measurement.
+    async with asyncio.TaskGroup() as group:
+        for number, agent in enumerate(agents):
+            group.create_task(listen(clients[number % len(clients)], agent))
+        await ready.wait()
+        started = time.perf_counter()
+        for number in range(total):
+            await asyncio.sleep(max(0.0, started + number / per_second - time.perf_counter()))
+            group.create_task(clients[0].events.publish("fan", {"t": time.time()}))
+    rate = total * len(agents) / (time.perf_counter() - started)
     for client in clients:
         await client.close()
     return rate, latencies
@@ -268,11 +269,11 @@ async def measure() -> None:
             agent = sidecar.agent("terraform-specialist", ttl_seconds=86_400)
             await grpc_ratio(sidecar, agent)
             await asyncio.to_thread(rest_ratio, sidecar, agent)
+            agents = [sidecar.agent("terraform-specialist", issue=f"i-{n}", ttl_seconds=86_400) for n in range(AGENTS)]
             print(f"\nFan-out to {AGENTS} subscribers (Python clients in one process)")
             for rate in (50, 200):
-                delivered, latencies = await deliveries(sidecar, agent, rate)
+                delivered, latencies = await deliveries(sidecar, agents, rate)
                 line(f"{rate} events/s: {delivered:,.0f} deliveries/s", latencies)
-            agents = [sidecar.agent("terraform-specialist", issue=f"i-{n}", ttl_seconds=86_400) for n in range(AGENTS)]
             context = sidecar.request("GET", "/api/context/i-0/terraform-specialist", agents[0], timeout=60)
             size = context.json()["total_size_bytes"]
             publishes, contexts = await at_work(sidecar, agents)

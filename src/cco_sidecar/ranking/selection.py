@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from cco_sidecar.core.agent_types import AgentType
-from cco_sidecar.core.patterns import Patterns
+from cco_sidecar.repository.patterns import Patterns
 from cco_sidecar.repository.snapshot import Snapshot
 
 FileSets = Mapping[str, tuple[str, ...]]

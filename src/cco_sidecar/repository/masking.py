@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from cco_sidecar.core.patterns import Patterns
+from cco_sidecar.repository.patterns import Patterns
 
 # Matched against the path in lower case.
 _FILES = Patterns(

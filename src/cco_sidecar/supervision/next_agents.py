@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 
 from cco_sidecar.core.agent_types import CODING, AgentType, AgentTypes
 from cco_sidecar.core.languages import language_of
-from cco_sidecar.core.patterns import Patterns
+from cco_sidecar.repository.patterns import Patterns
 from cco_sidecar.storage.base import Outcome
 from orchestra.v1.config_pb2 import NextAgentRule, ResultCondition
 from orchestra.v1.result_service_pb2 import (

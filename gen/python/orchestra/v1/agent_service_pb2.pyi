@@ -1,5 +1,3 @@
-import datetime
-
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from orchestra.v1 import event_service_pb2 as _event_service_pb2
@@ -72,7 +70,7 @@ class CreateTokenResponse(_message.Message):
     jwt_token: str
     agent_id: str
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, jwt_token: _Optional[str] = ..., agent_id: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, jwt_token: _Optional[str] = ..., agent_id: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RefreshTokenRequest(_message.Message):
     __slots__ = ()
@@ -84,7 +82,7 @@ class RefreshTokenResponse(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     jwt_token: str
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, jwt_token: _Optional[str] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, jwt_token: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RevokeTokenRequest(_message.Message):
     __slots__ = ("jti", "agent_id")
@@ -100,7 +98,7 @@ class RevokeTokenResponse(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     revoked: int
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, revoked: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, revoked: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AgentType(_message.Message):
     __slots__ = ("type", "name", "group", "model", "role", "capabilities", "languages", "file_patterns", "subscriptions", "permissions")
@@ -212,7 +210,7 @@ class Agent(_message.Message):
     cpu_seconds: float
     message: str
     tree: str
-    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ..., tree: _Optional[str] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., status_since: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[_Union[_event_service_pb2.Priority, str]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., ended_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., process_id: _Optional[int] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., attempt: _Optional[int] = ..., max_attempts: _Optional[int] = ..., retry_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., spawned_by: _Optional[str] = ..., depth: _Optional[int] = ..., cause: _Optional[str] = ..., runner: _Optional[str] = ..., model: _Optional[str] = ..., isolation: _Optional[_Union[Isolation, str]] = ..., branch: _Optional[str] = ..., worktree: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., last_output: _Optional[_Iterable[str]] = ..., result_id: _Optional[str] = ..., credentials: _Optional[_Iterable[str]] = ..., queue_position: _Optional[int] = ..., peak_memory_bytes: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., message: _Optional[str] = ..., tree: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("percent", "message", "at")
@@ -222,7 +220,7 @@ class Progress(_message.Message):
     percent: float
     message: str
     at: _timestamp_pb2.Timestamp
-    def __init__(self, percent: _Optional[float] = ..., message: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, percent: _Optional[float] = ..., message: _Optional[str] = ..., at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("session_id", "turns", "duration_ms", "api_duration_ms", "input_tokens", "output_tokens", "cache_read_tokens", "cache_creation_tokens", "cost_usd")
@@ -305,7 +303,7 @@ class SpawnAgentResponse(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     status: AgentStatus
     queue_position: int
-    def __init__(self, agent_id: _Optional[str] = ..., spawned: _Optional[bool] = ..., process_id: _Optional[int] = ..., context_injected: _Optional[bool] = ..., jwt_token: _Optional[str] = ..., webhook_url: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., queue_position: _Optional[int] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., spawned: bool = ..., process_id: _Optional[int] = ..., context_injected: bool = ..., jwt_token: _Optional[str] = ..., webhook_url: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., queue_position: _Optional[int] = ...) -> None: ...
 
 class GetAgentRequest(_message.Message):
     __slots__ = ("agent_id",)
@@ -335,7 +333,7 @@ class ListAgentsRequest(_message.Message):
     limit: int
     cursor: str
     all_projects: bool
-    def __init__(self, status: _Optional[_Union[AgentStatus, str]] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., all_projects: _Optional[bool] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[AgentStatus, str]] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., all_projects: bool = ...) -> None: ...
 
 class ListAgentsResponse(_message.Message):
     __slots__ = ("agents", "next_cursor", "running", "queued", "max_concurrent")
@@ -359,7 +357,7 @@ class StopAgentRequest(_message.Message):
     agent_id: str
     force: bool
     timeout: float
-    def __init__(self, agent_id: _Optional[str] = ..., force: _Optional[bool] = ..., timeout: _Optional[float] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., force: bool = ..., timeout: _Optional[float] = ...) -> None: ...
 
 class StopAgentResponse(_message.Message):
     __slots__ = ("agent_id", "stopped", "status", "reason", "timestamp")
@@ -373,7 +371,7 @@ class StopAgentResponse(_message.Message):
     status: AgentStatus
     reason: str
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, agent_id: _Optional[str] = ..., stopped: _Optional[bool] = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., stopped: bool = ..., status: _Optional[_Union[AgentStatus, str]] = ..., reason: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ResumeAgentRequest(_message.Message):
     __slots__ = ("agent_id", "message")
@@ -399,7 +397,7 @@ class StreamAgentLogsRequest(_message.Message):
     follow: bool
     tail: int
     attempt: int
-    def __init__(self, agent_id: _Optional[str] = ..., follow: _Optional[bool] = ..., tail: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., follow: bool = ..., tail: _Optional[int] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class StreamAgentLogsResponse(_message.Message):
     __slots__ = ("lines",)
@@ -415,7 +413,7 @@ class LogLine(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     stream: str
     text: str
-    def __init__(self, timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stream: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+    def __init__(self, timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., stream: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
 
 class SendHeartbeatRequest(_message.Message):
     __slots__ = ("agent_id", "percent", "message", "needs_input")
@@ -427,7 +425,7 @@ class SendHeartbeatRequest(_message.Message):
     percent: float
     message: str
     needs_input: bool
-    def __init__(self, agent_id: _Optional[str] = ..., percent: _Optional[float] = ..., message: _Optional[str] = ..., needs_input: _Optional[bool] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., percent: _Optional[float] = ..., message: _Optional[str] = ..., needs_input: bool = ...) -> None: ...
 
 class SendHeartbeatResponse(_message.Message):
     __slots__ = ("status", "timestamp")
@@ -435,7 +433,7 @@ class SendHeartbeatResponse(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     status: AgentStatus
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, status: _Optional[_Union[AgentStatus, str]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[AgentStatus, str]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DiscardWorktreeRequest(_message.Message):
     __slots__ = ("agent_id",)
@@ -449,7 +447,7 @@ class DiscardWorktreeResponse(_message.Message):
     BRANCH_FIELD_NUMBER: _ClassVar[int]
     discarded: bool
     branch: str
-    def __init__(self, discarded: _Optional[bool] = ..., branch: _Optional[str] = ...) -> None: ...
+    def __init__(self, discarded: bool = ..., branch: _Optional[str] = ...) -> None: ...
 
 class CheckAccessRequest(_message.Message):
     __slots__ = ("agent", "rpc", "issue_id", "project_id")
@@ -475,4 +473,4 @@ class CheckAccessResponse(_message.Message):
     reason: str
     rpc: str
     agent_type: str
-    def __init__(self, allowed: _Optional[bool] = ..., rule: _Optional[str] = ..., reason: _Optional[str] = ..., rpc: _Optional[str] = ..., agent_type: _Optional[str] = ...) -> None: ...
+    def __init__(self, allowed: bool = ..., rule: _Optional[str] = ..., reason: _Optional[str] = ..., rpc: _Optional[str] = ..., agent_type: _Optional[str] = ...) -> None: ...

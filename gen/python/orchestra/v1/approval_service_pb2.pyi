@@ -1,5 +1,3 @@
-import datetime
-
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -46,7 +44,7 @@ class Approval(_message.Message):
     created_at: _timestamp_pb2.Timestamp
     answered_at: _timestamp_pb2.Timestamp
     data: _struct_pb2.Struct
-    def __init__(self, approval_id: _Optional[str] = ..., project_id: _Optional[str] = ..., issue_id: _Optional[str] = ..., requested_by: _Optional[str] = ..., question: _Optional[str] = ..., status: _Optional[_Union[ApprovalStatus, str]] = ..., comment: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., answered_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    def __init__(self, approval_id: _Optional[str] = ..., project_id: _Optional[str] = ..., issue_id: _Optional[str] = ..., requested_by: _Optional[str] = ..., question: _Optional[str] = ..., status: _Optional[_Union[ApprovalStatus, str]] = ..., comment: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., answered_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class RequestApprovalRequest(_message.Message):
     __slots__ = ("question", "data", "issue_id", "project_id")
@@ -110,7 +108,7 @@ class AnswerApprovalRequest(_message.Message):
     approval_id: str
     approved: bool
     comment: str
-    def __init__(self, approval_id: _Optional[str] = ..., approved: _Optional[bool] = ..., comment: _Optional[str] = ...) -> None: ...
+    def __init__(self, approval_id: _Optional[str] = ..., approved: bool = ..., comment: _Optional[str] = ...) -> None: ...
 
 class AnswerApprovalResponse(_message.Message):
     __slots__ = ("approval",)

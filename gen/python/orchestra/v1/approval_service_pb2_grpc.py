@@ -5,7 +5,7 @@ import warnings
 
 from orchestra.v1 import approval_service_pb2 as orchestra_dot_v1_dot_approval__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in orchestra/v1/approval_service_pb2_grpc.py depends on'
+        + f' but the generated code in orchestra/v1/approval_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ApprovalServiceStub:
+class ApprovalServiceStub(object):
     """Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
     answering publishes `approval_answered`.
     """
@@ -58,7 +58,7 @@ class ApprovalServiceStub:
                 _registered_method=True)
 
 
-class ApprovalServiceServicer:
+class ApprovalServiceServicer(object):
     """Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
     answering publishes `approval_answered`.
     """
@@ -123,7 +123,7 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ApprovalService:
+class ApprovalService(object):
     """Questions that agents and hand-over rules put to a person. Asking publishes `approval_requested`,
     answering publishes `approval_answered`.
     """

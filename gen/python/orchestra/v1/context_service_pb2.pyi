@@ -1,5 +1,3 @@
-import datetime
-
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from orchestra.v1 import options_pb2 as _options_pb2
@@ -57,7 +55,7 @@ class GetContextResponse(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     cache_hit: bool
     manifest: Manifest
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., truncated: _Optional[bool] = ..., truncation_strategy: _Optional[str] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cache_hit: _Optional[bool] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., truncated: bool = ..., truncation_strategy: _Optional[str] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cache_hit: bool = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
 
 class Context(_message.Message):
     __slots__ = ("project_structure", "relevant_files", "git_context", "previous_agent_outputs", "metadata")
@@ -101,7 +99,7 @@ class RelevantFile(_message.Message):
     size: int
     language: str
     checksum: str
-    def __init__(self, path: _Optional[str] = ..., content: _Optional[str] = ..., last_modified: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., size: _Optional[int] = ..., language: _Optional[str] = ..., checksum: _Optional[str] = ...) -> None: ...
+    def __init__(self, path: _Optional[str] = ..., content: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., size: _Optional[int] = ..., language: _Optional[str] = ..., checksum: _Optional[str] = ...) -> None: ...
 
 class GitContext(_message.Message):
     __slots__ = ("branch", "recent_commits", "uncommitted_changes", "remote", "remote_url")
@@ -129,7 +127,7 @@ class Commit(_message.Message):
     author: str
     timestamp: _timestamp_pb2.Timestamp
     files_changed: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, hash: _Optional[str] = ..., message: _Optional[str] = ..., author: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., files_changed: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, hash: _Optional[str] = ..., message: _Optional[str] = ..., author: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., files_changed: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UncommittedChange(_message.Message):
     __slots__ = ("path", "status", "diff")
@@ -155,7 +153,7 @@ class PreviousAgentOutput(_message.Message):
     decision: str
     rationale: str
     files_affected: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, agent: _Optional[str] = ..., agent_type: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., decision: _Optional[str] = ..., rationale: _Optional[str] = ..., files_affected: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, agent: _Optional[str] = ..., agent_type: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., decision: _Optional[str] = ..., rationale: _Optional[str] = ..., files_affected: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Metadata(_message.Message):
     __slots__ = ("project_type", "dependencies", "python_version", "test_coverage", "last_build_status", "last_build_time", "security_scan_status")
@@ -173,7 +171,7 @@ class Metadata(_message.Message):
     last_build_status: str
     last_build_time: _timestamp_pb2.Timestamp
     security_scan_status: str
-    def __init__(self, project_type: _Optional[str] = ..., dependencies: _Optional[_Iterable[str]] = ..., python_version: _Optional[str] = ..., test_coverage: _Optional[float] = ..., last_build_status: _Optional[str] = ..., last_build_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., security_scan_status: _Optional[str] = ...) -> None: ...
+    def __init__(self, project_type: _Optional[str] = ..., dependencies: _Optional[_Iterable[str]] = ..., python_version: _Optional[str] = ..., test_coverage: _Optional[float] = ..., last_build_status: _Optional[str] = ..., last_build_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., security_scan_status: _Optional[str] = ...) -> None: ...
 
 class Manifest(_message.Message):
     __slots__ = ("entries", "files_included", "files_cut", "files_left_out", "secrets_masked", "checksum")
@@ -241,7 +239,7 @@ class ContextHeader(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     total_size_bytes: int
     file_count: int
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., cache_hit: _Optional[bool] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ...) -> None: ...
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., cache_hit: bool = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ...) -> None: ...
 
 class ContextTrailer(_message.Message):
     __slots__ = ("truncated", "truncation_strategy", "manifest")
@@ -251,7 +249,7 @@ class ContextTrailer(_message.Message):
     truncated: bool
     truncation_strategy: str
     manifest: Manifest
-    def __init__(self, truncated: _Optional[bool] = ..., truncation_strategy: _Optional[str] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
+    def __init__(self, truncated: bool = ..., truncation_strategy: _Optional[str] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
 
 class RefreshContextRequest(_message.Message):
     __slots__ = ("issue_id", "agent_type", "project_id", "force")
@@ -263,7 +261,7 @@ class RefreshContextRequest(_message.Message):
     agent_type: str
     project_id: str
     force: bool
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., force: bool = ...) -> None: ...
 
 class RefreshContextResponse(_message.Message):
     __slots__ = ("refreshed", "entries_refreshed", "timestamp")
@@ -273,7 +271,7 @@ class RefreshContextResponse(_message.Message):
     refreshed: bool
     entries_refreshed: int
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, refreshed: _Optional[bool] = ..., entries_refreshed: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, refreshed: bool = ..., entries_refreshed: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ClearContextCacheRequest(_message.Message):
     __slots__ = ("issue_id", "agent_type", "project_id")
@@ -295,4 +293,4 @@ class ClearContextCacheResponse(_message.Message):
     entries_removed: int
     bytes_freed: float
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, cleared: _Optional[bool] = ..., entries_removed: _Optional[int] = ..., bytes_freed: _Optional[float] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, cleared: bool = ..., entries_removed: _Optional[int] = ..., bytes_freed: _Optional[float] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

@@ -5,7 +5,7 @@ import warnings
 
 from orchestra.v1 import context_service_pb2 as orchestra_dot_v1_dot_context__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in orchestra/v1/context_service_pb2_grpc.py depends on'
+        + f' but the generated code in orchestra/v1/context_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class ContextServiceStub:
+class ContextServiceStub(object):
     """Selects the files, git history and earlier decisions that an agent needs for its task. Agents
     read contexts of their own issue and type, architects any of their project.
     """
@@ -58,7 +58,7 @@ class ContextServiceStub:
                 _registered_method=True)
 
 
-class ContextServiceServicer:
+class ContextServiceServicer(object):
     """Selects the files, git history and earlier decisions that an agent needs for its task. Agents
     read contexts of their own issue and type, architects any of their project.
     """
@@ -126,7 +126,7 @@ def add_ContextServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class ContextService:
+class ContextService(object):
     """Selects the files, git history and earlier decisions that an agent needs for its task. Agents
     read contexts of their own issue and type, architects any of their project.
     """

@@ -1,5 +1,3 @@
-import datetime
-
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from orchestra.v1 import options_pb2 as _options_pb2
@@ -19,7 +17,7 @@ class Credential(_message.Message):
     name: str
     created_at: _timestamp_pb2.Timestamp
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class StoreCredentialRequest(_message.Message):
     __slots__ = ("name", "value")
@@ -49,7 +47,7 @@ class GetCredentialResponse(_message.Message):
     name: str
     value: str
     updated_at: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListCredentialsRequest(_message.Message):
     __slots__ = ()
@@ -73,4 +71,4 @@ class DeleteCredentialResponse(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     deleted: bool
     name: str
-    def __init__(self, deleted: _Optional[bool] = ..., name: _Optional[str] = ...) -> None: ...
+    def __init__(self, deleted: bool = ..., name: _Optional[str] = ...) -> None: ...

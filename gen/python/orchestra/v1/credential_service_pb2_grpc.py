@@ -5,7 +5,7 @@ import warnings
 
 from orchestra.v1 import credential_service_pb2 as orchestra_dot_v1_dot_credential__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.72.1'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in orchestra/v1/credential_service_pb2_grpc.py depends on'
+        + f' but the generated code in orchestra/v1/credential_service_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class CredentialServiceStub:
+class CredentialServiceStub(object):
     """Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
     as an environment variable; the sidecar puts it into no context, event or error. Operator only.
     """
@@ -58,7 +58,7 @@ class CredentialServiceStub:
                 _registered_method=True)
 
 
-class CredentialServiceServicer:
+class CredentialServiceServicer(object):
     """Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
     as an environment variable; the sidecar puts it into no context, event or error. Operator only.
     """
@@ -122,7 +122,7 @@ def add_CredentialServiceServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class CredentialService:
+class CredentialService(object):
     """Secrets for agents, encrypted at rest. A spawn or runner that names one passes it to that agent
     as an environment variable; the sidecar puts it into no context, event or error. Operator only.
     """

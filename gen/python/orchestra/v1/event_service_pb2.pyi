@@ -1,5 +1,3 @@
-import datetime
-
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -44,7 +42,7 @@ class Event(_message.Message):
     correlation_id: str
     publisher_agent_type: str
     publisher_issue_id: str
-    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ...) -> None: ...
 
 class PublishEventRequest(_message.Message):
     __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id")
@@ -82,7 +80,7 @@ class PublishEventResponse(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     topic: str
     ttl_seconds: int
-    def __init__(self, event_id: _Optional[str] = ..., published: _Optional[bool] = ..., subscribers_notified: _Optional[_Iterable[str]] = ..., subscriber_count: _Optional[int] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., topic: _Optional[str] = ..., ttl_seconds: _Optional[int] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[str] = ..., published: bool = ..., subscribers_notified: _Optional[_Iterable[str]] = ..., subscriber_count: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., topic: _Optional[str] = ..., ttl_seconds: _Optional[int] = ...) -> None: ...
 
 class PublishEventsRequest(_message.Message):
     __slots__ = ("events",)
@@ -96,7 +94,7 @@ class PublishEventsResponse(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     event_ids: _containers.RepeatedScalarFieldContainer[str]
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, event_ids: _Optional[_Iterable[str]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, event_ids: _Optional[_Iterable[str]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
     __slots__ = ("event_types", "topics", "filter", "since", "since_time", "project_id")
@@ -112,7 +110,7 @@ class SubscribeRequest(_message.Message):
     since: str
     since_time: _timestamp_pb2.Timestamp
     project_id: str
-    def __init__(self, event_types: _Optional[_Iterable[str]] = ..., topics: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., since: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, event_types: _Optional[_Iterable[str]] = ..., topics: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., since: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("events", "cursor", "gap")
@@ -166,7 +164,7 @@ class WaitEventsResponse(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     timeout: bool
     gap: Gap
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., more_available: _Optional[bool] = ..., next_cursor: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., timeout: _Optional[bool] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., more_available: bool = ..., next_cursor: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., timeout: bool = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
     __slots__ = ("topic", "event_type", "since", "correlation_id", "limit", "filter", "since_time", "project_id")
@@ -186,7 +184,7 @@ class ListEventsRequest(_message.Message):
     filter: str
     since_time: _timestamp_pb2.Timestamp
     project_id: str
-    def __init__(self, topic: _Optional[str] = ..., event_type: _Optional[str] = ..., since: _Optional[str] = ..., correlation_id: _Optional[str] = ..., limit: _Optional[int] = ..., filter: _Optional[str] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, topic: _Optional[str] = ..., event_type: _Optional[str] = ..., since: _Optional[str] = ..., correlation_id: _Optional[str] = ..., limit: _Optional[int] = ..., filter: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ...) -> None: ...
 
 class ListEventsResponse(_message.Message):
     __slots__ = ("events", "next_cursor", "gap")

@@ -103,7 +103,7 @@ class CallRules(_message.Message):
     open: Open
     confidential: bool
     max_request_bytes: int
-    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: _Optional[bool] = ..., max_request_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: bool = ..., max_request_bytes: _Optional[int] = ...) -> None: ...
 
 class FieldRules(_message.Message):
     __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal", "scope", "json_name", "choices")
@@ -135,4 +135,4 @@ class FieldRules(_message.Message):
     scope: Scope
     json_name: str
     choices: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, required: _Optional[bool] = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: _Optional[bool] = ..., nullable: _Optional[bool] = ..., syntax: _Optional[str] = ..., secret: _Optional[bool] = ..., no_nul: _Optional[bool] = ..., internal: _Optional[bool] = ..., scope: _Optional[_Union[Scope, str]] = ..., json_name: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, required: bool = ..., format: _Optional[_Union[Format, str]] = ..., max_length: _Optional[int] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., extra: bool = ..., nullable: bool = ..., syntax: _Optional[str] = ..., secret: bool = ..., no_nul: bool = ..., internal: bool = ..., scope: _Optional[_Union[Scope, str]] = ..., json_name: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -1,5 +1,3 @@
-import datetime
-
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -110,7 +108,7 @@ class CreateResultRequest(_message.Message):
     project_id: str
     result: AgentResult
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateResultResponse(_message.Message):
     __slots__ = ("id", "stored", "storage_path", "next_agents", "event_published", "event_id", "timestamp")
@@ -128,7 +126,7 @@ class CreateResultResponse(_message.Message):
     event_published: bool
     event_id: str
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., stored: _Optional[bool] = ..., storage_path: _Optional[str] = ..., next_agents: _Optional[_Iterable[_Union[NextAgent, _Mapping]]] = ..., event_published: _Optional[bool] = ..., event_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., stored: bool = ..., storage_path: _Optional[str] = ..., next_agents: _Optional[_Iterable[_Union[NextAgent, _Mapping]]] = ..., event_published: bool = ..., event_id: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class NextAgent(_message.Message):
     __slots__ = ("agent_type", "priority", "reason")
@@ -158,7 +156,7 @@ class Result(_message.Message):
     result: AgentResult
     timestamp: _timestamp_pb2.Timestamp
     branch: str
-    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., branch: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., branch: _Optional[str] = ...) -> None: ...
 
 class GetResultRequest(_message.Message):
     __slots__ = ("id", "issue_id", "agent_type", "project_id")
@@ -192,7 +190,7 @@ class ListResultsRequest(_message.Message):
     limit: int
     cursor: str
     latest: bool
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., latest: _Optional[bool] = ...) -> None: ...
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., latest: bool = ...) -> None: ...
 
 class ListResultsResponse(_message.Message):
     __slots__ = ("results", "next_cursor")

@@ -1,5 +1,3 @@
-import datetime
-
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from orchestra.v1 import options_pb2 as _options_pb2
@@ -59,7 +57,7 @@ class GetHealthResponse(_message.Message):
     uptime_seconds: float
     checks: HealthChecks
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, status: _Optional[_Union[HealthStatus, str]] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., checks: _Optional[_Union[HealthChecks, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[HealthStatus, str]] = ..., service: _Optional[str] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., checks: _Optional[_Union[HealthChecks, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class HealthChecks(_message.Message):
     __slots__ = ("storage", "event_bus", "memory_usage_mb", "cpu_usage_percent", "active_agents", "event_queue_size", "disk_space_available_mb")
@@ -95,7 +93,7 @@ class GetStatusResponse(_message.Message):
     events: EventsStatus
     performance: PerformanceStatus
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, agents: _Optional[_Union[AgentsStatus, _Mapping]] = ..., storage: _Optional[_Union[StorageStatus, _Mapping]] = ..., events: _Optional[_Union[EventsStatus, _Mapping]] = ..., performance: _Optional[_Union[PerformanceStatus, _Mapping]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, agents: _Optional[_Union[AgentsStatus, _Mapping]] = ..., storage: _Optional[_Union[StorageStatus, _Mapping]] = ..., events: _Optional[_Union[EventsStatus, _Mapping]] = ..., performance: _Optional[_Union[PerformanceStatus, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AgentsStatus(_message.Message):
     __slots__ = ("active", "completed", "failed", "spawned_total", "by_type", "avg_execution_time_ms", "stopped", "tokens_issued")
