@@ -429,8 +429,10 @@ def test_a_spawn_whose_caller_disconnects_is_still_supervised(deployment: Succes
         assert until(lambda agent=agent: ended_agent(deployment, agent["agent_id"]), "its end")["status"] == "completed"
 
 
-def test_of_concurrent_resumes_one_succeeds(deployment: Succession) -> None:
-    agent = deployment.spawn([{"do": "print", "text": "x"}], agent_type="qa-engineer", command=[])
+def test_of_concurrent_resumes_one_succeeds(deployment: Succession, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    go.touch()
+    agent = deployment.spawn([{"do": "until", "path": str(go)}], agent_type="qa-engineer", command=[])
     agent.wait("completed")
     architects = [deployment.sidecar.agent("chief-architect", project="default") for _ in range(8)]
     path = f"/api/agents/{agent.id}/resume"
@@ -439,9 +441,11 @@ def test_of_concurrent_resumes_one_succeeds(deployment: Succession) -> None:
         return deployment.sidecar.request("POST", path, who, json={}, timeout=60).status_code
 
     for attempt in range(2, 10):
+        go.unlink()
         with ThreadPoolExecutor(8) as pool:
             codes = sorted(pool.map(start, architects))
         assert codes == [200, *[409] * 7]
+        go.touch()
         until(lambda: ended_agent(deployment, agent.id), "its end")
         assert agent.get()["attempt"] == attempt
 

@@ -166,6 +166,13 @@ def test_an_observation_is_saved_once() -> None:
     assert step(life, Observed(AGENT_STATUS_RUNNING, "attempt 1")) == (life, ())
 
 
+@pytest.mark.parametrize(("began", "phase"), [(True, Phase.BACKING_OFF), (False, Phase.ENDED)])
+def test_a_restored_copy_of_a_running_agent_is_not_started_again(began: bool, phase: Phase) -> None:
+    life, effects = recovered(AGENT_STATUS_RUNNING, "attempt 1", 1, 9, began=began, backing_off=False)
+    assert (life.phase, effects) == (Phase.RUNNING, (Effect.WATCH,))
+    assert step(life, FAILED)[0].phase is phase
+
+
 def test_a_resumed_agent_has_an_attempt_left() -> None:
     ended = Life(Phase.ENDED, AGENT_STATUS_COMPLETED, "exit 0", attempt=3, max_attempts=2, stop_reason="by me")
     life, effects = step(ended, Resumed("resumed by me"))
@@ -280,7 +287,7 @@ class LifeMachine(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         status, attempt, most, retry = self.world.saved
-        began = attempt + 1 in self.world.begun
+        began = attempt + (status == AGENT_STATUS_PENDING) in self.world.begun
         life, effects = recovered(status, "saved", attempt, most, began=began, backing_off=retry)  # type: ignore[arg-type]
         ends = self.world.ends
         self.world = replace(self.world, life=life, queued=False, timer=False, launching=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -138,8 +137,11 @@ class Launcher:
             fix = "install it, set another command in agents.runners of the config, or pass a command to the spawn"
             raise spawn_failed(f"{problem}; {fix}")
 
-    async def spawn(self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str) -> int:
-        """Starts the agent's process and returns its pid. Raises SidecarError, OSError."""
+    async def spawn(
+        self, agent: Agent, request: SpawnAgentRequest, runner: Runner, run: Run, token: str, *, resuming: bool
+    ) -> int:
+        """Starts the agent's process and returns its pid. Sets the agent's worktree and branch. ``resuming``: the
+        program continues its earlier session. Raises SidecarError, OSError."""
         known = self._types.known(agent.agent_type)
         secrets = await self._credentials.values(agent.credentials)
         root = workdir = self._projects.root(agent.project_id)
@@ -159,7 +161,6 @@ class Launcher:
             request.context_requirements,
             workdir if workdir != root else None,
         )
-        resuming = resumes(runner, agent)
         values = self._values(agent, known, runner, run, workdir, resuming=resuming)
         run.write(run.context_file, context)
         run.write(run.prompt_file, values["prompt"].encode())
@@ -270,8 +271,6 @@ class Launcher:
     def _values(
         self, agent: Agent, known: AgentType, runner: Runner, run: Run, workdir: Path, *, resuming: bool
     ) -> Mapping[str, str]:
-        if not resuming:
-            agent.usage.session_id = str(uuid.uuid4()) if runner.sessions else ""
         task = agent.message or agent.task
         return {
             "task": task,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cco_sidecar.runners.presets import Runner
@@ -14,18 +15,28 @@ from cco_sidecar.supervision.usage_totals import UsageTotals
 from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW
 
-_LONGEST_BACKOFF = 3600.0
+_MAX_BACKOFF_SECONDS = 3600.0
 _RANK = {PRIORITY_HIGH: 0, PRIORITY_LOW: 2}
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One attempt: its run, and what is known about it. ``exit`` and ``last_lines``: how it ended and the end of its
+    output; None and empty until then."""
+
+    run: Run
+    monitor: Monitor
+    exit: Exit | None = None
+    last_lines: Sequence[str] = ()
 
 
 @dataclass(eq=False)
 class ActiveAgent:
     """The state of an agent that has not ended. Not thread-safe.
 
-    ``record``: what other callers see; ``life``: what the state machine knows. The supervisor changes both, with
-    ``Records``, ``Attempts`` and ``Recovery``; ``lease``, ``usage`` and ``monitor`` are changed by the components that
-    they belong to. ``begun`` is set once the process runs or could not
-    be started, or the agent has ended; ``ended`` is set once the end is on disk.
+    ``record``: what other callers see; ``life``: what the state machine knows, which only the supervisor changes;
+    ``attempt``: the current attempt, or the last one until the next begins; None before the first. ``begun`` is set
+    once the process runs or could not be started, or the agent has ended; ``ended`` is set once the end is on disk.
     """
 
     number: int
@@ -33,15 +44,9 @@ class ActiveAgent:
     request: SpawnAgentRequest
     runner: Runner
     life: Life
-    run: Run | None = None
+    attempt: Attempt | None = None
     lease: Lease = field(default_factory=Lease)
     usage: UsageTotals = field(default_factory=UsageTotals)
-    monitor: Monitor = field(default_factory=Monitor)
-    # The exit of the current attempt, None until it has ended, and its last lines.
-    exit: Exit | None = None
-    last_lines: list[str] = field(default_factory=list)
-    # This run has stored a result.
-    has_result: bool = False
     # Seconds between the request to stop and the kill.
     grace: float = 0.0
     retry_timer: asyncio.TimerHandle | None = None
@@ -73,7 +78,7 @@ class ActiveAgent:
     def backoff_seconds(self) -> float:
         """Returns the seconds before the next attempt; doubled each time, at most one hour."""
         doubled: float = self.runner.backoff_seconds * 2 ** (self.life.attempt - 1)
-        return min(doubled, _LONGEST_BACKOFF)
+        return min(doubled, _MAX_BACKOFF_SECONDS)
 
     async def read_reports(self) -> None:
         """Updates the usage from what the program has printed since the last call."""

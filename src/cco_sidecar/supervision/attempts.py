@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from pathlib import Path
 
 import psutil
@@ -17,10 +18,10 @@ from cco_sidecar.runners.outcome import outcome
 from cco_sidecar.runners.run import Exit, Run
 from cco_sidecar.runners.usage import UsageReader
 from cco_sidecar.supervision import life
-from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.active import ActiveAgent, Attempt
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.monitor import Monitor
-from cco_sidecar.supervision.records import clear_attempt, who
+from cco_sidecar.supervision.records import clear_attempt, log_fields
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_FAILED
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 LAST_LINES = 20
 _LOOK_AGAIN_SECONDS = 1.0
 # Seconds after the grace period before a shim that does not respond is killed.
-_SHIM_PATIENCE = 3.0
+_SHIM_RESPONSE_SECONDS = 3.0
 # Seconds after the wall-time limit that the shim has before the sidecar ends the agent itself.
 _SLACK_SECONDS = 10.0
 
@@ -57,8 +58,7 @@ class Attempts:
     async def _begin(self, active: ActiveAgent) -> None:
         agent = active.record
         clear_attempt(agent)
-        active.monitor = Monitor(stuck_after=active.runner.stuck_after_seconds or 0)
-        active.exit, active.last_lines, active.has_result = None, [], False
+        active.attempt = None
         run = self._launcher.run_of(agent)
         started = self._clock.timestamp()
         await asyncio.to_thread(run.prepare)
@@ -67,35 +67,38 @@ class Attempts:
             reason = active.life.stop_reason
             raise conflict("AGT_005", f"agent '{agent.agent_id}' was stopped before it started: {reason}")
         token = self._leases.begin(active.lease, agent)
-        active.run = run
-        pid = await self._launcher.spawn(agent, active.request, active.runner, run, token.token)
+        active.attempt = Attempt(run, Monitor(stuck_after=active.runner.stuck_after_seconds or 0))
+        resuming = resumes(active.runner, agent)
+        if not resuming:
+            agent.usage.session_id = str(uuid.uuid4()) if active.runner.sessions else ""
+        pid = await self._launcher.spawn(agent, active.request, active.runner, run, token.token, resuming=resuming)
         active.usage.set_session(agent.usage.session_id)
-        watch_attempt(active, run, spent=0.0)
+        watch_attempt(active, active.attempt, spent=0.0)
         agent.process_id = pid
         agent.started_at.CopyFrom(started)
-        log.info("agent started", extra=who(agent) | {"pid": pid, "attempt": agent.attempt})
+        log.info("agent started", extra=log_fields(agent) | {"pid": pid, "attempt": agent.attempt})
 
     async def watch(self, active: ActiveAgent) -> life.Exited:
         """Waits for the end of the attempt, and judges it."""
-        assert active.run is not None
-        end = await _exit_of(active.run)
+        attempt = active.attempt
+        assert attempt is not None
+        attempt.exit = await _exit_of(attempt.run)
         try:
-            return await self._judge_exit(active, active.run, end)
+            return await self._judge_exit(active, attempt, attempt.exit)
         except Exception as problem:
             log.exception("could not process the end of agent %s", active.agent_id)
             return life.Exited(AGENT_STATUS_FAILED, f"internal error: {type(problem).__name__}", retryable=False)
 
-    async def _judge_exit(self, active: ActiveAgent, run: Run, end: Exit) -> life.Exited:
+    async def _judge_exit(self, active: ActiveAgent, attempt: Attempt, end: Exit) -> life.Exited:
         await self._leases.end(active.lease, active.agent_id)
         await active.read_reports()
-        lines = await asyncio.to_thread(logs.last_lines, run.output, LAST_LINES)
-        active.exit, active.last_lines = end, lines
+        attempt.last_lines = await asyncio.to_thread(logs.last_lines, attempt.run.output, LAST_LINES)
         status, reason = outcome(
             end,
-            lines,
+            attempt.last_lines,
             stop_reason=active.life.stop_reason,
             reported=active.usage.attempt.error,
-            ended_for=active.monitor.ended_for,
+            ended_for=attempt.monitor.ended_for,
             open_files=active.runner.limits.open_files,
         )
         return life.Exited(status, reason, f"{reason}; next attempt in {active.backoff_seconds():g} s")
@@ -104,16 +107,16 @@ class Attempts:
         """Asks the shim to end the process, and revokes the tokens without waiting for the end. A preparation in
         progress, such as that of the worktree, is ended too."""
         grace = active.grace
-        if active.run is not None:
-            active.run.stop(grace)
+        if active.attempt is not None:
+            active.attempt.run.stop(grace)
         await asyncio.gather(self._leases.end(active.lease, active.agent_id), asyncio.wait({active.begun}))
-        if active.run is None:
+        if active.attempt is None:
             return
-        active.run.stop(grace)
+        active.attempt.run.stop(grace)
         try:
-            await asyncio.wait_for(active.ended.wait(), grace + _SHIM_PATIENCE)
+            await asyncio.wait_for(active.ended.wait(), grace + _SHIM_RESPONSE_SECONDS)
         except TimeoutError:
-            active.run.kill()
+            active.attempt.run.kill()
 
     async def read_earlier(self, active: ActiveAgent, last: int) -> None:
         """Reads the usage of the attempts up to ``last`` from their output, or from the record if an output is
@@ -122,16 +125,16 @@ class Attempts:
         await asyncio.to_thread(_read_outputs, active, outputs)
 
 
-def watch_attempt(active: ActiveAgent, run: Run, *, spent: float) -> None:
+def watch_attempt(active: ActiveAgent, attempt: Attempt, *, spent: float) -> None:
     """Prepares to read the output of an attempt from its start. ``spent``: seconds that it has already run."""
     record = active.record
     if resumes(active.runner, record):
         active.usage.attempt = UsageReader(record.usage.session_id)
-    active.usage.reader = logs.LogReader(run.output)
+    active.usage.reader = logs.LogReader(attempt.run.output)
     now = time.monotonic()
-    active.monitor.hear(now)
+    attempt.monitor.record_activity(now)
     most = timeout_of(active.request, active.runner)
-    active.monitor.deadline = now + most - spent + GRACE_SECONDS + _SLACK_SECONDS if most else None
+    attempt.monitor.deadline = now + most - spent + GRACE_SECONDS + _SLACK_SECONDS if most else None
 
 
 def _read_outputs(active: ActiveAgent, outputs: list[Path]) -> None:

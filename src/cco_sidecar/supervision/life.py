@@ -183,14 +183,17 @@ def recovered(
 ) -> Step:
     """Returns the life of an agent of an earlier sidecar, from its record.
 
-    ``began``: a process of the attempt after the last recorded one may have started, so it must not be started twice;
-    ``backing_off``: the record has a retry time.
+    ``began``: there is a trace of the attempt's process, which must not be started twice; for a pending agent, of the
+    attempt after the last recorded one. ``backing_off``: the record has a retry time.
     """
     life = Life(Phase.QUEUED, status, reason, attempt, max_attempts)
     if status in ENDED_STATUSES:
         return replace(life, phase=Phase.ENDED), ()
     if status in RUNNING_STATUSES:
-        return replace(life, phase=Phase.RUNNING), (Effect.WATCH,)
+        # Without a trace of the attempt this is a restored copy, and the agent may still run on the original system:
+        # no other attempt follows.
+        most = max_attempts if began else attempt
+        return replace(life, phase=Phase.RUNNING, max_attempts=most), (Effect.WATCH,)
     if began:
         return _start(replace(life, phase=Phase.STARTING, attempt=attempt + 1))
     if backing_off:

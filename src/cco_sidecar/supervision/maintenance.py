@@ -16,7 +16,7 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.base import AgentStore
-from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.active import Attempt
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.supervisor import Supervisor
 
@@ -69,39 +69,27 @@ class Maintenance:
 
     async def _check_agents(self) -> None:
         for active in list(self._supervisor.active.values()):
-            if not active.has_process or active.is_ending or active.run is None:
+            attempt = active.attempt
+            if not active.has_process or active.is_ending or attempt is None:
                 continue
             try:
                 if self._leases.needs_renewal(active.lease, active.record):
-                    await asyncio.to_thread(self._leases.renew, active.lease, active.record, active.run)
-                await asyncio.to_thread(self._enforce_limits, active)
+                    await asyncio.to_thread(self._leases.renew, active.lease, active.record, attempt.run)
+                await asyncio.to_thread(_enforce_limits, active.agent_id, attempt)
                 await active.read_reports()
-                active.monitor.hear(self._last_sign_of(active))
+                attempt.monitor.record_activity(self._last_activity(active.agent_id, attempt))
                 await self._supervisor.observe(active)
             except (OSError, SidecarError) as problem:
                 log.warning("maintenance of agent %s failed: %s", active.agent_id, problem)
 
-    def _enforce_limits(self, active: ActiveAgent) -> None:
-        """Enforces the wall-time limit in case the shim was prevented from doing so. Blocks."""
-        run, monitor = active.run, active.monitor
-        if run is None or monitor.ended_for:
-            return
-        if run.wake():
-            monitor.shim_was_stopped()
-            security_log.record("shim_stopped", agent_id=active.agent_id, times=monitor.shim_stops)
-        if monitor.must_end(time.monotonic()):
-            # The tokens and all processes of the agent end with the shim.
-            run.kill()
-
-    def _last_sign_of(self, active: ActiveAgent) -> float:
+    def _last_activity(self, agent_id: str, attempt: Attempt) -> float:
         """Returns the monotonic time of the agent's last call, open stream or line of output."""
         now = time.monotonic()
-        if self._bus.has_reader(active.agent_id):
+        if self._bus.has_reader(agent_id):
             return now
-        last = self._metrics.last_call(active.agent_id) or 0.0
-        assert active.run is not None
+        last = self._metrics.last_call(agent_id) or 0.0
         with suppress(OSError):
-            silent = time.time() - active.run.output.stat().st_mtime
+            silent = time.time() - attempt.run.output.stat().st_mtime
             last = max(last, now - max(silent, 0.0))
         return last
 
@@ -126,6 +114,19 @@ class Maintenance:
             with suppress(OSError):
                 if max(path.stat().st_mtime for path in (directory, *directory.rglob("*"))) < oldest:
                     shutil.rmtree(directory)
+
+
+def _enforce_limits(agent_id: str, attempt: Attempt) -> None:
+    """Enforces the wall-time limit in case the shim was prevented from doing so. Blocks."""
+    run, monitor = attempt.run, attempt.monitor
+    if monitor.ended_for:
+        return
+    if run.wake():
+        monitor.shim_was_stopped()
+        security_log.record("shim_stopped", agent_id=agent_id, times=monitor.shim_stops)
+    if monitor.must_end(time.monotonic()):
+        # The tokens and all processes of the agent end with the shim.
+        run.kill()
 
 
 def _directories(path: Path) -> list[Path]:

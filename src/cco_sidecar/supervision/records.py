@@ -33,7 +33,7 @@ _END_EVENTS = {
     AGENT_STATUS_STOPPED: "agent_stopped",
 }
 _SAVE_AGAIN_SECONDS = 1.0
-_OF_THE_END = ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds")
+_EXIT_FIELDS = ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds")
 
 
 class Records:
@@ -95,19 +95,21 @@ class Records:
 
     async def save_failed_attempt(self, active: ActiveAgent) -> None:
         """Saves the end of an attempt that another one follows."""
-        if await self._save_end(active, active.record) and active.run is not None:
-            await asyncio.to_thread(active.run.clean)
-        log.info("agent will be retried", extra=who(active.record) | {"attempt": active.record.attempt})
+        if await self._save_end(active, active.record) and active.attempt is not None:
+            await asyncio.to_thread(active.attempt.run.clean)
+        log.info("agent will be retried", extra=log_fields(active.record) | {"attempt": active.record.attempt})
 
     async def save_end(self, active: ActiveAgent) -> None:
         """Saves and announces the end of the agent."""
         if not active.lease.revoked:
             await self._leases.end(active.lease, active.agent_id)
         status = active.life.status
-        if active.exit is not None:
+        attempt, found = active.attempt, ""
+        end = attempt.exit if attempt is not None else None
+        if end is not None:
             answer = active.usage.attempt.final if status == AGENT_STATUS_COMPLETED else ""
-            if found := await self._final_results.find(active.record, active.lease.session, answer):
-                active.record.result_id, active.has_result = found, True
+            found = await self._final_results.find(active.record, active.lease.session, answer)
+            active.record.result_id = found or active.record.result_id
         # Write to a copy, so that callers see the end only once it is complete.
         record = Agent()
         record.CopyFrom(active.record)
@@ -117,17 +119,16 @@ class Records:
         record.ClearField("process_id")
         self._set_status(record, status, active.life.reason)
         await self._worktrees.tidy(record)
-        end = active.exit
         # Not the reason: it may contain text from the program.
         how = {"exit_code": end.exit_code, "signal": end.signal, "limit": end.limit} if end is not None else {}
         ended = codec.enum_name(AgentStatus.DESCRIPTOR, status)
-        log.info("agent ended", extra=who(record) | {"status": ended, "attempt": record.attempt} | how)
-        announced = active.has_result and status == AGENT_STATUS_COMPLETED
+        log.info("agent ended", extra=log_fields(record) | {"status": ended, "attempt": record.attempt} | how)
+        announced = bool(found) and status == AGENT_STATUS_COMPLETED
         event = None if announced else announcements.of_agent(record, _END_EVENTS[status])
         saved = await self._save_end(active, record, event)
-        if saved and active.run is not None:
+        if saved and attempt is not None:
             # Only now: the shim's file keeps the exit code until the record has it.
-            await asyncio.to_thread(active.run.clean)
+            await asyncio.to_thread(attempt.run.clean)
 
     async def _save_end(self, active: ActiveAgent, record: Agent, event: Event | None = None) -> bool:
         """Saves the revocation of the tokens, then the record, and retries until both are on disk.
@@ -166,22 +167,22 @@ class Records:
 
 def clear_attempt(agent: Agent) -> None:
     """Removes the previous attempt's fields from the record."""
-    for name in ("retry_at", "ended_at", *_OF_THE_END, "progress"):
+    for name in ("retry_at", "ended_at", *_EXIT_FIELDS, "progress"):
         agent.ClearField(name)
     del agent.last_output[:]
 
 
-def who(agent: Agent) -> dict[str, str]:
+def log_fields(agent: Agent) -> dict[str, str]:
     """Returns the fields that identify an agent in a log line."""
     return {name: getattr(agent, name) for name in ("agent_id", "agent_type", "issue_id", "project_id")}
 
 
 def _write_exit(record: Agent, active: ActiveAgent) -> None:
-    end = active.exit
-    if end is None:
+    if active.attempt is None or active.attempt.exit is None:
         return
-    record.last_output[:] = active.last_lines
-    for name in _OF_THE_END:
+    end = active.attempt.exit
+    record.last_output[:] = active.attempt.last_lines
+    for name in _EXIT_FIELDS:
         value = getattr(end, name)
         if value is not None:
             setattr(record, name, value)

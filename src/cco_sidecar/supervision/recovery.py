@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError
@@ -12,7 +11,7 @@ from cco_sidecar.runners.presets import Runner
 from cco_sidecar.runners.run import Run
 from cco_sidecar.storage.base import StoredAgent, Stores
 from cco_sidecar.supervision import life
-from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.active import ActiveAgent, Attempt
 from cco_sidecar.supervision.attempts import Attempts, watch_attempt
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.life import Phase
@@ -86,18 +85,15 @@ class Recovery:
 
     async def _recover_run(self, active: ActiveAgent, run: Run, *, runs: bool, starting: bool) -> None:
         record = active.record
-        active.run = run
-        if run.began_at is None:
-            # A restored copy: the agent may still run on the original system.
-            active.life = replace(active.life, max_attempts=active.life.attempt)
         self._leases.recover(active.lease, record, run, runs=runs)
         if starting:
             self._write_start(active, run, runs=runs)
         # The agent may have stored a result just before a crash that the record does not name yet.
         record.result_id = await self._stores.results.newest_of(active.lease.session) or record.result_id
-        active.monitor = await self._monitor(active)
+        active.attempt = Attempt(run, await self._monitor(active))
         await self._attempts.read_earlier(active, active.life.attempt - 1)
-        watch_attempt(active, run, spent=max(0.0, self._clock.seconds() - (run.began_at or self._clock.seconds())))
+        now = self._clock.seconds()
+        watch_attempt(active, active.attempt, spent=max(0.0, now - (run.began_at or now)))
 
     def _write_start(self, active: ActiveAgent, run: Run, *, runs: bool) -> None:
         record = active.record

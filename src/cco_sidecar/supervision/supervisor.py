@@ -36,7 +36,7 @@ from orchestra.v1.agent_service_pb2 import (
 log = logging.getLogger(__name__)
 
 # The events that the supervisor handles.
-_HEARD = frozenset(
+_HANDLED_EVENTS = frozenset(
     {"agent_completed", "agent_failed", announcements.APPROVAL_REQUESTED, announcements.APPROVAL_ANSWERED}
 )
 
@@ -177,10 +177,10 @@ class Supervisor:
 
     async def observe(self, active: ActiveAgent) -> None:
         """Updates the status of a running agent from its monitor."""
-        if active.life.phase is not Phase.RUNNING or not active.has_process:
+        attempt, record = active.attempt, active.record
+        if active.life.phase is not Phase.RUNNING or not active.has_process or attempt is None:
             return
-        monitor, record = active.monitor, active.record
-        observed = monitor.judge(
+        observed = attempt.monitor.judge(
             time.monotonic(),
             attempt=record.attempt,
             message=record.progress.message,
@@ -195,27 +195,28 @@ class Supervisor:
             progress.percent = request.percent
         progress.message = request.message or progress.message
         progress.at.CopyFrom(self._clock.timestamp())
-        active.monitor.needs_input = request.needs_input
-        active.monitor.hear(time.monotonic())
+        if active.attempt is not None:
+            active.attempt.monitor.needs_input = request.needs_input
+            active.attempt.monitor.record_activity(time.monotonic())
         await self.observe(active)
         return active.record
 
     def on_event(self, project: str, entry: Entry) -> None:
         """Handles events about results, approval requests and answers."""
-        if entry.event_type not in _HEARD:
+        if entry.event_type not in _HANDLED_EVENTS:
             return
         active = self.active.get(entry.text("agent_id") or "")
         # Accept only events of the agent itself or of the operator.
         if active is None or entry.publisher not in (active.agent_id, OPERATOR):
             return
-        if entry.event_type == announcements.APPROVAL_REQUESTED:
-            active.monitor.questions.add(entry.text("approval_id") or "")
-            active.record.progress.message = entry.text("question") or ""
-        elif entry.event_type == announcements.APPROVAL_ANSWERED:
-            if entry.publisher == OPERATOR:
-                active.monitor.questions.discard(entry.text("approval_id") or "")
-        elif result_id := entry.text("result_id"):
-            active.record.result_id = result_id
+        match entry.event_type:
+            case announcements.APPROVAL_REQUESTED if active.attempt is not None:
+                active.attempt.monitor.questions.add(entry.text("approval_id") or "")
+                active.record.progress.message = entry.text("question") or ""
+            case announcements.APPROVAL_ANSWERED if active.attempt is not None and entry.publisher == OPERATOR:
+                active.attempt.monitor.questions.discard(entry.text("approval_id") or "")
+            case _ if result_id := entry.text("result_id"):
+                active.record.result_id = result_id
 
     # -- queries -------------------------------------------------------------------------------------------
 
