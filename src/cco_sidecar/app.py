@@ -9,7 +9,6 @@ import logging
 import os
 
 from cco_sidecar.auth.keys import SigningKey
-from cco_sidecar.auth.limits import RateLimits
 from cco_sidecar.auth.operator_token import OperatorToken
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.embedded import EmbeddedBus
@@ -29,7 +28,6 @@ from cco_sidecar.gateway.routes import Routes
 from cco_sidecar.rpc import chain
 from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.server import GrpcServer
-from cco_sidecar.runners.presets import Runners
 from cco_sidecar.services.agents.servicer import AgentServicer
 from cco_sidecar.services.approvals.servicer import ApprovalServicer
 from cco_sidecar.services.context.service import ContextService
@@ -86,7 +84,7 @@ class Sidecar:
             bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
         )
         self._vault = Vault(stores.credentials, bound.credentials_key_file, bound.storage, self.clock)
-        self._asking = Approvals(stores.approvals, self._outbox, self.clock)
+        self._approvals = Approvals(stores.approvals, self._outbox, self.clock)
         self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound)
         plan = Plan.of(bound.handover, self.types)
         self._supervision = Supervision(
@@ -105,7 +103,14 @@ class Sidecar:
             self.clock,
         )
         self._handover = Handover(
-            plan, self._supervision, stores, self._bus, self._recorder, self._asking, self._tokens, self.types
+            plan,
+            supervision=self._supervision,
+            stores=stores,
+            bus=self._bus,
+            recorder=self._recorder,
+            approvals=self._approvals,
+            tokens=self._tokens,
+            types=self.types,
         )
         self._background = Background()
 
@@ -116,7 +121,7 @@ class Sidecar:
         outbox, database = self._outbox, self._database
         return [
             AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock),
-            ApprovalServicer(self._asking, stores.approvals),
+            ApprovalServicer(self._approvals, stores.approvals),
             ContextServicer(self._context, clock, supervisor),
             CredentialServicer(self._vault),
             EventServicer(bus, clock),
@@ -142,7 +147,7 @@ class Sidecar:
         await self._grpc.start(handlers, admission)
         self._http.start(gateway)
         self._supervision.start()
-        self._background.start(self._handover.run(), "hand-over")
+        self._handover.start()
         self._background.start(self._operator_token.keep_fresh(), "operator token")
         self._background.start(loop_watch.watch(), "loop watch")
         if self._database.shared:
@@ -171,12 +176,12 @@ class Sidecar:
         log.info("stopping")
         self._registration.withdraw()
         await self._grpc.set_serving(False)
-        await self._background.end()
+        await asyncio.gather(self._background.end(), self._handover.close())
         await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
         await asyncio.gather(self._http.stop(), self._grpc.stop(_DRAIN_SECONDS))
         await self._recorder.close()
-        await self._asking.close()
+        await self._approvals.close()
         await self._outbox.close()
         await self._bus.close()
         await self.close()
@@ -189,11 +194,3 @@ class Sidecar:
         await asyncio.to_thread(self._database.close)
         self._context.close()
         os.close(self._lock)
-
-
-def check(settings: Settings) -> None:
-    """Validates settings without opening anything. Raises SettingsError."""
-    types = load_agent_types(settings.project_root)
-    Runners(settings, types)
-    Budget.of(Plan.of(settings.handover, types).limits)
-    RateLimits(settings.rate_limits)

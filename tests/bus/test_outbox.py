@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cco_sidecar.bus import outbox as outbox_module
 from cco_sidecar.bus.base import Outgoing, Published
 from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core import retry
 from cco_sidecar.core.announcements import of_agent
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.storage.base import Announcement
@@ -58,7 +58,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox_module, "_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "_MAX_SECONDS", 0.001)
 
 
 async def announced(database: Database, *attempts: int) -> list[Announcement]:

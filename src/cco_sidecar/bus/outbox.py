@@ -15,16 +15,16 @@ from itertools import islice
 from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.retry import Backoff
 from cco_sidecar.storage.base import Announcement, OutboxStore
 
 log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 1.0
-_MOST_AT_ONCE = 500
+_MAX_BATCH = 500
 
 
 class Outbox:
-    """Publishes announcements in order, a batch at a time, and retries every second until each is published."""
+    """Publishes announcements in order, a batch at a time, and retries until each is published."""
 
     def __init__(self, store: OutboxStore, bus: EventBus) -> None:
         self._store = store
@@ -86,9 +86,10 @@ class Outbox:
         await self._deleting.drain()
 
     async def _drain(self) -> None:
+        backoff = Backoff()
         try:
             while self._queue:
-                batch = list(islice(self._queue, _MOST_AT_ONCE))
+                batch = list(islice(self._queue, _MAX_BATCH))
                 try:
                     outgoing = [Outgoing(each.project, each.event) for each, _ in batch]
                     published = await self._bus.publish_all(outgoing)
@@ -96,9 +97,10 @@ class Outbox:
                     self._note_failure(problem)
                     if self._closing:
                         return
-                    await asyncio.sleep(_RETRY_SECONDS)
+                    await asyncio.sleep(backoff.failed())
                     continue
                 self._failing = False
+                backoff.succeeded()
                 for (announcement, done), event in zip(batch, published, strict=True):
                     self._queue.popleft()
                     _settle(done, event.event_id)

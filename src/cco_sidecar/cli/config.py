@@ -24,7 +24,7 @@ def command() -> None:
 @click.pass_context
 def check(ctx: click.Context) -> None:
     """Check the config file, the environment and the project's agent types; exit 1 if any is invalid."""
-    from cco_sidecar.app import check as check_settings
+    from cco_sidecar.cli.settings_check import check as check_settings
     from cco_sidecar.storage.trust import load_agent_types
 
     chosen = settings_of(ctx)

@@ -89,7 +89,7 @@ def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:
 
 def require_startable(wanted: Settings, present: Settings | None) -> None:
     """Checks that a sidecar could start, before the running one is stopped. Raises SettingsError."""
-    from cco_sidecar.app import check
+    from cco_sidecar.cli.settings_check import check
 
     check(wanted)
     held = {present.port, present.real_grpc_port} if present is not None else set()

@@ -10,8 +10,8 @@ import grpc
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.aio_calls import AsyncCalls
-from cco_sidecar.client.connection import backoff
 from cco_sidecar.client.errors import error_of, is_lost
+from cco_sidecar.core.retry import Backoff
 from orchestra.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
@@ -138,7 +138,7 @@ class Agents:
         """Yields output lines; with ``follow`` until the agent ends, even if the sidecar restarts meanwhile."""
         request = agent_service_pb2.StreamAgentLogsRequest(agent_id=agent_id, follow=follow, tail=tail, attempt=attempt)
         seen = requests.ReadLines()
-        lost = 0
+        backoff = Backoff()
         if follow:
             # Fail if the sidecar does not answer or the agent does not exist, instead of retrying.
             await self.get(agent_id)
@@ -146,20 +146,20 @@ class Agents:
             stream = self._stub.StreamAgentLogs(request, metadata=await self._client.metadata())
             try:
                 async for part in stream:
-                    lost = 0
+                    backoff.succeeded()
                     for line in seen.fresh(part.lines):
                         yield line
                 return
             except grpc.RpcError as problem:
                 error = error_of(problem)
-                lost += 1
-                if not follow or not is_lost(error) or lost > _MAX_RETRIES:
+                pause = backoff.failed()
+                if not follow or not is_lost(error) or backoff.failures > _MAX_RETRIES:
                     raise error from None
             finally:
                 stream.cancel()
             if seen.again():
                 request.ClearField("tail")
-            await asyncio.sleep(backoff(lost))
+            await asyncio.sleep(pause)
 
     async def heartbeat(
         self, message: str = "", *, percent: float | None = None, needs_input: bool = False, agent_id: str = ""

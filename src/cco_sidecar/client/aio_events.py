@@ -12,10 +12,10 @@ import grpc
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.aio_calls import AsyncCalls
-from cco_sidecar.client.connection import backoff
 from cco_sidecar.client.errors import error_of, is_lost
 from cco_sidecar.client.values import Event, EventPage
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.retry import Backoff
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Events:
         """
         request = requests.subscribe(event_types, topics, filter, since, since_time, project_id)
         await self._client.connect()
-        attempt = 0
+        backoff = Backoff()
         while True:
             used = None
             try:
@@ -96,7 +96,7 @@ class Events:
                 stream = self._stub.Subscribe(request, metadata=metadata)
                 try:
                     async for batch in stream:
-                        attempt = 0
+                        backoff.succeeded()
                         if batch.HasField("gap"):
                             log.warning("events are no longer retained: %s", batch.gap)
                         for event in batch.events:
@@ -112,8 +112,7 @@ class Events:
             except SidecarError as error:
                 if not is_lost(error):
                     raise
-            await asyncio.sleep(backoff(attempt))
-            attempt += 1
+            await asyncio.sleep(backoff.failed())
 
     async def wait(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,8 +124,3 @@ def claims_of(token: str) -> dict[str, Any]:
     except (IndexError, ValueError):
         return {}
     return claims if isinstance(claims, dict) else {}
-
-
-def backoff(attempt: int) -> float:
-    """Returns the seconds to wait before the next attempt: 0.1, 0.2, 0.4, ... up to 5, times a jitter of 0.5 to 1."""
-    return float(min(5.0, 0.1 * 2**attempt) * random.uniform(0.5, 1.0))

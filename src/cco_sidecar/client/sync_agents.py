@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import backoff
 from cco_sidecar.client.errors import error_of, is_lost
 from cco_sidecar.client.sync_calls import Calls
+from cco_sidecar.core.retry import Backoff
 from orchestra.v1 import (
     agent_service_pb2,
     agent_service_pb2_grpc,
@@ -139,7 +139,7 @@ class Agents:
         """Yields output lines; with ``follow`` until the agent ends, even if the sidecar restarts meanwhile."""
         request = agent_service_pb2.StreamAgentLogsRequest(agent_id=agent_id, follow=follow, tail=tail, attempt=attempt)
         seen = requests.ReadLines()
-        lost = 0
+        backoff = Backoff()
         if follow:
             # Fail if the sidecar does not answer or the agent does not exist, instead of retrying.
             self.get(agent_id)
@@ -147,20 +147,20 @@ class Agents:
             stream = self._stub.StreamAgentLogs(request, metadata=self._client.metadata())
             try:
                 for part in stream:
-                    lost = 0
+                    backoff.succeeded()
                     for line in seen.fresh(part.lines):
                         yield line
                 return
             except grpc.RpcError as problem:
                 error = error_of(problem)
-                lost += 1
-                if not follow or not is_lost(error) or lost > _MAX_RETRIES:
+                pause = backoff.failed()
+                if not follow or not is_lost(error) or backoff.failures > _MAX_RETRIES:
                     raise error from None
             finally:
                 stream.cancel()
             if seen.again():
                 request.ClearField("tail")
-            time.sleep(backoff(lost))
+            time.sleep(pause)
 
     def heartbeat(
         self, message: str = "", *, percent: float | None = None, needs_input: bool = False, agent_id: str = ""

@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import backoff
 from cco_sidecar.client.errors import error_of, is_lost
 from cco_sidecar.client.sync_calls import Calls
 from cco_sidecar.client.values import Event, EventPage
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.retry import Backoff
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Events:
         """
         request = requests.subscribe(event_types, topics, filter, since, since_time, project_id)
         self._client.connect()
-        attempt = 0
+        backoff = Backoff()
         while True:
             used = None
             try:
@@ -97,7 +97,7 @@ class Events:
                 stream = self._stub.Subscribe(request, metadata=metadata)
                 try:
                     for batch in stream:
-                        attempt = 0
+                        backoff.succeeded()
                         if batch.HasField("gap"):
                             log.warning("events are no longer retained: %s", batch.gap)
                         for event in batch.events:
@@ -113,8 +113,7 @@ class Events:
             except SidecarError as error:
                 if not is_lost(error):
                     raise
-            time.sleep(backoff(attempt))
-            attempt += 1
+            time.sleep(backoff.failed())
 
     def wait(
         self,

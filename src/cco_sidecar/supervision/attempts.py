@@ -12,6 +12,7 @@ import psutil
 
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, internal
+from cco_sidecar.core.retry import Backoff
 from cco_sidecar.runners import logs
 from cco_sidecar.runners.launch import GRACE_SECONDS, Launcher, resumes, timeout_of
 from cco_sidecar.runners.outcome import outcome
@@ -27,7 +28,6 @@ from orchestra.v1.agent_service_pb2 import AGENT_STATUS_FAILED
 log = logging.getLogger(__name__)
 
 LAST_LINES = 20
-_LOOK_AGAIN_SECONDS = 1.0
 # Seconds after the grace period before a shim that does not respond is killed.
 _SHIM_RESPONSE_SECONDS = 3.0
 # Seconds after the wall-time limit that the shim has before the sidecar ends the agent itself.
@@ -152,13 +152,14 @@ def _read_outputs(active: ActiveAgent, outputs: list[Path]) -> None:
 
 
 async def _exit_of(run: Run) -> Exit:
+    backoff = Backoff()
     while True:
         try:
             return await run.ended()
         except (OSError, psutil.Error) as problem:
             # For example, no descriptor is free.
             log.warning("cannot check the run %s, retrying: %s", run.directory, problem)
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(backoff.failed())
 
 
 def _start_failed(active: ActiveAgent, problem: SidecarError) -> life.StartFailed:

@@ -11,6 +11,7 @@ from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core import announcements, codec
 from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.retry import Backoff
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.base import AgentStore
 from cco_sidecar.supervision.active import ActiveAgent
@@ -32,7 +33,6 @@ _END_EVENTS = {
     AGENT_STATUS_FAILED: "agent_failed",
     AGENT_STATUS_STOPPED: "agent_stopped",
 }
-_SAVE_AGAIN_SECONDS = 1.0
 _EXIT_FIELDS = ("exit_code", "signal", "peak_memory_bytes", "cpu_seconds")
 
 
@@ -143,6 +143,7 @@ class Records:
         return await self._until_saved(active, save)
 
     async def _until_saved(self, active: ActiveAgent, save: Callable[[], Awaitable[None]]) -> bool:
+        backoff = Backoff()
         while True:
             try:
                 await save()
@@ -151,7 +152,7 @@ class Records:
                 log.warning("could not save agent %s yet: %s", active.agent_id, problem)
             if self._closing:
                 return False
-            await asyncio.sleep(_SAVE_AGAIN_SECONDS)
+            await asyncio.sleep(backoff.failed())
 
     async def _save(self, record: Agent, event: Event | None) -> None:
         """Raises SidecarError (STR_001)."""

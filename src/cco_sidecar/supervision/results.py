@@ -17,6 +17,7 @@ from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.bounds import too_large
 from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import Announcement, ResultStore
 from cco_sidecar.storage.files import write_atomically
@@ -26,7 +27,6 @@ from orchestra.v1.result_service_pb2 import NextAgent, Result
 log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 2 * 2**20
-_RETRY_SECONDS = 5.0
 
 
 class Recorded(NamedTuple):
@@ -112,8 +112,9 @@ class ResultRecorder:
             self._retries.start(self._retry(number, result, announcement), f"writing the file of {result.id}")
 
     async def _retry(self, number: int, result: Result, announcement: Announcement) -> None:
+        backoff = Backoff()
         while True:
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(backoff.failed())
             try:
                 await self._write_unless_newer(number, result)
             except (OSError, ValueError, SidecarError):
