@@ -26,6 +26,7 @@ from cco_sidecar.testing.process import SidecarProcess, run_cco
 CHECKS = {
     "storage",
     "disk",
+    "database",
     "pid file",
     "port",
     "gRPC port",
@@ -266,6 +267,20 @@ class TestRunners:
         if shutil.which("codex", path=deployment.environment["PATH"]) is None:
             assert found["runner codex"].text == "program 'codex' not found on PATH"
             assert "agents.runners" in found["runner codex"].fix
+
+    def test_a_damaged_database(self, deployment: Deployment) -> None:
+        deployment.storage.mkdir(mode=0o700)
+        (deployment.storage / "records.db").write_bytes(b"not a database" * 1000)
+        found = deployment.examined(code=1)["database"]
+        assert found.level == "broken" and "records.db is damaged" in found.text
+        assert found.fix == "restore it from a backup"
+
+    def test_a_database_server_that_does_not_answer(self, deployment: Deployment) -> None:
+        url = "postgresql://me:s3cr3t@127.0.0.1:1/sidecar"
+        config = str(written(deployment.directory / "config.json", sidecar={"database_url": url}))
+        found = deployment.examined("--config", config, code=1)["database"]
+        assert found.level == "broken" and "me:***@127.0.0.1:1" in found.text and "s3cr3t" not in found.text
+        assert "database_url" in found.fix
 
     def test_a_command_whose_program_is_missing(self, deployment: Deployment) -> None:
         runners = {"quality": {"command": ["/nowhere/such-a-program", "{task}"]}}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from threading import Event
 
 import alembic.autogenerate
 import alembic.migration
@@ -12,7 +16,7 @@ from tests.storage.contract import *  # noqa: F403
 
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.storage.base import Stores
-from cco_sidecar.storage.sql.backends import Backend, PostgreSQL
+from cco_sidecar.storage.sql.backends import Backend, PostgreSQL, Sqlite
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import metadata
 
@@ -67,6 +71,37 @@ async def test_a_connection_closed_by_the_server_is_reopened(postgres_url: str) 
     finally:
         database.close()
         other.close()
+
+
+@pytest.mark.parametrize(("connected", "runs"), [(True, 2), (False, 1)])
+async def test_a_change_is_not_made_again_if_its_commit_may_have_succeeded(
+    tmp_path: Path, connected: bool, runs: int
+) -> None:
+    """Two changes share a transaction whose commit fails: with the connection, or for another reason."""
+    backend = Sqlite(tmp_path / "records.db")
+    database = Database(backend)
+    made: list[str] = []
+    began, waits = Event(), Event()
+
+    @sa.event.listens_for(sa.Engine, "commit")
+    def fail(connection: sa.Connection) -> None:
+        if made:
+            sa.event.remove(sa.Engine, "commit", fail)
+            problem = sqlite3.OperationalError("disk I/O error")
+            raise sa.exc.OperationalError("COMMIT", None, problem, connection_invalidated=not connected)
+
+    try:
+        busy = asyncio.create_task(database.read(lambda _: began.set() or waits.wait(5)))
+        await asyncio.to_thread(began.wait)
+        changes = [asyncio.create_task(database.write(lambda _, name=name: made.append(name))) for name in "ab"]
+        await asyncio.sleep(0)
+        waits.set()
+        await busy
+        done = await asyncio.gather(*changes, return_exceptions=True)
+    finally:
+        database.close()
+    assert made == ["a", "b"] * runs
+    assert [getattr(each, "code", None) for each in done] == ([None, None] if connected else ["STR_001"] * 2)
 
 
 async def test_a_text_with_nul_is_refused_or_not_found(open_stores: Callable[[], Awaitable[Stores]]) -> None:

@@ -14,6 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from cco_sidecar.core.errors import SettingsError
 
 _CONNECT_SECONDS = 10
+# An arbitrary key for pg_advisory_xact_lock: only one of several processes that start at once migrates.
+_MIGRATION_LOCK = 0x6363_6F00
 
 
 class Backend(Protocol):
@@ -31,6 +33,14 @@ class Backend(Protocol):
 
     def insert(self, table: sa.Table) -> Any:
         """Returns an INSERT that supports ON CONFLICT."""
+        ...
+
+    def lock_migrations(self, connection: sa.Connection) -> None:
+        """Waits, in the transaction that migrates, until no other process migrates the database."""
+        ...
+
+    def check(self) -> None:
+        """Connects once, and reads. Raises SettingsError if the database cannot be used."""
         ...
 
     def damage_of(self, problem: BaseException | None) -> str:
@@ -70,6 +80,13 @@ class Sqlite:
 
     def insert(self, table: sa.Table) -> Any:
         return sqlite.insert(table)
+
+    def lock_migrations(self, connection: sa.Connection) -> None:
+        """Does nothing: the lock of the storage directory keeps other processes out."""
+
+    def check(self) -> None:
+        if self._path.exists() and (damage := self.integrity()):
+            raise SettingsError(f"the database {self.name} is damaged: {damage}")
 
     def damage_of(self, problem: BaseException | None) -> str:
         """Uses the result code (sqlite.org/rescode.html)."""
@@ -122,6 +139,19 @@ class PostgreSQL:
 
     def insert(self, table: sa.Table) -> Any:
         return postgresql.insert(table)
+
+    def lock_migrations(self, connection: sa.Connection) -> None:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+    def check(self) -> None:
+        engine = self.engine()
+        try:
+            with engine.connect() as connection:
+                connection.execute(sa.select(1))
+        except sa.exc.DBAPIError as problem:
+            raise self.unusable(problem) from problem
+        finally:
+            engine.dispose()
 
     def damage_of(self, problem: BaseException | None) -> str:
         """Uses SQLSTATE: XX001 is data_corrupted, XX002 is index_corrupted (PostgreSQL, appendix A)."""

@@ -28,8 +28,6 @@ _PROBE_SECONDS = 0.02
 _PROBES = tuple(
     f"SELECT number FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals")
 )
-# An arbitrary key for pg_advisory_xact_lock: only one of several processes that start at once migrates.
-_MIGRATION_LOCK = 0x6363_6F00
 
 
 class _Request(NamedTuple):
@@ -44,7 +42,8 @@ class Database:
 
     All waiting requests run in one transaction (group commit), because the disk sync of a commit costs more than the
     work. If one fails, each is run again in its own transaction, so that one failure does not affect the others.
-    Work may therefore run twice; the first attempt is rolled back.
+    Work may therefore run twice; the first attempt is rolled back. If the connection is lost during a commit, its
+    outcome is unknown: all of its requests fail.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -148,17 +147,21 @@ class Database:
                 return
 
     def _do(self, works: list[_Request]) -> None:
+        committing = False
         try:
             with self._engine.begin() as connection:
                 values = [request.work(connection) for request in works]
+                committing = True
         except BaseException as problem:
             if isinstance(problem, sa.exc.DBAPIError) and (damage := self._backend.damage_of(problem.orig)):
                 self._note_damage(damage)
-            if len(works) == 1:
-                works[0].done(None, problem)
-                return
+            # If the connection was lost during the commit, the changes may be stored: do not make them again.
+            unknown = committing and isinstance(problem, sa.exc.DBAPIError) and problem.connection_invalidated
             for request in works:
-                self._do([request])
+                if unknown or len(works) == 1:
+                    request.done(None, problem)
+                else:
+                    self._do([request])
             return
         for request, value in zip(works, values, strict=True):
             request.done(value, None)
@@ -167,8 +170,7 @@ class Database:
         config = alembic.config.Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            self._backend.lock_migrations(connection)
             config.attributes["connection"] = connection
             alembic.command.upgrade(config, "head")
 
