@@ -70,7 +70,7 @@ prose: setup .tools/.ready ## check spelling and wording of docs, comments, help
 breaking: .tools/.ready .build/googleapis ## compare the API with the one last released
 	$(BUF) breaking proto --against gen/baseline.binpb
 
-proto-baseline: .tools/.ready .build/googleapis ## take the present API as released
+proto-baseline: .tools/.ready .build/googleapis ## record the current API as the released one
 	$(BUF) build proto --exclude-source-info -o gen/baseline.binpb
 
 .build/googleapis: setup
@@ -112,7 +112,7 @@ gen-check: gen ## fail when gen/ is not what the protos say
 picture: setup ## draw the imports of the packages into docs/architecture.md
 	@$(PY) scripts/picture.py
 
-lock: setup ## write the lock files anew
+lock: setup ## update the lock files
 	$(BIN)/uv pip compile -q pyproject.toml --group dev $(LOCK) --no-emit-package cco-sidecar-client -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml $(LOCK) --no-emit-package cco-sidecar-client -o requirements-run.lock
 	$(BIN)/uv pip compile -q build.in $(LOCK) -o build.lock

@@ -27,7 +27,7 @@ PATIENCE = 60.0
 _EVERY_SECONDS = 0.010
 _NEWCOMER_EVERY_SECONDS = 0.100
 # The probe exits by itself if its parent forgets it.
-_LONGEST_SECONDS = 900.0
+_MAX_SECONDS = 900.0
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 Ask = Callable[[], Awaitable[bool]]
@@ -126,7 +126,7 @@ async def measure(rest: int, grpc_port: int, peer: int) -> dict[str, list[Sample
         running = asyncio.gather(*probes.values())
         print("ready", flush=True)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_LONGEST_SECONDS):
+            async with asyncio.timeout(_MAX_SECONDS):
                 await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         stop.set()
         return dict(zip(probes, await running, strict=True))

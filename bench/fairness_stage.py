@@ -24,7 +24,7 @@ _SETTLE_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 _MEGABYTE = 2**20
 # A server that uses more is killed, to protect whatever else runs on this machine.
-_MOST_MEGABYTES = 12_000
+_MAX_MEGABYTES = 12_000
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 _OWN_CONNECTION = [*_UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]
 
@@ -69,7 +69,7 @@ class Watch:
                 self.last = self._megabytes()
                 self.most = max(self.most, self.last)
                 self.descriptors = max(self.descriptors, self._process.num_fds())
-                if self.last > _MOST_MEGABYTES:
+                if self.last > _MAX_MEGABYTES:
                     self.killed = True
                     self._process.kill()
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from cco_sidecar.core.announcements import APPROVAL_ANSWERED, APPROVAL_REQUESTED, of_agent, of_approval, of_result
-from cco_sidecar.storage.base import MOST_OUTCOMES, PAGE_BYTES, Revocation, SealedCredential, Stores
+from cco_sidecar.storage.base import MAX_OUTCOMES, PAGE_BYTES, Revocation, SealedCredential, Stores
 from orchestra.v1.agent_service_pb2 import (
     AGENT_STATUS_COMPLETED,
     AGENT_STATUS_FAILED,
@@ -131,11 +131,11 @@ class TestResults:
         await add(stores, result(agent_type="d"))
         found = await stores.results.outcomes("p", "i", before=this.id)
         assert found == [("b", RESULT_STATUS_FAILED), ("a", RESULT_STATUS_SUCCESS)]
-        for _ in range(MOST_OUTCOMES + 5):
+        for _ in range(MAX_OUTCOMES + 5):
             await add(stores, result(agent_type="e"))
         last = result()
         await add(stores, last)
-        assert len(await stores.results.outcomes("p", "i", before=last.id)) == MOST_OUTCOMES
+        assert len(await stores.results.outcomes("p", "i", before=last.id)) == MAX_OUTCOMES
 
     async def test_totals(self, stores: Stores) -> None:
         assert await stores.results.totals() == (0, 0, 0.0)

@@ -10,7 +10,7 @@ from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 from cco_sidecar.core.principal import Principal
 
-MOST_PARKED = 64
+MAX_PARKED = 64
 # How long a call over the limit waits for a slot, so that an immediate retry cannot become a busy loop.
 _WAIT_SECONDS = 1.0
 

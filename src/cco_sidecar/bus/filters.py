@@ -34,10 +34,10 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
 }
 _MISSING = object()
-_LONGEST_TEXT = 1024
+_MAX_TEXT = 1024
 MAX_TERMS = 16
 MAX_WILDCARDS = 4
-_MOST_ITEMS = 64
+_MAX_ITEMS = 64
 
 _VALUE = (
     r"((>=|<=|>|<) *[+\-]?[0-9]+(\.[0-9]*)?([eE][+\-]?[0-9]{1,2})?"
@@ -63,7 +63,7 @@ class Term:
         value = look_up(event, self.field)
         if value is _MISSING:
             return self.negated
-        found = any(map(self.test, value[:_MOST_ITEMS])) if isinstance(value, list) else self.test(value)
+        found = any(map(self.test, value[:_MAX_ITEMS])) if isinstance(value, list) else self.test(value)
         return found is not self.negated
 
 
@@ -105,7 +105,7 @@ def index_keys(value: Any) -> list[str]:
     """Returns the index keys of a value; a filter's ``key`` is compared with them."""
     if value is _MISSING:
         return []
-    return [index_key(item) for item in value[:_MOST_ITEMS]] if isinstance(value, list) else [index_key(value)]
+    return [index_key(item) for item in value[:_MAX_ITEMS]] if isinstance(value, list) else [index_key(value)]
 
 
 def index_key(value: Any) -> str:
@@ -262,7 +262,7 @@ def _wildcard(text: str) -> Callable[[Any], bool]:
     pattern = re.compile(f"{first}{middle}{last}", re.DOTALL)
 
     def matches(item: Any) -> bool:
-        return isinstance(item, str) and len(item) <= _LONGEST_TEXT and pattern.fullmatch(item) is not None
+        return isinstance(item, str) and len(item) <= _MAX_TEXT and pattern.fullmatch(item) is not None
 
     return matches
 

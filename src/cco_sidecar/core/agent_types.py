@@ -211,7 +211,7 @@ class AgentTypes(Mapping[str, AgentType]):
                 )
         return tuple(found)
 
-    def known(self, agent_type: str) -> AgentType:
+    def require(self, agent_type: str) -> AgentType:
         """Raises SidecarError (AGT_002) for an unknown type."""
         agent = self._types.get(agent_type)
         if agent is None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from cco_sidecar.core.principal import Principal
 
 _WINDOW = 60.0
-_MOST_SAMPLES = 20_000
-_MOST_AGENTS = 10_000
+_MAX_SAMPLES = 20_000
+_MAX_AGENTS = 10_000
 
 
 class Performance(NamedTuple):
@@ -46,7 +46,7 @@ class Metrics:
     def __init__(self) -> None:
         self.cache = CacheFigures()
         # (time, seconds or None for long polls and streams, failed)
-        self._calls: deque[tuple[float, float | None, bool]] = deque(maxlen=_MOST_SAMPLES)
+        self._calls: deque[tuple[float, float | None, bool]] = deque(maxlen=_MAX_SAMPLES)
         self._agents: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
     def record(self, seconds: float | None, *, failed: bool) -> None:
@@ -57,7 +57,7 @@ class Metrics:
             return
         self._agents[principal.subject] = (time.monotonic(), principal.agent_type)
         self._agents.move_to_end(principal.subject)
-        if len(self._agents) > _MOST_AGENTS:
+        if len(self._agents) > _MAX_AGENTS:
             self._agents.popitem(last=False)
 
     def last_call(self, subject: str) -> float | None:
@@ -71,7 +71,7 @@ class Metrics:
             self._calls.popleft()
         times = sorted(seconds * 1000 for _, seconds, _ in self._calls if seconds is not None)
         # If there were more calls than are kept, the window is shorter than a minute.
-        full = len(self._calls) == _MOST_SAMPLES
+        full = len(self._calls) == _MAX_SAMPLES
         span = max(now - self._calls[0][0], 1e-3) if full else _WINDOW
         failures = sum(failed for _, _, failed in self._calls)
         return Performance(

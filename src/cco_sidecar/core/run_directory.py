@@ -19,7 +19,7 @@ import orjson
 
 NAME = "cco-sidecar"
 # sun_path holds 108 bytes, including the final NUL (unix(7)).
-_LONGEST_SOCKET = 107
+_MAX_SOCKET = 107
 
 
 class Running(NamedTuple):
@@ -43,7 +43,7 @@ def candidates() -> list[Path]:
 def make() -> Path | None:
     """Returns the first candidate that is ours and short enough, creating it if needed; None if there is none."""
     for path in candidates():
-        if len(str(path)) + 22 > _LONGEST_SOCKET:
+        if len(str(path)) + 22 > _MAX_SOCKET:
             continue
         try:
             path.mkdir(mode=0o700, exist_ok=True)

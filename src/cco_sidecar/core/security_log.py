@@ -12,7 +12,7 @@ import time
 NAME = "cco_sidecar.security"
 _log = logging.getLogger(NAME)
 # The most refusals logged per second. The rest are only counted, so that a caller without a token cannot flush the log.
-_MOST_A_SECOND = 20
+_MAX_PER_SECOND = 20
 
 
 class _Flood:
@@ -25,10 +25,10 @@ class _Flood:
         second = int(time.monotonic())
         left_out = 0
         if second != self._second:
-            left_out = max(0, self._seen - _MOST_A_SECOND)
+            left_out = max(0, self._seen - _MAX_PER_SECOND)
             self._second, self._seen = second, 0
         self._seen += 1
-        return left_out if self._seen <= _MOST_A_SECOND else None
+        return left_out if self._seen <= _MAX_PER_SECOND else None
 
 
 _refusals = _Flood()

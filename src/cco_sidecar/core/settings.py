@@ -75,7 +75,7 @@ def _integer(
 
 
 _STRINGS = {"type": "array", "items": {"type": "string"}}
-_MOST_MB = 1024 * 1024
+_MAX_MB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Settings:
         schema={"type": "object", "additionalProperties": {"type": "string"}},
     )
     cache_size_mb: int = _integer(
-        1024, 1, _MOST_MB, "Context cache, in MB", file="sidecar.cache_size_mb", flag="--cache-size-mb"
+        1024, 1, _MAX_MB, "Context cache, in MB", file="sidecar.cache_size_mb", flag="--cache-size-mb"
     )
     jwt_secret: str | None = _setting(
         None,
@@ -244,9 +244,9 @@ class Settings:
     )
     max_events: int = _integer(10_000, 1, 10_000_000, "Events of a project that are kept", file="events.max_queue_size")
     event_memory_mb: int = _integer(
-        256, 1, _MOST_MB, "Memory for the events of a project, in MB", file="events.max_memory_mb"
+        256, 1, _MAX_MB, "Memory for the events of a project, in MB", file="events.max_memory_mb"
     )
-    results_quota_mb: int = _integer(2048, 1, _MOST_MB, "Results that a project keeps, in MB", file="results.quota_mb")
+    results_quota_mb: int = _integer(2048, 1, _MAX_MB, "Results that a project keeps, in MB", file="results.quota_mb")
 
     @property
     def real_grpc_port(self) -> int:

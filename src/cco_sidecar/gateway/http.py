@@ -25,7 +25,7 @@ HEADER_SECONDS = 10.0
 MAX_PIPELINED = 16
 _KEEP_ALIVE_SECONDS = 75
 _LEAST_CONNECTIONS = 64
-_MOST_CONNECTIONS = 16_384
+_MAX_CONNECTIONS = 16_384
 
 
 class _Server(uvicorn.Server):
@@ -229,7 +229,7 @@ class HttpServer:
 
     def start(self, gateway: Gateway) -> None:
         # Use half of the descriptors; the rest is for gRPC, files and agents.
-        most = min(_MOST_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
+        most = min(_MAX_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
         protocol = type("Connection", (_Connection,), {"connections_of_server": _Connections(most)})
         config = uvicorn.Config(
             gateway,

@@ -22,7 +22,7 @@ _DISCARD_SECONDS = 60.0
 _METADATA = "grpc-metadata-"
 _OF_HTTP = frozenset({"authorization", "user-agent"})
 _DISCARDED_BYTES = 64 * 2**20
-_MOST_DISCARDS = 8
+_MAX_DISCARDS = 8
 _DISCARDED_BYTES_PER_SECOND = 32 * 2**20
 _JSON = re.compile(r"application/([\w.\-]+\+)?json|application/x-ndjson", re.IGNORECASE)
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
@@ -63,7 +63,7 @@ class Discards:
         self._open = 0
 
     async def body(self, receive: Receive) -> None:
-        if self._open >= _MOST_DISCARDS:
+        if self._open >= _MAX_DISCARDS:
             return
         left = _DISCARDED_BYTES
         self._open += 1

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.repository.layout import (
-    MOST_CONFIG_BYTES,
+    MAX_CONFIG_BYTES,
     GitFailed,
     Layout,
     blocking_file,
@@ -39,8 +39,8 @@ from cco_sidecar.repository.layout import (
 log = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 30.0
-MOST_OUTPUT_BYTES = 256 * 2**20
-_MOST_STDERR_BYTES = 64 * 1024
+MAX_OUTPUT_BYTES = 256 * 2**20
+_MAX_STDERR_BYTES = 64 * 1024
 # A command that prints nothing for this long may be blocked on a FIFO.
 _STALLED_SECONDS = 0.3
 _ATTEMPTS = 10
@@ -160,10 +160,10 @@ class GitRepository:
             _link(self._shadow / name, path)
 
     def _config(self, layout: Layout) -> bytes:
-        own = _entries(small_file(layout.common_dir / "config", MOST_CONFIG_BYTES))
+        own = _entries(small_file(layout.common_dir / "config", MAX_CONFIG_BYTES))
         of_worktree = layout.git_dir / "config.worktree"
         if own.get("extensions.worktreeconfig", "").lower() in ("true", "1", "yes", "on") and of_worktree.is_file():
-            own |= _entries(small_file(of_worktree, MOST_CONFIG_BYTES))
+            own |= _entries(small_file(of_worktree, MAX_CONFIG_BYTES))
         self.remotes = {
             key.removeprefix("remote.").removesuffix(".url"): value
             for key, value in own.items()
@@ -327,8 +327,8 @@ def _read(process: subprocess.Popen[bytes], name: str, timeout: float, layout: L
                 block = os.read(key.fd, _CHUNK)
                 if not block:
                     selector.unregister(key.fd)
-                elif key.data is output or len(said) < _MOST_STDERR_BYTES:
+                elif key.data is output or len(said) < _MAX_STDERR_BYTES:
                     key.data.extend(block)
-            if len(output) > MOST_OUTPUT_BYTES:
-                raise GitFailed(f"git {name} printed more than {MOST_OUTPUT_BYTES} bytes")
+            if len(output) > MAX_OUTPUT_BYTES:
+                raise GitFailed(f"git {name} printed more than {MAX_OUTPUT_BYTES} bytes")
     return bytes(output), bytes(said)

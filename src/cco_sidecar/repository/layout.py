@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _SMALL_BYTES = 64 * 1024
-MOST_CONFIG_BYTES = 2**20
+MAX_CONFIG_BYTES = 2**20
 # Files of the working tree that git opens by name, even if they are not regular files.
 _READ_BY_GIT = frozenset({".gitignore", ".gitattributes", ".gitmodules", ".mailmap"})
 _HEAD = re.compile(rb"(ref: refs/[^\x00-\x20~^:?*\[\\]{1,1000}|[0-9a-f]{40}|[0-9a-f]{64})\s*")
@@ -77,7 +77,7 @@ def _named_by(entry: Path) -> Path:
 def _names_back(git_dir: Path, entry: Path) -> bool:
     if (git_dir / "gitdir").is_file():
         return (git_dir / _text(git_dir / "gitdir")).resolve() == entry.resolve()
-    config = small_file(git_dir / "config", MOST_CONFIG_BYTES).decode("utf-8", "surrogateescape")
+    config = small_file(git_dir / "config", MAX_CONFIG_BYTES).decode("utf-8", "surrogateescape")
     found = re.search(r"^\s*worktree\s*=\s*\"?([^\"\n]+?)\"?\s*$", config, re.MULTILINE | re.IGNORECASE)
     return found is not None and (git_dir / found[1]).resolve() == entry.parent.resolve()
 

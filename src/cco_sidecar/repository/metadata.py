@@ -41,8 +41,8 @@ _JUNIT = (
 )
 _SARIF = ("results.sarif", "security.sarif", "codeql.sarif", "reports/results.sarif")
 REPORTS = (*_COVERAGE, *_JUNIT, *_SARIF)
-_MOST_BYTES = 4 * 2**20
-_MOST_DEPENDENCIES = 5000
+_MAX_BYTES = 4 * 2**20
+_MAX_DEPENDENCIES = 5000
 _LONGEST = 300
 # The errors of files that are being edited, damaged or malicious. Such files count as absent.
 _UNREADABLE = (
@@ -66,7 +66,7 @@ def read(root: Path, files: Iterable[str]) -> Metadata:
     types = sorted({kind for name, kind in _TYPES.items() if name in names})
     if types:
         found.project_type = types[0] if len(types) == 1 else "mixed"
-    found.dependencies.extend(sorted({_shown(text) for text in _dependencies(root, names)})[:_MOST_DEPENDENCIES])
+    found.dependencies.extend(sorted({_shown(text) for text in _dependencies(root, names)})[:_MAX_DEPENDENCIES])
     version = _python_version(root, names)
     if version and _VERSION.fullmatch(version):
         found.python_version = version
@@ -221,7 +221,7 @@ def _xml(text: str) -> ElementTree.Element:
 def _text(root: Path, name: str) -> str | None:
     try:
         with open(open_beneath(root, name), "rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            data = file.read(_MAX_BYTES + 1)
     except OSError:
         return None
-    return data.decode("utf-8", errors="replace") if len(data) <= _MOST_BYTES else None
+    return data.decode("utf-8", errors="replace") if len(data) <= _MAX_BYTES else None

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 NO_QUEUE = -1
 # The most watches with events that the worker has added but not yet reported.
-_MOST_UNKNOWN = 100_000
+_MAX_UNKNOWN = 100_000
 _OVERFLOW = -1
 # linux/inotify.h: the watch was removed.
 _IGNORED = 0x8000
@@ -92,7 +92,7 @@ class Queue:
             owners = self._owners.get(event.wd)
             if owners is None:
                 self._unknown.add(event.wd)
-                if len(self._unknown) > _MOST_UNKNOWN:
+                if len(self._unknown) > _MAX_UNKNOWN:
                     self._unknown.clear()
                     self._changed.update(key for known in self._owners.values() for key in known)
                 continue

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from cco_sidecar.auth.limits import RateLimits
-from cco_sidecar.auth.parked import MOST_PARKED, Parked
+from cco_sidecar.auth.parked import MAX_PARKED, Parked
 from cco_sidecar.auth.policy import max_request_bytes, method_path, policies, rules_of
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.core.bounds import check_message
@@ -37,7 +37,7 @@ from cco_sidecar.rpc.servicers import match
 from orchestra.v1 import options_pb2
 
 # The most open client streams per agent; each may be a request that never ends.
-_MOST_PUBLISHING = 16
+_MAX_PUBLISHING = 16
 
 
 class _Details(NamedTuple):
@@ -76,8 +76,8 @@ async def build(servicers: Sequence[object], around: Sequence[grpc.aio.ServerInt
     the servicers do not match the services.
     """
     handlers: dict[str, Any] = {}
-    parked = Parked(MOST_PARKED, "long polls and streams")
-    publishing = Parked(_MOST_PUBLISHING, "streams of published events")
+    parked = Parked(MAX_PARKED, "long polls and streams")
+    publishing = Parked(_MAX_PUBLISHING, "streams of published events")
     for service, servicer in match(services(), servicers):
         for method in service.methods:
             waiting = publishing if method.client_streaming else parked

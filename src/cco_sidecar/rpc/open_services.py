@@ -19,8 +19,8 @@ from cco_sidecar.rpc.chain import decoded, only_message
 from cco_sidecar.rpc.interceptors.errors import CODES
 from cco_sidecar.rpc.receiving import Admission, Receiving
 
-_MOST_WATCHES = 32
-_MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE = 64, 4
+_MAX_WATCHES = 32
+_MAX_CONVERSATIONS, _MAX_CONVERSATIONS_OF_ONE = 64, 4
 
 
 class OpenServices:
@@ -30,8 +30,8 @@ class OpenServices:
         """``services`` are the full names that reflection lists, in addition to health and itself."""
         self._admission = admission
         # An open reflection stream may always be receiving, so these streams have a separate limit.
-        self._conversations = Receiving(_MOST_CONVERSATIONS, _MOST_CONVERSATIONS_OF_ONE)
-        self._watching = KeyedSemaphore[str](_MOST_WATCHES)
+        self._conversations = Receiving(_MAX_CONVERSATIONS, _MAX_CONVERSATIONS_OF_ONE)
+        self._watching = KeyedSemaphore[str](_MAX_WATCHES)
         self.handlers: list[grpc.GenericRpcHandler] = []
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, self)
         listed = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -92,5 +92,5 @@ async def _aborted(context: Any) -> AsyncIterator[None]:
     except SidecarError as refusal:
         await context.abort(CODES[refusal.kind.grpc_code], refusal.message)
     except NotInTime:
-        text = f"this connection has {_MOST_WATCHES} watches open; close one first"
+        text = f"this connection has {_MAX_WATCHES} watches open; close one first"
         await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, text)

@@ -22,7 +22,7 @@ _HANDSHAKE_MS = 10_000
 _IDLE_MS = 3_600_000
 _UNREAD_BYTES = 64 * 1024
 # Per connection; more than a team needs on one channel. Each waiting stream costs about 80 KB.
-_MOST_STREAMS = 2000
+_MAX_STREAMS = 2000
 _MAX_METADATA_BYTES = 32 * 1024
 _LEAST_CONNECTIONS = 64
 MAX_SEND_BYTES = 32 * 2**20
@@ -49,7 +49,7 @@ class GrpcServer:
                 ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
                 ("grpc.max_connection_idle_ms", _IDLE_MS),
                 ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
-                ("grpc.max_concurrent_streams", _MOST_STREAMS),
+                ("grpc.max_concurrent_streams", _MAX_STREAMS),
                 # Limit how much of an unread message is received. With BDP probing, the window would grow to
                 # megabytes per call on a fast network.
                 ("grpc.http2.bdp_probe", 0),

@@ -39,7 +39,7 @@ _PREPARATION_LINES = 20
 # How many completed agents of an issue are checked, newest first, for a branch to start from.
 _LOOKED_AT = 50
 # Bytes. Linux limits one variable to 128 KiB (execve(2)).
-_MOST_IN_VARIABLE = 100_000
+_MAX_IN_VARIABLE = 100_000
 
 
 class ContextSource(Protocol):
@@ -142,7 +142,7 @@ class Launcher:
     ) -> int:
         """Starts the agent's process and returns its pid. Sets the agent's worktree and branch. ``resuming``: the
         program continues its earlier session. Raises SidecarError, OSError."""
-        known = self._types.known(agent.agent_type)
+        known = self._types.require(agent.agent_type)
         secrets = await self._credentials.values(agent.credentials)
         root = workdir = self._projects.root(agent.project_id)
         environment = self._environment_base(runner, request) | secrets
@@ -330,4 +330,4 @@ def system_prompt(known: AgentType) -> str:
 
 def _fitting(text: str) -> str:
     """Cuts a text to what fits in one variable; the file contains all of it."""
-    return text.encode()[:_MOST_IN_VARIABLE].decode(errors="ignore")
+    return text.encode()[:_MAX_IN_VARIABLE].decode(errors="ignore")

@@ -23,7 +23,7 @@ _BATCH_BYTES = 512 * 1024
 _LINE_OVERHEAD = 32
 # Enough for several of the shim's longest lines.
 _TAIL_BYTES = 512 * 1024
-_LONGEST_SHOWN = 2000
+_MAX_SHOWN = 2000
 _WHOLE_LINE = re.compile(rb"^\S+ \S+ F ", re.MULTILINE)
 # Poll interval where inotify is not available.
 _LOOK_SECONDS = 0.25
@@ -89,7 +89,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     except FileNotFoundError:
         return []
     lines = deque(LogReader(path, start).read(), maxlen=count)
-    return [line.text[:_LONGEST_SHOWN] for line in lines]
+    return [line.text[:_MAX_SHOWN] for line in lines]
 
 
 def tail_offset(path: Path, count: int) -> int:

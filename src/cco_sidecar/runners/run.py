@@ -34,7 +34,7 @@ _SHIM = Path(__file__).with_name("shim.py")
 # Imported as a module, so that its bytecode is cached; a script is compiled at every start.
 _START = "import sys; sys.path.append(sys.argv[1].rpartition('/')[0]); import shim; shim.main()"
 _LOOK_SECONDS = 0.5
-_LONGEST_TOKEN = 16 * 1024
+_MAX_TOKEN_BYTES = 16 * 1024
 _START_SECONDS = 10.0
 _BETWEEN_LOOKS = 0.1
 _PATIENCE_SECONDS = 30.0
@@ -114,7 +114,7 @@ class Run:
             descriptor = os.open(self.token_file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
             with open(descriptor) as file:
                 regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-                return file.read(_LONGEST_TOKEN).strip() if regular else ""
+                return file.read(_MAX_TOKEN_BYTES).strip() if regular else ""
         except (OSError, ValueError):
             return ""
 

@@ -49,7 +49,7 @@ _LOOK_SECONDS = 1.0
 _LEFTOVER_GRACE = 2.0
 _RETRY_SECONDS = 0.5
 # Shorter secrets are not masked: they occur in ordinary text.
-_SHORTEST_SECRET = 4
+_MIN_SECRET = 4
 # An unfinished line is written after so many seconds: a prompt, dots, a progress bar.
 _QUIET_SECONDS = 1.0
 _TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -67,7 +67,7 @@ class Output:
         self._most = most
         self._written = os.fstat(self._file).st_size
         self._lost = 0
-        long_enough = [text for text in spellings(secrets) if len(text) >= _SHORTEST_SECRET]
+        long_enough = [text for text in spellings(secrets) if len(text) >= _MIN_SECRET]
         alternatives = [re.escape(text) for text in sorted(long_enough, key=len, reverse=True)]
         self._secret = re.compile(b"|".join(alternatives)) if alternatives else None
         self._secrets = long_enough

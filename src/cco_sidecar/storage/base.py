@@ -59,7 +59,7 @@ class ResultTotals(NamedTuple):
 PAGE_BYTES = 2**20
 
 
-MOST_OUTCOMES = 200
+MAX_OUTCOMES = 200
 
 
 class Outcome(NamedTuple):
@@ -103,7 +103,7 @@ class ResultStore(Protocol):
     async def outcomes(self, project: str, issue: str, *, before: str) -> Sequence[Outcome]:
         """Returns the outcomes of the issue's results older than the result ``before``, newest first.
 
-        Returns at most ``MOST_OUTCOMES``.
+        Returns at most ``MAX_OUTCOMES``.
         """
         ...
 

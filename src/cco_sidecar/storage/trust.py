@@ -19,7 +19,7 @@ from cco_sidecar.core import package_data
 from cco_sidecar.core.agent_types import AgentTypes, Source
 from cco_sidecar.core.errors import SettingsError
 
-_MOST_BYTES = 4 * 2**20
+_MAX_BYTES = 4 * 2**20
 AGENT_TYPES = Path("config") / "orchestra-config.json"
 
 
@@ -82,9 +82,9 @@ def read(path: Path) -> bytes | None:
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise SettingsError("not a regular file")
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise SettingsError(f"larger than {_MOST_BYTES} bytes")
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise SettingsError(f"larger than {_MAX_BYTES} bytes")
     return data
 
 

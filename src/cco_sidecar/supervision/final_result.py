@@ -18,8 +18,8 @@ from orchestra.v1.result_service_pb2 import RESULT_STATUS_SUCCESS, AgentResult, 
 
 log = logging.getLogger(__name__)
 
-_LONGEST_DECISION = 500
-_LONGEST_ANSWER = 100_000
+_MAX_DECISION = 500
+_MAX_ANSWER = 100_000
 
 
 class FinalResults:
@@ -69,8 +69,8 @@ class FinalResults:
     async def _work(self, agent: Agent, answer: str) -> AgentResult:
         work = AgentResult(
             status=RESULT_STATUS_SUCCESS,
-            decisions=[answer.strip().partition("\n")[0][:_LONGEST_DECISION]],
-            artifacts={"final_message": answer[:_LONGEST_ANSWER]},
+            decisions=[answer.strip().partition("\n")[0][:_MAX_DECISION]],
+            artifacts={"final_message": answer[:_MAX_ANSWER]},
             metrics=_metrics(agent),
         )
         if agent.worktree:

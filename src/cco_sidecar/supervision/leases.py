@@ -101,7 +101,7 @@ class Leases:
 
     def _mint(self, lease: Lease, agent: Agent) -> Minted:
         return self._tokens.mint_agent(
-            self._types.known(agent.agent_type),
+            self._types.require(agent.agent_type),
             agent_id=agent.agent_id,
             project=agent.project_id,
             issue=agent.issue_id,

@@ -33,6 +33,7 @@ class Maintenance:
     def __init__(
         self,
         supervisor: Supervisor,
+        *,
         leases: Leases,
         worktrees: Worktrees,
         store: AgentStore,

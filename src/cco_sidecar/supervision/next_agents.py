@@ -22,10 +22,10 @@ from orchestra.v1.result_service_pb2 import (
 AUTHOR, LANGUAGE, CAPABILITY = "@author", "@language", "@capability"
 _RANK = {"high": 0, "medium": 1, "low": 2}
 # Independent of the rules: after so many results of a type for one issue, a person has to decide.
-_MOST_TURNS = 3
+_MAX_TURNS = 3
 # A word that more types than this share is not a speciality.
 _COMMON = 4
-_MOST_SPECIALISTS = 2
+_MAX_SPECIALISTS = 2
 _SMALL_WORD = 3
 # The order of work. A success suggests only later stages, so rules cannot form a cycle.
 _STAGES = {
@@ -79,7 +79,7 @@ def _suggested(names: Iterable[str], types: AgentTypes, result: Result, before: 
 def _is_due(agent_type: str, types: AgentTypes, result: Result, before: Sequence[Outcome], *, asked: bool) -> bool:
     """Whether the type's work is still to be done, and a success would not go back to an earlier stage. ``asked``: the
     agent itself asks for it."""
-    if Counter(each.agent_type for each in before)[agent_type] >= _MOST_TURNS:
+    if Counter(each.agent_type for each in before)[agent_type] >= _MAX_TURNS:
         return False
     succeeded = result.result.status == RESULT_STATUS_SUCCESS
     stage, own = _stage(types, agent_type), _stage(types, result.agent_type)
@@ -166,7 +166,7 @@ def _specialists(types: AgentTypes, text: str) -> Iterator[str]:
         name: sum(1 / common[word] for word in words & each if common[word] <= _COMMON) for name, each in own.items()
     }
     best = sorted((name for name, score in scores.items() if score), key=lambda name: (-scores[name], name))
-    yield from best[:_MOST_SPECIALISTS]
+    yield from best[:_MAX_SPECIALISTS]
 
 
 def _speciality(agent: AgentType) -> frozenset[str]:

@@ -42,6 +42,7 @@ class Records:
     def __init__(
         self,
         store: AgentStore,
+        *,
         outbox: Outbox,
         leases: Leases,
         worktrees: Worktrees,

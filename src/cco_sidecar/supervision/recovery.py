@@ -28,6 +28,7 @@ class Recovery:
     def __init__(
         self,
         supervisor: Supervisor,
+        *,
         attempts: Attempts,
         stores: Stores,
         launcher: Launcher,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cco_sidecar.auth.scope import require_operator_fields_unset
@@ -12,7 +13,6 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import HANDOVER, Principal
 from cco_sidecar.core.projects import Projects
-from cco_sidecar.core.settings import Settings
 from cco_sidecar.runners.launch import Launcher, model_of
 from cco_sidecar.runners.presets import COMMAND
 from cco_sidecar.storage.base import AgentStore, StoredAgent
@@ -44,14 +44,16 @@ class Spawner:
     def __init__(
         self,
         store: AgentStore,
+        *,
         supervisor: Supervisor,
         launcher: Launcher,
         types: AgentTypes,
         clock: Clock,
         budget: Budget,
         projects: Projects,
-        settings: Settings,
+        spawn_environment: Sequence[str],
     ) -> None:
+        """``spawn_environment``: the names of variables that an agent may set for one it spawns."""
         self._store = store
         self._supervisor = supervisor
         self._launcher = launcher
@@ -59,7 +61,7 @@ class Spawner:
         self._clock = clock
         self._budget = budget
         self._projects = projects
-        self._environment = frozenset(settings.spawn_environment)
+        self._environment = frozenset(spawn_environment)
         # Held from the check of the limits until the new agent counts towards them.
         self._counting = asyncio.Lock()
 
@@ -79,7 +81,7 @@ class Spawner:
         assert active is not None
         return active
 
-    async def may_resume(self, stored: StoredAgent, principal: Principal) -> None:
+    async def require_may_resume(self, stored: StoredAgent, principal: Principal) -> None:
         """Applies the checks of a spawn to starting an agent again. Raises SidecarError (AUTH_003, AGT_003)."""
         if not principal.operator:
             require_operator_fields_unset(stored.request)
@@ -100,7 +102,7 @@ class Spawner:
         """Spawns an agent that a person approved; no limit applies. Raises SidecarError."""
         await self._spawn(request, project, descent, spawned_by=HANDOVER, cause=approval_id)
 
-    async def may_retry(self, agent: Agent) -> None:
+    async def require_may_retry(self, agent: Agent) -> None:
         """Checks the limits for a retry by a rule, which has its own limit of attempts. Raises SidecarError
         (AGT_003)."""
         await self._budget.check(self._store, agent, self._clock.micros(), again=True)
@@ -112,7 +114,7 @@ class Spawner:
     async def _spawn(
         self, request: SpawnAgentRequest, project: str, descent: Descent, *, spawned_by: str, cause: str = ""
     ) -> ActiveAgent | None:
-        known = self._types.known(request.agent_type)
+        known = self._types.require(request.agent_type)
         runner = self._supervisor.runner_of(request)
         self._projects.root(project)
         self._types.patterns_of(request.context_requirements)

@@ -33,6 +33,7 @@ class Supervision:
     def __init__(
         self,
         settings: Settings,
+        *,
         projects: Projects,
         types: AgentTypes,
         budget: Budget,
@@ -53,34 +54,51 @@ class Supervision:
         self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
         worktrees = self.launcher.worktrees
         attempts = Attempts(self.launcher, self.leases, clock)
+        records = Records(
+            stores.agents,
+            outbox=outbox,
+            leases=self.leases,
+            worktrees=worktrees,
+            final_results=FinalResults(stores.results, recorder, types, worktrees, clock),
+            clock=clock,
+        )
         self.supervisor = Supervisor(
             stores.agents,
-            Records(
-                stores.agents,
-                outbox,
-                self.leases,
-                worktrees,
-                FinalResults(stores.results, recorder, types, worktrees, clock),
-                clock,
-            ),
-            attempts,
-            Runners(settings, types),
-            types,
-            clock,
-            settings.max_concurrent,
+            records=records,
+            attempts=attempts,
+            runners=Runners(settings, types),
+            types=types,
+            clock=clock,
+            max_concurrent=settings.max_concurrent,
         )
-        self.spawner = Spawner(stores.agents, self.supervisor, self.launcher, types, clock, budget, projects, settings)
-        self._recovery = Recovery(self.supervisor, attempts, stores, self.launcher, self.leases, clock)
+        self.spawner = Spawner(
+            stores.agents,
+            supervisor=self.supervisor,
+            launcher=self.launcher,
+            types=types,
+            clock=clock,
+            budget=budget,
+            projects=projects,
+            spawn_environment=settings.spawn_environment,
+        )
+        self._recovery = Recovery(
+            self.supervisor,
+            attempts=attempts,
+            stores=stores,
+            launcher=self.launcher,
+            leases=self.leases,
+            clock=clock,
+        )
         self._maintenance = Maintenance(
             self.supervisor,
-            self.leases,
-            worktrees,
-            stores.agents,
-            bus,
-            metrics,
-            clock,
-            settings.storage,
-            settings.agent_logs,
+            leases=self.leases,
+            worktrees=worktrees,
+            store=stores.agents,
+            bus=bus,
+            metrics=metrics,
+            clock=clock,
+            storage=settings.storage,
+            log_retention=settings.agent_logs,
         )
         self._background = Background()
 

@@ -47,6 +47,7 @@ class Supervisor:
     def __init__(
         self,
         store: AgentStore,
+        *,
         records: Records,
         attempts: Attempts,
         runners: Runners,
@@ -244,7 +245,7 @@ class Supervisor:
 
     def runner_of(self, request: SpawnAgentRequest) -> Runner:
         """Returns the runner for a spawn. Raises SidecarError (AGT_002) for a type that is not configured."""
-        known = self._types.known(request.agent_type)
+        known = self._types.require(request.agent_type)
         return self._runners.once(request.command) if request.command else self._runners.of(known)
 
     # -- state machine -------------------------------------------------------------------------------------

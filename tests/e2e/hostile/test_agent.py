@@ -33,7 +33,7 @@ PHASES = ("files", "processes", "namespaces", "sockets", "api", "context")
 # Each of these gets its own sidecar, so that what it leaves behind disturbs no other attack.
 LOUD = ("load", "results")
 # The sidecar's own delay: how long a caller waits, not counting the time that the machine had no CPU for it.
-MOST_DELAY = 0.25
+MAX_DELAY = 0.25
 _EVERY = 0.02
 _PHASE_SECONDS = 240.0
 _OTHER_WORD = "Plans-of-the-neighbour"
@@ -364,7 +364,7 @@ def problems_of(attack_setup: AttackSetup, kind: str, phase: str) -> list[str]:
     worst = max(looks.values(), key=lambda look: look.own)
     print(f"{kind} {phase}: {len(looks)} attempts; worst wait {worst.own:.3f} s, of a quiet deployment {quiet:.3f} s")
     assert attacked.report
-    return attacked.successes + slow(looks, max(MOST_DELAY, 3 * quiet))
+    return attacked.successes + slow(looks, max(MAX_DELAY, 3 * quiet))
 
 
 def failing(problems: list[str]) -> str:

@@ -116,7 +116,7 @@ class AgentServicer:
             own = principal_of(known, known.type, "", "")
         else:
             agent = await self._agent(request.agent, principal)
-            known = self._types.known(agent.agent_type)
+            known = self._types.require(agent.agent_type)
             own = principal_of(known, agent.agent_id, agent.issue_id, agent.project_id)
         return check_access(self._policies, known, own, request.rpc, request.issue_id, request.project_id)
 

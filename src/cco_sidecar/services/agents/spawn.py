@@ -28,7 +28,7 @@ async def resume_agent(
     stored = await reader.get(request.agent_id, principal)
     if stored.agent.status not in ENDED_STATUSES or supervisor.find(request.agent_id) is not None:
         raise not_ended(request.agent_id)
-    await spawner.may_resume(stored, principal)
+    await spawner.require_may_resume(stored, principal)
     reason = f"resumed by {principal.subject}"
     return await _begun(supervisor, await supervisor.resume(stored.agent, request.message, reason))
 

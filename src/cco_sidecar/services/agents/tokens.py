@@ -15,7 +15,7 @@ from orchestra.v1.agent_service_pb2 import CreateTokenRequest, RevokeTokenReques
 def create_token(tokens: Tokens, types: AgentTypes, request: CreateTokenRequest) -> Minted:
     """Creates a token for an agent. Raises SidecarError: AGT_002 for an unknown type, REQ_001 for a reserved agent
     id."""
-    agent = types.known(request.agent_type)
+    agent = types.require(request.agent_type)
     if request.agent_id in RESERVED_SUBJECTS:
         raise invalid_request(f"agent_id: '{request.agent_id}' is reserved for the sidecar", field="agent_id")
     tokens.minted += 1

@@ -19,16 +19,16 @@ from orchestra.v1.context_service_pb2 import PreviousAgentOutput
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import FileEntry, Result, ResultStatus
 
-_MOST_RESULTS = 200
-_MOST_RESULT_BYTES = 8 * 2**20
-_MOST_EVENTS = 200
+_MAX_RESULTS = 200
+_MAX_RESULT_BYTES = 8 * 2**20
+_MAX_EVENTS = 200
 _READ_AT_ONCE = 1000
 # Files per output; a decision that names more is not specific to any of them.
-_MOST_FILES = 500
+_MAX_FILES = 500
 # Decisions of one result.
-_MOST_DECISIONS = 100
-_MOST_FILES_OF_ALL = 5_000
-_MOST_OUTPUT_BYTES = 4 * 2**20
+_MAX_DECISIONS = 100
+_MAX_FILES_OF_ALL = 5_000
+_MAX_OUTPUT_BYTES = 4 * 2**20
 _REMEMBERED_BYTES = 64 * 2**20
 
 # Identifies what outputs are made from: the version of the results, and the decisions' sequence numbers.
@@ -70,8 +70,8 @@ class PreviousOutputs:
         found: list[bytes] = []
         before: int | None = None
         size = 0
-        while len(found) < _MOST_RESULTS and size < _MOST_RESULT_BYTES:
-            page = await self._store.page(project, issue=issue, before=before, limit=_MOST_RESULTS - len(found))
+        while len(found) < _MAX_RESULTS and size < _MAX_RESULT_BYTES:
+            page = await self._store.page(project, issue=issue, before=before, limit=_MAX_RESULTS - len(found))
             if not page:
                 break
             bodies = [stored.result.SerializeToString() for stored in page]
@@ -96,7 +96,7 @@ def merged(results: Sequence[bytes], decisions: Sequence[Decision]) -> list[Prev
     for result in results:
         made = _of_result(Result.FromString(result))
         size += sum(output.ByteSize() for output in made)
-        if outputs and size > _MOST_OUTPUT_BYTES:
+        if outputs and size > _MAX_OUTPUT_BYTES:
             # A few kilobytes of a result can become megabytes of outputs, because each output repeats the files.
             break
         outputs += made
@@ -116,7 +116,7 @@ class _Decisions:
     def __init__(self) -> None:
         self._seen = 0
         # Each event with the issue that it is about.
-        self._entries: deque[tuple[Entry, str | None]] = deque(maxlen=_MOST_EVENTS)
+        self._entries: deque[tuple[Entry, str | None]] = deque(maxlen=_MAX_EVENTS)
 
     async def update(self, bus: EventBus, project: str, issue: str) -> list[Entry]:
         while True:
@@ -164,9 +164,9 @@ def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
 def _of_result(result: Result) -> list[PreviousAgentOutput]:
     work = result.result
     paths = [*map(_path, work.files_created), *map(_path, work.files_modified), *work.files_deleted]
-    decisions = list(work.decisions[:_MOST_DECISIONS])
+    decisions = list(work.decisions[:_MAX_DECISIONS])
     # Each decision repeats the files.
-    most = min(_MOST_FILES, _MOST_FILES_OF_ALL // max(1, len(decisions)))
+    most = min(_MAX_FILES, _MAX_FILES_OF_ALL // max(1, len(decisions)))
     touched = [masking.mask(path)[0] for path in paths[:most]]
     status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)
     summary = f"{status}: {len(paths)} files affected"
@@ -193,7 +193,7 @@ def _of_event(event: Event) -> PreviousAgentOutput:
         timestamp=event.timestamp,
         decision=masking.mask(data["decision"])[0],
         rationale=masking.mask(rationale)[0] if isinstance(rationale, str) else "",
-        files_affected=[masking.mask(path)[0] for path in files[:_MOST_FILES] if isinstance(path, str)]
+        files_affected=[masking.mask(path)[0] for path in files[:_MAX_FILES] if isinstance(path, str)]
         if isinstance(files, list)
         else [],
     )

@@ -180,7 +180,7 @@ class ContextService:
         to read instead of its directory. Raises SidecarError: AGT_002 for an unknown type, PRJ_001 for an unknown
         project, REQ_001 for an unknown requirement, CTX_001 for an unreadable project.
         """
-        agent = self._types.known(agent_type)
+        agent = self._types.require(agent_type)
         more = self._types.patterns_of(requirements)
         digest = hashlib.sha256(task.encode()).hexdigest() if task else ""
         key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)), worktree)

@@ -17,7 +17,7 @@ FROM_NOW = "$"
 # A poll without `since` continues where the agent's last one ended, if it arrives within so many seconds. Events
 # published while the agent handles the previous one are therefore not lost.
 RESUME_SECONDS = 60
-_MOST_RESUMED = 10_000
+_MAX_RESUMED = 10_000
 
 
 class _PollKey(NamedTuple):
@@ -67,7 +67,7 @@ class Polls:
         # Re-insert the key, so that the oldest come first.
         self._ended.pop(key, None)
         self._ended[key] = (self._clock.seconds(), cursor)
-        if len(self._ended) > _MOST_RESUMED:
+        if len(self._ended) > _MAX_RESUMED:
             del self._ended[next(iter(self._ended))]
 
 

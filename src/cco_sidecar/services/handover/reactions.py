@@ -173,7 +173,7 @@ class Reactions:
         return [Action(partial(self._retry, rule, stored.agent), {"retried": agent_id})]
 
     async def _retry(self, rule: Rule, agent: Agent) -> None:
-        await self._spawner.may_retry(agent)
+        await self._spawner.require_may_retry(agent)
         try:
             await self._supervisor.resume(agent, "", f"retried by rule '{rule.name}'")
         except SidecarError as problem:

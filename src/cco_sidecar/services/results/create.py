@@ -50,7 +50,7 @@ class ResultCreator:
         for name in ("agent_type", "issue_id"):
             if not getattr(request, name):
                 raise invalid_request(f"{name} is required, because the token does not contain one", field=name)
-        self._types.known(request.agent_type)
+        self._types.require(request.agent_type)
         work = _with_status(request.result)
         stamp = request.timestamp if request.HasField("timestamp") else self._clock.timestamp()
         return Result(

@@ -22,7 +22,7 @@ from cco_sidecar.storage.sql.backends import Backend
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-_MOST_AT_ONCE = 64
+_MAX_AT_ONCE = 64
 _PROBE_SECONDS = 0.02
 # Statements that read pages of the main tables.
 _PROBES = tuple(
@@ -138,7 +138,7 @@ class Database:
     def _serve(self) -> None:
         while True:
             batch = [self._requests.get()]
-            while len(batch) < _MOST_AT_ONCE and batch[-1] is not None and not self._requests.empty():
+            while len(batch) < _MAX_AT_ONCE and batch[-1] is not None and not self._requests.empty():
                 batch.append(self._requests.get())
             works = [request for request in batch if request is not None]
             if works:

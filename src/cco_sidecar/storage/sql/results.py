@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cco_sidecar.storage.base import MOST_OUTCOMES, PAGE_BYTES, Added, Outcome, ResultTotals, StoredResult
+from cco_sidecar.storage.base import MAX_OUTCOMES, PAGE_BYTES, Added, Outcome, ResultTotals, StoredResult
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import results
@@ -98,7 +98,7 @@ class SqlResults:
         query = sa.select(results.c.agent_type, results.c.status).where(
             results.c.project_id == project, results.c.issue_id == issue, results.c.number < number
         )
-        query = query.order_by(results.c.number.desc()).limit(MOST_OUTCOMES)
+        query = query.order_by(results.c.number.desc()).limit(MAX_OUTCOMES)
         return await self._database.read(lambda c: [Outcome(*row) for row in c.execute(query)])
 
     async def stored_bytes(self, project: str) -> int:
