@@ -72,6 +72,7 @@ class Sidecar:
         self.clock = clock or Clock()
         self.types = load_agent_types(bound.project_root)
         self._database = Database(backend_of(bound.database_url, bound.storage / DATABASE))
+        self._database.claim()
         self._stores = stores = SqlStores(self._database)
         self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
         self._operator_token = OperatorToken(bound.storage, self._tokens, self.clock)

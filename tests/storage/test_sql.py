@@ -16,6 +16,7 @@ from tests.storage.contract import *  # noqa: F403
 
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.storage.base import Stores
+from cco_sidecar.storage.sql import backends
 from cco_sidecar.storage.sql.backends import Backend, PostgreSQL, Sqlite
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import metadata
@@ -102,6 +103,21 @@ async def test_a_change_is_not_made_again_if_its_commit_may_have_succeeded(
         database.close()
     assert made == ["a", "b"] * runs
     assert [getattr(each, "code", None) for each in done] == ([None, None] if connected else ["STR_001"] * 2)
+
+
+def test_a_second_sidecar_is_refused_until_the_first_is_gone(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "_CLAIM_SECONDS", 1)
+    first, second = Database(PostgreSQL(postgres_url)), Database(PostgreSQL(postgres_url))
+    try:
+        first.claim()
+        with pytest.raises(SettingsError, match="another sidecar uses the database"):
+            second.claim()
+        first.close()
+        second.claim()
+    finally:
+        second.close()
 
 
 async def test_a_text_with_nul_is_refused_or_not_found(open_stores: Callable[[], Awaitable[Stores]]) -> None:

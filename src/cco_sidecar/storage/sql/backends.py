@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -14,8 +15,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from cco_sidecar.core.errors import SettingsError
 
 _CONNECT_SECONDS = 10
-# An arbitrary key for pg_advisory_xact_lock: only one of several processes that start at once migrates.
+# Arbitrary keys of advisory locks: one of several processes that start at once migrates, and one sidecar uses the
+# database.
 _MIGRATION_LOCK = 0x6363_6F00
+_OWNER_LOCK = 0x6363_6F01
+_CLAIM_SECONDS = 5
+# SQLSTATE after lock_timeout (PostgreSQL, appendix A).
+_LOCK_NOT_AVAILABLE = "55P03"
 
 
 class Backend(Protocol):
@@ -37,6 +43,11 @@ class Backend(Protocol):
 
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Waits, in the transaction that migrates, until no other process migrates the database."""
+        ...
+
+    def claim(self) -> Callable[[], None]:
+        """Keeps other sidecars from using the database, and returns what ends that. Raises SettingsError if another
+        one uses it."""
         ...
 
     def check(self) -> None:
@@ -83,6 +94,10 @@ class Sqlite:
 
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Does nothing: the lock of the storage directory keeps other processes out."""
+
+    def claim(self) -> Callable[[], None]:
+        """Does nothing, for the same reason."""
+        return lambda: None
 
     def check(self) -> None:
         if self._path.exists() and (damage := self.integrity()):
@@ -142,6 +157,25 @@ class PostgreSQL:
 
     def lock_migrations(self, connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+    def claim(self) -> Callable[[], None]:
+        """Takes a lock for as long as a connection of its own is open. Waits, because the server may need a moment to
+        notice that a killed sidecar is gone."""
+        opened = contextlib.ExitStack()
+        try:
+            engine = self.engine()
+            opened.callback(engine.dispose)
+            connection = opened.enter_context(engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
+            connection.exec_driver_sql(f"SET lock_timeout = '{_CLAIM_SECONDS}s'")
+            connection.execute(sa.select(sa.func.pg_advisory_lock(_OWNER_LOCK)))
+        except sa.exc.DBAPIError as problem:
+            opened.close()
+            if getattr(problem.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+                raise SettingsError(
+                    f"another sidecar uses the database {self.name}; each needs a database of its own"
+                ) from problem
+            raise self.unusable(problem) from problem
+        return opened.close
 
     def check(self) -> None:
         engine = self.engine()

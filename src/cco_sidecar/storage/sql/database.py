@@ -52,6 +52,7 @@ class Database:
         self.shared = backend.shared
         self.insert = backend.insert
         self._engine = backend.engine()
+        self._release: Callable[[], object] = bool
         self._damage = ""
         # The last probe failed.
         self._failing = False
@@ -65,6 +66,10 @@ class Database:
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
         threading.Thread(target=self._check_integrity, name="integrity", daemon=True).start()
+
+    def claim(self) -> None:
+        """Makes sure that no other sidecar uses the database, until it is closed. Raises SettingsError."""
+        self._release = self._backend.claim()
 
     async def problem(self) -> str:
         """Describes what is wrong with the database; empty if nothing is known.
@@ -119,6 +124,7 @@ class Database:
         self._requests.put(None)
         self._thread.join()
         self._engine.dispose()
+        self._release()
 
     def _check_integrity(self) -> None:
         if found := self._backend.integrity():
