@@ -37,7 +37,7 @@ def _agent_types(comments: dict[str, str]) -> dict[str, Any]:
     made = Schemas(comments, "#/$defs/")
     made.reference(config_pb2.AgentTypesDocument.DESCRIPTOR, "Input")
     document = made.found.pop("AgentTypesDocumentInput")
-    return {"$schema": _DIALECT, "title": "Agent types", **document, "$defs": made.found}
+    return {"$schema": _DIALECT, "title": "Agent types", **_annotated(document), "$defs": made.found}
 
 
 def _config(comments: dict[str, str]) -> dict[str, Any]:
@@ -48,24 +48,34 @@ def _config(comments: dict[str, str]) -> dict[str, Any]:
         section, _, key = declared.file.partition(".")
         schema = {"description": f"{declared.help}. Default: {declared.shown}.", **_filled(made, declared.schema)}
         if key:
-            sections.setdefault(section, {"type": "object", "properties": {}, "additionalProperties": False})
+            sections.setdefault(
+                section, _annotated({"type": "object", "properties": {}, "additionalProperties": False})
+            )
             sections[section]["properties"][key] = schema
         elif section:
             sections[section] = schema
+    document = {"type": "object", "properties": sections, "additionalProperties": False}
     return {
         "$schema": _DIALECT,
         "title": "Configuration of the orchestration sidecar",
-        "type": "object",
-        "properties": {"$schema": {"type": "string"}, **sections},
-        "additionalProperties": False,
+        **_annotated(document),
         "$defs": made.found,
     }
+
+
+def _annotated(schema: dict[str, Any]) -> dict[str, Any]:
+    """Allows keys that begin with `$`, such as `$schema` and `$comment` (core/documents.py)."""
+    return schema | {"patternProperties": {r"^\$": {}}}
 
 
 def _filled(made: Schemas, schema: Any) -> dict[str, Any]:
     """With the schemas of messages in the place of their names."""
     if name := schema.get("message"):
-        return made.reference(getattr(config_pb2, name).DESCRIPTOR, "Input")
+        referenced = made.reference(getattr(config_pb2, name).DESCRIPTOR, "Input")
+        for each in referenced.get("anyOf", [referenced]):
+            if target := each.get("$ref", "").rpartition("/")[2]:
+                made.found[target] = _annotated(made.found[target])
+        return referenced
     return {key: _filled(made, value) if isinstance(value, dict) else value for key, value in schema.items()}
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import jsonschema_rs
 import pytest
 from tests.support.commands import fails, in_process
 
@@ -74,3 +76,34 @@ def test_backup_and_restore_refuse_a_database(config: Path, tmp_path: Path) -> N
     fails(in_process("--config", str(config), "backup", str(copy)), "pg_dump")
     copy.touch()
     fails(in_process("--config", str(config), "restore", str(copy)), "PostgreSQL")
+
+
+@pytest.mark.parametrize("document", ["config", "agent-types"])
+def test_the_schema_of_a_document_is_printed(document: str) -> None:
+    done = in_process("config", "schema", document)
+    assert done.returncode == 0, done.stderr
+    schema = json.loads(done.stdout)
+    jsonschema_rs.validator_for(schema)
+    assert ("sidecar" in schema["properties"]) == (document == "config")
+
+
+@pytest.mark.parametrize(
+    ("value", "valid"),
+    [
+        ({"$schema": "config.schema.json", "$comment": "ours"}, True),
+        ({"sidecar": {"port": 3001, "$comment": "ours"}}, True),
+        ({"agents": {"rate_limits": {"coding": {"requests_per_minute": 30, "$comment": "slow"}, "quality": 9}}}, True),
+        ({"agents": {"runners": {"default": {"preset": "claude", "$comment": "ours"}}}}, True),
+        ({"agents": {"runners": {"default": {"preset": "claude", "limits": {"$comment": "no"}}}}}, False),
+        ({"agents": {"handover": {"mode": "off", "$comment": "ours", "rules": []}}}, True),
+        ({"sidecar": {"prot": 3001}}, False),
+        ({"sidecar": {"port": "x"}}, False),
+    ],
+)
+def test_the_schema_accepts_what_the_sidecar_accepts(tmp_path: Path, value: dict[str, Any], valid: bool) -> None:
+    schema = json.loads(in_process("config", "schema").stdout)
+    assert jsonschema_rs.is_valid(schema, value) == valid
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(value))
+    done = in_process("--config", str(path), "config", "check")
+    assert (done.returncode == 0) == valid, done.stderr

@@ -1,4 +1,4 @@
-"""`cco config check|show`."""
+"""`cco config check|schema|show`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.shown import shown
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import settings
+from cco_sidecar.core.package_data import schema_file
 
 
 @click.group(name="config", cls=Group)
@@ -33,6 +34,14 @@ def check(ctx: click.Context) -> None:
     if problems:
         raise click.ClickException("; ".join(problems))
     echo("the configuration is valid")
+
+
+@command.command()
+@click.argument("document", type=click.Choice(["config", "agent-types"]), default="config")
+def schema(document: str) -> None:
+    """Print the JSON Schema of the config file, or of a project's agent types, for an editor."""
+    name = "orchestra-config" if document == "agent-types" else document
+    echo(schema_file(name).read_text().rstrip())
 
 
 @command.command()

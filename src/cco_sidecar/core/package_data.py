@@ -16,5 +16,11 @@ def openapi_file() -> Path:
     return _first(_PACKAGE / "data" / "openapi.json", _CHECKOUT / "gen" / "openapi" / "orchestra.v1.json")
 
 
+def schema_file(document: str) -> Path:
+    """Returns the JSON Schema of a configuration document: ``config`` or ``orchestra-config``."""
+    name = f"{document}.schema.json"
+    return _first(_PACKAGE / "data" / name, _CHECKOUT / "gen" / "schema" / name)
+
+
 def _first(*paths: Path) -> Path:
     return next((path for path in paths if path.exists()), paths[-1])
