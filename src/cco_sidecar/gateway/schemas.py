@@ -129,7 +129,9 @@ class Schemas:
             most = rule.maximum if rule.HasField("maximum") else codec.MAX_EXACT
             bounds = {"minimum": least, "maximum": most} if side else {}
             return {"type": "number"} | bounds
-        return _string(field, rule) if side else {"type": "string"}
+        if side:
+            return _string(field, rule)
+        return {"type": "string"} | ({"enum": [*rule.choices]} if rule.choices else {})
 
     def _well_known(self, name: str, side: str) -> dict[str, Any] | None:
         if name == "google.protobuf.Timestamp":

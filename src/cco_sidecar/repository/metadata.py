@@ -18,7 +18,7 @@ from orchestra.v1.context_service_pb2 import Metadata
 
 T = TypeVar("T")
 
-_TYPES = {
+PROJECT_TYPES = {
     "pyproject.toml": "python", "setup.py": "python", "requirements.txt": "python", "package.json": "javascript",
     "go.mod": "go", "Cargo.toml": "rust", "pubspec.yaml": "dart", "Package.swift": "swift", "pom.xml": "java",
     "build.gradle": "java", "build.gradle.kts": "kotlin", "Gemfile": "ruby", "composer.json": "php",
@@ -63,7 +63,7 @@ def read(root: Path, files: Iterable[str]) -> Metadata:
     """Reads manifests at the root, and reports in their usual locations, even those that git ignores."""
     found = Metadata()
     names = {name for name in files if "/" not in name}
-    types = sorted({kind for name, kind in _TYPES.items() if name in names})
+    types = sorted({kind for name, kind in PROJECT_TYPES.items() if name in names})
     if types:
         found.project_type = types[0] if len(types) == 1 else "mixed"
     found.dependencies.extend(sorted({_shown(text) for text in _dependencies(root, names)})[:_MAX_DEPENDENCIES])

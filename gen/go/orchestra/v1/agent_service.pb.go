@@ -2743,7 +2743,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\bagent_id\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aagentId\"i\n" +
 	"\x13RevokeTokenResponse\x12\x18\n" +
 	"\arevoked\x18\x01 \x01(\rR\arevoked\x128\n" +
-	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xa2\x02\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xe3\x02\n" +
 	"\tAgentType\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2753,15 +2753,14 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\fcapabilities\x18\x06 \x03(\tR\fcapabilities\x12\x1c\n" +
 	"\tlanguages\x18\a \x03(\tR\tlanguages\x12#\n" +
 	"\rfile_patterns\x18\b \x03(\tR\ffilePatterns\x12$\n" +
-	"\rsubscriptions\x18\t \x03(\tR\rsubscriptions\x12 \n" +
+	"\rsubscriptions\x18\t \x03(\tR\rsubscriptions\x12a\n" +
 	"\vpermissions\x18\n" +
-	" \x03(\tR\vpermissions\"6\n" +
+	" \x03(\tB?\xea\xe0\x18;r\fread_contextr\rwrite_resultsr\x0epublish_eventsr\fspawn_agentsR\vpermissions\"6\n" +
 	"\x15ListAgentTypesRequest\x12\x1d\n" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes\"\xf6\n" +
-	"\n" +
+	"agentTypes\"\xa3\v\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
 	"\n" +
@@ -2790,8 +2789,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\n" +
 	"spawned_by\x18\x13 \x01(\tR\tspawnedBy\x12\x14\n" +
 	"\x05depth\x18\x14 \x01(\x05R\x05depth\x12\x14\n" +
-	"\x05cause\x18\x15 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06runner\x18\x16 \x01(\tR\x06runner\x12\x14\n" +
+	"\x05cause\x18\x15 \x01(\tR\x05cause\x12C\n" +
+	"\x06runner\x18\x16 \x01(\tB+\xea\xe0\x18'r\x06clauder\x05codexr\x06geminir\x05aiderr\acommandR\x06runner\x12\x14\n" +
 	"\x05model\x18\x17 \x01(\tR\x05model\x125\n" +
 	"\tisolation\x18\x18 \x01(\x0e2\x17.orchestra.v1.IsolationR\tisolation\x12\x16\n" +
 	"\x06branch\x18\x19 \x01(\tR\x06branch\x12\x1a\n" +

@@ -1724,14 +1724,14 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x06R\tagentType\x12'\n" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
-	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xa2\x03\n" +
+	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xa4\x04\n" +
 	"\x12GetContextResponse\x12\x19\n" +
 	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
 	"\n" +
 	"agent_type\x18\x02 \x01(\tR\tagentType\x12/\n" +
 	"\acontext\x18\x03 \x01(\v2\x15.orchestra.v1.ContextR\acontext\x12\x1c\n" +
-	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12/\n" +
-	"\x13truncation_strategy\x18\x05 \x01(\tR\x12truncationStrategy\x12(\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\xb0\x01\n" +
+	"\x13truncation_strategy\x18\x05 \x01(\tB\x7f\xea\xe0\x18{r\x04noner\rfile_samplingr\x12priority_selectionr\x12structure_samplingr\x10history_samplingr\x0foutput_samplingr\x12comment_extractionr\x05smartR\x12truncationStrategy\x12(\n" +
 	"\x10total_size_bytes\x18\x06 \x01(\rR\x0etotalSizeBytes\x12\x1d\n" +
 	"\n" +
 	"file_count\x18\a \x01(\rR\tfileCount\x128\n" +
@@ -1776,10 +1776,11 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x16\n" +
 	"\x06author\x18\x03 \x01(\tR\x06author\x128\n" +
 	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12#\n" +
-	"\rfiles_changed\x18\x05 \x03(\tR\ffilesChanged\"S\n" +
+	"\rfiles_changed\x18\x05 \x03(\tR\ffilesChanged\"\x9b\x01\n" +
 	"\x11UncommittedChange\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
-	"\x06status\x18\x02 \x01(\tR\x06status\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12^\n" +
+	"\x06status\x18\x02 \x01(\tBF\xea\xe0\x18Br\x05addedr\bmodifiedr\adeletedr\arenamedr\x06copiedr\tuntrackedr\n" +
+	"conflictedR\x06status\x12\x12\n" +
 	"\x04diff\x18\x03 \x01(\tR\x04diff\"\xe5\x01\n" +
 	"\x13PreviousAgentOutput\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1d\n" +
@@ -1788,13 +1789,14 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1a\n" +
 	"\bdecision\x18\x04 \x01(\tR\bdecision\x12\x1c\n" +
 	"\trationale\x18\x05 \x01(\tR\trationale\x12%\n" +
-	"\x0efiles_affected\x18\x06 \x03(\tR\rfilesAffected\"\xd6\x03\n" +
-	"\bMetadata\x12&\n" +
-	"\fproject_type\x18\x01 \x01(\tH\x00R\vprojectType\x88\x01\x01\x12\"\n" +
+	"\x0efiles_affected\x18\x06 \x03(\tR\rfilesAffected\"\xcc\x04\n" +
+	"\bMetadata\x12\x84\x01\n" +
+	"\fproject_type\x18\x01 \x01(\tB\\\xea\xe0\x18Xr\x06pythonr\n" +
+	"javascriptr\x02gor\x04rustr\x04dartr\x05swiftr\x04javar\x06kotlinr\x04rubyr\x03phpr\x06elixirr\x03c++r\x05mixedH\x00R\vprojectType\x88\x01\x01\x12\"\n" +
 	"\fdependencies\x18\x02 \x03(\tR\fdependencies\x12*\n" +
 	"\x0epython_version\x18\x03 \x01(\tH\x01R\rpythonVersion\x88\x01\x01\x12(\n" +
-	"\rtest_coverage\x18\x04 \x01(\x01H\x02R\ftestCoverage\x88\x01\x01\x12/\n" +
-	"\x11last_build_status\x18\x05 \x01(\tH\x03R\x0flastBuildStatus\x88\x01\x01\x12G\n" +
+	"\rtest_coverage\x18\x04 \x01(\x01H\x02R\ftestCoverage\x88\x01\x01\x12F\n" +
+	"\x11last_build_status\x18\x05 \x01(\tB\x15\xea\xe0\x18\x11r\asuccessr\x06failedH\x03R\x0flastBuildStatus\x88\x01\x01\x12G\n" +
 	"\x0flast_build_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampH\x04R\rlastBuildTime\x88\x01\x01\x125\n" +
 	"\x14security_scan_status\x18\a \x01(\tH\x05R\x12securityScanStatus\x88\x01\x01B\x0f\n" +
 	"\r_project_typeB\x11\n" +

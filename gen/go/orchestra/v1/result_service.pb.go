@@ -1147,11 +1147,11 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"nextAgents\x12'\n" +
 	"\x0fevent_published\x18\x05 \x01(\bR\x0eeventPublished\x12\x19\n" +
 	"\bevent_id\x18\x06 \x01(\tR\aeventId\x128\n" +
-	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"^\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"w\n" +
 	"\tNextAgent\x12\x1d\n" +
 	"\n" +
-	"agent_type\x18\x01 \x01(\tR\tagentType\x12\x1a\n" +
-	"\bpriority\x18\x02 \x01(\tR\bpriority\x12\x16\n" +
+	"agent_type\x18\x01 \x01(\tR\tagentType\x123\n" +
+	"\bpriority\x18\x02 \x01(\tB\x17\xea\xe0\x18\x13r\x04highr\x06mediumr\x03lowR\bpriority\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xa1\x02\n" +
 	"\x06Result\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x19\n" +
