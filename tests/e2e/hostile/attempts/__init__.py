@@ -1,0 +1,1 @@
+"""The attempts of the hostile agent. Each module registers its own in `core.attempt`."""
