@@ -42,7 +42,6 @@ class Records:
     def __init__(
         self,
         store: AgentStore,
-        *,
         outbox: Outbox,
         leases: Leases,
         worktrees: Worktrees,

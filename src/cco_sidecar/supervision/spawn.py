@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from cco_sidecar.auth.scope import require_operator_fields_unset
@@ -13,6 +12,7 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import HANDOVER, Principal
 from cco_sidecar.core.projects import Projects
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.runners.launch import Launcher, model_of
 from cco_sidecar.runners.presets import COMMAND
 from cco_sidecar.storage.base import AgentStore, StoredAgent
@@ -44,16 +44,15 @@ class Spawner:
     def __init__(
         self,
         store: AgentStore,
-        *,
         supervisor: Supervisor,
         launcher: Launcher,
         types: AgentTypes,
         clock: Clock,
+        *,
         budget: Budget,
         projects: Projects,
-        spawn_environment: Sequence[str],
+        settings: Settings,
     ) -> None:
-        """``spawn_environment``: the names of variables that an agent may set for one it spawns."""
         self._store = store
         self._supervisor = supervisor
         self._launcher = launcher
@@ -61,7 +60,7 @@ class Spawner:
         self._clock = clock
         self._budget = budget
         self._projects = projects
-        self._environment = frozenset(spawn_environment)
+        self._environment = frozenset(settings.spawn_environment)
         # Held from the check of the limits until the new agent counts towards them.
         self._counting = asyncio.Lock()
 

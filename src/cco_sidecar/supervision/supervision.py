@@ -54,14 +54,8 @@ class Supervision:
         self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
         worktrees = self.launcher.worktrees
         attempts = Attempts(self.launcher, self.leases, clock)
-        records = Records(
-            stores.agents,
-            outbox=outbox,
-            leases=self.leases,
-            worktrees=worktrees,
-            final_results=FinalResults(stores.results, recorder, types, worktrees, clock),
-            clock=clock,
-        )
+        final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
+        records = Records(stores.agents, outbox, self.leases, worktrees, final_results, clock)
         self.supervisor = Supervisor(
             stores.agents,
             records=records,
@@ -73,21 +67,16 @@ class Supervision:
         )
         self.spawner = Spawner(
             stores.agents,
-            supervisor=self.supervisor,
-            launcher=self.launcher,
-            types=types,
-            clock=clock,
+            self.supervisor,
+            self.launcher,
+            types,
+            clock,
             budget=budget,
             projects=projects,
-            spawn_environment=settings.spawn_environment,
+            settings=settings,
         )
         self._recovery = Recovery(
-            self.supervisor,
-            attempts=attempts,
-            stores=stores,
-            launcher=self.launcher,
-            leases=self.leases,
-            clock=clock,
+            self.supervisor, attempts=attempts, stores=stores, launcher=self.launcher, leases=self.leases, clock=clock
         )
         self._maintenance = Maintenance(
             self.supervisor,
