@@ -71,8 +71,7 @@ class Sidecar:
         self.settings = bound
         self.clock = clock or Clock()
         self.types = load_agent_types(bound.project_root)
-        self._database = Database(backend_of(bound.database_url, bound.storage / DATABASE))
-        self._database.claim()
+        self._database = Database(backend_of(bound.database_url, bound.storage / DATABASE), exclusive=True)
         self._stores = stores = SqlStores(self._database)
         self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
         self._operator_token = OperatorToken(bound.storage, self._tokens, self.clock)
@@ -110,7 +109,6 @@ class Sidecar:
             bus=self._bus,
             recorder=self._recorder,
             approvals=self._approvals,
-            tokens=self._tokens,
             types=self.types,
         )
         self._background = Background()
@@ -149,10 +147,12 @@ class Sidecar:
         self._http.start(gateway)
         self._supervision.start()
         self._handover.start()
+        self._background.start(self._outbox.watch(), "outbox")
         self._background.start(self._operator_token.keep_fresh(), "operator token")
         self._background.start(loop_watch.watch(), "loop watch")
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")
+            self._background.start(self._database.keep_claim(), "claim of the database")
         # Objects created so far exist until the end; exclude them from garbage collection.
         gc.collect()
         gc.freeze()

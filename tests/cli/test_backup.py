@@ -381,7 +381,7 @@ class TestRefused:
             (["restore", "one", "two"], "one"),
             (["backup", "/tmp"], "/tmp"),
             (["backup", "one", "two"], "two"),
-            (["backup", "--force"], "--force"),
+            (["backup", "--sorce"], "--sorce"),
         ],
     )
     def test_bad_usage_is_reported(self, line: list[str], says: str, tmp_path: Path) -> None:

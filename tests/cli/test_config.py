@@ -38,14 +38,71 @@ def test_the_values_in_force_are_shown_with_their_origin(config: Path) -> None:
     done = in_process("--config", str(config), "config", "show", "--origin", "--format", "json")
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)
-    assert shown["port"] == {"value": 4001, "origin": str(config)}
-    assert "host" not in shown
-    assert shown["runners"]["value"]["default"]["command"] == ["run", "{task}"]
+    assert shown["sidecar.port"] == {"value": 4001, "origin": str(config)}
+    assert "sidecar.host" not in shown
+    assert shown["agents.runners"]["value"]["default"]["command"] == ["run", "{task}"]
 
 
 def test_settings_with_their_default_are_shown_on_request(config: Path) -> None:
     done = in_process("--config", str(config), "config", "show", "--all", "--origin", "--format", "json")
-    assert json.loads(done.stdout)["host"] == {"value": "127.0.0.1", "origin": "default"}
+    shown = json.loads(done.stdout)
+    assert shown["sidecar.host"] == {"value": "127.0.0.1", "origin": "default"}
+    assert shown["sidecar.grpc_port"]["value"] == 4002 and shown["CCO_SIDECAR_PID_FILE"]["value"].endswith(".pid")
+
+
+def test_what_is_shown_can_be_written_to_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    document = {"sidecar": {"port": 4001, "log_level": "debug"}, "agents": {"default_timeout_seconds": 60}}
+    path.write_text(json.dumps(document))
+    assert json.loads(in_process("--config", str(path), "config", "show", "--format", "json").stdout) == document
+
+
+def test_a_mistyped_variable_is_named() -> None:
+    done = in_process("config", "check", environment={"CCO_SIDECAR_PROT": "1"})
+    fails(done, "unknown variable CCO_SIDECAR_PROT; did you mean 'CCO_SIDECAR_PORT'?")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"sidecar": {"port": 1}, "sidecar": {}}', "has the key 'sidecar' twice"),
+        ('{"agents": {"runners": {"default": {"environment": {"K": ["h1dden-password"]}}}}}', "environment.K"),
+        ('{"agents": {"runners": {"default": {"environment": "h1dden-password"}}}}', "environment"),
+        ('{"agents": {"runners": "{h1dden-password"}}', "agents.runners"),
+    ],
+)
+def test_a_broken_file_is_named_without_its_secrets(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    done = in_process("--config", str(path), "config", "check")
+    fails(done, says)
+    assert PASSWORD not in done.stderr
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(b"\xef\xbb\xbf{}")
+    assert in_process("--config", str(path), "config", "check").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://cco:h1dden@password@host/db",
+        "postgresql://cco:h1dden/password@host/db",
+        "postgresql://cco:h1dden?password@host/db",
+        "postgresql://cco:h1dden#password@host/db",
+        "postgresql://cco:h1dden-password@host:abc/db",
+        "postgresql://cco:h1dden-password@one:1,two:2/db",
+        "postgresql://cco:h1dden[password@host/db",
+    ],
+)
+def test_a_database_url_that_could_be_misread_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"sidecar": {"database_url": url}}))
+    done = in_process("--config", str(path), "config", "check")
+    fails(done, "sidecar.database_url: invalid value: ")
+    assert "h1dden" not in done.stderr
 
 
 @pytest.mark.parametrize("form", ["text", "json", "yaml"])

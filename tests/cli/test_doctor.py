@@ -298,7 +298,7 @@ class TestRunners:
     def test_misspelt_runners(self, deployment: Deployment) -> None:
         config = str(written(deployment.directory / "config.json", agents={"runners": {"defalt": {}}}))
         done = deployment.cco("--config", config, "doctor")
-        assert done.returncode == 1 and "'defalt' is no agent type" in done.stdout
+        assert done.returncode == 1 and "unknown name 'defalt'" in done.stdout
         assert deployment.examined("--config", config, code=1)
 
 

@@ -152,7 +152,7 @@ def assert_start_refused(copy: Copy, message: str) -> None:
         ),
         (
             "    scope: SCOPE_WRITE_ISSUE\n",
-            "add a scope to issue_id in AddNoteRequest: whose may an agent name?",
+            "add a scope to issue_id in AddNoteRequest: declare which values an agent may use",
         ),
     ],
 )

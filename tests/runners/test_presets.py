@@ -61,7 +61,7 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         ("entry", "says"),
         [
-            ({"nobody": {}}, "'nobody' is no agent type, no group"),
+            ({"nobody": {}}, "unknown name 'nobody'"),
             ({"default": []}, "agents.runners.default: expected an object"),
             ({"default": {"preset": "emacs"}}, "'emacs' is not one of: claude"),
             ({"default": {"comand": ["x"]}}, "has no field 'comand'; did you mean 'command'?"),

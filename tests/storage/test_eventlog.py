@@ -91,13 +91,20 @@ async def test_numbers_of_a_failed_batch_are_not_reused(tmp_path: Path, monkeypa
     new = NewEvent("p", 1, 60, b"x")
     assert await log.append([new]) == [1]
 
-    def full(descriptor: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    written: list[int] = []
 
+    def full(descriptor: int, data: bytes) -> int:
+        """Writes all of the first record, then fails: a disk fills up in the middle of a batch."""
+        if written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(real_write(descriptor, bytes(data)[: len(data) // 2]))
+        return written[0]
+
+    real_write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(OSError, match="No space"):
             await log.append([new, new])
-    assert await log.append([new]) == [4]
+    assert written and await log.append([new]) == [4]
     await log.close()
     assert [record.seq for record in await _read(tmp_path)] == [1, 4]

@@ -109,15 +109,69 @@ def test_a_second_sidecar_is_refused_until_the_first_is_gone(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "_CLAIM_SECONDS", 1)
-    first, second = Database(PostgreSQL(postgres_url)), Database(PostgreSQL(postgres_url))
+    first = Database(PostgreSQL(postgres_url), exclusive=True)
+    with pytest.raises(SettingsError, match="another sidecar uses the database"):
+        Database(PostgreSQL(postgres_url), exclusive=True)
+    assert PostgreSQL(postgres_url).is_claimed()
+    first.close()
+    assert not PostgreSQL(postgres_url).is_claimed()
+    Database(PostgreSQL(postgres_url), exclusive=True).close()
+
+
+async def test_a_lost_claim_is_taken_again_or_nothing_is_written(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "_CLAIM_SECONDS", 1)
+    monkeypatch.setattr("cco_sidecar.storage.sql.database._CLAIM_CHECK_SECONDS", 0.01)
+    end_holder = sa.text(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = 1667460865"
+    )
+    database, other = Database(PostgreSQL(postgres_url), exclusive=True), Database(PostgreSQL(postgres_url))
+    keeping = asyncio.create_task(database.keep_claim())
     try:
-        first.claim()
-        with pytest.raises(SettingsError, match="another sidecar uses the database"):
-            second.claim()
-        first.close()
-        second.claim()
+        await other.write(lambda connection: connection.execute(end_holder).all())
+        async with asyncio.timeout(10):
+            while not await asyncio.to_thread(PostgreSQL(postgres_url).is_claimed):
+                await asyncio.sleep(0)
+        keeping.cancel()
+        await asyncio.wait({keeping})
+        await other.write(lambda connection: connection.execute(end_holder).all())
+        thief = Database(PostgreSQL(postgres_url), exclusive=True)
+        keeping = asyncio.create_task(database.keep_claim())
+        async with asyncio.timeout(10):
+            while "another sidecar" not in await database.problem():
+                await asyncio.sleep(0.01)
+        with pytest.raises(SidecarError, match="another sidecar uses the database"):
+            await database.write(lambda connection: connection.execute(sa.select(1)).all())
+        thief.close()
+        async with asyncio.timeout(10):
+            while await database.problem():
+                await asyncio.sleep(0.01)
+        await database.write(lambda connection: connection.execute(sa.select(1)).all())
     finally:
-        second.close()
+        keeping.cancel()
+        await asyncio.wait({keeping})
+        database.close()
+        other.close()
+
+
+def test_a_database_that_is_not_utf8_is_refused(postgres_url: str) -> None:
+    engine = PostgreSQL(postgres_url).engine()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql(
+            "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    engine.dispose()
+    with pytest.raises(SettingsError, match="encoding is LATIN1, expected UTF8"):
+        Database(PostgreSQL(postgres_url.replace("/postgres?", "/latin?")))
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "p%41", "a b"])
+def test_a_path_is_taken_literally(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    Database(Sqlite(tmp_path / name / "records.db")).close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "records.db").exists()
 
 
 async def test_a_text_with_nul_is_refused_or_not_found(open_stores: Callable[[], Awaitable[Stores]]) -> None:

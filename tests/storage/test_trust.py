@@ -103,13 +103,18 @@ def test_trust_is_bound_to_a_path_too(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda path: path.write_text("{"), "invalid JSON"),
+        (lambda path: path.write_text("{"), "is not JSON"),
         (lambda path: path.write_text("[]"), "JSON object"),
         (lambda path: path.write_text('{"codingAgents": 7}'), "expected an object or an array"),
-        (lambda path: path.write_bytes(b"\xff"), "invalid JSON"),
+        (lambda path: path.write_bytes(b"\xff"), "is not JSON"),
         (lambda path: path.write_bytes(b" " * (5 * 2**20)), "larger than"),
         (lambda path: os.mkfifo(path), "not a regular file"),
-        (lambda path: path.mkdir(), "ignoring"),
+        (lambda path: path.mkdir(), "Is a directory"),
+        (lambda path: path.write_text('{"codingAgents": [], "codingAgents": []}'), "'codingAgents' twice"),
+        (
+            lambda path: path.write_text('{"codingAgents": [{"type": "x", "name": ' + "[" * 990 + "]" * 990 + "}]}"),
+            "nested too deeply",
+        ),
     ],
 )
 def test_a_broken_file_is_reported_and_ignored(root: Path, spoil: Any, says: str) -> None:

@@ -165,7 +165,6 @@ def test_a_pause_before_a_next_attempt_continues_after_a_crash(sidecars: Success
     sidecars.crash()
     sidecars.open()
     agent = sidecars.now(agent)
-    assert agent.get()["attempt"] == 1 or agent.get()["attempt"] == 2
     ended = agent.wait()
     assert (ended["status"], ended["attempt"], ended["exit_code"]) == ("failed", 2, 9)
     started, due = (datetime.fromisoformat(stamp) for stamp in (ended["started_at"], waiting["retry_at"]))

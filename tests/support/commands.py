@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -46,12 +46,13 @@ def environment_of(sidecar: SidecarProcess) -> dict[str, str]:
     }
 
 
-def in_process(*line: str, cwd: Path | None = None) -> Done:
+def in_process(*line: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None) -> Done:
     """Runs a command in this process: for what it must refuse before it calls a server."""
     out, err = io.StringIO(), io.StringIO()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+    clean |= {"HOME": "/nonexistent", "SIDECAR_URL": "http://127.0.0.1:9"} | dict(environment or {})
     with (
-        mock.patch.dict(os.environ, clean | {"HOME": "/nonexistent", "SIDECAR_URL": "http://127.0.0.1:9"}, clear=True),
+        mock.patch.dict(os.environ, clean, clear=True),
         contextlib.chdir(cwd or Path.cwd()),
         mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO())),
         contextlib.redirect_stdout(out),

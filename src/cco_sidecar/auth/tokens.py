@@ -32,7 +32,6 @@ REFRESH_WINDOW_SECONDS = 300
 SKEW_SECONDS = 5
 _CACHED = 4096
 _FOLLOW_SECONDS = 1.0
-_SUBJECTS = 10_000
 _REQUIRED = ["sub", "agent_type", "project_id", "permissions", "iat", "exp", "jti", "iss", "aud"]
 
 
@@ -59,7 +58,6 @@ class Tokens:
         self._revoked_sub: dict[str, float] = {}
         self._guards: dict[asyncio.Timeout, tuple[Principal, float]] = {}
         self._leased: set[str] = set()
-        self._issues: OrderedDict[str, str] = OrderedDict()
         # The number of agents that got their first token since the start.
         self.minted = 0
         known, self._revision = revocations.load(clock.seconds())
@@ -129,11 +127,9 @@ class Tokens:
         if known is None:
             known = self._decode(token)
             self._verified[token] = known
-            self._issues[known[0].subject] = known[0].issue_id
-            if len(self._issues) > _SUBJECTS:
-                self._issues.popitem(last=False)
             if len(self._verified) > _CACHED:
                 self._verified.popitem(last=False)
+        self._verified.move_to_end(token)
         principal, issued = known
         if principal.subject not in self._leased:
             now = self._clock.seconds()
@@ -145,10 +141,6 @@ class Tokens:
         if self._is_revoked(principal, issued):
             raise invalid_token("the token has been revoked")
         return principal
-
-    def issue_of(self, subject: str) -> str | None:
-        """Returns the issue of a recent caller, or None when the subject is unknown."""
-        return self._issues.get(subject)
 
     def read(self, token: str) -> Principal | None:
         """Returns the owner of a token, even if it is expired or revoked; None if this sidecar did not sign it."""
@@ -272,7 +264,7 @@ class Tokens:
             try:
                 new, self._revision = await self._revocations.since(self._revision)
             except SidecarError as problem:
-                log.warning("cannot read the revocations of other sidecars, will retry: %s", problem)
+                log.warning("cannot read revocations that another process made, will retry: %s", problem)
                 continue
             for revocation in new:
                 self._remember(*revocation)

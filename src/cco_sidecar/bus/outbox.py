@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Set
 from itertools import islice
 
 from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.core.background import Background
-from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.storage.base import Announcement, OutboxStore
 
 log = logging.getLogger(__name__)
 
 _MAX_BATCH = 500
+_WATCH_SECONDS = 5.0
 
 
 class Outbox:
@@ -32,6 +34,11 @@ class Outbox:
         # Announcements to publish, oldest first, with the future that tells the caller.
         self._queue: deque[tuple[Announcement, asyncio.Future[str]]] = deque()
         self._held: set[int] = set()
+        # Published, but their rows could not be deleted yet; and published by ``watch``.
+        self._undeleted: set[int] = set()
+        self._swept: set[int] = set()
+        # Announcements that are published at once; one after an event was refused.
+        self._batch = _MAX_BATCH
         self._draining = False
         self._failing = False
         self._closing = False
@@ -45,6 +52,11 @@ class Outbox:
 
     async def publish(self, announcement: Announcement) -> str:
         """Publishes an event and returns its id, or an empty string if it failed and will be retried."""
+        if announcement.number in self._swept:
+            return ""
+        return await self._publish(announcement)
+
+    async def _publish(self, announcement: Announcement) -> str:
         published: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._queue.append((announcement, published))
         if self._failing:
@@ -77,6 +89,34 @@ class Outbox:
             elif announcement.number not in self._held:
                 await self._store.done(announcement.number)
 
+    async def watch(self) -> None:
+        """Takes care of rows that are left: the event is published, but the row could not be deleted; or the caller did
+        not learn that its change was stored. Runs until it is cancelled."""
+        seen: set[int] = set()
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            try:
+                seen = await self.sweep(seen)
+            except SidecarError as problem:
+                log.warning("cannot look for events that were left unpublished: %s", problem)
+
+    async def sweep(self, seen: Set[int]) -> set[int]:
+        """Publishes, or deletes, the rows in ``seen`` that nobody has handed over. Returns the rows to look at next
+        time: a caller that has just stored a change is about to hand its row over. Raises SidecarError."""
+        if self._failing:
+            return set()
+        left = [each for each in await self._store.pending() if each.number not in self._held | self._queued()]
+        for announcement in left:
+            if announcement.number in self._undeleted:
+                await self._delete(announcement)
+            elif announcement.number in seen:
+                if await self._bus.is_published(announcement.project, announcement.event):
+                    await self._delete(announcement)
+                else:
+                    self._swept.add(announcement.number)
+                    await self._publish(announcement)
+        return {each.number for each in left}
+
     async def close(self) -> None:
         """Stops retrying. Events that are still unpublished are left to the next start."""
         self._closing = True
@@ -89,17 +129,21 @@ class Outbox:
         backoff = Backoff()
         try:
             while self._queue:
-                batch = list(islice(self._queue, _MAX_BATCH))
+                batch = list(islice(self._queue, self._batch))
                 try:
                     outgoing = [Outgoing(each.project, each.event) for each, _ in batch]
                     published = await self._bus.publish_all(outgoing)
                 except SidecarError as problem:
+                    if problem.kind is Kind.INVALID_REQUEST:
+                        # It would block those behind it for ever.
+                        await self._refused(batch, problem)
+                        continue
                     self._note_failure(problem)
                     if self._closing:
                         return
                     await asyncio.sleep(backoff.failed())
                     continue
-                self._failing = False
+                self._failing, self._batch = False, _MAX_BATCH
                 backoff.succeeded()
                 for (announcement, done), event in zip(batch, published, strict=True):
                     self._queue.popleft()
@@ -112,6 +156,16 @@ class Outbox:
             # Empty unless it was interrupted: the next announcement takes these along.
             for _, done in self._queue:
                 _settle(done, "")
+
+    async def _refused(self, batch: list[tuple[Announcement, asyncio.Future[str]]], problem: SidecarError) -> None:
+        """Gives up the one event that the bus refuses, such as one that is too large; first finds it."""
+        if len(batch) > 1:
+            self._batch = 1
+            return
+        (announcement, done) = self._queue.popleft()
+        log.error("%s is not published: %s", announcement.event.event_type, problem)
+        _settle(done, "")
+        await self._delete(announcement)
 
     def _note_failure(self, problem: SidecarError) -> None:
         if not self._failing:
@@ -126,7 +180,10 @@ class Outbox:
     async def _delete(self, announcement: Announcement) -> None:
         try:
             await self._store.done(announcement.number)
+            self._undeleted.discard(announcement.number)
+            self._swept.discard(announcement.number)
         except SidecarError as problem:
+            self._undeleted.add(announcement.number)
             log.warning(
                 "%s is published, but its outbox row cannot be deleted: %s", announcement.event.event_type, problem
             )

@@ -11,6 +11,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.integers import Integer
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -46,7 +47,7 @@ def command() -> None:
 )
 @click.option("--issue", "issue_id", default="", help="Filter by issue.")
 @project_option
-@click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
+@click.option("--limit", type=Integer(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--cursor", default="", help="Cursor printed by the previous page.")
 @partial(out.formatted, lists=True)
 @connected

@@ -15,14 +15,17 @@ from cco_sidecar.storage import archive
 
 @click.command(name="backup")
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--force", is_flag=True, help="Overwrite TARGET if it exists.")
 @click.pass_context
-def command(ctx: click.Context, target: Path | None) -> None:
+def command(ctx: click.Context, target: Path | None, force: bool) -> None:
     """Back up the storage to TARGET (tar.gz); the sidecar may be running.  [default: cco-backup-<time>.tar.gz]
 
     The backup contains the key that signs tokens, and the encrypted credentials: protect it like the storage itself. It
     does not contain the key that decrypts the credentials.
     """
     chosen = target or Path(f"cco-backup-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
+    if chosen.exists() and not force:
+        raise click.ClickException(f"{chosen} exists; choose another file, or overwrite it with --force")
     settings = settings_of_sidecar(ctx)
     if settings.database_url:
         raise SettingsError(

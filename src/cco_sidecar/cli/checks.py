@@ -78,7 +78,8 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         yield Finding("storage", Level.WARNING, f"{path} is readable by others", f"chmod 700 {path}")
     elif is_temporary(path):
         text = f"{path} is in a temporary directory, which is cleared on reboot"
-        yield Finding("storage", Level.WARNING, text, f"cco storage move {path} {state_directory()}")
+        move = "stop the sidecar, then: mv" if settings.database_url else "cco storage move"
+        yield Finding("storage", Level.WARNING, text, f"{move} {path} {state_directory()}")
     else:
         yield Finding("storage", Level.OK, str(path))
 
@@ -98,7 +99,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
     backend = backend_of(settings.database_url, settings.storage / DATABASE)
     try:
         backend.check()
-        yield Finding("database", Level.OK, backend.name)
+        if backend.is_claimed() and process.running(settings.real_pid_file) is None:
+            text = f"another sidecar uses {backend.name}"
+            yield Finding("database", Level.BROKEN, text, "give each sidecar a database of its own")
+        else:
+            yield Finding("database", Level.OK, backend.name)
     except SettingsError as problem:
         fix = "start the server, or correct database_url" if settings.database_url else "restore it from a backup"
         yield Finding("database", Level.BROKEN, str(problem), fix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import click
 import orjson
@@ -26,13 +27,15 @@ def command() -> None:
 def check(ctx: click.Context) -> None:
     """Check the config file, the environment and the project's agent types; exit 1 if any is invalid."""
     from cco_sidecar.cli.settings_check import check as check_settings
+    from cco_sidecar.cli.settings_check import check_environment
     from cco_sidecar.storage.trust import load_agent_types
 
     chosen = settings_of(ctx)
+    check_environment(os.environ)
     check_settings(chosen)
     problems = load_agent_types(chosen.project_root).problems
     if problems:
-        raise click.ClickException("; ".join(problems))
+        raise click.ClickException(one_line("; ".join(problems)))
     echo("the configuration is valid")
 
 
@@ -50,20 +53,34 @@ def schema(document: str) -> None:
 @out.report_format
 @click.pass_context
 def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
-    """Show the effective settings, with secrets hidden."""
+    """Show the effective settings as in the config file, with secrets hidden."""
     chosen = ctx.find_root().obj
     found = settings.origins(chosen["config"], os.environ, {"log_level": chosen["log_level"]})
     rows = [
-        (each.name, shown(each.name, each.value), each.source)
+        (_key(each.name), shown(each.name, each.value), each.source)
         for each in found
         if everything or each.source != "default"
     ]
     if form == "text":
-        for name, value, source in rows:
+        for key, value, source in rows:
             text = value if isinstance(value, str) else orjson.dumps(value).decode()
-            echo(one_line(f"{name} = {text}" + (f"  ({source})" if origin else "")))
+            echo(one_line(f"{key} = {text}" + (f"  ({source})" if origin else "")))
         if not rows:
             echo("every setting has its default value; show them with --all")
         return
-    value = {name: {"value": value, "origin": source} if origin else value for name, value, source in rows}
-    echo(out.encoded(value, form))
+    if origin:
+        echo(out.encoded({key: {"value": value, "origin": source} for key, value, source in rows}, form))
+        return
+    document: dict[str, Any] = {}
+    for key, value, _ in rows:
+        section, _, name = key.partition(".")
+        if name:
+            document.setdefault(section, {})[name] = value
+        else:
+            document[key] = value
+    echo(out.encoded(document, form))
+
+
+def _key(name: str) -> str:
+    """Returns a setting's key in the config file; its variable if the file cannot set it."""
+    return settings.DECLARED[name].file or f"{settings.ENVIRONMENT}{name.upper()}"

@@ -32,8 +32,8 @@ from cco_sidecar.core.settings import Settings
 from cco_sidecar.repository import masking
 
 _LOG_BYTES = 2 * 2**20
-# What people wrote for agents may hold anything.
-_TASKS = frozenset({"task", "message"})
+# What people wrote for agents may contain anything, and so may the arguments of their programs.
+_PRIVATE = frozenset({"task", "message", "command", "resume", "mcp_config"})
 
 
 @click.group(name="debug", cls=Group)
@@ -82,7 +82,7 @@ def _versions(_: Settings) -> str:
 
 def _settings(settings: Settings) -> str:
     names = (each.name for each in dataclasses.fields(settings))
-    return _json({name: shown(name, getattr(settings, name), _TASKS) for name in names})
+    return _json({name: shown(name, getattr(settings, name), _PRIVATE) for name in names})
 
 
 def _checks(settings: Settings) -> str:

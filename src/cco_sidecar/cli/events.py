@@ -14,6 +14,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.integers import Integer
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client, EventPage
 from cco_sidecar.core import codec
@@ -43,9 +44,7 @@ def command() -> None:
 @click.option("--topic", default="", help="Topic.  [default: coordination]")
 @click.option("--data", help="Event data, as a JSON object.")
 @click.option("--correlation-id", default="", help="ID that links related events, such as another event's id.")
-@click.option(
-    "--ttl", type=click.IntRange(1, 86_400), help="Seconds until it is no longer delivered.  [default: 86400]"
-)
+@click.option("--ttl", type=Integer(1, 86_400), help="Seconds until it is no longer delivered.  [default: 86400]")
 @click.option(
     "--priority",
     type=click.Choice(["low", "normal", "high"]),
@@ -99,13 +98,13 @@ def publish(
 )
 @click.option(
     "--timeout",
-    type=click.IntRange(min=0),
+    type=Integer(min=0),
     default=30_000,
     show_default=True,
     help="Milliseconds to wait; values below 1000 are seconds.",
 )
 @click.option("--continuous", is_flag=True, help="Run until interrupted.")
-@click.option("--limit", type=click.IntRange(min=1), help="Exit after this many events.")
+@click.option("--limit", type=Integer(min=1), help="Exit after this many events.")
 @click.option(
     "--since",
     default="",
@@ -192,7 +191,7 @@ def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[s
     "--filter", default="", help="Filter expression, such as issue_id:issue-123,status:success|status:partial"
 )
 @click.option("--correlation-id", default="", help="Filter by correlation id.")
-@click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
+@click.option("--limit", type=Integer(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--since", default="", help="Start after this event id, time, or age such as 10m.")
 @project_option
 @partial(out.formatted, lists=True)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterator
 from typing import Any
 
 import click
+
+from cco_sidecar.core.suggestions import nearest
+
+# What other tools call a command.
+_SYNONYMS = {"ls": "list", "ps": "list", "get": "show", "rm": "stop", "delete": "stop", "tail": "logs"}
 
 
 class Group(click.Group):
@@ -24,10 +29,26 @@ class Group(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         known = self.list_commands(ctx)
         if args and args[0] not in known and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"list commands with '{ctx.command_path} --help'"
-            ctx.fail(f"command '{args[0]}' not found; {hint}")
+            ctx.fail(f"command '{args[0]}' not found; {self._hint(ctx, args[0])}")
         return super().resolve_command(ctx, args)
+
+    def _hint(self, ctx: click.Context, given: str) -> str:
+        """Suggests a command of this group, or one of that name in a group below it."""
+        known = self.list_commands(ctx)
+        wanted = _SYNONYMS.get(given, given)
+        if wanted in known:
+            return f"did you mean '{wanted}'?"
+        below = [f"'{group} {wanted}'" for group in known if wanted in _names(self.get_command(ctx, group))]
+        if below:
+            return f"did you mean {' or '.join(below)}?"
+        near = nearest(given, known)
+        return f"did you mean '{near}'?" if near else f"list commands with '{ctx.command_path} --help'"
+
+
+def _names(command: click.Command | None) -> Iterator[str]:
+    """Yields the commands of a group that help shows."""
+    if isinstance(command, click.Group):
+        yield from (name for name, each in command.commands.items() if not each.hidden)
 
 
 def _summary(command: click.Command) -> str:

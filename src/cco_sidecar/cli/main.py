@@ -12,7 +12,7 @@ import click
 
 from cco_sidecar import __version__
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import echo, visible
 from cco_sidecar.core.errors import SettingsError, SidecarError
 
 # Keep gRPC's own log lines off stderr, where an error is a single line.
@@ -93,10 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except UnicodeEncodeError:
         _fail("an argument or file contains text that is not UTF-8")
-    except BrokenPipeError:
-        # The reader closed the pipe, such as `head`.
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as problem:
         where = f"{problem.filename}: " if problem.filename else ""
         _fail(f"{where}{problem.strerror or problem}")
@@ -107,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(text: str) -> None:
-    echo(f"cco: {text}", err=True)
+    echo(f"cco: {visible(text)}", err=True)
     sys.exit(1)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -22,6 +24,7 @@ from rich.text import Text
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import codec
 
+_STDOUT = Path("-")
 FORMATS = ("text", "table", "json", "yaml", "csv")
 # Column names, with the function that reads each from a row.
 Columns = dict[str, Callable[[Any], str]]
@@ -29,7 +32,11 @@ Columns = dict[str, Callable[[Any], str]]
 
 def _check_writable(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
     """Checks the output file before the call, so that no response is lost. Raises ClickException."""
-    if path is not None and not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+    if (
+        path is not None
+        and path != _STDOUT
+        and not os.access(path if path.exists() else path.absolute().parent, os.W_OK)
+    ):
         reason = "Permission denied" if path.absolute().parent.is_dir() else "No such file or directory"
         raise click.ClickException(f"cannot write {path}: {reason}")
     return path
@@ -67,7 +74,8 @@ def console(*, stderr: bool = False) -> Console:
     """Returns a console with colors on a terminal, unless disabled by ``--no-color`` or ``NO_COLOR``."""
     chosen = click.get_current_context().find_root().obj
     plain = chosen["no_color"] or "NO_COLOR" in os.environ
-    return Console(stderr=stderr, no_color=plain, highlight=False, soft_wrap=True, emoji=False)
+    colors: Any = None if plain else "auto"
+    return Console(stderr=stderr, color_system=colors, highlight=False, soft_wrap=True, emoji=False)
 
 
 def waiting(text: str) -> AbstractContextManager[Any]:
@@ -89,7 +97,7 @@ def rows(
 ) -> None:
     """Prints a list of messages; ``text`` returns its text form."""
     if form == "table":
-        _write(_table(items, columns, plain=output is not None), output)
+        _write(_table(items, columns, plain=output is not None), output, styled=True)
     elif form == "csv":
         _write(_csv(items, columns), output)
     elif form in ("json", "yaml") or (form is None and output is not None):
@@ -101,14 +109,29 @@ def rows(
 def more(cursor: str, *, option: str = "--cursor") -> None:
     """Prints on stderr how to get the next page, if there is one."""
     if cursor:
-        echo(f"more results: {option} {cursor}", err=True)
+        echo(f"next page: {option} {cursor}", err=True)
 
 
 def encoded(value: Any, form: str | None) -> str:
     """Returns plain data as JSON, or as YAML if ``form`` says so."""
     if form == "yaml":
-        return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).rstrip("\n")
+        return yaml.dump(value, Dumper=_Yaml, sort_keys=False, allow_unicode=True).rstrip("\n")
     return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+
+
+class _Yaml(yaml.SafeDumper):
+    """Quotes strings that YAML 1.2 reads as numbers, too; PyYAML knows YAML 1.1 only."""
+
+
+_NUMBER = re.compile(r"[-+]?(0o[0-7]+|0x[0-9a-fA-F]+|(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?)")
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "'" if _NUMBER.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Yaml.add_representer(str, _represent_text)
 
 
 def _table(items: Sequence[Message], columns: Columns, *, plain: bool) -> str:
@@ -119,7 +142,7 @@ def _table(items: Sequence[Message], columns: Columns, *, plain: bool) -> str:
     screen = console()
     if plain or not screen.is_terminal:
         # Do not truncate values in files and pipes.
-        screen = Console(no_color=True, width=10_000)
+        screen = Console(color_system=None, width=10_000)
     with screen.capture() as captured:
         screen.print(table)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
@@ -133,9 +156,9 @@ def _csv(items: Sequence[Message], columns: Columns) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        echo(text)
+def _write(text: str, output: Path | None, *, styled: bool = False) -> None:
+    if output is None or output == _STDOUT:
+        echo(text, styled=styled)
         return
     try:
         output.write_text(text + "\n", encoding="utf-8")
@@ -162,7 +185,7 @@ def read_secret() -> str:
     if sys.stdin.isatty():
         return str(click.prompt("value", hide_input=True, err=True))
     try:
-        return sys.stdin.buffer.read().decode().rstrip("\n")
+        return sys.stdin.buffer.read().decode().rstrip("\r\n")
     except UnicodeDecodeError as problem:
         raise click.ClickException("stdin is not UTF-8; encode the value, for example with base64") from problem
 
@@ -171,7 +194,7 @@ def read_json(path: str) -> Any:
     """Reads a JSON file, or stdin for ``-``. Raises ClickException."""
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        return orjson.loads(data)
+        return orjson.loads(data.removeprefix(codecs.BOM_UTF8))
     except OSError as problem:
         raise click.ClickException(f"cannot read {path}: {problem.strerror}") from problem
     except orjson.JSONDecodeError as problem:

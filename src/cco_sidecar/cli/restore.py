@@ -22,8 +22,8 @@ def command(ctx: click.Context, source: Path, force: bool) -> None:
     settings = settings_of(ctx, service=True)
     if settings.database_url:
         raise SettingsError(
-            "database_url: the configured records are in PostgreSQL, and a backup contains those of SQLite; "
-            "unset it for the restored sidecar"
+            "database_url: a backup contains SQLite records, but the records are configured to be in PostgreSQL; "
+            "unset database_url to restore the backup"
         )
     storage = settings.storage
     former = archive.restore(source, storage, force=force)

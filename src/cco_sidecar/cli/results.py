@@ -12,6 +12,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.integers import Integer
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import codec
@@ -85,7 +86,7 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
 @click.option("--issue", "issue_id", default="", help="Filter by issue.")
 @click.option("--agent-type", default="", shell_complete=agent_types, help="Filter by type.")
 @project_option
-@click.option("--limit", type=click.IntRange(1, 1000), help="Maximum number to list.  [default: 100]")
+@click.option("--limit", type=Integer(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--cursor", default="", help="Cursor printed by the previous page.")
 @click.option("--latest", is_flag=True, help="Only the newest of each issue and agent type.")
 @partial(out.formatted, lists=True)

@@ -18,7 +18,7 @@ from cco_sidecar import __version__
 from cco_sidecar.cli import process, start
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.hosts import is_loopback
@@ -72,10 +72,11 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
         flags["storage"] = str(settings_of(ctx, service=True, storage=flags["storage"]).storage)
     former = former or process.Start([process.SERVER], str(Path.cwd()), {})
     wanted = start.with_overrides(ctx, flags, former)
-    start.require_startable(start.settings_for(wanted), present)
+    settings = start.settings_for(wanted)
+    start.require_startable(settings, present)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
     pid = process.start_in_background(wanted.words, wanted.environment, wanted.directory)
-    echo(f"the sidecar is running in the background (pid {pid})")
+    echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
 
 
 @command.command()
@@ -176,7 +177,7 @@ def _print_banner(sidecar: Any, settings: Settings) -> None:
             "choose another with --storage"
         )
     for problem in sidecar.types.problems:
-        echo(f"warning: {problem}", err=True)
+        echo(f"warning: {one_line(problem)}", err=True)
     if settings.jwt_secret and len(settings.jwt_secret) < 32:
         echo("warning: the JWT secret is shorter than 32 bytes (RFC 7518, section 3.2)", err=True)
     if not is_loopback(settings.host):

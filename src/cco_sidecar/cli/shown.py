@@ -14,8 +14,8 @@ from cco_sidecar.core.settings import DECLARED
 from cco_sidecar.repository import masking
 
 HIDDEN = "[hidden]"
-# Of a database the place is shown.
-_SECRETS = {name for name, declared in DECLARED.items() if declared.secret} - {"database_url"}
+# Of these, only parts are hidden.
+_SECRETS = {name for name, declared in DECLARED.items() if declared.secret} - {"database_url", "runners"}
 
 
 def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:

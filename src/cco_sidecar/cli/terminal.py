@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -23,11 +24,17 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.replace("\t", " ").split("\n")), keep="")
 
 
-def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Prints text: escaped on a terminal, unchanged in a pipe or file."""
+def echo(text: str = "", *, err: bool = False, nl: bool = True, styled: bool = False) -> None:
+    """Prints text: escaped on a terminal, unchanged in a pipe or file. ``styled``: the text is escaped already, and has
+    styles of our own."""
     stream = sys.stderr if err else sys.stdout
-    # Without color=True, click removes ANSI sequences from piped text.
-    click.echo(visible(text) if _is_terminal(stream) else text, err=err, nl=nl, color=True)
+    try:
+        # Without color=True, click removes ANSI sequences from piped text.
+        click.echo(visible(text) if _is_terminal(stream) and not styled else text, err=err, nl=nl, color=True)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain when it flushes the stream at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise click.exceptions.Exit(0) from None
 
 
 def _is_terminal(stream: Any) -> bool:

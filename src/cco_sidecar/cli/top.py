@@ -146,10 +146,11 @@ def _time(event: Event) -> str:
 
 
 def _event_text(event: Event) -> str:
-    """Returns the agent and the reason if the event has them, or else all data."""
+    """Returns the agent, and the reason or the question, if the event has them; otherwise all data."""
     data = codec.struct_to_dict(event.data)
-    if isinstance(data.get("agent_id"), str) and isinstance(data.get("reason"), str):
-        return one_line(f"{_short(data['agent_id'])}: {data['reason']}")
+    said = next((data[name] for name in ("reason", "question") if isinstance(data.get(name), str)), None)
+    if isinstance(data.get("agent_id"), str) and said is not None:
+        return one_line(f"{_short(data['agent_id'])}: {said}")
     return codec.to_json(event.data).decode()
 
 

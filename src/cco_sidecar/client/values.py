@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ class Event:
     correlation_id: str
     timestamp: datetime
     data: Mapping[str, Any]
-    message: event_pb.Event
+    message: event_pb.Event = field(repr=False)
 
     @classmethod
     def of(cls, message: event_pb.Event) -> Event:
@@ -53,7 +53,7 @@ class EventPage:
     more_available: bool
     missed: int
     timed_out: bool
-    message: event_pb.WaitEventsResponse | event_pb.ListEventsResponse
+    message: event_pb.WaitEventsResponse | event_pb.ListEventsResponse = field(repr=False)
 
     @classmethod
     def of(cls, message: event_pb.WaitEventsResponse | event_pb.ListEventsResponse) -> EventPage:
@@ -76,7 +76,7 @@ class Result:
     branch: str
     timestamp: datetime
     result: Mapping[str, Any]
-    message: result_pb.Result
+    message: result_pb.Result = field(repr=False)
 
     @classmethod
     def of(cls, message: result_pb.Result) -> Result:

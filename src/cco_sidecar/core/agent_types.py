@@ -1,8 +1,7 @@
-"""The agent types of ``orchestra-config.json``: who there is, what each may do and wants to see."""
+"""The agent types of ``orchestra-config.json``: their permissions and the files in their contexts."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 from cco_sidecar.core import codec, documents
 from cco_sidecar.core.errors import SettingsError, SidecarError, invalid_request, not_found
 from cco_sidecar.core.principal import OPERATOR, PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
+from cco_sidecar.core.suggestions import nearest
 from orchestra.v1.config_pb2 import AgentTypeEntry, AgentTypesDocument, NextAgentRule
 
 # Fields of an AgentTypesDocument and the group that each holds.
@@ -195,7 +195,7 @@ class AgentTypes(Mapping[str, AgentType]):
         for name in requirements:
             if "\0" in name:
                 raise invalid_request(
-                    "context_requirements: a pattern holds a NUL, which no path does", field="context_requirements"
+                    "context_requirements: a pattern must not contain a NUL character", field="context_requirements"
                 )
             if name in ALWAYS_IN_CONTEXT:
                 continue
@@ -220,11 +220,11 @@ class AgentTypes(Mapping[str, AgentType]):
 
 
 def unknown_type(agent_type: str, known: Iterable[str]) -> SidecarError:
-    near = difflib.get_close_matches(agent_type.lower(), known, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    near = nearest(agent_type, known)
+    hint = f"did you mean '{near}'? " if near else ""
     return not_found(
         "AGT_002",
         f"unknown agent type '{agent_type}'; {hint}'cco agent types' and GET /api/agent-types list them, and "
-        "config/orchestra-config.json takes new ones",
+        "config/orchestra-config.json of the project can define new ones",
         agent_type=agent_type,
     )

@@ -33,6 +33,8 @@ def of_result(result: Result) -> Event:
             result_id=result.id,
         ),
         correlation_id=result.id,
+        publisher_agent_type=result.agent_type,
+        publisher_issue_id=result.issue_id,
     )
 
 

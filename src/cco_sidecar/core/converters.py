@@ -89,7 +89,7 @@ def level(value: Any) -> str:
 
 
 def origins(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
+    items = _listed(value)
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError("expected a list of origins such as https://example.com")
     origins = tuple(item.strip().rstrip("/") for item in items if item.strip())
@@ -115,8 +115,15 @@ def sandbox_mode(value: Any) -> str:
     return str(value)
 
 
+def _listed(value: Any) -> Any:
+    """Splits a list that a variable gives with commas; an empty text is an empty list."""
+    if isinstance(value, str):
+        return value.split(",") if value.strip() else ()
+    return value
+
+
 def host_names(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
+    items = _listed(value)
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
         raise ValueError("expected a list of names")
     names = tuple(item.strip().lower() for item in items)
@@ -127,7 +134,7 @@ def host_names(value: Any) -> tuple[str, ...]:
 
 
 def variables(value: Any) -> tuple[str, ...]:
-    items = value.split(",") if isinstance(value, str) else value
+    items = _listed(value)
     if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise ValueError("expected a list of names of environment variables")
     names = tuple(item.strip() for item in items)
@@ -142,11 +149,21 @@ def database_url(value: Any) -> str:
     given = text(value)
     if not given.startswith(("postgresql://", "postgres://")):
         raise ValueError("expected postgresql://user:password@host:port/database")
+    place, _, parameters = given.partition("://")[2].partition("?")
+    authority, _, database = place.partition("/")
+    user = authority.rpartition("@")[0]
+    if re.search(r"[@\[\]]", user) or "@" in database + parameters or "#" in given:
+        raise ValueError("percent-encode special characters in the user name and the password, such as @ as %40")
+    if not re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:,]*)(:[0-9]+)?", authority.rpartition("@")[2]):
+        raise ValueError(
+            "expected one host, and a number as the port; several hosts are written as "
+            "postgresql:///database?host=one:5432&host=two:5432"
+        )
     return given.replace("postgres://", "postgresql://", 1)
 
 
 def branch_prefix(value: Any) -> str:
-    """git-check-ref-format(1), as far as a prefix goes."""
+    """The beginning of a branch name, by the rules of git-check-ref-format(1)."""
     given = text(value)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*[/_\-]", given):
         raise ValueError("expected the beginning of a branch name, such as 'agent/' or 'bot-'")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import orjson
 from google.protobuf.message import Message
 
 from cco_sidecar.core import codec
@@ -12,6 +15,32 @@ from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.validate import validate
 
 M = TypeVar("M", bound=Message)
+
+
+def parse(data: bytes) -> Any:
+    """Parses a JSON file that a person wrote; a byte order mark is skipped.
+
+    Raises ValueError whose text follows the name of the file: for invalid JSON, or a key that an object has twice.
+    """
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError as problem:
+        raise ValueError(f"is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}") from problem
+    try:
+        # orjson takes the last of equal keys.
+        return json.loads(data, object_pairs_hook=_unique)
+    except RecursionError as problem:
+        raise ValueError("is nested too deeply") from problem
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"has the key '{key[:80]}' twice in one object")
+        found[key] = value
+    return found
 
 
 def read(message_type: type[M], value: Any, where: str) -> M:
@@ -24,7 +53,9 @@ def read(message_type: type[M], value: Any, where: str) -> M:
         assert isinstance(message, message_type)
         validate(message, where)
     except SidecarError as problem:
-        raise SettingsError(problem.message) from problem
+        # The value could be a secret.
+        private = ".environment" in (problem.field or "")
+        raise SettingsError(problem.message.partition(", got ")[0] if private else problem.message) from problem
     return message
 
 

@@ -66,6 +66,20 @@ class SidecarError(Exception):
         if retry_after_seconds is not None:
             self.details.setdefault("retry_after_seconds", retry_after_seconds)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are copied and pickled by calling the class with ``args``, which is the message only.
+        return _restored, (type(self), self.__dict__)
+
+
+class OutcomeUnknown(SidecarError):
+    """A change that failed for its caller, but may be stored: the connection was lost while it was committed."""
+
+
+def _restored(error_type: type[SidecarError], state: dict[str, Any]) -> SidecarError:
+    error = error_type.__new__(error_type, state["message"])
+    error.__dict__.update(state)
+    return error
+
 
 class SettingsError(Exception):
     """An invalid setting, which stops the start. The user sees only its one-line message."""
@@ -84,7 +98,7 @@ def invalid_token(message: str) -> SidecarError:
 
 
 def expired_token(
-    message: str = "the token has expired; refresh it in its last five minutes",
+    message: str = "the token has expired; tokens can be refreshed only in their last five minutes",
 ) -> SidecarError:
     return SidecarError(Kind.UNAUTHENTICATED, "AUTH_002", message)
 

@@ -44,6 +44,9 @@ def set_up(directory: Path, level: str) -> None:
 
     Each file is rotated at 20 MB, and five old files are kept.
     """
+    # A record that cannot be written, for example on a full disk, is lost. Python would print a traceback to stderr,
+    # and block the server if nobody reads it.
+    logging.raiseExceptions = False
     handler = logging.handlers.RotatingFileHandler(
         directory / "orchestration.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
     )

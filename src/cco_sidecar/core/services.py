@@ -15,7 +15,7 @@ from orchestra.v1 import options_pb2
 from orchestra.v1.options_pb2 import MODE_STREAM, OPEN_UNSPECIFIED, PERMISSION_OPERATOR, CallRules
 
 PACKAGE = "orchestra.v1"
-# What belongs to somebody: a request that names one says in its scope whose it may be.
+# Fields that name an owned resource: in a request, each must declare a scope.
 _OWNED = frozenset({"project_id", "issue_id", "agent_type", "agent_id"})
 
 
@@ -56,7 +56,7 @@ def _missing(method: MethodDescriptor) -> Iterator[str]:
         yield "add the mode to option (call): MODE_STREAM if and only if it returns a stream"
     if call.permission != PERMISSION_OPERATOR and call.open == OPEN_UNSPECIFIED:
         for field in _unscoped(method.input_type, "", set()):
-            yield f"add a scope to {field} in {method.input_type.name}: whose may an agent name?"
+            yield f"add a scope to {field} in {method.input_type.name}: declare which values an agent may use"
 
 
 def _unscoped(message: Descriptor, path: str, seen: set[str]) -> Iterator[str]:

@@ -6,18 +6,16 @@ JSON Schema, ``cco config show`` and the table in docs/configuration.md are made
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from cco_sidecar.core import converters, documents
 from cco_sidecar.core.converters import LOG_LEVELS, SANDBOX_MODES, Convert
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.suggestions import did_you_mean
 from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
 
 DATABASE = "records.db"
@@ -191,6 +189,7 @@ class Settings:
         file="agents.runners",
         shown="claude",
         schema={"type": "object", "additionalProperties": {"message": "RunnerConfig"}},
+        secret=True,
     )
     handover: HandoverConfig = _setting(
         HandoverConfig,
@@ -279,7 +278,7 @@ def authority(host: str, port: int) -> str:
 
 
 def is_temporary(path: Path) -> bool:
-    """Cleared at reboot, on most systems (file-hierarchy(7))."""
+    """Whether most systems clear the path at reboot (file-hierarchy(7))."""
     return any(path.is_relative_to(top) for top in ("/tmp", "/var/tmp", "/dev/shm", "/run"))
 
 
@@ -325,13 +324,16 @@ def origins(
     """Every setting with where it comes from. Raises SettingsError."""
     given = {each.name: each for each in _given(config, environment, flags, service=service)}
     loaded = Settings(**{name: each.value for name, each in given.items()})
-    return [given.get(name) or Origin(name, getattr(loaded, name), "default") for name in SETTING_NAMES]
+    derived = {"grpc_port": loaded.real_grpc_port, "pid_file": loaded.real_pid_file}
+    return [
+        given.get(name) or Origin(name, derived.get(name, getattr(loaded, name)), "default") for name in SETTING_NAMES
+    ]
 
 
 def _given(
     config: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any], *, service: bool
 ) -> Iterator[Origin]:
-    """The last one of a name counts."""
+    """Yields each given setting once, with the source that counts."""
     found: dict[str, Origin] = {}
     path = (config or DEFAULT_CONFIG).expanduser()
     if config is not None or path.exists():
@@ -350,15 +352,13 @@ def _given(
 
 def _from_file(path: Path) -> Iterator[Origin]:
     try:
-        document = orjson.loads(path.read_bytes())
+        document = documents.parse(path.read_bytes())
     except OSError as problem:
         raise SettingsError(f"config file {path} cannot be read: {problem.strerror}") from problem
-    except orjson.JSONDecodeError as problem:
-        raise SettingsError(
-            f"config file {path} is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
-        ) from problem
+    except ValueError as problem:
+        raise SettingsError(f"config file {path} {problem}") from problem
     if not isinstance(document, dict):
-        raise SettingsError(f"config file {path} must hold a JSON object")
+        raise SettingsError(f"config file {path} must contain a JSON object")
     by_key = {declared.file: name for name, declared in DECLARED.items() if declared.file}
     sections = {key.partition(".")[0] for key in by_key}
     for section, content in documents.without_annotations(document).items():
@@ -382,8 +382,7 @@ def _of_file(path: Path, name: str, key: str, value: Any) -> Origin:
 
 
 def _hint(key: str, known: Any) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
+    return did_you_mean(key, known) or f"; known: {', '.join(sorted(known))}"
 
 
 def _convert(declared: Declared, value: Any, where: str) -> Any:

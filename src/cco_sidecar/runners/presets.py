@@ -12,6 +12,7 @@ from cco_sidecar.core.agent_types import GROUP_KEYS, AgentType, AgentTypes
 from cco_sidecar.core.environment import is_reserved
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.suggestions import did_you_mean
 from orchestra.v1.agent_service_pb2 import (
     ISOLATION_NONE,
     WORKTREE_BASE_HEAD,
@@ -169,7 +170,10 @@ class Runners:
         for name, entry in self._entries.items():
             where = f"agents.runners.{name}"
             if name not in known:
-                raise SettingsError(f"agents.runners: '{name}' is no agent type, no group and not '{DEFAULT}'")
+                raise SettingsError(
+                    f"agents.runners: unknown name '{name}': expected an agent type, a group or "
+                    f"'{DEFAULT}'{did_you_mean(name, known)}"
+                )
             runner = _runner(where, entry)
             if entry.HasField("preset") and not runner.command:
                 raise SettingsError(f"{where}: the preset '{COMMAND}' needs a 'command'")

@@ -128,7 +128,10 @@ def move(source: Path, target: Path) -> Path:
     # Move the directory that a link points to, not the link.
     source, target = source.resolve(), target.resolve()
     if not (source / DATABASE).exists():
-        raise SettingsError(f"{source} is not a sidecar storage: it has no {DATABASE}")
+        raise SettingsError(
+            f"{source} has no {DATABASE}: it is not a sidecar storage, or its records are in PostgreSQL; then stop the "
+            "sidecar and move the directory with mv"
+        )
     if target.is_relative_to(source):
         raise SettingsError(f"{target} is inside {source}")
     if target.exists() and any(target.iterdir()):

@@ -13,9 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
-from cco_sidecar.core import package_data
+from cco_sidecar.core import documents, package_data
 from cco_sidecar.core.agent_types import AgentTypes, Source
 from cco_sidecar.core.errors import SettingsError
 
@@ -54,7 +52,8 @@ def load_agent_types(project_root: Path) -> AgentTypes:
         return AgentTypes([base, Source.of(str(path), _parsed(data), trusted=is_trusted(path, data))])
     except (OSError, SettingsError) as problem:
         text = str(problem) if isinstance(problem, SettingsError) else str(problem.strerror)
-        return AgentTypes([base], problems=[f"ignoring the agent types in {path}: {text}"])
+        where = "" if text.startswith(str(path)) else f"{path}: "
+        return AgentTypes([base], problems=[f"the project's agent types are ignored: {where}{text}"])
 
 
 def _packaged() -> Source:
@@ -64,10 +63,9 @@ def _packaged() -> Source:
 
 def _parsed(data: bytes) -> dict[str, Any]:
     try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as problem:
-        where = f"line {problem.lineno}, column {problem.colno}"
-        raise SettingsError(f"invalid JSON: {problem.msg} at {where}") from problem
+        document = documents.parse(data)
+    except ValueError as problem:
+        raise SettingsError(f"the file {problem}") from problem
     if not isinstance(document, dict):
         raise SettingsError("expected a JSON object")
     return document
@@ -93,7 +91,7 @@ def is_trusted(path: Path, data: bytes) -> bool:
 
 
 def trust(path: Path, data: bytes) -> None:
-    """With this content. Raises SettingsError for one that could not be used, OSError."""
+    """Accepts the file with this content. Raises SettingsError if it is invalid, OSError."""
     AgentTypes([_packaged(), Source.of(str(path), _parsed(data), trusted=True)])
     mark = _mark(path, data)
     mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

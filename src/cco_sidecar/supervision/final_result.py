@@ -34,7 +34,16 @@ class FinalResults:
         self._worktrees = worktrees
         self._clock = clock
 
-    async def find(self, agent: Agent, session: str, answer: str) -> str:
+    async def is_of(self, agent: Agent, result_id: str) -> bool:
+        """Whether a stored result is the agent's."""
+        try:
+            stored = await self._store.by_id(agent.project_id, result_id)
+        except SidecarError as problem:
+            log.warning("could not look up the result of agent %s: %s", agent.agent_id, problem)
+            return False
+        return stored is not None and stored.result.agent_id == agent.agent_id
+
+    async def find_or_store(self, agent: Agent, session: str, answer: str) -> str:
         """Returns the id of a run's newest result.
 
         If the run stored none, ``answer`` is stored as its result, with the changed files as git reports them. Returns

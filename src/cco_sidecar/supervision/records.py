@@ -61,13 +61,17 @@ class Records:
         self._closing = True
 
     def write_life(self, active: ActiveAgent) -> None:
-        """Copies the life into the record. The end is written to a copy, so that others see it only once it is on
-        disk."""
+        """Copies the life into the record."""
         record, now = active.record, active.life
         if (record.status, record.reason) != (now.status, now.reason):
             self._set_status(record, now.status, now.reason)
         record.attempt = now.attempt
         record.max_attempts = now.max_attempts
+
+    async def note_result(self, active: ActiveAgent, result_id: str) -> None:
+        """Records the result that an event names, if the agent has stored it; an event may name any."""
+        if await self._final_results.is_of(active.record, result_id):
+            active.record.result_id = result_id
 
     def write_failed_attempt(self, active: ActiveAgent) -> None:
         """Writes how the attempt ended and when the next one starts."""
@@ -79,7 +83,7 @@ class Records:
 
     async def save(self, active: ActiveAgent, event: Event | None) -> None:
         """Saves the record and announces the event, and retries until both are on disk."""
-        await self._until_saved(active, partial(self._save, active.record, event))
+        await self._until_saved(active.agent_id, partial(self._save, active.record, event))
 
     async def save_start(self, active: ActiveAgent, event: Event) -> None:
         """Saves the start. Callers that wait for it return after the first try: the agent runs even if the disk is
@@ -89,7 +93,7 @@ class Records:
         except SidecarError as problem:
             log.warning("agent %s runs, but its record could not be saved yet: %s", active.agent_id, problem)
             active.set_begun()
-            await self._until_saved(active, partial(self._save, active.record, event))
+            await self._until_saved(active.agent_id, partial(self._save, active.record, event))
         else:
             active.set_begun()
 
@@ -108,7 +112,7 @@ class Records:
         end = attempt.exit if attempt is not None else None
         if end is not None:
             answer = active.usage.attempt.final if status == AGENT_STATUS_COMPLETED else ""
-            found = await self._final_results.find(active.record, active.lease.session, answer)
+            found = await self._final_results.find_or_store(active.record, active.lease.session, answer)
             active.record.result_id = found or active.record.result_id
         # Write to a copy, so that callers see the end only once it is complete.
         record = Agent()
@@ -130,6 +134,23 @@ class Records:
             # Only now: the shim's file keeps the exit code until the record has it.
             await asyncio.to_thread(attempt.run.clean)
 
+    async def withdraw(self, agent: Agent) -> None:
+        """Ends an agent whose record may be stored although its caller was told that the spawn failed."""
+
+        async def end() -> None:
+            stored = await self._store.by_id(agent.agent_id)
+            if stored is not None:
+                record = stored.agent
+                self._set_status(record, AGENT_STATUS_FAILED, "its spawn was reported as failed")
+                record.ended_at.CopyFrom(self._clock.timestamp())
+                await self._save(record, announcements.of_agent(record, _END_EVENTS[AGENT_STATUS_FAILED]))
+
+        await self._until_saved(agent.agent_id, end)
+
+    async def restore(self, ended: Agent) -> None:
+        """Saves the record of an ended agent again, after a resume that may be stored although it failed."""
+        await self._until_saved(ended.agent_id, partial(self._save, ended, None))
+
     async def _save_end(self, active: ActiveAgent, record: Agent, event: Event | None = None) -> bool:
         """Saves the revocation of the tokens, then the record, and retries until both are on disk.
 
@@ -140,16 +161,16 @@ class Records:
             await self._leases.save_end(active.lease, active.agent_id)
             await self._save(record, event)
 
-        return await self._until_saved(active, save)
+        return await self._until_saved(active.agent_id, save)
 
-    async def _until_saved(self, active: ActiveAgent, save: Callable[[], Awaitable[None]]) -> bool:
+    async def _until_saved(self, agent_id: str, save: Callable[[], Awaitable[None]]) -> bool:
         backoff = Backoff()
         while True:
             try:
                 await save()
                 return True
             except SidecarError as problem:
-                log.warning("could not save agent %s yet: %s", active.agent_id, problem)
+                log.warning("could not save agent %s yet: %s", agent_id, problem)
             if self._closing:
                 return False
             await asyncio.sleep(backoff.failed())

@@ -75,7 +75,7 @@ class Spawner:
             parent = await self._store.by_id(principal.subject)
             descent = Descent.below(principal.subject, parent.agent if parent else None)
             async with self._counting:
-                await self._check(request, project, descent)
+                await self.check_limits(request, project, descent)
                 active = await self._spawn(request, project, descent, spawned_by=principal.subject)
         assert active is not None
         return active
@@ -94,10 +94,12 @@ class Spawner:
         async with self._counting:
             if await self._store.has_cause(cause):
                 return None
-            await self._check(request, project, descent)
+            await self.check_limits(request, project, descent)
             return await self._spawn(request, project, descent, spawned_by=HANDOVER, cause=cause)
 
-    async def approved(self, request: SpawnAgentRequest, project: str, descent: Descent, approval_id: str) -> None:
+    async def spawn_approved(
+        self, request: SpawnAgentRequest, project: str, descent: Descent, approval_id: str
+    ) -> None:
         """Spawns an agent that a person approved; no limit applies. Raises SidecarError."""
         await self._spawn(request, project, descent, spawned_by=HANDOVER, cause=approval_id)
 
@@ -106,7 +108,8 @@ class Spawner:
         (AGT_003)."""
         await self._budget.check(self._store, agent, self._clock.micros(), again=True)
 
-    async def _check(self, request: SpawnAgentRequest, project: str, descent: Descent) -> None:
+    async def check_limits(self, request: SpawnAgentRequest, project: str, descent: Descent) -> None:
+        """Checks the limits that apply unless a person asks for the agent. Raises SidecarError (AGT_003)."""
         wanted = Agent(project_id=project, issue_id=request.issue_id, depth=descent.depth, tree=descent.tree)
         await self._budget.check(self._store, wanted, self._clock.micros())
 

@@ -15,7 +15,7 @@ from cco_sidecar.core import announcements
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of
-from cco_sidecar.core.errors import SidecarError, conflict
+from cco_sidecar.core.errors import OutcomeUnknown, SidecarError, conflict
 from cco_sidecar.core.principal import OPERATOR
 from cco_sidecar.runners.launch import GRACE_SECONDS
 from cco_sidecar.runners.presets import Runner, Runners
@@ -119,7 +119,11 @@ class Supervisor:
     async def _spawn(self, agent: Agent, request: SpawnAgentRequest) -> ActiveAgent | None:
         runner = self.runner_of(request)
         new = Life(reason=agent.reason, max_attempts=agent.max_attempts)
-        number = await self._store.add(agent, request, created=self._clock.micros())
+        try:
+            number = await self._store.add(agent, request, created=self._clock.micros())
+        except OutcomeUnknown:
+            self._background.start(self._records.withdraw(agent), f"withdrawing {agent.agent_id}")
+            raise
         if not number:
             return None
         active = self.active[agent.agent_id] = ActiveAgent(number, agent, request, runner, new)
@@ -146,7 +150,8 @@ class Supervisor:
             stored = await self._store.by_id(agent_id)
             if stored is None or stored.agent.attempt != ended.attempt or stored.agent.status not in ENDED_STATUSES:
                 raise not_ended(agent_id)
-            agent = stored.agent
+            agent, before = stored.agent, Agent()
+            before.CopyFrom(agent)
             was = Life(Phase.ENDED, agent.status, agent.reason, agent.attempt, agent.max_attempts)
             resumed, effects = life.step(was, life.Resumed(reason))
             active = ActiveAgent(stored.number, agent, stored.request, self.runner_of(stored.request), resumed)
@@ -161,13 +166,23 @@ class Supervisor:
             self._records.write_life(active)
             try:
                 await self._store.save(agent)
-            except SidecarError:
+            except SidecarError as problem:
                 self.active.pop(agent_id, None)
                 active.ended.set()
+                if isinstance(problem, OutcomeUnknown):
+                    # Nobody may resume it before its record is certain.
+                    self._resuming.add(agent_id)
+                    self._background.start(self._restore(before), f"restoring {agent_id}")
                 raise
         if active.life.phase is Phase.QUEUED:
             self._carry_out(active, effects)
         return active
+
+    async def _restore(self, ended: Agent) -> None:
+        try:
+            await self._records.restore(ended)
+        finally:
+            self._resuming.discard(ended.agent_id)
 
     async def stop(self, active: ActiveAgent, reason: str, *, grace: float) -> None:
         """Stops an agent and everything that it started, and revokes its tokens at once. Returns when it has ended."""
@@ -217,7 +232,7 @@ class Supervisor:
             case announcements.APPROVAL_ANSWERED if active.attempt is not None and entry.publisher == OPERATOR:
                 active.attempt.monitor.questions.discard(entry.text("approval_id") or "")
             case _ if result_id := entry.text("result_id"):
-                active.record.result_id = result_id
+                self._in_order(active, partial(self._records.note_result, active, result_id))
 
     # -- queries -------------------------------------------------------------------------------------------
 

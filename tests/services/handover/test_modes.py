@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.services.handover.rules import FAILURE, SUCCESS, asked, caught_up, handing_over, running, said
+from tests.services.handover.rules import FAILURE, SUCCESS, asked, blocked, caught_up, handing_over, running, said
 from tests.support.sidecars import Deployment, agents, events, publish
 
 from cco_sidecar.testing.agents import spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
+
+
+def planned_of(sidecar: SidecarProcess, rule: str) -> list[dict[str, Any]]:
+    found = [event["data"] for event in events(sidecar, "p", "handover_planned")]
+    return [data for data in found if data["rule"] == rule]
 
 
 class TestModes:
@@ -31,6 +37,16 @@ class TestModes:
                 spawn_scripted(sidecar, steps, agent_type=agent_type, project=project).wait(end)
 
         return publish_it
+
+    def test_dry_run_says_what_a_limit_would_block(self, tmp_path: Path, deployment: Deployment) -> None:
+        sidecar = deployment.start(handing_over(tmp_path / "config.json", limits={"agents": 1}))
+        spawn_scripted(sidecar, [], agent_type="rust-specialist", issue="full", project="p").wait()
+        for issue in ("full", "free"):
+            publish(sidecar, "p", "design_ready", issue_id=issue, part={"name": "x"})
+        caught_up(sidecar, "p")
+        assert [plan["issue_id"] for plan in planned_of(sidecar, "code-after-design")] == ["free"]
+        (refusal,) = blocked(sidecar, "p")
+        assert refusal["code"] == "AGT_003" and "'agents' of issue 'full'" in refusal["reason"]
 
     def test_dry_run_is_the_default_and_spawns_nothing(
         self, tmp_path: Path, deployment: Deployment, each_kind_of_rule: Callable[[SidecarProcess, str], None]

@@ -772,7 +772,7 @@ func (x *ResultCondition) GetNextSteps() []string {
 // How agents of a type, or of a group, are launched: an entry of `agents.runners`.
 type RunnerConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A program that is known. Default: claude.
+	// Name of a built-in preset. Default: claude.
 	Preset *string `protobuf:"bytes,1,opt,name=preset,proto3,oneof" json:"preset,omitempty"`
 	// The command line of the preset `command`: a string, or a list of words with placeholders such as
 	// `{task}`.
@@ -946,7 +946,7 @@ func (x *RunnerConfig) GetEnvironment() map[string]string {
 // How a failed attempt is retried.
 type RetryConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Attempts in all.
+	// Total number of attempts.
 	Attempts *uint32 `protobuf:"varint,1,opt,name=attempts,proto3,oneof" json:"attempts,omitempty"`
 	// Pause before the second attempt, in seconds; it doubles each time, up to an hour. Default: 5.
 	BackoffSeconds *float64 `protobuf:"fixed64,2,opt,name=backoff_seconds,json=backoffSeconds,proto3,oneof" json:"backoff_seconds,omitempty"`
@@ -1076,7 +1076,7 @@ type HandoverConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `dry_run` (the default) publishes what a rule would do; `automatic` does it; `off` does nothing.
 	Mode *string `protobuf:"bytes,1,opt,name=mode,proto3,oneof" json:"mode,omitempty"`
-	// The rules, each held against every event.
+	// The rules; each is evaluated for every event.
 	Rules []*HandoverRule `protobuf:"bytes,2,rep,name=rules,proto3" json:"rules,omitempty"`
 	// When a person is needed.
 	Limits        *HandoverLimits `protobuf:"bytes,3,opt,name=limits,proto3" json:"limits,omitempty"`
@@ -1153,7 +1153,7 @@ type HandoverRule struct {
 	Priority *string `protobuf:"bytes,6,opt,name=priority,proto3,oneof" json:"priority,omitempty"`
 	// What the person is told or asked.
 	Message string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
-	// Attempts in all, for `retry`. Default: 2.
+	// Total number of attempts, for `retry`. Default: 2.
 	Attempts      *uint32 `protobuf:"varint,8,opt,name=attempts,proto3,oneof" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1251,7 +1251,7 @@ type HandoverCondition struct {
 	// Its type: this one, or one of these. Default: events that announce results when `result` is
 	// named, else every event.
 	EventType *StringOrList `protobuf:"bytes,1,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
-	// A filter, as subscriptions take it.
+	// A filter expression, as in subscriptions.
 	Filter string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
 	// What must be true of the result that it announces.
 	Result        *ResultCondition `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`

@@ -274,22 +274,22 @@ const (
 	// Not set. The server refuses to start when a request's `project_id`, `issue_id`, `agent_type` or
 	// `agent_id` has no scope, unless only the operator may make the call.
 	Scope_SCOPE_UNSPECIFIED Scope = 0
-	// A project: the own one. Others do not exist for an agent. Empty means the own one; for the
-	// operator, the default project.
+	// The caller's own project; any other is reported as not found. Empty means the own project; for
+	// the operator, the default project.
 	Scope_SCOPE_PROJECT Scope = 1
 	// The same, but empty means every project for the operator.
 	Scope_SCOPE_PROJECT_OR_ALL Scope = 2
-	// An issue that is read: the own one; architects read every issue of their project.
+	// An issue that is read: the caller's own; architects read every issue of their project.
 	Scope_SCOPE_READ_ISSUE Scope = 3
 	// The same as a filter: empty means the own issue, and every issue for architects.
 	Scope_SCOPE_FILTER_ISSUE Scope = 4
-	// An issue that is written about: the own one, for architects too. Empty means the own one.
+	// An issue that is written about: the caller's own, for architects too. Empty means the own issue.
 	Scope_SCOPE_WRITE_ISSUE Scope = 5
-	// An agent type whose context is read: the own one; architects read every type's.
+	// An agent type whose context is read: the caller's own; architects read every type's.
 	Scope_SCOPE_READ_TYPE Scope = 6
-	// An agent type in whose name is written: the own one. Empty means the own one.
+	// The agent type on whose behalf the call writes: the caller's own. Empty means the own type.
 	Scope_SCOPE_WRITE_TYPE Scope = 7
-	// An agent in whose name is acted: the caller itself. Empty means the caller.
+	// The agent on whose behalf the call acts: the caller itself. Empty means the caller.
 	Scope_SCOPE_SUBJECT Scope = 8
 	// Only the operator sets the field.
 	Scope_SCOPE_OPERATOR Scope = 9

@@ -458,7 +458,7 @@ export const ResultConditionSchema: GenMessage<ResultCondition> = /*@__PURE__*/
  */
 export type RunnerConfig = Message<"orchestra.v1.RunnerConfig"> & {
   /**
-   * A program that is known. Default: claude.
+   * Name of a built-in preset. Default: claude.
    *
    * @generated from field: optional string preset = 1;
    */
@@ -579,7 +579,7 @@ export const RunnerConfigSchema: GenMessage<RunnerConfig> = /*@__PURE__*/
  */
 export type RetryConfig = Message<"orchestra.v1.RetryConfig"> & {
   /**
-   * Attempts in all.
+   * Total number of attempts.
    *
    * @generated from field: optional uint32 attempts = 1;
    */
@@ -656,7 +656,7 @@ export type HandoverConfig = Message<"orchestra.v1.HandoverConfig"> & {
   mode?: string;
 
   /**
-   * The rules, each held against every event.
+   * The rules; each is evaluated for every event.
    *
    * @generated from field: repeated orchestra.v1.HandoverRule rules = 2;
    */
@@ -734,7 +734,7 @@ export type HandoverRule = Message<"orchestra.v1.HandoverRule"> & {
   message: string;
 
   /**
-   * Attempts in all, for `retry`. Default: 2.
+   * Total number of attempts, for `retry`. Default: 2.
    *
    * @generated from field: optional uint32 attempts = 8;
    */
@@ -763,7 +763,7 @@ export type HandoverCondition = Message<"orchestra.v1.HandoverCondition"> & {
   eventType?: StringOrList;
 
   /**
-   * A filter, as subscriptions take it.
+   * A filter expression, as in subscriptions.
    *
    * @generated from field: string filter = 2;
    */

@@ -388,8 +388,8 @@ export enum Scope {
   UNSPECIFIED = 0,
 
   /**
-   * A project: the own one. Others do not exist for an agent. Empty means the own one; for the
-   * operator, the default project.
+   * The caller's own project; any other is reported as not found. Empty means the own project; for
+   * the operator, the default project.
    *
    * @generated from enum value: SCOPE_PROJECT = 1;
    */
@@ -403,7 +403,7 @@ export enum Scope {
   PROJECT_OR_ALL = 2,
 
   /**
-   * An issue that is read: the own one; architects read every issue of their project.
+   * An issue that is read: the caller's own; architects read every issue of their project.
    *
    * @generated from enum value: SCOPE_READ_ISSUE = 3;
    */
@@ -417,28 +417,28 @@ export enum Scope {
   FILTER_ISSUE = 4,
 
   /**
-   * An issue that is written about: the own one, for architects too. Empty means the own one.
+   * An issue that is written about: the caller's own, for architects too. Empty means the own issue.
    *
    * @generated from enum value: SCOPE_WRITE_ISSUE = 5;
    */
   WRITE_ISSUE = 5,
 
   /**
-   * An agent type whose context is read: the own one; architects read every type's.
+   * An agent type whose context is read: the caller's own; architects read every type's.
    *
    * @generated from enum value: SCOPE_READ_TYPE = 6;
    */
   READ_TYPE = 6,
 
   /**
-   * An agent type in whose name is written: the own one. Empty means the own one.
+   * The agent type on whose behalf the call writes: the caller's own. Empty means the own type.
    *
    * @generated from enum value: SCOPE_WRITE_TYPE = 7;
    */
   WRITE_TYPE = 7,
 
   /**
-   * An agent in whose name is acted: the caller itself. Empty means the caller.
+   * The agent on whose behalf the call acts: the caller itself. Empty means the caller.
    *
    * @generated from enum value: SCOPE_SUBJECT = 8;
    */

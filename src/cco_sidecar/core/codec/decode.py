@@ -28,6 +28,7 @@ from cco_sidecar.core.codec.fields import (
     rules,
 )
 from cco_sidecar.core.errors import SidecarError, invalid_request
+from cco_sidecar.core.suggestions import did_you_mean
 
 Decode = Callable[[Any, str], Any]
 # A key that is so like a known one is a typo, and no key of another program.
@@ -321,8 +322,7 @@ def _from_text(field: FieldDescriptor, text: str) -> Any:
 
 def _unknown_key(where: str, fields: Mapping[str, Any], parent: str) -> SidecarError:
     key = where.rpartition(".")[2]
-    near = difflib.get_close_matches(key, fields, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else f"; allowed: {', '.join(fields) or 'nothing'}"
+    hint = did_you_mean(key, fields) or f"; allowed: {', '.join(fields) or 'nothing'}"
     return invalid_request(f"{parent} has no field '{key}'{hint}", field=where)
 
 
@@ -334,6 +334,6 @@ def _shown(value: Any) -> str:
     try:
         text = orjson.dumps(value, default=str).decode()
     except TypeError:
-        # An integer of more than 64 bits, or invalid UTF-8.
-        text = repr(value)
+        # An integer of more than 64 bits, invalid UTF-8, or too many levels.
+        text = repr(value) if isinstance(value, int | str) else f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

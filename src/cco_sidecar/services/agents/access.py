@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from google.protobuf.message_factory import GetMessageClass
@@ -12,6 +11,7 @@ from cco_sidecar.auth.policy import MethodPolicy
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.errors import SidecarError, invalid_request
 from cco_sidecar.core.principal import OPERATOR, Principal
+from cco_sidecar.core.suggestions import nearest
 from orchestra.v1.agent_service_pb2 import CheckAccessResponse
 from orchestra.v1.options_pb2 import OPEN_ANYONE, PERMISSION_AUTHENTICATED, PERMISSION_OPERATOR
 
@@ -71,8 +71,8 @@ def _policy(policies: Mapping[str, MethodPolicy], rpc: str) -> MethodPolicy:
         return found
     if found is not None and not service:
         return found
-    near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"; did you mean '{names[near[0]].path.rpartition('/' if not service else '.')[2]}'?" if near else ""
+    near = nearest(wanted, names)
+    hint = f"; did you mean '{names[near].path.rpartition('/' if not service else '.')[2]}'?" if near else ""
     raise invalid_request(f"rpc: unknown call '{rpc}'{hint}", field="rpc")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import AsyncIterator
 
 from cco_sidecar.auth.policy import policies
@@ -10,9 +9,10 @@ from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.errors import SidecarError, not_found
+from cco_sidecar.core.errors import SidecarError, invalid_request, not_found
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.services import services
+from cco_sidecar.core.suggestions import did_you_mean, nearest
 from cco_sidecar.services.agents import acts, logs, spawn, tokens
 from cco_sidecar.services.agents.access import check_access, principal_of
 from cco_sidecar.services.agents.read import AgentReader
@@ -127,8 +127,8 @@ class AgentServicer:
         except SidecarError as problem:
             if problem.code != "AGT_004":
                 raise
-            near = difflib.get_close_matches(agent_id, self._types, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else "list them with 'cco agent list' and 'cco agent types'"
+            near = nearest(agent_id, self._types)
+            hint = f"did you mean '{near}'?" if near else "list them with 'cco agent list' and 'cco agent types'"
             message = f"no agent and no agent type '{agent_id}' found; {hint}"
             raise not_found("AGT_004", message, agent_id=agent_id) from problem
 
@@ -151,6 +151,10 @@ class AgentServicer:
     async def ListAgentTypes(
         self, request: pb.ListAgentTypesRequest, principal: Principal
     ) -> pb.ListAgentTypesResponse:
+        groups = {agent.group for agent in self._types.values()}
+        if request.group and request.group not in groups:
+            expected = did_you_mean(request.group, groups) or f"; expected one of {', '.join(sorted(groups))}"
+            raise invalid_request(f"group '{request.group}' not found{expected}", field="group")
         chosen = [agent for agent in self._types.values() if request.group in ("", agent.group)]
         return pb.ListAgentTypesResponse(agent_types=map(_message, chosen))
 

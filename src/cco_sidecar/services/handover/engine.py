@@ -10,7 +10,6 @@ import logging
 
 from google.protobuf.struct_pb2 import Struct
 
-from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.agent_types import AgentTypes
@@ -46,7 +45,6 @@ class Handover:
         bus: EventBus,
         recorder: ResultRecorder,
         approvals: Approvals,
-        tokens: Tokens,
         types: AgentTypes,
     ) -> None:
         self._store = stores.handover
@@ -59,7 +57,6 @@ class Handover:
             stores=stores,
             recorder=recorder,
             approvals=approvals,
-            tokens=tokens,
             types=types,
         )
         self._read: dict[str, int] = {}

@@ -11,7 +11,6 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core import codec
 from cco_sidecar.core.agent_types import AgentTypes
@@ -38,10 +37,12 @@ _TRUSTED = (OPERATOR, SIDECAR)
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """``execute`` does it; ``announced``: what ``handover_planned`` says about it in mode ``dry_run``."""
+    """``execute`` does it. In mode ``dry_run``, ``check`` raises the SidecarError that would block it, and
+    ``announced`` is what ``handover_planned`` says about it."""
 
     execute: Callable[[], Awaitable[object]]
     announced: Mapping[str, Any]
+    check: Callable[[], Awaitable[object]] | None = None
 
 
 class Reactions:
@@ -56,7 +57,6 @@ class Reactions:
         stores: Stores,
         recorder: ResultRecorder,
         approvals: Approvals,
-        tokens: Tokens,
         types: AgentTypes,
     ) -> None:
         self._plan = plan
@@ -66,7 +66,6 @@ class Reactions:
         self._stores = stores
         self._recorder = recorder
         self._approvals = approvals
-        self._tokens = tokens
         self._types = types
 
     @property
@@ -102,6 +101,8 @@ class Reactions:
             actions = await self._spawns(rule, project, entry, result)
         for action in actions:
             if self._plan.mode == "dry_run":
+                if action.check is not None:
+                    await action.check()
                 planned = {"do": rule.do, **action.announced}
                 await self._notices.publish(project, "handover_planned", rule.name, entry, **planned)
             else:
@@ -146,19 +147,21 @@ class Reactions:
                 priority=rule.priority,
             )
             cause = f"{entry.event_id}#{rule.name}#{agent_type}"
-            execute: Callable[[], Awaitable[object]]
+            announced = {"agent_type": agent_type, "issue_id": request.issue_id}
             if rule.do == "ask":
-                execute = partial(self._approvals.ask, _question(rule, project, entry, request, descent), cause)
+                question = _question(rule, project, entry, request, descent)
+                actions.append(Action(partial(self._approvals.ask, question, cause), announced))
             else:
                 execute = partial(self._spawner.hand_over, request, project, descent, cause)
-            actions.append(Action(execute, {"agent_type": agent_type, "issue_id": request.issue_id}))
+                check = partial(self._spawner.check_limits, request, project, descent)
+                actions.append(Action(execute, announced, check))
         return actions
 
     async def _retries(self, rule: Rule, project: str, entry: Entry) -> list[Action]:
         """One if the event's agent has failed and has an attempt left. Raises SidecarError (AUTH_003)."""
         agent_id = entry.text("agent_id") or ""
         if entry.publisher not in (*_TRUSTED, agent_id):
-            raise permission_denied("an agent can request a retry only of itself", agent_id=agent_id)
+            raise permission_denied("an agent can request a retry only for itself", agent_id=agent_id)
         ending = self._supervisor.find(agent_id)
         if ending is not None and ending.life.phase is Phase.ENDED:
             # The end is being saved.
@@ -170,7 +173,8 @@ class Reactions:
             reason = f"the agent has used {stored.agent.attempt} of {rule.attempts} attempts"
             await self._notices.publish(project, "spawn_blocked", rule.name, entry, reason=reason)
             return []
-        return [Action(partial(self._retry, rule, stored.agent), {"retried": agent_id})]
+        check = partial(self._spawner.require_may_retry, stored.agent)
+        return [Action(partial(self._retry, rule, stored.agent), {"retried": agent_id}, check)]
 
     async def _retry(self, rule: Rule, agent: Agent) -> None:
         await self._spawner.require_may_retry(agent)
@@ -190,7 +194,7 @@ class Reactions:
         request = codec.from_dict(SpawnAgentRequest, wanted["spawn"])
         assert isinstance(request, SpawnAgentRequest)
         descent = Descent(int(wanted["depth"]), str(wanted.get("tree", "")))
-        spawn = partial(self._spawner.approved, request, approval.project_id, descent, approval.approval_id)
+        spawn = partial(self._spawner.spawn_approved, request, approval.project_id, descent, approval.approval_id)
         await self._unless_blocked(project, str(wanted["rule"]), entry, spawn)
 
     # -- what an event is about ----------------------------------------------------------------------------
@@ -214,11 +218,11 @@ class Reactions:
         """Returns the issue that an event is about. An agent may name only its own issue, because each has its own
         limits. Raises SidecarError (AUTH_003, REQ_001)."""
         named, publisher = entry.text("issue_id") or "", entry.publisher
-        own = parent.issue_id if parent is not None else self._tokens.issue_of(publisher) or ""
+        own = parent.issue_id if parent is not None else entry.event.publisher_issue_id
         if publisher in _TRUSTED:
             own = named or own
         elif not own:
-            # The agent was not spawned here, and its token was created before a restart. The limits apply all the same.
+            # An event of an earlier version. The limits apply all the same.
             own = named
         elif named and named != own:
             raise permission_denied(f"'{publisher}' works on issue '{own}', not on '{named}'", issue_id=own)

@@ -15,6 +15,7 @@ from typing import Any
 
 from cco_sidecar.bus import filters
 from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.core.suggestions import did_you_mean
 from orchestra.v1.config_pb2 import HandoverConfig, HandoverLimits, HandoverRule, ResultCondition
 from orchestra.v1.event_service_pb2 import PRIORITY_HIGH, PRIORITY_LOW, PRIORITY_NORMAL, Priority
 
@@ -70,9 +71,12 @@ def _rule(index: int, rule: HandoverRule, types: Mapping[str, Any]) -> Rule:
     if when.HasField("event_type") and not all(event_types or [""]):
         raise SettingsError(f"{where}.when.event_type: expected an event type or a list of them")
     if rule.do in ("spawn", "ask") and rule.agent_type != NEXT_AGENTS and rule.agent_type not in types:
-        raise SettingsError(f"{where}.agent_type: {rule.agent_type!r} is no agent type, and not '{NEXT_AGENTS}'")
+        raise SettingsError(
+            f"{where}.agent_type: unknown agent type '{rule.agent_type}': expected a configured type or "
+            f"'{NEXT_AGENTS}'{did_you_mean(rule.agent_type, {*types, NEXT_AGENTS})}"
+        )
     if rule.do == "notify" and not rule.message:
-        raise SettingsError(f"{where}.message is required: what is the person told?")
+        raise SettingsError(f"{where}.message is required for do: notify")
     result = when.result if when.HasField("result") else None
     if result is not None:
         _check_result(f"{where}.when.result", result, types)
@@ -97,7 +101,7 @@ def _check_result(where: str, condition: ResultCondition, types: Mapping[str, An
         wrong = next((each for each in given if each not in known), None)
         if wrong is not None:
             listed = ", ".join(groups) if key == "groups" else "what 'cco agent types' lists"
-            raise SettingsError(f"{where}.{key}: there is no '{wrong}'; known: {listed}")
+            raise SettingsError(f"{where}.{key}: '{wrong}' not found; expected one of {listed}")
 
 
 def _filter(where: str, text: str) -> filters.Filter:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 from cco_sidecar.core import ids
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.errors import SidecarError, invalid_request
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.storage.base import AgentStore
 from cco_sidecar.supervision.results import ResultRecorder
@@ -15,8 +18,11 @@ from orchestra.v1.result_service_pb2 import (
     AgentResult,
     CreateResultRequest,
     CreateResultResponse,
+    NextAgent,
     Result,
 )
+
+log = logging.getLogger(__name__)
 
 
 class ResultCreator:
@@ -40,11 +46,19 @@ class ResultCreator:
             id=result.id,
             stored=True,
             storage_path=recorded.path.as_posix(),
-            next_agents=await self._recorder.next_agents(result),
+            next_agents=await self._next_agents(result),
             event_published=bool(recorded.event_id),
             event_id=recorded.event_id,
             timestamp=result.timestamp,
         )
+
+    async def _next_agents(self, result: Result) -> Sequence[NextAgent]:
+        """Returns the suggestions; none if they cannot be read, because the result is stored all the same."""
+        try:
+            return await self._recorder.next_agents(result)
+        except SidecarError as problem:
+            log.warning("result %s is stored, but the next agents could not be read: %s", result.id, problem)
+            return ()
 
     def _result(self, request: CreateResultRequest) -> Result:
         for name in ("agent_type", "issue_id"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -19,9 +18,34 @@ _CONNECT_SECONDS = 10
 # database.
 _MIGRATION_LOCK = 0x6363_6F00
 _OWNER_LOCK = 0x6363_6F01
+# Who holds an advisory lock of this database (PostgreSQL, section 54.12).
+_HOLDERS = """
+    SELECT count(*) FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND classid = 0 AND objid = :key
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 _CLAIM_SECONDS = 5
+# For PostgreSQL 14 and later, which can end idle sessions.
+_KEEP_SESSION = """
+    SELECT set_config('idle_session_timeout', '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'
+"""
 # SQLSTATE after lock_timeout (PostgreSQL, appendix A).
 _LOCK_NOT_AVAILABLE = "55P03"
+
+
+class Claimed(SettingsError):
+    """Another sidecar uses the database."""
+
+
+class Claim:
+    """Keeps other sidecars from using a database until it is released."""
+
+    def is_held(self) -> bool:
+        """Whether others are still kept out. Blocks."""
+        return True
+
+    def release(self) -> None:
+        """Lets others in."""
 
 
 class Backend(Protocol):
@@ -45,9 +69,12 @@ class Backend(Protocol):
         """Waits, in the transaction that migrates, until no other process migrates the database."""
         ...
 
-    def claim(self) -> Callable[[], None]:
-        """Keeps other sidecars from using the database, and returns what ends that. Raises SettingsError if another
-        one uses it."""
+    def claim(self) -> Claim:
+        """Keeps other sidecars from using the database. Raises Claimed if another one uses it, SettingsError."""
+        ...
+
+    def is_claimed(self) -> bool:
+        """Whether a sidecar uses the database. Raises SettingsError."""
         ...
 
     def check(self) -> None:
@@ -78,7 +105,7 @@ class Sqlite:
 
     def engine(self) -> sa.Engine:
         engine = sa.create_engine(
-            f"sqlite:///{self._path}",
+            sa.URL.create("sqlite", database=str(self._path)),
             poolclass=sa.StaticPool,
             connect_args={"check_same_thread": False},
             # Keep tasks and environments out of logged errors.
@@ -95,9 +122,13 @@ class Sqlite:
     def lock_migrations(self, connection: sa.Connection) -> None:
         """Does nothing: the lock of the storage directory keeps other processes out."""
 
-    def claim(self) -> Callable[[], None]:
+    def claim(self) -> Claim:
         """Does nothing, for the same reason."""
-        return lambda: None
+        return Claim()
+
+    def is_claimed(self) -> bool:
+        """Returns False: the lock of the storage directory is checked elsewhere."""
+        return False
 
     def check(self) -> None:
         if self._path.exists() and (damage := self.integrity()):
@@ -118,8 +149,14 @@ class Sqlite:
             return self.damage_of(problem)
 
     def unusable(self, problem: sa.exc.DBAPIError) -> SettingsError:
-        fix = "free some space" if "full" in str(problem.orig) else "restore it from a backup"
-        return SettingsError(f"cannot use the database {self.name}: {problem.orig}; {fix}")
+        text = str(problem.orig)
+        fixes = (
+            ("full", "free some space"),
+            ("locked", "stop the program that uses it"),
+            ("unable to open", "check the permissions"),
+        )
+        fix = next((fix for word, fix in fixes if word in text), "restore it from a backup")
+        return SettingsError(f"cannot use the database {self.name}: {text}; {fix}")
 
 
 class PostgreSQL:
@@ -134,23 +171,27 @@ class PostgreSQL:
         except sa.exc.ArgumentError as problem:
             raise SettingsError(f"invalid database_url {url.partition(':')[0]}:...: expected a URL") from problem
         self._url = parsed.set(drivername="postgresql+psycopg")
-        self.name = parsed.render_as_string(hide_password=True)
+        # The parameters may contain passwords too.
+        self.name = parsed.set(query={}).render_as_string(hide_password=True)
 
     def engine(self) -> sa.Engine:
+        timeout = {} if "connect_timeout" in self._url.query else {"connect_timeout": _CONNECT_SECONDS}
         try:
-            return sa.create_engine(
+            engine = sa.create_engine(
                 self._url,
                 pool_size=1,
                 # Detect a connection that the server closed before using it.
                 pool_pre_ping=True,
                 max_overflow=0,
-                connect_args={"connect_timeout": _CONNECT_SECONDS, "options": "-c synchronous_commit=on"},
+                connect_args={"client_encoding": "utf8", **timeout},
                 hide_parameters=True,
             )
         except ModuleNotFoundError as problem:
             raise SettingsError(
                 "database_url: PostgreSQL needs the driver psycopg; fix: pip install 'cco-sidecar[postgres]'"
             ) from problem
+        sa.event.listen(engine, "connect", _prepared)
+        return engine
 
     def insert(self, table: sa.Table) -> Any:
         return postgresql.insert(table)
@@ -158,7 +199,7 @@ class PostgreSQL:
     def lock_migrations(self, connection: sa.Connection) -> None:
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
 
-    def claim(self) -> Callable[[], None]:
+    def claim(self) -> Claim:
         """Takes a lock for as long as a connection of its own is open. Waits, because the server may need a moment to
         notice that a killed sidecar is gone."""
         opened = contextlib.ExitStack()
@@ -166,22 +207,33 @@ class PostgreSQL:
             engine = self.engine()
             opened.callback(engine.dispose)
             connection = opened.enter_context(engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
+            connection.exec_driver_sql(_KEEP_SESSION)
             connection.exec_driver_sql(f"SET lock_timeout = '{_CLAIM_SECONDS}s'")
             connection.execute(sa.select(sa.func.pg_advisory_lock(_OWNER_LOCK)))
         except sa.exc.DBAPIError as problem:
             opened.close()
             if getattr(problem.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-                raise SettingsError(
+                raise Claimed(
                     f"another sidecar uses the database {self.name}; each needs a database of its own"
                 ) from problem
             raise self.unusable(problem) from problem
-        return opened.close
+        except SettingsError:
+            opened.close()
+            raise
+        return _SessionLock(connection, opened)
+
+    def is_claimed(self) -> bool:
+        return bool(self._asked(_HOLDERS, key=_OWNER_LOCK))
 
     def check(self) -> None:
+        self._asked("SELECT 1")
+
+    def _asked(self, query: str, **values: Any) -> Any:
+        """Returns the first value of a query on a connection of its own. Raises SettingsError."""
         engine = self.engine()
         try:
             with engine.connect() as connection:
-                connection.execute(sa.select(1))
+                return connection.execute(sa.text(query), values).scalar()
         except sa.exc.DBAPIError as problem:
             raise self.unusable(problem) from problem
         finally:
@@ -210,3 +262,35 @@ def _durable(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepared(connection: Any, _: Any) -> None:
+    """Prepares a new connection to PostgreSQL. Not with the parameter ``options``, which poolers refuse."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        connection.close()
+        raise SettingsError(
+            f"the database's encoding is {encoding}, expected UTF8; create it with createdb -E UTF8 -T template0"
+        )
+    connection.autocommit = True
+    connection.execute("SET synchronous_commit = on")
+    connection.autocommit = False
+
+
+class _SessionLock(Claim):
+    """An advisory lock, which the server releases when its connection ends."""
+
+    def __init__(self, connection: sa.Connection, opened: contextlib.ExitStack) -> None:
+        self._connection = connection
+        self._opened = opened
+
+    def is_held(self) -> bool:
+        try:
+            self._connection.execute(sa.select(1))
+            return True
+        except sa.exc.SQLAlchemyError:
+            # The connection was lost, or the lock was released.
+            return False
+
+    def release(self) -> None:
+        self._opened.close()

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,14 +17,17 @@ import alembic.command
 import alembic.config
 import sqlalchemy as sa
 
-from cco_sidecar.core.errors import SidecarError, internal, invalid_request
-from cco_sidecar.storage.sql.backends import Backend
+from cco_sidecar.core.errors import Kind, OutcomeUnknown, SettingsError, SidecarError, internal, invalid_request
+from cco_sidecar.storage.sql.backends import Backend, Claim, Claimed
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _MAX_AT_ONCE = 64
 _PROBE_SECONDS = 0.02
+# A probe without an answer for so long means that the database hangs.
+_HANGING_SECONDS = 3.0
+_CLAIM_CHECK_SECONDS = 2.0
 # Statements that read pages of the main tables.
 _PROBES = tuple(
     f"SELECT number FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals")
@@ -46,30 +50,47 @@ class Database:
     outcome is unknown: all of its requests fail.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        """Opens and migrates the database. Raises SettingsError."""
+    def __init__(self, backend: Backend, *, exclusive: bool = False) -> None:
+        """Opens and migrates the database. ``exclusive``: only if no other sidecar uses it. Raises SettingsError."""
         self._backend = backend
         self.shared = backend.shared
         self.insert = backend.insert
         self._engine = backend.engine()
-        self._release: Callable[[], object] = bool
+        self._claim = backend.claim() if exclusive else Claim()
+        # Another sidecar has taken the database over.
+        self._taken = ""
         self._damage = ""
         # The last probe failed.
         self._failing = False
         self._probing: asyncio.Future[None] | None = None
+        self._probed = 0.0
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         try:
             self._migrate()
         except sa.exc.DBAPIError as problem:
             self._engine.dispose()
+            self._claim.release()
             raise backend.unusable(problem) from problem
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
         threading.Thread(target=self._check_integrity, name="integrity", daemon=True).start()
 
-    def claim(self) -> None:
-        """Makes sure that no other sidecar uses the database, until it is closed. Raises SettingsError."""
-        self._release = self._backend.claim()
+    async def keep_claim(self) -> None:
+        """Takes the claim again if it is lost, for example because the server was restarted. While another sidecar has
+        it, nothing is written. Runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(_CLAIM_CHECK_SECONDS)
+            if await asyncio.to_thread(self._claim.is_held):
+                continue
+            await asyncio.to_thread(self._claim.release)
+            try:
+                self._claim = await asyncio.to_thread(self._backend.claim)
+                self._taken = ""
+            except Claimed as problem:
+                self._taken = str(problem)
+                log.error("the database was taken over, nothing is written: %s", problem)
+            except SettingsError as problem:
+                log.warning("cannot claim the database yet: %s", problem)
 
     async def problem(self) -> str:
         """Describes what is wrong with the database; empty if nothing is known.
@@ -79,10 +100,14 @@ class Database:
         """
         if self._probing is None or self._probing.done():
             self._probing = asyncio.ensure_future(self._probe())
+            self._probed = time.monotonic()
         await asyncio.wait({self._probing}, timeout=_PROBE_SECONDS)
         if self._damage:
             return f"the database is damaged: {self._damage}"
-        return "the database does not answer" if self._failing else ""
+        if self._taken:
+            return self._taken
+        hangs = not self._probing.done() and time.monotonic() - self._probed > _HANGING_SECONDS
+        return "the database does not answer" if self._failing or hangs else ""
 
     async def _probe(self) -> None:
         try:
@@ -104,10 +129,15 @@ class Database:
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs a change; it is committed when this returns. Raises SidecarError (STR_001, or REQ_001 for a text that
         the database cannot store)."""
+        if self._taken:
+            raise internal("STR_001", self._taken)
         try:
             return await self._ask(work)
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
+            if problem.connection_invalidated:
+                text = "the connection to the database was lost; check whether the change was stored before you retry"
+                raise OutcomeUnknown(Kind.INTERNAL, "STR_001", text) from problem
             raise internal("STR_001", "cannot write the database; is the disk full? Retry") from problem
 
     def run_now(self, work: Callable[[sa.Connection], T]) -> T:
@@ -124,7 +154,7 @@ class Database:
         self._requests.put(None)
         self._thread.join()
         self._engine.dispose()
-        self._release()
+        self._claim.release()
 
     def _check_integrity(self) -> None:
         if found := self._backend.integrity():
