@@ -100,6 +100,17 @@ def test_the_product_depends_on_its_own_release_of_the_client(wheels: dict[str, 
     assert not [each for each in client_needed if each.startswith(("sqlalchemy", "uvicorn", "click", "pyjwt"))]
 
 
+def test_a_copy_without_links_is_not_built(tmp_path: Path) -> None:
+    """As unpacked from a zip archive."""
+    copy = tmp_path / "python"
+    copy.mkdir()
+    for path in (OURS / "clients" / "python").iterdir():
+        (copy / path.name).write_text(str(path.readlink()) if path.is_symlink() else path.read_text())
+    command = [sys.executable, "-m", "uv", "build", "--wheel", "--no-build-isolation", "-o", tmp_path / "dist", copy]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0 and "src/cco_sidecar/client is missing" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
     base = tmp_path_factory.mktemp("distributions")
