@@ -22,7 +22,7 @@ from cco_sidecar.storage.base import Announcement, OutboxStore
 log = logging.getLogger(__name__)
 
 _MAX_BATCH = 500
-_WATCH_SECONDS = 5.0
+_WATCH_SECONDS = 2.0
 
 
 class Outbox:
