@@ -181,5 +181,5 @@ def test_an_rpc_without_documentation_and_permissions_is_named(applied: Callable
     copy.generate_openapi()
     failed = copy.test(f"{DOCS}::test_all_paths_are_documented", f"{TABLE}::test_every_rpc_has_a_row")
     assert failed.returncode == 1 and "2 failed" in failed.stdout, failed.stdout
-    assert "AssertionError: /api/notes" in failed.stdout, failed.stdout
+    assert "POST /api/notes" in failed.stdout, failed.stdout
     assert "AddNote" in failed.stdout and "write down who may call it" in failed.stdout, failed.stdout
