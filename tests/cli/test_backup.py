@@ -184,7 +184,9 @@ class TestArchive:
         target = tmp_path / "backup.tar.gz"
         target.write_text("an older one")
         target.chmod(0o644)
-        printed(run_cco(sidecar, "backup", str(target)))
+        fails(run_cco(sidecar, "backup", str(target)), "--force")
+        assert target.read_text() == "an older one"
+        printed(run_cco(sidecar, "backup", str(target), "--force"))
         assert tarfile.is_tarfile(target) and stat.S_IMODE(target.stat().st_mode) == 0o600
         assert [path.name for path in tmp_path.iterdir()] == ["backup.tar.gz"]
 

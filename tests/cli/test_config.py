@@ -164,3 +164,9 @@ def test_the_schema_accepts_what_the_sidecar_accepts(tmp_path: Path, value: dict
     path.write_text(json.dumps(value))
     done = in_process("--config", str(path), "config", "check")
     assert (done.returncode == 0) == valid, done.stderr
+
+
+def test_equal_ports_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"sidecar": {"port": 37501, "grpc_port": 37501}}))
+    fails(in_process("--config", str(path), "config", "check"), "grpc_port: 37501 is the REST port")

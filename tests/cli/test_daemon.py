@@ -96,7 +96,8 @@ def test_restart_leaves_agents_running_and_stop_ends_them(own: Background, tmp_p
     agent_pid, first = pid_in(tmp_path / "pid"), own.pid
     printed(own.cco(*SPAWN, "--", "sh", "-c", f"echo $$ > {tmp_path}/other; while :; do sleep 0.05; done"))
     other = pid_in(tmp_path / "other")
-    assert printed(own.cco("daemon", "restart")) == f"the sidecar is running in the background (pid {own.pid})\n"
+    said = printed(own.cco("daemon", "restart"))
+    assert said == f"the sidecar is running in the background (pid {own.pid}) on http://127.0.0.1:{own.port}\n"
     assert own.pid != first and not process_alive(first)
     assert process_alive(agent_pid) and process_alive(other) and statuses(own) == ["running", "running"]
     (tmp_path / "go").touch()

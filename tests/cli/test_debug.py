@@ -111,8 +111,8 @@ def plant(running: SidecarProcess) -> None:
         until(seen, f"an agent that is {status}")
 
 
-def bundled(sidecar: SidecarProcess, target: Path, *before: str) -> Bundle:
-    said = printed(run_cco(sidecar, *before, "debug", "bundle", str(target)))
+def bundled(sidecar: SidecarProcess, target: Path, *before: str, force: bool = False) -> Bundle:
+    said = printed(run_cco(sidecar, *before, "debug", "bundle", str(target), *(["--force"] if force else [])))
     assert said == f"wrote {target}; review it before sharing it\n"
     return Bundle(target)
 
@@ -179,7 +179,9 @@ def test_it_is_private_even_where_a_file_existed(busy: SidecarProcess, tmp_path:
     target = tmp_path / "debug.tar.gz"
     target.write_text("an older one")
     target.chmod(0o644)
-    assert bundled(busy, target).mode == 0o600
+    fails(run_cco(busy, "debug", "bundle", str(target)), "--force")
+    assert target.read_text() == "an older one"
+    assert bundled(busy, target, force=True).mode == 0o600
 
 
 def test_the_default_name_is_the_time(busy: SidecarProcess, tmp_path: Path) -> None:

@@ -20,8 +20,14 @@ from tests.support.commands import CCO, environment_of
 
 from cco_sidecar.testing.process import SidecarProcess
 
-# Makes the terminal its controlling terminal, so that Ctrl-C reaches it.
-_STARTS = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+# Makes the terminal its controlling terminal, so that Ctrl-C reaches it; a shell ignores it for jobs in the background,
+# as these tests may be.
+_STARTS = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.login_tty(int(sys.argv[1]))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 _HOME = "\x1b[H"
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _PATIENCE = 30.0

@@ -361,6 +361,9 @@ def discard(client: Client, agent_id: str, yes: bool) -> None:
 def types(client: Client, group: str, form: str | None, output: Path | None) -> None:
     """List agent types."""
     found = list(client.agent_types(group))
+    if group and not found:
+        groups = sorted({each.group for each in client.agent_types()})
+        raise click.ClickException(f"group '{group}' not found; expected one of {', '.join(groups)}")
 
     def line(each: AgentType) -> str:
         return f"{each.type}  [{each.group}]  {each.role}"

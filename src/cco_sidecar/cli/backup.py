@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cco_sidecar.cli.connect import settings_of_sidecar
+from cco_sidecar.cli.output import require_new
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.storage import archive
@@ -24,8 +25,7 @@ def command(ctx: click.Context, target: Path | None, force: bool) -> None:
     does not contain the key that decrypts the credentials.
     """
     chosen = target or Path(f"cco-backup-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
-    if chosen.exists() and not force:
-        raise click.ClickException(f"{chosen} exists; choose another file, or overwrite it with --force")
+    require_new(chosen, force=force)
     settings = settings_of_sidecar(ctx)
     if settings.database_url:
         raise SettingsError(

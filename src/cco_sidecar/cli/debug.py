@@ -22,6 +22,7 @@ from cco_sidecar import __version__
 from cco_sidecar.cli.checks import findings
 from cco_sidecar.cli.connect import find, operator_client, settings_of_sidecar
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.output import require_new
 from cco_sidecar.cli.shown import shown
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
@@ -43,13 +44,15 @@ def command() -> None:
 
 @command.command()
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path), required=False)
+@click.option("--force", is_flag=True, help="Overwrite TARGET if it exists.")
 @click.pass_context
-def bundle(ctx: click.Context, target: Path | None) -> None:
+def bundle(ctx: click.Context, target: Path | None, force: bool) -> None:
     """Write redacted diagnostics to TARGET (tar.gz).  [default: cco-debug-<time>.tar.gz]
 
     They are versions, settings, checks, status, agents, the names of the files in the storage, and the end of the log.
     """
     chosen = target or Path(f"cco-debug-{datetime.now():%Y%m%d-%H%M%S}.tar.gz")
+    require_new(chosen, force=force)
     settings = settings_of_sidecar(ctx)
     try:
         descriptor = os.open(chosen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -167,6 +167,12 @@ def _write(text: str, output: Path | None, *, styled: bool = False) -> None:
     echo(f"wrote {output}", err=True)
 
 
+def require_new(path: Path, *, force: bool) -> None:
+    """Raises ClickException if the file exists and is not to be overwritten."""
+    if path.exists() and not force:
+        raise click.ClickException(f"{path} exists; choose another file, or overwrite it with --force")
+
+
 def confirm(question: str) -> None:
     """Asks for confirmation. Raises Abort if declined, ClickException if stdin is not a terminal and has no answer."""
     try:

@@ -55,7 +55,7 @@ def command(client: Client, interval: float, once: bool, project_id: str) -> Non
     if once or not screen.is_terminal:
         with screen.capture() as captured:
             screen.print(_render(client, project_id, screen, everything=True))
-        echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+        echo("\n".join(line.rstrip() for line in captured.get().splitlines()), styled=True)
         return
     with Live(_render(client, project_id, screen), console=screen, screen=True, auto_refresh=False) as live:
         try:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
 from google.protobuf.message import Message
 
 from cco_sidecar.core import documents
@@ -180,6 +179,6 @@ def projects(value: Any) -> Mapping[str, Path]:
 
 def _json(text: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as problem:
-        raise ValueError(f"expected a JSON object: {problem.msg} at column {problem.colno}") from problem
+        return documents.parse(text.encode())
+    except ValueError as problem:
+        raise ValueError(f"expected a JSON object; the text {problem}") from problem

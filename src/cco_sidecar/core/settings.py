@@ -315,7 +315,10 @@ def load(
 
     Raises SettingsError: one line that names the setting, its source and what is expected.
     """
-    return Settings(**{name: given for name, given, _ in _given(config, environment, flags, service=service)})
+    settings = Settings(**{name: given for name, given, _ in _given(config, environment, flags, service=service)})
+    if settings.port and settings.real_grpc_port == settings.port:
+        raise SettingsError(f"sidecar.grpc_port: {settings.port} is the REST port; expected another one")
+    return settings
 
 
 def origins(

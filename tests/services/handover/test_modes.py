@@ -45,7 +45,7 @@ class TestModes:
             publish(sidecar, "p", "design_ready", issue_id=issue, part={"name": "x"})
         caught_up(sidecar, "p")
         assert [plan["issue_id"] for plan in planned_of(sidecar, "code-after-design")] == ["free"]
-        (refusal,) = blocked(sidecar, "p")
+        (refusal,) = (each for each in blocked(sidecar, "p") if each["rule"] == "code-after-design")
         assert refusal["code"] == "AGT_003" and "'agents' of issue 'full'" in refusal["reason"]
 
     def test_dry_run_is_the_default_and_spawns_nothing(

@@ -9,10 +9,10 @@ from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.errors import SidecarError, invalid_request, not_found
+from cco_sidecar.core.errors import SidecarError, not_found
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.services import services
-from cco_sidecar.core.suggestions import did_you_mean, nearest
+from cco_sidecar.core.suggestions import nearest
 from cco_sidecar.services.agents import acts, logs, spawn, tokens
 from cco_sidecar.services.agents.access import check_access, principal_of
 from cco_sidecar.services.agents.read import AgentReader
@@ -151,10 +151,6 @@ class AgentServicer:
     async def ListAgentTypes(
         self, request: pb.ListAgentTypesRequest, principal: Principal
     ) -> pb.ListAgentTypesResponse:
-        groups = {agent.group for agent in self._types.values()}
-        if request.group and request.group not in groups:
-            expected = did_you_mean(request.group, groups) or f"; expected one of {', '.join(sorted(groups))}"
-            raise invalid_request(f"group '{request.group}' not found{expected}", field="group")
         chosen = [agent for agent in self._types.values() if request.group in ("", agent.group)]
         return pb.ListAgentTypesResponse(agent_types=map(_message, chosen))
 
