@@ -155,6 +155,24 @@ async def test_a_lost_claim_is_taken_again_or_nothing_is_written(
         other.close()
 
 
+async def test_a_database_that_hangs_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cco_sidecar.storage.sql.database._HANGING_SECONDS", 0.0)
+    database, release = Database(Sqlite(tmp_path / "records.db")), Event()
+    try:
+        assert await database.problem() == ""
+        hanging = asyncio.create_task(database.read(lambda _: release.wait(10)))
+        await asyncio.sleep(0)
+        assert await database.problem() == "the database does not answer"
+        release.set()
+        await hanging
+        async with asyncio.timeout(10):
+            while await database.problem():
+                await asyncio.sleep(0)
+    finally:
+        release.set()
+        database.close()
+
+
 def test_a_database_that_is_not_utf8_is_refused(postgres_url: str) -> None:
     engine = PostgreSQL(postgres_url).engine()
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -34,9 +34,11 @@ class Outbox:
         # Announcements to publish, oldest first, with the future that tells the caller.
         self._queue: deque[tuple[Announcement, asyncio.Future[str]]] = deque()
         self._held: set[int] = set()
-        # Published, but their rows could not be deleted yet; and published by ``watch``.
+        # Published, but their rows could not be deleted yet.
         self._undeleted: set[int] = set()
-        self._swept: set[int] = set()
+        # Published by ``watch``, in case their callers hand them over after all. Only lost connections add to it. A
+        # database may use the number of a deleted row again.
+        self._swept: set[tuple[int, str]] = set()
         # Announcements that are published at once; one after an event was refused.
         self._batch = _MAX_BATCH
         self._draining = False
@@ -52,7 +54,8 @@ class Outbox:
 
     async def publish(self, announcement: Announcement) -> str:
         """Publishes an event and returns its id, or an empty string if it failed and will be retried."""
-        if announcement.number in self._swept:
+        if _identity(announcement) in self._swept:
+            self._swept.discard(_identity(announcement))
             return ""
         return await self._publish(announcement)
 
@@ -113,7 +116,7 @@ class Outbox:
                 if await self._bus.is_published(announcement.project, announcement.event):
                     await self._delete(announcement)
                 else:
-                    self._swept.add(announcement.number)
+                    self._swept.add(_identity(announcement))
                     await self._publish(announcement)
         return {each.number for each in left}
 
@@ -181,12 +184,15 @@ class Outbox:
         try:
             await self._store.done(announcement.number)
             self._undeleted.discard(announcement.number)
-            self._swept.discard(announcement.number)
         except SidecarError as problem:
             self._undeleted.add(announcement.number)
             log.warning(
                 "%s is published, but its outbox row cannot be deleted: %s", announcement.event.event_type, problem
             )
+
+
+def _identity(announcement: Announcement) -> tuple[int, str]:
+    return announcement.number, announcement.event.correlation_id
 
 
 def _settle(done: asyncio.Future[str], event_id: str) -> None:
