@@ -76,6 +76,8 @@ class Recovery:
                 await asyncio.to_thread(run.kill_leftovers)
             await self._attempts.read_earlier(active, record.attempt)
         self._supervisor.adopt(active, effects)
+        # The record may be older than the agent's open questions.
+        await self._supervisor.observe(active)
 
     def _runner(self, stored: StoredAgent) -> Runner:
         try:

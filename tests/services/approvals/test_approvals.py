@@ -23,6 +23,7 @@ from cco_sidecar.client.errors import error_of
 from cco_sidecar.core.announcements import of_approval
 from cco_sidecar.testing.agents import SpawnedAgent
 from cco_sidecar.testing.process import Agent, SidecarProcess
+from orchestra.v1 import agent_service_pb2 as agent_pb
 from orchestra.v1 import approval_service_pb2 as pb
 from orchestra.v1.approval_service_pb2 import Approval
 from orchestra.v1.approval_service_pb2_grpc import ApprovalServiceStub
@@ -424,6 +425,22 @@ class TestRestarts:
         call(line.sidecar, "POST", answer_of(approval), json={"approved": True, "comment": "at last"})
         ended = agent.wait()
         assert (ended["status"], agent.logs()) == ("completed", ["approved: at last"])
+
+    def test_a_record_from_before_the_question_does_not_hide_it(self, line: Succession) -> None:
+        """The sidecar was killed after the question was stored and before the agent's new status was."""
+        agent = line.spawn(ASKS)
+        agent.wait("needs_input")
+        line.crash()
+        with sqlite3.connect(records_file(line.storage)) as database:
+            (body,) = database.execute("SELECT body FROM agents").fetchone()
+            record = agent_pb.Agent.FromString(body)
+            record.status = agent_pb.AGENT_STATUS_RUNNING
+            database.execute(
+                "UPDATE agents SET body = ?, status = ?", (record.SerializeToString(), agent_pb.AGENT_STATUS_RUNNING)
+            )
+        database.close()
+        line.open()
+        assert line.now(agent).get()["status"] == "needs_input"
 
     def test_an_answered_agent_no_longer_waits_after_kill_9(self, line: Succession) -> None:
         agent = line.spawn([*ASKS, {"do": "sleep", "seconds": 600}])
