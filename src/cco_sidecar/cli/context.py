@@ -23,7 +23,13 @@ def command() -> None:
 @click.argument("issue")
 @click.argument("agent_type", metavar="TYPE", shell_complete=agent_types)
 @project_option
-@click.option("--task", default="", help="What the agent is about to do; files it names are selected first.")
+@click.option("--task", default="", help="What the agent is about to do.")
+@click.option(
+    "--max-bytes",
+    type=click.IntRange(8192, 10 * 2**20),
+    metavar="BYTES",
+    help="Budget: excerpts of what matters most for the task.  [default: whole files, up to 10 MiB]",
+)
 @out.formatted
 @connected
 def get(
@@ -32,12 +38,13 @@ def get(
     agent_type: str,
     project_id: str,
     task: str,
+    max_bytes: int | None,
     form: str | None,
     output: Path | None,
 ) -> None:
     """Show the context of ISSUE for agents of TYPE."""
     with out.waiting("gathering context ..."):
-        answer = client.context.get(issue, agent_type, project_id=project_id, task=task)
+        answer = client.context.get(issue, agent_type, project_id=project_id, task=task, max_bytes=max_bytes)
     screen = out.console()
     if form is None and not screen.is_terminal:
         form = "json"

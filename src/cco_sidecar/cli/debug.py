@@ -69,7 +69,7 @@ def bundle(ctx: click.Context, target: Path | None, force: bool) -> None:
 
 
 def _redacted(text: str) -> str:
-    return "\n".join(masking.mask(without_tokens(line))[0] for line in text.split("\n"))
+    return "\n".join(masking.mask(without_tokens(line)) for line in text.split("\n"))
 
 
 def _versions(_: Settings) -> str:

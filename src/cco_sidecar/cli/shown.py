@@ -38,7 +38,7 @@ def shown(name: str, value: Any, hide: Set[str] = frozenset()) -> Any:
         case Path():
             return str(value)
         case str():
-            return masking.mask(_place(value) if name == "database_url" else value)[0]
+            return masking.mask(_place(value) if name == "database_url" else value)
     return value
 
 

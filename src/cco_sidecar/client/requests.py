@@ -23,10 +23,14 @@ M = TypeVar("M", bound=Message)
 
 
 def get_context(
-    me: Identity, issue_id: str, agent_type: str, project_id: str, task: str
+    me: Identity, issue_id: str, agent_type: str, project_id: str, task: str, max_bytes: int | None
 ) -> context_pb.GetContextRequest:
     return context_pb.GetContextRequest(
-        issue_id=issue_id or me.issue_id, agent_type=agent_type or me.agent_type, project_id=project_id, task=task
+        issue_id=issue_id or me.issue_id,
+        agent_type=agent_type or me.agent_type,
+        project_id=project_id,
+        task=task,
+        max_bytes=max_bytes,
     )
 
 

@@ -179,13 +179,21 @@ class Context:
         self._stub = context_service_pb2_grpc.ContextServiceStub(client.channel)
 
     def get(
-        self, issue_id: str = "", agent_type: str = "", *, project_id: str = "", task: str = ""
+        self,
+        issue_id: str = "",
+        agent_type: str = "",
+        *,
+        project_id: str = "",
+        task: str = "",
+        max_bytes: int | None = None,
     ) -> context_service_pb2.GetContextResponse:
         """Returns the context of an issue for an agent type; both default to the agent's own.
 
-        ``task`` is what the agent is about to do; files that it names are selected first.
+        ``task`` is what the agent is about to do. ``max_bytes``, from 8,192, is a budget: the context then holds
+        excerpts of what matters most for the task. Without it, whole files are selected, up to 10 MiB.
         """
-        request = requests.get_context(self._client.identity, issue_id, agent_type, project_id, task)
+        identity = self._client.identity
+        request = requests.get_context(identity, issue_id, agent_type, project_id, task, max_bytes)
         return self._client.call(self._stub.GetContext, request)
 
     def refresh(

@@ -8,7 +8,6 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
 
-from cco_sidecar.core.languages import language_of
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.beneath import open_beneath
@@ -19,55 +18,81 @@ MAX_FILE_BYTES = 64 * 2**20
 _CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
 
 
-class Text(NamedTuple):
-    """The text of a file. ``problem`` says why there is none: ``binary``, ``too_large`` or ``unreadable``.
+class Raw(NamedTuple):
+    """A file as UTF-8, with its secrets. ``problem`` says why there is none: ``binary``, ``too_large``, ``unreadable``.
 
-    ``checksum`` is that of the file's bytes; ``masked`` counts the masked secrets.
+    ``checksum`` is that of the file's bytes.
     """
+
+    data: bytes
+    checksum: str
+    stat: FileStat
+    problem: str = ""
+
+
+class Text(NamedTuple):
+    """The text of a file, with secrets masked. ``problem`` and ``checksum`` as in Raw; ``masked`` says what was
+    masked. It has as many lines as the file."""
 
     content: str
     checksum: str
-    masked: int
+    masked: tuple[masking.Finding, ...]
     stat: FileStat
     problem: str = ""
 
 
 class FileCache:
-    """Caches texts up to a total size. Thread-safe."""
+    """Caches files and their texts up to a total size. Thread-safe."""
 
     def __init__(self, most_bytes: int) -> None:
-        self._known: ByteLru[Hashable, Text] = ByteLru(most_bytes)
+        self._raw: ByteLru[Hashable, Raw] = ByteLru(most_bytes // 2)
+        self._known: ByteLru[Hashable, Text] = ByteLru(most_bytes // 2)
+
+    def raw(self, root: Path, path: str, info: FileStat) -> Raw:
+        """Returns a file; the version given by ``info`` may come from the cache."""
+        key = (root, path, info)
+        raw = self._raw.get(key)
+        if raw is None:
+            raw = _read(root, path, info)
+            if raw.stat == info:
+                self._raw.put(key, raw, len(raw.data) + 512)
+        return raw
 
     def read(self, root: Path, path: str, info: FileStat) -> Text:
         """Returns the text of a file; the version given by ``info`` may come from the cache."""
         key = (root, path, info)
         text = self._known.get(key)
         if text is None:
-            text = _read(root, path, info)
+            text = _masked(self.raw(root, path, info), path)
             if text.stat == info:
                 self._known.put(key, text, len(text.content) + 512)
         return text
 
     def clear(self) -> None:
+        self._raw.clear()
         self._known.clear()
 
 
-def _read(root: Path, path: str, info: FileStat) -> Text:
+def _masked(raw: Raw, path: str) -> Text:
+    data, masked = masking.mask_file(raw.data, path)
+    return Text(data.decode("utf-8", "replace"), raw.checksum, tuple(masked), raw.stat, raw.problem)
+
+
+def _read(root: Path, path: str, info: FileStat) -> Raw:
     try:
         descriptor = open_beneath(root, path)
     except OSError:
-        return Text("", "", 0, info, "unreadable")
+        return Raw(b"", "", info, "unreadable")
     with open(descriptor, "rb") as file:
         before = os.fstat(descriptor)
         if before.st_size > MAX_FILE_BYTES:
-            return Text("", "", 0, FileStat.of(before), "too_large")
+            return Raw(b"", "", FileStat.of(before), "too_large")
         data = file.read()
         after = FileStat.of(os.fstat(descriptor))
     content = _decode(data)
     if content is None:
-        return Text("", "", 0, after, "binary")
-    content, masked = masking.mask(content, language_of(path))
-    return Text(content, f"sha256:{hashlib.sha256(data).hexdigest()}", masked, after)
+        return Raw(b"", "", after, "binary")
+    return Raw(content.encode("utf-8", "replace"), f"sha256:{hashlib.sha256(data).hexdigest()}", after)
 
 
 def _decode(data: bytes) -> str | None:

@@ -177,7 +177,7 @@ def without_credentials(url: str) -> str:
 
 def shown(text: str) -> str:
     """Makes git output safe for a context: valid UTF-8, with secrets masked."""
-    return masking.mask(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))[0]
+    return masking.mask(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def _commit(record: str) -> Commit:

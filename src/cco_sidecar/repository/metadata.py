@@ -99,7 +99,7 @@ def _dependencies(root: Path, names: set[str]) -> list[str]:
 def _shown(text: str) -> str:
     """Returns the text as one line of bounded length, with secrets masked."""
     line = " ".join(text.split())[:_LONGEST].encode("utf-8", "replace").decode()
-    return masking.mask(line)[0]
+    return masking.mask(line)
 
 
 def _is_requirements(name: str) -> bool:

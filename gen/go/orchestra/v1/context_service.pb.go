@@ -90,9 +90,13 @@ type GetContextRequest struct {
 	// The token's project when empty; for the operator, the default project. Only the operator may
 	// name another project.
 	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// What the agent is about to do, at most 4,096 characters. Files that it names are selected
-	// first.
-	Task          string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	// What the agent is about to do, at most 4,096 characters. With `max_bytes`, decides what is
+	// selected; without, files that it names come first.
+	Task string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	// Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
+	// what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
+	// are selected by agent type, up to 10 MiB.
+	MaxBytes      *uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -155,6 +159,13 @@ func (x *GetContextRequest) GetTask() string {
 	return ""
 }
 
+func (x *GetContextRequest) GetMaxBytes() uint32 {
+	if x != nil && x.MaxBytes != nil {
+		return *x.MaxBytes
+	}
+	return 0
+}
+
 // A context, and how it was made.
 type GetContextResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -168,7 +179,8 @@ type GetContextResponse struct {
 	// reduced to their comments; `manifest` lists the files.
 	Truncated bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	// `none`, `file_sampling`, `priority_selection`, `structure_sampling`, `history_sampling`,
-	// `output_sampling` or `comment_extraction`; `smart` for several of them.
+	// `output_sampling`, `comment_extraction` or `semantic_chunking` (parts that matter did not fit
+	// the budget); `smart` for several of them.
 	TruncationStrategy string `protobuf:"bytes,5,opt,name=truncation_strategy,json=truncationStrategy,proto3" json:"truncation_strategy,omitempty"`
 	// Serialised size of `context`, in bytes.
 	TotalSizeBytes uint32 `protobuf:"varint,6,opt,name=total_size_bytes,json=totalSizeBytes,proto3" json:"total_size_bytes,omitempty"`
@@ -1063,14 +1075,16 @@ type ManifestEntry struct {
 	// Whether it is in the context.
 	Disposition Disposition `protobuf:"varint,2,opt,name=disposition,proto3,enum=orchestra.v1.Disposition" json:"disposition,omitempty"`
 	// Included: `named_by_task`, `named_by_decision`, `changed_recently`, `source`, `test`,
-	// `configuration`, `documentation`, `comments_only`; with `, sampled` when shortened. Left out:
-	// `not_for_this_agent`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
+	// `configuration`, `documentation`, `comments_only`, `relevant`; with `, sampled` when shortened.
+	// Left out: `not_for_this_agent`, `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
 	// `secret_file`, `symlink`, `outside_root`.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Bytes in the context; for files left out, their size on disk (0 when reached through a link).
 	Bytes float64 `protobuf:"fixed64,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// Number of files that the entry stands for.
-	Files         uint32 `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
+	Files uint32 `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
+	// What was masked in the file, by line. It may stand in a part that was left out.
+	MaskedSecrets []*MaskedSecret `protobuf:"bytes,6,rep,name=masked_secrets,json=maskedSecrets,proto3" json:"masked_secrets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1140,6 +1154,68 @@ func (x *ManifestEntry) GetFiles() uint32 {
 	return 0
 }
 
+func (x *ManifestEntry) GetMaskedSecrets() []*MaskedSecret {
+	if x != nil {
+		return x.MaskedSecrets
+	}
+	return nil
+}
+
+// A string that looked like a key or a password and was replaced by `[masked]`.
+type MaskedSecret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Line in the file on disk, from 1.
+	Line uint32 `protobuf:"varint,1,opt,name=line,proto3" json:"line,omitempty"`
+	// Rule that found it, such as `github-token` or `password`.
+	Rule          string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaskedSecret) Reset() {
+	*x = MaskedSecret{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaskedSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaskedSecret) ProtoMessage() {}
+
+func (x *MaskedSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaskedSecret.ProtoReflect.Descriptor instead.
+func (*MaskedSecret) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *MaskedSecret) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *MaskedSecret) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
 // The context to build, as for GetContext.
 type StreamContextRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1150,16 +1226,20 @@ type StreamContextRequest struct {
 	// The token's project when empty; for the operator, the default project. Only the operator may
 	// name another project.
 	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	// What the agent is about to do, at most 4,096 characters. Files that it names are selected
-	// first.
-	Task          string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	// What the agent is about to do, at most 4,096 characters. With `max_bytes`, decides what is
+	// selected; without, files that it names come first.
+	Task string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	// Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
+	// what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
+	// are selected by agent type, up to 10 MiB.
+	MaxBytes      *uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamContextRequest) Reset() {
 	*x = StreamContextRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1251,7 @@ func (x *StreamContextRequest) String() string {
 func (*StreamContextRequest) ProtoMessage() {}
 
 func (x *StreamContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1264,7 @@ func (x *StreamContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamContextRequest.ProtoReflect.Descriptor instead.
 func (*StreamContextRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{12}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StreamContextRequest) GetIssueId() string {
@@ -1215,6 +1295,13 @@ func (x *StreamContextRequest) GetTask() string {
 	return ""
 }
 
+func (x *StreamContextRequest) GetMaxBytes() uint32 {
+	if x != nil && x.MaxBytes != nil {
+		return *x.MaxBytes
+	}
+	return 0
+}
+
 // Exactly one field is set: first `header`, then any number of `fragment`, last `trailer`.
 type StreamContextResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1231,7 +1318,7 @@ type StreamContextResponse struct {
 
 func (x *StreamContextResponse) Reset() {
 	*x = StreamContextResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1243,7 +1330,7 @@ func (x *StreamContextResponse) String() string {
 func (*StreamContextResponse) ProtoMessage() {}
 
 func (x *StreamContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1256,7 +1343,7 @@ func (x *StreamContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamContextResponse.ProtoReflect.Descriptor instead.
 func (*StreamContextResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{13}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamContextResponse) GetHeader() *ContextHeader {
@@ -1301,7 +1388,7 @@ type ContextHeader struct {
 
 func (x *ContextHeader) Reset() {
 	*x = ContextHeader{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1400,7 @@ func (x *ContextHeader) String() string {
 func (*ContextHeader) ProtoMessage() {}
 
 func (x *ContextHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1413,7 @@ func (x *ContextHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextHeader.ProtoReflect.Descriptor instead.
 func (*ContextHeader) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{14}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ContextHeader) GetIssueId() string {
@@ -1386,7 +1473,7 @@ type ContextTrailer struct {
 
 func (x *ContextTrailer) Reset() {
 	*x = ContextTrailer{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1485,7 @@ func (x *ContextTrailer) String() string {
 func (*ContextTrailer) ProtoMessage() {}
 
 func (x *ContextTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1498,7 @@ func (x *ContextTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextTrailer.ProtoReflect.Descriptor instead.
 func (*ContextTrailer) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{15}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ContextTrailer) GetTruncated() bool {
@@ -1453,7 +1540,7 @@ type RefreshContextRequest struct {
 
 func (x *RefreshContextRequest) Reset() {
 	*x = RefreshContextRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1552,7 @@ func (x *RefreshContextRequest) String() string {
 func (*RefreshContextRequest) ProtoMessage() {}
 
 func (x *RefreshContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1565,7 @@ func (x *RefreshContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshContextRequest.ProtoReflect.Descriptor instead.
 func (*RefreshContextRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{16}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RefreshContextRequest) GetIssueId() string {
@@ -1524,7 +1611,7 @@ type RefreshContextResponse struct {
 
 func (x *RefreshContextResponse) Reset() {
 	*x = RefreshContextResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1623,7 @@ func (x *RefreshContextResponse) String() string {
 func (*RefreshContextResponse) ProtoMessage() {}
 
 func (x *RefreshContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1636,7 @@ func (x *RefreshContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshContextResponse.ProtoReflect.Descriptor instead.
 func (*RefreshContextResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{17}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RefreshContextResponse) GetRefreshed() bool {
@@ -1589,7 +1676,7 @@ type ClearContextCacheRequest struct {
 
 func (x *ClearContextCacheRequest) Reset() {
 	*x = ClearContextCacheRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1688,7 @@ func (x *ClearContextCacheRequest) String() string {
 func (*ClearContextCacheRequest) ProtoMessage() {}
 
 func (x *ClearContextCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1701,7 @@ func (x *ClearContextCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearContextCacheRequest.ProtoReflect.Descriptor instead.
 func (*ClearContextCacheRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{18}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ClearContextCacheRequest) GetIssueId() string {
@@ -1655,7 +1742,7 @@ type ClearContextCacheResponse struct {
 
 func (x *ClearContextCacheResponse) Reset() {
 	*x = ClearContextCacheResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1754,7 @@ func (x *ClearContextCacheResponse) String() string {
 func (*ClearContextCacheResponse) ProtoMessage() {}
 
 func (x *ClearContextCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1767,7 @@ func (x *ClearContextCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearContextCacheResponse.ProtoReflect.Descriptor instead.
 func (*ClearContextCacheResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{19}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ClearContextCacheResponse) GetCleared() bool {
@@ -1715,7 +1802,7 @@ var File_orchestra_v1_context_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
-	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xab\x01\n" +
+	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xf3\x01\n" +
 	"\x11GetContextRequest\x12%\n" +
 	"\bissue_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
@@ -1724,14 +1811,17 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x06R\tagentType\x12'\n" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
-	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xa4\x04\n" +
+	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\x128\n" +
+	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xc0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01B\f\n" +
+	"\n" +
+	"_max_bytes\"\xb9\x04\n" +
 	"\x12GetContextResponse\x12\x19\n" +
 	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
 	"\n" +
 	"agent_type\x18\x02 \x01(\tR\tagentType\x12/\n" +
 	"\acontext\x18\x03 \x01(\v2\x15.orchestra.v1.ContextR\acontext\x12\x1c\n" +
-	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\xb0\x01\n" +
-	"\x13truncation_strategy\x18\x05 \x01(\tB\x7f\xea\xe0\x18{r\x04noner\rfile_samplingr\x12priority_selectionr\x12structure_samplingr\x10history_samplingr\x0foutput_samplingr\x12comment_extractionr\x05smartR\x12truncationStrategy\x12(\n" +
+	"\ttruncated\x18\x04 \x01(\bR\ttruncated\x12\xc5\x01\n" +
+	"\x13truncation_strategy\x18\x05 \x01(\tB\x93\x01\xea\xe0\x18\x8e\x01r\x04noner\rfile_samplingr\x12priority_selectionr\x12structure_samplingr\x10history_samplingr\x0foutput_samplingr\x12comment_extractionr\x11semantic_chunkingr\x05smartR\x12truncationStrategy\x12(\n" +
 	"\x10total_size_bytes\x18\x06 \x01(\rR\x0etotalSizeBytes\x12\x1d\n" +
 	"\n" +
 	"file_count\x18\a \x01(\rR\tfileCount\x128\n" +
@@ -1811,13 +1901,17 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\tfiles_cut\x18\x03 \x01(\rR\bfilesCut\x12$\n" +
 	"\x0efiles_left_out\x18\x04 \x01(\rR\ffilesLeftOut\x12%\n" +
 	"\x0esecrets_masked\x18\x05 \x01(\rR\rsecretsMasked\x12\x1a\n" +
-	"\bchecksum\x18\x06 \x01(\tR\bchecksum\"\xa4\x01\n" +
+	"\bchecksum\x18\x06 \x01(\tR\bchecksum\"\xe7\x01\n" +
 	"\rManifestEntry\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12;\n" +
 	"\vdisposition\x18\x02 \x01(\x0e2\x19.orchestra.v1.DispositionR\vdisposition\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x01R\x05bytes\x12\x14\n" +
-	"\x05files\x18\x05 \x01(\rR\x05files\"\xae\x01\n" +
+	"\x05files\x18\x05 \x01(\rR\x05files\x12A\n" +
+	"\x0emasked_secrets\x18\x06 \x03(\v2\x1a.orchestra.v1.MaskedSecretR\rmaskedSecrets\"6\n" +
+	"\fMaskedSecret\x12\x12\n" +
+	"\x04line\x18\x01 \x01(\rR\x04line\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\"\xf6\x01\n" +
 	"\x14StreamContextRequest\x12%\n" +
 	"\bissue_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
@@ -1826,7 +1920,10 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x06R\tagentType\x12'\n" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
-	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\"\xb7\x01\n" +
+	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\x128\n" +
+	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xc0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01B\f\n" +
+	"\n" +
+	"_max_bytes\"\xb7\x01\n" +
 	"\x15StreamContextResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.orchestra.v1.ContextHeaderR\x06header\x121\n" +
 	"\bfragment\x18\x02 \x01(\v2\x15.orchestra.v1.ContextR\bfragment\x126\n" +
@@ -1895,7 +1992,7 @@ func file_orchestra_v1_context_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_context_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(Disposition)(0),                  // 0: orchestra.v1.Disposition
 	(*GetContextRequest)(nil),         // 1: orchestra.v1.GetContextRequest
@@ -1910,53 +2007,55 @@ var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(*Metadata)(nil),                  // 10: orchestra.v1.Metadata
 	(*Manifest)(nil),                  // 11: orchestra.v1.Manifest
 	(*ManifestEntry)(nil),             // 12: orchestra.v1.ManifestEntry
-	(*StreamContextRequest)(nil),      // 13: orchestra.v1.StreamContextRequest
-	(*StreamContextResponse)(nil),     // 14: orchestra.v1.StreamContextResponse
-	(*ContextHeader)(nil),             // 15: orchestra.v1.ContextHeader
-	(*ContextTrailer)(nil),            // 16: orchestra.v1.ContextTrailer
-	(*RefreshContextRequest)(nil),     // 17: orchestra.v1.RefreshContextRequest
-	(*RefreshContextResponse)(nil),    // 18: orchestra.v1.RefreshContextResponse
-	(*ClearContextCacheRequest)(nil),  // 19: orchestra.v1.ClearContextCacheRequest
-	(*ClearContextCacheResponse)(nil), // 20: orchestra.v1.ClearContextCacheResponse
-	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
+	(*MaskedSecret)(nil),              // 13: orchestra.v1.MaskedSecret
+	(*StreamContextRequest)(nil),      // 14: orchestra.v1.StreamContextRequest
+	(*StreamContextResponse)(nil),     // 15: orchestra.v1.StreamContextResponse
+	(*ContextHeader)(nil),             // 16: orchestra.v1.ContextHeader
+	(*ContextTrailer)(nil),            // 17: orchestra.v1.ContextTrailer
+	(*RefreshContextRequest)(nil),     // 18: orchestra.v1.RefreshContextRequest
+	(*RefreshContextResponse)(nil),    // 19: orchestra.v1.RefreshContextResponse
+	(*ClearContextCacheRequest)(nil),  // 20: orchestra.v1.ClearContextCacheRequest
+	(*ClearContextCacheResponse)(nil), // 21: orchestra.v1.ClearContextCacheResponse
+	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
 }
 var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	3,  // 0: orchestra.v1.GetContextResponse.context:type_name -> orchestra.v1.Context
-	21, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	22, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
 	11, // 2: orchestra.v1.GetContextResponse.manifest:type_name -> orchestra.v1.Manifest
 	4,  // 3: orchestra.v1.Context.project_structure:type_name -> orchestra.v1.ProjectStructure
 	5,  // 4: orchestra.v1.Context.relevant_files:type_name -> orchestra.v1.RelevantFile
 	6,  // 5: orchestra.v1.Context.git_context:type_name -> orchestra.v1.GitContext
 	9,  // 6: orchestra.v1.Context.previous_agent_outputs:type_name -> orchestra.v1.PreviousAgentOutput
 	10, // 7: orchestra.v1.Context.metadata:type_name -> orchestra.v1.Metadata
-	21, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
+	22, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
 	7,  // 9: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
 	8,  // 10: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
-	21, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
-	21, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
-	21, // 13: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
+	22, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
+	22, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
+	22, // 13: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
 	12, // 14: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
 	0,  // 15: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
-	15, // 16: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
-	3,  // 17: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
-	16, // 18: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
-	21, // 19: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 20: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
-	21, // 21: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	21, // 22: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 23: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
-	13, // 24: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
-	17, // 25: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
-	19, // 26: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
-	2,  // 27: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
-	14, // 28: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
-	18, // 29: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
-	20, // 30: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
-	27, // [27:31] is the sub-list for method output_type
-	23, // [23:27] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	13, // 16: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
+	16, // 17: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
+	3,  // 18: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
+	17, // 19: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
+	22, // 20: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 21: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
+	22, // 22: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	22, // 23: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 24: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
+	14, // 25: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
+	18, // 26: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
+	20, // 27: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
+	2,  // 28: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
+	15, // 29: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
+	19, // 30: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
+	21, // 31: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
+	28, // [28:32] is the sub-list for method output_type
+	24, // [24:28] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_context_service_proto_init() }
@@ -1965,15 +2064,17 @@ func file_orchestra_v1_context_service_proto_init() {
 		return
 	}
 	file_orchestra_v1_options_proto_init()
+	file_orchestra_v1_context_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[9].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_context_service_proto_rawDesc), len(file_orchestra_v1_context_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,16 +22,18 @@ DISPOSITION_CUT: Disposition
 DISPOSITION_LEFT_OUT: Disposition
 
 class GetContextRequest(_message.Message):
-    __slots__ = ("issue_id", "agent_type", "project_id", "task")
+    __slots__ = ("issue_id", "agent_type", "project_id", "task", "max_bytes")
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     issue_id: str
     agent_type: str
     project_id: str
     task: str
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
+    max_bytes: int
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class GetContextResponse(_message.Message):
     __slots__ = ("issue_id", "agent_type", "context", "truncated", "truncation_strategy", "total_size_bytes", "file_count", "timestamp", "cache_hit", "manifest")
@@ -190,30 +192,42 @@ class Manifest(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[ManifestEntry, _Mapping]]] = ..., files_included: _Optional[int] = ..., files_cut: _Optional[int] = ..., files_left_out: _Optional[int] = ..., secrets_masked: _Optional[int] = ..., checksum: _Optional[str] = ...) -> None: ...
 
 class ManifestEntry(_message.Message):
-    __slots__ = ("path", "disposition", "reason", "bytes", "files")
+    __slots__ = ("path", "disposition", "reason", "bytes", "files", "masked_secrets")
     PATH_FIELD_NUMBER: _ClassVar[int]
     DISPOSITION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    MASKED_SECRETS_FIELD_NUMBER: _ClassVar[int]
     path: str
     disposition: Disposition
     reason: str
     bytes: float
     files: int
-    def __init__(self, path: _Optional[str] = ..., disposition: _Optional[_Union[Disposition, str]] = ..., reason: _Optional[str] = ..., bytes: _Optional[float] = ..., files: _Optional[int] = ...) -> None: ...
+    masked_secrets: _containers.RepeatedCompositeFieldContainer[MaskedSecret]
+    def __init__(self, path: _Optional[str] = ..., disposition: _Optional[_Union[Disposition, str]] = ..., reason: _Optional[str] = ..., bytes: _Optional[float] = ..., files: _Optional[int] = ..., masked_secrets: _Optional[_Iterable[_Union[MaskedSecret, _Mapping]]] = ...) -> None: ...
+
+class MaskedSecret(_message.Message):
+    __slots__ = ("line", "rule")
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    line: int
+    rule: str
+    def __init__(self, line: _Optional[int] = ..., rule: _Optional[str] = ...) -> None: ...
 
 class StreamContextRequest(_message.Message):
-    __slots__ = ("issue_id", "agent_type", "project_id", "task")
+    __slots__ = ("issue_id", "agent_type", "project_id", "task", "max_bytes")
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     issue_id: str
     agent_type: str
     project_id: str
     task: str
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ...) -> None: ...
+    max_bytes: int
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class StreamContextResponse(_message.Message):
     __slots__ = ("header", "fragment", "trailer")

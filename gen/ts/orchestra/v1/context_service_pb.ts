@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/context_service.proto.
  */
 export const file_orchestra_v1_context_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEihgEKEUdldENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAICKuAwoSR2V0Q29udGV4dFJlc3BvbnNlEhAKCGlzc3VlX2lkGAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSJgoHY29udGV4dBgDIAEoCzIVLm9yY2hlc3RyYS52MS5Db250ZXh0EhEKCXRydW5jYXRlZBgEIAEoCBKcAQoTdHJ1bmNhdGlvbl9zdHJhdGVneRgFIAEoCUJ/6uAYe3IEbm9uZXINZmlsZV9zYW1wbGluZ3IScHJpb3JpdHlfc2VsZWN0aW9uchJzdHJ1Y3R1cmVfc2FtcGxpbmdyEGhpc3Rvcnlfc2FtcGxpbmdyD291dHB1dF9zYW1wbGluZ3ISY29tbWVudF9leHRyYWN0aW9ucgVzbWFydBIYChB0b3RhbF9zaXplX2J5dGVzGAYgASgNEhIKCmZpbGVfY291bnQYByABKA0SLQoJdGltZXN0YW1wGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgljYWNoZV9oaXQYCSABKAgSKAoIbWFuaWZlc3QYCiABKAsyFi5vcmNoZXN0cmEudjEuTWFuaWZlc3QilAIKB0NvbnRleHQSOQoRcHJvamVjdF9zdHJ1Y3R1cmUYASABKAsyHi5vcmNoZXN0cmEudjEuUHJvamVjdFN0cnVjdHVyZRIyCg5yZWxldmFudF9maWxlcxgCIAMoCzIaLm9yY2hlc3RyYS52MS5SZWxldmFudEZpbGUSLQoLZ2l0X2NvbnRleHQYAyABKAsyGC5vcmNoZXN0cmEudjEuR2l0Q29udGV4dBJBChZwcmV2aW91c19hZ2VudF9vdXRwdXRzGAQgAygLMiEub3JjaGVzdHJhLnYxLlByZXZpb3VzQWdlbnRPdXRwdXQSKAoIbWV0YWRhdGEYBSABKAsyFi5vcmNoZXN0cmEudjEuTWV0YWRhdGEicwoQUHJvamVjdFN0cnVjdHVyZRIMCgRyb290GAEgASgJEg0KBWZpbGVzGAIgAygJEhMKC2RpcmVjdG9yaWVzGAMgAygJEhMKC3RvdGFsX2ZpbGVzGAQgASgNEhgKEHRvdGFsX3NpemVfYnl0ZXMYBSABKAEikgEKDFJlbGV2YW50RmlsZRIMCgRwYXRoGAEgASgJEg8KB2NvbnRlbnQYAiABKAkSMQoNbGFzdF9tb2RpZmllZBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEc2l6ZRgEIAEoDRIQCghsYW5ndWFnZRgFIAEoCRIQCghjaGVja3N1bRgGIAEoCSLgAQoKR2l0Q29udGV4dBITCgZicmFuY2gYASABKAlIAIgBARIsCg5yZWNlbnRfY29tbWl0cxgCIAMoCzIULm9yY2hlc3RyYS52MS5Db21taXQSPAoTdW5jb21taXR0ZWRfY2hhbmdlcxgDIAMoCzIfLm9yY2hlc3RyYS52MS5VbmNvbW1pdHRlZENoYW5nZRITCgZyZW1vdGUYBCABKAlIAYgBARIXCgpyZW1vdGVfdXJsGAUgASgJSAKIAQFCCQoHX2JyYW5jaEIJCgdfcmVtb3RlQg0KC19yZW1vdGVfdXJsIn0KBkNvbW1pdBIMCgRoYXNoGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSDgoGYXV0aG9yGAMgASgJEi0KCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNZmlsZXNfY2hhbmdlZBgFIAMoCSKHAQoRVW5jb21taXR0ZWRDaGFuZ2USDAoEcGF0aBgBIAEoCRJWCgZzdGF0dXMYAiABKAlCRurgGEJyBWFkZGVkcghtb2RpZmllZHIHZGVsZXRlZHIHcmVuYW1lZHIGY29waWVkcgl1bnRyYWNrZWRyCmNvbmZsaWN0ZWQSDAoEZGlmZhgDIAEoCSKkAQoTUHJldmlvdXNBZ2VudE91dHB1dBINCgVhZ2VudBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEi0KCXRpbWVzdGFtcBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZGVjaXNpb24YBCABKAkSEQoJcmF0aW9uYWxlGAUgASgJEhYKDmZpbGVzX2FmZmVjdGVkGAYgAygJIt8DCghNZXRhZGF0YRJ3Cgxwcm9qZWN0X3R5cGUYASABKAlCXOrgGFhyBnB5dGhvbnIKamF2YXNjcmlwdHICZ29yBHJ1c3RyBGRhcnRyBXN3aWZ0cgRqYXZhcgZrb3RsaW5yBHJ1YnlyA3BocHIGZWxpeGlycgNjKytyBW1peGVkSACIAQESFAoMZGVwZW5kZW5jaWVzGAIgAygJEhsKDnB5dGhvbl92ZXJzaW9uGAMgASgJSAGIAQESGgoNdGVzdF9jb3ZlcmFnZRgEIAEoAUgCiAEBEjUKEWxhc3RfYnVpbGRfc3RhdHVzGAUgASgJQhXq4BgRcgdzdWNjZXNzcgZmYWlsZWRIA4gBARI4Cg9sYXN0X2J1aWxkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSASIAQESIQoUc2VjdXJpdHlfc2Nhbl9zdGF0dXMYByABKAlIBYgBAUIPCg1fcHJvamVjdF90eXBlQhEKD19weXRob25fdmVyc2lvbkIQCg5fdGVzdF9jb3ZlcmFnZUIUChJfbGFzdF9idWlsZF9zdGF0dXNCEgoQX2xhc3RfYnVpbGRfdGltZUIXChVfc2VjdXJpdHlfc2Nhbl9zdGF0dXMipQEKCE1hbmlmZXN0EiwKB2VudHJpZXMYASADKAsyGy5vcmNoZXN0cmEudjEuTWFuaWZlc3RFbnRyeRIWCg5maWxlc19pbmNsdWRlZBgCIAEoDRIRCglmaWxlc19jdXQYAyABKA0SFgoOZmlsZXNfbGVmdF9vdXQYBCABKA0SFgoOc2VjcmV0c19tYXNrZWQYBSABKA0SEAoIY2hlY2tzdW0YBiABKAkiewoNTWFuaWZlc3RFbnRyeRIMCgRwYXRoGAEgASgJEi4KC2Rpc3Bvc2l0aW9uGAIgASgOMhkub3JjaGVzdHJhLnYxLkRpc3Bvc2l0aW9uEg4KBnJlYXNvbhgDIAEoCRINCgVieXRlcxgEIAEoARINCgVmaWxlcxgFIAEoDSKJAQoUU3RyZWFtQ29udGV4dFJlcXVlc3QSHAoIaXNzdWVfaWQYASABKAlCCurgGAYIARABYAMSHgoKYWdlbnRfdHlwZRgCIAEoCUIK6uAYBggBEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARIVCgR0YXNrGAQgASgJQgfq4BgDGIAgIpwBChVTdHJlYW1Db250ZXh0UmVzcG9uc2USKwoGaGVhZGVyGAEgASgLMhsub3JjaGVzdHJhLnYxLkNvbnRleHRIZWFkZXISJwoIZnJhZ21lbnQYAiABKAsyFS5vcmNoZXN0cmEudjEuQ29udGV4dBItCgd0cmFpbGVyGAMgASgLMhwub3JjaGVzdHJhLnYxLkNvbnRleHRUcmFpbGVyIqUBCg1Db250ZXh0SGVhZGVyEhAKCGlzc3VlX2lkGAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSEQoJY2FjaGVfaGl0GAMgASgIEi0KCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoDRISCgpmaWxlX2NvdW50GAYgASgNImoKDkNvbnRleHRUcmFpbGVyEhEKCXRydW5jYXRlZBgBIAEoCBIbChN0cnVuY2F0aW9uX3N0cmF0ZWd5GAIgASgJEigKCG1hbmlmZXN0GAMgASgLMhYub3JjaGVzdHJhLnYxLk1hbmlmZXN0IoABChVSZWZyZXNoQ29udGV4dFJlcXVlc3QSHAoIaXNzdWVfaWQYASABKAlCCurgGAYIARABYAMSHAoKYWdlbnRfdHlwZRgCIAEoCUII6uAYBBABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESDQoFZm9yY2UYBCABKAgidQoWUmVmcmVzaENvbnRleHRSZXNwb25zZRIRCglyZWZyZXNoZWQYASABKAgSGQoRZW50cmllc19yZWZyZXNoZWQYAiABKA0SLQoJdGltZXN0YW1wGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJyChhDbGVhckNvbnRleHRDYWNoZVJlcXVlc3QSGgoIaXNzdWVfaWQYASABKAlCCOrgGAQQAWADEhwKCmFnZW50X3R5cGUYAiABKAlCCOrgGAQQAWAKEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWACIokBChlDbGVhckNvbnRleHRDYWNoZVJlc3BvbnNlEg8KB2NsZWFyZWQYASABKAgSFwoPZW50cmllc19yZW1vdmVkGAIgASgNEhMKC2J5dGVzX2ZyZWVkGAMgASgBEi0KCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqcwoLRGlzcG9zaXRpb24SGwoXRElTUE9TSVRJT05fVU5TUEVDSUZJRUQQABIYChRESVNQT1NJVElPTl9JTkNMVURFRBABEhMKD0RJU1BPU0lUSU9OX0NVVBACEhgKFERJU1BPU0lUSU9OX0xFRlRfT1VUEAMy7QQKDkNvbnRleHRTZXJ2aWNlEogBCgpHZXRDb250ZXh0Eh8ub3JjaGVzdHJhLnYxLkdldENvbnRleHRSZXF1ZXN0GiAub3JjaGVzdHJhLnYxLkdldENvbnRleHRSZXNwb25zZSI36uAYBwjIARABGAKC0+STAiYSJC9hcGkvY29udGV4dC97aXNzdWVfaWR9L3thZ2VudF90eXBlfRKaAQoNU3RyZWFtQ29udGV4dBIiLm9yY2hlc3RyYS52MS5TdHJlYW1Db250ZXh0UmVxdWVzdBojLm9yY2hlc3RyYS52MS5TdHJlYW1Db250ZXh0UmVzcG9uc2UiPurgGAcIyAEQAxgCgtPkkwItEisvYXBpL2NvbnRleHQve2lzc3VlX2lkfS97YWdlbnRfdHlwZX0vc3RyZWFtMAEShwEKDlJlZnJlc2hDb250ZXh0EiMub3JjaGVzdHJhLnYxLlJlZnJlc2hDb250ZXh0UmVxdWVzdBokLm9yY2hlc3RyYS52MS5SZWZyZXNoQ29udGV4dFJlc3BvbnNlIirq4BgHCMgBEAEYAoLT5JMCGToBKiIUL2FwaS9jb250ZXh0L3JlZnJlc2gSqAEKEUNsZWFyQ29udGV4dENhY2hlEiYub3JjaGVzdHJhLnYxLkNsZWFyQ29udGV4dENhY2hlUmVxdWVzdBonLm9yY2hlc3RyYS52MS5DbGVhckNvbnRleHRDYWNoZVJlc3BvbnNlIkLq4BgHCMgBEAEYAoLT5JMCMVoQKg4vYXBpL2NhY2hlL2FsbCodL2FwaS9jYWNoZS9jb250ZXh0L3tpc3N1ZV9pZH1CsgEKEGNvbS5vcmNoZXN0cmEudjFCE0NvbnRleHRTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEixAEKEUdldENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAIBIuCgltYXhfYnl0ZXMYBSABKA1CFurgGBIhAAAAAAAAwEApAAAAAAAAZEFIAIgBAUIMCgpfbWF4X2J5dGVzIsMDChJHZXRDb250ZXh0UmVzcG9uc2USEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRImCgdjb250ZXh0GAMgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSEQoJdHJ1bmNhdGVkGAQgASgIErEBChN0cnVuY2F0aW9uX3N0cmF0ZWd5GAUgASgJQpMB6uAYjgFyBG5vbmVyDWZpbGVfc2FtcGxpbmdyEnByaW9yaXR5X3NlbGVjdGlvbnISc3RydWN0dXJlX3NhbXBsaW5nchBoaXN0b3J5X3NhbXBsaW5ncg9vdXRwdXRfc2FtcGxpbmdyEmNvbW1lbnRfZXh0cmFjdGlvbnIRc2VtYW50aWNfY2h1bmtpbmdyBXNtYXJ0EhgKEHRvdGFsX3NpemVfYnl0ZXMYBiABKA0SEgoKZmlsZV9jb3VudBgHIAEoDRItCgl0aW1lc3RhbXAYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNhY2hlX2hpdBgJIAEoCBIoCghtYW5pZmVzdBgKIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKUAgoHQ29udGV4dBI5ChFwcm9qZWN0X3N0cnVjdHVyZRgBIAEoCzIeLm9yY2hlc3RyYS52MS5Qcm9qZWN0U3RydWN0dXJlEjIKDnJlbGV2YW50X2ZpbGVzGAIgAygLMhoub3JjaGVzdHJhLnYxLlJlbGV2YW50RmlsZRItCgtnaXRfY29udGV4dBgDIAEoCzIYLm9yY2hlc3RyYS52MS5HaXRDb250ZXh0EkEKFnByZXZpb3VzX2FnZW50X291dHB1dHMYBCADKAsyIS5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dBIoCghtZXRhZGF0YRgFIAEoCzIWLm9yY2hlc3RyYS52MS5NZXRhZGF0YSJzChBQcm9qZWN0U3RydWN0dXJlEgwKBHJvb3QYASABKAkSDQoFZmlsZXMYAiADKAkSEwoLZGlyZWN0b3JpZXMYAyADKAkSEwoLdG90YWxfZmlsZXMYBCABKA0SGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoASKSAQoMUmVsZXZhbnRGaWxlEgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRIxCg1sYXN0X21vZGlmaWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAQgASgNEhAKCGxhbmd1YWdlGAUgASgJEhAKCGNoZWNrc3VtGAYgASgJIuABCgpHaXRDb250ZXh0EhMKBmJyYW5jaBgBIAEoCUgAiAEBEiwKDnJlY2VudF9jb21taXRzGAIgAygLMhQub3JjaGVzdHJhLnYxLkNvbW1pdBI8ChN1bmNvbW1pdHRlZF9jaGFuZ2VzGAMgAygLMh8ub3JjaGVzdHJhLnYxLlVuY29tbWl0dGVkQ2hhbmdlEhMKBnJlbW90ZRgEIAEoCUgBiAEBEhcKCnJlbW90ZV91cmwYBSABKAlIAogBAUIJCgdfYnJhbmNoQgkKB19yZW1vdGVCDQoLX3JlbW90ZV91cmwifQoGQ29tbWl0EgwKBGhhc2gYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1maWxlc19jaGFuZ2VkGAUgAygJIocBChFVbmNvbW1pdHRlZENoYW5nZRIMCgRwYXRoGAEgASgJElYKBnN0YXR1cxgCIAEoCUJG6uAYQnIFYWRkZWRyCG1vZGlmaWVkcgdkZWxldGVkcgdyZW5hbWVkcgZjb3BpZWRyCXVudHJhY2tlZHIKY29uZmxpY3RlZBIMCgRkaWZmGAMgASgJIqQBChNQcmV2aW91c0FnZW50T3V0cHV0Eg0KBWFnZW50GAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSLQoJdGltZXN0YW1wGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghkZWNpc2lvbhgEIAEoCRIRCglyYXRpb25hbGUYBSABKAkSFgoOZmlsZXNfYWZmZWN0ZWQYBiADKAki3wMKCE1ldGFkYXRhEncKDHByb2plY3RfdHlwZRgBIAEoCUJc6uAYWHIGcHl0aG9ucgpqYXZhc2NyaXB0cgJnb3IEcnVzdHIEZGFydHIFc3dpZnRyBGphdmFyBmtvdGxpbnIEcnVieXIDcGhwcgZlbGl4aXJyA2MrK3IFbWl4ZWRIAIgBARIUCgxkZXBlbmRlbmNpZXMYAiADKAkSGwoOcHl0aG9uX3ZlcnNpb24YAyABKAlIAYgBARIaCg10ZXN0X2NvdmVyYWdlGAQgASgBSAKIAQESNQoRbGFzdF9idWlsZF9zdGF0dXMYBSABKAlCFergGBFyB3N1Y2Nlc3NyBmZhaWxlZEgDiAEBEjgKD2xhc3RfYnVpbGRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBIgBARIhChRzZWN1cml0eV9zY2FuX3N0YXR1cxgHIAEoCUgFiAEBQg8KDV9wcm9qZWN0X3R5cGVCEQoPX3B5dGhvbl92ZXJzaW9uQhAKDl90ZXN0X2NvdmVyYWdlQhQKEl9sYXN0X2J1aWxkX3N0YXR1c0ISChBfbGFzdF9idWlsZF90aW1lQhcKFV9zZWN1cml0eV9zY2FuX3N0YXR1cyKlAQoITWFuaWZlc3QSLAoHZW50cmllcxgBIAMoCzIbLm9yY2hlc3RyYS52MS5NYW5pZmVzdEVudHJ5EhYKDmZpbGVzX2luY2x1ZGVkGAIgASgNEhEKCWZpbGVzX2N1dBgDIAEoDRIWCg5maWxlc19sZWZ0X291dBgEIAEoDRIWCg5zZWNyZXRzX21hc2tlZBgFIAEoDRIQCghjaGVja3N1bRgGIAEoCSKvAQoNTWFuaWZlc3RFbnRyeRIMCgRwYXRoGAEgASgJEi4KC2Rpc3Bvc2l0aW9uGAIgASgOMhkub3JjaGVzdHJhLnYxLkRpc3Bvc2l0aW9uEg4KBnJlYXNvbhgDIAEoCRINCgVieXRlcxgEIAEoARINCgVmaWxlcxgFIAEoDRIyCg5tYXNrZWRfc2VjcmV0cxgGIAMoCzIaLm9yY2hlc3RyYS52MS5NYXNrZWRTZWNyZXQiKgoMTWFza2VkU2VjcmV0EgwKBGxpbmUYASABKA0SDAoEcnVsZRgCIAEoCSLHAQoUU3RyZWFtQ29udGV4dFJlcXVlc3QSHAoIaXNzdWVfaWQYASABKAlCCurgGAYIARABYAMSHgoKYWdlbnRfdHlwZRgCIAEoCUIK6uAYBggBEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARIVCgR0YXNrGAQgASgJQgfq4BgDGIAgEi4KCW1heF9ieXRlcxgFIAEoDUIW6uAYEiEAAAAAAADAQCkAAAAAAABkQUgAiAEBQgwKCl9tYXhfYnl0ZXMinAEKFVN0cmVhbUNvbnRleHRSZXNwb25zZRIrCgZoZWFkZXIYASABKAsyGy5vcmNoZXN0cmEudjEuQ29udGV4dEhlYWRlchInCghmcmFnbWVudBgCIAEoCzIVLm9yY2hlc3RyYS52MS5Db250ZXh0Ei0KB3RyYWlsZXIYAyABKAsyHC5vcmNoZXN0cmEudjEuQ29udGV4dFRyYWlsZXIipQEKDUNvbnRleHRIZWFkZXISEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRIRCgljYWNoZV9oaXQYAyABKAgSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChB0b3RhbF9zaXplX2J5dGVzGAUgASgNEhIKCmZpbGVfY291bnQYBiABKA0iagoOQ29udGV4dFRyYWlsZXISEQoJdHJ1bmNhdGVkGAEgASgIEhsKE3RydW5jYXRpb25fc3RyYXRlZ3kYAiABKAkSKAoIbWFuaWZlc3QYAyABKAsyFi5vcmNoZXN0cmEudjEuTWFuaWZlc3QigAEKFVJlZnJlc2hDb250ZXh0UmVxdWVzdBIcCghpc3N1ZV9pZBgBIAEoCUIK6uAYBggBEAFgAxIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgEEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARINCgVmb3JjZRgEIAEoCCJ1ChZSZWZyZXNoQ29udGV4dFJlc3BvbnNlEhEKCXJlZnJlc2hlZBgBIAEoCBIZChFlbnRyaWVzX3JlZnJlc2hlZBgCIAEoDRItCgl0aW1lc3RhbXAYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInIKGENsZWFyQ29udGV4dENhY2hlUmVxdWVzdBIaCghpc3N1ZV9pZBgBIAEoCUII6uAYBBABYAMSHAoKYWdlbnRfdHlwZRgCIAEoCUII6uAYBBABYAoSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAIiiQEKGUNsZWFyQ29udGV4dENhY2hlUmVzcG9uc2USDwoHY2xlYXJlZBgBIAEoCBIXCg9lbnRyaWVzX3JlbW92ZWQYAiABKA0SEwoLYnl0ZXNfZnJlZWQYAyABKAESLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpzCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhgKFERJU1BPU0lUSU9OX0lOQ0xVREVEEAESEwoPRElTUE9TSVRJT05fQ1VUEAISGAoURElTUE9TSVRJT05fTEVGVF9PVVQQAzLtBAoOQ29udGV4dFNlcnZpY2USiAEKCkdldENvbnRleHQSHy5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlcXVlc3QaIC5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlc3BvbnNlIjfq4BgHCMgBEAEYAoLT5JMCJhIkL2FwaS9jb250ZXh0L3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9EpoBCg1TdHJlYW1Db250ZXh0EiIub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXNwb25zZSI+6uAYBwjIARADGAKC0+STAi0SKy9hcGkvY29udGV4dC97aXNzdWVfaWR9L3thZ2VudF90eXBlfS9zdHJlYW0wARKHAQoOUmVmcmVzaENvbnRleHQSIy5vcmNoZXN0cmEudjEuUmVmcmVzaENvbnRleHRSZXF1ZXN0GiQub3JjaGVzdHJhLnYxLlJlZnJlc2hDb250ZXh0UmVzcG9uc2UiKurgGAcIyAEQARgCgtPkkwIZOgEqIhQvYXBpL2NvbnRleHQvcmVmcmVzaBKoAQoRQ2xlYXJDb250ZXh0Q2FjaGUSJi5vcmNoZXN0cmEudjEuQ2xlYXJDb250ZXh0Q2FjaGVSZXF1ZXN0Gicub3JjaGVzdHJhLnYxLkNsZWFyQ29udGV4dENhY2hlUmVzcG9uc2UiQurgGAcIyAEQARgCgtPkkwIxWhAqDi9hcGkvY2FjaGUvYWxsKh0vYXBpL2NhY2hlL2NvbnRleHQve2lzc3VlX2lkfUKyAQoQY29tLm9yY2hlc3RyYS52MUITQ29udGV4dFNlcnZpY2VQcm90b1ABWjhnaXRodWIuY29tL3Zpc2lxdWF0ZS9jY28vZ2VuL2dvL29yY2hlc3RyYS92MTtvcmNoZXN0cmF2MaICA09YWKoCDE9yY2hlc3RyYS5WMcoCDE9yY2hlc3RyYVxWMeICGE9yY2hlc3RyYVxWMVxHUEJNZXRhZGF0YeoCDU9yY2hlc3RyYTo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
  * The context to build.
@@ -45,12 +45,21 @@ export type GetContextRequest = Message<"orchestra.v1.GetContextRequest"> & {
   projectId: string;
 
   /**
-   * What the agent is about to do, at most 4,096 characters. Files that it names are selected
-   * first.
+   * What the agent is about to do, at most 4,096 characters. With `max_bytes`, decides what is
+   * selected; without, files that it names come first.
    *
    * @generated from field: string task = 4;
    */
   task: string;
+
+  /**
+   * Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
+   * what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
+   * are selected by agent type, up to 10 MiB.
+   *
+   * @generated from field: optional uint32 max_bytes = 5;
+   */
+  maxBytes?: number;
 };
 
 /**
@@ -97,7 +106,8 @@ export type GetContextResponse = Message<"orchestra.v1.GetContextResponse"> & {
 
   /**
    * `none`, `file_sampling`, `priority_selection`, `structure_sampling`, `history_sampling`,
-   * `output_sampling` or `comment_extraction`; `smart` for several of them.
+   * `output_sampling`, `comment_extraction` or `semantic_chunking` (parts that matter did not fit
+   * the budget); `smart` for several of them.
    *
    * @generated from field: string truncation_strategy = 5;
    */
@@ -636,8 +646,8 @@ export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
 
   /**
    * Included: `named_by_task`, `named_by_decision`, `changed_recently`, `source`, `test`,
-   * `configuration`, `documentation`, `comments_only`; with `, sampled` when shortened. Left out:
-   * `not_for_this_agent`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
+   * `configuration`, `documentation`, `comments_only`, `relevant`; with `, sampled` when shortened.
+   * Left out: `not_for_this_agent`, `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
    * `secret_file`, `symlink`, `outside_root`.
    *
    * @generated from field: string reason = 3;
@@ -657,6 +667,13 @@ export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
    * @generated from field: uint32 files = 5;
    */
   files: number;
+
+  /**
+   * What was masked in the file, by line. It may stand in a part that was left out.
+   *
+   * @generated from field: repeated orchestra.v1.MaskedSecret masked_secrets = 6;
+   */
+  maskedSecrets: MaskedSecret[];
 };
 
 /**
@@ -665,6 +682,34 @@ export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
  */
 export const ManifestEntrySchema: GenMessage<ManifestEntry> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_context_service, 11);
+
+/**
+ * A string that looked like a key or a password and was replaced by `[masked]`.
+ *
+ * @generated from message orchestra.v1.MaskedSecret
+ */
+export type MaskedSecret = Message<"orchestra.v1.MaskedSecret"> & {
+  /**
+   * Line in the file on disk, from 1.
+   *
+   * @generated from field: uint32 line = 1;
+   */
+  line: number;
+
+  /**
+   * Rule that found it, such as `github-token` or `password`.
+   *
+   * @generated from field: string rule = 2;
+   */
+  rule: string;
+};
+
+/**
+ * Describes the message orchestra.v1.MaskedSecret.
+ * Use `create(MaskedSecretSchema)` to create a new message.
+ */
+export const MaskedSecretSchema: GenMessage<MaskedSecret> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 12);
 
 /**
  * The context to build, as for GetContext.
@@ -695,12 +740,21 @@ export type StreamContextRequest = Message<"orchestra.v1.StreamContextRequest"> 
   projectId: string;
 
   /**
-   * What the agent is about to do, at most 4,096 characters. Files that it names are selected
-   * first.
+   * What the agent is about to do, at most 4,096 characters. With `max_bytes`, decides what is
+   * selected; without, files that it names come first.
    *
    * @generated from field: string task = 4;
    */
   task: string;
+
+  /**
+   * Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
+   * what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
+   * are selected by agent type, up to 10 MiB.
+   *
+   * @generated from field: optional uint32 max_bytes = 5;
+   */
+  maxBytes?: number;
 };
 
 /**
@@ -708,7 +762,7 @@ export type StreamContextRequest = Message<"orchestra.v1.StreamContextRequest"> 
  * Use `create(StreamContextRequestSchema)` to create a new message.
  */
 export const StreamContextRequestSchema: GenMessage<StreamContextRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 12);
+  messageDesc(file_orchestra_v1_context_service, 13);
 
 /**
  * Exactly one field is set: first `header`, then any number of `fragment`, last `trailer`.
@@ -744,7 +798,7 @@ export type StreamContextResponse = Message<"orchestra.v1.StreamContextResponse"
  * Use `create(StreamContextResponseSchema)` to create a new message.
  */
 export const StreamContextResponseSchema: GenMessage<StreamContextResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 13);
+  messageDesc(file_orchestra_v1_context_service, 14);
 
 /**
  * What is known before the content is sent.
@@ -800,7 +854,7 @@ export type ContextHeader = Message<"orchestra.v1.ContextHeader"> & {
  * Use `create(ContextHeaderSchema)` to create a new message.
  */
 export const ContextHeaderSchema: GenMessage<ContextHeader> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 14);
+  messageDesc(file_orchestra_v1_context_service, 15);
 
 /**
  * How the context was made.
@@ -835,7 +889,7 @@ export type ContextTrailer = Message<"orchestra.v1.ContextTrailer"> & {
  * Use `create(ContextTrailerSchema)` to create a new message.
  */
 export const ContextTrailerSchema: GenMessage<ContextTrailer> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 15);
+  messageDesc(file_orchestra_v1_context_service, 16);
 
 /**
  * The contexts to rebuild.
@@ -878,7 +932,7 @@ export type RefreshContextRequest = Message<"orchestra.v1.RefreshContextRequest"
  * Use `create(RefreshContextRequestSchema)` to create a new message.
  */
 export const RefreshContextRequestSchema: GenMessage<RefreshContextRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 16);
+  messageDesc(file_orchestra_v1_context_service, 17);
 
 /**
  * Confirms that the contexts are up to date.
@@ -913,7 +967,7 @@ export type RefreshContextResponse = Message<"orchestra.v1.RefreshContextRespons
  * Use `create(RefreshContextResponseSchema)` to create a new message.
  */
 export const RefreshContextResponseSchema: GenMessage<RefreshContextResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 17);
+  messageDesc(file_orchestra_v1_context_service, 18);
 
 /**
  * The cached contexts to remove.
@@ -949,7 +1003,7 @@ export type ClearContextCacheRequest = Message<"orchestra.v1.ClearContextCacheRe
  * Use `create(ClearContextCacheRequestSchema)` to create a new message.
  */
 export const ClearContextCacheRequestSchema: GenMessage<ClearContextCacheRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 18);
+  messageDesc(file_orchestra_v1_context_service, 19);
 
 /**
  * What was removed.
@@ -991,7 +1045,7 @@ export type ClearContextCacheResponse = Message<"orchestra.v1.ClearContextCacheR
  * Use `create(ClearContextCacheResponseSchema)` to create a new message.
  */
 export const ClearContextCacheResponseSchema: GenMessage<ClearContextCacheResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 19);
+  messageDesc(file_orchestra_v1_context_service, 20);
 
 /**
  * Whether a file is in the context.

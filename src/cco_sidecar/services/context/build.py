@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import PurePosixPath
-
-from google.protobuf.message import Message
 
 from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.encoded import varint
@@ -16,17 +12,17 @@ from cco_sidecar.ranking.selection import Choice
 from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import Snapshot
+from cco_sidecar.services.context import sections
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,
     DISPOSITION_LEFT_OUT,
     Context,
     GetContextResponse,
-    GitContext,
     Manifest,
     ManifestEntry,
+    MaskedSecret,
     PreviousAgentOutput,
-    ProjectStructure,
     RelevantFile,
 )
 
@@ -60,9 +56,9 @@ def build(
     """
     strategies: set[str] = set()
     context = Context(
-        project_structure=_structure(snapshot, strategies),
-        git_context=_history(snapshot.git, FULL_HISTORY if architect else COMMITS, strategies),
-        previous_agent_outputs=_fitting(outputs, _OUTPUTS_BYTES, strategies),
+        project_structure=sections.structure(snapshot, _STRUCTURE_BYTES, strategies),
+        git_context=sections.history(snapshot.git, FULL_HISTORY if architect else COMMITS, _HISTORY_BYTES, strategies),
+        previous_agent_outputs=sections.outputs(outputs, _OUTPUTS_BYTES, strategies),
         metadata=snapshot.metadata,
     )
     files = _Files(snapshot, texts, LIMIT_BYTES - context.ByteSize(), strategies)
@@ -76,7 +72,7 @@ def build(
         agent_type=agent_type,
         context=context,
         truncated=bool(files.strategies),
-        truncation_strategy=_strategy(files.strategies),
+        truncation_strategy=sections.strategy(files.strategies),
         total_size_bytes=len(wire),
         file_count=len(files.included),
         manifest=files.manifest,
@@ -127,7 +123,7 @@ class _Files:
 
     def _include(self, path: str, content: str, text: Text, reason: str, strategy: str) -> None:
         file = RelevantFile(
-            path=_utf8(path),
+            path=sections.utf8(path),
             content=content,
             last_modified=timestamp(text.stat.mtime_ns // 1000),
             size=text.stat.size,
@@ -137,21 +133,26 @@ class _Files:
         size = file.ByteSize()
         self._space -= size + 1 + len(varint(size))
         self.included.append(file)
-        self.manifest.secrets_masked += text.masked
+        self.manifest.secrets_masked += len(text.masked)
         if strategy:
             self.strategies.add(strategy)
             self.manifest.files_cut += 1
         self.manifest.files_included += 1
         disposition = DISPOSITION_CUT if strategy else DISPOSITION_INCLUDED
         entry = ManifestEntry(
-            path=file.path, disposition=disposition, reason=reason, bytes=len(content.encode()), files=1
+            path=file.path,
+            disposition=disposition,
+            reason=reason,
+            bytes=len(content.encode()),
+            files=1,
+            masked_secrets=[MaskedSecret(line=line, rule=rule) for line, rule in text.masked],
         )
         self.manifest.entries.append(entry)
 
     def _leave_out(self, path: str, reason: str, size: int, files: int = 1) -> None:
         self.manifest.files_left_out += files
         entry = ManifestEntry(
-            path=_utf8(path), disposition=DISPOSITION_LEFT_OUT, reason=reason, bytes=size, files=files
+            path=sections.utf8(path), disposition=DISPOSITION_LEFT_OUT, reason=reason, bytes=size, files=files
         )
         self.manifest.entries.append(entry)
 
@@ -163,60 +164,12 @@ class _Files:
             if len(self._snapshot.barred) <= _NAMED_BARRED:
                 self._leave_out(path, reason, size)
             else:
-                barred.setdefault((_kind(path), reason), []).append(size)
+                barred.setdefault((sections.kind(path), reason), []).append(size)
         for path, info in self._snapshot.files.items():
             if path not in chosen:
-                barred.setdefault((_kind(path), _NOT_WANTED), []).append(info.size)
+                barred.setdefault((sections.kind(path), _NOT_WANTED), []).append(info.size)
         for (kind, reason), sizes in sorted(barred.items()):
             self._leave_out(kind, reason, sum(sizes), len(sizes))
-
-
-def _structure(snapshot: Snapshot, strategies: set[str]) -> ProjectStructure:
-    structure = ProjectStructure(
-        root=_utf8(snapshot.root.name or "/"),
-        total_files=len(snapshot.files),
-        total_size_bytes=sum(info.size for info in snapshot.files.values()),
-    )
-    space = _STRUCTURE_BYTES
-    for paths, out in ((snapshot.directories, structure.directories), (snapshot.files, structure.files)):
-        for path in paths:
-            name = _utf8(path)
-            space -= len(name.encode()) + 3
-            if space < 0:
-                strategies.add("structure_sampling")
-                break
-            out.append(name)
-    return structure
-
-
-def _history(git: GitContext, most: int, strategies: set[str]) -> GitContext:
-    """Keeps the newest commits. Drops more commits or uncommitted changes if they name too many files."""
-    history = GitContext()
-    history.CopyFrom(git)
-    del history.recent_commits[most:]
-    while history.ByteSize() > _HISTORY_BYTES:
-        strategies.add("history_sampling")
-        if len(history.recent_commits) > len(history.uncommitted_changes):
-            del history.recent_commits[len(history.recent_commits) // 2 :]
-        else:
-            del history.uncommitted_changes[len(history.uncommitted_changes) // 2 :]
-    return history
-
-
-def _fitting(outputs: Iterable[PreviousAgentOutput], space: int, strategies: set[str]) -> list[PreviousAgentOutput]:
-    """Keeps the newest outputs that fit."""
-    taken = []
-    for output in outputs:
-        space -= _framed_size(output)
-        if space < 0:
-            strategies.add("output_sampling")
-            break
-        taken.append(output)
-    return taken
-
-
-def _framed_size(message: Message) -> int:
-    return message.ByteSize() + 6
 
 
 def _sample(content: str, allowed: int) -> str:
@@ -230,20 +183,3 @@ def _sample(content: str, allowed: int) -> str:
     left_out = len(data) - len(head) - len(tail)
     mark = f"\n[... {left_out} bytes left out here ...]\n"
     return head.decode(errors="ignore") + mark + tail.decode(errors="ignore")
-
-
-def _strategy(strategies: set[str]) -> str:
-    if len(strategies) > 1:
-        return "smart"
-    return next(iter(strategies), "none")
-
-
-def _kind(path: str) -> str:
-    """Returns the kind of a file, such as ``*.py``; its name if it has no suffix."""
-    name = PurePosixPath(path)
-    return f"*{name.suffix}" if name.suffix else name.name
-
-
-def _utf8(path: str) -> str:
-    """Decodes a file name, which is bytes; what is not UTF-8 becomes replacement characters."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -167,7 +167,7 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
     decisions = list(work.decisions[:_MAX_DECISIONS])
     # Each decision repeats the files.
     most = min(_MAX_FILES, _MAX_FILES_OF_ALL // max(1, len(decisions)))
-    touched = [masking.mask(path)[0] for path in paths[:most]]
+    touched = [masking.mask(path) for path in paths[:most]]
     status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)
     summary = f"{status}: {len(paths)} files affected"
     rationale = codec.struct_to_dict(work.extra).get("rationale")
@@ -176,8 +176,8 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
             agent=result.agent_id,
             agent_type=result.agent_type,
             timestamp=result.timestamp,
-            decision=masking.mask(decision)[0],
-            rationale=masking.mask(rationale)[0] if isinstance(rationale, str) else "",
+            decision=masking.mask(decision),
+            rationale=masking.mask(rationale) if isinstance(rationale, str) else "",
             files_affected=touched,
         )
         for decision in (decisions or [summary])
@@ -191,9 +191,9 @@ def _of_event(event: Event) -> PreviousAgentOutput:
         agent=event.publisher,
         agent_type=_author_type(event, data.get("agent_type")),
         timestamp=event.timestamp,
-        decision=masking.mask(data["decision"])[0],
-        rationale=masking.mask(rationale)[0] if isinstance(rationale, str) else "",
-        files_affected=[masking.mask(path)[0] for path in files[:_MAX_FILES] if isinstance(path, str)]
+        decision=masking.mask(data["decision"]),
+        rationale=masking.mask(rationale) if isinstance(rationale, str) else "",
+        files_affected=[masking.mask(path) for path in files[:_MAX_FILES] if isinstance(path, str)]
         if isinstance(files, list)
         else [],
     )

@@ -55,6 +55,7 @@ class Key(NamedTuple):
     requirements: tuple[str, ...] = ()
     # The worktree of the calling agent; None for the project's own directory.
     worktree: Path | None = None
+    max_bytes: int | None = None
 
 
 class Cached(NamedTuple):
@@ -173,17 +174,20 @@ class ContextService:
         task: str = "",
         requirements: Sequence[str] = (),
         worktree: Path | None = None,
+        max_bytes: int | None = None,
     ) -> Answer:
         """Returns the context for an agent type and an issue.
 
         ``requirements``: names or patterns of files in addition to the type's; ``worktree``: a worktree of the project
-        to read instead of its directory. Raises SidecarError: AGT_002 for an unknown type, PRJ_001 for an unknown
-        project, REQ_001 for an unknown requirement, CTX_001 for an unreadable project.
+        to read instead of its directory; ``max_bytes``: the budget, None for whole files up to the limit.
+
+        Raises SidecarError: AGT_002 for an unknown type, PRJ_001 for an unknown project, REQ_001 for an unknown
+        requirement, CTX_001 for an unreadable project.
         """
         agent = self._types.require(agent_type)
         more = self._types.patterns_of(requirements)
         digest = hashlib.sha256(task.encode()).hexdigest() if task else ""
-        key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)), worktree)
+        key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)), worktree, max_bytes)
         if more:
             agent = dataclasses.replace(agent, file_patterns=(*agent.file_patterns, *more))
         if worktree is not None:
@@ -235,7 +239,17 @@ class ContextService:
     async def _make(
         self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
     ) -> Cached:
-        wanted = Wanted(root, basis[0], key.issue, agent, _architect(agent), self._types.file_sets, task, outputs)
+        wanted = Wanted(
+            root,
+            basis[0],
+            key.issue,
+            agent,
+            _architect(agent),
+            self._types.file_sets,
+            task,
+            outputs,
+            key.max_bytes,
+        )
         made: Made = await self._read(root, self._workers.call(root, "make", wanted))
         return Cached(made.wire, {"json": made.json} if made.json is not None else {}, basis)
 

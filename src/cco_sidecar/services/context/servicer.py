@@ -68,5 +68,10 @@ class ContextServicer:
         active = self._supervisor.find(principal.subject)
         worktree = Path(active.record.worktree) if active and active.record.worktree else None
         return await self._service.get(
-            request.project_id, request.issue_id, request.agent_type, request.task, worktree=worktree
+            request.project_id,
+            request.issue_id,
+            request.agent_type,
+            request.task,
+            worktree=worktree,
+            max_bytes=request.max_bytes if request.HasField("max_bytes") else None,
         )

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
-from cco_sidecar.ranking.selection import choose
+from cco_sidecar.ranking.selection import Choice, choose
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.snapshot import Scanner, Snapshot
 from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
+from cco_sidecar.services.context.focused import build_focused
 from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
 
 # The fields of a response that are not part of what is cached.
@@ -43,7 +44,10 @@ class Scanned(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """A context to build, from the snapshot ``digest`` of ``root``. ``outputs``: serialised PreviousAgentOutputs."""
+    """A context to build, from the snapshot ``digest`` of ``root``.
+
+    ``outputs``: serialised PreviousAgentOutputs; ``max_bytes``: its budget, None for whole files up to the limit.
+    """
 
     root: Path
     digest: bytes
@@ -53,6 +57,7 @@ class Wanted(NamedTuple):
     file_sets: Mapping[str, tuple[str, ...]]
     task: str
     outputs: Sequence[bytes]
+    max_bytes: int | None = None
 
 
 class Made(NamedTuple):
@@ -102,18 +107,35 @@ class Worker:
             raise SnapshotGone
         previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
         choices = choose(snapshot, wanted.agent, wanted.file_sets, wanted.task, outputs.files_of(previous))
-        response = build(
+        response = self._build(wanted, snapshot, choices, previous)
+        wire = response.SerializeToString(deterministic=True)
+        large = len(wire) > _LARGE_BYTES
+        return Made(wire, json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)) if large else None)
+
+    def _build(
+        self, wanted: Wanted, snapshot: Snapshot, choices: list[Choice], previous: list[PreviousAgentOutput]
+    ) -> GetContextResponse:
+        if wanted.max_bytes is None:
+            return build(
+                snapshot,
+                choices,
+                previous,
+                self._texts,
+                issue=wanted.issue,
+                agent_type=wanted.agent.type,
+                architect=wanted.architect,
+            )
+        return build_focused(
             snapshot,
             choices,
             previous,
             self._texts,
             issue=wanted.issue,
-            agent_type=wanted.agent.type,
+            agent=wanted.agent,
+            task=wanted.task,
             architect=wanted.architect,
+            max_bytes=wanted.max_bytes,
         )
-        wire = response.SerializeToString(deterministic=True)
-        large = len(wire) > _LARGE_BYTES
-        return Made(wire, json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)) if large else None)
 
     def merge(self, results: Sequence[bytes], decisions: Sequence[outputs.Decision]) -> list[bytes]:
         """Returns serialised PreviousAgentOutputs with secrets masked."""

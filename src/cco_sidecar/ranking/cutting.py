@@ -1,0 +1,118 @@
+"""Chooses the pieces that fit a budget, and shows what was left out between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from cco_sidecar.ranking.chunks import Chunked, Lines
+from cco_sidecar.ranking.relevance import Piece
+
+# Lines around a piece: what belongs to it often stands just outside.
+_AROUND = 4
+# Budgets in bytes, and the share of the best score below which nothing more is taken.
+_LEAST_SHARES = ((64_000, 0.3), (256_000, 0.07))
+# What a context has at least before it stops below its budget, in bytes.
+_LEAST_BYTES = 2_000
+
+
+class Excerpt(NamedTuple):
+    """The parts of a file that were chosen, in order; ``score`` is that of the best."""
+
+    path: str
+    parts: list[Lines]
+    score: float
+
+
+class Choice(NamedTuple):
+    """What was chosen. ``complete``: nothing that matters was left out for lack of space."""
+
+    excerpts: list[Excerpt]
+    complete: bool
+
+
+def choose(
+    pieces: Sequence[Piece],
+    files: Mapping[str, Chunked],
+    *,
+    max_bytes: float,
+    cost: Callable[[str, bytes], int],
+    overhead: Callable[[str], int],
+) -> Choice:
+    """Returns excerpts that fit, in the order of their best pieces.
+
+    ``cost(path, text)``: bytes that a text takes; ``overhead(path)``: those that a file takes beside its text.
+    """
+    if not pieces:
+        return Choice([], complete=True)
+    least = pieces[0].score * next((share for most, share in _LEAST_SHARES if max_bytes <= most), 0.0)
+    chosen: dict[str, list[Lines]] = {}
+    scores: dict[str, float] = {}
+    used, complete = 0, True
+    for piece in pieces:
+        if piece.score <= 0 or (piece.score < least and used >= _LEAST_BYTES):
+            break
+        file = files[piece.path]
+        chunk = file.chunks[piece.chunk]
+        around = Lines(max(0, chunk.start - _AROUND), min(file.line_count or 1, chunk.end + _AROUND))
+        new = _without(around, chosen.get(piece.path, []))
+        size = sum(cost(piece.path, file.data[file.offset(part.start) : file.offset(part.end)]) for part in new)
+        if piece.path not in chosen:
+            size += overhead(piece.path)
+        if used + size > max_bytes:
+            # Smaller pieces that matter nearly as much may still fit.
+            complete = False
+            continue
+        used += size
+        chosen[piece.path] = _merged([*chosen.get(piece.path, []), *new])
+        scores.setdefault(piece.path, piece.score)
+    return Choice([Excerpt(path, parts, scores[path]) for path, parts in chosen.items()], complete)
+
+
+def shown(text: str, parts: Sequence[Lines], count: int) -> str:
+    """Returns the chosen lines of a text of ``count`` lines, with a line in brackets for each gap."""
+    lines = [f"{line}\n" for line in text.split("\n")]
+    lines[-1] = lines[-1][:-1]
+    out = []
+    at = 0
+    for part in parts:
+        if part.start > at:
+            out.append(gap(at, part.start))
+        out += lines[part.start : part.end]
+        if out[-1][-1:] != "\n" and part.end < count:
+            out.append("\n")
+        at = part.end
+    if at < count:
+        out.append(gap(at, count))
+    return "".join(out)
+
+
+def gap(start: int, end: int) -> str:
+    """Returns the line that stands for lines ``start`` to ``end``, from 0, that were left out."""
+    if end - start == 1:
+        return f"[... line {end} left out ...]\n"
+    return f"[... lines {start + 1}-{end} left out ...]\n"
+
+
+def _without(lines: Lines, taken: Sequence[Lines]) -> list[Lines]:
+    new = []
+    at = lines.start
+    for other in sorted(taken):
+        if other.end <= at or other.start >= lines.end:
+            continue
+        if other.start > at:
+            new.append(Lines(at, other.start))
+        at = max(at, other.end)
+    if at < lines.end:
+        new.append(Lines(at, lines.end))
+    return new
+
+
+def _merged(parts: Sequence[Lines]) -> list[Lines]:
+    merged: list[Lines] = []
+    for part in sorted(parts):
+        if merged and part.start <= merged[-1].end:
+            merged[-1] = Lines(merged[-1].start, max(merged[-1].end, part.end))
+        else:
+            merged.append(part)
+    return merged

@@ -1,0 +1,182 @@
+"""Finds the places where a rule can match, by one scan for all words, and replaces what the rules find there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
+
+from cco_sidecar.core.languages import language_of
+from cco_sidecar.repository.masking import assignments, documents, names, shapes
+from cco_sidecar.repository.masking.assignments import Found
+from cco_sidecar.repository.masking.rules import Rule, rules
+from cco_sidecar.repository.masking.shapes import SHAPES, Shape
+from cco_sidecar.repository.masking.values import entropy, is_placeholder
+
+MASK = "[masked]"
+_MASK = MASK.encode()
+# How far from its keyword a match may start, and end.
+_NEAR_BYTES = 200
+_FAR_BYTES = 300
+_LONGEST_BYTES = 5000
+_LONGEST_URL_BYTES = 400
+_ALPHANUMERIC = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+# Files whose values are not quoted. Elsewhere, an unquoted value is code.
+_BARE_LANGUAGES = frozenset(
+    {"yaml", "ini", "shell", "dockerfile", "toml", "makefile", "csv", "markdown", "restructuredtext", "asciidoc"}
+)
+_BARE_SUFFIXES = (
+    ".properties", ".env", ".service", ".kubeconfig", ".netrc", ".log", ".txt", ".tfvars", ".diff", ".patch",
+    ".secrets", ".cnf", ".xcconfig", ".fish",
+)  # fmt: skip
+
+
+class Finding(NamedTuple):
+    """A masked secret: its line in the file, from 1, and the rule that found it."""
+
+    line: int
+    rule: str
+
+
+class _Password(NamedTuple):
+    """A word for a secret in a name."""
+
+    password: bool
+
+
+class _PrivateKey(NamedTuple):
+    """The words of a PEM header."""
+
+
+class _Kubernetes(NamedTuple):
+    """A word of a document of Kubernetes. ``config``: of a kubeconfig file."""
+
+    config: bool
+
+
+_Meaning = Rule | Shape | _Password | _PrivateKey | _Kubernetes
+
+
+class _Scan(NamedTuple):
+    """``meanings``: what each word of the automaton stands for."""
+
+    automaton: BytesAhoCorasick
+    words: list[bytes]
+    meanings: list[list[_Meaning]]
+
+
+@cache
+def _scan() -> _Scan:
+    meanings: dict[bytes, list[_Meaning]] = {}
+    for rule in rules():
+        for word in rule.keywords:
+            meanings.setdefault(word, []).append(rule)
+    for password, group in ((True, names.PASSWORDS), (False, names.KEYS)):
+        for word in group:
+            meanings.setdefault(word, []).append(_Password(password))
+    for word, found in SHAPES.items():
+        meanings.setdefault(word, []).extend(found)
+    meanings.setdefault(b"private key", []).append(_PrivateKey())
+    for word in (b"kind: secret", b'kind": "secret', b'kind":"secret'):
+        meanings.setdefault(word, []).append(_Kubernetes(config=False))
+    for word in (b"client-key-data", b"current-context", b"kind: config"):
+        meanings.setdefault(word, []).append(_Kubernetes(config=True))
+    words = list(meanings)
+    # The DFA is 2.5 times as fast as the default.
+    automaton = BytesAhoCorasick(words, matchkind=MatchKind.Standard, implementation=Implementation.DFA)
+    return _Scan(automaton, words, list(meanings.values()))
+
+
+def mask_file(data: bytes, path: str) -> tuple[bytes, list[Finding]]:
+    """Replaces the secrets in a file, UTF-8 text, with ``[masked]``. Returns the text, and what was found where."""
+    found = sorted(_found(data, bare=_has_bare_values(path)))
+    parts: list[bytes] = []
+    findings = []
+    at, line = 0, 1
+    for start, end, rule in found:
+        if start < at or data[start:end] == _MASK:
+            continue
+        line += data.count(b"\n", at, start)
+        findings.append(Finding(line, rule))
+        line += data.count(b"\n", start, end)
+        parts += (data[at:start], _masked_lines(data[start:end]))
+        at = end
+    return (b"".join((*parts, data[at:])), findings) if findings else (data, [])
+
+
+def _masked_lines(secret: bytes) -> bytes:
+    """Masks each line, so that the lines after it keep their numbers."""
+    if b"\n" not in secret:
+        return _MASK
+    lines = secret.split(b"\n")
+    return b"\n".join(line[: len(line) - len(line.lstrip())] + _MASK if line.strip() else line for line in lines)
+
+
+def mask(text: str) -> str:
+    """Replaces the secrets in a text, such as a commit message, with ``[masked]``."""
+    if not text:
+        return text
+    data, findings = mask_file(text.encode("utf-8", "surrogatepass"), "")
+    return data.decode("utf-8", "surrogatepass") if findings else text
+
+
+def _has_bare_values(path: str) -> bool:
+    name = path.rpartition("/")[2].lower()
+    if name.endswith(_BARE_SUFFIXES) or name.startswith(".env"):
+        return True
+    return ("." not in name and bool(name)) or language_of(path) in _BARE_LANGUAGES
+
+
+def _found(data: bytes, *, bare: bool) -> Iterator[Found]:
+    scan = _scan()
+    documents_seen: set[_Kubernetes] = set()
+    for word, start, end in scan.automaton.find_matches_as_indexes(data.lower(), overlapping=True):
+        for meaning in scan.meanings[word]:
+            match meaning:
+                case _Password():
+                    value = assignments.value_at(data, start, end, password=meaning.password, bare=bare)
+                    if value is not None:
+                        yield value
+                case Rule():
+                    if not (meaning.closed and start and data[start - 1] in _ALPHANUMERIC):
+                        yield from _by_rule(data, meaning, start, end)
+                case Shape():
+                    if scan.words[word] != b"://" or _has_user_information(data, end):
+                        value = shapes.value_at(data, meaning, start, end)
+                        if value is not None:
+                            yield value
+                case _PrivateKey():
+                    yield from documents.private_key(data, start)
+                case _Kubernetes():
+                    if meaning not in documents_seen:
+                        documents_seen.add(meaning)
+                        yield from documents.kubeconfig(data) if meaning.config else documents.kubernetes_secrets(data)
+
+
+def _has_user_information(data: bytes, start: int) -> bool:
+    """Whether a URL whose authority starts here can have credentials: most have none."""
+    at = data.find(b"@", start, start + _LONGEST_URL_BYTES)
+    return at >= 0 and data.find(b"/", start, at) < 0 and data.find(b"\n", start, at) < 0
+
+
+def _by_rule(data: bytes, rule: Rule, start: int, end: int) -> Iterator[Found]:
+    if rule.search:
+        near = max(0, start - _NEAR_BYTES)
+        line = data.rfind(b"\n", near, start) + 1 or near
+        matches: Iterable[re.Match[bytes]] = rule.pattern.finditer(data, line, min(len(data), end + _FAR_BYTES))
+    else:
+        first = rule.pattern.match(data, start, min(len(data), end + _LONGEST_BYTES))
+        matches = (first,) if first else ()
+    for match in matches:
+        group: str | int = "secret" if "secret" in rule.pattern.groupindex and match["secret"] is not None else 0
+        value = match[group]
+        if is_placeholder(value) or entropy(value) < rule.entropy:
+            continue
+        if rule.digits and not any(48 <= c <= 57 for c in value):
+            continue
+        if rule.uppercase and not any(65 <= c <= 90 for c in value):
+            continue
+        yield Found(match.start(group), match.end(group), rule.id)

@@ -1,0 +1,88 @@
+"""Excerpts: within the budget, and every gap says what it stands for."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cco_sidecar.ranking import cutting
+from cco_sidecar.ranking.chunks import Chunked, Lines
+from cco_sidecar.ranking.relevance import Piece
+
+GAP = re.compile(r"\[\.\.\. lines? (\d+)(?:-(\d+))? left out \.\.\.\]\n")
+
+
+def chosen(sizes: list[int], max_bytes: int) -> tuple[cutting.Choice, dict[str, Chunked]]:
+    files = {
+        f"f{n}": Chunked(f"f{n}", "".join(f"line {k} of {n}\n" for k in range(size)).encode())
+        for n, size in enumerate(sizes)
+    }
+    pieces = [Piece(1.0 / (1 + n), path, n) for path, file in files.items() for n in range(len(file.chunks))]
+    pieces.sort(key=lambda piece: -piece.score)
+    choice = cutting.choose(
+        pieces, files, max_bytes=max_bytes, cost=lambda path, text: len(text), overhead=lambda path: 50
+    )
+    return choice, files
+
+
+@given(st.lists(st.integers(0, 400), max_size=6), st.integers(0, 20_000))
+def test_excerpts_fit_and_do_not_overlap(sizes: list[int], max_bytes: int) -> None:
+    (excerpts, complete), files = chosen(sizes, max_bytes)
+    used = 0
+    for path, parts, _ in excerpts:
+        file = files[path]
+        assert parts == sorted(parts)
+        assert all(first.end < second.start for first, second in pairwise(parts))
+        assert all(0 <= part.start < part.end <= max(1, file.line_count) for part in parts)
+        used += 50 + sum(file.size(part) for part in parts)
+    assert used <= max_bytes
+    if complete and max_bytes > 256_000:
+        assert {excerpt.path for excerpt in excerpts} == set(files)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n["), max_size=8), min_size=1, max_size=40), st.data())
+def test_shown_lines_and_gaps_are_the_text(lines: list[str], data: st.DataObject) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(lines)), max_size=6)))
+    parts = [Lines(a, b) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
+    rebuilt, at = [], 0
+    for line in cutting.shown(text, parts, len(lines)).split("\n")[:-1]:
+        if found := GAP.fullmatch(line + "\n"):
+            first, last = int(found[1]), int(found[2] or found[1])
+            assert first == at + 1
+            rebuilt += lines[first - 1 : last]
+            at = last
+        else:
+            rebuilt.append(line)
+            at += 1
+    assert rebuilt == lines
+
+
+def test_a_whole_file_has_no_gap() -> None:
+    assert cutting.shown("a\nb", [Lines(0, 2)], 2) == "a\nb"
+
+
+def test_a_context_stops_when_nothing_more_matters() -> None:
+    files = {name: Chunked(name, b"word\n" * 50) for name in ("a", "b")}
+    pieces = [Piece(10.0, "a", 0), Piece(0.5, "b", 0)]
+
+    def names(max_bytes: int, length: int = 5000) -> list[str]:
+        choice = cutting.choose(
+            pieces, files, max_bytes=max_bytes, cost=lambda path, text: length, overhead=lambda path: 0
+        )
+        return [excerpt.path for excerpt in choice.excerpts]
+
+    assert names(32_000) == ["a"] and names(512_000) == ["a", "b"]
+
+
+def test_what_did_not_fit_is_told() -> None:
+    files = {name: Chunked(name, b"word\n" * 50) for name in ("a", "b")}
+    pieces = [Piece(1.0, "a", 0), Piece(0.9, "b", 0)]
+    for room, complete in ((300, False), (1000, True)):
+        choice = cutting.choose(
+            pieces, files, max_bytes=room, cost=lambda path, text: len(text), overhead=lambda path: 0
+        )
+        assert choice.complete is complete

@@ -1,0 +1,162 @@
+"""Contexts within a budget: never over it, never a secret, always the same bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.repositories import commit_all, git
+
+from cco_sidecar.core.codec import to_json
+from cco_sidecar.repository.watch import NO_QUEUE
+from cco_sidecar.services.context.worker import Wanted, Worker
+from cco_sidecar.storage.trust import load_agent_types
+from cco_sidecar.testing.process import SidecarProcess
+from orchestra.v1 import context_service_pb2 as pb
+from orchestra.v1.context_service_pb2_grpc import ContextServiceStub
+
+KEY = "ghp_" + "Zq3xW7eR5tY9uI1oP2aS4dF6gH8jK0lM" + "abcd"
+TASK = "the queue loses entries when a worker stops"
+WORDS = [
+    "queue",
+    "worker",
+    "entry",
+    "def stop(worker):",
+    "    return queue",
+    "",
+    "é" * 40,
+    "x" * 300,
+    '"\\\t',
+    KEY,
+    "a\r",
+]
+contents = st.lists(st.sampled_from(WORDS), max_size=300).map("\n".join)
+trees = st.dictionaries(
+    st.sampled_from(
+        [f"{d}{n}.{s}" for d in ("", "src/", "tests/deep/er/") for n in "abcde" for s in ("py", "md", "json")]
+    ),
+    contents,
+    max_size=25,
+)
+
+
+def made(root: Path, task: str, max_bytes: int | None, agent_type: str = "python-specialist") -> pb.GetContextResponse:
+    with tempfile.TemporaryDirectory() as storage:
+        worker = Worker(NO_QUEUE, Path(storage), 2**26, [root])
+        digest = worker.scan(root, afresh=False, keep=False).digest
+        types = load_agent_types(root)
+        wanted = Wanted(root, digest, "issue-1", types.require(agent_type), False, types.file_sets, task, [], max_bytes)
+        return pb.GetContextResponse.FromString(worker.make(wanted).wire)
+
+
+@given(trees, st.integers(8192, 60_000), st.sampled_from(["", TASK]))
+@settings(max_examples=25, deadline=None)
+def test_any_tree_within_any_budget(tree: dict[str, str], max_bytes: int, task: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        for path, text in tree.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, newline="")
+        (root / ".env").write_text(f"KEY={KEY}")
+        response = made(root, task, max_bytes)
+        text = to_json(response)
+        assert len(text) <= max_bytes and KEY.encode() not in text
+        assert made(root, task, max_bytes) == response
+        _adds_up(response, tree)
+
+
+def _adds_up(response: pb.GetContextResponse, tree: dict[str, str]) -> None:
+    manifest = response.manifest
+    included = [each for each in manifest.entries if each.disposition != pb.DISPOSITION_LEFT_OUT]
+    left = [each for each in manifest.entries if each.disposition == pb.DISPOSITION_LEFT_OUT]
+    files = response.context.relevant_files
+    assert [each.path for each in included] == [file.path for file in files]
+    assert [each.bytes for each in included] == [len(file.content.encode()) for file in files]
+    assert manifest.files_included == len(files) == response.file_count
+    assert manifest.files_left_out == sum(each.files for each in left)
+    assert len(files) + manifest.files_left_out == len(tree) + 1
+    assert response.total_size_bytes == response.context.ByteSize()
+    for file in files:
+        lines = tree[file.path].replace(KEY, "[masked]").split("\n")
+        shown = [line for line in file.content.split("\n") if not line.startswith("[... line")]
+        assert all(line in lines for line in shown)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "project"
+    (root / "src").mkdir(parents=True)
+    padding = "".join(f"def helper_{n}(x):\n    return x + {n}\n\n\n" for n in range(900))
+    (root / "src" / "queue.py").write_text(f"{padding}def stop(worker):\n    worker.entries.clear()\n\n\n{padding}")
+    (root / "src" / "other.py").write_text(padding)
+    (root / "README.md").write_text("# Words\n")
+    commit_all(root)
+    return root
+
+
+def test_the_place_that_the_task_names_is_shown_with_its_lines(root: Path) -> None:
+    response = made(root, TASK, 16_384)
+    file = response.context.relevant_files[0]
+    assert file.path == "src/queue.py" and "worker.entries.clear()" in file.content
+    assert re.search(r"^\[\.\.\. lines \d+-\d+ left out \.\.\.\]$", file.content, re.MULTILINE)
+    assert response.manifest.entries[0].disposition == pb.DISPOSITION_CUT
+    assert response.manifest.entries[0].reason == "relevant"
+
+
+def test_what_is_chosen_is_not_truncated(root: Path) -> None:
+    (root / "src" / "queue.py").write_text("def stop(worker):\n    worker.entries.clear()\n")
+    git(root, "commit", "-qam", "smaller")
+    response = made(root, TASK, 65_536)
+    assert (response.truncated, response.truncation_strategy) == (False, "none")
+
+
+def test_a_file_that_the_task_names_comes_first(root: Path) -> None:
+    assert made(root, "look at src/other.py", 32_768).context.relevant_files[0].path == "src/other.py"
+
+
+def test_every_file_of_an_agent_type_gets_a_beginning_without_a_task(root: Path) -> None:
+    paths = {file.path for file in made(root, "", 16_384).context.relevant_files}
+    assert paths == {"src/queue.py", "src/other.py"}
+
+
+class TestTransports:
+    @pytest.fixture
+    def sidecar(self, tmp_path: Path, root: Path) -> Iterator[SidecarProcess]:
+        running = SidecarProcess(tmp_path / "storage", root)
+        yield running
+        running.stop()
+
+    def test_rest_and_grpc(self, sidecar: SidecarProcess) -> None:
+        agent = sidecar.agent(project="default")
+        path = f"{sidecar.url}/api/context/{agent.issue}/python-specialist"
+        answer = requests.get(path, params={"task": TASK, "max_bytes": 12_000}, headers=agent.headers, timeout=30)
+        assert answer.status_code == 200 and len(answer.content) <= 12_000
+        body = answer.json()
+        assert "worker.entries.clear()" in body["context"]["relevant_files"][0]["content"]
+        request = pb.GetContextRequest(
+            issue_id=agent.issue, agent_type="python-specialist", task=TASK, max_bytes=12_000
+        )
+        with grpc.insecure_channel(sidecar.target) as channel:
+            stub = ContextServiceStub(channel)
+            response = stub.GetContext(request, metadata=agent.metadata, timeout=30)
+            streamed = pb.Context()
+            stream = pb.StreamContextRequest.FromString(request.SerializeToString())
+            for part in stub.StreamContext(stream, metadata=agent.metadata, timeout=30):
+                streamed.MergeFrom(part.fragment)
+        assert response.ByteSize() <= 12_000 and streamed == response.context
+        assert response.manifest.checksum == body["manifest"]["checksum"]
+
+    @pytest.mark.parametrize("budget", ["0", "8191", "10485761", "-1", "x"])
+    def test_a_budget_out_of_range_is_refused(self, sidecar: SidecarProcess, budget: str) -> None:
+        agent = sidecar.agent(project="default")
+        path = f"{sidecar.url}/api/context/{agent.issue}/python-specialist?max_bytes={budget}"
+        answer = requests.get(path, headers=agent.headers, timeout=30)
+        assert answer.status_code == 400 and "max_bytes" in json.dumps(answer.json())
