@@ -55,3 +55,7 @@ def test_a_compound_counts_for_its_parts() -> None:
 def test_a_task_without_words_finds_nothing() -> None:
     terms = Terms("the of a !!!")
     assert terms.find(b"the of a") == [] and terms.names == []
+
+
+def test_a_file_of_nothing_but_hits_costs_little() -> None:
+    assert len(Terms("the queue").find(b"queue " * 100_000)) == 20_000

@@ -52,6 +52,11 @@ CONTEXT = {
                 "decision": TEXT,
                 "rationale": TEXT,
                 "files_affected": [TEXT],
+                "status": TEXT,
+                "errors": [TEXT],
+                "warnings": [TEXT],
+                "next_steps": [TEXT],
+                "artifacts": OBJECT,
             }
         ],
         "metadata": {
@@ -71,7 +76,16 @@ CONTEXT = {
     "timestamp": STAMP,
     "cache_hit": BOOL,
     "manifest": {
-        "entries": [{"path": TEXT, "disposition": TEXT, "reason": TEXT, "bytes": NUMBER, "files": NUMBER}],
+        "entries": [
+            {
+                "path": TEXT,
+                "disposition": TEXT,
+                "reason": TEXT,
+                "bytes": NUMBER,
+                "files": NUMBER,
+                "masked_secrets": [{"line": NUMBER, "rule": TEXT}],
+            }
+        ],
         "files_included": NUMBER,
         "files_cut": NUMBER,
         "files_left_out": NUMBER,

@@ -33,6 +33,8 @@ _PAIR = 0.5
 _MAX_ENDING = 2
 # How far apart two words of a pair may stand, in bytes.
 _PAIR_GAP = 5
+# More hits in one file say nothing more.
+_MOST_HITS = 20_000
 
 
 class Hit(NamedTuple):
@@ -82,7 +84,7 @@ class Terms:
             return []
         found = []
         size = len(data)
-        for form, start, end in self._automaton.find_matches_as_indexes(data.lower()):
+        for form, start, end in self._automaton.find_matches_as_indexes(data.lower())[:_MOST_HITS]:
             if start:
                 before = data[start - 1]
                 # A word begins after anything but a letter, or with a capital after a small letter.

@@ -108,7 +108,7 @@ def test_the_place_that_the_task_names_is_shown_with_its_lines(root: Path) -> No
     assert file.path == "src/queue.py" and "worker.entries.clear()" in file.content
     assert re.search(r"^\[\.\.\. lines \d+-\d+ left out \.\.\.\]$", file.content, re.MULTILINE)
     assert response.manifest.entries[0].disposition == pb.DISPOSITION_CUT
-    assert response.manifest.entries[0].reason == "relevant"
+    assert response.manifest.entries[0].reason == "named_by_task"
 
 
 def test_what_is_chosen_is_not_truncated(root: Path) -> None:

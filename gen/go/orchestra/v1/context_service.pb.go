@@ -783,7 +783,8 @@ func (x *UncommittedChange) GetDiff() string {
 	return ""
 }
 
-// One decision of an agent, from a stored result or from an event with a `decision`.
+// What an agent did or decided, from a stored result or from an event with a `decision`. A result
+// with several decisions has an output for each.
 type PreviousAgentOutput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ID of the agent that made it.
@@ -798,6 +799,17 @@ type PreviousAgentOutput struct {
 	Rationale string `protobuf:"bytes,5,opt,name=rationale,proto3" json:"rationale,omitempty"`
 	// Paths that the result or event names, at most 500.
 	FilesAffected []string `protobuf:"bytes,6,rep,name=files_affected,json=filesAffected,proto3" json:"files_affected,omitempty"`
+	// Of the result: `success`, `partial` or `failed`; empty for an event. This and the fields below
+	// are set in the first output of a result; each has at most 50 entries of 4,000 characters.
+	Status string `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	// What went wrong.
+	Errors []string `protobuf:"bytes,8,rep,name=errors,proto3" json:"errors,omitempty"`
+	// What needs attention.
+	Warnings []string `protobuf:"bytes,9,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// What should be done next.
+	NextSteps []string `protobuf:"bytes,10,rep,name=next_steps,json=nextSteps,proto3" json:"next_steps,omitempty"`
+	// Beginnings of texts by name, such as reports of a review; at most 10.
+	Artifacts     map[string]string `protobuf:"bytes,11,rep,name=artifacts,proto3" json:"artifacts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -870,6 +882,41 @@ func (x *PreviousAgentOutput) GetRationale() string {
 func (x *PreviousAgentOutput) GetFilesAffected() []string {
 	if x != nil {
 		return x.FilesAffected
+	}
+	return nil
+}
+
+func (x *PreviousAgentOutput) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *PreviousAgentOutput) GetErrors() []string {
+	if x != nil {
+		return x.Errors
+	}
+	return nil
+}
+
+func (x *PreviousAgentOutput) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *PreviousAgentOutput) GetNextSteps() []string {
+	if x != nil {
+		return x.NextSteps
+	}
+	return nil
+}
+
+func (x *PreviousAgentOutput) GetArtifacts() map[string]string {
+	if x != nil {
+		return x.Artifacts
 	}
 	return nil
 }
@@ -1871,7 +1918,7 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12^\n" +
 	"\x06status\x18\x02 \x01(\tBF\xea\xe0\x18Br\x05addedr\bmodifiedr\adeletedr\arenamedr\x06copiedr\tuntrackedr\n" +
 	"conflictedR\x06status\x12\x12\n" +
-	"\x04diff\x18\x03 \x01(\tR\x04diff\"\xe5\x01\n" +
+	"\x04diff\x18\x03 \x01(\tR\x04diff\"\xfe\x03\n" +
 	"\x13PreviousAgentOutput\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1d\n" +
 	"\n" +
@@ -1879,7 +1926,17 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1a\n" +
 	"\bdecision\x18\x04 \x01(\tR\bdecision\x12\x1c\n" +
 	"\trationale\x18\x05 \x01(\tR\trationale\x12%\n" +
-	"\x0efiles_affected\x18\x06 \x03(\tR\rfilesAffected\"\xcc\x04\n" +
+	"\x0efiles_affected\x18\x06 \x03(\tR\rfilesAffected\x126\n" +
+	"\x06status\x18\a \x01(\tB\x1e\xea\xe0\x18\x1ar\asuccessr\apartialr\x06failedR\x06status\x12\x16\n" +
+	"\x06errors\x18\b \x03(\tR\x06errors\x12\x1a\n" +
+	"\bwarnings\x18\t \x03(\tR\bwarnings\x12\x1d\n" +
+	"\n" +
+	"next_steps\x18\n" +
+	" \x03(\tR\tnextSteps\x12N\n" +
+	"\tartifacts\x18\v \x03(\v20.orchestra.v1.PreviousAgentOutput.ArtifactsEntryR\tartifacts\x1a<\n" +
+	"\x0eArtifactsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcc\x04\n" +
 	"\bMetadata\x12\x84\x01\n" +
 	"\fproject_type\x18\x01 \x01(\tB\\\xea\xe0\x18Xr\x06pythonr\n" +
 	"javascriptr\x02gor\x04rustr\x04dartr\x05swiftr\x04javar\x06kotlinr\x04rubyr\x03phpr\x06elixirr\x03c++r\x05mixedH\x00R\vprojectType\x88\x01\x01\x12\"\n" +
@@ -1992,7 +2049,7 @@ func file_orchestra_v1_context_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_context_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(Disposition)(0),                  // 0: orchestra.v1.Disposition
 	(*GetContextRequest)(nil),         // 1: orchestra.v1.GetContextRequest
@@ -2016,46 +2073,48 @@ var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(*RefreshContextResponse)(nil),    // 19: orchestra.v1.RefreshContextResponse
 	(*ClearContextCacheRequest)(nil),  // 20: orchestra.v1.ClearContextCacheRequest
 	(*ClearContextCacheResponse)(nil), // 21: orchestra.v1.ClearContextCacheResponse
-	(*timestamppb.Timestamp)(nil),     // 22: google.protobuf.Timestamp
+	nil,                               // 22: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
 }
 var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	3,  // 0: orchestra.v1.GetContextResponse.context:type_name -> orchestra.v1.Context
-	22, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	23, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
 	11, // 2: orchestra.v1.GetContextResponse.manifest:type_name -> orchestra.v1.Manifest
 	4,  // 3: orchestra.v1.Context.project_structure:type_name -> orchestra.v1.ProjectStructure
 	5,  // 4: orchestra.v1.Context.relevant_files:type_name -> orchestra.v1.RelevantFile
 	6,  // 5: orchestra.v1.Context.git_context:type_name -> orchestra.v1.GitContext
 	9,  // 6: orchestra.v1.Context.previous_agent_outputs:type_name -> orchestra.v1.PreviousAgentOutput
 	10, // 7: orchestra.v1.Context.metadata:type_name -> orchestra.v1.Metadata
-	22, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
+	23, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
 	7,  // 9: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
 	8,  // 10: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
-	22, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
-	22, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
-	22, // 13: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
-	12, // 14: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
-	0,  // 15: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
-	13, // 16: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
-	16, // 17: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
-	3,  // 18: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
-	17, // 19: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
-	22, // 20: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 21: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
-	22, // 22: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	22, // 23: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 24: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
-	14, // 25: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
-	18, // 26: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
-	20, // 27: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
-	2,  // 28: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
-	15, // 29: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
-	19, // 30: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
-	21, // 31: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
-	28, // [28:32] is the sub-list for method output_type
-	24, // [24:28] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	23, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
+	23, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
+	22, // 13: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	23, // 14: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
+	12, // 15: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
+	0,  // 16: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
+	13, // 17: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
+	16, // 18: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
+	3,  // 19: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
+	17, // 20: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
+	23, // 21: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 22: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
+	23, // 23: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	23, // 24: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 25: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
+	14, // 26: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
+	18, // 27: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
+	20, // 28: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
+	2,  // 29: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
+	15, // 30: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
+	19, // 31: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
+	21, // 32: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
+	29, // [29:33] is the sub-list for method output_type
+	25, // [25:29] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_context_service_proto_init() }
@@ -2074,7 +2133,7 @@ func file_orchestra_v1_context_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_context_service_proto_rawDesc), len(file_orchestra_v1_context_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -142,20 +142,37 @@ class UncommittedChange(_message.Message):
     def __init__(self, path: _Optional[str] = ..., status: _Optional[str] = ..., diff: _Optional[str] = ...) -> None: ...
 
 class PreviousAgentOutput(_message.Message):
-    __slots__ = ("agent", "agent_type", "timestamp", "decision", "rationale", "files_affected")
+    __slots__ = ("agent", "agent_type", "timestamp", "decision", "rationale", "files_affected", "status", "errors", "warnings", "next_steps", "artifacts")
+    class ArtifactsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     AGENT_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     RATIONALE_FIELD_NUMBER: _ClassVar[int]
     FILES_AFFECTED_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
     agent: str
     agent_type: str
     timestamp: _timestamp_pb2.Timestamp
     decision: str
     rationale: str
     files_affected: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, agent: _Optional[str] = ..., agent_type: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., decision: _Optional[str] = ..., rationale: _Optional[str] = ..., files_affected: _Optional[_Iterable[str]] = ...) -> None: ...
+    status: str
+    errors: _containers.RepeatedScalarFieldContainer[str]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    next_steps: _containers.RepeatedScalarFieldContainer[str]
+    artifacts: _containers.ScalarMap[str, str]
+    def __init__(self, agent: _Optional[str] = ..., agent_type: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., decision: _Optional[str] = ..., rationale: _Optional[str] = ..., files_affected: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., errors: _Optional[_Iterable[str]] = ..., warnings: _Optional[_Iterable[str]] = ..., next_steps: _Optional[_Iterable[str]] = ..., artifacts: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Metadata(_message.Message):
     __slots__ = ("project_type", "dependencies", "python_version", "test_coverage", "last_build_status", "last_build_time", "security_scan_status")

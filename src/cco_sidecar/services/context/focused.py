@@ -45,6 +45,8 @@ _RESPONSE_BYTES, _FILE_BYTES = 700, 440
 _NAMED, _DECIDED, _CHANGED = 1.0, 0.4, 0.2
 # Larger files are rarely written by people.
 _MAX_FILE_BYTES = 1024 * 1024
+# Of a repository with more text, the smaller files are read.
+_MAX_CANDIDATE_BYTES = 128 * 2**20
 _LESS_RELEVANT = "less_relevant"
 
 
@@ -75,14 +77,7 @@ def build_focused(
         metadata=_metadata(snapshot.metadata, int(max_bytes * _METADATA)),
     )
     response.context.CopyFrom(context)
-    files = {}
-    problems = {}
-    for path, info in snapshot.files.items():
-        raw = texts.raw(snapshot.root, path, info) if info.size <= _MAX_FILE_BYTES else None
-        if raw is None or raw.problem:
-            problems[path] = raw.problem if raw is not None else "too_large"
-        else:
-            files[path] = Chunked(path, raw.data)
+    files, problems = _candidates(snapshot, texts)
     _leave_out_the_rest(response.manifest, snapshot, problems, set())
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
     pieces = _ranked(files, task, snapshot, choices, max_bytes)
@@ -100,6 +95,23 @@ def build_focused(
     if not complete:
         strategies.add("semantic_chunking")
     return _finished(response, strategies)
+
+
+def _candidates(snapshot: Snapshot, texts: FileCache) -> tuple[dict[str, Chunked], dict[str, str]]:
+    """Returns the files that can be chosen from, and why the others cannot."""
+    files, problems = {}, {}
+    space = _MAX_CANDIDATE_BYTES
+    for path, info in sorted(snapshot.files.items(), key=lambda item: (item[1].size, item[0])):
+        space -= info.size
+        if info.size > _MAX_FILE_BYTES or space < 0:
+            problems[path] = "too_large"
+            continue
+        raw = texts.raw(snapshot.root, path, info)
+        if raw.problem:
+            problems[path] = raw.problem
+        else:
+            files[path] = Chunked(path, raw.data)
+    return files, problems
 
 
 def _ranked(

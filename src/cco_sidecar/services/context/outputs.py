@@ -17,7 +17,7 @@ from cco_sidecar.repository import masking
 from cco_sidecar.storage.base import ResultStore
 from orchestra.v1.context_service_pb2 import PreviousAgentOutput
 from orchestra.v1.event_service_pb2 import Event
-from orchestra.v1.result_service_pb2 import FileEntry, Result, ResultStatus
+from orchestra.v1.result_service_pb2 import AgentResult, FileEntry, Result, ResultStatus
 
 _MAX_RESULTS = 200
 _MAX_RESULT_BYTES = 8 * 2**20
@@ -29,6 +29,10 @@ _MAX_FILES = 500
 _MAX_DECISIONS = 100
 _MAX_FILES_OF_ALL = 5_000
 _MAX_OUTPUT_BYTES = 4 * 2**20
+# Findings of one result: entries of each list, artifacts, and characters of each text.
+_MAX_FINDINGS = 50
+_MAX_ARTIFACTS = 10
+_MAX_CHARACTERS = 4_000
 _REMEMBERED_BYTES = 64 * 2**20
 
 # Identifies what outputs are made from: the version of the results, and the decisions' sequence numbers.
@@ -171,7 +175,7 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
     status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)
     summary = f"{status}: {len(paths)} files affected"
     rationale = codec.struct_to_dict(work.extra).get("rationale")
-    return [
+    outputs = [
         PreviousAgentOutput(
             agent=result.agent_id,
             agent_type=result.agent_type,
@@ -182,6 +186,29 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
         )
         for decision in (decisions or [summary])
     ]
+    _add_findings(outputs[0], work)
+    return outputs
+
+
+def _add_findings(output: PreviousAgentOutput, work: AgentResult) -> None:
+    """Adds what the result says of the state of the work, each text cut to a beginning."""
+    output.status = codec.enum_name(ResultStatus.DESCRIPTOR, work.status)
+    for given, found in (
+        (work.errors, output.errors),
+        (work.warnings, output.warnings),
+        (work.next_steps, output.next_steps),
+    ):
+        found.extend(_beginning(text) for text in given[:_MAX_FINDINGS])
+    for name in sorted(work.artifacts)[:_MAX_ARTIFACTS]:
+        output.artifacts[masking.mask(name)] = _beginning(work.artifacts[name])
+
+
+def _beginning(text: str) -> str:
+    """Masks a text and cuts it, visibly."""
+    masked = masking.mask(text)
+    if len(masked) <= _MAX_CHARACTERS:
+        return masked
+    return f"{masked[:_MAX_CHARACTERS]}\n[... {len(masked) - _MAX_CHARACTERS} characters left out ...]"
 
 
 def _of_event(event: Event) -> PreviousAgentOutput:

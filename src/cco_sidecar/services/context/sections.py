@@ -51,10 +51,12 @@ def outputs(given: Iterable[PreviousAgentOutput], max_bytes: int, strategies: se
     space = max_bytes
     taken = []
     for output in given:
-        space -= output.ByteSize() + _FRAME_BYTES
-        if space < 0:
+        size = output.ByteSize() + _FRAME_BYTES
+        if size > space:
+            # A smaller, older one may still fit.
             strategies.add("output_sampling")
-            break
+            continue
+        space -= size
         taken.append(output)
     return taken
 
