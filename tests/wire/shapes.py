@@ -93,6 +93,24 @@ CONTEXT = {
         "checksum": TEXT,
     },
 }
+FILES = {
+    "issue_id": TEXT,
+    "agent_type": TEXT,
+    "files": [
+        {
+            "path": TEXT,
+            "content": TEXT,
+            "first_line": NUMBER,
+            "last_line": NUMBER,
+            "line_count": NUMBER,
+            "language": TEXT,
+            "last_modified": STAMP,
+            "checksum": TEXT,
+            "masked_secrets": [{"line": NUMBER, "rule": TEXT}],
+        }
+    ],
+    "timestamp": STAMP,
+}
 STORED = {
     "id": TEXT,
     "stored": BOOL,

@@ -196,6 +196,23 @@ class Context:
         request = requests.get_context(identity, issue_id, agent_type, project_id, task, max_bytes)
         return self._client.call(self._stub.GetContext, request)
 
+    def files(
+        self, *paths: str, lines: str = "", issue_id: str = "", agent_type: str = "", project_id: str = ""
+    ) -> context_service_pb2.GetFilesResponse:
+        """Returns up to 20 files of the project, under the rules of contexts.
+
+        ``lines``, such as ``12-40``, are those of a single path;
+        ``issue_id`` and ``agent_type`` default to the agent's own. Raises NotFoundError for a path that no context has.
+        """
+        request = context_service_pb2.GetFilesRequest(
+            issue_id=issue_id or self._client.identity.issue_id,
+            agent_type=agent_type or self._client.identity.agent_type,
+            project_id=project_id,
+            path=paths,
+            lines=lines,
+        )
+        return self._client.call(self._stub.GetFiles, request)
+
     def refresh(
         self, issue_id: str, agent_type: str = "", *, project_id: str = "", force: bool = False
     ) -> context_service_pb2.RefreshContextResponse:

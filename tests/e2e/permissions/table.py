@@ -87,6 +87,10 @@ def context(case: Case) -> dict[str, Any]:
     return {"agent_type": case.type} | case.issue | case.project
 
 
+def files(case: Case) -> dict[str, Any]:
+    return context(case) | {"path": ["main.py"]}
+
+
 def clear(case: Case) -> dict[str, Any]:
     if case.scope.twist == "every_issue":
         return {}
@@ -217,6 +221,7 @@ ROWS: dict[str, Row] = {
     # An agent reads contexts of its own issue and type only (architects: any type of their project).
     "GetContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
     "StreamContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
+    "GetFiles": Row(FOUR + twisted(FOUR, "another_type"), files, rule(200, READ, issue="read", twists=ANOTHERS)),
     "RefreshContext": Row(
         FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)
     ),

@@ -1349,6 +1349,280 @@ func (x *StreamContextRequest) GetMaxBytes() uint32 {
 	return 0
 }
 
+// The files to return.
+type GetFilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue that the agent works on.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Configured agent type, such as `python-specialist`.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Paths relative to the root, at most 20. In a query, separated by commas.
+	Path []string `protobuf:"bytes,4,rep,name=path,proto3" json:"path,omitempty"`
+	// Lines from 1, such as `12-40`, `12-` or `12`; all when empty. Only with a single path.
+	Lines         string `protobuf:"bytes,5,opt,name=lines,proto3" json:"lines,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFilesRequest) Reset() {
+	*x = GetFilesRequest{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFilesRequest) ProtoMessage() {}
+
+func (x *GetFilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFilesRequest.ProtoReflect.Descriptor instead.
+func (*GetFilesRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GetFilesRequest) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *GetFilesRequest) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
+func (x *GetFilesRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *GetFilesRequest) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *GetFilesRequest) GetLines() string {
+	if x != nil {
+		return x.Lines
+	}
+	return ""
+}
+
+// Files of the project, with secrets masked.
+type GetFilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue of the request.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Agent type of the request.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// In the order of the request; at most 10 MiB of text.
+	Files []*FileContent `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
+	// Server time of the response.
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetFilesResponse) Reset() {
+	*x = GetFilesResponse{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetFilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetFilesResponse) ProtoMessage() {}
+
+func (x *GetFilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetFilesResponse.ProtoReflect.Descriptor instead.
+func (*GetFilesResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetFilesResponse) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *GetFilesResponse) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
+func (x *GetFilesResponse) GetFiles() []*FileContent {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *GetFilesResponse) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+// A file, or some of its lines.
+type FileContent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path relative to the root.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// UTF-8 text of the lines. Secrets are replaced by `[masked]`.
+	Content string `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	// First line in `content`, from 1; 0 when there is none.
+	FirstLine uint32 `protobuf:"varint,3,opt,name=first_line,json=firstLine,proto3" json:"first_line,omitempty"`
+	// Last line in `content`.
+	LastLine uint32 `protobuf:"varint,4,opt,name=last_line,json=lastLine,proto3" json:"last_line,omitempty"`
+	// Number of lines of the file.
+	LineCount uint32 `protobuf:"varint,5,opt,name=line_count,json=lineCount,proto3" json:"line_count,omitempty"`
+	// Language by file name, such as `python` or `c++`; `text` when unknown.
+	Language string `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	// Modification time on disk.
+	LastModified *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_modified,json=lastModified,proto3" json:"last_modified,omitempty"`
+	// `sha256:` and the hex digest of the file on disk.
+	Checksum string `protobuf:"bytes,8,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// What was masked in these lines.
+	MaskedSecrets []*MaskedSecret `protobuf:"bytes,9,rep,name=masked_secrets,json=maskedSecrets,proto3" json:"masked_secrets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileContent) Reset() {
+	*x = FileContent{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileContent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileContent) ProtoMessage() {}
+
+func (x *FileContent) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileContent.ProtoReflect.Descriptor instead.
+func (*FileContent) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *FileContent) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FileContent) GetContent() string {
+	if x != nil {
+		return x.Content
+	}
+	return ""
+}
+
+func (x *FileContent) GetFirstLine() uint32 {
+	if x != nil {
+		return x.FirstLine
+	}
+	return 0
+}
+
+func (x *FileContent) GetLastLine() uint32 {
+	if x != nil {
+		return x.LastLine
+	}
+	return 0
+}
+
+func (x *FileContent) GetLineCount() uint32 {
+	if x != nil {
+		return x.LineCount
+	}
+	return 0
+}
+
+func (x *FileContent) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *FileContent) GetLastModified() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastModified
+	}
+	return nil
+}
+
+func (x *FileContent) GetChecksum() string {
+	if x != nil {
+		return x.Checksum
+	}
+	return ""
+}
+
+func (x *FileContent) GetMaskedSecrets() []*MaskedSecret {
+	if x != nil {
+		return x.MaskedSecrets
+	}
+	return nil
+}
+
 // Exactly one field is set: first `header`, then any number of `fragment`, last `trailer`.
 type StreamContextResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1365,7 +1639,7 @@ type StreamContextResponse struct {
 
 func (x *StreamContextResponse) Reset() {
 	*x = StreamContextResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1651,7 @@ func (x *StreamContextResponse) String() string {
 func (*StreamContextResponse) ProtoMessage() {}
 
 func (x *StreamContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1664,7 @@ func (x *StreamContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamContextResponse.ProtoReflect.Descriptor instead.
 func (*StreamContextResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{14}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StreamContextResponse) GetHeader() *ContextHeader {
@@ -1435,7 +1709,7 @@ type ContextHeader struct {
 
 func (x *ContextHeader) Reset() {
 	*x = ContextHeader{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1721,7 @@ func (x *ContextHeader) String() string {
 func (*ContextHeader) ProtoMessage() {}
 
 func (x *ContextHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1734,7 @@ func (x *ContextHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextHeader.ProtoReflect.Descriptor instead.
 func (*ContextHeader) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{15}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ContextHeader) GetIssueId() string {
@@ -1520,7 +1794,7 @@ type ContextTrailer struct {
 
 func (x *ContextTrailer) Reset() {
 	*x = ContextTrailer{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1806,7 @@ func (x *ContextTrailer) String() string {
 func (*ContextTrailer) ProtoMessage() {}
 
 func (x *ContextTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1819,7 @@ func (x *ContextTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextTrailer.ProtoReflect.Descriptor instead.
 func (*ContextTrailer) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{16}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ContextTrailer) GetTruncated() bool {
@@ -1587,7 +1861,7 @@ type RefreshContextRequest struct {
 
 func (x *RefreshContextRequest) Reset() {
 	*x = RefreshContextRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1873,7 @@ func (x *RefreshContextRequest) String() string {
 func (*RefreshContextRequest) ProtoMessage() {}
 
 func (x *RefreshContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1886,7 @@ func (x *RefreshContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshContextRequest.ProtoReflect.Descriptor instead.
 func (*RefreshContextRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{17}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RefreshContextRequest) GetIssueId() string {
@@ -1658,7 +1932,7 @@ type RefreshContextResponse struct {
 
 func (x *RefreshContextResponse) Reset() {
 	*x = RefreshContextResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1944,7 @@ func (x *RefreshContextResponse) String() string {
 func (*RefreshContextResponse) ProtoMessage() {}
 
 func (x *RefreshContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1957,7 @@ func (x *RefreshContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshContextResponse.ProtoReflect.Descriptor instead.
 func (*RefreshContextResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{18}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RefreshContextResponse) GetRefreshed() bool {
@@ -1723,7 +1997,7 @@ type ClearContextCacheRequest struct {
 
 func (x *ClearContextCacheRequest) Reset() {
 	*x = ClearContextCacheRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +2009,7 @@ func (x *ClearContextCacheRequest) String() string {
 func (*ClearContextCacheRequest) ProtoMessage() {}
 
 func (x *ClearContextCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +2022,7 @@ func (x *ClearContextCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearContextCacheRequest.ProtoReflect.Descriptor instead.
 func (*ClearContextCacheRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{19}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ClearContextCacheRequest) GetIssueId() string {
@@ -1789,7 +2063,7 @@ type ClearContextCacheResponse struct {
 
 func (x *ClearContextCacheResponse) Reset() {
 	*x = ClearContextCacheResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +2075,7 @@ func (x *ClearContextCacheResponse) String() string {
 func (*ClearContextCacheResponse) ProtoMessage() {}
 
 func (x *ClearContextCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +2088,7 @@ func (x *ClearContextCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearContextCacheResponse.ProtoReflect.Descriptor instead.
 func (*ClearContextCacheResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{20}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClearContextCacheResponse) GetCleared() bool {
@@ -1980,7 +2254,36 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\x128\n" +
 	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xc0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01B\f\n" +
 	"\n" +
-	"_max_bytes\"\xb7\x01\n" +
+	"_max_bytes\"\xe7\x01\n" +
+	"\x0fGetFilesRequest\x12%\n" +
+	"\bissue_id\x18\x01 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
+	"\n" +
+	"agent_type\x18\x02 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x06R\tagentType\x12'\n" +
+	"\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1e\n" +
+	"\x04path\x18\x04 \x03(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x18\x14P\x01R\x04path\x129\n" +
+	"\x05lines\x18\x05 \x01(\tB#\xea\xe0\x18\x1fB\x1d^([0-9]{1,9}(-[0-9]{0,9})?)?$R\x05lines\"\xb7\x01\n" +
+	"\x10GetFilesResponse\x12\x19\n" +
+	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
+	"\n" +
+	"agent_type\x18\x02 \x01(\tR\tagentType\x12/\n" +
+	"\x05files\x18\x03 \x03(\v2\x19.orchestra.v1.FileContentR\x05files\x128\n" +
+	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xd2\x02\n" +
+	"\vFileContent\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\tR\acontent\x12\x1d\n" +
+	"\n" +
+	"first_line\x18\x03 \x01(\rR\tfirstLine\x12\x1b\n" +
+	"\tlast_line\x18\x04 \x01(\rR\blastLine\x12\x1d\n" +
+	"\n" +
+	"line_count\x18\x05 \x01(\rR\tlineCount\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\x12?\n" +
+	"\rlast_modified\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\flastModified\x12\x1a\n" +
+	"\bchecksum\x18\b \x01(\tR\bchecksum\x12A\n" +
+	"\x0emasked_secrets\x18\t \x03(\v2\x1a.orchestra.v1.MaskedSecretR\rmaskedSecrets\"\xb7\x01\n" +
 	"\x15StreamContextResponse\x123\n" +
 	"\x06header\x18\x01 \x01(\v2\x1b.orchestra.v1.ContextHeaderR\x06header\x121\n" +
 	"\bfragment\x18\x02 \x01(\v2\x15.orchestra.v1.ContextR\bfragment\x126\n" +
@@ -2027,11 +2330,12 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x17DISPOSITION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14DISPOSITION_INCLUDED\x10\x01\x12\x13\n" +
 	"\x0fDISPOSITION_CUT\x10\x02\x12\x18\n" +
-	"\x14DISPOSITION_LEFT_OUT\x10\x032\xed\x04\n" +
+	"\x14DISPOSITION_LEFT_OUT\x10\x032\xf8\x05\n" +
 	"\x0eContextService\x12\x88\x01\n" +
 	"\n" +
 	"GetContext\x12\x1f.orchestra.v1.GetContextRequest\x1a .orchestra.v1.GetContextResponse\"7\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02&\x12$/api/context/{issue_id}/{agent_type}\x12\x9a\x01\n" +
-	"\rStreamContext\x12\".orchestra.v1.StreamContextRequest\x1a#.orchestra.v1.StreamContextResponse\">\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x02\x82\xd3\xe4\x93\x02-\x12+/api/context/{issue_id}/{agent_type}/stream0\x01\x12\x87\x01\n" +
+	"\rStreamContext\x12\".orchestra.v1.StreamContextRequest\x1a#.orchestra.v1.StreamContextResponse\">\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x02\x82\xd3\xe4\x93\x02-\x12+/api/context/{issue_id}/{agent_type}/stream0\x01\x12\x88\x01\n" +
+	"\bGetFiles\x12\x1d.orchestra.v1.GetFilesRequest\x1a\x1e.orchestra.v1.GetFilesResponse\"=\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02,\x12*/api/context/{issue_id}/{agent_type}/files\x12\x87\x01\n" +
 	"\x0eRefreshContext\x12#.orchestra.v1.RefreshContextRequest\x1a$.orchestra.v1.RefreshContextResponse\"*\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/context/refresh\x12\xa8\x01\n" +
 	"\x11ClearContextCache\x12&.orchestra.v1.ClearContextCacheRequest\x1a'.orchestra.v1.ClearContextCacheResponse\"B\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x021Z\x10*\x0e/api/cache/all*\x1d/api/cache/context/{issue_id}B\xb2\x01\n" +
 	"\x10com.orchestra.v1B\x13ContextServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
@@ -2049,7 +2353,7 @@ func file_orchestra_v1_context_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_context_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(Disposition)(0),                  // 0: orchestra.v1.Disposition
 	(*GetContextRequest)(nil),         // 1: orchestra.v1.GetContextRequest
@@ -2066,55 +2370,64 @@ var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(*ManifestEntry)(nil),             // 12: orchestra.v1.ManifestEntry
 	(*MaskedSecret)(nil),              // 13: orchestra.v1.MaskedSecret
 	(*StreamContextRequest)(nil),      // 14: orchestra.v1.StreamContextRequest
-	(*StreamContextResponse)(nil),     // 15: orchestra.v1.StreamContextResponse
-	(*ContextHeader)(nil),             // 16: orchestra.v1.ContextHeader
-	(*ContextTrailer)(nil),            // 17: orchestra.v1.ContextTrailer
-	(*RefreshContextRequest)(nil),     // 18: orchestra.v1.RefreshContextRequest
-	(*RefreshContextResponse)(nil),    // 19: orchestra.v1.RefreshContextResponse
-	(*ClearContextCacheRequest)(nil),  // 20: orchestra.v1.ClearContextCacheRequest
-	(*ClearContextCacheResponse)(nil), // 21: orchestra.v1.ClearContextCacheResponse
-	nil,                               // 22: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
-	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*GetFilesRequest)(nil),           // 15: orchestra.v1.GetFilesRequest
+	(*GetFilesResponse)(nil),          // 16: orchestra.v1.GetFilesResponse
+	(*FileContent)(nil),               // 17: orchestra.v1.FileContent
+	(*StreamContextResponse)(nil),     // 18: orchestra.v1.StreamContextResponse
+	(*ContextHeader)(nil),             // 19: orchestra.v1.ContextHeader
+	(*ContextTrailer)(nil),            // 20: orchestra.v1.ContextTrailer
+	(*RefreshContextRequest)(nil),     // 21: orchestra.v1.RefreshContextRequest
+	(*RefreshContextResponse)(nil),    // 22: orchestra.v1.RefreshContextResponse
+	(*ClearContextCacheRequest)(nil),  // 23: orchestra.v1.ClearContextCacheRequest
+	(*ClearContextCacheResponse)(nil), // 24: orchestra.v1.ClearContextCacheResponse
+	nil,                               // 25: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
 }
 var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	3,  // 0: orchestra.v1.GetContextResponse.context:type_name -> orchestra.v1.Context
-	23, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	26, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
 	11, // 2: orchestra.v1.GetContextResponse.manifest:type_name -> orchestra.v1.Manifest
 	4,  // 3: orchestra.v1.Context.project_structure:type_name -> orchestra.v1.ProjectStructure
 	5,  // 4: orchestra.v1.Context.relevant_files:type_name -> orchestra.v1.RelevantFile
 	6,  // 5: orchestra.v1.Context.git_context:type_name -> orchestra.v1.GitContext
 	9,  // 6: orchestra.v1.Context.previous_agent_outputs:type_name -> orchestra.v1.PreviousAgentOutput
 	10, // 7: orchestra.v1.Context.metadata:type_name -> orchestra.v1.Metadata
-	23, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
+	26, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
 	7,  // 9: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
 	8,  // 10: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
-	23, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
-	23, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
-	22, // 13: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
-	23, // 14: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
+	26, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
+	26, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
+	25, // 13: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	26, // 14: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
 	12, // 15: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
 	0,  // 16: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
 	13, // 17: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
-	16, // 18: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
-	3,  // 19: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
-	17, // 20: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
-	23, // 21: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 22: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
-	23, // 23: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	23, // 24: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 25: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
-	14, // 26: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
-	18, // 27: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
-	20, // 28: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
-	2,  // 29: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
-	15, // 30: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
-	19, // 31: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
-	21, // 32: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
-	29, // [29:33] is the sub-list for method output_type
-	25, // [25:29] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	17, // 18: orchestra.v1.GetFilesResponse.files:type_name -> orchestra.v1.FileContent
+	26, // 19: orchestra.v1.GetFilesResponse.timestamp:type_name -> google.protobuf.Timestamp
+	26, // 20: orchestra.v1.FileContent.last_modified:type_name -> google.protobuf.Timestamp
+	13, // 21: orchestra.v1.FileContent.masked_secrets:type_name -> orchestra.v1.MaskedSecret
+	19, // 22: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
+	3,  // 23: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
+	20, // 24: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
+	26, // 25: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 26: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
+	26, // 27: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	26, // 28: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 29: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
+	14, // 30: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
+	15, // 31: orchestra.v1.ContextService.GetFiles:input_type -> orchestra.v1.GetFilesRequest
+	21, // 32: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
+	23, // 33: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
+	2,  // 34: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
+	18, // 35: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
+	16, // 36: orchestra.v1.ContextService.GetFiles:output_type -> orchestra.v1.GetFilesResponse
+	22, // 37: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
+	24, // 38: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
+	34, // [34:39] is the sub-list for method output_type
+	29, // [29:34] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_context_service_proto_init() }
@@ -2133,7 +2446,7 @@ func file_orchestra_v1_context_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_context_service_proto_rawDesc), len(file_orchestra_v1_context_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ContextService_GetContext_FullMethodName        = "/orchestra.v1.ContextService/GetContext"
 	ContextService_StreamContext_FullMethodName     = "/orchestra.v1.ContextService/StreamContext"
+	ContextService_GetFiles_FullMethodName          = "/orchestra.v1.ContextService/GetFiles"
 	ContextService_RefreshContext_FullMethodName    = "/orchestra.v1.ContextService/RefreshContext"
 	ContextService_ClearContextCache_FullMethodName = "/orchestra.v1.ContextService/ClearContextCache"
 )
@@ -39,6 +40,9 @@ type ContextServiceClient interface {
 	// Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
 	// under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
 	StreamContext(ctx context.Context, in *StreamContextRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamContextResponse], error)
+	// Returns files, or lines of a file, that a context left out, under the same rules: secrets are
+	// masked, and what never enters a context is a `NOT_FOUND` error.
+	GetFiles(ctx context.Context, in *GetFilesRequest, opts ...grpc.CallOption) (*GetFilesResponse, error)
 	// Reads the project again, drops the issue's cached contexts and builds them again.
 	RefreshContext(ctx context.Context, in *RefreshContextRequest, opts ...grpc.CallOption) (*RefreshContextResponse, error)
 	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
@@ -83,6 +87,16 @@ func (c *contextServiceClient) StreamContext(ctx context.Context, in *StreamCont
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContextService_StreamContextClient = grpc.ServerStreamingClient[StreamContextResponse]
 
+func (c *contextServiceClient) GetFiles(ctx context.Context, in *GetFilesRequest, opts ...grpc.CallOption) (*GetFilesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetFilesResponse)
+	err := c.cc.Invoke(ctx, ContextService_GetFiles_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *contextServiceClient) RefreshContext(ctx context.Context, in *RefreshContextRequest, opts ...grpc.CallOption) (*RefreshContextResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RefreshContextResponse)
@@ -117,6 +131,9 @@ type ContextServiceServer interface {
 	// Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
 	// under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
 	StreamContext(*StreamContextRequest, grpc.ServerStreamingServer[StreamContextResponse]) error
+	// Returns files, or lines of a file, that a context left out, under the same rules: secrets are
+	// masked, and what never enters a context is a `NOT_FOUND` error.
+	GetFiles(context.Context, *GetFilesRequest) (*GetFilesResponse, error)
 	// Reads the project again, drops the issue's cached contexts and builds them again.
 	RefreshContext(context.Context, *RefreshContextRequest) (*RefreshContextResponse, error)
 	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
@@ -137,6 +154,9 @@ func (UnimplementedContextServiceServer) GetContext(context.Context, *GetContext
 }
 func (UnimplementedContextServiceServer) StreamContext(*StreamContextRequest, grpc.ServerStreamingServer[StreamContextResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamContext not implemented")
+}
+func (UnimplementedContextServiceServer) GetFiles(context.Context, *GetFilesRequest) (*GetFilesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetFiles not implemented")
 }
 func (UnimplementedContextServiceServer) RefreshContext(context.Context, *RefreshContextRequest) (*RefreshContextResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RefreshContext not implemented")
@@ -194,6 +214,24 @@ func _ContextService_StreamContext_Handler(srv interface{}, stream grpc.ServerSt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContextService_StreamContextServer = grpc.ServerStreamingServer[StreamContextResponse]
 
+func _ContextService_GetFiles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetFilesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContextServiceServer).GetFiles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContextService_GetFiles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContextServiceServer).GetFiles(ctx, req.(*GetFilesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContextService_RefreshContext_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RefreshContextRequest)
 	if err := dec(in); err != nil {
@@ -240,6 +278,10 @@ var ContextService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetContext",
 			Handler:    _ContextService_GetContext_Handler,
+		},
+		{
+			MethodName: "GetFiles",
+			Handler:    _ContextService_GetFiles_Handler,
 		},
 		{
 			MethodName: "RefreshContext",

@@ -246,6 +246,54 @@ class StreamContextRequest(_message.Message):
     max_bytes: int
     def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
+class GetFilesRequest(_message.Message):
+    __slots__ = ("issue_id", "agent_type", "project_id", "path", "lines")
+    ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    issue_id: str
+    agent_type: str
+    project_id: str
+    path: _containers.RepeatedScalarFieldContainer[str]
+    lines: str
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., path: _Optional[_Iterable[str]] = ..., lines: _Optional[str] = ...) -> None: ...
+
+class GetFilesResponse(_message.Message):
+    __slots__ = ("issue_id", "agent_type", "files", "timestamp")
+    ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    issue_id: str
+    agent_type: str
+    files: _containers.RepeatedCompositeFieldContainer[FileContent]
+    timestamp: _timestamp_pb2.Timestamp
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., files: _Optional[_Iterable[_Union[FileContent, _Mapping]]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class FileContent(_message.Message):
+    __slots__ = ("path", "content", "first_line", "last_line", "line_count", "language", "last_modified", "checksum", "masked_secrets")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_LINE_FIELD_NUMBER: _ClassVar[int]
+    LAST_LINE_FIELD_NUMBER: _ClassVar[int]
+    LINE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    MASKED_SECRETS_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    content: str
+    first_line: int
+    last_line: int
+    line_count: int
+    language: str
+    last_modified: _timestamp_pb2.Timestamp
+    checksum: str
+    masked_secrets: _containers.RepeatedCompositeFieldContainer[MaskedSecret]
+    def __init__(self, path: _Optional[str] = ..., content: _Optional[str] = ..., first_line: _Optional[int] = ..., last_line: _Optional[int] = ..., line_count: _Optional[int] = ..., language: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., checksum: _Optional[str] = ..., masked_secrets: _Optional[_Iterable[_Union[MaskedSecret, _Mapping]]] = ...) -> None: ...
+
 class StreamContextResponse(_message.Message):
     __slots__ = ("header", "fragment", "trailer")
     HEADER_FIELD_NUMBER: _ClassVar[int]

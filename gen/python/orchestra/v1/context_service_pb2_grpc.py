@@ -46,6 +46,11 @@ class ContextServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_context__service__pb2.StreamContextRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_context__service__pb2.StreamContextResponse.FromString,
                 _registered_method=True)
+        self.GetFiles = channel.unary_unary(
+                '/orchestra.v1.ContextService/GetFiles',
+                request_serializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesResponse.FromString,
+                _registered_method=True)
         self.RefreshContext = channel.unary_unary(
                 '/orchestra.v1.ContextService/RefreshContext',
                 request_serializer=orchestra_dot_v1_dot_context__service__pb2.RefreshContextRequest.SerializeToString,
@@ -80,6 +85,14 @@ class ContextServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFiles(self, request, context):
+        """Returns files, or lines of a file, that a context left out, under the same rules: secrets are
+        masked, and what never enters a context is a `NOT_FOUND` error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RefreshContext(self, request, context):
         """Reads the project again, drops the issue's cached contexts and builds them again.
         """
@@ -107,6 +120,11 @@ def add_ContextServiceServicer_to_server(servicer, server):
                     servicer.StreamContext,
                     request_deserializer=orchestra_dot_v1_dot_context__service__pb2.StreamContextRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_context__service__pb2.StreamContextResponse.SerializeToString,
+            ),
+            'GetFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFiles,
+                    request_deserializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesResponse.SerializeToString,
             ),
             'RefreshContext': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshContext,
@@ -175,6 +193,33 @@ class ContextService(object):
             '/orchestra.v1.ContextService/StreamContext',
             orchestra_dot_v1_dot_context__service__pb2.StreamContextRequest.SerializeToString,
             orchestra_dot_v1_dot_context__service__pb2.StreamContextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.ContextService/GetFiles',
+            orchestra_dot_v1_dot_context__service__pb2.GetFilesRequest.SerializeToString,
+            orchestra_dot_v1_dot_context__service__pb2.GetFilesResponse.FromString,
             options,
             channel_credentials,
             insecure,

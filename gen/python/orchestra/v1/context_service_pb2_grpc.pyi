@@ -44,6 +44,10 @@ class ContextServiceStub:
     """Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
     under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
     """
+    GetFiles: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.GetFilesRequest, _context_service_pb2.GetFilesResponse]
+    """Returns files, or lines of a file, that a context left out, under the same rules: secrets are
+    masked, and what never enters a context is a `NOT_FOUND` error.
+    """
     RefreshContext: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.RefreshContextRequest, _context_service_pb2.RefreshContextResponse]
     """Reads the project again, drops the issue's cached contexts and builds them again."""
     ClearContextCache: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.ClearContextCacheRequest, _context_service_pb2.ClearContextCacheResponse]
@@ -66,6 +70,10 @@ class ContextServiceAsyncStub(ContextServiceStub):
     StreamContext: _aio.UnaryStreamMultiCallable[_context_service_pb2.StreamContextRequest, _context_service_pb2.StreamContextResponse]  # type: ignore[assignment]
     """Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
     under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
+    """
+    GetFiles: _aio.UnaryUnaryMultiCallable[_context_service_pb2.GetFilesRequest, _context_service_pb2.GetFilesResponse]  # type: ignore[assignment]
+    """Returns files, or lines of a file, that a context left out, under the same rules: secrets are
+    masked, and what never enters a context is a `NOT_FOUND` error.
     """
     RefreshContext: _aio.UnaryUnaryMultiCallable[_context_service_pb2.RefreshContextRequest, _context_service_pb2.RefreshContextResponse]  # type: ignore[assignment]
     """Reads the project again, drops the issue's cached contexts and builds them again."""
@@ -98,6 +106,16 @@ class ContextServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_context_service_pb2.StreamContextResponse], _abc.AsyncIterator[_context_service_pb2.StreamContextResponse]]:
         """Returns the same context as a stream of a header, fragments and a trailer. Fragments are kept
         under about 2 MiB, with files in priority order; the trailer holds the whole manifest.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFiles(
+        self,
+        request: _context_service_pb2.GetFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_context_service_pb2.GetFilesResponse, _abc.Awaitable[_context_service_pb2.GetFilesResponse]]:
+        """Returns files, or lines of a file, that a context left out, under the same rules: secrets are
+        masked, and what never enters a context is a `NOT_FOUND` error.
         """
 
     @_abc_1.abstractmethod

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/context_service.proto.
  */
 export const file_orchestra_v1_context_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEixAEKEUdldENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAIBIuCgltYXhfYnl0ZXMYBSABKA1CFurgGBIhAAAAAAAAwEApAAAAAAAAZEFIAIgBAUIMCgpfbWF4X2J5dGVzIsMDChJHZXRDb250ZXh0UmVzcG9uc2USEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRImCgdjb250ZXh0GAMgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSEQoJdHJ1bmNhdGVkGAQgASgIErEBChN0cnVuY2F0aW9uX3N0cmF0ZWd5GAUgASgJQpMB6uAYjgFyBG5vbmVyDWZpbGVfc2FtcGxpbmdyEnByaW9yaXR5X3NlbGVjdGlvbnISc3RydWN0dXJlX3NhbXBsaW5nchBoaXN0b3J5X3NhbXBsaW5ncg9vdXRwdXRfc2FtcGxpbmdyEmNvbW1lbnRfZXh0cmFjdGlvbnIRc2VtYW50aWNfY2h1bmtpbmdyBXNtYXJ0EhgKEHRvdGFsX3NpemVfYnl0ZXMYBiABKA0SEgoKZmlsZV9jb3VudBgHIAEoDRItCgl0aW1lc3RhbXAYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNhY2hlX2hpdBgJIAEoCBIoCghtYW5pZmVzdBgKIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKUAgoHQ29udGV4dBI5ChFwcm9qZWN0X3N0cnVjdHVyZRgBIAEoCzIeLm9yY2hlc3RyYS52MS5Qcm9qZWN0U3RydWN0dXJlEjIKDnJlbGV2YW50X2ZpbGVzGAIgAygLMhoub3JjaGVzdHJhLnYxLlJlbGV2YW50RmlsZRItCgtnaXRfY29udGV4dBgDIAEoCzIYLm9yY2hlc3RyYS52MS5HaXRDb250ZXh0EkEKFnByZXZpb3VzX2FnZW50X291dHB1dHMYBCADKAsyIS5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dBIoCghtZXRhZGF0YRgFIAEoCzIWLm9yY2hlc3RyYS52MS5NZXRhZGF0YSJzChBQcm9qZWN0U3RydWN0dXJlEgwKBHJvb3QYASABKAkSDQoFZmlsZXMYAiADKAkSEwoLZGlyZWN0b3JpZXMYAyADKAkSEwoLdG90YWxfZmlsZXMYBCABKA0SGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoASKSAQoMUmVsZXZhbnRGaWxlEgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRIxCg1sYXN0X21vZGlmaWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAQgASgNEhAKCGxhbmd1YWdlGAUgASgJEhAKCGNoZWNrc3VtGAYgASgJIuABCgpHaXRDb250ZXh0EhMKBmJyYW5jaBgBIAEoCUgAiAEBEiwKDnJlY2VudF9jb21taXRzGAIgAygLMhQub3JjaGVzdHJhLnYxLkNvbW1pdBI8ChN1bmNvbW1pdHRlZF9jaGFuZ2VzGAMgAygLMh8ub3JjaGVzdHJhLnYxLlVuY29tbWl0dGVkQ2hhbmdlEhMKBnJlbW90ZRgEIAEoCUgBiAEBEhcKCnJlbW90ZV91cmwYBSABKAlIAogBAUIJCgdfYnJhbmNoQgkKB19yZW1vdGVCDQoLX3JlbW90ZV91cmwifQoGQ29tbWl0EgwKBGhhc2gYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1maWxlc19jaGFuZ2VkGAUgAygJIocBChFVbmNvbW1pdHRlZENoYW5nZRIMCgRwYXRoGAEgASgJElYKBnN0YXR1cxgCIAEoCUJG6uAYQnIFYWRkZWRyCG1vZGlmaWVkcgdkZWxldGVkcgdyZW5hbWVkcgZjb3BpZWRyCXVudHJhY2tlZHIKY29uZmxpY3RlZBIMCgRkaWZmGAMgASgJIoEDChNQcmV2aW91c0FnZW50T3V0cHV0Eg0KBWFnZW50GAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSLQoJdGltZXN0YW1wGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghkZWNpc2lvbhgEIAEoCRIRCglyYXRpb25hbGUYBSABKAkSFgoOZmlsZXNfYWZmZWN0ZWQYBiADKAkSLgoGc3RhdHVzGAcgASgJQh7q4BgacgdzdWNjZXNzcgdwYXJ0aWFscgZmYWlsZWQSDgoGZXJyb3JzGAggAygJEhAKCHdhcm5pbmdzGAkgAygJEhIKCm5leHRfc3RlcHMYCiADKAkSQwoJYXJ0aWZhY3RzGAsgAygLMjAub3JjaGVzdHJhLnYxLlByZXZpb3VzQWdlbnRPdXRwdXQuQXJ0aWZhY3RzRW50cnkaMAoOQXJ0aWZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLfAwoITWV0YWRhdGESdwoMcHJvamVjdF90eXBlGAEgASgJQlzq4BhYcgZweXRob25yCmphdmFzY3JpcHRyAmdvcgRydXN0cgRkYXJ0cgVzd2lmdHIEamF2YXIGa290bGlucgRydWJ5cgNwaHByBmVsaXhpcnIDYysrcgVtaXhlZEgAiAEBEhQKDGRlcGVuZGVuY2llcxgCIAMoCRIbCg5weXRob25fdmVyc2lvbhgDIAEoCUgBiAEBEhoKDXRlc3RfY292ZXJhZ2UYBCABKAFIAogBARI1ChFsYXN0X2J1aWxkX3N0YXR1cxgFIAEoCUIV6uAYEXIHc3VjY2Vzc3IGZmFpbGVkSAOIAQESOAoPbGFzdF9idWlsZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBEiEKFHNlY3VyaXR5X3NjYW5fc3RhdHVzGAcgASgJSAWIAQFCDwoNX3Byb2plY3RfdHlwZUIRCg9fcHl0aG9uX3ZlcnNpb25CEAoOX3Rlc3RfY292ZXJhZ2VCFAoSX2xhc3RfYnVpbGRfc3RhdHVzQhIKEF9sYXN0X2J1aWxkX3RpbWVCFwoVX3NlY3VyaXR5X3NjYW5fc3RhdHVzIqUBCghNYW5pZmVzdBIsCgdlbnRyaWVzGAEgAygLMhsub3JjaGVzdHJhLnYxLk1hbmlmZXN0RW50cnkSFgoOZmlsZXNfaW5jbHVkZWQYAiABKA0SEQoJZmlsZXNfY3V0GAMgASgNEhYKDmZpbGVzX2xlZnRfb3V0GAQgASgNEhYKDnNlY3JldHNfbWFza2VkGAUgASgNEhAKCGNoZWNrc3VtGAYgASgJIq8BCg1NYW5pZmVzdEVudHJ5EgwKBHBhdGgYASABKAkSLgoLZGlzcG9zaXRpb24YAiABKA4yGS5vcmNoZXN0cmEudjEuRGlzcG9zaXRpb24SDgoGcmVhc29uGAMgASgJEg0KBWJ5dGVzGAQgASgBEg0KBWZpbGVzGAUgASgNEjIKDm1hc2tlZF9zZWNyZXRzGAYgAygLMhoub3JjaGVzdHJhLnYxLk1hc2tlZFNlY3JldCIqCgxNYXNrZWRTZWNyZXQSDAoEbGluZRgBIAEoDRIMCgRydWxlGAIgASgJIscBChRTdHJlYW1Db250ZXh0UmVxdWVzdBIcCghpc3N1ZV9pZBgBIAEoCUIK6uAYBggBEAFgAxIeCgphZ2VudF90eXBlGAIgASgJQgrq4BgGCAEQAWAGEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWABEhUKBHRhc2sYBCABKAlCB+rgGAMYgCASLgoJbWF4X2J5dGVzGAUgASgNQhbq4BgSIQAAAAAAAMBAKQAAAAAAAGRBSACIAQFCDAoKX21heF9ieXRlcyKcAQoVU3RyZWFtQ29udGV4dFJlc3BvbnNlEisKBmhlYWRlchgBIAEoCzIbLm9yY2hlc3RyYS52MS5Db250ZXh0SGVhZGVyEicKCGZyYWdtZW50GAIgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSLQoHdHJhaWxlchgDIAEoCzIcLm9yY2hlc3RyYS52MS5Db250ZXh0VHJhaWxlciKlAQoNQ29udGV4dEhlYWRlchIQCghpc3N1ZV9pZBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEhEKCWNhY2hlX2hpdBgDIAEoCBItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEHRvdGFsX3NpemVfYnl0ZXMYBSABKA0SEgoKZmlsZV9jb3VudBgGIAEoDSJqCg5Db250ZXh0VHJhaWxlchIRCgl0cnVuY2F0ZWQYASABKAgSGwoTdHJ1bmNhdGlvbl9zdHJhdGVneRgCIAEoCRIoCghtYW5pZmVzdBgDIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKAAQoVUmVmcmVzaENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEhwKCmFnZW50X3R5cGUYAiABKAlCCOrgGAQQAWAGEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWABEg0KBWZvcmNlGAQgASgIInUKFlJlZnJlc2hDb250ZXh0UmVzcG9uc2USEQoJcmVmcmVzaGVkGAEgASgIEhkKEWVudHJpZXNfcmVmcmVzaGVkGAIgASgNEi0KCXRpbWVzdGFtcBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAicgoYQ2xlYXJDb250ZXh0Q2FjaGVSZXF1ZXN0EhoKCGlzc3VlX2lkGAEgASgJQgjq4BgEEAFgAxIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgEEAFgChIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgAiKJAQoZQ2xlYXJDb250ZXh0Q2FjaGVSZXNwb25zZRIPCgdjbGVhcmVkGAEgASgIEhcKD2VudHJpZXNfcmVtb3ZlZBgCIAEoDRITCgtieXRlc19mcmVlZBgDIAEoARItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKnMKC0Rpc3Bvc2l0aW9uEhsKF0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASGAoURElTUE9TSVRJT05fSU5DTFVERUQQARITCg9ESVNQT1NJVElPTl9DVVQQAhIYChRESVNQT1NJVElPTl9MRUZUX09VVBADMu0ECg5Db250ZXh0U2VydmljZRKIAQoKR2V0Q29udGV4dBIfLm9yY2hlc3RyYS52MS5HZXRDb250ZXh0UmVxdWVzdBogLm9yY2hlc3RyYS52MS5HZXRDb250ZXh0UmVzcG9uc2UiN+rgGAcIyAEQARgCgtPkkwImEiQvYXBpL2NvbnRleHQve2lzc3VlX2lkfS97YWdlbnRfdHlwZX0SmgEKDVN0cmVhbUNvbnRleHQSIi5vcmNoZXN0cmEudjEuU3RyZWFtQ29udGV4dFJlcXVlc3QaIy5vcmNoZXN0cmEudjEuU3RyZWFtQ29udGV4dFJlc3BvbnNlIj7q4BgHCMgBEAMYAoLT5JMCLRIrL2FwaS9jb250ZXh0L3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9L3N0cmVhbTABEocBCg5SZWZyZXNoQ29udGV4dBIjLm9yY2hlc3RyYS52MS5SZWZyZXNoQ29udGV4dFJlcXVlc3QaJC5vcmNoZXN0cmEudjEuUmVmcmVzaENvbnRleHRSZXNwb25zZSIq6uAYBwjIARABGAKC0+STAhk6ASoiFC9hcGkvY29udGV4dC9yZWZyZXNoEqgBChFDbGVhckNvbnRleHRDYWNoZRImLm9yY2hlc3RyYS52MS5DbGVhckNvbnRleHRDYWNoZVJlcXVlc3QaJy5vcmNoZXN0cmEudjEuQ2xlYXJDb250ZXh0Q2FjaGVSZXNwb25zZSJC6uAYBwjIARABGAKC0+STAjFaECoOL2FwaS9jYWNoZS9hbGwqHS9hcGkvY2FjaGUvY29udGV4dC97aXNzdWVfaWR9QrIBChBjb20ub3JjaGVzdHJhLnYxQhNDb250ZXh0U2VydmljZVByb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEixAEKEUdldENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAIBIuCgltYXhfYnl0ZXMYBSABKA1CFurgGBIhAAAAAAAAwEApAAAAAAAAZEFIAIgBAUIMCgpfbWF4X2J5dGVzIsMDChJHZXRDb250ZXh0UmVzcG9uc2USEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRImCgdjb250ZXh0GAMgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSEQoJdHJ1bmNhdGVkGAQgASgIErEBChN0cnVuY2F0aW9uX3N0cmF0ZWd5GAUgASgJQpMB6uAYjgFyBG5vbmVyDWZpbGVfc2FtcGxpbmdyEnByaW9yaXR5X3NlbGVjdGlvbnISc3RydWN0dXJlX3NhbXBsaW5nchBoaXN0b3J5X3NhbXBsaW5ncg9vdXRwdXRfc2FtcGxpbmdyEmNvbW1lbnRfZXh0cmFjdGlvbnIRc2VtYW50aWNfY2h1bmtpbmdyBXNtYXJ0EhgKEHRvdGFsX3NpemVfYnl0ZXMYBiABKA0SEgoKZmlsZV9jb3VudBgHIAEoDRItCgl0aW1lc3RhbXAYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNhY2hlX2hpdBgJIAEoCBIoCghtYW5pZmVzdBgKIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKUAgoHQ29udGV4dBI5ChFwcm9qZWN0X3N0cnVjdHVyZRgBIAEoCzIeLm9yY2hlc3RyYS52MS5Qcm9qZWN0U3RydWN0dXJlEjIKDnJlbGV2YW50X2ZpbGVzGAIgAygLMhoub3JjaGVzdHJhLnYxLlJlbGV2YW50RmlsZRItCgtnaXRfY29udGV4dBgDIAEoCzIYLm9yY2hlc3RyYS52MS5HaXRDb250ZXh0EkEKFnByZXZpb3VzX2FnZW50X291dHB1dHMYBCADKAsyIS5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dBIoCghtZXRhZGF0YRgFIAEoCzIWLm9yY2hlc3RyYS52MS5NZXRhZGF0YSJzChBQcm9qZWN0U3RydWN0dXJlEgwKBHJvb3QYASABKAkSDQoFZmlsZXMYAiADKAkSEwoLZGlyZWN0b3JpZXMYAyADKAkSEwoLdG90YWxfZmlsZXMYBCABKA0SGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoASKSAQoMUmVsZXZhbnRGaWxlEgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRIxCg1sYXN0X21vZGlmaWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAQgASgNEhAKCGxhbmd1YWdlGAUgASgJEhAKCGNoZWNrc3VtGAYgASgJIuABCgpHaXRDb250ZXh0EhMKBmJyYW5jaBgBIAEoCUgAiAEBEiwKDnJlY2VudF9jb21taXRzGAIgAygLMhQub3JjaGVzdHJhLnYxLkNvbW1pdBI8ChN1bmNvbW1pdHRlZF9jaGFuZ2VzGAMgAygLMh8ub3JjaGVzdHJhLnYxLlVuY29tbWl0dGVkQ2hhbmdlEhMKBnJlbW90ZRgEIAEoCUgBiAEBEhcKCnJlbW90ZV91cmwYBSABKAlIAogBAUIJCgdfYnJhbmNoQgkKB19yZW1vdGVCDQoLX3JlbW90ZV91cmwifQoGQ29tbWl0EgwKBGhhc2gYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1maWxlc19jaGFuZ2VkGAUgAygJIocBChFVbmNvbW1pdHRlZENoYW5nZRIMCgRwYXRoGAEgASgJElYKBnN0YXR1cxgCIAEoCUJG6uAYQnIFYWRkZWRyCG1vZGlmaWVkcgdkZWxldGVkcgdyZW5hbWVkcgZjb3BpZWRyCXVudHJhY2tlZHIKY29uZmxpY3RlZBIMCgRkaWZmGAMgASgJIoEDChNQcmV2aW91c0FnZW50T3V0cHV0Eg0KBWFnZW50GAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSLQoJdGltZXN0YW1wGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghkZWNpc2lvbhgEIAEoCRIRCglyYXRpb25hbGUYBSABKAkSFgoOZmlsZXNfYWZmZWN0ZWQYBiADKAkSLgoGc3RhdHVzGAcgASgJQh7q4BgacgdzdWNjZXNzcgdwYXJ0aWFscgZmYWlsZWQSDgoGZXJyb3JzGAggAygJEhAKCHdhcm5pbmdzGAkgAygJEhIKCm5leHRfc3RlcHMYCiADKAkSQwoJYXJ0aWZhY3RzGAsgAygLMjAub3JjaGVzdHJhLnYxLlByZXZpb3VzQWdlbnRPdXRwdXQuQXJ0aWZhY3RzRW50cnkaMAoOQXJ0aWZhY3RzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLfAwoITWV0YWRhdGESdwoMcHJvamVjdF90eXBlGAEgASgJQlzq4BhYcgZweXRob25yCmphdmFzY3JpcHRyAmdvcgRydXN0cgRkYXJ0cgVzd2lmdHIEamF2YXIGa290bGlucgRydWJ5cgNwaHByBmVsaXhpcnIDYysrcgVtaXhlZEgAiAEBEhQKDGRlcGVuZGVuY2llcxgCIAMoCRIbCg5weXRob25fdmVyc2lvbhgDIAEoCUgBiAEBEhoKDXRlc3RfY292ZXJhZ2UYBCABKAFIAogBARI1ChFsYXN0X2J1aWxkX3N0YXR1cxgFIAEoCUIV6uAYEXIHc3VjY2Vzc3IGZmFpbGVkSAOIAQESOAoPbGFzdF9idWlsZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgEiAEBEiEKFHNlY3VyaXR5X3NjYW5fc3RhdHVzGAcgASgJSAWIAQFCDwoNX3Byb2plY3RfdHlwZUIRCg9fcHl0aG9uX3ZlcnNpb25CEAoOX3Rlc3RfY292ZXJhZ2VCFAoSX2xhc3RfYnVpbGRfc3RhdHVzQhIKEF9sYXN0X2J1aWxkX3RpbWVCFwoVX3NlY3VyaXR5X3NjYW5fc3RhdHVzIqUBCghNYW5pZmVzdBIsCgdlbnRyaWVzGAEgAygLMhsub3JjaGVzdHJhLnYxLk1hbmlmZXN0RW50cnkSFgoOZmlsZXNfaW5jbHVkZWQYAiABKA0SEQoJZmlsZXNfY3V0GAMgASgNEhYKDmZpbGVzX2xlZnRfb3V0GAQgASgNEhYKDnNlY3JldHNfbWFza2VkGAUgASgNEhAKCGNoZWNrc3VtGAYgASgJIq8BCg1NYW5pZmVzdEVudHJ5EgwKBHBhdGgYASABKAkSLgoLZGlzcG9zaXRpb24YAiABKA4yGS5vcmNoZXN0cmEudjEuRGlzcG9zaXRpb24SDgoGcmVhc29uGAMgASgJEg0KBWJ5dGVzGAQgASgBEg0KBWZpbGVzGAUgASgNEjIKDm1hc2tlZF9zZWNyZXRzGAYgAygLMhoub3JjaGVzdHJhLnYxLk1hc2tlZFNlY3JldCIqCgxNYXNrZWRTZWNyZXQSDAoEbGluZRgBIAEoDRIMCgRydWxlGAIgASgJIscBChRTdHJlYW1Db250ZXh0UmVxdWVzdBIcCghpc3N1ZV9pZBgBIAEoCUIK6uAYBggBEAFgAxIeCgphZ2VudF90eXBlGAIgASgJQgrq4BgGCAEQAWAGEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWABEhUKBHRhc2sYBCABKAlCB+rgGAMYgCASLgoJbWF4X2J5dGVzGAUgASgNQhbq4BgSIQAAAAAAAMBAKQAAAAAAAGRBSACIAQFCDAoKX21heF9ieXRlcyK7AQoPR2V0RmlsZXNSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESGAoEcGF0aBgEIAMoCUIK6uAYBggBGBRQARIyCgVsaW5lcxgFIAEoCUIj6uAYH0IdXihbMC05XXsxLDl9KC1bMC05XXswLDl9KT8pPyQikQEKEEdldEZpbGVzUmVzcG9uc2USEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRIoCgVmaWxlcxgDIAMoCzIZLm9yY2hlc3RyYS52MS5GaWxlQ29udGVudBItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvIBCgtGaWxlQ29udGVudBIMCgRwYXRoGAEgASgJEg8KB2NvbnRlbnQYAiABKAkSEgoKZmlyc3RfbGluZRgDIAEoDRIRCglsYXN0X2xpbmUYBCABKA0SEgoKbGluZV9jb3VudBgFIAEoDRIQCghsYW5ndWFnZRgGIAEoCRIxCg1sYXN0X21vZGlmaWVkGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghjaGVja3N1bRgIIAEoCRIyCg5tYXNrZWRfc2VjcmV0cxgJIAMoCzIaLm9yY2hlc3RyYS52MS5NYXNrZWRTZWNyZXQinAEKFVN0cmVhbUNvbnRleHRSZXNwb25zZRIrCgZoZWFkZXIYASABKAsyGy5vcmNoZXN0cmEudjEuQ29udGV4dEhlYWRlchInCghmcmFnbWVudBgCIAEoCzIVLm9yY2hlc3RyYS52MS5Db250ZXh0Ei0KB3RyYWlsZXIYAyABKAsyHC5vcmNoZXN0cmEudjEuQ29udGV4dFRyYWlsZXIipQEKDUNvbnRleHRIZWFkZXISEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRIRCgljYWNoZV9oaXQYAyABKAgSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChB0b3RhbF9zaXplX2J5dGVzGAUgASgNEhIKCmZpbGVfY291bnQYBiABKA0iagoOQ29udGV4dFRyYWlsZXISEQoJdHJ1bmNhdGVkGAEgASgIEhsKE3RydW5jYXRpb25fc3RyYXRlZ3kYAiABKAkSKAoIbWFuaWZlc3QYAyABKAsyFi5vcmNoZXN0cmEudjEuTWFuaWZlc3QigAEKFVJlZnJlc2hDb250ZXh0UmVxdWVzdBIcCghpc3N1ZV9pZBgBIAEoCUIK6uAYBggBEAFgAxIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgEEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARINCgVmb3JjZRgEIAEoCCJ1ChZSZWZyZXNoQ29udGV4dFJlc3BvbnNlEhEKCXJlZnJlc2hlZBgBIAEoCBIZChFlbnRyaWVzX3JlZnJlc2hlZBgCIAEoDRItCgl0aW1lc3RhbXAYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInIKGENsZWFyQ29udGV4dENhY2hlUmVxdWVzdBIaCghpc3N1ZV9pZBgBIAEoCUII6uAYBBABYAMSHAoKYWdlbnRfdHlwZRgCIAEoCUII6uAYBBABYAoSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAIiiQEKGUNsZWFyQ29udGV4dENhY2hlUmVzcG9uc2USDwoHY2xlYXJlZBgBIAEoCBIXCg9lbnRyaWVzX3JlbW92ZWQYAiABKA0SEwoLYnl0ZXNfZnJlZWQYAyABKAESLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpzCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhgKFERJU1BPU0lUSU9OX0lOQ0xVREVEEAESEwoPRElTUE9TSVRJT05fQ1VUEAISGAoURElTUE9TSVRJT05fTEVGVF9PVVQQAzL4BQoOQ29udGV4dFNlcnZpY2USiAEKCkdldENvbnRleHQSHy5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlcXVlc3QaIC5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlc3BvbnNlIjfq4BgHCMgBEAEYAoLT5JMCJhIkL2FwaS9jb250ZXh0L3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9EpoBCg1TdHJlYW1Db250ZXh0EiIub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXNwb25zZSI+6uAYBwjIARADGAKC0+STAi0SKy9hcGkvY29udGV4dC97aXNzdWVfaWR9L3thZ2VudF90eXBlfS9zdHJlYW0wARKIAQoIR2V0RmlsZXMSHS5vcmNoZXN0cmEudjEuR2V0RmlsZXNSZXF1ZXN0Gh4ub3JjaGVzdHJhLnYxLkdldEZpbGVzUmVzcG9uc2UiPergGAcIyAEQARgCgtPkkwIsEiovYXBpL2NvbnRleHQve2lzc3VlX2lkfS97YWdlbnRfdHlwZX0vZmlsZXMShwEKDlJlZnJlc2hDb250ZXh0EiMub3JjaGVzdHJhLnYxLlJlZnJlc2hDb250ZXh0UmVxdWVzdBokLm9yY2hlc3RyYS52MS5SZWZyZXNoQ29udGV4dFJlc3BvbnNlIirq4BgHCMgBEAEYAoLT5JMCGToBKiIUL2FwaS9jb250ZXh0L3JlZnJlc2gSqAEKEUNsZWFyQ29udGV4dENhY2hlEiYub3JjaGVzdHJhLnYxLkNsZWFyQ29udGV4dENhY2hlUmVxdWVzdBonLm9yY2hlc3RyYS52MS5DbGVhckNvbnRleHRDYWNoZVJlc3BvbnNlIkLq4BgHCMgBEAEYAoLT5JMCMVoQKg4vYXBpL2NhY2hlL2FsbCodL2FwaS9jYWNoZS9jb250ZXh0L3tpc3N1ZV9pZH1CsgEKEGNvbS5vcmNoZXN0cmEudjFCE0NvbnRleHRTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
  * The context to build.
@@ -802,6 +802,175 @@ export const StreamContextRequestSchema: GenMessage<StreamContextRequest> = /*@_
   messageDesc(file_orchestra_v1_context_service, 13);
 
 /**
+ * The files to return.
+ *
+ * @generated from message orchestra.v1.GetFilesRequest
+ */
+export type GetFilesRequest = Message<"orchestra.v1.GetFilesRequest"> & {
+  /**
+   * Issue that the agent works on.
+   *
+   * @generated from field: string issue_id = 1;
+   */
+  issueId: string;
+
+  /**
+   * Configured agent type, such as `python-specialist`.
+   *
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
+   * @generated from field: string project_id = 3;
+   */
+  projectId: string;
+
+  /**
+   * Paths relative to the root, at most 20. In a query, separated by commas.
+   *
+   * @generated from field: repeated string path = 4;
+   */
+  path: string[];
+
+  /**
+   * Lines from 1, such as `12-40`, `12-` or `12`; all when empty. Only with a single path.
+   *
+   * @generated from field: string lines = 5;
+   */
+  lines: string;
+};
+
+/**
+ * Describes the message orchestra.v1.GetFilesRequest.
+ * Use `create(GetFilesRequestSchema)` to create a new message.
+ */
+export const GetFilesRequestSchema: GenMessage<GetFilesRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 14);
+
+/**
+ * Files of the project, with secrets masked.
+ *
+ * @generated from message orchestra.v1.GetFilesResponse
+ */
+export type GetFilesResponse = Message<"orchestra.v1.GetFilesResponse"> & {
+  /**
+   * Issue of the request.
+   *
+   * @generated from field: string issue_id = 1;
+   */
+  issueId: string;
+
+  /**
+   * Agent type of the request.
+   *
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * In the order of the request; at most 10 MiB of text.
+   *
+   * @generated from field: repeated orchestra.v1.FileContent files = 3;
+   */
+  files: FileContent[];
+
+  /**
+   * Server time of the response.
+   *
+   * @generated from field: google.protobuf.Timestamp timestamp = 4;
+   */
+  timestamp?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.GetFilesResponse.
+ * Use `create(GetFilesResponseSchema)` to create a new message.
+ */
+export const GetFilesResponseSchema: GenMessage<GetFilesResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 15);
+
+/**
+ * A file, or some of its lines.
+ *
+ * @generated from message orchestra.v1.FileContent
+ */
+export type FileContent = Message<"orchestra.v1.FileContent"> & {
+  /**
+   * Path relative to the root.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * UTF-8 text of the lines. Secrets are replaced by `[masked]`.
+   *
+   * @generated from field: string content = 2;
+   */
+  content: string;
+
+  /**
+   * First line in `content`, from 1; 0 when there is none.
+   *
+   * @generated from field: uint32 first_line = 3;
+   */
+  firstLine: number;
+
+  /**
+   * Last line in `content`.
+   *
+   * @generated from field: uint32 last_line = 4;
+   */
+  lastLine: number;
+
+  /**
+   * Number of lines of the file.
+   *
+   * @generated from field: uint32 line_count = 5;
+   */
+  lineCount: number;
+
+  /**
+   * Language by file name, such as `python` or `c++`; `text` when unknown.
+   *
+   * @generated from field: string language = 6;
+   */
+  language: string;
+
+  /**
+   * Modification time on disk.
+   *
+   * @generated from field: google.protobuf.Timestamp last_modified = 7;
+   */
+  lastModified?: Timestamp;
+
+  /**
+   * `sha256:` and the hex digest of the file on disk.
+   *
+   * @generated from field: string checksum = 8;
+   */
+  checksum: string;
+
+  /**
+   * What was masked in these lines.
+   *
+   * @generated from field: repeated orchestra.v1.MaskedSecret masked_secrets = 9;
+   */
+  maskedSecrets: MaskedSecret[];
+};
+
+/**
+ * Describes the message orchestra.v1.FileContent.
+ * Use `create(FileContentSchema)` to create a new message.
+ */
+export const FileContentSchema: GenMessage<FileContent> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 16);
+
+/**
  * Exactly one field is set: first `header`, then any number of `fragment`, last `trailer`.
  *
  * @generated from message orchestra.v1.StreamContextResponse
@@ -835,7 +1004,7 @@ export type StreamContextResponse = Message<"orchestra.v1.StreamContextResponse"
  * Use `create(StreamContextResponseSchema)` to create a new message.
  */
 export const StreamContextResponseSchema: GenMessage<StreamContextResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 14);
+  messageDesc(file_orchestra_v1_context_service, 17);
 
 /**
  * What is known before the content is sent.
@@ -891,7 +1060,7 @@ export type ContextHeader = Message<"orchestra.v1.ContextHeader"> & {
  * Use `create(ContextHeaderSchema)` to create a new message.
  */
 export const ContextHeaderSchema: GenMessage<ContextHeader> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 15);
+  messageDesc(file_orchestra_v1_context_service, 18);
 
 /**
  * How the context was made.
@@ -926,7 +1095,7 @@ export type ContextTrailer = Message<"orchestra.v1.ContextTrailer"> & {
  * Use `create(ContextTrailerSchema)` to create a new message.
  */
 export const ContextTrailerSchema: GenMessage<ContextTrailer> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 16);
+  messageDesc(file_orchestra_v1_context_service, 19);
 
 /**
  * The contexts to rebuild.
@@ -969,7 +1138,7 @@ export type RefreshContextRequest = Message<"orchestra.v1.RefreshContextRequest"
  * Use `create(RefreshContextRequestSchema)` to create a new message.
  */
 export const RefreshContextRequestSchema: GenMessage<RefreshContextRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 17);
+  messageDesc(file_orchestra_v1_context_service, 20);
 
 /**
  * Confirms that the contexts are up to date.
@@ -1004,7 +1173,7 @@ export type RefreshContextResponse = Message<"orchestra.v1.RefreshContextRespons
  * Use `create(RefreshContextResponseSchema)` to create a new message.
  */
 export const RefreshContextResponseSchema: GenMessage<RefreshContextResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 18);
+  messageDesc(file_orchestra_v1_context_service, 21);
 
 /**
  * The cached contexts to remove.
@@ -1040,7 +1209,7 @@ export type ClearContextCacheRequest = Message<"orchestra.v1.ClearContextCacheRe
  * Use `create(ClearContextCacheRequestSchema)` to create a new message.
  */
 export const ClearContextCacheRequestSchema: GenMessage<ClearContextCacheRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 19);
+  messageDesc(file_orchestra_v1_context_service, 22);
 
 /**
  * What was removed.
@@ -1082,7 +1251,7 @@ export type ClearContextCacheResponse = Message<"orchestra.v1.ClearContextCacheR
  * Use `create(ClearContextCacheResponseSchema)` to create a new message.
  */
 export const ClearContextCacheResponseSchema: GenMessage<ClearContextCacheResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_context_service, 20);
+  messageDesc(file_orchestra_v1_context_service, 23);
 
 /**
  * Whether a file is in the context.
@@ -1154,6 +1323,17 @@ export const ContextService: GenService<{
     methodKind: "server_streaming";
     input: typeof StreamContextRequestSchema;
     output: typeof StreamContextResponseSchema;
+  },
+  /**
+   * Returns files, or lines of a file, that a context left out, under the same rules: secrets are
+   * masked, and what never enters a context is a `NOT_FOUND` error.
+   *
+   * @generated from rpc orchestra.v1.ContextService.GetFiles
+   */
+  getFiles: {
+    methodKind: "unary";
+    input: typeof GetFilesRequestSchema;
+    output: typeof GetFilesResponseSchema;
   },
   /**
    * Reads the project again, drops the issue's cached contexts and builds them again.

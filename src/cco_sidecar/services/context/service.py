@@ -197,6 +197,44 @@ class ContextService:
         self._figures.looked_up(hit=answer.hit)
         return answer
 
+    async def files(
+        self,
+        project: str,
+        agent_type: str,
+        paths: Sequence[str],
+        lines: tuple[int, int | None] | None,
+        worktree: Path | None = None,
+    ) -> list[bytes]:
+        """Returns serialised FileContents of a project, or of a worktree of it.
+
+        Raises SidecarError: AGT_002, PRJ_001 and CTX_001 as ``get``, CTX_003 for a path that no context has, REQ_001
+        for too much text.
+        """
+        self._types.require(agent_type)
+        found = self._project(project)
+        root = worktree or found.root
+        for attempt in range(_ATTEMPTS):
+            try:
+                digest = await self._scanned(worktree) if worktree else await self._read(root, found.current())
+                made: list[bytes] = await self._read(
+                    root, self._workers.call(root, "files", root, digest, paths, lines)
+                )
+                return made
+            except SnapshotGone:
+                found.forget()
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+            finally:
+                if worktree:
+                    self._workers.forget(worktree)
+        raise AssertionError
+
+    async def _scanned(self, worktree: Path) -> bytes:
+        """Scans a worktree, and returns its digest. It is requested rarely, so it is not watched."""
+        scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
+        scanned: Scanned = await self._read(worktree, scan)
+        return scanned.digest
+
     async def json_for_agent(
         self, project: str, issue: str, agent_type: str, task: str, requirements: Sequence[str], worktree: Path | None
     ) -> bytes:
@@ -254,14 +292,12 @@ class ContextService:
         return Cached(made.wire, {"json": made.json} if made.json is not None else {}, basis)
 
     async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
-        """Builds the context of a worktree. It is requested rarely, so the worktree is scanned each time and not
-        watched."""
+        """Builds the context of a worktree, which is scanned each time."""
         async with self._reading.hold(worktree):
             try:
-                scan = self._workers.call(worktree, "scan", worktree, afresh=True, keep=False)
-                scanned: Scanned = await self._read(worktree, scan)
+                digest = await self._scanned(worktree)
                 made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
-                return await self._make_once(key, agent, worktree, (scanned.digest, made_from), outputs, task)
+                return await self._make_once(key, agent, worktree, (digest, made_from), outputs, task)
             except SnapshotGone as problem:
                 # The worker was restarted in the meantime.
                 raise internal("CTX_001", "the worktree's files could not be read; try again") from problem

@@ -10,6 +10,7 @@ from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import not_found, permission_denied
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.services.context.chunks import parts_of
+from cco_sidecar.services.context.files import parse_lines
 from cco_sidecar.services.context.service import Answer, ContextService, encoded
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1 import context_service_pb2 as pb
@@ -40,6 +41,18 @@ class ContextServicer:
         for part in parts_of(response, hit=answer.hit):
             yield part
 
+    async def GetFiles(self, request: pb.GetFilesRequest, principal: Principal) -> pb.GetFilesResponse:
+        lines = parse_lines(request.lines, request.path)
+        found = await self._service.files(
+            request.project_id, request.agent_type, list(request.path), lines, self._worktree(principal)
+        )
+        return pb.GetFilesResponse(
+            issue_id=request.issue_id,
+            agent_type=request.agent_type,
+            files=[pb.FileContent.FromString(each) for each in found],
+            timestamp=self._clock.timestamp(),
+        )
+
     async def RefreshContext(
         self, request: pb.RefreshContextRequest, principal: Principal
     ) -> pb.RefreshContextResponse:
@@ -64,14 +77,16 @@ class ContextServicer:
         )
 
     async def _answer(self, request: pb.GetContextRequest | pb.StreamContextRequest, principal: Principal) -> Answer:
-        # An agent with a worktree gets the context of that worktree.
-        active = self._supervisor.find(principal.subject)
-        worktree = Path(active.record.worktree) if active and active.record.worktree else None
         return await self._service.get(
             request.project_id,
             request.issue_id,
             request.agent_type,
             request.task,
-            worktree=worktree,
+            worktree=self._worktree(principal),
             max_bytes=request.max_bytes if request.HasField("max_bytes") else None,
         )
+
+    def _worktree(self, principal: Principal) -> Path | None:
+        """Returns the worktree of an agent, whose files it gets instead of the project's."""
+        active = self._supervisor.find(principal.subject)
+        return Path(active.record.worktree) if active and active.record.worktree else None

@@ -26,6 +26,7 @@ from cco_sidecar.repository.snapshot import Scanner, Snapshot
 from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
+from cco_sidecar.services.context.files import read_files
 from cco_sidecar.services.context.focused import build_focused
 from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
 
@@ -102,9 +103,7 @@ class Worker:
 
     def make(self, wanted: Wanted) -> Made:
         """Builds a context. Raises SnapshotGone."""
-        snapshot = self._snapshots.get(wanted.root)
-        if snapshot is None or snapshot.digest != wanted.digest:
-            raise SnapshotGone
+        snapshot = self._current(wanted.root, wanted.digest)
         previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
         choices = choose(snapshot, wanted.agent, wanted.file_sets, wanted.task, outputs.files_of(previous))
         response = self._build(wanted, snapshot, choices, previous)
@@ -136,6 +135,18 @@ class Worker:
             architect=wanted.architect,
             max_bytes=wanted.max_bytes,
         )
+
+    def files(
+        self, root: Path, digest: bytes, paths: Sequence[str], lines: tuple[int, int | None] | None
+    ) -> list[bytes]:
+        """Returns serialised FileContents. Raises SnapshotGone, SidecarError."""
+        return [each.SerializeToString() for each in read_files(self._current(root, digest), self._texts, paths, lines)]
+
+    def _current(self, root: Path, digest: bytes) -> Snapshot:
+        snapshot = self._snapshots.get(root)
+        if snapshot is None or snapshot.digest != digest:
+            raise SnapshotGone
+        return snapshot
 
     def merge(self, results: Sequence[bytes], decisions: Sequence[outputs.Decision]) -> list[bytes]:
         """Returns serialised PreviousAgentOutputs with secrets masked."""

@@ -1,0 +1,78 @@
+"""Returns files, or lines of a file, of a snapshot, under the rules of contexts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cco_sidecar.core.clock import timestamp
+from cco_sidecar.core.errors import invalid_request, not_found
+from cco_sidecar.core.languages import language_of
+from cco_sidecar.repository.file_cache import FileCache, Text
+from cco_sidecar.repository.snapshot import Snapshot
+from cco_sidecar.services.context import sections
+from orchestra.v1.context_service_pb2 import FileContent, MaskedSecret
+
+MAX_BYTES = 10 * 2**20
+_LINES = re.compile(r"(\d{1,9})(-(\d{0,9}))?")
+
+
+def parse_lines(lines: str, paths: Sequence[str]) -> tuple[int, int | None] | None:
+    """Returns the first and the last line, from 1; None for all. Raises SidecarError (REQ_001)."""
+    if not lines:
+        return None
+    match = _LINES.fullmatch(lines)
+    first = int(match[1]) if match else 0
+    last = None if match is None or match[2] == "-" else int(match[3] or match[1])
+    if first < 1 or (last is not None and last < first):
+        raise invalid_request(f"invalid lines '{lines[:40]}': expected a range from 1 such as 12-40", field="lines")
+    if len(paths) != 1:
+        raise invalid_request("lines: only with a single path", field="lines")
+    return first, last
+
+
+def read_files(
+    snapshot: Snapshot, texts: FileCache, paths: Sequence[str], lines: tuple[int, int | None] | None
+) -> list[FileContent]:
+    """Returns the files. Raises SidecarError: CTX_003 for a path that no context has, REQ_001 for too much text."""
+    found = []
+    space = MAX_BYTES
+    for path in (each.removeprefix("./") for each in paths):
+        text = _text(snapshot, texts, path)
+        file = _content(path, text, lines)
+        space -= len(file.content.encode())
+        if space < 0:
+            raise invalid_request(f"more than {MAX_BYTES} bytes; request fewer files, or lines of one", field="path")
+        found.append(file)
+    return found
+
+
+def _text(snapshot: Snapshot, texts: FileCache, path: str) -> Text:
+    info = snapshot.files.get(path)
+    if info is None:
+        reason = next((barred.reason for barred in snapshot.barred if barred.path == path), "")
+        raise not_found("CTX_003", f"'{path[:200]}' is not available" + (f": {reason}" if reason else ""))
+    text = texts.read(snapshot.root, path, info)
+    if text.problem:
+        raise not_found("CTX_003", f"'{path[:200]}' is not available: {text.problem}")
+    return text
+
+
+def _content(path: str, text: Text, lines: tuple[int, int | None] | None) -> FileContent:
+    every = text.content.split("\n")
+    count = len(every) - (not every[-1])
+    first, last = lines or (1, None)
+    end = min(count, last or count)
+    shown = every[first - 1 : end]
+    content = "\n".join(shown) + ("\n" if shown and (end < count or text.content.endswith("\n")) else "")
+    return FileContent(
+        path=sections.utf8(path),
+        content=content,
+        first_line=first if shown else 0,
+        last_line=end if shown else 0,
+        line_count=count,
+        language=language_of(path),
+        last_modified=timestamp(text.stat.mtime_ns // 1000),
+        checksum=text.checksum,
+        masked_secrets=[MaskedSecret(line=line, rule=rule) for line, rule in text.masked if first <= line <= end],
+    )
