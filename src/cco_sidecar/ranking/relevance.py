@@ -15,13 +15,15 @@ from cco_sidecar.ranking import past
 from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.kinds import factors, kind_of, stem_of
 from cco_sidecar.ranking.past import Change
-from cco_sidecar.ranking.words import Terms
+from cco_sidecar.ranking.words import Hit, Terms
 
 _K1, _B = 1.2, 0.75
 # Bytes of an average chunk.
 _CHUNK_BYTES = 1500
 _PATH, _SCOPE, _SIMILAR, _RECENT, _TOGETHER, _TWIN = 2.0, 6.4, 0.2, 0.2, 0.5, 0.3
 _LEADING = 15
+# Files with the best scores are split into chunks, up to so many bytes, or so many times the budget.
+_LEADING_BYTES, _LEADING_TIMES = 1_000_000, 10
 # What a file's first and last chunk get of its score: imports, and the place where code is appended.
 _FIRST, _LAST = 0.15, 0.1
 _CHANGE_LOG = 4.0
@@ -80,10 +82,11 @@ def rank(
             penalties[path] *= _FOREIGN
     for path, score in _neighbours(files, total, penalties, changes).items():
         total[path] += score
+    leading = _leading(files, {path: score * penalties[path] for path, score in total.items()}, max_bytes)
     per_chunk = next(share for most, share in _FILE_SHARES if max_bytes <= most)
     pieces = []
     for path in files:
-        if total[path] > 0:
+        if path in leading or (total[path] > 0 and kind_of(path).change_log):
             bonus = _CHANGE_LOG * top * past.rate(changes, path) if kind_of(path).change_log else 0.0
             pieces += _pieces(found, path, own[path], total[path], per_chunk, penalties[path], bonus)
     pieces.sort(key=lambda piece: (-piece.score, piece.path, piece.chunk))
@@ -95,7 +98,7 @@ class _Occurrences:
 
     def __init__(self, files: Mapping[str, Chunked], terms: Terms) -> None:
         self._files = files
-        self._of_chunk: dict[str, dict[int, dict[int, int]]] = {}
+        self._hits: dict[str, list[Hit]] = {}
         self._of_file: dict[str, dict[int, int]] = {}
         self._of_path: dict[str, set[int]] = {}
         count = [0] * len(terms.weights)
@@ -111,13 +114,11 @@ class _Occurrences:
 
     def _add(self, path: str, file: Chunked, terms: Terms) -> None:
         hits = terms.find(file.data)
+        self._hits[path] = terms.expanded(hits) if hits else []
         whole: dict[int, int] = {}
-        by_chunk: dict[int, dict[int, int]] = {}
-        for term, offset in terms.expanded(hits) if hits else ():
+        for term, _ in self._hits[path]:
             whole[term] = whole.get(term, 0) + 1
-            chunk = by_chunk.setdefault(file.chunk_at(offset), {})
-            chunk[term] = chunk.get(term, 0) + 1
-        self._of_file[path], self._of_chunk[path] = whole, by_chunk
+        self._of_file[path] = whole
         self._of_path[path] = {term for term, _ in terms.expanded(terms.find(path.encode("utf-8", "replace")))}
 
     def score_of_file(self, path: str) -> float:
@@ -128,13 +129,29 @@ class _Occurrences:
     def scores_of_chunks(self, path: str) -> list[float]:
         file = self._files[path]
         scores = [0.0] * len(file.chunks)
-        for chunk, counts in self._of_chunk[path].items():
+        by_chunk: dict[int, dict[int, int]] = {}
+        for term, offset in self._hits[path]:
+            counts = by_chunk.setdefault(file.chunk_at(offset), {})
+            counts[term] = counts.get(term, 0) + 1
+        for chunk, counts in by_chunk.items():
             scores[chunk] = self._bm25(counts, file.size(file.chunks[chunk]) / _CHUNK_BYTES)
         return scores
 
     def _bm25(self, counts: Mapping[int, int], length: float) -> float:
         norm = _K1 * (1 - _B + _B * length)
         return sum(self._weights[term] * n * (_K1 + 1) / (n + norm) for term, n in sorted(counts.items()))
+
+
+def _leading(files: Mapping[str, Chunked], scores: Mapping[str, float], max_bytes: float) -> set[str]:
+    """Returns the files that are worth splitting: those with the best scores, many times the budget."""
+    space = max(_LEADING_BYTES, _LEADING_TIMES * max_bytes)
+    leading = set()
+    for path in sorted((path for path, score in scores.items() if score > 0), key=lambda path: (-scores[path], path)):
+        if space <= 0:
+            break
+        leading.add(path)
+        space -= len(files[path].data)
+    return leading
 
 
 def _pieces(

@@ -119,7 +119,7 @@ def mask(text: str) -> str:
     """Replaces the secrets in a text, such as a commit message, with ``[masked]``."""
     if not text:
         return text
-    data, findings = mask_file(text.encode("utf-8", "surrogatepass"), "")
+    data, findings = mask_file(text.encode("utf-8", "surrogatepass"), "message.txt")
     return data.decode("utf-8", "surrogatepass") if findings else text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 import orjson
 
@@ -11,6 +11,7 @@ from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.core.languages import language_of
+from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.ranking import cutting, relevance
 from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.past import Change
@@ -47,6 +48,8 @@ _NAMED, _DECIDED, _CHANGED = 1.0, 0.4, 0.2
 _MAX_FILE_BYTES = 1024 * 1024
 # Of a repository with more text, the smaller files are read.
 _MAX_CANDIDATE_BYTES = 128 * 2**20
+# What a file that was split takes in memory beside its text, on average.
+_CHUNKED_BYTES = 2048
 _LESS_RELEVANT = "less_relevant"
 
 
@@ -55,6 +58,7 @@ def build_focused(
     choices: Sequence[Choice],
     outputs: Sequence[PreviousAgentOutput],
     texts: FileCache,
+    chunks: ByteLru[Hashable, Chunked],
     *,
     issue: str,
     agent: AgentType,
@@ -64,7 +68,8 @@ def build_focused(
 ) -> GetContextResponse:
     """Returns a response whose JSON, and so its serialised form too, has at most ``max_bytes``.
 
-    It has no ``timestamp`` and ``cache_hit``. Equal arguments produce equal bytes.
+    It has no ``timestamp`` and ``cache_hit``. Equal arguments produce equal bytes. ``chunks`` caches how files are
+    split.
     """
     strategies: set[str] = set()
     response = GetContextResponse(issue_id=issue, agent_type=agent.type, manifest=Manifest(), truncated=True)
@@ -77,7 +82,7 @@ def build_focused(
         metadata=_metadata(snapshot.metadata, int(max_bytes * _METADATA)),
     )
     response.context.CopyFrom(context)
-    files, problems = _candidates(snapshot, texts)
+    files, problems = _candidates(snapshot, texts, chunks)
     _leave_out_the_rest(response.manifest, snapshot, problems, set())
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
     pieces = _ranked(files, task, snapshot, choices, max_bytes)
@@ -97,7 +102,9 @@ def build_focused(
     return _finished(response, strategies)
 
 
-def _candidates(snapshot: Snapshot, texts: FileCache) -> tuple[dict[str, Chunked], dict[str, str]]:
+def _candidates(
+    snapshot: Snapshot, texts: FileCache, chunks: ByteLru[Hashable, Chunked]
+) -> tuple[dict[str, Chunked], dict[str, str]]:
     """Returns the files that can be chosen from, and why the others cannot."""
     files, problems = {}, {}
     space = _MAX_CANDIDATE_BYTES
@@ -106,11 +113,17 @@ def _candidates(snapshot: Snapshot, texts: FileCache) -> tuple[dict[str, Chunked
         if info.size > _MAX_FILE_BYTES or space < 0:
             problems[path] = "too_large"
             continue
-        raw = texts.raw(snapshot.root, path, info)
-        if raw.problem:
-            problems[path] = raw.problem
-        else:
-            files[path] = Chunked(path, raw.data)
+        key = (snapshot.root, path, info)
+        known = chunks.get(key)
+        if known is None:
+            raw = texts.raw(snapshot.root, path, info)
+            if raw.problem:
+                problems[path] = raw.problem
+                continue
+            known = Chunked(path, raw.data)
+            if raw.stat == info:
+                chunks.put(key, known, len(raw.data) + _CHUNKED_BYTES)
+        files[path] = known
     return files, problems
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.selection import Choice, choose
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.snapshot import Scanner, Snapshot
@@ -80,7 +82,8 @@ class Worker:
         self._projects = projects
         self._queue = queue
         self._storage = storage
-        self._texts = FileCache(text_bytes)
+        self._texts = FileCache(text_bytes // 2)
+        self._chunks: ByteLru[Hashable, Chunked] = ByteLru(text_bytes // 2)
         self._scanners: dict[Path, Scanner] = {}
         self._snapshots: OrderedDict[Path, Snapshot] = OrderedDict()
 
@@ -129,6 +132,7 @@ class Worker:
             choices,
             previous,
             self._texts,
+            self._chunks,
             issue=wanted.issue,
             agent=wanted.agent,
             task=wanted.task,
@@ -155,6 +159,7 @@ class Worker:
     def forget_texts(self) -> None:
         """Drops all cached file contents."""
         self._texts.clear()
+        self._chunks.clear()
 
 
 def serve(connection: Connection, worker: Worker) -> None:
