@@ -26,7 +26,7 @@ def command() -> None:
 @click.option("--task", default="", help="What the agent is about to do.")
 @click.option(
     "--max-bytes",
-    type=click.IntRange(8192, 10 * 2**20),
+    type=click.IntRange(4096, 10 * 2**20),
     metavar="BYTES",
     help="Budget: excerpts of what matters most for the task.  [default: whole files, up to 10 MiB]",
 )

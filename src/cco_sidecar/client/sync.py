@@ -189,7 +189,7 @@ class Context:
     ) -> context_service_pb2.GetContextResponse:
         """Returns the context of an issue for an agent type; both default to the agent's own.
 
-        ``task`` is what the agent is about to do. ``max_bytes``, from 8,192, is a budget: the context then holds
+        ``task`` is what the agent is about to do. ``max_bytes``, from 4,096, is a budget: the context then holds
         excerpts of what matters most for the task. Without it, whole files are selected, up to 10 MiB.
         """
         identity = self._client.identity

@@ -57,7 +57,7 @@ def made(root: Path, task: str, max_bytes: int | None, agent_type: str = "python
         return pb.GetContextResponse.FromString(worker.make(wanted).wire)
 
 
-@given(trees, st.integers(8192, 60_000), st.sampled_from(["", TASK]))
+@given(trees, st.integers(4096, 60_000), st.sampled_from(["", TASK]))
 @settings(max_examples=25, deadline=None)
 def test_any_tree_within_any_budget(tree: dict[str, str], max_bytes: int, task: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -127,6 +127,22 @@ def test_every_file_of_an_agent_type_gets_a_beginning_without_a_task(root: Path)
     assert paths == {"src/queue.py", "src/other.py"}
 
 
+@pytest.mark.parametrize("length", [900, 2800, 5000])
+def test_the_smallest_budget_holds_whatever_the_repository_has(root: Path, length: int) -> None:
+    for number in range(60):
+        (root / f"{number}{'n' * 200}").write_text("queue worker\n")
+    (root / "pyproject.toml").write_text(
+        f"[project]\nname = 'x'\ndependencies = {[f'package-{n}' for n in range(400)]}\n"
+    )
+    git(root, "checkout", "-qb", "b" * 200)
+    git(root, "remote", "add", "origin", f"https://example.org/{'r' * length}")
+    commit_all(root, "m" * 3000)
+    for task in ("", TASK):
+        response = made(root, task, 4096)
+        assert len(to_json(response)) <= 4096 and response.truncated
+        assert response.manifest.files_left_out + response.file_count == 64
+
+
 class TestTransports:
     @pytest.fixture
     def sidecar(self, tmp_path: Path, root: Path) -> Iterator[SidecarProcess]:
@@ -154,7 +170,7 @@ class TestTransports:
         assert response.ByteSize() <= 12_000 and streamed == response.context
         assert response.manifest.checksum == body["manifest"]["checksum"]
 
-    @pytest.mark.parametrize("budget", ["0", "8191", "10485761", "-1", "x"])
+    @pytest.mark.parametrize("budget", ["0", "4095", "10485761", "-1", "x"])
     def test_a_budget_out_of_range_is_refused(self, sidecar: SidecarProcess, budget: str) -> None:
         agent = sidecar.agent(project="default")
         path = f"{sidecar.url}/api/context/{agent.issue}/python-specialist?max_bytes={budget}"

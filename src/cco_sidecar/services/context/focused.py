@@ -38,8 +38,8 @@ from orchestra.v1.context_service_pb2 import (
 # Shares of the budget for what is not files, at most.
 _STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.05, 0.03, 0.15, 0.02
 _COMMITS = 20
-# Kinds of files that the manifest names; the rest is one entry.
-_KINDS = 30
+# Kinds of files that the manifest names, at most and per byte of the budget; the rest is one entry a reason.
+_KINDS, _KIND_BYTES, _KIND_CHARACTERS = 30, 1500, 40
 # What a response has beside its parts, and a file and its manifest entry beside text and twice the path, in bytes.
 _RESPONSE_BYTES, _FILE_BYTES = 700, 440
 # What earlier agents touched, what the task names, and uncommitted work, as shares of the best file's score.
@@ -83,7 +83,7 @@ def build_focused(
     )
     response.context.CopyFrom(context)
     files, problems = _candidates(snapshot, texts, chunks)
-    _leave_out_the_rest(response.manifest, snapshot, problems, set())
+    _leave_out_the_rest(response.manifest, snapshot, problems, set(), max_bytes)
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
     pieces = _ranked(files, task, snapshot, choices, max_bytes)
     excerpts, complete = cutting.choose(
@@ -91,12 +91,15 @@ def build_focused(
     )
     reasons = {choice.path: choice.reason for choice in choices}
     while True:
-        _fill(response, context, snapshot, texts, files, problems, excerpts, reasons)
-        if _json_bytes(response) + _RESPONSE_BYTES // 2 <= max_bytes or not excerpts:
+        _fill(response, context, snapshot, texts, files, problems, excerpts, reasons, max_bytes)
+        if _json_bytes(response) + _RESPONSE_BYTES // 2 <= max_bytes:
             break
-        # Masking made a text longer than it was.
-        excerpts.pop()
+        # Masking made a text longer than it was, or the budget is smaller than the rest.
         complete = False
+        if excerpts:
+            excerpts.pop()
+        elif not _drop_a_section(context, strategies):
+            break
     if not complete:
         strategies.add("semantic_chunking")
     return _finished(response, strategies)
@@ -152,6 +155,27 @@ def _in_order(paths: Sequence[str], files: dict[str, Chunked]) -> list[Piece]:
     return sorted(pieces, key=lambda piece: (-piece.score, piece.path, piece.chunk))
 
 
+def _drop_a_section(context: Context, strategies: set[str]) -> bool:
+    """Empties the next section, for a budget that has no room for it. Returns False if all are empty."""
+    structure, git = context.project_structure, context.git_context
+    if structure.files or structure.directories:
+        strategies.add("structure_sampling")
+        del structure.files[:], structure.directories[:]
+    elif context.previous_agent_outputs:
+        strategies.add("output_sampling")
+        del context.previous_agent_outputs[:]
+    elif git.recent_commits or git.uncommitted_changes:
+        strategies.add("history_sampling")
+        del git.recent_commits[:], git.uncommitted_changes[:]
+    elif context.metadata.ByteSize() or git.ByteSize():
+        strategies.add("history_sampling")
+        context.metadata.Clear()
+        git.Clear()
+    else:
+        return False
+    return True
+
+
 def _fill(
     response: GetContextResponse,
     context: Context,
@@ -161,6 +185,7 @@ def _fill(
     problems: dict[str, str],
     excerpts: Sequence[cutting.Excerpt],
     reasons: dict[str, str],
+    max_bytes: int,
 ) -> None:
     response.context.CopyFrom(context)
     response.manifest.Clear()
@@ -191,21 +216,21 @@ def _fill(
         response.manifest.files_included += 1
         response.manifest.files_cut += not whole
         response.manifest.secrets_masked += len(text.masked)
-    _leave_out_the_rest(response.manifest, snapshot, problems, {excerpt.path for excerpt in excerpts})
+    _leave_out_the_rest(response.manifest, snapshot, problems, {excerpt.path for excerpt in excerpts}, max_bytes)
 
 
 def _leave_out_the_rest(
-    manifest: Manifest, snapshot: Snapshot, problems: dict[str, str], chosen: Collection[str]
+    manifest: Manifest, snapshot: Snapshot, problems: dict[str, str], chosen: Collection[str], max_bytes: int
 ) -> None:
     """Adds what is not in the context, by kind and reason."""
     left: dict[tuple[str, str], list[int]] = {}
     for path, reason, size in snapshot.barred:
-        left.setdefault((reason, sections.kind(path)), []).append(size)
+        left.setdefault((reason, _kind(path)), []).append(size)
     for path, info in snapshot.files.items():
         if path not in chosen:
-            left.setdefault((problems.get(path, _LESS_RELEVANT), sections.kind(path)), []).append(info.size)
+            left.setdefault((problems.get(path, _LESS_RELEVANT), _kind(path)), []).append(info.size)
     most = sorted(left, key=lambda key: (-len(left[key]), key))
-    for key in most[_KINDS:]:
+    for key in most[min(_KINDS, max_bytes // _KIND_BYTES) :]:
         left.setdefault((key[0], "*"), []).extend(left.pop(key))
     for (reason, kind), sizes in sorted(left.items()):
         manifest.files_left_out += len(sizes)
@@ -217,6 +242,10 @@ def _leave_out_the_rest(
             files=len(sizes),
         )
         manifest.entries.append(entry)
+
+
+def _kind(path: str) -> str:
+    return sections.kind(path)[:_KIND_CHARACTERS]
 
 
 def _finished(response: GetContextResponse, strategies: set[str]) -> GetContextResponse:
