@@ -156,7 +156,7 @@ def _in_order(paths: Sequence[str], files: dict[str, Chunked]) -> list[Piece]:
 
 
 def _drop_a_section(context: Context, strategies: set[str]) -> bool:
-    """Empties the next section, for a budget that has no room for it. Returns False if all are empty."""
+    """Empties the next section, for a budget that is too small for it. Returns False if all are empty."""
     structure, git = context.project_structure, context.git_context
     if structure.files or structure.directories:
         strategies.add("structure_sampling")
