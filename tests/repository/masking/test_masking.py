@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -138,6 +140,31 @@ def test_a_truncated_private_key_is_masked_and_what_follows_is_not() -> None:
         "-----BEGIN PRIVATE KEY-----" * 5_000,
         "kind: Secret\ndata:\n" + "  \n" * 20_000,
         "api_key" + " " * 50_000,
+        *(
+            part * (100_000 // len(part))
+            for part in (
+                "fm1_",
+                "ops_eyJ_",
+                "eyJhbGciOi-",
+                "glpat-",
+                "xoxb-",
+                "wallet",
+                "okta ",
+                "q~",
+                "token ",
+                "password x ",
+                "machine a login b password ",
+                "token=" * 690 + "\n",
+                "client(",
+                "a.a.a.a@//",
+                "x-token-",
+                "pass: ",
+                "-----BEGIN PRIVATE KEY-----" + " " * 60,
+                "vault" * 40 + " s.AbCdEfGhIjKlMnOpQrStUv12 " * 9,
+                "token" * 4 + (".token" * 4) * 4 + " ",
+                "eyJ_" * 499 + ".eyJ_" + "eyJ_" * 990 + " ",
+            )
+        ),
     ],
 )
 @pytest.mark.timeout(60)
@@ -145,6 +172,61 @@ def test_masking_does_not_backtrack(text: str) -> None:
     """An expression that backtracks needs hours for these, so the time limit fails it."""
     for path in ("app.py", "app.yaml"):
         assert len(masked(text, path)) <= 3 * len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mysql -p1x" + "é" * 80,
+        "curl -u admin:1x2" + "é" * 120,
+        "login me password 1x2" + "é" * 120,
+        "identified by 1x2" + "é" * 40,
+        "'django-insecure-a1b21" + "é" * 80,
+        "kind: Config\n  token: 1" + "é" * 12_000,
+    ],
+)
+def test_no_letter_is_cut(text: str) -> None:
+    for extra in range(4):
+        data, _ = mask_file((text[:22] + "x" * extra + text[22:]).encode(), "a.yaml")
+        data.decode()
+    assert mask(text)
+
+
+def test_a_private_key_in_a_string_stays_a_string() -> None:
+    body = "MIIEvQIBADANBgkqhkiG9w0BAQ"
+    key = f"-----BEGIN PRIVATE KEY-----\n{body}\n{body}\nShort=\n-----END PRIVATE KEY-----\n"
+    left = json.loads(masked(json.dumps({"private_key": key}), "account.json"))["private_key"]
+    assert left == "-----BEGIN PRIVATE KEY-----\n[masked]\n[masked]\n[masked]\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        ("a.py", f'password = "ghp_{LETTERS}-Rest!of8"', 'password = "[masked]"'),
+        ("s.yaml", "kind: Secret\r\nstringData:\r\n  a: |\r\n    hello-Kelp77\r\n", None),
+        ("s.yaml", "kind: Secret\ndata:\n  a: YWRtaW4= # user\n", "kind: Secret\ndata:\n  a: [masked] # user\n"),
+        ("k.txt", f"Private-Lines: 1\n{MIXED}\nPrivate-MAC: 00aa", "Private-Lines: 1\n[masked]\nPrivate-MAC: 00aa"),
+    ],
+)
+def test_all_of_a_secret_and_nothing_else(path: str, text: str, expected: str | None) -> None:
+    assert masked(text, path) == (expected or text.replace("hello-Kelp77", "[masked]"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '["-----BEGIN PRIVATE KEY-----", "CERTIFICATE", "ATTRIBUTE"]',
+        "cursor.execute(\"UPDATE users SET password = %s WHERE token = 'reset_v2'\", (pw,))",
+    ],
+)
+def test_code_about_secrets(line: str) -> None:
+    assert masked(line) == line
+
+
+def test_what_follows_a_masked_value_is_no_value_of_the_same_name() -> None:
+    line = f"app_token: 'ghs_{LETTERS}'   name = \"hetzner-01\""
+    once = masked(line, "a.yaml")
+    assert once == "app_token: '[masked]'   name = \"hetzner-01\"" == masked(once, "a.yaml")
 
 
 @given(st.text(max_size=300))

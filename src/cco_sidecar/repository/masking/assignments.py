@@ -78,8 +78,8 @@ _LITERALS = (
 )  # fmt: skip
 # `password: v`, `requirepass v`, in files whose values are not quoted
 _BARE = re.compile(
-    rb"[\"'`]?(?P<between>[ \t]{0,40}(?:=|:|\?=|:=|=>)[ \t]{0,40}|[ \t]{1,40})(?P<bare>[^\s\"'`|>][^\r\n]{3,4000}?)"
-    rb"[ \t]{0,20}(?=[ \t]#|\r?\n|$)"
+    rb"[\"'`]?(?P<between>[ \t]{0,40}(?:=|:|\?=|:=|=>)[ \t]{0,40}|[ \t]{1,40})(?P<bare>[^\s\"'`|>]\S{3,400}+)"
+    rb"[ \t},;]{0,20}(?=[ \t]#|\r?\n|$)"
 )
 # `;Password=v;`, `?password=v&`, `password=v` among other fields
 _FIELD = re.compile(rb"(?P<between>[ \t]{0,2}=[ \t]{0,2})(?P<field>(?:&amp;|[^\s\"'`;&<>,]){4,400})(?=[;&\s\"'`<,]|$)")
@@ -100,6 +100,7 @@ _SETTER = re.compile(
     rb"|with\w{0,20}|option|credentials?|signin|login|authenticate|connect|auth)|\w*\.(?:set|put))"
     rb"\(?[ \t]{0,4}[\"'`]?[\w\-.]{0,64}$"
 )
+_MASK = b"[masked]"
 _CODE = re.compile(rb"[\s(){};=]")
 _AFTER_NAME = frozenset(bytes([c]) for c in b"\"'`)]\\ \t:=,|?(><\r\n.{-}")
 _METHOD = re.compile(rb"\.(?:unwrap_or|getOr|orElse|get_or)")
@@ -108,6 +109,20 @@ _COMMON = frozenset(
     (b"password", b"postgres", b"rootpassword", b"required", b"optional", b"undefined", b"disabled", b"enabled",
      b"administrator", b"default", b"mariadb", b"wordpress", b"rabbitmq")
 )  # fmt: skip
+
+
+class Literals:
+    """Finds the literals after names in one file. The words of a name share its end, so the last match is kept."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._last: tuple[int, re.Match[bytes] | None] = (-1, None)
+
+    def after(self, end: int) -> re.Match[bytes] | None:
+        """Returns the literal that is given to a name which ends here."""
+        if self._last[0] != end:
+            self._last = (end, _LITERAL.match(self._data, end))
+        return self._last[1]
 
 
 class _Name(NamedTuple):
@@ -156,17 +171,18 @@ class _Name(NamedTuple):
         return Found(start, end, "password" if self.password else "key")
 
 
-def value_at(data: bytes, word: int, word_end: int, *, password: bool, bare: bool) -> Found | None:
+def value_at(data: bytes, word: int, word_end: int, literals: Literals, *, password: bool, bare: bool) -> Found | None:
     """Returns the secret that is given to the name in which the word ``data[word:word_end]`` stands.
 
-    ``password``: the word is one of ``names.PASSWORDS``; ``bare``: the file's values are not quoted.
+    ``literals``: those of the file; ``password``: the word is one of ``names.PASSWORDS``; ``bare``: the file's values
+    are not quoted.
     """
     tail = names.TAIL.match(data, word_end)
     end = tail.end() if tail else word_end
     after = data[end : end + 1]
     if after not in _AFTER_NAME or (after == b"." and not _METHOD.match(data, end)):
         return None
-    literal = _LITERAL.match(data, end)
+    literal = literals.after(end)
     others = after in b"=:-} \t\"'" or bare
     if literal is None and not others:
         return None
@@ -187,6 +203,9 @@ def value_at(data: bytes, word: int, word_end: int, *, password: bool, bare: boo
 def _literal(name: _Name, match: re.Match[bytes]) -> Found | None:
     group = next(each for each in _LITERALS if match[each] is not None)
     value = match[group]
+    if _MASK in name.data[name.end : match.start(group)]:
+        # The value of the name was masked already.
+        return None
     if f"{group}_quote" in match.re.groupindex and match[f"{group}_quote"][:1] == b"`" and _CODE.search(value):
         return None
     match group:

@@ -14,7 +14,9 @@ _PRIVATE_KEY = re.compile(
     rb"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?P<body>(?:(?:\\[rnt]|[\s\"'+,.|#*>\\]){0,60}"
     rb"(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n\\]{0,200}|[A-Za-z0-9+/=]{4,5000}))+)"
 )
-_BASE64 = re.compile(rb"[A-Za-z0-9+/=]{4,5000}")
+# Not the letter of an escape such as `\n` in a string.
+_BASE64 = re.compile(rb"(?:(?<=\\[rnt])|(?<![\\A-Za-z0-9+/=]))[A-Za-z0-9+/=]{4,5000}")
+_HEADER_BYTES = 75
 _LEAST_LINE_BYTES = 16
 
 _DOCUMENT = re.compile(rb"(?ms)(?:\A|^---[^\n]*\n)(?P<text>.*?)(?=^---|\Z)")
@@ -25,7 +27,7 @@ _DATA = re.compile(
 )
 _ENTRY = re.compile(
     rb"(?m)^[ \t]+[\w.\-]+:[ \t]+(?:[|>][-+]?[ \t]*\r?\n(?P<block>(?:[ \t]+\S[^\n]*\n?)+)"
-    rb"|[\"']?(?P<value>[^\s\"'#|>][^\s\"']{3,20000})[\"']?[ \t]*$)"
+    rb"|[\"']?(?P<value>[^\s\"'#|>][^\s\"']{3,20000})[\"']?[ \t]*(?:#.*)?$)"
 )
 _JSON_DATA = re.compile(rb"\"(?:data|stringData)\"[ \t]*:[ \t]*\{(?P<body>[^{}]{1,20000})\}")
 _JSON_ENTRY = re.compile(rb"\"[\w.\-]+\"[ \t]*:[ \t]*\"(?P<value>[^\"\n]{4,20000})\"")
@@ -37,13 +39,17 @@ _CREDENTIAL = re.compile(
 
 def private_key(data: bytes, start: int) -> Iterator[Found]:
     """Yields the lines of the private key in whose first line ``start`` is."""
-    match = _PRIVATE_KEY.search(data, max(0, start - 60), min(len(data), start + _MAX_KEY_BYTES))
-    if match is None or match.start() > start:
+    header = data.rfind(b"-----BEGIN ", max(0, start - _HEADER_BYTES), start)
+    match = _PRIVATE_KEY.match(data, header, min(len(data), start + _MAX_KEY_BYTES)) if header >= 0 else None
+    if match is None:
         return
-    first = match.start("body") + 60
-    for body in _BASE64.finditer(data, *match.span("body")):
-        if len(body[0]) >= _LEAST_LINE_BYTES or body.start() > first:
-            yield Found(*body.span(), "private-key")
+    runs = [run.span() for run in _BASE64.finditer(data, *match.span("body"))]
+    long = [run for run in runs if run[1] - run[0] >= _LEAST_LINE_BYTES]
+    for run in long:
+        yield Found(*run, "private-key")
+    # The last line of a key may be short.
+    if long and runs[-1] not in long:
+        yield Found(*runs[-1], "private-key")
 
 
 def kubernetes_secrets(data: bytes) -> Iterator[Found]:

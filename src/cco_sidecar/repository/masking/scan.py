@@ -21,6 +21,8 @@ _MASK = MASK.encode()
 # How far from its keyword a match may start, and end.
 _NEAR_BYTES = 200
 _FAR_BYTES = 300
+# How much further a search near a keyword must reach than the last one.
+_STEP_BYTES = 100
 _LONGEST_BYTES = 5000
 _LONGEST_URL_BYTES = 400
 _ALPHANUMERIC = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
@@ -80,7 +82,14 @@ def _scan() -> _Scan:
     for word, found in SHAPES.items():
         meanings.setdefault(word, []).extend(found)
     meanings.setdefault(b"private key", []).append(_PrivateKey())
-    for word in (b"kind: secret", b'kind": "secret', b'kind":"secret'):
+    for word in (
+        b"kind: secret",
+        b'kind": "secret',
+        b'kind":"secret',
+        b'kind: "secret',
+        b"kind:  secret",
+        b"kind:   secret",
+    ):
         meanings.setdefault(word, []).append(_Kubernetes(config=False))
     for word in (b"client-key-data", b"current-context", b"kind: config"):
         meanings.setdefault(word, []).append(_Kubernetes(config=True))
@@ -92,11 +101,13 @@ def _scan() -> _Scan:
 
 def mask_file(data: bytes, path: str) -> tuple[bytes, list[Finding]]:
     """Replaces the secrets in a file, UTF-8 text, with ``[masked]``. Returns the text, and what was found where."""
-    found = sorted(_found(data, bare=_has_bare_values(path)))
+    # Of two that start together, the longer one.
+    found = sorted(_found(data, bare=_has_bare_values(path)), key=lambda each: (each.start, -each.end))
     parts: list[bytes] = []
     findings = []
     at, line = 0, 1
     for start, end, rule in found:
+        start, end = _whole_letters(data, start, end)
         if start < at or data[start:end] == _MASK:
             continue
         line += data.count(b"\n", at, start)
@@ -112,7 +123,19 @@ def _masked_lines(secret: bytes) -> bytes:
     if b"\n" not in secret:
         return _MASK
     lines = secret.split(b"\n")
-    return b"\n".join(line[: len(line) - len(line.lstrip())] + _MASK if line.strip() else line for line in lines)
+    return b"\n".join(
+        line[: len(line) - len(line.lstrip())] + _MASK + line[len(line.rstrip()) :] if line.strip() else line
+        for line in lines
+    )
+
+
+def _whole_letters(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """Widens a place to whole letters of UTF-8: a limit of an expression may cut one."""
+    while start > 0 and data[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(data) and data[end] & 0xC0 == 0x80:
+        end += 1
+    return start, end
 
 
 def mask(text: str) -> str:
@@ -132,17 +155,18 @@ def _has_bare_values(path: str) -> bool:
 
 def _found(data: bytes, *, bare: bool) -> Iterator[Found]:
     scan = _scan()
+    literals = assignments.Literals(data)
+    matcher = _RuleMatcher(data)
     documents_seen: set[_Kubernetes] = set()
     for word, start, end in scan.automaton.find_matches_as_indexes(data.lower(), overlapping=True):
         for meaning in scan.meanings[word]:
             match meaning:
                 case _Password():
-                    value = assignments.value_at(data, start, end, password=meaning.password, bare=bare)
+                    value = assignments.value_at(data, start, end, literals, password=meaning.password, bare=bare)
                     if value is not None:
                         yield value
                 case Rule():
-                    if not (meaning.closed and start and data[start - 1] in _ALPHANUMERIC):
-                        yield from _by_rule(data, meaning, start, end)
+                    yield from matcher.find(meaning, start, end)
                 case Shape():
                     if scan.words[word] != b"://" or _has_user_information(data, end):
                         value = shapes.value_at(data, meaning, start, end)
@@ -162,21 +186,48 @@ def _has_user_information(data: bytes, start: int) -> bool:
     return at >= 0 and data.find(b"/", start, at) < 0 and data.find(b"\n", start, at) < 0
 
 
-def _by_rule(data: bytes, rule: Rule, start: int, end: int) -> Iterator[Found]:
-    if rule.search:
-        near = max(0, start - _NEAR_BYTES)
-        line = data.rfind(b"\n", near, start) + 1 or near
-        matches: Iterable[re.Match[bytes]] = rule.pattern.finditer(data, line, min(len(data), end + _FAR_BYTES))
-    else:
-        first = rule.pattern.match(data, start, min(len(data), end + _LONGEST_BYTES))
-        matches = (first,) if first else ()
-    for match in matches:
-        group: str | int = "secret" if "secret" in rule.pattern.groupindex and match["secret"] is not None else 0
-        value = match[group]
-        if is_placeholder(value) or entropy(value) < rule.entropy:
-            continue
-        if rule.digits and not any(48 <= c <= 57 for c in value):
-            continue
-        if rule.uppercase and not any(65 <= c <= 90 for c in value):
-            continue
-        yield Found(match.start(group), match.end(group), rule.id)
+class _RuleMatcher:
+    """Matches rules at their keywords.
+
+    Files are untrusted, so no rule matches the same part of a file again and again.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        # Where the part ends that a rule has matched, or searched.
+        self._done: dict[str, int] = {}
+
+    def find(self, rule: Rule, start: int, end: int) -> Iterator[Found]:
+        """Yields what a rule finds at, or near, its keyword ``data[start:end]``."""
+        done = self._done.get(rule.id, 0)
+        if rule.search:
+            limit = min(len(self._data), end + _FAR_BYTES)
+            if limit < done + _STEP_BYTES and done > 0:
+                return
+            near = max(0, start - _NEAR_BYTES, done - _FAR_BYTES)
+            line = self._data.rfind(b"\n", near, start) + 1 or near
+            matches: Iterable[re.Match[bytes]] = rule.pattern.finditer(self._data, line, limit)
+            self._done[rule.id] = limit
+        else:
+            if start < done or (rule.closed and start and self._data[start - 1] in _ALPHANUMERIC):
+                return
+            first = rule.pattern.match(self._data, start, min(len(self._data), end + _LONGEST_BYTES))
+            if first:
+                self._done[rule.id] = first.end()
+            matches = (first,) if first else ()
+        for match in matches:
+            found = _judged(rule, match)
+            if found is not None:
+                yield found
+
+
+def _judged(rule: Rule, match: re.Match[bytes]) -> Found | None:
+    group: str | int = "secret" if "secret" in rule.pattern.groupindex and match["secret"] is not None else 0
+    value = match[group]
+    if is_placeholder(value) or entropy(value) < rule.entropy:
+        return None
+    if rule.digits and not any(48 <= c <= 57 for c in value):
+        return None
+    if rule.uppercase and not any(65 <= c <= 90 for c in value):
+        return None
+    return Found(match.start(group), match.end(group), rule.id)

@@ -64,7 +64,7 @@ _OPENSSL = _shape("command-line", r"(?:-pass(?:in|out)?[ \t]+[\"']?pass:|\bpass:
 _SQL = _shape(
     "sql-password",
     r"(?i)\b(?:identified[ \t\n]+(?:with[ \t]+\w+[ \t]+)?(?:by|as)(?:[ \t]+(?:password|values))?"
-    r"|password(?:[ \t]*=|[ \t]*\()?|set[ \t]+password[^'\n]{0,80}=|pass)[ \t]*N?(?P<q>['\"])"
+    r"|password(?:[ \t]*=|[ \t]*\()?|set[ \t]+password[^'\n=]{0,80}=|pass)[ \t]*N?(?P<q>['\"])"
     r"(?P<secret>[^'\"\n;]{4,100})(?P=q)|\bidentified[ \t]+by[ \t]+(?P<other>(?=[^\s]{0,40}\d)[^\s'\";:&${}`()]{4,60})",
     back=5,
 )
@@ -145,10 +145,13 @@ def value_at(data: bytes, shape: Shape, start: int, end: int) -> Found | None:
     limit = min(len(data), start + shape.reach)
     if shape.back:
         near = max(0, start - shape.back)
-        match = shape.pattern.search(data, data.rfind(b"\n", near, start) + 1 or near, limit)
+        first = data.rfind(b"\n", near, start) + 1 or near
+        # Not `search`, which would look beyond the word.
+        tried = (shape.pattern.match(data, at, limit) for at in range(first, end + 1))
+        match = next((found for found in tried if found), None)
     else:
         match = shape.pattern.match(data, start, limit)
-    if match is None or match.start() > end:
+    if match is None:
         return None
     groups = match.re.groupindex
     group = "other" if "other" in groups and match["other"] is not None else "secret"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from functools import lru_cache
 
 _MAX_PASSWORD_BYTES = 200
 _MAX_KEY_BYTES = 5000
@@ -81,6 +82,7 @@ def is_strong(value: bytes) -> bool:
     return _digits(value) > 0 or _STRONG_SIGN.search(value) is not None
 
 
+@lru_cache(maxsize=256)
 def is_password(value: bytes, *, literal: bool) -> bool:
     """Reports whether a value can be a password that a person chose. ``literal``: it is quoted, so it is no code."""
     if not 5 <= len(value) <= _MAX_PASSWORD_BYTES or _is_ordinary(value, literal=literal):
@@ -98,6 +100,7 @@ def is_password(value: bytes, *, literal: bool) -> bool:
     return _is_random_word(value) or _is_hyphenated_passphrase(value)
 
 
+@lru_cache(maxsize=256)
 def is_key(value: bytes, *, literal: bool) -> bool:
     """Reports whether a value can be a generated key or token. ``literal``: it is quoted, so it is no code."""
     if not 8 <= len(value) <= _MAX_KEY_BYTES or b" " in value or not value.isascii():
