@@ -189,7 +189,7 @@ def _has_user_information(data: bytes, start: int) -> bool:
 class _RuleMatcher:
     """Matches rules at their keywords.
 
-    Files are untrusted, so no rule matches the same part of a file again and again.
+    Files are untrusted, so no rule matches the same part of a file more than a few times.
     """
 
     def __init__(self, data: bytes) -> None:
