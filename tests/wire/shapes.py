@@ -52,7 +52,7 @@ CONTEXT = {
                 "decision": TEXT,
                 "rationale": TEXT,
                 "files_affected": [TEXT],
-                "status": TEXT,
+                "status": Maybe(TEXT),
                 "errors": [TEXT],
                 "warnings": [TEXT],
                 "next_steps": [TEXT],

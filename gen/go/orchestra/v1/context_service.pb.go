@@ -799,9 +799,9 @@ type PreviousAgentOutput struct {
 	Rationale string `protobuf:"bytes,5,opt,name=rationale,proto3" json:"rationale,omitempty"`
 	// Paths that the result or event names, at most 500.
 	FilesAffected []string `protobuf:"bytes,6,rep,name=files_affected,json=filesAffected,proto3" json:"files_affected,omitempty"`
-	// Of the result: `success`, `partial` or `failed`; empty for an event. This and the fields below
+	// Of the result: `success`, `partial` or `failed`; absent for an event. This and the fields below
 	// are set in the first output of a result; each has at most 50 entries of 4,000 characters.
-	Status string `protobuf:"bytes,7,opt,name=status,proto3" json:"status,omitempty"`
+	Status *string `protobuf:"bytes,7,opt,name=status,proto3,oneof" json:"status,omitempty"`
 	// What went wrong.
 	Errors []string `protobuf:"bytes,8,rep,name=errors,proto3" json:"errors,omitempty"`
 	// What needs attention.
@@ -887,8 +887,8 @@ func (x *PreviousAgentOutput) GetFilesAffected() []string {
 }
 
 func (x *PreviousAgentOutput) GetStatus() string {
-	if x != nil {
-		return x.Status
+	if x != nil && x.Status != nil {
+		return *x.Status
 	}
 	return ""
 }
@@ -2192,7 +2192,7 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12^\n" +
 	"\x06status\x18\x02 \x01(\tBF\xea\xe0\x18Br\x05addedr\bmodifiedr\adeletedr\arenamedr\x06copiedr\tuntrackedr\n" +
 	"conflictedR\x06status\x12\x12\n" +
-	"\x04diff\x18\x03 \x01(\tR\x04diff\"\xfe\x03\n" +
+	"\x04diff\x18\x03 \x01(\tR\x04diff\"\x8e\x04\n" +
 	"\x13PreviousAgentOutput\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1d\n" +
 	"\n" +
@@ -2200,8 +2200,8 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1a\n" +
 	"\bdecision\x18\x04 \x01(\tR\bdecision\x12\x1c\n" +
 	"\trationale\x18\x05 \x01(\tR\trationale\x12%\n" +
-	"\x0efiles_affected\x18\x06 \x03(\tR\rfilesAffected\x126\n" +
-	"\x06status\x18\a \x01(\tB\x1e\xea\xe0\x18\x1ar\asuccessr\apartialr\x06failedR\x06status\x12\x16\n" +
+	"\x0efiles_affected\x18\x06 \x03(\tR\rfilesAffected\x12;\n" +
+	"\x06status\x18\a \x01(\tB\x1e\xea\xe0\x18\x1ar\asuccessr\apartialr\x06failedH\x00R\x06status\x88\x01\x01\x12\x16\n" +
 	"\x06errors\x18\b \x03(\tR\x06errors\x12\x1a\n" +
 	"\bwarnings\x18\t \x03(\tR\bwarnings\x12\x1d\n" +
 	"\n" +
@@ -2210,7 +2210,8 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\tartifacts\x18\v \x03(\v20.orchestra.v1.PreviousAgentOutput.ArtifactsEntryR\tartifacts\x1a<\n" +
 	"\x0eArtifactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcc\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
+	"\a_status\"\xcc\x04\n" +
 	"\bMetadata\x12\x84\x01\n" +
 	"\fproject_type\x18\x01 \x01(\tB\\\xea\xe0\x18Xr\x06pythonr\n" +
 	"javascriptr\x02gor\x04rustr\x04dartr\x05swiftr\x04javar\x06kotlinr\x04rubyr\x03phpr\x06elixirr\x03c++r\x05mixedH\x00R\vprojectType\x88\x01\x01\x12\"\n" +
@@ -2438,6 +2439,7 @@ func file_orchestra_v1_context_service_proto_init() {
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_context_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[5].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
