@@ -26,6 +26,7 @@ _STEP_BYTES = 100
 _LONGEST_BYTES = 5000
 _LONGEST_URL_BYTES = 400
 _ALPHANUMERIC = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_BY_NAME = ("key", "password")
 # Files whose values are not quoted. Elsewhere, an unquoted value is code.
 _BARE_LANGUAGES = frozenset(
     {"yaml", "ini", "shell", "dockerfile", "toml", "makefile", "csv", "markdown", "restructuredtext", "asciidoc"}
@@ -101,8 +102,10 @@ def _scan() -> _Scan:
 
 def mask_file(data: bytes, path: str) -> tuple[bytes, list[Finding]]:
     """Replaces the secrets in a file, UTF-8 text, with ``[masked]``. Returns the text, and what was found where."""
-    # Of two that start together, the longer one.
-    found = sorted(_found(data, bare=_has_bare_values(path)), key=lambda each: (each.start, -each.end))
+    # Of two that start together, the longer one; of equals, the one with a documented format.
+    found = sorted(
+        _found(data, bare=_has_bare_values(path)), key=lambda each: (each.start, -each.end, each.rule in _BY_NAME)
+    )
     parts: list[bytes] = []
     findings = []
     at, line = 0, 1
