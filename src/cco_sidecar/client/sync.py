@@ -201,7 +201,7 @@ class Context:
     ) -> context_service_pb2.GetFilesResponse:
         """Returns up to 20 files of the project, under the rules of contexts.
 
-        ``lines``, such as ``12-40``, are those of a single path;
+        ``lines``, such as ``12-40``, are those of each file;
         ``issue_id`` and ``agent_type`` default to the agent's own. Raises NotFoundError for a path that no context has.
         """
         request = context_service_pb2.GetFilesRequest(

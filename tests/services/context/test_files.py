@@ -41,7 +41,7 @@ def read(root: Path, *paths: str, lines: str = "") -> list[FileContent]:
     with tempfile.TemporaryDirectory() as storage:
         worker = Worker(NO_QUEUE, Path(storage), 2**26, [root])
         digest = worker.scan(root, afresh=False, keep=False).digest
-        return [FileContent.FromString(each) for each in worker.files(root, digest, paths, parse_lines(lines, paths))]
+        return [FileContent.FromString(each) for each in worker.files(root, digest, paths, parse_lines(lines))]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ def read(root: Path, *paths: str, lines: str = "") -> list[FileContent]:
         ("7", range(7, 8), 7, 7),
         ("9-200", range(9, 11), 9, 10),
         ("40-50", range(0), 0, 0),
+        ("5-3", range(0), 0, 0),
     ],
 )
 def test_lines(root: Path, lines: str, shown: range, first: int, last: int) -> None:
@@ -97,16 +98,15 @@ def test_what_no_context_has_is_not_found(root: Path, path: str, reason: str) ->
     assert caught.value.code == "CTX_003" and reason in str(caught.value)
 
 
-@pytest.mark.parametrize("lines", ["0", "0-5", "5-3", "x", "-5", "1-2-3", "1,2"])
+@pytest.mark.parametrize("lines", ["0", "0-5", "5-0", "x", "-5", "1-2-3", "1,2"])
 def test_lines_that_are_no_range(lines: str) -> None:
     with pytest.raises(SidecarError) as caught:
-        parse_lines(lines, ["a"])
+        parse_lines(lines)
     assert caught.value.code == "REQ_001" and "lines" in str(caught.value)
 
 
-def test_lines_of_several_files_are_refused() -> None:
-    with pytest.raises(SidecarError):
-        parse_lines("1-2", ["a", "b"])
+def test_the_lines_of_several_files(root: Path) -> None:
+    assert [file.content for file in read(root, "src/app.py", "src/end.py", lines="1-1")] == ["line 1\n", "first\n"]
 
 
 def test_over_rest_an_edit_is_seen_at_once(tmp_path: Path, root: Path) -> None:

@@ -1361,7 +1361,7 @@ type GetFilesRequest struct {
 	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
 	// Paths relative to the root, at most 20. In a query, separated by commas.
 	Path []string `protobuf:"bytes,4,rep,name=path,proto3" json:"path,omitempty"`
-	// Lines from 1, such as `12-40`, `12-` or `12`; all when empty. Only with a single path.
+	// Lines of each file, from 1, such as `12-40`, `12-` or `12`; all when empty.
 	Lines         string `protobuf:"bytes,5,opt,name=lines,proto3" json:"lines,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2255,7 +2255,7 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\x128\n" +
 	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01B\f\n" +
 	"\n" +
-	"_max_bytes\"\xe7\x01\n" +
+	"_max_bytes\"\xf4\x01\n" +
 	"\x0fGetFilesRequest\x12%\n" +
 	"\bissue_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
@@ -2265,8 +2265,8 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1e\n" +
 	"\x04path\x18\x04 \x03(\tB\n" +
-	"\xea\xe0\x18\x06\b\x01\x18\x14P\x01R\x04path\x129\n" +
-	"\x05lines\x18\x05 \x01(\tB#\xea\xe0\x18\x1fB\x1d^([0-9]{1,9}(-[0-9]{0,9})?)?$R\x05lines\"\xb7\x01\n" +
+	"\xea\xe0\x18\x06\b\x01\x18\x14P\x01R\x04path\x12F\n" +
+	"\x05lines\x18\x05 \x01(\tB0\xea\xe0\x18,B*^([1-9][0-9]{0,8}(-([1-9][0-9]{0,8})?)?)?$R\x05lines\"\xb7\x01\n" +
 	"\x10GetFilesResponse\x12\x19\n" +
 	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
 	"\n" +

@@ -14,21 +14,18 @@ from cco_sidecar.services.context import sections
 from orchestra.v1.context_service_pb2 import FileContent, MaskedSecret
 
 MAX_BYTES = 10 * 2**20
-_LINES = re.compile(r"(\d{1,9})(-(\d{0,9}))?")
+_LINES = re.compile(r"([1-9][0-9]{0,8})(-([1-9][0-9]{0,8})?)?")
 
 
-def parse_lines(lines: str, paths: Sequence[str]) -> tuple[int, int | None] | None:
+def parse_lines(lines: str) -> tuple[int, int | None] | None:
     """Returns the first and the last line, from 1; None for all. Raises SidecarError (REQ_001)."""
     if not lines:
         return None
     match = _LINES.fullmatch(lines)
-    first = int(match[1]) if match else 0
-    last = None if match is None or match[2] == "-" else int(match[3] or match[1])
-    if first < 1 or (last is not None and last < first):
+    if match is None:
         raise invalid_request(f"invalid lines '{lines[:40]}': expected a range from 1 such as 12-40", field="lines")
-    if len(paths) != 1:
-        raise invalid_request("lines: only with a single path", field="lines")
-    return first, last
+    first = int(match[1])
+    return first, None if match[2] == "-" else int(match[3] or first)
 
 
 def read_files(

@@ -42,7 +42,7 @@ class ContextServicer:
             yield part
 
     async def GetFiles(self, request: pb.GetFilesRequest, principal: Principal) -> pb.GetFilesResponse:
-        lines = parse_lines(request.lines, request.path)
+        lines = parse_lines(request.lines)
         found = await self._service.files(
             request.project_id, request.agent_type, list(request.path), lines, self._worktree(principal)
         )
