@@ -17,14 +17,13 @@ _LEAST_BYTES = 2_000
 
 
 class Excerpt(NamedTuple):
-    """The parts of a file that were chosen, in order; ``score`` is that of the best."""
+    """The parts of a file that were chosen, in order."""
 
     path: str
     parts: list[Lines]
-    score: float
 
 
-class Choice(NamedTuple):
+class Chosen(NamedTuple):
     """What was chosen. ``complete``: nothing that matters was left out for lack of space."""
 
     excerpts: list[Excerpt]
@@ -36,18 +35,17 @@ def choose(
     files: Mapping[str, Chunked],
     *,
     max_bytes: float,
-    cost: Callable[[str, bytes], int],
+    cost: Callable[[bytes], int],
     overhead: Callable[[str], int],
-) -> Choice:
+) -> Chosen:
     """Returns excerpts that fit, in the order of their best pieces.
 
-    ``cost(path, text)``: bytes that a text takes; ``overhead(path)``: those that a file takes beside its text.
+    ``cost(text)``: bytes that a text takes; ``overhead(path)``: those that a file takes beside its text.
     """
     if not pieces:
-        return Choice([], complete=True)
+        return Chosen([], complete=True)
     least = pieces[0].score * next((share for most, share in _LEAST_SHARES if max_bytes <= most), 0.0)
     chosen: dict[str, list[Lines]] = {}
-    scores: dict[str, float] = {}
     used, complete = 0, True
     for piece in pieces:
         if piece.score <= 0 or (piece.score < least and used >= _LEAST_BYTES):
@@ -56,7 +54,7 @@ def choose(
         chunk = file.chunks[piece.chunk]
         around = Lines(max(0, chunk.start - _AROUND), min(file.line_count or 1, chunk.end + _AROUND))
         new = _without(around, chosen.get(piece.path, []))
-        size = sum(cost(piece.path, file.data[file.offset(part.start) : file.offset(part.end)]) for part in new)
+        size = sum(cost(file.data[file.offset(part.start) : file.offset(part.end)]) for part in new)
         if piece.path not in chosen:
             size += overhead(piece.path)
         if used + size > max_bytes:
@@ -65,8 +63,7 @@ def choose(
             continue
         used += size
         chosen[piece.path] = _merged([*chosen.get(piece.path, []), *new])
-        scores.setdefault(piece.path, piece.score)
-    return Choice([Excerpt(path, parts, scores[path]) for path, parts in chosen.items()], complete)
+    return Chosen([Excerpt(path, parts) for path, parts in chosen.items()], complete)
 
 
 def shown(text: str, parts: Sequence[Lines], count: int) -> str:

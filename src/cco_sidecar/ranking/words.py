@@ -26,7 +26,7 @@ _WORD = re.compile(r"[^\W_]+(?:[_\-.:]+[^\W_]+)*_*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 # The beginning of a task says what it is about: so many characters of its first line.
 _TITLE_CHARACTERS = 150
-# Weights, all measured with `cco context eval` on the project's own cases.
+# Weights, measured (docs/context.md).
 _TITLE, _COMPOUND, _QUOTED = 1.6, 2.5, 2.5
 _PAIR = 0.5
 # How many letters may follow a term within a word: `token` stands in `tokens` and `tokenizer` does not count.
@@ -79,7 +79,7 @@ class Terms:
         )
 
     def find(self, data: bytes) -> list[Hit]:
-        """Returns the hits in a text, by offset. A compound also counts for its parts that are terms."""
+        """Returns the hits in a text, by offset."""
         if self._automaton is None:
             return []
         found = []

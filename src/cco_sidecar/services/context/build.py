@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
-from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.encoded import varint
 from cco_sidecar.core.languages import language_of
 from cco_sidecar.ranking.comments import comments_of
@@ -21,13 +18,11 @@ from orchestra.v1.context_service_pb2 import (
     GetContextResponse,
     Manifest,
     ManifestEntry,
-    MaskedSecret,
     PreviousAgentOutput,
     RelevantFile,
 )
 
 LIMIT_BYTES = 10 * 2**20
-COMMITS = 20
 # Shares of the limit for the sections other than files.
 _STRUCTURE_BYTES = 2 * 2**20
 _HISTORY_BYTES = 1 * 2**20
@@ -57,7 +52,9 @@ def build(
     strategies: set[str] = set()
     context = Context(
         project_structure=sections.structure(snapshot, _STRUCTURE_BYTES, strategies),
-        git_context=sections.history(snapshot.git, FULL_HISTORY if architect else COMMITS, _HISTORY_BYTES, strategies),
+        git_context=sections.history(
+            snapshot.git, FULL_HISTORY if architect else sections.COMMITS, _HISTORY_BYTES, strategies
+        ),
         previous_agent_outputs=sections.outputs(outputs, _OUTPUTS_BYTES, strategies),
         metadata=snapshot.metadata,
     )
@@ -65,18 +62,8 @@ def build(
     files.add_all(choices)
     context.relevant_files.extend(files.included)
     files.account_for_the_rest({choice.path for choice in choices})
-    wire = context.SerializeToString(deterministic=True)
-    files.manifest.checksum = f"sha256:{hashlib.sha256(wire).hexdigest()}"
-    return GetContextResponse(
-        issue_id=issue,
-        agent_type=agent_type,
-        context=context,
-        truncated=bool(files.strategies),
-        truncation_strategy=sections.strategy(files.strategies),
-        total_size_bytes=len(wire),
-        file_count=len(files.included),
-        manifest=files.manifest,
-    )
+    response = GetContextResponse(issue_id=issue, agent_type=agent_type, context=context, manifest=files.manifest)
+    return sections.complete(response, files.strategies)
 
 
 class _Files:
@@ -122,14 +109,7 @@ class _Files:
         self._include(choice.path, content, text, reason, strategy)
 
     def _include(self, path: str, content: str, text: Text, reason: str, strategy: str) -> None:
-        file = RelevantFile(
-            path=sections.utf8(path),
-            content=content,
-            last_modified=timestamp(text.stat.mtime_ns // 1000),
-            size=text.stat.size,
-            language=language_of(path),
-            checksum=text.checksum,
-        )
+        file = sections.relevant_file(path, content, text)
         size = file.ByteSize()
         self._space -= size + 1 + len(varint(size))
         self.included.append(file)
@@ -139,15 +119,7 @@ class _Files:
             self.manifest.files_cut += 1
         self.manifest.files_included += 1
         disposition = DISPOSITION_CUT if strategy else DISPOSITION_INCLUDED
-        entry = ManifestEntry(
-            path=file.path,
-            disposition=disposition,
-            reason=reason,
-            bytes=len(content.encode()),
-            files=1,
-            masked_secrets=[MaskedSecret(line=line, rule=rule) for line, rule in text.masked],
-        )
-        self.manifest.entries.append(entry)
+        self.manifest.entries.append(sections.entry(file, text, disposition, reason))
 
     def _leave_out(self, path: str, reason: str, size: int, files: int = 1) -> None:
         self.manifest.files_left_out += files

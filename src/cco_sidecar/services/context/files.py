@@ -11,7 +11,7 @@ from cco_sidecar.core.languages import language_of
 from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
-from orchestra.v1.context_service_pb2 import FileContent, MaskedSecret
+from orchestra.v1.context_service_pb2 import FileContent
 
 MAX_BYTES = 10 * 2**20
 _LINES = re.compile(r"([1-9][0-9]{0,8})(-([1-9][0-9]{0,8})?)?")
@@ -71,5 +71,5 @@ def _content(path: str, text: Text, lines: tuple[int, int | None] | None) -> Fil
         language=language_of(path),
         last_modified=timestamp(text.stat.mtime_ns // 1000),
         checksum=text.checksum,
-        masked_secrets=[MaskedSecret(line=line, rule=rule) for line, rule in text.masked if first <= line <= end],
+        masked_secrets=sections.masked_secrets(each for each in text.masked if first <= each.line <= end),
     )

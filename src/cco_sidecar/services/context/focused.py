@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Hashable, Sequence
 
 import orjson
 
 from cco_sidecar.core.agent_types import AgentType
-from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.codec import to_json
-from cco_sidecar.core.languages import language_of
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.ranking import cutting, relevance
 from cco_sidecar.ranking.chunks import Chunked
@@ -29,15 +26,12 @@ from orchestra.v1.context_service_pb2 import (
     GetContextResponse,
     Manifest,
     ManifestEntry,
-    MaskedSecret,
     Metadata,
     PreviousAgentOutput,
-    RelevantFile,
 )
 
 # Shares of the budget for what is not files, at most.
 _STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.05, 0.03, 0.15, 0.02
-_COMMITS = 20
 # Kinds of files that the manifest names, at most and per byte of the budget; the rest is one entry a reason.
 _KINDS, _KIND_BYTES, _KIND_CHARACTERS = 30, 1500, 40
 # What a response has beside its parts, and a file and its manifest entry beside text and twice the path, in bytes.
@@ -76,7 +70,7 @@ def build_focused(
     context = Context(
         project_structure=sections.structure(snapshot, int(max_bytes * _STRUCTURE), strategies),
         git_context=sections.history(
-            snapshot.git, FULL_HISTORY if architect else _COMMITS, int(max_bytes * _HISTORY), strategies
+            snapshot.git, FULL_HISTORY if architect else sections.COMMITS, int(max_bytes * _HISTORY), strategies
         ),
         previous_agent_outputs=sections.outputs(outputs, int(max_bytes * _OUTPUTS), strategies),
         metadata=_metadata(snapshot.metadata, int(max_bytes * _METADATA)),
@@ -102,7 +96,7 @@ def build_focused(
             break
     if not complete:
         strategies.add("semantic_chunking")
-    return _finished(response, strategies)
+    return sections.complete(response, strategies)
 
 
 def _candidates(
@@ -195,24 +189,10 @@ def _fill(
         count = max(1, files[path].line_count)
         whole = len(excerpt.parts) == 1 and excerpt.parts[0] == (0, count)
         content = text.content if whole else cutting.shown(text.content, excerpt.parts, count)
-        response.context.relevant_files.add().CopyFrom(
-            RelevantFile(
-                path=sections.utf8(path),
-                content=content,
-                last_modified=timestamp(text.stat.mtime_ns // 1000),
-                size=text.stat.size,
-                language=language_of(path),
-                checksum=text.checksum,
-            )
-        )
-        response.manifest.entries.add(
-            path=sections.utf8(path),
-            disposition=DISPOSITION_INCLUDED if whole else DISPOSITION_CUT,
-            reason=reasons.get(path, "relevant"),
-            bytes=len(content.encode()),
-            files=1,
-            masked_secrets=[MaskedSecret(line=line, rule=rule) for line, rule in text.masked],
-        )
+        file = sections.relevant_file(path, content, text)
+        response.context.relevant_files.append(file)
+        disposition = DISPOSITION_INCLUDED if whole else DISPOSITION_CUT
+        response.manifest.entries.append(sections.entry(file, text, disposition, reasons.get(path, "relevant")))
         response.manifest.files_included += 1
         response.manifest.files_cut += not whole
         response.manifest.secrets_masked += len(text.masked)
@@ -248,16 +228,6 @@ def _kind(path: str) -> str:
     return sections.kind(path)[:_KIND_CHARACTERS]
 
 
-def _finished(response: GetContextResponse, strategies: set[str]) -> GetContextResponse:
-    wire = response.context.SerializeToString(deterministic=True)
-    response.manifest.checksum = f"sha256:{hashlib.sha256(wire).hexdigest()}"
-    response.truncated = bool(strategies)
-    response.truncation_strategy = sections.strategy(strategies)
-    response.total_size_bytes = len(wire)
-    response.file_count = len(response.context.relevant_files)
-    return response
-
-
 def _metadata(known: Metadata, max_bytes: int) -> Metadata:
     found = Metadata()
     found.CopyFrom(known)
@@ -274,6 +244,6 @@ def _escaped(text: str) -> int:
     return len(orjson.dumps(sections.utf8(text)))
 
 
-def _escaped_bytes(path: str, data: bytes) -> int:
+def _escaped_bytes(data: bytes) -> int:
     """Returns how much of a JSON string a text takes."""
     return len(orjson.dumps(data.decode("utf-8", "replace"))) + len(cutting.gap(10**6, 10**7))

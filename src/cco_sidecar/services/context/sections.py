@@ -1,13 +1,29 @@
-"""The sections of a context other than files, each within a limit."""
+"""What both ways of building a context share: its sections, each within a limit, and its messages."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 
+from cco_sidecar.core.clock import timestamp
+from cco_sidecar.core.languages import language_of
+from cco_sidecar.repository.file_cache import Text
+from cco_sidecar.repository.masking import Finding
 from cco_sidecar.repository.snapshot import Snapshot
-from orchestra.v1.context_service_pb2 import GitContext, PreviousAgentOutput, ProjectStructure
+from orchestra.v1.context_service_pb2 import (
+    Disposition,
+    GetContextResponse,
+    GitContext,
+    ManifestEntry,
+    MaskedSecret,
+    PreviousAgentOutput,
+    ProjectStructure,
+    RelevantFile,
+)
 
+# Commits of a context; architects get all that are known.
+COMMITS = 20
 # What the framing of a repeated message takes at most, in bytes.
 _FRAME_BYTES = 6
 
@@ -59,6 +75,45 @@ def outputs(given: Iterable[PreviousAgentOutput], max_bytes: int, strategies: se
         space -= size
         taken.append(output)
     return taken
+
+
+def relevant_file(path: str, content: str, text: Text) -> RelevantFile:
+    """Returns a file of a context. ``content``: what is shown of ``text``."""
+    return RelevantFile(
+        path=utf8(path),
+        content=content,
+        last_modified=timestamp(text.stat.mtime_ns // 1000),
+        size=text.stat.size,
+        language=language_of(path),
+        checksum=text.checksum,
+    )
+
+
+def entry(file: RelevantFile, text: Text, disposition: Disposition, reason: str) -> ManifestEntry:
+    """Returns the manifest's entry for a file of the context."""
+    return ManifestEntry(
+        path=file.path,
+        disposition=disposition,
+        reason=reason,
+        bytes=len(file.content.encode()),
+        files=1,
+        masked_secrets=masked_secrets(text.masked),
+    )
+
+
+def masked_secrets(findings: Iterable[Finding]) -> list[MaskedSecret]:
+    return [MaskedSecret(line=line, rule=rule) for line, rule in findings]
+
+
+def complete(response: GetContextResponse, strategies: set[str]) -> GetContextResponse:
+    """Fills in what follows from the context and from what was shortened."""
+    wire = response.context.SerializeToString(deterministic=True)
+    response.manifest.checksum = f"sha256:{hashlib.sha256(wire).hexdigest()}"
+    response.truncated = bool(strategies)
+    response.truncation_strategy = strategy(strategies)
+    response.total_size_bytes = len(wire)
+    response.file_count = len(response.context.relevant_files)
+    return response
 
 
 def strategy(strategies: set[str]) -> str:
