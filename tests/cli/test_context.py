@@ -1,4 +1,4 @@
-"""`cco context get|refresh|clear`."""
+"""`cco context get|files|explain|lint|refresh|clear`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.commands import fails, in_process, misused, printed
+from tests.support.commands import Done, fails, in_process, misused, printed
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -46,6 +46,58 @@ def test_a_context_is_printed_in_every_format(sidecar: SidecarProcess, tmp_path:
         done = run_cco(sidecar, *line, "--format", form, "--output", str(target))
         assert printed(done) == "" and done.stderr == f"wrote {target}\n"
         assert read(target.read_text())["file_count"] == as_json["file_count"]
+
+
+def test_markdown(sidecar: SidecarProcess) -> None:
+    line = ("context", "get", "issue-forms", "test-engineer", "--task", "repair it", "--max-bytes", "16384")
+    text = printed(run_cco(sidecar, *line, "--format", "markdown"))
+    assert text.startswith("# Context of issue-forms for test-engineer\n") and "\n> repair it\n" in text
+    assert len(text.encode()) <= 16_384
+
+
+def test_lines_of_a_file(sidecar: SidecarProcess) -> None:
+    body = json.loads(printed(run_cco(sidecar, "context", "get", "issue-ctx", "python-specialist")))
+    file = body["context"]["relevant_files"][0]
+    line = ("context", "files", "issue-ctx", "python-specialist", file["path"])
+    assert printed(run_cco(sidecar, *line)).rstrip("\n") == file["content"].rstrip("\n")
+    assert printed(run_cco(sidecar, *line, "--lines", "1")).rstrip("\n") == file["content"].split("\n")[0]
+    fails(run_cco(sidecar, *line[:-1], "nowhere.py"), "[CTX_003]")
+
+
+def test_why_a_context_holds_what_it_holds(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    line = ("context", "explain", "issue-ctx", "python-specialist")
+    saved = tmp_path / "before.json"
+    run_cco(sidecar, *line, "--task", "zzzz", "--format", "json", "--output", str(saved))
+    done = run_cco(sidecar, *line, "--task", "zzzz")
+    assert printed(done).split()[:3] == ["score", "context", "path"]
+    assert " candidates shown" in done.stderr
+    assert len(printed(run_cco(sidecar, *line, "--task", "zzzz", "--diff", str(saved))).splitlines()) == 1
+    smaller = run_cco(sidecar, *line, "--task", "zzzz", "--max-bytes", "4096", "--diff", str(saved))
+    assert printed(smaller).split()[:2] == ["before", "score"] and len(printed(smaller).splitlines()) > 1
+    saved.write_text("[]")
+    fails(run_cco(sidecar, *line, "--diff", str(saved)), "is not an explanation")
+
+
+def test_rules_are_checked(tmp_path: Path) -> None:
+    def lint() -> Done:
+        return in_process("context", "lint", "--root", str(tmp_path))
+
+    assert printed(lint()).startswith("no .cco/context.toml")
+    rules = tmp_path / ".cco" / "context.toml"
+    rules.parent.mkdir()
+    for name in ("a.py", "b.py", ".env"):
+        (tmp_path / name).write_text("x = 1\n")
+    rules.write_text('always = ["a.py", ".env"]\nnever = ["a.py"]\nexclude = ["*.go"]\n[weights]\n"*.rs" = 2\n')
+    done = lint()
+    assert printed(done) == ".cco/context.toml: 2 candidates, 0 always, 0 excluded, 1 never\n"
+    assert done.stderr.splitlines() == [
+        "warning: exclude: '*.go' matches no file",
+        "warning: weights: '*.rs' matches no file",
+        "warning: always: a.py is in 'never', which wins",
+        "warning: always: .env cannot be in a context: secret_file",
+    ]
+    rules.write_text("alway = []\n")
+    fails(lint(), "unknown key 'alway'; did you mean 'always'?")
 
 
 @pytest.mark.parametrize(

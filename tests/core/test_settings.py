@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from cco_sidecar.core import settings
+from cco_sidecar.core import sources
 from cco_sidecar.core.errors import SettingsError
 
 
 @pytest.mark.parametrize("names", ["http://build.example", "build.example:3001", "*", "a b", "-x", ""])
 def test_allowed_hosts_must_be_host_names(names: str) -> None:
     with pytest.raises(SettingsError, match=r"ALLOWED_HOSTS.*expected"):
-        settings.load(None, {"CCO_SIDECAR_ALLOWED_HOSTS": names or ","}, {})
+        sources.load(None, {"CCO_SIDECAR_ALLOWED_HOSTS": names or ","}, {})
 
 
 def test_allowed_hosts_are_compared_in_lower_case() -> None:
-    loaded = settings.load(None, {"CCO_SIDECAR_ALLOWED_HOSTS": "Build.Example, [fe80::1],sidecar"}, {})
+    loaded = sources.load(None, {"CCO_SIDECAR_ALLOWED_HOSTS": "Build.Example, [fe80::1],sidecar"}, {})
     assert loaded.allowed_hosts == ("build.example", "[fe80::1]", "sidecar")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from tests.support.sidecars import call
+from tests.support.sidecars import call, serving, small_repository, written
 
 from cco_sidecar.testing.agents import spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
@@ -51,3 +52,43 @@ def test_the_context_file_of_a_spawned_agent_has_them(sidecar: SidecarProcess) -
     outputs = json.loads(file.read_bytes())["context"]["previous_agent_outputs"]
     assert [each["errors"] for each in outputs] == [[REVIEW]]
     agent.stop()
+
+
+def test_decisions_of_architects_on_other_issues_follow_those_of_the_issue(sidecar: SidecarProcess) -> None:
+    def decide(agent_type: str, issue: str, decision: str) -> None:
+        step = {"do": "result", "status": "success", "decisions": [decision], "next_steps": ["no finding for others"]}
+        assert spawn_scripted(sidecar, [step], agent_type=agent_type, issue=issue).wait()["status"] == "completed"
+
+    decide("chief-architect", "issue-elsewhere", "Use PostgreSQL for all records")
+    decide("python-specialist", "issue-elsewhere", "Rename a helper")
+    decide("python-specialist", "issue-here", "Bind the parameters")
+    reader = sidecar.agent("debugger", issue="issue-here", project="default")
+    outputs = call(sidecar, "GET", "/api/context/issue-here/debugger", reader)["context"]["previous_agent_outputs"]
+    found = [(each.get("issue_id"), each["agent_type"], each["decision"]) for each in outputs]
+    assert found == [
+        (None, "python-specialist", "Bind the parameters"),
+        ("issue-elsewhere", "chief-architect", "Use PostgreSQL for all records"),
+    ]
+    assert not outputs[1].get("next_steps")
+    for number in range(12):
+        decide_by_event(sidecar, f"issue-{number}", f"Decision {number}")
+    outputs = call(sidecar, "GET", "/api/context/issue-here/debugger", reader)["context"]["previous_agent_outputs"]
+    assert [each["decision"] for each in outputs] == [
+        "Bind the parameters",
+        *(f"Decision {number}" for number in range(11, 1, -1)),
+    ]
+
+
+def decide_by_event(sidecar: SidecarProcess, issue: str, decision: str) -> None:
+    author = sidecar.agent("chief-architect", issue=issue, project="default")
+    data = {"issue_id": issue, "decision": decision}
+    call(sidecar, "POST", "/api/events/architecture_defined", author, json={"topic": "architecture", "data": data})
+
+
+def test_decisions_of_other_issues_can_be_turned_off(tmp_path: Path) -> None:
+    config = written(tmp_path / "config.json", context={"project_decisions": False})
+    with serving(tmp_path, small_repository(tmp_path / "repository"), config=config) as sidecar:
+        decide_by_event(sidecar, "issue-elsewhere", "Use PostgreSQL for all records")
+        reader = sidecar.agent("debugger", issue="issue-here", project="default")
+        context = call(sidecar, "GET", "/api/context/issue-here/debugger", reader)["context"]
+        assert context["previous_agent_outputs"] == []

@@ -26,7 +26,7 @@ from cco_sidecar.testing.process import SidecarProcess, agent_environment
 
 PAGES = [OURS / "README.md", *sorted((OURS / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_KINDS = {"bash", "bash background", "python", "json", "text", "mermaid"}
+_KINDS = {"bash", "bash background", "python", "json", "text", "toml", "mermaid"}
 
 
 class Block(NamedTuple):

@@ -23,13 +23,13 @@ FILES = {
 
 def ranked(task: str, changes: tuple[Change, ...] = (), files: dict[str, str] = FILES, **more: Any) -> list[str]:
     chunked = {path: Chunked(path, text.encode()) for path, text in files.items()}
-    pieces = rank(chunked, task, changes, **({"max_bytes": 32_000} | more))
+    pieces = rank(chunked, task, changes, **({"max_bytes": 32_000} | more)).pieces
     return list(dict.fromkeys(piece.path for piece in pieces))
 
 
 def test_the_piece_that_the_words_of_the_task_name_comes_first() -> None:
     chunked = {path: Chunked(path, text.encode()) for path, text in FILES.items()}
-    first = rank(chunked, "the oldest entry is not evicted", (), max_bytes=32_000)[0]
+    first = rank(chunked, "the oldest entry is not evicted", (), max_bytes=32_000).pieces[0]
     assert first.path == "src/cache.py"
     start = chunked[first.path].chunks[first.chunk].start
     assert start > 20
@@ -76,8 +76,8 @@ def test_a_change_log_that_every_commit_touches_is_there() -> None:
 
 
 def test_what_else_is_known_of_files_counts() -> None:
-    assert "README.md" in ranked("evict the oldest entry", prior={"README.md": 1.0})
-    order = ranked("evict the oldest entry", foreign={"src/cache.py"})
+    assert "README.md" in ranked("evict the oldest entry", known={"named_by_task": {"README.md": 1.0}})
+    order = ranked("evict the oldest entry", factors={"src/cache.py": 0.2})
     assert order.index("docs/guide.md") < order.index("src/cache.py")
 
 

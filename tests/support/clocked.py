@@ -128,10 +128,10 @@ class ClockedSidecar(SidecarProcess):
 
 async def serve(file: Path, config: str, storage: str, root: str, port: str, grpc_port: str) -> None:
     from cco_sidecar.app import Sidecar
-    from cco_sidecar.core import logs, settings
+    from cco_sidecar.core import logs, sources
 
     flags = {"storage": storage, "project_root": root, "port": port, "grpc_port": grpc_port}
-    chosen = settings.load(Path(config) if config else None, os.environ, flags)
+    chosen = sources.load(Path(config) if config else None, os.environ, flags)
     sidecar = Sidecar(chosen, OffsetClock(file))
     logs.set_up(chosen.storage / "logs", chosen.log_level)
     await sidecar.start()

@@ -13,7 +13,7 @@ from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.shown import shown
 from cco_sidecar.cli.terminal import echo, one_line
-from cco_sidecar.core import settings
+from cco_sidecar.core import settings, sources
 from cco_sidecar.core.package_data import schema_file
 
 
@@ -55,7 +55,7 @@ def schema(document: str) -> None:
 def show(ctx: click.Context, origin: bool, everything: bool, form: str) -> None:
     """Show the effective settings as in the config file, with secrets hidden."""
     chosen = ctx.find_root().obj
-    found = settings.origins(chosen["config"], os.environ, {"log_level": chosen["log_level"]})
+    found = sources.origins(chosen["config"], os.environ, {"log_level": chosen["log_level"]})
     rows = [
         (_key(each.name), shown(each.name, each.value), each.source)
         for each in found

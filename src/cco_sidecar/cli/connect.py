@@ -18,7 +18,7 @@ import click
 
 from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.client import Client, discovery
-from cco_sidecar.core import run_directory, settings
+from cco_sidecar.core import run_directory, sources
 from cco_sidecar.core.errors import SettingsError, SidecarError, unavailable
 from cco_sidecar.core.settings import DATABASE, Settings
 
@@ -35,7 +35,7 @@ def settings_of(ctx: click.Context, *, service: bool = False, **flags: Any) -> S
     chosen = ctx.find_root().obj
     flags.setdefault("log_level", None)
     flags["log_level"] = flags["log_level"] or chosen["log_level"]
-    return settings.load(chosen["config"], os.environ, flags, service=service)
+    return sources.load(chosen["config"], os.environ, flags, service=service)
 
 
 def settings_of_sidecar(ctx: click.Context) -> Settings:
@@ -229,7 +229,7 @@ class _OnFirstUse:
 
 def agent_types(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
     """Completes agent types in the shell."""
-    from cco_sidecar.core.settings import load
+    from cco_sidecar.core.sources import load
     from cco_sidecar.storage.trust import load_agent_types
 
     try:

@@ -1,22 +1,29 @@
-"""`cco context get|refresh|clear`."""
+"""`cco context`: show contexts and files, and how they are chosen."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
+from cco_sidecar.cli.explain import budgets, explain, lint
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
-from orchestra.v1.context_service_pb2 import GetContextResponse
+from cco_sidecar.services.context.markdown import markdown
+from orchestra.v1.context_service_pb2 import GetContextResponse, GetFilesResponse
 
 
 @click.group(name="context", cls=Group)
 def command() -> None:
-    """Show, refresh and clear contexts."""
+    """Show, explain, refresh and clear contexts."""
+
+
+command.add_command(explain)
+command.add_command(lint)
 
 
 @command.command()
@@ -24,13 +31,8 @@ def command() -> None:
 @click.argument("agent_type", metavar="TYPE", shell_complete=agent_types)
 @project_option
 @click.option("--task", default="", help="What the agent is about to do.")
-@click.option(
-    "--max-bytes",
-    type=click.IntRange(4096, 10 * 2**20),
-    metavar="BYTES",
-    help="Budget: excerpts of what matters most for the task.  [default: whole files, up to 10 MiB]",
-)
-@out.formatted
+@budgets
+@partial(out.formatted, more=("markdown",))
 @connected
 def get(
     client: Client,
@@ -39,16 +41,45 @@ def get(
     project_id: str,
     task: str,
     max_bytes: int | None,
+    max_tokens: int | None,
     form: str | None,
     output: Path | None,
 ) -> None:
     """Show the context of ISSUE for agents of TYPE."""
     with out.waiting("gathering context ..."):
-        answer = client.context.get(issue, agent_type, project_id=project_id, task=task, max_bytes=max_bytes)
+        answer = client.context.get(
+            issue, agent_type, project_id=project_id, task=task, max_bytes=max_bytes, max_tokens=max_tokens
+        )
+    if form == "markdown":
+        out.write(markdown(answer, task).decode().rstrip("\n"), output)
+        return
     screen = out.console()
     if form is None and not screen.is_terminal:
         form = "json"
     out.message(answer, form, output, lambda: _summary(answer))
+
+
+@command.command()
+@click.argument("issue")
+@click.argument("agent_type", metavar="TYPE", shell_complete=agent_types)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@project_option
+@click.option("--lines", default="", metavar="FIRST-LAST", help="Lines of each file, such as 12-40.  [default: all]")
+@out.formatted
+@connected
+def files(
+    client: Client,
+    issue: str,
+    agent_type: str,
+    paths: tuple[str, ...],
+    project_id: str,
+    lines: str,
+    form: str | None,
+    output: Path | None,
+) -> None:
+    """Show files, or lines of files, that a context left out."""
+    answer = client.context.files(*paths, lines=lines, issue_id=issue, agent_type=agent_type, project_id=project_id)
+    out.message(answer, form, output, lambda: _texts(answer))
 
 
 @command.command()
@@ -80,11 +111,18 @@ def clear(client: Client, issue_id: str, agent_type: str, project_id: str, every
     echo(f"removed {answer.entries_removed} cached contexts ({int(answer.bytes_freed)} bytes)")
 
 
+def _texts(answer: GetFilesResponse) -> str:
+    if len(answer.files) == 1:
+        return answer.files[0].content.rstrip("\n")
+    return "\n".join(f"==> {file.path} <==\n{file.content}" for file in answer.files).rstrip("\n")
+
+
 def _summary(answer: GetContextResponse) -> str:
     context = answer.context
     git = context.git_context
     lines = [
         f"{answer.issue_id} for {answer.agent_type}: {answer.file_count} files, {answer.total_size_bytes} bytes"
+        + (f", {answer.total_tokens} tokens ({answer.tokenizer})" if answer.HasField("total_tokens") else "")
         + (f", truncated ({answer.truncation_strategy})" if answer.truncated else ""),
         f"project: {context.project_structure.root}, {context.project_structure.total_files} files"
         + (f", branch {git.branch}" if git.branch else ""),

@@ -54,8 +54,9 @@ def report_format(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def formatted(command: Callable[..., Any], *, lists: bool = False) -> Callable[..., Any]:
-    """Adds ``--format`` and ``--output``. Only commands with ``lists`` support CSV."""
+def formatted(command: Callable[..., Any], *, lists: bool = False, more: Sequence[str] = ()) -> Callable[..., Any]:
+    """Adds ``--format`` and ``--output``. Only commands with ``lists`` support CSV; ``more``: the command's own
+    formats, which it prints with ``write``."""
     command = click.option(
         "--output",
         type=click.Path(dir_okay=False, path_type=Path),
@@ -65,7 +66,7 @@ def formatted(command: Callable[..., Any], *, lists: bool = False) -> Callable[.
     return click.option(
         "--format",
         "form",
-        type=click.Choice(FORMATS if lists else FORMATS[:-1]),
+        type=click.Choice([*(FORMATS if lists else FORMATS[:-1]), *more]),
         help="Output format.  [default: text]",
     )(command)
 
@@ -87,9 +88,9 @@ def waiting(text: str) -> AbstractContextManager[Any]:
 def message(answer: Message, form: str | None, output: Path | None, text: Callable[[], str]) -> None:
     """Prints a single message; ``text`` returns its text form."""
     if form in (None, "text", "table") and not (output and form is None):
-        _write(text(), output)
+        write(text(), output)
     else:
-        _write(encoded(codec.to_dict(answer), form), output)
+        write(encoded(codec.to_dict(answer), form), output)
 
 
 def rows(
@@ -97,13 +98,13 @@ def rows(
 ) -> None:
     """Prints a list of messages; ``text`` returns its text form."""
     if form == "table":
-        _write(_table(items, columns, plain=output is not None), output, styled=True)
+        write(_table(items, columns, plain=output is not None), output, styled=True)
     elif form == "csv":
-        _write(_csv(items, columns), output)
+        write(_csv(items, columns), output)
     elif form in ("json", "yaml") or (form is None and output is not None):
-        _write(encoded([codec.to_dict(item) for item in items], form), output)
+        write(encoded([codec.to_dict(item) for item in items], form), output)
     else:
-        _write(text(), output)
+        write(text(), output)
 
 
 def more(cursor: str, *, option: str = "--cursor") -> None:
@@ -156,7 +157,8 @@ def _csv(items: Sequence[Message], columns: Columns) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _write(text: str, output: Path | None, *, styled: bool = False) -> None:
+def write(text: str, output: Path | None, *, styled: bool = False) -> None:
+    """Prints a text, or writes it to a file."""
     if output is None or output == _STDOUT:
         echo(text, styled=styled)
         return

@@ -12,7 +12,7 @@ import click
 
 from cco_sidecar.cli import process
 from cco_sidecar.cli.connect import port_answers
-from cco_sidecar.core import settings
+from cco_sidecar.core import settings, sources
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
 
@@ -79,7 +79,7 @@ def settings_for(start: process.Start) -> Settings:
     flags["log_level"] = flags["log_level"] or chosen["log_level"]
     # Relative paths in the command line are relative to this directory.
     with contextlib.chdir(start.directory) if Path(start.directory).is_dir() else contextlib.nullcontext():
-        return settings.load(chosen["config"], start.environment, flags)
+        return sources.load(chosen["config"], start.environment, flags)
 
 
 def _parsed(known: click.Command, words: Sequence[str]) -> dict[str, Any]:

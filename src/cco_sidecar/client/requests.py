@@ -23,7 +23,13 @@ M = TypeVar("M", bound=Message)
 
 
 def get_context(
-    me: Identity, issue_id: str, agent_type: str, project_id: str, task: str, max_bytes: int | None
+    me: Identity,
+    issue_id: str,
+    agent_type: str,
+    project_id: str,
+    task: str,
+    max_bytes: int | None,
+    max_tokens: int | None,
 ) -> context_pb.GetContextRequest:
     return context_pb.GetContextRequest(
         issue_id=issue_id or me.issue_id,
@@ -31,6 +37,7 @@ def get_context(
         project_id=project_id,
         task=task,
         max_bytes=max_bytes,
+        max_tokens=max_tokens,
     )
 
 

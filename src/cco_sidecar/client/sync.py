@@ -186,15 +186,42 @@ class Context:
         project_id: str = "",
         task: str = "",
         max_bytes: int | None = None,
+        max_tokens: int | None = None,
     ) -> context_service_pb2.GetContextResponse:
         """Returns the context of an issue for an agent type; both default to the agent's own.
 
-        ``task`` is what the agent is about to do. ``max_bytes``, from 4,096, is a budget: the context then holds
-        excerpts of what matters most for the task. Without it, whole files are selected, up to 10 MiB.
+        ``task`` is what the agent is about to do. ``max_bytes`` and ``max_tokens``, from 4,096, are budgets: the
+        context then holds excerpts of what matters most for the task. Without them, and without a budget of the agent
+        type, whole files are selected, up to 10 MiB.
         """
         identity = self._client.identity
-        request = requests.get_context(identity, issue_id, agent_type, project_id, task, max_bytes)
+        request = requests.get_context(identity, issue_id, agent_type, project_id, task, max_bytes, max_tokens)
         return self._client.call(self._stub.GetContext, request)
+
+    def explain(
+        self,
+        issue_id: str = "",
+        agent_type: str = "",
+        *,
+        project_id: str = "",
+        task: str = "",
+        max_bytes: int | None = None,
+        max_tokens: int | None = None,
+        limit: int | None = None,
+    ) -> context_service_pb2.ExplainContextResponse:
+        """Returns which files a context within a budget has and which it has not, the best ``limit`` of them first,
+        with their scores and what these are made of. Arguments as for ``get``; without a budget, that of a spawned
+        agent."""
+        request = context_service_pb2.ExplainContextRequest(
+            issue_id=issue_id or self._client.identity.issue_id,
+            agent_type=agent_type or self._client.identity.agent_type,
+            project_id=project_id,
+            task=task,
+            max_bytes=max_bytes,
+            max_tokens=max_tokens,
+            limit=limit,
+        )
+        return self._client.call(self._stub.ExplainContext, request)
 
     def files(
         self, *paths: str, lines: str = "", issue_id: str = "", agent_type: str = "", project_id: str = ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from cco_sidecar.core import codec, documents
+from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.errors import SettingsError, SidecarError, invalid_request, not_found
 from cco_sidecar.core.principal import OPERATOR, PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
 from cco_sidecar.core.suggestions import nearest
@@ -58,7 +59,8 @@ PERMISSIONS = (*_WORKER, SPAWN_AGENTS)
 @dataclass(frozen=True, slots=True)
 class AgentType:
     """One entry, completed. ``file_patterns`` are gitignore-style, with the file sets filled in; ``comments``: it also
-    gets the comments of source files."""
+    gets the comments of source files; ``budget``: that of its contexts; ``required``: patterns of files that a spawn
+    asks for."""
 
     type: str
     name: str
@@ -71,6 +73,8 @@ class AgentType:
     subscriptions: tuple[str, ...]
     permissions: tuple[str, ...]
     comments: bool = False
+    budget: Budget = NO_BUDGET
+    required: tuple[str, ...] = ()
 
 
 class Source(NamedTuple):
@@ -172,6 +176,7 @@ class AgentTypes(Mapping[str, AgentType]):
             subscriptions=tuple(entry.subscriptions),
             permissions=tuple(entry.permissions) or _GROUP_PERMISSIONS.get(group, _WORKER),
             comments=COMMENTS in patterns,
+            budget=Budget.of(entry, "context_"),
         )
 
     def _expanded(self, where: str, patterns: Iterable[str], languages: tuple[str, ...]) -> Iterator[str]:

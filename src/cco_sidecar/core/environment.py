@@ -19,6 +19,7 @@ _RESERVED = frozenset(
         "JWT_TOKEN",
         "JWT_TOKEN_FILE",
         "CONTEXT_FILE",
+        "CONTEXT_MARKDOWN_FILE",
         "AGENT_TASK",
         "AGENT_TASK_FILE",
         "AGENT_ATTEMPT",

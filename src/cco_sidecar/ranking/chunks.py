@@ -11,6 +11,8 @@ from bisect import bisect_right
 from functools import cached_property
 from typing import NamedTuple
 
+from cco_sidecar.ranking.words import Hit, Terms
+
 # Lines per chunk.
 _LEAST, _TARGET, _MOST = 10, 40, 80
 _WHOLE = 56
@@ -35,6 +37,8 @@ class Chunked:
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
         self.data = data
+        # The latest terms that were looked for, and where they stand.
+        self.searched: tuple[Terms, list[Hit]] | None = None
 
     @cached_property
     def starts(self) -> list[int]:

@@ -14,6 +14,8 @@ _AROUND = 4
 _LEAST_SHARES = ((64_000, 0.3), (256_000, 0.07))
 # What a context has at least before it stops below its budget, in bytes.
 _LEAST_BYTES = 2_000
+# Less space than this holds no piece, in bytes.
+_LEAST_PIECE_BYTES = 64
 
 
 class Excerpt(NamedTuple):
@@ -37,28 +39,37 @@ def choose(
     max_bytes: float,
     cost: Callable[[bytes], int],
     overhead: Callable[[str], int],
+    first: Sequence[Piece] = (),
+    fills: bool = False,
 ) -> Chosen:
     """Returns excerpts that fit, in the order of their best pieces.
 
-    ``cost(text)``: bytes that a text takes; ``overhead(path)``: those that a file takes beside its text.
+    ``cost(text)``: bytes that a text takes; ``overhead(path)``: those that a file takes beside its text; ``first``:
+    pieces that are taken before the others; ``fills``: takes what fits, even what matters much less than the best.
     """
-    if not pieces:
-        return Chosen([], complete=True)
-    least = pieces[0].score * next((share for most, share in _LEAST_SHARES if max_bytes <= most), 0.0)
+    least = 0.0
+    if pieces and not fills:
+        least = pieces[0].score * next((share for most, share in _LEAST_SHARES if max_bytes <= most), 0.0)
     chosen: dict[str, list[Lines]] = {}
     used, complete = 0, True
-    for piece in pieces:
-        if piece.score <= 0 or (piece.score < least and used >= _LEAST_BYTES):
+    for number, piece in enumerate((*first, *pieces)):
+        if number >= len(first) and (piece.score <= 0 or (piece.score < least and used >= _LEAST_BYTES)):
+            break
+        if max_bytes - used < _LEAST_PIECE_BYTES:
+            complete = False
             break
         file = files[piece.path]
         chunk = file.chunks[piece.chunk]
         around = Lines(max(0, chunk.start - _AROUND), min(file.line_count or 1, chunk.end + _AROUND))
         new = _without(around, chosen.get(piece.path, []))
+        if used + sum(map(file.size, new)) > max_bytes:
+            # Smaller pieces that matter nearly as much may still fit.
+            complete = False
+            continue
         size = sum(cost(file.data[file.offset(part.start) : file.offset(part.end)]) for part in new)
         if piece.path not in chosen:
             size += overhead(piece.path)
         if used + size > max_bytes:
-            # Smaller pieces that matter nearly as much may still fit.
             complete = False
             continue
         used += size

@@ -16,6 +16,7 @@ _DAY_NS = 24 * 3600 * 10**9
 # Groups that work on tests.
 _TESTS_FIRST = frozenset({"quality", "security"})
 _WORD = re.compile(r"[A-Za-z0-9_\-./]{3,}")
+_COMPOUND = re.compile(r"[_-]|[a-z][A-Z]")
 
 
 class Choice(NamedTuple):
@@ -34,15 +35,23 @@ def choose(
     wanted = Patterns(agent.file_patterns)
     source = Patterns(file_sets.get("source", ()))
     kinds = _kinds(agent, file_sets)
-    named = _named_by(task, snapshot)
+    named = named_by(task, snapshot.files, words=True)
     recent = _recently_changed(snapshot)
     touched = set(decided)
     choices = []
+    rules = snapshot.rules
+    required = Patterns(agent.required)
     for path in snapshot.files:
+        if rules.is_excluded(path):
+            continue
         matches = wanted.match(path)
         comments = not matches and agent.comments and source.match(path)
-        if path in named:
+        if rules.is_first(path):
+            choices.append(Choice(-1, path, "always"))
+        elif path in named:
             choices.append(Choice(0, path, "named_by_task"))
+        elif agent.required and required.match(path):
+            choices.append(Choice(1, path, "required"))
         elif path in touched:
             choices.append(Choice(1, path, "named_by_decision"))
         elif not matches and not comments:
@@ -76,15 +85,18 @@ def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patter
     ]
 
 
-def _named_by(task: str, snapshot: Snapshot) -> set[str]:
-    """Returns the files whose path, name or stem appears in the task."""
-    words = {word.strip("./") for word in _WORD.findall(task)}
-    if not words:
-        return set()
+def named_by(task: str, paths: Iterable[str], *, words: bool = False) -> set[str]:
+    """Returns the files that a task names: by path, name, or a stem that is no plain word, such as `retry_queue`.
+
+    ``words``: plain words count too, so `queue` names `queue.py`.
+    """
+    given = {word.strip("./") for word in _WORD.findall(task)}
     found = set()
-    for path in snapshot.files:
+    for path in paths if given else ():
         name = path.rpartition("/")[2]
-        if path in words or name in words or name.partition(".")[0] in words:
+        stem = name.partition(".")[0]
+        by_stem = stem in given and (words or _COMPOUND.search(stem) is not None)
+        if by_stem or path in given or ("." in name and name in given):
             found.add(path)
     return found
 

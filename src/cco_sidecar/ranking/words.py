@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
@@ -33,6 +34,10 @@ _PAIR = 0.5
 _MAX_ENDING = 2
 # How far apart two words of a pair may stand, in bytes.
 _PAIR_GAP = 5
+# Of a longer task, the beginning counts; longer words are data. Of more terms, those with the highest weights count.
+_TASK_CHARACTERS = 20_000
+_WORD_CHARACTERS = 80
+_MOST_TERMS = 600
 # More hits in one file say nothing more.
 _MOST_HITS = 20_000
 
@@ -52,8 +57,9 @@ class Terms:
     """
 
     def __init__(self, task: str) -> None:
+        task = task[:_TASK_CHARACTERS]
         weights, compounds = _weights(task)
-        self.names = sorted(weights)
+        self.names = sorted(sorted(weights, key=lambda name: (-weights[name], name))[:_MOST_TERMS])
         self._index = index = {name: number for number, name in enumerate(self.names)}
         self.weights = [weights[name] for name in self.names]
         self._parts = [
@@ -78,13 +84,13 @@ class Terms:
             else None
         )
 
-    def find(self, data: bytes) -> list[Hit]:
-        """Returns the hits in a text, by offset."""
+    def find(self, data: bytes, most: int | None = _MOST_HITS) -> list[Hit]:
+        """Returns the first ``most`` hits in a text, by offset."""
         if self._automaton is None:
             return []
         found = []
         size = len(data)
-        for form, start, end in self._automaton.find_matches_as_indexes(data.lower())[:_MOST_HITS]:
+        for form, start, end in self._automaton.find_matches_as_indexes(data.lower())[:most]:
             if start:
                 before = data[start - 1]
                 # A word begins after anything but a letter, or with a capital after a small letter.
@@ -110,8 +116,18 @@ class Terms:
 
     def of_text(self, text: str) -> set[int]:
         """Returns the terms that occur in a text, such as a commit message."""
-        index = self._index
-        return {index[term] for word in _WORD.findall(text) for term in map(_stem, _split(word)) if term in index}
+        return {self._index[stem] for stem in _stems(text) if stem in self._index}
+
+
+@lru_cache(maxsize=64)
+def terms_of(task: str) -> Terms:
+    """Returns the terms of a task: the same object for the same task, as long as it is remembered."""
+    return Terms(task)
+
+
+@lru_cache(maxsize=20_000)
+def _stems(text: str) -> frozenset[str]:
+    return frozenset(_stem(part) for word in _WORD.findall(text) for part in _split(word))
 
 
 def _forms(name: str) -> list[bytes]:
@@ -128,6 +144,8 @@ def _weights(task: str) -> tuple[dict[str, float], dict[str, list[str]]]:
     compounds: dict[str, list[str]] = {}
     for match in _WORD.finditer(task):
         word = match.group().strip("_-.:")
+        if len(word) > _WORD_CHARACTERS:
+            continue
         weight = _TITLE if match.start() < title else 1.0
         quoted = task[max(0, match.start() - 1) : match.start()] == "`"
         parts = _split(word)

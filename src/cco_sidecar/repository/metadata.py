@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.beneath import open_beneath
+from cco_sidecar.repository.rules import RULES_FILE
 from orchestra.v1.context_service_pb2 import Metadata
 
 T = TypeVar("T")
@@ -54,9 +55,9 @@ _VERSION = re.compile(r"[\w.,<>=!~*\- ]{1,100}")
 _GO_REQUIRE = re.compile(r"^\s*(?:require\s+)?([\w.\-/]+\.[\w.\-/]+)\s+(v[\w.\-+]+)", re.MULTILINE)
 
 
-def report_stats(root: Path, stat: Callable[[Path], T]) -> tuple[T, ...]:
-    """Returns the stats of all reports. Git often ignores reports, so they are not watched."""
-    return tuple(stat(root / name) for name in REPORTS)
+def unwatched_stats(root: Path, stat: Callable[[Path], T]) -> tuple[T, ...]:
+    """Returns the stats of all reports and of the rules. Git often ignores such files, so they are not watched."""
+    return tuple(stat(root / name) for name in (*REPORTS, RULES_FILE))
 
 
 def read(root: Path, files: Iterable[str]) -> Metadata:

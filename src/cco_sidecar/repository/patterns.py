@@ -8,6 +8,9 @@ from functools import lru_cache
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
+_MAX_CHARACTERS, _MAX_STARS = 1000, 3
+_STARS = re.compile(r"\*+")
+
 
 class Patterns:
     """``*.py`` matches at any depth, ``docs/`` matches everything below, ``/x`` only at the root (gitignore(5))."""
@@ -17,6 +20,17 @@ class Patterns:
 
     def match(self, path: str) -> bool:
         return self._regex.match(path) is not None
+
+
+def check_pattern(pattern: str) -> None:
+    """Checks a pattern that somebody else wrote. Raises ValueError, whose message follows the pattern's name."""
+    if not pattern.strip() or pattern.strip() in ("!", "/") or "\0" in pattern or len(pattern) > _MAX_CHARACTERS:
+        raise ValueError("is not a pattern")
+    if any(len(_STARS.findall(part)) > _MAX_STARS for part in pattern.split("/")) or pattern.count("**") > _MAX_STARS:
+        # Matching takes time to the power of their number.
+        raise ValueError(f"has more than {_MAX_STARS} '*' in a part")
+    if GitIgnoreSpecPattern.pattern_to_regex(pattern)[0] is None:
+        raise ValueError("matches nothing")
 
 
 @lru_cache(maxsize=1024)

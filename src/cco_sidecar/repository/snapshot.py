@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from cco_sidecar.repository import masking, metadata
 from cco_sidecar.repository.history import Git
+from cco_sidecar.repository.rules import NO_RULES, Rules, read_rules
 from cco_sidecar.repository.watch import NO_QUEUE, Marker, Watched
 from orchestra.v1.context_service_pb2 import GitContext, Metadata
 
@@ -54,6 +55,7 @@ class Snapshot:
     barred: list[Barred]
     git: GitContext
     metadata: Metadata
+    rules: Rules = NO_RULES
     digest: bytes = b""
 
 
@@ -74,7 +76,7 @@ class Scanner:
         self._watch = Marker(queue)
 
     def scan(self, *, afresh: bool) -> tuple[Snapshot, Watched]:
-        """Scans the directory. ``afresh`` drops cached git history. Raises OSError, GitFailed."""
+        """Scans the directory. ``afresh`` drops cached git history. Raises OSError, GitFailed, RulesInvalid."""
         self._watch = Marker(self._queue)
         self._git.look(afresh=afresh)
         self._watch.add(self._git.directories, only_git=True)
@@ -86,11 +88,12 @@ class Scanner:
             found = self._walk(lambda path, name: name in _NEVER)
             listed = sorted(name for _, names in found for name in names)
         directories = [path for path, _ in found if path]
-        files, barred = self._sort_out(listed)
+        rules = read_rules(self.root)
+        files, barred = self._sort_out(listed, rules)
         git = self._git.state() if self._git.available else GitContext()
         known = metadata.read(self.root, files)
-        digest = _digest(files, directories, git, known)
-        return Snapshot(self.root, files, directories, barred, git, known, digest), self._watch.watched()
+        digest = _digest(files, directories, git, known, rules)
+        return Snapshot(self.root, files, directories, barred, git, known, rules, digest), self._watch.watched()
 
     def _walk(self, skip: Callable[[str, str], bool]) -> list[tuple[str, list[str]]]:
         """Returns the directories and their files, sorted. Each directory is watched before it is listed.
@@ -121,7 +124,7 @@ class Scanner:
             found.append((relative, names))
         return sorted(found)
 
-    def _sort_out(self, listed: list[str]) -> tuple[dict[str, FileStat], list[Barred]]:
+    def _sort_out(self, listed: list[str], rules: Rules) -> tuple[dict[str, FileStat], list[Barred]]:
         files: dict[str, FileStat] = {}
         barred: list[Barred] = []
         inside: dict[str, bool] = {}
@@ -146,12 +149,16 @@ class Scanner:
                 barred.append(Barred(path, "outside_root", 0))
             elif masking.is_secret_file(path):
                 barred.append(Barred(path, "secret_file", info.st_size))
+            elif rules.is_barred(path):
+                barred.append(Barred(path, "never", info.st_size))
             else:
                 files[path] = FileStat.of(info)
         return files, barred
 
 
-def _digest(files: dict[str, FileStat], directories: list[str], git: GitContext, known: Metadata) -> bytes:
+def _digest(
+    files: dict[str, FileStat], directories: list[str], git: GitContext, known: Metadata, rules: Rules
+) -> bytes:
     digest = hashlib.sha256()
     for path, info in files.items():
         digest.update(
@@ -160,4 +167,5 @@ def _digest(files: dict[str, FileStat], directories: list[str], git: GitContext,
     digest.update("\0".join(directories).encode("utf-8", "surrogateescape"))
     digest.update(git.SerializeToString(deterministic=True))
     digest.update(known.SerializeToString(deterministic=True))
+    digest.update(repr(rules).encode())
     return digest.digest()

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
@@ -42,10 +42,17 @@ _LOOKED_AT = 50
 _MAX_IN_VARIABLE = 100_000
 
 
+class AgentContext(NamedTuple):
+    """A context as JSON, in the form of the REST API, and as Markdown."""
+
+    json: bytes
+    markdown: bytes
+
+
 class ContextSource(Protocol):
     """Renders contexts. Implemented by the context service."""
 
-    async def json_for_agent(
+    async def for_agent(
         self,
         project: str,
         issue: str,
@@ -53,8 +60,9 @@ class ContextSource(Protocol):
         task: str,
         requirements: Sequence[str],
         worktree: Path | None,
-    ) -> bytes:
-        """Returns the context of the project's directory, or of one of its worktrees, as JSON. Raises SidecarError."""
+    ) -> AgentContext:
+        """Returns the context of the project's directory, or of one of its worktrees, within the budget of the type.
+        Raises SidecarError."""
         ...
 
 
@@ -153,7 +161,7 @@ class Launcher:
             # Save the worktree before the agent can make calls: the record decides which worktree its context is read
             # from.
             await self._store.save(agent)
-        context = await self._context.json_for_agent(
+        context = await self._context.for_agent(
             agent.project_id,
             agent.issue_id,
             agent.agent_type,
@@ -162,7 +170,8 @@ class Launcher:
             workdir if workdir != root else None,
         )
         values = self._values(agent, known, runner, run, workdir, resuming=resuming)
-        run.write(run.context_file, context)
+        run.write(run.context_file, context.json)
+        run.write(run.context_markdown_file, context.markdown)
         run.write(run.prompt_file, values["prompt"].encode())
         run.write(run.task_file, values["task"].encode())
         run.write_token(token)
@@ -262,6 +271,7 @@ class Launcher:
             "JWT_TOKEN": token,
             "JWT_TOKEN_FILE": str(run.token_file),
             "CONTEXT_FILE": str(run.context_file),
+            "CONTEXT_MARKDOWN_FILE": str(run.context_markdown_file),
             "AGENT_TASK": _fitting(task),
             "AGENT_TASK_FILE": str(run.task_file),
             "AGENT_ATTEMPT": str(agent.attempt),
@@ -278,6 +288,7 @@ class Launcher:
             "prompt_file": str(run.prompt_file),
             "system_prompt": system_prompt(known),
             "context_file": str(run.context_file),
+            "context_markdown_file": str(run.context_markdown_file),
             "agent_id": agent.agent_id,
             "agent_type": agent.agent_type,
             "issue_id": agent.issue_id,
@@ -310,9 +321,9 @@ def prompt(agent: Agent, task: str, run: Run) -> str:
     """Returns the agent's first prompt."""
     return (
         f"{task or 'Work on the issue.'}\n\n"
-        f"You are working on issue {agent.issue_id} of project {agent.project_id}. Its context is in the JSON file "
-        f"{run.context_file}: `context.relevant_files` lists the relevant files, `context.previous_agent_outputs` "
-        "the decisions of other agents, and `context.git_context` the git history.\n"
+        f"You are working on issue {agent.issue_id} of project {agent.project_id}. Read {run.context_markdown_file} "
+        "first: what other agents found, the parts of the code that matter for the task, recent commits, and what was "
+        f"left out. {run.context_file} has the same as JSON.\n"
     )
 
 

@@ -31,6 +31,7 @@ PLACEHOLDERS = frozenset(
         "prompt_file",
         "system_prompt",
         "context_file",
+        "context_markdown_file",
         "agent_id",
         "agent_type",
         "issue_id",

@@ -76,6 +76,7 @@ class Run:
         self.shared = directory / "agent"
         self.token_file = self.shared / "token"
         self.context_file = self.shared / "context.json"
+        self.context_markdown_file = self.shared / "context.md"
         self.prompt_file = self.shared / "prompt.md"
         self.task_file = self.shared / "task.md"
         self.agent_pid = 0

@@ -222,6 +222,9 @@ ROWS: dict[str, Row] = {
     "GetContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
     "StreamContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
     "GetFiles": Row(FOUR + twisted(FOUR, "another_type"), files, rule(200, READ, issue="read", twists=ANOTHERS)),
+    "ExplainContext": Row(
+        FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)
+    ),
     "RefreshContext": Row(
         FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)
     ),

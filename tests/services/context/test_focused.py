@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.repositories import commit_all, git
 
+from cco_sidecar.core.budget import Budget
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.repository.watch import NO_QUEUE
+from cco_sidecar.services.context import tokens
 from cco_sidecar.services.context.worker import Wanted, Worker
 from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.process import SidecarProcess
@@ -48,12 +50,15 @@ trees = st.dictionaries(
 )
 
 
-def made(root: Path, task: str, max_bytes: int | None, agent_type: str = "python-specialist") -> pb.GetContextResponse:
+def made(
+    root: Path, task: str, max_bytes: int | None, agent_type: str = "python-specialist", max_tokens: int | None = None
+) -> pb.GetContextResponse:
     with tempfile.TemporaryDirectory() as storage:
         worker = Worker(NO_QUEUE, Path(storage), 2**26, [root])
         digest = worker.scan(root, afresh=False, keep=False).digest
         types = load_agent_types(root)
-        wanted = Wanted(root, digest, "issue-1", types.require(agent_type), False, types.file_sets, task, [], max_bytes)
+        budget = Budget(max_bytes, max_tokens)
+        wanted = Wanted(root, digest, "issue-1", types.require(agent_type), False, types.file_sets, task, [], budget)
         return pb.GetContextResponse.FromString(worker.make(wanted).wire)
 
 
@@ -108,7 +113,7 @@ def test_the_place_that_the_task_names_is_shown_with_its_lines(root: Path) -> No
     assert file.path == "src/queue.py" and "worker.entries.clear()" in file.content
     assert re.search(r"^\[\.\.\. lines \d+-\d+ left out \.\.\.\]$", file.content, re.MULTILINE)
     assert response.manifest.entries[0].disposition == pb.DISPOSITION_CUT
-    assert response.manifest.entries[0].reason == "named_by_task"
+    assert (response.manifest.entries[0].reason, response.manifest.entries[0].score) == ("relevant", 1)
 
 
 def test_what_is_chosen_is_not_truncated(root: Path) -> None:
@@ -119,7 +124,49 @@ def test_what_is_chosen_is_not_truncated(root: Path) -> None:
 
 
 def test_a_file_that_the_task_names_comes_first(root: Path) -> None:
-    assert made(root, "look at src/other.py", 32_768).context.relevant_files[0].path == "src/other.py"
+    for name in ("src/other.py", "other.py"):
+        manifest = made(root, f"look at {name}", 32_768).manifest
+        assert (manifest.entries[0].path, manifest.entries[0].reason) == ("src/other.py", "named_by_task")
+
+
+def test_the_best_that_is_left_out_is_named_and_the_rest_is_a_map(root: Path) -> None:
+    for number in range(40):
+        (root / "src" / f"stop_{number:02}.py").write_text(
+            f"def stop(worker):\n    worker.entries.clear({number})\n" * 40
+        )
+    (root / "docs" / "deep").mkdir(parents=True)
+    (root / "docs" / "deep" / "a.txt").write_text("nothing\n")
+    commit_all(root)
+    left = [each for each in made(root, TASK, 32_768).manifest.entries if each.disposition == pb.DISPOSITION_LEFT_OUT]
+    named = [each for each in left if each.HasField("score")]
+    assert any(each.path.startswith("src/stop_") for each in named) and all(each.files == 1 for each in named)
+    assert [each.score for each in named] == sorted((each.score for each in named), reverse=True)
+    assert {"docs/**", "src/**"} <= {each.path for each in left}
+
+
+@pytest.mark.parametrize("max_tokens", [4096, 9_000, 40_000])
+def test_a_budget_in_tokens(root: Path, max_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    response = made(root, TASK, None, max_tokens=max_tokens)
+    count = tokens.tokenizer().count(to_json(response))
+    assert response.tokenizer == "o200k_base"
+    assert count <= response.total_tokens <= max_tokens
+    assert count > max_tokens * 0.8 or not response.truncated
+    monkeypatch.setattr(tokens, "_Vocabulary", lambda: __import__("a_package_that_is_not_there"))
+    tokens.tokenizer.cache_clear()
+    estimated = made(root, TASK, None, max_tokens=max_tokens)
+    tokens.tokenizer.cache_clear()
+    assert estimated.tokenizer == "estimate"
+    assert len(to_json(estimated)) / 3 <= estimated.total_tokens <= max_tokens
+
+
+def test_both_budgets_hold(root: Path) -> None:
+    response = made(root, TASK, 6_000, max_tokens=9_000)
+    assert len(to_json(response)) <= 6_000 and response.total_tokens <= 9_000
+
+
+def test_a_task_that_says_nothing_gets_the_files_of_the_type(root: Path) -> None:
+    paths = {file.path for file in made(root, "zzzz qqqq", 16_384).context.relevant_files}
+    assert {"src/queue.py", "src/other.py"} <= paths
 
 
 def test_every_file_of_an_agent_type_gets_a_beginning_without_a_task(root: Path) -> None:

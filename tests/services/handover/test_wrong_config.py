@@ -10,7 +10,7 @@ from tests.support.repositories import OURS
 from tests.support.sidecars import start_refused, written
 
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.core.settings import load
+from cco_sidecar.core.sources import load
 from cco_sidecar.services.handover.rules import Plan
 from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.supervision.budget import Budget

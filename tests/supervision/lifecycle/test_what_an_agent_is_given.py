@@ -20,7 +20,16 @@ from cco_sidecar.testing.process import SidecarProcess
 def test_the_environment_of_an_agent(sidecar: SidecarProcess, scripted_agent: Spawn, root: Path, secret: str) -> None:
     names = (
         *("AGENT_ID", "AGENT_TYPE", "ISSUE_ID", "PROJECT_ID", "SIDECAR_URL", "SIDECAR_GRPC", "JWT_TOKEN"),
-        *("JWT_TOKEN_FILE", "CONTEXT_FILE", "AGENT_TASK", "AGENT_ATTEMPT", "MINE", "PLAIN_VARIABLE", "PWD"),
+        *(
+            "JWT_TOKEN_FILE",
+            "CONTEXT_FILE",
+            "CONTEXT_MARKDOWN_FILE",
+            "AGENT_TASK",
+            "AGENT_ATTEMPT",
+            "MINE",
+            "PLAIN_VARIABLE",
+            "PWD",
+        ),
         *("CCO_SIDECAR_JWT_SECRET", "SIDECAR_LEFT_OVER"),
     )
     script = "import json, os; print(json.dumps([dict(os.environ), os.getcwd()]))"
@@ -45,6 +54,7 @@ def test_the_environment_of_an_agent(sidecar: SidecarProcess, scripted_agent: Sp
         "JWT_TOKEN": "",
         "JWT_TOKEN_FILE": str(run / "agent" / "token"),
         "CONTEXT_FILE": str(run / "agent" / "context.json"),
+        "CONTEXT_MARKDOWN_FILE": str(run / "agent" / "context.md"),
         "AGENT_TASK": "do é",
         "AGENT_ATTEMPT": "1",
         "MINE": "über",
@@ -67,8 +77,11 @@ def test_the_files_of_an_agent_are_private_and_complete(sidecar: SidecarProcess,
     context = json.loads((shared / "context.json").read_text())
     assert (context["issue_id"], context["agent_type"]) == ("issue-files", "python-specialist")
     assert context["context"]["git_context"]
+    readable = (shared / "context.md").read_text()
+    assert readable.startswith("# Context of issue-files for python-specialist\n")
+    assert str(shared / "context.md") in (shared / "prompt.md").read_text()
     assert run.stat().st_mode & 0o077 == 0
-    for name in ("agent", "agent/token", "agent/context.json", "agent/prompt.md", "output.log"):
+    for name in ("agent", "agent/token", "agent/context.json", "agent/context.md", "agent/prompt.md", "output.log"):
         assert (run / name).stat().st_mode & 0o077 == 0, name
 
 
@@ -145,13 +158,13 @@ def test_placeholders_are_filled_in_a_runners_program_too(scripted_agent: Spawn,
 
 
 def test_required_files_are_in_the_context(sidecar: SidecarProcess, scripted_agent: Spawn) -> None:
-    def paths(**options: Any) -> set[str]:
+    def reason(**options: Any) -> str:
         agent = scripted_agent(SLEEP, issue=fresh("issue-required"), **options)
-        context = json.loads((directory_of(sidecar, agent) / "agent" / "context.json").read_text())
-        return {each["path"] for each in context["context"]["relevant_files"]}
+        manifest = json.loads((directory_of(sidecar, agent) / "agent" / "context.json").read_text())["manifest"]
+        return next((each["reason"] for each in manifest["entries"] if each["path"] == "notes/plan.xyz"), "")
 
-    assert "notes/plan.xyz" not in paths()
-    assert "notes/plan.xyz" in paths(context_requirements=["notes/*.xyz", "security_policies"])
+    assert reason() != "required"
+    assert reason(context_requirements=["notes/*.xyz", "security_policies"]) == "required"
 
 
 def test_only_permitted_callers_spawn_and_only_the_operator_sets_a_command(sidecar: SidecarProcess) -> None:

@@ -505,9 +505,14 @@ type AgentTypeEntry struct {
 	Subscriptions []string `protobuf:"bytes,8,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
 	// What it may do. Default: read_context, write_results and publish_events; for architects also
 	// spawn_agents.
-	Permissions   []string `protobuf:"bytes,9,rep,name=permissions,proto3" json:"permissions,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Permissions []string `protobuf:"bytes,9,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	// Budget of its contexts, in bytes of JSON. Default: agents.context_max_bytes for spawned agents,
+	// else none.
+	ContextMaxBytes *uint32 `protobuf:"varint,10,opt,name=context_max_bytes,json=contextMaxBytes,proto3,oneof" json:"context_max_bytes,omitempty"`
+	// The same in tokens.
+	ContextMaxTokens *uint32 `protobuf:"varint,11,opt,name=context_max_tokens,json=contextMaxTokens,proto3,oneof" json:"context_max_tokens,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *AgentTypeEntry) Reset() {
@@ -601,6 +606,20 @@ func (x *AgentTypeEntry) GetPermissions() []string {
 		return x.Permissions
 	}
 	return nil
+}
+
+func (x *AgentTypeEntry) GetContextMaxBytes() uint32 {
+	if x != nil && x.ContextMaxBytes != nil {
+		return *x.ContextMaxBytes
+	}
+	return 0
+}
+
+func (x *AgentTypeEntry) GetContextMaxTokens() uint32 {
+	if x != nil && x.ContextMaxTokens != nil {
+		return *x.ContextMaxTokens
+	}
+	return 0
 }
 
 // Which agents come next when a result fulfils the conditions.
@@ -1584,7 +1603,7 @@ const file_orchestra_v1_config_proto_rawDesc = "" +
 	"\x04many\x18\x02 \x01(\v2\x1b.orchestra.v1.AgentTypeListH\x00R\x04many:\x04\xe8\xe0\x18\x01B\a\n" +
 	"\x05value\"I\n" +
 	"\rAgentTypeList\x122\n" +
-	"\x05types\x18\x01 \x03(\v2\x1c.orchestra.v1.AgentTypeEntryR\x05types:\x04\xe8\xe0\x18\x01\"\xe2\x02\n" +
+	"\x05types\x18\x01 \x03(\v2\x1c.orchestra.v1.AgentTypeEntryR\x05types:\x04\xe8\xe0\x18\x01\"\xa3\x04\n" +
 	"\x0eAgentTypeEntry\x12\x1c\n" +
 	"\x04type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1594,7 +1613,12 @@ const file_orchestra_v1_config_proto_rawDesc = "" +
 	"\tlanguages\x18\x06 \x03(\tR\tlanguages\x12#\n" +
 	"\rfile_patterns\x18\a \x03(\tR\ffilePatterns\x12$\n" +
 	"\rsubscriptions\x18\b \x03(\tR\rsubscriptions\x12a\n" +
-	"\vpermissions\x18\t \x03(\tB?\xea\xe0\x18;r\fread_contextr\rwrite_resultsr\x0epublish_eventsr\fspawn_agentsR\vpermissions:\x04\xf0\xe0\x18\x01\"\xa9\x01\n" +
+	"\vpermissions\x18\t \x03(\tB?\xea\xe0\x18;r\fread_contextr\rwrite_resultsr\x0epublish_eventsr\fspawn_agentsR\vpermissions\x12G\n" +
+	"\x11context_max_bytes\x18\n" +
+	" \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00dAH\x00R\x0fcontextMaxBytes\x88\x01\x01\x12I\n" +
+	"\x12context_max_tokens\x18\v \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00PAH\x01R\x10contextMaxTokens\x88\x01\x01:\x04\xf0\xe0\x18\x01B\x14\n" +
+	"\x12_context_max_bytesB\x15\n" +
+	"\x13_context_max_tokens\"\xa9\x01\n" +
 	"\rNextAgentRule\x121\n" +
 	"\x04when\x18\x01 \x01(\v2\x1d.orchestra.v1.ResultConditionR\x04when\x12\x18\n" +
 	"\asuggest\x18\x02 \x03(\tR\asuggest\x123\n" +
@@ -1801,6 +1825,7 @@ func file_orchestra_v1_config_proto_init() {
 		(*AgentTypeEntries_One)(nil),
 		(*AgentTypeEntries_Many)(nil),
 	}
+	file_orchestra_v1_config_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_config_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchestra_v1_config_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_config_proto_msgTypes[10].OneofWrappers = []any{}

@@ -94,9 +94,12 @@ type GetContextRequest struct {
 	// selected; without, files that it names come first.
 	Task string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
 	// Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
-	// what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
-	// are selected by agent type, up to 10 MiB.
-	MaxBytes      *uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
+	// what matters most for the task, as excerpts of files; it may be smaller. Without a budget, that
+	// of the agent type counts; without that, whole files are selected by agent type, up to 10 MiB.
+	MaxBytes *uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
+	// The same in tokens of the response as JSON; the response says in `tokenizer` how they were
+	// counted. With both, the response is within both.
+	MaxTokens     *uint32 `protobuf:"varint,6,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,6 +169,13 @@ func (x *GetContextRequest) GetMaxBytes() uint32 {
 	return 0
 }
 
+func (x *GetContextRequest) GetMaxTokens() uint32 {
+	if x != nil && x.MaxTokens != nil {
+		return *x.MaxTokens
+	}
+	return 0
+}
+
 // A context, and how it was made.
 type GetContextResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -175,8 +185,8 @@ type GetContextResponse struct {
 	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
 	// The selected content, at most 10 MiB.
 	Context *Context `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
-	// True when something was shortened or left out for lack of space, or when source files were
-	// reduced to their comments; `manifest` lists the files.
+	// True when something that the agent would have got was shortened or left out for lack of space.
+	// What was not chosen, and source files of which only comments were chosen, are in `manifest` only.
 	Truncated bool `protobuf:"varint,4,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	// `none`, `file_sampling`, `priority_selection`, `structure_sampling`, `history_sampling`,
 	// `output_sampling`, `comment_extraction` or `semantic_chunking` (parts that matter did not fit
@@ -192,7 +202,12 @@ type GetContextResponse struct {
 	// unchanged.
 	CacheHit bool `protobuf:"varint,9,opt,name=cache_hit,json=cacheHit,proto3" json:"cache_hit,omitempty"`
 	// Which files are in the context, which are not, and why.
-	Manifest      *Manifest `protobuf:"bytes,10,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	Manifest *Manifest `protobuf:"bytes,10,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// Tokens of the response as JSON, as `tokenizer` counts them; present with `max_tokens`.
+	TotalTokens *uint32 `protobuf:"varint,11,opt,name=total_tokens,json=totalTokens,proto3,oneof" json:"total_tokens,omitempty"`
+	// How tokens were counted: `o200k_base` (OpenAI's vocabulary; Claude's and Gemini's differ by
+	// some percent) or `estimate` (one for three bytes, usually too many); present with `max_tokens`.
+	Tokenizer     *string `protobuf:"bytes,12,opt,name=tokenizer,proto3,oneof" json:"tokenizer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +312,20 @@ func (x *GetContextResponse) GetManifest() *Manifest {
 	return nil
 }
 
+func (x *GetContextResponse) GetTotalTokens() uint32 {
+	if x != nil && x.TotalTokens != nil {
+		return *x.TotalTokens
+	}
+	return 0
+}
+
+func (x *GetContextResponse) GetTokenizer() string {
+	if x != nil && x.Tokenizer != nil {
+		return *x.Tokenizer
+	}
+	return ""
+}
+
 // What an agent gets to read.
 type Context struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -306,8 +335,8 @@ type Context struct {
 	RelevantFiles []*RelevantFile `protobuf:"bytes,2,rep,name=relevant_files,json=relevantFiles,proto3" json:"relevant_files,omitempty"`
 	// Branch, history and uncommitted changes; empty outside a git repository.
 	GitContext *GitContext `protobuf:"bytes,3,opt,name=git_context,json=gitContext,proto3" json:"git_context,omitempty"`
-	// Decisions of agents on the same issue (for architects: in the whole project), newest first, at
-	// most 2 MiB.
+	// What agents on the same issue did and decided (for architects: in the whole project), newest
+	// first, at most 2 MiB; then decisions of architects on other issues.
 	PreviousAgentOutputs []*PreviousAgentOutput `protobuf:"bytes,4,rep,name=previous_agent_outputs,json=previousAgentOutputs,proto3" json:"previous_agent_outputs,omitempty"`
 	// Facts from manifests and reports of the project.
 	Metadata      *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
@@ -809,7 +838,10 @@ type PreviousAgentOutput struct {
 	// What should be done next.
 	NextSteps []string `protobuf:"bytes,10,rep,name=next_steps,json=nextSteps,proto3" json:"next_steps,omitempty"`
 	// Beginnings of texts by name, such as reports of a review; at most 10.
-	Artifacts     map[string]string `protobuf:"bytes,11,rep,name=artifacts,proto3" json:"artifacts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Artifacts map[string]string `protobuf:"bytes,11,rep,name=artifacts,proto3" json:"artifacts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Issue that it is about; absent for the outputs of the context's own issue. Contexts of architects
+	// have the outputs of all issues, others at most ten decisions of architects on other issues.
+	IssueId       *string `protobuf:"bytes,12,opt,name=issue_id,json=issueId,proto3,oneof" json:"issue_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -919,6 +951,13 @@ func (x *PreviousAgentOutput) GetArtifacts() map[string]string {
 		return x.Artifacts
 	}
 	return nil
+}
+
+func (x *PreviousAgentOutput) GetIssueId() string {
+	if x != nil && x.IssueId != nil {
+		return *x.IssueId
+	}
+	return ""
 }
 
 // Facts read from the project. What cannot be determined is absent.
@@ -1117,14 +1156,15 @@ func (x *Manifest) GetChecksum() string {
 // A file, or several of one kind, and whether the context contains it.
 type ManifestEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path relative to the root; for files left out in bulk, a pattern such as `*.png`.
+	// Path relative to the root; for files left out in bulk, a pattern such as `*.png` or `src/api/**`.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Whether it is in the context.
 	Disposition Disposition `protobuf:"varint,2,opt,name=disposition,proto3,enum=orchestra.v1.Disposition" json:"disposition,omitempty"`
-	// Included: `named_by_task`, `named_by_decision`, `changed_recently`, `source`, `test`,
-	// `configuration`, `documentation`, `comments_only`, `relevant`; with `, sampled` when shortened.
-	// Left out: `not_for_this_agent`, `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
-	// `secret_file`, `symlink`, `outside_root`.
+	// Included: `named_by_task`, `required` (by the spawn), `named_by_decision`, `changed_recently`, `source`, `test`,
+	// `configuration`, `documentation`, `comments_only`, `relevant`, `always` (a rule of
+	// `.cco/context.toml`); with `, sampled` when shortened. Left out: `not_for_this_agent`,
+	// `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`, `secret_file`,
+	// `symlink`, `outside_root`, `excluded` and `never` (rules).
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Bytes in the context; for files left out, their size on disk (0 when reached through a link).
 	Bytes float64 `protobuf:"fixed64,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
@@ -1132,6 +1172,9 @@ type ManifestEntry struct {
 	Files uint32 `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
 	// What was masked in the file, by line. It may stand in a part that was left out.
 	MaskedSecrets []*MaskedSecret `protobuf:"bytes,6,rep,name=masked_secrets,json=maskedSecrets,proto3" json:"masked_secrets,omitempty"`
+	// How much it matters for the task, as a share of the best file's score; absent without a budget
+	// or a task.
+	Score         *float64 `protobuf:"fixed64,7,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1208,6 +1251,13 @@ func (x *ManifestEntry) GetMaskedSecrets() []*MaskedSecret {
 	return nil
 }
 
+func (x *ManifestEntry) GetScore() float64 {
+	if x != nil && x.Score != nil {
+		return *x.Score
+	}
+	return 0
+}
+
 // A string that looked like a key or a password and was replaced by `[masked]`.
 type MaskedSecret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1277,9 +1327,12 @@ type StreamContextRequest struct {
 	// selected; without, files that it names come first.
 	Task string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
 	// Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
-	// what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
-	// are selected by agent type, up to 10 MiB.
-	MaxBytes      *uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
+	// what matters most for the task, as excerpts of files; it may be smaller. Without a budget, that
+	// of the agent type counts; without that, whole files are selected by agent type, up to 10 MiB.
+	MaxBytes *uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
+	// The same in tokens of the response as JSON; the response says in `tokenizer` how they were
+	// counted. With both, the response is within both.
+	MaxTokens     *uint32 `protobuf:"varint,6,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1345,6 +1398,13 @@ func (x *StreamContextRequest) GetTask() string {
 func (x *StreamContextRequest) GetMaxBytes() uint32 {
 	if x != nil && x.MaxBytes != nil {
 		return *x.MaxBytes
+	}
+	return 0
+}
+
+func (x *StreamContextRequest) GetMaxTokens() uint32 {
+	if x != nil && x.MaxTokens != nil {
+		return *x.MaxTokens
 	}
 	return 0
 }
@@ -2119,11 +2179,388 @@ func (x *ClearContextCacheResponse) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+// The context to explain, as for GetContext.
+type ExplainContextRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue that the agent works on.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId string `protobuf:"bytes,3,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// What the agent is about to do, at most 4,096 characters.
+	Task string `protobuf:"bytes,4,opt,name=task,proto3" json:"task,omitempty"`
+	// The context's budget in bytes. Without a budget, that of a spawned agent of this type.
+	MaxBytes *uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3,oneof" json:"max_bytes,omitempty"`
+	// The context's budget in tokens.
+	MaxTokens *uint32 `protobuf:"varint,6,opt,name=max_tokens,json=maxTokens,proto3,oneof" json:"max_tokens,omitempty"`
+	// How many candidates to return, the best first; 200 when absent.
+	Limit         *uint32 `protobuf:"varint,7,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainContextRequest) Reset() {
+	*x = ExplainContextRequest{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainContextRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainContextRequest) ProtoMessage() {}
+
+func (x *ExplainContextRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainContextRequest.ProtoReflect.Descriptor instead.
+func (*ExplainContextRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ExplainContextRequest) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *ExplainContextRequest) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
+func (x *ExplainContextRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+func (x *ExplainContextRequest) GetTask() string {
+	if x != nil {
+		return x.Task
+	}
+	return ""
+}
+
+func (x *ExplainContextRequest) GetMaxBytes() uint32 {
+	if x != nil && x.MaxBytes != nil {
+		return *x.MaxBytes
+	}
+	return 0
+}
+
+func (x *ExplainContextRequest) GetMaxTokens() uint32 {
+	if x != nil && x.MaxTokens != nil {
+		return *x.MaxTokens
+	}
+	return 0
+}
+
+func (x *ExplainContextRequest) GetLimit() uint32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+// Why a context holds what it holds.
+type ExplainContextResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Issue of the request.
+	IssueId string `protobuf:"bytes,1,opt,name=issue_id,json=issueId,proto3" json:"issue_id,omitempty"`
+	// Agent type of the request.
+	AgentType string `protobuf:"bytes,2,opt,name=agent_type,json=agentType,proto3" json:"agent_type,omitempty"`
+	// The best candidates: by score, then by path; those without a score last.
+	Candidates []*Candidate `protobuf:"bytes,3,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	// Number of all candidates.
+	TotalCandidates uint32 `protobuf:"varint,4,opt,name=total_candidates,json=totalCandidates,proto3" json:"total_candidates,omitempty"`
+	// Budget in bytes that was used.
+	MaxBytes uint32 `protobuf:"varint,5,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Size of the context's response as JSON, in bytes.
+	UsedBytes uint32 `protobuf:"varint,6,opt,name=used_bytes,json=usedBytes,proto3" json:"used_bytes,omitempty"`
+	// Server time of the response.
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainContextResponse) Reset() {
+	*x = ExplainContextResponse{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainContextResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainContextResponse) ProtoMessage() {}
+
+func (x *ExplainContextResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainContextResponse.ProtoReflect.Descriptor instead.
+func (*ExplainContextResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ExplainContextResponse) GetIssueId() string {
+	if x != nil {
+		return x.IssueId
+	}
+	return ""
+}
+
+func (x *ExplainContextResponse) GetAgentType() string {
+	if x != nil {
+		return x.AgentType
+	}
+	return ""
+}
+
+func (x *ExplainContextResponse) GetCandidates() []*Candidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+func (x *ExplainContextResponse) GetTotalCandidates() uint32 {
+	if x != nil {
+		return x.TotalCandidates
+	}
+	return 0
+}
+
+func (x *ExplainContextResponse) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *ExplainContextResponse) GetUsedBytes() uint32 {
+	if x != nil {
+		return x.UsedBytes
+	}
+	return 0
+}
+
+func (x *ExplainContextResponse) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+// A file that could be in a context.
+type Candidate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Path relative to the root.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Whether it is in the context.
+	Disposition Disposition `protobuf:"varint,2,opt,name=disposition,proto3,enum=orchestra.v1.Disposition" json:"disposition,omitempty"`
+	// Why, as in ManifestEntry.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How much it matters for the task, as a share of the best file's score; absent without a task.
+	Score *float64 `protobuf:"fixed64,4,opt,name=score,proto3,oneof" json:"score,omitempty"`
+	// What the score is made of, in the same unit: `words` (in the text), `path`, `scope` (a prefix
+	// such as `fix(parser):`), `similar_commits`, `recent_commits`, `changed_together`, `tests` (of a
+	// leading file, or the file of a leading test), `named_by_task`, `required` (by the spawn),
+	// `named_by_decision`, `uncommitted`.
+	Signals map[string]float64 `protobuf:"bytes,5,rep,name=signals,proto3" json:"signals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
+	// By what the sum of the signals is multiplied: the kind of file, the agent type, and rules.
+	Factor float64 `protobuf:"fixed64,6,opt,name=factor,proto3" json:"factor,omitempty"`
+	// Lines of the file that are in the context.
+	Lines []*LineRange `protobuf:"bytes,7,rep,name=lines,proto3" json:"lines,omitempty"`
+	// Number of lines of the file; 0 when it was not read.
+	LineCount uint32 `protobuf:"varint,8,opt,name=line_count,json=lineCount,proto3" json:"line_count,omitempty"`
+	// Size on disk, in bytes.
+	Size          float64 `protobuf:"fixed64,9,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Candidate) Reset() {
+	*x = Candidate{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Candidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Candidate) ProtoMessage() {}
+
+func (x *Candidate) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
+func (*Candidate) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Candidate) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Candidate) GetDisposition() Disposition {
+	if x != nil {
+		return x.Disposition
+	}
+	return Disposition_DISPOSITION_UNSPECIFIED
+}
+
+func (x *Candidate) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Candidate) GetScore() float64 {
+	if x != nil && x.Score != nil {
+		return *x.Score
+	}
+	return 0
+}
+
+func (x *Candidate) GetSignals() map[string]float64 {
+	if x != nil {
+		return x.Signals
+	}
+	return nil
+}
+
+func (x *Candidate) GetFactor() float64 {
+	if x != nil {
+		return x.Factor
+	}
+	return 0
+}
+
+func (x *Candidate) GetLines() []*LineRange {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *Candidate) GetLineCount() uint32 {
+	if x != nil {
+		return x.LineCount
+	}
+	return 0
+}
+
+func (x *Candidate) GetSize() float64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// Lines `first` to `last`, from 1.
+type LineRange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First line.
+	First uint32 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	// Last line.
+	Last          uint32 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LineRange) Reset() {
+	*x = LineRange{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LineRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LineRange) ProtoMessage() {}
+
+func (x *LineRange) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LineRange.ProtoReflect.Descriptor instead.
+func (*LineRange) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *LineRange) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *LineRange) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
 var File_orchestra_v1_context_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
-	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xf3\x01\n" +
+	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xbe\x02\n" +
 	"\x11GetContextRequest\x12%\n" +
 	"\bissue_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
@@ -2133,9 +2570,12 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
 	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\x128\n" +
-	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01B\f\n" +
+	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01\x12:\n" +
 	"\n" +
-	"_max_bytes\"\xb9\x04\n" +
+	"max_tokens\x18\x06 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00PAH\x01R\tmaxTokens\x88\x01\x01B\f\n" +
+	"\n" +
+	"_max_bytesB\r\n" +
+	"\v_max_tokens\"\xbf\x05\n" +
 	"\x12GetContextResponse\x12\x19\n" +
 	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
 	"\n" +
@@ -2149,7 +2589,13 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1b\n" +
 	"\tcache_hit\x18\t \x01(\bR\bcacheHit\x122\n" +
 	"\bmanifest\x18\n" +
-	" \x01(\v2\x16.orchestra.v1.ManifestR\bmanifest\"\xe1\x02\n" +
+	" \x01(\v2\x16.orchestra.v1.ManifestR\bmanifest\x12&\n" +
+	"\ftotal_tokens\x18\v \x01(\rH\x00R\vtotalTokens\x88\x01\x01\x12=\n" +
+	"\ttokenizer\x18\f \x01(\tB\x1a\xea\xe0\x18\x16r\n" +
+	"o200k_baser\bestimateH\x01R\ttokenizer\x88\x01\x01B\x0f\n" +
+	"\r_total_tokensB\f\n" +
+	"\n" +
+	"_tokenizer\"\xe1\x02\n" +
 	"\aContext\x12K\n" +
 	"\x11project_structure\x18\x01 \x01(\v2\x1e.orchestra.v1.ProjectStructureR\x10projectStructure\x12A\n" +
 	"\x0erelevant_files\x18\x02 \x03(\v2\x1a.orchestra.v1.RelevantFileR\rrelevantFiles\x129\n" +
@@ -2192,7 +2638,7 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12^\n" +
 	"\x06status\x18\x02 \x01(\tBF\xea\xe0\x18Br\x05addedr\bmodifiedr\adeletedr\arenamedr\x06copiedr\tuntrackedr\n" +
 	"conflictedR\x06status\x12\x12\n" +
-	"\x04diff\x18\x03 \x01(\tR\x04diff\"\x8e\x04\n" +
+	"\x04diff\x18\x03 \x01(\tR\x04diff\"\xbb\x04\n" +
 	"\x13PreviousAgentOutput\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x1d\n" +
 	"\n" +
@@ -2207,11 +2653,13 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
 	"next_steps\x18\n" +
 	" \x03(\tR\tnextSteps\x12N\n" +
-	"\tartifacts\x18\v \x03(\v20.orchestra.v1.PreviousAgentOutput.ArtifactsEntryR\tartifacts\x1a<\n" +
+	"\tartifacts\x18\v \x03(\v20.orchestra.v1.PreviousAgentOutput.ArtifactsEntryR\tartifacts\x12\x1e\n" +
+	"\bissue_id\x18\f \x01(\tH\x01R\aissueId\x88\x01\x01\x1a<\n" +
 	"\x0eArtifactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
-	"\a_status\"\xcc\x04\n" +
+	"\a_statusB\v\n" +
+	"\t_issue_id\"\xcc\x04\n" +
 	"\bMetadata\x12\x84\x01\n" +
 	"\fproject_type\x18\x01 \x01(\tB\\\xea\xe0\x18Xr\x06pythonr\n" +
 	"javascriptr\x02gor\x04rustr\x04dartr\x05swiftr\x04javar\x06kotlinr\x04rubyr\x03phpr\x06elixirr\x03c++r\x05mixedH\x00R\vprojectType\x88\x01\x01\x12\"\n" +
@@ -2233,17 +2681,19 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\tfiles_cut\x18\x03 \x01(\rR\bfilesCut\x12$\n" +
 	"\x0efiles_left_out\x18\x04 \x01(\rR\ffilesLeftOut\x12%\n" +
 	"\x0esecrets_masked\x18\x05 \x01(\rR\rsecretsMasked\x12\x1a\n" +
-	"\bchecksum\x18\x06 \x01(\tR\bchecksum\"\xe7\x01\n" +
+	"\bchecksum\x18\x06 \x01(\tR\bchecksum\"\x8c\x02\n" +
 	"\rManifestEntry\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12;\n" +
 	"\vdisposition\x18\x02 \x01(\x0e2\x19.orchestra.v1.DispositionR\vdisposition\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
 	"\x05bytes\x18\x04 \x01(\x01R\x05bytes\x12\x14\n" +
 	"\x05files\x18\x05 \x01(\rR\x05files\x12A\n" +
-	"\x0emasked_secrets\x18\x06 \x03(\v2\x1a.orchestra.v1.MaskedSecretR\rmaskedSecrets\"6\n" +
+	"\x0emasked_secrets\x18\x06 \x03(\v2\x1a.orchestra.v1.MaskedSecretR\rmaskedSecrets\x12\x19\n" +
+	"\x05score\x18\a \x01(\x01H\x00R\x05score\x88\x01\x01B\b\n" +
+	"\x06_score\"6\n" +
 	"\fMaskedSecret\x12\x12\n" +
 	"\x04line\x18\x01 \x01(\rR\x04line\x12\x12\n" +
-	"\x04rule\x18\x02 \x01(\tR\x04rule\"\xf6\x01\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\"\xc1\x02\n" +
 	"\x14StreamContextRequest\x12%\n" +
 	"\bissue_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
@@ -2253,9 +2703,12 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
 	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\x128\n" +
-	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01B\f\n" +
+	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01\x12:\n" +
 	"\n" +
-	"_max_bytes\"\xf4\x01\n" +
+	"max_tokens\x18\x06 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00PAH\x01R\tmaxTokens\x88\x01\x01B\f\n" +
+	"\n" +
+	"_max_bytesB\r\n" +
+	"\v_max_tokens\"\xf4\x01\n" +
 	"\x0fGetFilesRequest\x12%\n" +
 	"\bissue_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
@@ -2326,17 +2779,65 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x0fentries_removed\x18\x02 \x01(\rR\x0eentriesRemoved\x12\x1f\n" +
 	"\vbytes_freed\x18\x03 \x01(\x01R\n" +
 	"bytesFreed\x128\n" +
-	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp*s\n" +
+	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xff\x02\n" +
+	"\x15ExplainContextRequest\x12%\n" +
+	"\bissue_id\x18\x01 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
+	"\n" +
+	"agent_type\x18\x02 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\x06R\tagentType\x12'\n" +
+	"\n" +
+	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12\x1b\n" +
+	"\x04task\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\x80 R\x04task\x128\n" +
+	"\tmax_bytes\x18\x05 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00dAH\x00R\bmaxBytes\x88\x01\x01\x12:\n" +
+	"\n" +
+	"max_tokens\x18\x06 \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xb0@)\x00\x00\x00\x00\x00\x00PAH\x01R\tmaxTokens\x88\x01\x01\x121\n" +
+	"\x05limit\x18\a \x01(\rB\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x88\xc3@H\x02R\x05limit\x88\x01\x01B\f\n" +
+	"\n" +
+	"_max_bytesB\r\n" +
+	"\v_max_tokensB\b\n" +
+	"\x06_limit\"\xac\x02\n" +
+	"\x16ExplainContextResponse\x12\x19\n" +
+	"\bissue_id\x18\x01 \x01(\tR\aissueId\x12\x1d\n" +
+	"\n" +
+	"agent_type\x18\x02 \x01(\tR\tagentType\x127\n" +
+	"\n" +
+	"candidates\x18\x03 \x03(\v2\x17.orchestra.v1.CandidateR\n" +
+	"candidates\x12)\n" +
+	"\x10total_candidates\x18\x04 \x01(\rR\x0ftotalCandidates\x12\x1b\n" +
+	"\tmax_bytes\x18\x05 \x01(\rR\bmaxBytes\x12\x1d\n" +
+	"\n" +
+	"used_bytes\x18\x06 \x01(\rR\tusedBytes\x128\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x8f\x03\n" +
+	"\tCandidate\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12;\n" +
+	"\vdisposition\x18\x02 \x01(\x0e2\x19.orchestra.v1.DispositionR\vdisposition\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x19\n" +
+	"\x05score\x18\x04 \x01(\x01H\x00R\x05score\x88\x01\x01\x12>\n" +
+	"\asignals\x18\x05 \x03(\v2$.orchestra.v1.Candidate.SignalsEntryR\asignals\x12\x16\n" +
+	"\x06factor\x18\x06 \x01(\x01R\x06factor\x12-\n" +
+	"\x05lines\x18\a \x03(\v2\x17.orchestra.v1.LineRangeR\x05lines\x12\x1d\n" +
+	"\n" +
+	"line_count\x18\b \x01(\rR\tlineCount\x12\x12\n" +
+	"\x04size\x18\t \x01(\x01R\x04size\x1a:\n" +
+	"\fSignalsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01B\b\n" +
+	"\x06_score\"5\n" +
+	"\tLineRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last*s\n" +
 	"\vDisposition\x12\x1b\n" +
 	"\x17DISPOSITION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14DISPOSITION_INCLUDED\x10\x01\x12\x13\n" +
 	"\x0fDISPOSITION_CUT\x10\x02\x12\x18\n" +
-	"\x14DISPOSITION_LEFT_OUT\x10\x032\xf8\x05\n" +
+	"\x14DISPOSITION_LEFT_OUT\x10\x032\x97\a\n" +
 	"\x0eContextService\x12\x88\x01\n" +
 	"\n" +
 	"GetContext\x12\x1f.orchestra.v1.GetContextRequest\x1a .orchestra.v1.GetContextResponse\"7\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02&\x12$/api/context/{issue_id}/{agent_type}\x12\x9a\x01\n" +
 	"\rStreamContext\x12\".orchestra.v1.StreamContextRequest\x1a#.orchestra.v1.StreamContextResponse\">\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x02\x82\xd3\xe4\x93\x02-\x12+/api/context/{issue_id}/{agent_type}/stream0\x01\x12\x88\x01\n" +
-	"\bGetFiles\x12\x1d.orchestra.v1.GetFilesRequest\x1a\x1e.orchestra.v1.GetFilesResponse\"=\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02,\x12*/api/context/{issue_id}/{agent_type}/files\x12\x87\x01\n" +
+	"\bGetFiles\x12\x1d.orchestra.v1.GetFilesRequest\x1a\x1e.orchestra.v1.GetFilesResponse\"=\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02,\x12*/api/context/{issue_id}/{agent_type}/files\x12\x9c\x01\n" +
+	"\x0eExplainContext\x12#.orchestra.v1.ExplainContextRequest\x1a$.orchestra.v1.ExplainContextResponse\"?\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02.\x12,/api/context/{issue_id}/{agent_type}/explain\x12\x87\x01\n" +
 	"\x0eRefreshContext\x12#.orchestra.v1.RefreshContextRequest\x1a$.orchestra.v1.RefreshContextResponse\"*\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/context/refresh\x12\xa8\x01\n" +
 	"\x11ClearContextCache\x12&.orchestra.v1.ClearContextCacheRequest\x1a'.orchestra.v1.ClearContextCacheResponse\"B\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x021Z\x10*\x0e/api/cache/all*\x1d/api/cache/context/{issue_id}B\xb2\x01\n" +
 	"\x10com.orchestra.v1B\x13ContextServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
@@ -2354,7 +2855,7 @@ func file_orchestra_v1_context_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_context_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(Disposition)(0),                  // 0: orchestra.v1.Disposition
 	(*GetContextRequest)(nil),         // 1: orchestra.v1.GetContextRequest
@@ -2381,54 +2882,66 @@ var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(*RefreshContextResponse)(nil),    // 22: orchestra.v1.RefreshContextResponse
 	(*ClearContextCacheRequest)(nil),  // 23: orchestra.v1.ClearContextCacheRequest
 	(*ClearContextCacheResponse)(nil), // 24: orchestra.v1.ClearContextCacheResponse
-	nil,                               // 25: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
-	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
+	(*ExplainContextRequest)(nil),     // 25: orchestra.v1.ExplainContextRequest
+	(*ExplainContextResponse)(nil),    // 26: orchestra.v1.ExplainContextResponse
+	(*Candidate)(nil),                 // 27: orchestra.v1.Candidate
+	(*LineRange)(nil),                 // 28: orchestra.v1.LineRange
+	nil,                               // 29: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	nil,                               // 30: orchestra.v1.Candidate.SignalsEntry
+	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
 }
 var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	3,  // 0: orchestra.v1.GetContextResponse.context:type_name -> orchestra.v1.Context
-	26, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
 	11, // 2: orchestra.v1.GetContextResponse.manifest:type_name -> orchestra.v1.Manifest
 	4,  // 3: orchestra.v1.Context.project_structure:type_name -> orchestra.v1.ProjectStructure
 	5,  // 4: orchestra.v1.Context.relevant_files:type_name -> orchestra.v1.RelevantFile
 	6,  // 5: orchestra.v1.Context.git_context:type_name -> orchestra.v1.GitContext
 	9,  // 6: orchestra.v1.Context.previous_agent_outputs:type_name -> orchestra.v1.PreviousAgentOutput
 	10, // 7: orchestra.v1.Context.metadata:type_name -> orchestra.v1.Metadata
-	26, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
+	31, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
 	7,  // 9: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
 	8,  // 10: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
-	26, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
-	26, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
-	25, // 13: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
-	26, // 14: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
+	31, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
+	29, // 13: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	31, // 14: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
 	12, // 15: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
 	0,  // 16: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
 	13, // 17: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
 	17, // 18: orchestra.v1.GetFilesResponse.files:type_name -> orchestra.v1.FileContent
-	26, // 19: orchestra.v1.GetFilesResponse.timestamp:type_name -> google.protobuf.Timestamp
-	26, // 20: orchestra.v1.FileContent.last_modified:type_name -> google.protobuf.Timestamp
+	31, // 19: orchestra.v1.GetFilesResponse.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 20: orchestra.v1.FileContent.last_modified:type_name -> google.protobuf.Timestamp
 	13, // 21: orchestra.v1.FileContent.masked_secrets:type_name -> orchestra.v1.MaskedSecret
 	19, // 22: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
 	3,  // 23: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
 	20, // 24: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
-	26, // 25: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 25: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
 	11, // 26: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
-	26, // 27: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	26, // 28: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 29: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
-	14, // 30: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
-	15, // 31: orchestra.v1.ContextService.GetFiles:input_type -> orchestra.v1.GetFilesRequest
-	21, // 32: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
-	23, // 33: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
-	2,  // 34: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
-	18, // 35: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
-	16, // 36: orchestra.v1.ContextService.GetFiles:output_type -> orchestra.v1.GetFilesResponse
-	22, // 37: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
-	24, // 38: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
-	34, // [34:39] is the sub-list for method output_type
-	29, // [29:34] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	31, // 27: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 28: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
+	27, // 29: orchestra.v1.ExplainContextResponse.candidates:type_name -> orchestra.v1.Candidate
+	31, // 30: orchestra.v1.ExplainContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 31: orchestra.v1.Candidate.disposition:type_name -> orchestra.v1.Disposition
+	30, // 32: orchestra.v1.Candidate.signals:type_name -> orchestra.v1.Candidate.SignalsEntry
+	28, // 33: orchestra.v1.Candidate.lines:type_name -> orchestra.v1.LineRange
+	1,  // 34: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
+	14, // 35: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
+	15, // 36: orchestra.v1.ContextService.GetFiles:input_type -> orchestra.v1.GetFilesRequest
+	25, // 37: orchestra.v1.ContextService.ExplainContext:input_type -> orchestra.v1.ExplainContextRequest
+	21, // 38: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
+	23, // 39: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
+	2,  // 40: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
+	18, // 41: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
+	16, // 42: orchestra.v1.ContextService.GetFiles:output_type -> orchestra.v1.GetFilesResponse
+	26, // 43: orchestra.v1.ContextService.ExplainContext:output_type -> orchestra.v1.ExplainContextResponse
+	22, // 44: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
+	24, // 45: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
+	40, // [40:46] is the sub-list for method output_type
+	34, // [34:40] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_context_service_proto_init() }
@@ -2438,17 +2951,21 @@ func file_orchestra_v1_context_service_proto_init() {
 	}
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_context_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[9].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[11].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[13].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[24].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_context_service_proto_rawDesc), len(file_orchestra_v1_context_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

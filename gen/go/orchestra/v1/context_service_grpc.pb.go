@@ -22,6 +22,7 @@ const (
 	ContextService_GetContext_FullMethodName        = "/orchestra.v1.ContextService/GetContext"
 	ContextService_StreamContext_FullMethodName     = "/orchestra.v1.ContextService/StreamContext"
 	ContextService_GetFiles_FullMethodName          = "/orchestra.v1.ContextService/GetFiles"
+	ContextService_ExplainContext_FullMethodName    = "/orchestra.v1.ContextService/ExplainContext"
 	ContextService_RefreshContext_FullMethodName    = "/orchestra.v1.ContextService/RefreshContext"
 	ContextService_ClearContextCache_FullMethodName = "/orchestra.v1.ContextService/ClearContextCache"
 )
@@ -43,6 +44,9 @@ type ContextServiceClient interface {
 	// Returns files, or lines of a file, that a context left out, under the same rules: secrets are
 	// masked, and what never enters a context is a `NOT_FOUND` error.
 	GetFiles(ctx context.Context, in *GetFilesRequest, opts ...grpc.CallOption) (*GetFilesResponse, error)
+	// Returns which files a context within a budget has and which it has not, the best first, with the
+	// score of each and what it is made of.
+	ExplainContext(ctx context.Context, in *ExplainContextRequest, opts ...grpc.CallOption) (*ExplainContextResponse, error)
 	// Reads the project again, drops the issue's cached contexts and builds them again.
 	RefreshContext(ctx context.Context, in *RefreshContextRequest, opts ...grpc.CallOption) (*RefreshContextResponse, error)
 	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
@@ -97,6 +101,16 @@ func (c *contextServiceClient) GetFiles(ctx context.Context, in *GetFilesRequest
 	return out, nil
 }
 
+func (c *contextServiceClient) ExplainContext(ctx context.Context, in *ExplainContextRequest, opts ...grpc.CallOption) (*ExplainContextResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainContextResponse)
+	err := c.cc.Invoke(ctx, ContextService_ExplainContext_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *contextServiceClient) RefreshContext(ctx context.Context, in *RefreshContextRequest, opts ...grpc.CallOption) (*RefreshContextResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RefreshContextResponse)
@@ -134,6 +148,9 @@ type ContextServiceServer interface {
 	// Returns files, or lines of a file, that a context left out, under the same rules: secrets are
 	// masked, and what never enters a context is a `NOT_FOUND` error.
 	GetFiles(context.Context, *GetFilesRequest) (*GetFilesResponse, error)
+	// Returns which files a context within a budget has and which it has not, the best first, with the
+	// score of each and what it is made of.
+	ExplainContext(context.Context, *ExplainContextRequest) (*ExplainContextResponse, error)
 	// Reads the project again, drops the issue's cached contexts and builds them again.
 	RefreshContext(context.Context, *RefreshContextRequest) (*RefreshContextResponse, error)
 	// Removes cached contexts of one issue, or of all issues (operator only). Naming an issue that
@@ -157,6 +174,9 @@ func (UnimplementedContextServiceServer) StreamContext(*StreamContextRequest, gr
 }
 func (UnimplementedContextServiceServer) GetFiles(context.Context, *GetFilesRequest) (*GetFilesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetFiles not implemented")
+}
+func (UnimplementedContextServiceServer) ExplainContext(context.Context, *ExplainContextRequest) (*ExplainContextResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainContext not implemented")
 }
 func (UnimplementedContextServiceServer) RefreshContext(context.Context, *RefreshContextRequest) (*RefreshContextResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RefreshContext not implemented")
@@ -232,6 +252,24 @@ func _ContextService_GetFiles_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContextService_ExplainContext_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainContextRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContextServiceServer).ExplainContext(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContextService_ExplainContext_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContextServiceServer).ExplainContext(ctx, req.(*ExplainContextRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContextService_RefreshContext_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RefreshContextRequest)
 	if err := dec(in); err != nil {
@@ -282,6 +320,10 @@ var ContextService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetFiles",
 			Handler:    _ContextService_GetFiles_Handler,
+		},
+		{
+			MethodName: "ExplainContext",
+			Handler:    _ContextService_ExplainContext_Handler,
 		},
 		{
 			MethodName: "RefreshContext",

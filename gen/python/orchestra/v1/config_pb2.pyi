@@ -90,7 +90,7 @@ class AgentTypeList(_message.Message):
     def __init__(self, types: _Optional[_Iterable[_Union[AgentTypeEntry, _Mapping]]] = ...) -> None: ...
 
 class AgentTypeEntry(_message.Message):
-    __slots__ = ("type", "name", "role", "model", "capabilities", "languages", "file_patterns", "subscriptions", "permissions")
+    __slots__ = ("type", "name", "role", "model", "capabilities", "languages", "file_patterns", "subscriptions", "permissions", "context_max_bytes", "context_max_tokens")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,8 @@ class AgentTypeEntry(_message.Message):
     FILE_PATTERNS_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     PERMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     type: str
     name: str
     role: str
@@ -109,7 +111,9 @@ class AgentTypeEntry(_message.Message):
     file_patterns: _containers.RepeatedScalarFieldContainer[str]
     subscriptions: _containers.RepeatedScalarFieldContainer[str]
     permissions: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, type: _Optional[str] = ..., name: _Optional[str] = ..., role: _Optional[str] = ..., model: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., languages: _Optional[_Iterable[str]] = ..., file_patterns: _Optional[_Iterable[str]] = ..., subscriptions: _Optional[_Iterable[str]] = ..., permissions: _Optional[_Iterable[str]] = ...) -> None: ...
+    context_max_bytes: int
+    context_max_tokens: int
+    def __init__(self, type: _Optional[str] = ..., name: _Optional[str] = ..., role: _Optional[str] = ..., model: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., languages: _Optional[_Iterable[str]] = ..., file_patterns: _Optional[_Iterable[str]] = ..., subscriptions: _Optional[_Iterable[str]] = ..., permissions: _Optional[_Iterable[str]] = ..., context_max_bytes: _Optional[int] = ..., context_max_tokens: _Optional[int] = ...) -> None: ...
 
 class NextAgentRule(_message.Message):
     __slots__ = ("when", "suggest", "priority", "reason")

@@ -22,21 +22,23 @@ DISPOSITION_CUT: Disposition
 DISPOSITION_LEFT_OUT: Disposition
 
 class GetContextRequest(_message.Message):
-    __slots__ = ("issue_id", "agent_type", "project_id", "task", "max_bytes")
+    __slots__ = ("issue_id", "agent_type", "project_id", "task", "max_bytes", "max_tokens")
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     issue_id: str
     agent_type: str
     project_id: str
     task: str
     max_bytes: int
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+    max_tokens: int
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ...) -> None: ...
 
 class GetContextResponse(_message.Message):
-    __slots__ = ("issue_id", "agent_type", "context", "truncated", "truncation_strategy", "total_size_bytes", "file_count", "timestamp", "cache_hit", "manifest")
+    __slots__ = ("issue_id", "agent_type", "context", "truncated", "truncation_strategy", "total_size_bytes", "file_count", "timestamp", "cache_hit", "manifest", "total_tokens", "tokenizer")
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +49,8 @@ class GetContextResponse(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     CACHE_HIT_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_FIELD_NUMBER: _ClassVar[int]
     issue_id: str
     agent_type: str
     context: Context
@@ -57,7 +61,9 @@ class GetContextResponse(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     cache_hit: bool
     manifest: Manifest
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., truncated: bool = ..., truncation_strategy: _Optional[str] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cache_hit: bool = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ...) -> None: ...
+    total_tokens: int
+    tokenizer: str
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., truncated: bool = ..., truncation_strategy: _Optional[str] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cache_hit: bool = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., total_tokens: _Optional[int] = ..., tokenizer: _Optional[str] = ...) -> None: ...
 
 class Context(_message.Message):
     __slots__ = ("project_structure", "relevant_files", "git_context", "previous_agent_outputs", "metadata")
@@ -142,7 +148,7 @@ class UncommittedChange(_message.Message):
     def __init__(self, path: _Optional[str] = ..., status: _Optional[str] = ..., diff: _Optional[str] = ...) -> None: ...
 
 class PreviousAgentOutput(_message.Message):
-    __slots__ = ("agent", "agent_type", "timestamp", "decision", "rationale", "files_affected", "status", "errors", "warnings", "next_steps", "artifacts")
+    __slots__ = ("agent", "agent_type", "timestamp", "decision", "rationale", "files_affected", "status", "errors", "warnings", "next_steps", "artifacts", "issue_id")
     class ArtifactsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +167,7 @@ class PreviousAgentOutput(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     NEXT_STEPS_FIELD_NUMBER: _ClassVar[int]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
+    ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     agent: str
     agent_type: str
     timestamp: _timestamp_pb2.Timestamp
@@ -172,7 +179,8 @@ class PreviousAgentOutput(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     next_steps: _containers.RepeatedScalarFieldContainer[str]
     artifacts: _containers.ScalarMap[str, str]
-    def __init__(self, agent: _Optional[str] = ..., agent_type: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., decision: _Optional[str] = ..., rationale: _Optional[str] = ..., files_affected: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., errors: _Optional[_Iterable[str]] = ..., warnings: _Optional[_Iterable[str]] = ..., next_steps: _Optional[_Iterable[str]] = ..., artifacts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    issue_id: str
+    def __init__(self, agent: _Optional[str] = ..., agent_type: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., decision: _Optional[str] = ..., rationale: _Optional[str] = ..., files_affected: _Optional[_Iterable[str]] = ..., status: _Optional[str] = ..., errors: _Optional[_Iterable[str]] = ..., warnings: _Optional[_Iterable[str]] = ..., next_steps: _Optional[_Iterable[str]] = ..., artifacts: _Optional[_Mapping[str, str]] = ..., issue_id: _Optional[str] = ...) -> None: ...
 
 class Metadata(_message.Message):
     __slots__ = ("project_type", "dependencies", "python_version", "test_coverage", "last_build_status", "last_build_time", "security_scan_status")
@@ -209,20 +217,22 @@ class Manifest(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[ManifestEntry, _Mapping]]] = ..., files_included: _Optional[int] = ..., files_cut: _Optional[int] = ..., files_left_out: _Optional[int] = ..., secrets_masked: _Optional[int] = ..., checksum: _Optional[str] = ...) -> None: ...
 
 class ManifestEntry(_message.Message):
-    __slots__ = ("path", "disposition", "reason", "bytes", "files", "masked_secrets")
+    __slots__ = ("path", "disposition", "reason", "bytes", "files", "masked_secrets", "score")
     PATH_FIELD_NUMBER: _ClassVar[int]
     DISPOSITION_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
     MASKED_SECRETS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
     path: str
     disposition: Disposition
     reason: str
     bytes: float
     files: int
     masked_secrets: _containers.RepeatedCompositeFieldContainer[MaskedSecret]
-    def __init__(self, path: _Optional[str] = ..., disposition: _Optional[_Union[Disposition, str]] = ..., reason: _Optional[str] = ..., bytes: _Optional[float] = ..., files: _Optional[int] = ..., masked_secrets: _Optional[_Iterable[_Union[MaskedSecret, _Mapping]]] = ...) -> None: ...
+    score: float
+    def __init__(self, path: _Optional[str] = ..., disposition: _Optional[_Union[Disposition, str]] = ..., reason: _Optional[str] = ..., bytes: _Optional[float] = ..., files: _Optional[int] = ..., masked_secrets: _Optional[_Iterable[_Union[MaskedSecret, _Mapping]]] = ..., score: _Optional[float] = ...) -> None: ...
 
 class MaskedSecret(_message.Message):
     __slots__ = ("line", "rule")
@@ -233,18 +243,20 @@ class MaskedSecret(_message.Message):
     def __init__(self, line: _Optional[int] = ..., rule: _Optional[str] = ...) -> None: ...
 
 class StreamContextRequest(_message.Message):
-    __slots__ = ("issue_id", "agent_type", "project_id", "task", "max_bytes")
+    __slots__ = ("issue_id", "agent_type", "project_id", "task", "max_bytes", "max_tokens")
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     issue_id: str
     agent_type: str
     project_id: str
     task: str
     max_bytes: int
-    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+    max_tokens: int
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ...) -> None: ...
 
 class GetFilesRequest(_message.Message):
     __slots__ = ("issue_id", "agent_type", "project_id", "path", "lines")
@@ -373,3 +385,76 @@ class ClearContextCacheResponse(_message.Message):
     bytes_freed: float
     timestamp: _timestamp_pb2.Timestamp
     def __init__(self, cleared: bool = ..., entries_removed: _Optional[int] = ..., bytes_freed: _Optional[float] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ExplainContextRequest(_message.Message):
+    __slots__ = ("issue_id", "agent_type", "project_id", "task", "max_bytes", "max_tokens", "limit")
+    ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    issue_id: str
+    agent_type: str
+    project_id: str
+    task: str
+    max_bytes: int
+    max_tokens: int
+    limit: int
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., project_id: _Optional[str] = ..., task: _Optional[str] = ..., max_bytes: _Optional[int] = ..., max_tokens: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ExplainContextResponse(_message.Message):
+    __slots__ = ("issue_id", "agent_type", "candidates", "total_candidates", "max_bytes", "used_bytes", "timestamp")
+    ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
+    AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    issue_id: str
+    agent_type: str
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    total_candidates: int
+    max_bytes: int
+    used_bytes: int
+    timestamp: _timestamp_pb2.Timestamp
+    def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., total_candidates: _Optional[int] = ..., max_bytes: _Optional[int] = ..., used_bytes: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("path", "disposition", "reason", "score", "signals", "factor", "lines", "line_count", "size")
+    class SignalsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DISPOSITION_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SIGNALS_FIELD_NUMBER: _ClassVar[int]
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    LINE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    disposition: Disposition
+    reason: str
+    score: float
+    signals: _containers.ScalarMap[str, float]
+    factor: float
+    lines: _containers.RepeatedCompositeFieldContainer[LineRange]
+    line_count: int
+    size: float
+    def __init__(self, path: _Optional[str] = ..., disposition: _Optional[_Union[Disposition, str]] = ..., reason: _Optional[str] = ..., score: _Optional[float] = ..., signals: _Optional[_Mapping[str, float]] = ..., factor: _Optional[float] = ..., lines: _Optional[_Iterable[_Union[LineRange, _Mapping]]] = ..., line_count: _Optional[int] = ..., size: _Optional[float] = ...) -> None: ...
+
+class LineRange(_message.Message):
+    __slots__ = ("first", "last")
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...

@@ -51,6 +51,11 @@ class ContextServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesResponse.FromString,
                 _registered_method=True)
+        self.ExplainContext = channel.unary_unary(
+                '/orchestra.v1.ContextService/ExplainContext',
+                request_serializer=orchestra_dot_v1_dot_context__service__pb2.ExplainContextRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_context__service__pb2.ExplainContextResponse.FromString,
+                _registered_method=True)
         self.RefreshContext = channel.unary_unary(
                 '/orchestra.v1.ContextService/RefreshContext',
                 request_serializer=orchestra_dot_v1_dot_context__service__pb2.RefreshContextRequest.SerializeToString,
@@ -93,6 +98,14 @@ class ContextServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainContext(self, request, context):
+        """Returns which files a context within a budget has and which it has not, the best first, with the
+        score of each and what it is made of.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RefreshContext(self, request, context):
         """Reads the project again, drops the issue's cached contexts and builds them again.
         """
@@ -125,6 +138,11 @@ def add_ContextServiceServicer_to_server(servicer, server):
                     servicer.GetFiles,
                     request_deserializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_context__service__pb2.GetFilesResponse.SerializeToString,
+            ),
+            'ExplainContext': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainContext,
+                    request_deserializer=orchestra_dot_v1_dot_context__service__pb2.ExplainContextRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_context__service__pb2.ExplainContextResponse.SerializeToString,
             ),
             'RefreshContext': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshContext,
@@ -220,6 +238,33 @@ class ContextService(object):
             '/orchestra.v1.ContextService/GetFiles',
             orchestra_dot_v1_dot_context__service__pb2.GetFilesRequest.SerializeToString,
             orchestra_dot_v1_dot_context__service__pb2.GetFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainContext(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.ContextService/ExplainContext',
+            orchestra_dot_v1_dot_context__service__pb2.ExplainContextRequest.SerializeToString,
+            orchestra_dot_v1_dot_context__service__pb2.ExplainContextResponse.FromString,
             options,
             channel_credentials,
             insecure,

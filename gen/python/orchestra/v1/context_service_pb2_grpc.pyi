@@ -48,6 +48,10 @@ class ContextServiceStub:
     """Returns files, or lines of a file, that a context left out, under the same rules: secrets are
     masked, and what never enters a context is a `NOT_FOUND` error.
     """
+    ExplainContext: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.ExplainContextRequest, _context_service_pb2.ExplainContextResponse]
+    """Returns which files a context within a budget has and which it has not, the best first, with the
+    score of each and what it is made of.
+    """
     RefreshContext: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.RefreshContextRequest, _context_service_pb2.RefreshContextResponse]
     """Reads the project again, drops the issue's cached contexts and builds them again."""
     ClearContextCache: _grpc.UnaryUnaryMultiCallable[_context_service_pb2.ClearContextCacheRequest, _context_service_pb2.ClearContextCacheResponse]
@@ -74,6 +78,10 @@ class ContextServiceAsyncStub(ContextServiceStub):
     GetFiles: _aio.UnaryUnaryMultiCallable[_context_service_pb2.GetFilesRequest, _context_service_pb2.GetFilesResponse]  # type: ignore[assignment]
     """Returns files, or lines of a file, that a context left out, under the same rules: secrets are
     masked, and what never enters a context is a `NOT_FOUND` error.
+    """
+    ExplainContext: _aio.UnaryUnaryMultiCallable[_context_service_pb2.ExplainContextRequest, _context_service_pb2.ExplainContextResponse]  # type: ignore[assignment]
+    """Returns which files a context within a budget has and which it has not, the best first, with the
+    score of each and what it is made of.
     """
     RefreshContext: _aio.UnaryUnaryMultiCallable[_context_service_pb2.RefreshContextRequest, _context_service_pb2.RefreshContextResponse]  # type: ignore[assignment]
     """Reads the project again, drops the issue's cached contexts and builds them again."""
@@ -116,6 +124,16 @@ class ContextServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_context_service_pb2.GetFilesResponse, _abc.Awaitable[_context_service_pb2.GetFilesResponse]]:
         """Returns files, or lines of a file, that a context left out, under the same rules: secrets are
         masked, and what never enters a context is a `NOT_FOUND` error.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainContext(
+        self,
+        request: _context_service_pb2.ExplainContextRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_context_service_pb2.ExplainContextResponse, _abc.Awaitable[_context_service_pb2.ExplainContextResponse]]:
+        """Returns which files a context within a budget has and which it has not, the best first, with the
+        score of each and what it is made of.
         """
 
     @_abc_1.abstractmethod

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/context_service.proto.
  */
 export const file_orchestra_v1_context_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEixAEKEUdldENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAIBIuCgltYXhfYnl0ZXMYBSABKA1CFurgGBIhAAAAAAAAsEApAAAAAAAAZEFIAIgBAUIMCgpfbWF4X2J5dGVzIsMDChJHZXRDb250ZXh0UmVzcG9uc2USEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRImCgdjb250ZXh0GAMgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSEQoJdHJ1bmNhdGVkGAQgASgIErEBChN0cnVuY2F0aW9uX3N0cmF0ZWd5GAUgASgJQpMB6uAYjgFyBG5vbmVyDWZpbGVfc2FtcGxpbmdyEnByaW9yaXR5X3NlbGVjdGlvbnISc3RydWN0dXJlX3NhbXBsaW5nchBoaXN0b3J5X3NhbXBsaW5ncg9vdXRwdXRfc2FtcGxpbmdyEmNvbW1lbnRfZXh0cmFjdGlvbnIRc2VtYW50aWNfY2h1bmtpbmdyBXNtYXJ0EhgKEHRvdGFsX3NpemVfYnl0ZXMYBiABKA0SEgoKZmlsZV9jb3VudBgHIAEoDRItCgl0aW1lc3RhbXAYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWNhY2hlX2hpdBgJIAEoCBIoCghtYW5pZmVzdBgKIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKUAgoHQ29udGV4dBI5ChFwcm9qZWN0X3N0cnVjdHVyZRgBIAEoCzIeLm9yY2hlc3RyYS52MS5Qcm9qZWN0U3RydWN0dXJlEjIKDnJlbGV2YW50X2ZpbGVzGAIgAygLMhoub3JjaGVzdHJhLnYxLlJlbGV2YW50RmlsZRItCgtnaXRfY29udGV4dBgDIAEoCzIYLm9yY2hlc3RyYS52MS5HaXRDb250ZXh0EkEKFnByZXZpb3VzX2FnZW50X291dHB1dHMYBCADKAsyIS5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dBIoCghtZXRhZGF0YRgFIAEoCzIWLm9yY2hlc3RyYS52MS5NZXRhZGF0YSJzChBQcm9qZWN0U3RydWN0dXJlEgwKBHJvb3QYASABKAkSDQoFZmlsZXMYAiADKAkSEwoLZGlyZWN0b3JpZXMYAyADKAkSEwoLdG90YWxfZmlsZXMYBCABKA0SGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoASKSAQoMUmVsZXZhbnRGaWxlEgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRIxCg1sYXN0X21vZGlmaWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAQgASgNEhAKCGxhbmd1YWdlGAUgASgJEhAKCGNoZWNrc3VtGAYgASgJIuABCgpHaXRDb250ZXh0EhMKBmJyYW5jaBgBIAEoCUgAiAEBEiwKDnJlY2VudF9jb21taXRzGAIgAygLMhQub3JjaGVzdHJhLnYxLkNvbW1pdBI8ChN1bmNvbW1pdHRlZF9jaGFuZ2VzGAMgAygLMh8ub3JjaGVzdHJhLnYxLlVuY29tbWl0dGVkQ2hhbmdlEhMKBnJlbW90ZRgEIAEoCUgBiAEBEhcKCnJlbW90ZV91cmwYBSABKAlIAogBAUIJCgdfYnJhbmNoQgkKB19yZW1vdGVCDQoLX3JlbW90ZV91cmwifQoGQ29tbWl0EgwKBGhhc2gYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1maWxlc19jaGFuZ2VkGAUgAygJIocBChFVbmNvbW1pdHRlZENoYW5nZRIMCgRwYXRoGAEgASgJElYKBnN0YXR1cxgCIAEoCUJG6uAYQnIFYWRkZWRyCG1vZGlmaWVkcgdkZWxldGVkcgdyZW5hbWVkcgZjb3BpZWRyCXVudHJhY2tlZHIKY29uZmxpY3RlZBIMCgRkaWZmGAMgASgJIpEDChNQcmV2aW91c0FnZW50T3V0cHV0Eg0KBWFnZW50GAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSLQoJdGltZXN0YW1wGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghkZWNpc2lvbhgEIAEoCRIRCglyYXRpb25hbGUYBSABKAkSFgoOZmlsZXNfYWZmZWN0ZWQYBiADKAkSMwoGc3RhdHVzGAcgASgJQh7q4BgacgdzdWNjZXNzcgdwYXJ0aWFscgZmYWlsZWRIAIgBARIOCgZlcnJvcnMYCCADKAkSEAoId2FybmluZ3MYCSADKAkSEgoKbmV4dF9zdGVwcxgKIAMoCRJDCglhcnRpZmFjdHMYCyADKAsyMC5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dC5BcnRpZmFjdHNFbnRyeRowCg5BcnRpZmFjdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB19zdGF0dXMi3wMKCE1ldGFkYXRhEncKDHByb2plY3RfdHlwZRgBIAEoCUJc6uAYWHIGcHl0aG9ucgpqYXZhc2NyaXB0cgJnb3IEcnVzdHIEZGFydHIFc3dpZnRyBGphdmFyBmtvdGxpbnIEcnVieXIDcGhwcgZlbGl4aXJyA2MrK3IFbWl4ZWRIAIgBARIUCgxkZXBlbmRlbmNpZXMYAiADKAkSGwoOcHl0aG9uX3ZlcnNpb24YAyABKAlIAYgBARIaCg10ZXN0X2NvdmVyYWdlGAQgASgBSAKIAQESNQoRbGFzdF9idWlsZF9zdGF0dXMYBSABKAlCFergGBFyB3N1Y2Nlc3NyBmZhaWxlZEgDiAEBEjgKD2xhc3RfYnVpbGRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBIgBARIhChRzZWN1cml0eV9zY2FuX3N0YXR1cxgHIAEoCUgFiAEBQg8KDV9wcm9qZWN0X3R5cGVCEQoPX3B5dGhvbl92ZXJzaW9uQhAKDl90ZXN0X2NvdmVyYWdlQhQKEl9sYXN0X2J1aWxkX3N0YXR1c0ISChBfbGFzdF9idWlsZF90aW1lQhcKFV9zZWN1cml0eV9zY2FuX3N0YXR1cyKlAQoITWFuaWZlc3QSLAoHZW50cmllcxgBIAMoCzIbLm9yY2hlc3RyYS52MS5NYW5pZmVzdEVudHJ5EhYKDmZpbGVzX2luY2x1ZGVkGAIgASgNEhEKCWZpbGVzX2N1dBgDIAEoDRIWCg5maWxlc19sZWZ0X291dBgEIAEoDRIWCg5zZWNyZXRzX21hc2tlZBgFIAEoDRIQCghjaGVja3N1bRgGIAEoCSKvAQoNTWFuaWZlc3RFbnRyeRIMCgRwYXRoGAEgASgJEi4KC2Rpc3Bvc2l0aW9uGAIgASgOMhkub3JjaGVzdHJhLnYxLkRpc3Bvc2l0aW9uEg4KBnJlYXNvbhgDIAEoCRINCgVieXRlcxgEIAEoARINCgVmaWxlcxgFIAEoDRIyCg5tYXNrZWRfc2VjcmV0cxgGIAMoCzIaLm9yY2hlc3RyYS52MS5NYXNrZWRTZWNyZXQiKgoMTWFza2VkU2VjcmV0EgwKBGxpbmUYASABKA0SDAoEcnVsZRgCIAEoCSLHAQoUU3RyZWFtQ29udGV4dFJlcXVlc3QSHAoIaXNzdWVfaWQYASABKAlCCurgGAYIARABYAMSHgoKYWdlbnRfdHlwZRgCIAEoCUIK6uAYBggBEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARIVCgR0YXNrGAQgASgJQgfq4BgDGIAgEi4KCW1heF9ieXRlcxgFIAEoDUIW6uAYEiEAAAAAAACwQCkAAAAAAABkQUgAiAEBQgwKCl9tYXhfYnl0ZXMiyAEKD0dldEZpbGVzUmVxdWVzdBIcCghpc3N1ZV9pZBgBIAEoCUIK6uAYBggBEAFgAxIeCgphZ2VudF90eXBlGAIgASgJQgrq4BgGCAEQAWAGEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWABEhgKBHBhdGgYBCADKAlCCurgGAYIARgUUAESPwoFbGluZXMYBSABKAlCMOrgGCxCKl4oWzEtOV1bMC05XXswLDh9KC0oWzEtOV1bMC05XXswLDh9KT8pPyk/JCKRAQoQR2V0RmlsZXNSZXNwb25zZRIQCghpc3N1ZV9pZBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEigKBWZpbGVzGAMgAygLMhkub3JjaGVzdHJhLnYxLkZpbGVDb250ZW50Ei0KCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi8gEKC0ZpbGVDb250ZW50EgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRISCgpmaXJzdF9saW5lGAMgASgNEhEKCWxhc3RfbGluZRgEIAEoDRISCgpsaW5lX2NvdW50GAUgASgNEhAKCGxhbmd1YWdlGAYgASgJEjEKDWxhc3RfbW9kaWZpZWQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCGNoZWNrc3VtGAggASgJEjIKDm1hc2tlZF9zZWNyZXRzGAkgAygLMhoub3JjaGVzdHJhLnYxLk1hc2tlZFNlY3JldCKcAQoVU3RyZWFtQ29udGV4dFJlc3BvbnNlEisKBmhlYWRlchgBIAEoCzIbLm9yY2hlc3RyYS52MS5Db250ZXh0SGVhZGVyEicKCGZyYWdtZW50GAIgASgLMhUub3JjaGVzdHJhLnYxLkNvbnRleHQSLQoHdHJhaWxlchgDIAEoCzIcLm9yY2hlc3RyYS52MS5Db250ZXh0VHJhaWxlciKlAQoNQ29udGV4dEhlYWRlchIQCghpc3N1ZV9pZBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEhEKCWNhY2hlX2hpdBgDIAEoCBItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEHRvdGFsX3NpemVfYnl0ZXMYBSABKA0SEgoKZmlsZV9jb3VudBgGIAEoDSJqCg5Db250ZXh0VHJhaWxlchIRCgl0cnVuY2F0ZWQYASABKAgSGwoTdHJ1bmNhdGlvbl9zdHJhdGVneRgCIAEoCRIoCghtYW5pZmVzdBgDIAEoCzIWLm9yY2hlc3RyYS52MS5NYW5pZmVzdCKAAQoVUmVmcmVzaENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEhwKCmFnZW50X3R5cGUYAiABKAlCCOrgGAQQAWAGEhwKCnByb2plY3RfaWQYAyABKAlCCOrgGAQQAWABEg0KBWZvcmNlGAQgASgIInUKFlJlZnJlc2hDb250ZXh0UmVzcG9uc2USEQoJcmVmcmVzaGVkGAEgASgIEhkKEWVudHJpZXNfcmVmcmVzaGVkGAIgASgNEi0KCXRpbWVzdGFtcBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAicgoYQ2xlYXJDb250ZXh0Q2FjaGVSZXF1ZXN0EhoKCGlzc3VlX2lkGAEgASgJQgjq4BgEEAFgAxIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgEEAFgChIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgAiKJAQoZQ2xlYXJDb250ZXh0Q2FjaGVSZXNwb25zZRIPCgdjbGVhcmVkGAEgASgIEhcKD2VudHJpZXNfcmVtb3ZlZBgCIAEoDRITCgtieXRlc19mcmVlZBgDIAEoARItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKnMKC0Rpc3Bvc2l0aW9uEhsKF0RJU1BPU0lUSU9OX1VOU1BFQ0lGSUVEEAASGAoURElTUE9TSVRJT05fSU5DTFVERUQQARITCg9ESVNQT1NJVElPTl9DVVQQAhIYChRESVNQT1NJVElPTl9MRUZUX09VVBADMvgFCg5Db250ZXh0U2VydmljZRKIAQoKR2V0Q29udGV4dBIfLm9yY2hlc3RyYS52MS5HZXRDb250ZXh0UmVxdWVzdBogLm9yY2hlc3RyYS52MS5HZXRDb250ZXh0UmVzcG9uc2UiN+rgGAcIyAEQARgCgtPkkwImEiQvYXBpL2NvbnRleHQve2lzc3VlX2lkfS97YWdlbnRfdHlwZX0SmgEKDVN0cmVhbUNvbnRleHQSIi5vcmNoZXN0cmEudjEuU3RyZWFtQ29udGV4dFJlcXVlc3QaIy5vcmNoZXN0cmEudjEuU3RyZWFtQ29udGV4dFJlc3BvbnNlIj7q4BgHCMgBEAMYAoLT5JMCLRIrL2FwaS9jb250ZXh0L3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9L3N0cmVhbTABEogBCghHZXRGaWxlcxIdLm9yY2hlc3RyYS52MS5HZXRGaWxlc1JlcXVlc3QaHi5vcmNoZXN0cmEudjEuR2V0RmlsZXNSZXNwb25zZSI96uAYBwjIARABGAKC0+STAiwSKi9hcGkvY29udGV4dC97aXNzdWVfaWR9L3thZ2VudF90eXBlfS9maWxlcxKHAQoOUmVmcmVzaENvbnRleHQSIy5vcmNoZXN0cmEudjEuUmVmcmVzaENvbnRleHRSZXF1ZXN0GiQub3JjaGVzdHJhLnYxLlJlZnJlc2hDb250ZXh0UmVzcG9uc2UiKurgGAcIyAEQARgCgtPkkwIZOgEqIhQvYXBpL2NvbnRleHQvcmVmcmVzaBKoAQoRQ2xlYXJDb250ZXh0Q2FjaGUSJi5vcmNoZXN0cmEudjEuQ2xlYXJDb250ZXh0Q2FjaGVSZXF1ZXN0Gicub3JjaGVzdHJhLnYxLkNsZWFyQ29udGV4dENhY2hlUmVzcG9uc2UiQurgGAcIyAEQARgCgtPkkwIxWhAqDi9hcGkvY2FjaGUvYWxsKh0vYXBpL2NhY2hlL2NvbnRleHQve2lzc3VlX2lkfUKyAQoQY29tLm9yY2hlc3RyYS52MUITQ29udGV4dFNlcnZpY2VQcm90b1ABWjhnaXRodWIuY29tL3Zpc2lxdWF0ZS9jY28vZ2VuL2dvL29yY2hlc3RyYS92MTtvcmNoZXN0cmF2MaICA09YWKoCDE9yY2hlc3RyYS5WMcoCDE9yY2hlc3RyYVxWMeICGE9yY2hlc3RyYVxWMVxHUEJNZXRhZGF0YeoCDU9yY2hlc3RyYTo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiJvcmNoZXN0cmEvdjEvY29udGV4dF9zZXJ2aWNlLnByb3RvEgxvcmNoZXN0cmEudjEihAIKEUdldENvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAIBIuCgltYXhfYnl0ZXMYBSABKA1CFurgGBIhAAAAAAAAsEApAAAAAAAAZEFIAIgBARIvCgptYXhfdG9rZW5zGAYgASgNQhbq4BgSIQAAAAAAALBAKQAAAAAAAFBBSAGIAQFCDAoKX21heF9ieXRlc0INCgtfbWF4X3Rva2VucyKxBAoSR2V0Q29udGV4dFJlc3BvbnNlEhAKCGlzc3VlX2lkGAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSJgoHY29udGV4dBgDIAEoCzIVLm9yY2hlc3RyYS52MS5Db250ZXh0EhEKCXRydW5jYXRlZBgEIAEoCBKxAQoTdHJ1bmNhdGlvbl9zdHJhdGVneRgFIAEoCUKTAergGI4BcgRub25lcg1maWxlX3NhbXBsaW5nchJwcmlvcml0eV9zZWxlY3Rpb25yEnN0cnVjdHVyZV9zYW1wbGluZ3IQaGlzdG9yeV9zYW1wbGluZ3IPb3V0cHV0X3NhbXBsaW5nchJjb21tZW50X2V4dHJhY3Rpb25yEXNlbWFudGljX2NodW5raW5ncgVzbWFydBIYChB0b3RhbF9zaXplX2J5dGVzGAYgASgNEhIKCmZpbGVfY291bnQYByABKA0SLQoJdGltZXN0YW1wGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCgljYWNoZV9oaXQYCSABKAgSKAoIbWFuaWZlc3QYCiABKAsyFi5vcmNoZXN0cmEudjEuTWFuaWZlc3QSGQoMdG90YWxfdG9rZW5zGAsgASgNSACIAQESMgoJdG9rZW5pemVyGAwgASgJQhrq4BgWcgpvMjAwa19iYXNlcghlc3RpbWF0ZUgBiAEBQg8KDV90b3RhbF90b2tlbnNCDAoKX3Rva2VuaXplciKUAgoHQ29udGV4dBI5ChFwcm9qZWN0X3N0cnVjdHVyZRgBIAEoCzIeLm9yY2hlc3RyYS52MS5Qcm9qZWN0U3RydWN0dXJlEjIKDnJlbGV2YW50X2ZpbGVzGAIgAygLMhoub3JjaGVzdHJhLnYxLlJlbGV2YW50RmlsZRItCgtnaXRfY29udGV4dBgDIAEoCzIYLm9yY2hlc3RyYS52MS5HaXRDb250ZXh0EkEKFnByZXZpb3VzX2FnZW50X291dHB1dHMYBCADKAsyIS5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dBIoCghtZXRhZGF0YRgFIAEoCzIWLm9yY2hlc3RyYS52MS5NZXRhZGF0YSJzChBQcm9qZWN0U3RydWN0dXJlEgwKBHJvb3QYASABKAkSDQoFZmlsZXMYAiADKAkSEwoLZGlyZWN0b3JpZXMYAyADKAkSEwoLdG90YWxfZmlsZXMYBCABKA0SGAoQdG90YWxfc2l6ZV9ieXRlcxgFIAEoASKSAQoMUmVsZXZhbnRGaWxlEgwKBHBhdGgYASABKAkSDwoHY29udGVudBgCIAEoCRIxCg1sYXN0X21vZGlmaWVkGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzaXplGAQgASgNEhAKCGxhbmd1YWdlGAUgASgJEhAKCGNoZWNrc3VtGAYgASgJIuABCgpHaXRDb250ZXh0EhMKBmJyYW5jaBgBIAEoCUgAiAEBEiwKDnJlY2VudF9jb21taXRzGAIgAygLMhQub3JjaGVzdHJhLnYxLkNvbW1pdBI8ChN1bmNvbW1pdHRlZF9jaGFuZ2VzGAMgAygLMh8ub3JjaGVzdHJhLnYxLlVuY29tbWl0dGVkQ2hhbmdlEhMKBnJlbW90ZRgEIAEoCUgBiAEBEhcKCnJlbW90ZV91cmwYBSABKAlIAogBAUIJCgdfYnJhbmNoQgkKB19yZW1vdGVCDQoLX3JlbW90ZV91cmwifQoGQ29tbWl0EgwKBGhhc2gYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIOCgZhdXRob3IYAyABKAkSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1maWxlc19jaGFuZ2VkGAUgAygJIocBChFVbmNvbW1pdHRlZENoYW5nZRIMCgRwYXRoGAEgASgJElYKBnN0YXR1cxgCIAEoCUJG6uAYQnIFYWRkZWRyCG1vZGlmaWVkcgdkZWxldGVkcgdyZW5hbWVkcgZjb3BpZWRyCXVudHJhY2tlZHIKY29uZmxpY3RlZBIMCgRkaWZmGAMgASgJIrUDChNQcmV2aW91c0FnZW50T3V0cHV0Eg0KBWFnZW50GAEgASgJEhIKCmFnZW50X3R5cGUYAiABKAkSLQoJdGltZXN0YW1wGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghkZWNpc2lvbhgEIAEoCRIRCglyYXRpb25hbGUYBSABKAkSFgoOZmlsZXNfYWZmZWN0ZWQYBiADKAkSMwoGc3RhdHVzGAcgASgJQh7q4BgacgdzdWNjZXNzcgdwYXJ0aWFscgZmYWlsZWRIAIgBARIOCgZlcnJvcnMYCCADKAkSEAoId2FybmluZ3MYCSADKAkSEgoKbmV4dF9zdGVwcxgKIAMoCRJDCglhcnRpZmFjdHMYCyADKAsyMC5vcmNoZXN0cmEudjEuUHJldmlvdXNBZ2VudE91dHB1dC5BcnRpZmFjdHNFbnRyeRIVCghpc3N1ZV9pZBgMIAEoCUgBiAEBGjAKDkFydGlmYWN0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHX3N0YXR1c0ILCglfaXNzdWVfaWQi3wMKCE1ldGFkYXRhEncKDHByb2plY3RfdHlwZRgBIAEoCUJc6uAYWHIGcHl0aG9ucgpqYXZhc2NyaXB0cgJnb3IEcnVzdHIEZGFydHIFc3dpZnRyBGphdmFyBmtvdGxpbnIEcnVieXIDcGhwcgZlbGl4aXJyA2MrK3IFbWl4ZWRIAIgBARIUCgxkZXBlbmRlbmNpZXMYAiADKAkSGwoOcHl0aG9uX3ZlcnNpb24YAyABKAlIAYgBARIaCg10ZXN0X2NvdmVyYWdlGAQgASgBSAKIAQESNQoRbGFzdF9idWlsZF9zdGF0dXMYBSABKAlCFergGBFyB3N1Y2Nlc3NyBmZhaWxlZEgDiAEBEjgKD2xhc3RfYnVpbGRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIBIgBARIhChRzZWN1cml0eV9zY2FuX3N0YXR1cxgHIAEoCUgFiAEBQg8KDV9wcm9qZWN0X3R5cGVCEQoPX3B5dGhvbl92ZXJzaW9uQhAKDl90ZXN0X2NvdmVyYWdlQhQKEl9sYXN0X2J1aWxkX3N0YXR1c0ISChBfbGFzdF9idWlsZF90aW1lQhcKFV9zZWN1cml0eV9zY2FuX3N0YXR1cyKlAQoITWFuaWZlc3QSLAoHZW50cmllcxgBIAMoCzIbLm9yY2hlc3RyYS52MS5NYW5pZmVzdEVudHJ5EhYKDmZpbGVzX2luY2x1ZGVkGAIgASgNEhEKCWZpbGVzX2N1dBgDIAEoDRIWCg5maWxlc19sZWZ0X291dBgEIAEoDRIWCg5zZWNyZXRzX21hc2tlZBgFIAEoDRIQCghjaGVja3N1bRgGIAEoCSLNAQoNTWFuaWZlc3RFbnRyeRIMCgRwYXRoGAEgASgJEi4KC2Rpc3Bvc2l0aW9uGAIgASgOMhkub3JjaGVzdHJhLnYxLkRpc3Bvc2l0aW9uEg4KBnJlYXNvbhgDIAEoCRINCgVieXRlcxgEIAEoARINCgVmaWxlcxgFIAEoDRIyCg5tYXNrZWRfc2VjcmV0cxgGIAMoCzIaLm9yY2hlc3RyYS52MS5NYXNrZWRTZWNyZXQSEgoFc2NvcmUYByABKAFIAIgBAUIICgZfc2NvcmUiKgoMTWFza2VkU2VjcmV0EgwKBGxpbmUYASABKA0SDAoEcnVsZRgCIAEoCSKHAgoUU3RyZWFtQ29udGV4dFJlcXVlc3QSHAoIaXNzdWVfaWQYASABKAlCCurgGAYIARABYAMSHgoKYWdlbnRfdHlwZRgCIAEoCUIK6uAYBggBEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARIVCgR0YXNrGAQgASgJQgfq4BgDGIAgEi4KCW1heF9ieXRlcxgFIAEoDUIW6uAYEiEAAAAAAACwQCkAAAAAAABkQUgAiAEBEi8KCm1heF90b2tlbnMYBiABKA1CFurgGBIhAAAAAAAAsEApAAAAAAAAUEFIAYgBAUIMCgpfbWF4X2J5dGVzQg0KC19tYXhfdG9rZW5zIsgBCg9HZXRGaWxlc1JlcXVlc3QSHAoIaXNzdWVfaWQYASABKAlCCurgGAYIARABYAMSHgoKYWdlbnRfdHlwZRgCIAEoCUIK6uAYBggBEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARIYCgRwYXRoGAQgAygJQgrq4BgGCAEYFFABEj8KBWxpbmVzGAUgASgJQjDq4BgsQipeKFsxLTldWzAtOV17MCw4fSgtKFsxLTldWzAtOV17MCw4fSk/KT8pPyQikQEKEEdldEZpbGVzUmVzcG9uc2USEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRIoCgVmaWxlcxgDIAMoCzIZLm9yY2hlc3RyYS52MS5GaWxlQ29udGVudBItCgl0aW1lc3RhbXAYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvIBCgtGaWxlQ29udGVudBIMCgRwYXRoGAEgASgJEg8KB2NvbnRlbnQYAiABKAkSEgoKZmlyc3RfbGluZRgDIAEoDRIRCglsYXN0X2xpbmUYBCABKA0SEgoKbGluZV9jb3VudBgFIAEoDRIQCghsYW5ndWFnZRgGIAEoCRIxCg1sYXN0X21vZGlmaWVkGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghjaGVja3N1bRgIIAEoCRIyCg5tYXNrZWRfc2VjcmV0cxgJIAMoCzIaLm9yY2hlc3RyYS52MS5NYXNrZWRTZWNyZXQinAEKFVN0cmVhbUNvbnRleHRSZXNwb25zZRIrCgZoZWFkZXIYASABKAsyGy5vcmNoZXN0cmEudjEuQ29udGV4dEhlYWRlchInCghmcmFnbWVudBgCIAEoCzIVLm9yY2hlc3RyYS52MS5Db250ZXh0Ei0KB3RyYWlsZXIYAyABKAsyHC5vcmNoZXN0cmEudjEuQ29udGV4dFRyYWlsZXIipQEKDUNvbnRleHRIZWFkZXISEAoIaXNzdWVfaWQYASABKAkSEgoKYWdlbnRfdHlwZRgCIAEoCRIRCgljYWNoZV9oaXQYAyABKAgSLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIYChB0b3RhbF9zaXplX2J5dGVzGAUgASgNEhIKCmZpbGVfY291bnQYBiABKA0iagoOQ29udGV4dFRyYWlsZXISEQoJdHJ1bmNhdGVkGAEgASgIEhsKE3RydW5jYXRpb25fc3RyYXRlZ3kYAiABKAkSKAoIbWFuaWZlc3QYAyABKAsyFi5vcmNoZXN0cmEudjEuTWFuaWZlc3QigAEKFVJlZnJlc2hDb250ZXh0UmVxdWVzdBIcCghpc3N1ZV9pZBgBIAEoCUIK6uAYBggBEAFgAxIcCgphZ2VudF90eXBlGAIgASgJQgjq4BgEEAFgBhIcCgpwcm9qZWN0X2lkGAMgASgJQgjq4BgEEAFgARINCgVmb3JjZRgEIAEoCCJ1ChZSZWZyZXNoQ29udGV4dFJlc3BvbnNlEhEKCXJlZnJlc2hlZBgBIAEoCBIZChFlbnRyaWVzX3JlZnJlc2hlZBgCIAEoDRItCgl0aW1lc3RhbXAYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInIKGENsZWFyQ29udGV4dENhY2hlUmVxdWVzdBIaCghpc3N1ZV9pZBgBIAEoCUII6uAYBBABYAMSHAoKYWdlbnRfdHlwZRgCIAEoCUII6uAYBBABYAoSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAIiiQEKGUNsZWFyQ29udGV4dENhY2hlUmVzcG9uc2USDwoHY2xlYXJlZBgBIAEoCBIXCg9lbnRyaWVzX3JlbW92ZWQYAiABKA0SEwoLYnl0ZXNfZnJlZWQYAyABKAESLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK+AgoVRXhwbGFpbkNvbnRleHRSZXF1ZXN0EhwKCGlzc3VlX2lkGAEgASgJQgrq4BgGCAEQAWADEh4KCmFnZW50X3R5cGUYAiABKAlCCurgGAYIARABYAYSHAoKcHJvamVjdF9pZBgDIAEoCUII6uAYBBABYAESFQoEdGFzaxgEIAEoCUIH6uAYAxiAIBIuCgltYXhfYnl0ZXMYBSABKA1CFurgGBIhAAAAAAAAsEApAAAAAAAAZEFIAIgBARIvCgptYXhfdG9rZW5zGAYgASgNQhbq4BgSIQAAAAAAALBAKQAAAAAAAFBBSAGIAQESKgoFbGltaXQYByABKA1CFurgGBIhAAAAAAAA8D8pAAAAAACIw0BIAogBAUIMCgpfbWF4X2J5dGVzQg0KC19tYXhfdG9rZW5zQggKBl9saW1pdCLbAQoWRXhwbGFpbkNvbnRleHRSZXNwb25zZRIQCghpc3N1ZV9pZBgBIAEoCRISCgphZ2VudF90eXBlGAIgASgJEisKCmNhbmRpZGF0ZXMYAyADKAsyFy5vcmNoZXN0cmEudjEuQ2FuZGlkYXRlEhgKEHRvdGFsX2NhbmRpZGF0ZXMYBCABKA0SEQoJbWF4X2J5dGVzGAUgASgNEhIKCnVzZWRfYnl0ZXMYBiABKA0SLQoJdGltZXN0YW1wGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK4AgoJQ2FuZGlkYXRlEgwKBHBhdGgYASABKAkSLgoLZGlzcG9zaXRpb24YAiABKA4yGS5vcmNoZXN0cmEudjEuRGlzcG9zaXRpb24SDgoGcmVhc29uGAMgASgJEhIKBXNjb3JlGAQgASgBSACIAQESNQoHc2lnbmFscxgFIAMoCzIkLm9yY2hlc3RyYS52MS5DYW5kaWRhdGUuU2lnbmFsc0VudHJ5Eg4KBmZhY3RvchgGIAEoARImCgVsaW5lcxgHIAMoCzIXLm9yY2hlc3RyYS52MS5MaW5lUmFuZ2USEgoKbGluZV9jb3VudBgIIAEoDRIMCgRzaXplGAkgASgBGi4KDFNpZ25hbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAE6AjgBQggKBl9zY29yZSIoCglMaW5lUmFuZ2USDQoFZmlyc3QYASABKA0SDAoEbGFzdBgCIAEoDSpzCgtEaXNwb3NpdGlvbhIbChdESVNQT1NJVElPTl9VTlNQRUNJRklFRBAAEhgKFERJU1BPU0lUSU9OX0lOQ0xVREVEEAESEwoPRElTUE9TSVRJT05fQ1VUEAISGAoURElTUE9TSVRJT05fTEVGVF9PVVQQAzKXBwoOQ29udGV4dFNlcnZpY2USiAEKCkdldENvbnRleHQSHy5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlcXVlc3QaIC5vcmNoZXN0cmEudjEuR2V0Q29udGV4dFJlc3BvbnNlIjfq4BgHCMgBEAEYAoLT5JMCJhIkL2FwaS9jb250ZXh0L3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9EpoBCg1TdHJlYW1Db250ZXh0EiIub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlN0cmVhbUNvbnRleHRSZXNwb25zZSI+6uAYBwjIARADGAKC0+STAi0SKy9hcGkvY29udGV4dC97aXNzdWVfaWR9L3thZ2VudF90eXBlfS9zdHJlYW0wARKIAQoIR2V0RmlsZXMSHS5vcmNoZXN0cmEudjEuR2V0RmlsZXNSZXF1ZXN0Gh4ub3JjaGVzdHJhLnYxLkdldEZpbGVzUmVzcG9uc2UiPergGAcIyAEQARgCgtPkkwIsEiovYXBpL2NvbnRleHQve2lzc3VlX2lkfS97YWdlbnRfdHlwZX0vZmlsZXMSnAEKDkV4cGxhaW5Db250ZXh0EiMub3JjaGVzdHJhLnYxLkV4cGxhaW5Db250ZXh0UmVxdWVzdBokLm9yY2hlc3RyYS52MS5FeHBsYWluQ29udGV4dFJlc3BvbnNlIj/q4BgHCMgBEAEYAoLT5JMCLhIsL2FwaS9jb250ZXh0L3tpc3N1ZV9pZH0ve2FnZW50X3R5cGV9L2V4cGxhaW4ShwEKDlJlZnJlc2hDb250ZXh0EiMub3JjaGVzdHJhLnYxLlJlZnJlc2hDb250ZXh0UmVxdWVzdBokLm9yY2hlc3RyYS52MS5SZWZyZXNoQ29udGV4dFJlc3BvbnNlIirq4BgHCMgBEAEYAoLT5JMCGToBKiIUL2FwaS9jb250ZXh0L3JlZnJlc2gSqAEKEUNsZWFyQ29udGV4dENhY2hlEiYub3JjaGVzdHJhLnYxLkNsZWFyQ29udGV4dENhY2hlUmVxdWVzdBonLm9yY2hlc3RyYS52MS5DbGVhckNvbnRleHRDYWNoZVJlc3BvbnNlIkLq4BgHCMgBEAEYAoLT5JMCMVoQKg4vYXBpL2NhY2hlL2FsbCodL2FwaS9jYWNoZS9jb250ZXh0L3tpc3N1ZV9pZH1CsgEKEGNvbS5vcmNoZXN0cmEudjFCE0NvbnRleHRTZXJ2aWNlUHJvdG9QAVo4Z2l0aHViLmNvbS92aXNpcXVhdGUvY2NvL2dlbi9nby9vcmNoZXN0cmEvdjE7b3JjaGVzdHJhdjGiAgNPWFiqAgxPcmNoZXN0cmEuVjHKAgxPcmNoZXN0cmFcVjHiAhhPcmNoZXN0cmFcVjFcR1BCTWV0YWRhdGHqAg1PcmNoZXN0cmE6OlYxYgZwcm90bzM", [file_google_api_annotations, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
  * The context to build.
@@ -54,12 +54,20 @@ export type GetContextRequest = Message<"orchestra.v1.GetContextRequest"> & {
 
   /**
    * Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
-   * what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
-   * are selected by agent type, up to 10 MiB.
+   * what matters most for the task, as excerpts of files; it may be smaller. Without a budget, that
+   * of the agent type counts; without that, whole files are selected by agent type, up to 10 MiB.
    *
    * @generated from field: optional uint32 max_bytes = 5;
    */
   maxBytes?: number;
+
+  /**
+   * The same in tokens of the response as JSON; the response says in `tokenizer` how they were
+   * counted. With both, the response is within both.
+   *
+   * @generated from field: optional uint32 max_tokens = 6;
+   */
+  maxTokens?: number;
 };
 
 /**
@@ -97,8 +105,8 @@ export type GetContextResponse = Message<"orchestra.v1.GetContextResponse"> & {
   context?: Context;
 
   /**
-   * True when something was shortened or left out for lack of space, or when source files were
-   * reduced to their comments; `manifest` lists the files.
+   * True when something that the agent would have got was shortened or left out for lack of space.
+   * What was not chosen, and source files of which only comments were chosen, are in `manifest` only.
    *
    * @generated from field: bool truncated = 4;
    */
@@ -148,6 +156,21 @@ export type GetContextResponse = Message<"orchestra.v1.GetContextResponse"> & {
    * @generated from field: orchestra.v1.Manifest manifest = 10;
    */
   manifest?: Manifest;
+
+  /**
+   * Tokens of the response as JSON, as `tokenizer` counts them; present with `max_tokens`.
+   *
+   * @generated from field: optional uint32 total_tokens = 11;
+   */
+  totalTokens?: number;
+
+  /**
+   * How tokens were counted: `o200k_base` (OpenAI's vocabulary; Claude's and Gemini's differ by
+   * some percent) or `estimate` (one for three bytes, usually too many); present with `max_tokens`.
+   *
+   * @generated from field: optional string tokenizer = 12;
+   */
+  tokenizer?: string;
 };
 
 /**
@@ -185,8 +208,8 @@ export type Context = Message<"orchestra.v1.Context"> & {
   gitContext?: GitContext;
 
   /**
-   * Decisions of agents on the same issue (for architects: in the whole project), newest first, at
-   * most 2 MiB.
+   * What agents on the same issue did and decided (for architects: in the whole project), newest
+   * first, at most 2 MiB; then decisions of architects on other issues.
    *
    * @generated from field: repeated orchestra.v1.PreviousAgentOutput previous_agent_outputs = 4;
    */
@@ -531,6 +554,14 @@ export type PreviousAgentOutput = Message<"orchestra.v1.PreviousAgentOutput"> & 
    * @generated from field: map<string, string> artifacts = 11;
    */
   artifacts: { [key: string]: string };
+
+  /**
+   * Issue that it is about; absent for the outputs of the context's own issue. Contexts of architects
+   * have the outputs of all issues, others at most ten decisions of architects on other issues.
+   *
+   * @generated from field: optional string issue_id = 12;
+   */
+  issueId?: string;
 };
 
 /**
@@ -668,7 +699,7 @@ export const ManifestSchema: GenMessage<Manifest> = /*@__PURE__*/
  */
 export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
   /**
-   * Path relative to the root; for files left out in bulk, a pattern such as `*.png`.
+   * Path relative to the root; for files left out in bulk, a pattern such as `*.png` or `src/api/**`.
    *
    * @generated from field: string path = 1;
    */
@@ -682,10 +713,11 @@ export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
   disposition: Disposition;
 
   /**
-   * Included: `named_by_task`, `named_by_decision`, `changed_recently`, `source`, `test`,
-   * `configuration`, `documentation`, `comments_only`, `relevant`; with `, sampled` when shortened.
-   * Left out: `not_for_this_agent`, `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`,
-   * `secret_file`, `symlink`, `outside_root`.
+   * Included: `named_by_task`, `required` (by the spawn), `named_by_decision`, `changed_recently`, `source`, `test`,
+   * `configuration`, `documentation`, `comments_only`, `relevant`, `always` (a rule of
+   * `.cco/context.toml`); with `, sampled` when shortened. Left out: `not_for_this_agent`,
+   * `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`, `secret_file`,
+   * `symlink`, `outside_root`, `excluded` and `never` (rules).
    *
    * @generated from field: string reason = 3;
    */
@@ -711,6 +743,14 @@ export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
    * @generated from field: repeated orchestra.v1.MaskedSecret masked_secrets = 6;
    */
   maskedSecrets: MaskedSecret[];
+
+  /**
+   * How much it matters for the task, as a share of the best file's score; absent without a budget
+   * or a task.
+   *
+   * @generated from field: optional double score = 7;
+   */
+  score?: number;
 };
 
 /**
@@ -786,12 +826,20 @@ export type StreamContextRequest = Message<"orchestra.v1.StreamContextRequest"> 
 
   /**
    * Budget: the response has at most so many bytes as JSON, and fewer as protobuf. It then holds
-   * what matters most for the task, as excerpts of files; it may be smaller. Without it, whole files
-   * are selected by agent type, up to 10 MiB.
+   * what matters most for the task, as excerpts of files; it may be smaller. Without a budget, that
+   * of the agent type counts; without that, whole files are selected by agent type, up to 10 MiB.
    *
    * @generated from field: optional uint32 max_bytes = 5;
    */
   maxBytes?: number;
+
+  /**
+   * The same in tokens of the response as JSON; the response says in `tokenizer` how they were
+   * counted. With both, the response is within both.
+   *
+   * @generated from field: optional uint32 max_tokens = 6;
+   */
+  maxTokens?: number;
 };
 
 /**
@@ -1254,6 +1302,241 @@ export const ClearContextCacheResponseSchema: GenMessage<ClearContextCacheRespon
   messageDesc(file_orchestra_v1_context_service, 23);
 
 /**
+ * The context to explain, as for GetContext.
+ *
+ * @generated from message orchestra.v1.ExplainContextRequest
+ */
+export type ExplainContextRequest = Message<"orchestra.v1.ExplainContextRequest"> & {
+  /**
+   * Issue that the agent works on.
+   *
+   * @generated from field: string issue_id = 1;
+   */
+  issueId: string;
+
+  /**
+   * Configured agent type, such as `python-specialist`; `ListAgentTypes` returns all of them.
+   *
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
+   * @generated from field: string project_id = 3;
+   */
+  projectId: string;
+
+  /**
+   * What the agent is about to do, at most 4,096 characters.
+   *
+   * @generated from field: string task = 4;
+   */
+  task: string;
+
+  /**
+   * The context's budget in bytes. Without a budget, that of a spawned agent of this type.
+   *
+   * @generated from field: optional uint32 max_bytes = 5;
+   */
+  maxBytes?: number;
+
+  /**
+   * The context's budget in tokens.
+   *
+   * @generated from field: optional uint32 max_tokens = 6;
+   */
+  maxTokens?: number;
+
+  /**
+   * How many candidates to return, the best first; 200 when absent.
+   *
+   * @generated from field: optional uint32 limit = 7;
+   */
+  limit?: number;
+};
+
+/**
+ * Describes the message orchestra.v1.ExplainContextRequest.
+ * Use `create(ExplainContextRequestSchema)` to create a new message.
+ */
+export const ExplainContextRequestSchema: GenMessage<ExplainContextRequest> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 24);
+
+/**
+ * Why a context holds what it holds.
+ *
+ * @generated from message orchestra.v1.ExplainContextResponse
+ */
+export type ExplainContextResponse = Message<"orchestra.v1.ExplainContextResponse"> & {
+  /**
+   * Issue of the request.
+   *
+   * @generated from field: string issue_id = 1;
+   */
+  issueId: string;
+
+  /**
+   * Agent type of the request.
+   *
+   * @generated from field: string agent_type = 2;
+   */
+  agentType: string;
+
+  /**
+   * The best candidates: by score, then by path; those without a score last.
+   *
+   * @generated from field: repeated orchestra.v1.Candidate candidates = 3;
+   */
+  candidates: Candidate[];
+
+  /**
+   * Number of all candidates.
+   *
+   * @generated from field: uint32 total_candidates = 4;
+   */
+  totalCandidates: number;
+
+  /**
+   * Budget in bytes that was used.
+   *
+   * @generated from field: uint32 max_bytes = 5;
+   */
+  maxBytes: number;
+
+  /**
+   * Size of the context's response as JSON, in bytes.
+   *
+   * @generated from field: uint32 used_bytes = 6;
+   */
+  usedBytes: number;
+
+  /**
+   * Server time of the response.
+   *
+   * @generated from field: google.protobuf.Timestamp timestamp = 7;
+   */
+  timestamp?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.ExplainContextResponse.
+ * Use `create(ExplainContextResponseSchema)` to create a new message.
+ */
+export const ExplainContextResponseSchema: GenMessage<ExplainContextResponse> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 25);
+
+/**
+ * A file that could be in a context.
+ *
+ * @generated from message orchestra.v1.Candidate
+ */
+export type Candidate = Message<"orchestra.v1.Candidate"> & {
+  /**
+   * Path relative to the root.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * Whether it is in the context.
+   *
+   * @generated from field: orchestra.v1.Disposition disposition = 2;
+   */
+  disposition: Disposition;
+
+  /**
+   * Why, as in ManifestEntry.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * How much it matters for the task, as a share of the best file's score; absent without a task.
+   *
+   * @generated from field: optional double score = 4;
+   */
+  score?: number;
+
+  /**
+   * What the score is made of, in the same unit: `words` (in the text), `path`, `scope` (a prefix
+   * such as `fix(parser):`), `similar_commits`, `recent_commits`, `changed_together`, `tests` (of a
+   * leading file, or the file of a leading test), `named_by_task`, `required` (by the spawn),
+   * `named_by_decision`, `uncommitted`.
+   *
+   * @generated from field: map<string, double> signals = 5;
+   */
+  signals: { [key: string]: number };
+
+  /**
+   * By what the sum of the signals is multiplied: the kind of file, the agent type, and rules.
+   *
+   * @generated from field: double factor = 6;
+   */
+  factor: number;
+
+  /**
+   * Lines of the file that are in the context.
+   *
+   * @generated from field: repeated orchestra.v1.LineRange lines = 7;
+   */
+  lines: LineRange[];
+
+  /**
+   * Number of lines of the file; 0 when it was not read.
+   *
+   * @generated from field: uint32 line_count = 8;
+   */
+  lineCount: number;
+
+  /**
+   * Size on disk, in bytes.
+   *
+   * @generated from field: double size = 9;
+   */
+  size: number;
+};
+
+/**
+ * Describes the message orchestra.v1.Candidate.
+ * Use `create(CandidateSchema)` to create a new message.
+ */
+export const CandidateSchema: GenMessage<Candidate> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 26);
+
+/**
+ * Lines `first` to `last`, from 1.
+ *
+ * @generated from message orchestra.v1.LineRange
+ */
+export type LineRange = Message<"orchestra.v1.LineRange"> & {
+  /**
+   * First line.
+   *
+   * @generated from field: uint32 first = 1;
+   */
+  first: number;
+
+  /**
+   * Last line.
+   *
+   * @generated from field: uint32 last = 2;
+   */
+  last: number;
+};
+
+/**
+ * Describes the message orchestra.v1.LineRange.
+ * Use `create(LineRangeSchema)` to create a new message.
+ */
+export const LineRangeSchema: GenMessage<LineRange> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_context_service, 27);
+
+/**
  * Whether a file is in the context.
  *
  * @generated from enum orchestra.v1.Disposition
@@ -1334,6 +1617,17 @@ export const ContextService: GenService<{
     methodKind: "unary";
     input: typeof GetFilesRequestSchema;
     output: typeof GetFilesResponseSchema;
+  },
+  /**
+   * Returns which files a context within a budget has and which it has not, the best first, with the
+   * score of each and what it is made of.
+   *
+   * @generated from rpc orchestra.v1.ContextService.ExplainContext
+   */
+  explainContext: {
+    methodKind: "unary";
+    input: typeof ExplainContextRequestSchema;
+    output: typeof ExplainContextResponseSchema;
   },
   /**
    * Reads the project again, drops the issue's cached contexts and builds them again.

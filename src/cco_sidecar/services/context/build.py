@@ -10,6 +10,7 @@ from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
+from cco_sidecar.services.context.plan import EXCLUDED
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,
@@ -96,7 +97,7 @@ class _Files:
             if comments is None:
                 self._leave_out(choice.path, "no_comments", text.stat.size)
                 return
-            content, strategy, reason = comments, "comment_extraction", "comments_only"
+            content, strategy, reason = comments, sections.COMMENTS, "comments_only"
         overhead = len(choice.path) + 160
         allowed = min(most, self._space - overhead)
         if len(content) > allowed or len(content.encode()) > allowed:
@@ -139,7 +140,8 @@ class _Files:
                 barred.setdefault((sections.kind(path), reason), []).append(size)
         for path, info in self._snapshot.files.items():
             if path not in chosen:
-                barred.setdefault((sections.kind(path), _NOT_WANTED), []).append(info.size)
+                reason = EXCLUDED if self._snapshot.rules.is_excluded(path) else _NOT_WANTED
+                barred.setdefault((sections.kind(path), reason), []).append(info.size)
         for (kind, reason), sizes in sorted(barred.items()):
             self._leave_out(kind, reason, sum(sizes), len(sizes))
 

@@ -2,68 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import orjson
 
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.codec import to_json
-from cco_sidecar.core.lru import ByteLru
-from cco_sidecar.ranking import cutting, relevance
-from cco_sidecar.ranking.chunks import Chunked
-from cco_sidecar.ranking.past import Change
-from cco_sidecar.ranking.relevance import Piece
+from cco_sidecar.ranking import cutting
+from cco_sidecar.ranking.cutting import Excerpt
 from cco_sidecar.ranking.selection import Choice
-from cco_sidecar.repository.file_cache import FileCache
+from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.history import FULL_HISTORY
-from cco_sidecar.repository.snapshot import Snapshot
+from cco_sidecar.repository.snapshot import FileStat, Snapshot
 from cco_sidecar.services.context import sections
+from cco_sidecar.services.context.left_out import add_left_out
+from cco_sidecar.services.context.plan import ALWAYS, Plan
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,
-    DISPOSITION_LEFT_OUT,
     Context,
     GetContextResponse,
     Manifest,
-    ManifestEntry,
     Metadata,
     PreviousAgentOutput,
 )
 
 # Shares of the budget for what is not files, at most.
-_STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.05, 0.03, 0.15, 0.02
-# Kinds of files that the manifest names, at most and per byte of the budget; the rest is one entry a reason.
-_KINDS, _KIND_BYTES, _KIND_CHARACTERS = 30, 1500, 40
-# What a response has beside its parts, and a file and its manifest entry beside text and twice the path, in bytes.
-_RESPONSE_BYTES, _FILE_BYTES = 700, 440
-# What earlier agents touched, what the task names, and uncommitted work, as shares of the best file's score.
-_NAMED, _DECIDED, _CHANGED = 1.0, 0.4, 0.2
-# Larger files are rarely written by people.
-_MAX_FILE_BYTES = 1024 * 1024
-# Of a repository with more text, the smaller files are read.
-_MAX_CANDIDATE_BYTES = 128 * 2**20
-# What a file that was split takes in memory beside its text, on average.
-_CHUNKED_BYTES = 2048
-_LESS_RELEVANT = "less_relevant"
+_STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.05, 0.03, 0.25, 0.02
+# What a response has beside its parts, in bytes.
+_RESPONSE_BYTES = 760
+_CHECKSUM = f"sha256:{'0' * 64}"
+RELEVANT = "relevant"
+
+
+class Focused(NamedTuple):
+    """``response`` has no ``timestamp`` and ``cache_hit``; ``excerpts``: what it shows of files."""
+
+    response: GetContextResponse
+    excerpts: list[Excerpt]
+    reasons: dict[str, str]
 
 
 def build_focused(
     snapshot: Snapshot,
+    plan: Plan,
     choices: Sequence[Choice],
     outputs: Sequence[PreviousAgentOutput],
     texts: FileCache,
-    chunks: ByteLru[Hashable, Chunked],
     *,
     issue: str,
     agent: AgentType,
-    task: str,
     architect: bool,
     max_bytes: int,
-) -> GetContextResponse:
+) -> Focused:
     """Returns a response whose JSON, and so its serialised form too, has at most ``max_bytes``.
 
-    It has no ``timestamp`` and ``cache_hit``. Equal arguments produce equal bytes. ``chunks`` caches how files are
-    split.
+    Equal arguments produce equal bytes.
     """
     strategies: set[str] = set()
     response = GetContextResponse(issue_id=issue, agent_type=agent.type, manifest=Manifest(), truncated=True)
@@ -76,16 +71,22 @@ def build_focused(
         metadata=_metadata(snapshot.metadata, int(max_bytes * _METADATA)),
     )
     response.context.CopyFrom(context)
-    files, problems = _candidates(snapshot, texts, chunks)
-    _leave_out_the_rest(response.manifest, snapshot, problems, set(), max_bytes)
+    shares = plan.shares()
+    add_left_out(response.manifest, snapshot, plan.problems, (), shares, max_bytes)
+    reasons = _reasons(plan, choices)
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
-    pieces = _ranked(files, task, snapshot, choices, max_bytes)
     excerpts, complete = cutting.choose(
-        pieces, files, max_bytes=space, cost=_escaped_bytes, overhead=lambda path: _FILE_BYTES + 2 * _escaped(path)
+        plan.pieces,
+        plan.files,
+        max_bytes=space,
+        cost=_escaped_bytes,
+        overhead=lambda path: _overhead(path, snapshot.files[path], reasons.get(path, RELEVANT), shares.get(path)),
+        first=plan.first,
+        fills=plan.fills,
     )
-    reasons = {choice.path: choice.reason for choice in choices}
+    filler = _Filler(response, snapshot, texts, plan, shares, reasons, max_bytes)
     while True:
-        _fill(response, context, snapshot, texts, files, problems, excerpts, reasons, max_bytes)
+        filler.fill(context, excerpts)
         if _json_bytes(response) + _RESPONSE_BYTES // 2 <= max_bytes:
             break
         # Masking made a text longer than it was, or the budget is smaller than the rest.
@@ -96,57 +97,57 @@ def build_focused(
             break
     if not complete:
         strategies.add("semantic_chunking")
-    return sections.complete(response, strategies)
+    return Focused(sections.complete(response, strategies), excerpts, reasons)
 
 
-def _candidates(
-    snapshot: Snapshot, texts: FileCache, chunks: ByteLru[Hashable, Chunked]
-) -> tuple[dict[str, Chunked], dict[str, str]]:
-    """Returns the files that can be chosen from, and why the others cannot."""
-    files, problems = {}, {}
-    space = _MAX_CANDIDATE_BYTES
-    for path, info in sorted(snapshot.files.items(), key=lambda item: (item[1].size, item[0])):
-        space -= info.size
-        if info.size > _MAX_FILE_BYTES or space < 0:
-            problems[path] = "too_large"
-            continue
-        key = (snapshot.root, path, info)
-        known = chunks.get(key)
-        if known is None:
-            raw = texts.raw(snapshot.root, path, info)
-            if raw.problem:
-                problems[path] = raw.problem
-                continue
-            known = Chunked(path, raw.data)
-            if raw.stat == info:
-                chunks.put(key, known, len(raw.data) + _CHUNKED_BYTES)
-        files[path] = known
-    return files, problems
+class _Filler:
+    """Fills in the files and the manifest of a response."""
 
+    def __init__(
+        self,
+        response: GetContextResponse,
+        snapshot: Snapshot,
+        texts: FileCache,
+        plan: Plan,
+        shares: dict[str, float],
+        reasons: dict[str, str],
+        max_bytes: int,
+    ) -> None:
+        self._response = response
+        self._snapshot = snapshot
+        self._texts = texts
+        self._plan = plan
+        self._shares = shares
+        self._reasons = reasons
+        self._max_bytes = max_bytes
 
-def _ranked(
-    files: dict[str, Chunked], task: str, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
-) -> list[Piece]:
-    """Ranks by the task; without one, in the documented order of priority."""
-    if not task.strip():
-        return _in_order([choice.path for choice in choices if choice.path in files], files)
-    changes = [Change(commit.message, commit.files_changed) for commit in snapshot.git.recent_commits]
-    prior: dict[str, float] = {change.path: _CHANGED for change in snapshot.git.uncommitted_changes}
-    for choice in choices:
-        if choice.reason in ("named_by_task", "named_by_decision"):
-            prior[choice.path] = _NAMED if choice.reason == "named_by_task" else _DECIDED
-    own = {choice.path for choice in choices if not choice.comments}
-    foreign = {path for path in files if path not in own}
-    return relevance.rank(files, task, changes, max_bytes=max_bytes, prior=prior, foreign=foreign)
+    def fill(self, context: Context, excerpts: Sequence[Excerpt]) -> None:
+        """Replaces what the response has by ``context`` and excerpts of files."""
+        self._response.context.CopyFrom(context)
+        manifest = self._response.manifest
+        manifest.Clear()
+        for excerpt in excerpts:
+            self._add(excerpt)
+        chosen = {excerpt.path for excerpt in excerpts}
+        add_left_out(manifest, self._snapshot, self._plan.problems, chosen, self._shares, self._max_bytes)
 
-
-def _in_order(paths: Sequence[str], files: dict[str, Chunked]) -> list[Piece]:
-    """Ranks the beginnings of all files before the rest of any."""
-    pieces = []
-    for number, path in enumerate(paths):
-        place = number / (len(paths) + 1) / 4
-        pieces += [Piece((0.75 if chunk else 1.0) - place, path, chunk) for chunk in range(len(files[path].chunks))]
-    return sorted(pieces, key=lambda piece: (-piece.score, piece.path, piece.chunk))
+    def _add(self, excerpt: Excerpt) -> None:
+        path, parts = excerpt
+        text = self._texts.read(self._snapshot.root, path, self._snapshot.files[path])
+        count = max(1, self._plan.files[path].line_count)
+        whole = len(parts) == 1 and parts[0] == (0, count)
+        file = sections.relevant_file(path, text.content if whole else cutting.shown(text.content, parts, count), text)
+        entry = sections.entry(
+            file, text, DISPOSITION_INCLUDED if whole else DISPOSITION_CUT, self._reasons.get(path, RELEVANT)
+        )
+        if path in self._shares:
+            entry.score = self._shares[path]
+        self._response.context.relevant_files.append(file)
+        manifest = self._response.manifest
+        manifest.entries.append(entry)
+        manifest.files_included += 1
+        manifest.files_cut += not whole
+        manifest.secrets_masked += len(text.masked)
 
 
 def _drop_a_section(context: Context, strategies: set[str]) -> bool:
@@ -170,64 +171,6 @@ def _drop_a_section(context: Context, strategies: set[str]) -> bool:
     return True
 
 
-def _fill(
-    response: GetContextResponse,
-    context: Context,
-    snapshot: Snapshot,
-    texts: FileCache,
-    files: dict[str, Chunked],
-    problems: dict[str, str],
-    excerpts: Sequence[cutting.Excerpt],
-    reasons: dict[str, str],
-    max_bytes: int,
-) -> None:
-    response.context.CopyFrom(context)
-    response.manifest.Clear()
-    for excerpt in excerpts:
-        path = excerpt.path
-        text = texts.read(snapshot.root, path, snapshot.files[path])
-        count = max(1, files[path].line_count)
-        whole = len(excerpt.parts) == 1 and excerpt.parts[0] == (0, count)
-        content = text.content if whole else cutting.shown(text.content, excerpt.parts, count)
-        file = sections.relevant_file(path, content, text)
-        response.context.relevant_files.append(file)
-        disposition = DISPOSITION_INCLUDED if whole else DISPOSITION_CUT
-        response.manifest.entries.append(sections.entry(file, text, disposition, reasons.get(path, "relevant")))
-        response.manifest.files_included += 1
-        response.manifest.files_cut += not whole
-        response.manifest.secrets_masked += len(text.masked)
-    _leave_out_the_rest(response.manifest, snapshot, problems, {excerpt.path for excerpt in excerpts}, max_bytes)
-
-
-def _leave_out_the_rest(
-    manifest: Manifest, snapshot: Snapshot, problems: dict[str, str], chosen: Collection[str], max_bytes: int
-) -> None:
-    """Adds what is not in the context, by kind and reason."""
-    left: dict[tuple[str, str], list[int]] = {}
-    for path, reason, size in snapshot.barred:
-        left.setdefault((reason, _kind(path)), []).append(size)
-    for path, info in snapshot.files.items():
-        if path not in chosen:
-            left.setdefault((problems.get(path, _LESS_RELEVANT), _kind(path)), []).append(info.size)
-    most = sorted(left, key=lambda key: (-len(left[key]), key))
-    for key in most[min(_KINDS, max_bytes // _KIND_BYTES) :]:
-        left.setdefault((key[0], "*"), []).extend(left.pop(key))
-    for (reason, kind), sizes in sorted(left.items()):
-        manifest.files_left_out += len(sizes)
-        entry = ManifestEntry(
-            path=sections.utf8(kind),
-            disposition=DISPOSITION_LEFT_OUT,
-            reason=reason,
-            bytes=sum(sizes),
-            files=len(sizes),
-        )
-        manifest.entries.append(entry)
-
-
-def _kind(path: str) -> str:
-    return sections.kind(path)[:_KIND_CHARACTERS]
-
-
 def _metadata(known: Metadata, max_bytes: int) -> Metadata:
     found = Metadata()
     found.CopyFrom(known)
@@ -240,8 +183,25 @@ def _json_bytes(response: GetContextResponse) -> int:
     return len(to_json(response))
 
 
-def _escaped(text: str) -> int:
-    return len(orjson.dumps(sections.utf8(text)))
+def _reasons(plan: Plan, choices: Sequence[Choice]) -> dict[str, str]:
+    """Returns why each file is there, if it is not only relevant."""
+    named = plan.ranking.signals["named_by_task"] if plan.ranking else None
+    return {
+        choice.path: choice.reason
+        for choice in choices
+        if named is None or choice.reason != "named_by_task" or choice.path in named
+    } | {piece.path: ALWAYS for piece in plan.first}
+
+
+def _overhead(path: str, info: FileStat, reason: str, share: float | None) -> int:
+    """Returns what a file and its manifest entry take as JSON beside the text, in bytes."""
+    text = Text("", _CHECKSUM, (), info)
+    file = sections.relevant_file(path, "", text)
+    entry = sections.entry(file, text, DISPOSITION_INCLUDED, reason)
+    entry.bytes = info.size
+    if share is not None:
+        entry.score = share
+    return len(to_json(file)) + len(to_json(entry)) + 2
 
 
 def _escaped_bytes(data: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from cco_sidecar.bus.base import EventBus
@@ -35,30 +35,66 @@ _MAX_ARTIFACTS = 10
 _MAX_CHARACTERS = 4_000
 _REMEMBERED_BYTES = 64 * 2**20
 
-# Identifies what outputs are made from: the version of the results, and the decisions' sequence numbers.
-Basis = tuple[int, tuple[int, ...]]
+# Decisions of architects on other issues: how many are shown, and in how many of their results they are looked for.
+_MAX_ELSEWHERE = 10
+_RESULTS_ELSEWHERE = 30
 
 
-# Converts serialised results and decisions to serialised outputs.
-Merge = Callable[[Sequence[bytes], "Sequence[Decision]"], Awaitable[list[bytes]]]
+class Basis(NamedTuple):
+    """Identifies what outputs are made from: the version of the issue's results, the sequence numbers of its decisions,
+    and the same of decisions on other issues, with the ids of the results."""
+
+    version: int
+    decisions: tuple[int, ...]
+    results_elsewhere: tuple[str, ...] = ()
+    decisions_elsewhere: tuple[int, ...] = ()
+
+
+class Elsewhere(NamedTuple):
+    """What architects decided on other issues: serialised results and events, newest first."""
+
+    results: Sequence[bytes] = ()
+    decisions: Sequence[bytes] = ()
+
+
+NOTHING_ELSEWHERE = Elsewhere()
+
+
+# Converts serialised results, serialised events with a decision, and those of other issues to serialised outputs. True:
+# they are of several issues.
+Merge = Callable[[Sequence[bytes], Sequence[bytes], Elsewhere, bool], Awaitable[list[bytes]]]
 
 
 class PreviousOutputs:
     """Caches the outputs of issues, and rebuilds them only when a result or a decision was added."""
 
-    def __init__(self, store: ResultStore, bus: EventBus, merge: Merge) -> None:
+    def __init__(self, store: ResultStore, bus: EventBus, merge: Merge, architects: Sequence[str]) -> None:
+        """``architects``: the agent types whose decisions other issues get; empty for none."""
         self._store = store
         self._bus = bus
         self._merge = merge
+        self._architects = frozenset(architects)
         self._decisions: dict[str, _Decisions] = {}
+        # Of each project: the version of its results, and what architects decided then.
+        self._decided: dict[str, tuple[int, list[Result]]] = {}
         self._known = ByteLru[tuple[str, str], tuple[Basis, list[bytes]]](_REMEMBERED_BYTES)
         self._making = KeyedSemaphore[tuple[str, str]]()
 
     async def of(self, project: str, issue: str) -> tuple[Basis, list[bytes]]:
         """Returns the serialised outputs, newest first, of one issue, or of the whole project if ``issue`` is empty.
         Raises SidecarError."""
-        entries = await self._decisions.setdefault(project, _Decisions()).update(self._bus, project, issue)
-        basis = (await self._store.version(project, issue), tuple(entry.seq for entry in entries))
+        decisions = self._decisions.setdefault(project, _Decisions())
+        entries = await decisions.update(self._bus, project, issue)
+        results, others = [], []
+        if issue and self._architects:
+            results = [each for each in await self._decided_in(project) if each.issue_id != issue]
+            others = decisions.of_others(issue, self._architects)
+        basis = Basis(
+            await self._store.version(project, issue),
+            tuple(entry.seq for entry in entries),
+            tuple(each.id for each in results),
+            tuple(entry.seq for entry in others),
+        )
         known = self._known.get((project, issue))
         if known is not None and known[0] == basis:
             return known
@@ -67,7 +103,22 @@ class PreviousOutputs:
             known = self._known.get((project, issue))
             if known is not None and known[0] == basis:
                 return known
-            return await self._make(project, issue, basis, entries)
+            elsewhere = Elsewhere([each.SerializeToString() for each in results], [_event_of(each) for each in others])
+            return await self._make(project, issue, basis, entries, elsewhere)
+
+    async def _decided_in(self, project: str) -> list[Result]:
+        """Returns the newest results of architects that have decisions."""
+        version = await self._store.version(project, "")
+        known = self._decided.get(project)
+        if known is not None and known[0] == version:
+            return known[1]
+        found: list[Result] = []
+        for agent_type in sorted(self._architects):
+            page = await self._store.page(project, agent_type=agent_type, limit=_RESULTS_ELSEWHERE)
+            found += [stored.result for stored in page if stored.result.result.decisions]
+        found.sort(key=lambda result: micros_of(result.timestamp), reverse=True)
+        self._decided[project] = (version, found)
+        return found
 
     async def _results(self, project: str, issue: str) -> list[bytes]:
         """Returns the newest serialised results, page by page, limited in number and size."""
@@ -84,34 +135,53 @@ class PreviousOutputs:
             before = page[-1].number
         return found
 
-    async def _make(self, project: str, issue: str, basis: Basis, entries: list[Entry]) -> tuple[Basis, list[bytes]]:
+    async def _make(
+        self, project: str, issue: str, basis: Basis, entries: list[Entry], elsewhere: Elsewhere
+    ) -> tuple[Basis, list[bytes]]:
         results = await self._results(project, issue)
-        decisions = [Decision(entry.frame[entry.payload_at :]) for entry in entries]
         # Run in the worker: agents control this input, and all of it is searched for secrets.
-        outputs = await self._merge(results, decisions)
+        outputs = await self._merge(results, list(map(_event_of, entries)), elsewhere, not issue)
         self._known.put((project, issue), (basis, outputs), 256 + sum(map(len, outputs)))
         return basis, outputs
 
 
-def merged(results: Sequence[bytes], decisions: Sequence[Decision]) -> list[PreviousAgentOutput]:
-    """Returns the outputs, newest first, with secrets masked."""
+def _event_of(entry: Entry) -> bytes:
+    return entry.frame[entry.payload_at :]
+
+
+def merged(
+    results: Sequence[bytes],
+    decisions: Sequence[bytes],
+    elsewhere: Elsewhere = NOTHING_ELSEWHERE,
+    several: bool = False,
+) -> list[PreviousAgentOutput]:
+    """Returns the outputs, newest first, with secrets masked, and after them decisions on other issues. ``several``:
+    the outputs are of several issues and say which."""
     outputs: list[PreviousAgentOutput] = []
     size = 0
     for result in results:
-        made = _of_result(Result.FromString(result))
+        made = _of_result(Result.FromString(result), say_issue=several)
         size += sum(output.ByteSize() for output in made)
         if outputs and size > _MAX_OUTPUT_BYTES:
             # A few kilobytes of a result can become megabytes of outputs, because each output repeats the files.
             break
         outputs += made
-    outputs += [_of_event(Event.FromString(decision.event)) for decision in decisions]
+    outputs += [_of_event(Event.FromString(decision), say_issue=several) for decision in decisions]
+    return [*_newest_first(outputs), *_decided_elsewhere(elsewhere)]
+
+
+def _decided_elsewhere(elsewhere: Elsewhere) -> list[PreviousAgentOutput]:
+    decided: list[PreviousAgentOutput] = []
+    for result in elsewhere.results:
+        if len(decided) >= _MAX_ELSEWHERE:
+            break
+        decided += _of_result(Result.FromString(result), say_issue=True, findings=False)
+    events = [_of_event(Event.FromString(each), say_issue=True) for each in elsewhere.decisions[:_MAX_ELSEWHERE]]
+    return _newest_first([*decided, *events])[:_MAX_ELSEWHERE]
+
+
+def _newest_first(outputs: list[PreviousAgentOutput]) -> list[PreviousAgentOutput]:
     return sorted(outputs, key=lambda output: micros_of(output.timestamp), reverse=True)
-
-
-class Decision(NamedTuple):
-    """A serialised Event that contains a decision."""
-
-    event: bytes
 
 
 class _Decisions:
@@ -143,6 +213,14 @@ class _Decisions:
         if text_of(event, "decision") is not None and _is_own(event, named):
             self._entries.append((entry, named))
 
+    def of_others(self, issue: str, authors: Collection[str]) -> list[Entry]:
+        """Returns the decisions on other issues by agents of some types, newest first."""
+        return [
+            entry
+            for entry, named in reversed(self._entries)
+            if named and named != issue and _author_type(entry.event, None) in authors
+        ]
+
     def _of(self, issue: str) -> list[Entry]:
         return [entry for entry, named in self._entries if not issue or named == issue]
 
@@ -165,7 +243,7 @@ def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
     return {path for output in outputs for path in output.files_affected}
 
 
-def _of_result(result: Result) -> list[PreviousAgentOutput]:
+def _of_result(result: Result, *, say_issue: bool, findings: bool = True) -> list[PreviousAgentOutput]:
     work = result.result
     paths = [*map(_path, work.files_created), *map(_path, work.files_modified), *work.files_deleted]
     decisions = list(work.decisions[:_MAX_DECISIONS])
@@ -183,10 +261,12 @@ def _of_result(result: Result) -> list[PreviousAgentOutput]:
             decision=masking.mask(decision),
             rationale=masking.mask(rationale) if isinstance(rationale, str) else "",
             files_affected=touched,
+            issue_id=result.issue_id if say_issue else None,
         )
         for decision in (decisions or [summary])
     ]
-    _add_findings(outputs[0], work)
+    if findings:
+        _add_findings(outputs[0], work)
     return outputs
 
 
@@ -211,7 +291,7 @@ def _beginning(text: str) -> str:
     return f"{masked[:_MAX_CHARACTERS]}\n[... {len(masked) - _MAX_CHARACTERS} characters left out ...]"
 
 
-def _of_event(event: Event) -> PreviousAgentOutput:
+def _of_event(event: Event, *, say_issue: bool) -> PreviousAgentOutput:
     data = codec.struct_to_dict(event.data)
     rationale, files = data.get("rationale"), data.get("files_affected")
     return PreviousAgentOutput(
@@ -223,6 +303,7 @@ def _of_event(event: Event) -> PreviousAgentOutput:
         files_affected=[masking.mask(path) for path in files[:_MAX_FILES] if isinstance(path, str)]
         if isinstance(files, list)
         else [],
+        issue_id=masking.mask(str(data.get("issue_id", ""))) if say_issue else None,
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Sequence
 
 from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.languages import language_of
@@ -24,8 +23,10 @@ from orchestra.v1.context_service_pb2 import (
 
 # Commits of a context; architects get all that are known.
 COMMITS = 20
+COMMENTS = "comment_extraction"
 # What the framing of a repeated message takes at most, in bytes.
 _FRAME_BYTES = 6
+_FILES_OF_SHORTENED = 10
 
 
 def structure(snapshot: Snapshot, max_bytes: int, strategies: set[str]) -> ProjectStructure:
@@ -62,19 +63,33 @@ def history(git: GitContext, most: int, max_bytes: int, strategies: set[str]) ->
     return found
 
 
-def outputs(given: Iterable[PreviousAgentOutput], max_bytes: int, strategies: set[str]) -> list[PreviousAgentOutput]:
-    """Keeps the newest outputs that fit."""
+def outputs(given: Sequence[PreviousAgentOutput], max_bytes: int, strategies: set[str]) -> list[PreviousAgentOutput]:
+    """Keeps the outputs that fit, in their order: first those that say what is wrong or what to do, then the newest. Of
+    one that does not fit, artifacts and the list of files are left out."""
     space = max_bytes
-    taken = []
-    for output in given:
-        size = output.ByteSize() + _FRAME_BYTES
-        if size > space:
-            # A smaller, older one may still fit.
+    kept: dict[int, PreviousAgentOutput] = {}
+    for number in sorted(range(len(given)), key=lambda number: (not _is_finding(given[number]), number)):
+        output = given[number]
+        for form in (output, _shortened(output)):
+            size = form.ByteSize() + _FRAME_BYTES
+            if size <= space:
+                space -= size
+                kept[number] = form
+                break
             strategies.add("output_sampling")
-            continue
-        space -= size
-        taken.append(output)
-    return taken
+    return [kept[number] for number in sorted(kept)]
+
+
+def _is_finding(output: PreviousAgentOutput) -> bool:
+    return bool(output.errors or output.warnings or output.next_steps or output.artifacts)
+
+
+def _shortened(output: PreviousAgentOutput) -> PreviousAgentOutput:
+    short = PreviousAgentOutput()
+    short.CopyFrom(output)
+    short.artifacts.clear()
+    del short.files_affected[_FILES_OF_SHORTENED:]
+    return short
 
 
 def relevant_file(path: str, content: str, text: Text) -> RelevantFile:
@@ -109,8 +124,9 @@ def complete(response: GetContextResponse, strategies: set[str]) -> GetContextRe
     """Fills in what follows from the context and from what was shortened."""
     wire = response.context.SerializeToString(deterministic=True)
     response.manifest.checksum = f"sha256:{hashlib.sha256(wire).hexdigest()}"
-    response.truncated = bool(strategies)
-    response.truncation_strategy = strategy(strategies)
+    # To take only comments is a choice; it is named where other things did not fit.
+    response.truncated = bool(strategies - {COMMENTS})
+    response.truncation_strategy = strategy(strategies) if response.truncated else "none"
     response.total_size_bytes = len(wire)
     response.file_count = len(response.context.relevant_files)
     return response
@@ -123,8 +139,9 @@ def strategy(strategies: set[str]) -> str:
 
 def kind(path: str) -> str:
     """Returns the kind of a file, such as ``*.py``; its name if it has no suffix."""
-    name = PurePosixPath(path)
-    return f"*{name.suffix}" if name.suffix else name.name
+    name = path.rpartition("/")[2]
+    stem, dot, suffix = name.rpartition(".")
+    return f"*.{suffix}" if dot and stem and suffix else name
 
 
 def utf8(path: str) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import hashlib
 import logging
-import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,10 +13,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.core.agent_types import AgentType, AgentTypes
+from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.core.encoded import Encoded
-from cco_sidecar.core.errors import internal
+from cco_sidecar.core.errors import Kind, SidecarError, internal
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.core.metrics import CacheFigures
@@ -26,15 +25,17 @@ from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.principal import SPAWN_AGENTS
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.repository import metadata
 from cco_sidecar.repository.layout import GitFailed
-from cco_sidecar.repository.snapshot import FileStat
+from cco_sidecar.repository.rules import RULES_FILE, RulesInvalid
 from cco_sidecar.repository.watch import Queue
-from cco_sidecar.services.context.outputs import Basis, Decision, PreviousOutputs
+from cco_sidecar.runners.launch import AgentContext
+from cco_sidecar.services.context.directory import Project
+from cco_sidecar.services.context.markdown import markdown
+from cco_sidecar.services.context.outputs import Basis, Elsewhere, PreviousOutputs
 from cco_sidecar.services.context.worker import OWN_FIELDS, Made, Scanned, SnapshotGone, Wanted
 from cco_sidecar.services.context.workers import WorkerLost, Workers
 from cco_sidecar.storage.base import ResultStore
-from orchestra.v1.context_service_pb2 import GetContextResponse
+from orchestra.v1.context_service_pb2 import ExplainContextResponse, GetContextResponse
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ T = TypeVar("T")
 _CONTEXT_SHARE = 0.75
 # How often a context is tried if the repository keeps changing or the worker is restarted; then the request fails.
 _ATTEMPTS = 5
+_CHANGING = "the project's files changed while they were read; try again"
 
 
 class Key(NamedTuple):
@@ -55,7 +57,7 @@ class Key(NamedTuple):
     requirements: tuple[str, ...] = ()
     # The worktree of the calling agent; None for the project's own directory.
     worktree: Path | None = None
-    max_bytes: int | None = None
+    budget: Budget = NO_BUDGET
 
 
 class Cached(NamedTuple):
@@ -72,69 +74,6 @@ class Answer(NamedTuple):
 
     cached: Cached
     hit: bool
-
-
-class Known(NamedTuple):
-    """The scanned state of a project's directory. Equal digests mean equal files and git state."""
-
-    digest: bytes
-    started: float
-    reports: tuple[FileStat | None, ...]
-
-
-class Project:
-    """A project's directory. ``current`` returns a digest that reflects every change completed before the call."""
-
-    def __init__(self, root: Path, workers: Workers, queue: Queue) -> None:
-        self.root = root
-        self._workers = workers
-        self._queue = queue
-        self._lock = asyncio.Lock()
-        self._known: Known | None = None
-
-    async def current(self, *, afresh: bool = False) -> bytes:
-        """Returns the digest of the directory, scanning it if it may have changed. Raises OSError, GitFailed,
-        WorkerLost."""
-        asked = time.monotonic()
-        if not afresh and (digest := self._unchanged()):
-            return digest
-        async with self._lock:
-            # A scan that began after this call covers everything that this call must see.
-            if self._known is not None and self._known.started >= asked:
-                return self._known.digest
-            if not afresh and (digest := self._unchanged()):
-                return digest
-            # Nothing is known until the scan is complete: concurrent requests must not use the old state, nor may later
-            # ones if the scan fails.
-            self._known = None
-            scan = asyncio.ensure_future(self._scan(afresh=afresh))
-            try:
-                self._known = await asyncio.shield(scan)
-            except asyncio.CancelledError:
-                # The worker cannot be interrupted: a cancelled caller waits for it and keeps the lock.
-                await asyncio.wait({scan})
-                raise
-            return self._known.digest
-
-    def forget(self) -> None:
-        """Makes the next call scan the directory."""
-        self._known = None
-
-    async def _scan(self, *, afresh: bool) -> Known:
-        started = time.monotonic()
-        key = str(self.root)
-        self._queue.begin(key)
-        reports = metadata.report_stats(self.root, _stat)
-        scanned: Scanned = await self._workers.call(self.root, "scan", self.root, afresh=afresh, keep=True)
-        self._queue.finish(key, scanned.watched)
-        return Known(scanned.digest, started, reports)
-
-    def _unchanged(self) -> bytes | None:
-        """Returns the last digest if nothing has changed since; else None."""
-        if self._known is None or self._queue.changed(str(self.root)):
-            return None
-        same = self._known.reports == metadata.report_stats(self.root, _stat)
-        return self._known.digest if same else None
 
 
 class ContextService:
@@ -161,7 +100,8 @@ class ContextService:
         self._queue = Queue()
         text_bytes = int(size * (1 - _CONTEXT_SHARE))
         self._workers = Workers(self._queue.descriptor, settings.storage, text_bytes, list(settings.projects.values()))
-        self._outputs = PreviousOutputs(store, bus, self._merge)
+        architects = [each.type for each in types.values() if _architect(each)] if settings.project_decisions else []
+        self._outputs = PreviousOutputs(store, bus, self._merge, architects)
         self._projects: dict[Path, Project] = {}
         self._making = KeyedSemaphore[Key]()
         self._reading = KeyedSemaphore[Path]()
@@ -174,22 +114,23 @@ class ContextService:
         task: str = "",
         requirements: Sequence[str] = (),
         worktree: Path | None = None,
-        max_bytes: int | None = None,
+        budget: Budget = NO_BUDGET,
     ) -> Answer:
         """Returns the context for an agent type and an issue.
 
         ``requirements``: names or patterns of files in addition to the type's; ``worktree``: a worktree of the project
-        to read instead of its directory; ``max_bytes``: the budget, None for whole files up to the limit.
+        to read instead of its directory; ``budget``: that of the type if there is none; if that has none either, whole
+        files up to the limit.
 
         Raises SidecarError: AGT_002 for an unknown type, PRJ_001 for an unknown project, REQ_001 for an unknown
-        requirement, CTX_001 for an unreadable project.
+        requirement, CTX_001 for an unreadable project, CTX_004 for invalid rules.
         """
         agent = self._types.require(agent_type)
         more = self._types.patterns_of(requirements)
         digest = hashlib.sha256(task.encode()).hexdigest() if task else ""
-        key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)), worktree, max_bytes)
+        key = Key(project, issue, agent.type, digest, tuple(sorted(requirements)), worktree, budget or agent.budget)
         if more:
-            agent = dataclasses.replace(agent, file_patterns=(*agent.file_patterns, *more))
+            agent = dataclasses.replace(agent, file_patterns=(*agent.file_patterns, *more), required=more)
         if worktree is not None:
             answer = await self._of_worktree(key, agent, worktree, task)
         else:
@@ -207,27 +148,31 @@ class ContextService:
     ) -> list[bytes]:
         """Returns serialised FileContents of a project, or of a worktree of it.
 
-        Raises SidecarError: AGT_002, PRJ_001 and CTX_001 as ``get``, CTX_003 for a path that no context has, REQ_001
-        for too much text.
+        Raises SidecarError: AGT_002, PRJ_001, CTX_001 and CTX_004 as ``get``, CTX_003 for a path that no context has,
+        REQ_001 for too much text.
         """
         self._types.require(agent_type)
+
+        def read(root: Path, digest: bytes) -> Awaitable[list[bytes]]:
+            return self._workers.call(root, "files", root, digest, paths, lines)
+
+        return await self._of_snapshot(project, worktree, read)
+
+    async def _of_snapshot(self, project: str, worktree: Path | None, work: Callable[[Path, bytes], Awaitable[T]]) -> T:
+        """Does some work with the current snapshot of a project, or of a worktree of it. Raises SidecarError."""
         found = self._project(project)
         root = worktree or found.root
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             try:
                 digest = await self._scanned(worktree) if worktree else await self._read(root, found.current())
-                made: list[bytes] = await self._read(
-                    root, self._workers.call(root, "files", root, digest, paths, lines)
-                )
-                return made
+                return await self._read(root, work(root, digest))
             except SnapshotGone:
+                # The worker was restarted, or the files changed in the meantime.
                 found.forget()
-                if attempt + 1 == _ATTEMPTS:
-                    raise
             finally:
                 if worktree:
                     self._workers.forget(worktree)
-        raise AssertionError
+        raise internal("CTX_001", _CHANGING)
 
     async def _scanned(self, worktree: Path) -> bytes:
         """Scans a worktree, and returns its digest. It is requested rarely, so it is not watched."""
@@ -235,16 +180,39 @@ class ContextService:
         scanned: Scanned = await self._read(worktree, scan)
         return scanned.digest
 
-    async def json_for_agent(
+    async def for_agent(
         self, project: str, issue: str, agent_type: str, task: str, requirements: Sequence[str], worktree: Path | None
-    ) -> bytes:
-        """Returns the context as the JSON of the REST API, for a new agent."""
-        answer = await self.get(project, issue, agent_type, task, requirements, worktree)
+    ) -> AgentContext:
+        """Returns the context of a new agent, within the budget of its type."""
+        budget = self._spawned(self._types.require(agent_type))
+        answer = await self.get(project, issue, agent_type, task, requirements, worktree, budget)
         whole = encoded(answer, self._clock.timestamp())
-        return await beside_the_loop(to_json, whole, size=0 if "json" in whole.memo else len(whole.wire))
+        size = 0 if "json" in whole.memo else len(whole.wire)
+        text = await beside_the_loop(to_json, whole, size=size)
+        wire = answer.cached.wire
+        readable = await beside_the_loop(lambda: markdown(GetContextResponse.FromString(wire), task), size=len(wire))
+        return AgentContext(text, readable)
+
+    async def explain(
+        self, project: str, issue: str, agent_type: str, task: str, worktree: Path | None, budget: Budget, limit: int
+    ) -> ExplainContextResponse:
+        """Returns why a context within a budget holds what it holds; the budget is that of a spawned agent if there is
+        none. Raises SidecarError as ``get``."""
+        agent = self._types.require(agent_type)
+        _, outputs = await self._outputs.of(project, "" if _architect(agent) else issue)
+
+        def explain(root: Path, digest: bytes) -> Awaitable[bytes]:
+            wanted = self._wanted(root, digest, issue, agent, outputs, task, budget or self._spawned(agent))
+            return self._workers.call(root, "explain", wanted, limit)
+
+        return ExplainContextResponse.FromString(await self._of_snapshot(project, worktree, explain))
+
+    def _spawned(self, agent: AgentType) -> Budget:
+        """Returns the budget of spawned agents of a type."""
+        return agent.budget or Budget(self._settings.context_max_bytes)
 
     async def _look(self, key: Key, agent: AgentType, project: Project, task: str) -> Answer:
-        for attempt in range(_ATTEMPTS):
+        for _ in range(_ATTEMPTS):
             digest = await self._read(project.root, project.current())
             made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
             basis = (digest, made_from)
@@ -256,9 +224,7 @@ class ContextService:
             except SnapshotGone:
                 # The worker was restarted, or the files changed before it built the context.
                 project.forget()
-                if attempt + 1 == _ATTEMPTS:
-                    raise
-        raise AssertionError
+        raise internal("CTX_001", _CHANGING)
 
     async def _make_once(
         self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
@@ -277,19 +243,21 @@ class ContextService:
     async def _make(
         self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
     ) -> Cached:
-        wanted = Wanted(
-            root,
-            basis[0],
-            key.issue,
-            agent,
-            _architect(agent),
-            self._types.file_sets,
-            task,
-            outputs,
-            key.max_bytes,
-        )
+        wanted = self._wanted(root, basis[0], key.issue, agent, outputs, task, key.budget)
         made: Made = await self._read(root, self._workers.call(root, "make", wanted))
         return Cached(made.wire, {"json": made.json} if made.json is not None else {}, basis)
+
+    def _wanted(
+        self,
+        root: Path,
+        digest: bytes,
+        issue: str,
+        agent: AgentType,
+        outputs: list[bytes],
+        task: str,
+        budget: Budget,
+    ) -> Wanted:
+        return Wanted(root, digest, issue, agent, _architect(agent), self._types.file_sets, task, outputs, budget)
 
     async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
         """Builds the context of a worktree, which is scanned each time."""
@@ -300,22 +268,28 @@ class ContextService:
                 return await self._make_once(key, agent, worktree, (digest, made_from), outputs, task)
             except SnapshotGone as problem:
                 # The worker was restarted in the meantime.
-                raise internal("CTX_001", "the worktree's files could not be read; try again") from problem
+                raise internal("CTX_001", _CHANGING) from problem
             finally:
                 self._workers.forget(worktree)
 
-    async def _merge(self, results: Sequence[bytes], decisions: Sequence[Decision]) -> list[bytes]:
+    async def _merge(
+        self, results: Sequence[bytes], decisions: Sequence[bytes], elsewhere: Elsewhere, several: bool
+    ) -> list[bytes]:
         root = self._settings.project_root
-        merged: list[bytes] = await self._read(root, self._workers.call(root, "merge", results, decisions))
+        work = self._workers.call(root, "merge", results, decisions, elsewhere, several)
+        merged: list[bytes] = await self._read(root, work)
         return merged
 
     async def _read(self, root: Path, work: Awaitable[T]) -> T:
-        """Awaits work of the worker. Raises SidecarError (CTX_001) if it cannot read the project."""
+        """Awaits work of the worker. Raises SidecarError: CTX_001 for an unreadable project, CTX_004 for its rules."""
         try:
             return await work
         except GitFailed as problem:
             log.warning("%s%s", problem, f": {problem.said}" if problem.said else "")
             raise internal("CTX_001", f"the project's repository cannot be read: {problem}") from problem
+        except RulesInvalid as problem:
+            fix = "'cco context lint' checks it"
+            raise SidecarError(Kind.CONFLICT, "CTX_004", f"{RULES_FILE} {problem}; {fix}") from problem
         except OSError as problem:
             raise internal("CTX_001", "the project's directory cannot be read; check that it exists") from problem
         except WorkerLost as problem:
@@ -366,10 +340,3 @@ def encoded(answer: Answer, now: Timestamp) -> Encoded:
 
 def _architect(agent: AgentType) -> bool:
     return SPAWN_AGENTS in agent.permissions
-
-
-def _stat(path: Path) -> FileStat | None:
-    try:
-        return FileStat.of(path.lstat())
-    except OSError:
-        return None

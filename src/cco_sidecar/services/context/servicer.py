@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from cco_sidecar.core.budget import Budget
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import not_found, permission_denied
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.services.context.chunks import parts_of
+from cco_sidecar.services.context.explain import DEFAULT_LIMIT
 from cco_sidecar.services.context.files import parse_lines
 from cco_sidecar.services.context.service import Answer, ContextService, encoded
 from cco_sidecar.supervision.supervisor import Supervisor
@@ -53,6 +55,22 @@ class ContextServicer:
             timestamp=self._clock.timestamp(),
         )
 
+    async def ExplainContext(
+        self, request: pb.ExplainContextRequest, principal: Principal
+    ) -> pb.ExplainContextResponse:
+        response = await self._service.explain(
+            request.project_id,
+            request.issue_id,
+            request.agent_type,
+            request.task,
+            self._worktree(principal),
+            Budget.of(request),
+            request.limit if request.HasField("limit") else DEFAULT_LIMIT,
+        )
+        response.issue_id, response.agent_type = request.issue_id, request.agent_type
+        response.timestamp.CopyFrom(self._clock.timestamp())
+        return response
+
     async def RefreshContext(
         self, request: pb.RefreshContextRequest, principal: Principal
     ) -> pb.RefreshContextResponse:
@@ -83,7 +101,7 @@ class ContextServicer:
             request.agent_type,
             request.task,
             worktree=self._worktree(principal),
-            max_bytes=request.max_bytes if request.HasField("max_bytes") else None,
+            budget=Budget.of(request),
         )
 
     def _worktree(self, principal: Principal) -> Path | None:

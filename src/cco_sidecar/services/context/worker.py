@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cco_sidecar.core.agent_types import AgentType
+from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.lru import ByteLru
@@ -28,8 +29,11 @@ from cco_sidecar.repository.snapshot import Scanner, Snapshot
 from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
+from cco_sidecar.services.context.explain import explain
 from cco_sidecar.services.context.files import read_files
-from cco_sidecar.services.context.focused import build_focused
+from cco_sidecar.services.context.fitting import fit
+from cco_sidecar.services.context.focused import Focused, build_focused
+from cco_sidecar.services.context.plan import Plan, plan
 from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
 
 # The fields of a response that are not part of what is cached.
@@ -49,7 +53,7 @@ class Scanned(NamedTuple):
 class Wanted(NamedTuple):
     """A context to build, from the snapshot ``digest`` of ``root``.
 
-    ``outputs``: serialised PreviousAgentOutputs; ``max_bytes``: its budget, None for whole files up to the limit.
+    ``outputs``: serialised PreviousAgentOutputs; ``budget``: none for whole files up to the limit.
     """
 
     root: Path
@@ -60,7 +64,7 @@ class Wanted(NamedTuple):
     file_sets: Mapping[str, tuple[str, ...]]
     task: str
     outputs: Sequence[bytes]
-    max_bytes: int | None = None
+    budget: Budget = NO_BUDGET
 
 
 class Made(NamedTuple):
@@ -108,17 +112,11 @@ class Worker:
         """Builds a context. Raises SnapshotGone."""
         snapshot = self._current(wanted.root, wanted.digest)
         previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
-        choices = choose(snapshot, wanted.agent, wanted.file_sets, wanted.task, outputs.files_of(previous))
-        response = self._build(wanted, snapshot, choices, previous)
-        wire = response.SerializeToString(deterministic=True)
-        large = len(wire) > _LARGE_BYTES
-        return Made(wire, json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)) if large else None)
-
-    def _build(
-        self, wanted: Wanted, snapshot: Snapshot, choices: list[Choice], previous: list[PreviousAgentOutput]
-    ) -> GetContextResponse:
-        if wanted.max_bytes is None:
-            return build(
+        choices = _choices(wanted, snapshot, previous)
+        if wanted.budget:
+            response = self._within(wanted, snapshot, choices, previous)
+        else:
+            response = build(
                 snapshot,
                 choices,
                 previous,
@@ -127,18 +125,47 @@ class Worker:
                 agent_type=wanted.agent.type,
                 architect=wanted.architect,
             )
+        wire = response.SerializeToString(deterministic=True)
+        large = len(wire) > _LARGE_BYTES
+        return Made(wire, json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)) if large else None)
+
+    def explain(self, wanted: Wanted, limit: int) -> bytes:
+        """Returns a serialised ExplainContextResponse about a context within a budget. Raises SnapshotGone."""
+        snapshot = self._current(wanted.root, wanted.digest)
+        previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
+        choices = _choices(wanted, snapshot, previous)
+        fitted = fit(wanted.budget, lambda max_bytes: self._focused(wanted, snapshot, choices, previous, max_bytes))
+        planned = self._plan(wanted, snapshot, choices, fitted.max_bytes)
+        return explain(snapshot, planned, fitted.focused, fitted.max_bytes, limit).SerializeToString()
+
+    def _within(
+        self, wanted: Wanted, snapshot: Snapshot, choices: list[Choice], previous: list[PreviousAgentOutput]
+    ) -> GetContextResponse:
+        fitted = fit(wanted.budget, lambda max_bytes: self._focused(wanted, snapshot, choices, previous, max_bytes))
+        return fitted.focused.response
+
+    def _focused(
+        self,
+        wanted: Wanted,
+        snapshot: Snapshot,
+        choices: list[Choice],
+        previous: list[PreviousAgentOutput],
+        max_bytes: int,
+    ) -> Focused:
         return build_focused(
             snapshot,
+            self._plan(wanted, snapshot, choices, max_bytes),
             choices,
             previous,
             self._texts,
-            self._chunks,
             issue=wanted.issue,
             agent=wanted.agent,
-            task=wanted.task,
             architect=wanted.architect,
-            max_bytes=wanted.max_bytes,
+            max_bytes=max_bytes,
         )
+
+    def _plan(self, wanted: Wanted, snapshot: Snapshot, choices: list[Choice], max_bytes: int) -> Plan:
+        return plan(snapshot, choices, self._texts, self._chunks, wanted.task, max_bytes)
 
     def files(
         self, root: Path, digest: bytes, paths: Sequence[str], lines: tuple[int, int | None] | None
@@ -152,14 +179,22 @@ class Worker:
             raise SnapshotGone
         return snapshot
 
-    def merge(self, results: Sequence[bytes], decisions: Sequence[outputs.Decision]) -> list[bytes]:
+    def merge(
+        self, results: Sequence[bytes], decisions: Sequence[bytes], elsewhere: outputs.Elsewhere, several: bool
+    ) -> list[bytes]:
         """Returns serialised PreviousAgentOutputs with secrets masked."""
-        return [each.SerializeToString() for each in outputs.merged(results, decisions)]
+        return [each.SerializeToString() for each in outputs.merged(results, decisions, elsewhere, several)]
 
     def forget_texts(self) -> None:
         """Drops all cached file contents."""
         self._texts.clear()
         self._chunks.clear()
+
+
+def _choices(wanted: Wanted, snapshot: Snapshot, previous: Sequence[PreviousAgentOutput]) -> list[Choice]:
+    # What architects decided on other issues says nothing about the files of this one.
+    own = [each for each in previous if wanted.architect or not each.HasField("issue_id")]
+    return choose(snapshot, wanted.agent, wanted.file_sets, wanted.task, outputs.files_of(own))
 
 
 def serve(connection: Connection, worker: Worker) -> None:

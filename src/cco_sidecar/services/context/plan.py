@@ -1,0 +1,136 @@
+"""Which files a context within a budget can hold, and in which order their pieces matter."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.ranking import relevance
+from cco_sidecar.ranking.chunks import Chunked
+from cco_sidecar.ranking.past import Change
+from cco_sidecar.ranking.relevance import Piece, Ranking
+from cco_sidecar.ranking.selection import Choice, named_by
+from cco_sidecar.repository.file_cache import FileCache
+from cco_sidecar.repository.snapshot import Snapshot
+
+ALWAYS, EXCLUDED = "always", "excluded"
+# What the task names, what the spawn asks for, what earlier agents touched, and uncommitted work, as shares of the best
+# file's score.
+_NAMED, _REQUIRED, _DECIDED, _CHANGED = 1.0, 0.5, 0.4, 0.2
+# The factor of files that the agent type does not read.
+_FOREIGN = 0.6
+# Larger files are rarely written by people.
+_MAX_FILE_BYTES = 1024 * 1024
+# Of a repository with more text, the smaller files are read.
+_MAX_CANDIDATE_BYTES = 128 * 2**20
+# What a file that was split takes in memory beside its text, on average.
+_CHUNKED_BYTES = 2048
+# A task that finds less than this share of the budget says too little: the files of the type follow.
+_VAGUE = 0.25
+
+
+class Plan(NamedTuple):
+    """``files``: the candidates; ``problems``: why the other files of the snapshot are none; ``ranking``: None without
+    a task; ``first``: pieces that are taken before all others; ``pieces``: the others, the best first; ``fills``: they
+    fill the budget, however little they matter."""
+
+    files: dict[str, Chunked]
+    problems: dict[str, str]
+    ranking: Ranking | None
+    first: list[Piece]
+    pieces: list[Piece]
+    fills: bool
+
+    def shares(self) -> dict[str, float]:
+        """Returns the score of each candidate that has one, as a share of the best."""
+        if self.ranking is None:
+            return {}
+        scores = {path: self.ranking.score(path) for path in self.files}
+        top = max(scores.values(), default=0.0)
+        return {path: round(score / top, 3) for path, score in scores.items() if score > 0} if top else {}
+
+
+def plan(
+    snapshot: Snapshot,
+    choices: Sequence[Choice],
+    texts: FileCache,
+    chunks: ByteLru[Hashable, Chunked],
+    task: str,
+    max_bytes: int,
+) -> Plan:
+    """Ranks by the task; without one, in the documented order of priority. ``chunks`` caches how files are split."""
+    files, problems = _candidates(snapshot, texts, chunks)
+    rules = snapshot.rules
+    always = [path for path in sorted(files) if rules.is_first(path)] if rules.always else []
+    first = [Piece(1.0, path, chunk) for path in always for chunk in range(len(files[path].chunks))]
+    in_order = _in_order(
+        [choice.path for choice in choices if choice.path in files and rules.factor(choice.path)], files
+    )
+    if not task.strip():
+        return Plan(files, problems, None, first, in_order, fills=True)
+    ranking = _ranked(files, task, snapshot, choices, max_bytes)
+    pieces = [piece for piece in ranking.pieces if piece.score > 0]
+    found = sum(files[piece.path].size(files[piece.path].chunks[piece.chunk]) for piece in pieces)
+    if found >= _VAGUE * max_bytes:
+        return Plan(files, problems, ranking, first, pieces, fills=False)
+    known = {(piece.path, piece.chunk) for piece in pieces}
+    pieces += [piece for piece in in_order if (piece.path, piece.chunk) not in known]
+    return Plan(files, problems, ranking, first, pieces, fills=True)
+
+
+def _candidates(
+    snapshot: Snapshot, texts: FileCache, chunks: ByteLru[Hashable, Chunked]
+) -> tuple[dict[str, Chunked], dict[str, str]]:
+    """Returns the files that can be chosen from, and why the others cannot."""
+    files, problems = {}, {}
+    space = _MAX_CANDIDATE_BYTES
+    rules = snapshot.rules
+    for path, info in sorted(snapshot.files.items(), key=lambda item: (item[1].size, item[0])):
+        if rules.is_excluded(path):
+            problems[path] = EXCLUDED
+            continue
+        space -= info.size
+        if info.size > _MAX_FILE_BYTES or space < 0:
+            problems[path] = "too_large"
+            continue
+        key = (snapshot.root, path, info)
+        known = chunks.get(key)
+        if known is None:
+            raw = texts.raw(snapshot.root, path, info)
+            if raw.problem:
+                problems[path] = raw.problem
+                continue
+            known = Chunked(path, raw.data)
+            if raw.stat == info:
+                chunks.put(key, known, len(raw.data) + _CHUNKED_BYTES)
+        files[path] = known
+    return files, problems
+
+
+def _ranked(
+    files: dict[str, Chunked], task: str, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
+) -> Ranking:
+    changes = [Change(commit.message, commit.files_changed) for commit in snapshot.git.recent_commits]
+    known: dict[str, dict[str, float]] = {
+        "uncommitted": {change.path: _CHANGED for change in snapshot.git.uncommitted_changes},
+        "named_by_task": dict.fromkeys(named_by(task, files), _NAMED),
+        "required": {choice.path: _REQUIRED for choice in choices if choice.reason == "required"},
+        "named_by_decision": {choice.path: _DECIDED for choice in choices if choice.reason == "named_by_decision"},
+    }
+    own = {choice.path for choice in choices if not choice.comments}
+    factors = {path: 1.0 if path in own else _FOREIGN for path in files}
+    if snapshot.rules.weights:
+        factors = {path: factor * snapshot.rules.factor(path) for path, factor in factors.items()}
+    return relevance.rank(
+        files, task, changes, max_bytes=max_bytes, known=known, factors=factors, weights=snapshot.rules.signals
+    )
+
+
+def _in_order(paths: Sequence[str], files: dict[str, Chunked]) -> list[Piece]:
+    """Ranks the beginnings of all files before the rest of any."""
+    pieces = []
+    for number, path in enumerate(paths):
+        place = number / (len(paths) + 1) / 4
+        pieces += [Piece((0.75 if chunk else 1.0) - place, path, chunk) for chunk in range(len(files[path].chunks))]
+    return sorted(pieces, key=lambda piece: (-piece.score, piece.path, piece.chunk))
