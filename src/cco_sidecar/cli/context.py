@@ -9,6 +9,7 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
+from cco_sidecar.cli.evaluate import evaluate_command
 from cco_sidecar.cli.explain import budgets, explain, lint
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
@@ -24,6 +25,7 @@ def command() -> None:
 
 command.add_command(explain)
 command.add_command(lint)
+command.add_command(evaluate_command)
 
 
 @command.command()

@@ -11,7 +11,7 @@ from cco_sidecar.ranking.relevance import Piece
 # Lines around a piece: what belongs to it often stands just outside.
 _AROUND = 4
 # Budgets in bytes, and the share of the best score below which nothing more is taken.
-_LEAST_SHARES = ((64_000, 0.3), (256_000, 0.07))
+_LEAST_SHARES = ((64_000, 0.2),)
 # What a context has at least before it stops below its budget, in bytes.
 _LEAST_BYTES = 2_000
 # Less space than this holds no piece, in bytes.

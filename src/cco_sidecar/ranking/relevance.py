@@ -25,7 +25,7 @@ _LEADING_BYTES, _LEADING_TIMES = 1_000_000, 10
 _FIRST, _LAST = 0.15, 0.1
 _CHANGE_LOG = 4.0
 # Budgets in bytes, and the share of a file's score that each of its chunks gets there.
-_FILE_SHARES = ((64_000, 0.5), (256_000, 0.7), (math.inf, 1.0))
+_FILE_SHARES = ((64_000, 0.5), (256_000, 0.85), (math.inf, 1.0))
 
 
 class Piece(NamedTuple):

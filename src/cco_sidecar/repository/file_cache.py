@@ -89,13 +89,13 @@ def _read(root: Path, path: str, info: FileStat) -> Raw:
             return Raw(b"", "", FileStat.of(before), "too_large")
         data = file.read()
         after = FileStat.of(os.fstat(descriptor))
-    content = _decode(data)
+    content = decode(data)
     if content is None:
         return Raw(b"", "", after, "binary")
     return Raw(content.encode("utf-8", "replace"), f"sha256:{hashlib.sha256(data).hexdigest()}", after)
 
 
-def _decode(data: bytes) -> str | None:
+def decode(data: bytes) -> str | None:
     """Decodes UTF-8, UTF-16 with a byte order mark, or Latin-1; None if the bytes are not text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         # UTF-32 starts like UTF-16, but decoded as UTF-16 it contains NULs.

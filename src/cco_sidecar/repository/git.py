@@ -106,8 +106,8 @@ class GitRepository:
                 raise GitFailed(f"cannot read the repository of {self.root}", str(problem)) from problem
         return self.layout
 
-    def run(self, *arguments: str, timeout: float = TIMEOUT_SECONDS) -> Done:
-        """Runs a git command in ``root``; ``timeout`` is in seconds.
+    def run(self, *arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS) -> Done:
+        """Runs a git command in ``root``; ``given`` is its stdin, ``timeout`` is in seconds.
 
         Raises GitFailed if git is missing, times out or prints too much, or if the repository changes while it runs.
         """
@@ -119,7 +119,7 @@ class GitRepository:
             "GIT_OBJECT_DIRECTORY": str(self.layout.common_dir / "objects"),
         }
         if not self._foreign:
-            return _run(arguments, self.root, environment, timeout, self.layout)
+            return _run(arguments, self.root, environment, timeout, self.layout, given)
         until = time.monotonic() + timeout
         for _ in range(_ATTEMPTS):
             # An agent may replace a part of the repository with a link after our check and restore it before the next.
@@ -127,7 +127,8 @@ class GitRepository:
             if discover(self.root) != self.layout:
                 break
             require_own(self.layout, self._foreign)
-            done = _run(arguments, self.root, environment, max(0.0, until - time.monotonic()), self.layout)
+            left = max(0.0, until - time.monotonic())
+            done = _run(arguments, self.root, environment, left, self.layout, given)
             if state_of(self.layout) == before:
                 return done
         raise GitFailed(f"the repository of {self.root} changed while git read it")

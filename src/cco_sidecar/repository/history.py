@@ -90,12 +90,13 @@ class Git:
             elif line.startswith("# branch.head ") and not line.endswith("(detached)"):
                 context.branch = shown(line.removeprefix("# branch.head "))
         if head and head != "(initial)":
-            context.recent_commits.extend(self._commits(head))
+            context.recent_commits.extend(self.commits(head))
         context.uncommitted_changes.extend(self._changes(status, initial=head in ("", "(initial)")))
         self._remote(context)
         return context
 
-    def _commits(self, head: str) -> list[Commit]:
+    def commits(self, head: str) -> list[Commit]:
+        """Returns the history of a commit, newest first, up to FULL_HISTORY."""
         key = (head, self._shallow.stat().st_mtime_ns if self._shallow.exists() else 0)
         if self._history[0] != key:
             # Path arguments drop empty commits, so pass them only where needed.

@@ -29,7 +29,7 @@ from orchestra.v1.context_service_pb2 import (
 )
 
 # Shares of the budget for what is not files, at most.
-_STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.05, 0.03, 0.25, 0.02
+_STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.02, 0.02, 0.25, 0.02
 # What a response has beside its parts, in bytes.
 _RESPONSE_BYTES = 760
 _CHECKSUM = f"sha256:{'0' * 64}"
@@ -74,8 +74,32 @@ def build_focused(
     shares = plan.shares()
     add_left_out(response.manifest, snapshot, plan.problems, (), shares, max_bytes)
     reasons = _reasons(plan, choices)
+    filler = _Filler(response, snapshot, texts, plan, shares, reasons, max_bytes)
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
-    excerpts, complete = cutting.choose(
+    excerpts, complete = _chosen(plan, snapshot, reasons, shares, space)
+    filler.fill(context, excerpts)
+    if not complete:
+        # The estimate was too high: there is space for more.
+        space += max_bytes - _RESPONSE_BYTES // 2 - _json_bytes(response)
+        excerpts, complete = _chosen(plan, snapshot, reasons, shares, space)
+        filler.fill(context, excerpts)
+    while _json_bytes(response) + _RESPONSE_BYTES // 2 > max_bytes:
+        # Masking made a text longer than it was, or the budget is smaller than the rest.
+        complete = False
+        if excerpts:
+            excerpts.pop()
+        elif not _drop_a_section(context, strategies):
+            break
+        filler.fill(context, excerpts)
+    if not complete:
+        strategies.add("semantic_chunking")
+    return Focused(sections.complete(response, strategies), excerpts, reasons)
+
+
+def _chosen(
+    plan: Plan, snapshot: Snapshot, reasons: dict[str, str], shares: dict[str, float], space: int
+) -> cutting.Chosen:
+    return cutting.choose(
         plan.pieces,
         plan.files,
         max_bytes=space,
@@ -84,20 +108,6 @@ def build_focused(
         first=plan.first,
         fills=plan.fills,
     )
-    filler = _Filler(response, snapshot, texts, plan, shares, reasons, max_bytes)
-    while True:
-        filler.fill(context, excerpts)
-        if _json_bytes(response) + _RESPONSE_BYTES // 2 <= max_bytes:
-            break
-        # Masking made a text longer than it was, or the budget is smaller than the rest.
-        complete = False
-        if excerpts:
-            excerpts.pop()
-        elif not _drop_a_section(context, strategies):
-            break
-    if not complete:
-        strategies.add("semantic_chunking")
-    return Focused(sections.complete(response, strategies), excerpts, reasons)
 
 
 class _Filler:

@@ -10,8 +10,8 @@ from orchestra.v1.context_service_pb2 import DISPOSITION_LEFT_OUT, Manifest, Man
 
 LESS_RELEVANT = "less_relevant"
 # Bytes of the budget for each entry that stands for several files, and for each that names one; and how many at most.
-_GROUP_BYTES, _MAX_GROUPS = 1500, 60
-_NAME_BYTES, _MAX_NAMES = 6000, 60
+_GROUP_BYTES, _MAX_GROUPS = 4000, 60
+_NAME_BYTES, _MAX_NAMES = 10_000, 60
 _MAX_DEPTH = 6
 _KIND_CHARACTERS, _DIRECTORY_CHARACTERS = 40, 80
 
@@ -39,7 +39,7 @@ def add_left_out(
         barred.setdefault((reason, _kind(path)), []).append(size)
     for path, reason in problems.items():
         barred.setdefault((reason, _kind(path)), []).append(snapshot.files[path].size)
-    most = min(_MAX_GROUPS, max_bytes // _GROUP_BYTES)
+    most = min(_MAX_GROUPS, max_bytes // _GROUP_BYTES + 2)
     barred = _at_most(barred, most // 2)
     kept = set(named)
     groups = _by_directory(snapshot, [path for path in rest if path not in kept], most - len(barred))

@@ -1,0 +1,1 @@
+"""Measures how well contexts of a repository find what its own commits changed."""
