@@ -150,6 +150,7 @@ class Sidecar:
         self._background.start(self._outbox.watch(), "outbox")
         self._background.start(self._operator_token.keep_fresh(), "operator token")
         self._background.start(loop_watch.watch(), "loop watch")
+        self._background.start(self._context.warm(), "context worker")
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")
             self._background.start(self._database.keep_claim(), "claim of the database")

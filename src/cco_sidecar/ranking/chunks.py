@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from functools import cached_property
 from typing import NamedTuple
 
@@ -31,14 +32,22 @@ class Lines(NamedTuple):
     end: int
 
 
+class Found(NamedTuple):
+    """Where terms stand in a file, and how often."""
+
+    terms: Terms
+    hits: list[Hit]
+    counts: Counter[int]
+
+
 class Chunked:
     """A file's text, in chunks. Offsets are in bytes."""
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
         self.data = data
-        # The latest terms that were looked for, and where they stand.
-        self.searched: tuple[Terms, list[Hit]] | None = None
+        # For the latest task that was ranked for.
+        self.searched: Found | None = None
 
     @cached_property
     def starts(self) -> list[int]:

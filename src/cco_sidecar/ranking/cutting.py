@@ -16,6 +16,8 @@ _LEAST_SHARES = ((64_000, 0.2),)
 _LEAST_BYTES = 2_000
 # Less space than this holds no piece, in bytes.
 _LEAST_PIECE_BYTES = 64
+# When so many pieces did not fit, the budget is full.
+_MOST_MISSED = 400
 
 
 class Excerpt(NamedTuple):
@@ -51,11 +53,11 @@ def choose(
     if pieces and not fills:
         least = pieces[0].score * next((share for most, share in _LEAST_SHARES if max_bytes <= most), 0.0)
     chosen: dict[str, list[Lines]] = {}
-    used, complete = 0, True
+    used, complete, missed = 0, True, 0
     for number, piece in enumerate((*first, *pieces)):
         if number >= len(first) and (piece.score <= 0 or (piece.score < least and used >= _LEAST_BYTES)):
             break
-        if max_bytes - used < _LEAST_PIECE_BYTES:
+        if max_bytes - used < _LEAST_PIECE_BYTES or missed > _MOST_MISSED:
             complete = False
             break
         file = files[piece.path]
@@ -64,13 +66,13 @@ def choose(
         new = _without(around, chosen.get(piece.path, []))
         if used + sum(map(file.size, new)) > max_bytes:
             # Smaller pieces that matter nearly as much may still fit.
-            complete = False
+            complete, missed = False, missed + 1
             continue
         size = sum(cost(file.data[file.offset(part.start) : file.offset(part.end)]) for part in new)
         if piece.path not in chosen:
             size += overhead(piece.path)
         if used + size > max_bytes:
-            complete = False
+            complete, missed = False, missed + 1
             continue
         used += size
         chosen[piece.path] = _merged([*chosen.get(piece.path, []), *new])

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import accumulate
 
-from cco_sidecar.ranking.chunks import Chunked
+from cco_sidecar.ranking.chunks import Chunked, Found
 from cco_sidecar.ranking.words import Hit, Terms
 
 _K1, _B = 1.2, 0.75
@@ -18,7 +18,8 @@ _K1, _B = 1.2, 0.75
 _CHUNK_BYTES = 1500
 _PATH = 2.0
 # Files with more hits are searched again for the next request of the same task.
-_REMEMBERED_HITS = 200
+_REMEMBERED_HITS = 2_000
+_NO_COUNTS: Counter[int] = Counter()
 
 
 class Occurrences:
@@ -26,8 +27,9 @@ class Occurrences:
 
     def __init__(self, files: Mapping[str, Chunked], terms: Terms) -> None:
         self._files = files
-        self._hits = {path: hits for path, file in files.items() if (hits := _hits(file, terms))}
-        self._of_file = {path: Counter(hit.term for hit in hits) for path, hits in self._hits.items()}
+        found = {path: each for path, file in files.items() if (each := _found(file, terms)).hits}
+        self._hits = {path: each.hits for path, each in found.items()}
+        self._of_file = {path: each.counts for path, each in found.items()}
         self._of_path = _in_paths(list(files), terms)
         count = [0] * len(terms.weights)
         for path in self._of_file.keys() | self._of_path.keys():
@@ -69,15 +71,19 @@ class Occurrences:
         return sum(self._weights[term] * n * (_K1 + 1) / (n + norm) for term, n in sorted(counts.items()))
 
 
-def _hits(file: Chunked, terms: Terms) -> list[Hit]:
+def _found(file: Chunked, terms: Terms) -> Found:
     """Returns the hits in a file's text; those for the latest task are kept with the file."""
-    if file.searched is not None and file.searched[0] is terms:
-        return file.searched[1]
+    if file.searched is not None and file.searched.terms is terms:
+        return file.searched
     hits = terms.find(file.data)
-    hits = terms.expanded(hits) if hits else hits
+    if hits:
+        hits = terms.expanded(hits)
+        found = Found(terms, hits, Counter(hit.term for hit in hits))
+    else:
+        found = Found(terms, hits, _NO_COUNTS)
     if len(hits) <= _REMEMBERED_HITS:
-        file.searched = (terms, hits)
-    return hits
+        file.searched = found
+    return found
 
 
 def _in_paths(paths: list[str], terms: Terms) -> dict[str, set[int]]:

@@ -20,7 +20,7 @@ from cco_sidecar.ranking.words import terms_of
 _SIMILAR, _RECENT, _TOGETHER, _TWIN = 0.2, 0.2, 0.5, 0.3
 _LEADING = 15
 # Files with the best scores are split into chunks, up to so many bytes, or so many times the budget.
-_LEADING_BYTES, _LEADING_TIMES = 1_000_000, 10
+_LEADING_BYTES, _LEADING_TIMES = 300_000, 4
 # What a file's first and last chunk get of its score: imports, and the place where code is appended.
 _FIRST, _LAST = 0.15, 0.1
 _CHANGE_LOG = 4.0
@@ -37,16 +37,13 @@ class Piece(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """The pieces that matter, the best first, and why: what each signal gives each file, by name and path, and the
-    factor of each file."""
+    """The pieces that matter, the best first, and why: what each signal gives each file, by name and path, the factor
+    of each file, and ``scores``, the sum of a file's signals times its factor, of those that have any."""
 
     pieces: list[Piece]
     signals: dict[str, dict[str, float]]
     factors: dict[str, float]
-
-    def score(self, path: str) -> float:
-        """Returns the score of a file: the sum of its signals, times its factor."""
-        return sum(points.get(path, 0.0) for points in self.signals.values()) * self.factors[path]
+    scores: dict[str, float]
 
 
 def rank(
@@ -86,7 +83,8 @@ def rank(
     near = _neighbours(files, _totals(signals), every, changes)
     signals |= _weighted(weights, near)
     totals = _totals(signals)
-    leading = _leading(files, {path: score * every[path] for path, score in totals.items()}, max_bytes)
+    scores = {path: score * every[path] for path, score in totals.items()}
+    leading = _leading(files, scores, max_bytes)
     per_chunk = next(share for most, share in _FILE_SHARES if max_bytes <= most)
     pieces = []
     for path in files:
@@ -97,7 +95,7 @@ def rank(
                 found.of_chunks(path), path, own_totals.get(path, 0.0), total, per_chunk, every[path], bonus
             )
     pieces.sort(key=lambda piece: (-piece.score, piece.path, piece.chunk))
-    return Ranking(pieces, signals, every)
+    return Ranking(pieces, signals, every, scores)
 
 
 def _weighted(weights: Mapping[str, float], signals: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -161,7 +161,7 @@ class GitRepository:
             _link(self._shadow / name, path)
 
     def _config(self, layout: Layout) -> bytes:
-        own = _entries(small_file(layout.common_dir / "config", MAX_CONFIG_BYTES))
+        own = dict(_entries(small_file(layout.common_dir / "config", MAX_CONFIG_BYTES)))
         of_worktree = layout.git_dir / "config.worktree"
         if own.get("extensions.worktreeconfig", "").lower() in ("true", "1", "yes", "on") and of_worktree.is_file():
             own |= _entries(small_file(of_worktree, MAX_CONFIG_BYTES))
@@ -181,7 +181,8 @@ class GitRepository:
         return _written(kept)
 
 
-def _entries(config: bytes) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _entries(config: bytes) -> Mapping[str, str]:
     """Returns the last value of each key in a configuration file, without includes. Raises GitFailed."""
     arguments = ("config", "--file", "-", "--no-includes", "-z", "--list")
     done = _run(arguments, Path("/"), _environment(), TIMEOUT_SECONDS, None, config)

@@ -19,6 +19,8 @@ FULL_HISTORY = 1000
 # Marks the start of a commit. It contains NULs, so that no commit subject can imitate it.
 _FORMAT = "%x00commit%x00%x00%H%x00%an%x00%ct%x00%s%x00"
 _COMMIT = re.compile(r"\0commit\0\0(?=[0-9a-f]{40,64}\0)")
+# Changed files that git is asked about by name.
+_MOST_NAMED = 100
 # 9999-12-31T23:59:59Z
 _LAST_SECOND = 253_402_300_799
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "modified"}
@@ -112,7 +114,6 @@ class Git:
         return self._history[1]
 
     def _changes(self, status: list[str], *, initial: bool) -> list[UncommittedChange]:
-        counts = self._numstat(initial)
         changes = []
         lines = iter(status)
         for line in lines:
@@ -130,18 +131,24 @@ class Git:
                 continue
             path = self._relative(path)
             if path:
-                changes.append(UncommittedChange(path=shown(path), status=what, diff=counts.get(path, "")))
-        return sorted(changes, key=lambda change: change.path)
+                changes.append((path, what))
+        tracked = [path for path, what in changes if what != "untracked"]
+        counts = self._numstat(tracked, initial=initial) if tracked else {}
+        found = [UncommittedChange(path=shown(path), status=what, diff=counts.get(path, "")) for path, what in changes]
+        return sorted(found, key=lambda change: change.path)
 
     def _relative(self, path: str) -> str:
         """Converts a path from the top of the worktree to one from ``root``; empty if it is outside."""
         return path.removeprefix(self._prefix) if path.startswith(self._prefix) else ""
 
-    def _numstat(self, initial: bool) -> dict[str, str]:
+    def _numstat(self, changed: Sequence[str], *, initial: bool) -> dict[str, str]:
+        """Returns the numbers of lines added to and removed from tracked files."""
         against = ["--cached"] if initial else ["HEAD"]
+        # Git compares only these; for many, the whole tree is as fast, and the command line is limited.
+        paths = [f":(literal){path}" for path in changed] if len(changed) <= _MOST_NAMED else [".", *self._outside]
         text = self._repository.text(
             "diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty",
-            "--relative", *against, "--", ".", *self._outside,
+            "--relative", *against, "--", *paths,
         )  # fmt: skip
         counts = {}
         for record in (text or "").split("\0"):

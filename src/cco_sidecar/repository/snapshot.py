@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,8 @@ _NEVER = frozenset(
     {".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox", ".mypy_cache", ".pytest_cache",
      ".ruff_cache", ".gradle", ".idea", "target", "dist", "build", ".next", ".terraform"}
 )  # fmt: skip
+# Runs git while files are looked at.
+_POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="git")
 
 
 class FileStat(NamedTuple):
@@ -83,14 +86,17 @@ class Scanner:
         if self._git.available:
             ignored = self._git.ignored_directories()
             found = self._walk(lambda path, name: name == ".git" or path in ignored)
+            # Every directory is watched by now, so no later change is missed.
+            state = _POOL.submit(self._git.state)
             listed = self._git.files()
         else:
             found = self._walk(lambda path, name: name in _NEVER)
+            state = None
             listed = sorted(name for _, names in found for name in names)
         directories = [path for path, _ in found if path]
         rules = read_rules(self.root)
-        files, barred = self._sort_out(listed, rules)
-        git = self._git.state() if self._git.available else GitContext()
+        files, barred = self._sort_out(listed, {path for path, _ in found}, rules)
+        git = state.result() if state is not None else GitContext()
         known = metadata.read(self.root, files)
         digest = _digest(files, directories, git, known, rules)
         return Snapshot(self.root, files, directories, barred, git, known, rules, digest), self._watch.watched()
@@ -124,23 +130,25 @@ class Scanner:
             found.append((relative, names))
         return sorted(found)
 
-    def _sort_out(self, listed: list[str], rules: Rules) -> tuple[dict[str, FileStat], list[Barred]]:
+    def _sort_out(
+        self, listed: list[str], walked: Collection[str], rules: Rules
+    ) -> tuple[dict[str, FileStat], list[Barred]]:
         files: dict[str, FileStat] = {}
         barred: list[Barred] = []
-        inside: dict[str, bool] = {}
+        # The walk follows no links, so what it has seen is inside.
+        inside = dict.fromkeys(walked, True)
+        root = f"{self.root}/"
         for path in listed:
             if self._storage and (path == self._storage or path.startswith(f"{self._storage}/")):
                 continue
             try:
-                info = os.lstat(self.root / path)
+                info = os.lstat(root + path)
             except OSError:
                 continue
             parent = path.rpartition("/")[0]
             if parent not in inside:
                 # If the path of a directory contains a link, its files are elsewhere.
-                inside[parent] = os.path.realpath(self.root / parent) == str(
-                    self.root / parent if parent else self.root
-                )
+                inside[parent] = os.path.realpath(root + parent) == root + parent
             if stat.S_ISLNK(info.st_mode):
                 barred.append(Barred(path, "symlink", 0))
             elif not stat.S_ISREG(info.st_mode):

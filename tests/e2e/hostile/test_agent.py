@@ -325,7 +325,8 @@ def attack(sidecar: SidecarProcess, kind: str, phase: str, root: Path, targets: 
 
 
 def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str, Any], attacked: Attack) -> None:
-    """Accepted input that may have done harm: it did if it is in somebody's context as another agent's decision."""
+    """Accepted input that may have done harm: it did if it is in somebody's context as another agent's decision, or as one
+    on another issue than the agent's."""
     issues = (targets["victim"]["issue"], f"issue-{phase}")
     for name, said in attacked.report.items():
         word = said.removeprefix("left: ")
@@ -338,7 +339,8 @@ def judged(sidecar: SidecarProcess, kind: str, phase: str, targets: Mapping[str,
             found += [
                 f"it stands for {issue} as {each['agent_type']}'s"
                 for each in outputs
-                if each["decision"] == word and (issue == issues[0] or each["agent_type"] != kind)
+                if each["decision"] == word
+                and (each["agent_type"] != kind or (issue == issues[0] and each.get("issue_id") != issues[1]))
             ]
         attacked.report[name] = f"got: {', '.join(found)}" if found else "refused: it stands nowhere as another's"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from cco_sidecar.repository.patterns import Patterns
 
@@ -26,6 +27,7 @@ _CODE = re.compile(
 )
 
 
+@lru_cache(maxsize=200_000)
 def is_secret_file(path: str) -> bool:
     """Reports whether a file is likely to hold secrets, by its path."""
     lowered = path.lower()

@@ -30,7 +30,7 @@ def explain(snapshot: Snapshot, plan: Plan, focused: Focused, max_bytes: int, li
     response = ExplainContextResponse(
         total_candidates=len(paths), max_bytes=max_bytes, used_bytes=len(to_json(focused.response))
     )
-    top = max((plan.ranking.score(path) for path in plan.files), default=0.0) if plan.ranking else 0.0
+    top = max(plan.ranking.scores.values(), default=0.0) if plan.ranking else 0.0
     barred = {each.path: each for each in snapshot.barred}
     for path in paths[:limit]:
         if path in barred:

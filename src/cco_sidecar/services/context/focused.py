@@ -16,7 +16,7 @@ from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
 from cco_sidecar.services.context import sections
-from cco_sidecar.services.context.left_out import add_left_out
+from cco_sidecar.services.context.left_out import LeftOut
 from cco_sidecar.services.context.plan import ALWAYS, Plan
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
@@ -34,6 +34,7 @@ _STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.02, 0.02, 0.25, 0.02
 _RESPONSE_BYTES = 760
 _CHECKSUM = f"sha256:{'0' * 64}"
 RELEVANT = "relevant"
+_ATTEMPTS = 4
 
 
 class Focused(NamedTuple):
@@ -72,19 +73,21 @@ def build_focused(
     )
     response.context.CopyFrom(context)
     shares = plan.shares()
-    add_left_out(response.manifest, snapshot, plan.problems, (), shares, max_bytes)
+    left_out = LeftOut(snapshot, plan.problems, shares, max_bytes)
+    left_out.add(response.manifest, ())
     reasons = _reasons(plan, choices)
-    filler = _Filler(response, snapshot, texts, plan, shares, reasons, max_bytes)
+    filler = _Filler(response, snapshot, texts, plan, shares, reasons, left_out)
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
-    excerpts, complete = _chosen(plan, snapshot, reasons, shares, space)
-    filler.fill(context, excerpts)
-    if not complete:
-        # The estimate was too high: there is space for more.
-        space += max_bytes - _RESPONSE_BYTES // 2 - _json_bytes(response)
+    for attempt in range(_ATTEMPTS):
         excerpts, complete = _chosen(plan, snapshot, reasons, shares, space)
         filler.fill(context, excerpts)
+        left = max_bytes - _RESPONSE_BYTES // 2 - _json_bytes(response)
+        if left >= 0 and (complete or attempt > 0):
+            break
+        # What files take was estimated: there is space for more, or masking made a text longer than it was.
+        space += left
     while _json_bytes(response) + _RESPONSE_BYTES // 2 > max_bytes:
-        # Masking made a text longer than it was, or the budget is smaller than the rest.
+        # The budget is smaller than the rest.
         complete = False
         if excerpts:
             excerpts.pop()
@@ -121,7 +124,7 @@ class _Filler:
         plan: Plan,
         shares: dict[str, float],
         reasons: dict[str, str],
-        max_bytes: int,
+        left_out: LeftOut,
     ) -> None:
         self._response = response
         self._snapshot = snapshot
@@ -129,7 +132,7 @@ class _Filler:
         self._plan = plan
         self._shares = shares
         self._reasons = reasons
-        self._max_bytes = max_bytes
+        self._left_out = left_out
 
     def fill(self, context: Context, excerpts: Sequence[Excerpt]) -> None:
         """Replaces what the response has by ``context`` and excerpts of files."""
@@ -138,8 +141,7 @@ class _Filler:
         manifest.Clear()
         for excerpt in excerpts:
             self._add(excerpt)
-        chosen = {excerpt.path for excerpt in excerpts}
-        add_left_out(manifest, self._snapshot, self._plan.problems, chosen, self._shares, self._max_bytes)
+        self._left_out.add(manifest, {excerpt.path for excerpt in excerpts})
 
     def _add(self, excerpt: Excerpt) -> None:
         path, parts = excerpt

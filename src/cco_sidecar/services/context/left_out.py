@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
@@ -15,63 +16,76 @@ _NAME_BYTES, _MAX_NAMES = 10_000, 60
 _MAX_DEPTH = 6
 _KIND_CHARACTERS, _DIRECTORY_CHARACTERS = 40, 80
 
-# Reason and pattern, with the sizes of the files.
-Groups = dict[tuple[str, str], list[int]]
+# Number and size of the files of a group, by reason and pattern.
+Groups = dict[tuple[str, str], tuple[int, int]]
 
 
-def add_left_out(
-    manifest: Manifest,
-    snapshot: Snapshot,
-    problems: Mapping[str, str],
-    chosen: Collection[str],
-    shares: Mapping[str, float],
-    max_bytes: int,
-) -> None:
-    """Adds entries for all files that are not ``chosen``: those that matter most by name, the others by directory, and
-    those that cannot be chosen by reason and kind. ``shares``: scores, by path."""
-    rest = [path for path in snapshot.files if path not in chosen and path not in problems]
-    scored = sorted((path for path in rest if path in shares), key=lambda path: (-shares[path], path))
-    named = scored[: min(_MAX_NAMES, max_bytes // _NAME_BYTES)]
-    for path in named:
-        _add(manifest, path, LESS_RELEVANT, [snapshot.files[path].size], shares[path])
-    barred: Groups = {}
-    for path, reason, size in snapshot.barred:
-        barred.setdefault((reason, _kind(path)), []).append(size)
-    for path, reason in problems.items():
-        barred.setdefault((reason, _kind(path)), []).append(snapshot.files[path].size)
-    most = min(_MAX_GROUPS, max_bytes // _GROUP_BYTES + 2)
-    barred = _at_most(barred, most // 2)
-    kept = set(named)
-    groups = _by_directory(snapshot, [path for path in rest if path not in kept], most - len(barred))
-    for (reason, pattern), sizes in sorted((groups | barred).items()):
-        _add(manifest, pattern, reason, sizes)
+class LeftOut:
+    """The files of a snapshot, in groups that are small enough in number for a budget."""
+
+    def __init__(
+        self, snapshot: Snapshot, problems: Mapping[str, str], shares: Mapping[str, float], max_bytes: int
+    ) -> None:
+        """``problems``: why files cannot be chosen; ``shares``: scores, by path."""
+        self._files = snapshot.files
+        self._shares = shares
+        self._best = sorted(shares, key=lambda path: (-shares[path], path))
+        self._names = min(_MAX_NAMES, max_bytes // _NAME_BYTES)
+        self._most = min(_MAX_GROUPS, max_bytes // _GROUP_BYTES + 2)
+        barred: Groups = {}
+        for path, reason, size in snapshot.barred:
+            _count(barred, (reason, _kind(path)), size)
+        for path, reason in problems.items():
+            _count(barred, (reason, _kind(path)), snapshot.files[path].size)
+        self._barred = _at_most(barred, self._most // 2)
+        paths = [path for path in snapshot.files if path not in problems]
+        self._depth, self._groups = self._by_directory(paths, self._most - len(self._barred))
+
+    def add(self, manifest: Manifest, chosen: Collection[str]) -> None:
+        """Adds entries for all files that are not ``chosen``: those that matter most by name, the others by directory,
+        and those that cannot be chosen by reason and kind."""
+        named = list(islice((path for path in self._best if path not in chosen), self._names))
+        for path in named:
+            _add(manifest, path, LESS_RELEVANT, 1, self._files[path].size, self._shares[path])
+        groups = dict(self._groups)
+        for path in (*named, *chosen):
+            key = (LESS_RELEVANT, _directory(path.split("/"), self._depth))
+            count, size = groups[key]
+            groups[key] = (count - 1, size - self._files[path].size)
+        groups = {key: group for key, group in groups.items() if group[0]}
+        for (reason, pattern), (count, size) in sorted((_at_most(groups, self._most) | self._barred).items()):
+            _add(manifest, pattern, reason, count, size)
+
+    def _by_directory(self, paths: Iterable[str], most: int) -> tuple[int, Groups]:
+        """Groups files by directory, as deep as ``most`` groups allow."""
+        files = [(path.split("/"), self._files[path].size) for path in paths]
+        chosen: tuple[int, Groups] = (1, {})
+        for depth in range(1, _MAX_DEPTH + 1):
+            groups: Groups = {}
+            for parts, size in files:
+                _count(groups, (LESS_RELEVANT, _directory(parts, depth)), size)
+            if depth > 1 and (len(groups) > most or len(groups) == len(chosen[1])):
+                break
+            chosen = (depth, groups)
+        return chosen
 
 
-def _add(manifest: Manifest, path: str, reason: str, sizes: list[int], score: float | None = None) -> None:
-    manifest.files_left_out += len(sizes)
+def _add(manifest: Manifest, path: str, reason: str, count: int, size: int, score: float | None = None) -> None:
+    manifest.files_left_out += count
     entry = ManifestEntry(
         path=sections.utf8(path),
         disposition=DISPOSITION_LEFT_OUT,
         reason=reason,
-        bytes=sum(sizes),
-        files=len(sizes),
+        bytes=size,
+        files=count,
         score=score,
     )
     manifest.entries.append(entry)
 
 
-def _by_directory(snapshot: Snapshot, paths: Iterable[str], most: int) -> Groups:
-    """Groups files by directory, as deep as ``most`` groups allow."""
-    files = [(path.split("/"), snapshot.files[path].size) for path in paths]
-    best: Groups = {}
-    for depth in range(1, _MAX_DEPTH + 1):
-        groups: Groups = {}
-        for parts, size in files:
-            groups.setdefault((LESS_RELEVANT, _directory(parts, depth)), []).append(size)
-        if depth > 1 and (len(groups) > most or len(groups) == len(best)):
-            break
-        best = groups
-    return _at_most(best, most)
+def _count(groups: Groups, key: tuple[str, str], size: int) -> None:
+    count, total = groups.get(key, (0, 0))
+    groups[key] = (count + 1, total + size)
 
 
 def _directory(parts: list[str], depth: int) -> str:
@@ -83,10 +97,12 @@ def _directory(parts: list[str], depth: int) -> str:
 
 def _at_most(groups: Groups, most: int) -> Groups:
     """Merges the smallest groups of each reason."""
-    order = sorted(groups, key=lambda key: (-len(groups[key]), key))
+    order = sorted(groups, key=lambda key: (-groups[key][0], key))
     kept = {key: groups[key] for key in order[: max(0, most)]}
     for key in order[max(0, most) :]:
-        kept.setdefault((key[0], "*"), []).extend(groups[key])
+        rest = (key[0], "*")
+        count, size = kept.get(rest, (0, 0))
+        kept[rest] = (count + groups[key][0], size + groups[key][1])
     return kept
 
 

@@ -12,6 +12,7 @@ from cco_sidecar.ranking.past import Change
 from cco_sidecar.ranking.relevance import Piece, Ranking
 from cco_sidecar.ranking.selection import Choice, named_by
 from cco_sidecar.repository.file_cache import FileCache
+from cco_sidecar.repository.rules import Rules
 from cco_sidecar.repository.snapshot import Snapshot
 
 ALWAYS, EXCLUDED = "always", "excluded"
@@ -46,7 +47,7 @@ class Plan(NamedTuple):
         """Returns the score of each candidate that has one, as a share of the best."""
         if self.ranking is None:
             return {}
-        scores = {path: self.ranking.score(path) for path in self.files}
+        scores = self.ranking.scores
         top = max(scores.values(), default=0.0)
         return {path: round(score / top, 3) for path, score in scores.items() if score > 0} if top else {}
 
@@ -64,17 +65,15 @@ def plan(
     rules = snapshot.rules
     always = [path for path in sorted(files) if rules.is_first(path)] if rules.always else []
     first = [Piece(1.0, path, chunk) for path in always for chunk in range(len(files[path].chunks))]
-    in_order = _in_order(
-        [choice.path for choice in choices if choice.path in files and rules.factor(choice.path)], files
-    )
     if not task.strip():
-        return Plan(files, problems, None, first, in_order, fills=True)
+        return Plan(files, problems, None, first, _in_order(choices, files, rules), fills=True)
     ranking = _ranked(files, task, snapshot, choices, max_bytes)
     pieces = [piece for piece in ranking.pieces if piece.score > 0]
     found = sum(files[piece.path].size(files[piece.path].chunks[piece.chunk]) for piece in pieces)
     if found >= _VAGUE * max_bytes:
         return Plan(files, problems, ranking, first, pieces, fills=False)
     known = {(piece.path, piece.chunk) for piece in pieces}
+    in_order = _in_order(choices, files, rules)
     pieces += [piece for piece in in_order if (piece.path, piece.chunk) not in known]
     return Plan(files, problems, ranking, first, pieces, fills=True)
 
@@ -127,8 +126,9 @@ def _ranked(
     )
 
 
-def _in_order(paths: Sequence[str], files: dict[str, Chunked]) -> list[Piece]:
+def _in_order(choices: Sequence[Choice], files: dict[str, Chunked], rules: Rules) -> list[Piece]:
     """Ranks the beginnings of all files before the rest of any."""
+    paths = [choice.path for choice in choices if choice.path in files and rules.factor(choice.path)]
     pieces = []
     for number, path in enumerate(paths):
         place = number / (len(paths) + 1) / 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.languages import language_of
@@ -137,6 +138,7 @@ def strategy(strategies: set[str]) -> str:
     return "smart" if len(strategies) > 1 else next(iter(strategies), "none")
 
 
+@lru_cache(maxsize=100_000)
 def kind(path: str) -> str:
     """Returns the kind of a file, such as ``*.py``; its name if it has no suffix."""
     name = path.rpartition("/")[2]

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -319,6 +320,11 @@ class ContextService:
         )
         self._figures.entries = len(self._cache)
         return gone
+
+    async def warm(self) -> None:
+        """Starts the process that reads the default project, so that the first context does not wait for it."""
+        with suppress(WorkerLost):
+            await self._workers.call(self._settings.project_root, "wake")
 
     def close(self) -> None:
         self._workers.close()

@@ -185,6 +185,9 @@ class Worker:
         """Returns serialised PreviousAgentOutputs with secrets masked."""
         return [each.SerializeToString() for each in outputs.merged(results, decisions, elsewhere, several)]
 
+    def wake(self) -> None:
+        """Does nothing: the process has started."""
+
     def forget_texts(self) -> None:
         """Drops all cached file contents."""
         self._texts.clear()
