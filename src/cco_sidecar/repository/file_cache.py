@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,34 +12,42 @@ from typing import NamedTuple
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.beneath import open_beneath
+from cco_sidecar.repository.encodings import UTF_8, decode
 from cco_sidecar.repository.snapshot import FileStat
 
 # Larger files are not read.
 MAX_FILE_BYTES = 64 * 2**20
-_CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
+# The beginning of a context as REST returns it, compact or indented, and as Markdown.
+_CONTEXT = re.compile(
+    rb'\s*\{\s*"issue_id":\s*"[^"]{0,200}",\s*"agent_type":\s*"[^"]{0,200}",\s*"context":\s*\{\s*"project_structure"'
+    rb"|# Context of [^\n]{1,200} for [^\n]{1,200}\n\nProject `"
+)
 
 
 class Raw(NamedTuple):
-    """A file as UTF-8, with its secrets. ``problem`` says why there is none: ``binary``, ``too_large``, ``unreadable``.
+    """A file as UTF-8, with its secrets. ``problem`` says why there is none: ``binary``, ``too_large``, ``unreadable``,
+    or ``context`` for a saved context, which would repeat what is there.
 
-    ``checksum`` is that of the file's bytes.
+    ``checksum`` is that of the file's bytes, ``encoding`` the one that they were in.
     """
 
     data: bytes
     checksum: str
     stat: FileStat
     problem: str = ""
+    encoding: str = UTF_8
 
 
 class Text(NamedTuple):
-    """The text of a file, with secrets masked. ``problem`` and ``checksum`` as in Raw; ``masked`` says what was
-    masked. It has as many lines as the file."""
+    """The text of a file, with secrets masked. ``problem``, ``checksum`` and ``encoding`` as in Raw; ``masked`` says
+    what was masked. It has as many lines as the file."""
 
     content: str
     checksum: str
     masked: tuple[masking.Finding, ...]
     stat: FileStat
     problem: str = ""
+    encoding: str = UTF_8
 
 
 class FileCache:
@@ -75,7 +84,7 @@ class FileCache:
 
 def _masked(raw: Raw, path: str) -> Text:
     data, masked = masking.mask_file(raw.data, path)
-    return Text(data.decode("utf-8", "replace"), raw.checksum, tuple(masked), raw.stat, raw.problem)
+    return Text(data.decode("utf-8", "replace"), raw.checksum, tuple(masked), raw.stat, raw.problem, raw.encoding)
 
 
 def _read(root: Path, path: str, info: FileStat) -> Raw:
@@ -89,21 +98,15 @@ def _read(root: Path, path: str, info: FileStat) -> Raw:
             return Raw(b"", "", FileStat.of(before), "too_large")
         data = file.read()
         after = FileStat.of(os.fstat(descriptor))
-    content = decode(data)
-    if content is None:
-        return Raw(b"", "", after, "binary")
-    return Raw(content.encode("utf-8", "replace"), f"sha256:{hashlib.sha256(data).hexdigest()}", after)
+    return raw_of(data, after)
 
 
-def decode(data: bytes) -> str | None:
-    """Decodes UTF-8, UTF-16 with a byte order mark, or Latin-1; None if the bytes are not text."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        # UTF-32 starts like UTF-16, but decoded as UTF-16 it contains NULs.
-        text = data.decode("utf-16", errors="replace")
-        return None if "\0" in text else text
-    if b"\0" in data:
-        return None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None if len(data.translate(None, _CONTROL)) < len(data) else data.decode("latin-1")
+def raw_of(data: bytes, info: FileStat) -> Raw:
+    """Returns a file with these bytes."""
+    decoded = decode(data)
+    if decoded is None:
+        return Raw(b"", "", info, "binary")
+    if _CONTEXT.match(data):
+        return Raw(b"", "", info, "context")
+    checksum = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return Raw(decoded.text.encode("utf-8", "replace"), checksum, info, encoding=decoded.encoding)

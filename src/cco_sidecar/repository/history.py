@@ -92,20 +92,22 @@ class Git:
             elif line.startswith("# branch.head ") and not line.endswith("(detached)"):
                 context.branch = shown(line.removeprefix("# branch.head "))
         if head and head != "(initial)":
-            context.recent_commits.extend(self.commits(head))
+            commits = self.commits(head)
+            context.recent_commits.extend(commits[:FULL_HISTORY])
+            context.older_commits = len(commits) > FULL_HISTORY or self._shallow.exists()
         context.uncommitted_changes.extend(self._changes(status, initial=head in ("", "(initial)")))
         self._remote(context)
         return context
 
     def commits(self, head: str) -> list[Commit]:
-        """Returns the history of a commit, newest first, up to FULL_HISTORY."""
+        """Returns the history of a commit, newest first, up to one more than FULL_HISTORY."""
         key = (head, self._shallow.stat().st_mtime_ns if self._shallow.exists() else 0)
         if self._history[0] != key:
             # Path arguments drop empty commits, so pass them only where needed.
             paths = ["--", ".", *self._outside] if self._prefix or self._outside else []
             # NUL is the only byte that no part of a commit can contain.
             text = self._repository.text(
-                "log", f"-n{FULL_HISTORY}", f"--format={_FORMAT}", "--name-only", "-z",
+                "log", f"-n{FULL_HISTORY + 1}", f"--format={_FORMAT}", "--name-only", "-z",
                 "--no-renames", "--no-show-signature", "--relative", head, *paths,
             )  # fmt: skip
             if text is None:
@@ -132,10 +134,39 @@ class Git:
             path = self._relative(path)
             if path:
                 changes.append((path, what))
+        changes = self._without_filtered(changes)
         tracked = [path for path, what in changes if what != "untracked"]
         counts = self._numstat(tracked, initial=initial) if tracked else {}
         found = [UncommittedChange(path=shown(path), status=what, diff=counts.get(path, "")) for path, what in changes]
         return sorted(found, key=lambda change: change.path)
+
+    def _without_filtered(self, changes: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Leaves out files that are managed by a filter, such as Git LFS, and as old as the index knows them.
+
+        Git compares them by running the filter, which we never do, so it takes such a file for modified whenever it
+        cannot go by the time alone (gitattributes(5), racy-git).
+        """
+        modified = [path for path, what in changes if what == "modified"]
+        if not modified:
+            return changes
+        given = os.fsencode("\0".join(modified))
+        listed = self._repository.run("check-attr", "-z", "--stdin", "filter", given=given)
+        fields = os.fsdecode(listed.output).split("\0")
+        filtered = {
+            path
+            for path, value in zip(fields[::3], fields[2::3], strict=False)
+            if value not in ("unspecified", "unset")
+        }
+        same = {path for path in filtered if self._is_as_old_as_the_index(path)}
+        return [(path, what) for path, what in changes if path not in same]
+
+    def _is_as_old_as_the_index(self, path: str) -> bool:
+        entry = self._repository.text("ls-files", "--debug", "--", f":(literal){path}") or ""
+        match = re.search(r"^\s*mtime: (\d+):(\d+)$", entry, re.MULTILINE)
+        try:
+            return match is not None and int(match[1]) * 10**9 + int(match[2]) == (self.root / path).lstat().st_mtime_ns
+        except OSError:
+            return False
 
     def _relative(self, path: str) -> str:
         """Converts a path from the top of the worktree to one from ``root``; empty if it is outside."""

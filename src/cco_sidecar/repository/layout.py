@@ -41,6 +41,8 @@ def discover(root: Path) -> Layout | None:
 
     An embedded bare repository is ignored, as with git's ``safe.bareRepository=explicit``. Raises GitFailed.
     """
+    if (root / "HEAD").is_file() and (root / "objects").is_dir() and (root / "refs").is_dir():
+        raise GitFailed(f"{root} is a bare repository; fix: serve a clone with a working tree (git clone {root} ...)")
     for top in (root, *root.parents):
         entry = top / ".git"
         try:

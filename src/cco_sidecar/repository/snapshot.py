@@ -151,6 +151,10 @@ class Scanner:
                 inside[parent] = os.path.realpath(root + parent) == root + parent
             if stat.S_ISLNK(info.st_mode):
                 barred.append(Barred(path, "symlink", 0))
+            elif stat.S_ISDIR(info.st_mode):
+                # Git lists a directory where another repository begins.
+                nested = path.endswith("/")
+                barred.append(Barred(path.rstrip("/"), "nested_repository" if nested else "submodule", 0))
             elif not stat.S_ISREG(info.st_mode):
                 continue
             elif not inside[parent]:

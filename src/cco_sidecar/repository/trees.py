@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from typing import NamedTuple
 
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.repository import masking
-from cco_sidecar.repository.file_cache import FileCache, Raw, decode
+from cco_sidecar.repository.file_cache import FileCache, Raw, raw_of
 from cco_sidecar.repository.git import GitRepository
-from cco_sidecar.repository.history import Git
+from cco_sidecar.repository.history import FULL_HISTORY, Git
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
 from orchestra.v1.context_service_pb2 import GitContext, Metadata
@@ -95,7 +94,7 @@ class Trees:
                 files[path] = info
         self._load([info for info in files.values() if info.size <= _MOST_BYTES])
         directories = sorted({parent for path in files for parent in _parents(path)})
-        git = GitContext(recent_commits=self._git.commits(commit))
+        git = GitContext(recent_commits=self._git.commits(commit)[:FULL_HISTORY])
         return Snapshot(self._root, files, directories, [], git, Metadata())
 
     def blob(self, info: FileStat) -> bytes:
@@ -133,11 +132,7 @@ class _PastFiles(FileCache):
         self._trees = trees
 
     def raw(self, root: Path, path: str, info: FileStat) -> Raw:
-        data = self._trees.blob(info)
-        content = decode(data)
-        if content is None:
-            return Raw(b"", "", info, "binary")
-        return Raw(content.encode("utf-8", "replace"), f"sha256:{hashlib.sha256(data).hexdigest()}", info)
+        return raw_of(self._trees.blob(info), info)
 
 
 def _batched(output: bytes) -> Iterator[tuple[str, bytes]]:

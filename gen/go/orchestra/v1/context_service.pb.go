@@ -507,7 +507,9 @@ type RelevantFile struct {
 	// Language by file name, such as `python` or `c++`; `text` when unknown.
 	Language string `protobuf:"bytes,5,opt,name=language,proto3" json:"language,omitempty"`
 	// `sha256:` and the hex digest of the file on disk.
-	Checksum      string `protobuf:"bytes,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	Checksum string `protobuf:"bytes,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Encoding on disk, such as `shift_jis` or `utf-16-le`; absent for UTF-8.
+	Encoding      *string `protobuf:"bytes,7,opt,name=encoding,proto3,oneof" json:"encoding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -584,6 +586,13 @@ func (x *RelevantFile) GetChecksum() string {
 	return ""
 }
 
+func (x *RelevantFile) GetEncoding() string {
+	if x != nil && x.Encoding != nil {
+		return *x.Encoding
+	}
+	return ""
+}
+
 // State of the project's git repository. Secrets are masked.
 type GitContext struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -596,7 +605,9 @@ type GitContext struct {
 	// Name of the remote: `origin`, else the first by name; absent when there is none.
 	Remote *string `protobuf:"bytes,4,opt,name=remote,proto3,oneof" json:"remote,omitempty"`
 	// URL of the remote without user name, password and query; absent when there is none.
-	RemoteUrl     *string `protobuf:"bytes,5,opt,name=remote_url,json=remoteUrl,proto3,oneof" json:"remote_url,omitempty"`
+	RemoteUrl *string `protobuf:"bytes,5,opt,name=remote_url,json=remoteUrl,proto3,oneof" json:"remote_url,omitempty"`
+	// True when there are older commits than `recent_commits` has.
+	OlderCommits  bool `protobuf:"varint,6,opt,name=older_commits,json=olderCommits,proto3" json:"older_commits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -664,6 +675,13 @@ func (x *GitContext) GetRemoteUrl() string {
 		return *x.RemoteUrl
 	}
 	return ""
+}
+
+func (x *GitContext) GetOlderCommits() bool {
+	if x != nil {
+		return x.OlderCommits
+	}
+	return false
 }
 
 // A commit of the checked-out history.
@@ -1164,7 +1182,8 @@ type ManifestEntry struct {
 	// `configuration`, `documentation`, `comments_only`, `relevant`, `always` (a rule of
 	// `.cco/context.toml`); with `, sampled` when shortened. Left out: `not_for_this_agent`,
 	// `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `unreadable`, `secret_file`,
-	// `symlink`, `outside_root`, `excluded` and `never` (rules).
+	// `symlink`, `outside_root`, `submodule`, `nested_repository`, `context` (a saved context),
+	// `excluded` and `never` (rules).
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Bytes in the context; for files left out, their size on disk (0 when reached through a link).
 	Bytes float64 `protobuf:"fixed64,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
@@ -2609,14 +2628,16 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\vdirectories\x18\x03 \x03(\tR\vdirectories\x12\x1f\n" +
 	"\vtotal_files\x18\x04 \x01(\rR\n" +
 	"totalFiles\x12(\n" +
-	"\x10total_size_bytes\x18\x05 \x01(\x01R\x0etotalSizeBytes\"\xc9\x01\n" +
+	"\x10total_size_bytes\x18\x05 \x01(\x01R\x0etotalSizeBytes\"\xf7\x01\n" +
 	"\fRelevantFile\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\tR\acontent\x12?\n" +
 	"\rlast_modified\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\flastModified\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\rR\x04size\x12\x1a\n" +
 	"\blanguage\x18\x05 \x01(\tR\blanguage\x12\x1a\n" +
-	"\bchecksum\x18\x06 \x01(\tR\bchecksum\"\x9e\x02\n" +
+	"\bchecksum\x18\x06 \x01(\tR\bchecksum\x12\x1f\n" +
+	"\bencoding\x18\a \x01(\tH\x00R\bencoding\x88\x01\x01B\v\n" +
+	"\t_encoding\"\xc3\x02\n" +
 	"\n" +
 	"GitContext\x12\x1b\n" +
 	"\x06branch\x18\x01 \x01(\tH\x00R\x06branch\x88\x01\x01\x12;\n" +
@@ -2624,7 +2645,8 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x13uncommitted_changes\x18\x03 \x03(\v2\x1f.orchestra.v1.UncommittedChangeR\x12uncommittedChanges\x12\x1b\n" +
 	"\x06remote\x18\x04 \x01(\tH\x01R\x06remote\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"remote_url\x18\x05 \x01(\tH\x02R\tremoteUrl\x88\x01\x01B\t\n" +
+	"remote_url\x18\x05 \x01(\tH\x02R\tremoteUrl\x88\x01\x01\x12#\n" +
+	"\rolder_commits\x18\x06 \x01(\bR\folderCommitsB\t\n" +
 	"\a_branchB\t\n" +
 	"\a_remoteB\r\n" +
 	"\v_remote_url\"\xad\x01\n" +
@@ -2952,6 +2974,7 @@ func file_orchestra_v1_context_service_proto_init() {
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_context_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[1].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[4].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[9].OneofWrappers = []any{}

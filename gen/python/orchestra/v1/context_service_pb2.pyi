@@ -94,34 +94,38 @@ class ProjectStructure(_message.Message):
     def __init__(self, root: _Optional[str] = ..., files: _Optional[_Iterable[str]] = ..., directories: _Optional[_Iterable[str]] = ..., total_files: _Optional[int] = ..., total_size_bytes: _Optional[float] = ...) -> None: ...
 
 class RelevantFile(_message.Message):
-    __slots__ = ("path", "content", "last_modified", "size", "language", "checksum")
+    __slots__ = ("path", "content", "last_modified", "size", "language", "checksum", "encoding")
     PATH_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     LAST_MODIFIED_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
     path: str
     content: str
     last_modified: _timestamp_pb2.Timestamp
     size: int
     language: str
     checksum: str
-    def __init__(self, path: _Optional[str] = ..., content: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., size: _Optional[int] = ..., language: _Optional[str] = ..., checksum: _Optional[str] = ...) -> None: ...
+    encoding: str
+    def __init__(self, path: _Optional[str] = ..., content: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., size: _Optional[int] = ..., language: _Optional[str] = ..., checksum: _Optional[str] = ..., encoding: _Optional[str] = ...) -> None: ...
 
 class GitContext(_message.Message):
-    __slots__ = ("branch", "recent_commits", "uncommitted_changes", "remote", "remote_url")
+    __slots__ = ("branch", "recent_commits", "uncommitted_changes", "remote", "remote_url", "older_commits")
     BRANCH_FIELD_NUMBER: _ClassVar[int]
     RECENT_COMMITS_FIELD_NUMBER: _ClassVar[int]
     UNCOMMITTED_CHANGES_FIELD_NUMBER: _ClassVar[int]
     REMOTE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_URL_FIELD_NUMBER: _ClassVar[int]
+    OLDER_COMMITS_FIELD_NUMBER: _ClassVar[int]
     branch: str
     recent_commits: _containers.RepeatedCompositeFieldContainer[Commit]
     uncommitted_changes: _containers.RepeatedCompositeFieldContainer[UncommittedChange]
     remote: str
     remote_url: str
-    def __init__(self, branch: _Optional[str] = ..., recent_commits: _Optional[_Iterable[_Union[Commit, _Mapping]]] = ..., uncommitted_changes: _Optional[_Iterable[_Union[UncommittedChange, _Mapping]]] = ..., remote: _Optional[str] = ..., remote_url: _Optional[str] = ...) -> None: ...
+    older_commits: bool
+    def __init__(self, branch: _Optional[str] = ..., recent_commits: _Optional[_Iterable[_Union[Commit, _Mapping]]] = ..., uncommitted_changes: _Optional[_Iterable[_Union[UncommittedChange, _Mapping]]] = ..., remote: _Optional[str] = ..., remote_url: _Optional[str] = ..., older_commits: bool = ...) -> None: ...
 
 class Commit(_message.Message):
     __slots__ = ("hash", "message", "author", "timestamp", "files_changed")

@@ -78,14 +78,20 @@ def build_focused(
     reasons = _reasons(plan, choices)
     filler = _Filler(response, snapshot, texts, plan, shares, reasons, left_out)
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
-    for attempt in range(_ATTEMPTS):
-        excerpts, complete = _chosen(plan, snapshot, reasons, shares, space)
-        filler.fill(context, excerpts)
+    fitting: cutting.Chosen | None = None
+    for _ in range(_ATTEMPTS):
+        chosen = _chosen(plan, snapshot, reasons, shares, space)
+        filler.fill(context, chosen.excerpts)
         left = max_bytes - _RESPONSE_BYTES // 2 - _json_bytes(response)
-        if left >= 0 and (complete or attempt > 0):
+        # The first that fits may leave space: what files take was estimated.
+        enough = left >= 0 and (chosen.complete or fitting is not None)
+        if left >= 0:
+            fitting = chosen
+        if enough:
             break
-        # What files take was estimated: there is space for more, or masking made a text longer than it was.
         space += left
+    excerpts, complete = fitting or chosen
+    filler.fill(context, excerpts)
     while _json_bytes(response) + _RESPONSE_BYTES // 2 > max_bytes:
         # The budget is smaller than the rest.
         complete = False

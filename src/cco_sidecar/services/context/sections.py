@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.languages import language_of
+from cco_sidecar.repository.encodings import UTF_8
 from cco_sidecar.repository.file_cache import Text
 from cco_sidecar.repository.masking import Finding
 from cco_sidecar.repository.snapshot import Snapshot
@@ -54,10 +55,13 @@ def history(git: GitContext, most: int, max_bytes: int, strategies: set[str]) ->
     """Keeps the newest commits. Drops more commits or uncommitted changes if they name too many files."""
     found = GitContext()
     found.CopyFrom(git)
-    del found.recent_commits[most:]
+    if len(found.recent_commits) > most:
+        found.older_commits = True
+        del found.recent_commits[most:]
     while found.ByteSize() > max_bytes and (found.recent_commits or found.uncommitted_changes):
         strategies.add("history_sampling")
         if len(found.recent_commits) > len(found.uncommitted_changes):
+            found.older_commits = True
             del found.recent_commits[len(found.recent_commits) // 2 :]
         else:
             del found.uncommitted_changes[len(found.uncommitted_changes) // 2 :]
@@ -102,6 +106,7 @@ def relevant_file(path: str, content: str, text: Text) -> RelevantFile:
         size=text.stat.size,
         language=language_of(path),
         checksum=text.checksum,
+        encoding=None if text.encoding == UTF_8 else text.encoding,
     )
 
 
