@@ -43,6 +43,7 @@ CONTEXT = {
             "uncommitted_changes": [{"path": TEXT, "status": TEXT, "diff": TEXT}],
             "remote": Maybe(TEXT),
             "remote_url": Maybe(TEXT),
+            "older_commits": BOOL,
         },
         "previous_agent_outputs": [
             {

@@ -39,6 +39,8 @@ GROUP_KEYS = {
 # The groups that the documents call coding specialists: same permissions, limits and subscriptions.
 CODING = frozenset({"coding", "integration", "development", "data", "infrastructure", "ai-ml", "mcp"})
 COMMENTS = "@comments"
+# The file set that every type gets.
+EVERYONE = "everyone"
 
 # What a spawn may ask of a context by name: parts that are always there, and the file set that a name stands for.
 ALWAYS_IN_CONTEXT = frozenset({"project_structure", "previous_decisions", "git_history", "git_context", "metadata"})
@@ -172,7 +174,7 @@ class AgentTypes(Mapping[str, AgentType]):
             role=entry.role,
             capabilities=tuple(entry.capabilities),
             languages=languages,
-            file_patterns=tuple(self._expanded(where, patterns, languages)),
+            file_patterns=(*self._expanded(where, patterns, languages), *self.file_sets.get(EVERYONE, ())),
             subscriptions=tuple(entry.subscriptions),
             permissions=tuple(entry.permissions) or _GROUP_PERMISSIONS.get(group, _WORKER),
             comments=COMMENTS in patterns,

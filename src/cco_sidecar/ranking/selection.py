@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
-from cco_sidecar.core.agent_types import AgentType
+from cco_sidecar.core.agent_types import EVERYONE, AgentType
 from cco_sidecar.repository.patterns import Patterns
 from cco_sidecar.repository.snapshot import Snapshot
 
 FileSets = Mapping[str, tuple[str, ...]]
 
 _DAY_NS = 24 * 3600 * 10**9
+_OF_ALL_TYPES = ("source", "tests", "documentation", "configuration", "dependencies", "notebooks")
 # Groups that work on tests.
 _TESTS_FIRST = frozenset({"quality", "security"})
 _WORD = re.compile(r"[A-Za-z0-9_\-./]{3,}")
@@ -31,7 +33,22 @@ class Choice(NamedTuple):
 def choose(
     snapshot: Snapshot, agent: AgentType, file_sets: FileSets, task: str, decided: Iterable[str]
 ) -> list[Choice]:
-    """Returns the files in the documented order of priority. ``decided`` are files named by earlier decisions."""
+    """Returns the files in the documented order of priority. ``decided`` are files named by earlier decisions.
+
+    A type that finds nothing of its own, as a Go specialist in a Python project, gets the files of all types.
+    """
+    choices = _chosen(snapshot, agent, file_sets, task, decided)
+    everyone = Patterns(file_sets.get(EVERYONE, ()))
+    if all(everyone.match(choice.path) for choice in choices):
+        every = (pattern for name in _OF_ALL_TYPES for pattern in file_sets.get(name, ()))
+        agent = replace(agent, file_patterns=(*agent.file_patterns, *every))
+        choices = _chosen(snapshot, agent, file_sets, task, decided)
+    return sorted(choices)
+
+
+def _chosen(
+    snapshot: Snapshot, agent: AgentType, file_sets: FileSets, task: str, decided: Iterable[str]
+) -> list[Choice]:
     wanted = Patterns(agent.file_patterns)
     source = Patterns(file_sets.get("source", ()))
     kinds = _kinds(agent, file_sets)
@@ -65,7 +82,7 @@ def choose(
                 ((rank, reason) for rank, reason, patterns in kinds if patterns.match(path)), (4, "source")
             )
             choices.append(Choice(rank, path, reason))
-    return sorted(choices)
+    return choices
 
 
 def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patterns]]:
