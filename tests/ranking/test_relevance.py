@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cco_sidecar.ranking.chunks import Chunked
+from cco_sidecar.ranking.kinds import kind_of
 from cco_sidecar.ranking.past import Change
 from cco_sidecar.ranking.relevance import rank
 
@@ -90,3 +91,12 @@ def test_equal_arguments_give_equal_results() -> None:
 
 def test_nothing_is_relevant_to_nothing() -> None:
     assert ranked("zzzz qqqq") == [] and ranked("", files={}) == []
+
+
+def test_a_change_log_is_known_by_its_whole_name() -> None:
+    logs = ("CHANGELOG.md", "docs/changes.rst", "HISTORY", "News.txt", "changelog/unreleased.md", "release-notes.md")
+    assert all(kind_of(path).change_log for path in logs)
+    for path in ("src/history.py", "src/newsletter.py", "pkg/releases.ts", "changes.go"):
+        assert not kind_of(path).change_log
+    assert not kind_of("CMakeLists.txt").document and not kind_of("src/doc/parser.c").document
+    assert kind_of("docs/conf.py").document

@@ -53,3 +53,9 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
 )
 def test_binary_data_is_no_text(data: bytes) -> None:
     assert decode(data) is None
+
+
+def test_a_long_beginning_in_ascii_does_not_hide_the_encoding() -> None:
+    text = "x = 1\n" * 4000 + TEXTS["shift_jis"][0]
+    decoded = decode(text.encode("shift_jis"))
+    assert decoded is not None and (decoded.text, decoded.encoding) == (text, "shift_jis")

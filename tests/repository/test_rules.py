@@ -46,13 +46,15 @@ recent_commits = 0.5
         (b"never = [1]", "never: expected a list of patterns"),
         (b"never = ['']", "is not a pattern"),
         (b"never = ['#x']", "matches nothing"),
-        (b"always = ['*a*a*a*a*b']", "more than 3 '*'"),
+        (b"always = ['a/**/b/**/c/**/d']", "more than 2 '**'"),
         (b"[signals]\nword = 1", "unknown signal 'word'; did you mean 'words'?"),
         (b"[signals]\nwords = -1", "must be a number from 0 to 100"),
         (b"[weights]\n'*.py' = true", "must be a number from 0 to 100"),
         (b"[weights]\n'*.py' = nan", "must be a number from 0 to 100"),
         (b"weights = []", "weights: expected a table of numbers"),
-        (b"a" * 70_000, "larger than 65536 bytes"),
+        (b"a" * 70_000, "larger than 32768 bytes"),
+        (b"x" + b".x" * 5000 + b"=1", "too many parts"),
+        (b"never = " + b"[" * 9000 + b"]" * 9000, "is nested too deeply"),
     ],
 )
 def test_what_is_wrong_is_named(text: bytes, said: str) -> None:
@@ -73,6 +75,27 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         read_rules(tmp_path)
 
 
+def test_a_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "context.toml").write_text('never = ["x"]\n')
+    (tmp_path / ".cco").symlink_to(tmp_path / "shared")
+    with pytest.raises(RulesInvalid, match="is not a directory"):
+        read_rules(tmp_path)
+
+
+def test_the_last_pattern_that_matches_decides() -> None:
+    rules = parse_rules(b'never = ["*.csv", "!public.csv", "/secret/public.csv"]')
+    barred = [path for path in ("a.csv", "public.csv", "x/public.csv", "secret/public.csv") if rules.is_barred(path)]
+    assert barred == ["a.csv", "secret/public.csv"]
+
+
+def test_many_stars_take_no_longer_than_one() -> None:
+    # Backtracking would not end.
+    rules = parse_rules(f'never = ["{"*a" * 30}b", "{"*a?[b-c]" * 20}*z"]'.encode())
+    assert not rules.is_barred("a" * 240)
+    assert rules.is_barred("xa" * 40 + "b") and rules.is_barred("aabaacaab" * 10 + "aab" * 10 + "z")
+
+
 @pytest.mark.parametrize("pattern", ["*.py", "src/**/test_*.py", "/a/b/", "!x", "*a*b*"])
 def test_ordinary_patterns_pass(pattern: str) -> None:
     check_pattern(pattern)
@@ -82,5 +105,8 @@ def test_the_names_of_the_signals_are_those_of_the_ranking() -> None:
     from cco_sidecar.ranking.chunks import Chunked
     from cco_sidecar.ranking.relevance import rank
 
-    known = {name: {"a": 1.0} for name in ("named_by_task", "required", "named_by_decision", "uncommitted")}
+    known = {
+        name: {"a": 1.0}
+        for name in ("named_by_task", "named_by_finding", "required", "named_by_decision", "uncommitted")
+    }
     assert set(rank({"a": Chunked("a", b"word\n")}, "word", (), max_bytes=1, known=known).signals) == set(SIGNALS)

@@ -49,6 +49,8 @@ def test_a_file_that_a_filter_manages_is_modified_only_if_it_changed(root: Path,
     (root / "two.bin").write_text("changed\n")
     (root / "a.py").write_text("x = 2\n")
     assert changes(scan(root, tmp_path)) == {"a.py": "modified", "two.bin": "modified"}
+    git(root, "add", "two.bin")
+    assert changes(scan(root, tmp_path)) == {"a.py": "modified", "two.bin": "modified"}
 
 
 def test_submodules_and_nested_repositories_are_named(root: Path, tmp_path: Path) -> None:
@@ -113,3 +115,21 @@ def test_an_encoding_is_named_in_the_context(root: Path, tmp_path: Path) -> None
     text = FileCache(2**20).read(root, "b.txt", info)
     file = sections.relevant_file("b.txt", text.content, text)
     assert (file.content, file.encoding) == ("設定ファイルの読み込み、ファイルを開く\n", "shift_jis")
+
+
+def test_a_linked_worktree_without_rules_has_those_of_the_main_one(root: Path, tmp_path: Path) -> None:
+    (root / ".gitignore").write_text(".cco/\n")
+    commit_all(root)
+    git(root, "worktree", "add", "-q", str(tmp_path / "linked"))
+    (root / ".cco").mkdir()
+    (root / ".cco" / "context.toml").write_text('never = ["a.py"]\n')
+    assert "a.py" not in scan(tmp_path / "linked", tmp_path).files
+
+
+def test_patterns_that_the_repository_names_count(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "ignored").write_text("notes/\n")
+    git(root, "config", "core.excludesFile", str(tmp_path / "ignored"))
+    (root / "notes").mkdir()
+    (root / "notes" / "private.txt").write_text("x\n")
+    snapshot = scan(root, tmp_path)
+    assert "notes/private.txt" not in snapshot.files and not snapshot.git.uncommitted_changes

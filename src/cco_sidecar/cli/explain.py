@@ -29,7 +29,7 @@ from orchestra.v1.context_service_pb2 import (
 
 _DISPOSITIONS = {DISPOSITION_INCLUDED: "whole", DISPOSITION_CUT: "parts"}
 _SHOWN_RANGES = 4
-_DEFAULT_DIFF = 10_000
+_MOST = 10_000
 
 
 def budgets(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -84,12 +84,12 @@ def explain(
             task=task,
             max_bytes=max_bytes,
             max_tokens=max_tokens,
-            limit=max(limit or 0, len(earlier.candidates)) if earlier else limit,
+            limit=_MOST if earlier else limit,
         )
     if earlier is not None:
         changed = _changed(earlier, answer)
         del answer.candidates[:]
-        answer.candidates.extend(changed[: limit or _DEFAULT_DIFF])
+        answer.candidates.extend(changed[: limit or _MOST])
         by_path = {each.path: each for each in earlier.candidates}
         columns = {"before": lambda each: _state(by_path.get(each.path)), **_COLUMNS}
     else:
@@ -171,7 +171,7 @@ def _totals(answer: ExplainContextResponse) -> str:
 )
 def lint(root: Path) -> None:
     """Check the rules for contexts in .cco/context.toml."""
-    root = root.resolve()
+    root = _project_of(root.resolve())
     try:
         rules = read_rules(root)
         if not (root / RULES_FILE).exists():
@@ -191,6 +191,14 @@ def lint(root: Path) -> None:
     never = sum(each.reason == "never" for each in snapshot.barred)
     echo(
         f"{RULES_FILE}: {len(snapshot.files) - excluded} candidates, {first} always, {excluded} excluded, {never} never"
+    )
+
+
+def _project_of(directory: Path) -> Path:
+    """Returns the directory that has the rules, or the top of the working tree: the given one or one above it."""
+    return next(
+        (each for each in (directory, *directory.parents) if (each / RULES_FILE).exists() or (each / ".git").exists()),
+        directory,
     )
 
 

@@ -9,6 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 # CLOCK_BOOTTIME also counts while the machine is suspended (clock_gettime(2)).
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _OFFSET = time.time_ns() - time.clock_gettime_ns(_STEADY)
+# 9999-12-31T23:59:59.999999Z, the last that a Timestamp can be.
+LAST_MICROS = 253_402_300_799_999_999
 
 
 class Clock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -40,14 +41,28 @@ class Found(NamedTuple):
     counts: Counter[int]
 
 
-class Chunked:
-    """A file's text, in chunks. Offsets are in bytes."""
+def _unchanged(data: bytes) -> bytes:
+    return data
 
-    def __init__(self, path: str, data: bytes) -> None:
+
+class Chunked:
+    """A file's text, in chunks. Offsets are in bytes.
+
+    ``mask`` takes the secrets out of a text and keeps its lines. It takes time, so it is called only for files in which
+    something is found: what an agent must not read must not change its scores either.
+    """
+
+    def __init__(self, path: str, raw: bytes, mask: Callable[[bytes], bytes] = _unchanged) -> None:
         self.path = path
-        self.data = data
+        self.raw = raw
+        self._mask = mask
         # For the latest task that was ranked for.
         self.searched: Found | None = None
+
+    @cached_property
+    def data(self) -> bytes:
+        """The text without secrets."""
+        return self._mask(self.raw)
 
     @cached_property
     def starts(self) -> list[int]:

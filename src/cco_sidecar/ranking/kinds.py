@@ -18,12 +18,17 @@ _GENERATED = re.compile(
     r"|(^|/)\.(github|vscode|circleci)/"
 )
 _LOCK = re.compile(r"(?i)(package-lock\.json|pnpm-lock\.yaml|[^/]*\.lock|go\.sum|.*\.(snap|map|min\.js|min\.css|svg))$")
-_DOCUMENT = re.compile(r"(?i)\.(md|rst|txt|adoc|mdx)$|(^|/)docs?/")
-_CHANGE_LOG = re.compile(r"(?i)(^|/)(changelog|changes|history|news|releases?)[^/]*$|CHANGELOG")
+_DOCUMENT = re.compile(
+    r"(?i)(?<!CMakeLists)(?<!requirements)\.(md|rst|txt|adoc|mdx)$|(^|/)docs?/(?!.*\.(c|cc|cpp|h|go|rs|java|kt|rb|php)$)"
+)
+_CHANGE_LOG = re.compile(
+    r"(?i)(^|/)(changelog|changes|history|news|releases?)([-_. ][^/]*)?(\.(md|rst|txt|adoc|markdown|org))$"
+    r"|(^|/)(changelog|changes|history|news|releases?)$|(^|/)changelogs?/"
+)
 _TEST_AFFIX = re.compile(r"(^tests?_|_tests?$|^test(?=[a-z])|tests?$|_spec$|spec$|-test$)")
 _ABOUT_DOCUMENTS = re.compile(r"\b(docs?|readme|documentation|typo)\b")
 # Factors on the score of a file.
-_TEST_FACTOR, _DOCUMENT_FACTOR, _CHANGE_LOG_FACTOR, _GENERATED_FACTOR, _LOCK_FACTOR = 0.85, 0.5, 0.3, 0.5, 0.1
+TEST_FACTOR, DOCUMENT_FACTOR, CHANGE_LOG_FACTOR, _GENERATED_FACTOR, _LOCK_FACTOR = 0.85, 0.5, 0.3, 0.5, 0.1
 # In a repository with more such files than this, they are what it is about.
 _MOST_GENERATED = 0.3
 
@@ -53,7 +58,7 @@ def stem_of(path: str) -> str:
 
 
 def factors(paths: Iterable[str], task: str) -> dict[str, float]:
-    """Returns the factor of each file; what the task names is not made less of."""
+    """Returns the factor of each file; what the task names keeps its score."""
     kinds = {path: kind_of(path) for path in paths}
     task = task.lower()
     about_changes, about_documents = "changelog" in task, _ABOUT_DOCUMENTS.search(task) is not None
@@ -63,11 +68,11 @@ def factors(paths: Iterable[str], task: str) -> dict[str, float]:
     for path, kind in kinds.items():
         factor = 1.0
         if kind.change_log:
-            factor *= 1.0 if about_changes else _CHANGE_LOG_FACTOR
+            factor *= 1.0 if about_changes else CHANGE_LOG_FACTOR
         elif kind.document:
-            factor *= 1.0 if about_documents else _DOCUMENT_FACTOR
+            factor *= 1.0 if about_documents else DOCUMENT_FACTOR
         if kind.test:
-            factor *= _TEST_FACTOR
+            factor *= TEST_FACTOR
         if kind.generated and penalised:
             factor *= _GENERATED_FACTOR
         found[path] = factor * (_LOCK_FACTOR if kind.lock else 1.0)

@@ -39,12 +39,12 @@ class Occurrences:
         self._weights = [
             weight * math.log(1 + (size - n + 0.5) / (n + 0.5)) for weight, n in zip(terms.weights, count, strict=True)
         ]
-        self._average = sum(len(file.data) for file in files.values()) / max(1, size) or 1.0
+        self._average = sum(len(file.raw) for file in files.values()) / max(1, size) or 1.0
 
     def in_texts(self) -> dict[str, float]:
         """Returns the score of each file whose text has a term."""
         return {
-            path: self._bm25(counts, len(self._files[path].data) / self._average)
+            path: self._bm25(counts, len(self._files[path].raw) / self._average)
             for path, counts in self._of_file.items()
         }
 
@@ -75,7 +75,9 @@ def _found(file: Chunked, terms: Terms) -> Found:
     """Returns the hits in a file's text; those for the latest task are kept with the file."""
     if file.searched is not None and file.searched.terms is terms:
         return file.searched
-    hits = terms.find(file.data)
+    hits = terms.find(file.raw)
+    if hits and file.data != file.raw:
+        hits = terms.find(file.data)
     if hits:
         hits = terms.expanded(hits)
         found = Found(terms, hits, Counter(hit.term for hit in hits))

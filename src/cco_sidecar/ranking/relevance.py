@@ -7,7 +7,7 @@ history says. The weights were measured (docs/context.md).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from cco_sidecar.ranking import kinds, past, scopes
@@ -55,11 +55,13 @@ def rank(
     known: Mapping[str, Mapping[str, float]] | None = None,
     factors: Mapping[str, float] | None = None,
     weights: Mapping[str, float] | None = None,
+    lines: Mapping[str, Collection[int]] | None = None,
 ) -> Ranking:
     """Ranks the pieces by how much they matter for a task. Equal arguments give equal results.
 
     ``changes``: newest first; ``max_bytes``: the budget that they are chosen for; ``known``: further signals, as shares
-    of the best file's score; ``factors``: of files, besides those of their kinds; ``weights``: of signals, 1 if absent.
+    of the best file's score; ``factors``: of files, besides those of their kinds; ``weights``: of signals, 1 if absent;
+    ``lines``: places that the task names, from 1, by path.
     """
     terms = terms_of(task)
     found = Occurrences(files, terms)
@@ -90,10 +92,12 @@ def rank(
     for path in files:
         total = totals.get(path, 0.0)
         if path in leading or (total > 0 and kind_of(path).change_log):
-            bonus = _CHANGE_LOG * top * past.rate(changes, path) if kind_of(path).change_log else 0.0
-            pieces += _pieces(
-                found.of_chunks(path), path, own_totals.get(path, 0.0), total, per_chunk, every[path], bonus
-            )
+            # The factor of change logs says that they seldom matter; one that every commit changes does.
+            rate = past.rate(changes, path) if kind_of(path).change_log else 0.0
+            bonus = _CHANGE_LOG * top * rate / kinds.CHANGE_LOG_FACTOR
+            scored = [weights.get("words", 1.0) * score for score in found.of_chunks(path)]
+            scored = _with_lines(scored, files[path], (lines or {}).get(path, ()), top)
+            pieces += _pieces(scored, path, own_totals.get(path, 0.0), total, per_chunk, every[path], bonus)
     pieces.sort(key=lambda piece: (-piece.score, piece.path, piece.chunk))
     return Ranking(pieces, signals, every, scores)
 
@@ -131,8 +135,16 @@ def _leading(files: Mapping[str, Chunked], scores: Mapping[str, float], max_byte
         if space <= 0:
             break
         leading.add(path)
-        space -= len(files[path].data)
+        space -= len(files[path].raw)
     return leading
+
+
+def _with_lines(scores: list[float], file: Chunked, lines: Collection[int], top: float) -> list[float]:
+    """Adds what a chunk gets for a line that the task names."""
+    for line in lines:
+        if line <= file.line_count:
+            scores[file.chunk_at(file.starts[line - 1])] += top
+    return scores
 
 
 def _pieces(
@@ -147,9 +159,9 @@ def _pieces(
             score += _FIRST * total
         elif chunk == last:
             score += _LAST * total
-        # What the file owes to others counts for its best chunks.
+        # What history and neighbours give to the file counts for its best chunks.
         score += share * (own + (total - own) / (1 + ranks[chunk]))
-        pieces.append(Piece(score * factor + (bonus if chunk == 0 else 0.0), path, chunk))
+        pieces.append(Piece((score + (bonus if chunk == 0 else 0.0)) * factor, path, chunk))
     return pieces
 
 

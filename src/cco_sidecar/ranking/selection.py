@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ _OF_ALL_TYPES = ("source", "tests", "documentation", "configuration", "dependenc
 # Groups that work on tests.
 _TESTS_FIRST = frozenset({"quality", "security"})
 _WORD = re.compile(r"[A-Za-z0-9_\-./]{3,}")
+# What follows a path that is only the beginning of another.
+_GOES_ON = re.compile(r"[\w/]|[.\-]\w")
 _COMPOUND = re.compile(r"[_-]|[a-z][A-Z]")
 
 
@@ -102,20 +104,34 @@ def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patter
     ]
 
 
-def named_by(task: str, paths: Iterable[str], *, words: bool = False) -> set[str]:
+def named_by(task: str, paths: Collection[str], *, words: bool = False) -> set[str]:
     """Returns the files that a task names: by path, name, or a stem that is no plain word, such as `retry_queue`.
 
     ``words``: plain words count too, so `queue` names `queue.py`.
     """
+    found = {path for path in paths if _stands_in(path, task)} if task else set()
+    # A path is not named again by its parts.
+    for path in sorted(found, key=len, reverse=True):
+        task = task.replace(path, " ")
     given = {word.strip("./") for word in _WORD.findall(task)}
-    found = set()
     for path in paths if given else ():
         name = path.rpartition("/")[2]
         stem = name.partition(".")[0]
         by_stem = stem in given and (words or _COMPOUND.search(stem) is not None)
-        if by_stem or path in given or ("." in name and name in given):
+        if by_stem or ("." in name and name in given):
             found.add(path)
     return found
+
+
+def _stands_in(path: str, task: str) -> bool:
+    """Whether a task has a path as a whole; of names without a directory, those with a suffix."""
+    at = task.find(path) if "/" in path or "." in path else -1
+    while at >= 0:
+        before, after = task[at - 1 : at], task[at + len(path) : at + len(path) + 2]
+        if not (before.isalnum() or before in ("/", "_", "-")) and not _GOES_ON.match(after):
+            return True
+        at = task.find(path, at + 1)
+    return False
 
 
 def _recently_changed(snapshot: Snapshot) -> set[str]:

@@ -25,12 +25,16 @@ while who whom why will with without won work working works would www you your
 _COMMON = frozenset(_COMMON_WORDS.split())
 _WORD = re.compile(r"[^\W_]+(?:[_\-.:]+[^\W_]+)*_*")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
+# Han, Hiragana, Katakana (Unicode blocks)
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+# Identifiers of agents and issues, which say nothing (RFC 9562).
+_UUID = re.compile(r"\b(?:[\w\-]{0,60}-)?[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 # The beginning of a task says what it is about: so many characters of its first line.
 _TITLE_CHARACTERS = 150
 # Weights, measured (docs/context.md).
 _TITLE, _COMPOUND, _QUOTED = 1.6, 2.5, 2.5
 _PAIR = 0.5
-# How many letters may follow a term within a word: `token` stands in `tokens` and `tokenizer` does not count.
+# How many letters may follow a term within a word: `token` is found in `tokens`, not in `tokenizer`.
 _MAX_ENDING = 2
 # How far apart two words of a pair may stand, in bytes.
 _PAIR_GAP = 5
@@ -57,7 +61,7 @@ class Terms:
     """
 
     def __init__(self, task: str) -> None:
-        task = task[:_TASK_CHARACTERS]
+        task = _UUID.sub(" ", task[:_TASK_CHARACTERS])
         weights, compounds = _weights(task)
         self.names = sorted(sorted(weights, key=lambda name: (-weights[name], name))[:_MOST_TERMS])
         self._index = index = {name: number for number, name in enumerate(self.names)}
@@ -67,6 +71,7 @@ class Terms:
             for name in self.names
         ]
         self._lengths = [len(name.encode()) for name in self.names]
+        self._unspaced = [_UNSPACED.match(name) is not None for name in self.names]
         forms = [(form, number) for number, name in enumerate(self.names) for form in _forms(name)]
         self._term_of_form = [number for _, number in forms]
         self._pairs: dict[tuple[int, int], int] = {}
@@ -91,6 +96,9 @@ class Terms:
         found = []
         size = len(data)
         for form, start, end in self._automaton.find_matches_as_indexes(data.lower())[:most]:
+            if self._unspaced[self._term_of_form[form]]:
+                found.append(Hit(self._term_of_form[form], start))
+                continue
             if start:
                 before = data[start - 1]
                 # A word begins after anything but a letter, or with a capital after a small letter.
@@ -119,7 +127,7 @@ class Terms:
         return {self._index[stem] for stem in _stems(text) if stem in self._index}
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def terms_of(task: str) -> Terms:
     """Returns the terms of a task: the same object for the same task, as long as it is remembered."""
     return Terms(task)
@@ -164,7 +172,14 @@ def _weights(task: str) -> tuple[dict[str, float], dict[str, list[str]]]:
 
 
 def _split(word: str) -> list[str]:
-    return [part.lower() for part in _PART.findall(word)]
+    parts = []
+    for part in _PART.findall(word):
+        if _UNSPACED.match(part):
+            # Chinese and Japanese have no blanks between words: neighbouring characters stand for them.
+            parts += [part[at : at + 2] for at in range(max(1, len(part) - 1))]
+        else:
+            parts.append(part.lower())
+    return parts
 
 
 def _pairs(task: str, index: dict[str, int]) -> list[tuple[int, int]]:

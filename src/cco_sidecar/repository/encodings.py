@@ -9,8 +9,8 @@ from typing import NamedTuple
 from charset_normalizer import from_bytes
 
 UTF_8 = "utf-8"
-_NO_TEXT = re.compile("[\x00-\x06\x0b\x0e-\x1a\x1c-\x1f\ufffd]")
-_CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 27})
+_NO_TEXT = re.compile("[\x00-\x06\x0b\x0e-\x19\x1c-\x1f\ufffd]")
+_CONTROL = bytes(set(range(32)) - {7, 8, 9, 10, 12, 13, 26, 27})
 # What is tried if a file is not UTF-8, by the beginning of the file in bytes. Other one-byte encodings of Western and
 # Central Europe cannot be told from cp1252.
 _CANDIDATES = ["cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp1251", "koi8_r", "cp1252"]
@@ -61,8 +61,11 @@ def _guessed(data: bytes) -> Decoded:
     valid = sum(not char.isascii() for char in text) - strays
     if valid >= _VALID_PER_STRAY * strays:
         return Decoded(text.removeprefix("\ufeff"), UTF_8)
-    # Cut where a line ends, not within a character.
-    sample = data[:_LOOKED_AT].rpartition(b"\n")[0] or data[:_LOOKED_AT]
+    # Whole lines, not to cut a character, and only those that say something.
+    telling = b"\n".join(line for line in data.split(b"\n") if not line.isascii())
+    sample = telling[:_LOOKED_AT]
+    if len(sample) < len(telling):
+        sample = sample.rpartition(b"\n")[0] or sample
     best = from_bytes(sample, cp_isolation=_CANDIDATES).best()
     name = best.encoding if best is not None and best.encoding != "ascii" else "cp1252"
     return Decoded(data.decode(name, errors="replace"), _NAMES.get(name, name.replace("cp125", "windows-125")))

@@ -19,7 +19,9 @@ from cco_sidecar.repository.snapshot import FileStat
 MAX_FILE_BYTES = 64 * 2**20
 # The beginning of a context as REST returns it, compact or indented, and as Markdown.
 _CONTEXT = re.compile(
-    rb'\s*\{\s*"issue_id":\s*"[^"]{0,200}",\s*"agent_type":\s*"[^"]{0,200}",\s*"context":\s*\{\s*"project_structure"'
+    rb'\s*\{\s*"issue_id":\s*"[^"]{0,200}",\s*"agent_type":\s*"[^"]{0,200}",\s*'
+    rb'(?:"context":\s*\{\s*"project_structure"|"candidates":\s*\[)'
+    rb"|issue_id: [^\n]{0,200}\nagent_type: [^\n]{0,200}\ncontext:\n  project_structure:"
     rb"|# Context of [^\n]{1,200} for [^\n]{1,200}\n\nProject `"
 )
 

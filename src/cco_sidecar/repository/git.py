@@ -81,7 +81,7 @@ class Done(NamedTuple):
 class GitRepository:
     """A repository, read by git through a shadow directory in ``scratch``, which only we may write.
 
-    Blocking, and not thread-safe. ``layout`` is None until ``open`` finds a repository.
+    Blocking; once opened, commands may run at the same time. ``layout`` is None until ``open`` finds a repository.
     """
 
     def __init__(self, root: Path, scratch: Path, foreign: Sequence[Path] = ()) -> None:
@@ -174,6 +174,8 @@ class GitRepository:
         kept = {"log.mailmap": "false", "diff.autorefreshindex": "false"}
         kept |= {key: value for key, value in _of_person().items() if key in _OF_PERSON}
         kept |= {key: value for key, value in own.items() if key in _OF_REPOSITORY}
+        if excludes := _patterns_file(own.get("core.excludesfile", ""), layout.top):
+            kept["core.excludesfile"] = excludes
         if any(key.startswith("extensions.") for key in kept):
             kept["core.repositoryformatversion"] = "1"
         else:
@@ -191,9 +193,16 @@ def _entries(config: bytes) -> Mapping[str, str]:
     return _pairs(done.output)
 
 
+def _patterns_file(value: str, top: Path) -> str:
+    """Returns the file of patterns that a repository names, if it is a regular file; git would wait for a FIFO."""
+    path = top / Path(value).expanduser() if value else None
+    return str(path) if path is not None and path.is_file() and path.stat().st_size <= MAX_CONFIG_BYTES else ""
+
+
 @cache
 def _of_person() -> Mapping[str, str]:
-    """Returns the configuration of the user who runs the sidecar. Read once per process."""
+    """Returns the configuration of the user who runs the sidecar. Read once per process, so without includes that
+    depend on a repository: for those, git would read the repository's own configuration too."""
     environment = _environment(person=True) | {"GIT_DIR": os.devnull}
     done = _run(("config", "--includes", "-z", "--list"), Path("/"), environment, 10.0, None)
     return {} if done.code else _pairs(done.output)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -25,9 +27,21 @@ _MOST_NAMED = 100
 _LAST_SECOND = 253_402_300_799
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "modified"}
 
+# An entry of `git ls-files --debug -z`: the path, and the time of the file in seconds and nanoseconds.
+_INDEXED = re.compile(r"([^\0]+)\0  ctime: [^\n]*\n  mtime: (\d+):(\d+)\n(?:  [^\n]*\n)*")
+
+
+class _Change(NamedTuple):
+    """A path from ``root`` that differs from HEAD. ``in_tree_only``: the index is the same as HEAD."""
+
+    path: str
+    status: str
+    in_tree_only: bool
+
 
 class Git:
-    """Git information about ``root``. ``available`` is false for a plain directory. Blocking, and not thread-safe.
+    """Git information about ``root``. ``available`` is false for a plain directory. Blocking; once looked at, it may be
+    read from several threads.
 
     ``storage`` (a path below ``root``, or empty) is excluded everywhere. ``scratch`` is a directory that only we write.
     The contents of ``foreign`` directories are never exposed.
@@ -40,6 +54,8 @@ class Git:
         self._history: tuple[object, list[Commit]] = ("", [])
         self._prefix = ""
         self._shallow = Path()
+        # Where this directory is in the main working tree, for a linked one (git-worktree(1)).
+        self.main_root: Path | None = None
         self.directories: list[Path] = []
         self.available = False
 
@@ -61,6 +77,8 @@ class Git:
         inside = self.root.relative_to(layout.top)
         self._prefix = "" if layout.top == self.root else f"{inside.as_posix()}/"
         self._shallow = layout.common_dir / "shallow"
+        linked = layout.git_dir != layout.common_dir and layout.common_dir.name == ".git"
+        self.main_root = layout.common_dir.parent / inside if linked else None
         heads = [Path(top) for top, _, _ in os.walk(layout.common_dir / "refs")]
         tops = [self.root.parents[depth] for depth in range(len(inside.parts))]
         own = (layout.git_dir, layout.git_dir / "logs", layout.common_dir, layout.common_dir / "info")
@@ -133,20 +151,25 @@ class Git:
                 continue
             path = self._relative(path)
             if path:
-                changes.append((path, what))
+                # The first letter compares the index with HEAD, the second the working tree with the index.
+                in_tree_only = kind == "1" and letters == ".M"
+                changes.append(_Change(path, what, in_tree_only=in_tree_only))
         changes = self._without_filtered(changes)
-        tracked = [path for path, what in changes if what != "untracked"]
+        tracked = [change.path for change in changes if change.status != "untracked"]
         counts = self._numstat(tracked, initial=initial) if tracked else {}
-        found = [UncommittedChange(path=shown(path), status=what, diff=counts.get(path, "")) for path, what in changes]
+        found = [
+            UncommittedChange(path=shown(each.path), status=each.status, diff=counts.get(each.path, ""))
+            for each in changes
+        ]
         return sorted(found, key=lambda change: change.path)
 
-    def _without_filtered(self, changes: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _without_filtered(self, changes: list[_Change]) -> list[_Change]:
         """Leaves out files that are managed by a filter, such as Git LFS, and as old as the index knows them.
 
         Git compares them by running the filter, which we never do, so it takes such a file for modified whenever it
         cannot go by the time alone (gitattributes(5), racy-git).
         """
-        modified = [path for path, what in changes if what == "modified"]
+        modified = [change.path for change in changes if change.in_tree_only]
         if not modified:
             return changes
         given = os.fsencode("\0".join(modified))
@@ -157,16 +180,20 @@ class Git:
             for path, value in zip(fields[::3], fields[2::3], strict=False)
             if value not in ("unspecified", "unset")
         }
-        same = {path for path in filtered if self._is_as_old_as_the_index(path)}
-        return [(path, what) for path, what in changes if path not in same]
+        same = self._as_old_as_the_index(filtered) if filtered else set()
+        return [change for change in changes if not (change.in_tree_only and change.path in same)]
 
-    def _is_as_old_as_the_index(self, path: str) -> bool:
-        entry = self._repository.text("ls-files", "--debug", "--", f":(literal){path}") or ""
-        match = re.search(r"^\s*mtime: (\d+):(\d+)$", entry, re.MULTILINE)
-        try:
-            return match is not None and int(match[1]) * 10**9 + int(match[2]) == (self.root / path).lstat().st_mtime_ns
-        except OSError:
-            return False
+    def _as_old_as_the_index(self, paths: set[str]) -> set[str]:
+        named = [f":(literal){path}" for path in sorted(paths)] if len(paths) <= _MOST_NAMED else ["."]
+        listed = self._repository.text("ls-files", "--debug", "-z", "--", *named) or ""
+        same = set()
+        for match in _INDEXED.finditer(listed):
+            if match[1] in paths:
+                with suppress(OSError):
+                    known = int(match[2]) * 10**9 + int(match[3])
+                    if (self.root / match[1]).lstat().st_mtime_ns == known:
+                        same.add(match[1])
+        return same
 
     def _relative(self, path: str) -> str:
         """Converts a path from the top of the worktree to one from ``root``; empty if it is outside."""

@@ -41,8 +41,6 @@ def discover(root: Path) -> Layout | None:
 
     An embedded bare repository is ignored, as with git's ``safe.bareRepository=explicit``. Raises GitFailed.
     """
-    if (root / "HEAD").is_file() and (root / "objects").is_dir() and (root / "refs").is_dir():
-        raise GitFailed(f"{root} is a bare repository; fix: serve a clone with a working tree (git clone {root} ...)")
     for top in (root, *root.parents):
         entry = top / ".git"
         try:
@@ -56,6 +54,8 @@ def discover(root: Path) -> Layout | None:
         if stat.S_ISDIR(mode):
             return Layout(top, entry, _common(entry))
         return Layout(top, (git_dir := _named_by(entry)), _common(git_dir))
+    if (root / "HEAD").is_file() and (root / "objects").is_dir() and (root / "refs").is_dir():
+        raise GitFailed(f"{root} is a bare repository; fix: serve a clone with a working tree (git clone {root} ...)")
     return None
 
 

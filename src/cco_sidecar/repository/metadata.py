@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.beneath import open_beneath
+from cco_sidecar.repository.encodings import decode
 from cco_sidecar.repository.rules import RULES_FILE
 from orchestra.v1.context_service_pb2 import Metadata
 
@@ -53,6 +54,10 @@ _UNREADABLE = (
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._\-]*(?:\[[^\]]*\])?\s*[^#;]*)")
 _VERSION = re.compile(r"[\w.,<>=!~*\- ]{1,100}")
 _GO_REQUIRE = re.compile(r"^\s*(?:require\s+)?([\w.\-/]+\.[\w.\-/]+)\s+(v[\w.\-+]+)", re.MULTILINE)
+
+_GO_OTHER_BLOCK = re.compile(r"(?ms)^(?:exclude|replace|retract)\s*\(.*?^\)|^(?:exclude|replace|retract)\s[^\n]*")
+# Results of a SARIF report that say that all is well (SARIF 2.1.0, section 3.27.9).
+_NO_FINDING = frozenset(("pass", "informational", "notApplicable"))
 
 
 def unwatched_stats(root: Path, stat: Callable[[Path], T]) -> tuple[T, ...]:
@@ -130,7 +135,7 @@ def _cargo(text: str) -> list[str]:
 
 
 def _go_mod(text: str) -> list[str]:
-    return [f"{module} {version}" for module, version in _GO_REQUIRE.findall(text)]
+    return [f"{module} {version}" for module, version in _GO_REQUIRE.findall(_GO_OTHER_BLOCK.sub("", text))]
 
 
 def _pairs(items: Mapping[str, Any], join: str = " ") -> list[str]:
@@ -209,7 +214,8 @@ def _junit(path: Path, text: str) -> tuple[str, int] | None:
 
 def _sarif(path: Path, text: str) -> str | None:
     runs = json.loads(text)["runs"]
-    count = sum(len(run.get("results", [])) for run in runs)
+    results = [result for run in runs for result in run.get("results", [])]
+    count = sum(not result.get("suppressions") and result.get("kind") not in _NO_FINDING for result in results)
     return f"findings:{count}" if count else "clean"
 
 
@@ -225,4 +231,5 @@ def _text(root: Path, name: str) -> str | None:
             data = file.read(_MAX_BYTES + 1)
     except OSError:
         return None
-    return data.decode("utf-8", errors="replace") if len(data) <= _MAX_BYTES else None
+    decoded = decode(data) if len(data) <= _MAX_BYTES else None
+    return decoded.text if decoded is not None else None

@@ -7,6 +7,7 @@ before.
 from __future__ import annotations
 
 import errno
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +23,15 @@ RULES_FILE = ".cco/context.toml"
 # What a file's score is made of (ranking.relevance).
 SIGNALS = (
     "words", "path", "scope", "similar_commits", "recent_commits", "changed_together", "tests",
-    "named_by_task", "required", "named_by_decision", "uncommitted",
+    "named_by_task", "named_by_finding", "required", "named_by_decision", "uncommitted",
 )  # fmt: skip
 _LISTS = ("include", "exclude", "always", "never")
 _TABLES = ("weights", "signals")
-_MAX_BYTES = 64 * 1024
+_MAX_BYTES = 32 * 1024
 _MAX_PATTERNS = 500
-_MAX_WEIGHT = 100.0
+_MAX_WEIGHT, _MAX_FACTOR = 100.0, 1e6
+# Reading a dotted key takes time and memory to the square of its parts.
+_LONG_KEY = re.compile(rb"(?:[\w\"'\-]+\s*\.\s*){20}")
 
 
 class RulesInvalid(Exception):
@@ -78,7 +81,7 @@ class Rules:
         factor = 1.0
         for patterns, weight in self._weights:
             if patterns.match(path):
-                factor *= weight
+                factor = min(factor * weight, _MAX_FACTOR)
         return factor
 
 
@@ -91,8 +94,10 @@ def read_rules(root: Path) -> Rules:
         with open(open_beneath(root, RULES_FILE), "rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except OSError as problem:
-        if problem.errno in (errno.ENOENT, errno.ENOTDIR):
+        if problem.errno == errno.ENOENT:
             return NO_RULES
+        if problem.errno == errno.ENOTDIR:
+            raise RulesInvalid("cannot be read: .cco is not a directory") from problem
         raise RulesInvalid(f"cannot be read: {problem.strerror or 'it is not a regular file'}") from problem
     return parse_rules(data)
 
@@ -101,8 +106,12 @@ def parse_rules(data: bytes) -> Rules:
     """Raises RulesInvalid."""
     if len(data) > _MAX_BYTES:
         raise RulesInvalid(f"is larger than {_MAX_BYTES} bytes")
+    if _LONG_KEY.search(data):
+        raise RulesInvalid("has a key with too many parts")
     try:
-        document = tomllib.loads(data.decode())
+        document = tomllib.loads(data.decode("utf-8-sig"))
+    except RecursionError as problem:
+        raise RulesInvalid("is nested too deeply") from problem
     except ValueError as problem:
         raise RulesInvalid(f"is not TOML: {problem}") from problem
     known = (*_LISTS, *_TABLES)

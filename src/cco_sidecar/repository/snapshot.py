@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class Snapshot:
 
 
 class Scanner:
-    """Scans a project's directory, in the worker process. Blocking, and not thread-safe."""
+    """Scans a project's directory, in the worker process. Blocking; one scan at a time."""
 
     def __init__(self, root: Path, excluded: Path, queue: int = NO_QUEUE, foreign: Sequence[Path] = ()) -> None:
         """``excluded`` is the storage directory, which is never part of a project; it may contain ``root``, a worktree.
@@ -82,24 +82,34 @@ class Scanner:
         """Scans the directory. ``afresh`` drops cached git history. Raises OSError, GitFailed, RulesInvalid."""
         self._watch = Marker(self._queue)
         self._git.look(afresh=afresh)
+        rules = self._rules()
         self._watch.add(self._git.directories, only_git=True)
         if self._git.available:
             ignored = self._git.ignored_directories()
             found = self._walk(lambda path, name: name == ".git" or path in ignored)
             # Every directory is watched by now, so no later change is missed.
             state = _POOL.submit(self._git.state)
-            listed = self._git.files()
+            try:
+                listed = self._git.files()
+            except OSError:
+                wait([state])
+                raise
         else:
             found = self._walk(lambda path, name: name in _NEVER)
             state = None
             listed = sorted(name for _, names in found for name in names)
         directories = [path for path, _ in found if path]
-        rules = read_rules(self.root)
         files, barred = self._sort_out(listed, {path for path, _ in found}, rules)
         git = state.result() if state is not None else GitContext()
         known = metadata.read(self.root, files)
         digest = _digest(files, directories, git, known, rules)
         return Snapshot(self.root, files, directories, barred, git, known, rules, digest), self._watch.watched()
+
+    def _rules(self) -> Rules:
+        """Returns the rules; those of the main working tree for a linked one that has none, as git may ignore them."""
+        rules = read_rules(self.root)
+        main = self._git.main_root
+        return read_rules(main) if rules == NO_RULES and main is not None else rules
 
     def _walk(self, skip: Callable[[str, str], bool]) -> list[tuple[str, list[str]]]:
         """Returns the directories and their files, sorted. Each directory is watched before it is listed.

@@ -14,12 +14,15 @@ from cco_sidecar.repository.file_cache import FileCache, Raw, raw_of
 from cco_sidecar.repository.git import GitRepository
 from cco_sidecar.repository.history import FULL_HISTORY, Git
 from cco_sidecar.repository.layout import GitFailed
+from cco_sidecar.repository.rules import read_rules
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
 from orchestra.v1.context_service_pb2 import GitContext, Metadata
 
 _RECORD = re.compile(r"\0commit\0\0")
 _FORMAT = "%x00commit%x00%x00%H%x00%P%x00%an%x00%B"
-_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+")
+_HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 # Lines around a change that belong to it.
 _AROUND = 3
 
@@ -38,8 +41,9 @@ class Trees:
     returned."""
 
     def __init__(self, root: Path, scratch: Path, cache_bytes: int) -> None:
-        """Raises GitFailed if ``root`` is no repository."""
+        """The rules of ``root`` apply to its past. Raises GitFailed if it is no repository, RulesInvalid."""
         self._root = root
+        self._rules = read_rules(root)
         self._git = Git(root, scratch)
         self._repository = GitRepository(root, scratch)
         if self._repository.open() is None:
@@ -58,26 +62,34 @@ class Trees:
         for record in _RECORD.split(text.decode("utf-8", "replace"))[1:]:
             sha, parent, author, message = record.split("\0", 3)
             if parent and " " not in parent:
-                found.append(PastCommit(sha, parent, author, message.strip()))
+                found.append(PastCommit(sha, parent, author, masking.mask(message.strip())))
         return found
 
     def hunks(self, commit: PastCommit) -> dict[str, list[tuple[int, int]]]:
         """Returns the lines that a commit changed in files that exist before and after it, in the parent's numbering
         from 1, with three lines around. Raises GitFailed."""
         output = self._output(
-            "diff-tree", "-r", "-p", "-U0", "--no-renames", "--no-ext-diff", "--no-textconv", "--diff-filter=M",
-            "--src-prefix=a/", "--dst-prefix=b/", commit.parent, commit.sha,
+            "-c", "core.quotePath=false", "diff-tree", "-r", "-p", "-U0", "--no-renames", "--no-ext-diff",
+            "--no-textconv", "--diff-filter=M", "--relative", "--src-prefix=a/", "--dst-prefix=b/", commit.parent,
+            commit.sha,
         )  # fmt: skip
         found: dict[str, list[tuple[int, int]]] = {}
         path = ""
+        # Lines of a hunk that are still to come: they may look like headers.
+        left = 0
         for line in output.split(b"\n"):
-            if line.startswith(b"--- a/"):
-                path = os.fsdecode(line[6:].rstrip(b"\t"))
+            if left:
+                left -= line[:1] in (b"-", b"+")
+            elif line.startswith(b"diff --git "):
+                path = ""
+            elif line.startswith((b"--- a/", b'--- "a/')):
+                path = _unquoted(line[4:].rstrip(b"\t"))[2:]
             elif path and (match := _HUNK.match(line)):
                 start, count = int(match[1]), int(match[2] or b"1")
-                # Nothing is removed: the lines around the place where something is added.
-                last = start + 1 if count == 0 else start + count - 1
-                found.setdefault(path, []).append((max(1, start - _AROUND), last + _AROUND))
+                left = count + int(match[3] or b"1")
+                # Nothing is removed: the lines around the place after `start` where something is added.
+                first, last = (start + 1, start) if count == 0 else (start, start + count - 1)
+                found.setdefault(path, []).append((max(1, first - _AROUND), last + _AROUND))
         return found
 
     def snapshot(self, commit: str) -> Snapshot:
@@ -88,14 +100,15 @@ class Trees:
             fields, _, path = record.partition("\t")
             mode, kind, name, size = fields.split()
             # Git says `BAD` for an object that is not there, as in a partial clone.
-            if kind == "blob" and size.isdigit() and mode != "120000" and not masking.is_secret_file(path):
+            barred = masking.is_secret_file(path) or self._rules.is_barred(path)
+            if kind == "blob" and size.isdigit() and mode != "120000" and not barred:
                 info = FileStat(int(size), 0, 0, int(name[:15], 16), 0)
                 self._names[info] = name
                 files[path] = info
         self._load([info for info in files.values() if info.size <= _MOST_BYTES])
         directories = sorted({parent for path in files for parent in _parents(path)})
         git = GitContext(recent_commits=self._git.commits(commit)[:FULL_HISTORY])
-        return Snapshot(self._root, files, directories, [], git, Metadata())
+        return Snapshot(self._root, files, directories, [], git, Metadata(), self._rules)
 
     def blob(self, info: FileStat) -> bytes:
         """Returns the content of a file of a snapshot. Raises GitFailed."""
@@ -133,6 +146,17 @@ class _PastFiles(FileCache):
 
     def raw(self, root: Path, path: str, info: FileStat) -> Raw:
         return raw_of(self._trees.blob(info), info)
+
+
+def _unquoted(name: bytes) -> str:
+    """Returns a file name of git's output, where unusual ones are written as C strings (core.quotePath,
+    git-config(1))."""
+    if name.startswith(b'"'):
+        name = _ESCAPE.sub(
+            lambda match: bytes([int(match[1], 8)]) if len(match[1]) == 3 else _ESCAPED.get(match[1], match[1]),
+            name[1:-1],
+        )
+    return os.fsdecode(name)
 
 
 def _batched(output: bytes) -> Iterator[tuple[str, bytes]]:

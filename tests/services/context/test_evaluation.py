@@ -55,6 +55,53 @@ def test_tasks_and_what_they_want(trees: Trees) -> None:
     assert before[97] == "    return x + 24"
 
 
+def test_hunks_of_unusual_files(tmp_path: Path) -> None:
+    root = tmp_path / "odd"
+    (root / "pkg").mkdir(parents=True)
+    names = ["b c.py", 'q"x.py', "über.py", "tab\tx.py"]
+    for name in names:
+        (root / "pkg" / name).write_text("".join(f"line {n}\n" for n in range(20)))
+    (root / "pkg" / "a.sql").write_text("-- a/legacy table\nx\n" * 5)
+    commit_all(root, "Begin")
+    for name in names:
+        path = root / "pkg" / name
+        path.write_text(path.read_text().replace("line 9\n", "changed\n"))
+    (root / "pkg" / "a.sql").write_text("x\n" * 4 + "y\n")
+    commit_all(root, "Change line ten of all of these files")
+    trees = Trees(root, tmp_path / "scratch", 2**20)
+    (commit,) = trees.commits(5)
+    found = trees.hunks(commit)
+    assert set(found) == {f"pkg/{name}" for name in (*names, "a.sql")}
+    assert all(found[f"pkg/{name}"] == [(7, 13)] for name in names)
+    below = Trees(root / "pkg", tmp_path / "below", 2**20)
+    assert set(below.hunks(commit)) == {*names, "a.sql"} == set(below.snapshot(commit.parent).files)
+
+
+def test_lines_around_an_insertion(root: Path, tmp_path: Path) -> None:
+    path = root / "src" / "parser.py"
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([*lines[:10], "added = 1", *lines[10:]]))
+    commit_all(root, "Add one line after the tenth line of the parser")
+    (commit, *_) = (trees := Trees(root, tmp_path / "scratch2", 2**24)).commits(1)
+    assert trees.hunks(commit) == {"src/parser.py": [(8, 13)]}
+
+
+def test_rules_apply_to_the_past(root: Path, tmp_path: Path) -> None:
+    (root / ".cco").mkdir()
+    (root / ".cco" / "context.toml").write_text('exclude = ["src/w*.py"]\nnever = ["src/server.py"]\n')
+    found = module.evaluate(root, tmp_path / "s", commits=10, budgets=[65_536], baselines=False)
+    assert {miss.path for miss in found.misses} == {"src/worker.py"}
+    assert found.commits == 4
+
+
+def test_precision_counts_each_line_once(root: Path, tmp_path: Path) -> None:
+    given = {"src/parser.py": [(1, 100)]}
+    case = next(cases(Trees(root, tmp_path / "scratch3", 2**24), 1))
+    case = case._replace(wanted={"src/parser.py": [(1, 10), (5, 14), (99, 120)]})
+    assert module._precision(case, given) == 0.14
+    assert module._recall(case, given) == pytest.approx(2 / 3)
+
+
 def test_a_task_names_no_files(trees: Trees) -> None:
     snapshot = trees.snapshot("HEAD")
     message = "Call `parser.py` (see docs/a.md, src/x.go:3)\n\nCo-authored-by: A <a@b.c>\nFixes #12\nand more"
@@ -99,7 +146,7 @@ class TestCommand:
         line = ("context", "eval", "--repo", str(root), "--no-baselines", "--format", "json")
         rows = json.loads(printed(in_process(*line)))["rows"]
         assert [(row["method"], row["max_bytes"]) for row in rows] == [
-            ("this project", size) for size in (32_000, 128_000, 512_000)
+            ("contexts", size) for size in (32_000, 128_000, 512_000)
         ]
 
     def test_what_cannot_be_measured_is_said(self, tmp_path: Path) -> None:

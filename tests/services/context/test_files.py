@@ -52,14 +52,20 @@ def read(root: Path, *paths: str, lines: str = "") -> list[FileContent]:
         ("9-", range(9, 11), 9, 10),
         ("7", range(7, 8), 7, 7),
         ("9-200", range(9, 11), 9, 10),
-        ("40-50", range(0), 0, 0),
-        ("5-3", range(0), 0, 0),
     ],
 )
 def test_lines(root: Path, lines: str, shown: range, first: int, last: int) -> None:
     (file,) = read(root, "./src/app.py", lines=lines)
     assert file.content == "".join(f"line {n}\n" for n in shown)
     assert (file.first_line, file.last_line, file.line_count) == (first, last, 10)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"), [("40-50", "has 10 lines"), ("5-3", "the last line comes before the first")]
+)
+def test_lines_that_are_not_there(root: Path, lines: str, said: str) -> None:
+    with pytest.raises(SidecarError, match=said):
+        read(root, "src/app.py", lines=lines)
 
 
 def test_secrets_are_masked_and_named(root: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -51,14 +51,20 @@ trees = st.dictionaries(
 
 
 def made(
-    root: Path, task: str, max_bytes: int | None, agent_type: str = "python-specialist", max_tokens: int | None = None
+    root: Path,
+    task: str,
+    max_bytes: int | None,
+    agent_type: str = "python-specialist",
+    max_tokens: int | None = None,
+    outputs: Sequence[pb.PreviousAgentOutput] = (),
 ) -> pb.GetContextResponse:
     with tempfile.TemporaryDirectory() as storage:
         worker = Worker(NO_QUEUE, Path(storage), 2**26, [root])
         digest = worker.scan(root, afresh=False, keep=False).digest
         types = load_agent_types(root)
         budget = Budget(max_bytes, max_tokens)
-        wanted = Wanted(root, digest, "issue-1", types.require(agent_type), False, types.file_sets, task, [], budget)
+        given = [each.SerializeToString() for each in outputs]
+        wanted = Wanted(root, digest, "issue-1", types.require(agent_type), False, types.file_sets, task, given, budget)
         return pb.GetContextResponse.FromString(worker.make(wanted).wire)
 
 
@@ -159,6 +165,13 @@ def test_a_budget_in_tokens(root: Path, max_tokens: int, monkeypatch: pytest.Mon
     assert len(to_json(estimated)) / 3 <= estimated.total_tokens <= max_tokens
 
 
+def test_a_large_budget_in_tokens_is_counted(root: Path) -> None:
+    for part in range(3):
+        (root / "src" / f"large_{part}.py").write_text("".join(f"queue_{n} = worker({n})\n" for n in range(35_000)))
+    response = made(root, TASK, None, max_tokens=1_000_000)
+    assert 200_000 < response.total_tokens <= 1_000_000
+
+
 def test_both_budgets_hold(root: Path) -> None:
     response = made(root, TASK, 6_000, max_tokens=9_000)
     assert len(to_json(response)) <= 6_000 and response.total_tokens <= 9_000
@@ -188,6 +201,56 @@ def test_the_smallest_budget_holds_whatever_the_repository_has(root: Path, lengt
         response = made(root, task, 4096)
         assert len(to_json(response)) <= 4096 and response.truncated
         assert response.manifest.files_left_out + response.file_count == 64
+
+
+def test_a_masked_secret_does_not_change_scores(root: Path) -> None:
+    secret = "Kq7Zt2Xw9LmP4vRb8NcD"
+    (root / "conf.yaml").write_text(f'api_key: "{secret}"\n')
+    commit_all(root)
+
+    def scores(guess: str) -> list[float]:
+        entries = made(root, f"worker {guess}", 32_768).manifest.entries
+        return [each.score for each in entries if each.path == "conf.yaml"]
+
+    assert scores(secret) == scores(secret[:6]) == scores("Kq7Yyyyyyyyyyyy")
+
+
+def test_a_file_with_many_secrets_does_not_displace_the_others(root: Path) -> None:
+    lines = "".join(f'password: "aB3{number:05}fG7h"\n' for number in range(3000))
+    (root / "stop_worker.yaml").write_text(f"# stop the worker of the queue\n{lines}")
+    response = made(root, TASK, 32_768)
+    assert "src/queue.py" in {file.path for file in response.context.relevant_files}
+    assert all(len(each.masked_secrets) <= 50 for each in response.manifest.entries)
+
+
+def test_names_that_are_long_as_json_stay_within_the_budget(root: Path) -> None:
+    for number in range(4):
+        (root / f"{chr(1) * 200}{number}.py").write_text("queue worker entries\n" * 5)
+    for max_bytes in (4096, 10_000, 32_768):
+        assert len(to_json(made(root, TASK, max_bytes))) <= max_bytes
+
+
+def test_the_line_that_the_task_names_is_shown(root: Path) -> None:
+    for task in ("crash at src/other.py:3001", 'File "/build/src/other.py", line 3001, in helper_750'):
+        (file,) = [each for each in made(root, task, 8_192).context.relevant_files if each.path == "src/other.py"]
+        assert "def helper_750(x):" in file.content
+
+
+def test_files_that_findings_name_lead(root: Path) -> None:
+    for number in range(30):
+        (root / "src" / f"found_{number}.py").write_text("def audit(found):\n    return fix(found)\n" * 10)
+    (root / "src" / "tag.py").write_text("def tagged(value):\n    return value\n")
+    commit_all(root)
+    finding = pb.PreviousAgentOutput(agent="a", status="failed", errors=["Path traversal in src/tag.py"])
+    response = made(root, "Fix what the audit found", 32_768, outputs=[finding])
+    assert response.context.relevant_files[0].path == "src/tag.py"
+    assert response.manifest.entries[0].reason == "named_by_finding"
+
+
+def test_a_task_in_chinese_finds_its_words(root: Path) -> None:
+    (root / "src" / "login.py").write_text("# 登录失败后重试\ndef login():\n    pass\n")
+    commit_all(root)
+    assert made(root, "修复登录失败后的重试逻辑", 32_768).context.relevant_files[0].path == "src/login.py"
 
 
 class TestTransports:

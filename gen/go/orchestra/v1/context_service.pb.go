@@ -1189,7 +1189,7 @@ type ManifestEntry struct {
 	Bytes float64 `protobuf:"fixed64,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// Number of files that the entry stands for.
 	Files uint32 `protobuf:"varint,5,opt,name=files,proto3" json:"files,omitempty"`
-	// What was masked in the file, by line. It may stand in a part that was left out.
+	// What was masked in the part of the file that is there, by line; at most 50.
 	MaskedSecrets []*MaskedSecret `protobuf:"bytes,6,rep,name=masked_secrets,json=maskedSecrets,proto3" json:"masked_secrets,omitempty"`
 	// How much it matters for the task, as a share of the best file's score; absent without a budget
 	// or a task.
@@ -2412,7 +2412,8 @@ type Candidate struct {
 	Score *float64 `protobuf:"fixed64,4,opt,name=score,proto3,oneof" json:"score,omitempty"`
 	// What the score is made of, in the same unit: `words` (in the text), `path`, `scope` (a prefix
 	// such as `fix(parser):`), `similar_commits`, `recent_commits`, `changed_together`, `tests` (of a
-	// leading file, or the file of a leading test), `named_by_task`, `required` (by the spawn),
+	// leading file, or the file of a leading test), `named_by_task`, `named_by_finding` (errors,
+	// warnings and next steps of earlier agents of the issue), `required` (by the spawn),
 	// `named_by_decision`, `uncommitted`.
 	Signals map[string]float64 `protobuf:"bytes,5,rep,name=signals,proto3" json:"signals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"fixed64,2,opt,name=value"`
 	// By what the sum of the signals is multiplied: the kind of file, the agent type, and rules.

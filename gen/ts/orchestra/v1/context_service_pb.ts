@@ -753,7 +753,7 @@ export type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
   files: number;
 
   /**
-   * What was masked in the file, by line. It may stand in a part that was left out.
+   * What was masked in the part of the file that is there, by line; at most 50.
    *
    * @generated from field: repeated orchestra.v1.MaskedSecret masked_secrets = 6;
    */
@@ -1480,7 +1480,8 @@ export type Candidate = Message<"orchestra.v1.Candidate"> & {
   /**
    * What the score is made of, in the same unit: `words` (in the text), `path`, `scope` (a prefix
    * such as `fix(parser):`), `similar_commits`, `recent_commits`, `changed_together`, `tests` (of a
-   * leading file, or the file of a leading test), `named_by_task`, `required` (by the spawn),
+   * leading file, or the file of a leading test), `named_by_task`, `named_by_finding` (errors,
+   * warnings and next steps of earlier agents of the issue), `required` (by the spawn),
    * `named_by_decision`, `uncommitted`.
    *
    * @generated from field: map<string, double> signals = 5;

@@ -186,7 +186,9 @@ def _found(data: bytes, *, bare: bool) -> Iterator[Found]:
 def _has_user_information(data: bytes, start: int) -> bool:
     """Whether a URL whose authority starts here can have credentials: most have none."""
     at = data.find(b"@", start, start + _LONGEST_URL_BYTES)
-    return at >= 0 and data.find(b"/", start, at) < 0 and data.find(b"\n", start, at) < 0
+    if at < 0 or data.find(b"\n", start, at) >= 0:
+        return False
+    return data[start : start + 1] == b":" or data.find(b"/", start, at) < 0
 
 
 class _RuleMatcher:

@@ -14,16 +14,16 @@ _FILES = Patterns(
         "*.jks", "*.keystore", "*.ppk", "*.gpg", "*.pgp", "*.kdbx", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*",
         ".ssh/", ".aws/", ".gnupg/", ".kube/config", "kubeconfig*", ".netrc", "_netrc", ".npmrc", ".yarnrc.yml",
         ".pypirc", ".htpasswd", ".pgpass", ".my.cnf", ".git-credentials", ".dockercfg", ".docker/config.json",
-        ".vault_pass*", ".vault-pass*", "credentials", "credentials.*", "*credentials.json", "*credentials.y*ml",
+        ".vault_pass*", ".vault-pass*", "credentials.*", "*credentials.json", "*credentials.y*ml",
         "secrets.*", "secret.*", "*.secret", "*.secrets", "service-account*.json", "service_account*.json",
         "client_secret*.json", "*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json", "*.ovpn", "operator.token",
     ]
 )  # fmt: skip
 # Templates are public: they name the settings, not the values.
-_TEMPLATES = Patterns(["*.example", "*.sample", "*.template"])
+_TEMPLATES = Patterns(["*.example", "*.sample", "*.template", "*.dist"])
 _CODE = re.compile(
     r".*\.(?:py|pyi|go|rs|tsx?|jsx?|mjs|cjs|java|kts?|scala|cs|fs|rb|php|swift|dart|c|h|cc|cpp|hpp|exs?|erl|hs|ml|lua|vue"
-    r"|svelte|md|mdx|rst|adoc|proto|html?|css|scss)"
+    r"|svelte|md|mdx|rst|adoc|proto|html?|css|scss|tf|nix|sol|ps1|psm1|sql|graphql|gql|sh|bash|zsh|pl|clj|groovy)"
 )
 
 
@@ -31,6 +31,8 @@ _CODE = re.compile(
 def is_secret_file(path: str) -> bool:
     """Reports whether a file is likely to hold secrets, by its path."""
     lowered = path.lower()
+    if lowered.rpartition("/")[2] == "credentials":
+        return True
     if not _FILES.match(lowered) or _TEMPLATES.match(lowered):
         return False
     # `secrets.py` is code about secrets; `secrets.yaml` contains them.

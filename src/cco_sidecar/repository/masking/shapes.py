@@ -30,7 +30,9 @@ def _shape(rule: str, pattern: str, back: int = 0, reach: int = 600) -> Shape:
 _URL = _shape(
     "url-credentials",
     r"(?<![A-Za-z0-9+.\-])(?:[A-Za-z][A-Za-z0-9+.\-]{1,30})://(?:(?P<user>[^/\s:@'\"<>{}$()]{0,100}):)?"
-    r"(?P<secret>[^/\s@'\"<>]{3,300})@(?=[\w\[(.\-${])",
+    # People do not encode an `@` in a password, so the last one counts; nor a `/`, which can only be one without a
+    # user.
+    r"(?P<secret>(?(user)(?:(?<=//:)[^\s@'\"<>]{3,300}|[^/\s'\"<>]{3,300})|[^/\s@'\"<>]{3,300}))@(?=[\w\[(.\-${])",
     back=32,
 )
 # RFC 9110, section 11.4

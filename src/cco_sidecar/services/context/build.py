@@ -120,7 +120,7 @@ class _Files:
             self.manifest.files_cut += 1
         self.manifest.files_included += 1
         disposition = DISPOSITION_CUT if strategy else DISPOSITION_INCLUDED
-        self.manifest.entries.append(sections.entry(file, text, disposition, reason))
+        self.manifest.entries.append(sections.entry(file, text.masked, disposition, reason))
 
     def _leave_out(self, path: str, reason: str, size: int, files: int = 1) -> None:
         self.manifest.files_left_out += files

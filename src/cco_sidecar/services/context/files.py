@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cco_sidecar.core.clock import timestamp
+from cco_sidecar.core.clock import LAST_MICROS, timestamp
 from cco_sidecar.core.errors import invalid_request, not_found
 from cco_sidecar.core.languages import language_of
 from cco_sidecar.repository.file_cache import FileCache, Text
@@ -25,7 +25,10 @@ def parse_lines(lines: str) -> tuple[int, int | None] | None:
     if match is None:
         raise invalid_request(f"invalid lines '{lines[:40]}': expected a range from 1 such as 12-40", field="lines")
     first = int(match[1])
-    return first, None if match[2] == "-" else int(match[3] or first)
+    last = None if match[2] == "-" else int(match[3] or first)
+    if last is not None and last < first:
+        raise invalid_request(f"invalid lines '{lines[:40]}': the last line comes before the first", field="lines")
+    return first, last
 
 
 def read_files(
@@ -34,7 +37,7 @@ def read_files(
     """Returns the files. Raises SidecarError: CTX_003 for a path that no context has, REQ_001 for too much text."""
     found = []
     space = MAX_BYTES
-    for path in (each.removeprefix("./") for each in paths):
+    for path in dict.fromkeys(each.removeprefix("./") for each in paths):
         text = _text(snapshot, texts, path)
         file = _content(path, text, lines)
         space -= len(file.content.encode())
@@ -49,6 +52,8 @@ def _text(snapshot: Snapshot, texts: FileCache, path: str) -> Text:
     if info is None:
         reason = next((barred.reason for barred in snapshot.barred if barred.path == path), "")
         raise not_found("CTX_003", f"'{path[:200]}' is not available" + (f": {reason}" if reason else ""))
+    if info.size > MAX_BYTES:
+        raise not_found("CTX_003", f"'{path[:200]}' is not available: it is larger than {MAX_BYTES} bytes")
     text = texts.read(snapshot.root, path, info)
     if text.problem:
         raise not_found("CTX_003", f"'{path[:200]}' is not available: {text.problem}")
@@ -59,6 +64,8 @@ def _content(path: str, text: Text, lines: tuple[int, int | None] | None) -> Fil
     every = text.content.split("\n")
     count = len(every) - (not every[-1])
     first, last = lines or (1, None)
+    if first > max(1, count):
+        raise invalid_request(f"'{path[:200]}' has {count} lines, so it has no line {first}", field="lines")
     end = min(count, last or count)
     shown = every[first - 1 : end]
     content = "\n".join(shown) + ("\n" if shown and (end < count or text.content.endswith("\n")) else "")
@@ -69,7 +76,7 @@ def _content(path: str, text: Text, lines: tuple[int, int | None] | None) -> Fil
         last_line=end if shown else 0,
         line_count=count,
         language=language_of(path),
-        last_modified=timestamp(text.stat.mtime_ns // 1000),
+        last_modified=timestamp(min(max(0, text.stat.mtime_ns // 1000), LAST_MICROS)),
         checksum=text.checksum,
         masked_secrets=sections.masked_secrets(each for each in text.masked if first <= each.line <= end),
     )

@@ -10,6 +10,7 @@ import orjson
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.ranking import cutting
+from cco_sidecar.ranking.chunks import Lines
 from cco_sidecar.ranking.cutting import Excerpt
 from cco_sidecar.ranking.selection import Choice
 from cco_sidecar.repository.file_cache import FileCache, Text
@@ -34,6 +35,8 @@ _STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.02, 0.02, 0.25, 0.02
 _RESPONSE_BYTES = 760
 _CHECKSUM = f"sha256:{'0' * 64}"
 RELEVANT = "relevant"
+# Signals that are reasons by themselves, the best first.
+_REASONS = ("named_by_task", "named_by_finding", "required", "named_by_decision")
 _ATTEMPTS = 4
 
 
@@ -145,18 +148,22 @@ class _Filler:
         self._response.context.CopyFrom(context)
         manifest = self._response.manifest
         manifest.Clear()
-        for excerpt in excerpts:
-            self._add(excerpt)
-        self._left_out.add(manifest, {excerpt.path for excerpt in excerpts})
+        self._left_out.add(manifest, {excerpt.path for excerpt in excerpts if self._add(excerpt)})
 
-    def _add(self, excerpt: Excerpt) -> None:
-        path, parts = excerpt
+    def _add(self, excerpt: Excerpt) -> bool:
+        """Adds a file; False if it cannot be read any more."""
+        path = excerpt.path
         text = self._texts.read(self._snapshot.root, path, self._snapshot.files[path])
-        count = max(1, self._plan.files[path].line_count)
-        whole = len(parts) == 1 and parts[0] == (0, count)
+        # The file may have changed since it was split; its lines are those of now.
+        count = max(1, text.content.count("\n") + (text.content[-1:] not in ("\n", "")))
+        parts = [Lines(part.start, min(part.end, count)) for part in excerpt.parts if part.start < count]
+        if text.problem or not parts:
+            return False
+        whole = parts == [(0, count)]
         file = sections.relevant_file(path, text.content if whole else cutting.shown(text.content, parts, count), text)
+        masked = [each for each in text.masked if any(part.start < each.line <= part.end for part in parts)]
         entry = sections.entry(
-            file, text, DISPOSITION_INCLUDED if whole else DISPOSITION_CUT, self._reasons.get(path, RELEVANT)
+            file, masked, DISPOSITION_INCLUDED if whole else DISPOSITION_CUT, self._reasons.get(path, RELEVANT)
         )
         if path in self._shares:
             entry.score = self._shares[path]
@@ -165,7 +172,8 @@ class _Filler:
         manifest.entries.append(entry)
         manifest.files_included += 1
         manifest.files_cut += not whole
-        manifest.secrets_masked += len(text.masked)
+        manifest.secrets_masked += len(masked)
+        return True
 
 
 def _drop_a_section(context: Context, strategies: set[str]) -> bool:
@@ -203,19 +211,23 @@ def _json_bytes(response: GetContextResponse) -> int:
 
 def _reasons(plan: Plan, choices: Sequence[Choice]) -> dict[str, str]:
     """Returns why each file is there, if it is not only relevant."""
-    named = plan.ranking.signals["named_by_task"] if plan.ranking else None
-    return {
-        choice.path: choice.reason
-        for choice in choices
-        if named is None or choice.reason != "named_by_task" or choice.path in named
-    } | {piece.path: ALWAYS for piece in plan.first}
+    if plan.ranking is None:
+        reasons = {choice.path: choice.reason for choice in choices}
+    else:
+        reasons = {
+            path: name
+            for name in reversed(_REASONS)
+            for path in plan.ranking.signals.get(name, ())
+            if path in plan.files
+        }
+    return reasons | {piece.path: ALWAYS for piece in plan.first}
 
 
 def _overhead(path: str, info: FileStat, reason: str, share: float | None) -> int:
     """Returns what a file and its manifest entry take as JSON beside the text, in bytes."""
     text = Text("", _CHECKSUM, (), info)
     file = sections.relevant_file(path, "", text)
-    entry = sections.entry(file, text, DISPOSITION_INCLUDED, reason)
+    entry = sections.entry(file, (), DISPOSITION_INCLUDED, reason)
     entry.bytes = info.size
     if share is not None:
         entry.score = share

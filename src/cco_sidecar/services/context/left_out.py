@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
@@ -14,7 +15,9 @@ LESS_RELEVANT = "less_relevant"
 _GROUP_BYTES, _MAX_GROUPS = 4000, 60
 _NAME_BYTES, _MAX_NAMES = 10_000, 60
 _MAX_DEPTH = 6
-_KIND_CHARACTERS, _DIRECTORY_CHARACTERS = 40, 80
+_KIND_CHARACTERS, _DIRECTORY_CHARACTERS, _NAME_CHARACTERS = 40, 80, 300
+# In a pattern, a question mark stands for any character.
+_UNPRINTABLE = re.compile(r"[^ -~\u00a0-\ud7ff\ue000-\U0010ffff]")
 
 # Number and size of the files of a group, by reason and pattern.
 Groups = dict[tuple[str, str], tuple[int, int]]
@@ -44,7 +47,10 @@ class LeftOut:
     def add(self, manifest: Manifest, chosen: Collection[str]) -> None:
         """Adds entries for all files that are not ``chosen``: those that matter most by name, the others by directory,
         and those that cannot be chosen by reason and kind."""
-        named = list(islice((path for path in self._best if path not in chosen), self._names))
+        candidates = (
+            path for path in self._best if path not in chosen and sections.json_bytes(path) <= _NAME_CHARACTERS
+        )
+        named = list(islice(candidates, self._names))
         for path in named:
             _add(manifest, path, LESS_RELEVANT, 1, self._files[path].size, self._shares[path])
         groups = dict(self._groups)
@@ -73,7 +79,7 @@ class LeftOut:
 def _add(manifest: Manifest, path: str, reason: str, count: int, size: int, score: float | None = None) -> None:
     manifest.files_left_out += count
     entry = ManifestEntry(
-        path=sections.utf8(path),
+        path=sections.utf8(path) if score is not None else _UNPRINTABLE.sub("?", sections.utf8(path)),
         disposition=DISPOSITION_LEFT_OUT,
         reason=reason,
         bytes=size,
@@ -92,6 +98,8 @@ def _directory(parts: list[str], depth: int) -> str:
     """Returns the pattern for a file: ``src/api/**`` for a depth of 2."""
     whole = len(parts) > depth
     pattern = "/".join((*parts[: min(depth, len(parts) - 1)], "**" if whole else "*"))
+    if len(parts) == 1:
+        return "/*"
     return pattern if len(pattern) <= _DIRECTORY_CHARACTERS else f"{pattern[: _DIRECTORY_CHARACTERS - 3]}*/**"
 
 

@@ -125,7 +125,7 @@ def _left_out(response: GetContextResponse) -> Iterator[str]:
         "that were left out. Read such files in your working directory, or get them from the sidecar:",
         "",
         "```bash",
-        f'curl -s -H "Authorization: Bearer $(cat $JWT_TOKEN_FILE)" -G -d path=PATH -d lines=1-200 \\\n'
+        f'curl -s -H "Authorization: Bearer $(cat $JWT_TOKEN_FILE)" -G --data-urlencode path=PATH -d lines=1-200 \\\n'
         f"  $SIDECAR_URL/context/{response.issue_id}/{response.agent_type}/files",
         "```",
         "",

@@ -33,6 +33,7 @@ _MAX_OUTPUT_BYTES = 4 * 2**20
 _MAX_FINDINGS = 50
 _MAX_ARTIFACTS = 10
 _MAX_CHARACTERS = 4_000
+_LONGEST_SECRET = 2_000
 _REMEMBERED_BYTES = 64 * 2**20
 
 # Decisions of architects on other issues: how many are shown, and in how many of their results they are looked for.
@@ -60,9 +61,9 @@ class Elsewhere(NamedTuple):
 NOTHING_ELSEWHERE = Elsewhere()
 
 
-# Converts serialised results, serialised events with a decision, and those of other issues to serialised outputs. True:
-# they are of several issues.
-Merge = Callable[[Sequence[bytes], Sequence[bytes], Elsewhere, bool], Awaitable[list[bytes]]]
+# Converts a project's serialised results, serialised events with a decision, and those of other issues to serialised
+# outputs. True: they are of several issues.
+Merge = Callable[[str, Sequence[bytes], Sequence[bytes], Elsewhere, bool], Awaitable[list[bytes]]]
 
 
 class PreviousOutputs:
@@ -140,7 +141,7 @@ class PreviousOutputs:
     ) -> tuple[Basis, list[bytes]]:
         results = await self._results(project, issue)
         # Run in the worker: agents control this input, and all of it is searched for secrets.
-        outputs = await self._merge(results, list(map(_event_of, entries)), elsewhere, not issue)
+        outputs = await self._merge(project, results, list(map(_event_of, entries)), elsewhere, not issue)
         self._known.put((project, issue), (basis, outputs), 256 + sum(map(len, outputs)))
         return basis, outputs
 
@@ -238,6 +239,12 @@ def _author_type(event: Event, named: Any) -> str:
     return named if own == OPERATOR and isinstance(named, str) else own
 
 
+def findings_of(outputs: Sequence[PreviousAgentOutput]) -> str:
+    """Returns what the outputs say is wrong or to be done, newest first, as one text."""
+    texts = (text for output in outputs for text in (*output.errors, *output.warnings, *output.next_steps))
+    return "\n".join(texts)[:_MAX_CHARACTERS]
+
+
 def files_of(outputs: Sequence[PreviousAgentOutput]) -> set[str]:
     """Returns all files that the outputs affect."""
     return {path for output in outputs for path in output.files_affected}
@@ -285,10 +292,11 @@ def _add_findings(output: PreviousAgentOutput, work: AgentResult) -> None:
 
 def _beginning(text: str) -> str:
     """Masks a text and cuts it, visibly."""
-    masked = masking.mask(text)
-    if len(masked) <= _MAX_CHARACTERS:
+    # A secret that begins within the limit may end beyond it.
+    masked = masking.mask(text[: _MAX_CHARACTERS + _LONGEST_SECRET])
+    if len(text) <= _MAX_CHARACTERS + _LONGEST_SECRET and len(masked) <= _MAX_CHARACTERS:
         return masked
-    return f"{masked[:_MAX_CHARACTERS]}\n[... {len(masked) - _MAX_CHARACTERS} characters left out ...]"
+    return f"{masked[:_MAX_CHARACTERS]}\n[... {max(1, len(text) - _MAX_CHARACTERS)} characters left out ...]"
 
 
 def _of_event(event: Event, *, say_issue: bool) -> PreviousAgentOutput:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.ranking import relevance
 from cco_sidecar.ranking.chunks import Chunked
+from cco_sidecar.ranking.kinds import DOCUMENT_FACTOR, TEST_FACTOR, kind_of
+from cco_sidecar.ranking.mentions import places
 from cco_sidecar.ranking.past import Change
 from cco_sidecar.ranking.relevance import Piece, Ranking
 from cco_sidecar.ranking.selection import Choice, named_by
+from cco_sidecar.repository import masking
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.rules import Rules
 from cco_sidecar.repository.snapshot import Snapshot
 
 ALWAYS, EXCLUDED = "always", "excluded"
-# What the task names, what the spawn asks for, what earlier agents touched, and uncommitted work, as shares of the best
-# file's score.
-_NAMED, _REQUIRED, _DECIDED, _CHANGED = 1.0, 0.5, 0.4, 0.2
+# What the task names, what findings name, what the spawn asks for, what earlier agents touched, and uncommitted work,
+# as shares of the best file's score.
+_NAMED, _FOUND, _REQUIRED, _DECIDED, _CHANGED = 1.0, 0.8, 0.5, 0.4, 0.2
+# Groups of agent types that work on documents, and on tests.
+_WRITERS, _TESTERS = frozenset({"documentation", "research", "business"}), frozenset({"quality"})
 # The factor of files that the agent type does not read.
 _FOREIGN = 0.6
 # Larger files are rarely written by people.
@@ -29,6 +35,19 @@ _MAX_CANDIDATE_BYTES = 128 * 2**20
 _CHUNKED_BYTES = 2048
 # A task that finds less than this share of the budget says too little: the files of the type follow.
 _VAGUE = 0.25
+
+
+class Query(NamedTuple):
+    """What a context is for. ``findings``: what earlier agents of the issue found wrong or left to do; ``group``: that
+    of the agent type."""
+
+    task: str
+    findings: str = ""
+    group: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.task}\n{self.findings}" if self.findings else self.task
 
 
 class Plan(NamedTuple):
@@ -57,17 +76,18 @@ def plan(
     choices: Sequence[Choice],
     texts: FileCache,
     chunks: ByteLru[Hashable, Chunked],
-    task: str,
+    query: Query,
     max_bytes: int,
 ) -> Plan:
-    """Ranks by the task; without one, in the documented order of priority. ``chunks`` caches how files are split."""
+    """Ranks by what is asked; without a task, in the documented order of priority. ``chunks`` caches how files are
+    split."""
     files, problems = _candidates(snapshot, texts, chunks)
     rules = snapshot.rules
     always = [path for path in sorted(files) if rules.is_first(path)] if rules.always else []
     first = [Piece(1.0, path, chunk) for path in always for chunk in range(len(files[path].chunks))]
-    if not task.strip():
+    if not query.task.strip():
         return Plan(files, problems, None, first, _in_order(choices, files, rules), fills=True)
-    ranking = _ranked(files, task, snapshot, choices, max_bytes)
+    ranking = _ranked(files, query, snapshot, choices, max_bytes)
     pieces = [piece for piece in ranking.pieces if piece.score > 0]
     found = sum(files[piece.path].size(files[piece.path].chunks[piece.chunk]) for piece in pieces)
     if found >= _VAGUE * max_bytes:
@@ -100,35 +120,58 @@ def _candidates(
             if raw.problem:
                 problems[path] = raw.problem
                 continue
-            known = Chunked(path, raw.data)
+            known = Chunked(path, raw.data, partial(_masked, path))
             if raw.stat == info:
                 chunks.put(key, known, len(raw.data) + _CHUNKED_BYTES)
         files[path] = known
     return files, problems
 
 
+def _masked(path: str, data: bytes) -> bytes:
+    return masking.mask_file(data, path)[0]
+
+
 def _ranked(
-    files: dict[str, Chunked], task: str, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
+    files: dict[str, Chunked], query: Query, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
 ) -> Ranking:
+    lines = places(query.text, files)
     changes = [Change(commit.message, commit.files_changed) for commit in snapshot.git.recent_commits]
     known: dict[str, dict[str, float]] = {
         "uncommitted": {change.path: _CHANGED for change in snapshot.git.uncommitted_changes},
-        "named_by_task": dict.fromkeys(named_by(task, files), _NAMED),
+        "named_by_task": dict.fromkeys(named_by(query.task, files) | lines.keys(), _NAMED),
+        "named_by_finding": dict.fromkeys(named_by(query.findings, files), _FOUND),
         "required": {choice.path: _REQUIRED for choice in choices if choice.reason == "required"},
         "named_by_decision": {choice.path: _DECIDED for choice in choices if choice.reason == "named_by_decision"},
     }
     own = {choice.path for choice in choices if not choice.comments}
-    factors = {path: 1.0 if path in own else _FOREIGN for path in files}
+    factors = {path: (1.0 if path in own else _FOREIGN) * _of_role(path, query.group) for path in files}
     if snapshot.rules.weights:
         factors = {path: factor * snapshot.rules.factor(path) for path, factor in factors.items()}
     return relevance.rank(
-        files, task, changes, max_bytes=max_bytes, known=known, factors=factors, weights=snapshot.rules.signals
+        files,
+        query.text,
+        changes,
+        max_bytes=max_bytes,
+        known=known,
+        factors=factors,
+        weights=snapshot.rules.signals,
+        lines=lines,
     )
+
+
+def _of_role(path: str, group: str) -> float:
+    """Returns what takes back the penalty of a kind of file that a group of agent types works on."""
+    kind = kind_of(path)
+    if kind.document and group in _WRITERS:
+        return 1 / DOCUMENT_FACTOR
+    return 1 / TEST_FACTOR if kind.test and group in _TESTERS else 1.0
 
 
 def _in_order(choices: Sequence[Choice], files: dict[str, Chunked], rules: Rules) -> list[Piece]:
     """Ranks the beginnings of all files before the rest of any."""
     paths = [choice.path for choice in choices if choice.path in files and rules.factor(choice.path)]
+    # Examples and what nobody wrote come last.
+    paths.sort(key=lambda path: kind_of(path).generated)
     pieces = []
     for number, path in enumerate(paths):
         place = number / (len(paths) + 1) / 4

@@ -1,12 +1,16 @@
-"""What both ways of building a context share: its sections, each within a limit, and its messages."""
+"""What both ways of building a context share: its sections, each within a limit in bytes of JSON, and its messages."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import islice
 
-from cco_sidecar.core.clock import timestamp
+import orjson
+
+from cco_sidecar.core.clock import LAST_MICROS, timestamp
+from cco_sidecar.core.codec import to_json
 from cco_sidecar.core.languages import language_of
 from cco_sidecar.repository.encodings import UTF_8
 from cco_sidecar.repository.file_cache import Text
@@ -26,9 +30,11 @@ from orchestra.v1.context_service_pb2 import (
 # Commits of a context; architects get all that are known.
 COMMITS = 20
 COMMENTS = "comment_extraction"
-# What the framing of a repeated message takes at most, in bytes.
-_FRAME_BYTES = 6
 _FILES_OF_SHORTENED = 10
+# Masked secrets of a file that the manifest lists; all count.
+_MASKED_OF_FILE = 50
+# Files of a commit where the history is longer than its share.
+_FILES_OF_COMMIT = 10
 
 
 def structure(snapshot: Snapshot, max_bytes: int, strategies: set[str]) -> ProjectStructure:
@@ -42,7 +48,7 @@ def structure(snapshot: Snapshot, max_bytes: int, strategies: set[str]) -> Proje
     for paths, out in ((snapshot.directories, found.directories), (snapshot.files, found.files)):
         kept = []
         for path in sorted(paths, key=_depth):
-            space -= len(utf8(path).encode()) + 3
+            space -= json_bytes(path) + 1
             if space < 0:
                 strategies.add("structure_sampling")
                 break
@@ -58,7 +64,11 @@ def history(git: GitContext, most: int, max_bytes: int, strategies: set[str]) ->
     if len(found.recent_commits) > most:
         found.older_commits = True
         del found.recent_commits[most:]
-    while found.ByteSize() > max_bytes and (found.recent_commits or found.uncommitted_changes):
+    for commit in found.recent_commits if len(to_json(found)) > max_bytes else ():
+        if len(commit.files_changed) > _FILES_OF_COMMIT:
+            strategies.add("history_sampling")
+            del commit.files_changed[_FILES_OF_COMMIT:]
+    while len(to_json(found)) > max_bytes and (found.recent_commits or found.uncommitted_changes):
         strategies.add("history_sampling")
         if len(found.recent_commits) > len(found.uncommitted_changes):
             found.older_commits = True
@@ -76,7 +86,7 @@ def outputs(given: Sequence[PreviousAgentOutput], max_bytes: int, strategies: se
     for number in sorted(range(len(given)), key=lambda number: (not _is_finding(given[number]), number)):
         output = given[number]
         for form in (output, _shortened(output)):
-            size = form.ByteSize() + _FRAME_BYTES
+            size = len(to_json(form)) + 1
             if size <= space:
                 space -= size
                 kept[number] = form
@@ -102,7 +112,7 @@ def relevant_file(path: str, content: str, text: Text) -> RelevantFile:
     return RelevantFile(
         path=utf8(path),
         content=content,
-        last_modified=timestamp(text.stat.mtime_ns // 1000),
+        last_modified=timestamp(min(max(0, text.stat.mtime_ns // 1000), LAST_MICROS)),
         size=text.stat.size,
         language=language_of(path),
         checksum=text.checksum,
@@ -110,15 +120,16 @@ def relevant_file(path: str, content: str, text: Text) -> RelevantFile:
     )
 
 
-def entry(file: RelevantFile, text: Text, disposition: Disposition, reason: str) -> ManifestEntry:
-    """Returns the manifest's entry for a file of the context."""
+def entry(file: RelevantFile, masked: Iterable[Finding], disposition: Disposition, reason: str) -> ManifestEntry:
+    """Returns the manifest's entry for a file of the context. ``masked``: what is masked in it, of which the first are
+    listed."""
     return ManifestEntry(
         path=file.path,
         disposition=disposition,
         reason=reason,
         bytes=len(file.content.encode()),
         files=1,
-        masked_secrets=masked_secrets(text.masked),
+        masked_secrets=masked_secrets(islice(masked, _MASKED_OF_FILE)),
     )
 
 
@@ -149,6 +160,11 @@ def kind(path: str) -> str:
     name = path.rpartition("/")[2]
     stem, dot, suffix = name.rpartition(".")
     return f"*.{suffix}" if dot and stem and suffix else name
+
+
+def json_bytes(text: str) -> int:
+    """Returns what a text takes as a JSON string, in bytes."""
+    return len(orjson.dumps(utf8(text)))
 
 
 def utf8(path: str) -> str:

@@ -165,14 +165,16 @@ class ContextService:
         root = worktree or found.root
         for _ in range(_ATTEMPTS):
             try:
-                digest = await self._scanned(worktree) if worktree else await self._read(root, found.current())
-                return await self._read(root, work(root, digest))
+                if worktree is None:
+                    return await self._read(root, work(root, await self._read(root, found.current())))
+                async with self._reading.hold(worktree):
+                    try:
+                        return await self._read(root, work(root, await self._scanned(worktree)))
+                    finally:
+                        self._workers.forget(worktree)
             except SnapshotGone:
                 # The worker was restarted, or the files changed in the meantime.
                 found.forget()
-            finally:
-                if worktree:
-                    self._workers.forget(worktree)
         raise internal("CTX_001", _CHANGING)
 
     async def _scanned(self, worktree: Path) -> bytes:
@@ -274,9 +276,9 @@ class ContextService:
                 self._workers.forget(worktree)
 
     async def _merge(
-        self, results: Sequence[bytes], decisions: Sequence[bytes], elsewhere: Elsewhere, several: bool
+        self, project: str, results: Sequence[bytes], decisions: Sequence[bytes], elsewhere: Elsewhere, several: bool
     ) -> list[bytes]:
-        root = self._settings.project_root
+        root = self._project(project).root
         work = self._workers.call(root, "merge", results, decisions, elsewhere, several)
         merged: list[bytes] = await self._read(root, work)
         return merged

@@ -33,7 +33,7 @@ from cco_sidecar.services.context.explain import explain
 from cco_sidecar.services.context.files import read_files
 from cco_sidecar.services.context.fitting import fit
 from cco_sidecar.services.context.focused import Focused, build_focused
-from cco_sidecar.services.context.plan import Plan, plan
+from cco_sidecar.services.context.plan import Plan, Query, plan
 from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
 
 # The fields of a response that are not part of what is cached.
@@ -135,7 +135,7 @@ class Worker:
         previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
         choices = _choices(wanted, snapshot, previous)
         fitted = fit(wanted.budget, lambda max_bytes: self._focused(wanted, snapshot, choices, previous, max_bytes))
-        planned = self._plan(wanted, snapshot, choices, fitted.max_bytes)
+        planned = self._plan(wanted, snapshot, choices, previous, fitted.max_bytes)
         return explain(snapshot, planned, fitted.focused, fitted.max_bytes, limit).SerializeToString()
 
     def _within(
@@ -154,7 +154,7 @@ class Worker:
     ) -> Focused:
         return build_focused(
             snapshot,
-            self._plan(wanted, snapshot, choices, max_bytes),
+            self._plan(wanted, snapshot, choices, previous, max_bytes),
             choices,
             previous,
             self._texts,
@@ -164,8 +164,18 @@ class Worker:
             max_bytes=max_bytes,
         )
 
-    def _plan(self, wanted: Wanted, snapshot: Snapshot, choices: list[Choice], max_bytes: int) -> Plan:
-        return plan(snapshot, choices, self._texts, self._chunks, wanted.task, max_bytes)
+    def _plan(
+        self,
+        wanted: Wanted,
+        snapshot: Snapshot,
+        choices: list[Choice],
+        previous: Sequence[PreviousAgentOutput],
+        max_bytes: int,
+    ) -> Plan:
+        # Those of architects are of all issues.
+        findings = "" if wanted.architect else outputs.findings_of(previous)
+        query = Query(wanted.task, findings, wanted.agent.group)
+        return plan(snapshot, choices, self._texts, self._chunks, query, max_bytes)
 
     def files(
         self, root: Path, digest: bytes, paths: Sequence[str], lines: tuple[int, int | None] | None
@@ -183,7 +193,10 @@ class Worker:
         self, results: Sequence[bytes], decisions: Sequence[bytes], elsewhere: outputs.Elsewhere, several: bool
     ) -> list[bytes]:
         """Returns serialised PreviousAgentOutputs with secrets masked."""
-        return [each.SerializeToString() for each in outputs.merged(results, decisions, elsewhere, several)]
+        return [
+            each.SerializeToString(deterministic=True)
+            for each in outputs.merged(results, decisions, elsewhere, several)
+        ]
 
     def wake(self) -> None:
         """Does nothing: the process has started."""

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # The maximum number of worker processes, and of projects that are read at the same time.
 _MOST = 2
 _END_SECONDS = 2.0
+# A call that takes longer is ended with the worker. Contexts of 50,000 files take seconds.
+_MOST_SECONDS = 120
 # Not with `-m`: pickled classes must have the same module name on both sides.
 _START = "from cco_sidecar.services.context.worker import main; main()"
 _ENVIRONMENT = frozenset(
@@ -58,6 +60,9 @@ class _Worker:
             try:
                 connection = self._connection or self._start()
                 connection.send((method, arguments, named))
+                if not connection.poll(_MOST_SECONDS):
+                    self._end()
+                    raise WorkerLost(f"the context worker took longer than {_MOST_SECONDS} s")
                 succeeded, value = connection.recv()
             except (EOFError, OSError) as problem:
                 code = self._end()

@@ -22,6 +22,7 @@ _ROUTINE = re.compile(
 _TRAILER = re.compile(
     r"(?i)(signed-off|co-authored|reviewed|tested|acked|reported)-by:|(close[sd]?|fixe?[sd]?) #\d+\.?$"
 )
+_BOT = re.compile(r"(?i)\bbot\b|\[bot\]|-bot$")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _QUOTES = "`\"',:;()[]."
 _LOCK = re.compile(r"(?i)(^|[-./])lock\b|\.lock$|\.(svg|png|snap|sum)$")
@@ -45,7 +46,7 @@ def cases(trees: Trees, most: int) -> Iterator[Case]:
         if found >= most:
             return
         subject = commit.message.partition("\n")[0]
-        if _ROUTINE.match(subject) or "bot" in commit.author.lower():
+        if _ROUTINE.match(subject) or _BOT.search(commit.author):
             continue
         wanted = {path: hunks for path, hunks in trees.hunks(commit).items() if not _LOCK.search(path)}
         if not 1 <= len(wanted) <= _MOST_FILES or sum(map(len, wanted.values())) > _MOST_HUNKS:

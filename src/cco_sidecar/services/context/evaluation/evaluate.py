@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ from cco_sidecar.repository.trees import Trees
 from cco_sidecar.services.context.evaluation.baselines import Bm25, Given, filled, in_directory_order
 from cco_sidecar.services.context.evaluation.cases import Case, cases
 from cco_sidecar.services.context.focused import build_focused
-from cco_sidecar.services.context.plan import plan
+from cco_sidecar.services.context.plan import Query, plan
 
-OURS, BM25, DIRECTORY = "this project", "BM25 over whole files", "files in directory order"
+OURS, BM25, DIRECTORY = "contexts", "BM25 over whole files", "whole files by name"
 # Every kind of file counts, whatever the type.
 ANY_TYPE = AgentType("any", "any", "coding", "", "", (), (), ("*",), (), ())
 _CACHE_BYTES = 512 * 2**20
@@ -61,10 +61,11 @@ def evaluate(
     baselines: bool,
     agent: AgentType = ANY_TYPE,
     file_sets: FileSets | None = None,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
-    """Builds a context for the message of each of the newest commits, as of the commit before it. ``progress`` is
-    called with the number of commits done. Raises GitFailed."""
+    """Builds a context for the message of each of the newest commits, as of the commit before it.
+
+    Raises GitFailed, RulesInvalid.
+    """
     trees = Trees(root, scratch, _CACHE_BYTES)
     chunks: ByteLru[Hashable, Chunked] = ByteLru(_CACHE_BYTES // 2)
     bm25 = Bm25(trees.texts)
@@ -83,7 +84,6 @@ def evaluate(
             if max_bytes == max(budgets):
                 misses += _misses(case, given[OURS])
         done += 1
-        progress(done)
     rows = [
         Row(method, max_bytes, recall / done, precision / done)
         for (method, max_bytes), (recall, precision) in sums.items()
@@ -100,7 +100,7 @@ def _ours(
     max_bytes: int,
 ) -> Given:
     choices = choose(case.snapshot, agent, file_sets, case.task, ())
-    planned = plan(case.snapshot, choices, trees.texts, chunks, case.task, max_bytes)
+    planned = plan(case.snapshot, choices, trees.texts, chunks, Query(case.task, group=agent.group), max_bytes)
     focused = build_focused(
         case.snapshot,
         planned,
@@ -126,10 +126,14 @@ def _recall(case: Case, given: Given) -> float:
 
 def _precision(case: Case, given: Given) -> float:
     lines = sum(last - first + 1 for ranges in given.values() for first, last in ranges)
-    wanted = sum(
-        hunk[1] - hunk[0] + 1 for path, hunks in case.wanted.items() for hunk in hunks if _has(given, path, hunk)
-    )
-    return min(1.0, wanted / lines) if lines else 0.0
+    found = {
+        (path, line)
+        for path, hunks in case.wanted.items()
+        for hunk in hunks
+        if _has(given, path, hunk)
+        for line in range(hunk[0], hunk[1] + 1)
+    }
+    return len(found) / lines if lines else 0.0
 
 
 def _misses(case: Case, given: Given) -> Iterator[Miss]:
