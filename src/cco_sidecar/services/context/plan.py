@@ -29,7 +29,8 @@ _WRITERS, _TESTERS = frozenset({"documentation", "research", "business"}), froze
 _FOREIGN = 0.6
 # Larger files are rarely written by people.
 _MAX_FILE_BYTES = 1024 * 1024
-# Of a repository with more text, the smaller files are read.
+# Of a repository with more files or more text, the smaller files are read.
+_MAX_CANDIDATES = 100_000
 _MAX_CANDIDATE_BYTES = 128 * 2**20
 # What a file that was split takes in memory beside its text, on average.
 _CHUNKED_BYTES = 2048
@@ -102,12 +103,19 @@ def _candidates(
     snapshot: Snapshot, texts: FileCache, chunks: ByteLru[Hashable, Chunked]
 ) -> tuple[dict[str, Chunked], dict[str, str]]:
     """Returns the files that can be chosen from, and why the others cannot."""
-    files, problems = {}, {}
+    files: dict[str, Chunked] = {}
+    problems: dict[str, str] = {}
     space = _MAX_CANDIDATE_BYTES
     rules = snapshot.rules
-    for path, info in sorted(snapshot.files.items(), key=lambda item: (item[1].size, item[0])):
+    many = len(snapshot.files) > _MAX_CANDIDATES
+    # Empty files are the first to go.
+    order = sorted(snapshot.files.items(), key=lambda item: (many and not item[1].size, item[1].size, item[0]))
+    for path, info in order:
         if rules.is_excluded(path):
             problems[path] = EXCLUDED
+            continue
+        if len(files) >= _MAX_CANDIDATES:
+            problems[path] = "too_many"
             continue
         space -= info.size
         if info.size > _MAX_FILE_BYTES or space < 0:
