@@ -253,3 +253,40 @@ def test_secret_files(path: str) -> None:
 @pytest.mark.parametrize("path", [".env.example", "src/secrets.py", "docs/credentials.md", "keyboard.py", "environment.yml", "a.tfvars.example", "src/credentials/Form.tsx", "secret.cs", "docs/guide.asc"])  # fmt: skip
 def test_files_without_secrets(path: str) -> None:
     assert not is_secret_file(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        ("a.yaml", "password: >-\n  ", "\nother: 1\n"),
+        ("a.yaml", "db:\n  password: |\n    ", "\n  user: me\n"),
+        ("a.yml", "password: &pw ", "\n"),
+        ("a.yml", "password: !!str ", "\n"),
+        ("a.py", 'PASSWORD = """', '"""\n'),
+        ("a.py", 'PASSWORD = (\n    "', '"\n)\n'),
+        ("a.txt", "postgres://admin:", "@db.internal/app\n"),
+        ("a.txt", "redis://:", "@cache\n"),
+    ],
+)
+@pytest.mark.parametrize("password", ["Tr0ub4dor9Kelp", "Tr0ub4dor@9Kelp"])
+def test_a_password_on_another_line_or_after_a_tag(path: str, before: str, after: str, password: str) -> None:
+    assert masked(f"{before}{password}{after}", path) == f"{before}[masked]{after}"
+
+
+def test_a_slash_in_the_password_of_a_url_without_a_user() -> None:
+    assert masked("url = redis://:kq8/Lm2Pv7Tz@cache", "a.txt") == "url = redis://:[masked]@cache"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://localhost:3000/@vite/client",
+        "https://a.example:8080/x/y@z",
+        "password: |\n  some words of a text\n",
+        "passwordPolicy: |\n  strict1234\n",
+        'password = """Reads the password."""\n',
+        "db_password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n",
+    ],
+)
+def test_what_only_looks_like_it_is_left_alone(text: str) -> None:
+    assert masked(text, "a.yaml") == text

@@ -98,8 +98,8 @@ def test_precision_counts_each_line_once(root: Path, tmp_path: Path) -> None:
     given = {"src/parser.py": [(1, 100)]}
     case = next(cases(Trees(root, tmp_path / "scratch3", 2**24), 1))
     case = case._replace(wanted={"src/parser.py": [(1, 10), (5, 14), (99, 120)]})
-    assert module._precision(case, given) == 0.14
-    assert module._recall(case, given) == pytest.approx(2 / 3)
+    assert module.precision_of(case, given) == 0.14
+    assert module.recall_of(case, given) == pytest.approx(2 / 3)
 
 
 def test_a_task_names_no_files(trees: Trees) -> None:

@@ -20,7 +20,7 @@ class Found(NamedTuple):
 def _quoted(name: str) -> bytes:
     """Returns an expression for a string literal; group ``name`` is its content, ``<name>_quote`` its quote."""
     text = (
-        r"(?:(?:[uUbBrR@L]|Rb|rb|br)?(?P<N_quote>\\{0,3}(?:``|[\"'`]))"
+        r"(?:(?:[uUbBrR@L]|Rb|rb|br)?(?P<N_quote>\\{0,3}(?:``|\"{3}|'{3}|[\"'`]))"
         r"(?P<N>(?:(?!(?P=N_quote))[^\r\n\\]|\\(?!(?P=N_quote))[^\r\n]|(?<!\\)\\(?P=N_quote)){1,4096}?)(?P=N_quote))"
     )
     return text.replace("N", name).encode()
@@ -38,7 +38,7 @@ _LITERAL = re.compile(
     # `name = "v"`, `name: str = "v"`, `name := "v"`, `"name" => "v"`, `const name string = "v"`
     rb"[ \t]{0,40}(?::[ \t]{0,3}[\w&<>\[\]|?. ']{1,40}?[ \t]{0,3}"
     rb"|[ \t](?:string|String|&str|str|text|[Aa]s [Ss]tring|AS STRING)[ \t]{0,3}|\[\w{0,4}\][ \t]{0,3})?"
-    rb"(?::=|=>|=|->|::|:)(?![=>~])[ \t]{0,40}"
+    rb"(?::=|=>|=|->|::|:)(?![=>~])[ \t]{0,40}(?:\([ \t]{0,4}\r?\n[ \t]{1,40}(?=[\"']))?"
     + _WRAPPERS
     + _quoted("given")
     +
@@ -80,6 +80,12 @@ _LITERALS = (
 _BARE = re.compile(
     rb"[\"'`]?(?P<between>[ \t]{0,40}(?:=|:|\?=|:=|=>)[ \t]{0,40}|[ \t]{1,40})(?P<bare>[^\s\"'`|>]\S{3,400}+)"
     rb"[ \t},;]{0,20}(?=[ \t]#|\r?\n|$)"
+)
+# YAML: `password: |` or `password: >-` with the value on the next line, `password: !!str v`, `password: &anchor v`
+_BLOCK = re.compile(
+    rb"[\"'`]?[ \t]{0,4}:[ \t]{1,10}(?:[&!]\S{1,40}[ \t]{1,10})?"
+    rb"(?:[|>][-+0-9]{0,2}[ \t]{0,10}\r?\n[ \t]{1,40}|(?<=[ \t])(?<!:[ \t]))"
+    rb"(?P<block>[^\s\"'`|>&!$]\S{3,400}+)[ \t]{0,10}(?=[ \t]#|\r?\n|$)"
 )
 # `;Password=v;`, `?password=v&`, `password=v` among other fields
 _FIELD = re.compile(rb"(?P<between>[ \t]{0,2}=[ \t]{0,2})(?P<field>(?:&amp;|[^\s\"'`;&<>,]){4,400})(?=[;&\s\"'`<,]|$)")
@@ -262,6 +268,9 @@ def _is_field(name: _Name, match: re.Match[bytes]) -> bool:
 
 
 def _bare(name: _Name) -> Found | None:
+    block = _BLOCK.match(name.data, name.end)
+    if block and name.holds(block["block"], literal=False):
+        return name.found(block, "block")
     match = _BARE.match(name.data, name.end)
     if match is None:
         return None

@@ -32,7 +32,7 @@ _URL = _shape(
     r"(?<![A-Za-z0-9+.\-])(?:[A-Za-z][A-Za-z0-9+.\-]{1,30})://(?:(?P<user>[^/\s:@'\"<>{}$()]{0,100}):)?"
     # People do not encode an `@` in a password, so the last one counts; nor a `/`, which can only be one without a
     # user.
-    r"(?P<secret>(?(user)(?:(?<=//:)[^\s@'\"<>]{3,300}|[^/\s'\"<>]{3,300})|[^/\s@'\"<>]{3,300}))@(?=[\w\[(.\-${])",
+    r"(?P<secret>(?(user)(?:[^/\s'\"<>]{3,300}|(?<=//:)[^\s@'\"<>]{3,300})|[^/\s@'\"<>]{3,300}))@(?=[\w\[(.\-${])",
     back=32,
 )
 # RFC 9110, section 11.4

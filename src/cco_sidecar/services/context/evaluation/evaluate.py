@@ -74,13 +74,13 @@ def evaluate(
     done = 0
     for case in cases(trees, commits):
         for max_bytes in budgets:
-            given = {OURS: _ours(case, trees, chunks, agent, file_sets or {}, max_bytes)}
+            given = {OURS: lines_given(case, trees, chunks, agent, file_sets or {}, max_bytes)}
             if baselines:
                 given[BM25] = filled(bm25.order(case.snapshot, case.task), max_bytes)
                 given[DIRECTORY] = filled(in_directory_order(case.snapshot, trees.texts), max_bytes)
             for method, lines in given.items():
                 recall, precision = sums.get((method, max_bytes), (0.0, 0.0))
-                sums[method, max_bytes] = (recall + _recall(case, lines), precision + _precision(case, lines))
+                sums[method, max_bytes] = (recall + recall_of(case, lines), precision + precision_of(case, lines))
             if max_bytes == max(budgets):
                 misses += _misses(case, given[OURS])
         done += 1
@@ -91,7 +91,7 @@ def evaluate(
     return Evaluation(done, sorted(rows, key=lambda row: (row.method != OURS, row.method, row.max_bytes)), misses)
 
 
-def _ours(
+def lines_given(
     case: Case,
     trees: Trees,
     chunks: ByteLru[Hashable, Chunked],
@@ -99,6 +99,7 @@ def _ours(
     file_sets: FileSets,
     max_bytes: int,
 ) -> Given:
+    """Returns the lines that the context for a case has."""
     choices = choose(case.snapshot, agent, file_sets, case.task, ())
     planned = plan(case.snapshot, choices, trees.texts, chunks, Query(case.task, group=agent.group), max_bytes)
     focused = build_focused(
@@ -119,12 +120,14 @@ def _has(given: Given, path: str, hunk: tuple[int, int]) -> bool:
     return any(first <= hunk[0] and hunk[1] <= last for first, last in given.get(path, ()))
 
 
-def _recall(case: Case, given: Given) -> float:
+def recall_of(case: Case, given: Given) -> float:
+    """Returns the mean, over the changed files, of the share of the hunks that are given whole."""
     shares = [sum(_has(given, path, hunk) for hunk in hunks) / len(hunks) for path, hunks in case.wanted.items()]
     return sum(shares) / len(shares)
 
 
-def _precision(case: Case, given: Given) -> float:
+def precision_of(case: Case, given: Given) -> float:
+    """Returns the share of the lines of found hunks among the lines given."""
     lines = sum(last - first + 1 for ranges in given.values() for first, last in ranges)
     found = {
         (path, line)
