@@ -82,3 +82,20 @@ def test_what_did_not_fit_is_told() -> None:
     for room, complete in ((300, False), (1000, True)):
         choice = cutting.choose(pieces, files, max_bytes=room, cost=lambda text: len(text), overhead=lambda path: 0)
         assert choice.complete is complete
+
+
+def test_a_piece_comes_with_four_lines_around_it() -> None:
+    text = "".join(f"def f{n}():\n    return {n}\n\n\n" for n in range(100))
+    file = Chunked("a.py", text.encode())
+    chunk = file.chunks[3]
+    (excerpt,) = cutting.choose(
+        [Piece(1.0, "a.py", 3)], {"a.py": file}, max_bytes=10_000, cost=len, overhead=lambda _: 0
+    ).excerpts
+    assert excerpt.parts == [Lines(chunk.start - 4, chunk.end + 4)]
+
+
+def test_pieces_that_come_first_are_taken_whatever_their_score() -> None:
+    files = {name: Chunked(name, b"x = 1\n" * 20) for name in ("a", "b", "c")}
+    pieces = [Piece(1.0, "a", 0), Piece(0.001, "b", 0)]
+    chosen = cutting.choose(pieces, files, max_bytes=300, cost=len, overhead=lambda _: 0, first=[Piece(0.0, "c", 0)])
+    assert [each.path for each in chosen.excerpts] == ["c", "a"]

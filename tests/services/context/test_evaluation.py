@@ -142,12 +142,20 @@ class TestCommand:
         plot = tmp_path / "plot.svg"
         done = in_process("context", "eval", "--repo", str(root), "--budget", "8192", "--plot", str(plot))
         assert printed(done).startswith("5 commits\n") and "BM25 over whole files" in done.stdout
-        assert ElementTree.parse(plot).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+        drawn = ElementTree.parse(plot).getroot()
+        assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == 3
         line = ("context", "eval", "--repo", str(root), "--no-baselines", "--format", "json")
         rows = json.loads(printed(in_process(*line)))["rows"]
         assert [(row["method"], row["max_bytes"]) for row in rows] == [
             ("contexts", size) for size in (32_000, 128_000, 512_000)
         ]
+
+    def test_a_type_counts(self, root: Path) -> None:
+        line = ("context", "eval", "--repo", str(root), "--no-baselines", "--format", "json", "--agent-type")
+        done = in_process(*line, "python-specialist")
+        assert json.loads(printed(done))["commits"] == 5
+        fails(in_process(*line, "nobody"), "unknown agent type 'nobody'")
 
     def test_what_cannot_be_measured_is_said(self, tmp_path: Path) -> None:
         fails(in_process("context", "eval", "--repo", str(tmp_path)), "is not in a git repository")

@@ -62,6 +62,9 @@ def test_each_candidate_has_a_score_and_says_what_it_is_made_of(sidecar: Sidecar
         if each.get("score"):
             whole = sum(each["signals"].values()) * each["factor"]
             assert whole == pytest.approx(each["score"], abs=0.01)
+    factors = {each["path"]: each.get("factor") for each in answer["candidates"]}
+    # A document, of a kind that this type does not read.
+    assert (factors["src/upload.py"], factors["docs/guide.md"]) == (1, 0.3)
     reasons = {each["path"]: each["reason"] for each in answer["candidates"]}
     assert reasons["image.bin"] == "binary"
     assert answer["total_candidates"] == len(answer["candidates"]) == 6
@@ -74,6 +77,27 @@ def test_it_explains_the_context_that_is_given(sidecar: SidecarProcess) -> None:
     explained = caller.get("/explain", task=TASK, max_bytes=8_192).json()
     given = {each["path"] for each in context["context"]["relevant_files"]}
     assert given == {each["path"] for each in explained["candidates"] if each["disposition"] != "left_out"}
+
+
+def test_lines_are_those_that_the_context_shows(sidecar: SidecarProcess, root: Path) -> None:
+    padding = "".join(f"value_{n} = {n}\n\n\n" for n in range(400))
+    (root / "src" / "long.py").write_text(f"{padding}def retry_upload(long):\n    wait(long)\n\n\n{padding}")
+    caller = Caller(sidecar)
+    task = "retry_upload waits too long"
+    (shown,) = [
+        each["content"]
+        for each in caller.get(task=task, max_bytes=6_000).json()["context"]["relevant_files"]
+        if each["path"] == "src/long.py"
+    ]
+    (candidate,) = [
+        each
+        for each in caller.get("/explain", task=task, max_bytes=6_000).json()["candidates"]
+        if each["path"] == "src/long.py"
+    ]
+    assert candidate["disposition"] == "cut" and candidate["lines"][-1]["first"] > 1
+    lines = (root / "src" / "long.py").read_text().split("\n")
+    given = [line for each in candidate["lines"] for line in lines[each["first"] - 1 : each["last"]]]
+    assert given == [line for line in shown.removesuffix("\n").split("\n") if not line.startswith("[... line")]
 
 
 def test_a_limit(sidecar: SidecarProcess) -> None:
@@ -103,6 +127,19 @@ def test_rules_are_in_force_at_once(sidecar: SidecarProcess, root: Path) -> None
     refused = caller.get("/files", path="customers/list.py")
     assert refused.status_code == 404 and "never" in json.dumps(refused.json())
     assert caller.get("/files", path="docs/guide.md").status_code == 200
+
+
+def test_weights_of_signals(sidecar: SidecarProcess, root: Path) -> None:
+    caller = Caller(sidecar)
+
+    def signals() -> set[str]:
+        (first, *_) = caller.get("/explain", task="upload: the retry of src/upload.py waits").json()["candidates"]
+        assert first["path"] == "src/upload.py"
+        return set(first["signals"])
+
+    assert {"words", "scope", "named_by_task"} <= signals()
+    rules(root, "[signals]\nwords = 0\nscope = 0\n")
+    assert "named_by_task" in signals() and not {"words", "scope"} & signals()
 
 
 def test_invalid_rules_are_an_error_that_names_them(sidecar: SidecarProcess, root: Path) -> None:

@@ -20,6 +20,9 @@ def response() -> pb.GetContextResponse:
         agent="agent-7", agent_type="code-reviewer", decision="Refused\n# Header", status="failed"
     )
     output.errors.append("a.py:3 divides by zero")
+    output.warnings.append("no test for 0")
+    output.rationale = "because of zero"
+    output.issue_id = "issue-9"
     output.next_steps.append("handle 0")
     output.files_affected.append("src/a.py")
     output.artifacts["review.md"] = "# Review\n```\ncode\n```\n"
@@ -53,7 +56,7 @@ def test_only_our_headings_are_headings() -> None:
         "# Context of issue-1 for debugger",
         "## Task",
         "## What other agents found",
-        "### code-reviewer, 1970-01-01T00:00:00Z, failed",
+        "### code-reviewer, 1970-01-01T00:00:00Z, failed, on issue-9",
         "## Files",
         "### src/a.py (parts)",
         "### notes.md",
@@ -68,7 +71,10 @@ def test_everything_is_there() -> None:
     for text in (
         "> repair it\n> # at once\n",
         "> a.py:3 divides by zero\n",
-        "> handle 0\n",
+        "Warnings:\n> no test for 0\n",
+        "Why:\n> because of zero\n",
+        "Next steps:\n> handle 0\n",
+        "Artifact `review.md`:\n\n````\n# Review\n```\ncode\n```\n````\n",
         "Files: `src/a.py`\n",
         "```python\ndef a():\n    pass\n```\n",
         "- modified `a.py` +1 -0\n",
