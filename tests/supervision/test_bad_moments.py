@@ -293,12 +293,12 @@ def test_a_revocation_that_could_not_be_written_holds_after_a_crash(deployment: 
     sidecar = deployment.sidecar
     assert sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 200
     path = f"/api/agents/{agent.id}?force=true"
-    stopping = threading.Thread(target=lambda: sidecar.request("DELETE", path, sidecar.operator, timeout=60))
+    stopping = threading.Thread(target=lambda: sidecar.request("DELETE", path, sidecar.operator, timeout=180))
     log = deployment.storage / "logs" / "orchestration.log"
     with writes_blocked(deployment.storage):
         stopping.start()
-        until(lambda: f"could not save agent {agent.id} yet" in log.read_text(), "an end that is not stored", 60)
-    stopping.join(60)
+        until(lambda: f"could not save agent {agent.id} yet" in log.read_text(), "an end that is not stored", 180)
+    stopping.join(180)
     assert not stopping.is_alive()
     assert deployment.now(agent).get()["status"] == "stopped"
     assert sidecar.request("GET", "/api/events", headers=agent.headers).status_code == 401
