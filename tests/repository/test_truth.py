@@ -12,7 +12,7 @@ from tests.support.repositories import commit_all, git
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.layout import GitFailed
-from cco_sidecar.repository.snapshot import Scanner, Snapshot
+from cco_sidecar.repository.snapshot import FileStat, Scanner, Snapshot
 from cco_sidecar.services.context import sections
 from cco_sidecar.services.context.markdown import markdown
 from orchestra.v1 import context_service_pb2 as pb
@@ -133,3 +133,9 @@ def test_patterns_that_the_repository_names_count(root: Path, tmp_path: Path) ->
     (root / "notes" / "private.txt").write_text("x\n")
     snapshot = scan(root, tmp_path)
     assert "notes/private.txt" not in snapshot.files and not snapshot.git.uncommitted_changes
+
+
+@pytest.mark.parametrize("seconds", [-(10**12), 0, 1, 910_000_000_000])
+def test_a_time_that_no_timestamp_can_be_is_the_nearest_that_can(seconds: int) -> None:
+    stamp = FileStat(1, seconds * 10**9, 0, 0, 0).modified
+    assert stamp.seconds == min(max(0, seconds), 253_402_300_799) and stamp.ToJsonString()

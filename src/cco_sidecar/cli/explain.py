@@ -51,7 +51,7 @@ def budgets(command: Callable[..., Any]) -> Callable[..., Any]:
 @project_option
 @click.option("--task", default="", help="What the agent is about to do.")
 @budgets
-@click.option("--limit", type=click.IntRange(1, 10_000), help="Candidates to show, the best first.  [default: 200]")
+@click.option("--limit", type=click.IntRange(1, _MOST), help="Candidates to show, the best first.  [default: 200]")
 @click.option(
     "--diff",
     "before",

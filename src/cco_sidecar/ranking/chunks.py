@@ -45,6 +45,12 @@ def _unchanged(data: bytes) -> bytes:
     return data
 
 
+def lines_in(data: bytes | str) -> int:
+    """Returns the number of lines; an empty text is one."""
+    end = data.count(b"\n") if isinstance(data, bytes) else data.count("\n")
+    return max(1, end + (data[-1:] not in (b"\n", "\n", b"", "")))
+
+
 class Chunked:
     """A file's text, in chunks. Offsets are in bytes.
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from cco_sidecar.core.clock import LAST_MICROS, timestamp
 from cco_sidecar.repository import masking, metadata
 from cco_sidecar.repository.history import Git
 from cco_sidecar.repository.rules import NO_RULES, Rules, read_rules
@@ -38,6 +41,11 @@ class FileStat(NamedTuple):
     @classmethod
     def of(cls, info: os.stat_result) -> FileStat:
         return cls(info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino, info.st_dev)
+
+    @property
+    def modified(self) -> Timestamp:
+        """When the file was changed. Some file systems store times that no Timestamp can be."""
+        return timestamp(min(max(0, self.mtime_ns // 1000), LAST_MICROS))
 
 
 class Barred(NamedTuple):

@@ -25,6 +25,9 @@ _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 # Lines around a change that belong to it.
 _AROUND = 3
+_TIMEOUT_SECONDS = 120.0
+# Files up to this size are read together; few are larger.
+_READ_TOGETHER_BYTES = 1024 * 1024
 
 
 class PastCommit(NamedTuple):
@@ -93,7 +96,7 @@ class Trees:
         return found
 
     def snapshot(self, commit: str) -> Snapshot:
-        """Returns the files and the history of a commit, as a scan of its working tree would. Raises GitFailed."""
+        """Returns the files and the history of a commit, without the files that no agent gets. Raises GitFailed."""
         files: dict[str, FileStat] = {}
         listed = self._output("ls-tree", "-r", "-l", "-z", commit)
         for record in os.fsdecode(listed).split("\0")[:-1]:
@@ -105,7 +108,7 @@ class Trees:
                 info = FileStat(int(size), 0, 0, int(name[:15], 16), 0)
                 self._names[info] = name
                 files[path] = info
-        self._load([info for info in files.values() if info.size <= _MOST_BYTES])
+        self._load([info for info in files.values() if info.size <= _READ_TOGETHER_BYTES])
         directories = sorted({parent for path in files for parent in _parents(path)})
         git = GitContext(recent_commits=self._git.commits(commit)[:FULL_HISTORY])
         return Snapshot(self._root, files, directories, [], git, Metadata(), self._rules)
@@ -132,11 +135,6 @@ class Trees:
         if done.code:
             raise GitFailed(f"git {arguments[0]} failed in {self._root}", done.said)
         return done.output
-
-
-_TIMEOUT_SECONDS = 120.0
-# Larger files are no candidates.
-_MOST_BYTES = 1024 * 1024
 
 
 class _PastFiles(FileCache):

@@ -21,8 +21,9 @@ from orchestra.v1.context_service_pb2 import (
 DEFAULT_LIMIT = 200
 
 
-def explain(snapshot: Snapshot, plan: Plan, focused: Focused, max_bytes: int, limit: int) -> ExplainContextResponse:
-    """Returns the best ``limit`` candidates; ``focused`` was built from ``plan`` within ``max_bytes``."""
+def explain(snapshot: Snapshot, focused: Focused, max_bytes: int, limit: int) -> ExplainContextResponse:
+    """Returns the best ``limit`` candidates; ``focused`` was built within ``max_bytes``."""
+    plan = focused.plan
     excerpts = {excerpt.path: excerpt for excerpt in focused.excerpts}
     shares = plan.shares()
     paths = [*snapshot.files, *(barred.path for barred in snapshot.barred)]
@@ -36,7 +37,7 @@ def explain(snapshot: Snapshot, plan: Plan, focused: Focused, max_bytes: int, li
         if path in barred:
             candidate = Candidate(disposition=DISPOSITION_LEFT_OUT, reason=barred[path].reason, size=barred[path].bytes)
         else:
-            candidate = _candidate(path, snapshot, plan, focused, excerpts.get(path))
+            candidate = _candidate(path, snapshot, focused, excerpts.get(path))
         candidate.path = sections.utf8(path)
         if path in shares:
             candidate.score = shares[path]
@@ -45,7 +46,8 @@ def explain(snapshot: Snapshot, plan: Plan, focused: Focused, max_bytes: int, li
     return response
 
 
-def _candidate(path: str, snapshot: Snapshot, plan: Plan, focused: Focused, excerpt: Excerpt | None) -> Candidate:
+def _candidate(path: str, snapshot: Snapshot, focused: Focused, excerpt: Excerpt | None) -> Candidate:
+    plan = focused.plan
     candidate = Candidate(size=snapshot.files[path].size)
     if path in plan.files:
         candidate.line_count = plan.files[path].line_count

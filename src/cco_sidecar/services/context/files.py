@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cco_sidecar.core.clock import LAST_MICROS, timestamp
 from cco_sidecar.core.errors import invalid_request, not_found
 from cco_sidecar.core.languages import language_of
 from cco_sidecar.repository.file_cache import FileCache, Text
@@ -76,7 +75,7 @@ def _content(path: str, text: Text, lines: tuple[int, int | None] | None) -> Fil
         last_line=end if shown else 0,
         line_count=count,
         language=language_of(path),
-        last_modified=timestamp(min(max(0, text.stat.mtime_ns // 1000), LAST_MICROS)),
+        last_modified=text.stat.modified,
         checksum=text.checksum,
         masked_secrets=sections.masked_secrets(each for each in text.masked if first <= each.line <= end),
     )

@@ -39,11 +39,8 @@ def fit(budget: Budget, build: Callable[[int], Focused]) -> Fitted:
     for _ in range(_ATTEMPTS):
         size = max(_LEAST_BYTES, size)
         focused = build(size)
-        text = to_json(focused.response)
-        count = tokenizer().count(text) + _OWN_TOKENS
+        count = _count(focused)
         if count <= budget.max_tokens:
-            focused.response.total_tokens = count
-            focused.response.tokenizer = tokenizer().name
             best = Fitted(focused, size)
             more = budget.max_tokens / count
             if more < 1 + _SLACK or size >= limit or not focused.response.truncated:
@@ -57,7 +54,14 @@ def fit(budget: Budget, build: Callable[[int], Focused]) -> Fitted:
         # A token has at least one byte.
         size = max(_LEAST_BYTES, min(limit, budget.max_tokens))
         focused = build(size)
-        focused.response.total_tokens = tokenizer().count(to_json(focused.response)) + _OWN_TOKENS
-        focused.response.tokenizer = tokenizer().name
+        _count(focused)
         best = Fitted(focused, size)
     return best
+
+
+def _count(focused: Focused) -> int:
+    """Counts the tokens of a response, and says in it how many there are."""
+    count = tokenizer().count(to_json(focused.response)) + _OWN_TOKENS
+    focused.response.total_tokens = count
+    focused.response.tokenizer = tokenizer().name
+    return count

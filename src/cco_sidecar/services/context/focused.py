@@ -10,7 +10,7 @@ import orjson
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.ranking import cutting
-from cco_sidecar.ranking.chunks import Lines
+from cco_sidecar.ranking.chunks import Lines, lines_in
 from cco_sidecar.ranking.cutting import Excerpt
 from cco_sidecar.ranking.selection import Choice
 from cco_sidecar.repository.file_cache import FileCache, Text
@@ -44,6 +44,7 @@ class Focused(NamedTuple):
     """``response`` has no ``timestamp`` and ``cache_hit``; ``excerpts``: what it shows of files."""
 
     response: GetContextResponse
+    plan: Plan
     excerpts: list[Excerpt]
     reasons: dict[str, str]
 
@@ -105,7 +106,7 @@ def build_focused(
         filler.fill(context, excerpts)
     if not complete:
         strategies.add("semantic_chunking")
-    return Focused(sections.complete(response, strategies), excerpts, reasons)
+    return Focused(sections.complete(response, strategies), plan, excerpts, reasons)
 
 
 def _chosen(
@@ -155,7 +156,7 @@ class _Filler:
         path = excerpt.path
         text = self._texts.read(self._snapshot.root, path, self._snapshot.files[path])
         # The file may have changed since it was split; its lines are those of now.
-        count = max(1, text.content.count("\n") + (text.content[-1:] not in ("\n", "")))
+        count = lines_in(text.content)
         parts = [Lines(part.start, min(part.end, count)) for part in excerpt.parts if part.start < count]
         if text.problem or not parts:
             return False

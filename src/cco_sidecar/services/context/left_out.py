@@ -96,10 +96,9 @@ def _count(groups: Groups, key: tuple[str, str], size: int) -> None:
 
 def _directory(parts: list[str], depth: int) -> str:
     """Returns the pattern for a file: ``src/api/**`` for a depth of 2."""
-    whole = len(parts) > depth
-    pattern = "/".join((*parts[: min(depth, len(parts) - 1)], "**" if whole else "*"))
     if len(parts) == 1:
         return "/*"
+    pattern = "/".join((*parts[: min(depth, len(parts) - 1)], "**" if len(parts) > depth else "*"))
     return pattern if len(pattern) <= _DIRECTORY_CHARACTERS else f"{pattern[: _DIRECTORY_CHARACTERS - 3]}*/**"
 
 

@@ -28,7 +28,7 @@ _WRITERS, _TESTERS = frozenset({"documentation", "research", "business"}), froze
 # The factor of files that the agent type does not read.
 _FOREIGN = 0.6
 # Larger files are rarely written by people.
-_MAX_FILE_BYTES = 1024 * 1024
+MAX_FILE_BYTES = 1024 * 1024
 # Of a repository with more files or more text, the smaller files are read.
 _MAX_CANDIDATES = 100_000
 _MAX_CANDIDATE_BYTES = 128 * 2**20
@@ -118,7 +118,7 @@ def _candidates(
             problems[path] = "too_many"
             continue
         space -= info.size
-        if info.size > _MAX_FILE_BYTES or space < 0:
+        if info.size > MAX_FILE_BYTES or space < 0:
             problems[path] = "too_large"
             continue
         key = (snapshot.root, path, info)

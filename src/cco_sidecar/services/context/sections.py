@@ -9,7 +9,6 @@ from itertools import islice
 
 import orjson
 
-from cco_sidecar.core.clock import LAST_MICROS, timestamp
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.core.languages import language_of
 from cco_sidecar.repository.encodings import UTF_8
@@ -112,7 +111,7 @@ def relevant_file(path: str, content: str, text: Text) -> RelevantFile:
     return RelevantFile(
         path=utf8(path),
         content=content,
-        last_modified=timestamp(min(max(0, text.stat.mtime_ns // 1000), LAST_MICROS)),
+        last_modified=text.stat.modified,
         size=text.stat.size,
         language=language_of(path),
         checksum=text.checksum,

@@ -135,8 +135,7 @@ class Worker:
         previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
         choices = _choices(wanted, snapshot, previous)
         fitted = fit(wanted.budget, lambda max_bytes: self._focused(wanted, snapshot, choices, previous, max_bytes))
-        planned = self._plan(wanted, snapshot, choices, previous, fitted.max_bytes)
-        return explain(snapshot, planned, fitted.focused, fitted.max_bytes, limit).SerializeToString()
+        return explain(snapshot, fitted.focused, fitted.max_bytes, limit).SerializeToString()
 
     def _within(
         self, wanted: Wanted, snapshot: Snapshot, choices: list[Choice], previous: list[PreviousAgentOutput]

@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.ranking.chunks import lines_in
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
+from cco_sidecar.services.context.plan import MAX_FILE_BYTES
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W\d]\w*|\d{3,}")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_MAX_FILE_BYTES = 1024 * 1024
 _CACHE_BYTES = 256 * 2**20
 _BYTES_OF_WORD = 120
 # Lines from 1, by path.
@@ -26,7 +27,7 @@ def filled(order: Iterator[tuple[str, bytes]], max_bytes: int) -> Given:
     given: Given = {}
     space = max_bytes
     for path, data in order:
-        count = max(1, data.count(b"\n") + (not data.endswith(b"\n")))
+        count = lines_in(data)
         if len(data) > space:
             lines = data[:space].count(b"\n")
             if lines:
@@ -86,7 +87,7 @@ class Bm25:
 
 def _data(snapshot: Snapshot, texts: FileCache, path: str) -> bytes | None:
     info = snapshot.files[path]
-    if info.size > _MAX_FILE_BYTES:
+    if info.size > MAX_FILE_BYTES:
         return None
     raw = texts.raw(snapshot.root, path, info)
     return None if raw.problem else raw.data

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cco_sidecar.ranking.chunks import lines_in
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.repository.trees import PastCommit, Trees
 
@@ -85,7 +86,6 @@ def _clipped(
         info = snapshot.files.get(path)
         if info is None or trees.texts.raw(snapshot.root, path, info).problem:
             continue
-        data = trees.blob(info)
-        count = max(1, data.count(b"\n") + (not data.endswith(b"\n")))
+        count = lines_in(trees.blob(info))
         found[path] = [(min(first, count), min(last, count)) for first, last in hunks]
     return found
