@@ -119,5 +119,46 @@ def test_a_documented_time(sidecar: SidecarProcess, agent: Agent, moment: str) -
     assert sidecar.request("GET", "/api/events", agent, params={"since_time": moment}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("template", "name", "others"),
+    [
+        ("/api/access", "agent", "rpc=GetContext"),
+        ("/api/agents", "agent_type", ""),
+        ("/api/approvals", "issue_id", ""),
+        ("/api/events", "correlation_id", ""),
+        ("/api/context/{issue_id}/{agent_type}", "task", ""),
+    ],
+)
+def test_a_nul_character_in_a_short_text_is_refused_and_does_not_validate(
+    sidecar: SidecarProcess, template: str, name: str, others: str
+) -> None:
+    assert not parameter(template, name).is_valid("a\0b")
+    path = template.format(issue_id="issue-123", agent_type="python-specialist")
+    answer = sidecar.request("GET", f"{path}?{name}=a%00b&{others}", sidecar.operator)
+    assert answer.status_code == 400
+    assert answer.json()["message"] == f"{name} contains a NUL character; remove it"
+
+
+def test_every_limited_text_of_a_request_says_that_it_holds_no_nul() -> None:
+    """PostgreSQL cannot store them, so that a document without this would promise what one of two stores refuses."""
+    inputs = [each for each in DOCUMENT["components"]["schemas"] if each.endswith(("Request", "Body", "Input"))]
+    found = [
+        (f"{name}.{key}", schema)
+        for name in inputs
+        for key, each in DOCUMENT["components"]["schemas"][name].get("properties", {}).items()
+        for schema in each.get("anyOf", [each])
+        if "maxLength" in schema and "enum" not in schema
+    ]
+    found += [
+        (f"{path} {each['name']}", each["schema"])
+        for path, methods in DOCUMENT["paths"].items()
+        for method in methods.values()
+        for each in method.get("parameters", [])
+        if "maxLength" in each["schema"] and "enum" not in each["schema"]
+    ]
+    assert len(found) > 30
+    assert [name for name, schema in found if validator(schema).is_valid("a\0b")] == []
+
+
 def test_the_document_names_its_server(sidecar: SidecarProcess) -> None:
     assert sidecar.request("GET", "/openapi.json").json()["servers"] == [{"url": sidecar.url}]

@@ -50,7 +50,7 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
         checks.append(_chosen(field, tuple(rule.choices)))
     if rule.format == options_pb2.FORMAT_ID:
         checks.append(_named(field))
-    if rule.no_nul:
+    if codec.refuses_nul(field):
         checks.append(_without_nul(field))
     if rule.HasField("minimum") or rule.HasField("maximum"):
         checks.append(_between(field, rule))
@@ -125,7 +125,7 @@ def _without_nul(field: FieldDescriptor) -> Check:
     def check(message: Any, where: str) -> None:
         value = getattr(message, name)
         if any("\0" in text for text in (value if repeated else (value,))):
-            raise invalid_request(f"{where}{name} contains NUL, which no process can receive", field=where + name)
+            raise invalid_request(f"{where}{name} contains a NUL character; remove it", field=where + name)
 
     return check
 

@@ -156,7 +156,7 @@ def _string(field: FieldDescriptor, rule: options_pb2.FieldRules) -> dict[str, A
         schema["pattern"] = filters.PATTERN
     elif rule.format == options_pb2.FORMAT_CONTEXT_PART:
         schema["pattern"] = rf"^({'|'.join(_context_parts())})$|^[^\u0000]*[*./][^\u0000]*$"
-    elif rule.syntax or rule.no_nul:
+    elif rule.syntax or codec.refuses_nul(field):
         schema["pattern"] = rule.syntax or _NO_NUL
     if rule.choices:
         schema["enum"] = [*rule.choices] if rule.required or field.is_repeated else [*rule.choices, ""]

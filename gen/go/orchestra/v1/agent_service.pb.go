@@ -2838,7 +2838,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x0e_output_tokensB\x14\n" +
 	"\x12_cache_read_tokensB\x18\n" +
 	"\x16_cache_creation_tokensB\v\n" +
-	"\t_cost_usd\"\x9c\x06\n" +
+	"\t_cost_usd\"\x96\x06\n" +
 	"\x11SpawnAgentRequest\x12)\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tB\n" +
@@ -2846,9 +2846,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"R\tagentType\x12%\n" +
 	"\bissue_id\x18\x02 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\n" +
-	"R\aissueId\x12\x1e\n" +
-	"\x04task\x18\x03 \x01(\tB\n" +
-	"\xea\xe0\x18\x06\x18\xa0\x8d\x06P\x01R\x04task\x12;\n" +
+	"R\aissueId\x12\x1c\n" +
+	"\x04task\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x18\xa0\x8d\x06R\x04task\x12;\n" +
 	"\x14context_requirements\x18\x04 \x03(\tB\b\xea\xe0\x18\x04\x10\x03\x18dR\x13contextRequirements\x12[\n" +
 	"\venvironment\x18\x05 \x03(\v20.orchestra.v1.SpawnAgentRequest.EnvironmentEntryB\a\xea\xe0\x18\x03\x18\xe8\aR\venvironment\x122\n" +
 	"\bpriority\x18\x06 \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12'\n" +
@@ -2858,9 +2857,9 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\tisolation\x18\t \x01(\x0e2\x17.orchestra.v1.IsolationR\tisolation\x12*\n" +
 	"\vcredentials\x18\n" +
 	" \x03(\tB\b\xea\xe0\x18\x04\x18d`\tR\vcredentials\x12D\n" +
-	"\x0ftimeout_seconds\x18\v \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\xc6CAH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x1f\n" +
-	"\x05model\x18\f \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x02P\x01R\x05model\x12)\n" +
-	"\tdirectory\x18\r \x01(\tB\v\xea\xe0\x18\a\x18\x80 P\x01`\tR\tdirectory\x12.\n" +
+	"\x0ftimeout_seconds\x18\v \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x80\xc6CAH\x00R\x0etimeoutSeconds\x88\x01\x01\x12\x1d\n" +
+	"\x05model\x18\f \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\x05model\x12'\n" +
+	"\tdirectory\x18\r \x01(\tB\t\xea\xe0\x18\x05\x18\x80 `\tR\tdirectory\x12.\n" +
 	"\x04base\x18\x0e \x01(\x0e2\x1a.orchestra.v1.WorktreeBaseR\x04base\x1a>\n" +
 	"\x10EnvironmentEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -2921,13 +2920,12 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\astopped\x18\x02 \x01(\bR\astopped\x121\n" +
 	"\x06status\x18\x03 \x01(\x0e2\x19.orchestra.v1.AgentStatusR\x06status\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x128\n" +
-	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"a\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"_\n" +
 	"\x12ResumeAgentRequest\x12%\n" +
 	"\bagent_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\n" +
-	"R\aagentId\x12$\n" +
-	"\amessage\x18\x02 \x01(\tB\n" +
-	"\xea\xe0\x18\x06\x18\xa0\x8d\x06P\x01R\amessage\"@\n" +
+	"R\aagentId\x12\"\n" +
+	"\amessage\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x18\xa0\x8d\x06R\amessage\"@\n" +
 	"\x13ResumeAgentResponse\x12)\n" +
 	"\x05agent\x18\x01 \x01(\v2\x13.orchestra.v1.AgentR\x05agent\"\xd4\x01\n" +
 	"\x16StreamAgentLogsRequest\x12%\n" +

@@ -495,10 +495,9 @@ const file_orchestra_v1_credential_service_proto_rawDesc = "" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"u\n" +
-	"\x16StoreCredentialRequest\x125\n" +
-	"\x04name\x18\x01 \x01(\tB!\xea\xe0\x18\x1d\b\x01\x18\x80\x01B\x16[A-Za-z_][A-Za-z0-9_]*R\x04name\x12$\n" +
-	"\x05value\x18\x02 \x01(\tB\x0e\xea\xe0\x18\n" +
-	"\b\x01\x18\x80\x80\x04H\x01P\x01R\x05value\"S\n" +
+	"\x16StoreCredentialRequest\x127\n" +
+	"\x04name\x18\x01 \x01(\tB#\xea\xe0\x18\x1f\b\x01\x18\x80\x01B\x18^[A-Za-z_][A-Za-z0-9_]*$R\x04name\x12\"\n" +
+	"\x05value\x18\x02 \x01(\tB\f\xea\xe0\x18\b\b\x01\x18\x80\x80\x04H\x01R\x05value\"S\n" +
 	"\x17StoreCredentialResponse\x128\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x18.orchestra.v1.CredentialR\n" +

@@ -453,7 +453,9 @@ type FieldRules struct {
 	Required bool `protobuf:"varint,1,opt,name=required,proto3" json:"required,omitempty"`
 	// Syntax that a non-empty value must have; for a list, each of its elements.
 	Format Format `protobuf:"varint,2,opt,name=format,proto3,enum=orchestra.v1.Format" json:"format,omitempty"`
-	// Maximum number of characters of a string, or of entries of a list or map; 0 means no limit.
+	// Maximum number of characters of a string, or of entries of a list or map; 0 means no limit. A
+	// string with a limit must not contain NUL characters: no process can receive them, and PostgreSQL
+	// cannot store them.
 	MaxLength uint32 `protobuf:"varint,3,opt,name=max_length,json=maxLength,proto3" json:"max_length,omitempty"`
 	// Smallest accepted number; checked only when the field is present.
 	Minimum *float64 `protobuf:"fixed64,4,opt,name=minimum,proto3,oneof" json:"minimum,omitempty"`
@@ -470,7 +472,7 @@ type FieldRules struct {
 	Syntax string `protobuf:"bytes,8,opt,name=syntax,proto3" json:"syntax,omitempty"`
 	// True when the value is a secret: error messages never quote it.
 	Secret bool `protobuf:"varint,9,opt,name=secret,proto3" json:"secret,omitempty"`
-	// True when the value is passed to a process and must not contain NUL characters.
+	// True for a list whose strings are passed to a process and must not contain NUL characters.
 	NoNul bool `protobuf:"varint,10,opt,name=no_nul,json=noNul,proto3" json:"no_nul,omitempty"`
 	// JSON: neither accepted nor written.
 	Internal bool `protobuf:"varint,11,opt,name=internal,proto3" json:"internal,omitempty"`

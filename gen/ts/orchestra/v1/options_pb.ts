@@ -97,7 +97,9 @@ export type FieldRules = Message<"orchestra.v1.FieldRules"> & {
   format: Format;
 
   /**
-   * Maximum number of characters of a string, or of entries of a list or map; 0 means no limit.
+   * Maximum number of characters of a string, or of entries of a list or map; 0 means no limit. A
+   * string with a limit must not contain NUL characters: no process can receive them, and PostgreSQL
+   * cannot store them.
    *
    * @generated from field: uint32 max_length = 3;
    */
@@ -149,7 +151,7 @@ export type FieldRules = Message<"orchestra.v1.FieldRules"> & {
   secret: boolean;
 
   /**
-   * True when the value is passed to a process and must not contain NUL characters.
+   * True for a list whose strings are passed to a process and must not contain NUL characters.
    *
    * @generated from field: bool no_nul = 10;
    */

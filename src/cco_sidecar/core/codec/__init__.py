@@ -8,7 +8,16 @@ and the field and message options of ``orchestra/v1/options.proto`` apply.
 
 from cco_sidecar.core.codec.decode import from_dict, from_query, parse_rfc3339
 from cco_sidecar.core.codec.encode import json_head, rfc3339, struct_to_dict, to_dict, to_json
-from cco_sidecar.core.codec.fields import MAX_DEPTH, MAX_EXACT, enum_name, is_lenient, is_union, json_name, rules
+from cco_sidecar.core.codec.fields import (
+    MAX_DEPTH,
+    MAX_EXACT,
+    enum_name,
+    is_lenient,
+    is_union,
+    json_name,
+    refuses_nul,
+    rules,
+)
 
 __all__ = [
     "MAX_DEPTH",
@@ -21,6 +30,7 @@ __all__ = [
     "json_head",
     "json_name",
     "parse_rfc3339",
+    "refuses_nul",
     "rfc3339",
     "rules",
     "struct_to_dict",

@@ -20,6 +20,13 @@ def rules(field: FieldDescriptor) -> options_pb2.FieldRules:
     return field.GetOptions().Extensions[options_pb2.field]  # type: ignore[index]
 
 
+def refuses_nul(field: FieldDescriptor) -> bool:
+    """Its strings must not contain NUL characters (options.proto, ``max_length`` and ``no_nul``)."""
+    rule = rules(field)
+    bounded = field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated and bool(rule.max_length)
+    return bounded or bool(rule.no_nul)
+
+
 def is_union(message: Descriptor) -> bool:
     """Reports whether a message is written in JSON as the value of the one field that is set."""
     return bool(message.GetOptions().Extensions[options_pb2.json_union])  # type: ignore[index]
