@@ -12,6 +12,7 @@ import pytest
 from tests.support.repositories import commit_all, git
 from tests.support.sidecars import small_repository
 
+from cco_sidecar.repository import beneath
 from cco_sidecar.repository import git as git_module
 from cco_sidecar.repository.beneath import open_beneath
 from cco_sidecar.repository.git import GitRepository
@@ -150,7 +151,11 @@ def test_a_repository_is_read_while_others_write_to_it(tmp_path: Path) -> None:
         writing.join()
 
 
-def test_files_are_opened_beneath_their_root_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("open_at", [beneath._open_at, beneath._step_by_step])
+def test_files_are_opened_beneath_their_root_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_at: Callable[[int, str], int]
+) -> None:
+    monkeypatch.setattr(beneath, "_open_at", open_at)
     root, secret = tmp_path / "root", tmp_path / "secret"
     (root / "inner").mkdir(parents=True)
     secret.mkdir()

@@ -7,24 +7,30 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-_TEST = re.compile(
-    r"(?i)(^|/)(tests?|specs?|__tests__|testing|testdata|t|e2e)/|(^|[/_.-])(test|spec)s?[_.-]|[_.-](test|spec|tests)\.\w+$"
-    r"|Tests?\.(java|kt|cs|php|swift)$|(^|/)conftest\.py"
+# What a directory says; it ends with a slash. All paths are matched in lower case.
+_TEST_DIRECTORY = re.compile(r"(?:^|/)(tests?|specs?|__tests__|testing|testdata|t|e2e)/|(^|[/_.-])(test|spec)s?[_.-]")
+_GENERATED_DIRECTORY = re.compile(
+    r"(^|/)(vendor|third_party|node_modules|dist|build|generated|gen|fixtures?|examples?|samples?|playground|snapshots?"
+    r"|__snapshots__|locales?|translations?|i18n|benches|benchmarks?|\.github|\.vscode|\.circleci)/|_pb2"
 )
-_GENERATED = re.compile(
-    r"(?i)(^|/)(vendor|third_party|node_modules|dist|build|generated|gen|fixtures?|examples?|samples?|playground"
-    r"|snapshots?|__snapshots__|locales?|translations?|i18n|benches|benchmarks?)/|\.min\.(js|css)$"
-    r"|\.(lock|snap|svg|map|pb\.go|csv|sum|po|pot)$|_pb2|package-lock|pnpm-lock|yarn\.lock|go\.sum"
-    r"|(^|/)\.(github|vscode|circleci)/"
+_DOCUMENT_DIRECTORY = re.compile(r"(^|/)docs?/")
+_CHANGE_LOG_DIRECTORY = re.compile(r"(^|/)changelogs?/")
+# What a name says.
+_TEST_NAME = re.compile(
+    r"(^|[_.-])(test|spec)s?[_.-]|[_.-](test|spec|tests)\.\w+$|tests?\.(java|kt|cs|php|swift)$|^conftest\.py"
 )
-_LOCK = re.compile(r"(?i)(package-lock\.json|pnpm-lock\.yaml|[^/]*\.lock|go\.sum|.*\.(snap|map|min\.js|min\.css|svg))$")
-_DOCUMENT = re.compile(
-    r"(?i)(?<!CMakeLists)(?<!requirements)\.(md|rst|txt|adoc|mdx)$|(^|/)docs?/(?!.*\.(c|cc|cpp|h|go|rs|java|kt|rb|php)$)"
+_CHANGE_LOG_NAME = re.compile(
+    r"(changelog|changes|history|news|releases?)(([-_. ].*)?\.(md|rst|txt|adoc|markdown|org))?$"
 )
-_CHANGE_LOG = re.compile(
-    r"(?i)(^|/)(changelog|changes|history|news|releases?)([-_. ][^/]*)?(\.(md|rst|txt|adoc|markdown|org))$"
-    r"|(^|/)(changelog|changes|history|news|releases?)$|(^|/)changelogs?/"
-)
+_CODE = frozenset(("c", "cc", "cpp", "h", "go", "rs", "java", "kt", "rb", "php"))
+_DOCUMENTS = frozenset(("md", "rst", "txt", "adoc", "mdx"))
+_NO_DOCUMENTS = ("cmakelists.txt", "requirements.txt")
+_GENERATED = frozenset(("lock", "snap", "svg", "map", "csv", "sum", "po", "pot"))
+_GENERATED_ENDS = (".min.js", ".min.css", ".pb.go")
+_GENERATED_PARTS = ("_pb2", "package-lock", "pnpm-lock")
+_LOCKS = frozenset(("lock", "snap", "map", "svg"))
+_LOCK_ENDS = (".min.js", ".min.css")
+_LOCK_FILES = frozenset(("package-lock.json", "pnpm-lock.yaml", "go.sum"))
 _TEST_AFFIX = re.compile(r"(^tests?_|_tests?$|^test(?=[a-z])|tests?$|_spec$|spec$|-test$)")
 _ABOUT_DOCUMENTS = re.compile(r"\b(docs?|readme|documentation|typo)\b")
 # Factors on the score of a file.
@@ -46,8 +52,26 @@ class Kind(NamedTuple):
 @lru_cache(maxsize=200_000)
 def kind_of(path: str) -> Kind:
     """Returns the kind of a file."""
-    patterns = (_TEST, _DOCUMENT, _CHANGE_LOG, _GENERATED, _LOCK)
-    return Kind(*(pattern.search(path) is not None for pattern in patterns))
+    directory, slash, name = path.lower().rpartition("/")
+    _, dot, suffix = name.rpartition(".")
+    suffix = suffix if dot else ""
+    test, documents, change_log, generated = _kind_of_directory(directory + slash)
+    return Kind(
+        test or (("test" in name or "spec" in name) and _TEST_NAME.search(name) is not None),
+        (documents and suffix not in _CODE) or (suffix in _DOCUMENTS and not name.endswith(_NO_DOCUMENTS)),
+        change_log or _CHANGE_LOG_NAME.match(name) is not None,
+        generated
+        or suffix in _GENERATED
+        or name.endswith(_GENERATED_ENDS)
+        or any(part in name for part in _GENERATED_PARTS),
+        suffix in _LOCKS or name in _LOCK_FILES or name.endswith(_LOCK_ENDS),
+    )
+
+
+@lru_cache(maxsize=50_000)
+def _kind_of_directory(directory: str) -> tuple[bool, ...]:
+    patterns = (_TEST_DIRECTORY, _DOCUMENT_DIRECTORY, _CHANGE_LOG_DIRECTORY, _GENERATED_DIRECTORY)
+    return tuple(pattern.search(directory) is not None for pattern in patterns)
 
 
 @lru_cache(maxsize=200_000)

@@ -30,6 +30,16 @@ class Decoded(NamedTuple):
     encoding: str
 
 
+def is_utf_8(data: bytes) -> bool:
+    """Whether a file is text in UTF-8 without a byte order mark: it can be used as it is."""
+    if b"\0" in data or data.startswith(b"\xef\xbb\xbf"):
+        return False
+    try:
+        return data.isascii() or bool(data.decode())
+    except UnicodeDecodeError:
+        return False
+
+
 def decode(data: bytes) -> Decoded | None:
     """Returns the text of a file; None if its bytes are not text."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

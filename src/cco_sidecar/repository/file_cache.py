@@ -12,11 +12,12 @@ from typing import NamedTuple
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.beneath import open_beneath
-from cco_sidecar.repository.encodings import UTF_8, decode
+from cco_sidecar.repository.encodings import UTF_8, decode, is_utf_8
 from cco_sidecar.repository.snapshot import FileStat
 
 # Larger files are not read.
 MAX_FILE_BYTES = 64 * 2**20
+_BLOCK_BYTES = 2**20
 # The beginning of a context as REST returns it, compact or indented, and as Markdown.
 _CONTEXT = re.compile(
     rb'\s*\{\s*"issue_id":\s*"[^"]{0,200}",\s*"agent_type":\s*"[^"]{0,200}",\s*'
@@ -30,14 +31,21 @@ class Raw(NamedTuple):
     """A file as UTF-8, with its secrets. ``problem`` says why there is none: ``binary``, ``too_large``, ``unreadable``,
     or ``context`` for a saved context, which would repeat what is there.
 
-    ``checksum`` is that of the file's bytes, ``encoding`` the one that they were in.
+    ``encoding`` is the one that the file is in; ``original`` its bytes, if they differ from ``data``.
     """
 
     data: bytes
-    checksum: str
     stat: FileStat
     problem: str = ""
     encoding: str = UTF_8
+    original: bytes | None = None
+
+    @property
+    def checksum(self) -> str:
+        """That of the file's bytes; empty if there are none."""
+        if self.problem:
+            return ""
+        return f"sha256:{hashlib.sha256(self.data if self.original is None else self.original).hexdigest()}"
 
 
 class Text(NamedTuple):
@@ -66,7 +74,7 @@ class FileCache:
         if raw is None:
             raw = _read(root, path, info)
             if raw.stat == info:
-                self._raw.put(key, raw, len(raw.data) + 512)
+                self._raw.put(key, raw, len(raw.data) + len(raw.original or b"") + 512)
         return raw
 
     def read(self, root: Path, path: str, info: FileStat) -> Text:
@@ -93,22 +101,36 @@ def _read(root: Path, path: str, info: FileStat) -> Raw:
     try:
         descriptor = open_beneath(root, path)
     except OSError:
-        return Raw(b"", "", info, "unreadable")
-    with open(descriptor, "rb") as file:
+        return Raw(b"", info, "unreadable")
+    try:
         before = os.fstat(descriptor)
         if before.st_size > MAX_FILE_BYTES:
-            return Raw(b"", "", FileStat.of(before), "too_large")
-        data = file.read()
+            return Raw(b"", FileStat.of(before), "too_large")
+        data = _all_of(descriptor, before.st_size)
         after = FileStat.of(os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
     return raw_of(data, after)
+
+
+def _all_of(descriptor: int, size: int) -> bytes:
+    """Returns what a regular file holds: ``size`` bytes, unless it is being written."""
+    data = os.read(descriptor, size + 1)
+    if len(data) <= size:
+        return data
+    parts = [data]
+    while block := os.read(descriptor, _BLOCK_BYTES):
+        parts.append(block)
+    return b"".join(parts)
 
 
 def raw_of(data: bytes, info: FileStat) -> Raw:
     """Returns a file with these bytes."""
+    if _CONTEXT.match(data):
+        return Raw(b"", info, "context")
+    if is_utf_8(data):
+        return Raw(data, info)
     decoded = decode(data)
     if decoded is None:
-        return Raw(b"", "", info, "binary")
-    if _CONTEXT.match(data):
-        return Raw(b"", "", info, "context")
-    checksum = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return Raw(decoded.text.encode("utf-8", "replace"), checksum, info, encoding=decoded.encoding)
+        return Raw(b"", info, "binary")
+    return Raw(decoded.text.encode("utf-8", "replace"), info, encoding=decoded.encoding, original=data)

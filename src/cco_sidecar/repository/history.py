@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -130,7 +130,9 @@ class Git:
             )  # fmt: skip
             if text is None:
                 return []
-            self._history = (key, [_commit(record) for record in _COMMIT.split(text)[1:]])
+            # Most histories hold no secret; to look once is much faster than at each name.
+            show = _decoded if shown(text) == _decoded(text) else shown
+            self._history = (key, [_commit(record, show) for record in _COMMIT.split(text)[1:]])
         return self._history[1]
 
     def _changes(self, status: list[str], *, initial: bool) -> list[UncommittedChange]:
@@ -243,16 +245,21 @@ def without_credentials(url: str) -> str:
 
 def shown(text: str) -> str:
     """Makes git output safe for a context: valid UTF-8, with secrets masked."""
-    return masking.mask(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    return masking.mask(_decoded(text))
 
 
-def _commit(record: str) -> Commit:
+def _decoded(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _commit(record: str, show: Callable[[str], str]) -> Commit:
+    """``show`` makes its texts safe."""
     sha, author, seconds, subject, *names = record.split("\0")
     known = int(seconds) if seconds.isdigit() and int(seconds) <= _LAST_SECOND else 0
     return Commit(
         hash=sha,
-        message=shown(subject),
-        author=shown(author),
+        message=show(subject),
+        author=show(author),
         timestamp=Timestamp(seconds=known),
-        files_changed=[shown(name.lstrip("\n")) for name in names if name.strip("\n")],
+        files_changed=[show(name.lstrip("\n")) for name in names if name.strip("\n")],
     )

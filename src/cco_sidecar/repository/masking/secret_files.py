@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from cco_sidecar.repository.patterns import Patterns
@@ -21,10 +20,14 @@ _FILES = Patterns(
 )  # fmt: skip
 # Templates are public: they name the settings, not the values.
 _TEMPLATES = Patterns(["*.example", "*.sample", "*.template", "*.dist"])
-_CODE = re.compile(
-    r".*\.(?:py|pyi|go|rs|tsx?|jsx?|mjs|cjs|java|kts?|scala|cs|fs|rb|php|swift|dart|c|h|cc|cpp|hpp|exs?|erl|hs|ml|lua|vue"
-    r"|svelte|md|mdx|rst|adoc|proto|html?|css|scss|tf|nix|sol|ps1|psm1|sql|graphql|gql|sh|bash|zsh|pl|clj|groovy)"
-)
+_CODE = frozenset(
+    (
+        "py", "pyi", "go", "rs", "ts", "tsx", "js", "jsx", "mjs", "cjs", "java", "kt", "kts", "scala", "cs", "fs",
+        "rb", "php", "swift", "dart", "c", "h", "cc", "cpp", "hpp", "ex", "exs", "erl", "hs", "ml", "lua", "vue",
+        "svelte", "md", "mdx", "rst", "adoc", "proto", "htm", "html", "css", "scss", "tf", "nix", "sol", "ps1",
+        "psm1", "sql", "graphql", "gql", "sh", "bash", "zsh", "pl", "clj", "groovy",
+    )
+)  # fmt: skip
 
 
 @lru_cache(maxsize=200_000)
@@ -33,7 +36,7 @@ def is_secret_file(path: str) -> bool:
     lowered = path.lower()
     if lowered.rpartition("/")[2] == "credentials":
         return True
-    if not _FILES.match(lowered) or _TEMPLATES.match(lowered):
-        return False
     # `secrets.py` is code about secrets; `secrets.yaml` contains them.
-    return _CODE.fullmatch(lowered) is None or lowered.startswith((".ssh/", ".aws/", ".gnupg/"))
+    if lowered.rpartition(".")[2] in _CODE and not lowered.startswith((".ssh/", ".aws/", ".gnupg/")):
+        return False
+    return _FILES.match(lowered) and not _TEMPLATES.match(lowered)
