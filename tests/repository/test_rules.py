@@ -79,7 +79,7 @@ def test_a_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "context.toml").write_text('never = ["x"]\n')
     (tmp_path / ".cco").symlink_to(tmp_path / "shared")
-    with pytest.raises(RulesInvalid, match="is not a directory"):
+    with pytest.raises(RulesInvalid, match=r"is not a directory|its directory is a link"):
         read_rules(tmp_path)
 
 

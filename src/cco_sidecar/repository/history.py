@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +22,10 @@ FULL_HISTORY = 1000
 # Marks the start of a commit. It contains NULs, so that no commit subject can imitate it.
 _FORMAT = "%x00commit%x00%x00%H%x00%an%x00%ct%x00%s%x00"
 _COMMIT = re.compile(r"\0commit\0\0(?=[0-9a-f]{40,64}\0)")
-# Changed files that git is asked about by name.
+# Files that git is asked about by name: the command line is limited, and for many, the whole tree is as fast.
 _MOST_NAMED = 100
+# Runs git while files are looked at, or another git.
+POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="git")
 # 9999-12-31T23:59:59Z
 _LAST_SECOND = 253_402_300_799
 _STATUS = {"A": "added", "M": "modified", "D": "deleted", "R": "renamed", "C": "copied", "T": "modified"}
@@ -54,10 +57,14 @@ class Git:
         self._history: tuple[object, list[Commit]] = ("", [])
         self._prefix = ""
         self._shallow = Path()
+        self._outer_attributes = False
         # Where this directory is in the main working tree, for a linked one (git-worktree(1)).
         self.main_root: Path | None = None
         self.directories: list[Path] = []
         self.available = False
+        # Whether there is no commit yet, and whether attributes can name filters, as of the last `state`.
+        self._initial = False
+        self._filters = True
 
     def look(self, *, afresh: bool = False) -> None:
         """Checks whether ``root`` is in a working tree, and finds its git directories. Raises GitFailed.
@@ -83,26 +90,32 @@ class Git:
         tops = [self.root.parents[depth] for depth in range(len(inside.parts))]
         own = (layout.git_dir, layout.git_dir / "logs", layout.common_dir, layout.common_dir / "info")
         self.directories = [path for path in (*own, *heads, *tops) if path.is_dir()]
+        attributes = [top / ".gitattributes" for top in tops] + [layout.common_dir / "info" / "attributes"]
+        self._outer_attributes = any(path.exists() for path in attributes)
 
-    def files(self) -> list[str]:
-        """Returns the tracked files, and the untracked ones that are not ignored, sorted. Raises GitFailed."""
-        listed = self._must("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", ".", *self._outside)
+    def files(self, paths: Collection[str] = ()) -> list[str]:
+        """Returns the tracked files, and the untracked ones that are not ignored, sorted; only of some ``paths``, if any
+        are given. Raises GitFailed."""
+        listed = self._must("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *self._named(paths))
         return sorted(set(filter(None, listed.split("\0"))))
 
     def ignored_directories(self) -> set[str]:
         listed = self._must("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
         return {path.rstrip("/") for path in listed.split("\0") if path.endswith("/")}
 
-    def state(self) -> GitContext:
+    def _named(self, paths: Collection[str]) -> list[str]:
+        """Returns pathspecs: of a few paths, or of the whole directory if there are none or too many."""
+        named = [f":(literal){path}" for path in sorted(paths)] if 0 < len(paths) <= _MOST_NAMED else ["."]
+        return [*named, *self._outside]
+
+    def state(self, *, attributes: bool = True) -> GitContext:
         """Returns the branch, the history (newest first, up to FULL_HISTORY), uncommitted changes and the remote.
 
-        Raises GitFailed.
+        ``attributes``: there are files of attributes below ``root``. Raises GitFailed.
         """
+        self._filters = attributes or self._outer_attributes
         context = GitContext()
-        status = self._must(
-            "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty",
-            "--", ".", *self._outside,
-        ).split("\0")  # fmt: skip
+        status = self._status(())
         head = ""
         for line in status:
             if line.startswith("# branch.oid "):
@@ -113,9 +126,40 @@ class Git:
             commits = self.commits(head)
             context.recent_commits.extend(commits[:FULL_HISTORY])
             context.older_commits = len(commits) > FULL_HISTORY or self._shallow.exists()
-        context.uncommitted_changes.extend(self._changes(status, initial=head in ("", "(initial)")))
+        self._initial = head in ("", "(initial)")
+        changes = self._without_filtered(self._changes(status))
+        tracked = [change.path for change in changes if change.status != "untracked"]
+        counts = self._numstat(tracked) if tracked else {}
+        context.uncommitted_changes.extend(_uncommitted(changes, counts))
         self._remote(context)
         return context
+
+    def state_after(self, known: GitContext, paths: Collection[str]) -> GitContext | None:
+        """Returns the state after only some files of the working tree have changed; None if it takes more to know. Up to
+        100 ``paths``. Raises GitFailed."""
+        if any(change.status in ("renamed", "copied") for change in known.uncommitted_changes):
+            # A status of some paths does not see both sides of a rename.
+            return None
+        counting = POOL.submit(self._numstat, paths)
+        try:
+            changes = self._without_filtered(self._changes(self._status(paths)))
+        finally:
+            counts = counting.result()
+        context = GitContext()
+        context.CopyFrom(known)
+        gone = set(map(shown, paths))
+        kept = [change for change in known.uncommitted_changes if change.path not in gone]
+        del context.uncommitted_changes[:]
+        context.uncommitted_changes.extend(
+            sorted((*kept, *_uncommitted(changes, counts)), key=lambda change: change.path)
+        )
+        return context
+
+    def _status(self, paths: Collection[str]) -> list[str]:
+        return self._must(
+            "status", "--porcelain=v2", "--branch", "-z", "--untracked-files=all", "--ignore-submodules=dirty",
+            "--", *self._named(paths),
+        ).split("\0")  # fmt: skip
 
     def commits(self, head: str) -> list[Commit]:
         """Returns the history of a commit, newest first, up to one more than FULL_HISTORY."""
@@ -135,7 +179,7 @@ class Git:
             self._history = (key, [_commit(record, show) for record in _COMMIT.split(text)[1:]])
         return self._history[1]
 
-    def _changes(self, status: list[str], *, initial: bool) -> list[UncommittedChange]:
+    def _changes(self, status: list[str]) -> list[_Change]:
         changes = []
         lines = iter(status)
         for line in lines:
@@ -156,14 +200,7 @@ class Git:
                 # The first letter compares the index with HEAD, the second the working tree with the index.
                 in_tree_only = kind == "1" and letters == ".M"
                 changes.append(_Change(path, what, in_tree_only=in_tree_only))
-        changes = self._without_filtered(changes)
-        tracked = [change.path for change in changes if change.status != "untracked"]
-        counts = self._numstat(tracked, initial=initial) if tracked else {}
-        found = [
-            UncommittedChange(path=shown(each.path), status=each.status, diff=counts.get(each.path, ""))
-            for each in changes
-        ]
-        return sorted(found, key=lambda change: change.path)
+        return changes
 
     def _without_filtered(self, changes: list[_Change]) -> list[_Change]:
         """Leaves out files that are managed by a filter, such as Git LFS, and as old as the index knows them.
@@ -171,7 +208,7 @@ class Git:
         Git compares them by running the filter, which we never do, so it takes such a file for modified whenever it
         cannot go by the time alone (gitattributes(5), racy-git).
         """
-        modified = [change.path for change in changes if change.in_tree_only]
+        modified = [change.path for change in changes if change.in_tree_only] if self._filters else []
         if not modified:
             return changes
         given = os.fsencode("\0".join(modified))
@@ -186,8 +223,7 @@ class Git:
         return [change for change in changes if not (change.in_tree_only and change.path in same)]
 
     def _as_old_as_the_index(self, paths: set[str]) -> set[str]:
-        named = [f":(literal){path}" for path in sorted(paths)] if len(paths) <= _MOST_NAMED else ["."]
-        listed = self._repository.text("ls-files", "--debug", "-z", "--", *named) or ""
+        listed = self._repository.text("ls-files", "--debug", "-z", "--", *self._named(paths)) or ""
         same = set()
         for match in _INDEXED.finditer(listed):
             if match[1] in paths:
@@ -201,14 +237,12 @@ class Git:
         """Converts a path from the top of the worktree to one from ``root``; empty if it is outside."""
         return path.removeprefix(self._prefix) if path.startswith(self._prefix) else ""
 
-    def _numstat(self, changed: Sequence[str], *, initial: bool) -> dict[str, str]:
+    def _numstat(self, changed: Collection[str]) -> dict[str, str]:
         """Returns the numbers of lines added to and removed from tracked files."""
-        against = ["--cached"] if initial else ["HEAD"]
-        # Git compares only these; for many, the whole tree is as fast, and the command line is limited.
-        paths = [f":(literal){path}" for path in changed] if len(changed) <= _MOST_NAMED else [".", *self._outside]
+        against = ["--cached"] if self._initial else ["HEAD"]
         text = self._repository.text(
             "diff", "--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty",
-            "--relative", *against, "--", *paths,
+            "--relative", *against, "--", *self._named(changed),
         )  # fmt: skip
         counts = {}
         for record in (text or "").split("\0"):
@@ -229,6 +263,14 @@ class Git:
         if done.code:
             raise GitFailed(f"git {arguments[0]} failed in {self.root}", done.said)
         return os.fsdecode(done.output)
+
+
+def _uncommitted(changes: Iterable[_Change], counts: Mapping[str, str]) -> list[UncommittedChange]:
+    """Returns the changes by path. ``counts``: lines added and removed, by path."""
+    found = [
+        UncommittedChange(path=shown(each.path), status=each.status, diff=counts.get(each.path, "")) for each in changes
+    ]
+    return sorted(found, key=lambda change: change.path)
 
 
 def without_credentials(url: str) -> str:

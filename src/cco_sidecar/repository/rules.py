@@ -98,6 +98,8 @@ def read_rules(root: Path) -> Rules:
             return NO_RULES
         if problem.errno == errno.ENOTDIR:
             raise RulesInvalid("cannot be read: .cco is not a directory") from problem
+        if problem.errno == errno.ELOOP:
+            raise RulesInvalid("cannot be read: it or its directory is a link; links are not followed") from problem
         raise RulesInvalid(f"cannot be read: {problem.strerror or 'it is not a regular file'}") from problem
     return parse_rules(data)
 

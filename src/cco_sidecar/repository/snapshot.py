@@ -6,8 +6,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from concurrent.futures import wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.core.clock import LAST_MICROS, timestamp
 from cco_sidecar.repository import masking, metadata
-from cco_sidecar.repository.history import Git
+from cco_sidecar.repository.history import POOL, Git
 from cco_sidecar.repository.rules import NO_RULES, Rules, read_rules
 from cco_sidecar.repository.watch import NO_QUEUE, Marker, Watched
 from orchestra.v1.context_service_pb2 import GitContext, Metadata
@@ -25,8 +25,6 @@ _NEVER = frozenset(
     {".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".tox", ".mypy_cache", ".pytest_cache",
      ".ruff_cache", ".gradle", ".idea", "target", "dist", "build", ".next", ".terraform"}
 )  # fmt: skip
-# Runs git while files are looked at.
-_POOL = ThreadPoolExecutor(max_workers=2, thread_name_prefix="git")
 
 
 class FileStat(NamedTuple):
@@ -91,12 +89,14 @@ class Scanner:
         self._watch = Marker(self._queue)
         self._git.look(afresh=afresh)
         rules = self._rules()
-        self._watch.add(self._git.directories, only_git=True)
+        for directory in self._git.directories:
+            self._watch.add_git(directory)
         if self._git.available:
             ignored = self._git.ignored_directories()
             found = self._walk(lambda path, name: name == ".git" or path in ignored)
             # Every directory is watched by now, so no later change is missed.
-            state = _POOL.submit(self._git.state)
+            attributes = any(name.endswith(".gitattributes") for _, names in found for name in names)
+            state = POOL.submit(self._git.state, attributes=attributes)
             try:
                 listed = self._git.files()
             except OSError:
@@ -112,6 +112,33 @@ class Scanner:
         known = metadata.read(self.root, files)
         digest = _digest(files, directories, git, known, rules)
         return Snapshot(self.root, files, directories, barred, git, known, rules, digest), self._watch.watched()
+
+    def update(self, before: Snapshot, changed: Collection[str]) -> Snapshot | None:
+        """Returns the state after some files have changed, by path, and neither directories nor the repository nor the
+        rules; None if that takes a scan. ``before`` must be what the last scan or update found. Raises GitFailed."""
+        listed_before = before.files.keys() | {each.path for each in before.barred}
+        present = {path for path in changed if os.path.lexists(self.root / path)}
+        new, git = present - listed_before, before.git
+        if self._git.available and changed:
+            listing = POOL.submit(self._git.files, new) if new else None
+            try:
+                after = self._git.state_after(before.git, changed)
+            finally:
+                new = set(listing.result()) if listing is not None else set()
+            if after is None:
+                return None
+            git = after
+        directories = {"", *before.directories}
+        files, barred = self._sort_out(sorted(present & listed_before | new), directories, before.rules)
+        merged = {
+            path: files.get(path, info) for path, info in before.files.items() if path in files or path not in changed
+        }
+        if files.keys() - merged.keys():
+            merged = dict(sorted((merged | files).items()))
+        barred = sorted([*(each for each in before.barred if each.path not in changed), *barred])
+        known = metadata.read(self.root, merged)
+        digest = _digest(merged, before.directories, git, known, before.rules)
+        return replace(before, files=merged, barred=barred, git=git, metadata=known, digest=digest)
 
     def _rules(self) -> Rules:
         """Returns the rules; those of the main working tree for a linked one that has none, as git may ignore them."""
@@ -131,7 +158,7 @@ class Scanner:
             directory = self.root / relative
             if directory == self._excluded:
                 continue
-            self._watch.add([directory])
+            self._watch.add(directory, f"{relative}/" if relative else "")
             names: list[str] = []
             try:
                 entries = list(os.scandir(directory))
@@ -183,7 +210,7 @@ class Scanner:
                 barred.append(Barred(path, "never", info.st_size))
             else:
                 files[path] = FileStat.of(info)
-        return files, barred
+        return files, sorted(barred)
 
 
 def _digest(

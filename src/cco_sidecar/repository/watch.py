@@ -11,7 +11,7 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,18 +21,25 @@ NO_QUEUE = -1
 # The most watches with events that the worker has added but not yet reported.
 _MAX_UNKNOWN = 100_000
 _OVERFLOW = -1
-# linux/inotify.h: the watch was removed.
-_IGNORED = 0x8000
+# linux/inotify.h: the watch was removed; the event is about a directory.
+_IGNORED, _IS_DIRECTORY = 0x8000, 0x40000000
+# Files that decide about others, by name: git reads them.
+_DECIDING = frozenset((".git", ".gitignore", ".gitattributes", ".gitmodules"))
+# With more changed paths than this, all files are looked at.
+_MOST_PATHS = 100
+# What changed, if it is not known by path.
+_ANYTHING = None
 
 
 class Watched(NamedTuple):
-    """The watch descriptors of a scan.
+    """The watch descriptors of a scan, with the paths of their directories from the root, which ends with a slash
+    unless it is empty.
 
     ``git`` are those of git's own directories, where lock files are ignored. ``complete`` is False if something could
     not be watched.
     """
 
-    ours: frozenset[int]
+    ours: Mapping[int, str]
     git: frozenset[int]
     complete: bool
 
@@ -42,9 +49,9 @@ class Queue:
 
     def __init__(self) -> None:
         self._inotify = _open()
-        # Watch descriptor -> keys of the projects that use it -> whether it is a git directory.
-        self._owners: dict[int, dict[str, bool]] = {}
-        self._changed: set[str] = set()
+        # Watch descriptor -> keys of the projects that use it -> the path of the directory; None for one of git's.
+        self._owners: dict[int, dict[str, str | None]] = {}
+        self._changed: dict[str, set[str] | None] = {}
         self._incomplete: set[str] = set()
         self._unknown: set[int] = set()
 
@@ -60,22 +67,29 @@ class Queue:
         self._read()
         return key in self._changed or key in self._incomplete
 
-    def begin(self, key: str) -> None:
-        """Starts a scan: later changes count. Must be called before the directories are listed."""
+    def begin(self, key: str) -> frozenset[str] | None:
+        """Starts a scan: later changes count. Must be called before the directories are listed.
+
+        Returns the paths of the files that may have changed since the last scan began; None if anything may have.
+        """
+        if self._inotify is None:
+            return _ANYTHING
         self._read()
-        self._changed.discard(key)
-        self._incomplete.discard(key)
+        paths = self._changed.pop(key, set())
+        incomplete = key in self._incomplete
+        return _ANYTHING if paths is None or incomplete else frozenset(paths)
 
     def finish(self, key: str, watched: Watched) -> None:
-        """Ends a scan and registers its watches. Changes since ``begin`` count."""
+        """Ends a scan of all files and registers its watches. Changes since ``begin`` count."""
         self._read()
-        for descriptors, is_git in ((watched.ours, False), (watched.git, True)):
-            for descriptor in descriptors:
-                self._owners.setdefault(descriptor, {})[key] = is_git
-        if self._unknown & (watched.ours | watched.git):
-            self._changed.add(key)
-        self._unknown -= watched.ours | watched.git
-        if not watched.complete:
+        for descriptor, place in (*watched.ours.items(), *dict.fromkeys(watched.git).items()):
+            self._owners.setdefault(descriptor, {})[key] = place
+            if descriptor in self._unknown:
+                self._unknown.remove(descriptor)
+                self._changed[key] = _ANYTHING
+        if watched.complete:
+            self._incomplete.discard(key)
+        else:
             self._incomplete.add(key)
 
     def close(self) -> None:
@@ -87,19 +101,36 @@ class Queue:
             return
         for event in self._inotify.read(timeout=0):
             if event.wd == _OVERFLOW:
-                self._changed.update(key for owners in self._owners.values() for key in owners)
+                self._all_changed()
                 continue
             owners = self._owners.get(event.wd)
             if owners is None:
                 self._unknown.add(event.wd)
                 if len(self._unknown) > _MAX_UNKNOWN:
                     self._unknown.clear()
-                    self._changed.update(key for known in self._owners.values() for key in known)
+                    self._all_changed()
                 continue
-            self._changed.update(key for key, is_git in owners.items() if not (is_git and event.name.endswith(".lock")))
+            named = bool(event.name) and not event.mask & _IS_DIRECTORY and event.name not in _DECIDING
+            for key, place in owners.items():
+                if place is not None:
+                    self._add(key, place + event.name if named else _ANYTHING)
+                elif not event.name.endswith(".lock"):
+                    self._add(key, _ANYTHING)
             if event.mask & _IGNORED:
                 # The watched directory is gone, and the kernel does not reuse its descriptor.
                 del self._owners[event.wd]
+
+    def _add(self, key: str, path: str | None) -> None:
+        paths = self._changed.setdefault(key, set())
+        if paths is not None:
+            if path is None or len(paths) >= _MOST_PATHS:
+                self._changed[key] = _ANYTHING
+            else:
+                paths.add(path)
+
+    def _all_changed(self) -> None:
+        for owners in self._owners.values():
+            self._changed.update(dict.fromkeys(owners))
 
 
 class Marker:
@@ -107,25 +138,35 @@ class Marker:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._ours: set[int] = set()
+        self._ours: dict[int, str] = {}
         self._git: set[int] = set()
         self._complete = descriptor != NO_QUEUE
 
-    def add(self, directories: Iterable[Path], *, only_git: bool = False) -> None:
-        for directory in directories if self._complete else ():
-            try:
-                found = _add_watch(self._descriptor, directory)
-            except (FileNotFoundError, NotADirectoryError):
-                # It was deleted during the scan: scan again on the next request.
-                self._complete = False
-            except OSError as problem:
-                log.warning("cannot watch %s: %s; every request will scan the files", directory, problem)
-                self._complete = False
-            else:
-                (self._git if only_git else self._ours).add(found)
+    def add(self, directory: Path, path: str) -> None:
+        """Watches a directory of the project; ``path``: from the root, as in Watched."""
+        if (found := self._watch(directory)) is not None:
+            self._ours[found] = path
+
+    def add_git(self, directory: Path) -> None:
+        """Watches a directory of git's, or one above the root."""
+        if (found := self._watch(directory)) is not None:
+            self._git.add(found)
+
+    def _watch(self, directory: Path) -> int | None:
+        if not self._complete:
+            return None
+        try:
+            return _add_watch(self._descriptor, directory)
+        except (FileNotFoundError, NotADirectoryError):
+            # It was deleted during the scan: scan again on the next request.
+            self._complete = False
+        except OSError as problem:
+            log.warning("cannot watch %s: %s; every request will scan the files", directory, problem)
+            self._complete = False
+        return None
 
     def watched(self) -> Watched:
-        return Watched(frozenset(self._ours), frozenset(self._git - self._ours), self._complete)
+        return Watched(self._ours, frozenset(self._git - self._ours.keys()), self._complete)
 
 
 if sys.platform == "linux":

@@ -46,8 +46,8 @@ class Project:
                 return digest
             # Nothing is known until the scan is complete: concurrent requests must not use the old state, nor may later
             # ones if the scan fails.
-            self._known = None
-            scan = asyncio.ensure_future(self._scan(afresh=afresh))
+            known, self._known = self._known, None
+            scan = asyncio.ensure_future(self._scan(None if afresh else known, afresh=afresh))
             try:
                 self._known = await asyncio.shield(scan)
             except asyncio.CancelledError:
@@ -60,13 +60,19 @@ class Project:
         """Makes the next call scan the directory."""
         self._known = None
 
-    async def _scan(self, *, afresh: bool) -> Known:
+    async def _scan(self, known: Known | None, *, afresh: bool) -> Known:
+        """Scans the files that have changed since ``known``, if they are known by path; else all."""
         started = time.monotonic()
         key = str(self.root)
-        self._queue.begin(key)
+        changed = self._queue.begin(key)
         unwatched = metadata.unwatched_stats(self.root, _stat)
-        scanned: Scanned = await self._workers.call(self.root, "scan", self.root, afresh=afresh, keep=True)
-        self._queue.finish(key, scanned.watched)
+        scanned: Scanned
+        if known is not None and changed is not None and unwatched == known.unwatched:
+            scanned = await self._workers.call(self.root, "update", self.root, known.digest, changed)
+        else:
+            scanned = await self._workers.call(self.root, "scan", self.root, afresh=afresh, keep=True)
+        if scanned.watched is not None:
+            self._queue.finish(key, scanned.watched)
         return Known(scanned.digest, started, unwatched)
 
     def _unchanged(self) -> bytes | None:

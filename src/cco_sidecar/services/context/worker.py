@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,10 +44,10 @@ _NICE = 5
 
 
 class Scanned(NamedTuple):
-    """A scan's result: the snapshot's digest, and the directories that are watched."""
+    """A scan's result: the snapshot's digest, and the directories that are watched; None if they are still the same."""
 
     digest: bytes
-    watched: Watched
+    watched: Watched | None
 
 
 class Wanted(NamedTuple):
@@ -97,11 +97,25 @@ class Worker:
         if keep:
             self._scanners[root] = scanner
         snapshot, watched = scanner.scan(afresh=afresh)
+        self._keep(root, snapshot)
+        return Scanned(snapshot.digest, watched)
+
+    def update(self, root: Path, digest: bytes, changed: Collection[str]) -> Scanned:
+        """Scans only some files, by path, if ``digest`` is what the last scan of the directory found. Raises OSError,
+        GitFailed."""
+        scanner, before = self._scanners.get(root), self._snapshots.get(root)
+        if scanner is not None and before is not None and before.digest == digest:
+            snapshot = scanner.update(before, changed)
+            if snapshot is not None:
+                self._keep(root, snapshot)
+                return Scanned(snapshot.digest, None)
+        return self.scan(root, afresh=False, keep=True)
+
+    def _keep(self, root: Path, snapshot: Snapshot) -> None:
         self._snapshots[root] = snapshot
         self._snapshots.move_to_end(root)
         if len(self._snapshots) > _SNAPSHOTS:
             self._snapshots.popitem(last=False)
-        return Scanned(snapshot.digest, watched)
 
     def _scanner(self, root: Path, queue: int) -> Scanner:
         related = [root, *root.parents]
