@@ -22,7 +22,7 @@ def chosen(sizes: list[int], max_bytes: int) -> tuple[cutting.Chosen, dict[str, 
     }
     pieces = [Piece(1.0 / (1 + n), path, n) for path, file in files.items() for n in range(len(file.chunks))]
     pieces.sort(key=lambda piece: -piece.score)
-    choice = cutting.choose(pieces, files, max_bytes=max_bytes, cost=lambda text: len(text), overhead=lambda path: 50)
+    choice = cutting.choose(pieces, files, max_bytes=max_bytes, cost=Chunked.size, overhead=lambda path: 50)
     return choice, files
 
 
@@ -68,7 +68,9 @@ def test_a_context_stops_when_nothing_more_matters() -> None:
     pieces = [Piece(10.0, "a", 0), Piece(0.5, "b", 0)]
 
     def names(max_bytes: int, length: int = 5000) -> list[str]:
-        choice = cutting.choose(pieces, files, max_bytes=max_bytes, cost=lambda text: length, overhead=lambda path: 0)
+        choice = cutting.choose(
+            pieces, files, max_bytes=max_bytes, cost=lambda file, lines: length, overhead=lambda path: 0
+        )
         return [excerpt.path for excerpt in choice.excerpts]
 
     assert names(32_000) == ["a"] and names(512_000) == ["a", "b"]
@@ -80,7 +82,7 @@ def test_what_did_not_fit_is_told() -> None:
     files = {name: Chunked(name, b"word\n" * 50) for name in ("a", "b")}
     pieces = [Piece(1.0, "a", 0), Piece(0.9, "b", 0)]
     for room, complete in ((300, False), (1000, True)):
-        choice = cutting.choose(pieces, files, max_bytes=room, cost=lambda text: len(text), overhead=lambda path: 0)
+        choice = cutting.choose(pieces, files, max_bytes=room, cost=Chunked.size, overhead=lambda path: 0)
         assert choice.complete is complete
 
 
@@ -89,7 +91,7 @@ def test_a_piece_comes_with_four_lines_around_it() -> None:
     file = Chunked("a.py", text.encode())
     chunk = file.chunks[3]
     (excerpt,) = cutting.choose(
-        [Piece(1.0, "a.py", 3)], {"a.py": file}, max_bytes=10_000, cost=len, overhead=lambda _: 0
+        [Piece(1.0, "a.py", 3)], {"a.py": file}, max_bytes=10_000, cost=Chunked.size, overhead=lambda _: 0
     ).excerpts
     assert excerpt.parts == [Lines(chunk.start - 4, chunk.end + 4)]
 
@@ -97,5 +99,7 @@ def test_a_piece_comes_with_four_lines_around_it() -> None:
 def test_pieces_that_come_first_are_taken_whatever_their_score() -> None:
     files = {name: Chunked(name, b"x = 1\n" * 20) for name in ("a", "b", "c")}
     pieces = [Piece(1.0, "a", 0), Piece(0.001, "b", 0)]
-    chosen = cutting.choose(pieces, files, max_bytes=300, cost=len, overhead=lambda _: 0, first=[Piece(0.0, "c", 0)])
+    chosen = cutting.choose(
+        pieces, files, max_bytes=300, cost=Chunked.size, overhead=lambda _: 0, first=[Piece(0.0, "c", 0)]
+    )
     assert [each.path for each in chosen.excerpts] == ["c", "a"]

@@ -39,4 +39,4 @@ def test_lines(text: str, found: dict[str, set[int]]) -> None:
     ],
 )
 def test_files(task: str, found: set[str]) -> None:
-    assert named_by(task, PATHS) == found
+    assert named_by(task, tuple(PATHS)) == found

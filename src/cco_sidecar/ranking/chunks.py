@@ -33,12 +33,29 @@ class Lines(NamedTuple):
     end: int
 
 
-class Found(NamedTuple):
+# How often terms occur, by number.
+Counts = tuple[tuple[int, int], ...]
+
+
+class Found:
     """Where terms stand in a file, and how often."""
 
-    terms: Terms
-    hits: list[Hit]
-    counts: Counter[int]
+    __slots__ = ("_by_chunk", "counts", "hits", "terms")
+
+    def __init__(self, terms: Terms, hits: list[Hit]) -> None:
+        self.terms = terms
+        self.hits = hits
+        self.counts: Counts = tuple(sorted(Counter(hit.term for hit in hits).items())) if hits else ()
+        self._by_chunk: list[tuple[int, Counts]] | None = None
+
+    def by_chunk(self, file: Chunked) -> list[tuple[int, Counts]]:
+        """Returns the counts of each chunk that has a term."""
+        if self._by_chunk is None:
+            counts: dict[int, Counter[int]] = {}
+            for term, offset in self.hits:
+                counts.setdefault(file.chunk_at(offset), Counter())[term] += 1
+            self._by_chunk = [(chunk, tuple(sorted(terms.items()))) for chunk, terms in counts.items()]
+        return self._by_chunk
 
 
 def _unchanged(data: bytes) -> bytes:
@@ -62,8 +79,8 @@ class Chunked:
         self.path = path
         self.raw = raw
         self._mask = mask
-        # For the latest task that was ranked for.
-        self.searched: Found | None = None
+        # For the latest tasks that were ranked for, the newest first.
+        self.searched: tuple[Found, ...] = ()
 
     @cached_property
     def data(self) -> bytes:
@@ -87,6 +104,11 @@ class Chunked:
     def chunks(self) -> list[Lines]:
         """The chunks, in order; together they are the file."""
         return _split(self.path, self.data, max(1, self.line_count))
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """The length of each chunk, in bytes."""
+        return [self.size(chunk) for chunk in self.chunks]
 
     @cached_property
     def _chunk_starts(self) -> list[int]:

@@ -39,14 +39,14 @@ def choose(
     files: Mapping[str, Chunked],
     *,
     max_bytes: float,
-    cost: Callable[[bytes], int],
+    cost: Callable[[Chunked, Lines], int],
     overhead: Callable[[str], int],
     first: Sequence[Piece] = (),
     fills: bool = False,
 ) -> Chosen:
     """Returns excerpts that fit, in the order of their best pieces.
 
-    ``cost(text)``: bytes that a text takes; ``overhead(path)``: those that a file takes beside its text; ``first``:
+    ``cost(file, lines)``: bytes that lines take; ``overhead(path)``: those of a file beside its text; ``first``:
     pieces that are taken before the others; ``fills``: takes what fits, even what matters much less than the best.
     """
     least = 0.0
@@ -61,37 +61,42 @@ def choose(
             complete = False
             break
         file = files[piece.path]
-        chunk = file.chunks[piece.chunk]
-        around = Lines(max(0, chunk.start - _AROUND), min(file.line_count or 1, chunk.end + _AROUND))
-        new = _without(around, chosen.get(piece.path, []))
-        if used + sum(map(file.size, new)) > max_bytes:
+        parts = chosen.get(piece.path)
+        if parts is None and used + file.sizes[piece.chunk] > max_bytes:
             # Smaller pieces that matter nearly as much may still fit.
             complete, missed = False, missed + 1
             continue
-        size = sum(cost(file.data[file.offset(part.start) : file.offset(part.end)]) for part in new)
-        if piece.path not in chosen:
+        chunk = file.chunks[piece.chunk]
+        around = Lines(max(0, chunk.start - _AROUND), min(file.line_count or 1, chunk.end + _AROUND))
+        new = [around] if parts is None else _without(around, parts)
+        if used + sum(map(file.size, new)) > max_bytes:
+            complete, missed = False, missed + 1
+            continue
+        size = sum(cost(file, part) for part in new)
+        if parts is None:
             size += overhead(piece.path)
         if used + size > max_bytes:
             complete, missed = False, missed + 1
             continue
         used += size
-        chosen[piece.path] = _merged([*chosen.get(piece.path, []), *new])
+        chosen[piece.path] = _merged([*parts, *new]) if parts else new
     return Chosen([Excerpt(path, parts) for path, parts in chosen.items()], complete)
 
 
 def shown(text: str, parts: Sequence[Lines], count: int) -> str:
     """Returns the chosen lines of a text of ``count`` lines, with a line in brackets for each gap."""
-    lines = [f"{line}\n" for line in text.split("\n")]
-    lines[-1] = lines[-1][:-1]
+    # What follows the last part is not split.
+    lines = text.split("\n", parts[-1].end if parts else 0)
     out = []
     at = 0
     for part in parts:
         if part.start > at:
             out.append(gap(at, part.start))
-        out += lines[part.start : part.end]
-        if out[-1][-1:] != "\n" and part.end < count:
-            out.append("\n")
+        out += [f"{line}\n" for line in lines[part.start : part.end]]
         at = part.end
+    if out and at == len(lines):
+        # The last line of the text has no line end of its own.
+        out[-1] = out[-1][:-1]
     if at < count:
         out.append(gap(at, count))
     return "".join(out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -81,11 +81,15 @@ def stem_of(path: str) -> str:
     return _TEST_AFFIX.sub("", name.partition(".")[0] if not name.startswith(".") else name)
 
 
-def factors(paths: Iterable[str], task: str) -> dict[str, float]:
+def factors(paths: tuple[str, ...], task: str) -> Mapping[str, float]:
     """Returns the factor of each file; what the task names keeps its score."""
-    kinds = {path: kind_of(path) for path in paths}
     task = task.lower()
-    about_changes, about_documents = "changelog" in task, _ABOUT_DOCUMENTS.search(task) is not None
+    return _factors(paths, "changelog" in task, _ABOUT_DOCUMENTS.search(task) is not None)
+
+
+@lru_cache(maxsize=4)
+def _factors(paths: tuple[str, ...], about_changes: bool, about_documents: bool) -> Mapping[str, float]:
+    kinds = {path: kind_of(path) for path in paths}
     generated = sum(kind.generated and not kind.lock for kind in kinds.values())
     penalised = generated <= _MOST_GENERATED * len(kinds)
     found = {}

@@ -6,20 +6,19 @@ Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import accumulate
 
-from cco_sidecar.ranking.chunks import Chunked, Found
+from cco_sidecar.ranking.chunks import Chunked, Counts, Found
 from cco_sidecar.ranking.words import Hit, Terms
 
 _K1, _B = 1.2, 0.75
 # Bytes of an average chunk.
 _CHUNK_BYTES = 1500
 _PATH = 2.0
-# Files with more hits are searched again for the next request of the same task.
-_REMEMBERED_HITS = 2_000
-_NO_COUNTS: Counter[int] = Counter()
+# Files with more hits are searched again for the next request of the same task, and for tasks before the latest.
+_REMEMBERED_HITS, _REMEMBERED_TASKS = 2_000, 4
 
 
 class Occurrences:
@@ -27,14 +26,16 @@ class Occurrences:
 
     def __init__(self, files: Mapping[str, Chunked], terms: Terms) -> None:
         self._files = files
-        found = {path: each for path, file in files.items() if (each := _found(file, terms)).hits}
-        self._hits = {path: each.hits for path, each in found.items()}
-        self._of_file = {path: each.counts for path, each in found.items()}
-        self._of_path = _in_paths(list(files), terms)
+        self._found = {path: found for path, file in files.items() if (found := _found(file, terms)).counts}
+        self._of_path = _in_paths(tuple(files), terms)
         count = [0] * len(terms.weights)
-        for path in self._of_file.keys() | self._of_path.keys():
-            for term in self._of_file.get(path, {}).keys() | self._of_path.get(path, frozenset()):
+        for in_path in self._of_path.values():
+            for term in in_path:
                 count[term] += 1
+        for path, found in self._found.items():
+            in_path = self._of_path.get(path, frozenset())
+            for term, _ in found.counts:
+                count[term] += term not in in_path
         size = len(files)
         self._weights = [
             weight * math.log(1 + (size - n + 0.5) / (n + 0.5)) for weight, n in zip(terms.weights, count, strict=True)
@@ -44,8 +45,8 @@ class Occurrences:
     def in_texts(self) -> dict[str, float]:
         """Returns the score of each file whose text has a term."""
         return {
-            path: self._bm25(counts, len(self._files[path].raw) / self._average)
-            for path, counts in self._of_file.items()
+            path: self._bm25(found.counts, len(self._files[path].raw) / self._average)
+            for path, found in self._found.items()
         }
 
     def in_paths(self) -> dict[str, float]:
@@ -58,37 +59,37 @@ class Occurrences:
         """Returns the score of each chunk of a file."""
         file = self._files[path]
         scores = [0.0] * len(file.chunks)
-        by_chunk: dict[int, dict[int, int]] = {}
-        for term, offset in self._hits.get(path, ()):
-            counts = by_chunk.setdefault(file.chunk_at(offset), {})
-            counts[term] = counts.get(term, 0) + 1
-        for chunk, counts in by_chunk.items():
-            scores[chunk] = self._bm25(counts, file.size(file.chunks[chunk]) / _CHUNK_BYTES)
+        if path in self._found:
+            for chunk, counts in self._found[path].by_chunk(file):
+                scores[chunk] = self._bm25(counts, file.sizes[chunk] / _CHUNK_BYTES)
         return scores
 
-    def _bm25(self, counts: Mapping[int, int], length: float) -> float:
+    def _bm25(self, counts: Counts, length: float) -> float:
         norm = _K1 * (1 - _B + _B * length)
-        return sum(self._weights[term] * n * (_K1 + 1) / (n + norm) for term, n in sorted(counts.items()))
+        return sum([self._weights[term] * n * (_K1 + 1) / (n + norm) for term, n in counts])
 
 
 def _found(file: Chunked, terms: Terms) -> Found:
-    """Returns the hits in a file's text; those for the latest task are kept with the file."""
-    if file.searched is not None and file.searched.terms is terms:
-        return file.searched
+    """Returns the hits in a file's text; those for the latest tasks are kept with the file."""
+    for found in file.searched:
+        if found.terms is terms:
+            return found
     hits = terms.find(file.raw)
     if hits and file.data != file.raw:
         hits = terms.find(file.data)
-    if hits:
-        hits = terms.expanded(hits)
-        found = Found(terms, hits, Counter(hit.term for hit in hits))
-    else:
-        found = Found(terms, hits, _NO_COUNTS)
+    found = Found(terms, terms.expanded(hits)) if hits else _nothing(terms)
     if len(hits) <= _REMEMBERED_HITS:
-        file.searched = found
+        file.searched = (found, *file.searched[: _REMEMBERED_TASKS - 1])
     return found
 
 
-def _in_paths(paths: list[str], terms: Terms) -> dict[str, set[int]]:
+@lru_cache(maxsize=8)
+def _nothing(terms: Terms) -> Found:
+    return Found(terms, [])
+
+
+@lru_cache(maxsize=4)
+def _in_paths(paths: tuple[str, ...], terms: Terms) -> Mapping[str, frozenset[int]]:
     """Returns the terms in each path that has some. All paths are searched at once."""
     lines = [f"{path}\n".encode("utf-8", "replace") for path in paths]
     ends = list(accumulate(map(len, lines)))
@@ -98,4 +99,4 @@ def _in_paths(paths: list[str], terms: Terms) -> dict[str, set[int]]:
         while hit.offset >= ends[number]:
             number += 1
         found.setdefault(paths[number], []).append(hit)
-    return {path: {hit.term for hit in terms.expanded(hits)} for path, hits in found.items()}
+    return {path: frozenset(hit.term for hit in terms.expanded(hits)) for path, hits in found.items()}

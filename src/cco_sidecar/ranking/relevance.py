@@ -80,7 +80,9 @@ def rank(
             for name, points in (shares | dict(known or {})).items()
         },
     )
-    every = _factors(files, task, factors or {})
+    every = dict(kinds.factors(tuple(files), task))
+    for path, factor in (factors or {}).items():
+        every[path] *= factor
     signals = own | others
     near = _neighbours(files, _totals(signals), every, changes)
     signals |= _weighted(weights, near)
@@ -117,14 +119,6 @@ def _totals(signals: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         for path, score in points.items():
             totals[path] = totals.get(path, 0.0) + score
     return totals
-
-
-def _factors(files: Mapping[str, Chunked], task: str, further: Mapping[str, float]) -> dict[str, float]:
-    factors = kinds.factors(files, task)
-    for path, factor in further.items():
-        if path in factors:
-            factors[path] *= factor
-    return factors
 
 
 def _leading(files: Mapping[str, Chunked], scores: Mapping[str, float], max_bytes: float) -> set[str]:

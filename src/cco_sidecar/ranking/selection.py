@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from cco_sidecar.core.agent_types import EVERYONE, AgentType
@@ -51,65 +52,82 @@ def choose(
 def _chosen(
     snapshot: Snapshot, agent: AgentType, file_sets: FileSets, task: str, decided: Iterable[str]
 ) -> list[Choice]:
-    wanted = Patterns(agent.file_patterns)
-    source = Patterns(file_sets.get("source", ()))
-    kinds = _kinds(agent, file_sets)
-    named = named_by(task, snapshot.files, words=True)
+    source = file_sets.get("source", ()) if agent.comments else ()
+    by_type = _by_type(snapshot.paths, agent.file_patterns, agent.required, source, _kinds(agent, file_sets))
+    named = named_by(task, snapshot.paths, words=True)
     recent = _recently_changed(snapshot)
     touched = set(decided)
     choices = []
     rules = snapshot.rules
-    required = Patterns(agent.required)
     for path in snapshot.files:
         if rules.is_excluded(path):
             continue
-        matches = wanted.match(path)
-        comments = not matches and agent.comments and source.match(path)
+        choice = by_type.get(path)
         if rules.is_first(path):
             choices.append(Choice(-1, path, "always"))
         elif path in named:
             choices.append(Choice(0, path, "named_by_task"))
-        elif agent.required and required.match(path):
-            choices.append(Choice(1, path, "required"))
+        elif choice is not None and choice.reason == "required":
+            choices.append(choice)
         elif path in touched:
             choices.append(Choice(1, path, "named_by_decision"))
-        elif not matches and not comments:
+        elif choice is None:
             continue
-        elif comments:
-            choices.append(Choice(9, path, "comments", comments=True))
-        elif path in recent:
+        elif path in recent and not choice.comments:
             choices.append(Choice(2, path, "changed_recently"))
         else:
-            rank, reason = next(
-                ((rank, reason) for rank, reason, patterns in kinds if patterns.match(path)), (4, "source")
-            )
-            choices.append(Choice(rank, path, reason))
+            choices.append(choice)
     return choices
 
 
-def _kinds(agent: AgentType, file_sets: FileSets) -> list[tuple[int, str, Patterns]]:
+@lru_cache(maxsize=8)
+def _by_type(
+    paths: tuple[str, ...],
+    wanted: tuple[str, ...],
+    required: tuple[str, ...],
+    source: tuple[str, ...],
+    kinds: tuple[tuple[int, str, tuple[str, ...]], ...],
+) -> Mapping[str, Choice]:
+    """Returns the files that an agent type reads, by path; patterns as tuples. An edit changes no paths, so this is
+    remembered. ``source``: files of which it reads the comments only."""
+    own, asked, commented = Patterns(wanted), Patterns(required), Patterns(source)
+    of_kind = [(rank, reason, Patterns(patterns)) for rank, reason, patterns in kinds]
+    choices: dict[str, Choice] = {}
+    for path in paths:
+        if required and asked.match(path):
+            choices[path] = Choice(1, path, "required")
+        elif own.match(path):
+            rank, reason = next(
+                ((rank, reason) for rank, reason, patterns in of_kind if patterns.match(path)), (4, "source")
+            )
+            choices[path] = Choice(rank, path, reason)
+        elif source and commented.match(path):
+            choices[path] = Choice(9, path, "comments", comments=True)
+    return choices
+
+
+def _kinds(agent: AgentType, file_sets: FileSets) -> tuple[tuple[int, str, tuple[str, ...]], ...]:
     """Returns rank, reason and patterns of tests, documentation and configuration.
 
     Other source files have rank 4, before tests, except for groups that work on tests.
     """
     tests = 3 if agent.group in _TESTS_FIRST else 5
-    return [
-        (tests, "test", Patterns(file_sets.get("tests", ()))),
-        (7, "documentation", Patterns(file_sets.get("documentation", ()))),
-        (
-            6,
-            "configuration",
-            Patterns((*file_sets.get("configuration", ()), *file_sets.get("dependencies", ()))),
-        ),
-    ]
+    return (
+        (tests, "test", file_sets.get("tests", ())),
+        (7, "documentation", file_sets.get("documentation", ())),
+        (6, "configuration", (*file_sets.get("configuration", ()), *file_sets.get("dependencies", ()))),
+    )
 
 
-def named_by(task: str, paths: Collection[str], *, words: bool = False) -> set[str]:
+@lru_cache(maxsize=16)
+def named_by(task: str, paths: tuple[str, ...], *, words: bool = False) -> frozenset[str]:
     """Returns the files that a task names: by path, name, or a stem that is no plain word, such as `retry_queue`.
 
     ``words``: plain words count too, so `queue` names `queue.py`.
     """
-    found = {path for path in paths if _stands_in(path, task)} if task else set()
+    if not task:
+        return frozenset()
+    found = {path for path in paths if _stands_in(path, task)}
     # A path is not named again by its parts.
     for path in sorted(found, key=len, reverse=True):
         task = task.replace(path, " ")
@@ -120,7 +138,7 @@ def named_by(task: str, paths: Collection[str], *, words: bool = False) -> set[s
         by_stem = stem in given and (words or _COMPOUND.search(stem) is not None)
         if by_stem or ("." in name and name in given):
             found.add(path)
-    return found
+    return frozenset(found)
 
 
 def _stands_in(path: str, task: str) -> bool:

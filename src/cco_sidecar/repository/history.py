@@ -94,8 +94,8 @@ class Git:
         self._outer_attributes = any(path.exists() for path in attributes)
 
     def files(self, paths: Collection[str] = ()) -> list[str]:
-        """Returns the tracked files, and the untracked ones that are not ignored, sorted; only of some ``paths``, if any
-        are given. Raises GitFailed."""
+        """Returns the tracked and the untracked files that are not ignored, sorted; only of ``paths``, if there are
+        some. Raises GitFailed."""
         listed = self._must("ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *self._named(paths))
         return sorted(set(filter(None, listed.split("\0"))))
 
@@ -135,8 +135,8 @@ class Git:
         return context
 
     def state_after(self, known: GitContext, paths: Collection[str]) -> GitContext | None:
-        """Returns the state after only some files of the working tree have changed; None if it takes more to know. Up to
-        100 ``paths``. Raises GitFailed."""
+        """Returns the state after only some files of the working tree have changed; None if it takes more to know. At
+        most 100 ``paths``. Raises GitFailed."""
         if any(change.status in ("renamed", "copied") for change in known.uncommitted_changes):
             # A status of some paths does not see both sides of a rename.
             return None

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +67,10 @@ class Snapshot:
     metadata: Metadata
     rules: Rules = NO_RULES
     digest: bytes = b""
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(self.files)
 
 
 class Scanner:

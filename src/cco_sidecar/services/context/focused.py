@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -10,7 +10,7 @@ import orjson
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.ranking import cutting
-from cco_sidecar.ranking.chunks import Lines, lines_in
+from cco_sidecar.ranking.chunks import Chunked, Lines, lines_in
 from cco_sidecar.ranking.cutting import Excerpt
 from cco_sidecar.ranking.selection import Choice
 from cco_sidecar.repository.file_cache import FileCache, Text
@@ -83,8 +83,17 @@ def build_focused(
     filler = _Filler(response, snapshot, texts, plan, shares, reasons, left_out)
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
     fitting: cutting.Chosen | None = None
+    costs = _Costs(snapshot, reasons, shares)
     for _ in range(_ATTEMPTS):
-        chosen = _chosen(plan, snapshot, reasons, shares, space)
+        chosen = cutting.choose(
+            plan.pieces,
+            plan.files,
+            max_bytes=space,
+            cost=costs.of_lines,
+            overhead=costs.of_file,
+            first=plan.first,
+            fills=plan.fills,
+        )
         filler.fill(context, chosen.excerpts)
         left = max_bytes - _RESPONSE_BYTES // 2 - _json_bytes(response)
         # The first that fits may leave space: what files take was estimated.
@@ -95,7 +104,8 @@ def build_focused(
             break
         space += left
     excerpts, complete = fitting or chosen
-    filler.fill(context, excerpts)
+    if fitting is not chosen:
+        filler.fill(context, excerpts)
     while _json_bytes(response) + _RESPONSE_BYTES // 2 > max_bytes:
         # The budget is smaller than the rest.
         complete = False
@@ -109,18 +119,28 @@ def build_focused(
     return Focused(sections.complete(response, strategies), plan, excerpts, reasons)
 
 
-def _chosen(
-    plan: Plan, snapshot: Snapshot, reasons: dict[str, str], shares: dict[str, float], space: int
-) -> cutting.Chosen:
-    return cutting.choose(
-        plan.pieces,
-        plan.files,
-        max_bytes=space,
-        cost=_escaped_bytes,
-        overhead=lambda path: _overhead(path, snapshot.files[path], reasons.get(path, RELEVANT), shares.get(path)),
-        first=plan.first,
-        fills=plan.fills,
-    )
+class _Costs:
+    """What files and their lines take in a response, in bytes; each is counted once."""
+
+    def __init__(self, snapshot: Snapshot, reasons: Mapping[str, str], shares: Mapping[str, float]) -> None:
+        self._files = snapshot.files
+        self._reasons = reasons
+        self._shares = shares
+        self._of_files: dict[str, int] = {}
+        self._of_lines: dict[tuple[str, Lines], int] = {}
+
+    def of_file(self, path: str) -> int:
+        """Returns what a file takes beside its text."""
+        if path not in self._of_files:
+            reason = self._reasons.get(path, RELEVANT)
+            self._of_files[path] = _overhead(path, self._files[path], reason, self._shares.get(path))
+        return self._of_files[path]
+
+    def of_lines(self, file: Chunked, lines: Lines) -> int:
+        key = (file.path, lines)
+        if key not in self._of_lines:
+            self._of_lines[key] = _escaped_bytes(file.data[file.offset(lines.start) : file.offset(lines.end)])
+        return self._of_lines[key]
 
 
 class _Filler:

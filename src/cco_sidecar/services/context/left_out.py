@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
+from functools import lru_cache
 from itertools import islice
 
 from cco_sidecar.repository.snapshot import Snapshot
@@ -41,8 +43,9 @@ class LeftOut:
         for path, reason in problems.items():
             _count(barred, (reason, _kind(path)), snapshot.files[path].size)
         self._barred = _at_most(barred, self._most // 2)
-        paths = [path for path in snapshot.files if path not in problems]
-        self._depth, self._groups = self._by_directory(paths, self._most - len(self._barred))
+        paths = tuple(path for path in snapshot.files if path not in problems) if problems else snapshot.paths
+        self._directories = _by_directory(paths, self._most - len(self._barred))
+        self._groups = self._grouped()
 
     def add(self, manifest: Manifest, chosen: Collection[str]) -> None:
         """Adds entries for all files that are not ``chosen``: those that matter most by name, the others by directory,
@@ -55,25 +58,34 @@ class LeftOut:
             _add(manifest, path, LESS_RELEVANT, 1, self._files[path].size, self._shares[path])
         groups = dict(self._groups)
         for path in (*named, *chosen):
-            key = (LESS_RELEVANT, _directory(path.split("/"), self._depth))
+            key = (LESS_RELEVANT, self._directories[path])
             count, size = groups[key]
             groups[key] = (count - 1, size - self._files[path].size)
         groups = {key: group for key, group in groups.items() if group[0]}
         for (reason, pattern), (count, size) in sorted((_at_most(groups, self._most) | self._barred).items()):
             _add(manifest, pattern, reason, count, size)
 
-    def _by_directory(self, paths: Iterable[str], most: int) -> tuple[int, Groups]:
-        """Groups files by directory, as deep as ``most`` groups allow."""
-        files = [(path.split("/"), self._files[path].size) for path in paths]
-        chosen: tuple[int, Groups] = (1, {})
-        for depth in range(1, _MAX_DEPTH + 1):
-            groups: Groups = {}
-            for parts, size in files:
-                _count(groups, (LESS_RELEVANT, _directory(parts, depth)), size)
-            if depth > 1 and (len(groups) > most or len(groups) == len(chosen[1])):
-                break
-            chosen = (depth, groups)
-        return chosen
+    def _grouped(self) -> Groups:
+        sizes = dict.fromkeys(self._directories.values(), 0)
+        for path, directory in self._directories.items():
+            sizes[directory] += self._files[path].size
+        counts = Counter(self._directories.values())
+        return {(LESS_RELEVANT, directory): (counts[directory], size) for directory, size in sizes.items()}
+
+
+@lru_cache(maxsize=8)
+def _by_directory(paths: tuple[str, ...], most: int) -> Mapping[str, str]:
+    """Returns the pattern of the directory that stands for each file: as deep as ``most`` different ones allow."""
+    files = [path.split("/") for path in paths]
+    chosen: list[str] = []
+    count = 0
+    for depth in range(1, _MAX_DEPTH + 1):
+        directories = [_directory(parts, depth) for parts in files]
+        different = len(set(directories))
+        if depth > 1 and (different > most or different == count):
+            break
+        chosen, count = directories, different
+    return dict(zip(paths, chosen, strict=True))
 
 
 def _add(manifest: Manifest, path: str, reason: str, count: int, size: int, score: float | None = None) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from functools import partial
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from cco_sidecar.core.lru import ByteLru
@@ -17,7 +17,7 @@ from cco_sidecar.ranking.selection import Choice, named_by
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.rules import Rules
-from cco_sidecar.repository.snapshot import Snapshot
+from cco_sidecar.repository.snapshot import FileStat, Snapshot
 
 ALWAYS, EXCLUDED = "always", "excluded"
 # What the task names, what findings name, what the spawn asks for, what earlier agents touched, and uncommitted work,
@@ -107,10 +107,7 @@ def _candidates(
     problems: dict[str, str] = {}
     space = _MAX_CANDIDATE_BYTES
     rules = snapshot.rules
-    many = len(snapshot.files) > _MAX_CANDIDATES
-    # Empty files are the first to go.
-    order = sorted(snapshot.files.items(), key=lambda item: (many and not item[1].size, item[1].size, item[0]))
-    for path, info in order:
+    for path, info in _by_size(snapshot):
         if rules.is_excluded(path):
             problems[path] = EXCLUDED
             continue
@@ -135,6 +132,15 @@ def _candidates(
     return files, problems
 
 
+def _by_size(snapshot: Snapshot) -> Iterable[tuple[str, FileStat]]:
+    """Returns the files, the smaller ones first if there are too many to read all; then empty ones are the last."""
+    files = snapshot.files
+    many = len(files) > _MAX_CANDIDATES
+    if not many and sum(info.size for info in files.values() if info.size <= MAX_FILE_BYTES) <= _MAX_CANDIDATE_BYTES:
+        return files.items()
+    return sorted(files.items(), key=lambda item: (many and not item[1].size, item[1].size, item[0]))
+
+
 def _masked(path: str, data: bytes) -> bytes:
     return masking.mask_file(data, path)[0]
 
@@ -142,17 +148,19 @@ def _masked(path: str, data: bytes) -> bytes:
 def _ranked(
     files: dict[str, Chunked], query: Query, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
 ) -> Ranking:
-    lines = places(query.text, files)
+    paths = tuple(files)
+    lines = places(query.text, paths)
     changes = [Change(commit.message, commit.files_changed) for commit in snapshot.git.recent_commits]
     known: dict[str, dict[str, float]] = {
         "uncommitted": {change.path: _CHANGED for change in snapshot.git.uncommitted_changes},
-        "named_by_task": dict.fromkeys(named_by(query.task, files) | lines.keys(), _NAMED),
-        "named_by_finding": dict.fromkeys(named_by(query.findings, files), _FOUND),
+        "named_by_task": dict.fromkeys(named_by(query.task, paths) | lines.keys(), _NAMED),
+        "named_by_finding": dict.fromkeys(named_by(query.findings, paths), _FOUND),
         "required": {choice.path: _REQUIRED for choice in choices if choice.reason == "required"},
         "named_by_decision": {choice.path: _DECIDED for choice in choices if choice.reason == "named_by_decision"},
     }
     own = {choice.path for choice in choices if not choice.comments}
-    factors = {path: (1.0 if path in own else _FOREIGN) * _of_role(path, query.group) for path in files}
+    of_role = _of_role(paths, query.group)
+    factors = {path: factor if path in own else _FOREIGN * factor for path, factor in of_role.items()}
     if snapshot.rules.weights:
         factors = {path: factor * snapshot.rules.factor(path) for path, factor in factors.items()}
     return relevance.rank(
@@ -167,12 +175,15 @@ def _ranked(
     )
 
 
-def _of_role(path: str, group: str) -> float:
-    """Returns what takes back the penalty of a kind of file that a group of agent types works on."""
-    kind = kind_of(path)
-    if kind.document and group in _WRITERS:
-        return 1 / DOCUMENT_FACTOR
-    return 1 / TEST_FACTOR if kind.test and group in _TESTERS else 1.0
+@lru_cache(maxsize=8)
+def _of_role(paths: tuple[str, ...], group: str) -> Mapping[str, float]:
+    """Returns what takes back the penalty of kinds of files that a group of agent types works on."""
+    factors = dict.fromkeys(paths, 1.0)
+    if group in _WRITERS:
+        factors |= {path: 1 / DOCUMENT_FACTOR for path in paths if kind_of(path).document}
+    if group in _TESTERS:
+        factors |= {path: 1 / TEST_FACTOR for path in paths if kind_of(path).test}
+    return factors
 
 
 def _in_order(choices: Sequence[Choice], files: dict[str, Chunked], rules: Rules) -> list[Piece]:

@@ -9,6 +9,7 @@ The process isolates the server from untrusted input: files, git and texts writt
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import OrderedDict
@@ -41,6 +42,8 @@ OWN_FIELDS = ("timestamp", "cache_hit")
 _LARGE_BYTES = 256 * 1024
 _SNAPSHOTS = 16
 _NICE = 5
+# Objects that are made, and collections of the younger ones, before the garbage collector looks at a generation.
+_COLLECTED = (100_000, 20, 100)
 
 
 class Scanned(NamedTuple):
@@ -249,5 +252,8 @@ def main() -> None:
     socket, queue, storage, text_bytes, *projects = sys.argv[1:]
     # Lower priority than the server, so that health checks are answered promptly.
     os.nice(_NICE)
+    # What is cached lives long, and has no cycles: to look at all of it again and again takes a third of the time.
+    gc.freeze()
+    gc.set_threshold(*_COLLECTED)
     with Connection(int(socket)) as connection:
         serve(connection, Worker(int(queue), Path(storage), int(text_bytes), [Path(each) for each in projects]))
