@@ -7,10 +7,12 @@ closing bracket. Sections of Markdown and reStructuredText begin at headings.
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 from cco_sidecar.ranking.words import Hit, Terms
@@ -40,19 +42,20 @@ Counts = tuple[tuple[int, int], ...]
 class Found:
     """Where terms stand in a file, and how often."""
 
-    __slots__ = ("_by_chunk", "counts", "hits", "terms")
+    __slots__ = ("_by_chunk", "_hits", "counts", "terms")
 
     def __init__(self, terms: Terms, hits: list[Hit]) -> None:
         self.terms = terms
-        self.hits = hits
         self.counts: Counts = tuple(sorted(Counter(hit.term for hit in hits).items())) if hits else ()
+        # Terms and offsets in turn: there may be millions.
+        self._hits = array("I", chain.from_iterable(hits))
         self._by_chunk: list[tuple[int, Counts]] | None = None
 
     def by_chunk(self, file: Chunked) -> list[tuple[int, Counts]]:
         """Returns the counts of each chunk that has a term."""
         if self._by_chunk is None:
             counts: dict[int, Counter[int]] = {}
-            for term, offset in self.hits:
+            for term, offset in zip(self._hits[::2], self._hits[1::2], strict=True):
                 counts.setdefault(file.chunk_at(offset), Counter())[term] += 1
             self._by_chunk = [(chunk, tuple(sorted(terms.items()))) for chunk, terms in counts.items()]
         return self._by_chunk

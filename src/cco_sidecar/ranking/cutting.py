@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from cco_sidecar.ranking.chunks import Chunked, Lines
 from cco_sidecar.ranking.relevance import Piece
@@ -34,25 +34,37 @@ class Chosen(NamedTuple):
     complete: bool
 
 
+class Costs(Protocol):
+    """What parts of a response take, in bytes."""
+
+    def of_file(self, path: str) -> int:
+        """Returns what a file takes beside its text."""
+
+    def of_lines(self, file: Chunked, lines: Lines) -> int: ...
+
+    def of_gap(self, start: int, end: int) -> int:
+        """Returns what the line takes that stands for lines ``start`` to ``end``."""
+
+
 def choose(
     pieces: Sequence[Piece],
     files: Mapping[str, Chunked],
     *,
     max_bytes: float,
-    cost: Callable[[Chunked, Lines], int],
-    overhead: Callable[[str], int],
+    costs: Costs,
     first: Sequence[Piece] = (),
     fills: bool = False,
 ) -> Chosen:
     """Returns excerpts that fit, in the order of their best pieces.
 
-    ``cost(file, lines)``: bytes that lines take; ``overhead(path)``: those of a file beside its text; ``first``:
-    pieces that are taken before the others; ``fills``: takes what fits, even what matters much less than the best.
+    ``first``: pieces that are taken before the others; ``fills``: takes what fits, even what matters much less than the
+    best.
     """
     least = 0.0
     if pieces and not fills:
         least = pieces[0].score * next((share for most, share in _LEAST_SHARES if max_bytes <= most), 0.0)
     chosen: dict[str, list[Lines]] = {}
+    gaps: dict[str, int] = {}
     used, complete, missed = 0, True, 0
     for number, piece in enumerate((*first, *pieces)):
         if number >= len(first) and (piece.score <= 0 or (piece.score < least and used >= _LEAST_BYTES)):
@@ -72,14 +84,16 @@ def choose(
         if used + sum(map(file.size, new)) > max_bytes:
             complete, missed = False, missed + 1
             continue
-        size = sum(cost(file, part) for part in new)
+        merged = new if parts is None else _merged([*parts, *new])
+        of_gaps = _of_gaps(merged, file.line_count or 1, costs)
+        size = sum(costs.of_lines(file, part) for part in new) + of_gaps - gaps.get(piece.path, 0)
         if parts is None:
-            size += overhead(piece.path)
+            size += costs.of_file(piece.path)
         if used + size > max_bytes:
             complete, missed = False, missed + 1
             continue
         used += size
-        chosen[piece.path] = _merged([*parts, *new]) if parts else new
+        chosen[piece.path], gaps[piece.path] = merged, of_gaps
     return Chosen([Excerpt(path, parts) for path, parts in chosen.items()], complete)
 
 
@@ -107,6 +121,13 @@ def gap(start: int, end: int) -> str:
     if end - start == 1:
         return f"[... line {end} left out ...]\n"
     return f"[... lines {start + 1}-{end} left out ...]\n"
+
+
+def _of_gaps(parts: Sequence[Lines], count: int, costs: Costs) -> int:
+    """Returns what the gaps of a file of ``count`` lines take."""
+    ends = [0, *(part.end for part in parts)]
+    starts = [*(part.start for part in parts), count]
+    return sum(costs.of_gap(end, start) for end, start in zip(ends, starts, strict=True) if start > end)
 
 
 def _without(lines: Lines, taken: Sequence[Lines]) -> list[Lines]:

@@ -18,7 +18,7 @@ _K1, _B = 1.2, 0.75
 _CHUNK_BYTES = 1500
 _PATH = 2.0
 # Files with more hits are searched again for the next request of the same task, and for tasks before the latest.
-_REMEMBERED_HITS, _REMEMBERED_TASKS = 2_000, 4
+_REMEMBERED_HITS, _REMEMBERED_TASKS = 2_000, 8
 
 
 class Occurrences:
@@ -83,12 +83,12 @@ def _found(file: Chunked, terms: Terms) -> Found:
     return found
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=_REMEMBERED_TASKS)
 def _nothing(terms: Terms) -> Found:
     return Found(terms, [])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=_REMEMBERED_TASKS)
 def _in_paths(paths: tuple[str, ...], terms: Terms) -> Mapping[str, frozenset[int]]:
     """Returns the terms in each path that has some. All paths are searched at once."""
     lines = [f"{path}\n".encode("utf-8", "replace") for path in paths]

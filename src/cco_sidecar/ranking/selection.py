@@ -59,11 +59,12 @@ def _chosen(
     touched = set(decided)
     choices = []
     rules = snapshot.rules
+    excludes, favours = bool(rules.exclude or rules.include), bool(rules.always)
     for path in snapshot.files:
-        if rules.is_excluded(path):
+        if excludes and rules.is_excluded(path):
             continue
         choice = by_type.get(path)
-        if rules.is_first(path):
+        if favours and rules.is_first(path):
             choices.append(Choice(-1, path, "always"))
         elif path in named:
             choices.append(Choice(0, path, "named_by_task"))
@@ -119,7 +120,7 @@ def _kinds(agent: AgentType, file_sets: FileSets) -> tuple[tuple[int, str, tuple
     )
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def named_by(task: str, paths: tuple[str, ...], *, words: bool = False) -> frozenset[str]:
     """Returns the files that a task names: by path, name, or a stem that is no plain word, such as `retry_queue`.
 

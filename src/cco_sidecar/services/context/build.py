@@ -10,7 +10,7 @@ from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
-from cco_sidecar.services.context.plan import EXCLUDED
+from cco_sidecar.services.context.candidates import EXCLUDED
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,

@@ -38,6 +38,8 @@ RELEVANT = "relevant"
 # Signals that are reasons by themselves, the best first.
 _REASONS = ("named_by_task", "named_by_finding", "required", "named_by_decision")
 _ATTEMPTS = 4
+# What a line end takes in a JSON string beside one byte.
+_ESCAPED_LINE_END = 1
 
 
 class Focused(NamedTuple):
@@ -82,31 +84,24 @@ def build_focused(
     reasons = _reasons(plan, choices)
     filler = _Filler(response, snapshot, texts, plan, shares, reasons, left_out)
     space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
-    fitting: cutting.Chosen | None = None
     costs = _Costs(snapshot, reasons, shares)
     for _ in range(_ATTEMPTS):
         chosen = cutting.choose(
             plan.pieces,
             plan.files,
             max_bytes=space,
-            cost=costs.of_lines,
-            overhead=costs.of_file,
+            costs=costs,
             first=plan.first,
             fills=plan.fills,
         )
         filler.fill(context, chosen.excerpts)
         left = max_bytes - _RESPONSE_BYTES // 2 - _json_bytes(response)
-        # The first that fits may leave space: what files take was estimated.
-        enough = left >= 0 and (chosen.complete or fitting is not None)
         if left >= 0:
-            fitting = chosen
-        if enough:
             break
+        # The map of the rest takes more or less, depending on what is chosen.
         space += left
-    excerpts, complete = fitting or chosen
-    if fitting is not chosen:
-        filler.fill(context, excerpts)
-    while _json_bytes(response) + _RESPONSE_BYTES // 2 > max_bytes:
+    excerpts, complete = chosen
+    while left < 0 and _json_bytes(response) + _RESPONSE_BYTES // 2 > max_bytes:
         # The budget is smaller than the rest.
         complete = False
         if excerpts:
@@ -141,6 +136,9 @@ class _Costs:
         if key not in self._of_lines:
             self._of_lines[key] = _escaped_bytes(file.data[file.offset(lines.start) : file.offset(lines.end)])
         return self._of_lines[key]
+
+    def of_gap(self, start: int, end: int) -> int:
+        return len(cutting.gap(start, end)) + _ESCAPED_LINE_END
 
 
 class _Filler:
@@ -257,4 +255,4 @@ def _overhead(path: str, info: FileStat, reason: str, share: float | None) -> in
 
 def _escaped_bytes(data: bytes) -> int:
     """Returns how much of a JSON string a text takes."""
-    return len(orjson.dumps(data.decode("utf-8", "replace"))) + len(cutting.gap(10**6, 10**7))
+    return len(orjson.dumps(data.decode("utf-8", "replace"))) - len('""')

@@ -1,12 +1,11 @@
-"""Which files a context within a budget can hold, and in which order their pieces matter."""
+"""In which order the pieces of the candidates matter."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.ranking import relevance
 from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.kinds import DOCUMENT_FACTOR, TEST_FACTOR, kind_of
@@ -14,12 +13,11 @@ from cco_sidecar.ranking.mentions import places
 from cco_sidecar.ranking.past import Change
 from cco_sidecar.ranking.relevance import Piece, Ranking
 from cco_sidecar.ranking.selection import Choice, named_by
-from cco_sidecar.repository import masking
-from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.rules import Rules
-from cco_sidecar.repository.snapshot import FileStat, Snapshot
+from cco_sidecar.repository.snapshot import Snapshot
+from cco_sidecar.services.context.candidates import Candidates
 
-ALWAYS, EXCLUDED = "always", "excluded"
+ALWAYS = "always"
 # What the task names, what findings name, what the spawn asks for, what earlier agents touched, and uncommitted work,
 # as shares of the best file's score.
 _NAMED, _FOUND, _REQUIRED, _DECIDED, _CHANGED = 1.0, 0.8, 0.5, 0.4, 0.2
@@ -27,13 +25,6 @@ _NAMED, _FOUND, _REQUIRED, _DECIDED, _CHANGED = 1.0, 0.8, 0.5, 0.4, 0.2
 _WRITERS, _TESTERS = frozenset({"documentation", "research", "business"}), frozenset({"quality"})
 # The factor of files that the agent type does not read.
 _FOREIGN = 0.6
-# Larger files are rarely written by people.
-MAX_FILE_BYTES = 1024 * 1024
-# Of a repository with more files or more text, the smaller files are read.
-_MAX_CANDIDATES = 100_000
-_MAX_CANDIDATE_BYTES = 128 * 2**20
-# What a file that was split takes in memory beside its text, on average.
-_CHUNKED_BYTES = 2048
 # A task that finds less than this share of the budget says too little: the files of the type follow.
 _VAGUE = 0.25
 
@@ -52,12 +43,12 @@ class Query(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """``files``: the candidates; ``problems``: why the other files of the snapshot are none; ``ranking``: None without
+    """``files`` and ``problems``: the candidates; ``ranking``: None without
     a task; ``first``: pieces that are taken before all others; ``pieces``: the others, the best first; ``fills``: they
     fill the budget, however little they matter."""
 
-    files: dict[str, Chunked]
-    problems: dict[str, str]
+    files: Mapping[str, Chunked]
+    problems: Mapping[str, str]
     ranking: Ranking | None
     first: list[Piece]
     pieces: list[Piece]
@@ -72,17 +63,9 @@ class Plan(NamedTuple):
         return {path: round(score / top, 3) for path, score in scores.items() if score > 0} if top else {}
 
 
-def plan(
-    snapshot: Snapshot,
-    choices: Sequence[Choice],
-    texts: FileCache,
-    chunks: ByteLru[Hashable, Chunked],
-    query: Query,
-    max_bytes: int,
-) -> Plan:
-    """Ranks by what is asked; without a task, in the documented order of priority. ``chunks`` caches how files are
-    split."""
-    files, problems = _candidates(snapshot, texts, chunks)
+def plan(snapshot: Snapshot, choices: Sequence[Choice], candidates: Candidates, query: Query, max_bytes: int) -> Plan:
+    """Ranks by what is asked; without a task, in the documented order of priority."""
+    files, problems = candidates
     rules = snapshot.rules
     always = [path for path in sorted(files) if rules.is_first(path)] if rules.always else []
     first = [Piece(1.0, path, chunk) for path in always for chunk in range(len(files[path].chunks))]
@@ -99,54 +82,8 @@ def plan(
     return Plan(files, problems, ranking, first, pieces, fills=True)
 
 
-def _candidates(
-    snapshot: Snapshot, texts: FileCache, chunks: ByteLru[Hashable, Chunked]
-) -> tuple[dict[str, Chunked], dict[str, str]]:
-    """Returns the files that can be chosen from, and why the others cannot."""
-    files: dict[str, Chunked] = {}
-    problems: dict[str, str] = {}
-    space = _MAX_CANDIDATE_BYTES
-    rules = snapshot.rules
-    for path, info in _by_size(snapshot):
-        if rules.is_excluded(path):
-            problems[path] = EXCLUDED
-            continue
-        if len(files) >= _MAX_CANDIDATES:
-            problems[path] = "too_many"
-            continue
-        space -= info.size
-        if info.size > MAX_FILE_BYTES or space < 0:
-            problems[path] = "too_large"
-            continue
-        key = (snapshot.root, path, info)
-        known = chunks.get(key)
-        if known is None:
-            raw = texts.raw(snapshot.root, path, info)
-            if raw.problem:
-                problems[path] = raw.problem
-                continue
-            known = Chunked(path, raw.data, partial(_masked, path))
-            if raw.stat == info:
-                chunks.put(key, known, len(raw.data) + _CHUNKED_BYTES)
-        files[path] = known
-    return files, problems
-
-
-def _by_size(snapshot: Snapshot) -> Iterable[tuple[str, FileStat]]:
-    """Returns the files, the smaller ones first if there are too many to read all; then empty ones are the last."""
-    files = snapshot.files
-    many = len(files) > _MAX_CANDIDATES
-    if not many and sum(info.size for info in files.values() if info.size <= MAX_FILE_BYTES) <= _MAX_CANDIDATE_BYTES:
-        return files.items()
-    return sorted(files.items(), key=lambda item: (many and not item[1].size, item[1].size, item[0]))
-
-
-def _masked(path: str, data: bytes) -> bytes:
-    return masking.mask_file(data, path)[0]
-
-
 def _ranked(
-    files: dict[str, Chunked], query: Query, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
+    files: Mapping[str, Chunked], query: Query, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
 ) -> Ranking:
     paths = tuple(files)
     lines = places(query.text, paths)
@@ -186,7 +123,7 @@ def _of_role(paths: tuple[str, ...], group: str) -> Mapping[str, float]:
     return factors
 
 
-def _in_order(choices: Sequence[Choice], files: dict[str, Chunked], rules: Rules) -> list[Piece]:
+def _in_order(choices: Sequence[Choice], files: Mapping[str, Chunked], rules: Rules) -> list[Piece]:
     """Ranks the beginnings of all files before the rest of any."""
     paths = [choice.path for choice in choices if choice.path in files and rules.factor(choice.path)]
     # Examples and what nobody wrote come last.

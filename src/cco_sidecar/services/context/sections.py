@@ -44,16 +44,25 @@ def structure(snapshot: Snapshot, max_bytes: int, strategies: set[str]) -> Proje
         total_size_bytes=sum(info.size for info in snapshot.files.values()),
     )
     space = max_bytes
-    for paths, out in ((snapshot.directories, found.directories), (snapshot.files, found.files)):
-        kept = []
-        for path in sorted(paths, key=_depth):
-            space -= json_bytes(path) + 1
-            if space < 0:
-                strategies.add("structure_sampling")
-                break
-            kept.append(path)
-        out.extend(map(utf8, sorted(kept) if len(kept) < len(paths) else paths))
+    for paths, out in ((tuple(snapshot.directories), found.directories), (snapshot.paths, found.files)):
+        kept, space = _highest(paths, space)
+        if len(kept) < len(paths):
+            strategies.add("structure_sampling")
+        out.extend(kept)
     return found
+
+
+@lru_cache(maxsize=8)
+def _highest(paths: tuple[str, ...], space: int) -> tuple[list[str], int]:
+    """Returns the paths that fit, those deep in the tree last to be taken, and the bytes that are left."""
+    kept = []
+    for path in sorted(paths, key=_depth):
+        if (size := json_bytes(path) + 1) > space:
+            space = -1
+            break
+        space -= size
+        kept.append(path)
+    return [utf8(path) for path in (sorted(kept) if len(kept) < len(paths) else paths)], space
 
 
 def history(git: GitContext, most: int, max_bytes: int, strategies: set[str]) -> GitContext:

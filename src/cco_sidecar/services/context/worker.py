@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,14 +22,13 @@ from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
-from cco_sidecar.core.lru import ByteLru
-from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.selection import Choice, choose
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.snapshot import Scanner, Snapshot
 from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
+from cco_sidecar.services.context.candidates import CandidateCache
 from cco_sidecar.services.context.explain import explain
 from cco_sidecar.services.context.files import read_files
 from cco_sidecar.services.context.fitting import fit
@@ -90,7 +89,7 @@ class Worker:
         self._queue = queue
         self._storage = storage
         self._texts = FileCache(text_bytes // 2)
-        self._chunks: ByteLru[Hashable, Chunked] = ByteLru(text_bytes // 2)
+        self._candidates = CandidateCache(self._texts, text_bytes // 2)
         self._scanners: dict[Path, Scanner] = {}
         self._snapshots: OrderedDict[Path, Snapshot] = OrderedDict()
 
@@ -191,7 +190,7 @@ class Worker:
         # Those of architects are of all issues.
         findings = "" if wanted.architect else outputs.findings_of(previous)
         query = Query(wanted.task, findings, wanted.agent.group)
-        return plan(snapshot, choices, self._texts, self._chunks, query, max_bytes)
+        return plan(snapshot, choices, self._candidates.of(snapshot), query, max_bytes)
 
     def files(
         self, root: Path, digest: bytes, paths: Sequence[str], lines: tuple[int, int | None] | None
@@ -220,7 +219,7 @@ class Worker:
     def forget_texts(self) -> None:
         """Drops all cached file contents."""
         self._texts.clear()
-        self._chunks.clear()
+        self._candidates.clear()
 
 
 def _choices(wanted: Wanted, snapshot: Snapshot, previous: Sequence[PreviousAgentOutput]) -> list[Choice]:

@@ -11,7 +11,7 @@ from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.ranking.chunks import lines_in
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
-from cco_sidecar.services.context.plan import MAX_FILE_BYTES
+from cco_sidecar.services.context.candidates import MAX_FILE_BYTES
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"[^\W\d]\w*|\d{3,}")

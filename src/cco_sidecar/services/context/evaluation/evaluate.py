@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.core.agent_types import AgentType
-from cco_sidecar.core.lru import ByteLru
-from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.selection import FileSets, choose
 from cco_sidecar.repository.trees import Trees
+from cco_sidecar.services.context.candidates import CandidateCache
 from cco_sidecar.services.context.evaluation.baselines import Bm25, Given, filled, in_directory_order
 from cco_sidecar.services.context.evaluation.cases import Case, cases
 from cco_sidecar.services.context.focused import build_focused
@@ -67,14 +66,14 @@ def evaluate(
     Raises GitFailed, RulesInvalid.
     """
     trees = Trees(root, scratch, _CACHE_BYTES)
-    chunks: ByteLru[Hashable, Chunked] = ByteLru(_CACHE_BYTES // 2)
+    candidates = CandidateCache(trees.texts, _CACHE_BYTES // 2)
     bm25 = Bm25(trees.texts)
     sums: dict[tuple[str, int], tuple[float, float]] = {}
     misses: list[Miss] = []
     done = 0
     for case in cases(trees, commits):
         for max_bytes in budgets:
-            given = {OURS: lines_given(case, trees, chunks, agent, file_sets or {}, max_bytes)}
+            given = {OURS: lines_given(case, trees, candidates, agent, file_sets or {}, max_bytes)}
             if baselines:
                 given[BM25] = filled(bm25.order(case.snapshot, case.task), max_bytes)
                 given[DIRECTORY] = filled(in_directory_order(case.snapshot, trees.texts), max_bytes)
@@ -94,14 +93,15 @@ def evaluate(
 def lines_given(
     case: Case,
     trees: Trees,
-    chunks: ByteLru[Hashable, Chunked],
+    candidates: CandidateCache,
     agent: AgentType,
     file_sets: FileSets,
     max_bytes: int,
 ) -> Given:
     """Returns the lines that the context for a case has."""
     choices = choose(case.snapshot, agent, file_sets, case.task, ())
-    planned = plan(case.snapshot, choices, trees.texts, chunks, Query(case.task, group=agent.group), max_bytes)
+    query = Query(case.task, group=agent.group)
+    planned = plan(case.snapshot, choices, candidates.of(case.snapshot), query, max_bytes)
     focused = build_focused(
         case.snapshot,
         planned,

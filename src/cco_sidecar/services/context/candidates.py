@@ -1,0 +1,99 @@
+"""Which files a context within a budget can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.ranking.chunks import Chunked
+from cco_sidecar.repository import masking
+from cco_sidecar.repository.file_cache import FileCache
+from cco_sidecar.repository.snapshot import FileStat, Snapshot
+
+EXCLUDED = "excluded"
+# Larger files are rarely written by people.
+MAX_FILE_BYTES = 1024 * 1024
+# Of a repository with more files or more text, the smaller files are read.
+_MAX_FILES = 100_000
+_MAX_BYTES = 128 * 2**20
+# What a file that was split takes in memory beside its text, on average.
+_CHUNKED_BYTES = 2048
+
+
+class Candidates(NamedTuple):
+    """``files`` can be chosen from, by path; ``problems``: why the other files of the snapshot cannot."""
+
+    files: Mapping[str, Chunked]
+    problems: Mapping[str, str]
+
+
+class _Latest(NamedTuple):
+    root: Path
+    stats: Mapping[str, FileStat]
+    files: Mapping[str, Chunked]
+
+
+class CandidateCache:
+    """Reads candidates, and caches them up to a total size; besides, those of the latest project."""
+
+    def __init__(self, texts: FileCache, most_bytes: int) -> None:
+        self._texts = texts
+        self._known: ByteLru[Hashable, Chunked] = ByteLru(most_bytes)
+        self._latest = _Latest(Path(), {}, {})
+
+    def of(self, snapshot: Snapshot) -> Candidates:
+        files: dict[str, Chunked] = {}
+        problems: dict[str, str] = {}
+        space = _MAX_BYTES
+        rules = snapshot.rules
+        before, known = ({}, {}) if self._latest.root != snapshot.root else (self._latest.stats, self._latest.files)
+        for path, info in _in_order(snapshot.files):
+            if rules.is_excluded(path):
+                problems[path] = EXCLUDED
+            elif len(files) >= _MAX_FILES:
+                problems[path] = "too_many"
+            elif info.size > MAX_FILE_BYTES or info.size > space:
+                problems[path] = "too_large"
+            else:
+                space -= info.size
+                file = known.get(path) if before.get(path) == info else None
+                found = file or self._read(snapshot.root, path, info)
+                if isinstance(found, str):
+                    problems[path] = found
+                else:
+                    files[path] = found
+        self._latest = _Latest(snapshot.root, snapshot.files, files)
+        return Candidates(files, problems)
+
+    def clear(self) -> None:
+        self._known.clear()
+        self._latest = _Latest(Path(), {}, {})
+
+    def _read(self, root: Path, path: str, info: FileStat) -> Chunked | str:
+        """Returns a file, or why it cannot be chosen."""
+        key = (root, path, info)
+        file = self._known.get(key)
+        if file is None:
+            raw = self._texts.raw(root, path, info)
+            if raw.problem:
+                return raw.problem
+            file = Chunked(path, raw.data, partial(_masked, path))
+            # A file that changes while it is read is looked at again: the next snapshot has another time of it.
+            if raw.stat == info:
+                self._known.put(key, file, len(raw.data) + _CHUNKED_BYTES)
+        return file
+
+
+def _in_order(files: Mapping[str, FileStat]) -> Iterable[tuple[str, FileStat]]:
+    """Returns the files; if there are too many to read all, the smaller ones first, and empty ones last."""
+    many = len(files) > _MAX_FILES
+    if not many and sum(info.size for info in files.values() if info.size <= MAX_FILE_BYTES) <= _MAX_BYTES:
+        return files.items()
+    return sorted(files.items(), key=lambda item: (many and not item[1].size, item[1].size, item[0]))
+
+
+def _masked(path: str, data: bytes) -> bytes:
+    return masking.mask_file(data, path)[0]
