@@ -83,6 +83,8 @@ class Sidecar:
         self._context = ContextService(
             bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
         )
+        # A process that starts meanwhile.
+        self._context.warm()
         self._vault = Vault(stores.credentials, bound.credentials_key_file, bound.storage, self.clock)
         self._approvals = Approvals(stores.approvals, self._outbox, self.clock)
         self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound)
@@ -150,7 +152,6 @@ class Sidecar:
         self._background.start(self._outbox.watch(), "outbox")
         self._background.start(self._operator_token.keep_fresh(), "operator token")
         self._background.start(loop_watch.watch(), "loop watch")
-        self._background.start(self._context.warm(), "context worker")
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")
             self._background.start(self._database.keep_claim(), "claim of the database")

@@ -160,20 +160,22 @@ def _costs(path: str, lines: list[bytes]) -> list[float]:
     """Returns what it costs to begin a chunk at each line."""
     markdown, rst = path.endswith((".md", ".mdx", ".markdown")), path.endswith(".rst")
     costs = []
-    previous = b""
+    # What it costs to begin a chunk after the line before.
+    after = 0.0
     for number, line in enumerate(lines):
         text = line.lstrip()
         if not text:
             costs.append(_BLANK)
-        elif (markdown and text[:1] == b"#" and len(text) == len(line)) or (
+            after = 0.0
+            continue
+        closes = _CLOSES.match(line) is not None
+        if (markdown and text[:1] == b"#" and len(text) == len(line)) or (
             rst and number + 1 < len(lines) and lines[number + 1][:3] in _UNDERLINES
         ):
             costs.append(_HEADING)
         else:
             tabs = len(line) - len(line.lstrip(b"\t"))
             cost = tabs if tabs else (len(line) - len(text)) / 4
-            if previous.strip():
-                cost += _AFTER_CLOSING if _CLOSES.match(previous) else _AFTER_TEXT
-            costs.append(cost + (_CLOSING if _CLOSES.match(line) else 0.0))
-        previous = line
+            costs.append(cost + after + (_CLOSING if closes else 0.0))
+        after = _AFTER_CLOSING if closes else _AFTER_TEXT
     return costs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +55,7 @@ class Git:
         self._repository = GitRepository(root, scratch, foreign)
         self._outside = [f":(exclude){storage}"] if storage else []
         self._history: tuple[object, list[Commit]] = ("", [])
+        self._ahead: Future[tuple[str, list[Commit] | None]] | None = None
         self._prefix = ""
         self._shallow = Path()
         self._outer_attributes = False
@@ -104,7 +105,7 @@ class Git:
         return {path.rstrip("/") for path in listed.split("\0") if path.endswith("/")}
 
     def _named(self, paths: Collection[str]) -> list[str]:
-        """Returns pathspecs: of a few paths, or of the whole directory if there are none or too many."""
+        """Returns arguments of git for a few paths, or for the whole directory if there are none or too many."""
         named = [f":(literal){path}" for path in sorted(paths)] if 0 < len(paths) <= _MOST_NAMED else ["."]
         return [*named, *self._outside]
 
@@ -165,19 +166,37 @@ class Git:
         """Returns the history of a commit, newest first, up to one more than FULL_HISTORY."""
         key = (head, self._shallow.stat().st_mtime_ns if self._shallow.exists() else 0)
         if self._history[0] != key:
-            # Path arguments drop empty commits, so pass them only where needed.
-            paths = ["--", ".", *self._outside] if self._prefix or self._outside else []
-            # NUL is the only byte that no part of a commit can contain.
-            text = self._repository.text(
-                "log", f"-n{FULL_HISTORY + 1}", f"--format={_FORMAT}", "--name-only", "-z",
-                "--no-renames", "--no-show-signature", "--relative", head, *paths,
-            )  # fmt: skip
-            if text is None:
+            ahead, self._ahead = self._ahead, None
+            known, commits = ahead.result() if ahead is not None else ("", None)
+            if known != head:
+                commits = self._log(head)
+            if commits is None:
                 return []
-            # Most histories hold no secret; to look once is much faster than at each name.
-            show = _decoded if shown(text) == _decoded(text) else shown
-            self._history = (key, [_commit(record, show) for record in _COMMIT.split(text)[1:]])
+            self._history = (key, commits)
         return self._history[1]
+
+    def read_ahead(self) -> None:
+        """Begins to read the history if none is known: it takes longer than all else."""
+        if self.available and not self._history[1]:
+            self._ahead = POOL.submit(self._log_of_head)
+
+    def _log_of_head(self) -> tuple[str, list[Commit] | None]:
+        head = (self._repository.text("rev-parse", "--verify", "-q", "HEAD") or "").strip()
+        return head, self._log(head) if head else None
+
+    def _log(self, head: str) -> list[Commit] | None:
+        # Path arguments drop empty commits, so pass them only where needed.
+        paths = ["--", ".", *self._outside] if self._prefix or self._outside else []
+        # NUL is the only byte that no part of a commit can contain.
+        text = self._repository.text(
+            "log", f"-n{FULL_HISTORY + 1}", f"--format={_FORMAT}", "--name-only", "-z",
+            "--no-renames", "--no-show-signature", "--relative", head, *paths,
+        )  # fmt: skip
+        if text is None:
+            return None
+        # Most histories hold no secret; to look once is much faster than at each name.
+        show = _decoded if shown(text) == _decoded(text) else shown
+        return [_commit(record, show) for record in _COMMIT.split(text)[1:]]
 
     def _changes(self, status: list[str]) -> list[_Change]:
         changes = []

@@ -96,6 +96,7 @@ class Scanner:
         rules = self._rules()
         for directory in self._git.directories:
             self._watch.add_git(directory)
+        self._git.read_ahead()
         if self._git.available:
             ignored = self._git.ignored_directories()
             found = self._walk(lambda path, name: name == ".git" or path in ignored)

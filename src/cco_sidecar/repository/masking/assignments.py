@@ -186,6 +186,9 @@ def value_at(data: bytes, word: int, word_end: int, literals: Literals, *, passw
     tail = names.TAIL.match(data, word_end)
     end = tail.end() if tail else word_end
     after = data[end : end + 1]
+    if after == b"\n" and end - word == 4 and not bare and data[word - 1 : word].isspace():
+        # The statement of Python.
+        return None
     if after not in _AFTER_NAME or (after == b"." and not _METHOD.match(data, end)):
         return None
     literal = literals.after(end)

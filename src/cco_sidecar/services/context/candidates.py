@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +43,7 @@ class CandidateCache:
         self._texts = texts
         self._known: ByteLru[Hashable, Chunked] = ByteLru(most_bytes)
         self._latest = _Latest(Path(), {}, {})
+        self._unmasked: Iterator[Chunked] = iter(())
 
     def of(self, snapshot: Snapshot) -> Candidates:
         files: dict[str, Chunked] = {}
@@ -65,12 +66,20 @@ class CandidateCache:
                     problems[path] = found
                 else:
                     files[path] = found
+        if any(file is not known.get(path) for path, file in files.items()):
+            self._unmasked = iter(list(files.values()))
         self._latest = _Latest(snapshot.root, snapshot.files, files)
         return Candidates(files, problems)
+
+    def mask_another(self) -> bool:
+        """Masks a file of the latest project, so that a task that finds something in it need not; False if all are."""
+        file = next(self._unmasked, None)
+        return file is not None and file.data is not None
 
     def clear(self) -> None:
         self._known.clear()
         self._latest = _Latest(Path(), {}, {})
+        self._unmasked = iter(())
 
     def _read(self, root: Path, path: str, info: FileStat) -> Chunked | str:
         """Returns a file, or why it cannot be chosen."""

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -323,10 +322,9 @@ class ContextService:
         self._figures.entries = len(self._cache)
         return gone
 
-    async def warm(self) -> None:
+    def warm(self) -> None:
         """Starts the process that reads the default project, so that the first context does not wait for it."""
-        with suppress(WorkerLost):
-            await self._workers.call(self._settings.project_root, "wake")
+        self._workers.start(self._settings.project_root)
 
     def close(self) -> None:
         self._workers.close()

@@ -23,6 +23,7 @@ from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.ranking.selection import Choice, choose
+from cco_sidecar.repository import masking
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.snapshot import Scanner, Snapshot
 from cco_sidecar.repository.watch import NO_QUEUE, Watched
@@ -214,7 +215,12 @@ class Worker:
         ]
 
     def wake(self) -> None:
-        """Does nothing: the process has started."""
+        """Prepares what the first context needs."""
+        masking.mask("token")
+
+    def prepare(self) -> bool:
+        """Does a little of what the next call may need; False if there is nothing to do."""
+        return self._candidates.mask_another()
 
     def forget_texts(self) -> None:
         """Drops all cached file contents."""
@@ -231,6 +237,8 @@ def _choices(wanted: Wanted, snapshot: Snapshot, previous: Sequence[PreviousAgen
 def serve(connection: Connection, worker: Worker) -> None:
     """Answers each call (method, arguments, named) with (True, value) or (False, exception)."""
     while True:
+        while not connection.poll() and worker.prepare():
+            pass
         try:
             name, arguments, named = connection.recv()
         except (EOFError, ConnectionResetError):
@@ -251,7 +259,7 @@ def main() -> None:
     socket, queue, storage, text_bytes, *projects = sys.argv[1:]
     # Lower priority than the server, so that health checks are answered promptly.
     os.nice(_NICE)
-    # What is cached lives long, and has no cycles: to look at all of it again and again takes a third of the time.
+    # What is cached lives long, and has no cycles: collecting it takes a third of the time.
     gc.freeze()
     gc.set_threshold(*_COLLECTED)
     with Connection(int(socket)) as connection:

@@ -50,6 +50,10 @@ class _Worker:
         self._closing = False
         self._starting = threading.Lock()
 
+    def start(self) -> None:
+        """Starts the process, in the background."""
+        self._thread.submit(self._call, "wake", (), {})
+
     async def call(self, method: str, *arguments: Any, **named: Any) -> Any:
         """Calls a method of the worker. Raises what the worker raised, or WorkerLost."""
         loop = asyncio.get_running_loop()
@@ -129,10 +133,17 @@ class Workers:
 
     async def call(self, root: Path, method: str, *arguments: Any, **named: Any) -> Any:
         """Calls a method of the worker of a project's ``root``. Raises what the worker raised, or WorkerLost."""
+        return await self._worker(root).call(method, *arguments, **named)
+
+    def start(self, root: Path) -> None:
+        """Starts the worker of a project before its first call."""
+        self._worker(root).start()
+
+    def _worker(self, root: Path) -> _Worker:
         worker = self._of.get(root)
         if worker is None:
             worker = self._of[root] = next(self._next)
-        return await worker.call(method, *arguments, **named)
+        return worker
 
     def forget(self, root: Path) -> None:
         """Releases the assignment of a directory to a worker."""
