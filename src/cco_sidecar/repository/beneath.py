@@ -45,7 +45,7 @@ def _step_by_step(place: int, name: str) -> int:
 
 
 if sys.platform == "linux":
-    # asm-generic/unistd.h and linux/openat2.h: resolves beneath the directory, and through no link.
+    # linux/openat2.h: resolves beneath the directory, and through no link.
     _OPENAT2 = 437
     _NO_SYMLINKS, _BENEATH = 0x04, 0x08
 

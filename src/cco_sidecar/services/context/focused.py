@@ -32,7 +32,7 @@ from orchestra.v1.context_service_pb2 import (
 # Shares of the budget for what is not files, at most.
 _STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.02, 0.02, 0.25, 0.02
 # What a response has beside its parts, in bytes.
-_RESPONSE_BYTES = 760
+_RESPONSE_BYTES = 380
 _CHECKSUM = f"sha256:{'0' * 64}"
 RELEVANT = "relevant"
 # Signals that are reasons by themselves, the best first.
@@ -95,13 +95,13 @@ def build_focused(
             fills=plan.fills,
         )
         filler.fill(context, chosen.excerpts)
-        left = max_bytes - _RESPONSE_BYTES // 2 - _json_bytes(response)
+        left = max_bytes - _RESPONSE_BYTES - _json_bytes(response)
         if left >= 0:
             break
         # The map of the rest takes more or less, depending on what is chosen.
         space += left
     excerpts, complete = chosen
-    while left < 0 and _json_bytes(response) + _RESPONSE_BYTES // 2 > max_bytes:
+    while left < 0 and _json_bytes(response) + _RESPONSE_BYTES > max_bytes:
         # The budget is smaller than the rest.
         complete = False
         if excerpts:
