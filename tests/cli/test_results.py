@@ -31,6 +31,7 @@ def test_store_with_every_option(sidecar: SidecarProcess) -> None:
         "--issue", "issue-full", "--project", "project-abc", "--status", "partial",
         "--files-created", "src/a.py, src/b.py", "--files-modified", "setup.cfg",
         "--decisions", "Use PyJWT, not our own; Keep RS256",
+        "--errors", "2 tests fail; lint fails", "--warnings", "no rate limit", "--next-steps", "fix app.py:12;",
         "--metrics", '{"test_coverage": 92.5, "tokens_used": 15000}', "--format", "json",
     )  # fmt: skip
     stored = json.loads(printed(done))
@@ -42,6 +43,8 @@ def test_store_with_every_option(sidecar: SidecarProcess) -> None:
     assert got["result"]["files_created"] == ["src/a.py", "src/b.py"]
     assert got["result"]["files_modified"] == ["setup.cfg"]
     assert got["result"]["decisions"] == ["Use PyJWT, not our own", "Keep RS256"]
+    assert got["result"]["errors"] == ["2 tests fail", "lint fails"]
+    assert (got["result"]["warnings"], got["result"]["next_steps"]) == (["no rate limit"], ["fix app.py:12"])
     assert got["result"]["metrics"] == {"test_coverage": 92.5, "tokens_used": 15000}
 
 

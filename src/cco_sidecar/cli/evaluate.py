@@ -9,6 +9,7 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types
+from cco_sidecar.cli.integers import Size
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.repository.layout import GitFailed
@@ -32,10 +33,10 @@ _SHOWN_MISSES = 20
 @click.option(
     "--budget",
     "budgets",
-    type=click.IntRange(4096, 10 * 2**20),
+    type=Size(4096, 10 * 2**20),
     multiple=True,
     metavar="BYTES",
-    help="Budget; can be repeated.  [default: 32000, 128000, 512000]",
+    help="Budget, such as 128k; can be repeated.  [default: 32000, 128000, 512000]",
 )
 @click.option("--agent-type", default="", shell_complete=agent_types, help="For this type.  [default: all files count]")
 @click.option("--baselines/--no-baselines", default=True, help="Compare with whole files by BM25 and by name.")

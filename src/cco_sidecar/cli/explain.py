@@ -12,6 +12,7 @@ import orjson
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
+from cco_sidecar.cli.integers import Size
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -35,13 +36,13 @@ _MOST = 10_000
 def budgets(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds ``--max-bytes`` and ``--max-tokens``."""
     command = click.option(
-        "--max-tokens", type=click.IntRange(4096, 4 * 2**20), metavar="TOKENS", help="Budget in tokens."
+        "--max-tokens", type=Size(4096, 4 * 2**20), metavar="TOKENS", help="Budget in tokens, such as 32k."
     )(command)
     return click.option(
         "--max-bytes",
-        type=click.IntRange(4096, 10 * 2**20),
+        type=Size(4096, 10 * 2**20),
         metavar="BYTES",
-        help="Budget: excerpts of what matters most for the task.  [default: that of the type]",
+        help="Budget, such as 128k: excerpts of what matters most for the task.  [default: that of the type]",
     )(command)
 
 

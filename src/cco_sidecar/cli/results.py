@@ -47,7 +47,10 @@ def command() -> None:
 )
 @click.option("--files-created", help="Comma-separated paths.")
 @click.option("--files-modified", help="Comma-separated paths.")
-@click.option("--decisions", help="Semicolon-separated sentences.")
+@click.option("--decisions", help="What other agents should know; sentences separated by semicolons.")
+@click.option("--errors", help="What went wrong; sentences separated by semicolons.")
+@click.option("--warnings", help="What needs attention; sentences separated by semicolons.")
+@click.option("--next-steps", help="What should be done next; sentences separated by semicolons.")
 @click.option("--metrics", help="Metrics, as a JSON object of numbers.")
 @click.option("--input", "source", metavar="FILE", help="Read the request body from a JSON file; - for stdin.")
 @out.formatted
@@ -137,8 +140,9 @@ def _result(given: dict[str, Any]) -> dict[str, Any]:
     for name in ("files_created", "files_modified"):
         if given[name]:
             result[name] = [path.strip() for path in given[name].split(",") if path.strip()]
-    if given["decisions"]:
-        result["decisions"] = [text.strip() for text in given["decisions"].split(";") if text.strip()]
+    for name in ("decisions", "errors", "warnings", "next_steps"):
+        if given[name]:
+            result[name] = [text.strip() for text in given[name].split(";") if text.strip()]
     if given["metrics"]:
         result["metrics"] = out.parse_json(given["metrics"], "--metrics")
     return result

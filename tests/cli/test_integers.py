@@ -1,0 +1,40 @@
+"""Sizes as people write them."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from cco_sidecar.cli.integers import Size
+
+SIZE = Size(4096, 10 * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("written", "bytes_"),
+    [
+        ("128000", 128_000),
+        ("32k", 32_000),
+        ("32K", 32_000),
+        ("64kB", 64_000),
+        ("64KiB", 65_536),
+        ("64 ki", 65_536),
+        ("1M", 10**6),
+        ("0.5M", 500_000),
+        ("10MiB", 10 * 2**20),
+    ],
+)
+def test_sizes(written: str, bytes_: int) -> None:
+    assert SIZE.convert(written, None, None) == bytes_
+
+
+@pytest.mark.parametrize("written", ["", "k", "128 kilobytes", "1G", "-32k", "1e5", "0x1000"])
+def test_others_say_what_would_be_right(written: str) -> None:
+    with pytest.raises(click.BadParameter, match="write a number, or one with k or M, such as 128k"):
+        SIZE.convert(written, None, None)
+
+
+@pytest.mark.parametrize("written", ["4k", "11M"])
+def test_limits(written: str) -> None:
+    with pytest.raises(click.BadParameter, match="is not in the range 4096<=x<=10485760"):
+        SIZE.convert(written, None, None)
