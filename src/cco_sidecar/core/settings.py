@@ -17,6 +17,7 @@ from cco_sidecar.core.converters import LOG_LEVELS, SANDBOX_MODES, Convert
 from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
 
 DATABASE = "records.db"
+CONTEXT_CACHE = "context-cache"
 DEFAULT_CONFIG = Path("~/.cco/config.json")
 ENVIRONMENT = "CCO_SIDECAR_"
 _DAY = 86_400

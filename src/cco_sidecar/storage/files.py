@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cco_sidecar.core.converters import refuse_foreign_links
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import CONTEXT_CACHE
 
 PRIVATE_DIR = 0o700
 PRIVATE_FILE = 0o600
@@ -76,7 +77,7 @@ def open_storage(path: Path) -> int:
         if info.st_mode & 0o077:
             # An existing directory may be open to others; tokens, tasks and logs are for this user only.
             path.chmod(PRIVATE_DIR)
-        for name in ("results", "events", "logs", "context-cache"):
+        for name in ("results", "events", "logs", CONTEXT_CACHE):
             (path / name).mkdir(exist_ok=True, mode=PRIVATE_DIR)
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     except OSError as problem:

@@ -104,7 +104,7 @@ def mask_file(data: bytes, path: str) -> tuple[bytes, list[Finding]]:
     """Replaces the secrets in a file, UTF-8 text, with ``[masked]``. Returns the text, and what was found where."""
     # Of two that start together, the longer one; of equals, the one with a documented format.
     found = sorted(
-        _found(data, bare=_has_bare_values(path)), key=lambda each: (each.start, -each.end, each.rule in _BY_NAME)
+        _found(data, bare=has_bare_values(path)), key=lambda each: (each.start, -each.end, each.rule in _BY_NAME)
     )
     parts: list[bytes] = []
     findings = []
@@ -149,7 +149,8 @@ def mask(text: str) -> str:
     return data.decode("utf-8", "surrogatepass") if findings else text
 
 
-def _has_bare_values(path: str) -> bool:
+def has_bare_values(path: str) -> bool:
+    """Whether values are not quoted in files of this kind."""
     name = path.rpartition("/")[2].lower()
     if name.endswith(_BARE_SUFFIXES) or name.startswith(".env"):
         return True

@@ -11,6 +11,7 @@ from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.file_cache import FileCache
+from cco_sidecar.repository.masking import CleanFiles
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
 
 EXCLUDED = "excluded"
@@ -39,8 +40,10 @@ class _Latest(NamedTuple):
 class CandidateCache:
     """Reads candidates, and caches them up to a total size; besides, those of the latest project."""
 
-    def __init__(self, texts: FileCache, most_bytes: int) -> None:
+    def __init__(self, texts: FileCache, most_bytes: int, clean: CleanFiles | None = None) -> None:
+        """``clean``: what is known of files from earlier processes."""
         self._texts = texts
+        self._clean = clean
         self._known: ByteLru[Hashable, Chunked] = ByteLru(most_bytes)
         self._latest = _Latest(Path(), {}, {})
         self._unmasked: Iterator[Chunked] = iter(())
@@ -74,6 +77,10 @@ class CandidateCache:
     def mask_another(self) -> bool:
         """Masks a file of the latest project, so that a task that finds something in it need not; False if all are."""
         file = next(self._unmasked, None)
+        if self._clean is not None and file is not None and file.data is file.raw:
+            self._clean.add(file.raw, file.path)
+        elif self._clean is not None and file is None:
+            self._clean.save()
         return file is not None and file.data is not None
 
     def clear(self) -> None:
@@ -89,11 +96,16 @@ class CandidateCache:
             raw = self._texts.raw(root, path, info)
             if raw.problem:
                 return raw.problem
-            file = Chunked(path, raw.data, partial(_masked, path))
+            file = Chunked(path, raw.data, partial(self._masked, path))
             # A file that changes while it is read is looked at again: the next snapshot has another time of it.
             if raw.stat == info:
                 self._known.put(key, file, len(raw.data) + _CHUNKED_BYTES)
         return file
+
+    def _masked(self, path: str, data: bytes) -> bytes:
+        if self._clean is not None and self._clean.holds(data, path):
+            return data
+        return masking.mask_file(data, path)[0]
 
 
 def _in_order(files: Mapping[str, FileStat]) -> Iterable[tuple[str, FileStat]]:
@@ -102,7 +114,3 @@ def _in_order(files: Mapping[str, FileStat]) -> Iterable[tuple[str, FileStat]]:
     if not many and sum(info.size for info in files.values() if info.size <= MAX_FILE_BYTES) <= _MAX_BYTES:
         return files.items()
     return sorted(files.items(), key=lambda item: (many and not item[1].size, item[1].size, item[0]))
-
-
-def _masked(path: str, data: bytes) -> bytes:
-    return masking.mask_file(data, path)[0]

@@ -83,35 +83,35 @@ def build_focused(
     left_out.add(response.manifest, ())
     reasons = _reasons(plan, choices)
     filler = _Filler(response, snapshot, texts, plan, shares, reasons, left_out)
-    space = max_bytes - _json_bytes(response) - _RESPONSE_BYTES
-    costs = _Costs(snapshot, reasons, shares)
+    chosen = _fill(filler, context, plan, _Costs(snapshot, reasons, shares), max_bytes)
+    complete = chosen.complete
+    while not filler.fits(max_bytes):
+        # The budget is smaller than the rest.
+        complete = False
+        if chosen.excerpts:
+            chosen.excerpts.pop()
+        elif not _drop_a_section(context, strategies):
+            break
+        filler.fill(context, chosen.excerpts)
+    if not complete:
+        strategies.add("semantic_chunking")
+    return Focused(sections.complete(response, strategies), plan, chosen.excerpts, reasons)
+
+
+def _fill(filler: _Filler, context: Context, plan: Plan, costs: _Costs, max_bytes: int) -> cutting.Chosen:
+    """Chooses what fits, and fills it in."""
+    space = filler.left(max_bytes)
     for _ in range(_ATTEMPTS):
         chosen = cutting.choose(
-            plan.pieces,
-            plan.files,
-            max_bytes=space,
-            costs=costs,
-            first=plan.first,
-            fills=plan.fills,
+            plan.pieces, plan.files, max_bytes=space, costs=costs, first=plan.first, fills=plan.fills
         )
         filler.fill(context, chosen.excerpts)
-        left = max_bytes - _RESPONSE_BYTES - _json_bytes(response)
+        left = filler.left(max_bytes)
         if left >= 0:
             break
         # The map of the rest takes more or less, depending on what is chosen.
         space += left
-    excerpts, complete = chosen
-    while left < 0 and _json_bytes(response) + _RESPONSE_BYTES > max_bytes:
-        # The budget is smaller than the rest.
-        complete = False
-        if excerpts:
-            excerpts.pop()
-        elif not _drop_a_section(context, strategies):
-            break
-        filler.fill(context, excerpts)
-    if not complete:
-        strategies.add("semantic_chunking")
-    return Focused(sections.complete(response, strategies), plan, excerpts, reasons)
+    return chosen
 
 
 class _Costs:
@@ -161,6 +161,7 @@ class _Filler:
         self._shares = shares
         self._reasons = reasons
         self._left_out = left_out
+        self._bytes = _json_bytes(response)
 
     def fill(self, context: Context, excerpts: Sequence[Excerpt]) -> None:
         """Replaces what the response has by ``context`` and excerpts of files."""
@@ -168,6 +169,14 @@ class _Filler:
         manifest = self._response.manifest
         manifest.Clear()
         self._left_out.add(manifest, {excerpt.path for excerpt in excerpts if self._add(excerpt)})
+        self._bytes = _json_bytes(self._response)
+
+    def left(self, max_bytes: int) -> int:
+        """Returns how many bytes of a budget are left."""
+        return max_bytes - _RESPONSE_BYTES - self._bytes
+
+    def fits(self, max_bytes: int) -> bool:
+        return self.left(max_bytes) >= 0
 
     def _add(self, excerpt: Excerpt) -> bool:
         """Adds a file; False if it cannot be read any more."""

@@ -22,9 +22,11 @@ from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.settings import CONTEXT_CACHE
 from cco_sidecar.ranking.selection import Choice, choose
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.file_cache import FileCache
+from cco_sidecar.repository.masking import CleanFiles
 from cco_sidecar.repository.snapshot import Scanner, Snapshot
 from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
@@ -90,7 +92,9 @@ class Worker:
         self._queue = queue
         self._storage = storage
         self._texts = FileCache(text_bytes // 2)
-        self._candidates = CandidateCache(self._texts, text_bytes // 2)
+        self._candidates = CandidateCache(
+            self._texts, text_bytes // 2, CleanFiles(storage / CONTEXT_CACHE / "clean-files")
+        )
         self._scanners: dict[Path, Scanner] = {}
         self._snapshots: OrderedDict[Path, Snapshot] = OrderedDict()
 
