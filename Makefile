@@ -10,7 +10,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run bench-context bench-context-peers bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -130,6 +130,9 @@ bench-masking: setup ## what masking finds, what it changes, and how fast it is
 
 bench-context: setup ## how long contexts take, beside reading the files (MANY=1: 50,000 files too)
 	@$(PY) -m bench.context $(if $(MANY),--many)
+
+types-table: setup ## what each agent type reads, into docs (REPOS="name=path ...")
+	@$(PY) scripts/types_table.py $(REPOS)
 
 bench-context-peers: setup .build/peers/.ready ## contexts beside repomix, gitingest and aider's map (REPO=path, COMMITS=n)
 	@$(PY) -m bench.context_peers --repo $(REPO) $(if $(COMMITS),--commits $(COMMITS))

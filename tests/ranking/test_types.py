@@ -105,3 +105,12 @@ def test_a_specialist_without_files_of_its_language_gets_those_of_all_types() ->
     assert files_of("go-specialist", "gin") == {
         path for path in PROJECTS["gin"].split() if path.endswith(".go") or path in ("go.mod", "README.md")
     }
+
+
+@pytest.mark.parametrize(("files", "everything"), [(4, False), (40, True)])
+def test_a_type_that_finds_next_to_nothing_gets_the_files_of_all_types(files: int, everything: bool) -> None:
+    paths = ["README.md", "run.sh", *(f"src/module{number}.py" for number in range(files))]
+    found = {path: FileStat(1000, 0, 0, number, 0) for number, path in enumerate(paths)}
+    snapshot = Snapshot(Path("/x"), found, [], [], GitContext(), Metadata())
+    chosen = {choice.path for choice in choose(snapshot, TYPES["shell-scripting-pro"], TYPES.file_sets, "", ())}
+    assert chosen == (set(paths) if everything else {"README.md", "run.sh"})

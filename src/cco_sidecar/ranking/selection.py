@@ -16,6 +16,8 @@ FileSets = Mapping[str, tuple[str, ...]]
 
 _DAY_NS = 24 * 3600 * 10**9
 _OF_ALL_TYPES = ("source", "tests", "documentation", "configuration", "dependencies", "notebooks")
+# A type with fewer files of its own, which are a smaller share of the project, gets those of all.
+_LEAST_OWN, _LEAST_SHARE = 3, 0.12
 # Groups that work on tests.
 _TESTS_FIRST = frozenset({"quality", "security"})
 _WORD = re.compile(r"[A-Za-z0-9_\-./]{3,}")
@@ -38,11 +40,12 @@ def choose(
 ) -> list[Choice]:
     """Returns the files in the documented order of priority. ``decided`` are files named by earlier decisions.
 
-    A type that finds nothing of its own, as a Go specialist in a Python project, gets the files of all types.
+    A type that finds next to nothing of its own, as a Go specialist in a Python project, gets the files of all types.
     """
     choices = _chosen(snapshot, agent, file_sets, task, decided)
     everyone = Patterns(file_sets.get(EVERYONE, ()))
-    if all(everyone.match(choice.path) for choice in choices):
+    own = sum(not everyone.match(choice.path) for choice in choices)
+    if own < _LEAST_OWN and own <= _LEAST_SHARE * len(snapshot.files):
         every = (pattern for name in _OF_ALL_TYPES for pattern in file_sets.get(name, ()))
         agent = replace(agent, file_patterns=(*agent.file_patterns, *every))
         choices = _chosen(snapshot, agent, file_sets, task, decided)

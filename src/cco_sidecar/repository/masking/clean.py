@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 # Of a SHA-256.
 _KEY_BYTES = 16
-# A file with more entries is begun anew.
+# A file with more entries is written again from the start.
 _MOST = 500_000
 
 
