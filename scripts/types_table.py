@@ -41,7 +41,7 @@ def main() -> None:
     for group in sorted({entry.group for entry in types.values()}):
         lines.append(f"| **{group}** |{' |' * len(snapshots)}")
         lines += [
-            f"| {name} | {' | '.join(_cells(entry, types.file_sets, snapshots))} |"
+            f"| `{name}` | {' | '.join(_cells(entry, types.file_sets, snapshots))} |"
             for name, entry in sorted(types.items())
             if entry.group == group
         ]
