@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from cco_sidecar.core.agent_types import EVERYONE, AgentType
@@ -44,7 +45,7 @@ def choose(
     """
     choices = _chosen(snapshot, agent, file_sets, task, decided)
     everyone = Patterns(file_sets.get(EVERYONE, ()))
-    own = sum(not everyone.match(choice.path) for choice in choices)
+    own = sum(1 for _ in islice((choice for choice in choices if not everyone.match(choice.path)), _LEAST_OWN))
     if own < _LEAST_OWN and own <= _LEAST_SHARE * len(snapshot.files):
         every = (pattern for name in _OF_ALL_TYPES for pattern in file_sets.get(name, ()))
         agent = replace(agent, file_patterns=(*agent.file_patterns, *every))

@@ -292,9 +292,10 @@ def _run(
 ) -> Done:
     command = [program(), *arguments]
     try:
-        with tempfile.TemporaryFile() as stdin:
-            stdin.write(given)
-            stdin.seek(0)
+        with tempfile.TemporaryFile() if given else open(os.devnull, "rb") as stdin:
+            if given:
+                stdin.write(given)
+                stdin.seek(0)
             process = subprocess.Popen(
                 command,
                 cwd=directory,

@@ -53,9 +53,10 @@ class CandidateCache:
         problems: dict[str, str] = {}
         space = _MAX_BYTES
         rules = snapshot.rules
+        excludes = bool(rules.exclude or rules.include)
         before, known = ({}, {}) if self._latest.root != snapshot.root else (self._latest.stats, self._latest.files)
         for path, info in _in_order(snapshot.files):
-            if rules.is_excluded(path):
+            if excludes and rules.is_excluded(path):
                 problems[path] = EXCLUDED
             elif len(files) >= _MAX_FILES:
                 problems[path] = "too_many"

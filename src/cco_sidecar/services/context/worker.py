@@ -41,7 +41,8 @@ from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOu
 
 # The fields of a response that are not part of what is cached.
 OWN_FIELDS = ("timestamp", "cache_hit")
-_LARGE_BYTES = 256 * 1024
+# Larger contexts are written as JSON here, not in the server's event loop.
+_SMALL_BYTES = 32 * 1024
 _SNAPSHOTS = 16
 _NICE = 5
 # Objects that are made, and collections of the younger ones, before the garbage collector looks at a generation.
@@ -73,7 +74,7 @@ class Wanted(NamedTuple):
 
 
 class Made(NamedTuple):
-    """``wire``: a GetContextResponse without OWN_FIELDS; ``json``: the same as JSON, if it is large."""
+    """``wire``: a GetContextResponse without OWN_FIELDS; ``json``: the same as JSON, unless it is small."""
 
     wire: bytes
     json: bytes | None
@@ -147,8 +148,8 @@ class Worker:
                 architect=wanted.architect,
             )
         wire = response.SerializeToString(deterministic=True)
-        large = len(wire) > _LARGE_BYTES
-        return Made(wire, json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)) if large else None)
+        small = len(wire) <= _SMALL_BYTES
+        return Made(wire, None if small else json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)))
 
     def explain(self, wanted: Wanted, limit: int) -> bytes:
         """Returns a serialised ExplainContextResponse about a context within a budget. Raises SnapshotGone."""
