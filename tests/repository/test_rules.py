@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cco_sidecar.core.reasons import Signal
 from cco_sidecar.repository.patterns import check_pattern
-from cco_sidecar.repository.rules import SIGNALS, Rules, RulesInvalid, parse_rules, read_rules
+from cco_sidecar.repository.rules import Rules, RulesInvalid, parse_rules, read_rules
 
 
 def test_what_each_key_says() -> None:
@@ -109,4 +110,4 @@ def test_the_names_of_the_signals_are_those_of_the_ranking() -> None:
         name: {"a": 1.0}
         for name in ("named_by_task", "named_by_finding", "required", "named_by_decision", "uncommitted")
     }
-    assert set(rank({"a": Chunked("a", b"word\n")}, "word", (), max_bytes=1, known=known).signals) == set(SIGNALS)
+    assert set(rank({"a": Chunked("a", b"word\n")}, "word", (), max_bytes=1, known=known).signals) == set(Signal)

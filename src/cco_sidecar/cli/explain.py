@@ -17,6 +17,7 @@ from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.reasons import Reason
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.repository.patterns import Patterns
 from cco_sidecar.repository.rules import RULES_FILE, RulesInvalid, read_rules
@@ -189,7 +190,7 @@ def lint(root: Path) -> None:
         echo(f"warning: {warning}", err=True)
     first = sum(map(rules.is_first, snapshot.files))
     excluded = sum(map(rules.is_excluded, snapshot.files))
-    never = sum(each.reason == "never" for each in snapshot.barred)
+    never = sum(each.reason == Reason.NEVER for each in snapshot.barred)
     echo(
         f"{RULES_FILE}: {len(snapshot.files) - excluded} candidates, {first} always, {excluded} excluded, {never} never"
     )
@@ -208,7 +209,7 @@ def _warnings(snapshot: Snapshot) -> Sequence[str]:
     rules = snapshot.rules
     files = list(snapshot.files)
     barred = [each.path for each in snapshot.barred]
-    never = [each.path for each in snapshot.barred if each.reason == "never"]
+    never = [each.path for each in snapshot.barred if each.reason == Reason.NEVER]
     found = []
     for name in ("include", "exclude", "always", "never"):
         found += [
@@ -226,6 +227,6 @@ def _warnings(snapshot: Snapshot) -> Sequence[str]:
     found += [
         f"always: {each.path} cannot be in a context: {each.reason}"
         for each in snapshot.barred
-        if each.reason != "never" and rules.always and always.match(each.path)
+        if each.reason != Reason.NEVER and rules.always and always.match(each.path)
     ]
     return found

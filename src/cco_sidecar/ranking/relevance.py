@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from cco_sidecar.core.reasons import Signal
 from cco_sidecar.ranking import kinds, past, scopes
 from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.kinds import kind_of, stem_of
@@ -66,13 +67,12 @@ def rank(
     terms = terms_of(task)
     found = Occurrences(files, terms)
     weights = weights or {}
-    own = _weighted(
-        weights, {"words": found.in_texts(), "path": found.in_paths(), "scope": scopes.named_by(task, files)}
-    )
+    of_words: dict[str, dict[str, float]] = {Signal.WORDS: found.in_texts(), Signal.PATH: found.in_paths()}
+    own = _weighted(weights, {**of_words, Signal.SCOPE: scopes.named_by(task, files)})
     own_totals = _totals(own)
     top = max(own_totals.values(), default=0.0) or 1.0
-    shares = {"similar_commits": past.similar(changes, terms), "recent_commits": past.recent(changes)}
-    scales = {"similar_commits": _SIMILAR, "recent_commits": _RECENT}
+    shares = {Signal.SIMILAR_COMMITS: past.similar(changes, terms), Signal.RECENT_COMMITS: past.recent(changes)}
+    scales: dict[str, float] = {Signal.SIMILAR_COMMITS: _SIMILAR, Signal.RECENT_COMMITS: _RECENT}
     others = _weighted(
         weights,
         {
@@ -97,14 +97,14 @@ def rank(
             # The factor of change logs says that they seldom matter; one that every commit changes does.
             rate = past.rate(changes, path) if kind_of(path).change_log else 0.0
             bonus = _CHANGE_LOG * top * rate / kinds.CHANGE_LOG_FACTOR
-            scored = [weights.get("words", 1.0) * score for score in found.of_chunks(path)]
+            scored = [weights.get(Signal.WORDS, 1.0) * score for score in found.of_chunks(path)]
             scored = _with_lines(scored, files[path], (lines or {}).get(path, ()), top)
             pieces += _pieces(scored, path, own_totals.get(path, 0.0), total, per_chunk, every[path], bonus)
     pieces.sort(key=lambda piece: (-piece.score, piece.path, piece.chunk))
     return Ranking(pieces, signals, every, scores)
 
 
-def _weighted(weights: Mapping[str, float], signals: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def _weighted(weights: Mapping[str, float], signals: Mapping[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     return {
         name: points
         if (weight := weights.get(name, 1.0)) == 1.0
@@ -180,4 +180,4 @@ def _neighbours(
         for other, rate in others.items():
             if other in files:
                 together[other] = together.get(other, 0.0) + _TOGETHER * scores[path] * rate
-    return {"tests": tests, "changed_together": together}
+    return {Signal.TESTS: tests, Signal.CHANGED_TOGETHER: together}

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from cco_sidecar.core.agent_types import EVERYONE, AgentType
+from cco_sidecar.core.reasons import Reason, Signal
 from cco_sidecar.repository.patterns import Patterns
 from cco_sidecar.repository.snapshot import Snapshot
 
@@ -69,17 +70,17 @@ def _chosen(
             continue
         choice = by_type.get(path)
         if favours and rules.is_first(path):
-            choices.append(Choice(-1, path, "always"))
+            choices.append(Choice(-1, path, Reason.ALWAYS))
         elif path in named:
-            choices.append(Choice(0, path, "named_by_task"))
-        elif choice is not None and choice.reason == "required":
+            choices.append(Choice(0, path, Signal.NAMED_BY_TASK))
+        elif choice is not None and choice.reason == Signal.REQUIRED:
             choices.append(choice)
         elif path in touched:
-            choices.append(Choice(1, path, "named_by_decision"))
+            choices.append(Choice(1, path, Signal.NAMED_BY_DECISION))
         elif choice is None:
             continue
         elif path in recent and not choice.comments:
-            choices.append(Choice(2, path, "changed_recently"))
+            choices.append(Choice(2, path, Reason.CHANGED_RECENTLY))
         else:
             choices.append(choice)
     return choices
@@ -100,14 +101,14 @@ def _by_type(
     choices: dict[str, Choice] = {}
     for path in paths:
         if required and asked.match(path):
-            choices[path] = Choice(1, path, "required")
+            choices[path] = Choice(1, path, Signal.REQUIRED)
         elif own.match(path):
             rank, reason = next(
-                ((rank, reason) for rank, reason, patterns in of_kind if patterns.match(path)), (4, "source")
+                ((rank, reason) for rank, reason, patterns in of_kind if patterns.match(path)), (4, Reason.SOURCE)
             )
             choices[path] = Choice(rank, path, reason)
         elif source and commented.match(path):
-            choices[path] = Choice(9, path, "comments", comments=True)
+            choices[path] = Choice(9, path, Reason.COMMENTS_ONLY, comments=True)
     return choices
 
 
@@ -118,9 +119,9 @@ def _kinds(agent: AgentType, file_sets: FileSets) -> tuple[tuple[int, str, tuple
     """
     tests = 3 if agent.group in _TESTS_FIRST else 5
     return (
-        (tests, "test", file_sets.get("tests", ())),
-        (7, "documentation", file_sets.get("documentation", ())),
-        (6, "configuration", (*file_sets.get("configuration", ()), *file_sets.get("dependencies", ()))),
+        (tests, Reason.TEST, file_sets.get("tests", ())),
+        (7, Reason.DOCUMENTATION, file_sets.get("documentation", ())),
+        (6, Reason.CONFIGURATION, (*file_sets.get("configuration", ()), *file_sets.get("dependencies", ()))),
     )
 
 

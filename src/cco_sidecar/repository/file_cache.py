@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.core.reasons import Reason
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.beneath import open_beneath
 from cco_sidecar.repository.encodings import UTF_8, decode, is_utf_8
@@ -101,11 +102,11 @@ def _read(root: Path, path: str, info: FileStat) -> Raw:
     try:
         descriptor = open_beneath(root, path)
     except OSError:
-        return Raw(b"", info, "unreadable")
+        return Raw(b"", info, Reason.UNREADABLE)
     try:
         before = os.fstat(descriptor)
         if before.st_size > MAX_FILE_BYTES:
-            return Raw(b"", FileStat.of(before), "too_large")
+            return Raw(b"", FileStat.of(before), Reason.TOO_LARGE)
         data = _all_of(descriptor, before.st_size)
         after = FileStat.of(os.fstat(descriptor))
     finally:
@@ -127,10 +128,10 @@ def _all_of(descriptor: int, size: int) -> bytes:
 def raw_of(data: bytes, info: FileStat) -> Raw:
     """Returns a file with these bytes."""
     if _CONTEXT.match(data):
-        return Raw(b"", info, "context")
+        return Raw(b"", info, Reason.SAVED_CONTEXT)
     if is_utf_8(data):
         return Raw(data, info)
     decoded = decode(data)
     if decoded is None:
-        return Raw(b"", info, "binary")
+        return Raw(b"", info, Reason.BINARY)
     return Raw(decoded.text.encode("utf-8", "replace"), info, encoding=decoded.encoding, original=data)

@@ -15,16 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cco_sidecar.core.reasons import Signal
 from cco_sidecar.core.suggestions import did_you_mean
 from cco_sidecar.repository.beneath import open_beneath
 from cco_sidecar.repository.patterns import Patterns, check_pattern
 
 RULES_FILE = ".cco/context.toml"
-# What a file's score is made of (ranking.relevance).
-SIGNALS = (
-    "words", "path", "scope", "similar_commits", "recent_commits", "changed_together", "tests",
-    "named_by_task", "named_by_finding", "required", "named_by_decision", "uncommitted",
-)  # fmt: skip
 _LISTS = ("include", "exclude", "always", "never")
 _TABLES = ("weights", "signals")
 _MAX_BYTES = 32 * 1024
@@ -125,8 +121,8 @@ def parse_rules(data: bytes) -> Rules:
     lists: dict[str, Any] = {name: _patterns(name, document[name]) for name in _LISTS if name in document}
     tables: dict[str, Any] = {name: _numbers(name, document[name]) for name in _TABLES if name in document}
     for name in tables.get("signals", ()):
-        if name not in SIGNALS:
-            hint = did_you_mean(name, SIGNALS) or f"; known: {', '.join(SIGNALS)}"
+        if name not in tuple(Signal):
+            hint = did_you_mean(name, tuple(Signal)) or f"; known: {', '.join(Signal)}"
             raise RulesInvalid(f"signals: unknown signal '{name[:80]}'{hint}")
     return Rules(**lists, **tables)
 

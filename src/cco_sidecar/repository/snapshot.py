@@ -15,6 +15,7 @@ from typing import NamedTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.core.clock import LAST_MICROS, timestamp
+from cco_sidecar.core.reasons import Reason
 from cco_sidecar.repository import masking, metadata
 from cco_sidecar.repository.history import POOL, Git
 from cco_sidecar.repository.rules import NO_RULES, Rules, read_rules
@@ -201,19 +202,19 @@ class Scanner:
                 # If the path of a directory contains a link, its files are elsewhere.
                 inside[parent] = os.path.realpath(root + parent) == root + parent
             if stat.S_ISLNK(info.st_mode):
-                barred.append(Barred(path, "symlink", 0))
+                barred.append(Barred(path, Reason.SYMLINK, 0))
             elif stat.S_ISDIR(info.st_mode):
                 # Git lists a directory where another repository begins.
                 nested = path.endswith("/")
-                barred.append(Barred(path.rstrip("/"), "nested_repository" if nested else "submodule", 0))
+                barred.append(Barred(path.rstrip("/"), Reason.NESTED_REPOSITORY if nested else Reason.SUBMODULE, 0))
             elif not stat.S_ISREG(info.st_mode):
                 continue
             elif not inside[parent]:
-                barred.append(Barred(path, "outside_root", 0))
+                barred.append(Barred(path, Reason.OUTSIDE_ROOT, 0))
             elif masking.is_secret_file(path):
-                barred.append(Barred(path, "secret_file", info.st_size))
+                barred.append(Barred(path, Reason.SECRET_FILE, info.st_size))
             elif rules.is_barred(path):
-                barred.append(Barred(path, "never", info.st_size))
+                barred.append(Barred(path, Reason.NEVER, info.st_size))
             else:
                 files[path] = FileStat.of(info)
         return files, sorted(barred)

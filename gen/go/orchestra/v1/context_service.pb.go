@@ -1178,9 +1178,9 @@ type ManifestEntry struct {
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Whether it is in the context.
 	Disposition Disposition `protobuf:"varint,2,opt,name=disposition,proto3,enum=orchestra.v1.Disposition" json:"disposition,omitempty"`
-	// Included: `named_by_task`, `required` (by the spawn), `named_by_decision`, `changed_recently`, `source`, `test`,
-	// `configuration`, `documentation`, `comments_only`, `relevant`, `always` (a rule of
-	// `.cco/context.toml`); with `, sampled` when shortened. Left out: `not_for_this_agent`,
+	// Included: `named_by_task`, `named_by_finding`, `required` (by the spawn), `named_by_decision`,
+	// `changed_recently`, `source`, `test`, `configuration`, `documentation`, `comments_only`,
+	// `relevant`, `always` (a rule of `.cco/context.toml`); with `, sampled` when shortened. Left out: `not_for_this_agent`,
 	// `less_relevant`, `no_room`, `no_comments`, `binary`, `too_large`, `too_many`, `unreadable`, `secret_file`,
 	// `symlink`, `outside_root`, `submodule`, `nested_repository`, `context` (a saved context),
 	// `excluded` and `never` (rules).

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from cco_sidecar.core.encoded import varint
 from cco_sidecar.core.languages import language_of
+from cco_sidecar.core.reasons import Reason
 from cco_sidecar.ranking.comments import comments_of
 from cco_sidecar.ranking.selection import Choice
 from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
-from cco_sidecar.services.context.candidates import EXCLUDED
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,
@@ -33,7 +33,6 @@ _FILE_BYTES = 1024 * 1024
 _CROWDED_FILE_BYTES = 256 * 1024
 _LEAST_SAMPLE_BYTES = 4 * 1024
 _NAMED_BARRED = 1000
-_NOT_WANTED = "not_for_this_agent"
 
 
 def build(
@@ -95,15 +94,15 @@ class _Files:
         if choice.comments:
             comments = comments_of(content, language_of(choice.path))
             if comments is None:
-                self._leave_out(choice.path, "no_comments", text.stat.size)
+                self._leave_out(choice.path, Reason.NO_COMMENTS, text.stat.size)
                 return
-            content, strategy, reason = comments, sections.COMMENTS, "comments_only"
+            content, strategy, reason = comments, sections.COMMENTS, Reason.COMMENTS_ONLY
         overhead = len(choice.path) + 160
         allowed = min(most, self._space - overhead)
         if len(content) > allowed or len(content.encode()) > allowed:
             if allowed < _LEAST_SAMPLE_BYTES:
                 self.strategies.add("priority_selection")
-                self._leave_out(choice.path, "no_room", text.stat.size)
+                self._leave_out(choice.path, Reason.NO_ROOM, text.stat.size)
                 return
             content, strategy = _sample(content, allowed), "file_sampling"
             reason = f"{reason}, sampled"
@@ -140,7 +139,7 @@ class _Files:
                 barred.setdefault((sections.kind(path), reason), []).append(size)
         for path, info in self._snapshot.files.items():
             if path not in chosen:
-                reason = EXCLUDED if self._snapshot.rules.is_excluded(path) else _NOT_WANTED
+                reason = Reason.EXCLUDED if self._snapshot.rules.is_excluded(path) else Reason.NOT_FOR_THIS_AGENT
                 barred.setdefault((sections.kind(path), reason), []).append(info.size)
         for (kind, reason), sizes in sorted(barred.items()):
             self._leave_out(kind, reason, sum(sizes), len(sizes))

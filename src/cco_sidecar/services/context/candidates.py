@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.core.lru import ByteLru
+from cco_sidecar.core.reasons import Reason
 from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.masking import CleanFiles
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
 
-EXCLUDED = "excluded"
 # Larger files are rarely written by people.
 MAX_FILE_BYTES = 1024 * 1024
 # Of a repository with more files or more text, the smaller files are read.
@@ -57,11 +57,11 @@ class CandidateCache:
         before, known = ({}, {}) if self._latest.root != snapshot.root else (self._latest.stats, self._latest.files)
         for path, info in _in_order(snapshot.files):
             if excludes and rules.is_excluded(path):
-                problems[path] = EXCLUDED
+                problems[path] = Reason.EXCLUDED
             elif len(files) >= _MAX_FILES:
-                problems[path] = "too_many"
+                problems[path] = Reason.TOO_MANY
             elif info.size > MAX_FILE_BYTES or info.size > space:
-                problems[path] = "too_large"
+                problems[path] = Reason.TOO_LARGE
             else:
                 space -= info.size
                 file = known.get(path) if before.get(path) == info else None

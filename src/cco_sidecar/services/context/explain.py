@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cco_sidecar.core.codec import to_json
+from cco_sidecar.core.reasons import Reason
 from cco_sidecar.ranking.cutting import Excerpt
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
-from cco_sidecar.services.context.focused import RELEVANT, Focused
-from cco_sidecar.services.context.left_out import LESS_RELEVANT
+from cco_sidecar.services.context.focused import Focused
 from cco_sidecar.services.context.plan import Plan
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
@@ -53,11 +53,11 @@ def _candidate(path: str, snapshot: Snapshot, focused: Focused, excerpt: Excerpt
         candidate.line_count = plan.files[path].line_count
     if excerpt is None:
         candidate.disposition = DISPOSITION_LEFT_OUT
-        candidate.reason = plan.problems.get(path, LESS_RELEVANT)
+        candidate.reason = plan.problems.get(path, Reason.LESS_RELEVANT)
         return candidate
     whole = excerpt.parts == [(0, max(1, candidate.line_count))]
     candidate.disposition = DISPOSITION_INCLUDED if whole else DISPOSITION_CUT
-    candidate.reason = focused.reasons.get(path, RELEVANT)
+    candidate.reason = focused.reasons.get(path, Reason.RELEVANT)
     candidate.lines.extend(LineRange(first=part.start + 1, last=part.end) for part in excerpt.parts)
     return candidate
 

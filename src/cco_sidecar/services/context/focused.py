@@ -9,6 +9,7 @@ import orjson
 
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.codec import to_json
+from cco_sidecar.core.reasons import Reason, Signal
 from cco_sidecar.ranking import cutting
 from cco_sidecar.ranking.chunks import Chunked, Lines, lines_in
 from cco_sidecar.ranking.cutting import Excerpt
@@ -18,7 +19,7 @@ from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
 from cco_sidecar.services.context import sections
 from cco_sidecar.services.context.left_out import LeftOut
-from cco_sidecar.services.context.plan import ALWAYS, Plan
+from cco_sidecar.services.context.plan import Plan
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,
@@ -34,9 +35,8 @@ _STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.02, 0.02, 0.25, 0.02
 # What a response has beside its parts, in bytes.
 _RESPONSE_BYTES = 380
 _CHECKSUM = f"sha256:{'0' * 64}"
-RELEVANT = "relevant"
 # Signals that are reasons by themselves, the best first.
-_REASONS = ("named_by_task", "named_by_finding", "required", "named_by_decision")
+_REASONS = (Signal.NAMED_BY_TASK, Signal.NAMED_BY_FINDING, Signal.REQUIRED, Signal.NAMED_BY_DECISION)
 _ATTEMPTS = 4
 # What a line end takes in a JSON string beside one byte.
 _ESCAPED_LINE_END = 1
@@ -127,7 +127,7 @@ class _Costs:
     def of_file(self, path: str) -> int:
         """Returns what a file takes beside its text."""
         if path not in self._of_files:
-            reason = self._reasons.get(path, RELEVANT)
+            reason = self._reasons.get(path, Reason.RELEVANT)
             self._of_files[path] = _overhead(path, self._files[path], reason, self._shares.get(path))
         return self._of_files[path]
 
@@ -191,7 +191,7 @@ class _Filler:
         file = sections.relevant_file(path, text.content if whole else cutting.shown(text.content, parts, count), text)
         masked = [each for each in text.masked if any(part.start < each.line <= part.end for part in parts)]
         entry = sections.entry(
-            file, masked, DISPOSITION_INCLUDED if whole else DISPOSITION_CUT, self._reasons.get(path, RELEVANT)
+            file, masked, DISPOSITION_INCLUDED if whole else DISPOSITION_CUT, self._reasons.get(path, Reason.RELEVANT)
         )
         if path in self._shares:
             entry.score = self._shares[path]
@@ -248,7 +248,7 @@ def _reasons(plan: Plan, choices: Sequence[Choice]) -> dict[str, str]:
             for path in plan.ranking.signals.get(name, ())
             if path in plan.files
         }
-    return reasons | {piece.path: ALWAYS for piece in plan.first}
+    return reasons | {piece.path: Reason.ALWAYS for piece in plan.first}
 
 
 def _overhead(path: str, info: FileStat, reason: str, share: float | None) -> int:

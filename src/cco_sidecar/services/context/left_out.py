@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from itertools import islice
 
+from cco_sidecar.core.reasons import Reason
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
 from orchestra.v1.context_service_pb2 import DISPOSITION_LEFT_OUT, Manifest, ManifestEntry
 
-LESS_RELEVANT = "less_relevant"
 # Bytes of the budget for each entry that stands for several files, and for each that names one; and how many at most.
 _GROUP_BYTES, _MAX_GROUPS = 4000, 60
 _NAME_BYTES, _MAX_NAMES = 10_000, 60
@@ -55,10 +55,10 @@ class LeftOut:
         )
         named = list(islice(candidates, self._names))
         for path in named:
-            _add(manifest, path, LESS_RELEVANT, 1, self._files[path].size, self._shares[path])
+            _add(manifest, path, Reason.LESS_RELEVANT, 1, self._files[path].size, self._shares[path])
         groups = dict(self._groups)
         for path in (*named, *chosen):
-            key = (LESS_RELEVANT, self._directories[path])
+            key = (Reason.LESS_RELEVANT, self._directories[path])
             count, size = groups[key]
             groups[key] = (count - 1, size - self._files[path].size)
         groups = {key: group for key, group in groups.items() if group[0]}
@@ -70,7 +70,7 @@ class LeftOut:
         for path, directory in self._directories.items():
             sizes[directory] += self._files[path].size
         counts = Counter(self._directories.values())
-        return {(LESS_RELEVANT, directory): (counts[directory], size) for directory, size in sizes.items()}
+        return {(Reason.LESS_RELEVANT, directory): (counts[directory], size) for directory, size in sizes.items()}
 
 
 @lru_cache(maxsize=8)

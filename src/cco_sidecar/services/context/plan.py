@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from cco_sidecar.core.reasons import Signal
 from cco_sidecar.ranking import relevance
 from cco_sidecar.ranking.chunks import Chunked
 from cco_sidecar.ranking.kinds import DOCUMENT_FACTOR, TEST_FACTOR, kind_of
@@ -17,7 +18,6 @@ from cco_sidecar.repository.rules import Rules
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context.candidates import Candidates
 
-ALWAYS = "always"
 # What the task names, what findings name, what the spawn asks for, what earlier agents touched, and uncommitted work,
 # as shares of the best file's score.
 _NAMED, _FOUND, _REQUIRED, _DECIDED, _CHANGED = 1.0, 0.8, 0.5, 0.4, 0.2
@@ -89,11 +89,11 @@ def _ranked(
     lines = places(query.text, paths)
     changes = [Change(commit.message, commit.files_changed) for commit in snapshot.git.recent_commits]
     known: dict[str, dict[str, float]] = {
-        "uncommitted": {change.path: _CHANGED for change in snapshot.git.uncommitted_changes},
-        "named_by_task": dict.fromkeys(named_by(query.task, paths) | lines.keys(), _NAMED),
-        "named_by_finding": dict.fromkeys(named_by(query.findings, paths), _FOUND),
-        "required": {choice.path: _REQUIRED for choice in choices if choice.reason == "required"},
-        "named_by_decision": {choice.path: _DECIDED for choice in choices if choice.reason == "named_by_decision"},
+        Signal.UNCOMMITTED: {change.path: _CHANGED for change in snapshot.git.uncommitted_changes},
+        Signal.NAMED_BY_TASK: dict.fromkeys(named_by(query.task, paths) | lines.keys(), _NAMED),
+        Signal.NAMED_BY_FINDING: dict.fromkeys(named_by(query.findings, paths), _FOUND),
+        Signal.REQUIRED: _chosen_for(Signal.REQUIRED, _REQUIRED, choices),
+        Signal.NAMED_BY_DECISION: _chosen_for(Signal.NAMED_BY_DECISION, _DECIDED, choices),
     }
     own = {choice.path for choice in choices if not choice.comments}
     of_role = _of_role(paths, query.group)
@@ -110,6 +110,10 @@ def _ranked(
         weights=snapshot.rules.signals,
         lines=lines,
     )
+
+
+def _chosen_for(reason: str, share: float, choices: Sequence[Choice]) -> dict[str, float]:
+    return {choice.path: share for choice in choices if choice.reason == reason}
 
 
 @lru_cache(maxsize=8)
