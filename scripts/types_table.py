@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.ranking.selection import FileSets, choose
+from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.snapshot import Scanner, Snapshot
 from cco_sidecar.storage.trust import load_agent_types
 
+_TEXTS = FileCache(2**30)
 _PAGE = Path(__file__).resolve().parent.parent / "docs" / "agent-type-contexts.md"
 _HEAD = """# What each agent type reads
 
-Files, and their size in kB, that each built-in type is given from repositories of eight kinds, without a task and
+Text files, and their size in kB, that each built-in type is given from repositories of eight kinds, without a task and
 without a budget: Flask, Gin, ripgrep, a shop in Next.js, the Spring pet clinic, the skeleton of Laravel, the notebooks
 of a book, and guides in Markdown. `make types-table` writes this page. With a task and a budget, a context chooses
 among all files; then these are the ones that keep their score, and others count for less ([contexts](context.md)).
@@ -49,7 +51,7 @@ def main() -> None:
 
 
 def _whole(snapshot: Snapshot) -> str:
-    return _cell(snapshot, list(snapshot.files))
+    return _cell(snapshot, snapshot.files)
 
 
 def _cells(entry: AgentType, file_sets: FileSets, snapshots: Mapping[str, Snapshot]) -> list[str]:
@@ -59,8 +61,10 @@ def _cells(entry: AgentType, file_sets: FileSets, snapshots: Mapping[str, Snapsh
     ]
 
 
-def _cell(snapshot: Snapshot, paths: list[str]) -> str:
-    return f"{len(paths)}, {sum(snapshot.files[path].size for path in paths) // 1000}"
+def _cell(snapshot: Snapshot, paths: Iterable[str]) -> str:
+    files = [(path, snapshot.files[path]) for path in paths]
+    sizes = [info.size for path, info in files if not _TEXTS.raw(snapshot.root, path, info).problem]
+    return f"{len(sizes)}, {sum(sizes) // 1000}"
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ def test_a_context_is_fetched_refreshed_and_cleared(sidecar: SidecarProcess) -> 
     assert (body["issue_id"], body["agent_type"]) == ("issue-ctx", "python-specialist")
     assert isinstance(body["total_size_bytes"], int) and body["context"]["relevant_files"]
     refreshed = printed(run_cco(sidecar, "context", "refresh", "--issue", "issue-ctx"))
-    assert refreshed == "refreshed 1 cached contexts of issue-ctx\n"
+    assert refreshed == "refreshed 1 cached context of issue-ctx\n"
     forced = ("--agent-type", "python-specialist", "--force")
     assert "refreshed 1 " in printed(run_cco(sidecar, "context", "refresh", "--issue", "issue-ctx", *forced))
     cleared = printed(run_cco(sidecar, "context", "clear", "--issue", "issue-ctx"))
-    assert cleared.startswith("removed 1 cached contexts (")
+    assert cleared.startswith("removed 1 cached context (")
     fails(run_cco(sidecar, "context", "clear", "--issue", "issue-ctx"), "issue-ctx")
 
 

@@ -25,13 +25,29 @@ def test_store_as_in_the_quick_start(sidecar: SidecarProcess) -> None:
     assert got.startswith("issue-quick python-specialist: success\n")
 
 
-def test_store_with_every_option(sidecar: SidecarProcess) -> None:
+def test_a_result_with_errors_says_how_it_ended(sidecar: SidecarProcess) -> None:
+    line = ("results", "store", "--agent", "test-engineer", "--issue", "issue-errors", "--error", "2 tests fail")
+    refused = run_cco(sidecar, *line)
+    assert refused.returncode == 2 and "specify --status failed or --status partial with --error" in refused.stderr
+    printed(run_cco(sidecar, *line, "--status", "failed"))
+
+
+@pytest.mark.parametrize(("given", "says"), [("report", "is not NAME=FILE"), ("report=/nonexistent", "cannot read")])
+def test_an_artifact_that_cannot_be_read_is_named(sidecar: SidecarProcess, given: str, says: str) -> None:
+    refused = run_cco(sidecar, "results", "store", "--agent", "test-engineer", "--issue", "i", "--artifact", given)
+    assert refused.returncode == 2 and says in refused.stderr
+
+
+def test_store_with_every_option(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("two findings\n")
     done = run_cco(
         sidecar, "results", "store", "--agent", "kim", "--agent-type", "python-specialist",
         "--issue", "issue-full", "--project", "project-abc", "--status", "partial",
         "--files-created", "src/a.py, src/b.py", "--files-modified", "setup.cfg",
         "--decisions", "Use PyJWT, not our own; Keep RS256",
-        "--errors", "2 tests fail; lint fails", "--warnings", "no rate limit", "--next-steps", "fix app.py:12;",
+        "--error", "expected ; got }", "--error", "lint fails", "--warning", "no rate limit", "--next-step", "fix app.py:12",
+        "--artifact", f"report={report}",
         "--metrics", '{"test_coverage": 92.5, "tokens_used": 15000}', "--format", "json",
     )  # fmt: skip
     stored = json.loads(printed(done))
@@ -43,7 +59,8 @@ def test_store_with_every_option(sidecar: SidecarProcess) -> None:
     assert got["result"]["files_created"] == ["src/a.py", "src/b.py"]
     assert got["result"]["files_modified"] == ["setup.cfg"]
     assert got["result"]["decisions"] == ["Use PyJWT, not our own", "Keep RS256"]
-    assert got["result"]["errors"] == ["2 tests fail", "lint fails"]
+    assert got["result"]["errors"] == ["expected ; got }", "lint fails"]
+    assert got["result"]["artifacts"] == {"report": "two findings\n"}
     assert (got["result"]["warnings"], got["result"]["next_steps"]) == (["no rate limit"], ["fix app.py:12"])
     assert got["result"]["metrics"] == {"test_coverage": 92.5, "tokens_used": 15000}
 

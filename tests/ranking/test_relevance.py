@@ -100,3 +100,12 @@ def test_a_change_log_is_known_by_its_whole_name() -> None:
         assert not kind_of(path).change_log
     assert not kind_of("CMakeLists.txt").document and not kind_of("src/doc/parser.c").document
     assert kind_of("docs/conf.py").document
+
+
+def test_what_stands_for_a_secret_is_no_word() -> None:
+    """A task with the word would tell whether its other words are in the secret."""
+    files = {
+        "a.py": Chunked("a.py", b'key = "Falcon-93kq"\n', lambda _: b'key = "[masked]"\n'),
+        "b.py": Chunked("b.py", b"x\n"),
+    }
+    assert rank(files, "masked falcon", (), max_bytes=32_000).scores == {}

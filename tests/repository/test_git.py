@@ -167,7 +167,16 @@ def test_files_are_opened_beneath_their_root_only(
     (root / "link").symlink_to(secret)
     (root / "inner" / "key").symlink_to(secret / "key")
     os.mkfifo(root / "fifo")
-    for name in ("link/key", "inner/key", "../secret/key", "inner/../../secret/key", "fifo", "inner", "nothing"):
+    for name in (
+        "link/key",
+        "inner/key",
+        "../secret/key",
+        "inner/../../secret/key",
+        "fifo",
+        "inner",
+        "nothing",
+        "inner/file\0x",
+    ):
         with pytest.raises(OSError):
             os.close(open_beneath(root, name))
 

@@ -139,3 +139,41 @@ def test_patterns_that_the_repository_names_count(root: Path, tmp_path: Path) ->
 def test_a_time_that_no_timestamp_can_be_is_the_nearest_that_can(seconds: int) -> None:
     stamp = FileStat(1, seconds * 10**9, 0, 0, 0).modified
     assert stamp.seconds == min(max(0, seconds), 253_402_300_799) and stamp.ToJsonString()
+
+
+def test_a_secret_in_any_commit_is_masked_wherever_its_text_ends(root: Path, tmp_path: Path) -> None:
+    subjects = [
+        "Add the parser",
+        "password: kV7!pQ2xLm9#",
+        "Remove ghp_" + "aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5",
+        "Fix it",
+    ]
+    for number, subject in enumerate(subjects):
+        for count in range(20):
+            (root / f"a{number}_{count}_with_a_long_name.py").write_text("x = 1\n")
+        commit_all(root, subject)
+    found = [commit.message for commit in scan(root, tmp_path).git.recent_commits]
+    assert found[:4] == ["Fix it", "Remove [masked]", "password: [masked]", "Add the parser"]
+    git(root, "reset", "-q", "--hard", "HEAD~2")
+    assert scan(root, tmp_path).git.recent_commits[0].message == "password: [masked]"
+
+
+def test_uncommitted_changes_outlive_commits_and_are_counted() -> None:
+    git_context = pb.GitContext(
+        recent_commits=[pb.Commit(hash="0" * 40, message=f"commit {number}") for number in range(20)],
+        uncommitted_changes=[
+            pb.UncommittedChange(path=f"src/file{number}.py", status="modified") for number in range(9)
+        ],
+    )
+    for most in (4_000, 1_500, 1_000, 500, 200, 50):
+        found = sections.history(git_context, 20, most, set())
+        assert len(found.uncommitted_changes) + found.more_uncommitted_changes == 9
+        assert most < 200 or len(to_json(found)) <= most
+        assert found.older_commits or len(found.recent_commits) == 20
+    assert len(sections.history(git_context, 20, 1_500, set()).uncommitted_changes) == 9
+    assert (
+        "- 9 not listed"
+        in markdown(
+            pb.GetContextResponse(context=pb.Context(git_context=pb.GitContext(more_uncommitted_changes=9)))
+        ).decode()
+    )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from inotify_simple import Event
 from tests.support.repositories import commit_all, git
 
 from cco_sidecar.repository.snapshot import Scanner, Snapshot
@@ -81,10 +82,17 @@ BY_PATH: dict[str, Act] = {
     "a manifest": _write("pyproject.toml", '[project]\ndependencies = ["requests"]\n'),
     "managed by a filter": _touched_as_it_was,
     "managed by a filter, and changed": _append("one.bin"),
-    "within a nested repository": _append("nested/c.py"),
-    "within a submodule": _append("library/b.py"),
+    "in a directory that has only ignored files": _write("logs/new.py"),
     "a pipe": lambda root: os.mkfifo(root / "pipe"),
     "in conflict": _append("conflict.py"),
+}
+# Git has to be asked about everything.
+UNKNOWN: dict[str, Act] = {
+    "within a nested repository": _append("nested/c.py"),
+    "within a submodule": _append("library/b.py"),
+    "a second name": lambda root: os.link(root / "a.py", root / "linked.py"),
+    "a name that is masked": _write("x_ghp_aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5.py"),
+    "one side of a rename": lambda root: (root / "b.py").unlink(),
 }
 WITH_A_SCAN: dict[str, Act] = {
     "a new directory": lambda root: (root / "fresh").mkdir(),
@@ -106,7 +114,17 @@ def root(tmp_path: Path) -> Path:
     """A repository in which everything occurs that a scan tells apart."""
     root = tmp_path / "project"
     (root / "src").mkdir(parents=True)
-    for name in ("a.py", "modified.py", "staged.py", "deleted.py", "kept.log", "one.bin", "src/app.py", "prod.env"):
+    for name in (
+        "b.py",
+        "a.py",
+        "modified.py",
+        "staged.py",
+        "deleted.py",
+        "kept.log",
+        "one.bin",
+        "src/app.py",
+        "prod.env",
+    ):
         (root / name).write_text("x = 1\n")
     (root / "conflict.py").write_text("x = 1\n")
     (root / ".gitattributes").write_text("*.bin filter=upper\n")
@@ -133,6 +151,8 @@ def root(tmp_path: Path) -> Path:
     git(root, "add", "staged.py")
     (root / "deleted.py").unlink()
     (root / "empty").mkdir()
+    (root / "logs").mkdir()
+    (root / "logs" / "a.log").write_text("one line\n")
     # The index is as old as the file, so git cannot go by the time.
     stamp = (root / "one.bin").stat().st_mtime_ns
     os.utime(root / ".git" / "index", ns=(stamp, stamp))
@@ -186,6 +206,51 @@ def test_an_update_finds_what_a_scan_finds(root: Path, tmp_path: Path, queue: Qu
         assert after == _afresh(root, tmp_path)
         before = after
         _append("src/app.py")(root)
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_paths_do_not_tell_takes_a_scan(root: Path, tmp_path: Path, queue: Queue, what: str) -> None:
+    (root / "c.py").write_text((root / "b.py").read_text())
+    git(root, "add", "--intent-to-add", "c.py")
+    git(root, "rm", "-q", "--cached", "deleted.py")
+    git(root, "commit", "-qm", "deleted", "--", "deleted.py")
+    scanner, before = _scanned(root, tmp_path, queue)
+    UNKNOWN[what](root)
+    changed = queue.begin(KEY)
+    assert changed is not None
+    assert scanner.update(before, changed) is None
+
+
+def test_a_file_with_two_names_takes_a_scan(root: Path, tmp_path: Path, queue: Queue) -> None:
+    os.link(root / "a.py", root / "linked.py")
+    scanner, before = _scanned(root, tmp_path, queue)
+    _append("linked.py")(root)
+    assert scanner.update(before, queue.begin(KEY) or ()) is None
+
+
+def test_git_s_directory_may_stand_in_the_tree(tmp_path: Path, queue: Queue) -> None:
+    root = tmp_path / "project"
+    root.mkdir()
+    git(root, "init", "-q", "--separate-git-dir", str(root / "store.git"))
+    git(root, "config", "core.worktree", str(root))
+    (root / "a.py").write_text("x = 1\n")
+    git(root, "add", "a.py")
+    git(root, "commit", "-qm", "one")
+    _scanned(root, tmp_path, queue)
+    git(root, "symbolic-ref", "HEAD", "refs/heads/other")
+    assert queue.begin(KEY) is None
+
+
+def test_an_overflow_during_the_first_scan_counts(root: Path, tmp_path: Path, queue: Queue) -> None:
+    scanner = Scanner(root, tmp_path / "scratch", queue.descriptor)
+    queue.begin(KEY)
+    _, watched = scanner.scan(afresh=False)
+    assert queue._inotify is not None
+    read = queue._inotify.read
+    queue._inotify.read = lambda timeout: [Event(wd=-1, mask=0x4000, cookie=0, name=""), *read(timeout=timeout)]
+    queue.finish(KEY, watched)
+    queue._inotify.read = read
+    assert queue.changed(KEY) and queue.begin(KEY) is None
 
 
 @pytest.mark.parametrize("what", WITH_A_SCAN)

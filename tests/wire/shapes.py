@@ -44,6 +44,7 @@ CONTEXT = {
             "remote": Maybe(TEXT),
             "remote_url": Maybe(TEXT),
             "older_commits": BOOL,
+            "more_uncommitted_changes": NUMBER,
         },
         "previous_agent_outputs": [
             {

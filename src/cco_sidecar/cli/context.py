@@ -12,15 +12,16 @@ from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.evaluate import evaluate_command
 from cco_sidecar.cli.explain import budgets, explain, lint
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client import Client
+from cco_sidecar.core.codec import to_json
 from cco_sidecar.services.context.markdown import markdown
-from orchestra.v1.context_service_pb2 import GetContextResponse, GetFilesResponse
+from orchestra.v1.context_service_pb2 import DISPOSITION_CUT, GetContextResponse, GetFilesResponse
 
 
 @click.group(name="context", cls=Group)
 def command() -> None:
-    """Show, explain, refresh and clear contexts."""
+    """Show, explain, check, measure, refresh and clear contexts."""
 
 
 command.add_command(explain)
@@ -58,7 +59,11 @@ def get(
     screen = out.console()
     if form is None and not screen.is_terminal:
         form = "json"
-    out.message(answer, form, output, lambda: _summary(answer))
+    if form == "json" and (max_bytes or max_tokens):
+        # The budget counts the JSON without indentation.
+        out.write(to_json(answer).decode(), output)
+        return
+    out.message(answer, form, output, lambda: _summary(answer, task))
 
 
 @command.command()
@@ -94,7 +99,7 @@ def refresh(client: Client, issue_id: str, agent_type: str, project_id: str, for
     """Reread the repository and rebuild cached contexts."""
     with out.waiting("reading the repository ..."):
         answer = client.context.refresh(issue_id, agent_type, project_id=project_id, force=force)
-    echo(f"refreshed {answer.entries_refreshed} cached contexts of {issue_id}")
+    echo(f"refreshed {counted(answer.entries_refreshed, 'cached context')} of {issue_id}")
 
 
 @command.command()
@@ -110,7 +115,7 @@ def clear(client: Client, issue_id: str, agent_type: str, project_id: str, every
     if bool(issue_id) == everything:
         raise click.UsageError("specify either --issue or --all")
     answer = client.context.clear(issue_id, agent_type, project_id=project_id)
-    echo(f"removed {answer.entries_removed} cached contexts ({int(answer.bytes_freed)} bytes)")
+    echo(f"removed {counted(answer.entries_removed, 'cached context')} ({int(answer.bytes_freed)} bytes)")
 
 
 def _texts(answer: GetFilesResponse) -> str:
@@ -119,19 +124,29 @@ def _texts(answer: GetFilesResponse) -> str:
     return "\n".join(f"==> {file.path} <==\n{file.content}" for file in answer.files).rstrip("\n")
 
 
-def _summary(answer: GetContextResponse) -> str:
+def _summary(answer: GetContextResponse, task: str) -> str:
     context = answer.context
     git = context.git_context
+    entries = {entry.path: entry for entry in answer.manifest.entries}
+    changes = len(git.uncommitted_changes) + git.more_uncommitted_changes
+    whole = task and not any(entry.HasField("score") for entry in answer.manifest.entries)
     lines = [
-        f"{answer.issue_id} for {answer.agent_type}: {answer.file_count} files, {answer.total_size_bytes} bytes"
+        f"{answer.issue_id} for {answer.agent_type}: {counted(answer.file_count, 'file')}"
+        + f", {answer.total_size_bytes} bytes"
         + (f", {answer.total_tokens} tokens ({answer.tokenizer})" if answer.HasField("total_tokens") else "")
         + (f", truncated ({answer.truncation_strategy})" if answer.truncated else ""),
-        f"project: {context.project_structure.root}, {context.project_structure.total_files} files"
+        f"project: {context.project_structure.root}, {counted(context.project_structure.total_files, 'file')}"
         + (f", branch {git.branch}" if git.branch else ""),
-        f"history: {len(git.recent_commits)} commits, {len(git.uncommitted_changes)} uncommitted changes",
+        f"history: {counted(len(git.recent_commits), 'commit')}, {counted(changes, 'uncommitted change')}"
+        + (f", {git.more_uncommitted_changes} of them not listed" if git.more_uncommitted_changes else ""),
         f"previous agent outputs: {len(context.previous_agent_outputs)}",
         f"secrets masked: {answer.manifest.secrets_masked}, files omitted: {answer.manifest.files_left_out}",
+        *(["whole files of the type; --max-bytes chooses what matters for the task"] if whole else []),
         "",
-        *(f"  {file.path}  {file.size}  {file.language}" for file in context.relevant_files),
+        *(
+            f"  {file.path}  {entries[file.path].bytes}  {file.language}"
+            + ("  (parts)" if entries[file.path].disposition == DISPOSITION_CUT else "")
+            for file in context.relevant_files
+        ),
     ]
     return "\n".join(lines)

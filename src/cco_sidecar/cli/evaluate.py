@@ -10,7 +10,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types
 from cco_sidecar.cli.integers import Size
-from cco_sidecar.cli.terminal import echo, one_line
+from cco_sidecar.cli.terminal import counted, echo, one_line
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.repository.rules import RULES_FILE, RulesInvalid
@@ -76,11 +76,11 @@ def evaluate_command(
     except SidecarError as problem:
         raise click.ClickException(problem.message) from problem
     except RulesInvalid as problem:
-        raise click.ClickException(f"{RULES_FILE} {problem}") from problem
+        raise click.ClickException(f"{RULES_FILE}: {problem}") from problem
     except GitFailed as problem:
         raise click.ClickException(str(problem)) from problem
     if not found.commits:
-        raise click.ClickException(f"{root} has no commits that can be measured")
+        raise click.ClickException(f"{root} has no commits that can be measured{_skipped(found)}")
     if plot is not None:
         out.write(svg(found, f"{root.name}, {found.commits} commits").rstrip("\n"), plot)
     if form == "text":
@@ -89,9 +89,18 @@ def evaluate_command(
         echo(out.encoded(_plain(found), form))
 
 
+def _skipped(found: Evaluation) -> str:
+    reasons = [f"{count} with {reason}" for reason, count in sorted(found.skipped.items(), key=lambda item: -item[1])]
+    return f"; not counted: {', '.join(reasons)}" if reasons else ""
+
+
 def _text(found: Evaluation) -> str:
     width = max(len(row.method) for row in found.rows)
-    lines = [f"{found.commits} commits", "", f"{'':{width}}  {'budget':>10}  recall  precision of lines"]
+    lines = [
+        f"{counted(found.commits, 'commit')}{_skipped(found)}",
+        "",
+        f"{'':{width}}  {'budget':>10}  recall  precision of lines",
+    ]
     lines += [
         f"{row.method:{width}}  {row.max_bytes:>10}  {row.recall:6.3f}  {row.precision:.4f}" for row in found.rows
     ]
@@ -109,6 +118,7 @@ def _text(found: Evaluation) -> str:
 def _plain(found: Evaluation) -> dict[str, object]:
     return {
         "commits": found.commits,
+        "skipped": dict(found.skipped),
         "rows": [row._asdict() for row in found.rows],
         "misses": [miss._asdict() for miss in found.misses],
     }

@@ -43,7 +43,8 @@ def budgets(command: Callable[..., Any]) -> Callable[..., Any]:
         "--max-bytes",
         type=Size(4096, 10 * 2**20),
         metavar="BYTES",
-        help="Budget, such as 128k: excerpts of what matters most for the task.  [default: that of the type]",
+        help="Budget, such as 128k (k is 1,000): excerpts of what matters most for the task.  [default: that of the "
+        "type; explain: else that of a spawned agent]",
     )(command)
 
 
@@ -182,14 +183,16 @@ def lint(root: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             snapshot, _ = Scanner(root, Path(scratch)).scan(afresh=False)
     except RulesInvalid as problem:
-        raise click.ClickException(f"{RULES_FILE} {problem}") from problem
+        raise click.ClickException(f"{RULES_FILE}: {problem}") from problem
     except (GitFailed, OSError) as problem:
         raise click.ClickException(f"the project cannot be read: {problem}") from problem
     warnings = list(_warnings(snapshot))
     for warning in warnings:
         echo(f"warning: {warning}", err=True)
-    first = sum(map(rules.is_first, snapshot.files))
     excluded = sum(map(rules.is_excluded, snapshot.files))
+    if snapshot.files and excluded == len(snapshot.files):
+        raise click.ClickException(f"{RULES_FILE}: no file is a candidate, so contexts would hold none")
+    first = sum(map(rules.is_first, snapshot.files))
     never = sum(each.reason == Reason.NEVER for each in snapshot.barred)
     echo(
         f"{RULES_FILE}: {len(snapshot.files) - excluded} candidates, {first} always, {excluded} excluded, {never} never"

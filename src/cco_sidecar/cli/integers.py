@@ -25,7 +25,7 @@ class Size(Integer):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
         if match is None and isinstance(value, str):
-            self.fail(f"{value!r} is no size; write a number, or one with k or M, such as 128k.", param, ctx)
+            self.fail(f"{value!r} is not a size; write a number, or one with k (1,000) or M, such as 128k.", param, ctx)
         if match is not None:
             base = 1024 if match[3] else 1000
             value = int(float(match[1]) * base ** _POWERS[(match[2] or "").lower()])

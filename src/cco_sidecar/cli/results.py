@@ -41,16 +41,17 @@ def command() -> None:
 @click.option(
     "--status",
     type=click.Choice(["success", "partial", "failed"]),
-    default="success",
-    show_default=True,
-    help="Outcome of the work.",
+    help="Outcome of the work.  [default: success; required with --error]",
 )
 @click.option("--files-created", help="Comma-separated paths.")
 @click.option("--files-modified", help="Comma-separated paths.")
 @click.option("--decisions", help="What other agents should know; sentences separated by semicolons.")
-@click.option("--errors", help="What went wrong; sentences separated by semicolons.")
-@click.option("--warnings", help="What needs attention; sentences separated by semicolons.")
-@click.option("--next-steps", help="What should be done next; sentences separated by semicolons.")
+@click.option("--error", "errors", multiple=True, metavar="TEXT", help="What went wrong; can be repeated.")
+@click.option("--warning", "warnings", multiple=True, metavar="TEXT", help="What needs attention; can be repeated.")
+@click.option("--next-step", "next_steps", multiple=True, metavar="TEXT", help="What to do next; can be repeated.")
+@click.option(
+    "--artifact", "artifacts", multiple=True, metavar="NAME=FILE", help="A text, such as a report; can be repeated."
+)
 @click.option("--metrics", help="Metrics, as a JSON object of numbers.")
 @click.option("--input", "source", metavar="FILE", help="Read the request body from a JSON file; - for stdin.")
 @out.formatted
@@ -136,16 +137,30 @@ def get(
 
 
 def _result(given: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {"status": given["status"]}
+    if given["errors"] and not given["status"]:
+        raise click.UsageError("specify --status failed or --status partial with --error")
+    result: dict[str, Any] = {"status": given["status"] or "success"}
     for name in ("files_created", "files_modified"):
         if given[name]:
             result[name] = [path.strip() for path in given[name].split(",") if path.strip()]
-    for name in ("decisions", "errors", "warnings", "next_steps"):
-        if given[name]:
-            result[name] = [text.strip() for text in given[name].split(";") if text.strip()]
+    if given["decisions"]:
+        result["decisions"] = [text.strip() for text in given["decisions"].split(";") if text.strip()]
+    result |= {name: list(given[name]) for name in ("errors", "warnings", "next_steps") if given[name]}
+    if given["artifacts"]:
+        result["artifacts"] = dict(map(_artifact, given["artifacts"]))
     if given["metrics"]:
         result["metrics"] = out.parse_json(given["metrics"], "--metrics")
     return result
+
+
+def _artifact(given: str) -> tuple[str, str]:
+    name, equals, path = given.partition("=")
+    if not (name and equals and path):
+        raise click.UsageError(f"--artifact {given!r} is not NAME=FILE")
+    try:
+        return name, Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise click.UsageError(f"--artifact: cannot read {path} as text: {problem}") from problem
 
 
 def summary(result: Result) -> str:

@@ -24,6 +24,11 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.replace("\t", " ").split("\n")), keep="")
 
 
+def counted(number: int, what: str) -> str:
+    """Returns ``1 file`` or ``2 files``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def echo(text: str = "", *, err: bool = False, nl: bool = True, styled: bool = False) -> None:
     """Prints text: escaped on a terminal, unchanged in a pipe or file. ``styled``: the text is escaped already, and has
     styles of our own."""

@@ -16,7 +16,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from cco_sidecar.ranking.words import Hit, Terms
+from cco_sidecar.repository import masking
 
+MASK = masking.MASK.encode()
 # Lines per chunk.
 _LEAST, _TARGET, _MOST = 10, 40, 80
 _WHOLE = 56
@@ -89,6 +91,11 @@ class Chunked:
     def data(self) -> bytes:
         """The text without secrets."""
         return self._mask(self.raw)
+
+    @property
+    def searchable(self) -> bytes:
+        """The text without what stands for secrets: to find that would tell of the secret."""
+        return self.data.replace(MASK, b" " * len(MASK))
 
     @cached_property
     def starts(self) -> list[int]:

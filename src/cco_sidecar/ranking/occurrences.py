@@ -75,8 +75,8 @@ def _found(file: Chunked, terms: Terms) -> Found:
         if found.terms is terms:
             return found
     hits = terms.find(file.raw)
-    if hits and file.data != file.raw:
-        hits = terms.find(file.data)
+    if hits and file.data is not file.raw:
+        hits = terms.find(file.searchable)
     found = Found(terms, terms.expanded(hits)) if hits else _nothing(terms)
     if len(hits) <= _REMEMBERED_HITS:
         file.searched = (found, *file.searched[: _REMEMBERED_TASKS - 1])

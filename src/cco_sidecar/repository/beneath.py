@@ -17,7 +17,7 @@ def open_beneath(root: Path, name: str) -> int:
 
     Raises OSError.
     """
-    if name.startswith("/") or ".." in name.split("/"):
+    if name.startswith("/") or "\0" in name or ".." in name.split("/"):
         raise OSError(f"{name} is not beneath {root}")
     place = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

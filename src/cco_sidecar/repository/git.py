@@ -90,6 +90,8 @@ class GitRepository:
         self._foreign = foreign
         self._shadow = _shadow_of(root, scratch)
         self.layout: Layout | None = None
+        # Files elsewhere that say what git ignores, or where that stands.
+        self.outside: tuple[Path, ...] = ()
         self.remotes: dict[str, str] = {}
 
     def open(self) -> Layout | None:
@@ -173,6 +175,12 @@ class GitRepository:
         # Otherwise git would read .mailmap from the working tree, and `git diff` would rewrite the index.
         kept = {"log.mailmap": "false", "diff.autorefreshindex": "false"}
         kept |= {key: value for key, value in _of_person().items() if key in _OF_PERSON}
+        ignored_by = [own.get("core.excludesfile", ""), kept.get("core.excludesfile", "")]
+        self.outside = (
+            *_configuration_of_person(),
+            _configuration_directory() / "ignore",
+            *(layout.top / Path(value).expanduser() for value in ignored_by if value),
+        )
         kept |= {key: value for key, value in own.items() if key in _OF_REPOSITORY}
         if excludes := _patterns_file(own.get("core.excludesfile", ""), layout.top):
             kept["core.excludesfile"] = excludes
@@ -199,10 +207,32 @@ def _patterns_file(value: str, top: Path) -> str:
     return str(path) if path is not None and path.is_file() and path.stat().st_size <= MAX_CONFIG_BYTES else ""
 
 
-@cache
+def _configuration_directory() -> Path:
+    """Git's directory in the user's configuration (git-config(1))."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()) / "git"
+
+
+def _configuration_of_person() -> tuple[Path, Path]:
+    return Path("~/.gitconfig").expanduser(), _configuration_directory() / "config"
+
+
 def _of_person() -> Mapping[str, str]:
-    """Returns the configuration of the user who runs the sidecar. Read once per process, so without includes that
-    depend on a repository: for those, git would read the repository's own configuration too."""
+    """Returns the configuration of the user who runs the sidecar, without includes that depend on a repository: for
+    those, git would read the repository's own configuration too."""
+    return _read_of_person(tuple(map(_version, _configuration_of_person())))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    try:
+        info = path.stat()
+    except OSError:
+        return (0, 0)
+    return (info.st_mtime_ns, info.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_of_person(versions: tuple[tuple[int, int], ...]) -> Mapping[str, str]:
+    """``versions`` are those of the files, which have no others."""
     environment = _environment(person=True) | {"GIT_DIR": os.devnull}
     done = _run(("config", "--includes", "-z", "--list"), Path("/"), environment, 10.0, None)
     return {} if done.code else _pairs(done.output)

@@ -67,6 +67,11 @@ class Git:
         self._initial = False
         self._filters = True
 
+    @property
+    def outside(self) -> tuple[Path, ...]:
+        """Files elsewhere that say what git ignores."""
+        return self._repository.outside if self._repository.layout is not None else ()
+
     def look(self, *, afresh: bool = False) -> None:
         """Checks whether ``root`` is in a working tree, and finds its git directories. Raises GitFailed.
 
@@ -101,8 +106,15 @@ class Git:
         return sorted(set(filter(None, listed.split("\0"))))
 
     def ignored_directories(self) -> set[str]:
+        """Returns the directories that git ignores, whatever is in them."""
         listed = self._must("ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "-z")
-        return {path.rstrip("/") for path in listed.split("\0") if path.endswith("/")}
+        # It lists those too that have only ignored files. Others may come.
+        found = [path.rstrip("/") for path in listed.split("\0") if path.endswith("/")]
+        if not found:
+            return set()
+        given = os.fsencode("\0".join(found))
+        named = self._repository.run("check-ignore", "-z", "--stdin", "--no-index", given=given)
+        return set(os.fsdecode(named.output).split("\0")) - {""}
 
     def _named(self, paths: Collection[str]) -> list[str]:
         """Returns arguments of git for a few paths, or for the whole directory if there are none or too many."""
@@ -138,22 +150,26 @@ class Git:
     def state_after(self, known: GitContext, paths: Collection[str]) -> GitContext | None:
         """Returns the state after only some files of the working tree have changed; None if it takes more to know. At
         most 100 ``paths``. Raises GitFailed."""
-        if any(change.status in ("renamed", "copied") for change in known.uncommitted_changes):
-            # A status of some paths does not see both sides of a rename.
+        if any(shown(path) != path for path in paths) or any(map(_is_shown_otherwise, known.uncommitted_changes)):
+            # Several paths may be shown alike.
             return None
         counting = POOL.submit(self._numstat, paths)
         try:
-            changes = self._without_filtered(self._changes(self._status(paths)))
+            status = self._changes(self._status(paths))
+            # A path that was a directory names the files in it too.
+            changes = self._without_filtered([change for change in status if change.path in paths])
         finally:
             counts = counting.result()
+        kept = [change for change in known.uncommitted_changes if change.path not in paths]
+        fresh = sorted((*kept, *_uncommitted(changes, counts)), key=lambda change: change.path)
+        states = {change.status for change in fresh}
+        if states & {"renamed", "copied"} or {"added", "deleted"} <= states:
+            # A status of some paths does not see both sides of a rename.
+            return None
         context = GitContext()
         context.CopyFrom(known)
-        gone = set(map(shown, paths))
-        kept = [change for change in known.uncommitted_changes if change.path not in gone]
         del context.uncommitted_changes[:]
-        context.uncommitted_changes.extend(
-            sorted((*kept, *_uncommitted(changes, counts)), key=lambda change: change.path)
-        )
+        context.uncommitted_changes.extend(fresh)
         return context
 
     def _status(self, paths: Collection[str]) -> list[str]:
@@ -194,8 +210,9 @@ class Git:
         )  # fmt: skip
         if text is None:
             return None
-        # Most histories hold no secret; to look once is much faster than at each name.
-        show = _decoded if shown(text) == _decoded(text) else shown
+        # Most histories hold no secret; to look once is much faster than at each name. A value may end with its line.
+        lines = text.replace("\0", "\n")
+        show = _decoded if shown(lines) == _decoded(lines) else shown
         return [_commit(record, show) for record in _COMMIT.split(text)[1:]]
 
     def _changes(self, status: list[str]) -> list[_Change]:
@@ -282,6 +299,10 @@ class Git:
         if done.code:
             raise GitFailed(f"git {arguments[0]} failed in {self.root}", done.said)
         return os.fsdecode(done.output)
+
+
+def _is_shown_otherwise(change: UncommittedChange) -> bool:
+    return masking.MASK in change.path or "\ufffd" in change.path
 
 
 def _uncommitted(changes: Iterable[_Change], counts: Mapping[str, str]) -> list[UncommittedChange]:

@@ -18,7 +18,7 @@ from cco_sidecar.core.clock import LAST_MICROS, timestamp
 from cco_sidecar.core.reasons import Reason
 from cco_sidecar.repository import masking, metadata
 from cco_sidecar.repository.history import POOL, Git
-from cco_sidecar.repository.rules import NO_RULES, Rules, read_rules
+from cco_sidecar.repository.rules import NO_RULES, RULES_FILE, Rules, read_rules
 from cco_sidecar.repository.watch import NO_QUEUE, Marker, Watched
 from orchestra.v1.context_service_pb2 import GitContext, Metadata
 
@@ -46,6 +46,14 @@ class FileStat(NamedTuple):
     def modified(self) -> Timestamp:
         """When the file was changed. Some file systems store times that no Timestamp can be."""
         return timestamp(min(max(0, self.mtime_ns // 1000), LAST_MICROS))
+
+
+def stat_of(path: Path) -> FileStat | None:
+    """Returns the version of a file, without following links; None if there is none."""
+    try:
+        return FileStat.of(path.lstat())
+    except OSError:
+        return None
 
 
 class Barred(NamedTuple):
@@ -89,11 +97,19 @@ class Scanner:
         self._git = Git(root, self._excluded / "git", self._storage, foreign)
         self._queue = queue
         self._watch = Marker(queue)
+        # Files elsewhere that decide about ours, as the last scan found them.
+        self.outside: dict[Path, FileStat | None] = {}
+        # Some file has several names. A change by one of them is not reported for the others.
+        self._linked = False
 
     def scan(self, *, afresh: bool) -> tuple[Snapshot, Watched]:
         """Scans the directory. ``afresh`` drops cached git history. Raises OSError, GitFailed, RulesInvalid."""
         self._watch = Marker(self._queue)
         self._git.look(afresh=afresh)
+        self._linked = False
+        main = self._git.main_root
+        decide = (*self._git.outside, *([main / RULES_FILE] if main is not None else []))
+        self.outside = {path: stat_of(path) for path in decide}
         rules = self._rules()
         for directory in self._git.directories:
             self._watch.add_git(directory)
@@ -123,13 +139,17 @@ class Scanner:
     def update(self, before: Snapshot, changed: Collection[str]) -> Snapshot | None:
         """Returns the state after some files have changed, by path, and neither directories nor the repository nor the
         rules; None if that takes a scan. ``before`` must be what the last scan or update found. Raises GitFailed."""
+        # What a repository within this one has checked out is part of our state.
+        inner = {each.path for each in before.barred if each.reason in (Reason.SUBMODULE, Reason.NESTED_REPOSITORY)}
+        if self._linked or any(path.startswith(f"{each}/") for each in inner for path in changed):
+            return None
         listed_before = before.files.keys() | {each.path for each in before.barred}
         present = {path for path in changed if os.path.lexists(self.root / path)}
         new, git = present - listed_before, before.git
         if self._git.available and changed:
             listing = POOL.submit(self._git.files, new) if new else None
             try:
-                after = self._git.state_after(before.git, changed)
+                after = self._git.state_after(before.git, {*changed, *inner})
             finally:
                 new = set(listing.result()) if listing is not None else set()
             if after is None:
@@ -137,6 +157,8 @@ class Scanner:
             git = after
         directories = {"", *before.directories}
         files, barred = self._sort_out(sorted(present & listed_before | new), directories, before.rules)
+        if self._linked:
+            return None
         merged = {
             path: files.get(path, info) for path, info in before.files.items() if path in files or path not in changed
         }
@@ -201,6 +223,7 @@ class Scanner:
             if parent not in inside:
                 # If the path of a directory contains a link, its files are elsewhere.
                 inside[parent] = os.path.realpath(root + parent) == root + parent
+            self._linked |= info.st_nlink > 1 and stat.S_ISREG(info.st_mode)
             if stat.S_ISLNK(info.st_mode):
                 barred.append(Barred(path, Reason.SYMLINK, 0))
             elif stat.S_ISDIR(info.st_mode):

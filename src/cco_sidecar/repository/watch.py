@@ -53,6 +53,8 @@ class Queue:
         self._owners: dict[int, dict[str, str | None]] = {}
         self._changed: dict[str, set[str] | None] = {}
         self._incomplete: set[str] = set()
+        # Projects whose scan has begun and not ended: their watches are not known yet.
+        self._scanning: set[str] = set()
         self._unknown: set[int] = set()
 
     @property
@@ -76,12 +78,16 @@ class Queue:
             return _ANYTHING
         self._read()
         paths = self._changed.pop(key, set())
+        self._scanning.add(key)
         incomplete = key in self._incomplete
         return _ANYTHING if paths is None or incomplete else frozenset(paths)
 
-    def finish(self, key: str, watched: Watched) -> None:
-        """Ends a scan of all files and registers its watches. Changes since ``begin`` count."""
+    def finish(self, key: str, watched: Watched | None) -> None:
+        """Ends a scan and registers its watches; None if they are still the same. Changes since ``begin`` count."""
         self._read()
+        self._scanning.discard(key)
+        if watched is None:
+            return
         for descriptor, place in (*watched.ours.items(), *dict.fromkeys(watched.git).items()):
             self._owners.setdefault(descriptor, {})[key] = place
             if descriptor in self._unknown:
@@ -129,6 +135,7 @@ class Queue:
                 paths.add(path)
 
     def _all_changed(self) -> None:
+        self._changed.update(dict.fromkeys(self._scanning))
         for owners in self._owners.values():
             self._changed.update(dict.fromkeys(owners))
 
@@ -166,7 +173,9 @@ class Marker:
         return None
 
     def watched(self) -> Watched:
-        return Watched(self._ours, frozenset(self._git - self._ours.keys()), self._complete)
+        # Git's directory may stand in the tree under another name than .git.
+        ours = {found: path for found, path in self._ours.items() if found not in self._git}
+        return Watched(ours, frozenset(self._git), self._complete)
 
 
 if sys.platform == "linux":

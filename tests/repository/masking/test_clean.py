@@ -68,6 +68,14 @@ def test_it_does_not_grow_without_end(place: Path, monkeypatch: pytest.MonkeyPat
     assert CleanFiles(place).holds(b"x = 49\n", "a.py")
 
 
+def test_the_rules_are_those_that_the_process_has_loaded(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = CleanFiles(place)
+    monkeypatch.setattr(clean, "_rules", lambda: b"sha256:of an upgrade\n")
+    known.add(b"x = 1\n", "a.py")
+    known.save()
+    assert not CleanFiles(place).holds(b"x = 1\n", "a.py")
+
+
 def test_a_directory_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     remember(tmp_path / "missing" / "clean-files", b"x = 1\n")
 

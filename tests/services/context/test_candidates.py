@@ -75,6 +75,23 @@ def test_another_project_has_its_own_files(root: Path, cache: CandidateCache, tm
     assert cache.of(scan(root)).files["a.py"].raw == SECRET.encode()
 
 
+def test_large_files_are_not_masked_ahead_and_slow_ones_are_the_last(
+    root: Path, cache: CandidateCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked: list[str] = []
+    monkeypatch.setattr(masking, "mask_file", lambda data, path: (masked.append(path), (data, []))[1])
+    monkeypatch.setattr(candidates, "_AHEAD_BYTES", 100)
+    cache.of(scan(root))
+    while cache.mask_another():
+        pass
+    assert masked == ["a.py", "b.py"]
+    cache.clear()
+    monkeypatch.setattr(candidates, "_AHEAD_SECONDS", -1.0)
+    cache.of(scan(root))
+    assert cache.mask_another() and not cache.mask_another()
+    assert masked == ["a.py", "b.py", "a.py"]
+
+
 def test_files_are_masked_ahead_once(root: Path, cache: CandidateCache, monkeypatch: pytest.MonkeyPatch) -> None:
     masked: list[str] = []
     mask_file = masking.mask_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -45,7 +46,8 @@ def trees(root: Path, tmp_path: Path) -> Trees:
 
 
 def test_tasks_and_what_they_want(trees: Trees) -> None:
-    found = list(cases(trees, 100))
+    skipped: Counter[str] = Counter()
+    found = list(cases(trees, 100, skipped))
     assert [case.task for case in found] == [f"Subtract in the {name} when is called again" for name in reversed(NAMES)]
     # Line 22 of the printer's block: the definition of x + 24 begins at line 97.
     assert found[0].wanted == {"src/printer.py": [(95, 101)]}
@@ -96,7 +98,7 @@ def test_rules_apply_to_the_past(root: Path, tmp_path: Path) -> None:
 
 def test_precision_counts_each_line_once(root: Path, tmp_path: Path) -> None:
     given = {"src/parser.py": [(1, 100)]}
-    case = next(cases(Trees(root, tmp_path / "scratch3", 2**24), 1))
+    case = next(cases(Trees(root, tmp_path / "scratch3", 2**24), 1, Counter()))
     case = case._replace(wanted={"src/parser.py": [(1, 10), (5, 14), (99, 120)]})
     assert module.precision_of(case, given) == 0.14
     assert module.recall_of(case, given) == pytest.approx(2 / 3)
@@ -141,7 +143,10 @@ class TestCommand:
     def test_text_plot_and_json(self, root: Path, tmp_path: Path) -> None:
         plot = tmp_path / "plot.svg"
         done = in_process("context", "eval", "--repo", str(root), "--budget", "8192", "--plot", str(plot))
-        assert printed(done).startswith("5 commits\n") and "BM25 over whole files" in done.stdout
+        assert (
+            printed(done).startswith("5 commits; not counted: 2 with changes only in new, binary or lock files, ")
+            and "BM25 over whole files" in done.stdout
+        )
         drawn = ElementTree.parse(plot).getroot()
         assert drawn.tag == "{http://www.w3.org/2000/svg}svg"
         assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == 3

@@ -607,9 +607,11 @@ type GitContext struct {
 	// URL of the remote without user name, password and query; absent when there is none.
 	RemoteUrl *string `protobuf:"bytes,5,opt,name=remote_url,json=remoteUrl,proto3,oneof" json:"remote_url,omitempty"`
 	// True when there are older commits than `recent_commits` has.
-	OlderCommits  bool `protobuf:"varint,6,opt,name=older_commits,json=olderCommits,proto3" json:"older_commits,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OlderCommits bool `protobuf:"varint,6,opt,name=older_commits,json=olderCommits,proto3" json:"older_commits,omitempty"`
+	// How many uncommitted changes there are beside those in `uncommitted_changes`.
+	MoreUncommittedChanges uint32 `protobuf:"varint,7,opt,name=more_uncommitted_changes,json=moreUncommittedChanges,proto3" json:"more_uncommitted_changes,omitempty"`
+	unknownFields          protoimpl.UnknownFields
+	sizeCache              protoimpl.SizeCache
 }
 
 func (x *GitContext) Reset() {
@@ -682,6 +684,13 @@ func (x *GitContext) GetOlderCommits() bool {
 		return x.OlderCommits
 	}
 	return false
+}
+
+func (x *GitContext) GetMoreUncommittedChanges() uint32 {
+	if x != nil {
+		return x.MoreUncommittedChanges
+	}
+	return 0
 }
 
 // A commit of the checked-out history.
@@ -2638,7 +2647,7 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\blanguage\x18\x05 \x01(\tR\blanguage\x12\x1a\n" +
 	"\bchecksum\x18\x06 \x01(\tR\bchecksum\x12\x1f\n" +
 	"\bencoding\x18\a \x01(\tH\x00R\bencoding\x88\x01\x01B\v\n" +
-	"\t_encoding\"\xc3\x02\n" +
+	"\t_encoding\"\xfd\x02\n" +
 	"\n" +
 	"GitContext\x12\x1b\n" +
 	"\x06branch\x18\x01 \x01(\tH\x00R\x06branch\x88\x01\x01\x12;\n" +
@@ -2647,7 +2656,8 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x06remote\x18\x04 \x01(\tH\x01R\x06remote\x88\x01\x01\x12\"\n" +
 	"\n" +
 	"remote_url\x18\x05 \x01(\tH\x02R\tremoteUrl\x88\x01\x01\x12#\n" +
-	"\rolder_commits\x18\x06 \x01(\bR\folderCommitsB\t\n" +
+	"\rolder_commits\x18\x06 \x01(\bR\folderCommits\x128\n" +
+	"\x18more_uncommitted_changes\x18\a \x01(\rR\x16moreUncommittedChangesB\t\n" +
 	"\a_branchB\t\n" +
 	"\a_remoteB\r\n" +
 	"\v_remote_url\"\xad\x01\n" +

@@ -112,20 +112,22 @@ class RelevantFile(_message.Message):
     def __init__(self, path: _Optional[str] = ..., content: _Optional[str] = ..., last_modified: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., size: _Optional[int] = ..., language: _Optional[str] = ..., checksum: _Optional[str] = ..., encoding: _Optional[str] = ...) -> None: ...
 
 class GitContext(_message.Message):
-    __slots__ = ("branch", "recent_commits", "uncommitted_changes", "remote", "remote_url", "older_commits")
+    __slots__ = ("branch", "recent_commits", "uncommitted_changes", "remote", "remote_url", "older_commits", "more_uncommitted_changes")
     BRANCH_FIELD_NUMBER: _ClassVar[int]
     RECENT_COMMITS_FIELD_NUMBER: _ClassVar[int]
     UNCOMMITTED_CHANGES_FIELD_NUMBER: _ClassVar[int]
     REMOTE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_URL_FIELD_NUMBER: _ClassVar[int]
     OLDER_COMMITS_FIELD_NUMBER: _ClassVar[int]
+    MORE_UNCOMMITTED_CHANGES_FIELD_NUMBER: _ClassVar[int]
     branch: str
     recent_commits: _containers.RepeatedCompositeFieldContainer[Commit]
     uncommitted_changes: _containers.RepeatedCompositeFieldContainer[UncommittedChange]
     remote: str
     remote_url: str
     older_commits: bool
-    def __init__(self, branch: _Optional[str] = ..., recent_commits: _Optional[_Iterable[_Union[Commit, _Mapping]]] = ..., uncommitted_changes: _Optional[_Iterable[_Union[UncommittedChange, _Mapping]]] = ..., remote: _Optional[str] = ..., remote_url: _Optional[str] = ..., older_commits: bool = ...) -> None: ...
+    more_uncommitted_changes: int
+    def __init__(self, branch: _Optional[str] = ..., recent_commits: _Optional[_Iterable[_Union[Commit, _Mapping]]] = ..., uncommitted_changes: _Optional[_Iterable[_Union[UncommittedChange, _Mapping]]] = ..., remote: _Optional[str] = ..., remote_url: _Optional[str] = ..., older_commits: bool = ..., more_uncommitted_changes: _Optional[int] = ...) -> None: ...
 
 class Commit(_message.Message):
     __slots__ = ("hash", "message", "author", "timestamp", "files_changed")

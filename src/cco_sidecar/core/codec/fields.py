@@ -21,10 +21,11 @@ def rules(field: FieldDescriptor) -> options_pb2.FieldRules:
 
 
 def refuses_nul(field: FieldDescriptor) -> bool:
-    """Its strings must not contain NUL characters (options.proto, ``max_length`` and ``no_nul``)."""
+    """Its strings must not contain NUL characters (options.proto, ``max_length`` and ``no_nul``): no other rule says
+    what they must be."""
     rule = rules(field)
     bounded = field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated and bool(rule.max_length)
-    return bounded or bool(rule.no_nul)
+    return (bounded and not rule.syntax and not rule.format) or bool(rule.no_nul)
 
 
 def is_union(message: Descriptor) -> bool:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 # Of a SHA-256.
 _KEY_BYTES = 16
 # A file with more entries is written again from the start.
-_MOST = 500_000
+_MOST = 200_000
 
 
 class CleanFiles:
@@ -26,6 +26,8 @@ class CleanFiles:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # Now, because an upgrade may replace the files of the package that this process has loaded.
+        self._rules = _rules()
         self._known: set[bytes] | None = None
         self._new: list[bytes] = []
 
@@ -35,7 +37,7 @@ class CleanFiles:
 
     def add(self, data: bytes, path: str) -> None:
         key = _key(data, path)
-        if key not in self._keys:
+        if key not in self._keys and len(self._keys) < _MOST:
             self._keys.add(key)
             self._new.append(key)
 
@@ -45,8 +47,8 @@ class CleanFiles:
         if not new:
             return
         try:
-            if len(self._keys) > _MOST or self._read() is None:
-                self._path.write_bytes(_rules())
+            if len(self._keys) >= _MOST or self._read() is None:
+                self._path.write_bytes(self._rules)
             with open(self._path, "ab", buffering=0) as file:
                 file.write(b"".join(new))
         except OSError as problem:
@@ -65,9 +67,8 @@ class CleanFiles:
             data = self._path.read_bytes()
         except OSError:
             return None
-        rules = _rules()
-        whole = (len(data) - len(rules)) % _KEY_BYTES == 0
-        return data[len(rules) :] if data.startswith(rules) and whole else None
+        whole = (len(data) - len(self._rules)) % _KEY_BYTES == 0
+        return data[len(self._rules) :] if data.startswith(self._rules) and whole else None
 
 
 def _key(data: bytes, path: str) -> bytes:

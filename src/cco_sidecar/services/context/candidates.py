@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+import time
+from collections import deque
+from collections.abc import Hashable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +24,10 @@ _MAX_FILES = 100_000
 _MAX_BYTES = 128 * 2**20
 # What a file that was split takes in memory beside its text, on average.
 _CHUNKED_BYTES = 2048
+
+
+# Larger files are not masked ahead, and no more are after one that took so long.
+_AHEAD_BYTES, _AHEAD_SECONDS = 64 * 1024, 0.05
 
 
 class Candidates(NamedTuple):
@@ -46,7 +52,7 @@ class CandidateCache:
         self._clean = clean
         self._known: ByteLru[Hashable, Chunked] = ByteLru(most_bytes)
         self._latest = _Latest(Path(), {}, {})
-        self._unmasked: Iterator[Chunked] = iter(())
+        self._unmasked: deque[Chunked] = deque()
 
     def of(self, snapshot: Snapshot) -> Candidates:
         files: dict[str, Chunked] = {}
@@ -70,24 +76,33 @@ class CandidateCache:
                     problems[path] = found
                 else:
                     files[path] = found
-        if any(file is not known.get(path) for path, file in files.items()):
-            self._unmasked = iter(list(files.values()))
+        if not known:
+            self._unmasked.clear()
+        self._unmasked.extend(file for path, file in files.items() if file is not known.get(path))
         self._latest = _Latest(snapshot.root, snapshot.files, files)
         return Candidates(files, problems)
 
     def mask_another(self) -> bool:
         """Masks a file of the latest project, so that a task that finds something in it need not; False if all are."""
-        file = next(self._unmasked, None)
-        if self._clean is not None and file is not None and file.data is file.raw:
-            self._clean.add(file.raw, file.path)
-        elif self._clean is not None and file is None:
+        if not self._unmasked:
+            return False
+        file = self._unmasked.popleft()
+        if len(file.raw) <= _AHEAD_BYTES:
+            started = time.monotonic()
+            clean = file.data is file.raw
+            if clean and self._clean is not None:
+                self._clean.add(file.raw, file.path)
+            if time.monotonic() - started > _AHEAD_SECONDS:
+                # Somebody may wait: a file like this one is masked when it is needed.
+                self._unmasked.clear()
+        if not self._unmasked and self._clean is not None:
             self._clean.save()
-        return file is not None and file.data is not None
+        return True
 
     def clear(self) -> None:
         self._known.clear()
         self._latest = _Latest(Path(), {}, {})
-        self._unmasked = iter(())
+        self._unmasked.clear()
 
     def _read(self, root: Path, path: str, info: FileStat) -> Chunked | str:
         """Returns a file, or why it cannot be chosen."""

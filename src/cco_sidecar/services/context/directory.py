@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.repository import metadata
-from cco_sidecar.repository.snapshot import FileStat
+from cco_sidecar.repository.snapshot import FileStat, stat_of
 from cco_sidecar.repository.watch import Queue
 from cco_sidecar.services.context.worker import Scanned
 from cco_sidecar.services.context.workers import Workers
+
+# After so long, a change takes a scan of all files: some changes are not reported, such as those through memory maps.
+_SCANNED_SECONDS = 10.0
 
 
 class Known(NamedTuple):
@@ -19,7 +23,14 @@ class Known(NamedTuple):
 
     digest: bytes
     started: float
+    # When the last scan of all files began.
+    scanned: float
     unwatched: tuple[FileStat | None, ...]
+    outside: Mapping[Path, FileStat | None]
+
+    def is_of(self, unwatched: tuple[FileStat | None, ...]) -> bool:
+        """Whether the files that are not watched are still as they were."""
+        return self.unwatched == unwatched and all(stat_of(path) == info for path, info in self.outside.items())
 
 
 class Project:
@@ -65,26 +76,19 @@ class Project:
         started = time.monotonic()
         key = str(self.root)
         changed = self._queue.begin(key)
-        unwatched = metadata.unwatched_stats(self.root, _stat)
+        unwatched = metadata.unwatched_stats(self.root, stat_of)
         scanned: Scanned
-        if known is not None and changed is not None and unwatched == known.unwatched:
+        recent = known is not None and started - known.scanned < _SCANNED_SECONDS
+        if known is not None and recent and changed is not None and known.is_of(unwatched):
             scanned = await self._workers.call(self.root, "update", self.root, known.digest, changed)
         else:
             scanned = await self._workers.call(self.root, "scan", self.root, afresh=afresh, keep=True)
-        if scanned.watched is not None:
-            self._queue.finish(key, scanned.watched)
-        return Known(scanned.digest, started, unwatched)
+        self._queue.finish(key, scanned.watched)
+        latest = known.scanned if known is not None and scanned.watched is None else started
+        return Known(scanned.digest, started, latest, unwatched, scanned.outside)
 
     def _unchanged(self) -> bytes | None:
         """Returns the last digest if nothing has changed since; else None."""
         if self._known is None or self._queue.changed(str(self.root)):
             return None
-        same = self._known.unwatched == metadata.unwatched_stats(self.root, _stat)
-        return self._known.digest if same else None
-
-
-def _stat(path: Path) -> FileStat | None:
-    try:
-        return FileStat.of(path.lstat())
-    except OSError:
-        return None
+        return self._known.digest if self._known.is_of(metadata.unwatched_stats(self.root, stat_of)) else None

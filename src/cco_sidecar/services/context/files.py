@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from cco_sidecar.core.errors import invalid_request, not_found
 from cco_sidecar.core.languages import language_of
+from cco_sidecar.core.suggestions import did_you_mean
 from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
 from orchestra.v1.context_service_pb2 import FileContent
 
 MAX_BYTES = 10 * 2**20
+# Names that a mistyped one is compared with.
+_MOST_COMPARED = 2_000
 _LINES = re.compile(r"([1-9][0-9]{0,8})(-([1-9][0-9]{0,8})?)?")
 
 
@@ -49,14 +52,24 @@ def read_files(
 def _text(snapshot: Snapshot, texts: FileCache, path: str) -> Text:
     info = snapshot.files.get(path)
     if info is None:
-        reason = next((barred.reason for barred in snapshot.barred if barred.path == path), "")
-        raise not_found("CTX_003", f"'{path[:200]}' is not available" + (f": {reason}" if reason else ""))
+        reason = next((f": {barred.reason}" for barred in snapshot.barred if barred.path == path), "")
+        raise not_found("CTX_003", f"'{path[:200]}' is not available{reason or _hint(path, snapshot)}")
     if info.size > MAX_BYTES:
         raise not_found("CTX_003", f"'{path[:200]}' is not available: it is larger than {MAX_BYTES} bytes")
     text = texts.read(snapshot.root, path, info)
     if text.problem:
         raise not_found("CTX_003", f"'{path[:200]}' is not available: {text.problem}")
     return text
+
+
+def _hint(path: str, snapshot: Snapshot) -> str:
+    """Returns the end of a message that suggests a file."""
+    name = path.rpartition("/")[2].lower()
+    if f"{path.rstrip('/')}/" in {f"{each}/" for each in snapshot.directories}:
+        return ": it is a directory"
+    # To compare all paths of a large project would take seconds.
+    near = [each for each in snapshot.files if each.rpartition("/")[2].lower()[:2] == name[:2]][:_MOST_COMPARED]
+    return did_you_mean(path, near)
 
 
 def _content(path: str, text: Text, lines: tuple[int, int | None] | None) -> FileContent:

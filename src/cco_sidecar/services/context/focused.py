@@ -32,6 +32,8 @@ from orchestra.v1.context_service_pb2 import (
 
 # Shares of the budget for what is not files, at most.
 _STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.02, 0.02, 0.25, 0.02
+# What the history may take in a small budget, in bytes, up to a larger share.
+_LEAST_HISTORY_BYTES, _LARGEST_HISTORY = 1_000, 0.08
 # What a response has beside its parts, in bytes.
 _RESPONSE_BYTES = 380
 _CHECKSUM = f"sha256:{'0' * 64}"
@@ -72,7 +74,7 @@ def build_focused(
     context = Context(
         project_structure=sections.structure(snapshot, int(max_bytes * _STRUCTURE), strategies),
         git_context=sections.history(
-            snapshot.git, FULL_HISTORY if architect else sections.COMMITS, int(max_bytes * _HISTORY), strategies
+            snapshot.git, FULL_HISTORY if architect else sections.COMMITS, _of_history(max_bytes), strategies
         ),
         previous_agent_outputs=sections.outputs(outputs, int(max_bytes * _OUTPUTS), strategies),
         metadata=_metadata(snapshot.metadata, int(max_bytes * _METADATA)),
@@ -204,6 +206,10 @@ class _Filler:
         return True
 
 
+def _of_history(max_bytes: int) -> int:
+    return int(max(max_bytes * _HISTORY, min(_LEAST_HISTORY_BYTES, max_bytes * _LARGEST_HISTORY)))
+
+
 def _drop_a_section(context: Context, strategies: set[str]) -> bool:
     """Empties the next section, for a budget that is too small for it. Returns False if all are empty."""
     structure, git = context.project_structure, context.git_context
@@ -215,7 +221,8 @@ def _drop_a_section(context: Context, strategies: set[str]) -> bool:
         del context.previous_agent_outputs[:]
     elif git.recent_commits or git.uncommitted_changes:
         strategies.add("history_sampling")
-        del git.recent_commits[:], git.uncommitted_changes[:]
+        del git.recent_commits[:]
+        sections.drop_changes(git, 0)
     elif context.metadata.ByteSize() or git.ByteSize():
         strategies.add("history_sampling")
         context.metadata.Clear()

@@ -78,7 +78,7 @@ def _output(output: PreviousAgentOutput) -> Iterator[str]:
     state = f", {output.status}" if output.status else ""
     state += f", on {_line(output.issue_id)}" if output.issue_id else ""
     yield ""
-    yield f"### {_line(output.agent_type or output.agent)}, {output.timestamp.ToJsonString()}{state}"
+    yield f"### {_line(output.agent_type or output.agent)}, {output.timestamp.ToJsonString()[:19]}Z{state}"
     yield ""
     yield from _quoted(output.decision)
     if output.rationale:
@@ -86,10 +86,11 @@ def _output(output: PreviousAgentOutput) -> Iterator[str]:
     for title, texts in (("Errors", output.errors), ("Warnings", output.warnings), ("Next steps", output.next_steps)):
         if texts:
             yield from ("", f"{title}:")
-            for text in texts:
+            for number, text in enumerate(texts):
+                yield from ("",) if number else ()
                 yield from _quoted(text)
-                yield ""
     if output.files_affected:
+        yield ""
         yield f"Files: {', '.join(map(_code, output.files_affected))}"
     for name in sorted(output.artifacts):
         yield from ("", f"Artifact {_code(name)}:", "", *_fenced(output.artifacts[name], ""))
@@ -103,10 +104,12 @@ def _file(file: RelevantFile, *, cut: bool) -> Iterator[str]:
 
 
 def _history(git: GitContext) -> Iterator[str]:
-    if git.uncommitted_changes:
+    if git.uncommitted_changes or git.more_uncommitted_changes:
         yield from ("", "## Uncommitted changes", "")
         for change in git.uncommitted_changes:
             yield f"- {change.status} {_code(change.path)}" + (f" {change.diff}" if change.diff else "")
+        if git.more_uncommitted_changes:
+            yield f"- {git.more_uncommitted_changes} not listed"
     if git.recent_commits:
         yield from ("", "## Recent commits", "")
         for commit in git.recent_commits[:_COMMITS]:

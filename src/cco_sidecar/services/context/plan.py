@@ -86,12 +86,13 @@ def _ranked(
     files: Mapping[str, Chunked], query: Query, snapshot: Snapshot, choices: Sequence[Choice], max_bytes: int
 ) -> Ranking:
     paths = tuple(files)
-    lines = places(query.text, paths)
+    of_task, of_findings = places(query.task, paths), places(query.findings, paths)
+    lines = {path: of_task.get(path, set()) | of_findings.get(path, set()) for path in of_task.keys() | of_findings}
     changes = [Change(commit.message, commit.files_changed) for commit in snapshot.git.recent_commits]
     known: dict[str, dict[str, float]] = {
         Signal.UNCOMMITTED: {change.path: _CHANGED for change in snapshot.git.uncommitted_changes},
-        Signal.NAMED_BY_TASK: dict.fromkeys(named_by(query.task, paths) | lines.keys(), _NAMED),
-        Signal.NAMED_BY_FINDING: dict.fromkeys(named_by(query.findings, paths), _FOUND),
+        Signal.NAMED_BY_TASK: dict.fromkeys(named_by(query.task, paths) | of_task.keys(), _NAMED),
+        Signal.NAMED_BY_FINDING: dict.fromkeys(named_by(query.findings, paths) | of_findings.keys(), _FOUND),
         Signal.REQUIRED: _chosen_for(Signal.REQUIRED, _REQUIRED, choices),
         Signal.NAMED_BY_DECISION: _chosen_for(Signal.NAMED_BY_DECISION, _DECIDED, choices),
     }

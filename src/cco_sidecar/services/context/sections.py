@@ -32,6 +32,8 @@ COMMENTS = "comment_extraction"
 _FILES_OF_SHORTENED = 10
 # Masked secrets of a file that the manifest lists; all count.
 _MASKED_OF_FILE = 50
+# Commits beyond these are dropped before uncommitted changes.
+_LEAST_COMMITS = 3
 # Files of a commit where the history is longer than its share.
 _FILES_OF_COMMIT = 10
 
@@ -66,7 +68,8 @@ def _highest(paths: tuple[str, ...], space: int) -> tuple[list[str], int]:
 
 
 def history(git: GitContext, most: int, max_bytes: int, strategies: set[str]) -> GitContext:
-    """Keeps the newest commits. Drops more commits or uncommitted changes if they name too many files."""
+    """Keeps the newest commits. If that is too much, drops files of commits, then commits, then uncommitted changes,
+    which it counts."""
     found = GitContext()
     found.CopyFrom(git)
     if len(found.recent_commits) > most:
@@ -78,12 +81,21 @@ def history(git: GitContext, most: int, max_bytes: int, strategies: set[str]) ->
             del commit.files_changed[_FILES_OF_COMMIT:]
     while len(to_json(found)) > max_bytes and (found.recent_commits or found.uncommitted_changes):
         strategies.add("history_sampling")
-        if len(found.recent_commits) > len(found.uncommitted_changes):
+        if len(found.recent_commits) > _LEAST_COMMITS or not found.uncommitted_changes:
             found.older_commits = True
             del found.recent_commits[len(found.recent_commits) // 2 :]
+        elif len(found.uncommitted_changes) > len(found.recent_commits):
+            drop_changes(found, len(found.uncommitted_changes) // 2)
         else:
-            del found.uncommitted_changes[len(found.uncommitted_changes) // 2 :]
+            found.older_commits = True
+            del found.recent_commits[-1]
     return found
+
+
+def drop_changes(git: GitContext, kept: int) -> None:
+    """Keeps the first uncommitted changes, and counts the others."""
+    git.more_uncommitted_changes += len(git.uncommitted_changes) - kept
+    del git.uncommitted_changes[kept:]
 
 
 def outputs(given: Sequence[PreviousAgentOutput], max_bytes: int, strategies: set[str]) -> list[PreviousAgentOutput]:

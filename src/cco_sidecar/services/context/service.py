@@ -290,8 +290,9 @@ class ContextService:
             log.warning("%s%s", problem, f": {problem.said}" if problem.said else "")
             raise internal("CTX_001", f"the project's repository cannot be read: {problem}") from problem
         except RulesInvalid as problem:
-            fix = "'cco context lint' checks it"
-            raise SidecarError(Kind.CONFLICT, "CTX_004", f"{RULES_FILE} {problem}; {fix}") from problem
+            text = f"{RULES_FILE}: {problem}"
+            text += " " if text.endswith("?") else "; "
+            raise SidecarError(Kind.CONFLICT, "CTX_004", f"{text}'cco context lint' checks it") from problem
         except OSError as problem:
             raise internal("CTX_001", "the project's directory cannot be read; check that it exists") from problem
         except WorkerLost as problem:

@@ -27,7 +27,7 @@ from cco_sidecar.ranking.selection import Choice, choose
 from cco_sidecar.repository import masking
 from cco_sidecar.repository.file_cache import FileCache
 from cco_sidecar.repository.masking import CleanFiles
-from cco_sidecar.repository.snapshot import Scanner, Snapshot
+from cco_sidecar.repository.snapshot import FileStat, Scanner, Snapshot
 from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
@@ -50,10 +50,12 @@ _COLLECTED = (100_000, 20, 100)
 
 
 class Scanned(NamedTuple):
-    """A scan's result: the snapshot's digest, and the directories that are watched; None if they are still the same."""
+    """A scan's result: the snapshot's digest; the directories that are watched, None if they are still the same; and
+    files elsewhere that decide about those of the project, such as a global .gitignore."""
 
     digest: bytes
     watched: Watched | None
+    outside: Mapping[Path, FileStat | None]
 
 
 class Wanted(NamedTuple):
@@ -106,7 +108,7 @@ class Worker:
             self._scanners[root] = scanner
         snapshot, watched = scanner.scan(afresh=afresh)
         self._keep(root, snapshot)
-        return Scanned(snapshot.digest, watched)
+        return Scanned(snapshot.digest, watched, scanner.outside)
 
     def update(self, root: Path, digest: bytes, changed: Collection[str]) -> Scanned:
         """Scans only some files, by path, if ``digest`` is what the last scan of the directory found. Raises OSError,
@@ -116,7 +118,7 @@ class Worker:
             snapshot = scanner.update(before, changed)
             if snapshot is not None:
                 self._keep(root, snapshot)
-                return Scanned(snapshot.digest, None)
+                return Scanned(snapshot.digest, None, scanner.outside)
         return self.scan(root, afresh=False, keep=True)
 
     def _keep(self, root: Path, snapshot: Snapshot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from cco_sidecar.repository.trees import PastCommit, Trees
 _LOOKED_AT = 20
 _MOST_FILES, _MOST_HUNKS = 8, 40
 _LEAST_WORDS = 5
+_ONLY_NEW = "changes only in new, binary or lock files"
 _TASK_CHARACTERS = 4096
 # Commits that say nothing about where they change something.
 _ROUTINE = re.compile(
@@ -39,27 +41,33 @@ class Case(NamedTuple):
     snapshot: Snapshot
 
 
-def cases(trees: Trees, most: int) -> Iterator[Case]:
+def cases(trees: Trees, most: int, skipped: Counter[str]) -> Iterator[Case]:
     """Yields the newest commits that can be tasks: not routine, with a message of some words, and with changes to a few
-    files that exist. Raises GitFailed."""
+    files that exist. Counts in ``skipped`` why others cannot. Raises GitFailed."""
     found = 0
     for commit in trees.commits(most * _LOOKED_AT):
         if found >= most:
             return
         subject = commit.message.partition("\n")[0]
         if _ROUTINE.match(subject) or _BOT.search(commit.author):
+            skipped["a routine message, such as of a release"] += 1
             continue
         wanted = {path: hunks for path, hunks in trees.hunks(commit).items() if not _LOCK.search(path)}
         if not 1 <= len(wanted) <= _MOST_FILES or sum(map(len, wanted.values())) > _MOST_HUNKS:
+            large = f"changes in more than {_MOST_FILES} files or {_MOST_HUNKS} places"
+            skipped[large if wanted else _ONLY_NEW] += 1
             continue
         snapshot = trees.snapshot(commit.parent)
         task = task_of(commit.message, snapshot)
         if len(_WORD.findall(task)) < _LEAST_WORDS:
+            skipped[f"a message of fewer than {_LEAST_WORDS} words, beside names of files"] += 1
             continue
         clipped = _clipped(wanted, snapshot, trees)
         if clipped:
             found += 1
             yield Case(commit, task, clipped, snapshot)
+        else:
+            skipped[_ONLY_NEW] += 1
 
 
 def task_of(message: str, snapshot: Snapshot) -> str:

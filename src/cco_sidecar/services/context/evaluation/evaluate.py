@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,6 +50,8 @@ class Evaluation(NamedTuple):
     rows: list[Row]
     # At the largest budget.
     misses: list[Miss]
+    # How many other commits were looked at, and why they do not count.
+    skipped: Mapping[str, int]
 
 
 def evaluate(
@@ -71,7 +74,8 @@ def evaluate(
     sums: dict[tuple[str, int], tuple[float, float]] = {}
     misses: list[Miss] = []
     done = 0
-    for case in cases(trees, commits):
+    skipped: Counter[str] = Counter()
+    for case in cases(trees, commits, skipped):
         for max_bytes in budgets:
             given = {OURS: lines_given(case, trees, candidates, agent, file_sets or {}, max_bytes)}
             if baselines:
@@ -87,7 +91,9 @@ def evaluate(
         Row(method, max_bytes, recall / done, precision / done)
         for (method, max_bytes), (recall, precision) in sums.items()
     ]
-    return Evaluation(done, sorted(rows, key=lambda row: (row.method != OURS, row.method, row.max_bytes)), misses)
+    return Evaluation(
+        done, sorted(rows, key=lambda row: (row.method != OURS, row.method, row.max_bytes)), misses, skipped
+    )
 
 
 def lines_given(
