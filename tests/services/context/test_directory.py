@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.repositories import commit_all, git
 
+from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.repository.watch import Queue
 from cco_sidecar.services.context import directory
 from cco_sidecar.services.context.directory import Project
@@ -86,12 +87,24 @@ async def test_the_rules_of_the_main_working_tree(root: Path, tmp_path: Path, wo
     assert before != await project.current() == await afresh(tmp_path / "linked", workers[0])
 
 
-async def test_a_memory_map_is_seen_with_the_next_change_after_a_while(
+async def test_a_memory_map_is_seen_a_while_after_another_change(
     root: Path, workers: tuple[Workers, Queue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = Project(root, *workers)
-    await project.current()
+    before = await project.current()
     write_through_memory(root / "a.py")
-    (root / "b.py").write_text("x = 2\n")
+    assert await project.current() == before
     monkeypatch.setattr(directory, "_SCANNED_SECONDS", 0.0)
+    monkeypatch.setattr(directory, "_QUIET_SECONDS", 0.0)
+    (root / "b.py").write_text("x = 2\n")
+    await project.current()
+    await project.verified()
     assert await project.current() == await afresh(root, workers[0])
+    # Nothing is known of a directory that cannot be read meanwhile.
+    (root / "b.py").write_text("x = 3\n")
+    await project.current()
+    (root / ".git").rename(root.parent / "gone")
+    (root / ".git").symlink_to(root.parent / "gone")
+    await project.verified()
+    with pytest.raises(GitFailed):
+        await project.current()

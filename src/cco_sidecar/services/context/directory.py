@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.repository import metadata
+from cco_sidecar.repository.layout import GitFailed
+from cco_sidecar.repository.rules import RulesInvalid
 from cco_sidecar.repository.snapshot import FileStat, stat_of
 from cco_sidecar.repository.watch import Queue
 from cco_sidecar.services.context.worker import Scanned
-from cco_sidecar.services.context.workers import Workers
+from cco_sidecar.services.context.workers import WorkerLost, Workers
 
-# After so long, a change takes a scan of all files: some changes are not reported, such as those through memory maps.
-_SCANNED_SECONDS = 10.0
+# Some changes are not reported, such as those through memory maps. When only files known by path were looked at for so
+# long, all files are, once nobody has waited for a moment.
+_SCANNED_SECONDS, _QUIET_SECONDS = 10.0, 0.5
 
 
 class Known(NamedTuple):
@@ -42,6 +46,7 @@ class Project:
         self._queue = queue
         self._lock = asyncio.Lock()
         self._known: Known | None = None
+        self._verifying: asyncio.Task[None] | None = None
 
     async def current(self, *, afresh: bool = False) -> bytes:
         """Returns the digest of the directory, scanning it if it may have changed. Raises OSError, GitFailed,
@@ -65,7 +70,30 @@ class Project:
                 # The worker cannot be interrupted: a cancelled caller waits for it and keeps the lock.
                 await asyncio.wait({scan})
                 raise
+            if self._known.started - self._known.scanned >= _SCANNED_SECONDS:
+                self._verify()
             return self._known.digest
+
+    def _verify(self) -> None:
+        if self._verifying is None or self._verifying.done():
+            self._verifying = asyncio.create_task(self._scan_all(), name="verification of a project")
+
+    async def _scan_all(self) -> None:
+        await asyncio.sleep(_QUIET_SECONDS)
+        async with self._lock:
+            self._known = None
+            # The next call scans, and reports what is wrong.
+            with suppress(OSError, GitFailed, RulesInvalid, WorkerLost):
+                self._known = await self._scan(None, afresh=False)
+
+    async def verified(self) -> None:
+        """Waits until all files have been looked at, if that is due."""
+        if self._verifying is not None:
+            await self._verifying
+
+    def close(self) -> None:
+        if self._verifying is not None:
+            self._verifying.cancel()
 
     def forget(self) -> None:
         """Makes the next call scan the directory."""
@@ -78,8 +106,7 @@ class Project:
         changed = self._queue.begin(key)
         unwatched = metadata.unwatched_stats(self.root, stat_of)
         scanned: Scanned
-        recent = known is not None and started - known.scanned < _SCANNED_SECONDS
-        if known is not None and recent and changed is not None and known.is_of(unwatched):
+        if known is not None and changed is not None and known.is_of(unwatched):
             scanned = await self._workers.call(self.root, "update", self.root, known.digest, changed)
         else:
             scanned = await self._workers.call(self.root, "scan", self.root, afresh=afresh, keep=True)

@@ -328,6 +328,8 @@ class ContextService:
         self._workers.start(self._settings.project_root)
 
     def close(self) -> None:
+        for project in self._projects.values():
+            project.close()
         self._workers.close()
         self._queue.close()
 
