@@ -83,7 +83,7 @@ class Sidecar:
         self._context = ContextService(
             bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
         )
-        # A process that starts meanwhile.
+        # Its process starts while the rest is set up.
         self._context.warm()
         self._vault = Vault(stores.credentials, bound.credentials_key_file, bound.storage, self.clock)
         self._approvals = Approvals(stores.approvals, self._outbox, self.clock)

@@ -196,16 +196,15 @@ def _afresh(root: Path, tmp_path: Path) -> Snapshot:
 def test_an_update_finds_what_a_scan_finds(root: Path, tmp_path: Path, queue: Queue, what: str) -> None:
     scanner, before = _scanned(root, tmp_path, queue)
     assert before == _afresh(root, tmp_path)
-    for _ in range(2):
-        # The second time, the state before is itself an update's.
-        BY_PATH[what](root) if before == _afresh(root, tmp_path) else None
+    # The second time, the state before is itself an update's.
+    for act in (BY_PATH[what], _append("src/app.py")):
+        act(root)
         assert queue.changed(KEY)
         changed = queue.begin(KEY)
         assert changed is not None
         after = scanner.update(before, changed)
         assert after == _afresh(root, tmp_path)
         before = after
-        _append("src/app.py")(root)
 
 
 @pytest.mark.parametrize("what", UNKNOWN)

@@ -63,7 +63,8 @@ def get(
         # The budget counts the JSON without indentation.
         out.write(to_json(answer).decode(), output)
         return
-    out.message(answer, form, output, lambda: _summary(answer, task))
+    whole = bool(task) and not (max_bytes or max_tokens)
+    out.message(answer, form, output, lambda: _summary(answer, hint=whole))
 
 
 @command.command()
@@ -124,12 +125,13 @@ def _texts(answer: GetFilesResponse) -> str:
     return "\n".join(f"==> {file.path} <==\n{file.content}" for file in answer.files).rstrip("\n")
 
 
-def _summary(answer: GetContextResponse, task: str) -> str:
+def _summary(answer: GetContextResponse, *, hint: bool) -> str:
+    """``hint``: a task was given and no budget, so that only a budget of the type would have used it."""
     context = answer.context
     git = context.git_context
     entries = {entry.path: entry for entry in answer.manifest.entries}
     changes = len(git.uncommitted_changes) + git.more_uncommitted_changes
-    whole = task and not any(entry.HasField("score") for entry in answer.manifest.entries)
+    whole = hint and not any(entry.HasField("score") for entry in answer.manifest.entries)
     lines = [
         f"{answer.issue_id} for {answer.agent_type}: {counted(answer.file_count, 'file')}"
         + f", {answer.total_size_bytes} bytes"

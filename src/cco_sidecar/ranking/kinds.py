@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 # What a directory says; it ends with a slash. All paths are matched in lower case.
-_TEST_DIRECTORY = re.compile(r"(?:^|/)(tests?|specs?|__tests__|testing|testdata|t|e2e)/|(^|[/_.-])(test|spec)s?[_.-]")
+_TEST_DIRECTORY = re.compile(r"(^|/)(tests?|specs?|__tests__|testing|testdata|t|e2e)/|(^|[/_.-])(test|spec)s?[_.-]")
 _GENERATED_DIRECTORY = re.compile(
     r"(^|/)(vendor|third_party|node_modules|dist|build|generated|gen|fixtures?|examples?|samples?|playground|snapshots?"
     r"|__snapshots__|locales?|translations?|i18n|benches|benchmarks?|\.github|\.vscode|\.circleci)/|_pb2"
@@ -25,11 +25,11 @@ _CHANGE_LOG_NAME = re.compile(
 _CODE = frozenset(("c", "cc", "cpp", "h", "go", "rs", "java", "kt", "rb", "php"))
 _DOCUMENTS = frozenset(("md", "rst", "txt", "adoc", "mdx"))
 _NO_DOCUMENTS = ("cmakelists.txt", "requirements.txt")
-_GENERATED = frozenset(("lock", "snap", "svg", "map", "csv", "sum", "po", "pot"))
-_GENERATED_ENDS = (".min.js", ".min.css", ".pb.go")
-_GENERATED_PARTS = ("_pb2", "package-lock", "pnpm-lock")
 _LOCKS = frozenset(("lock", "snap", "map", "svg"))
 _LOCK_ENDS = (".min.js", ".min.css")
+_GENERATED = _LOCKS | {"csv", "sum", "po", "pot"}
+_GENERATED_ENDS = (*_LOCK_ENDS, ".pb.go")
+_GENERATED_PARTS = ("_pb2", "package-lock", "pnpm-lock")
 _LOCK_FILES = frozenset(("package-lock.json", "pnpm-lock.yaml", "go.sum"))
 _TEST_AFFIX = re.compile(r"(^tests?_|_tests?$|^test(?=[a-z])|tests?$|_spec$|spec$|-test$)")
 _ABOUT_DOCUMENTS = re.compile(r"\b(docs?|readme|documentation|typo)\b")

@@ -64,7 +64,7 @@ def _chosen(
     touched = set(decided)
     choices = []
     rules = snapshot.rules
-    excludes, favours = bool(rules.exclude or rules.include), bool(rules.always)
+    excludes, favours = rules.excludes, bool(rules.always)
     for path in snapshot.files:
         if excludes and rules.is_excluded(path):
             continue

@@ -211,8 +211,8 @@ class Git:
         if text is None:
             return None
         # Most histories hold no secret; to look once is much faster than at each name. A value may end with its line.
-        lines = text.replace("\0", "\n")
-        show = _decoded if shown(lines) == _decoded(lines) else shown
+        lines = _decoded(text.replace("\0", "\n"))
+        show = _decoded if masking.mask(lines) == lines else shown
         return [_commit(record, show) for record in _COMMIT.split(text)[1:]]
 
     def _changes(self, status: list[str]) -> list[_Change]:

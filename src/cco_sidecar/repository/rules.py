@@ -58,6 +58,11 @@ class Rules:
     def _weights(self) -> list[tuple[Patterns, float]]:
         return [(Patterns((pattern,)), weight) for pattern, weight in (self.weights or {}).items()]
 
+    @property
+    def excludes(self) -> bool:
+        """Whether ``is_excluded`` can be true of any file."""
+        return bool(self.exclude or self.include)
+
     def is_barred(self, path: str) -> bool:
         """Whether no agent gets the file."""
         return bool(self.never) and self._patterns["never"].match(path)

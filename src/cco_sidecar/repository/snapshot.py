@@ -48,10 +48,10 @@ class FileStat(NamedTuple):
         return timestamp(min(max(0, self.mtime_ns // 1000), LAST_MICROS))
 
 
-def stat_of(path: Path) -> FileStat | None:
-    """Returns the version of a file, without following links; None if there is none."""
+def stat_of(path: Path, *, follow: bool = False) -> FileStat | None:
+    """Returns the version of a file, or of what it links to; None if there is none."""
     try:
-        return FileStat.of(path.lstat())
+        return FileStat.of(path.stat(follow_symlinks=follow))
     except OSError:
         return None
 
@@ -109,7 +109,8 @@ class Scanner:
         self._linked = False
         main = self._git.main_root
         decide = (*self._git.outside, *([main / RULES_FILE] if main is not None else []))
-        self.outside = {path: stat_of(path) for path in decide}
+        # People link such files to a repository of their own.
+        self.outside = {path: stat_of(path, follow=True) for path in decide}
         rules = self._rules()
         for directory in self._git.directories:
             self._watch.add_git(directory)

@@ -65,7 +65,14 @@ async def test_the_ignore_file_and_configuration_of_the_user(root: Path, workers
     digests.append(await project.current())
     (home / "mine").write_text("n*\n")
     digests.append(await project.current())
-    assert digests[0] == digests[2] and digests[1] == digests[3] and digests[0] != digests[1]
+    # Dotfiles are often links to a repository of their own.
+    (home / ".gitconfig").rename(home / "dotfile")
+    (home / ".gitconfig").symlink_to("dotfile")
+    digests.append(await project.current())
+    (home / "dotfile").write_text("[core]\n\texcludesFile = ~/none\n")
+    digests.append(await project.current())
+    assert digests[0] == digests[2] == digests[5]
+    assert digests[1] == digests[3] == digests[4] != digests[0]
     assert await project.current() == await afresh(root, workers[0])
 
 

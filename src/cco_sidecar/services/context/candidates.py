@@ -24,8 +24,6 @@ _MAX_FILES = 100_000
 _MAX_BYTES = 128 * 2**20
 # What a file that was split takes in memory beside its text, on average.
 _CHUNKED_BYTES = 2048
-
-
 # Larger files are not masked ahead, and no more are after one that took so long.
 _AHEAD_BYTES, _AHEAD_SECONDS = 64 * 1024, 0.05
 
@@ -58,8 +56,7 @@ class CandidateCache:
         files: dict[str, Chunked] = {}
         problems: dict[str, str] = {}
         space = _MAX_BYTES
-        rules = snapshot.rules
-        excludes = bool(rules.exclude or rules.include)
+        rules, excludes = snapshot.rules, snapshot.rules.excludes
         before, known = ({}, {}) if self._latest.root != snapshot.root else (self._latest.stats, self._latest.files)
         for path, info in _in_order(snapshot.files):
             if excludes and rules.is_excluded(path):

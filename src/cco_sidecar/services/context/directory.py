@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cco_sidecar.repository import metadata
-from cco_sidecar.repository.layout import GitFailed
 from cco_sidecar.repository.rules import RulesInvalid
 from cco_sidecar.repository.snapshot import FileStat, stat_of
 from cco_sidecar.repository.watch import Queue
@@ -34,7 +33,9 @@ class Known(NamedTuple):
 
     def is_of(self, unwatched: tuple[FileStat | None, ...]) -> bool:
         """Whether the files that are not watched are still as they were."""
-        return self.unwatched == unwatched and all(stat_of(path) == info for path, info in self.outside.items())
+        return self.unwatched == unwatched and all(
+            stat_of(path, follow=True) == info for path, info in self.outside.items()
+        )
 
 
 class Project:
@@ -83,7 +84,7 @@ class Project:
         async with self._lock:
             self._known = None
             # The next call scans, and reports what is wrong.
-            with suppress(OSError, GitFailed, RulesInvalid, WorkerLost):
+            with suppress(OSError, RulesInvalid, WorkerLost):
                 self._known = await self._scan(None, afresh=False)
 
     async def verified(self) -> None:

@@ -65,7 +65,7 @@ def _text(snapshot: Snapshot, texts: FileCache, path: str) -> Text:
 def _hint(path: str, snapshot: Snapshot) -> str:
     """Returns the end of a message that suggests a file."""
     name = path.rpartition("/")[2].lower()
-    if f"{path.rstrip('/')}/" in {f"{each}/" for each in snapshot.directories}:
+    if path.rstrip("/") in snapshot.directories:
         return ": it is a directory"
     # To compare all paths of a large project would take seconds.
     near = [each for each in snapshot.files if each.rpartition("/")[2].lower()[:2] == name[:2]][:_MOST_COMPARED]
