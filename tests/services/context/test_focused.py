@@ -236,12 +236,13 @@ def test_the_line_that_the_task_names_is_shown(root: Path) -> None:
         assert "def helper_750(x):" in file.content
 
 
-def test_files_that_findings_name_lead(root: Path) -> None:
+@pytest.mark.parametrize("place", ["src/tag.py", "src/tag.py:1", 'File "/build/src/tag.py", line 2, in tagged'])
+def test_files_that_findings_name_lead(root: Path, place: str) -> None:
     for number in range(30):
         (root / "src" / f"found_{number}.py").write_text("def audit(found):\n    return fix(found)\n" * 10)
     (root / "src" / "tag.py").write_text("def tagged(value):\n    return value\n")
     commit_all(root)
-    finding = pb.PreviousAgentOutput(agent="a", status="failed", errors=["Path traversal in src/tag.py"])
+    finding = pb.PreviousAgentOutput(agent="a", status="failed", errors=[f"Path traversal in {place}"])
     response = made(root, "Fix what the audit found", 32_768, outputs=[finding])
     assert response.context.relevant_files[0].path == "src/tag.py"
     assert response.manifest.entries[0].reason == "named_by_finding"
