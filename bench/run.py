@@ -9,7 +9,6 @@ import asyncio
 import http.client
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import grpc
 import grpc.aio
 import uvloop
 from bench import spawn
+from bench.ports import free_port, wait_for_port
 from tests.support.repositories import large
 
 from cco_sidecar.client import AsyncClient
@@ -42,11 +42,6 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 class Peer:
     """A bare peer in its own process."""
 
@@ -57,14 +52,7 @@ class Peer:
         )
         assert self.process.stdout is not None
         self.process.stdout.readline()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                continue
-        raise RuntimeError(f"the {kind} peer did not start")
+        wait_for_port(self.port)
 
     def stop(self) -> None:
         self.process.kill()

@@ -136,7 +136,7 @@ class Sidecar:
             log.warning("%s", problem)
         admission = Admission()
         around = chain.interceptors(self.settings, self._tokens, self._metrics, admission)
-        handlers = await chain.build(self._servicers(), around, self._tokens)
+        handlers = chain.build(self._servicers(), around, self._tokens)
         documents = Documents(self._tokens, self.settings.url)
         gateway = Gateway(Routes(services()), handlers, documents, self.settings.cors_origins)
         self._operator_token.write()

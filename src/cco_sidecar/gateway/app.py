@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -197,14 +197,12 @@ class _Exchange:
     async def _call(self, route: Route, request: Any) -> None:
         handler = self.gateway.handler(route.rpc)
         self.body_is_read |= not route.body
-        if route.method.server_streaming:
-            act = handler.stream_stream or handler.unary_stream
-            await self._unless_gone(self._stream(route, act(request, self.context)))
+        if handler.stream is not None:
+            await self._unless_gone(self._stream(route, handler.stream, request))
         elif route.rules.mode == options_pb2.MODE_WAIT:
-            response = await self._unless_gone(handler.unary_unary(request, self.context))
-            await self._reply(route, response)
+            await self._reply(route, await self._unless_gone(handler.unary(request, self.context)))
         else:
-            await self._reply(route, await handler.unary_unary(request, self.context))
+            await self._reply(route, await handler.unary(request, self.context))
 
     async def _reply(self, route: Route, response: Any) -> None:
         status = compat.status_of(response, route.rules.success_code)
@@ -212,18 +210,20 @@ class _Exchange:
         body = await beside_the_loop(replies.json_body, route, response, size=replies.work_of(response))
         await self._respond(status, body, shared=shared)
 
-    async def _stream(self, route: Route, responses: AsyncIterator[Any]) -> None:
+    async def _stream(self, route: Route, stream: Callable[..., Awaitable[None]], request: Any) -> None:
         accept = self.headers.get("accept", "")
         self.sse = "text/event-stream" in accept or (
             route.rpc in compat.SSE_BY_DEFAULT and "application/x-ndjson" not in accept
         )
         content_type = b"text/event-stream" if self.sse else b"application/x-ndjson"
-        async with aclosing(responses):  # type: ignore[type-var]
-            async for response in responses:
-                if not self.started:
-                    await self._start(route.rules.success_code, [(b"content-type", content_type)])
-                part = compat.sse_frames(response) if self.sse else replies.json_body(route, response) + b"\n"
-                await self.send({"type": "http.response.body", "body": part, "more_body": True})
+
+        async def send(response: Any) -> None:
+            if not self.started:
+                await self._start(route.rules.success_code, [(b"content-type", content_type)])
+            part = compat.sse_frames(response) if self.sse else replies.json_body(route, response) + b"\n"
+            await self.send({"type": "http.response.body", "body": part, "more_body": True})
+
+        await stream(request, self.context, send)
         if not self.started:
             await self._start(route.rules.success_code, [(b"content-type", content_type)])
         await self.send({"type": "http.response.body", "body": b""})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
+from grpc_interceptor.server import AsyncServerInterceptor
 
 from cco_sidecar.auth.limits import RateLimits
 from cco_sidecar.auth.parked import MAX_PARKED, Parked
@@ -26,6 +28,7 @@ from cco_sidecar.rpc.call import current
 from cco_sidecar.rpc.interceptors.access_log import AccessLog
 from cco_sidecar.rpc.interceptors.authenticate import Authenticate
 from cco_sidecar.rpc.interceptors.authorise import Authorise
+from cco_sidecar.rpc.interceptors.base import Around, Method
 from cco_sidecar.rpc.interceptors.errors import Errors
 from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed, Receive
@@ -40,17 +43,34 @@ from orchestra.v1 import options_pb2
 _MAX_PUBLISHING = 16
 
 
-class _Details(NamedTuple):
-    method: str
-    invocation_metadata: tuple[()] = ()
+Send = Callable[[Any], Awaitable[None]]
 
 
-Handlers = Mapping[str, Any]
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """An RPC with all interceptors around it. One of ``unary`` and ``stream`` is set.
+
+    ``unary(request, context)`` returns the response; ``stream(request, context, send)`` sends each response. The
+    request is a Deferred, or an asynchronous iterator of requests if ``client_streaming``. ``encode`` takes a Message
+    or an Encoded.
+    """
+
+    decode: Callable[[bytes], Any]
+    client_streaming: bool
+    unary: Callable[[Any, Any], Awaitable[Any]] | None = None
+    stream: Callable[[Any, Any, Send], Awaitable[None]] | None = None
+
+    @staticmethod
+    def encode(response: Any) -> bytes:
+        return response.SerializeToString()  # type: ignore[no-any-return]
+
+
+Handlers = Mapping[str, Handler]
 
 
 def interceptors(
     settings: Settings, tokens: Tokens, metrics: Metrics, admission: Admission
-) -> list[grpc.aio.ServerInterceptor]:
+) -> list[AsyncServerInterceptor]:
     """Returns the interceptors, outermost first. Raises SettingsError."""
     return [
         # First, because every log line and error names the request id.
@@ -69,23 +89,20 @@ def interceptors(
     ]
 
 
-async def build(servicers: Sequence[object], around: Sequence[grpc.aio.ServerInterceptor], tokens: Tokens) -> Handlers:
-    """Returns the handlers by path, each wrapped in all interceptors.
+def build(servicers: Sequence[object], around: Sequence[AsyncServerInterceptor], tokens: Tokens) -> Handlers:
+    """Returns the handlers by path, each with all interceptors around it.
 
-    grpc.aio would rebuild the chain for every call. Built once, it costs a call a few microseconds. Raises TypeError if
-    the servicers do not match the services.
+    grpc.aio would rebuild the chain for every call, and pass every message of a stream through each interceptor. Here
+    the chain is built once, and interceptors see a stream open and end. Raises TypeError if the servicers do not match
+    the services.
     """
-    handlers: dict[str, Any] = {}
+    handlers: dict[str, Handler] = {}
     parked = Parked(MAX_PARKED, "long polls and streams")
     publishing = Parked(_MAX_PUBLISHING, "streams of published events")
     for service, servicer in match(services(), servicers):
         for method in service.methods:
             waiting = publishing if method.client_streaming else parked
-            handler = _handler(method, getattr(servicer, method.name), tokens, waiting)
-            details = _Details(method_path(method))
-            for interceptor in reversed(around):
-                handler = await interceptor.intercept_service(_returning(handler), details)  # type: ignore[arg-type]
-            handlers[details.method] = handler
+            handlers[method_path(method)] = _handler(method, getattr(servicer, method.name), around, tokens, waiting)
     return handlers
 
 
@@ -98,32 +115,34 @@ def generic_handlers(handlers: Handlers) -> list[Any]:
     return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
 
 
-def _unread(handler: Any) -> Any:
-    """Wraps a handler for gRPC so that it gets a Deferred instead of a request.
+def _unread(handler: Handler) -> Any:
+    """Adapts a handler to gRPC, such that the request is not read before the caller is known to be permitted.
 
     For a unary request, grpc.aio would receive the whole message before it calls the handler. For a stream it leaves
     reading to the handler, so unary methods are registered as streams.
     """
-    decode, encode = handler.request_deserializer, handler.response_serializer
+    decode = handler.decode
 
     def deferred(context: grpc.aio.ServicerContext[Any, Any]) -> Deferred:
         return Deferred(lambda: only_message(context), lambda data: beside_the_loop(decode, data, size=len(data)))
 
-    if handler.unary_unary is not None:
+    if handler.unary is not None:
+        call = handler.unary
 
         async def unary(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            return await handler.unary_unary(deferred(context), context)
+            return await call(deferred(context), context)
 
-        return grpc.stream_unary_rpc_method_handler(unary, response_serializer=encode)
-    if handler.unary_stream is not None:
+        return grpc.stream_unary_rpc_method_handler(unary, response_serializer=handler.encode)
+    assert handler.stream is not None
+    run = handler.stream
 
-        async def stream(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            async with aclosing(handler.unary_stream(deferred(context), context)) as responses:
-                async for response in responses:
-                    yield response
+    async def stream(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        request = requests if handler.client_streaming else deferred(context)
+        await run(request, context, context.write)
 
-        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=encode)
-    return handler
+    return grpc.stream_stream_rpc_method_handler(
+        stream, decode if handler.client_streaming else None, response_serializer=handler.encode
+    )
 
 
 async def only_message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -134,47 +153,73 @@ async def only_message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
     return message
 
 
-def _returning(handler: Any) -> Callable[[Any], Any]:
-    async def continuation(_: Any) -> Any:
-        return handler
+def _handler(
+    method: MethodDescriptor,
+    act: Callable[..., Any],
+    around: Sequence[AsyncServerInterceptor],
+    tokens: Tokens,
+    parked: Parked,
+) -> Handler:
+    decode = _deserializer(message_factory.GetMessageClass(method.input_type), max_request_bytes(method))
+    path = method_path(method)
 
-    return continuation
-
-
-def _handler(method: MethodDescriptor, act: Callable[..., Any], tokens: Tokens, parked: Parked) -> Any:
-    codec = {
-        "request_deserializer": _deserializer(
-            message_factory.GetMessageClass(method.input_type), max_request_bytes(method)
-        ),
-        "response_serializer": _serialize,
-    }
-
-    async def unary(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    async def unary(request: Any, context: Any) -> Any:
         return await act(request, current.get().principal)
 
-    async def wait(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    async def wait(request: Any, context: Any) -> Any:
         call = current.get()
         async with parked.one(call.principal), tokens.guard(call.token):
             return await act(request, call.principal)
 
-    async def stream(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        call = current.get()
-        async with parked.one(call.principal), aclosing(act(request, call.principal)) as responses:
-            while True:
-                try:
-                    async with tokens.guard(call.token):
-                        response = await anext(responses)
-                except StopAsyncIteration:
-                    return
-                yield response
+    def opened(request: Any, context: Any) -> Any:
+        return act(request, current.get().principal)
 
-    if method.server_streaming:
-        kind = (
-            grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_stream_rpc_method_handler
-        )
-        return kind(stream, **codec)
-    kind = grpc.stream_unary_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
-    return kind(wait if rules_of(method).mode == options_pb2.MODE_WAIT else unary, **codec)
+    if not method.server_streaming:
+        called = wait if rules_of(method).mode == options_pb2.MODE_WAIT else unary
+        return Handler(decode, method.client_streaming, unary=_intercepted(around, called, path))
+    # Outermost last: they act when the stream ends, which is after they have returned.
+    ending = [each for each in reversed(around) if isinstance(each, Around)]
+    before = [each for each in around if not isinstance(each, Around)]
+    opening = _intercepted(before, opened, path)
+
+    async def stream(request: Any, context: Any, send: Send) -> None:
+        try:
+            responses = await opening(request, context)
+            call = current.get()
+            async with parked.one(call.principal), tokens.guard(call.token), aclosing(responses):
+                async for response in responses:
+                    await send(response)
+        except BaseException as problem:
+            await _failed(ending, problem, context)
+        for each in ending:
+            each.succeeded(current.get())
+
+    return Handler(decode, method.client_streaming, stream=stream)
+
+
+def _intercepted(around: Sequence[AsyncServerInterceptor], method: Method, path: str) -> Method:
+    """Puts interceptors around a method, the first outermost."""
+    for interceptor in reversed(around):
+        method = _within(interceptor, method, path)
+    return method
+
+
+def _within(interceptor: AsyncServerInterceptor, method: Method, path: str) -> Method:
+    def call(request: Any, context: Any) -> Any:
+        return interceptor.intercept(method, request, context, path)
+
+    return call
+
+
+async def _failed(ending: Sequence[Around], problem: BaseException, context: Any) -> NoReturn:
+    """Tells the interceptors, innermost first, that a stream ended with ``problem``; raises what they make of it."""
+    call = current.get()
+    for each in ending:
+        try:
+            await each.failed(call, problem, context)
+        except BaseException as other:
+            problem = other
+    raise problem
 
 
 def decoded(data: bytes, decode: Callable[[bytes], Any]) -> Any:
@@ -194,8 +239,3 @@ def _deserializer(message_type: type[Message], most: int) -> Callable[[bytes], A
             return Malformed(refusal)
 
     return deserialize
-
-
-def _serialize(message: Any) -> bytes:
-    """Serialises a Message or an Encoded."""
-    return message.SerializeToString()  # type: ignore[no-any-return]

@@ -1,9 +1,8 @@
-"""Base classes that handle unary and streaming responses alike."""
+"""Base classes of the interceptors."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Any
 
 import grpc.aio
@@ -29,35 +28,21 @@ class Before(AsyncServerInterceptor):
 
 
 class Around(AsyncServerInterceptor):
-    """An interceptor that acts when the call ends. ``failed`` gets the exception, and may raise another instead."""
+    """An interceptor that acts when the call ends. ``failed`` gets the exception, and may raise another instead.
+
+    ``intercept`` is for unary responses; of a stream, the chain calls ``succeeded`` or ``failed`` when it ends.
+    """
 
     async def intercept(
         self, method: Method, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any], method_name: str
     ) -> Any:
-        response = method(request_or_iterator, context)
-        if hasattr(response, "__aiter__"):
-            return self._stream(response, context)
         try:
-            answer = await response
+            answer = await method(request_or_iterator, context)
         except BaseException as problem:
             await self.failed(current.get(), problem, context)
             raise
         self.succeeded(current.get())
         return answer
-
-    async def _stream(
-        self, responses: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[Any]:
-        # Get the call now: a stream closed by the garbage collector ends in another context.
-        call = current.get()
-        try:
-            async with aclosing(responses):  # type: ignore[type-var]
-                async for response in responses:
-                    yield response
-        except BaseException as problem:
-            await self.failed(call, problem, context)
-            raise
-        self.succeeded(call)
 
     def succeeded(self, call: Call) -> None:
         """Called when the call succeeds. Does nothing by default."""
