@@ -193,6 +193,7 @@ class Sidecar:
     async def close(self) -> None:
         """Releases what the constructor opened."""
         self._http.close()
+        self._grpc.close()
         await self._event_log.close()
         await asyncio.to_thread(self._database.close)
         self._context.close()

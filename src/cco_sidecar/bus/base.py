@@ -97,6 +97,25 @@ class Counters:
     delivery_seconds: float = 0.0
 
 
+Sink = Callable[[Encoded], bool]
+
+
+class Following(Protocol):
+    """An asynchronous iterator over batches.
+
+    While it is waited for, new batches go to ``sink``, if one is set, until that returns False: then the batch is
+    returned to the waiting caller. It saves waking a task for each stream and batch.
+    """
+
+    sink: Sink | None
+
+    def __aiter__(self) -> AsyncIterator[Batch]: ...
+
+    async def __anext__(self) -> Batch: ...
+
+    async def aclose(self) -> None: ...
+
+
 class EventBus(Protocol):
     """Events by project. The log assigns each a sequence number; an event's id is the cursor just after it."""
 
@@ -159,9 +178,7 @@ class EventBus(Protocol):
         """Returns where a reader starts: at a cursor, at a time, or now. Raises SidecarError (EVT_002)."""
         ...
 
-    def follow(
-        self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = ""
-    ) -> AsyncIterator[Batch]:
+    def follow(self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = "") -> Following:
         """Yields batches until the bus drains.
 
         The first batch is empty and carries the starting cursor; the last carries the final cursor. An idle stream

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -20,6 +20,7 @@ from cco_sidecar.bus.base import (
     Page,
     Position,
     Published,
+    Sink,
     SubscriptionKey,
 )
 from cco_sidecar.bus.commits import GroupCommit, Pending, check_size
@@ -46,8 +47,10 @@ _EVENT_ID = Event.EVENT_ID_FIELD_NUMBER
 _TRIM_STRIDE = 256
 _SUBSCRIPTION_LINGER = 60.0
 _HOUSEKEEPING = 30.0
-# Idle streams are sent their cursor, so that a reconnect does not start from a trimmed position.
+# Idle streams are sent their cursor, so that a reconnect does not start from a trimmed position. One timer looks for
+# them, because a timer for each wait would cost more than the wait.
 _HEARTBEAT = 15.0
+_BEAT = 1.0
 
 
 @dataclass(slots=True)
@@ -70,7 +73,7 @@ class EmbeddedBus:
         self._max_events = settings.max_events
         self._max_bytes = settings.event_memory_mb * 2**20
         self._stride = min(_TRIM_STRIDE, max(1, self._max_events // 10))
-        self._flush = FlushScheduler()
+        self._flush = FlushScheduler(self._hand_out)
         self._scans = Scans()
         self._channels: dict[str, _Channel] = {}
         self._commits = GroupCommit(event_log, clock, self._deliver, self._flush_committed)
@@ -81,6 +84,7 @@ class EmbeddedBus:
         self._reading: Counter[str] = Counter()
         self._opening = KeyedSemaphore[str]()
         self._housekeeping = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
+        self._beating = self._loop.call_later(_BEAT, self._beat)
 
     # -- publishing --------------------------------------------------------------------------------------
 
@@ -131,20 +135,8 @@ class EmbeddedBus:
 
     # -- reading -------------------------------------------------------------------------------------------
 
-    async def follow(
-        self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = ""
-    ) -> AsyncIterator[Batch]:
-        channel = await self._channel(project)
-        reader = self._join(channel, key, start, name, since)
-        try:
-            yield self._handed(reader, Slice((), reader.seq))
-            ended = False
-            while not ended:
-                batch = await self._read(channel, reader, name, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
-                yield batch
-                ended = self._draining and not batch.entries
-        finally:
-            self._leave(channel, reader)
+    def follow(self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = "") -> _Following:
+        return _Following(self, project, key, start, name, since)
 
     async def wait(
         self,
@@ -160,9 +152,14 @@ class EmbeddedBus:
         channel = await self._channel(project)
         reader = self._join(channel, key, start, name, since)
         try:
-            return await self._read(channel, reader, name, limit, self._loop.time() + timeout)
+            deadline = self._loop.time() + timeout
+            timer = self._loop.call_at(deadline, reader.wake)
+            try:
+                return await self._read(channel, reader, name, limit, deadline)
+            finally:
+                timer.cancel()
         finally:
-            self._leave(channel, reader)
+            self.leave(channel, reader)
 
     async def start_of(self, project: str, since: str, since_micros: int | None) -> Position:
         journal = (await self._channel(project)).journal
@@ -230,6 +227,17 @@ class EmbeddedBus:
     def has_reader(self, name: str) -> bool:
         return self._reading[name] > 0
 
+    async def join(
+        self, project: str, key: SubscriptionKey, start: Position, name: str, since: str
+    ) -> tuple[_Channel, Reader]:
+        """Opens a reader; ``leave`` closes it."""
+        channel = await self._channel(project)
+        return channel, self._join(channel, key, start, name, since)
+
+    async def read_on(self, channel: _Channel, reader: Reader, name: str) -> Batch:
+        """Returns the next batch, or an empty one if nothing has arrived for a while."""
+        return await self._read(channel, reader, name, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
+
     def _join(self, channel: _Channel, key: SubscriptionKey, start: Position, name: str, since: str) -> Reader:
         journal = channel.journal
         subscription = channel.subscriptions.get(key)
@@ -242,7 +250,7 @@ class EmbeddedBus:
         self._reading[name] += 1
         return reader
 
-    def _leave(self, channel: _Channel, reader: Reader) -> None:
+    def leave(self, channel: _Channel, reader: Reader) -> None:
         name = reader.subscription.readers.pop(reader)
         self._reading[name] -= 1
         if not self._reading[name]:
@@ -261,26 +269,64 @@ class EmbeddedBus:
                 continue
             if piece.entries or reader.gap is not None:
                 return self._handed(reader, piece)
-            left = deadline - self._loop.time()
-            if left <= 0 or self._draining:
+            if self._draining or deadline <= self._loop.time():
                 # Include events that arrived since the last flush.
                 if reader.subscription.limit < channel.journal.head:
                     reader.subscription.limit = channel.journal.head
                     continue
                 reader.seq = channel.journal.head
                 return self._handed(reader, Slice((), reader.seq))
-            await self._nudge(reader.subscription, left)
+            await reader.until_woken(deadline)
+            if reader.held is not None:
+                held, reader.held = reader.held, None
+                return held
 
-    async def _nudge(self, subscription: Subscription, timeout: float) -> None:
-        waiter = self._loop.create_future()
-        subscription.waiters.append(waiter)
-        timer = self._loop.call_later(timeout, _resolve, waiter)
-        try:
-            await waiter
-        finally:
-            timer.cancel()
-            if waiter in subscription.waiters:
-                subscription.waiters.remove(waiter)
+    def _hand_out(self, readers: Sequence[Reader], at: int, pause: float) -> int:
+        """Hands waiting readers what is new, from index ``at`` on, until the time ``pause``; returns the next index.
+
+        Readers of one subscription that are at the same position get the same batch.
+        """
+        counters, now = self.counters, self._loop.time()
+        deadline = now + _HEARTBEAT
+        batch: Batch | None = None
+        subscription, seq, upto, delay = None, 0, 0, 0.0
+        while at < len(readers) and time.monotonic() < pause:
+            reader = readers[at]
+            at += 1
+            reader.deadline = deadline
+            if batch is None or reader.seq != seq or reader.subscription is not subscription or reader.gap is not None:
+                # The first one of its kind.
+                subscription, seq = reader.subscription, reader.seq
+                batch = self._push(reader)
+                if batch is not None:
+                    upto, delay = reader.seq, now - batch.entries[-1].committed_at
+                continue
+            if reader.sink is None or reader.held is not None:
+                reader.wake()
+                continue
+            reader.seq = upto
+            if not reader.sink(batch.wire):
+                reader.held = batch
+                reader.wake()
+            counters.delivered += len(batch.entries)
+            counters.deliveries += 1
+            counters.delivery_seconds += delay
+        return at
+
+    def _push(self, reader: Reader) -> Batch | None:
+        """Hands one reader its next batch, or wakes it; returns the batch if it is what others at its position get."""
+        if reader.sink is None or self._draining or reader.held is not None:
+            reader.wake()
+            return None
+        piece = reader.next(_BATCH_EVENTS)
+        if piece is None or not (piece.entries or reader.gap):
+            return None
+        batch = self._handed(reader, piece)
+        if not reader.sink(batch.wire):
+            reader.held = batch
+        if reader.held is not None or piece.more:
+            reader.wake()
+        return batch if batch is piece.batch and not piece.more else None
 
     def _handed(self, reader: Reader, piece: Slice) -> Batch:
         """Counts the delivery and builds the batch."""
@@ -332,13 +378,14 @@ class EmbeddedBus:
         self._drained.set()
         for channel in self._channels.values():
             for subscription in channel.subscriptions.values():
-                for waiter in subscription.waiters:
-                    _resolve(waiter)
+                for reader in subscription.waiters:
+                    reader.wake()
 
     async def close(self) -> None:
         self.stop_readers()
         await self._commits.close()
         self._housekeeping.cancel()
+        self._beating.cancel()
         self._flush.close()
 
     async def _channel(self, project: str) -> _Channel:
@@ -365,6 +412,16 @@ class EmbeddedBus:
                 subscription.trim(channel.journal.trimmed)
             self._log.trim(project, channel.journal.trimmed)
 
+    def _beat(self) -> None:
+        """Wakes the readers whose time is up."""
+        now = self._loop.time()
+        for channel in self._channels.values():
+            for subscription in channel.subscriptions.values():
+                for reader in subscription.waiters:
+                    if reader.deadline <= now:
+                        reader.wake()
+        self._beating = self._loop.call_later(_BEAT, self._beat)
+
     def _housekeep(self) -> None:
         now = self._loop.time()
         for project, channel in self._channels.items():
@@ -381,6 +438,36 @@ class EmbeddedBus:
         self._housekeeping = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
 
 
-def _resolve(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+class _Following:
+    """Implements Following: a reader that stays open until it is closed or the bus drains."""
+
+    def __init__(
+        self, bus: EmbeddedBus, project: str, key: SubscriptionKey, start: Position, name: str, since: str
+    ) -> None:
+        self._bus = bus
+        self._opening = (project, key, start, name, since)
+        self._name = name
+        self._opened: tuple[_Channel, Reader] | None = None
+        self._ended = False
+        self.sink: Sink | None = None
+
+    def __aiter__(self) -> _Following:
+        return self
+
+    async def __anext__(self) -> Batch:
+        if self._ended:
+            raise StopAsyncIteration
+        if self._opened is None:
+            self._opened = await self._bus.join(*self._opening)
+            reader = self._opened[1]
+            reader.sink = self.sink
+            return reader.batch(Slice((), reader.seq))
+        batch = await self._bus.read_on(*self._opened, self._name)
+        self._ended = self._bus.draining and not batch.entries
+        return batch
+
+    async def aclose(self) -> None:
+        self._ended = True
+        if self._opened is not None:
+            self._bus.leave(*self._opened)
+            self._opened = None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from cco_sidecar.bus import scans
-from cco_sidecar.bus.base import Batch, Position
+from cco_sidecar.bus.base import Batch, Position, Sink
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.bus.subscription import Slice, Subscription
@@ -18,9 +19,13 @@ _NEVER = 2**63
 
 
 class Reader:
-    """``seq`` is the last number that was delivered or skipped; ``gap`` is reported with the next batch."""
+    """``seq`` is the last number that was delivered or skipped; ``gap`` is reported with the next batch.
 
-    __slots__ = ("_clock", "_journal", "gap", "seq", "subscription")
+    ``sink``, if given, gets batches while the reader waits; see Following. ``held`` is one that it did not take.
+    ``deadline`` is when it gets an empty batch, in loop time.
+    """
+
+    __slots__ = ("_clock", "_journal", "_waiter", "deadline", "gap", "held", "seq", "sink", "subscription")
 
     def __init__(self, journal: Journal, subscription: Subscription, start: Position, since: str, clock: Clock) -> None:
         self._journal = journal
@@ -28,6 +33,10 @@ class Reader:
         self.subscription = subscription
         self.seq = start.seq
         self.gap: Gap | None = None
+        self.sink: Sink | None = None
+        self.held: Batch | None = None
+        self.deadline = 0.0
+        self._waiter: asyncio.Future[None] | None = None
         if start.gap:
             self.gap = Gap(since=since, resumed_after=journal.cursor(start.seq), missed=start.missed)
 
@@ -35,6 +44,21 @@ class Reader:
     def in_the_past(self) -> bool:
         """Reports whether events from before its subscription was created are still to be scanned."""
         return self.seq < self.subscription.start
+
+    async def until_woken(self, deadline: float) -> None:
+        """Waits until its subscription has new events, or the bus finds that ``deadline`` has passed."""
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        self.deadline = deadline
+        self.subscription.waiters[self] = None
+        try:
+            await waiter
+        finally:
+            del self.subscription.waiters[self]
+            self._waiter = None
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def next(self, limit: int) -> Slice | None:
         """Returns the next slice of at most ``limit`` events, without waiting.
@@ -52,17 +76,23 @@ class Reader:
         known = subscription.batches.get(key)
         if known is None or known.expires <= self._clock.steady_micros():
             piece = self._cut(subscription.after(self.seq), subscription.limit, limit)
-            known = subscription.batches[key] = piece._replace(wire=self._encode(piece))
+            known = subscription.batches[key] = piece._replace(batch=self._batch(piece, None))
         self.seq = known.upto
         return known
 
     def batch(self, piece: Slice) -> Batch:
         """Turns a slice into a batch, with any pending gap."""
+        if piece.batch is not None and self.gap is None:
+            return piece.batch
         gap, self.gap = self.gap, None
-        wire = piece.wire
-        if wire is None or gap is not None:
-            wire = self._encode(piece, gap)
-        return Batch(piece.entries, self._journal.cursor(piece.upto), piece.more, gap, wire)
+        return self._batch(piece, gap)
+
+    def _batch(self, piece: Slice, gap: Gap | None) -> Batch:
+        cursor = self._journal.cursor(piece.upto)
+        frames = b"".join(entry.frame for entry in piece.entries)
+        tail = SubscribeResponse(cursor=cursor, gap=gap)
+        wire = Encoded(SubscribeResponse, frames + tail.SerializeToString())
+        return Batch(piece.entries, cursor, piece.more, gap, wire)
 
     def _next_of_the_past(self, limit: int) -> Slice | None:
         """Reads from the journal what came before the subscription was created."""
@@ -99,11 +129,6 @@ class Reader:
             taken.append(entry)
             size += len(entry.frame)
         return Slice(tuple(taken), upto, expires=min((entry.expires for entry in taken), default=_NEVER))
-
-    def _encode(self, piece: Slice, gap: Gap | None = None) -> Encoded:
-        tail = SubscribeResponse(cursor=self._journal.cursor(piece.upto), gap=gap)
-        frames = b"".join(entry.frame for entry in piece.entries)
-        return Encoded(SubscribeResponse, frames + tail.SerializeToString())
 
     def _declare_gap(self) -> None:
         trimmed = self._journal.trimmed

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cco_sidecar.bus import filters
-from cco_sidecar.bus.base import SubscriptionKey
+from cco_sidecar.bus.base import Batch, SubscriptionKey
 from cco_sidecar.bus.entry import Entry
-from cco_sidecar.core.encoded import Encoded
+
+if TYPE_CHECKING:
+    from cco_sidecar.bus.reader import Reader
 
 
 class Slice(NamedTuple):
     """A run of events that a reader gets at once.
 
-    ``upto`` is the reader's position afterwards. ``wire`` is the bytes, shared by readers at the same position.
+    ``upto`` is the reader's position afterwards. ``batch`` is shared by readers at the same position.
     """
 
     entries: tuple[Entry, ...]
     upto: int
     more: bool = False
-    wire: Encoded | None = None
+    batch: Batch | None = None
     # When the first of the entries expires, in microseconds of Clock.steady_micros.
     expires: int = 2**63
 
@@ -53,8 +54,9 @@ class Subscription:
         self.trimmed = head
         self.entries: list[Entry] = []
         self.seqs: list[int] = []
-        self.readers: dict[object, str] = {}
-        self.waiters: list[asyncio.Future[None]] = []
+        self.readers: dict[Reader, str] = {}
+        # Readers that wait, in the order in which they began to.
+        self.waiters: dict[Reader, None] = {}
         self.batches: dict[tuple[int, int, int], Slice] = {}
         self.idle_since = 0.0
 

@@ -11,10 +11,11 @@ class Encoded:
     """``wire`` is a serialised ``message_type``. ``tail``, if given, holds the fields in ``own`` of one response.
 
     In protobuf, concatenation merges messages and the last value of a field wins, so ``wire + tail`` is the complete
-    message. ``memo`` belongs to ``wire`` and caches what is derived from it, such as its JSON.
+    message. ``memo`` belongs to ``wire`` and caches what is derived from it, such as its JSON; so does ``framed``, for
+    the gRPC server.
     """
 
-    __slots__ = ("memo", "message_type", "own", "tail", "wire")
+    __slots__ = ("framed", "memo", "message_type", "own", "tail", "wire")
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class Encoded:
         self.tail = tail
         self.own = own
         self.memo: dict[str, Any] = {} if memo is None else memo
+        self.framed: bytes | None = None
 
     def SerializeToString(self) -> bytes:
         """Serialises the message. Named as in protobuf, so that an Encoded can replace its message."""

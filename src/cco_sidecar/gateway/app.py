@@ -223,7 +223,7 @@ class _Exchange:
             part = compat.sse_frames(response) if self.sse else replies.json_body(route, response) + b"\n"
             await self.send({"type": "http.response.body", "body": part, "more_body": True})
 
-        await stream(request, self.context, send)
+        await stream(request, self.context, send, None)
         if not self.started:
             await self._start(route.rules.success_code, [(b"content-type", content_type)])
         await self.send({"type": "http.response.body", "body": b""})

@@ -44,21 +44,22 @@ _MAX_PUBLISHING = 16
 
 
 Send = Callable[[Any], Awaitable[None]]
+Sink = Callable[[Any], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
     """An RPC with all interceptors around it. One of ``unary`` and ``stream`` is set.
 
-    ``unary(request, context)`` returns the response; ``stream(request, context, send)`` sends each response. The
+    ``unary(request, context)`` returns the response; ``stream(request, context, send, sink)`` sends each response. The
     request is a Deferred, or an asynchronous iterator of requests if ``client_streaming``. ``encode`` takes a Message
-    or an Encoded.
+    or an Encoded. ``sink``, if there is one, takes an Encoded at once or returns False.
     """
 
     decode: Callable[[bytes], Any]
     client_streaming: bool
     unary: Callable[[Any, Any], Awaitable[Any]] | None = None
-    stream: Callable[[Any, Any, Send], Awaitable[None]] | None = None
+    stream: Callable[[Any, Any, Send, Sink | None], Awaitable[None]] | None = None
 
     @staticmethod
     def encode(response: Any) -> bytes:
@@ -124,7 +125,11 @@ def _unread(handler: Handler) -> Any:
     decode = handler.decode
 
     def deferred(context: grpc.aio.ServicerContext[Any, Any]) -> Deferred:
-        return Deferred(lambda: only_message(context), lambda data: beside_the_loop(decode, data, size=len(data)))
+        return Deferred(
+            lambda: only_message(context),
+            lambda data: beside_the_loop(decode, data, size=len(data)),
+            getattr(context, "read_nowait", None),
+        )
 
     if handler.unary is not None:
         call = handler.unary
@@ -138,7 +143,8 @@ def _unread(handler: Handler) -> Any:
 
     async def stream(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         request = requests if handler.client_streaming else deferred(context)
-        await run(request, context, context.write)
+        # grpcio can only write by awaiting.
+        await run(request, context, context.write, getattr(context, "write_nowait", None))
 
     return grpc.stream_stream_rpc_method_handler(
         stream, decode if handler.client_streaming else None, response_serializer=handler.encode
@@ -182,9 +188,11 @@ def _handler(
     before = [each for each in around if not isinstance(each, Around)]
     opening = _intercepted(before, opened, path)
 
-    async def stream(request: Any, context: Any, send: Send) -> None:
+    async def stream(request: Any, context: Any, send: Send, sink: Sink | None) -> None:
         try:
             responses = await opening(request, context)
+            if sink is not None and hasattr(responses, "sink"):
+                responses.sink = sink
             call = current.get()
             async with parked.one(call.principal), tokens.guard(call.token), aclosing(responses):
                 async for response in responses:

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 from cco_sidecar.rpc.chain import decoded, only_message
-from cco_sidecar.rpc.interceptors.errors import CODES
+from cco_sidecar.rpc.codes import CODES
 from cco_sidecar.rpc.receiving import Admission, Receiving
 
 _MAX_WATCHES = 32

@@ -36,10 +36,13 @@ class Positions(dict[str, int]):
 
 async def test_a_project_that_waits_or_fails_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     class Reacting:
-        active = True
+        active = on = True
 
         def __init__(self, *_: Any, **__: Any) -> None:
             pass
+
+        def concerns(self, entry: Any) -> bool:
+            return True
 
         async def react(self, project: str, entry: Any) -> None:
             if project == "stuck":
@@ -60,10 +63,10 @@ async def test_a_project_that_waits_or_fails_delays_no_other(monkeypatch: pytest
         types=unused,
     )
     await handover.recover()
-    assert positions == {}, "the rules act only once they are started"
+    assert positions == {"": 0}, "the rules act only once they are started"
     handover.start()
     async with asyncio.timeout(5):
         while "other" not in positions:
             await asyncio.sleep(0)
-    assert positions == {"other": 1}
+    assert positions == {"": 0, "other": 1}
     await handover.close()

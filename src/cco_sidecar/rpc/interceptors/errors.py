@@ -6,19 +6,17 @@ import asyncio
 import logging
 from typing import Any
 
-import grpc
 import grpc.aio
 
 from cco_sidecar.auth.limits import RateLimited
 from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.core.status import to_status
 from cco_sidecar.rpc.call import Call
+from cco_sidecar.rpc.codes import CODES
 from cco_sidecar.rpc.interceptors.base import Around
 
 log = logging.getLogger(__name__)
 
-# google.rpc.Code number to grpc.StatusCode.
-CODES = {code.value[0]: code for code in grpc.StatusCode}
 STATUS_DETAILS = "grpc-status-details-bin"
 
 

@@ -25,9 +25,14 @@ class Deferred:
     """A request that has not been read yet."""
 
     def __init__(
-        self, receive: Callable[[], Awaitable[bytes]] | None, decode: Callable[[bytes], Awaitable[Any]]
+        self,
+        receive: Callable[[], Awaitable[bytes]] | None,
+        decode: Callable[[bytes], Awaitable[Any]],
+        at_hand: Callable[[], bytes | None] | None = None,
     ) -> None:
-        """``receive`` returns the bytes; None if there are none. ``decode`` makes a request or an iterator of them."""
+        """``receive`` returns the bytes; None if there are none. ``decode`` makes a request or an iterator of them.
+        ``at_hand`` returns the bytes if they have arrived already."""
+        self.at_hand = at_hand
         self.receive = receive
         self.decode = decode
 
@@ -45,6 +50,9 @@ class Receive(AsyncServerInterceptor):
         return response if hasattr(response, "__aiter__") else await response
 
     async def _request(self, deferred: Deferred, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        data = deferred.at_hand() if deferred.at_hand is not None else None
+        if data is not None:
+            return await deferred.decode(data)
         data = b""
         if deferred.receive is not None:
             async with self._admission.one(current.get().principal.subject, context.peer()):

@@ -31,7 +31,7 @@ class EventServicer:
             yield await publish.publish_batch(self._bus, request, principal, self._clock)
 
     def Subscribe(self, request: pb.SubscribeRequest, principal: Principal) -> AsyncIterator[Encoded]:
-        return subscribe.subscribe(self._bus, request, principal)
+        return subscribe.Subscribing(self._bus, request, principal)
 
     async def WaitEvents(self, request: pb.WaitEventsRequest, principal: Principal) -> Encoded:
         return await self._polls.wait(request, principal)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from cco_sidecar.bus.base import EventBus, SubscriptionKey
+from cco_sidecar.bus.base import EventBus, Following, Sink, SubscriptionKey
 from cco_sidecar.core.clock import Clock, micros_of
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.principal import Principal
@@ -71,15 +70,37 @@ class Polls:
             del self._ended[next(iter(self._ended))]
 
 
-async def subscribe(bus: EventBus, request: SubscribeRequest, principal: Principal) -> AsyncIterator[Encoded]:
-    """Yields batches of matching events until the stream is closed. Raises SidecarError."""
-    project = request.project_id
-    since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
-    since = "" if request.since == FROM_NOW else request.since
-    start = await bus.start_of(project, since, since_micros)
-    wanted = interest(frozenset(request.event_types), frozenset(request.topics), request.filter)
-    async for batch in bus.follow(project, wanted, start, principal.subject, since=since):
-        yield batch.wire
+class Subscribing:
+    """The batches of one Subscribe call, serialised; ``sink`` as in Following. Raises SidecarError for an invalid
+    cursor or filter."""
+
+    def __init__(self, bus: EventBus, request: SubscribeRequest, principal: Principal) -> None:
+        self._bus = bus
+        self._request = request
+        self._name = principal.subject
+        self._following: Following | None = None
+        self.sink: Sink | None = None
+
+    def __aiter__(self) -> Subscribing:
+        return self
+
+    async def __anext__(self) -> Encoded:
+        if self._following is None:
+            self._following = await self._follow()
+            self._following.sink = self.sink
+        return (await anext(self._following)).wire
+
+    async def aclose(self) -> None:
+        if self._following is not None:
+            await self._following.aclose()
+
+    async def _follow(self) -> Following:
+        request = self._request
+        since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
+        since = "" if request.since == FROM_NOW else request.since
+        start = await self._bus.start_of(request.project_id, since, since_micros)
+        wanted = interest(frozenset(request.event_types), frozenset(request.topics), request.filter)
+        return self._bus.follow(request.project_id, wanted, start, self._name, since=since)
 
 
 def interest(event_types: frozenset[str], topics: frozenset[str], filter_text: str) -> SubscriptionKey:

@@ -1,12 +1,14 @@
 """Reads every event and result from the event log and hands it to the rules.
 
-No rule acts twice on the same event: what an event caused is stored with the event's id.
+No rule acts twice on the same event: what an event caused is stored with the event's id. After events that concern no
+rule the position is stored once a second: after a crash, these are read again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -29,8 +31,10 @@ from orchestra.v1.event_service_pb2 import Event
 log = logging.getLogger(__name__)
 
 _READ_AT_ONCE = 1000
-# Marks among the positions that the rules have run before; no project has this name.
+_SAVE_SECONDS = 1.0
+# Marks among the positions that the rules have run before, and whether in mode `off`; no project has this name.
 _BEGUN = ""
+_ON, _OFF = 0, 1
 
 
 class Handover:
@@ -60,6 +64,8 @@ class Handover:
             types=types,
         )
         self._read: dict[str, int] = {}
+        # Projects whose position is not stored yet.
+        self._unsaved: set[str] = set()
         # Projects with new events, and projects that are being read.
         self._waiting: set[str] = set()
         self._reading: set[str] = set()
@@ -69,16 +75,18 @@ class Handover:
     async def recover(self) -> None:
         """Continues where an earlier sidecar stopped. Raises SidecarError.
 
-        On the first start ever, existing projects begin at their newest event.
+        On the first start ever, and after mode `off`, projects begin at their newest event.
         """
         self._bus.listen(self._on_event)
         known = await self._store.positions()
-        if _BEGUN not in known:
-            # The first start ever: skip earlier events. Later, a project without a position is new.
+        began = known.get(_BEGUN)
+        if began is None or began == _OFF:
+            # Nothing is done later about what happened before. From now on, a project without a position is new.
             for project in await self._bus.projects():
-                known.setdefault(project, (await self._bus.read(project, 0, 0)).head)
-                await self._store.set_position(project, known[project])
-            await self._store.set_position(_BEGUN, 0)
+                if began == _OFF or project not in known:
+                    known[project] = (await self._bus.read(project, 0, 0)).head
+                    await self._store.set_position(project, known[project])
+        await self._store.set_position(_BEGUN, _ON if self._reactions.on else _OFF)
         for project in await self._bus.projects():
             after = self._read[project] = known.get(project, 0)
             while entries := (await self._bus.read(project, after, _READ_AT_ONCE)).entries:
@@ -90,16 +98,48 @@ class Handover:
     def start(self) -> None:
         """Lets the rules act, from now on."""
         self._open = True
+        self._tasks.start(self._save_positions(), "hand-over positions")
         for project in list(self._waiting):
             self._wake(project)
 
     async def close(self) -> None:
-        """Stops the rules. The next start continues after the last stored position."""
+        """Stops the rules. The next start continues where they stopped."""
         self._open = False
         await self._tasks.end()
+        with suppress(SidecarError):
+            await self._save()
 
     def _on_event(self, project: str, entry: Entry) -> None:
+        if self._open and project not in self._reading and not self._reactions.concerns(entry):
+            # Nothing before it is unread: a project that has something to read is being read.
+            self._notices.forget(entry)
+            self._advance(project, entry.seq)
+            return
         self._wake(project)
+
+    def _advance(self, project: str, seq: int) -> None:
+        self._read[project] = seq
+        self._unsaved.add(project)
+
+    async def _save_positions(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_SECONDS)
+            try:
+                await self._save()
+            except SidecarError as problem:
+                log.warning("hand-over cannot store its position, retrying: %s", problem)
+
+    async def _save(self) -> None:
+        for project in list(self._unsaved):
+            await self._save_one(project)
+
+    async def _save_one(self, project: str) -> None:
+        self._unsaved.discard(project)
+        try:
+            await self._store.set_position(project, self._read[project])
+        except SidecarError:
+            self._unsaved.add(project)
+            raise
 
     def _wake(self, project: str) -> None:
         self._waiting.add(project)
@@ -136,9 +176,10 @@ class Handover:
             except Exception:
                 # An event that cannot be processed must not block those after it.
                 log.exception("could not process an event of project %s", project)
-            self._read[project] = entry.seq
+            self._advance(project, entry.seq)
             self._notices.forget(entry)
-        await self._store.set_position(project, page.entries[-1].seq)
+        if any(map(self._reactions.concerns, page.entries)):
+            await self._save_one(project)
         if page.entries[-1].seq < page.head:
             self._waiting.add(project)
 
@@ -150,4 +191,4 @@ class Handover:
         data = Struct()
         data.update({"missed": trimmed - read})
         await self._bus.publish(project, Event(event_type="handover_gap", publisher=SIDECAR, topic="error", data=data))
-        self._read[project] = trimmed
+        self._advance(project, trimmed)

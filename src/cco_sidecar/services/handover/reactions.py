@@ -69,9 +69,23 @@ class Reactions:
         self._types = types
 
     @property
+    def on(self) -> bool:
+        return self._plan.mode != "off"
+
+    @property
     def active(self) -> bool:
         """Whether there are rules that act or announce what they would do."""
-        return self._plan.mode != "off" and bool(self._plan.rules)
+        return self.on and bool(self._plan.rules)
+
+    def concerns(self, entry: Entry) -> bool:
+        """Reports whether ``react`` could do anything about an event."""
+        if entry.event_type in OWN_EVENTS:
+            return False
+        if entry.event_type == "approval_answered":
+            return True
+        return self.on and any(
+            not rule.event_types or entry.event_type in rule.event_types for rule in self._plan.rules
+        )
 
     async def react(self, project: str, entry: Entry) -> None:
         """Applies every rule that matches the event. Raises SidecarError if a failure may be temporary; then the event
@@ -80,7 +94,7 @@ class Reactions:
             return
         if entry.event_type == "approval_answered":
             await self._answered(project, entry)
-        if self._plan.mode == "off":
+        if not self.on:
             return
         for rule in self._plan.rules:
             if rule.event_types and entry.event_type not in rule.event_types:
