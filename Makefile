@@ -10,7 +10,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -124,6 +124,16 @@ build: setup ## the wheels and sdists of cco-sidecar and cco-sidecar-client, in 
 
 bench: setup ## ours beside bare peers, in one run
 	@$(PY) -m bench.run
+
+bench-events: setup .build/event-peers/.ready ## events beside NATS, Redis, etcd and AutoGen (PEERS="a;b", RATES=50,200, ROUNDS=n)
+	@$(PY) -m bench.events $(if $(PEERS),--peers "$(PEERS)") $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# Redis and etcd are taken from the PATH: apt-get install redis-server etcd-server
+.build/event-peers/.ready:
+	@python3 -m venv .build/event-peers && .build/event-peers/bin/pip install -q nats-py==2.16.0 redis==8.1.0 aetcd==1.0.0 uvloop
+	@GOBIN=$(CURDIR)/.build/event-peers/bin go install github.com/nats-io/nats-server/v2@v2.15.2 || echo "no Go: NATS is skipped"
+	@python3 -m venv .build/event-peers-autogen && .build/event-peers-autogen/bin/pip install -q "autogen-ext[grpc]==0.7.5" uvloop
+	@touch $@
 
 bench-masking: setup ## what masking finds, what it changes, and how fast it is
 	@$(PY) -m bench.masking

@@ -241,24 +241,19 @@ class AutoGen:
         return runtime
 
     async def subscribe(self, index: int, ready: Callable[[], None], received: Received) -> None:
-        from autogen_core import MessageContext, RoutedAgent, TypeSubscription, message_handler
-        from bench.event_message import Message
-
-        class Agent(RoutedAgent):
-            @message_handler
-            async def receive(self, message: Message, ctx: MessageContext) -> None:
-                received(message.n, message.t)
+        from autogen_core import TypeSubscription
+        from bench.event_autogen import Subscriber
 
         runtime = await self._runtime()
         name = f"subscriber-{index}"
-        await Agent.register(runtime, name, lambda: Agent(name))
+        await Subscriber.register(runtime, name, lambda: Subscriber(received))
         await runtime.add_subscription(TypeSubscription(topic_type=SUBJECT, agent_type=name))
         ready()
         await asyncio.Event().wait()
 
     async def connect(self) -> None:
         from autogen_core import try_get_known_serializers_for_type
-        from bench.event_message import Message
+        from bench.event_autogen import Message
 
         self._worker = await self._runtime()
         self._worker.add_message_serializer(try_get_known_serializers_for_type(Message))
@@ -319,6 +314,8 @@ async def subscribe(kind: str, address: dict[str, Any], count: int, first: int, 
         except Exception as problem:
             broken.append(f"{index}: {problem!r}")
             print(f"subscriber {index}: {problem!r}", file=sys.stderr, flush=True)
+            if waiting:
+                os._exit(1)
 
     tasks = [asyncio.create_task(one(first + index)) for index in range(count)]
     await loop.run_in_executor(None, sys.stdin.readline)

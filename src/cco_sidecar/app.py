@@ -65,7 +65,7 @@ class Sidecar:
         self._lock = open_storage(settings.storage)
         self._registration = Registration(settings.storage)
         self._http = HttpServer(settings.host, settings.port)
-        self._grpc = GrpcServer(settings.host, settings.real_grpc_port, self._registration.socket)
+        self._grpc = GrpcServer(settings, self._registration.socket)
         # The actual ports, which differ from the settings if those allow any port.
         bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)
         self.settings = bound
@@ -117,17 +117,16 @@ class Sidecar:
 
     def _servicers(self) -> list[object]:
         """Returns one servicer for each service of orchestra.v1."""
-        stores, bus, tokens, supervisor = self._stores, self._bus, self._tokens, self._supervision.supervisor
-        types, clock, metrics = self.types, self.clock, self._metrics
-        outbox, database = self._outbox, self._database
+        stores, bus, tokens, types, metrics = self._stores, self._bus, self._tokens, self.types, self._metrics
+        clock, outbox, database, runs = self.clock, self._outbox, self._database, self._supervision.supervisor
         return [
             AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock),
             ApprovalServicer(self._approvals, stores.approvals),
-            ContextServicer(self._context, clock, supervisor),
+            ContextServicer(self._context, clock, runs),
             CredentialServicer(self._vault),
             EventServicer(bus, clock),
             ResultServicer(stores, self._recorder, types, clock),
-            SystemServicer(self.settings, bus, outbox, database, stores, supervisor, tokens, types, metrics, clock),
+            SystemServicer(self.settings, bus, outbox, database, stores, runs, tokens, types, metrics, clock),
         ]
 
     async def start(self) -> None:

@@ -20,12 +20,13 @@ from cco_sidecar.bus.base import (
     Page,
     Position,
     Published,
-    Sink,
     SubscriptionKey,
 )
 from cco_sidecar.bus.commits import GroupCommit, Pending, check_size
+from cco_sidecar.bus.delivery import BATCH_EVENTS, HEARTBEAT_SECONDS, Delivery
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.flush import FlushScheduler
+from cco_sidecar.bus.follow import Follow
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.bus.reader import BATCH_BYTES, Reader
 from cco_sidecar.bus.scans import Scans
@@ -41,15 +42,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_BATCH_EVENTS = 512
 _EVENT_ID = Event.EVENT_ID_FIELD_NUMBER
 # Trimming copies the retained entries, so it runs once per this many surplus events.
 _TRIM_STRIDE = 256
 _SUBSCRIPTION_LINGER = 60.0
 _HOUSEKEEPING = 30.0
-# Idle streams are sent their cursor, so that a reconnect does not start from a trimmed position. One timer looks for
-# them, because a timer for each wait would cost more than the wait.
-_HEARTBEAT = 15.0
+# Looks for readers whose time is up; a timer for each wait would cost more than the wait.
 _BEAT = 1.0
 
 
@@ -73,13 +71,13 @@ class EmbeddedBus:
         self._max_events = settings.max_events
         self._max_bytes = settings.event_memory_mb * 2**20
         self._stride = min(_TRIM_STRIDE, max(1, self._max_events // 10))
-        self._flush = FlushScheduler(self._hand_out)
+        self.counters = Counters()
+        self._delivery = Delivery(self.counters)
+        self._flush = FlushScheduler(self._delivery.hand_out)
         self._scans = Scans()
         self._channels: dict[str, _Channel] = {}
         self._commits = GroupCommit(event_log, clock, self._deliver, self._flush_committed)
-        self._draining = False
         self._drained = asyncio.Event()
-        self.counters = Counters()
         self._listeners: list[Callable[[str, Entry], None]] = []
         self._reading: Counter[str] = Counter()
         self._opening = KeyedSemaphore[str]()
@@ -135,8 +133,16 @@ class EmbeddedBus:
 
     # -- reading -------------------------------------------------------------------------------------------
 
-    def follow(self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = "") -> _Following:
-        return _Following(self, project, key, start, name, since)
+    def follow(self, project: str, key: SubscriptionKey, start: Position, name: str, since: str = "") -> Follow:
+        async def join() -> Reader:
+            return self._join(await self._channel(project), key, start, name, since)
+
+        async def read(reader: Reader) -> tuple[Batch, bool]:
+            deadline = self._loop.time() + HEARTBEAT_SECONDS
+            batch = await self._read(self._channels[project], reader, name, BATCH_EVENTS, deadline)
+            return batch, self.draining and not batch.entries
+
+        return Follow(join, read, lambda reader: self._leave(self._channels[project], reader))
 
     async def wait(
         self,
@@ -159,7 +165,7 @@ class EmbeddedBus:
             finally:
                 timer.cancel()
         finally:
-            self.leave(channel, reader)
+            self._leave(channel, reader)
 
     async def start_of(self, project: str, since: str, since_micros: int | None) -> Position:
         journal = (await self._channel(project)).journal
@@ -227,17 +233,6 @@ class EmbeddedBus:
     def has_reader(self, name: str) -> bool:
         return self._reading[name] > 0
 
-    async def join(
-        self, project: str, key: SubscriptionKey, start: Position, name: str, since: str
-    ) -> tuple[_Channel, Reader]:
-        """Opens a reader; ``leave`` closes it."""
-        channel = await self._channel(project)
-        return channel, self._join(channel, key, start, name, since)
-
-    async def read_on(self, channel: _Channel, reader: Reader, name: str) -> Batch:
-        """Returns the next batch, or an empty one if nothing has arrived for a while."""
-        return await self._read(channel, reader, name, _BATCH_EVENTS, self._loop.time() + _HEARTBEAT)
-
     def _join(self, channel: _Channel, key: SubscriptionKey, start: Position, name: str, since: str) -> Reader:
         journal = channel.journal
         subscription = channel.subscriptions.get(key)
@@ -250,7 +245,7 @@ class EmbeddedBus:
         self._reading[name] += 1
         return reader
 
-    def leave(self, channel: _Channel, reader: Reader) -> None:
+    def _leave(self, channel: _Channel, reader: Reader) -> None:
         name = reader.subscription.readers.pop(reader)
         self._reading[name] -= 1
         if not self._reading[name]:
@@ -268,76 +263,18 @@ class EmbeddedBus:
             if piece is None:
                 continue
             if piece.entries or reader.gap is not None:
-                return self._handed(reader, piece)
-            if self._draining or deadline <= self._loop.time():
+                return self._delivery.batch(reader, piece)
+            if self.draining or deadline <= self._loop.time():
                 # Include events that arrived since the last flush.
                 if reader.subscription.limit < channel.journal.head:
                     reader.subscription.limit = channel.journal.head
                     continue
                 reader.seq = channel.journal.head
-                return self._handed(reader, Slice((), reader.seq))
+                return self._delivery.batch(reader, Slice((), reader.seq))
             await reader.until_woken(deadline)
             if reader.held is not None:
                 held, reader.held = reader.held, None
                 return held
-
-    def _hand_out(self, readers: Sequence[Reader], at: int, pause: float) -> int:
-        """Hands waiting readers what is new, from index ``at`` on, until the time ``pause``; returns the next index.
-
-        Readers of one subscription that are at the same position get the same batch.
-        """
-        counters, now = self.counters, self._loop.time()
-        deadline = now + _HEARTBEAT
-        batch: Batch | None = None
-        subscription, seq, upto, delay = None, 0, 0, 0.0
-        while at < len(readers) and time.monotonic() < pause:
-            reader = readers[at]
-            at += 1
-            reader.deadline = deadline
-            if batch is None or reader.seq != seq or reader.subscription is not subscription or reader.gap is not None:
-                # The first one of its kind.
-                subscription, seq = reader.subscription, reader.seq
-                batch = self._push(reader)
-                if batch is not None:
-                    upto, delay = reader.seq, now - batch.entries[-1].committed_at
-                continue
-            if reader.sink is None or reader.held is not None:
-                reader.wake()
-                continue
-            reader.seq = upto
-            if not reader.sink(batch.wire):
-                reader.held = batch
-                reader.wake()
-            counters.delivered += len(batch.entries)
-            counters.deliveries += 1
-            counters.delivery_seconds += delay
-        return at
-
-    def _push(self, reader: Reader) -> Batch | None:
-        """Hands one reader its next batch, or wakes it; returns the batch if it is what others at its position get."""
-        if reader.sink is None or self._draining or reader.held is not None:
-            reader.wake()
-            return None
-        piece = reader.next(_BATCH_EVENTS)
-        if piece is None or not (piece.entries or reader.gap):
-            return None
-        batch = self._handed(reader, piece)
-        if not reader.sink(batch.wire):
-            reader.held = batch
-        if reader.held is not None or piece.more:
-            reader.wake()
-        return batch if batch is piece.batch and not piece.more else None
-
-    def _handed(self, reader: Reader, piece: Slice) -> Batch:
-        """Counts the delivery and builds the batch."""
-        if piece.entries:
-            counters = self.counters
-            counters.delivered += len(piece.entries)
-            committed = piece.entries[-1].committed_at
-            if committed:
-                counters.deliveries += 1
-                counters.delivery_seconds += self._loop.time() - committed
-        return reader.batch(piece)
 
     # -- state -------------------------------------------------------------------------------------------
 
@@ -361,7 +298,7 @@ class EmbeddedBus:
 
     @property
     def draining(self) -> bool:
-        return self._draining
+        return self._delivery.draining
 
     async def unless_draining(self, work: Awaitable[T]) -> T | None:
         task = asyncio.ensure_future(work)
@@ -374,7 +311,7 @@ class EmbeddedBus:
             task.cancel()
 
     def stop_readers(self) -> None:
-        self._draining = True
+        self._delivery.draining = True
         self._drained.set()
         for channel in self._channels.values():
             for subscription in channel.subscriptions.values():
@@ -436,38 +373,3 @@ class EmbeddedBus:
             if idle:
                 channel.indexes.clear()
         self._housekeeping = self._loop.call_later(_HOUSEKEEPING, self._housekeep)
-
-
-class _Following:
-    """Implements Following: a reader that stays open until it is closed or the bus drains."""
-
-    def __init__(
-        self, bus: EmbeddedBus, project: str, key: SubscriptionKey, start: Position, name: str, since: str
-    ) -> None:
-        self._bus = bus
-        self._opening = (project, key, start, name, since)
-        self._name = name
-        self._opened: tuple[_Channel, Reader] | None = None
-        self._ended = False
-        self.sink: Sink | None = None
-
-    def __aiter__(self) -> _Following:
-        return self
-
-    async def __anext__(self) -> Batch:
-        if self._ended:
-            raise StopAsyncIteration
-        if self._opened is None:
-            self._opened = await self._bus.join(*self._opening)
-            reader = self._opened[1]
-            reader.sink = self.sink
-            return reader.batch(Slice((), reader.seq))
-        batch = await self._bus.read_on(*self._opened, self._name)
-        self._ended = self._bus.draining and not batch.entries
-        return batch
-
-    async def aclose(self) -> None:
-        self._ended = True
-        if self._opened is not None:
-            self._bus.leave(*self._opened)
-            self._opened = None

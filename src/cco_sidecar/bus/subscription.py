@@ -5,14 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from cco_sidecar.bus import filters
 from cco_sidecar.bus.base import Batch, SubscriptionKey
 from cco_sidecar.bus.entry import Entry
-
-if TYPE_CHECKING:
-    from cco_sidecar.bus.reader import Reader
 
 
 class Slice(NamedTuple):
@@ -54,9 +51,10 @@ class Subscription:
         self.trimmed = head
         self.entries: list[Entry] = []
         self.seqs: list[int] = []
-        self.readers: dict[Reader, str] = {}
-        # Readers that wait, in the order in which they began to.
-        self.waiters: dict[Reader, None] = {}
+        # Of Reader; the name of each.
+        self.readers: dict[Any, str] = {}
+        # Those that wait, in the order in which they began to.
+        self.waiters: dict[Any, None] = {}
         self.batches: dict[tuple[int, int, int], Slice] = {}
         self.idle_since = 0.0
 

@@ -19,6 +19,7 @@ from cco_sidecar.core.ids import is_id
 Convert = Callable[[Any], Any]
 
 SANDBOX_MODES = ("auto", "require", "off")
+GRPC_CORES = ("asyncio", "grpcio")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -93,6 +94,12 @@ def level(value: Any) -> str:
     if level not in LOG_LEVELS:
         raise ValueError(f"expected one of {', '.join(LOG_LEVELS)}")
     return level
+
+
+def grpc_core(value: Any) -> str:
+    if value not in GRPC_CORES:
+        raise ValueError(f"expected one of {', '.join(GRPC_CORES)}")
+    return str(value)
 
 
 def origins(value: Any) -> tuple[str, ...]:

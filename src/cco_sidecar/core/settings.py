@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cco_sidecar.core import converters
-from cco_sidecar.core.converters import LOG_LEVELS, SANDBOX_MODES, Convert
+from cco_sidecar.core.converters import GRPC_CORES, LOG_LEVELS, SANDBOX_MODES, Convert
 from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
 
 DATABASE = "records.db"
@@ -82,6 +82,13 @@ class Settings:
     port: int = _integer(3001, 0, 65535, "REST port; 0 for any free one", file="sidecar.port", flag="--port")
     grpc_port: int | None = _integer(
         None, 0, 65535, "gRPC port", file="sidecar.grpc_port", flag="--grpc-port", shown="the REST port plus one"
+    )
+    grpc_core: str = _setting(
+        "asyncio",
+        converters.grpc_core,
+        "HTTP/2 of the gRPC port: our own on asyncio, or grpcio's",
+        file="sidecar.grpc_core",
+        schema={"enum": GRPC_CORES},
     )
     host: str = _setting("127.0.0.1", converters.text, "Address to listen on", file="sidecar.host", flag="--host")
     storage: Path = _setting(

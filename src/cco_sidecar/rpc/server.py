@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.rpc.chain import Handlers, generic_handlers
 from cco_sidecar.rpc.grpcio_core import GrpcioCore
 from cco_sidecar.rpc.health import Health
@@ -18,8 +19,6 @@ from cco_sidecar.rpc.http2.server import Http2Core
 from cco_sidecar.rpc.open_services import OpenServices
 from cco_sidecar.rpc.receiving import Admission
 
-GRPCIO = "grpcio"
-ASYNCIO = "asyncio"
 _LEAST_CONNECTIONS = 64
 
 
@@ -47,11 +46,12 @@ class GrpcServer:
     ``port`` is the actual port, also if port 0 was requested.
     """
 
-    def __init__(self, host: str, port: int, socket: Path | None, core: str = ASYNCIO) -> None:
+    def __init__(self, settings: Settings, socket: Path | None) -> None:
         """``socket`` is an additional Unix socket. Raises SettingsError if the port cannot be opened."""
         self._services: Sequence[str] = ()
         self._health = Health()
-        kind = GrpcioCore if core == GRPCIO else Http2Core
+        host, port = settings.host, settings.real_grpc_port
+        kind = GrpcioCore if settings.grpc_core == "grpcio" else Http2Core
         try:
             self._core: Core = kind(host, port, socket, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 4))
         except OSError as problem:

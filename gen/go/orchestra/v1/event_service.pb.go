@@ -32,7 +32,7 @@ const (
 	Priority_PRIORITY_UNSPECIFIED Priority = 0
 	// Agents: after all others. Events: as normal.
 	Priority_PRIORITY_LOW Priority = 1
-	// Agents: in the order of spawning. Events: at once when idle, in batches 10 to 25 ms apart under
+	// Agents: in the order of spawning. Events: at once when idle, in batches at most 25 ms apart under
 	// load.
 	Priority_PRIORITY_NORMAL Priority = 2
 	// Agents: before all others. Events: at once, without waiting for the next batch.

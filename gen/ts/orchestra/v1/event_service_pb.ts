@@ -663,7 +663,7 @@ export enum Priority {
   LOW = 1,
 
   /**
-   * Agents: in the order of spawning. Events: at once when idle, in batches 10 to 25 ms apart under
+   * Agents: in the order of spawning. Events: at once when idle, in batches at most 25 ms apart under
    * load.
    *
    * @generated from enum value: PRIORITY_NORMAL = 2;

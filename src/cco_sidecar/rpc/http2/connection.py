@@ -7,14 +7,18 @@ and unread data.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol, cast
+from functools import partial
+from typing import cast
 
 from cco_sidecar.rpc.http2 import frames
 from cco_sidecar.rpc.http2.frames import ConnectionFault, ErrorCode
 from cco_sidecar.rpc.http2.headers import HeaderDecoder, Malformed, RequestHead
+from cco_sidecar.rpc.http2.owner import Owner
 from cco_sidecar.rpc.http2.stream import Stream
+from cco_sidecar.rpc.http2.strikes import Strikes
 from cco_sidecar.rpc.limits import MAX_HEADER_BYTES, MAX_STREAMS
 
 # What clients may send on all streams of a connection before it is read.
@@ -22,30 +26,9 @@ _WINDOW = 4 * 2**20
 _CREDIT = 256 * 1024
 # Requests that are started before other connections get a turn.
 _REQUESTS_AT_ONCE = 32
-# Frames that cost us work and their sender nothing: so many at once, and so many a second.
-_STRIKES = 1000.0
-_FORGIVEN_PER_SECOND = 100.0
 # Above this, writers wait until the socket took what is there.
 _UNSENT_BYTES = 256 * 1024
 _MAX_UNSENT_BYTES = 4 * 2**20
-_HTTP_1 = (
-    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
-    b"This port speaks gRPC (HTTP/2). REST is on the other port; see 'cco status'.\n"
-)
-
-
-class Owner(Protocol):
-    """What a connection needs of its server."""
-
-    max_receive: int
-
-    def opened(self, connection: Connection) -> bool:
-        """Returns False if there are too many connections."""
-        ...
-
-    def closed(self, connection: Connection) -> None: ...
-
-    def serve(self, stream: Stream) -> asyncio.Task[None]: ...
 
 
 class Connection(asyncio.Protocol):
@@ -76,21 +59,15 @@ class Connection(asyncio.Protocol):
         self._headers = HeaderDecoder()
         # A header block that is not complete: its stream, flags and parts.
         self._block: tuple[int, int, bytearray] | None = None
-        self._strikes = _STRIKES
-        self._forgiven_at = self.heard
+        self._strikes = Strikes(self.heard)
         self._requests = 0
-        self._handlers = {
-            frames.DATA: self._on_data,
-            frames.HEADERS: self._on_headers,
-            frames.PRIORITY: self._on_priority,
-            frames.RST_STREAM: self._on_reset,
-            frames.SETTINGS: self._on_settings,
-            frames.PUSH_PROMISE: self._on_push_promise,
-            frames.PING: self._on_ping,
-            frames.GOAWAY: self._on_goaway,
-            frames.WINDOW_UPDATE: self._on_window_update,
-            frames.CONTINUATION: self._on_continuation,
-        }
+        # The latest streams that we ended while the client was still sending.
+        self._cut_short: deque[int] = deque(maxlen=256)
+        # By type of frame.
+        self._handlers = (
+            *(self._on_data, self._on_headers, self._on_priority, self._on_reset, self._on_settings),
+            *(self._on_push_promise, self._on_ping, self._on_goaway, self._on_window_update, self._on_continuation),
+        )
 
     # -- the transport -------------------------------------------------------------------------------------
 
@@ -137,9 +114,6 @@ class Connection(asyncio.Protocol):
         except ConnectionFault as fault:
             self.close(fault.code, str(fault))
 
-    def eof_received(self) -> None:
-        """Lets the transport close: a client that sends no more has gone."""
-
     def _go_on(self) -> None:
         if not self._transport.is_closing():
             self._transport.resume_reading()
@@ -147,8 +121,8 @@ class Connection(asyncio.Protocol):
 
     def _preface(self, data: bytes) -> int:
         if not frames.PREFACE.startswith(data[: len(frames.PREFACE)]):
-            if data[:4] in (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"):
-                self.send(_HTTP_1)
+            if data.startswith(frames.HTTP_1_METHODS):
+                self.send(frames.HTTP_1_ANSWER)
                 self._transport.close()
                 self._begun = True
                 return len(data)
@@ -173,9 +147,8 @@ class Connection(asyncio.Protocol):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block must not be interrupted")
             if not self.ready and kind != frames.SETTINGS:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "settings come first")
-            handler = self._handlers.get(kind)
-            if handler is not None:
-                handler(flags, number, data[begin:at])
+            if kind < len(self._handlers):
+                self._handlers[kind](flags, number, data[begin:at])
             if self._transport.is_closing():
                 return end
             if self._requests >= _REQUESTS_AT_ONCE and at < end:
@@ -195,9 +168,10 @@ class Connection(asyncio.Protocol):
         data = frames.unpadded(flags & frames.PADDED, payload) if flags & frames.PADDED else payload
         ended = bool(flags & frames.END_STREAM)
         if not octets and not ended:
-            self._strike("empty frames")
+            self._strikes.add("empty frames", self.heard)
         if stream is None or stream.over:
             self.acknowledge(octets)
+            self._on_closed(number)
             return
         if stream.remote_closed:
             self._reset(stream, ErrorCode.STREAM_CLOSED)
@@ -210,9 +184,8 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "clients open streams with odd numbers")
         part = frames.unpadded(flags, payload)
         if flags & frames.HAS_PRIORITY:
-            depends = int.from_bytes(payload[bool(flags & frames.PADDED) :][:4], "big") & frames.MAX_WINDOW
-            if depends == number:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream cannot depend on itself")
+            begin = 1 if flags & frames.PADDED else 0
+            frames.check_priority(number, payload[begin : begin + 5])
         if flags & frames.END_HEADERS:
             self._on_block(number, flags, part)
         else:
@@ -226,7 +199,7 @@ class Connection(asyncio.Protocol):
         if len(parts) > 2 * MAX_HEADER_BYTES:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "headers without end")
         if not payload:
-            self._strike("empty frames")
+            self._strikes.add("empty frames", self.heard)
         if flags & frames.END_HEADERS:
             self._block = None
             self._on_block(number, first_flags, bytes(parts))
@@ -245,32 +218,30 @@ class Connection(asyncio.Protocol):
         self._requests += 1
         if head is None:
             self.send(frames.reset(number, ErrorCode.PROTOCOL_ERROR))
-            self._strike("malformed requests")
+            self._strikes.add("malformed requests", self.heard)
             return
         if len(self.streams) >= MAX_STREAMS or self._draining:
             self.send(frames.reset(number, ErrorCode.REFUSED_STREAM))
-            self._strike("more streams than allowed")
+            self._strikes.add("more streams than allowed", self.heard)
             return
         stream = self.streams[number] = Stream(self, number, head, self._owner.max_receive)
         stream.remote_closed = ended
-        stream.task = self._owner.serve(stream)
+        stream.task = self._owner.serve(stream, partial(self._ended, stream))
 
     def _on_trailers(self, number: int, *, ended: bool) -> None:
         stream = self.streams.get(number)
-        if stream is None or stream.remote_closed:
+        if stream is None or stream.over:
+            self._on_closed(number)
+            return
+        if stream.remote_closed:
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "headers on a closed stream")
         if not ended:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "trailers end a stream")
         stream.end_of_requests()
 
     def _on_priority(self, flags: int, number: int, payload: bytes) -> None:
-        if not number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "priority of no stream")
-        if len(payload) != 5:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority frame has 5 bytes")
-        if int.from_bytes(payload[:4], "big") & frames.MAX_WINDOW == number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream cannot depend on itself")
-        self._strike("priorities")
+        frames.check_priority(number, payload)
+        self._strikes.add("priorities", self.heard)
 
     def _on_reset(self, flags: int, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -278,7 +249,7 @@ class Connection(asyncio.Protocol):
         stream = self._known(number)
         if stream is not None and not stream.over:
             # A request that is reset at once costs its sender nothing (CVE-2023-44487).
-            self._strike("resets")
+            self._strikes.add("resets", self.heard)
             self._abandon(stream)
 
     def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
@@ -294,7 +265,7 @@ class Connection(asyncio.Protocol):
             elif key == frames.MAX_FRAME_SIZE:
                 self.max_frame = value
         if self.ready:
-            self._strike("settings")
+            self._strikes.add("settings", self.heard)
         self.ready = True
         self._answer(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
@@ -351,6 +322,12 @@ class Connection(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"stream {number} is not open")
         return self.streams.get(number)
 
+    def _on_closed(self, number: int) -> None:
+        """A frame arrived for a stream that is closed. If we closed it, the client may not know yet."""
+        if number not in self._cut_short:
+            self._strikes.add("frames on closed streams", self.heard)
+            self.send(frames.reset(number, ErrorCode.STREAM_CLOSED))
+
     def _reset(self, stream: Stream, code: ErrorCode) -> None:
         if not stream.over:
             self.send(frames.reset(stream.number, code))
@@ -360,13 +337,15 @@ class Connection(asyncio.Protocol):
         """Ends the call of a stream that the client no longer wants."""
         if stream.over:
             return
-        stream.over = True
+        stream.over = stream.abandoned = True
         if stream.task is not None:
             stream.task.cancel()
 
-    def ended(self, stream: Stream) -> None:
+    def _ended(self, stream: Stream) -> None:
         """Called when the call of a stream is over. Until then it counts against the limit."""
         self.streams.pop(stream.number, None)
+        if not stream.remote_closed and not stream.abandoned:
+            self._cut_short.append(stream.number)
         if not self._transport.is_closing():
             stream.release()
             if self._draining and not self.streams:
@@ -391,13 +370,6 @@ class Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read")
         self.send(data)
-
-    def _strike(self, what: str) -> None:
-        now = self.heard
-        self._strikes = min(_STRIKES, self._strikes + (now - self._forgiven_at) * _FORGIVEN_PER_SECOND) - 1
-        self._forgiven_at = now
-        if self._strikes < 0:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, f"too many {what}")
 
     # -- the end -------------------------------------------------------------------------------------------
 

@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from enum import IntEnum
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+HTTP_1_METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ")
+HTTP_1_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+    b"This port speaks gRPC (HTTP/2). REST is on the other port; see 'cco status'.\n"
+)
 HEAD_BYTES = 9
 # What both sides may send until the other allows more.
 DEFAULT_WINDOW = 65_535
@@ -116,3 +121,13 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     if begin > end:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "padding or priority longer than its frame")
     return payload[begin:end]
+
+
+def check_priority(number: int, payload: bytes) -> None:
+    """Checks the fields of a priority, which are ignored otherwise. Raises ConnectionFault."""
+    if not number:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "priority of no stream")
+    if len(payload) != 5:
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a priority has 5 bytes")
+    if int.from_bytes(payload[:4], "big") & MAX_WINDOW == number:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream cannot depend on itself")

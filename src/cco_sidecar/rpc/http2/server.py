@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,6 +93,7 @@ class Http2Core:
     # -- connections ---------------------------------------------------------------------------------------
 
     def opened(self, connection: Connection) -> bool:
+        """Returns False if there are too many connections."""
         if len(self._connections) >= self._max_connections:
             return False
         self._connections.add(connection)
@@ -121,13 +122,13 @@ class Http2Core:
 
     # -- calls ---------------------------------------------------------------------------------------------
 
-    def serve(self, stream: Stream) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._serve(stream))
+    def serve(self, stream: Stream, ended: Callable[[], None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._serve(stream, ended))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _serve(self, stream: Stream) -> None:
+    async def _serve(self, stream: Stream, ended: Callable[[], None]) -> None:
         fields = stream.head.fields
         context = StreamContext(stream)
         try:
@@ -141,7 +142,7 @@ class Http2Core:
             if not stream.over:
                 await _end(stream, grpc.StatusCode.UNAVAILABLE, "the sidecar is shutting down", ())
         finally:
-            stream.connection.ended(stream)
+            ended()
 
     async def _call(self, stream: Stream, context: StreamContext) -> None:
         """Runs the handler, and ends the stream with its status."""
@@ -188,10 +189,10 @@ class Http2Core:
 async def _run(handler: Any, stream: Stream, context: StreamContext) -> bytes | None:
     """Returns the response of a unary call; the responses of a stream are sent."""
     requests = _Requests(context, handler.request_deserializer)
-    encode = handler.response_serializer
+    encode = handler.response_serializer or bytes
     context.encode = encode
     if handler.stream_unary is not None:
-        return encode(await handler.stream_unary(requests, context))  # type: ignore[no-any-return]
+        return encode(await handler.stream_unary(requests, context))
     result = handler.stream_stream(requests, context)
     if hasattr(result, "__aiter__"):
         async with aclosing(result):

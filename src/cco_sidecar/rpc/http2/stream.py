@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc.aio
 
@@ -13,9 +13,7 @@ from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
 from cco_sidecar.rpc.http2 import frames, headers
 from cco_sidecar.rpc.http2.frames import ErrorCode
 from cco_sidecar.rpc.http2.headers import RequestHead
-
-if TYPE_CHECKING:
-    from cco_sidecar.rpc.http2.connection import Connection
+from cco_sidecar.rpc.http2.link import Link
 
 _PREFIX_BYTES = 5
 # Received octets of a stream are acknowledged in portions of at least this size.
@@ -28,7 +26,8 @@ _HEADERS = b"\x88" + headers.encode(
 
 
 class Stream:
-    """``head``: the request's headers. ``over``: the client or the connection ended it; nothing can be sent."""
+    """``head``: the request's headers. ``over``: nothing more can be sent. ``abandoned``: the client or a fault ended
+    it."""
 
     __slots__ = (
         "_buffer",
@@ -38,6 +37,7 @@ class Stream:
         "_started",
         "_unacknowledged",
         "_writing",
+        "abandoned",
         "connection",
         "head",
         "number",
@@ -47,13 +47,14 @@ class Stream:
         "window",
     )
 
-    def __init__(self, connection: Connection, number: int, head: RequestHead, max_receive: int) -> None:
+    def __init__(self, connection: Link, number: int, head: RequestHead, max_receive: int) -> None:
         self.connection = connection
         self.number = number
         self.head = head
         self.window = connection.initial_window
         self.remote_closed = False
         self.over = False
+        self.abandoned = False
         self.task: asyncio.Task[None] | None = None
         self._max_receive = max_receive
         self._encoding = head.fields.get("grpc-encoding", "identity")
@@ -222,7 +223,7 @@ class Stream:
         trailers = headers.encode(trailing)
         if message is not None:
             if self.write_framed(framed(message), self._trailers(trailers)):
-                self._close()
+                self.over = True
                 return
             await self.write(message)
         if self.over:
@@ -230,7 +231,7 @@ class Stream:
         # Without a message the trailers are the response's only headers.
         block = trailers if self._started else _HEADERS + trailers
         self.connection.send(self._trailers(block))
-        self._close()
+        self.over = True
 
     def _trailers(self, block: bytes) -> bytes:
         """Ends the response; a client that still sends is told to stop (RFC 9113, section 8.1)."""
@@ -241,9 +242,6 @@ class Stream:
         """Answers with an HTTP status and no body."""
         self._started = True
         self.connection.send(self._trailers(headers.encode([(":status", str(status))])))
-        self._close()
-
-    def _close(self) -> None:
         self.over = True
 
     def release(self) -> None:
