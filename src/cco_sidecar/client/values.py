@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from cco_sidecar.core import codec
+from cco_sidecar.core.clock import micros_of
 from orchestra.v1 import event_service_pb2 as event_pb
 from orchestra.v1 import result_service_pb2 as result_pb
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Event:
             topic=message.topic,
             publisher=message.publisher,
             correlation_id=message.correlation_id,
-            timestamp=message.timestamp.ToDatetime(tzinfo=UTC),
+            timestamp=_time(message.timestamp),
             data=codec.struct_to_dict(message.data),
             message=message,
         )
@@ -87,7 +92,7 @@ class Result:
             issue_id=message.issue_id,
             project_id=message.project_id,
             branch=message.branch,
-            timestamp=message.timestamp.ToDatetime(tzinfo=UTC),
+            timestamp=_time(message.timestamp),
             result=codec.to_dict(message.result),
             message=message,
         )
@@ -103,3 +108,7 @@ class ResultPage:
     @classmethod
     def of(cls, message: result_pb.ListResultsResponse) -> ResultPage:
         return cls([Result.of(each) for each in message.results], message.next_cursor)
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros_of(stamp))
