@@ -10,7 +10,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-rates bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -127,6 +127,13 @@ bench: setup ## ours beside bare peers, in one run
 
 bench-events: setup .build/event-peers/.ready ## events beside NATS, Redis, etcd and AutoGen (PEERS="a;b", RATES=50,200, ROUNDS=n)
 	@$(PY) -m bench.events $(if $(PEERS),--peers "$(PEERS)") $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-event-rates: setup .build/event_client ## fan-out at 500 to 2,000 events/s, with clients in C++ (RATES=n,m)
+	@$(PY) -m bench.event_rates $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# apt-get install libgrpc++-dev
+.build/event_client: bench/event_client.cc
+	@mkdir -p .build && g++ -O2 -std=c++17 $< -o $@ $$(pkg-config --cflags --libs grpc++)
 
 # Redis and etcd are taken from the PATH: apt-get install redis-server etcd-server
 .build/event-peers/.ready:

@@ -20,7 +20,7 @@ def event(event_type: str = "x", **data: object) -> Event:
 
 
 async def publish(bus: EventBus, event_type: str = "x", project: str = "p", **data: object) -> str:
-    return (await bus.publish(project, event(event_type, **data))).event_id
+    return (await bus.publish(Outgoing(project, event(event_type, **data)))).event_id
 
 
 async def read(bus: EventBus, since: str, key: SubscriptionKey = ALL, project: str = "p", limit: int = 1000) -> Batch:
@@ -62,7 +62,7 @@ async def test_every_follower_gets_every_event_once_and_in_order(bus: EventBus) 
 async def test_an_event_has_the_same_id_and_time_everywhere(bus: EventBus) -> None:
     heard: list[str] = []
     bus.listen(lambda project, entry: heard.append(f"{project}/{entry.event_id}"))
-    published = await bus.publish("p", event(n=1))
+    published = await bus.publish(Outgoing("p", event(n=1)))
     (entry,) = (await read(bus, "0")).entries
     assert entry.event_id == entry.event.event_id == entry.fields["event_id"] == published.event_id
     assert entry.event.timestamp == published.timestamp and entry.text("n") is None
@@ -141,3 +141,82 @@ async def test_a_closed_bus_refuses_events(bus: EventBus) -> None:
     with pytest.raises(SidecarError) as caught:
         await publish(bus)
     assert caught.value.code == "EVT_001" and bus.draining
+
+
+# -- idempotency keys and conditions ---------------------------------------------------------------------
+
+
+def keyed(key: str, publisher: str = "me", **data: object) -> Outgoing:
+    made = event(**data)
+    made.idempotency_key, made.publisher = key, publisher
+    return Outgoing("p", made)
+
+
+async def test_a_repeated_key_publishes_once(bus: EventBus) -> None:
+    together = await asyncio.gather(*(bus.publish(keyed("k", n=1)) for _ in range(5)))
+    later = await bus.publish(keyed("k", n=1))
+    assert {each.event_id for each in [*together, later]} == {together[0].event_id}
+    assert [each.duplicate for each in [*together, later]] == [False] + [True] * 5
+    assert later.timestamp == together[0].timestamp
+    assert ids(await read(bus, "0")) == [later.event_id]
+
+
+async def test_keys_belong_to_their_publisher(bus: EventBus) -> None:
+    one, two = await bus.publish(keyed("k", "one")), await bus.publish(keyed("k", "two"))
+    assert one.event_id != two.event_id and not two.duplicate
+
+
+async def test_a_key_that_was_used_for_another_event_is_a_conflict(bus: EventBus) -> None:
+    await bus.publish(keyed("k", n=1))
+    with pytest.raises(SidecarError, match="was used for another event") as refused:
+        await bus.publish(keyed("k", n=2))
+    assert refused.value.code == "EVT_003"
+    with pytest.raises(SidecarError, match="was used for another event"):
+        await bus.publish_all([Outgoing("p", event(n=7)), keyed("k", n=2)])
+    assert len(ids(await read(bus, "0"))) == 1, "a batch is refused as a whole"
+
+
+async def test_a_caller_that_leaves_does_not_take_the_event_along(bus: EventBus) -> None:
+    first = asyncio.ensure_future(bus.publish(keyed("k")))
+    second = asyncio.ensure_future(bus.publish(keyed("k")))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).duplicate
+    assert ids(await read(bus, "0")) == [(await second).event_id]
+
+
+async def test_batches_keep_their_order_whether_their_events_have_keys_or_not(bus: EventBus) -> None:
+    await bus.publish(keyed("old", n=0))
+    batch = [keyed("a", n=1), Outgoing("p", event(n=2)), keyed("b", n=3), keyed("old", n=0), Outgoing("p", event(n=4))]
+    published = await bus.publish_all(batch)
+    assert [each.duplicate for each in published] == [False, False, False, True, False]
+    got = [entry.fields["data"]["n"] for entry in (await read(bus, "0")).entries]
+    assert got == [0, 1, 2, 3, 4]
+
+
+async def test_an_event_is_published_only_after_the_expected_one(bus: EventBus) -> None:
+    def after(last: str, topic: str = "t") -> Outgoing:
+        made = event()
+        made.topic = topic
+        return Outgoing("p", made, expected_last=last)
+
+    first = await bus.publish(after("0"))
+    await bus.publish(after("0", topic="another"))
+    second = await bus.publish(after(first.event_id))
+    for wrong in ("0", first.event_id):
+        with pytest.raises(SidecarError, match=second.event_id) as refused:
+            await bus.publish(after(wrong))
+        assert refused.value.code == "EVT_003" and refused.value.details["last_event_id"] == second.event_id
+
+
+async def test_of_several_that_expect_the_same_event_one_wins(bus: EventBus) -> None:
+    last = await publish(bus)
+
+    def attempt(n: int) -> Outgoing:
+        return Outgoing("p", event(n=n), expected_last=last)
+
+    attempts = await asyncio.gather(*(bus.publish(attempt(n)) for n in range(10)), return_exceptions=True)
+    won = [each for each in attempts if not isinstance(each, BaseException)]
+    lost = [each for each in attempts if isinstance(each, SidecarError) and each.code == "EVT_003"]
+    assert len(won) == 1 and len(lost) == 9
+    assert len(ids(await read(bus, "0"))) == 2

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.bus.contract import *  # noqa: F403
-from tests.bus.contract import ids, publish, read
+from tests.bus.contract import event, ids, keyed, publish, read
 
-from cco_sidecar.bus.base import SubscriptionKey
+from cco_sidecar.bus import commits, idempotency
+from cco_sidecar.bus.base import Outgoing, SubscriptionKey
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
@@ -134,3 +136,71 @@ async def test_a_full_disk_is_refused_and_recovers(
     again = EmbeddedBus(SegmentLog(tmp_path), ManualClock(), Settings())
     assert ids(await read(again, "0")) == [before, after]
     await again.close()
+
+
+# -- idempotency keys, conditions, back-pressure -----------------------------------------------------------
+
+
+async def test_keys_and_the_newest_event_of_a_topic_survive_a_restart(tmp_path: Path) -> None:
+    log = SegmentLog(tmp_path)
+    bus = EmbeddedBus(log, ManualClock(), Settings())
+    first = await bus.publish(keyed("k", n=1))
+    await bus.close()
+    await log.close()
+    log = SegmentLog(tmp_path)
+    bus = EmbeddedBus(log, ManualClock(), Settings())
+    again = await bus.publish(keyed("k", n=1))
+    assert again.duplicate and (again.event_id, again.timestamp) == (first.event_id, first.timestamp)
+    with pytest.raises(SidecarError, match="was used for another event"):
+        await bus.publish(keyed("k", n=2))
+    after = await bus.publish(Outgoing("p", event(), expected_last=first.event_id))
+    assert ids(await read(bus, "0")) == [first.event_id, after.event_id]
+    await bus.close()
+    await log.close()
+
+
+async def test_a_key_is_forgotten_after_its_window(bus: EmbeddedBus) -> None:
+    first = await bus.publish(keyed("k"))
+    bus._clock.ahead = (idempotency.WINDOW_SECONDS - 1) * 10**6  # type: ignore[attr-defined]
+    assert (await bus.publish(keyed("k"))).duplicate
+    bus._clock.ahead = (idempotency.WINDOW_SECONDS + 1) * 10**6  # type: ignore[attr-defined]
+    later = await bus.publish(keyed("k"))
+    assert not later.duplicate and later.event_id != first.event_id
+
+
+async def test_a_key_whose_event_could_not_be_written_can_be_used_again(
+    bus: EmbeddedBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await publish(bus)
+    monkeypatch.setattr(os, "fdatasync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
+    with pytest.raises(SidecarError) as failed:
+        await bus.publish(keyed("k"))
+    assert failed.value.code == "EVT_001"
+    monkeypatch.undo()
+    assert not (await bus.publish(keyed("k"))).duplicate
+
+
+async def test_publishers_are_told_before_memory_grows(bus: EmbeddedBus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commits, "_MAX_WAITING_BYTES", 10_000)
+    go_on = threading.Event()
+    real = os.fdatasync
+
+    def slow(descriptor: int) -> None:
+        go_on.wait(10)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    accepted: list[asyncio.Future[object]] = []
+    with pytest.raises(SidecarError, match="wait to be written") as refused:
+        for _ in range(100):
+            accepted.append(asyncio.ensure_future(bus.publish(Outgoing("p", event(text="x" * 1000)))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if accepted[-1].done():
+                accepted.pop().result()
+    assert refused.value.code == "EVT_004" and refused.value.retry_after_seconds == 1
+    assert 9 <= len(accepted) <= 11, "ten events of about a thousand bytes"
+    go_on.set()
+    await asyncio.gather(*accepted)
+    assert len(ids(await read(bus, "0"))) == len(accepted)
+    await publish(bus)

@@ -500,3 +500,19 @@ def test_no_bytes_disturb_other_connections(parts: list[bytes]) -> None:
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
         Http2Core("127.0.0.1", taken.getsockname()[1], None, 1)
+
+
+async def test_a_connection_that_is_closed_but_not_read_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_LOOK_SECONDS", 0.05)
+    async with serving() as (core, _), raw(core) as client:
+        client.writer.transport.pause_reading()
+        client.send(frames.settings({4: 2**31 - 1}) + frames.window_update(0, 2**31 - 70_000))
+        client.send(request(1, path="/t.T/Count"), data(1, message(b"1000 100000")))
+        await client.writer.drain()
+        async with asyncio.timeout(10):
+            while not any(connection.paused for connection in core._connections):
+                await asyncio.sleep(0)
+        client.send(frame(frames.PUSH_PROMISE, 4, 1, bytes(4)))
+        async with asyncio.timeout(10):
+            while core._connections:
+                await asyncio.sleep(0.01)

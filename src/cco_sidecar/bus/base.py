@@ -37,21 +37,25 @@ class SubscriptionKey:
 class Outgoing(NamedTuple):
     """An event to publish, without id and timestamp.
 
-    ``ttl`` is in seconds. ``urgent`` wakes the readers immediately instead of with the next flush.
+    ``ttl`` is in seconds. ``urgent`` wakes the readers immediately instead of with the next flush. ``expected_last`` is
+    the id that the topic's newest event must have, FROM_OLDEST for a topic without events; empty for no condition.
     """
 
     project: str
     event: Event
     ttl: int = DEFAULT_TTL
     urgent: bool = False
+    expected_last: str = ""
 
 
 class Published(NamedTuple):
-    """A stored event. ``subscribers`` names the readers of this process that receive it."""
+    """A stored event. ``subscribers`` names the readers of this process that receive it. ``duplicate``: an earlier call
+    with the same idempotency key stored it."""
 
     event_id: str
     timestamp: Timestamp
     subscribers: list[str]
+    duplicate: bool = False
 
 
 class Position(NamedTuple):
@@ -145,15 +149,18 @@ class EventBus(Protocol):
         """Opens what is stored. Nothing else is called before it. Raises SidecarError (STR_002)."""
         ...
 
-    async def publish(self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False) -> Published:
-        """Stores an event, and sets its id and timestamp in place. ``ttl`` is in seconds.
+    async def publish(self, outgoing: Outgoing) -> Published:
+        """Stores an event, and sets its id and timestamp in place.
 
-        Raises SidecarError: EVT_002 if it is too large, EVT_001 if it could not be stored.
+        An event with the publisher and the idempotency key of one of the last ten minutes is not stored again. Raises
+        SidecarError: EVT_002 if it is too large, EVT_001 if it could not be stored, EVT_003 if its key was used for
+        another event or the topic's newest event is not the expected one, EVT_004 if too much waits to be stored.
         """
         ...
 
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
-        """Publishes several events, in one commit where possible. Publishes none if one is too large."""
+        """Publishes several events, in one commit where possible, or none if one of them is refused. Conditions are
+        about the state before."""
         ...
 
     async def is_published(self, project: str, event: Event) -> bool:

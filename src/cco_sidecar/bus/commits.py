@@ -9,9 +9,14 @@ from functools import partial
 
 from cco_sidecar.bus.base import MAX_EVENT_BYTES, Outgoing, Published
 from cco_sidecar.core.clock import Clock, timestamp
-from cco_sidecar.core.errors import invalid_event, unavailable
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_event, unavailable
 from cco_sidecar.storage.base import EventLog, NewEvent
 from orchestra.v1.event_service_pb2 import Event
+
+# What may wait for a slow disk. Publishers are told before memory grows.
+_MAX_WAITING_BYTES = 64 * 2**20
+# Commits begin at least so long after one another.
+_APART_SECONDS = 0.001
 
 
 @dataclass(slots=True)
@@ -41,10 +46,12 @@ class GroupCommit:
         self._flushed = flushed
         self._loop = asyncio.get_running_loop()
         self._pending: list[Pending] = []
-        self._in_flight = 0
+        self._in_flight: list[Pending] = []
+        self._bytes = 0
         self._writing = False
         self._scheduled = False
         self._closed = False
+        self._began = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self.failing = False
@@ -52,30 +59,54 @@ class GroupCommit:
     @property
     def depth(self) -> int:
         """Events accepted and not yet stored."""
-        return len(self._pending) + self._in_flight
+        return len(self._pending) + len(self._in_flight)
+
+    def check_room(self) -> None:
+        """Raises SidecarError (EVT_004) if too much waits to be written."""
+        if self._bytes > _MAX_WAITING_BYTES:
+            raise SidecarError(
+                Kind.RATE_LIMITED,
+                "EVT_004",
+                f"{self.depth:,} events wait to be written to disk, more than may wait; publish again in a second",
+                retry_after_seconds=1,
+            )
+
+    def has_pending(self, project: str, topic: str) -> bool:
+        """Reports whether an event of a topic waits to be stored."""
+        waiting = (*self._in_flight, *self._pending)
+        return any(item.record.project == project and item.event.topic == topic for item in waiting)
 
     def submit(self, outgoing: Outgoing) -> asyncio.Future[Published]:
         """Queues an event, in call order. Events of one iteration of the event loop are committed together. Raises
-        SidecarError: EVT_001 when the bus is closed, EVT_002 for an event that is too large."""
+        SidecarError (EVT_001) when the bus is closed."""
         if self._closed:
             raise unavailable("EVT_001", "the sidecar is shutting down; retry after it has restarted")
         event = outgoing.event
         micros = self._clock.micros()
         event.timestamp.CopyFrom(timestamp(micros))
-        check_size(event)
         record = NewEvent(outgoing.project, micros, outgoing.ttl, event.SerializeToString())
         done: asyncio.Future[Published] = self._loop.create_future()
+        self._bytes += len(record.payload)
         self._pending.append(Pending(record, event, outgoing.urgent, done))
         self._idle.clear()
         if not self._scheduled and not self._writing:
-            self._scheduled = True
-            self._loop.call_soon(self._commit)
+            self._schedule()
         return done
 
     async def close(self) -> None:
         """Waits until everything accepted is stored; refuses what comes later."""
         self._closed = True
         await self._idle.wait()
+
+    def _schedule(self) -> None:
+        """Commits in the next iteration of the event loop, or a little later when commits follow each other closely:
+        each costs two changes of thread."""
+        self._scheduled = True
+        due = self._began + _APART_SECONDS
+        if due <= self._loop.time():
+            self._loop.call_soon(self._commit)
+        else:
+            self._loop.call_at(due, self._commit)
 
     def _commit(self) -> None:
         """Passes all pending events to the idle writer, as one batch."""
@@ -84,12 +115,14 @@ class GroupCommit:
             return
         batch, self._pending = self._pending, []
         self._writing = True
-        self._in_flight = len(batch)
+        self._began = self._loop.time()
+        self._in_flight = batch
         self._log.append([item.record for item in batch]).add_done_callback(partial(self._committed, batch))
 
     def _committed(self, batch: list[Pending], written: asyncio.Future[list[int]]) -> None:
         self._writing = False
-        self._in_flight = 0
+        self._in_flight = []
+        self._bytes -= sum(len(item.record.payload) for item in batch)
         problem = written.exception()
         self.failing = problem is not None
         if problem is not None:
@@ -106,7 +139,7 @@ class GroupCommit:
                     item.done.set_result(Published(item.event.event_id, item.event.timestamp, subscribers))
             self._flushed(any(item.urgent for item in batch))
         if self._pending:
-            self._commit()
+            self._schedule()
         else:
             self._idle.set()
 

@@ -13,7 +13,6 @@ from typing import TypeVar
 
 from cco_sidecar.bus import scans
 from cco_sidecar.bus.base import (
-    DEFAULT_TTL,
     Batch,
     Counters,
     Outgoing,
@@ -22,12 +21,14 @@ from cco_sidecar.bus.base import (
     Published,
     SubscriptionKey,
 )
-from cco_sidecar.bus.commits import GroupCommit, Pending, check_size
+from cco_sidecar.bus.commits import GroupCommit, Pending
 from cco_sidecar.bus.delivery import BATCH_EVENTS, HEARTBEAT_SECONDS, Delivery
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.flush import FlushScheduler
 from cco_sidecar.bus.follow import Follow
+from cco_sidecar.bus.idempotency import Keys
 from cco_sidecar.bus.journal import Journal
+from cco_sidecar.bus.publishing import Publishing
 from cco_sidecar.bus.reader import BATCH_BYTES, Reader
 from cco_sidecar.bus.scans import Scans
 from cco_sidecar.bus.subscription import Slice, Subscription, SubscriptionIndex
@@ -53,9 +54,10 @@ _BEAT = 1.0
 
 @dataclass(slots=True)
 class _Channel:
-    """A project's journal and its subscriptions."""
+    """A project's journal and its subscriptions, and the idempotency keys of its latest events."""
 
     journal: Journal
+    keys: Keys = field(default_factory=Keys)
     subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     indexes: dict[tuple[str, str], SubscriptionIndex] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ class EmbeddedBus:
         self._scans = Scans()
         self._channels: dict[str, _Channel] = {}
         self._commits = GroupCommit(event_log, clock, self._deliver, self._flush_committed)
+        self._publishing = Publishing(self._commits, clock)
         self._drained = asyncio.Event()
         self._listeners: list[Callable[[str, Entry], None]] = []
         self._reading: Counter[str] = Counter()
@@ -91,15 +94,17 @@ class EmbeddedBus:
         for project in await self._log.projects():
             await self._channel(project)
 
-    async def publish(self, project: str, event: Event, *, ttl: int = DEFAULT_TTL, urgent: bool = False) -> Published:
-        await self._channel(project)
-        return await self._commits.submit(Outgoing(project, event, ttl, urgent))
+    async def publish(self, outgoing: Outgoing) -> Published:
+        channel = await self._channel(outgoing.project)
+        self._publishing.check(channel.journal, channel.keys, outgoing)
+        return await self._publishing.submit(channel.keys, outgoing)
 
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
-        for each in outgoing:
-            await self._channel(each.project)
-            check_size(each.event)
-        return await asyncio.gather(*map(self._commits.submit, outgoing))
+        channels = [await self._channel(each.project) for each in outgoing]
+        for channel, each in zip(channels, outgoing, strict=True):
+            self._publishing.check(channel.journal, channel.keys, each)
+        pairs = zip(channels, outgoing, strict=True)
+        return await asyncio.gather(*(self._publishing.submit(channel.keys, each) for channel, each in pairs))
 
     def _deliver(self, item: Pending, seq: int, now: float) -> list[str]:
         """Appends a committed event to the journal and to the subscriptions that match; returns the readers' names."""
@@ -111,6 +116,7 @@ class EmbeddedBus:
         payload = record.payload + framed(_EVENT_ID, item.event.event_id.encode())
         entry = Entry(seq, item.event, payload, arrived, record.ttl)
         entry.committed_at = now
+        entry.message = item.event
         channel.journal.add(entry, record.micros, arrived)
         self.counters.published += 1
         if channel.journal.overflows(self._stride):
@@ -121,12 +127,14 @@ class EmbeddedBus:
             index = channel.indexes[index_key] = SubscriptionIndex.build(channel.subscriptions.values(), *index_key)
         for listen in self._listeners:
             listen(record.project, entry)
-        names: set[str] = set()
-        for subscription in index.subscriptions(entry):
+        found = index.subscriptions(entry)
+        entry.message = None
+        for subscription in found:
             subscription.add(entry)
             self._flush.mark(subscription, seq)
-            names.update(subscription.readers.values())
-        return sorted(names)
+        if len(found) == 1:
+            return found[0].names
+        return sorted({name for subscription in found for name in subscription.names})
 
     def _flush_committed(self, urgent: bool) -> None:
         self._flush.schedule(urgent=urgent)
@@ -241,12 +249,12 @@ class EmbeddedBus:
             channel.indexes.clear()
         subscription.limit = max(subscription.limit, journal.head)
         reader = Reader(journal, subscription, start, since, self._clock)
-        subscription.readers[reader] = name
+        subscription.join(reader, name)
         self._reading[name] += 1
         return reader
 
     def _leave(self, channel: _Channel, reader: Reader) -> None:
-        name = reader.subscription.readers.pop(reader)
+        name = reader.subscription.leave(reader)
         self._reading[name] -= 1
         if not self._reading[name]:
             del self._reading[name]
@@ -334,12 +342,15 @@ class EmbeddedBus:
                 return self._channels[project]
             opened = await self._log.open(project)
             journal = Journal(opened.epoch, self._max_events, self._max_bytes, self._retention)
+            keys = Keys()
             for record in opened.records:
-                journal.restore(record)
+                event = journal.restore(record)
+                if event.idempotency_key:
+                    keys.restore(event, record.micros)
             if not opened.records:
                 journal.trimmed = opened.head
             journal.head = max(journal.head, opened.head)
-            channel = self._channels[project] = _Channel(journal)
+            channel = self._channels[project] = _Channel(journal, keys)
             self._trim(project, channel)
         return channel
 

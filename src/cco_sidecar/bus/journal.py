@@ -34,6 +34,8 @@ class Journal:
         self._micros: list[int] = []
         self._arrived: list[int] = []
         self._bytes = 0
+        # By topic; some of their events may no longer be retained.
+        self._newest: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -50,8 +52,9 @@ class Journal:
         self._arrived.append(arrived)
         self._bytes += len(entry.frame)
         self.head = max(self.head, entry.seq)
+        self._newest[entry.topic] = entry.seq
 
-    def restore(self, record: EventRecord) -> None:
+    def restore(self, record: EventRecord) -> Event:
         """Appends a record read from the log. Everything before the first record counts as trimmed."""
         if not self._entries:
             self.trimmed = record.seq - 1
@@ -59,6 +62,7 @@ class Journal:
         event.event_id = self.cursor(record.seq)
         entry = Entry(record.seq, event, event.SerializeToString(), record.micros, record.ttl)
         self.add(entry, micros_of(event.timestamp), record.micros)
+        return event
 
     def trim(self, now_micros: int) -> bool:
         """Drops entries over the limits; ``now_micros`` is steady-clock time. Returns whether any were dropped."""
@@ -78,7 +82,14 @@ class Journal:
         self._bytes -= sum(len(entry.frame) for entry in self._entries[:drop])
         self.trimmed = self._seqs[drop - 1]
         del self._entries[:drop], self._seqs[:drop], self._micros[:drop], self._arrived[:drop]
+        if len(self._newest) > len(self._entries):
+            self._newest = {topic: seq for topic, seq in self._newest.items() if seq > self.trimmed}
         return True
+
+    def newest_of(self, topic: str) -> str:
+        """Returns the id of a topic's newest retained event; FROM_OLDEST if there is none."""
+        seq = self._newest.get(topic, 0)
+        return self.cursor(seq) if seq > self.trimmed else FROM_OLDEST
 
     def cursor(self, seq: int) -> str:
         """Returns the cursor just after an event, which is also the event's id."""
@@ -88,19 +99,22 @@ class Journal:
         """Returns where to resume after a cursor. Raises SidecarError (EVT_002) for an invalid one."""
         if since == FROM_OLDEST:
             return Position(self.trimmed)
-        match = _CURSOR.fullmatch(since)
-        if match is None:
-            raise invalid_event(
-                f"since: {since[:80]!r} is not an event id or a cursor such as {self.cursor(1)}",
-                field="since",
-            )
-        epoch, seq = match.group(1), int(match.group(2))
+        epoch, seq = self.parsed(since, "since")
         if epoch != self.epoch:
             # The log was recreated (the storage was emptied): every retained event is new to the reader.
             return Position(self.trimmed, gap=True)
         if seq < self.trimmed:
             return Position(self.trimmed, gap=True, missed=self.trimmed - seq)
         return Position(min(seq, self.head))
+
+    def parsed(self, text: str, field: str) -> tuple[str, int]:
+        """Returns the epoch and the sequence number of an event id. Raises SidecarError (EVT_002) if it is not one."""
+        match = _CURSOR.fullmatch(text)
+        if match is None:
+            raise invalid_event(
+                f"{field}: {text[:80]!r} is not an event id or a cursor such as {self.cursor(1)}", field=field
+            )
+        return match.group(1), int(match.group(2))
 
     def position_at(self, micros: int) -> Position:
         """Returns where to start reading for events at or after a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,13 +30,14 @@ class Subscription:
     """The matching entries since ``start``. Each reader has its own position; the bytes are shared."""
 
     __slots__ = (
+        "_names",
+        "_readers",
         "batches",
         "entries",
         "filter",
         "idle_since",
         "key",
         "limit",
-        "readers",
         "seqs",
         "start",
         "trimmed",
@@ -52,11 +53,32 @@ class Subscription:
         self.entries: list[Entry] = []
         self.seqs: list[int] = []
         # Of Reader; the name of each.
-        self.readers: dict[Any, str] = {}
+        self._readers: dict[Any, str] = {}
+        self._names: list[str] | None = None
         # Those that wait, in the order in which they began to.
         self.waiters: dict[Any, None] = {}
         self.batches: dict[tuple[int, int, int], Slice] = {}
         self.idle_since = 0.0
+
+    @property
+    def readers(self) -> Mapping[Any, str]:
+        return self._readers
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its readers, sorted, each once."""
+        if self._names is None:
+            self._names = sorted(set(self._readers.values()))
+        return self._names
+
+    def join(self, reader: Any, name: str) -> None:
+        self._readers[reader] = name
+        self._names = None
+
+    def leave(self, reader: Any) -> str:
+        """Returns the reader's name."""
+        self._names = None
+        return self._readers.pop(reader)
 
     def wants(self, entry: Entry) -> bool:
         return self.key.accepts(entry.topic, entry.event_type) and self.passes(entry)

@@ -50,6 +50,13 @@ def command() -> None:
     type=click.Choice(["low", "normal", "high"]),
     help="high is delivered at once.  [default: normal]",
 )
+@click.option("--idempotency-key", default="", help="Repeating the call with the same key publishes once.")
+@click.option(
+    "--expected-last",
+    "expected_last_event_id",
+    default="",
+    help="Publish only if this is the id of the topic's newest event; 0 if it has none.",
+)
 @click.option("--publisher", default="", help="Publish as this agent; operator only.")
 @project_option
 @click.option("--input", "source", metavar="FILE", help="Read the request body from a JSON file; - for stdin.")
@@ -83,7 +90,11 @@ def publish(
         answer,
         form,
         output,
-        lambda: f"published {answer.event_id} on {answer.topic} to {answer.subscriber_count} subscribers",
+        lambda: (
+            f"published earlier: {answer.event_id} on {answer.topic}"
+            if answer.duplicate
+            else f"published {answer.event_id} on {answer.topic} to {answer.subscriber_count} subscribers"
+        ),
     )
 
 

@@ -37,11 +37,14 @@ class Events:
         ttl_seconds: int | None = None,
         priority: str | None = None,
         project_id: str = "",
+        idempotency_key: str = "",
+        expected_last_event_id: str = "",
     ) -> event_service_pb2.PublishEventResponse:
         """Publishes an event, and returns once it is on disk.
 
         ``topic`` defaults to coordination, ``ttl_seconds`` to a day. ``priority`` is low, normal or high. ``publisher``
-        is operator only.
+        is operator only. A repeated call with the same ``idempotency_key`` returns the first event. With
+        ``expected_last_event_id`` it fails unless that is the topic's newest event; "0" for a topic without events.
         """
         request = requests.publish(
             event_type,
@@ -52,6 +55,8 @@ class Events:
             ttl_seconds=ttl_seconds,
             priority=priority,
             project_id=project_id,
+            idempotency_key=idempotency_key,
+            expected_last_event_id=expected_last_event_id,
         )
         return await self._client.call(self._stub.PublishEvent, request)
 

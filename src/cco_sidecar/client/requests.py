@@ -56,6 +56,8 @@ def publish(
     ttl_seconds: int | None = None,
     priority: str | None = None,
     project_id: str = "",
+    idempotency_key: str = "",
+    expected_last_event_id: str = "",
 ) -> event_pb.PublishEventRequest:
     if data is not None and not isinstance(data, Mapping):
         raise typed(invalid_request(f"invalid data: expected an object, got {type(data).__name__}", field="data"))
@@ -68,6 +70,8 @@ def publish(
         "ttl_seconds": ttl_seconds,
         "priority": priority,
         "project_id": project_id,
+        "idempotency_key": idempotency_key,
+        "expected_last_event_id": expected_last_event_id,
     }
     return _read(event_pb.PublishEventRequest, value)
 

@@ -106,8 +106,10 @@ type Event struct {
 	// Issue in the publisher's token. Set by the server; empty for events that the sidecar itself
 	// creates.
 	PublisherIssueId string `protobuf:"bytes,9,opt,name=publisher_issue_id,json=publisherIssueId,proto3" json:"publisher_issue_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Idempotency key that it was published with. Set by the server.
+	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -203,6 +205,13 @@ func (x *Event) GetPublisherIssueId() string {
 	return ""
 }
 
+func (x *Event) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
 // The event to publish. The serialised event may have at most 256 KiB.
 type PublishEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -223,9 +232,15 @@ type PublishEventRequest struct {
 	Priority Priority `protobuf:"varint,7,opt,name=priority,proto3,enum=orchestra.v1.Priority" json:"priority,omitempty"`
 	// The token's project when empty; for the operator, the default project. Only the operator may
 	// name another project.
-	ProjectId     string `protobuf:"bytes,8,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ProjectId string `protobuf:"bytes,8,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Makes a retry safe: for ten minutes, publishing again with the same key returns the first event
+	// instead of storing another. Keys belong to their publisher; at most 128 characters.
+	IdempotencyKey string `protobuf:"bytes,9,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// Publish only if this is the ID of the topic's newest event; `0` if the topic has none.
+	// Otherwise nothing is published (409 `EVT_003`).
+	ExpectedLastEventId string `protobuf:"bytes,10,opt,name=expected_last_event_id,json=expectedLastEventId,proto3" json:"expected_last_event_id,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *PublishEventRequest) Reset() {
@@ -314,6 +329,20 @@ func (x *PublishEventRequest) GetProjectId() string {
 	return ""
 }
 
+func (x *PublishEventRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *PublishEventRequest) GetExpectedLastEventId() string {
+	if x != nil {
+		return x.ExpectedLastEventId
+	}
+	return ""
+}
+
 // The published event's ID, and who was waiting for it.
 type PublishEventResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -330,7 +359,9 @@ type PublishEventResponse struct {
 	// Topic of the event, also when it was set by default.
 	Topic string `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"`
 	// Lifetime of the event in seconds, also when it was set by default.
-	TtlSeconds    int32 `protobuf:"varint,7,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	TtlSeconds int32 `protobuf:"varint,7,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	// True if an earlier call with the same idempotency key published it; absent otherwise.
+	Duplicate     *bool `protobuf:"varint,8,opt,name=duplicate,proto3,oneof" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -412,6 +443,13 @@ func (x *PublishEventResponse) GetTtlSeconds() int32 {
 		return x.TtlSeconds
 	}
 	return 0
+}
+
+func (x *PublishEventResponse) GetDuplicate() bool {
+	if x != nil && x.Duplicate != nil {
+		return *x.Duplicate
+	}
+	return false
 }
 
 // One batch of the stream.
@@ -1114,7 +1152,7 @@ var File_orchestra_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xf3\x02\n" +
+	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xa4\x03\n" +
 	"\x05Event\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1125,7 +1163,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12%\n" +
 	"\x0ecorrelation_id\x18\a \x01(\tR\rcorrelationId\x128\n" +
 	"\x14publisher_agent_type\x18\b \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x12publisherAgentType\x124\n" +
-	"\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x10publisherIssueId\"\x8d\x03\n" +
+	"\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x10publisherIssueId\x12/\n" +
+	"\x0fidempotency_key\x18\n" +
+	" \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x0eidempotencyKey\"\xa1\x04\n" +
 	"\x13PublishEventRequest\x12'\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\teventType\x12'\n" +
@@ -1137,8 +1177,11 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"ttlSeconds\x88\x01\x01\x122\n" +
 	"\bpriority\x18\a \x01(\x0e2\x16.orchestra.v1.PriorityR\bpriority\x12'\n" +
 	"\n" +
-	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\x0e\n" +
-	"\f_ttl_seconds\"\x9e\x02\n" +
+	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x120\n" +
+	"\x0fidempotency_key\x18\t \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x0eidempotencyKey\x12`\n" +
+	"\x16expected_last_event_id\x18\n" +
+	" \x01(\tB+\xea\xe0\x18'\x18\x80\x01B\"^$|^0$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x13expectedLastEventIdB\x0e\n" +
+	"\f_ttl_seconds\"\xcf\x02\n" +
 	"\x14PublishEventResponse\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1c\n" +
 	"\tpublished\x18\x02 \x01(\bR\tpublished\x121\n" +
@@ -1147,7 +1190,10 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x14\n" +
 	"\x05topic\x18\x06 \x01(\tR\x05topic\x12\x1f\n" +
 	"\vttl_seconds\x18\a \x01(\x05R\n" +
-	"ttlSeconds\"\\\n" +
+	"ttlSeconds\x12!\n" +
+	"\tduplicate\x18\b \x01(\bH\x00R\tduplicate\x88\x01\x01B\f\n" +
+	"\n" +
+	"_duplicate\"\\\n" +
 	"\x14PublishEventsRequest\x12D\n" +
 	"\x06events\x18\x01 \x03(\v2!.orchestra.v1.PublishEventRequestB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\x06events\"n\n" +
 	"\x15PublishEventsResponse\x12\x1b\n" +
@@ -1301,6 +1347,7 @@ func file_orchestra_v1_event_service_proto_init() {
 	}
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_event_service_proto_msgTypes[1].OneofWrappers = []any{}
+	file_orchestra_v1_event_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[10].OneofWrappers = []any{}

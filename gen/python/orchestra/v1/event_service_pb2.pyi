@@ -23,7 +23,7 @@ PRIORITY_NORMAL: Priority
 PRIORITY_HIGH: Priority
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id", "publisher_agent_type", "publisher_issue_id")
+    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id", "publisher_agent_type", "publisher_issue_id", "idempotency_key")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class Event(_message.Message):
     CORRELATION_ID_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     event_type: str
     publisher: str
@@ -42,10 +43,11 @@ class Event(_message.Message):
     correlation_id: str
     publisher_agent_type: str
     publisher_issue_id: str
-    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class PublishEventRequest(_message.Message):
-    __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id")
+    __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id", "idempotency_key", "expected_last_event_id")
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +56,8 @@ class PublishEventRequest(_message.Message):
     TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_LAST_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     event_type: str
     publisher: str
     topic: str
@@ -62,10 +66,12 @@ class PublishEventRequest(_message.Message):
     ttl_seconds: int
     priority: Priority
     project_id: str
-    def __init__(self, event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., correlation_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_id: _Optional[str] = ...) -> None: ...
+    idempotency_key: str
+    expected_last_event_id: str
+    def __init__(self, event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., correlation_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., expected_last_event_id: _Optional[str] = ...) -> None: ...
 
 class PublishEventResponse(_message.Message):
-    __slots__ = ("event_id", "published", "subscribers_notified", "subscriber_count", "timestamp", "topic", "ttl_seconds")
+    __slots__ = ("event_id", "published", "subscribers_notified", "subscriber_count", "timestamp", "topic", "ttl_seconds", "duplicate")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBERS_NOTIFIED_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +79,7 @@ class PublishEventResponse(_message.Message):
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     published: bool
     subscribers_notified: _containers.RepeatedScalarFieldContainer[str]
@@ -80,7 +87,8 @@ class PublishEventResponse(_message.Message):
     timestamp: _timestamp_pb2.Timestamp
     topic: str
     ttl_seconds: int
-    def __init__(self, event_id: _Optional[str] = ..., published: bool = ..., subscribers_notified: _Optional[_Iterable[str]] = ..., subscriber_count: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., topic: _Optional[str] = ..., ttl_seconds: _Optional[int] = ...) -> None: ...
+    duplicate: bool
+    def __init__(self, event_id: _Optional[str] = ..., published: bool = ..., subscribers_notified: _Optional[_Iterable[str]] = ..., subscriber_count: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., topic: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., duplicate: bool = ...) -> None: ...
 
 class PublishEventsRequest(_message.Message):
     __slots__ = ("events",)

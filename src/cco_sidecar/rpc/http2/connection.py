@@ -1,8 +1,4 @@
-"""One HTTP/2 connection: parses frames, keeps the windows, and opens streams.
-
-Everything that a client can send in masses without reading answers is limited: streams, resets, headers, control frames
-and unread data.
-"""
+"""One HTTP/2 connection: parses frames, keeps the windows, opens streams, and limits whatever can be sent in masses."""
 
 from __future__ import annotations
 
@@ -386,6 +382,10 @@ class Connection(asyncio.Protocol):
         self.send(frames.goaway(frames.MAX_WINDOW if self.ready else 0, ErrorCode.NO_ERROR, "shutting down"))
         if not self.streams:
             self._transport.close()
+
+    @property
+    def closing(self) -> bool:
+        return self._transport.is_closing()
 
     def abort(self) -> None:
         """Closes without a word."""

@@ -108,7 +108,10 @@ class Http2Core:
         now = loop.time()
         for connection in list(self._connections):
             silent = now - connection.heard
-            if not connection.ready:
+            if connection.closing:
+                # It did not read what was left to send.
+                connection.abort()
+            elif not connection.ready:
                 if now - connection.opened_at > HANDSHAKE_SECONDS:
                     connection.close(ErrorCode.SETTINGS_TIMEOUT, "no settings")
             elif connection.pinged:

@@ -20,8 +20,8 @@ DEFAULT_TOPIC = "coordination"
 async def publish_event(bus: EventBus, request: PublishEventRequest, principal: Principal) -> PublishEventResponse:
     """Publishes one event and returns who was notified. Raises SidecarError."""
     outgoing = _outgoing(request, principal)
-    published = await bus.publish(outgoing.project, outgoing.event, ttl=outgoing.ttl, urgent=outgoing.urgent)
-    return PublishEventResponse(
+    published = await bus.publish(outgoing)
+    response = PublishEventResponse(
         event_id=published.event_id,
         published=True,
         subscribers_notified=published.subscribers,
@@ -30,6 +30,9 @@ async def publish_event(bus: EventBus, request: PublishEventRequest, principal: 
         topic=outgoing.event.topic,
         ttl_seconds=outgoing.ttl,
     )
+    if published.duplicate:
+        response.duplicate = True
+    return response
 
 
 async def publish_batch(
@@ -50,6 +53,8 @@ def _outgoing(request: PublishEventRequest, principal: Principal) -> Outgoing:
         correlation_id=request.correlation_id,
         publisher_agent_type=principal.agent_type,
         publisher_issue_id=principal.issue_id,
+        idempotency_key=request.idempotency_key,
     )
     ttl = request.ttl_seconds if request.HasField("ttl_seconds") else DEFAULT_TTL
-    return Outgoing(request.project_id, event, ttl, urgent=request.priority == PRIORITY_HIGH)
+    urgent = request.priority == PRIORITY_HIGH
+    return Outgoing(request.project_id, event, ttl, urgent, request.expected_last_event_id)

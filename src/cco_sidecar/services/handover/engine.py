@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from google.protobuf.struct_pb2 import Struct
 
-from cco_sidecar.bus.base import EventBus
+from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
@@ -190,5 +190,6 @@ class Handover:
             return
         data = Struct()
         data.update({"missed": trimmed - read})
-        await self._bus.publish(project, Event(event_type="handover_gap", publisher=SIDECAR, topic="error", data=data))
+        event = Event(event_type="handover_gap", publisher=SIDECAR, topic="error", data=data)
+        await self._bus.publish(Outgoing(project, event))
         self._advance(project, trimmed)

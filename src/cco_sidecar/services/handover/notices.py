@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from cco_sidecar.bus.base import EventBus
+from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.principal import SIDECAR
@@ -56,5 +56,5 @@ class Notices:
             data=data,
             correlation_id=entry.event_id,
         )
-        await self._bus.publish(project, event)
+        await self._bus.publish(Outgoing(project, event))
         published.add(key)

@@ -1,0 +1,101 @@
+"""Idempotency keys: a publish that is repeated is answered with the event of the first."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cco_sidecar.bus.base import Outgoing, Published
+from cco_sidecar.core.errors import conflict
+from orchestra.v1.event_service_pb2 import Event
+
+WINDOW_SECONDS = 600
+
+
+class _Known(NamedTuple):
+    """``content`` tells whether a later event with the same key is the same event."""
+
+    content: bytes
+    published: asyncio.Future[Published]
+    micros: int
+
+
+class Keys:
+    """The keys of one project, by publisher. Not thread-safe.
+
+    They are stored with their events, so a restart forgets only those whose events are no longer retained.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+
+    def check(self, event: Event, now_micros: int) -> None:
+        """Raises SidecarError (EVT_003) if the event's key was used for another event. ``now_micros`` is steady-clock
+        time."""
+        self._forget(now_micros)
+        known = self._known.get(_identity(event))
+        if known is not None and known.content != _content(event):
+            raise conflict(
+                "EVT_003",
+                f"idempotency_key '{event.idempotency_key}' was used for another event in the last "
+                f"{WINDOW_SECONDS // 60} minutes; use a new key for each event, and the same one only to repeat it",
+                idempotency_key=event.idempotency_key,
+            )
+
+    def knows(self, event: Event) -> bool:
+        """Reports whether ``publish`` would not store the event."""
+        return bool(event.idempotency_key) and _identity(event) in self._known
+
+    def publish(
+        self, outgoing: Outgoing, now_micros: int, submit: Callable[[Outgoing], asyncio.Future[Published]]
+    ) -> asyncio.Future[Published]:
+        """Submits the event, unless it is known. Raises what ``submit`` raises; then the key can be used again."""
+        identity = _identity(outgoing.event)
+        known = self._known.get(identity)
+        if known is not None:
+            return asyncio.ensure_future(_again(known.published))
+        content = _content(outgoing.event)
+        published = submit(outgoing)
+        self._known[identity] = _Known(content, published, now_micros)
+        published.add_done_callback(lambda done: self._settled(identity, done))
+        # Others may wait for the same future, so a caller that leaves does not cancel it.
+        return asyncio.shield(published)
+
+    def restore(self, event: Event, micros: int) -> None:
+        """Takes the key of an event that an earlier process stored at ``micros``, in steady-clock time."""
+        published: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+        published.set_result(Published(event.event_id, event.timestamp, []))
+        self._known[_identity(event)] = _Known(_content(event), published, micros)
+
+    def _settled(self, identity: tuple[str, str], published: asyncio.Future[Published]) -> None:
+        if published.cancelled() or published.exception() is not None:
+            self._known.pop(identity, None)
+
+    def _forget(self, now_micros: int) -> None:
+        oldest = now_micros - WINDOW_SECONDS * 1_000_000
+        while self._known:
+            identity, known = next(iter(self._known.items()))
+            if known.micros > oldest:
+                return
+            del self._known[identity]
+
+
+async def _again(published: asyncio.Future[Published]) -> Published:
+    first = await asyncio.shield(published)
+    return Published(first.event_id, first.timestamp, [], duplicate=True)
+
+
+def _identity(event: Event) -> tuple[str, str]:
+    return event.publisher, event.idempotency_key
+
+
+def _content(event: Event) -> bytes:
+    """A digest of what the publisher gave."""
+    given = Event()
+    given.CopyFrom(event)
+    given.ClearField("event_id")
+    given.ClearField("timestamp")
+    return hashlib.sha256(given.SerializeToString(deterministic=True)).digest()
