@@ -40,6 +40,10 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     elif case.path == "/api/results" and isinstance(case.body, dict) and _is_valid(case):
         # The operator names the agent of a result; an agent need not.
         case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
+    elif case.path.endswith("/files") and _is_valid(case) and "-" in str((case.query or {}).get("lines", "")):
+        # The document cannot say that the last line does not come before the first.
+        first, _, last = str(case.query["lines"]).partition("-")
+        case.query = {**case.query, "lines": "-".join(sorted((first, last), key=int)) if last else first}
     elif not _lacks_a_header(case):
         if case.path.endswith("/logs"):
             case.headers["Grpc-Timeout"] = "2S"
