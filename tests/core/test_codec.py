@@ -91,6 +91,8 @@ PUBLISH_BODIES = st.fixed_dictionaries(
         "correlation_id": TEXT,
         "priority": st.sampled_from(["low", "normal", "high"]),
         "project_id": TEXT,
+        "idempotency_key": TEXT,
+        "expected_last_event_id": TEXT,
     },
     optional={"ttl_seconds": st.integers(-(2**31), 2**31 - 1)},
 )
