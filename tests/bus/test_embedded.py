@@ -124,7 +124,7 @@ async def test_a_full_disk_is_refused_and_recovers(
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(SidecarError) as caught:
         await publish(bus, text="lost")
-    assert caught.value.code == "EVT_001" and bus.failing
+    assert caught.value.code == "STR_001" and bus.failing
     monkeypatch.undo()
     after = await publish(bus, text="after")
     assert not bus.failing
@@ -175,7 +175,7 @@ async def test_a_key_whose_event_could_not_be_written_can_be_used_again(
     monkeypatch.setattr(os, "fdatasync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")))
     with pytest.raises(SidecarError) as failed:
         await bus.publish(keyed("k"))
-    assert failed.value.code == "EVT_001"
+    assert failed.value.code == "STR_001"
     monkeypatch.undo()
     assert not (await bus.publish(keyed("k"))).duplicate
 

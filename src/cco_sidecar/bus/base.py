@@ -153,8 +153,9 @@ class EventBus(Protocol):
         """Stores an event, and sets its id and timestamp in place.
 
         An event with the publisher and the idempotency key of one of the last ten minutes is not stored again. Raises
-        SidecarError: EVT_002 if it is too large, EVT_001 if it could not be stored, EVT_003 if its key was used for
-        another event or the topic's newest event is not the expected one, EVT_004 if too much waits to be stored.
+        SidecarError: EVT_002 if it is too large, STR_001 if it could not be written, EVT_001 when the bus is closed,
+        EVT_003 if its key was used for another event or the topic's newest event is not the expected one, EVT_004 if
+        too much waits to be stored.
         """
         ...
 

@@ -128,9 +128,7 @@ class GroupCommit:
         if problem is not None:
             for item in batch:
                 if not item.done.done():
-                    error = unavailable("EVT_001", "the event could not be written to disk; try again")
-                    error.__cause__ = problem
-                    item.done.set_exception(error)
+                    item.done.set_exception(_not_written(problem))
         else:
             now = self._loop.time()
             for item, seq in zip(batch, written.result(), strict=True):
@@ -142,6 +140,14 @@ class GroupCommit:
             self._schedule()
         else:
             self._idle.set()
+
+
+def _not_written(problem: BaseException) -> SidecarError:
+    why = f" ({problem.strerror})" if isinstance(problem, OSError) and problem.strerror else ""
+    text = f"the event could not be written to disk{why}; nothing was published, retry"
+    error = SidecarError(Kind.INTERNAL, "STR_001", text, retry_after_seconds=1)
+    error.__cause__ = problem
+    return error
 
 
 def check_size(event: Event) -> None:

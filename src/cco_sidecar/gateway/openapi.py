@@ -39,7 +39,7 @@ _ERRORS = {
     415: "The body is not JSON (REQ_005).",
     429: "Too many calls; `Retry-After` says when to retry (RATE_001).",
     500: "The sidecar failed; its log has the cause under the request id.",
-    503: "The event bus is unavailable, or the sidecar is shutting down (EVT_001).",
+    503: "The sidecar is shutting down (EVT_001).",
     504: "The `Grpc-Timeout` was exceeded (REQ_006).",
 }
 _ERROR_SCHEMA = {

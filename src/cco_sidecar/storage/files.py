@@ -52,6 +52,17 @@ def write_once(path: Path, data: bytes, *, mode: int) -> None:
     sync_directory(path.parent)
 
 
+def make_directory(path: Path) -> None:
+    """Makes a directory that only this user can enter, unless it is there. It survives a power failure."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file, if it is there."""
+    path.unlink(missing_ok=True)
+
+
 def sync_directory(path: Path) -> None:
     """Makes newly created and renamed entries of a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,8 +1,7 @@
 """The event log on disk: one directory per project, segments of checksummed records, one writer thread.
 
-A segment is ``CCOEVT1\\n``, 4 bytes of epoch, and records. A record is ``<u32 length, u32 crc32>`` and a payload of
-``<u64 seq, u64 microseconds, u32 ttl seconds>`` and a serialised ``orchestra.v1.Event``. A new process never appends to
-an old segment, so a torn tail is simply where a segment ends. A batch costs one write and one fdatasync per project.
+A new process never appends to an old segment, so a torn tail is simply where a segment ends. A batch costs one write
+and one fdatasync per project.
 """
 
 from __future__ import annotations
@@ -13,32 +12,33 @@ import logging
 import os
 import queue
 import secrets
-import struct
 import threading
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cco_sidecar.storage.base import EventRecord, NewEvent, OpenedLog
-from cco_sidecar.storage.files import sync_directory
+from cco_sidecar.storage.eventlog import segment as segments
+from cco_sidecar.storage.eventlog.segment import Header, Record, encoded, new_header, read_header
+from cco_sidecar.storage.files import make_directory, remove, sync_directory
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"CCOEVT1\n"
-_FRAME = struct.Struct("<II")
-_HEAD = struct.Struct("<QQI")
-_HEADER_BYTES = len(MAGIC) + 4
 _SEGMENT_BYTES = 8 * 2**20
-_MAX_RECORD = 4 * 2**20
 
 
 @dataclass(slots=True)
 class _Segment:
     path: Path
+    header: Header | None
     last_seq: int = 0
     size: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return self.header is None or self.size <= self.header.size
 
 
 @dataclass(slots=True)
@@ -46,6 +46,10 @@ class _ProjectLog:
     directory: Path
     epoch: str
     next_seq: int = 1
+    # The newest event that was acknowledged.
+    acknowledged: int = 0
+    # The directory is known to be on disk.
+    made: bool = False
     segments: list[_Segment] = field(default_factory=list)
     descriptor: int = -1
 
@@ -88,13 +92,22 @@ class SegmentLog:
         state = _ProjectLog(directory, "")
         head = 0
         for path in sorted(directory.glob("*.log")) if directory.is_dir() else []:
-            segment = _Segment(path, size=path.stat().st_size)
-            state.epoch = _epoch_of(path) or state.epoch
-            for epoch, record in _read_segment(path, project):
-                state.epoch = epoch
-                if not records or record.seq > records[-1].seq:
-                    records.append(record)
-                segment.last_seq = record.seq
+            data = path.read_bytes()
+            header = read_header(data)
+            segment = _Segment(path, header, size=len(data))
+            if header is None:
+                log.error("event log: skipping %s: its header is missing or damaged", path)
+            else:
+                state.epoch = header.epoch
+                state.acknowledged = max(state.acknowledged, header.after or 0)
+                while header.after is not None and records and records[-1].seq > header.after:
+                    # Its batch was refused, and the disk refused to remove it.
+                    records.pop()
+                for record in segments.records(header, data, partial(_report, path, len(data))):
+                    if not records or record.seq > records[-1].seq:
+                        records.append(EventRecord(project, *record))
+                    segment.last_seq = record.seq
+                    state.acknowledged = max(state.acknowledged, record.seq)
             # A segment without a complete record still used up the number in its name.
             head = max(head, segment.last_seq, int(path.stem) if path.stem.isdigit() else 0)
             state.segments.append(segment)
@@ -146,29 +159,31 @@ class SegmentLog:
     def _write(self, events: Sequence[NewEvent]) -> list[int]:
         """Writes a batch and returns its numbers. Numbers of a failed batch are not reused: one may name a segment."""
         numbers: list[int] = []
-        by_project: dict[str, list[EventRecord]] = {}
+        by_project: dict[str, list[Record]] = {}
         for event in events:
             state = self._projects[event.project]
             numbers.append(state.next_seq)
-            record = EventRecord(event.project, state.next_seq, event.micros, event.ttl, event.payload)
+            record = Record(state.next_seq, event.micros, event.ttl, event.payload)
             by_project.setdefault(event.project, []).append(record)
             state.next_seq += 1
-        written: list[tuple[_ProjectLog, _Segment, int]] = []
+        written: list[tuple[_ProjectLog, _Segment, int, int]] = []
         try:
             for project, records in by_project.items():
                 state = self._projects[project]
                 segment = self._segment_for(state, records[0].seq)
-                written.append((state, segment, segment.size))
-                data = b"".join(_frame(record) for record in records)
+                assert segment.header is not None
+                data = b"".join(encoded(segment.header, record) for record in records)
+                written.append((state, segment, len(data), records[-1].seq))
                 _write_all(state.descriptor, data)
                 os.fdatasync(state.descriptor)
-                segment.size += len(data)
-                segment.last_seq = records[-1].seq
         except Exception:
             # No event of a failed batch may reappear after a restart: truncate the segment and start another.
-            for state, segment, size in written:
-                self._abandon(state, segment, size)
+            for state, segment, _, _ in written:
+                self._abandon(state, segment)
             raise
+        for state, segment, size, last in written:
+            segment.size += size
+            segment.last_seq = state.acknowledged = last
         return numbers
 
     def _segment_for(self, state: _ProjectLog, first_seq: int) -> _Segment:
@@ -177,29 +192,30 @@ class SegmentLog:
         if state.descriptor >= 0:
             os.close(state.descriptor)
             state.descriptor = -1
-        if not state.directory.is_dir():
-            state.directory.mkdir(mode=0o700)
-            sync_directory(self._directory)
+        if not state.made:
+            # Also if it is there: the process that made it may have failed before it was on disk.
+            make_directory(state.directory)
+            state.made = True
         path = state.directory / f"{first_seq:016d}.log"
-        header = MAGIC + bytes.fromhex(state.epoch)
+        data, header = new_header(state.epoch, state.acknowledged)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            _write_all(descriptor, header)
+            _write_all(descriptor, data)
             sync_directory(state.directory)
         except OSError:
             os.close(descriptor)
-            path.unlink(missing_ok=True)
+            remove(path)
             raise
         state.descriptor = descriptor
-        state.segments.append(_Segment(path, last_seq=first_seq - 1, size=len(header)))
+        state.segments.append(_Segment(path, header, last_seq=first_seq - 1, size=header.size))
         return state.segments[-1]
 
-    def _abandon(self, state: _ProjectLog, segment: _Segment, size: int) -> None:
+    def _abandon(self, state: _ProjectLog, segment: _Segment) -> None:
         try:
-            os.ftruncate(state.descriptor, size)
+            os.ftruncate(state.descriptor, segment.size)
             os.fsync(state.descriptor)
         except OSError as problem:
-            log.error("event log: cannot truncate %s to %d bytes: %s", segment.path, size, problem)
+            log.error("event log: cannot truncate %s to %d bytes: %s", segment.path, segment.size, problem)
         if state.descriptor >= 0:
             os.close(state.descriptor)
         state.descriptor = -1
@@ -209,12 +225,14 @@ class SegmentLog:
         if state.segments and len(state.segments) == 1 and 0 < state.segments[0].last_seq <= upto_seq:
             self._begin_anew(state)
         while len(state.segments) > 1 and state.segments[0].last_seq <= upto_seq:
-            state.segments.pop(0).path.unlink(missing_ok=True)
+            remove(state.segments.pop(0).path)
+            # In this order on disk, too: a segment tells which events before it were refused.
+            sync_directory(state.directory)
 
     def _begin_anew(self, state: _ProjectLog) -> None:
         """Starts an empty segment when the only one has no retained events, to preserve the number and the epoch."""
         only = state.segments[0]
-        if only.size <= _HEADER_BYTES:
+        if only.empty:
             return
         if state.descriptor >= 0:
             os.close(state.descriptor)
@@ -229,46 +247,14 @@ def _tell(loop: asyncio.AbstractEventLoop, settle: Callable[[Any], None], value:
         loop.call_soon_threadsafe(settle, value)
 
 
-def _frame(record: EventRecord) -> bytes:
-    body = _HEAD.pack(record.seq, record.micros, record.ttl) + record.payload
-    return _FRAME.pack(len(body), zlib.crc32(body)) + body
-
-
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
-def _epoch_of(path: Path) -> str:
-    """Returns the epoch in a segment's header; empty if the header is missing."""
-    with open(path, "rb") as file:
-        head = file.read(_HEADER_BYTES)
-    return head[len(MAGIC) :].hex() if len(head) == _HEADER_BYTES and head.startswith(MAGIC) else ""
-
-
-def _read_segment(path: Path, project: str) -> Iterator[tuple[str, EventRecord]]:
-    data = path.read_bytes()
-    if not data.startswith(MAGIC) or len(data) < len(MAGIC) + 4:
-        log.warning("event log: skipping %s: no valid header", path)
-        return
-    epoch = data[len(MAGIC) : len(MAGIC) + 4].hex()
-    offset, bad_from = len(MAGIC) + 4, -1
-    while offset + _FRAME.size <= len(data):
-        length, crc = _FRAME.unpack_from(data, offset)
-        start = offset + _FRAME.size
-        plausible = _HEAD.size <= length <= min(_MAX_RECORD, len(data) - start)
-        body = data[start : start + length] if plausible else b""
-        if plausible and zlib.crc32(body) == crc:
-            if bad_from >= 0:
-                log.error("event log: %s is damaged from byte %d to %d", path, bad_from, offset)
-                bad_from = -1
-            seq, micros, ttl = _HEAD.unpack_from(body)
-            yield epoch, EventRecord(project, seq, micros, ttl, body[_HEAD.size :])
-            offset = start + length
-        else:
-            # A torn tail or damage. A later record with a valid checksum is still an event.
-            bad_from = offset if bad_from < 0 else bad_from
-            offset += 1
-    if bad_from >= 0:
-        log.warning("event log: %s ends with %d bytes of an incomplete write", path, len(data) - bad_from)
+def _report(path: Path, size: int, begin: int, end: int) -> None:
+    if end == size:
+        log.warning("event log: %s ends with %d bytes of an incomplete write", path, end - begin)
+    else:
+        log.error("event log: %s is damaged from byte %d to %d", path, begin, end)
