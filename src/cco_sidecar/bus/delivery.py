@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from cco_sidecar.bus.base import Batch, Counters
+from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.reader import Reader
 from cco_sidecar.bus.subscription import Slice
 
@@ -28,10 +29,9 @@ class Delivery:
 
         Readers of one subscription that are at the same position get the same batch.
         """
-        counters, now = self._counters, self._loop.time()
-        deadline = now + HEARTBEAT_SECONDS
+        deadline = self._loop.time() + HEARTBEAT_SECONDS
         batch: Batch | None = None
-        subscription, seq, upto, delay = None, 0, 0, 0.0
+        subscription, seq, upto = None, 0, 0
         while at < len(readers) and time.monotonic() < pause:
             reader = readers[at]
             at += 1
@@ -40,8 +40,7 @@ class Delivery:
                 # The first one of its kind.
                 subscription, seq = reader.subscription, reader.seq
                 batch = self._push(reader)
-                if batch is not None:
-                    upto, delay = reader.seq, now - batch.entries[-1].committed_at
+                upto = reader.seq
                 continue
             if reader.sink is None or reader.held is not None:
                 reader.wake()
@@ -50,9 +49,7 @@ class Delivery:
             if not reader.sink(batch.wire):
                 reader.held = batch
                 reader.wake()
-            counters.delivered += len(batch.entries)
-            counters.deliveries += 1
-            counters.delivery_seconds += delay
+            self._count(batch.entries)
         return at
 
     def _push(self, reader: Reader) -> Batch | None:
@@ -73,10 +70,13 @@ class Delivery:
     def batch(self, reader: Reader, piece: Slice) -> Batch:
         """Counts the delivery and builds the batch."""
         if piece.entries:
-            counters = self._counters
-            counters.delivered += len(piece.entries)
-            committed = piece.entries[-1].committed_at
-            if committed:
-                counters.deliveries += 1
-                counters.delivery_seconds += self._loop.time() - committed
+            self._count(piece.entries)
         return reader.batch(piece)
+
+    def _count(self, entries: Sequence[Entry]) -> None:
+        counters = self._counters
+        counters.delivered += len(entries)
+        committed = entries[-1].committed_at
+        if committed:
+            counters.deliveries += 1
+            counters.delivery_seconds += self._loop.time() - committed

@@ -34,7 +34,7 @@ class FlushScheduler:
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
         self._started = 0.0
-        self._spent = 0.0
+        self._cpu_before = 0.0
         self._interval = 0.0
 
     def mark(self, subscription: Subscription, head: int) -> None:
@@ -66,7 +66,7 @@ class FlushScheduler:
         self._timer = None
         self._running = True
         self._started = self._loop.time()
-        self._spent = time.thread_time()
+        self._cpu_before = time.thread_time()
         waiting: list[Reader] = []
         for subscription, head in self._dirty.items():
             subscription.limit = max(subscription.limit, head)
@@ -84,7 +84,7 @@ class FlushScheduler:
             self._loop.call_soon(self._finish)
 
     def _finish(self) -> None:
-        took = time.thread_time() - self._spent
+        took = time.thread_time() - self._cpu_before
         self._interval = min(_LONGEST, took / _BUSY_SHARE)
         self._running = False
         self.schedule()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from cco_sidecar.core import descriptors, ids
+from cco_sidecar.core import descriptors, ids, sockets
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError, invalid_request
 from cco_sidecar.gateway import replies
 from cco_sidecar.gateway.app import Gateway
@@ -212,13 +211,9 @@ class HttpServer:
 
     def __init__(self, host: str, port: int) -> None:
         """Raises SettingsError if the port cannot be opened."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind((host, port))
+            self._socket = sockets.bound(host, port)
         except OSError as problem:
-            self._socket.close()
             raise SettingsError(
                 f"cannot open port {port} on {host}: {problem.strerror or problem}; "
                 "fix: choose another with --port or CCO_SIDECAR_PORT"

@@ -14,12 +14,12 @@ from cco_sidecar.rpc.limits import (
     IDLE_SECONDS,
     MAX_HEADER_BYTES,
     MAX_RECEIVE_BYTES,
-    MAX_SEND_BYTES,
     MAX_STREAMS,
     SILENT_SECONDS,
 )
 
 _UNREAD_BYTES = 64 * 1024
+_MAX_SEND_BYTES = 32 * 2**20
 
 
 class GrpcioCore:
@@ -31,7 +31,7 @@ class GrpcioCore:
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
-                ("grpc.max_send_message_length", MAX_SEND_BYTES),
+                ("grpc.max_send_message_length", _MAX_SEND_BYTES),
                 # Ping idle connections, so that a vanished client is detected.
                 ("grpc.keepalive_time_ms", int(SILENT_SECONDS * 1000)),
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

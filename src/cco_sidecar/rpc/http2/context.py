@@ -34,5 +34,5 @@ class StreamContext(LocalContext):
 
     @property
     def write_nowait(self) -> Callable[[Encoded], bool]:
-        """Sends a response if nothing holds it up; otherwise returns False. Its bytes are shared by all readers."""
+        """Sends a response if nothing holds it up; otherwise returns False."""
         return self._stream.push

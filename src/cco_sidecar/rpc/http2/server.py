@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import grpc
 import grpc.aio
 
+from cco_sidecar.core import sockets
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.rpc.codes import CODES
 from cco_sidecar.rpc.http2.connection import Connection
@@ -47,10 +48,10 @@ class Http2Core:
     def __init__(self, host: str, port: int, path: Path | None, max_connections: int) -> None:
         """``path`` is that of an additional Unix socket. Raises OSError if the port cannot be opened."""
         self._max_connections = max_connections
-        self._sockets = [_bound(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port))]
+        self._sockets = [sockets.bound(host, port)]
         self.port: int = self._sockets[0].getsockname()[1]
         if path is not None:
-            self._sockets.append(_bound(socket.AF_UNIX, str(path)))
+            self._sockets.append(sockets.bound_unix(path))
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, Any] = {}
         self._connections: set[Connection] = set()
@@ -246,14 +247,3 @@ def _peer(transport: asyncio.Transport) -> str:
         return "unix:"
     host, port = name[:2]
     return f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
-
-
-def _bound(family: socket.AddressFamily, address: Any) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-    except OSError:
-        made.close()
-        raise
-    return made

@@ -84,7 +84,7 @@ class Stream:
     async def read(self) -> Any:
         """Returns the next message, or grpc.aio.EOF. Raises SidecarError for one that is too large or damaged."""
         while True:
-            message = self._next_message()
+            message = self.read_nowait()
             if message is not None:
                 return message
             if self.remote_closed:
@@ -100,9 +100,6 @@ class Stream:
 
     def read_nowait(self) -> bytes | None:
         """Returns the next message if it has arrived. Raises SidecarError as ``read``."""
-        return self._next_message()
-
-    def _next_message(self) -> bytes | None:
         buffer = self._buffer
         if len(buffer) < _PREFIX_BYTES:
             return None
@@ -148,33 +145,23 @@ class Stream:
 
     async def write(self, message: bytes) -> None:
         """Sends a message, and returns once the windows and the socket took it."""
-        if not self.write_framed(framed(message)):
+        if not self._write_nowait(message):
             self.send_headers()
             await self._send_in_parts(message)
 
     def push(self, response: Encoded) -> bool:
-        """Sends a response if nothing holds it up. This is the inner loop of every fan-out."""
-        data = response.framed
-        if data is None:
-            data = response.framed = framed(response.SerializeToString())
-        connection = self.connection
-        size = len(data)
-        if (
-            size > self.window
-            or size > connection.window
-            or size > connection.max_frame
-            or connection.paused
-            or self.over
-            or not self._started
-        ):
-            return self.write_framed(data)
-        self.window -= size
-        connection.window -= size
-        connection.send(frames.HEAD.pack(size >> 8, size & 0xFF, frames.DATA, 0, self.number) + data)
-        return True
+        """Sends a response if nothing holds it up; otherwise returns False. Its bytes are shared by all streams."""
+        if response.framed is None:
+            response.framed = framed(response.SerializeToString())
+        return self._write_framed(response.framed)
 
-    def write_framed(self, data: bytes, trailers: bytes = b"") -> bool:
-        """Sends a message in gRPC's frame, unless that would have to wait: then returns False."""
+    def _write_nowait(self, message: bytes, trailers: bytes = b"") -> bool:
+        # A message that needs several frames is not copied.
+        fits = len(message) + _PREFIX_BYTES <= self.connection.max_frame
+        return fits and self._write_framed(framed(message), trailers)
+
+    def _write_framed(self, data: bytes, trailers: bytes = b"") -> bool:
+        """Sends a message that is framed, unless that would have to wait: then returns False."""
         connection = self.connection
         size = len(data)
         if size > self.window or size > connection.window or size > connection.max_frame or connection.paused:
@@ -194,7 +181,7 @@ class Stream:
 
     async def _send_in_parts(self, message: bytes) -> None:
         connection, view = self.connection, memoryview(message)
-        prefix = b"\0" + len(message).to_bytes(4, "big")
+        prefix = _prefix(message)
         while (view or prefix) and not self.over:
             size = min(len(prefix) + len(view), self.window, connection.window, connection.max_frame)
             if size < max(1, len(prefix)) or connection.paused:
@@ -222,7 +209,7 @@ class Stream:
         """Sends the last message, if any, and the trailers. The stream is over afterwards."""
         trailers = headers.encode(trailing)
         if message is not None:
-            if self.write_framed(framed(message), self._trailers(trailers)):
+            if self._write_nowait(message, self._trailers(trailers)):
                 self.over = True
                 return
             await self.write(message)
@@ -253,7 +240,11 @@ class Stream:
 
 def framed(message: bytes) -> bytes:
     """Prefixes a message with its length (gRPC over HTTP/2, "Length-Prefixed-Message")."""
-    return b"\0" + len(message).to_bytes(4, "big") + message
+    return _prefix(message) + message
+
+
+def _prefix(message: bytes) -> bytes:
+    return b"\0" + len(message).to_bytes(4, "big")
 
 
 def _too_large(size: int, most: int) -> SidecarError:

@@ -90,7 +90,7 @@ class SegmentLog:
         directory = self._directory / project
         records: list[EventRecord] = []
         state = _ProjectLog(directory, "")
-        head = 0
+        head = after = 0
         for path in sorted(directory.glob("*.log")) if directory.is_dir() else []:
             data = path.read_bytes()
             header = read_header(data)
@@ -99,7 +99,7 @@ class SegmentLog:
                 log.error("event log: skipping %s: its header is missing or damaged", path)
             else:
                 state.epoch = header.epoch
-                state.acknowledged = max(state.acknowledged, header.after or 0)
+                after = header.after or after
                 while header.after is not None and records and records[-1].seq > header.after:
                     # Its batch was refused, and the disk refused to remove it.
                     records.pop()
@@ -107,12 +107,12 @@ class SegmentLog:
                     if not records or record.seq > records[-1].seq:
                         records.append(EventRecord(project, *record))
                     segment.last_seq = record.seq
-                    state.acknowledged = max(state.acknowledged, record.seq)
             # A segment without a complete record still used up the number in its name.
             head = max(head, segment.last_seq, int(path.stem) if path.stem.isdigit() else 0)
             state.segments.append(segment)
         state.epoch = state.epoch or secrets.token_hex(4)
         state.next_seq = head + 1
+        state.acknowledged = max(after, records[-1].seq if records else 0)
         self._projects[project] = state
         return OpenedLog(state.epoch, head, records)
 
