@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from cco_sidecar.bus.base import Batch, EventBus, Outgoing, SubscriptionKey
+from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError
-from orchestra.v1.event_service_pb2 import Event
+from orchestra.v1.event_service_pb2 import Event, SubscribeResponse
 
 ALL = SubscriptionKey()
 
@@ -141,6 +142,41 @@ async def test_a_closed_bus_refuses_events(bus: EventBus) -> None:
     with pytest.raises(SidecarError) as caught:
         await publish(bus)
     assert caught.value.code == "EVT_001" and bus.draining
+
+
+@pytest.mark.parametrize("refuses", [0, 1, 2])
+async def test_what_a_sink_does_not_take_is_returned_to_its_reader(bus: EventBus, refuses: int) -> None:
+    """Three readers at the same position; one of them takes nothing by its sink."""
+    got: list[list[str]] = [[] for _ in range(3)]
+    returned: list[list[str]] = [[] for _ in range(3)]
+
+    async def follow(number: int) -> None:
+        following = bus.follow("p", ALL, await bus.start_of("p", "0", None), f"reader-{number}")
+
+        def take(wire: Encoded) -> bool:
+            if number == refuses:
+                return False
+            got[number] += [each.event_id for each in SubscribeResponse.FromString(wire.SerializeToString()).events]
+            return True
+
+        following.sink = take
+        async for batch in following:
+            returned[number] += ids(batch)
+            got[number] += ids(batch)
+
+    readers = [asyncio.create_task(follow(number)) for number in range(3)]
+    while sum(bus.has_reader(f"reader-{number}") for number in range(3)) < 3:
+        await asyncio.sleep(0)
+    published = []
+    for n in range(5):
+        published.append(await publish(bus, n=n))
+        async with asyncio.timeout(10):
+            while min(map(len, got)) <= n:
+                await asyncio.sleep(0)
+    bus.stop_readers()
+    await asyncio.gather(*readers)
+    assert got == [published] * 3
+    assert [bool(each) for each in returned] == [number == refuses for number in range(3)]
 
 
 # -- idempotency keys and conditions ---------------------------------------------------------------------

@@ -18,6 +18,7 @@ from cco_sidecar.rpc.http2 import connection as connections
 from cco_sidecar.rpc.http2 import frames
 from cco_sidecar.rpc.http2 import server as servers
 from cco_sidecar.rpc.http2.frames import ErrorCode, frame
+from cco_sidecar.rpc.http2.headers import HeaderDecoder
 from cco_sidecar.rpc.http2.server import Http2Core
 
 
@@ -94,6 +95,13 @@ FAULTS: dict[str, tuple[bytes, ErrorCode]] = {
     "a window over 2^31": (frames.window_update(0, 2**31 - 1), ErrorCode.FLOW_CONTROL_ERROR),
     "more data than the stream's window": (
         request(1, path="/t.T/Wait") + data(1, bytes(16_000), 0) * 5,
+        ErrorCode.FLOW_CONTROL_ERROR,
+    ),
+    "more data than the connection's window": (
+        # 4 MB and a little: of much more the rest would stay unread, and a reset overtake the GOAWAY.
+        b"".join(request(n, path="/t.T/Wait") + data(n, bytes(16_000), 0) * 4 for n in range(1, 131, 2))
+        + request(131, path="/t.T/Wait")
+        + data(131, bytes(16_000), 0) * 3,
         ErrorCode.FLOW_CONTROL_ERROR,
     ),
     "settings of an odd size": (frame(frames.SETTINGS, 0, 0, b"abc"), ErrorCode.FRAME_SIZE_ERROR),
@@ -276,3 +284,14 @@ async def test_a_connection_that_is_closed_but_not_read_goes_in_the_end(monkeypa
         async with asyncio.timeout(10):
             while core._connections:
                 await asyncio.sleep(0.01)
+
+
+def test_the_same_bytes_mean_something_else_once_the_table_has_changed() -> None:
+    encoder, decoder = Encoder(), HeaderDecoder()
+    fixed = [(":method", "POST"), (":scheme", "http"), (":path", "/")]
+    blocks = []
+    for text in ("one", "one", "one", "two", "two", "two", "one"):
+        block = encoder.encode([*fixed, ("x-text", text)])
+        blocks.append(block)
+        assert decoder.decode(block).metadata == (("x-text", text),)
+    assert blocks[2] == blocks[5], "indexed, and so the same"
