@@ -7,7 +7,9 @@ MODULES = {
     "aio.py": "sync.py",
     "aio_agents.py": "sync_agents.py",
     "aio_calls.py": "sync_calls.py",
+    "aio_consumers.py": "sync_consumers.py",
     "aio_events.py": "sync_events.py",
+    "aio_streams.py": "sync_streams.py",
 }
 CHANGES = (
     ("import asyncio\nimport logging\n", "import logging\nimport threading\nimport time\n"),
@@ -15,8 +17,12 @@ CHANGES = (
     ("import grpc\nimport grpc.aio\n", "import grpc\n"),
     ("asynchronous client", "synchronous client"),
     ("client.aio", "client.sync"),
+    ("aclosing", "closing"),
+    ("client.aio_", "client.sync_"),
     ("AsyncCalls", "Calls"),
     ("AsyncIterator", "Iterator"),
+    ("AsyncGenerator[Any, None]", "Generator[Any, None, None]"),
+    ("AsyncGenerator", "Generator"),
     ("AsyncClient", "Client"),
     ("async def ", "def "),
     ("async with ", "with "),

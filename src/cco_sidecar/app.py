@@ -11,8 +11,7 @@ import os
 from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.operator_token import OperatorToken
 from cco_sidecar.auth.tokens import Tokens
-from cco_sidecar.bus.embedded import EmbeddedBus
-from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.bus.engine import EventEngine
 from cco_sidecar.core import loop_watch
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
@@ -30,6 +29,7 @@ from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.server import GrpcServer
 from cco_sidecar.services.agents.servicer import AgentServicer
 from cco_sidecar.services.approvals.servicer import ApprovalServicer
+from cco_sidecar.services.consumers.servicer import ConsumerServicer
 from cco_sidecar.services.context.service import ContextService
 from cco_sidecar.services.context.servicer import ContextServicer
 from cco_sidecar.services.credentials.servicer import CredentialServicer
@@ -39,7 +39,6 @@ from cco_sidecar.services.handover.engine import Handover
 from cco_sidecar.services.handover.rules import Plan
 from cco_sidecar.services.results.servicer import ResultServicer
 from cco_sidecar.services.system.servicer import SystemServicer
-from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.files import open_storage
 from cco_sidecar.storage.sql.backends import backend_of
 from cco_sidecar.storage.sql.database import Database
@@ -75,9 +74,8 @@ class Sidecar:
         self._stores = stores = SqlStores(self._database)
         self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
         self._operator_token = OperatorToken(bound.storage, self._tokens, self.clock)
-        self._event_log = SegmentLog(bound.storage / "events")
-        self._bus = EmbeddedBus(self._event_log, self.clock, bound)
-        self._outbox = Outbox(stores.outbox, self._bus)
+        self._events = EventEngine(bound, stores, self.clock)
+        self._bus, self._outbox = self._events.bus, self._events.outbox
         self._metrics = Metrics()
         projects = Projects(bound)
         self._context = ContextService(
@@ -104,6 +102,7 @@ class Sidecar:
             metrics=self._metrics,
             clock=self.clock,
         )
+        self._supervision.leases.listen(self._events.consumers.release)
         self._handover = Handover(
             plan,
             supervision=self._supervision,
@@ -122,6 +121,7 @@ class Sidecar:
         return [
             AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock),
             ApprovalServicer(self._approvals, stores.approvals),
+            ConsumerServicer(self._events.consumers, stores.consumers, bus),
             ContextServicer(self._context, clock, runs),
             CredentialServicer(self._vault),
             EventServicer(bus, clock),
@@ -139,7 +139,7 @@ class Sidecar:
         documents = Documents(self._tokens, self.settings.url)
         gateway = Gateway(Routes(services()), handlers, documents, self.settings.cors_origins)
         self._operator_token.write()
-        await self._bus.start()
+        await self._events.recover()
         await self._recorder.recover()
         await self._outbox.recover()
         await self._supervision.recover()
@@ -148,7 +148,7 @@ class Sidecar:
         self._http.start(gateway)
         self._supervision.start()
         self._handover.start()
-        self._background.start(self._outbox.watch(), "outbox")
+        self._events.start()
         self._background.start(self._operator_token.keep_fresh(), "operator token")
         self._background.start(loop_watch.watch(), "loop watch")
         if self._database.shared:
@@ -178,14 +178,13 @@ class Sidecar:
         log.info("stopping")
         self._registration.withdraw()
         await self._grpc.set_serving(False)
-        await asyncio.gather(self._background.end(), self._handover.close())
+        await asyncio.gather(self._background.end(), self._events.rest(), self._handover.close())
         await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
         await asyncio.gather(self._http.stop(), self._grpc.stop(_DRAIN_SECONDS))
         await self._recorder.close()
         await self._approvals.close()
-        await self._outbox.close()
-        await self._bus.close()
+        await self._events.close()
         await self.close()
         log.info("stopped")
 
@@ -193,7 +192,7 @@ class Sidecar:
         """Releases what the constructor opened."""
         self._http.close()
         self._grpc.close()
-        await self._event_log.close()
+        await self._events.release()
         await asyncio.to_thread(self._database.close)
         self._context.close()
         os.close(self._lock)

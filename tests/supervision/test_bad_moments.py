@@ -227,7 +227,7 @@ def test_the_sidecar_is_healthy_again_when_the_disk_is(deployment: Succession, d
 
     def refused() -> bool:
         answer = sidecar.request("POST", "/api/events/x", sidecar.operator, json={"data": {"text": "x" * 5000}})
-        return answer.status_code == 503
+        return answer.status_code == 500 and answer.json()["code"] == "STR_001"
 
     until(refused, "a full disk")
     assert sidecar.request("GET", "/health").status_code == 503

@@ -34,7 +34,7 @@ GRPC_OF = {
 }
 _TIMEOUT = 20.0
 # An open stream is closed after its first message.
-_ENDLESS = frozenset({"Subscribe"})
+_ENDLESS = frozenset({"Subscribe", "Consume"})
 
 
 class Answer(NamedTuple):

@@ -172,6 +172,10 @@ class EventBus(Protocol):
         """Returns up to ``limit`` events after a sequence number, including expired ones."""
         ...
 
+    async def find(self, project: str, event_id: str) -> Entry | None:
+        """Returns a retained event."""
+        ...
+
     async def select(
         self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
     ) -> tuple[list[Entry], bool]:

@@ -183,6 +183,12 @@ class EmbeddedBus:
             return journal.position_at(since_micros)
         return Position(journal.head)
 
+    async def find(self, project: str, event_id: str) -> Entry | None:
+        journal = (await self._channel(project)).journal
+        epoch, seq = journal.parsed(event_id, "event_id")
+        found = journal.after(seq - 1, seq)
+        return found[0] if found and epoch == journal.epoch else None
+
     async def select(
         self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
     ) -> tuple[list[Entry], bool]:

@@ -140,7 +140,7 @@ def subscribe(
     """Wait for events and print them as they arrive."""
     if output is not None or form in ("table", "csv", "yaml"):
         raise click.UsageError("events are printed as they arrive; use --format text or json, and redirect the output")
-    cursor, moment = _since(since)
+    cursor, moment = since_of(since)
     if continuous:
         events = client.events.subscribe(
             event_types=[event_type] if event_type else [],
@@ -209,14 +209,14 @@ def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[s
 @connected
 def list_(client: Client, since: str, form: str | None, output: Path | None, **wanted: Any) -> None:
     """List recent events, oldest first."""
-    cursor, moment = _since(since)
+    cursor, moment = since_of(since)
     page = client.events.list(since=cursor, since_time=moment, **wanted)
     events = [each.message for each in page.events]
     out.rows(events, _COLUMNS, form, output, lambda: "\n".join(map(_line, events)) or "no events")
     out.more(page.next_cursor, option="--since")
 
 
-def _since(text: str) -> tuple[str, datetime | None]:
+def since_of(text: str) -> tuple[str, datetime | None]:
     """Parses a cursor, a time or an age; one of the two results is empty."""
     age = _AGE_PATTERN.fullmatch(text)
     if age:

@@ -26,6 +26,7 @@ _COMMANDS = {
     "context": "context",
     "results": "results",
     "events": "events",
+    "consumers": "consumers",
     "approvals": "approvals",
     "credentials": "credentials",
     "auth": "auth",

@@ -12,6 +12,7 @@ a lost connection. Failures raise ``SidecarError`` or a subclass, with the docum
 """
 
 from cco_sidecar.client.aio import AsyncClient
+from cco_sidecar.client.aio_consumers import Delivery as AsyncDelivery
 from cco_sidecar.client.errors import (
     AuthenticationError,
     ConflictError,
@@ -23,14 +24,17 @@ from cco_sidecar.client.errors import (
     UnavailableError,
 )
 from cco_sidecar.client.sync import Client
+from cco_sidecar.client.sync_consumers import Delivery
 from cco_sidecar.client.values import Event, EventPage, Result, ResultPage
 from cco_sidecar.core.errors import SidecarError
 
 __all__ = [
     "AsyncClient",
+    "AsyncDelivery",
     "AuthenticationError",
     "Client",
     "ConflictError",
+    "Delivery",
     "Event",
     "EventPage",
     "InternalError",

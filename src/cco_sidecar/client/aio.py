@@ -15,6 +15,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials, Tokens
+from cco_sidecar.client.aio_consumers import Consumers
 from cco_sidecar.client.aio_events import Events
 from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, identity, unreachable
 from cco_sidecar.client.discovery import channel_options, find, require_safe
@@ -77,6 +78,7 @@ class AsyncClient:
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
         self.context = Context(self)
         self.events = Events(self)
+        self.consumers = Consumers(self)
         self.results = Results(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +12,9 @@ import grpc
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.aio_calls import AsyncCalls
-from cco_sidecar.client.errors import error_of, is_lost
+from cco_sidecar.client.aio_streams import resumed
+from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.values import Event, EventPage
-from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.core.retry import Backoff
 from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -91,33 +90,14 @@ class Events:
         retained, a warning is logged.
         """
         request = requests.subscribe(event_types, topics, filter, since, since_time, project_id)
-        await self._client.connect()
-        backoff = Backoff()
-        while True:
-            used = None
-            try:
-                metadata = await self._client.metadata()
-                used = self._client.token
-                stream = self._stub.Subscribe(request, metadata=metadata)
-                try:
-                    async for batch in stream:
-                        backoff.succeeded()
-                        if batch.HasField("gap"):
-                            log.warning("events are no longer retained: %s", batch.gap)
-                        for event in batch.events:
-                            yield Event.of(event)
-                        request.since = batch.cursor
-                finally:
-                    stream.cancel()
-            except grpc.RpcError as problem:
-                error = error_of(problem)
-                # Refreshing the token ends the streams that were opened with the previous one.
-                if not is_lost(error) and not await self._client.exchanged(used):
-                    raise error from None
-            except SidecarError as error:
-                if not is_lost(error):
-                    raise
-            await asyncio.sleep(backoff.failed())
+        opened = resumed(self._client, lambda metadata: self._stub.Subscribe(request, metadata=metadata))
+        async with aclosing(opened) as batches:
+            async for batch in batches:
+                if batch.HasField("gap"):
+                    log.warning("events are no longer retained: %s", batch.gap)
+                for event in batch.events:
+                    yield Event.of(event)
+                request.since = batch.cursor
 
     async def wait(
         self,

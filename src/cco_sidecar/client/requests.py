@@ -89,7 +89,7 @@ def subscribe(
         topics=topics,
         filter=filter,
         since=since,
-        since_time=_stamp(since_time),
+        since_time=stamp(since_time),
         project_id=project_id,
     )
 
@@ -122,7 +122,7 @@ def list_events(
         topic=topic,
         event_type=event_type,
         since=since,
-        since_time=_stamp(since_time),
+        since_time=stamp(since_time),
         correlation_id=correlation_id,
         filter=filter,
         limit=limit,
@@ -162,7 +162,7 @@ def _read(message_type: type[M], value: Any, where: str = "") -> M:
     return message
 
 
-def _stamp(moment: datetime | None) -> Timestamp | None:
+def stamp(moment: datetime | None) -> Timestamp | None:
     if moment is None:
         return None
     stamp = Timestamp()

@@ -18,6 +18,7 @@ from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, To
 from cco_sidecar.client.discovery import channel_options, find, require_safe
 from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.sync_agents import Agents, Approvals, Credentials, Tokens
+from cco_sidecar.client.sync_consumers import Consumers
 from cco_sidecar.client.sync_events import Events
 from cco_sidecar.client.values import Result, ResultPage
 from orchestra.v1 import (
@@ -77,6 +78,7 @@ class Client:
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
         self.context = Context(self)
         self.events = Events(self)
+        self.consumers = Consumers(self)
         self.results = Results(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)

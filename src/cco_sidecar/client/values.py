@@ -38,7 +38,7 @@ class Event:
             topic=message.topic,
             publisher=message.publisher,
             correlation_id=message.correlation_id,
-            timestamp=_time(message.timestamp),
+            timestamp=time_of(message.timestamp),
             data=codec.struct_to_dict(message.data),
             message=message,
         )
@@ -92,7 +92,7 @@ class Result:
             issue_id=message.issue_id,
             project_id=message.project_id,
             branch=message.branch,
-            timestamp=_time(message.timestamp),
+            timestamp=time_of(message.timestamp),
             result=codec.to_dict(message.result),
             message=message,
         )
@@ -110,5 +110,5 @@ class ResultPage:
         return cls([Result.of(each) for each in message.results], message.next_cursor)
 
 
-def _time(stamp: Timestamp) -> datetime:
+def time_of(stamp: Timestamp) -> datetime:
     return _EPOCH + timedelta(microseconds=micros_of(stamp))

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import Approval
+from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import Result
 
@@ -278,6 +279,59 @@ class CredentialStore(Protocol):
     async def delete(self, name: str) -> bool: ...
 
 
+class ConsumerChange(NamedTuple):
+    """A consumer's new state. ``letters`` are new or changed, each with the event that announces it, if any;
+    ``settled`` are the ids of dead letters to delete."""
+
+    consumer: Consumer
+    letters: Sequence[DeadLetter]
+    settled: Sequence[str]
+    events: Sequence[Event | None]
+
+
+class StoredLetter(NamedTuple):
+    number: int
+    letter: DeadLetter
+
+
+# Of a project; the oldest are deleted to make room.
+MAX_LETTER_BYTES = 64 * 2**20
+
+
+class ConsumerStore(Protocol):
+    """Durable consumers and their dead letters. No method blocks the event loop; a write is on disk when it returns."""
+
+    async def add(self, consumer: Consumer) -> None: ...
+
+    async def all(self) -> Sequence[Consumer]: ...
+
+    async def save(self, change: ConsumerChange) -> Sequence[Announcement]:
+        """Stores a change in one transaction. Changes nothing if the consumer was deleted. At most MAX_LETTER_BYTES of
+        dead letters of a project are kept."""
+        ...
+
+    async def delete(self, project: str, name: str) -> int:
+        """Deletes a consumer and its dead letters; returns how many there were."""
+        ...
+
+    async def letter(self, project: str, dead_letter_id: str) -> DeadLetter | None: ...
+
+    async def letters(self, project: str, consumer: str, ids: Sequence[str], limit: int = 1000) -> Sequence[DeadLetter]:
+        """Returns dead letters of a consumer, oldest first: those with an id in ``ids``, or all if it is empty."""
+        ...
+
+    async def letter_page(
+        self, project: str, consumer: str, *, before: int | None = None, limit: int = 100
+    ) -> Sequence[StoredLetter]:
+        """Returns dead letters, newest first; of every consumer if ``consumer`` is empty. Stops at ``PAGE_BYTES``, but
+        returns at least one if there is any."""
+        ...
+
+    async def letter_count(self, project: str, consumer: str) -> int: ...
+
+    async def delete_letter(self, project: str, dead_letter_id: str) -> bool: ...
+
+
 class Stores(Protocol):
     """All record stores of one backend."""
 
@@ -292,6 +346,9 @@ class Stores(Protocol):
 
     @property
     def approvals(self) -> ApprovalStore: ...
+
+    @property
+    def consumers(self) -> ConsumerStore: ...
 
     @property
     def credentials(self) -> CredentialStore: ...

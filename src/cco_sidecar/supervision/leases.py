@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cco_sidecar.auth.tokens import REFRESH_WINDOW_SECONDS, SKEW_SECONDS, TTL_SECONDS, Minted, Tokens
@@ -37,6 +38,11 @@ class Leases:
         self._tokens = tokens
         self._types = types
         self._clock = clock
+        self._listeners: list[Callable[[str], None]] = []
+
+    def listen(self, listener: Callable[[str], None]) -> None:
+        """Calls ``listener(agent_id)`` whenever a run has ended. It must not block or raise."""
+        self._listeners.append(listener)
 
     def begin(self, lease: Lease, agent: Agent) -> Minted:
         """Begins a run's lease and returns its first token. Raises SidecarError for a type that is not configured."""
@@ -85,6 +91,8 @@ class Leases:
     async def end(self, lease: Lease, agent_id: str) -> None:
         """Revokes the run's tokens. Takes effect at once, even if the disk is full; ``save_end`` writes it later."""
         self._tokens.release(agent_id)
+        for listen in self._listeners:
+            listen(agent_id)
         try:
             await self._revoke(lease, agent_id)
         except SidecarError as problem:

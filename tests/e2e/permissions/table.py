@@ -41,7 +41,7 @@ from tests.e2e.permissions.oracle import (
 )
 from tests.e2e.permissions.world import Place, World
 from tests.support.repositories import git
-from tests.support.sidecars import until
+from tests.support.sidecars import fresh, until
 from tests.support.transports import Answer
 from tests.wire import shapes
 from tests.wire.shapes import assert_shape
@@ -202,6 +202,53 @@ def by_issue(case: Case) -> dict[str, Any]:
     return case.issue | case.project
 
 
+def place(case: Case) -> dict[str, Any]:
+    """A project that the operator must name."""
+    return {"project_id": PROJECTS[case.scope.project or OWN]}
+
+
+def new_consumer(case: Case) -> dict[str, Any]:
+    return {"name": fresh("consumer")} | place(case)
+
+
+def consumer(case: Case) -> dict[str, Any]:
+    if case.scope.twist == "its_own" and case.fresh:
+        return passing_consumer(case)
+    return {"name": "of-everyone" if case.scope.twist == "shared" else "of-the-operator"} | place(case)
+
+
+def owner(case: Case) -> str:
+    return case.who if case.scope.twist == "its_own" else OPERATOR
+
+
+def passing_consumer(case: Case) -> dict[str, Any]:
+    if not case.fresh:
+        return consumer(case)
+    return {"name": case.world.consumer(PROJECTS[case.scope.project], fresh("passing"), owner(case))} | place(case)
+
+
+def moved(case: Case) -> dict[str, Any]:
+    return passing_consumer(case) | {"since": "0"}
+
+
+def pulled(case: Case) -> dict[str, Any]:
+    return consumer(case) | {"timeout": 1}
+
+
+def settled(case: Case) -> dict[str, Any]:
+    return consumer(case) | {"delivery_ids": ["evt-00000000-0000000001.1"]}
+
+
+def letter(case: Case) -> dict[str, Any]:
+    return {"dead_letter_id": case.world.letters[PROJECTS[case.scope.project]]} | place(case)
+
+
+def passing_letter(case: Case) -> dict[str, Any]:
+    if case.fresh:
+        return {"dead_letter_id": case.world.letter(PROJECTS[case.scope.project], owner(case))} | place(case)
+    return letter(case)
+
+
 def nothing(case: Case) -> dict[str, Any]:
     return {}
 
@@ -217,6 +264,9 @@ class Row(NamedTuple):
 OWN_OWN = (Scope(OWN, OWN),)
 UNNAMED = twisted(PROJECT_ONLY, "no_issue_named")
 ANOTHERS = {"another_type": architects}
+ITS_OWN = (Scope("", OWN, "its_own"),)
+SHARED = twisted(PROJECT_ONLY, "shared") + ITS_OWN
+UNSHARED = {"": operator_only}
 ROWS: dict[str, Row] = {
     # An agent reads contexts of its own issue and type only (architects: any type of their project).
     "GetContext": Row(FOUR + twisted(FOUR, "another_type"), context, rule(200, READ, issue="read", twists=ANOTHERS)),
@@ -241,6 +291,22 @@ ROWS: dict[str, Row] = {
     "Subscribe": Row(FOUR + UNNAMED, reading("event_types"), rule(200)),
     "WaitEvents": Row(FOUR + UNNAMED, reading("event_type", timeout=1), rule(200)),
     "ListEvents": Row(FOUR + UNNAMED, reading("event_type"), rule(200)),
+    # Every agent makes consumers and sees those of its project. It takes events from its own and from shared ones; its
+    # own, or as an architect every one, it also changes.
+    "CreateConsumer": Row(PROJECT_ONLY, new_consumer, rule(201)),
+    "GetConsumer": Row(PROJECT_ONLY, consumer, rule(200)),
+    "ListConsumers": Row(PROJECT_ONLY, place, rule(200)),
+    "DeleteConsumer": Row(PROJECT_ONLY + ITS_OWN, passing_consumer, rule(200, twists={"": architects})),
+    "ResetConsumer": Row(PROJECT_ONLY + ITS_OWN, moved, rule(200, twists={"": architects})),
+    "Consume": Row(PROJECT_ONLY + SHARED, consumer, rule(200, twists=UNSHARED)),
+    "PullEvents": Row(PROJECT_ONLY + SHARED, pulled, rule(200, twists=UNSHARED)),
+    "AcknowledgeEvents": Row(PROJECT_ONLY + SHARED, settled, rule(200, twists=UNSHARED)),
+    "RejectEvents": Row(PROJECT_ONLY + SHARED, settled, rule(200, twists=UNSHARED)),
+    "ExtendEvents": Row(PROJECT_ONLY + SHARED, settled, rule(200, twists=UNSHARED)),
+    "ListDeadLetters": Row(PROJECT_ONLY, place, rule(200)),
+    "GetDeadLetter": Row(PROJECT_ONLY, letter, rule(200)),
+    "ReplayDeadLetters": Row(PROJECT_ONLY + ITS_OWN, passing_consumer, rule(200, twists={"": architects})),
+    "DeleteDeadLetter": Row(PROJECT_ONLY + ITS_OWN, passing_letter, rule(200, twists={"": architects})),
     # An agent writes results as itself, for its own issue only.
     "CreateResult": Row(
         FOUR + twisted(OWN_OWN, "as_another") + twisted(OWN_OWN, "another_type"),

@@ -21,7 +21,20 @@ _USUAL = {
     "SendHeartbeat": ("itself",),
     "GetAgent": ("itself",),
     "RefreshToken": ("late",),
-}
+} | dict.fromkeys(
+    (
+        "DeleteConsumer",
+        "ResetConsumer",
+        "Consume",
+        "PullEvents",
+        "AcknowledgeEvents",
+        "RejectEvents",
+        "ExtendEvents",
+        "ReplayDeadLetters",
+        "DeleteDeadLetter",
+    ),
+    ("its_own",),
+)
 
 
 @pytest.mark.parametrize("who", list(MAY))

@@ -52,6 +52,10 @@ class World:
         self.agents = {who: self.spawn(PROJECTS[OWN], ISSUES[OWN], who) for who in MAY}
         self.agents[OPERATOR] = self.operator
         self.things = {(p, i): self._fill(p, i) for p in PROJECTS.values() for i in ISSUES.values()}
+        self.letters = {project: self.letter(project) for project in PROJECTS.values()}
+        for project in PROJECTS.values():
+            self.consumer(project, "of-the-operator")
+            self.consumer(project, "of-everyone", shared=True)
         self.ask("StoreCredential", name="KEPT", value="of-the-operator")
         self._known: Any = None
 
@@ -78,6 +82,24 @@ class World:
         mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
         asked = self.ask("RequestApproval", question=f"{mark}: may it?", issue_id=issue, project_id=project)
         return str(asked["approval_id"])
+
+    def consumer(self, project: str, name: str, who: str = OPERATOR, **settings: Any) -> str:
+        """A consumer of an agent."""
+        body = {"name": name, "project_id": project, "settings": settings}
+        self.transports.ask("CreateConsumer", self.agents[who], **body)
+        return name
+
+    def letter(self, project: str, who: str = OPERATOR) -> str:
+        """A dead letter of a consumer of an agent."""
+        name = self.consumer(project, f"failing-of-{who}", who, event_types=["failing"])
+        place = {"name": name, "project_id": project}
+        mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
+        self.ask("PublishEvent", event_type="failing", project_id=project, data={"mark": mark})
+        pulled = self.ask("PullEvents", timeout=5000, **place)["deliveries"]
+        ids = [each["delivery_id"] for each in pulled]
+        self.ask("RejectEvents", delivery_ids=ids, dead_letter=True, **place)
+        found = self.ask("ListDeadLetters", consumer=name, project_id=project)
+        return str(found["dead_letters"][0]["dead_letter_id"])
 
     def cache(self, project: str, issue: str) -> None:
         """Puts a context of the issue into the cache."""
@@ -123,6 +145,10 @@ class World:
             "credentials": [(each.name, str(each.updated_at)) for each in self._raw("ListCredentials").credentials],
         }
         for project in PROJECTS.values():
+            found[f"consumers of {project}"] = [
+                (each.name, each.cursor if each.name == "of-the-operator" else "", each.dead_letter_count)
+                for each in self._raw("ListConsumers", project_id=project).consumers
+            ]
             # Statuses of running agents follow their requests and output a moment later.
             found[f"agents of {project}"] = [
                 (each.agent_id, each.HasField("ended_at"), each.attempt, str(each.progress.at))

@@ -105,6 +105,28 @@ handover = Table(
     Column("seq", BigInteger, nullable=False),
 )
 
+consumers = Table(
+    "consumers",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    # A serialised orchestra.v1.Consumer, with what is in flight.
+    Column("body", LargeBinary, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("dead_letter_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("consumer", String, nullable=False),
+    # A serialised orchestra.v1.DeadLetter.
+    Column("body", LargeBinary, nullable=False),
+    Index("dead_letters_by_consumer", "project_id", "consumer", "number"),
+    sqlite_autoincrement=True,
+)
+
 # Events to publish, each stored with the change it announces.
 outbox = Table(
     "outbox",

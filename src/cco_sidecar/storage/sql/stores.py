@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cco_sidecar.storage.sql.agents import SqlAgents
 from cco_sidecar.storage.sql.approvals import SqlApprovals
+from cco_sidecar.storage.sql.consumers import SqlConsumers
 from cco_sidecar.storage.sql.credentials import SqlCredentials
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.handover import SqlHandover
@@ -20,6 +21,7 @@ class SqlStores:
         self.handover = SqlHandover(database)
         self.results = SqlResults(database)
         self.approvals = SqlApprovals(database)
+        self.consumers = SqlConsumers(database)
         self.credentials = SqlCredentials(database)
         self.revocations = SqlRevocations(database)
         self.outbox = SqlOutbox(database)

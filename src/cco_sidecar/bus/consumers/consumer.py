@@ -1,0 +1,413 @@
+"""One durable consumer: reads the bus at its cursor, and hands events to its workers until each is settled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from cco_sidecar.bus.base import EventBus, SubscriptionKey
+from cco_sidecar.bus.consumers import letters
+from cco_sidecar.bus.consumers.ledger import Holder, Item, Ledger
+from cco_sidecar.bus.consumers.saving import Saving
+from cco_sidecar.bus.consumers.worker import Worker
+from cco_sidecar.bus.entry import Entry
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.clock import Clock, timestamp
+from cco_sidecar.core.errors import SidecarError, not_found
+from cco_sidecar.storage.base import ConsumerChange, ConsumerStore
+from orchestra.v1 import consumer_service_pb2 as pb
+from orchestra.v1.event_service_pb2 import Gap
+
+# Deliveries of a stream that ended are given to others so much later: its worker may come back.
+GRACE_SECONDS = 5
+_SECOND = 1_000_000
+
+
+class Consumer:
+    """``record`` is its stored state. Not thread-safe.
+
+    What changes in memory is written to the store: acknowledgements before they are answered, deliveries within a
+    second. After a crash, events are therefore delivered again rather than lost.
+    """
+
+    def __init__(self, record: pb.Consumer, bus: EventBus, store: ConsumerStore, outbox: Outbox, clock: Clock) -> None:
+        self.record = record
+        self._bus = bus
+        self._store = store
+        self._outbox = outbox
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        settings = record.settings
+        self._key = SubscriptionKey(
+            frozenset(settings.event_types), frozenset(settings.topics), settings.filter.strip()
+        )
+        self._ledger = Ledger(settings.ack_wait_seconds, settings.retry_seconds)
+        self._workers: deque[Worker] = deque()
+        # Read, and not delivered yet; and the cursor after them.
+        self._buffer: deque[Entry] = deque()
+        self._buffered_to = record.cursor
+        self._gap: Gap | None = None
+        self._wanted = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._tasks = Background()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0
+        # To be written with the next save: new dead letters by id, and those that are settled.
+        self._letters: dict[str, pb.DeadLetter] = {}
+        self._settled_letters: set[str] = set()
+        self._saving = Saving(self._save, f"consumer {record.project_id}/{record.name}")
+
+    @property
+    def project(self) -> str:
+        return self.record.project_id
+
+    # -- workers -----------------------------------------------------------------------------------------
+
+    def join(self, holder: Holder, room: int) -> Worker:
+        """Adds a worker. It takes over what a stream of the same holder had when it ended."""
+        now = self._now()
+        worker = Worker(holder, room, self._take_gap)
+        if holder.worker:
+            for item in list(self._ledger.items):
+                if item.held and item.holder == holder and item.worker is None:
+                    self._ledger.extend(item, now)
+                    item.worker = worker
+                    worker.holds += 1
+        self._workers.append(worker)
+        self._used()
+        if self._pump is None:
+            self._pump = self._tasks.start(self._read(), f"consumer {self.record.name}")
+        self._assign()
+        return worker
+
+    def leave(self, worker: Worker, *, keep: bool = False) -> None:
+        """Removes a worker. What was not sent is delivered to others at once, the rest after GRACE_SECONDS, or when its
+        time is up with ``keep``."""
+        now = self._now()
+        self._workers.remove(worker)
+        for item in worker.untaken():
+            worker.drop(item)
+            self._ledger.take_back(item, now)
+        for item in self._ledger.items:
+            if item.worker is worker:
+                worker.drop(item)
+                if not keep and not self._bus.draining:
+                    self._ledger.shorten(item, now + GRACE_SECONDS * _SECOND)
+        self._used()
+        if not self._workers:
+            self._stop_reading()
+        self._assign()
+
+    def release(self, agent_id: str) -> None:
+        """Delivers what an agent holds to others at once: the agent has ended."""
+        held = [item for item in self._ledger.items if item.held and item.holder.subject == agent_id]
+        for item in held:
+            self._fail(item, "the agent that had it ended", delay_seconds=0)
+        if held:
+            self._assign()
+
+    # -- settling ----------------------------------------------------------------------------------------
+
+    async def acknowledge(self, delivery_ids: Sequence[str], subject: str) -> list[str]:
+        """Settles deliveries; returns those that ``subject`` does not hold. Raises SidecarError (STR_001)."""
+        not_held = []
+        for delivery_id in delivery_ids:
+            item = self._ledger.held_by(delivery_id, subject)
+            if item is not None:
+                self._forget_worker(item)
+                self._ledger.settle(item)
+                if item.dead_letter_id:
+                    self._settled_letters.add(item.dead_letter_id)
+            elif not self._ledger.was_settled(delivery_id, subject):
+                not_held.append(delivery_id)
+        self._used()
+        self._assign()
+        await self._saving.now()
+        return not_held
+
+    async def reject(
+        self, delivery_ids: Sequence[str], subject: str, reason: str, delay_seconds: float | None, *, final: bool
+    ) -> list[str]:
+        """Gives deliveries back, or makes them dead letters with ``final``; returns those that ``subject`` does not
+        hold. Raises SidecarError (STR_001)."""
+        not_held = []
+        for delivery_id in delivery_ids:
+            item = self._ledger.held_by(delivery_id, subject)
+            if item is None:
+                not_held.append(delivery_id)
+                continue
+            if final:
+                item.last_attempt = item.attempt
+            self._fail(item, reason or "rejected", delay_seconds)
+        self._used()
+        self._assign()
+        await self._saving.now()
+        return not_held
+
+    def extend(self, delivery_ids: Sequence[str], subject: str) -> list[str]:
+        """Starts the time of deliveries again; returns those that ``subject`` does not hold."""
+        now = self._now()
+        not_held = []
+        for delivery_id in delivery_ids:
+            item = self._ledger.held_by(delivery_id, subject)
+            if item is None:
+                not_held.append(delivery_id)
+            else:
+                self._ledger.extend(item, now)
+        self._used()
+        self._schedule()
+        return not_held
+
+    def deadline(self) -> int:
+        """When deliveries made or extended now are overdue, in steady-clock microseconds."""
+        return self._now() + self.record.settings.ack_wait_seconds * _SECOND
+
+    # -- position ----------------------------------------------------------------------------------------
+
+    async def restore(self, letters_: Sequence[pb.DeadLetter]) -> None:
+        """Takes up what an earlier process had in flight. ``letters_`` are its dead letters that are being replayed."""
+        now = self._now()
+        replayed = {letter.dead_letter_id: letter for letter in letters_}
+        lost = 0
+        for each in self.record.in_flight:
+            letter = replayed.get(each.dead_letter_id)
+            retained = await self._bus.find(self.project, each.event_id) if letter is None else None
+            entry = retained if letter is None else letters.entry_of(letter)
+            if entry is None:
+                lost += 1
+                continue
+            item = Item(entry, each.last_attempt, each.attempt, each.dead_letter_id)
+            item.held = bool(each.held_by)
+            item.holder = Holder(each.held_by, each.worker)
+            wait = self.record.settings.ack_wait_seconds if item.held else 0
+            self._ledger.add(item, now + wait * _SECOND)
+        self.record.ClearField("in_flight")
+        if lost:
+            self._gap = Gap(since=self.record.cursor, resumed_after=self.record.cursor, missed=lost)
+
+    async def reset(self, cursor: str) -> None:
+        """Continues after ``cursor``, and forgets what is in flight. Raises SidecarError (STR_001)."""
+        for item in list(self._ledger.items):
+            if not item.dead_letter_id:
+                self._forget_worker(item)
+                self._ledger.remove(item)
+        self.record.cursor = cursor
+        self._stop_reading()
+        self._gap = None
+        if self._workers:
+            self._pump = self._tasks.start(self._read(), f"consumer {self.record.name}")
+        self._used()
+        await self._saving.now()
+
+    async def replay(self, found: Sequence[pb.DeadLetter]) -> int:
+        """Delivers dead letters again; returns how many were not being delivered already. Raises SidecarError
+        (STR_001)."""
+        now = self._now()
+        replayed = 0
+        for letter in found:
+            if letter.event.event_id in self._ledger:
+                continue
+            replayed += 1
+            last = letter.attempts + self.record.settings.max_deliveries
+            self._ledger.add(Item(letters.entry_of(letter), last, letter.attempts, letter.dead_letter_id), now)
+            letter.replaying = True
+            self._letters[letter.dead_letter_id] = letter
+        self._used()
+        self._assign()
+        await self._saving.now()
+        return replayed
+
+    def discard(self, letter: pb.DeadLetter) -> None:
+        """Stops the replay of a dead letter that was deleted."""
+        for item in list(self._ledger.items):
+            if item.dead_letter_id == letter.dead_letter_id:
+                self._forget_worker(item)
+                self._ledger.remove(item)
+        self._letters.pop(letter.dead_letter_id, None)
+
+    def end(self) -> None:
+        """Ends the workers: the consumer is deleted."""
+        problem = unknown_consumer(self.record.name)
+        for worker in self._workers:
+            worker.end(problem)
+        self._stop_reading()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._saving.forget()
+
+    async def close(self) -> None:
+        """Writes the state."""
+        self._stop_reading()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._saving.close()
+        await self._tasks.end()
+
+    def snapshot(self, *, whole: bool = True) -> pb.Consumer:
+        """Returns its state; ``whole`` includes what is in flight."""
+        found = pb.Consumer()
+        found.CopyFrom(self.record)
+        found.in_flight_count = len(self._ledger)
+        found.workers.extend(sorted(worker.holder.subject for worker in self._workers))
+        if whole:
+            found.in_flight.extend(
+                pb.InFlight(
+                    event_id=item.entry.event_id,
+                    attempt=item.attempt,
+                    held_by=item.holder.subject if item.held else "",
+                    worker=item.holder.worker if item.held else "",
+                    due=timestamp(item.due),
+                    dead_letter_id=item.dead_letter_id,
+                    last_attempt=item.last_attempt,
+                )
+                for item in sorted(self._ledger.items, key=lambda item: item.entry.seq)
+            )
+        return found
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        return self._clock.steady_micros()
+
+    def _used(self) -> None:
+        self.record.used_at.CopyFrom(self._clock.timestamp())
+        self._saving.soon()
+
+    def _take_gap(self) -> Gap | None:
+        gap, self._gap = self._gap, None
+        return gap
+
+    async def _read(self) -> None:
+        """Reads the bus into the buffer, a batch at a time, while there are workers."""
+        try:
+            await self._follow()
+        except SidecarError as problem:
+            for worker in self._workers:
+                worker.end(problem)
+
+    async def _follow(self) -> None:
+        since = self.record.cursor
+        start = await self._bus.start_of(self.project, since, None)
+        following = self._bus.follow(self.project, self._key, start, f"consumer:{self.record.name}", since=since)
+        try:
+            async for batch in following:
+                self._buffer.extend(entry for entry in batch.entries if not letters.is_about(entry, self.record.name))
+                self._buffered_to = batch.cursor
+                if batch.gap is not None:
+                    self._gap = batch.gap
+                    for worker in self._workers:
+                        worker.wake()
+                self._assign()
+                while self._buffer or len(self._ledger) >= self.record.settings.max_in_flight:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+        finally:
+            await following.aclose()
+
+    def _stop_reading(self) -> None:
+        """Forgets what is read and not delivered: the cursor is before it."""
+        if self._pump is not None:
+            self._pump.cancel()
+            self._pump = None
+        self._buffer.clear()
+        self._buffered_to = self.record.cursor
+
+    def _assign(self) -> None:
+        """Hands out what can be delivered now."""
+        now = self._now()
+        self._expire(now)
+        while (worker := self._free_worker()) is not None:
+            item = self._next(now)
+            if item is None:
+                break
+            self._ledger.deliver(item, worker.holder, now)
+            worker.offer(item)
+            self._saving.soon()
+        if not self._buffer and self._pump is not None and self.record.cursor != self._buffered_to:
+            self.record.cursor = self._buffered_to
+            self._saving.soon()
+        self._wanted.set()
+        self._schedule()
+
+    def _free_worker(self) -> Worker | None:
+        """Returns the next worker with room; they take turns."""
+        for _ in range(len(self._workers)):
+            worker = self._workers[0]
+            self._workers.rotate(-1)
+            if worker.has_room:
+                return worker
+        return None
+
+    def _next(self, now: int) -> Item | None:
+        """Returns the next item to deliver: one to deliver again, or else a new one."""
+        while (item := self._ledger.ready()) is not None:
+            if item.entry.expires > now:
+                return item
+            self._ledger.remove(item)
+        while self._buffer and len(self._ledger) < self.record.settings.max_in_flight:
+            entry = self._buffer.popleft()
+            self.record.cursor = entry.event_id
+            if entry.expires > now and entry.event_id not in self._ledger:
+                return Item(entry, self.record.settings.max_deliveries)
+        return None
+
+    def _expire(self, now: int) -> None:
+        while overdue := self._ledger.overdue(now):
+            for item in overdue:
+                self._fail(item, "not acknowledged in time", delay_seconds=0)
+
+    def _fail(self, item: Item, reason: str, delay_seconds: float | None) -> None:
+        now = self._now()
+        self._forget_worker(item)
+        if not self._ledger.fail(item, now, reason, delay_seconds):
+            letter = letters.letter_of(item, self.record, timestamp(self._clock.micros()))
+            self._letters[letter.dead_letter_id] = letter
+        self._saving.soon()
+
+    def _forget_worker(self, item: Item) -> None:
+        if item.worker is not None:
+            item.worker.drop(item)
+
+    def _schedule(self) -> None:
+        """Sets the timer to when the next delivery is overdue, or can be made again."""
+        due = self._ledger.next_due()
+        if due is None or (self._timer is not None and self._timer_due == due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._loop.call_later(max(0.0, (due - self._now()) / _SECOND), self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._assign()
+
+    async def _save(self) -> None:
+        """Writes the state and the dead letters in one transaction."""
+        written, self._letters = self._letters, {}
+        settled, self._settled_letters = self._settled_letters, set()
+        change = ConsumerChange(
+            self.snapshot(),
+            list(written.values()),
+            sorted(settled),
+            [letters.event_of(each) for each in written.values()],
+        )
+        try:
+            announced = await self._store.save(change)
+        except SidecarError:
+            self._letters = written | self._letters
+            self._settled_letters |= settled
+            raise
+        for announcement in announced:
+            await self._outbox.publish(announcement)
+
+
+def unknown_consumer(name: str) -> SidecarError:
+    """Returns the error for an unknown consumer (CSM_001)."""
+    return not_found(
+        "CSM_001",
+        f"consumer '{name}' not found; create it, or list the consumers with 'cco consumers list'",
+        consumer=name,
+    )

@@ -1,0 +1,47 @@
+"""The event engine of one process: the log, the bus on it, the outbox and the durable consumers."""
+
+from __future__ import annotations
+
+from cco_sidecar.bus.consumers.registry import Consumers
+from cco_sidecar.bus.embedded import EmbeddedBus
+from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core.background import Background
+from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.settings import Settings
+from cco_sidecar.storage.base import Stores
+from cco_sidecar.storage.eventlog.log import SegmentLog
+
+
+class EventEngine:
+    """Creates the parts, and starts and closes them in the right order."""
+
+    def __init__(self, settings: Settings, stores: Stores, clock: Clock) -> None:
+        self._log = SegmentLog(settings.storage / "events")
+        self.bus = EmbeddedBus(self._log, clock, settings)
+        self.outbox = Outbox(stores.outbox, self.bus)
+        self.consumers = Consumers(stores.consumers, self.bus, self.outbox, clock)
+        self._background = Background()
+
+    async def recover(self) -> None:
+        """Opens what is stored. The outbox follows once its announcers have looked at it. Raises SidecarError."""
+        await self.bus.start()
+        await self.consumers.recover()
+
+    def start(self) -> None:
+        """Starts the periodic work."""
+        self._background.start(self.outbox.watch(), "outbox")
+        self._background.start(self.consumers.watch(), "unused consumers")
+
+    async def rest(self) -> None:
+        """Ends the periodic work."""
+        await self._background.end()
+
+    async def close(self) -> None:
+        """Stores everything that was accepted. Nothing may be published any more."""
+        await self.consumers.close()
+        await self.outbox.close()
+        await self.bus.close()
+
+    async def release(self) -> None:
+        """Closes the files."""
+        await self._log.close()

@@ -1,0 +1,28 @@
+"""Who may use a consumer, and who may change it."""
+
+from __future__ import annotations
+
+from cco_sidecar.bus.consumers.consumer import Consumer
+from cco_sidecar.core.errors import permission_denied
+from cco_sidecar.core.principal import Principal
+
+
+def require_use(consumer: Consumer, principal: Principal) -> None:
+    """Raises SidecarError (AUTH_003) if the caller may not take the consumer's deliveries."""
+    record = consumer.record
+    if principal.operator or record.created_by == principal.subject:
+        return
+    if not record.settings.shared:
+        raise permission_denied(f"consumer '{record.name}' belongs to {record.created_by} and is not shared")
+    if record.settings.agent_types and principal.agent_type not in record.settings.agent_types:
+        allowed = ", ".join(record.settings.agent_types)
+        raise permission_denied(f"consumer '{record.name}' is for agents of the types {allowed}")
+
+
+def require_change(consumer: Consumer, principal: Principal) -> None:
+    """Raises SidecarError (AUTH_003) if the caller may not delete or reset the consumer, or replay its dead letters."""
+    record = consumer.record
+    if not (principal.operator or principal.architect or record.created_by == principal.subject):
+        raise permission_denied(
+            f"consumer '{record.name}' belongs to {record.created_by}; only it, architects and the operator may do this"
+        )
