@@ -180,7 +180,9 @@ type Consumer struct {
 	// Unsettled events, oldest first.
 	InFlight []*InFlight `protobuf:"bytes,11,rep,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	// When a worker last used it.
-	UsedAt        *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=used_at,json=usedAt,proto3" json:"used_at,omitempty"`
+	UsedAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=used_at,json=usedAt,proto3" json:"used_at,omitempty"`
+	// Set when events were not delivered because they are no longer retained, and no worker was told yet.
+	Gap           *Gap `protobuf:"bytes,13,opt,name=gap,proto3" json:"gap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -295,6 +297,13 @@ func (x *Consumer) GetInFlight() []*InFlight {
 func (x *Consumer) GetUsedAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UsedAt
+	}
+	return nil
+}
+
+func (x *Consumer) GetGap() *Gap {
+	if x != nil {
+		return x.Gap
 	}
 	return nil
 }
@@ -2264,7 +2273,7 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\x0f_max_deliveriesB\x10\n" +
 	"\x0e_max_in_flightB\x10\n" +
 	"\x0e_retry_secondsB\x11\n" +
-	"\x0f_unused_seconds\"\xd5\x03\n" +
+	"\x0f_unused_seconds\"\xfa\x03\n" +
 	"\bConsumer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -2281,7 +2290,8 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\aworkers\x18\n" +
 	" \x03(\tR\aworkers\x123\n" +
 	"\tin_flight\x18\v \x03(\v2\x16.orchestra.v1.InFlightR\binFlight\x123\n" +
-	"\aused_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x06usedAt\"\xf7\x01\n" +
+	"\aused_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x06usedAt\x12#\n" +
+	"\x03gap\x18\r \x01(\v2\x11.orchestra.v1.GapR\x03gap\"\xf7\x01\n" +
 	"\bInFlight\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12\x17\n" +
@@ -2499,66 +2509,67 @@ var file_orchestra_v1_consumer_service_proto_goTypes = []any{
 	(*DeleteDeadLetterRequest)(nil),   // 31: orchestra.v1.DeleteDeadLetterRequest
 	(*DeleteDeadLetterResponse)(nil),  // 32: orchestra.v1.DeleteDeadLetterResponse
 	(*timestamppb.Timestamp)(nil),     // 33: google.protobuf.Timestamp
-	(*Event)(nil),                     // 34: orchestra.v1.Event
-	(*Gap)(nil),                       // 35: orchestra.v1.Gap
+	(*Gap)(nil),                       // 34: orchestra.v1.Gap
+	(*Event)(nil),                     // 35: orchestra.v1.Event
 }
 var file_orchestra_v1_consumer_service_proto_depIdxs = []int32{
 	0,  // 0: orchestra.v1.Consumer.settings:type_name -> orchestra.v1.ConsumerSettings
 	33, // 1: orchestra.v1.Consumer.created_at:type_name -> google.protobuf.Timestamp
 	2,  // 2: orchestra.v1.Consumer.in_flight:type_name -> orchestra.v1.InFlight
 	33, // 3: orchestra.v1.Consumer.used_at:type_name -> google.protobuf.Timestamp
-	33, // 4: orchestra.v1.InFlight.due:type_name -> google.protobuf.Timestamp
-	34, // 5: orchestra.v1.Delivery.event:type_name -> orchestra.v1.Event
-	33, // 6: orchestra.v1.Delivery.deadline:type_name -> google.protobuf.Timestamp
-	34, // 7: orchestra.v1.DeadLetter.event:type_name -> orchestra.v1.Event
-	33, // 8: orchestra.v1.DeadLetter.failed_at:type_name -> google.protobuf.Timestamp
-	0,  // 9: orchestra.v1.CreateConsumerRequest.settings:type_name -> orchestra.v1.ConsumerSettings
-	33, // 10: orchestra.v1.CreateConsumerRequest.since_time:type_name -> google.protobuf.Timestamp
-	1,  // 11: orchestra.v1.CreateConsumerResponse.consumer:type_name -> orchestra.v1.Consumer
-	1,  // 12: orchestra.v1.GetConsumerResponse.consumer:type_name -> orchestra.v1.Consumer
-	1,  // 13: orchestra.v1.ListConsumersResponse.consumers:type_name -> orchestra.v1.Consumer
-	33, // 14: orchestra.v1.ResetConsumerRequest.since_time:type_name -> google.protobuf.Timestamp
-	1,  // 15: orchestra.v1.ResetConsumerResponse.consumer:type_name -> orchestra.v1.Consumer
-	3,  // 16: orchestra.v1.ConsumeResponse.deliveries:type_name -> orchestra.v1.Delivery
-	35, // 17: orchestra.v1.ConsumeResponse.gap:type_name -> orchestra.v1.Gap
-	3,  // 18: orchestra.v1.PullEventsResponse.deliveries:type_name -> orchestra.v1.Delivery
-	35, // 19: orchestra.v1.PullEventsResponse.gap:type_name -> orchestra.v1.Gap
-	33, // 20: orchestra.v1.ExtendEventsResponse.deadline:type_name -> google.protobuf.Timestamp
-	4,  // 21: orchestra.v1.ListDeadLettersResponse.dead_letters:type_name -> orchestra.v1.DeadLetter
-	4,  // 22: orchestra.v1.GetDeadLetterResponse.dead_letter:type_name -> orchestra.v1.DeadLetter
-	5,  // 23: orchestra.v1.ConsumerService.CreateConsumer:input_type -> orchestra.v1.CreateConsumerRequest
-	7,  // 24: orchestra.v1.ConsumerService.GetConsumer:input_type -> orchestra.v1.GetConsumerRequest
-	9,  // 25: orchestra.v1.ConsumerService.ListConsumers:input_type -> orchestra.v1.ListConsumersRequest
-	11, // 26: orchestra.v1.ConsumerService.DeleteConsumer:input_type -> orchestra.v1.DeleteConsumerRequest
-	13, // 27: orchestra.v1.ConsumerService.ResetConsumer:input_type -> orchestra.v1.ResetConsumerRequest
-	15, // 28: orchestra.v1.ConsumerService.Consume:input_type -> orchestra.v1.ConsumeRequest
-	17, // 29: orchestra.v1.ConsumerService.PullEvents:input_type -> orchestra.v1.PullEventsRequest
-	19, // 30: orchestra.v1.ConsumerService.AcknowledgeEvents:input_type -> orchestra.v1.AcknowledgeEventsRequest
-	21, // 31: orchestra.v1.ConsumerService.RejectEvents:input_type -> orchestra.v1.RejectEventsRequest
-	23, // 32: orchestra.v1.ConsumerService.ExtendEvents:input_type -> orchestra.v1.ExtendEventsRequest
-	25, // 33: orchestra.v1.ConsumerService.ListDeadLetters:input_type -> orchestra.v1.ListDeadLettersRequest
-	27, // 34: orchestra.v1.ConsumerService.GetDeadLetter:input_type -> orchestra.v1.GetDeadLetterRequest
-	29, // 35: orchestra.v1.ConsumerService.ReplayDeadLetters:input_type -> orchestra.v1.ReplayDeadLettersRequest
-	31, // 36: orchestra.v1.ConsumerService.DeleteDeadLetter:input_type -> orchestra.v1.DeleteDeadLetterRequest
-	6,  // 37: orchestra.v1.ConsumerService.CreateConsumer:output_type -> orchestra.v1.CreateConsumerResponse
-	8,  // 38: orchestra.v1.ConsumerService.GetConsumer:output_type -> orchestra.v1.GetConsumerResponse
-	10, // 39: orchestra.v1.ConsumerService.ListConsumers:output_type -> orchestra.v1.ListConsumersResponse
-	12, // 40: orchestra.v1.ConsumerService.DeleteConsumer:output_type -> orchestra.v1.DeleteConsumerResponse
-	14, // 41: orchestra.v1.ConsumerService.ResetConsumer:output_type -> orchestra.v1.ResetConsumerResponse
-	16, // 42: orchestra.v1.ConsumerService.Consume:output_type -> orchestra.v1.ConsumeResponse
-	18, // 43: orchestra.v1.ConsumerService.PullEvents:output_type -> orchestra.v1.PullEventsResponse
-	20, // 44: orchestra.v1.ConsumerService.AcknowledgeEvents:output_type -> orchestra.v1.AcknowledgeEventsResponse
-	22, // 45: orchestra.v1.ConsumerService.RejectEvents:output_type -> orchestra.v1.RejectEventsResponse
-	24, // 46: orchestra.v1.ConsumerService.ExtendEvents:output_type -> orchestra.v1.ExtendEventsResponse
-	26, // 47: orchestra.v1.ConsumerService.ListDeadLetters:output_type -> orchestra.v1.ListDeadLettersResponse
-	28, // 48: orchestra.v1.ConsumerService.GetDeadLetter:output_type -> orchestra.v1.GetDeadLetterResponse
-	30, // 49: orchestra.v1.ConsumerService.ReplayDeadLetters:output_type -> orchestra.v1.ReplayDeadLettersResponse
-	32, // 50: orchestra.v1.ConsumerService.DeleteDeadLetter:output_type -> orchestra.v1.DeleteDeadLetterResponse
-	37, // [37:51] is the sub-list for method output_type
-	23, // [23:37] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	34, // 4: orchestra.v1.Consumer.gap:type_name -> orchestra.v1.Gap
+	33, // 5: orchestra.v1.InFlight.due:type_name -> google.protobuf.Timestamp
+	35, // 6: orchestra.v1.Delivery.event:type_name -> orchestra.v1.Event
+	33, // 7: orchestra.v1.Delivery.deadline:type_name -> google.protobuf.Timestamp
+	35, // 8: orchestra.v1.DeadLetter.event:type_name -> orchestra.v1.Event
+	33, // 9: orchestra.v1.DeadLetter.failed_at:type_name -> google.protobuf.Timestamp
+	0,  // 10: orchestra.v1.CreateConsumerRequest.settings:type_name -> orchestra.v1.ConsumerSettings
+	33, // 11: orchestra.v1.CreateConsumerRequest.since_time:type_name -> google.protobuf.Timestamp
+	1,  // 12: orchestra.v1.CreateConsumerResponse.consumer:type_name -> orchestra.v1.Consumer
+	1,  // 13: orchestra.v1.GetConsumerResponse.consumer:type_name -> orchestra.v1.Consumer
+	1,  // 14: orchestra.v1.ListConsumersResponse.consumers:type_name -> orchestra.v1.Consumer
+	33, // 15: orchestra.v1.ResetConsumerRequest.since_time:type_name -> google.protobuf.Timestamp
+	1,  // 16: orchestra.v1.ResetConsumerResponse.consumer:type_name -> orchestra.v1.Consumer
+	3,  // 17: orchestra.v1.ConsumeResponse.deliveries:type_name -> orchestra.v1.Delivery
+	34, // 18: orchestra.v1.ConsumeResponse.gap:type_name -> orchestra.v1.Gap
+	3,  // 19: orchestra.v1.PullEventsResponse.deliveries:type_name -> orchestra.v1.Delivery
+	34, // 20: orchestra.v1.PullEventsResponse.gap:type_name -> orchestra.v1.Gap
+	33, // 21: orchestra.v1.ExtendEventsResponse.deadline:type_name -> google.protobuf.Timestamp
+	4,  // 22: orchestra.v1.ListDeadLettersResponse.dead_letters:type_name -> orchestra.v1.DeadLetter
+	4,  // 23: orchestra.v1.GetDeadLetterResponse.dead_letter:type_name -> orchestra.v1.DeadLetter
+	5,  // 24: orchestra.v1.ConsumerService.CreateConsumer:input_type -> orchestra.v1.CreateConsumerRequest
+	7,  // 25: orchestra.v1.ConsumerService.GetConsumer:input_type -> orchestra.v1.GetConsumerRequest
+	9,  // 26: orchestra.v1.ConsumerService.ListConsumers:input_type -> orchestra.v1.ListConsumersRequest
+	11, // 27: orchestra.v1.ConsumerService.DeleteConsumer:input_type -> orchestra.v1.DeleteConsumerRequest
+	13, // 28: orchestra.v1.ConsumerService.ResetConsumer:input_type -> orchestra.v1.ResetConsumerRequest
+	15, // 29: orchestra.v1.ConsumerService.Consume:input_type -> orchestra.v1.ConsumeRequest
+	17, // 30: orchestra.v1.ConsumerService.PullEvents:input_type -> orchestra.v1.PullEventsRequest
+	19, // 31: orchestra.v1.ConsumerService.AcknowledgeEvents:input_type -> orchestra.v1.AcknowledgeEventsRequest
+	21, // 32: orchestra.v1.ConsumerService.RejectEvents:input_type -> orchestra.v1.RejectEventsRequest
+	23, // 33: orchestra.v1.ConsumerService.ExtendEvents:input_type -> orchestra.v1.ExtendEventsRequest
+	25, // 34: orchestra.v1.ConsumerService.ListDeadLetters:input_type -> orchestra.v1.ListDeadLettersRequest
+	27, // 35: orchestra.v1.ConsumerService.GetDeadLetter:input_type -> orchestra.v1.GetDeadLetterRequest
+	29, // 36: orchestra.v1.ConsumerService.ReplayDeadLetters:input_type -> orchestra.v1.ReplayDeadLettersRequest
+	31, // 37: orchestra.v1.ConsumerService.DeleteDeadLetter:input_type -> orchestra.v1.DeleteDeadLetterRequest
+	6,  // 38: orchestra.v1.ConsumerService.CreateConsumer:output_type -> orchestra.v1.CreateConsumerResponse
+	8,  // 39: orchestra.v1.ConsumerService.GetConsumer:output_type -> orchestra.v1.GetConsumerResponse
+	10, // 40: orchestra.v1.ConsumerService.ListConsumers:output_type -> orchestra.v1.ListConsumersResponse
+	12, // 41: orchestra.v1.ConsumerService.DeleteConsumer:output_type -> orchestra.v1.DeleteConsumerResponse
+	14, // 42: orchestra.v1.ConsumerService.ResetConsumer:output_type -> orchestra.v1.ResetConsumerResponse
+	16, // 43: orchestra.v1.ConsumerService.Consume:output_type -> orchestra.v1.ConsumeResponse
+	18, // 44: orchestra.v1.ConsumerService.PullEvents:output_type -> orchestra.v1.PullEventsResponse
+	20, // 45: orchestra.v1.ConsumerService.AcknowledgeEvents:output_type -> orchestra.v1.AcknowledgeEventsResponse
+	22, // 46: orchestra.v1.ConsumerService.RejectEvents:output_type -> orchestra.v1.RejectEventsResponse
+	24, // 47: orchestra.v1.ConsumerService.ExtendEvents:output_type -> orchestra.v1.ExtendEventsResponse
+	26, // 48: orchestra.v1.ConsumerService.ListDeadLetters:output_type -> orchestra.v1.ListDeadLettersResponse
+	28, // 49: orchestra.v1.ConsumerService.GetDeadLetter:output_type -> orchestra.v1.GetDeadLetterResponse
+	30, // 50: orchestra.v1.ConsumerService.ReplayDeadLetters:output_type -> orchestra.v1.ReplayDeadLettersResponse
+	32, // 51: orchestra.v1.ConsumerService.DeleteDeadLetter:output_type -> orchestra.v1.DeleteDeadLetterResponse
+	38, // [38:52] is the sub-list for method output_type
+	24, // [24:38] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_consumer_service_proto_init() }

@@ -35,7 +35,7 @@ class ConsumerSettings(_message.Message):
     def __init__(self, event_types: _Optional[_Iterable[str]] = ..., topics: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., ack_wait_seconds: _Optional[int] = ..., max_deliveries: _Optional[int] = ..., max_in_flight: _Optional[int] = ..., retry_seconds: _Optional[float] = ..., shared: bool = ..., agent_types: _Optional[_Iterable[str]] = ..., unused_seconds: _Optional[int] = ...) -> None: ...
 
 class Consumer(_message.Message):
-    __slots__ = ("name", "project_id", "settings", "created_by", "created_at", "cursor", "lag", "in_flight_count", "dead_letter_count", "workers", "in_flight", "used_at")
+    __slots__ = ("name", "project_id", "settings", "created_by", "created_at", "cursor", "lag", "in_flight_count", "dead_letter_count", "workers", "in_flight", "used_at", "gap")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class Consumer(_message.Message):
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     USED_AT_FIELD_NUMBER: _ClassVar[int]
+    GAP_FIELD_NUMBER: _ClassVar[int]
     name: str
     project_id: str
     settings: ConsumerSettings
@@ -60,7 +61,8 @@ class Consumer(_message.Message):
     workers: _containers.RepeatedScalarFieldContainer[str]
     in_flight: _containers.RepeatedCompositeFieldContainer[InFlight]
     used_at: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., project_id: _Optional[str] = ..., settings: _Optional[_Union[ConsumerSettings, _Mapping]] = ..., created_by: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., lag: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., dead_letter_count: _Optional[int] = ..., workers: _Optional[_Iterable[str]] = ..., in_flight: _Optional[_Iterable[_Union[InFlight, _Mapping]]] = ..., used_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    gap: _event_service_pb2.Gap
+    def __init__(self, name: _Optional[str] = ..., project_id: _Optional[str] = ..., settings: _Optional[_Union[ConsumerSettings, _Mapping]] = ..., created_by: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cursor: _Optional[str] = ..., lag: _Optional[int] = ..., in_flight_count: _Optional[int] = ..., dead_letter_count: _Optional[int] = ..., workers: _Optional[_Iterable[str]] = ..., in_flight: _Optional[_Iterable[_Union[InFlight, _Mapping]]] = ..., used_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., gap: _Optional[_Union[_event_service_pb2.Gap, _Mapping]] = ...) -> None: ...
 
 class InFlight(_message.Message):
     __slots__ = ("event_id", "attempt", "held_by", "due", "dead_letter_id", "worker", "last_attempt")

@@ -48,7 +48,6 @@ class Consumer:
         # Read, and not delivered yet; and the cursor after them.
         self._buffer: deque[Entry] = deque()
         self._buffered_to = record.cursor
-        self._gap: Gap | None = None
         self._wanted = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._tasks = Background()
@@ -185,7 +184,7 @@ class Consumer:
             self._ledger.add(item, now + wait * _SECOND)
         self.record.ClearField("in_flight")
         if lost:
-            self._gap = Gap(since=self.record.cursor, resumed_after=self.record.cursor, missed=lost)
+            self._declare(Gap(since=self.record.cursor, resumed_after=self.record.cursor, missed=lost))
 
     async def reset(self, cursor: str) -> None:
         """Continues after ``cursor``, and forgets what is in flight. Raises SidecarError (STR_001)."""
@@ -195,7 +194,7 @@ class Consumer:
                 self._ledger.remove(item)
         self.record.cursor = cursor
         self._stop_reading()
-        self._gap = None
+        self.record.ClearField("gap")
         if self._workers:
             self._pump = self._tasks.start(self._read(), f"consumer {self.record.name}")
         self._used()
@@ -235,7 +234,7 @@ class Consumer:
         self._stop_reading()
         if self._timer is not None:
             self._timer.cancel()
-        self._saving.forget()
+        self._saving.forget(problem)
 
     async def close(self) -> None:
         """Writes the state."""
@@ -276,8 +275,25 @@ class Consumer:
         self._saving.soon()
 
     def _take_gap(self) -> Gap | None:
-        gap, self._gap = self._gap, None
+        if not self.record.HasField("gap"):
+            return None
+        gap = Gap()
+        gap.CopyFrom(self.record.gap)
+        self.record.ClearField("gap")
+        self._saving.soon()
         return gap
+
+    def _declare(self, gap: Gap) -> None:
+        """Tells the next worker that takes something. Until then the gap is stored like the cursor, which is behind it."""
+        if self.record.HasField("gap"):
+            gap = Gap(
+                since=self.record.gap.since,
+                resumed_after=gap.resumed_after,
+                missed=self.record.gap.missed + gap.missed,
+            )
+        self.record.gap.CopyFrom(gap)
+        for worker in self._workers:
+            worker.wake()
 
     async def _read(self) -> None:
         """Reads the bus into the buffer, a batch at a time, while there are workers."""
@@ -296,9 +312,7 @@ class Consumer:
                 self._buffer.extend(entry for entry in batch.entries if not letters.is_about(entry, self.record.name))
                 self._buffered_to = batch.cursor
                 if batch.gap is not None:
-                    self._gap = batch.gap
-                    for worker in self._workers:
-                        worker.wake()
+                    self._declare(batch.gap)
                 self._assign()
                 while self._buffer or len(self._ledger) >= self.record.settings.max_in_flight:
                     self._wanted.clear()

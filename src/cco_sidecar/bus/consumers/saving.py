@@ -28,9 +28,12 @@ class Saving:
         self._tasks = Background()
         self._backoff = Backoff()
         self._closed = False
+        self._problem: SidecarError | None = None
 
     async def now(self) -> None:
         """Returns once the state is on disk as it is now. Raises SidecarError (STR_001); it is written later then."""
+        if self._problem is not None:
+            raise self._problem
         await asyncio.shield(self._request())
 
     def soon(self) -> None:
@@ -47,12 +50,16 @@ class Saving:
             self._request()
         await self._tasks.drain()
 
-    def forget(self) -> None:
-        """Writes no more."""
+    def forget(self, problem: SidecarError) -> None:
+        """Writes no more. Whoever waits for a write gets the problem."""
         self._closed = True
+        self._problem = problem
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._next is not None:
+            self._next.set_exception(problem)
+            self._next = None
 
     def _request(self) -> asyncio.Future[None]:
         if self._timer is not None:
