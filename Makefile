@@ -10,7 +10,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-rates bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-rates bench-fairness bench-masking test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -166,6 +166,9 @@ crash: setup ## 200 rounds of kill -9 under load (ROUNDS=n for another number)
 
 crash-disk: setup ## the event log after 10,000 power failures, and with each bit of 64 kB flipped (STATES=n, SEED=n)
 	@STATES=$(or $(STATES),10000) SEED=$(or $(SEED),0) FLIP_BYTES=$(or $(FLIP_BYTES),65536) $(PY) -m pytest -q -o timeout=0 tests/storage/test_crash_states.py tests/storage/test_segment.py
+
+event-machine: setup ## the event engine against a model, 20,000 steps (EXAMPLES of 50 steps)
+	@EXAMPLES=$(or $(EXAMPLES),400) $(PY) -m pytest -q -o timeout=0 tests/bus/test_engine_machine.py
 
 chaos: setup ## 200 rounds of kill -9, SIGSTOP, full disks and clock jumps (ROUNDS=n, SEED=n)
 	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_chaos.py

@@ -86,8 +86,8 @@ class Engine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.project = f"p{next(_projects)}"
         self.clock = ManualClock()
-        # What was acknowledged to its publisher, by id, and until when it is delivered: in steady time, and by the wall
-        # clock, which is all that the next process knows.
+        # What was acknowledged to its publisher, by id, and until when it is delivered: in steady time and by the
+        # wall clock, which is all that the next process knows.
         self.published: dict[str, int] = {}
         self.until_by_wall: dict[str, int] = {}
         self.types: dict[str, str] = {}

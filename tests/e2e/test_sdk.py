@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import jwt
 import pytest
 import requests
 from tests.support.clients import adopt_environment, both, each, settled, until
-from tests.support.sidecars import serving
+from tests.support.sidecars import port_options, serving
 
 from cco_sidecar.client import (
     AsyncClient,
@@ -47,12 +46,6 @@ def publish(sidecar: SidecarProcess, agent: Agent, event_type: str, **data: Any)
 
 def subscriptions(sidecar: SidecarProcess) -> int:
     return int(sidecar.request("GET", "/status").json()["events"]["active_subscriptions"])
-
-
-def free_ports() -> list[str]:
-    """Options with two unused ports."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        return ["--port", str(one.getsockname()[1]), "--grpc-port", str(two.getsockname()[1])]
 
 
 @both
@@ -289,7 +282,7 @@ class TestSubscribe:
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        ports = free_ports()
+        ports = port_options()
         sidecar = SidecarProcess(tmp_path / "storage", repository, *ports)
         agent = sidecar.agent("chief-architect")
         adopt_environment(monkeypatch, sidecar, agent)

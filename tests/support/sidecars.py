@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from tests.support.clocked import free_ports
 from tests.support.repositories import commit_all
 
 from cco_sidecar.testing.process import Agent, SidecarProcess
@@ -55,6 +56,12 @@ def until(probe: Callable[[], T], what: str, timeout: float = 60.0) -> T:
         assert time.monotonic() < deadline, f"timed out after {timeout:g} s waiting for {what}; last value: {found!r}"
         time.sleep(0.02)
     return found
+
+
+def port_options() -> list[str]:
+    """Options with two unused ports, for sidecars that follow one another on them."""
+    one, two = free_ports()
+    return ["--port", str(one), "--grpc-port", str(two)]
 
 
 @contextlib.contextmanager

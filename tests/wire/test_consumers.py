@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
 from tests.support.sidecars import Deployment, fresh, publish, until
+from tests.support.spawned import as_agent
 
+from cco_sidecar.testing.agents import spawn_scripted
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 
@@ -196,3 +200,19 @@ def test_a_deleted_consumer_ends_its_streams(queue: Queue) -> None:
     with pytest.raises(StopIteration):
         next(reader)
     assert queue.sidecar.request("GET", "/api/consumers/queue", queue.agent).status_code == 404
+
+
+def test_the_events_of_an_agent_that_was_killed_go_to_another_at_once(sidecar: SidecarProcess) -> None:
+    """A broker would wait for the timeout of an hour; the supervisor knows."""
+    name = fresh("queue")
+    agent = spawn_scripted(sidecar, command=["sleep", "600"])
+    held_by_agent = Queue(sidecar, as_agent(agent), name)
+    other = Queue(sidecar, sidecar.agent(project="default"), name)
+    assert other.create(event_types=[name], shared=True, ack_wait_seconds=3600).status_code == 201
+    event_id = publish(sidecar, "default", name, other.agent)
+    assert [each["event"]["event_id"] for each in held_by_agent.pull()] == [event_id]
+    assert other.pull(timeout=0) == []
+    os.kill(agent.wait("running")["process_id"], signal.SIGKILL)
+    (again,) = other.pull(timeout=30_000)
+    assert (again["event"]["event_id"], again["attempt"]) == (event_id, 2)
+    other.ack(again)

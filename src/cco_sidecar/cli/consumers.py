@@ -25,6 +25,7 @@ from cco_sidecar.client import Client, Delivery
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
 from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
+from orchestra.v1.consumer_service_pb2 import Delivery as DeliveryMessage
 
 _COLUMNS: out.Columns = {
     "name": lambda c: c.name,
@@ -41,6 +42,14 @@ _LETTER_COLUMNS: out.Columns = {
     "event_id": lambda d: d.event.event_id,
     "attempts": lambda d: str(d.attempts),
     "reason": lambda d: d.reason,
+}
+_DELIVERY_COLUMNS: out.Columns = {
+    "delivery_id": lambda d: d.delivery_id,
+    "attempt": lambda d: str(d.attempt),
+    "event_type": lambda d: d.event.event_type,
+    "topic": lambda d: d.event.topic,
+    "publisher": lambda d: d.event.publisher,
+    "data": lambda d: codec.to_json(d.event.data).decode(),
 }
 # What `work` reports of a command that failed.
 _REASON_CHARACTERS = 500
@@ -131,24 +140,25 @@ def reset(client: Client, name: str, since: str, project_id: str) -> None:
 @click.option("--timeout", type=Integer(0, 300), default=30, show_default=True, help="Seconds to wait.")
 @click.option("--ack", is_flag=True, help="Acknowledge them at once.")
 @project_option
-@click.option("--format", "form", type=click.Choice(["text", "json"]), help="Output format.  [default: text]")
+@partial(out.formatted, lists=True)
 @connected
 def pull(
-    client: Client, name: str, limit: int | None, timeout: int, ack: bool, project_id: str, form: str | None
+    client: Client,
+    name: str,
+    limit: int | None,
+    timeout: int,
+    ack: bool,
+    project_id: str,
+    form: str | None,
+    output: Path | None,
 ) -> None:
     """Take the next events of a consumer, and print them with their delivery ids."""
     with out.waiting("waiting for events ..."):
         taken = client.consumers.pull(name, limit=limit, timeout=float(timeout), project_id=project_id)
-    for each in taken:
-        data = codec.to_json(each.event.message).decode()
-        if form == "json":
-            echo(f'{{"delivery_id":"{each.delivery_id}","attempt":{each.attempt},"event":{data}}}')
-        else:
-            echo(f"{each.delivery_id}  {each.event.event_type}  {codec.to_json(each.event.message.data).decode()}")
+    found = [each.message for each in taken]
+    out.rows(found, _DELIVERY_COLUMNS, form, output, lambda: "\n".join(map(_delivery_line, found)) or "no events")
     if ack and taken:
         client.consumers.ack(name, [each.delivery_id for each in taken], project_id=project_id)
-    if not taken:
-        echo("timed out without events", err=True)
 
 
 @command.command()
@@ -295,12 +305,17 @@ def _line(consumer: Consumer) -> str:
     )
 
 
+def _delivery_line(delivery: DeliveryMessage) -> str:
+    return f"{delivery.delivery_id}  {delivery.event.event_type}  {codec.to_json(delivery.event.data).decode()}"
+
+
 def _letter_line(letter: DeadLetter) -> str:
     state = "replaying" if letter.replaying else f"{letter.attempts} deliveries"
     return f"{letter.dead_letter_id}  {letter.consumer}  {letter.event.event_type}  {state}: {one_line(letter.reason)}"
 
 
 def _report(not_held: Any, count: int, what: str) -> None:
-    echo(f"{count - len(not_held)} {what}")
+    done = f"{count - len(not_held)} {what}"
     if not_held:
-        raise click.ClickException(f"not held, or too late: {', '.join(not_held)}")
+        raise click.ClickException(f"{done}; not held, or too late: {', '.join(not_held)}")
+    echo(done)

@@ -24,13 +24,14 @@ log = logging.getLogger(__name__)
 class Delivery:
     """An event to handle. It is delivered again unless it is acknowledged, extended or rejected before ``deadline``.
 
-    ``attempt`` is 1 the first time.
+    ``attempt`` is 1 the first time. ``message`` is the original protobuf message.
     """
 
     event: Event
     attempt: int
     deadline: datetime
     delivery_id: str
+    message: consumer_service_pb2.Delivery = field(repr=False)
     _consumers: Consumers = field(repr=False)
     _consumer: str
     _project_id: str
@@ -231,6 +232,7 @@ class Consumers:
             message.attempt,
             time_of(message.deadline),
             message.delivery_id,
+            message,
             self,
             name,
             project_id,

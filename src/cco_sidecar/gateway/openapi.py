@@ -33,7 +33,7 @@ _ERRORS = {
     401: "The token is missing, invalid (AUTH_001) or expired (AUTH_002).",
     403: "The token does not allow this (AUTH_003).",
     404: "It does not exist, or belongs to another project.",
-    409: "The state does not allow this: already ended, not yet ended, answered, or published (EVT_003).",
+    409: "The state does not allow this: already ended, answered, published (EVT_003), or there (CSM_002).",
     408: "The body was not received in time (REQ_007).",
     413: "The body is too large, or has too many elements (REQ_004).",
     415: "The body is not JSON (REQ_005).",

@@ -294,7 +294,7 @@ class StoredLetter(NamedTuple):
     letter: DeadLetter
 
 
-# Of a project; the oldest are deleted to make room.
+# Of a project; beyond that, the oldest are deleted.
 MAX_LETTER_BYTES = 64 * 2**20
 
 

@@ -64,10 +64,10 @@ class Consumer:
 
     # -- workers -----------------------------------------------------------------------------------------
 
-    def join(self, holder: Holder, room: int) -> Worker:
+    def join(self, holder: Holder, capacity: int) -> Worker:
         """Adds a worker. It takes over what a stream of the same holder had when it ended."""
         now = self._now()
-        worker = Worker(holder, room, self._take_gap)
+        worker = Worker(holder, capacity, self._take_gap)
         if holder.worker:
             for item in list(self._ledger.items):
                 if item.held and item.holder == holder and item.worker is None:
@@ -284,7 +284,7 @@ class Consumer:
         return gap
 
     def _declare(self, gap: Gap) -> None:
-        """Tells the next worker that takes something. Until then the gap is stored like the cursor, which is behind it."""
+        """Tells the next worker that takes something. Until then the gap is stored with the cursor after it."""
         if self.record.HasField("gap"):
             gap = Gap(
                 since=self.record.gap.since,
@@ -336,6 +336,9 @@ class Consumer:
             item = self._next(now)
             if item is None:
                 break
+            # They take turns.
+            self._workers.remove(worker)
+            self._workers.append(worker)
             self._ledger.deliver(item, worker.holder, now)
             worker.offer(item)
             self._saving.soon()
@@ -346,13 +349,7 @@ class Consumer:
         self._schedule()
 
     def _free_worker(self) -> Worker | None:
-        """Returns the next worker with room; they take turns."""
-        for _ in range(len(self._workers)):
-            worker = self._workers[0]
-            self._workers.rotate(-1)
-            if worker.has_room:
-                return worker
-        return None
+        return next((worker for worker in self._workers if worker.has_capacity), None)
 
     def _next(self, now: int) -> Item | None:
         """Returns the next item to deliver: one to deliver again, or else a new one."""
@@ -370,12 +367,12 @@ class Consumer:
     def _expire(self, now: int) -> None:
         while overdue := self._ledger.overdue(now):
             for item in overdue:
-                self._fail(item, "not acknowledged in time", delay_seconds=0)
+                self._fail(item, "not acknowledged in time", delay_seconds=0, given_up=False)
 
-    def _fail(self, item: Item, reason: str, delay_seconds: float | None) -> None:
+    def _fail(self, item: Item, reason: str, delay_seconds: float | None, *, given_up: bool = True) -> None:
         now = self._now()
         self._forget_worker(item)
-        if not self._ledger.fail(item, now, reason, delay_seconds):
+        if not self._ledger.fail(item, now, reason, delay_seconds, given_up=given_up):
             letter = letters.letter_of(item, self.record, timestamp(self._clock.micros()))
             self._letters[letter.dead_letter_id] = letter
         self._saving.soon()

@@ -31,7 +31,7 @@ class Item:
 
     ``holder`` has it, or had it last; ``held`` tells which. ``due`` is when the holder's time is up, or from when on it
     can be delivered again. ``attempt`` counts deliveries, of which ``last_attempt`` is the last. ``worker`` is the
-    Worker that it was delivered to, while that is open.
+    Worker that it was delivered to, while that is open. ``given_up``: its last holder rejected it, or ended.
     """
 
     __slots__ = (
@@ -39,6 +39,7 @@ class Item:
         "dead_letter_id",
         "due",
         "entry",
+        "given_up",
         "held",
         "holder",
         "last_attempt",
@@ -54,6 +55,7 @@ class Item:
         self.dead_letter_id = dead_letter_id
         self.holder = Holder("")
         self.held = False
+        self.given_up = False
         self.due = 0
         self.reason = ""
         self.worker: Any = None
@@ -99,6 +101,7 @@ class Ledger:
         item.attempt += 1
         item.holder = holder
         item.held = True
+        item.given_up = False
         self._set_due(item, now + self._ack_wait)
 
     def take_back(self, item: Item, now: int) -> None:
@@ -108,12 +111,13 @@ class Ledger:
         self._set_due(item, now)
 
     def held_by(self, delivery_id: str, subject: str) -> Item | None:
-        """Returns the item of a delivery to ``subject``, unless it was delivered again since. It may be overdue."""
+        """Returns the item of a delivery to ``subject``, unless that gave it up or it was delivered again since. It may
+        be overdue."""
         event_id, _, attempt = delivery_id.rpartition(".")
         item = self._items.get(event_id)
         if item is None or str(item.attempt) != attempt or item.holder.subject != subject:
             return None
-        return item
+        return None if item.given_up else item
 
     def settle(self, item: Item) -> None:
         """Removes an item whose event is done."""
@@ -141,10 +145,11 @@ class Ledger:
         if item.held and due < item.due:
             self._set_due(item, due)
 
-    def fail(self, item: Item, now: int, reason: str, delay_seconds: float | None = None) -> bool:
-        """Notes that a delivery was not acknowledged. The event is delivered again after a delay, by default one that
+    def fail(self, item: Item, now: int, reason: str, delay_seconds: float | None, *, given_up: bool) -> bool:
+        """Notes that a delivery was not acknowledged. The event is delivered again after a delay; None means one that
         grows with each delivery. Returns False, and removes the item, if this was the last delivery."""
         item.held = False
+        item.given_up = given_up
         item.reason = reason
         if item.attempt >= item.last_attempt:
             self.remove(item)

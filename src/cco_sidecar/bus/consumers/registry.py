@@ -78,7 +78,7 @@ class Consumers:
             if known is not None:
                 self._require_same(known.record, record)
                 return known
-            self._require_room(record)
+            self._check_limits(record)
             micros = micros_of(since_time) if since_time is not None else None
             start = await self._bus.start_of(record.project_id, since, micros)
             record.cursor = await self._bus.cursor(record.project_id, start.seq)
@@ -174,7 +174,7 @@ class Consumers:
                 consumer=asked.name,
             )
 
-    def _require_room(self, record: pb.Consumer) -> None:
+    def _check_limits(self, record: pb.Consumer) -> None:
         consumers = self._consumers.get(record.project_id, {})
         own = sum(each.record.created_by == record.created_by for each in consumers.values())
         what = ""

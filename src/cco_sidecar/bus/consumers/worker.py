@@ -14,11 +14,11 @@ MAX_TAKEN = 512
 
 
 class Worker:
-    """``room`` is how many unsettled deliveries it may have at a time, ``holds`` how many it has."""
+    """``capacity`` is how many unsettled deliveries it may have at a time, ``holds`` how many it has."""
 
-    def __init__(self, holder: Holder, room: int, gap: Callable[[], Gap | None]) -> None:
+    def __init__(self, holder: Holder, capacity: int, gap: Callable[[], Gap | None]) -> None:
         self.holder = holder
-        self.room = room
+        self.capacity = capacity
         self.holds = 0
         self._gap = gap
         # In order; the values mean nothing.
@@ -27,8 +27,8 @@ class Worker:
         self._waiter: asyncio.Future[None] | None = None
 
     @property
-    def has_room(self) -> bool:
-        return self.holds < self.room
+    def has_capacity(self) -> bool:
+        return self.holds < self.capacity
 
     def offer(self, item: Item) -> None:
         item.worker = self

@@ -24,8 +24,8 @@ async def consume(
 ) -> AsyncIterator[Encoded]:
     """Yields deliveries until the bus drains. The first message is empty. Raises SidecarError (CSM_001) if the consumer
     is deleted."""
-    room = request.max_in_flight if request.HasField("max_in_flight") else DEFAULT_LIMIT
-    worker = consumer.join(Holder(principal.subject, request.worker), room)
+    capacity = request.max_in_flight if request.HasField("max_in_flight") else DEFAULT_LIMIT
+    worker = consumer.join(Holder(principal.subject, request.worker), capacity)
     try:
         yield _response(pb.ConsumeResponse, [], None)
         while (taken := await bus.unless_draining(worker.take(HEARTBEAT_SECONDS))) is not None:
@@ -36,9 +36,9 @@ async def consume(
 
 async def pull(bus: EventBus, consumer: Consumer, request: pb.PullEventsRequest, principal: Principal) -> Encoded:
     """Returns the next deliveries, or none after the request's timeout. Raises SidecarError."""
-    room = request.limit if request.HasField("limit") else DEFAULT_LIMIT
+    capacity = request.limit if request.HasField("limit") else DEFAULT_LIMIT
     timeout = (request.timeout if request.HasField("timeout") else DEFAULT_TIMEOUT_MS) / 1000
-    worker = consumer.join(Holder(principal.subject), room)
+    worker = consumer.join(Holder(principal.subject), capacity)
     try:
         taken = await bus.unless_draining(worker.take(timeout))
     finally:
