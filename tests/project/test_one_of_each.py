@@ -19,6 +19,7 @@ STARTERS = {
     "runners/confine.py": "the agent, in its sandbox",
     "runners/sandbox.py": "the trial of the sandbox",
     "cli/process.py": "the sidecar itself",
+    "cli/worker.py": "the command that works on an event",
     "cli/checks.py": "the versions of coding programs",
     "testing/": "what tests start",
 }

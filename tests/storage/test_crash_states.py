@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from tests.support.crashing_disk import FAULTS, Recorder, Recording
 
-from cco_sidecar.storage.base import EventRecord, NewEvent
 from cco_sidecar.storage.eventlog import log as log_module
+from cco_sidecar.storage.eventlog.base import EventRecord, NewEvent
 from cco_sidecar.storage.eventlog.log import SegmentLog
 
 STATES = int(os.environ.get("STATES", "500"))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cco_sidecar.storage.base import EventRecord, NewEvent
+from cco_sidecar.storage.eventlog.base import EventRecord, NewEvent
 from cco_sidecar.storage.eventlog.log import SegmentLog
 
 

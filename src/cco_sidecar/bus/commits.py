@@ -10,7 +10,7 @@ from functools import partial
 from cco_sidecar.bus.base import MAX_EVENT_BYTES, Outgoing, Published
 from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_event, unavailable
-from cco_sidecar.storage.base import EventLog, NewEvent
+from cco_sidecar.storage.eventlog.base import EventLog, NewEvent
 from orchestra.v1.event_service_pb2 import Event
 
 # What may wait for a slow disk. Publishers are told before memory grows.

@@ -36,7 +36,7 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.encoded import framed
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.storage.base import EventLog
+from cco_sidecar.storage.eventlog.base import EventLog
 from orchestra.v1.event_service_pb2 import Event
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from cco_sidecar.bus.base import FROM_OLDEST, Position
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.clock import micros_of
 from cco_sidecar.core.errors import invalid_event
-from cco_sidecar.storage.base import EventRecord
+from cco_sidecar.storage.eventlog.base import EventRecord
 from orchestra.v1.event_service_pb2 import Event
 
 _CURSOR = re.compile(r"evt-([0-9a-f]{8})-([0-9]{10,20})")

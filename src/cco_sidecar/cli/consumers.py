@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +14,9 @@ from cco_sidecar.cli.events import since_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
 from cco_sidecar.cli.terminal import echo, one_line
-from cco_sidecar.client import Client, Delivery
+from cco_sidecar.cli.worker import handle
+from cco_sidecar.client import Client
 from cco_sidecar.core import codec
-from cco_sidecar.core.errors import SidecarError
 from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
 from orchestra.v1.consumer_service_pb2 import Delivery as DeliveryMessage
 
@@ -51,8 +44,6 @@ _DELIVERY_COLUMNS: out.Columns = {
     "publisher": lambda d: d.event.publisher,
     "data": lambda d: codec.to_json(d.event.data).decode(),
 }
-# What `work` reports of a command that failed.
-_REASON_CHARACTERS = 500
 
 
 @click.group(name="consumers", cls=Group)
@@ -198,57 +189,9 @@ def work(client: Client, name: str, program: tuple[str, ...], limit: int | None,
     """
     deliveries = client.consumers.consume(name, max_in_flight=1, project_id=project_id)
     for count, delivery in enumerate(deliveries, 1):
-        _run(delivery, program)
+        handle(delivery, program)
         if count == limit:
             return
-
-
-def _run(delivery: Delivery, program: tuple[str, ...]) -> None:
-    environment = os.environ | {
-        "CCO_EVENT_ID": delivery.event.event_id,
-        "CCO_EVENT_TYPE": delivery.event.event_type,
-        "CCO_DELIVERY_ATTEMPT": str(delivery.attempt),
-    }
-    try:
-        with _kept(delivery):
-            ended = subprocess.run(
-                program,
-                input=codec.to_json(delivery.event.message),
-                env=environment,
-                stderr=subprocess.PIPE,
-                check=False,
-            )
-    except OSError as problem:
-        delivery.nack(f"cannot run {program[0]}: {problem.strerror}")
-        raise click.ClickException(f"cannot run {program[0]}: {problem.strerror}") from None
-    sys.stderr.buffer.write(ended.stderr)
-    if ended.returncode == 0:
-        delivery.ack()
-        return
-    said = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    reason = f"exit status {ended.returncode}{': ' if said else ''}{said}"
-    delivery.nack(reason.replace("\0", "")[:_REASON_CHARACTERS])
-    echo(f"{delivery.event.event_id}: {one_line(reason)}", err=True)
-
-
-@contextmanager
-def _kept(delivery: Delivery) -> Iterator[None]:
-    """Extends a delivery while the block runs."""
-    seconds = max(0.3, (delivery.deadline - datetime.now(UTC)).total_seconds() / 3)
-    done = threading.Event()
-
-    def extend() -> None:
-        while not done.wait(seconds):
-            with suppress(SidecarError):
-                delivery.extend()
-
-    thread = threading.Thread(target=extend, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 @command.command(name="dead-letters")

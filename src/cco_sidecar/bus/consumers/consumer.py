@@ -6,14 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from cco_sidecar.bus.base import EventBus, SubscriptionKey
+from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.consumers import letters
+from cco_sidecar.bus.consumers.intake import Intake
 from cco_sidecar.bus.consumers.ledger import Holder, Item, Ledger
 from cco_sidecar.bus.consumers.saving import Saving
 from cco_sidecar.bus.consumers.worker import Worker
-from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.outbox import Outbox
-from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import SidecarError, not_found
 from cco_sidecar.storage.base import ConsumerChange, ConsumerStore
@@ -40,22 +39,14 @@ class Consumer:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         settings = record.settings
-        self._key = SubscriptionKey(
-            frozenset(settings.event_types), frozenset(settings.topics), settings.filter.strip()
-        )
         self._ledger = Ledger(settings.ack_wait_seconds, settings.retry_seconds)
         self._workers: deque[Worker] = deque()
-        # Read, and not delivered yet; and the cursor after them.
-        self._buffer: deque[Entry] = deque()
-        self._buffered_to = record.cursor
-        self._wanted = asyncio.Event()
-        self._pump: asyncio.Task[None] | None = None
-        self._tasks = Background()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0
         # To be written with the next save: new dead letters by id, and those that are settled.
         self._letters: dict[str, pb.DeadLetter] = {}
         self._settled_letters: set[str] = set()
+        self._intake = Intake(record, bus, self._arrived, self._is_full, self._end_workers)
         self._saving = Saving(self._save, f"consumer {record.project_id}/{record.name}")
 
     @property
@@ -76,8 +67,7 @@ class Consumer:
                     worker.holds += 1
         self._workers.append(worker)
         self._used()
-        if self._pump is None:
-            self._pump = self._tasks.start(self._read(), f"consumer {self.record.name}")
+        self._intake.start()
         self._assign()
         return worker
 
@@ -96,7 +86,7 @@ class Consumer:
                     self._ledger.shorten(item, now + GRACE_SECONDS * _SECOND)
         self._used()
         if not self._workers:
-            self._stop_reading()
+            self._intake.stop()
         self._assign()
 
     def release(self, agent_id: str) -> None:
@@ -192,11 +182,11 @@ class Consumer:
             if not item.dead_letter_id:
                 self._forget_worker(item)
                 self._ledger.remove(item)
+        self._intake.stop()
         self.record.cursor = cursor
-        self._stop_reading()
         self.record.ClearField("gap")
         if self._workers:
-            self._pump = self._tasks.start(self._read(), f"consumer {self.record.name}")
+            self._intake.start()
         self._used()
         await self._saving.now()
 
@@ -229,20 +219,18 @@ class Consumer:
     def end(self) -> None:
         """Ends the workers: the consumer is deleted."""
         problem = unknown_consumer(self.record.name)
-        for worker in self._workers:
-            worker.end(problem)
-        self._stop_reading()
+        self._end_workers(problem)
+        self._intake.stop()
         if self._timer is not None:
             self._timer.cancel()
         self._saving.forget(problem)
 
     async def close(self) -> None:
         """Writes the state."""
-        self._stop_reading()
+        await self._intake.close()
         if self._timer is not None:
             self._timer.cancel()
         await self._saving.close()
-        await self._tasks.end()
 
     def snapshot(self, *, whole: bool = True) -> pb.Consumer:
         """Returns its state; ``whole`` includes what is in flight."""
@@ -295,38 +283,17 @@ class Consumer:
         for worker in self._workers:
             worker.wake()
 
-    async def _read(self) -> None:
-        """Reads the bus into the buffer, a batch at a time, while there are workers."""
-        try:
-            await self._follow()
-        except SidecarError as problem:
-            for worker in self._workers:
-                worker.end(problem)
+    def _arrived(self, gap: Gap | None) -> None:
+        if gap is not None:
+            self._declare(gap)
+        self._assign()
 
-    async def _follow(self) -> None:
-        since = self.record.cursor
-        start = await self._bus.start_of(self.project, since, None)
-        following = self._bus.follow(self.project, self._key, start, f"consumer:{self.record.name}", since=since)
-        try:
-            async for batch in following:
-                self._buffer.extend(entry for entry in batch.entries if not letters.is_about(entry, self.record.name))
-                self._buffered_to = batch.cursor
-                if batch.gap is not None:
-                    self._declare(batch.gap)
-                self._assign()
-                while self._buffer or len(self._ledger) >= self.record.settings.max_in_flight:
-                    self._wanted.clear()
-                    await self._wanted.wait()
-        finally:
-            await following.aclose()
+    def _is_full(self) -> bool:
+        return len(self._ledger) >= self.record.settings.max_in_flight
 
-    def _stop_reading(self) -> None:
-        """Forgets what is read and not delivered: the cursor is before it."""
-        if self._pump is not None:
-            self._pump.cancel()
-            self._pump = None
-        self._buffer.clear()
-        self._buffered_to = self.record.cursor
+    def _end_workers(self, problem: SidecarError) -> None:
+        for worker in self._workers:
+            worker.end(problem)
 
     def _assign(self) -> None:
         """Hands out what can be delivered now."""
@@ -342,10 +309,9 @@ class Consumer:
             self._ledger.deliver(item, worker.holder, now)
             worker.offer(item)
             self._saving.soon()
-        if not self._buffer and self._pump is not None and self.record.cursor != self._buffered_to:
-            self.record.cursor = self._buffered_to
+        if self._intake.skip():
             self._saving.soon()
-        self._wanted.set()
+        self._intake.more()
         self._schedule()
 
     def _free_worker(self) -> Worker | None:
@@ -357,9 +323,7 @@ class Consumer:
             if item.entry.expires > now:
                 return item
             self._ledger.remove(item)
-        while self._buffer and len(self._ledger) < self.record.settings.max_in_flight:
-            entry = self._buffer.popleft()
-            self.record.cursor = entry.event_id
+        while not self._is_full() and (entry := self._intake.next()) is not None:
             if entry.expires > now and entry.event_id not in self._ledger:
                 return Item(entry, self.record.settings.max_deliveries)
         return None

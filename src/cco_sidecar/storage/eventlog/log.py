@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cco_sidecar.storage.base import EventRecord, NewEvent, OpenedLog
 from cco_sidecar.storage.eventlog import segment as segments
+from cco_sidecar.storage.eventlog.base import EventRecord, NewEvent, OpenedLog
 from cco_sidecar.storage.eventlog.segment import Header, Record, encoded, new_header, read_header
 from cco_sidecar.storage.files import make_directory, remove, sync_directory
 

@@ -1,0 +1,71 @@
+"""Runs a command for one event of a durable consumer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import click
+
+from cco_sidecar.cli.terminal import echo, one_line
+from cco_sidecar.client import Delivery
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SidecarError
+
+# What the delivery says of a command that failed.
+_REASON_CHARACTERS = 500
+
+
+def handle(delivery: Delivery, program: Sequence[str]) -> None:
+    """Runs a command with the event as JSON on its stdin, and settles the delivery by its exit status. Raises
+    ClickException if the command cannot be run."""
+    environment = os.environ | {
+        "CCO_EVENT_ID": delivery.event.event_id,
+        "CCO_EVENT_TYPE": delivery.event.event_type,
+        "CCO_DELIVERY_ATTEMPT": str(delivery.attempt),
+    }
+    try:
+        with _kept(delivery):
+            ended = subprocess.run(
+                program,
+                input=codec.to_json(delivery.event.message),
+                env=environment,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+    except OSError as problem:
+        delivery.nack(f"cannot run {program[0]}: {problem.strerror}")
+        raise click.ClickException(f"cannot run {program[0]}: {problem.strerror}") from None
+    sys.stderr.buffer.write(ended.stderr)
+    if ended.returncode == 0:
+        delivery.ack()
+        return
+    said = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    reason = f"exit status {ended.returncode}{': ' if said else ''}{said}"
+    delivery.nack(reason.replace("\0", "")[:_REASON_CHARACTERS])
+    echo(f"{delivery.event.event_id}: {one_line(reason)}", err=True)
+
+
+@contextmanager
+def _kept(delivery: Delivery) -> Iterator[None]:
+    """Extends a delivery while the block runs."""
+    seconds = max(0.3, (delivery.deadline - datetime.now(UTC)).total_seconds() / 3)
+    done = threading.Event()
+
+    def extend() -> None:
+        while not done.wait(seconds):
+            with suppress(SidecarError):
+                delivery.extend()
+
+    thread = threading.Thread(target=extend, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
