@@ -9,6 +9,7 @@ MODULES = {
     "aio_calls.py": "sync_calls.py",
     "aio_consumers.py": "sync_consumers.py",
     "aio_events.py": "sync_events.py",
+    "aio_schedules.py": "sync_schedules.py",
     "aio_streams.py": "sync_streams.py",
 }
 CHANGES = (

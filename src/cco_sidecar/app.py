@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gc
 import logging
 import os
 
@@ -12,7 +11,7 @@ from cco_sidecar.auth.keys import SigningKey
 from cco_sidecar.auth.operator_token import OperatorToken
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.engine import EventEngine
-from cco_sidecar.core import loop_watch
+from cco_sidecar.core import garbage, loop_watch
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import Metrics
@@ -38,6 +37,7 @@ from cco_sidecar.services.events.servicer import EventServicer
 from cco_sidecar.services.handover.engine import Handover
 from cco_sidecar.services.handover.rules import Plan
 from cco_sidecar.services.results.servicer import ResultServicer
+from cco_sidecar.services.schedules.servicer import ScheduleServicer
 from cco_sidecar.services.system.servicer import SystemServicer
 from cco_sidecar.storage.files import open_storage
 from cco_sidecar.storage.sql.backends import backend_of
@@ -52,8 +52,6 @@ from cco_sidecar.supervision.supervision import Supervision
 log = logging.getLogger(__name__)
 
 _DRAIN_SECONDS = 5.0
-# Calls create few reference cycles, so collect less often than by Python's default.
-_GC_THRESHOLD = 20_000
 
 
 class Sidecar:
@@ -126,6 +124,7 @@ class Sidecar:
             CredentialServicer(self._vault),
             EventServicer(bus, clock),
             ResultServicer(stores, self._recorder, types, clock),
+            ScheduleServicer(self._events.schedules, bus, clock),
             SystemServicer(self.settings, bus, outbox, database, stores, runs, tokens, types, metrics, clock),
         ]
 
@@ -154,10 +153,7 @@ class Sidecar:
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")
             self._background.start(self._database.keep_claim(), "claim of the database")
-        # Objects created so far exist until the end; exclude them from garbage collection.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_GC_THRESHOLD)
+        garbage.freeze()
         self._registration.announce(self.settings.url, self.settings.grpc_target)
         log.info("listening", extra={"port": self.port, "grpc_port": self.grpc_port})
 

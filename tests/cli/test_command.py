@@ -121,7 +121,7 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
     ("line", "says"),
     [
         (["evnts", "list"], "command 'evnts' not found; did you mean 'events'?"),
-        (["conjure"], "command 'conjure' not found; list commands with '"),
+        (["transmogrify"], "command 'transmogrify' not found; list commands with '"),
         (["completion", "tcsh"], "bash"),
     ],
 )

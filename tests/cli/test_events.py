@@ -6,11 +6,21 @@ import csv
 import io
 import json
 import time
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.support.commands import NO_MESSAGES, fails, in_process, misused, printed, publish, when_subscribed
+from tests.support.commands import (
+    NO_MESSAGES,
+    fails,
+    in_process,
+    misused,
+    printed,
+    publish,
+    when_subscribed,
+)
 
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
@@ -200,3 +210,38 @@ def test_bad_usage_is_reported(line: list[str], says: str) -> None:
 def test_bad_usage_changes_nothing(sidecar: SidecarProcess) -> None:
     misused(run_cco(sidecar, "events", "publish", "--type", "unsaid", "--format", "csv"), "csv")
     assert printed(run_cco(sidecar, "events", "list", "--type", "unsaid")) == "no events\n"
+
+
+def test_the_tree_shows_what_caused_what(sidecar: SidecarProcess) -> None:
+    def published(*options: str) -> str:
+        line = ("events", "publish", "--type", "step", "--project", "project-tree", "--format", "json")
+        return str(json.loads(printed(run_cco(sidecar, *line, *options)))["event_id"])
+
+    root = published()
+    first, second = published("--causation-id", root), published("--causation-id", root)
+    leaf = published("--causation-id", first)
+    published()
+    trees = {printed(run_cco(sidecar, "events", "tree", each, "--project", "project-tree")) for each in (root, leaf)}
+    assert len(trees) == 1
+    lines = trees.pop().splitlines()
+    assert [len(line) - len(line.lstrip()) for line in lines] == [0, 2, 4, 2]
+    assert second != first
+    fails(run_cco(sidecar, "events", "tree", "nothing", "--project", "project-tree"), "no retained event")
+
+
+def test_a_replay_keeps_the_pauses(sidecar: SidecarProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        publish(sidecar, "replayed_in_time", issue_id="issue-replay")
+    pauses: list[float] = []
+    monkeypatch.setattr("cco_sidecar.cli.events.time.sleep", pauses.append)
+    found = {
+        "SIDECAR_URL": sidecar.url,
+        "CCO_SIDECAR_STORAGE": str(sidecar.storage),
+        "HOME": str(sidecar.storage.parent),
+    }
+    line = ("events", "replay", "--type", "replayed_in_time", "--format", "json", "--speed")
+    shown = [json.loads(each) for each in printed(in_process(*line, "0.5", environment=found)).splitlines()]
+    times = [datetime.fromisoformat(each["timestamp"]) for each in shown]
+    assert pauses == pytest.approx([(later - earlier).total_seconds() * 2 for earlier, later in pairwise(times)])
+    printed(in_process(*line, "0", environment=found))
+    assert len(pauses) == 2

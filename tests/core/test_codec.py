@@ -93,6 +93,10 @@ PUBLISH_BODIES = st.fixed_dictionaries(
         "project_id": TEXT,
         "idempotency_key": TEXT,
         "expected_last_event_id": TEXT,
+        "causation_id": TEXT,
+        "state_key": TEXT,
+        "traceparent": TEXT,
+        "tracestate": TEXT,
     },
     optional={"ttl_seconds": st.integers(-(2**31), 2**31 - 1)},
 )

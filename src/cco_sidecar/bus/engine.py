@@ -1,10 +1,11 @@
-"""The event engine of one process: the log, the bus on it, the outbox and the durable consumers."""
+"""The event engine of one process: the log, the bus on it, the outbox, the durable consumers and the schedules."""
 
 from __future__ import annotations
 
 from cco_sidecar.bus.consumers.registry import Consumers
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.bus.schedules import Schedules
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.settings import Settings
@@ -20,17 +21,20 @@ class EventEngine:
         self.bus = EmbeddedBus(self._log, clock, settings)
         self.outbox = Outbox(stores.outbox, self.bus)
         self.consumers = Consumers(stores.consumers, self.bus, self.outbox, clock)
+        self.schedules = Schedules(stores.schedules, self.outbox, clock)
         self._background = Background()
 
     async def recover(self) -> None:
         """Opens what is stored. The outbox follows once its announcers have looked at it. Raises SidecarError."""
         await self.bus.start()
         await self.consumers.recover()
+        await self.schedules.recover()
 
     def start(self) -> None:
         """Starts the periodic work."""
         self._background.start(self.outbox.watch(), "outbox")
         self._background.start(self.consumers.watch(), "unused consumers")
+        self._background.start(self.schedules.run(), "schedules")
 
     async def rest(self) -> None:
         """Ends the periodic work."""

@@ -31,6 +31,7 @@ class Entry:
         "payload_at",
         "publisher",
         "seq",
+        "state_key",
         "topic",
     )
 
@@ -42,6 +43,7 @@ class Entry:
         self.event_id = event.event_id
         self.publisher = event.publisher
         self.correlation_id = event.correlation_id
+        self.state_key = event.state_key
         self.expires = micros + ttl * 1_000_000
         self.frame = framed(1, payload)
         self.payload_at = len(self.frame) - len(payload)

@@ -16,6 +16,11 @@ from orchestra.v1.event_service_pb2 import Event
 _CURSOR = re.compile(r"evt-([0-9a-f]{8})-([0-9]{10,20})")
 
 
+def is_event_id(text: str) -> bool:
+    """Reports whether a text has the form of an event id, which is also a cursor."""
+    return _CURSOR.fullmatch(text) is not None
+
+
 class Journal:
     """Entries in order of ``seq``, bounded by age, count and bytes.
 

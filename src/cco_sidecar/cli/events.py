@@ -1,4 +1,4 @@
-"""`cco events publish|subscribe|list`."""
+"""`cco events publish|subscribe|list|replay|tree`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ _COLUMNS: out.Columns = {
     "data": lambda e: codec.to_json(e.data).decode(),
 }
 _AGE_PATTERN = re.compile(r"(\d+)([smhd])")
+_EVENT_ID = re.compile(r"evt-[0-9a-f]{8}-[0-9]{10,20}")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _MAX_POLL_SECONDS = 60.0
 
@@ -44,6 +45,8 @@ def command() -> None:
 @click.option("--topic", default="", help="Topic.  [default: coordination]")
 @click.option("--data", help="Event data, as a JSON object.")
 @click.option("--correlation-id", default="", help="ID that links related events, such as another event's id.")
+@click.option("--causation-id", default="", help="ID of the event that caused it.")
+@click.option("--state-key", default="", help="Key of the value that it carries, for list --latest.")
 @click.option("--ttl", type=Integer(1, 86_400), help="Seconds until it is no longer delivered.  [default: 86400]")
 @click.option(
     "--priority",
@@ -138,8 +141,7 @@ def subscribe(
     output: Path | None,
 ) -> None:
     """Wait for events and print them as they arrive."""
-    if output is not None or form in ("table", "csv", "yaml"):
-        raise click.UsageError("events are printed as they arrive; use --format text or json, and redirect the output")
+    _require_lines(form, output)
     cursor, moment = since_of(since)
     if continuous:
         events = client.events.subscribe(
@@ -204,6 +206,7 @@ def _wait(client: Client, seconds: float, since: str, limit: int, wanted: dict[s
 @click.option("--correlation-id", default="", help="Filter by correlation id.")
 @click.option("--limit", type=Integer(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--since", default="", help="Start after this event id, time, or age such as 10m.")
+@click.option("--latest", is_flag=True, help="Only the newest event of each topic and state key.")
 @project_option
 @partial(out.formatted, lists=True)
 @connected
@@ -214,6 +217,80 @@ def list_(client: Client, since: str, form: str | None, output: Path | None, **w
     events = [each.message for each in page.events]
     out.rows(events, _COLUMNS, form, output, lambda: "\n".join(map(_line, events)) or "no events")
     out.more(page.next_cursor, option="--since")
+
+
+@command.command()
+@click.option("--topic", default="", help="Filter by topic.")
+@click.option("--event-type", "--type", "event_type", default="", help="Filter by type.")
+@click.option("--filter", default="", help="Filter expression, such as issue_id:issue-123.")
+@click.option("--correlation-id", default="", help="Filter by correlation id.")
+@click.option("--since", default="0", help="Start after this event id, time, or age such as 10m.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="How many times as fast as it happened; 0 for no pauses.",
+)
+@project_option
+@out.formatted
+@connected
+def replay(client: Client, since: str, speed: float, form: str | None, output: Path | None, **wanted: str) -> None:
+    """Print past events with the pauses that were between them."""
+    _require_lines(form, output)
+    cursor, moment = since_of(since)
+    before: datetime | None = None
+    for event in client.events.iterate(since=cursor, since_time=moment, **wanted):
+        if before is not None and speed:
+            time.sleep(max(0.0, (event.timestamp - before).total_seconds() / speed))
+        before = event.timestamp
+        _show(event.message, form)
+
+
+@command.command()
+@click.argument("correlation", metavar="CORRELATION_OR_EVENT_ID")
+@project_option
+@connected
+def tree(client: Client, correlation: str, project_id: str) -> None:
+    """Show which event caused which."""
+    events = _related(client, correlation, project_id)
+    if not events:
+        raise click.ClickException(f"no retained event has the correlation id '{correlation}', or is that event")
+    known = {event.event_id for event in events}
+    caused: dict[str, list[Event]] = {}
+    for event in events:
+        cause = event.causation_id if event.causation_id in known else ""
+        caused.setdefault(cause, []).append(event)
+    # By hand, because a chain may be longer than Python's stack.
+    waiting = [(event, 0) for event in reversed(caused.get("", []))]
+    while waiting:
+        event, depth = waiting.pop()
+        echo("  " * depth + _line(event))
+        waiting += [(each, depth + 1) for each in reversed(caused.get(event.event_id, []))]
+
+
+def _related(client: Client, correlation: str, project_id: str) -> list[Event]:
+    """Returns the events with a correlation id, oldest first; or with that of an event, and the event itself."""
+    first = _event(client, correlation, project_id)
+    if first is not None and first.correlation_id:
+        correlation, first = first.correlation_id, _event(client, first.correlation_id, project_id)
+    found = {first.event_id: first} if first is not None else {}
+    for event in client.events.iterate(correlation_id=correlation, project_id=project_id):
+        found[event.event_id] = event.message
+    return list(found.values())
+
+
+def _event(client: Client, event_id: str, project_id: str) -> Event | None:
+    """Returns a retained event; None for any other text."""
+    if not _EVENT_ID.fullmatch(event_id):
+        return None
+    page = client.events.list(since=_cursor_before(event_id), limit=1, project_id=project_id)
+    return next((each.message for each in page.events if each.event_id == event_id), None)
+
+
+def _cursor_before(event_id: str) -> str:
+    epoch, _, number = event_id.rpartition("-")
+    return f"{epoch}-{max(0, int(number) - 1):010d}"
 
 
 def since_of(text: str) -> tuple[str, datetime | None]:
@@ -240,10 +317,14 @@ def _cursor_at(client: Client, moment: datetime | None, project_id: str) -> str:
     """
     if moment is not None:
         for event in client.events.list(since_time=moment, limit=1, project_id=project_id).events:
-            epoch, _, number = event.event_id.rpartition("-")
-            return f"{epoch}-{int(number) - 1:010d}"
+            return _cursor_before(event.event_id)
     newest = client.events.list(limit=1, project_id=project_id).events
     return newest[0].event_id if newest else "0"
+
+
+def _require_lines(form: str | None, output: Path | None) -> None:
+    if output is not None or form in ("table", "csv", "yaml"):
+        raise click.UsageError("events are printed as they arrive; use --format text or json, and redirect the output")
 
 
 def _show(event: Event, form: str | None) -> None:

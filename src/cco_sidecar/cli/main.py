@@ -27,6 +27,7 @@ _COMMANDS = {
     "results": "results",
     "events": "events",
     "consumers": "consumers",
+    "schedules": "schedules",
     "approvals": "approvals",
     "credentials": "credentials",
     "auth": "auth",

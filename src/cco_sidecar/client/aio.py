@@ -17,6 +17,7 @@ from cco_sidecar.client import requests
 from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials, Tokens
 from cco_sidecar.client.aio_consumers import Consumers
 from cco_sidecar.client.aio_events import Events
+from cco_sidecar.client.aio_schedules import Schedules
 from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, identity, unreachable
 from cco_sidecar.client.discovery import channel_options, find, require_safe
 from cco_sidecar.client.errors import error_of
@@ -79,6 +80,7 @@ class AsyncClient:
         self.context = Context(self)
         self.events = Events(self)
         self.consumers = Consumers(self)
+        self.schedules = Schedules(self)
         self.results = Results(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)

@@ -38,12 +38,18 @@ class Events:
         project_id: str = "",
         idempotency_key: str = "",
         expected_last_event_id: str = "",
+        causation_id: str = "",
+        state_key: str = "",
+        traceparent: str = "",
+        tracestate: str = "",
     ) -> event_service_pb2.PublishEventResponse:
         """Publishes an event, and returns once it is on disk.
 
         ``topic`` defaults to coordination, ``ttl_seconds`` to a day. ``priority`` is low, normal or high. ``publisher``
         is operator only. A repeated call with the same ``idempotency_key`` returns the first event. With
         ``expected_last_event_id`` it fails unless that is the topic's newest event; "0" for a topic without events.
+        ``causation_id`` is the id of the event that caused this one. ``state_key`` names the value that it carries, for
+        ``list(latest=True)``. ``traceparent`` and ``tracestate`` are W3C trace context.
         """
         request = requests.publish(
             event_type,
@@ -56,6 +62,10 @@ class Events:
             project_id=project_id,
             idempotency_key=idempotency_key,
             expected_last_event_id=expected_last_event_id,
+            causation_id=causation_id,
+            state_key=state_key,
+            traceparent=traceparent,
+            tracestate=tracestate,
         )
         return await self._client.call(self._stub.PublishEvent, request)
 
@@ -82,14 +92,15 @@ class Events:
         filter: str = "",
         since: str = "",
         since_time: datetime | None = None,
+        last: int | None = None,
         project_id: str = "",
     ) -> AsyncIterator[Event]:
         """Yields events as they arrive, without end; resumes after the last event if the connection is lost.
 
-        ``since`` is an event id, or "0" for all retained events. If events were missed because they are no longer
-        retained, a warning is logged.
+        ``since`` is an event id, or "0" for all retained events; ``last`` begins with so many of the newest. If events
+        were missed because they are no longer retained, a warning is logged.
         """
-        request = requests.subscribe(event_types, topics, filter, since, since_time, project_id)
+        request = requests.subscribe(event_types, topics, filter, since, since_time, last, project_id)
         opened = resumed(self._client, lambda metadata: self._stub.Subscribe(request, metadata=metadata))
         async with aclosing(opened) as batches:
             async for batch in batches:
@@ -125,20 +136,40 @@ class Events:
         correlation_id: str = "",
         filter: str = "",
         limit: int | None = None,
+        latest: bool = False,
         project_id: str = "",
     ) -> EventPage:
-        """Returns retained events, oldest first: after ``since``, from ``since_time``, or else the newest ``limit``."""
-        request = requests.list_events(topic, event_type, since, since_time, correlation_id, filter, limit, project_id)
+        """Returns retained events, oldest first: after ``since``, from ``since_time``, or else the newest ``limit``.
+
+        ``latest`` returns only the newest event of each topic and ``state_key``.
+        """
+        request = requests.list_events(
+            topic, event_type, since, since_time, correlation_id, filter, limit, latest, project_id
+        )
         answer = await self._client.call(self._stub.ListEvents, request)
         return EventPage.of(answer)
 
     async def iterate(
-        self, *, topic: str = "", event_type: str = "", since: str = "0", filter: str = "", project_id: str = ""
+        self,
+        *,
+        topic: str = "",
+        event_type: str = "",
+        since: str = "0",
+        since_time: datetime | None = None,
+        correlation_id: str = "",
+        filter: str = "",
+        project_id: str = "",
     ) -> AsyncIterator[Event]:
-        """Yields all retained events after ``since``, oldest first."""
+        """Yields all retained events after ``since``, or from ``since_time`` if ``since`` is empty, oldest first."""
         while True:
             page = await self.list(
-                topic=topic, event_type=event_type, since=since, filter=filter, project_id=project_id
+                topic=topic,
+                event_type=event_type,
+                since=since,
+                since_time=since_time,
+                correlation_id=correlation_id,
+                filter=filter,
+                project_id=project_id,
             )
             for event in page.events:
                 yield event

@@ -58,6 +58,10 @@ def publish(
     project_id: str = "",
     idempotency_key: str = "",
     expected_last_event_id: str = "",
+    causation_id: str = "",
+    state_key: str = "",
+    traceparent: str = "",
+    tracestate: str = "",
 ) -> event_pb.PublishEventRequest:
     if data is not None and not isinstance(data, Mapping):
         raise typed(invalid_request(f"invalid data: expected an object, got {type(data).__name__}", field="data"))
@@ -72,6 +76,10 @@ def publish(
         "project_id": project_id,
         "idempotency_key": idempotency_key,
         "expected_last_event_id": expected_last_event_id,
+        "causation_id": causation_id,
+        "state_key": state_key,
+        "traceparent": traceparent,
+        "tracestate": tracestate,
     }
     return _read(event_pb.PublishEventRequest, value)
 
@@ -82,6 +90,7 @@ def subscribe(
     filter: str,
     since: str,
     since_time: datetime | None,
+    last: int | None,
     project_id: str,
 ) -> event_pb.SubscribeRequest:
     return event_pb.SubscribeRequest(
@@ -90,6 +99,7 @@ def subscribe(
         filter=filter,
         since=since,
         since_time=stamp(since_time),
+        last=last,
         project_id=project_id,
     )
 
@@ -116,6 +126,7 @@ def list_events(
     correlation_id: str,
     filter: str,
     limit: int | None,
+    latest: bool,
     project_id: str,
 ) -> event_pb.ListEventsRequest:
     return event_pb.ListEventsRequest(
@@ -126,6 +137,7 @@ def list_events(
         correlation_id=correlation_id,
         filter=filter,
         limit=limit,
+        latest=latest,
         project_id=project_id,
     )
 

@@ -10,6 +10,7 @@ from orchestra.v1.approval_service_pb2 import Approval
 from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import Result
+from orchestra.v1.schedule_service_pb2 import Schedule
 
 
 class Announcement(NamedTuple):
@@ -331,6 +332,23 @@ class ConsumerStore(Protocol):
     async def delete_letter(self, project: str, dead_letter_id: str) -> bool: ...
 
 
+class ScheduleStore(Protocol):
+    """Events that are published later. No method blocks the event loop; a write is on disk when it returns."""
+
+    async def put(self, schedule: Schedule) -> None:
+        """Adds or replaces a schedule."""
+        ...
+
+    async def all(self) -> Sequence[Schedule]: ...
+
+    async def delete(self, project: str, schedule_id: str) -> None: ...
+
+    async def publish(self, schedule: Schedule, event: Event, *, last: bool) -> Announcement | None:
+        """Hands an event to the outbox and stores the schedule's new state, or deletes it with ``last``, in one
+        transaction. Does nothing if the schedule was deleted."""
+        ...
+
+
 class Stores(Protocol):
     """All record stores of one backend."""
 
@@ -354,6 +372,9 @@ class Stores(Protocol):
 
     @property
     def revocations(self) -> RevocationStore: ...
+
+    @property
+    def schedules(self) -> ScheduleStore: ...
 
     @property
     def outbox(self) -> OutboxStore: ...

@@ -249,6 +249,22 @@ def passing_letter(case: Case) -> dict[str, Any]:
     return letter(case)
 
 
+def later(case: Case) -> dict[str, Any]:
+    return {"event": event(case), "after_seconds": 86_400}
+
+
+def schedule(case: Case) -> dict[str, Any]:
+    return {"schedule_id": "of-the-operator"} | place(case)
+
+
+def passing_schedule(case: Case) -> dict[str, Any]:
+    if not case.fresh:
+        return schedule(case)
+    made = fresh("schedule")
+    case.world.schedule(PROJECTS[case.scope.project], made, owner(case))
+    return {"schedule_id": made} | place(case)
+
+
 def nothing(case: Case) -> dict[str, Any]:
     return {}
 
@@ -307,6 +323,13 @@ ROWS: dict[str, Row] = {
     "GetDeadLetter": Row(PROJECT_ONLY, letter, rule(200)),
     "ReplayDeadLetters": Row(PROJECT_ONLY + ITS_OWN, passing_consumer, rule(200, twists={"": architects})),
     "DeleteDeadLetter": Row(PROJECT_ONLY + ITS_OWN, passing_letter, rule(200, twists={"": architects})),
+    # Whoever may publish may publish later; a schedule is deleted by its creator, and by architects.
+    "CreateSchedule": Row(
+        FOUR + twisted(OWN_OWN, "as_another"), later, rule(201, PUBLISH, twists={"as_another": operator_only})
+    ),
+    "GetSchedule": Row(PROJECT_ONLY, schedule, rule(200)),
+    "ListSchedules": Row(PROJECT_ONLY, place, rule(200)),
+    "DeleteSchedule": Row(PROJECT_ONLY + ITS_OWN, passing_schedule, rule(200, twists={"": architects})),
     # An agent writes results as itself, for its own issue only.
     "CreateResult": Row(
         FOUR + twisted(OWN_OWN, "as_another") + twisted(OWN_OWN, "another_type"),

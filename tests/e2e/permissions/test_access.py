@@ -32,6 +32,7 @@ _USUAL = {
         "ExtendEvents",
         "ReplayDeadLetters",
         "DeleteDeadLetter",
+        "DeleteSchedule",
     ),
     ("its_own",),
 )

@@ -56,6 +56,7 @@ class World:
         for project in PROJECTS.values():
             self.consumer(project, "of-the-operator")
             self.consumer(project, "of-everyone", shared=True)
+            self.schedule(project, "of-the-operator")
         self.ask("StoreCredential", name="KEPT", value="of-the-operator")
         self._known: Any = None
 
@@ -88,6 +89,11 @@ class World:
         body = {"name": name, "project_id": project, "settings": settings}
         self.transports.ask("CreateConsumer", self.agents[who], **body)
         return name
+
+    def schedule(self, project: str, schedule_id: str, who: str = OPERATOR) -> None:
+        event = {"event_type": "scheduled", "project_id": project}
+        body = {"schedule_id": schedule_id, "event": event, "after_seconds": 86_400}
+        self.transports.ask("CreateSchedule", self.agents[who], **body)
 
     def letter(self, project: str, who: str = OPERATOR) -> str:
         """A dead letter of a consumer of an agent."""
@@ -146,8 +152,10 @@ class World:
         }
         for project in PROJECTS.values():
             found[f"consumers of {project}"] = [
-                (each.name, each.cursor if each.name == "of-the-operator" else "", each.dead_letter_count)
-                for each in self._raw("ListConsumers", project_id=project).consumers
+                (each.name, each.dead_letter_count) for each in self._raw("ListConsumers", project_id=project).consumers
+            ]
+            found[f"schedules of {project}"] = [
+                each.schedule_id for each in self._raw("ListSchedules", project_id=project).schedules
             ]
             # Statuses of running agents follow their requests and output a moment later.
             found[f"agents of {project}"] = [

@@ -170,7 +170,7 @@ type Consumer struct {
 	// Everything up to here was delivered at least once, or is not selected.
 	Cursor string `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Number of the project's events after `cursor`, selected or not.
-	Lag uint64 `protobuf:"varint,7,opt,name=lag,proto3" json:"lag,omitempty"`
+	Lag uint32 `protobuf:"varint,7,opt,name=lag,proto3" json:"lag,omitempty"`
 	// Number of events that were delivered and are not settled.
 	InFlightCount uint32 `protobuf:"varint,8,opt,name=in_flight_count,json=inFlightCount,proto3" json:"in_flight_count,omitempty"`
 	// Number of dead letters.
@@ -259,7 +259,7 @@ func (x *Consumer) GetCursor() string {
 	return ""
 }
 
-func (x *Consumer) GetLag() uint64 {
+func (x *Consumer) GetLag() uint32 {
 	if x != nil {
 		return x.Lag
 	}
@@ -2284,7 +2284,7 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x16\n" +
 	"\x06cursor\x18\x06 \x01(\tR\x06cursor\x12\x10\n" +
-	"\x03lag\x18\a \x01(\x04R\x03lag\x12&\n" +
+	"\x03lag\x18\a \x01(\rR\x03lag\x12&\n" +
 	"\x0fin_flight_count\x18\b \x01(\rR\rinFlightCount\x12*\n" +
 	"\x11dead_letter_count\x18\t \x01(\rR\x0fdeadLetterCount\x12\x18\n" +
 	"\aworkers\x18\n" +
@@ -2381,18 +2381,18 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\n" +
 	"deliveries\x18\x01 \x03(\v2\x16.orchestra.v1.DeliveryR\n" +
 	"deliveries\x12#\n" +
-	"\x03gap\x18\x02 \x01(\v2\x11.orchestra.v1.GapR\x03gap\"\x8f\x01\n" +
+	"\x03gap\x18\x02 \x01(\v2\x11.orchestra.v1.GapR\x03gap\"\x91\x01\n" +
 	"\x18AcknowledgeEventsRequest\x12\x1c\n" +
-	"\x04name\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x04name\x12,\n" +
-	"\fdelivery_ids\x18\x02 \x03(\tB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\vdeliveryIds\x12'\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x04name\x12.\n" +
+	"\fdelivery_ids\x18\x02 \x03(\tB\v\xea\xe0\x18\a\b\x01\x10\x01\x18\xe8\aR\vdeliveryIds\x12'\n" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"P\n" +
 	"\x19AcknowledgeEventsResponse\x12\x18\n" +
 	"\asettled\x18\x01 \x01(\rR\asettled\x12\x19\n" +
-	"\bnot_held\x18\x02 \x03(\tR\anotHeld\"\xa0\x02\n" +
+	"\bnot_held\x18\x02 \x03(\tR\anotHeld\"\xa2\x02\n" +
 	"\x13RejectEventsRequest\x12\x1c\n" +
-	"\x04name\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x04name\x12,\n" +
-	"\fdelivery_ids\x18\x02 \x03(\tB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\vdeliveryIds\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x04name\x12.\n" +
+	"\fdelivery_ids\x18\x02 \x03(\tB\v\xea\xe0\x18\a\b\x01\x10\x01\x18\xe8\aR\vdeliveryIds\x12@\n" +
 	"\rdelay_seconds\x18\x03 \x01(\x01B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x00\x18\xf5@H\x00R\fdelaySeconds\x88\x01\x01\x12\x1f\n" +
 	"\x06reason\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\xe8\aR\x06reason\x12\x1f\n" +
 	"\vdead_letter\x18\x05 \x01(\bR\n" +
@@ -2402,10 +2402,10 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\x0e_delay_seconds\"M\n" +
 	"\x14RejectEventsResponse\x12\x1a\n" +
 	"\brejected\x18\x01 \x01(\rR\brejected\x12\x19\n" +
-	"\bnot_held\x18\x02 \x03(\tR\anotHeld\"\x8a\x01\n" +
+	"\bnot_held\x18\x02 \x03(\tR\anotHeld\"\x8c\x01\n" +
 	"\x13ExtendEventsRequest\x12\x1c\n" +
-	"\x04name\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x04name\x12,\n" +
-	"\fdelivery_ids\x18\x02 \x03(\tB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\vdeliveryIds\x12'\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x04name\x12.\n" +
+	"\fdelivery_ids\x18\x02 \x03(\tB\v\xea\xe0\x18\a\b\x01\x10\x01\x18\xe8\aR\vdeliveryIds\x12'\n" +
 	"\n" +
 	"project_id\x18\x03 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"i\n" +
 	"\x14ExtendEventsResponse\x126\n" +

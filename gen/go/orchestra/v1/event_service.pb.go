@@ -108,8 +108,16 @@ type Event struct {
 	PublisherIssueId string `protobuf:"bytes,9,opt,name=publisher_issue_id,json=publisherIssueId,proto3" json:"publisher_issue_id,omitempty"`
 	// Idempotency key that it was published with. Set by the server.
 	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// ID of the event that caused this one; absent when none was given.
+	CausationId *string `protobuf:"bytes,11,opt,name=causation_id,json=causationId,proto3,oneof" json:"causation_id,omitempty"`
+	// Key of the value that it carries, for `ListEventsRequest.latest`; absent when none was given.
+	StateKey *string `protobuf:"bytes,12,opt,name=state_key,json=stateKey,proto3,oneof" json:"state_key,omitempty"`
+	// W3C trace context; absent when none was given.
+	Traceparent *string `protobuf:"bytes,13,opt,name=traceparent,proto3,oneof" json:"traceparent,omitempty"`
+	// W3C trace state; absent when none was given.
+	Tracestate    *string `protobuf:"bytes,14,opt,name=tracestate,proto3,oneof" json:"tracestate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Event) Reset() {
@@ -212,6 +220,34 @@ func (x *Event) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *Event) GetCausationId() string {
+	if x != nil && x.CausationId != nil {
+		return *x.CausationId
+	}
+	return ""
+}
+
+func (x *Event) GetStateKey() string {
+	if x != nil && x.StateKey != nil {
+		return *x.StateKey
+	}
+	return ""
+}
+
+func (x *Event) GetTraceparent() string {
+	if x != nil && x.Traceparent != nil {
+		return *x.Traceparent
+	}
+	return ""
+}
+
+func (x *Event) GetTracestate() string {
+	if x != nil && x.Tracestate != nil {
+		return *x.Tracestate
+	}
+	return ""
+}
+
 // The event to publish. The serialised event may have at most 256 KiB.
 type PublishEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -239,8 +275,18 @@ type PublishEventRequest struct {
 	// Publish only if this is the ID of the topic's newest event; `0` if the topic has none.
 	// Otherwise nothing is published (409 `EVT_003`).
 	ExpectedLastEventId string `protobuf:"bytes,10,opt,name=expected_last_event_id,json=expectedLastEventId,proto3" json:"expected_last_event_id,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// ID of the event that caused this one. When `correlation_id` is empty, that event's is used, or its
+	// ID if it has none. At most 256 characters.
+	CausationId string `protobuf:"bytes,11,opt,name=causation_id,json=causationId,proto3" json:"causation_id,omitempty"`
+	// Key of the value that the event carries, such as the name of a build. `ListEvents` with `latest`
+	// returns the newest event of each key. At most 256 characters.
+	StateKey string `protobuf:"bytes,12,opt,name=state_key,json=stateKey,proto3" json:"state_key,omitempty"`
+	// W3C trace context, as in the header of that name.
+	Traceparent string `protobuf:"bytes,13,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// W3C trace state; at most 512 characters.
+	Tracestate    string `protobuf:"bytes,14,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishEventRequest) Reset() {
@@ -339,6 +385,34 @@ func (x *PublishEventRequest) GetIdempotencyKey() string {
 func (x *PublishEventRequest) GetExpectedLastEventId() string {
 	if x != nil {
 		return x.ExpectedLastEventId
+	}
+	return ""
+}
+
+func (x *PublishEventRequest) GetCausationId() string {
+	if x != nil {
+		return x.CausationId
+	}
+	return ""
+}
+
+func (x *PublishEventRequest) GetStateKey() string {
+	if x != nil {
+		return x.StateKey
+	}
+	return ""
+}
+
+func (x *PublishEventRequest) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *PublishEventRequest) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
 	}
 	return ""
 }
@@ -570,7 +644,10 @@ type SubscribeRequest struct {
 	SinceTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
 	// The token's project when empty; for the operator, the default project. Only the operator may
 	// name another project.
-	ProjectId     string `protobuf:"bytes,6,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	ProjectId string `protobuf:"bytes,6,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	// Start with the newest so many matching events, 1 to 1000. Ignored when `since` or `since_time` is
+	// set.
+	Last          *int32 `protobuf:"varint,7,opt,name=last,proto3,oneof" json:"last,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -645,6 +722,13 @@ func (x *SubscribeRequest) GetProjectId() string {
 		return x.ProjectId
 	}
 	return ""
+}
+
+func (x *SubscribeRequest) GetLast() int32 {
+	if x != nil && x.Last != nil {
+		return *x.Last
+	}
+	return 0
 }
 
 // A batch of events. The first has no events, only the starting cursor; an idle stream gets such a
@@ -990,6 +1074,9 @@ type ListEventsRequest struct {
 	Filter string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Start with the first retained event at or after this time. Ignored when `since` is set.
 	SinceTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=since_time,json=sinceTime,proto3" json:"since_time,omitempty"`
+	// Only the newest matching event of each topic and `state_key`; events without a key are left out.
+	// Cannot be combined with `since` and `since_time`.
+	Latest bool `protobuf:"varint,9,opt,name=latest,proto3" json:"latest,omitempty"`
 	// The token's project when empty; for the operator, the default project. Only the operator may
 	// name another project.
 	ProjectId     string `protobuf:"bytes,8,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
@@ -1076,6 +1163,13 @@ func (x *ListEventsRequest) GetSinceTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ListEventsRequest) GetLatest() bool {
+	if x != nil {
+		return x.Latest
+	}
+	return false
+}
+
 func (x *ListEventsRequest) GetProjectId() string {
 	if x != nil {
 		return x.ProjectId
@@ -1152,7 +1246,7 @@ var File_orchestra_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xa4\x03\n" +
+	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xf8\x04\n" +
 	"\x05Event\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1165,7 +1259,18 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x14publisher_agent_type\x18\b \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x12publisherAgentType\x124\n" +
 	"\x12publisher_issue_id\x18\t \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x10publisherIssueId\x12/\n" +
 	"\x0fidempotency_key\x18\n" +
-	" \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x0eidempotencyKey\"\xa1\x04\n" +
+	" \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x0eidempotencyKey\x12&\n" +
+	"\fcausation_id\x18\v \x01(\tH\x00R\vcausationId\x88\x01\x01\x12 \n" +
+	"\tstate_key\x18\f \x01(\tH\x01R\bstateKey\x88\x01\x01\x12%\n" +
+	"\vtraceparent\x18\r \x01(\tH\x02R\vtraceparent\x88\x01\x01\x12#\n" +
+	"\n" +
+	"tracestate\x18\x0e \x01(\tH\x03R\n" +
+	"tracestate\x88\x01\x01B\x0f\n" +
+	"\r_causation_idB\f\n" +
+	"\n" +
+	"_state_keyB\x0e\n" +
+	"\f_traceparentB\r\n" +
+	"\v_tracestate\"\xf5\x05\n" +
 	"\x13PublishEventRequest\x12'\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\teventType\x12'\n" +
@@ -1180,7 +1285,13 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x120\n" +
 	"\x0fidempotency_key\x18\t \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x0eidempotencyKey\x12`\n" +
 	"\x16expected_last_event_id\x18\n" +
-	" \x01(\tB+\xea\xe0\x18'\x18\x80\x01B\"^$|^0$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x13expectedLastEventIdB\x0e\n" +
+	" \x01(\tB+\xea\xe0\x18'\x18\x80\x01B\"^$|^0$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x13expectedLastEventId\x12*\n" +
+	"\fcausation_id\x18\v \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\vcausationId\x12$\n" +
+	"\tstate_key\x18\f \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\bstateKey\x12W\n" +
+	"\vtraceparent\x18\r \x01(\tB5\xea\xe0\x181\x187B-^$|^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$R\vtraceparent\x12'\n" +
+	"\n" +
+	"tracestate\x18\x0e \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x04R\n" +
+	"tracestateB\x0e\n" +
 	"\f_ttl_seconds\"\xcf\x02\n" +
 	"\x14PublishEventResponse\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1c\n" +
@@ -1198,7 +1309,7 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x06events\x18\x01 \x03(\v2!.orchestra.v1.PublishEventRequestB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\x06events\"n\n" +
 	"\x15PublishEventsResponse\x12\x1b\n" +
 	"\tevent_ids\x18\x01 \x03(\tR\beventIds\x128\n" +
-	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xae\x02\n" +
+	"\ttimestamp\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xe8\x02\n" +
 	"\x10SubscribeRequest\x12)\n" +
 	"\vevent_types\x18\x01 \x03(\tB\b\xea\xe0\x18\x04\x10\x01\x18dR\n" +
 	"eventTypes\x12 \n" +
@@ -1208,7 +1319,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\n" +
 	"since_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12'\n" +
 	"\n" +
-	"project_id\x18\x06 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"}\n" +
+	"project_id\x18\x06 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x12/\n" +
+	"\x04last\x18\a \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x04last\x88\x01\x01B\a\n" +
+	"\x05_last\"}\n" +
 	"\x11SubscribeResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.orchestra.v1.EventR\x06events\x12\x16\n" +
 	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12#\n" +
@@ -1240,7 +1353,7 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x03gap\x18\x06 \x01(\v2\x11.orchestra.v1.GapR\x03gapB\x0e\n" +
 	"\f_next_cursorB\n" +
 	"\n" +
-	"\b_timeout\"\x94\x03\n" +
+	"\b_timeout\"\xac\x03\n" +
 	"\x11ListEventsRequest\x12\x1c\n" +
 	"\x05topic\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12%\n" +
 	"\n" +
@@ -1250,7 +1363,8 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x05limit\x18\x05 \x01(\x05B\x16\xea\xe0\x18\x12!\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00@\x8f@H\x00R\x05limit\x88\x01\x01\x12!\n" +
 	"\x06filter\x18\x06 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x129\n" +
 	"\n" +
-	"since_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12'\n" +
+	"since_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12\x16\n" +
+	"\x06latest\x18\t \x01(\bR\x06latest\x12'\n" +
 	"\n" +
 	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\b\n" +
 	"\x06_limit\"\xa4\x01\n" +
@@ -1346,8 +1460,10 @@ func file_orchestra_v1_event_service_proto_init() {
 		return
 	}
 	file_orchestra_v1_options_proto_init()
+	file_orchestra_v1_event_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_orchestra_v1_event_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[10].OneofWrappers = []any{}

@@ -23,7 +23,7 @@ PRIORITY_NORMAL: Priority
 PRIORITY_HIGH: Priority
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id", "publisher_agent_type", "publisher_issue_id", "idempotency_key")
+    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id", "publisher_agent_type", "publisher_issue_id", "idempotency_key", "causation_id", "state_key", "traceparent", "tracestate")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,10 @@ class Event(_message.Message):
     PUBLISHER_AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    CAUSATION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_KEY_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    TRACESTATE_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     event_type: str
     publisher: str
@@ -44,10 +48,14 @@ class Event(_message.Message):
     publisher_agent_type: str
     publisher_issue_id: str
     idempotency_key: str
-    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    causation_id: str
+    state_key: str
+    traceparent: str
+    tracestate: str
+    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., causation_id: _Optional[str] = ..., state_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ...) -> None: ...
 
 class PublishEventRequest(_message.Message):
-    __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id", "idempotency_key", "expected_last_event_id")
+    __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id", "idempotency_key", "expected_last_event_id", "causation_id", "state_key", "traceparent", "tracestate")
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +66,10 @@ class PublishEventRequest(_message.Message):
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_LAST_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CAUSATION_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_KEY_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    TRACESTATE_FIELD_NUMBER: _ClassVar[int]
     event_type: str
     publisher: str
     topic: str
@@ -68,7 +80,11 @@ class PublishEventRequest(_message.Message):
     project_id: str
     idempotency_key: str
     expected_last_event_id: str
-    def __init__(self, event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., correlation_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., expected_last_event_id: _Optional[str] = ...) -> None: ...
+    causation_id: str
+    state_key: str
+    traceparent: str
+    tracestate: str
+    def __init__(self, event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., correlation_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., expected_last_event_id: _Optional[str] = ..., causation_id: _Optional[str] = ..., state_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ...) -> None: ...
 
 class PublishEventResponse(_message.Message):
     __slots__ = ("event_id", "published", "subscribers_notified", "subscriber_count", "timestamp", "topic", "ttl_seconds", "duplicate")
@@ -105,20 +121,22 @@ class PublishEventsResponse(_message.Message):
     def __init__(self, event_ids: _Optional[_Iterable[str]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
-    __slots__ = ("event_types", "topics", "filter", "since", "since_time", "project_id")
+    __slots__ = ("event_types", "topics", "filter", "since", "since_time", "project_id", "last")
     EVENT_TYPES_FIELD_NUMBER: _ClassVar[int]
     TOPICS_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
     event_types: _containers.RepeatedScalarFieldContainer[str]
     topics: _containers.RepeatedScalarFieldContainer[str]
     filter: str
     since: str
     since_time: _timestamp_pb2.Timestamp
     project_id: str
-    def __init__(self, event_types: _Optional[_Iterable[str]] = ..., topics: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., since: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ...) -> None: ...
+    last: int
+    def __init__(self, event_types: _Optional[_Iterable[str]] = ..., topics: _Optional[_Iterable[str]] = ..., filter: _Optional[str] = ..., since: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ..., last: _Optional[int] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("events", "cursor", "gap")
@@ -175,7 +193,7 @@ class WaitEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., more_available: bool = ..., next_cursor: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., timeout: bool = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
-    __slots__ = ("topic", "event_type", "since", "correlation_id", "limit", "filter", "since_time", "project_id")
+    __slots__ = ("topic", "event_type", "since", "correlation_id", "limit", "filter", "since_time", "latest", "project_id")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +201,7 @@ class ListEventsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
+    LATEST_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     topic: str
     event_type: str
@@ -191,8 +210,9 @@ class ListEventsRequest(_message.Message):
     limit: int
     filter: str
     since_time: _timestamp_pb2.Timestamp
+    latest: bool
     project_id: str
-    def __init__(self, topic: _Optional[str] = ..., event_type: _Optional[str] = ..., since: _Optional[str] = ..., correlation_id: _Optional[str] = ..., limit: _Optional[int] = ..., filter: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., project_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, topic: _Optional[str] = ..., event_type: _Optional[str] = ..., since: _Optional[str] = ..., correlation_id: _Optional[str] = ..., limit: _Optional[int] = ..., filter: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., latest: bool = ..., project_id: _Optional[str] = ...) -> None: ...
 
 class ListEventsResponse(_message.Message):
     __slots__ = ("events", "next_cursor", "gap")

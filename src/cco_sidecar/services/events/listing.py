@@ -7,6 +7,7 @@ from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.clock import micros_of
 from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.errors import invalid_request
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.services.events.subscribe import FROM_NOW
 from orchestra.v1.event_service_pb2 import Gap, ListEventsRequest, ListEventsResponse
@@ -19,6 +20,10 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
     filter or cursor."""
     project = request.project_id
     limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
+    if request.latest and (request.since or request.HasField("since_time")):
+        raise invalid_request("latest: cannot be combined with since and since_time", field="latest")
+    # Of the newest events, which are looked at first.
+    seen: set[tuple[str, str]] = set()
     matches = filters.parse(request.filter.strip()).matches if request.filter.strip() else None
 
     def keep(entry: Entry) -> bool:
@@ -28,7 +33,9 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
             return False
         if request.correlation_id and entry.correlation_id != request.correlation_id:
             return False
-        return matches is None or matches(entry.fields)
+        if matches is not None and not matches(entry.fields):
+            return False
+        return not request.latest or _is_first(entry, seen)
 
     start = None
     if request.since == FROM_NOW:
@@ -45,3 +52,12 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
         tail.gap.CopyFrom(Gap(since=request.since, resumed_after=resumed, missed=start.missed))
     frames = b"".join(entry.frame for entry in entries)
     return Encoded(ListEventsResponse, frames + tail.SerializeToString())
+
+
+def _is_first(entry: Entry, seen: set[tuple[str, str]]) -> bool:
+    """Reports whether an event has a key that was not seen yet, and remembers it."""
+    key = (entry.topic, entry.state_key)
+    if not entry.state_key or key in seen:
+        return False
+    seen.add(key)
+    return True

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from cco_sidecar.bus.base import DEFAULT_TTL, EventBus, Outgoing
+from cco_sidecar.bus.requests import event_of
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.principal import Principal
 from orchestra.v1.event_service_pb2 import (
     PRIORITY_HIGH,
-    Event,
     PublishEventRequest,
     PublishEventResponse,
     PublishEventsRequest,
     PublishEventsResponse,
 )
 
-DEFAULT_TOPIC = "coordination"
-
 
 async def publish_event(bus: EventBus, request: PublishEventRequest, principal: Principal) -> PublishEventResponse:
     """Publishes one event and returns who was notified. Raises SidecarError."""
-    outgoing = _outgoing(request, principal)
+    outgoing = await _outgoing(bus, request, principal)
     published = await bus.publish(outgoing)
     response = PublishEventResponse(
         event_id=published.event_id,
@@ -40,21 +38,12 @@ async def publish_batch(
 ) -> PublishEventsResponse:
     """Publishes all events in one commit. The whole batch is rejected if one of them is not allowed. Raises
     SidecarError."""
-    published = await bus.publish_all([_outgoing(event, principal) for event in request.events])
+    published = await bus.publish_all([await _outgoing(bus, event, principal) for event in request.events])
     return PublishEventsResponse(event_ids=[each.event_id for each in published], timestamp=clock.timestamp())
 
 
-def _outgoing(request: PublishEventRequest, principal: Principal) -> Outgoing:
-    event = Event(
-        event_type=request.event_type,
-        publisher=request.publisher,
-        topic=request.topic or DEFAULT_TOPIC,
-        data=request.data,
-        correlation_id=request.correlation_id,
-        publisher_agent_type=principal.agent_type,
-        publisher_issue_id=principal.issue_id,
-        idempotency_key=request.idempotency_key,
-    )
+async def _outgoing(bus: EventBus, request: PublishEventRequest, principal: Principal) -> Outgoing:
+    event = await event_of(bus, request, principal)
     ttl = request.ttl_seconds if request.HasField("ttl_seconds") else DEFAULT_TTL
     urgent = request.priority == PRIORITY_HIGH
     return Outgoing(request.project_id, event, ttl, urgent, request.expected_last_event_id)

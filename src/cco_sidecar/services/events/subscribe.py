@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cco_sidecar.bus.base import EventBus, Following, Sink, SubscriptionKey
+from cco_sidecar.bus import filters
+from cco_sidecar.bus.base import EventBus, Following, Position, Sink, SubscriptionKey
+from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.clock import Clock, micros_of
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.principal import Principal
@@ -100,7 +102,19 @@ class Subscribing:
         since = "" if request.since == FROM_NOW else request.since
         start = await self._bus.start_of(request.project_id, since, since_micros)
         wanted = interest(frozenset(request.event_types), frozenset(request.topics), request.filter)
+        if request.HasField("last") and not request.since and since_micros is None:
+            start = await self._before_last(wanted, request.last) or start
         return self._bus.follow(request.project_id, wanted, start, self._name, since=since)
+
+    async def _before_last(self, wanted: SubscriptionKey, count: int) -> Position | None:
+        """Returns the position before the newest ``count`` matching events; None if there are none."""
+        matches = filters.parse(wanted.filter).matches if wanted.filter else None
+
+        def keep(entry: Entry) -> bool:
+            return wanted.accepts(entry.topic, entry.event_type) and (matches is None or matches(entry.fields))
+
+        found, _ = await self._bus.select(self._request.project_id, None, count, keep, self._name)
+        return Position(found[0].seq - 1) if found else None
 
 
 def interest(event_types: frozenset[str], topics: frozenset[str], filter_text: str) -> SubscriptionKey:

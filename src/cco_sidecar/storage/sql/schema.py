@@ -127,6 +127,15 @@ dead_letters = Table(
     sqlite_autoincrement=True,
 )
 
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("schedule_id", String, primary_key=True),
+    # A serialised orchestra.v1.Schedule.
+    Column("body", LargeBinary, nullable=False),
+)
+
 # Events to publish, each stored with the change it announces.
 outbox = Table(
     "outbox",

@@ -11,6 +11,7 @@ from cco_sidecar.storage.sql.handover import SqlHandover
 from cco_sidecar.storage.sql.outbox import SqlOutbox
 from cco_sidecar.storage.sql.results import SqlResults
 from cco_sidecar.storage.sql.revocations import SqlRevocations
+from cco_sidecar.storage.sql.schedules import SqlSchedules
 
 
 class SqlStores:
@@ -24,4 +25,5 @@ class SqlStores:
         self.consumers = SqlConsumers(database)
         self.credentials = SqlCredentials(database)
         self.revocations = SqlRevocations(database)
+        self.schedules = SqlSchedules(database)
         self.outbox = SqlOutbox(database)
