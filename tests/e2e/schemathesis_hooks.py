@@ -40,7 +40,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     elif case.path == "/api/results" and isinstance(case.body, dict) and _is_valid(case):
         # The operator names the agent of a result; an agent need not.
         case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
-    elif case.path.startswith(("/api/consumers", "/api/schedules", "/api/events")) and _is_valid(case):
+    elif case.path.startswith(("/api/consumers", "/api/dead-letters", "/api/schedules", "/api/events")) and _is_valid(
+        case
+    ):
         _choose(case)
     elif case.path.endswith("/files") and _is_valid(case) and "-" in str((case.query or {}).get("lines", "")):
         # The document cannot say that the last line does not come before the first.
@@ -56,16 +58,21 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 def _choose(case: Any) -> None:
     """What the document cannot say: which fields exclude each other, and that one of them must be given."""
     body = case.body if isinstance(case.body, dict) else {}
+    if not case.path.startswith("/api/events"):
+        # What was created is looked for in the same project.
+        body.pop("project_id", None)
+        case.query = {name: value for name, value in (case.query or {}).items() if name != "project_id"}
     if case.path == "/api/schedules" and isinstance(body.get("event"), dict):
         for name in ("at", "cron", "timezone"):
             body.pop(name, None)
-        for name in ("ttl_seconds", "priority", "idempotency_key", "expected_last_event_id"):
+        for name in ("ttl_seconds", "priority", "idempotency_key", "expected_last_event_id", "project_id"):
             body["event"].pop(name, None)
         body["after_seconds"] = body.get("after_seconds") or 3600
     elif case.path == "/api/consumers" and isinstance(body.get("settings"), dict):
         body["settings"]["shared"] = True
     elif case.path.endswith("/reset"):
-        body["since"] = body.get("since") or "0"
+        # The whole body may be left out, too.
+        case.body = body | {"since": body.get("since") or "0"}
     elif case.path.endswith("/pull"):
         body["timeout"] = SHORT
     elif case.path == "/api/events" and (case.query or {}).get("latest") in (True, "true"):
