@@ -227,6 +227,18 @@ async def test_with_one_in_flight_events_are_handled_in_order(world: World) -> N
     assert ids(await world.pull()) == [second]
 
 
+async def test_large_events_in_flight_are_limited_by_their_size(world: World) -> None:
+    await world.create(max_in_flight=1000)
+    for _ in range(30):
+        await world.bus.publish(Outgoing("p", event("task", text="x" * 200_000)))
+    taken: list[Item] = []
+    while more := await world.pull(limit=100):
+        taken += more
+    assert len(taken) == 21
+    await world.consumer.acknowledge([taken[0].delivery_id], "ann")
+    assert len(await world.pull(limit=100)) == 1
+
+
 async def test_events_in_flight_that_are_no_longer_retained_are_declared(world: World) -> None:
     await world.create()
     await world.publish(3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from cco_sidecar.bus.consumers.registry import Consumers
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
@@ -42,7 +44,7 @@ class EventEngine:
 
     async def close(self) -> None:
         """Stores everything that was accepted. Nothing may be published any more."""
-        await self.consumers.close()
+        await asyncio.gather(self.consumers.close(), self.schedules.close())
         await self.outbox.close()
         await self.bus.close()
 

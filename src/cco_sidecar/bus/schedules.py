@@ -128,6 +128,10 @@ class Schedules:
         if announced is not None:
             await self._outbox.publish(announced)
 
+    async def close(self) -> None:
+        """Waits for the changes that have begun."""
+        await self._background.drain()
+
     def _all(self) -> Iterator[Schedule]:
         return (schedule for found in self._schedules.values() for schedule in found.values())
 

@@ -85,7 +85,9 @@ class World:
         return str(asked["approval_id"])
 
     def consumer(self, project: str, name: str, who: str = OPERATOR, **settings: Any) -> str:
-        """A consumer of an agent."""
+        """A consumer of an agent. By default it selects nothing that happens: what is pulled and not acknowledged would
+        become a dead letter at some later time."""
+        settings = {"event_types": ["never"]} | settings
         body = {"name": name, "project_id": project, "settings": settings}
         self.transports.ask("CreateConsumer", self.agents[who], **body)
         return name

@@ -21,6 +21,8 @@ from orchestra.v1.event_service_pb2 import Gap
 
 # Deliveries of a stream that ended are given to others so much later: its worker may come back.
 GRACE_SECONDS = 5
+# Events in flight stay in memory. One more may begin below this.
+MAX_IN_FLIGHT_BYTES = 4 * 2**20
 _SECOND = 1_000_000
 
 
@@ -215,6 +217,7 @@ class Consumer:
                 self._forget_worker(item)
                 self._ledger.remove(item)
         self._letters.pop(letter.dead_letter_id, None)
+        self._saving.soon()
 
     def end(self) -> None:
         """Ends the workers: the consumer is deleted."""
@@ -289,7 +292,7 @@ class Consumer:
         self._assign()
 
     def _is_full(self) -> bool:
-        return len(self._ledger) >= self.record.settings.max_in_flight
+        return len(self._ledger) >= self.record.settings.max_in_flight or self._ledger.bytes >= MAX_IN_FLIGHT_BYTES
 
     def _end_workers(self, problem: SidecarError) -> None:
         for worker in self._workers:

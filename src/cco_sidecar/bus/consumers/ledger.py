@@ -74,6 +74,8 @@ class Ledger:
         self._ack_wait = int(ack_wait_seconds * _SECOND)
         self._retry_seconds = retry_seconds
         self._items: dict[str, Item] = {}
+        # Of the events, as they are in memory.
+        self.bytes = 0
         # By time: when a holder's time is up, and when a waiting item is ready. Outdated ones are skipped.
         self._agenda: list[tuple[int, int, int, Item]] = []
         self._order = count()
@@ -92,12 +94,12 @@ class Ledger:
 
     def add(self, item: Item, due: int) -> None:
         """Takes an item that waits until ``due``, or is held until then."""
-        self._items[item.entry.event_id] = item
+        self._keep(item)
         self._set_due(item, due)
 
     def deliver(self, item: Item, holder: Holder, now: int) -> None:
         """Hands an item, new or waiting, to a holder."""
-        self._items[item.entry.event_id] = item
+        self._keep(item)
         item.attempt += 1
         item.holder = holder
         item.held = True
@@ -108,6 +110,7 @@ class Ledger:
         """Undoes a delivery that never left the server."""
         item.attempt -= 1
         item.held = False
+        item.given_up = True
         self._set_due(item, now)
 
     def held_by(self, delivery_id: str, subject: str) -> Item | None:
@@ -132,6 +135,7 @@ class Ledger:
 
     def remove(self, item: Item) -> None:
         item.turn = -1
+        self.bytes -= len(item.entry.frame)
         del self._items[item.entry.event_id]
 
     def extend(self, item: Item, now: int) -> int:
@@ -186,6 +190,11 @@ class Ledger:
         while self._agenda and self._agenda[0][3].turn != self._agenda[0][2]:
             heapq.heappop(self._agenda)
         return self._agenda[0][0] if self._agenda else None
+
+    def _keep(self, item: Item) -> None:
+        if item.entry.event_id not in self._items:
+            self._items[item.entry.event_id] = item
+            self.bytes += len(item.entry.frame)
 
     def _set_due(self, item: Item, due: int) -> None:
         item.due = due
