@@ -174,7 +174,7 @@ class Sidecar:
         log.info("stopping")
         self._registration.withdraw()
         await self._grpc.set_serving(False)
-        await asyncio.gather(self._background.end(), self._events.rest(), self._handover.close())
+        await asyncio.gather(self._background.end(), self._events.stop(), self._handover.close())
         await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
         await asyncio.gather(self._http.stop(), self._grpc.stop(_DRAIN_SECONDS))
@@ -188,7 +188,7 @@ class Sidecar:
         """Releases what the constructor opened."""
         self._http.close()
         self._grpc.close()
-        await self._events.release()
+        await self._events.close_files()
         await asyncio.to_thread(self._database.close)
         self._context.close()
         os.close(self._lock)

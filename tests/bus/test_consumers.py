@@ -14,10 +14,11 @@ from tests.bus.test_embedded import ManualClock
 from cco_sidecar.bus.base import FROM_OLDEST, Outgoing
 from cco_sidecar.bus.consumers.consumer import Consumer
 from cco_sidecar.bus.consumers.ledger import Holder, Item
-from cco_sidecar.bus.consumers.registry import MAX_PER_AGENT, Consumers
+from cco_sidecar.bus.consumers.registry import Consumers
 from cco_sidecar.bus.consumers.worker import Worker
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.bus.quota import MAX_PER_AGENT
 from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog.log import SegmentLog
@@ -179,6 +180,8 @@ async def test_what_a_stream_never_took_is_not_counted_as_delivered(world: World
     worker = world.consumer.join(ANN, 1)
     await _until_full(worker)
     world.consumer.leave(worker)
+    (event_id,) = [entry.event_id for entry in (await world.bus.read("p", 0, 1)).entries]
+    assert await world.consumer.acknowledge([f"{event_id}.0"], "ann") == [f"{event_id}.0"]
     (item,) = await world.pull(BOB)
     assert item.attempt == 1
 
@@ -200,6 +203,17 @@ async def test_workers_take_turns(world: World) -> None:
         shares.append(len(taken))
         world.consumer.leave(worker)
     assert shares == [3, 3]
+
+
+async def test_what_was_rejected_is_no_longer_its_holders(world: World) -> None:
+    await world.create(retry_seconds=10)
+    await world.publish(1)
+    (item,) = await world.pull()
+    delivery_id = item.delivery_id
+    assert await world.consumer.reject([delivery_id], "ann", "no", None, final=False) == []
+    assert world.consumer.extend([delivery_id], "ann") == [delivery_id]
+    assert await world.consumer.acknowledge([delivery_id], "ann") == [delivery_id]
+    assert not item.held
 
 
 async def test_the_pause_before_a_rejected_event_doubles(world: World) -> None:

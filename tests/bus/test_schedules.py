@@ -12,7 +12,8 @@ from tests.bus.test_embedded import ManualClock
 
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
-from cco_sidecar.bus.schedules import MAX_PER_AGENT, Schedules, next_run
+from cco_sidecar.bus.quota import MAX_PER_AGENT
+from cco_sidecar.bus.schedules import Schedules, next_run
 from cco_sidecar.core.clock import timestamp
 from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.core.settings import Settings

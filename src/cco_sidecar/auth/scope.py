@@ -75,6 +75,13 @@ def scoped_fields(descriptor: Descriptor) -> tuple[ScopedField, ...]:
     return tuple(sorted(found, key=lambda each: each.scope))
 
 
+def require_creator(principal: Principal, created_by: str, what: str) -> None:
+    """Checks who created what the caller changes. Architects and the operator may change everything. Raises
+    SidecarError (AUTH_003)."""
+    if not (principal.operator or principal.architect or created_by == principal.subject):
+        raise permission_denied(f"{what} belongs to {created_by}; only it, architects and the operator may do this")
+
+
 def require_own_issue(principal: Principal, issue: str) -> None:
     """Checks the issue of a record that was read. Raises SidecarError (AUTH_003)."""
     if not (principal.operator or principal.architect or issue == principal.issue_id):

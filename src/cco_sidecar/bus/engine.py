@@ -38,7 +38,7 @@ class EventEngine:
         self._background.start(self.consumers.watch(), "unused consumers")
         self._background.start(self.schedules.run(), "schedules")
 
-    async def rest(self) -> None:
+    async def stop(self) -> None:
         """Ends the periodic work."""
         await self._background.end()
 
@@ -48,6 +48,5 @@ class EventEngine:
         await self.outbox.close()
         await self.bus.close()
 
-    async def release(self) -> None:
-        """Closes the files."""
+    async def close_files(self) -> None:
         await self._log.close()

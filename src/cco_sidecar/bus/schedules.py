@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from cco_sidecar.bus import quota
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import LAST_MICROS, Clock, micros_of, timestamp
-from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, not_found
-from cco_sidecar.core.principal import OPERATOR
+from cco_sidecar.core.errors import SidecarError, invalid_request, not_found
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.storage.base import ScheduleStore
 from orchestra.v1.event_service_pb2 import Event
@@ -24,8 +24,6 @@ from orchestra.v1.schedule_service_pb2 import Schedule
 
 log = logging.getLogger(__name__)
 
-MAX_PER_PROJECT = 1000
-MAX_PER_AGENT = 32
 # The clock may be set meanwhile.
 _LOOK_SECONDS = 10.0
 _SECOND = 1_000_000
@@ -69,7 +67,8 @@ class Schedules:
         async with self._changing:
             known = self._schedules[schedule.project_id]
             if schedule.schedule_id not in known:
-                self._check_limits(schedule)
+                creators = [each.created_by for each in known.values()]
+                quota.check(creators, schedule.created_by, "schedules", "SCH_002")
             await self._store.put(schedule)
             known[schedule.schedule_id] = schedule
         self._changed.set()
@@ -138,17 +137,6 @@ class Schedules:
     def _pause(self) -> float:
         first = min((micros_of(each.next_at) for each in self._all()), default=LAST_MICROS)
         return min(_LOOK_SECONDS, max(0.05, (first - self._clock.micros()) / _SECOND))
-
-    def _check_limits(self, schedule: Schedule) -> None:
-        known = self._schedules[schedule.project_id].values()
-        own = sum(each.created_by == schedule.created_by for each in known)
-        what = ""
-        if len(known) >= MAX_PER_PROJECT:
-            what = f"the project has {MAX_PER_PROJECT:,} schedules"
-        elif own >= MAX_PER_AGENT and schedule.created_by != OPERATOR:
-            what = f"{schedule.created_by} has {MAX_PER_AGENT} schedules"
-        if what:
-            raise SidecarError(Kind.RATE_LIMITED, "SCH_002", f"{what}, which is the maximum; delete one first")
 
 
 def next_run(schedule: Schedule, after_micros: int) -> int:

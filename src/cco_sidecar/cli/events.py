@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
@@ -30,7 +31,6 @@ _COLUMNS: out.Columns = {
     "data": lambda e: codec.to_json(e.data).decode(),
 }
 _AGE_PATTERN = re.compile(r"(\d+)([smhd])")
-_EVENT_ID = re.compile(r"evt-[0-9a-f]{8}-[0-9]{10,20}")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _MAX_POLL_SECONDS = 60.0
 
@@ -282,7 +282,7 @@ def _related(client: Client, correlation: str, project_id: str) -> list[Event]:
 
 def _event(client: Client, event_id: str, project_id: str) -> Event | None:
     """Returns a retained event; None for any other text."""
-    if not _EVENT_ID.fullmatch(event_id):
+    if not is_event_id(event_id):
         return None
     page = client.events.list(since=_cursor_before(event_id), limit=1, project_id=project_id)
     return next((each.message for each in page.events if each.event_id == event_id), None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 
 from cco_sidecar.bus.base import EventBus
@@ -42,7 +41,8 @@ class Consumer:
         self._loop = asyncio.get_running_loop()
         settings = record.settings
         self._ledger = Ledger(settings.ack_wait_seconds, settings.retry_seconds)
-        self._workers: deque[Worker] = deque()
+        # The one that gets the next event first.
+        self._workers: list[Worker] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0
         # To be written with the next save: new dead letters by id, and those that are settled.
@@ -157,13 +157,13 @@ class Consumer:
 
     # -- position ----------------------------------------------------------------------------------------
 
-    async def restore(self, letters_: Sequence[pb.DeadLetter]) -> None:
-        """Takes up what an earlier process had in flight. ``letters_`` are its dead letters that are being replayed."""
+    async def restore(self, replayed: Sequence[pb.DeadLetter]) -> None:
+        """Takes up what an earlier process had in flight. ``replayed`` are the dead letters among it."""
         now = self._now()
-        replayed = {letter.dead_letter_id: letter for letter in letters_}
+        by_id = {letter.dead_letter_id: letter for letter in replayed}
         lost = 0
         for each in self.record.in_flight:
-            letter = replayed.get(each.dead_letter_id)
+            letter = by_id.get(each.dead_letter_id)
             retained = await self._bus.find(self.project, each.event_id) if letter is None else None
             entry = retained if letter is None else letters.entry_of(letter)
             if entry is None:

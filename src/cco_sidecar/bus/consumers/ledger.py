@@ -138,11 +138,10 @@ class Ledger:
         self.bytes -= len(item.entry.frame)
         del self._items[item.entry.event_id]
 
-    def extend(self, item: Item, now: int) -> int:
-        """Gives the holder the full time again; returns when it is up."""
+    def extend(self, item: Item, now: int) -> None:
+        """Gives the holder the full time again."""
         item.held = True
         self._set_due(item, now + self._ack_wait)
-        return item.due
 
     def shorten(self, item: Item, due: int) -> None:
         """Lets a holder's time be up at ``due`` at the latest."""

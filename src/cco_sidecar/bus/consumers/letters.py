@@ -13,7 +13,7 @@ from orchestra.v1.event_service_pb2 import Event
 
 TOPIC = "dead-letters"
 EVENT_TYPE = "dead_lettered"
-_NEVER_SECONDS = 10**9
+_NEVER_SECONDS = 10**10
 
 
 def letter_of(item: Item, consumer: Consumer, failed_at: Timestamp) -> DeadLetter:
@@ -34,7 +34,7 @@ def entry_of(letter: DeadLetter) -> Entry:
     """Returns the event of a dead letter, to be delivered again. It never expires."""
     event = letter.event
     seq = int(event.event_id.rpartition("-")[2])
-    return Entry(seq, event, event.SerializeToString(), 0, _NEVER_SECONDS * 10)
+    return Entry(seq, event, event.SerializeToString(), 0, _NEVER_SECONDS)
 
 
 def event_of(letter: DeadLetter) -> Event | None:

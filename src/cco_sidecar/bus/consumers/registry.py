@@ -8,21 +8,19 @@ from collections import defaultdict
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from cco_sidecar.bus import filters
+from cco_sidecar.bus import filters, quota
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.consumers.consumer import Consumer, unknown_consumer
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of
-from cco_sidecar.core.errors import Kind, SidecarError, conflict, invalid_request, not_found
+from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not_found
 from cco_sidecar.core.principal import OPERATOR
 from cco_sidecar.storage.base import ConsumerStore
 from orchestra.v1 import consumer_service_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-MAX_PER_PROJECT = 1000
-MAX_PER_AGENT = 32
 DEFAULTS = {
     "ack_wait_seconds": 30,
     "max_deliveries": 5,
@@ -78,7 +76,8 @@ class Consumers:
             if known is not None:
                 self._require_same(known.record, record)
                 return known
-            self._check_limits(record)
+            creators = [each.record.created_by for each in self._consumers[record.project_id].values()]
+            quota.check(creators, record.created_by, "consumers", "CSM_003")
             micros = micros_of(since_time) if since_time is not None else None
             start = await self._bus.start_of(record.project_id, since, micros)
             record.cursor = await self._bus.cursor(record.project_id, start.seq)
@@ -173,17 +172,6 @@ class Consumers:
                 f"consumer '{asked.name}' belongs to {known.created_by} and is not shared; choose another name",
                 consumer=asked.name,
             )
-
-    def _check_limits(self, record: pb.Consumer) -> None:
-        consumers = self._consumers.get(record.project_id, {})
-        own = sum(each.record.created_by == record.created_by for each in consumers.values())
-        what = ""
-        if len(consumers) >= MAX_PER_PROJECT:
-            what = f"the project has {MAX_PER_PROJECT:,} consumers"
-        elif own >= MAX_PER_AGENT and record.created_by != OPERATOR:
-            what = f"{record.created_by} has {MAX_PER_AGENT} consumers"
-        if what:
-            raise SidecarError(Kind.RATE_LIMITED, "CSM_003", f"{what}, which is the maximum; delete one first")
 
 
 def complete(settings: pb.ConsumerSettings) -> None:

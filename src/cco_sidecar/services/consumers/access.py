@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cco_sidecar.auth.scope import require_creator
 from cco_sidecar.bus.consumers.consumer import Consumer
 from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import Principal
@@ -21,8 +22,4 @@ def require_use(consumer: Consumer, principal: Principal) -> None:
 
 def require_change(consumer: Consumer, principal: Principal) -> None:
     """Raises SidecarError (AUTH_003) if the caller may not delete or reset the consumer, or replay its dead letters."""
-    record = consumer.record
-    if not (principal.operator or principal.architect or record.created_by == principal.subject):
-        raise permission_denied(
-            f"consumer '{record.name}' belongs to {record.created_by}; only it, architects and the operator may do this"
-        )
+    require_creator(principal, consumer.record.created_by, f"consumer '{consumer.record.name}'")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from cco_sidecar.auth.scope import require_creator
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.schedules import Schedules, unknown_schedule
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import permission_denied
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.services.schedules.create import schedule_of
 from orchestra.v1 import schedule_service_pb2 as pb
@@ -58,8 +58,4 @@ def _without_data(schedule: pb.Schedule) -> pb.Schedule:
 
 def _require_change(schedule: pb.Schedule, principal: Principal) -> None:
     """Raises SidecarError (AUTH_003) if the caller may not delete or replace a schedule."""
-    if not (principal.operator or principal.architect or schedule.created_by == principal.subject):
-        raise permission_denied(
-            f"schedule '{schedule.schedule_id}' belongs to {schedule.created_by}; only it, architects and the operator "
-            "may change it"
-        )
+    require_creator(principal, schedule.created_by, f"schedule '{schedule.schedule_id}'")
