@@ -209,6 +209,30 @@ def test_an_impossible_command_line_is_an_error(start_shim: StartShim) -> None:
     assert start_shim("sh", env={"TASK": "a\0b"}).answer.get("error"), "a NUL"
 
 
+@pytest.mark.parametrize("init", ["os._exit(1)", "time.sleep(600)", "os.fork() and os._exit(1) or time.sleep(600)"])
+def test_a_sandbox_that_fails_halfway_leaves_no_process(init: str, tmp_path: Path) -> None:
+    """They would become the sidecar's, as zombies."""
+    fails = f"""
+import os, sys, time
+sys.path.append({str(Path(shim.__file__).parent)!r})
+import confine, shim
+confine._init = lambda *_: {init}
+confine._hear, hear = lambda told: (b"E", 1, "broken") if (heard := hear(told))[0] == b"I" else heard, confine._hear
+shim.main()
+sys.stderr.write(repr(shim.children_of(os.getpid())))
+"""
+    sandbox = {"hidden": [], "visible": [], "read_only": [], "user": None}
+    done = subprocess.run(
+        [sys.executable, "-c", fails],
+        input=json.dumps({"argv": ["true"], "env": {}, "cwd": "/", "sandbox": sandbox}).encode(),
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    assert (json.loads(done.stdout)["error"], done.stderr) == ("broken", b"[]")
+
+
 def test_a_truncated_specification_starts_nothing(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()

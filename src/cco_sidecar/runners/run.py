@@ -147,11 +147,12 @@ class Run:
             # 1023.
             first_word = select.poll()
             first_word.register(popen.stdout, select.POLLIN)
+            line, silence = b"", "its shim exited immediately"
             if first_word.poll(_START_SECONDS * 1000):
                 line = popen.stdout.readline()
             else:
                 # Its children hold the pipe too, and may be stopped by a signal.
-                line = orjson.dumps({"error": f"its shim did not respond within {_START_SECONDS:g} s"})
+                silence = f"its shim did not respond within {_START_SECONDS:g} s"
                 shim = psutil.Process(popen.pid)
                 for each in (*shim.children(recursive=True), shim):
                     with suppress(psutil.NoSuchProcess):
@@ -161,14 +162,12 @@ class Run:
         except orjson.JSONDecodeError:
             answer = {}
         self._popen = popen
-        if not answer:
+        if not answer or "error" in answer:
             self._reap()
-            # The agent may already be running.
-            self.kill_leftovers()
-            return {"error": "its shim exited immediately"}
-        if "error" in answer:
-            self._reap()
-            return answer
+            if not answer:
+                # The agent may already be running, and the shim has reaped nothing.
+                self.kill_leftovers()
+            return answer or {"error": silence}
         with suppress(psutil.NoSuchProcess):
             self._shim = psutil.Process(popen.pid)
         return answer

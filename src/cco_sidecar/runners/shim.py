@@ -220,6 +220,7 @@ class Shim:
             self._start()
         except OSError:
             os.unlink("control")
+            end_descendants()
             raise
         try:
             self._introduce()
@@ -647,6 +648,17 @@ def signal_all(pid: int, number: int) -> bool:
         finally:
             os.close(handle)
     return refused and not reached
+
+
+def end_descendants() -> None:
+    """Kills and reaps what a failed start left behind, such as a sandbox's init: the next subreaper is the sidecar,
+    which would keep them as zombies."""
+    while True:
+        signal_all(os.getpid(), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
 
 
 def _confine() -> Any:
