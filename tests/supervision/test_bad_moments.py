@@ -268,7 +268,7 @@ def test_a_shim_that_does_not_start_blocks_nobody(deployment: Succession) -> Non
     body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sleep", "600"]}
     spawning: threading.Thread | None = None
     shim = 0
-    for _ in range(20):
+    for _ in range(60):
         before = shims_of(server)
         spawning = threading.Thread(target=post, args=(deployment, body))
         spawning.start()
@@ -311,7 +311,7 @@ def test_a_revocation_that_could_not_be_written_holds_after_a_crash(deployment: 
 def test_a_shim_from_before_a_crash_does_no_harm_later(deployment: Succession) -> None:
     """The test suspends it before it starts the agent. The next sidecar repeats the start; then the shim continues."""
     body = {"agent_type": "python-specialist", "issue_id": "issue-1", "command": ["sleep", "600"]}
-    for _ in range(20):
+    for _ in range(60):
         before = shims_of(deployment.sidecar.process.pid)
         spawning = threading.Thread(target=post, args=(deployment, body))
         spawning.start()
