@@ -104,6 +104,7 @@ class Engine(RuleBasedStateMachine):
         self.allowed: dict[str, int] = {}
         self.readers = [Reader(SubscriptionKey()), Reader(SubscriptionKey(TASKS))]
         self.texts = itertools.count()
+        self.lives = itertools.cycle([(0, 5), (64, 10_000), (64, 5), (0, 10_000)])
         self.run(self._open())
         self.run(self._create())
 
@@ -111,8 +112,10 @@ class Engine(RuleBasedStateMachine):
         return self.loop.run_until_complete(asyncio.wait_for(work, 20))
 
     async def _open(self) -> None:
-        self.log = SegmentLog(self.directory)
-        self.bus = EmbeddedBus(self.log, self.clock, Settings(max_events=RETAINED))
+        # Every other life has next to nothing in memory.
+        memory, opened = next(self.lives)
+        self.log = SegmentLog(self.directory, segment_bytes=4000, max_opened=opened)
+        self.bus = EmbeddedBus(self.log, self.clock, Settings(max_events=RETAINED, event_memory_mb=memory))
         self.flaky = Flaky(self.stores.consumers)
         outbox = Outbox(self.stores.outbox, self.bus)
         await outbox.recover()

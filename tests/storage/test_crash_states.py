@@ -27,7 +27,7 @@ async def work(directory: Path, recording: Recording, choose: random.Random) -> 
     """Publishes batches of any size to two projects, trims, and opens the log again; returns what was ever tried."""
     tried: dict[tuple[str, int], bytes] = {}
     for _ in range(choose.randint(1, 3)):
-        log = SegmentLog(directory)
+        log = SegmentLog(directory, segment_bytes=4000, max_opened=choose.choice((3, 10_000)))
         heads = {}
         for project in PROJECTS:
             opened = await log.open(project)
@@ -86,7 +86,6 @@ def test_nothing_acknowledged_is_lost_and_nothing_else_appears(
             patch.setattr(log_module, "os", recorder)
             for name in ("sync_directory", "make_directory", "remove"):
                 patch.setattr(log_module, name, getattr(recorder, name))
-            patch.setattr(log_module, "_SEGMENT_BYTES", 4000)
             tried = asyncio.run(work(directory, recording, choose))
         for state in range(_STATES_OF_ONE_RUN):
             after = choose.randint(0, len(recording.operations))

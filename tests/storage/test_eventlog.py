@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,66 @@ async def test_numbers_of_a_failed_batch_are_not_reused(tmp_path: Path, monkeypa
     assert written and await log.append([new]) == [4]
     await log.close()
     assert [record.seq for record in await _read(tmp_path)] == [1, 4]
+
+
+def first_format(directory: Path, first: int, count: int) -> None:
+    """A segment of the first format."""
+    data = b"CCOEVT1\n" + bytes.fromhex("0a0b0c0d")
+    for record in records(count, first):
+        body = struct.pack("<QQI", record.seq, record.micros, record.ttl) + record.payload
+        data += struct.pack("<II", len(body), zlib.crc32(body)) + body
+    directory.mkdir(exist_ok=True)
+    (directory / f"{first:016d}.log").write_bytes(data)
+
+
+async def test_segments_of_the_first_format_do_not_say_where_those_before_end(tmp_path: Path) -> None:
+    for first in (1, 11, 21):
+        first_format(tmp_path / "p", first, 10)
+    log = SegmentLog(tmp_path, max_opened=1)
+    opened = await log.open("p")
+    assert (opened.epoch, opened.head, opened.trimmed) == ("0a0b0c0d", 30, 0)
+    assert list(opened.records) == records(1, 30)
+    assert await log.after("p", 3, 30, 100) == records(27, 4)
+    assert await log.before("p", 15, 100) == records(4, 11)
+    assert await log.before("p", 11, 3) == records(3, 8)
+    old = records(1, 11)[0].micros
+
+    def before_the_second(_: int, micros: int) -> bool:
+        return micros <= old
+
+    assert log.droppable("p", 0, before_the_second, 2**30) == 10
+    assert log.droppable("p", 19, lambda *_: False, 2**30) == 10
+    assert log.droppable("p", 20, lambda *_: False, 2**30) == 20
+    assert log.droppable("p", 0, lambda *_: False, 10) == 20, "never the last"
+    await log.close()
+
+
+@pytest.mark.parametrize("max_opened", [1, 5, 10_000])
+async def test_what_was_refused_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_opened: int) -> None:
+    """Its bytes are still there, because the disk refused to remove them."""
+    log = SegmentLog(tmp_path)
+    await log.open("p")
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "I/O error")
+
+    stored = []
+    for count in range(1, 6):
+        stored += await log.append([NewEvent("p", 1, 60, b"x" * count)] * count)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", broken)
+            patch.setattr(os, "ftruncate", broken)
+            with pytest.raises(OSError, match="I/O error"):
+                await log.append([NewEvent("p", 1, 60, b"refused")])
+    stored += await log.append([NewEvent("p", 1, 60, b"x")])
+    assert [record.seq for record in await log.after("p", 0, stored[-1], 100)] == stored
+    await log.close()
+    log = SegmentLog(tmp_path, max_opened=max_opened)
+    opened = await log.open("p")
+    assert [record.seq for record in opened.records] == stored[-max_opened:]
+    assert [record.seq for record in await log.after("p", 0, stored[-1], 100)] == stored
+    found: list[int] = []
+    while records := await log.before("p", found[0] if found else stored[-1] + 1, 3):
+        found[:0] = [record.seq for record in records]
+    assert found == stored
+    await log.close()

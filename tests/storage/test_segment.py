@@ -25,7 +25,8 @@ def read(data: bytes) -> tuple[list[Record], list[tuple[int, int]]]:
     damaged: list[tuple[int, int]] = []
     if header is None:
         return [], [(0, len(data))]
-    return list(segment.records(header, data, lambda begin, end: damaged.append((begin, end)))), damaged
+    found = segment.scan(header, data, lambda begin, end: damaged.append((begin, end)), offset=header.size)
+    return [record for _, record in found], damaged
 
 
 def flipped(data: bytes, bit: int) -> bytes:

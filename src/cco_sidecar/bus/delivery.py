@@ -54,11 +54,11 @@ class Delivery:
 
     def _push(self, reader: Reader) -> Batch | None:
         """Hands one reader its next batch, or wakes it; returns the batch if it is what others at its position get."""
-        if reader.sink is None or self.draining or reader.held is not None:
+        if reader.sink is None or self.draining or reader.held is not None or reader.in_the_past:
             reader.wake()
             return None
         piece = reader.next(BATCH_EVENTS)
-        if piece is None or not (piece.entries or reader.gap):
+        if not (piece.entries or reader.gap):
             return None
         batch = self.batch(reader, piece)
         if not reader.sink(batch.wire):

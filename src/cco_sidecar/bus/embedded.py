@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
-from cco_sidecar.bus import scans
 from cco_sidecar.bus.base import (
     Batch,
     Counters,
@@ -26,11 +25,13 @@ from cco_sidecar.bus.delivery import BATCH_EVENTS, HEARTBEAT_SECONDS, Delivery
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.bus.flush import FlushScheduler
 from cco_sidecar.bus.follow import Follow
-from cco_sidecar.bus.idempotency import Keys
-from cco_sidecar.bus.journal import Journal
+from cco_sidecar.bus.history import History
+from cco_sidecar.bus.idempotency import WINDOW_MICROS, Keys
+from cco_sidecar.bus.journal import Journal, Limits
 from cco_sidecar.bus.publishing import Publishing
-from cco_sidecar.bus.reader import BATCH_BYTES, Reader
+from cco_sidecar.bus.reader import Reader
 from cco_sidecar.bus.scans import Scans
+from cco_sidecar.bus.selection import Selection
 from cco_sidecar.bus.subscription import Slice, Subscription, SubscriptionIndex
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.encoded import framed
@@ -54,9 +55,10 @@ _BEAT = 1.0
 
 @dataclass(slots=True)
 class _Channel:
-    """A project's journal and its subscriptions, and the idempotency keys of its latest events."""
+    """A project's events and its subscriptions, and the idempotency keys of its latest events."""
 
     journal: Journal
+    history: History
     keys: Keys = field(default_factory=Keys)
     subscriptions: dict[SubscriptionKey, Subscription] = field(default_factory=dict)
     indexes: dict[tuple[str, str], SubscriptionIndex] = field(default_factory=dict)
@@ -69,10 +71,13 @@ class EmbeddedBus:
         self._log = event_log
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._retention = settings.event_retention * 1_000_000
-        self._max_events = settings.max_events
-        self._max_bytes = settings.event_memory_mb * 2**20
-        self._stride = min(_TRIM_STRIDE, max(1, self._max_events // 10))
+        self._limits = Limits(
+            settings.max_events,
+            settings.event_disk_mb * 2**20,
+            settings.event_retention * 1_000_000,
+            settings.event_memory_mb * 2**20,
+        )
+        self._stride = min(_TRIM_STRIDE, max(1, settings.max_events // 10))
         self.counters = Counters()
         self._delivery = Delivery(self.counters)
         self._flush = FlushScheduler(self._delivery.hand_out)
@@ -95,12 +100,12 @@ class EmbeddedBus:
             await self._channel(project)
 
     async def publish(self, outgoing: Outgoing) -> Published:
-        channel = await self._channel(outgoing.project)
+        channel = await self._channel_for(outgoing)
         self._publishing.check(channel.journal, channel.keys, outgoing)
         return await self._publishing.submit(channel.keys, outgoing)
 
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
-        channels = [await self._channel(each.project) for each in outgoing]
+        channels = [await self._channel_for(each) for each in outgoing]
         for channel, each in zip(channels, outgoing, strict=True):
             self._publishing.check(channel.journal, channel.keys, each)
         pairs = zip(channels, outgoing, strict=True)
@@ -117,7 +122,7 @@ class EmbeddedBus:
         entry = Entry(seq, item.event, payload, arrived, record.ttl)
         entry.committed_at = now
         entry.message = item.event
-        channel.journal.add(entry, record.micros, arrived)
+        channel.journal.add(entry, record.micros)
         self.counters.published += 1
         if channel.journal.overflows(self._stride):
             self._trim(record.project, channel)
@@ -176,57 +181,34 @@ class EmbeddedBus:
             self._leave(channel, reader)
 
     async def start_of(self, project: str, since: str, since_micros: int | None) -> Position:
-        journal = (await self._channel(project)).journal
+        channel = await self._channel(project)
         if since:
-            return journal.position(since)
+            return channel.journal.position(since)
         if since_micros is not None:
-            return journal.position_at(since_micros)
-        return Position(journal.head)
+            return await channel.history.position_at(since_micros)
+        return Position(channel.journal.head)
 
     async def find(self, project: str, event_id: str) -> Entry | None:
-        journal = (await self._channel(project)).journal
-        epoch, seq = journal.parsed(event_id, "event_id")
-        found = journal.after(seq - 1, seq)
-        return found[0] if found and epoch == journal.epoch else None
+        channel = await self._channel(project)
+        epoch, seq = channel.journal.parsed(event_id, "event_id")
+        return await channel.history.find(seq) if epoch == channel.journal.epoch else None
 
     async def select(
         self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
     ) -> tuple[list[Entry], bool]:
-        journal = (await self._channel(project)).journal
-        return await self._scans.run(caller, self._scan(journal, start, limit, keep))
-
-    def _scan(
-        self, journal: Journal, start: Position | None, limit: int, keep: Callable[[Entry], bool]
-    ) -> Generator[None, None, tuple[list[Entry], bool]]:
-        now = self._clock.steady_micros()
-        found: list[Entry] = []
-        size = 0
-        seq = journal.head + 1 if start is None else start.seq
-        few = min(scans.ENTRIES, 2 * limit + 16)
-        pause = time.monotonic() + scans.SECONDS
-        while piece := journal.before(seq, few) if start is None else journal.after(seq, journal.head)[: scans.ENTRIES]:
-            for entry in piece:
-                if time.monotonic() > pause:
-                    yield
-                    pause = time.monotonic() + scans.SECONDS
-                if entry.expires <= now or not keep(entry):
-                    continue
-                if len(found) == limit or (found and size + len(entry.frame) > BATCH_BYTES):
-                    return (found[::-1], False) if start is None else (found, True)
-                found.append(entry)
-                size += len(entry.frame)
-            if start is None and len(found) == limit:
-                break
-            seq = piece[-1].seq
-            few = scans.ENTRIES
-        return (found[::-1] if start is None else found), False
+        channel = await self._channel(project)
+        selection = Selection(channel.history, limit, keep, self._clock.steady_micros())
+        if start is not None:
+            return await selection.after(start.seq, self._scans, caller)
+        return await selection.before(channel.journal.head + 1, self._scans, caller), False
 
     async def read(self, project: str, after: int, limit: int) -> Page:
-        journal = (await self._channel(project)).journal
-        return Page(journal.after(after, journal.head)[:limit], journal.trimmed, journal.head)
+        channel = await self._channel(project)
+        entries = await channel.history.after(after, limit) if limit else ()
+        return Page(entries, channel.journal.trimmed, channel.journal.head)
 
     async def is_published(self, project: str, event: Event) -> bool:
-        for entry in (await self._channel(project)).journal.newest_first():
+        async for entry in (await self._channel(project)).history.newest_first():
             if (entry.event_type, entry.correlation_id) == (event.event_type, event.correlation_id):
                 retained = entry.event
                 retained.ClearField("event_id")
@@ -270,12 +252,13 @@ class EmbeddedBus:
     async def _read(self, channel: _Channel, reader: Reader, name: str, limit: int, deadline: float) -> Batch:
         while True:
             if reader.in_the_past:
+                past = await channel.history.after(reader.seq)
                 async with self._scans.slice(name):
-                    piece = reader.next(limit)
+                    piece = reader.next_of_the_past(past, limit)
+                if piece is None:
+                    continue
             else:
                 piece = reader.next(limit)
-            if piece is None:
-                continue
             if piece.entries or reader.gap is not None:
                 return self._delivery.batch(reader, piece)
             if self.draining or deadline <= self._loop.time():
@@ -347,23 +330,27 @@ class EmbeddedBus:
             if project in self._channels:
                 return self._channels[project]
             opened = await self._log.open(project)
-            journal = Journal(opened.epoch, self._max_events, self._max_bytes, self._retention)
-            keys = Keys()
-            for record in opened.records:
-                event = journal.restore(record)
-                if event.idempotency_key:
-                    keys.restore(event, record.micros)
-            if not opened.records:
-                journal.trimmed = opened.head
-            journal.head = max(journal.head, opened.head)
-            channel = self._channels[project] = _Channel(journal, keys)
+            journal = Journal.restored(opened, self._limits)
+            channel = self._channels[project] = _Channel(journal, History(self._log, project, journal))
+            oldest = self._clock.steady_micros() - WINDOW_MICROS
+            latest = [entry for entry in journal.after(journal.floor, len(opened.records)) if entry.arrived > oldest]
+            channel.keys.restore(latest)
             self._trim(project, channel)
         return channel
 
+    async def _channel_for(self, outgoing: Outgoing) -> _Channel:
+        """Returns the channel once it knows all that the conditions of a publisher are about."""
+        channel = await self._channel(outgoing.project)
+        if outgoing.event.idempotency_key:
+            await channel.history.learn_keys(channel.keys, self._clock.steady_micros())
+        if outgoing.expected_last:
+            await channel.history.learn_topic(outgoing.event.topic)
+        return channel
+
     def _trim(self, project: str, channel: _Channel) -> None:
-        if channel.journal.trim(self._clock.steady_micros()):
+        if channel.journal.trim(self._clock.steady_micros(), partial(self._log.droppable, project)):
             for subscription in channel.subscriptions.values():
-                subscription.trim(channel.journal.trimmed)
+                subscription.forget(channel.journal.floor)
             self._log.trim(project, channel.journal.trimmed)
 
     def _beat(self) -> None:

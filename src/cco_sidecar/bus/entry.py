@@ -21,6 +21,7 @@ class Entry:
 
     __slots__ = (
         "_fields",
+        "arrived",
         "committed_at",
         "correlation_id",
         "event_id",
@@ -36,7 +37,7 @@ class Entry:
     )
 
     def __init__(self, seq: int, event: Event, payload: bytes, micros: int, ttl: int) -> None:
-        """``payload`` is the serialised event."""
+        """``payload`` is the serialised event, ``micros`` steady-clock time, which determines its age."""
         self.seq = seq
         self.event_type = event.event_type
         self.topic = event.topic
@@ -44,6 +45,7 @@ class Entry:
         self.publisher = event.publisher
         self.correlation_id = event.correlation_id
         self.state_key = event.state_key
+        self.arrived = micros
         self.expires = micros + ttl * 1_000_000
         self.frame = framed(1, payload)
         self.payload_at = len(self.frame) - len(payload)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cco_sidecar.bus.base import Outgoing, Published
+from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.errors import conflict
 from orchestra.v1.event_service_pb2 import Event
 
 WINDOW_SECONDS = 600
+WINDOW_MICROS = WINDOW_SECONDS * 1_000_000
 
 
 class _Known(NamedTuple):
@@ -64,18 +66,23 @@ class Keys:
         # Others may wait for the same future, so a caller that leaves does not cancel it.
         return asyncio.shield(published)
 
-    def restore(self, event: Event, micros: int) -> None:
-        """Takes the key of an event that an earlier process stored at ``micros``, in steady-clock time."""
-        published: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
-        published.set_result(Published(event.event_id, event.timestamp, []))
-        self._known[_identity(event)] = _Known(_content(event), published, micros)
+    def restore(self, stored: Sequence[Entry]) -> None:
+        """Takes the keys of events that an earlier process stored, before all others that are known."""
+        for entry in reversed(stored):
+            event = entry.event
+            identity = _identity(event)
+            if event.idempotency_key and identity not in self._known:
+                published: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+                published.set_result(Published(event.event_id, event.timestamp, []))
+                self._known[identity] = _Known(_content(event), published, entry.arrived)
+                self._known.move_to_end(identity, last=False)
 
     def _settled(self, identity: tuple[str, str], published: asyncio.Future[Published]) -> None:
         if published.cancelled() or published.exception() is not None:
             self._known.pop(identity, None)
 
     def _forget(self, now_micros: int) -> None:
-        oldest = now_micros - WINDOW_SECONDS * 1_000_000
+        oldest = now_micros - WINDOW_MICROS
         while self._known:
             identity, known = next(iter(self._known.items()))
             if known.micros > oldest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from cco_sidecar.bus import scans
 from cco_sidecar.bus.base import Batch, Position, Sink
@@ -42,7 +43,7 @@ class Reader:
 
     @property
     def in_the_past(self) -> bool:
-        """Reports whether events from before its subscription was created are still to be scanned."""
+        """Reports whether it has not read all from before its subscription's entries."""
         return self.seq < self.subscription.start
 
     async def until_woken(self, deadline: float) -> None:
@@ -60,16 +61,9 @@ class Reader:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def next(self, limit: int) -> Slice | None:
-        """Returns the next slice of at most ``limit`` events, without waiting.
-
-        Returns None if nothing matched yet and more of the past is to be scanned.
-        """
-        if self.in_the_past:
-            return self._next_of_the_past(limit)
+    def next(self, limit: int) -> Slice:
+        """Returns the next slice of at most ``limit`` events. Not for a reader in the past."""
         subscription = self.subscription
-        if self.seq < subscription.trimmed:
-            self._declare_gap()
         if self.seq >= subscription.limit:
             return Slice((), self.seq)
         key = (self.seq, subscription.limit, limit)
@@ -94,15 +88,14 @@ class Reader:
         wire = Encoded(SubscribeResponse, frames + tail.SerializeToString())
         return Batch(piece.entries, cursor, piece.more, gap, wire)
 
-    def _next_of_the_past(self, limit: int) -> Slice | None:
-        """Reads from the journal what came before the subscription was created."""
+    def next_of_the_past(self, past: Sequence[Entry], limit: int) -> Slice | None:
+        """Returns the next slice of ``past``, the entries after its position; None if none of those it looked at
+        matches."""
         subscription = self.subscription
         if self.seq < self._journal.trimmed:
             self._declare_gap()
-        upto = subscription.start
-        past = self._journal.after(self.seq, upto)
-        if len(past) > scans.ENTRIES:
-            past, upto = past[: scans.ENTRIES], past[scans.ENTRIES - 1].seq
+        past = [entry for entry in past if self.seq < entry.seq <= subscription.start]
+        upto = past[-1].seq if past else subscription.start
         wanted: list[Entry] = []
         pause = time.monotonic() + scans.SECONDS
         for entry in past:

@@ -12,9 +12,7 @@ from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 
 T = TypeVar("T")
 
-# Entries to scan before yielding.
-ENTRIES = 500
-# A filter may cost milliseconds per event, so a slice also yields after this time.
+# A filter may cost milliseconds per event, so a slice yields after this time.
 SECONDS = 0.002
 # Slices that take less than this together do not need to yield.
 _NOTHING_SECONDS = 0.0005

@@ -27,7 +27,8 @@ class Slice(NamedTuple):
 
 
 class Subscription:
-    """The matching entries since ``start``. Each reader has its own position; the bytes are shared."""
+    """The matching entries after ``start``, which are in memory. Each reader has its own position; the bytes are
+    shared."""
 
     __slots__ = (
         "_names",
@@ -40,7 +41,6 @@ class Subscription:
         "limit",
         "seqs",
         "start",
-        "trimmed",
         "waiters",
     )
 
@@ -49,7 +49,6 @@ class Subscription:
         self.filter = filters.parse(key.filter) if key.filter else None
         self.start = head
         self.limit = head
-        self.trimmed = head
         self.entries: list[Entry] = []
         self.seqs: list[int] = []
         # Of Reader; the name of each.
@@ -90,10 +89,11 @@ class Subscription:
         self.entries.append(entry)
         self.seqs.append(entry.seq)
 
-    def trim(self, upto: int) -> None:
+    def forget(self, upto: int) -> None:
+        """Drops entries that are no longer in memory. A reader that has not read them finds them in the past."""
         drop = bisect_right(self.seqs, upto)
         if drop:
-            self.trimmed = self.seqs[drop - 1]
+            self.start = self.seqs[drop - 1]
             del self.entries[:drop], self.seqs[:drop]
         self.batches.clear()
 

@@ -264,7 +264,10 @@ class Settings:
     )
     max_events: int = _integer(10_000, 1, 10_000_000, "Events of a project that are kept", file="events.max_queue_size")
     event_memory_mb: int = _integer(
-        256, 1, _MAX_MB, "Memory for the events of a project, in MB", file="events.max_memory_mb"
+        64, 1, _MAX_MB, "Memory for the newest events of a project, in MB", file="events.max_memory_mb"
+    )
+    event_disk_mb: int = _integer(
+        1024, 1, _MAX_MB, "Events of a project that are kept, in MB", file="events.max_disk_mb"
     )
     results_quota_mb: int = _integer(2048, 1, _MAX_MB, "Results that a project keeps, in MB", file="results.quota_mb")
 

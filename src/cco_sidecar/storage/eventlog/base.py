@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -32,12 +32,14 @@ class EventRecord(NamedTuple):
 class OpenedLog(NamedTuple):
     """The state of a project's log.
 
-    ``epoch`` is 8 hex digits, chosen when the log is created. ``head`` is the highest number ever assigned.
-    ``records`` holds the stored events in order.
+    ``epoch`` is 8 hex digits, chosen when the log is created. ``head`` is the highest number ever assigned. ``trimmed``
+    is the one before the oldest stored event. ``records`` holds the newest events in order: as many as may be in memory
+    at the start.
     """
 
     epoch: str
     head: int
+    trimmed: int
     records: Sequence[EventRecord]
 
 
@@ -55,6 +57,25 @@ class EventLog(Protocol):
 
         The future fails with OSError if they could not be written; none of them is stored then.
         """
+        ...
+
+    async def after(self, project: str, seq: int, upto: int, count: int) -> list[EventRecord]:
+        """Reads up to ``count`` events after a number, in order, up to and including ``upto``, which is stored. Fewer
+        only if there are no more, or if they are large. Raises OSError."""
+        ...
+
+    async def before(self, project: str, seq: int, count: int) -> list[EventRecord]:
+        """Reads up to ``count`` of the newest events before a number, in order. Empty if there are none; otherwise
+        there may be fewer although more are stored. Raises OSError."""
+        ...
+
+    async def number_at(self, project: str, micros: int) -> int:
+        """Returns a number before which all events are older than a time. Raises OSError."""
+        ...
+
+    def droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
+        """Returns the newest number that can be trimmed to free space: what is up to it is not after ``upto``, is
+        ``expired(seq, micros)``, or exceeds ``max_bytes``. 0 if there is none."""
         ...
 
     def trim(self, project: str, upto: int) -> None:

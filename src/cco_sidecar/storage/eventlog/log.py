@@ -13,32 +13,26 @@ import os
 import queue
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from cco_sidecar.storage.eventlog import segment as segments
+from cco_sidecar.storage.eventlog import reading
 from cco_sidecar.storage.eventlog.base import EventRecord, NewEvent, OpenedLog
-from cco_sidecar.storage.eventlog.segment import Header, Record, encoded, new_header, read_header
+from cco_sidecar.storage.eventlog.reading import Segment
+from cco_sidecar.storage.eventlog.segment import Record, encoded, new_header
 from cco_sidecar.storage.files import make_directory, remove, sync_directory
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _SEGMENT_BYTES = 8 * 2**20
-
-
-@dataclass(slots=True)
-class _Segment:
-    path: Path
-    header: Header | None
-    last_seq: int = 0
-    size: int = 0
-
-    @property
-    def empty(self) -> bool:
-        return self.header is None or self.size <= self.header.size
+# Of a project, at the start.
+_MAX_OPENED = 10_000
+_MAX_OPENED_BYTES = 32 * 2**20
+_PROBE_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -50,20 +44,24 @@ class _ProjectLog:
     acknowledged: int = 0
     # The directory is known to be on disk.
     made: bool = False
-    segments: list[_Segment] = field(default_factory=list)
+    segments: list[Segment] = field(default_factory=list)
     descriptor: int = -1
 
 
-_PROBE_BYTES = 64 * 1024
-
-
 class SegmentLog:
-    """Implements EventLog in local files, for one process."""
+    """Implements EventLog in local files, for one process.
 
-    def __init__(self, directory: Path) -> None:
+    A segment that has ``segment_bytes`` is full. ``max_opened`` newest events of a project are returned by ``open``.
+    """
+
+    def __init__(self, directory: Path, *, segment_bytes: int = _SEGMENT_BYTES, max_opened: int = _MAX_OPENED) -> None:
         self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._max_opened = max_opened
         self._projects: dict[str, _ProjectLog] = {}
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # Readers share what they learn about a segment.
+        self._reading = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="event-writer", daemon=True)
         self._thread.start()
 
@@ -86,35 +84,35 @@ class SegmentLog:
         return sorted(path.name for path in self._directory.iterdir() if path.is_dir())
 
     async def open(self, project: str) -> OpenedLog:
-        """Reads a project's segments. This blocks the event loop, so existing logs are opened at startup."""
+        """Looks at a project's segments. This blocks the event loop, so existing logs are opened at startup."""
         directory = self._directory / project
-        records: list[EventRecord] = []
-        state = _ProjectLog(directory, "")
-        head = after = 0
-        for path in sorted(directory.glob("*.log")) if directory.is_dir() else []:
-            data = path.read_bytes()
-            header = read_header(data)
-            segment = _Segment(path, header, size=len(data))
-            if header is None:
-                log.error("event log: skipping %s: its header is missing or damaged", path)
-            else:
-                state.epoch = header.epoch
-                after = header.after or after
-                while header.after is not None and records and records[-1].seq > header.after:
-                    # Its batch was refused, and the disk refused to remove it.
-                    records.pop()
-                for record in segments.records(header, data, partial(_report, path, len(data))):
-                    if not records or record.seq > records[-1].seq:
-                        records.append(EventRecord(project, *record))
-                    segment.last_seq = record.seq
-            # A segment without a complete record still used up the number in its name.
-            head = max(head, segment.last_seq, int(path.stem) if path.stem.isdigit() else 0)
-            state.segments.append(segment)
-        state.epoch = state.epoch or secrets.token_hex(4)
-        state.next_seq = head + 1
-        state.acknowledged = max(after, records[-1].seq if records else 0)
+        found = reading.stored(directory, self._max_opened, _MAX_OPENED_BYTES)
+        state = _ProjectLog(directory, found.epoch or secrets.token_hex(4), segments=found.segments)
+        state.next_seq = found.head + 1
+        state.acknowledged = found.after
         self._projects[project] = state
-        return OpenedLog(state.epoch, head, records)
+        return OpenedLog(state.epoch, found.head, found.trimmed, _of_project(project, found.newest))
+
+    async def after(self, project: str, seq: int, upto: int, count: int) -> list[EventRecord]:
+        return _of_project(project, await self._read(reading.read_after, project, seq, upto, count))
+
+    async def before(self, project: str, seq: int, count: int) -> list[EventRecord]:
+        return _of_project(project, await self._read(reading.read_before, project, seq, count))
+
+    async def number_at(self, project: str, micros: int) -> int:
+        return await self._read(reading.number_at, project, micros)
+
+    def droppable(self, project: str, upto: int, expired: Callable[[int, int], bool], max_bytes: int) -> int:
+        return reading.droppable(tuple(self._projects[project].segments), upto, expired, max_bytes)
+
+    async def _read(self, read: Callable[..., T], project: str, *arguments: int) -> T:
+        segments = tuple(self._projects[project].segments)
+
+        def job() -> T:
+            with self._reading:
+                return read(segments, *arguments)
+
+        return await asyncio.to_thread(job)
 
     # -- writing ---------------------------------------------------------------------------------------
 
@@ -166,14 +164,14 @@ class SegmentLog:
             record = Record(state.next_seq, event.micros, event.ttl, event.payload)
             by_project.setdefault(event.project, []).append(record)
             state.next_seq += 1
-        written: list[tuple[_ProjectLog, _Segment, int, int]] = []
+        written: list[tuple[_ProjectLog, Segment, int, list[Record]]] = []
         try:
             for project, records in by_project.items():
                 state = self._projects[project]
                 segment = self._segment_for(state, records[0].seq)
                 assert segment.header is not None
                 data = b"".join(encoded(segment.header, record) for record in records)
-                written.append((state, segment, len(data), records[-1].seq))
+                written.append((state, segment, len(data), records))
                 _write_all(state.descriptor, data)
                 os.fdatasync(state.descriptor)
         except Exception:
@@ -181,13 +179,15 @@ class SegmentLog:
             for state, segment, _, _ in written:
                 self._abandon(state, segment)
             raise
-        for state, segment, size, last in written:
+        for state, segment, size, records in written:
+            if not segment.micros:
+                segment.first_seq, segment.micros = records[0].seq, records[0].micros
             segment.size += size
-            segment.last_seq = state.acknowledged = last
+            segment.last_seq = state.acknowledged = records[-1].seq
         return numbers
 
-    def _segment_for(self, state: _ProjectLog, first_seq: int) -> _Segment:
-        if state.descriptor >= 0 and state.segments[-1].size < _SEGMENT_BYTES:
+    def _segment_for(self, state: _ProjectLog, first_seq: int) -> Segment:
+        if state.descriptor >= 0 and state.segments[-1].size < self._segment_bytes:
             return state.segments[-1]
         if state.descriptor >= 0:
             os.close(state.descriptor)
@@ -207,10 +207,10 @@ class SegmentLog:
             remove(path)
             raise
         state.descriptor = descriptor
-        state.segments.append(_Segment(path, header, last_seq=first_seq - 1, size=header.size))
+        state.segments.append(Segment(path, header, first_seq, first_seq - 1, header.size))
         return state.segments[-1]
 
-    def _abandon(self, state: _ProjectLog, segment: _Segment) -> None:
+    def _abandon(self, state: _ProjectLog, segment: Segment) -> None:
         try:
             os.ftruncate(state.descriptor, segment.size)
             os.fsync(state.descriptor)
@@ -253,8 +253,5 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _report(path: Path, size: int, begin: int, end: int) -> None:
-    if end == size:
-        log.warning("event log: %s ends with %d bytes of an incomplete write", path, end - begin)
-    else:
-        log.error("event log: %s is damaged from byte %d to %d", path, begin, end)
+def _of_project(project: str, records: Iterable[Record]) -> list[EventRecord]:
+    return [EventRecord(project, *record) for record in records]

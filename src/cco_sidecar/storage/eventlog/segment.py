@@ -28,6 +28,8 @@ _FRAME = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 _BODY = struct.Struct("<QQI")
 _MAX_BODY = 4 * 2**20
+# At most.
+HEADER_BYTES = len(_MAGIC) + 2 * _COPY_BYTES
 
 
 class Header(NamedTuple):
@@ -77,16 +79,21 @@ def encoded(header: Header, record: Record) -> bytes:
     return _FRAME.pack(len(body), _checksum(header.seed, body)) + body
 
 
-def records(header: Header, data: bytes, damaged: Callable[[int, int], None]) -> Iterator[Record]:
-    """Yields the records of a whole segment whose checksums are right.
+def scan(
+    header: Header, data: bytes, damaged: Callable[[int, int], None], *, offset: int = 0, whole: bool = True
+) -> Iterator[tuple[int, Record]]:
+    """Yields the records in ``data`` whose checksums are right, each with the offset of what follows it.
 
-    ``damaged(begin, end)`` is called for bytes in between or at the end. After damage, every position is tried: a later
-    record is still an event.
+    ``data`` begins with a record, or with one at ``offset``. It ends where the segment ends, unless ``whole`` is False:
+    then an incomplete record at the end is left alone. ``damaged(begin, end)`` is called for bytes in between or at the
+    end. After damage, every position is tried: a later record is still an event.
     """
-    offset, bad_from = header.size, -1
+    bad_from = -1
     while offset + _FRAME.size <= len(data):
         length, crc = _FRAME.unpack_from(data, offset)
         begin = offset + _FRAME.size
+        if not whole and bad_from < 0 and len(data) - begin < length <= _MAX_BODY:
+            return
         plausible = _BODY.size <= length <= min(_MAX_BODY, len(data) - begin)
         body = data[begin : begin + length] if plausible else b""
         if plausible and _checksum(header.seed, body) == crc:
@@ -94,12 +101,12 @@ def records(header: Header, data: bytes, damaged: Callable[[int, int], None]) ->
                 damaged(bad_from, offset)
                 bad_from = -1
             seq, micros, ttl = _BODY.unpack_from(body)
-            yield Record(seq, micros, ttl, body[_BODY.size :])
             offset = begin + length
+            yield offset, Record(seq, micros, ttl, body[_BODY.size :])
         else:
             bad_from = offset if bad_from < 0 else bad_from
             offset += 1
-    if bad_from >= 0 or offset < len(data):
+    if whole and (bad_from >= 0 or offset < len(data)):
         damaged(bad_from if bad_from >= 0 else offset, len(data))
 
 
