@@ -173,3 +173,18 @@ async def test_what_was_refused_is_never_read(tmp_path: Path, monkeypatch: pytes
         found[:0] = [record.seq for record in records]
     assert found == stored
     await log.close()
+
+
+async def test_events_after_large_damage_are_read(tmp_path: Path) -> None:
+    """Larger than what is read at once."""
+    large = [EventRecord("p", seq, 1_700_000_000_000_000, 60, bytes([seq]) * 250_000) for seq in range(1, 13)]
+    await _write(tmp_path, large)
+    (file,) = (tmp_path / "p").glob("*.log")
+    data = bytearray(file.read_bytes())
+    data[600_000:2_200_000] = bytes(1_600_000)
+    file.write_bytes(data)
+    log = SegmentLog(tmp_path, max_opened=1)
+    await log.open("p")
+    assert await log.after("p", 0, 12, 100) == [*large[:2], *large[9:11], large[11]][:5]
+    assert await log.after("p", 9, 12, 100) == large[9:]
+    await log.close()

@@ -12,9 +12,12 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
 
+    def allows(self, origin: str) -> bool:
+        return origin in self._origins
+
     def headers(self, request: Mapping[str, str]) -> HeaderList:
         origin = request.get("origin")
-        if origin is None or origin not in self._origins:
+        if origin is None or not self.allows(origin):
             return []
         return [
             (b"access-control-allow-origin", origin.encode("latin-1")),

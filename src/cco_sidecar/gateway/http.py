@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from cco_sidecar.core import descriptors, ids, sockets
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError, invalid_request
@@ -23,6 +24,9 @@ HEADER_SECONDS = 10.0
 # The most requests a client may send before the first is answered.
 MAX_PIPELINED = 16
 _KEEP_ALIVE_SECONDS = 75
+# A WebSocket's client has nothing to say.
+_MAX_SAID_BYTES = 4096
+_PING_SECONDS = 20.0
 _LEAST_CONNECTIONS = 64
 _MAX_CONNECTIONS = 16_384
 
@@ -58,9 +62,9 @@ class _Connections:
             return oldest is not connection
         return True
 
-    def closed(self, connection: _Connection) -> None:
+    def closed(self, connection: _Connection | _Socket) -> None:
         self._open -= 1
-        self._idle.pop(connection, None)
+        self._idle.pop(connection, None)  # type: ignore[arg-type]
 
     def busy(self, connection: _Connection) -> None:
         self._idle.pop(connection, None)
@@ -199,6 +203,16 @@ class _Connection(HttpToolsProtocol):
         self.transport.close()
 
 
+class _Socket(WebSocketsSansIOProtocol):
+    """A connection that has become a WebSocket. It counts as before."""
+
+    connections_of_server: _Connections
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connections_of_server.closed(self)
+        super().connection_lost(exc)
+
+
 def _too_large(text: str) -> SidecarError:
     return SidecarError(Kind.HEADERS_TOO_LARGE, "REQ_008", text)
 
@@ -225,12 +239,17 @@ class HttpServer:
     def start(self, gateway: Gateway) -> None:
         # Use half of the descriptors; the rest is for gRPC, files and agents.
         most = min(_MAX_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
-        protocol = type("Connection", (_Connection,), {"connections_of_server": _Connections(most)})
+        connections = {"connections_of_server": _Connections(most)}
+        protocol = type("Connection", (_Connection,), connections)
         config = uvicorn.Config(
             gateway,
             loop="none",
             http=protocol,
-            ws="none",
+            ws=type("Socket", (_Socket,), connections),
+            ws_max_size=_MAX_SAID_BYTES,
+            ws_ping_interval=_PING_SECONDS,
+            ws_ping_timeout=_PING_SECONDS,
+            ws_per_message_deflate=False,
             lifespan="off",
             access_log=False,
             log_config=None,

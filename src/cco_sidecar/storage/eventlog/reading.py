@@ -156,8 +156,11 @@ def stored(directory: Path, max_records: int, max_bytes: int) -> Stored:
         head = max(head, segment.last_seq)
         following = segment.first_seq
         after = min(after, following if segment.header.after is None else segment.header.after)
-    while newest and (len(newest) > max_records or size > max_bytes):
-        size -= len(newest.pop(0).payload)
+    drop = 0
+    while drop < len(newest) and (len(newest) - drop > max_records or size > max_bytes):
+        size -= len(newest[drop].payload)
+        drop += 1
+    del newest[:drop]
     oldest = next((each.first_seq for each in found if each.first_seq <= each.last_seq), head + 1)
     return Stored(found, epoch, max(stored_after, newest[-1].seq if newest else 0), head, oldest - 1, newest)
 

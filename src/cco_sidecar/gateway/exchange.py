@@ -1,0 +1,258 @@
+"""One HTTP request and its response."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import grpc.aio
+from google.protobuf.message import Message
+
+from cco_sidecar.auth.policy import max_request_bytes
+from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.errors import Kind, SidecarError, internal
+from cco_sidecar.core.offload import beside_the_loop
+from cco_sidecar.gateway import compat, replies, requests
+from cco_sidecar.gateway.incoming import Incoming, Send, Surroundings
+from cco_sidecar.gateway.routes import Route, method_not_allowed
+from cco_sidecar.rpc.interceptors.receive import Deferred
+from orchestra.v1 import options_pb2
+
+log = logging.getLogger(__name__)
+
+HeaderList = list[tuple[bytes, bytes]]
+
+_SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+_JSON = b"application/json"
+_MAX_PATH = 8192
+_PART_BYTES = 256 * 1024
+# A client that reads nothing of a response for this long is disconnected.
+_UNREAD_SECONDS = 30.0
+
+
+class Exchange(Incoming):
+    """One HTTP request and its response."""
+
+    def __init__(self, around: Surroundings, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
+        super().__init__(around, scope, receive, send)
+        self.verb: str = scope["method"]
+        self.started = False
+        self.sse = False
+        self.body_received = False
+        self.body_is_read = False
+        self.body_read: asyncio.Event | None = None
+
+    async def receive(self) -> Mapping[str, Any]:
+        message = await self._receive()
+        self.body_received |= message["type"] == "http.request" and not message.get("more_body", False)
+        return message
+
+    async def run(self) -> None:
+        with suppress(ConnectionResetError):
+            await self._run()
+
+    async def _run(self) -> None:
+        try:
+            await self._answer()
+        except (ConnectionResetError, asyncio.CancelledError):
+            # The client disconnected or the server is stopping; nobody reads a response.
+            return
+        except SidecarError as error:
+            await self._refuse(error)
+        except grpc.aio.AbortError:
+            await self._refuse(self.context.error())
+        except Exception:
+            log.exception("%s %s failed", self.verb, self.path, extra={"request_id": self.request_id})
+            await self._refuse(internal("INT_001", f"internal error; see the log for request {self.request_id}"))
+
+    async def _answer(self) -> None:
+        if len(self.path) > _MAX_PATH:
+            raise SidecarError(Kind.INVALID_REQUEST, "REQ_001", f"the path is longer than {_MAX_PATH} bytes")
+        document = self.around.documents.get(self.path)
+        if document is not None:
+            if self.verb == "OPTIONS":
+                await self._options(["GET"])
+                return
+            if self.verb not in {"GET", "HEAD"}:
+                raise method_not_allowed(self.verb, self.path, ["GET"])
+            await self._respond(200, document)
+            return
+        try:
+            route, variables = self.around.routes.match(self.verb, self.path)
+        except SidecarError as error:
+            if self.verb != "OPTIONS" or error.kind is not Kind.METHOD_NOT_ALLOWED:
+                raise
+            await self._options(error.details["allowed"])
+            return
+        if self.verb == "HEAD" and route.rules.mode != options_pb2.MODE_UNARY:
+            raise method_not_allowed(self.verb, self.path, [route.verb])
+        if route.method.client_streaming:
+            request = Deferred(partial(self._body, route), partial(self._lines, route))
+        else:
+            receive = partial(self._body, route) if route.body else None
+            request = Deferred(receive, partial(self._decode, route, variables))
+        deadline = requests.deadline_of(self.headers)
+        if deadline is None:
+            await self._call(route, request)
+            return
+        try:
+            async with asyncio.timeout(deadline):
+                await self._call(route, request)
+        except TimeoutError:
+            raise SidecarError(
+                Kind.DEADLINE_EXCEEDED, "REQ_006", f"deadline exceeded: the Grpc-Timeout was {deadline:g} s"
+            ) from None
+
+    async def _decode(self, route: Route, variables: dict[str, str], body: bytes) -> Message:
+        request = await beside_the_loop(
+            requests.request_of, route, variables, self.query, body, self.headers, size=len(body)
+        )
+        if route.rpc in compat.SSE_BY_DEFAULT:
+            compat.resume(request, self.headers)
+        return request
+
+    async def _lines(self, route: Route, body: bytes) -> AsyncIterator[Message]:
+        """Returns an iterator over the messages in the body."""
+        lines = await beside_the_loop(requests.request_lines, body, self.headers, size=len(body))
+
+        async def each() -> AsyncIterator[Message]:
+            for text in lines:
+                yield await beside_the_loop(requests.request_of_line, route, *text, size=len(text.data))
+
+        return each()
+
+    async def _body(self, route: Route) -> bytes:
+        try:
+            return await requests.read_body(self.receive, self.headers, max_request_bytes(route.method))
+        finally:
+            self.body_is_read = True
+            if self.body_read is not None:
+                self.body_read.set()
+
+    async def _call(self, route: Route, request: Any) -> None:
+        handler: Any = self.around.handlers[route.rpc]
+        self.body_is_read |= not route.body
+        if handler.stream is not None:
+            await self._unless_gone(self._stream(route, handler.stream, request))
+        elif route.rules.mode == options_pb2.MODE_WAIT:
+            await self._reply(route, await self._unless_gone(handler.unary(request, self.context)))
+        else:
+            await self._reply(route, await handler.unary(request, self.context))
+
+    async def _reply(self, route: Route, response: Any) -> None:
+        status = compat.status_of(response, route.rules.success_code)
+        shared = response if isinstance(response, Encoded) else None
+        body = await beside_the_loop(replies.json_body, route, response, size=replies.work_of(response))
+        await self._respond(status, body, shared=shared)
+
+    async def _stream(self, route: Route, stream: Callable[..., Awaitable[None]], request: Any) -> None:
+        accept = self.headers.get("accept", "")
+        self.sse = "text/event-stream" in accept or (
+            route.rpc in compat.SSE_BY_DEFAULT and "application/x-ndjson" not in accept
+        )
+        content_type = b"text/event-stream" if self.sse else b"application/x-ndjson"
+
+        async def send(response: Any) -> None:
+            if not self.started:
+                await self._start(route.rules.success_code, [(b"content-type", content_type)])
+            part = compat.sse_frames(response) if self.sse else replies.json_body(route, response) + b"\n"
+            await self.send({"type": "http.response.body", "body": part, "more_body": True})
+
+        await stream(request, self.context, send, None)
+        if not self.started:
+            await self._start(route.rules.success_code, [(b"content-type", content_type)])
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _unless_gone(self, work: Awaitable[Any]) -> Any:
+        """Runs ``work``, and cancels it if the client disconnects."""
+        task = asyncio.ensure_future(work)
+        gone = asyncio.ensure_future(self._disconnect())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ConnectionResetError("the client disconnected")
+            return task.result()
+        finally:
+            for each in (task, gone):
+                each.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
+
+    async def _disconnect(self) -> None:
+        # Until the body is read, messages belong to its reader.
+        if not self.body_is_read:
+            self.body_read = asyncio.Event()
+            await self.body_read.wait()
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+    async def _options(self, verbs: list[str]) -> None:
+        await self._start(204, self.around.cors.preflight(self.headers, verbs))
+        await self.send({"type": "http.response.body", "body": b""})
+
+    async def _refuse(self, error: SidecarError) -> None:
+        body = replies.error_body(error, self.request_id)
+        if self.started:
+            part = compat.sse_error(body) if self.sse else body + b"\n"
+            await self.send({"type": "http.response.body", "body": part})
+            return
+        headers: HeaderList = []
+        if error.kind is Kind.UNAUTHENTICATED:
+            headers.append((b"www-authenticate", b'Bearer realm="cco-sidecar"'))
+        if error.retry_after_seconds is not None:
+            headers.append((b"retry-after", str(max(1, round(error.retry_after_seconds))).encode()))
+        if error.kind is Kind.METHOD_NOT_ALLOWED:
+            headers.append((b"allow", ", ".join(error.details["allowed"]).encode()))
+        if error.kind is Kind.PAYLOAD_TOO_LARGE:
+            headers.append((b"connection", b"close"))
+            await self._respond(error.kind.http_status, body, headers, still_receiving=not self.body_received)
+            return
+        await self._respond(error.kind.http_status, body, headers)
+
+    async def _respond(
+        self,
+        status: int,
+        body: bytes,
+        headers: HeaderList | None = None,
+        shared: Encoded | None = None,
+        *,
+        still_receiving: bool = False,
+    ) -> None:
+        """Sends a response. With ``still_receiving``, the client may still be sending, and may read only afterwards."""
+        out = [(b"content-type", _JSON), (b"vary", b"accept-encoding, origin"), *(headers or [])]
+        if len(body) >= replies.GZIP_FROM_BYTES and requests.accepts_gzip(self.headers):
+            body = await replies.gzipped(body, shared)
+            out.append((b"content-encoding", b"gzip"))
+        out.append((b"content-length", str(len(body)).encode()))
+        await self._start(status, out)
+        content = b"" if self.verb == "HEAD" else body
+        for at in range(0, len(content), _PART_BYTES):
+            # Send in parts, so that a client that does not read fills the socket buffer with no more than one part.
+            part = content[at : at + _PART_BYTES]
+            await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
+        if still_receiving:
+            await self.around.discards.body(self.receive)
+        await self._send_in_time({"type": "http.response.body", "body": b""})
+
+    async def _send_in_time(self, message: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(_UNREAD_SECONDS):
+                await self.send(message)
+        except TimeoutError:
+            raise ConnectionResetError("the client does not read the response") from None
+
+    async def _start(self, status: int, headers: HeaderList) -> None:
+        self.started = True
+        own = [(key.encode(), value.encode()) for key, value in self.context.headers() if key != "x-request-id"]
+        own.append((b"x-request-id", self.request_id.encode()))
+        out = [*headers, *own, *_SECURITY, *self.around.cors.headers(self.headers)]
+        await self.send({"type": "http.response.start", "status": status, "headers": out})
