@@ -9,6 +9,7 @@ MODULES = {
     "aio_calls.py": "sync_calls.py",
     "aio_consumers.py": "sync_consumers.py",
     "aio_events.py": "sync_events.py",
+    "aio_patterns.py": "sync_patterns.py",
     "aio_schedules.py": "sync_schedules.py",
     "aio_streams.py": "sync_streams.py",
 }
@@ -25,6 +26,9 @@ CHANGES = (
     ("AsyncGenerator[Any, None]", "Generator[Any, None, None]"),
     ("AsyncGenerator", "Generator"),
     ("AsyncClient", "Client"),
+    ("import Awaitable, Callable, Mapping", "import Callable, Mapping"),
+    ("Awaitable[Mapping[str, Any]]", "Mapping[str, Any]"),
+    ("Awaitable[T]", "T"),
     ("async def ", "def "),
     ("async with ", "with "),
     ("async for ", "for "),

@@ -23,7 +23,9 @@ from typing import Any
 
 from cco_sidecar.core.errors import SidecarError, invalid_event
 
-ENVELOPE = ("event_id", "event_type", "publisher", "topic", "timestamp", "correlation_id")
+ENVELOPE = (
+    "event_id", "event_type", "publisher", "topic", "timestamp", "correlation_id", "causation_id", "state_key",
+)  # fmt: skip
 _NAME = r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*"
 _FIELD = re.compile(_NAME)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -90,7 +92,7 @@ class Filter:
 def look_up(event: Mapping[str, Any], field: str) -> Any:
     """Returns the value of a field, or the marker for a missing one."""
     if field in ENVELOPE:
-        return event[field]
+        return event.get(field, "")
     value: Any = event["data"]
     if field in value:
         return value[field]

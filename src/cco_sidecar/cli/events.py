@@ -22,7 +22,7 @@ from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
 from orchestra.v1.event_service_pb2 import Event, PublishEventRequest
 
-_COLUMNS: out.Columns = {
+COLUMNS: out.Columns = {
     "timestamp": lambda e: codec.rfc3339(e.timestamp),
     "event_type": lambda e: e.event_type,
     "topic": lambda e: e.topic,
@@ -158,7 +158,7 @@ def subscribe(
                 if count == limit:
                     return
     if not cursor or cursor == "$":
-        cursor = _cursor_at(client, moment, project_id)
+        cursor = cursor_at(client, moment, project_id)
     seconds = timeout if timeout < 1000 else timeout / 1000
     _poll(
         client,
@@ -215,7 +215,7 @@ def list_(client: Client, since: str, form: str | None, output: Path | None, **w
     cursor, moment = since_of(since)
     page = client.events.list(since=cursor, since_time=moment, **wanted)
     events = [each.message for each in page.events]
-    out.rows(events, _COLUMNS, form, output, lambda: "\n".join(map(_line, events)) or "no events")
+    out.rows(events, COLUMNS, form, output, lambda: "\n".join(map(line, events)) or "no events")
     out.more(page.next_cursor, option="--since")
 
 
@@ -265,7 +265,7 @@ def tree(client: Client, correlation: str, project_id: str) -> None:
     waiting = [(event, 0) for event in reversed(caused.get("", []))]
     while waiting:
         event, depth = waiting.pop()
-        echo("  " * depth + _line(event))
+        echo("  " * depth + line(event))
         waiting += [(each, depth + 1) for each in reversed(caused.get(event.event_id, []))]
 
 
@@ -310,7 +310,7 @@ def since_of(text: str) -> tuple[str, datetime | None]:
     return "", stamp.ToDatetime(tzinfo=UTC)
 
 
-def _cursor_at(client: Client, moment: datetime | None, project_id: str) -> str:
+def cursor_at(client: Client, moment: datetime | None, project_id: str) -> str:
     """Returns the cursor before the first event at or after a time, or after the newest event.
 
     Consecutive polls from this cursor miss no events.
@@ -328,9 +328,9 @@ def _require_lines(form: str | None, output: Path | None) -> None:
 
 
 def _show(event: Event, form: str | None) -> None:
-    echo(codec.to_json(event).decode() if form == "json" else _line(event))
+    echo(codec.to_json(event).decode() if form == "json" else line(event))
 
 
-def _line(event: Event) -> str:
+def line(event: Event) -> str:
     head = f"{codec.rfc3339(event.timestamp)}  {event.event_type}  {event.topic}  {event.publisher}"
     return f"{head}  {codec.to_json(event.data).decode()}"

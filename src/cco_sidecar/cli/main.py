@@ -26,6 +26,7 @@ _COMMANDS = {
     "context": "context",
     "results": "results",
     "events": "events",
+    "patterns": "patterns",
     "consumers": "consumers",
     "schedules": "schedules",
     "approvals": "approvals",
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         problem.show()
         sys.exit(2)
     except click.ClickException as problem:
-        _fail(problem.format_message())
+        _fail(problem.format_message(), problem.exit_code)
     except (SettingsError, SidecarError) as problem:
         code = f" [{problem.code}]" if isinstance(problem, SidecarError) else ""
         _fail(f"{problem}{code}")
@@ -104,9 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"internal error: {type(problem).__name__}: {problem}; set CCO_DEBUG=1 for a traceback")
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, exit_code: int = 1) -> None:
     echo(f"cco: {visible(text)}", err=True)
-    sys.exit(1)
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

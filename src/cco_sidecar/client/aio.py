@@ -17,6 +17,7 @@ from cco_sidecar.client import requests
 from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials, Tokens
 from cco_sidecar.client.aio_consumers import Consumers
 from cco_sidecar.client.aio_events import Events
+from cco_sidecar.client.aio_patterns import Patterns
 from cco_sidecar.client.aio_schedules import Schedules
 from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, identity, unreachable
 from cco_sidecar.client.discovery import channel_options, find, require_safe
@@ -79,6 +80,7 @@ class AsyncClient:
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
         self.context = Context(self)
         self.events = Events(self)
+        self.patterns = Patterns(self.events)
         self.consumers = Consumers(self)
         self.schedules = Schedules(self)
         self.results = Results(self)

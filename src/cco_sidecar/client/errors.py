@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 from google.rpc import status_pb2
 
+from cco_sidecar.client.values import Event
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.status import from_status
 
@@ -43,6 +45,30 @@ class UnavailableError(SidecarError):
 
 class InternalError(SidecarError):
     """The sidecar failed; see its log."""
+
+
+class NotEnoughEventsError(TimeoutError):
+    """What was waited for did not happen in time. ``events`` are those that came."""
+
+    def __init__(self, message: str, events: Sequence[Event]) -> None:
+        super().__init__(message)
+        self.events = events
+
+
+class NotAcceptedError(Exception):
+    """No reply was accepted. ``replies`` are all that came, in order."""
+
+    def __init__(self, message: str, replies: Sequence[Event]) -> None:
+        super().__init__(message)
+        self.replies = replies
+
+
+class CircuitOpenError(Exception):
+    """Others failed too often; try again after ``retry_after_seconds``."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 _CLASSES: dict[int, type[SidecarError]] = {

@@ -20,6 +20,7 @@ from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.sync_agents import Agents, Approvals, Credentials, Tokens
 from cco_sidecar.client.sync_consumers import Consumers
 from cco_sidecar.client.sync_events import Events
+from cco_sidecar.client.sync_patterns import Patterns
 from cco_sidecar.client.sync_schedules import Schedules
 from cco_sidecar.client.values import Result, ResultPage
 from orchestra.v1 import (
@@ -79,6 +80,7 @@ class Client:
         self._system_stub = system_service_pb2_grpc.SystemServiceStub(self._channel)
         self.context = Context(self)
         self.events = Events(self)
+        self.patterns = Patterns(self.events)
         self.consumers = Consumers(self)
         self.schedules = Schedules(self)
         self.results = Results(self)

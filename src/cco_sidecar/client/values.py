@@ -110,5 +110,32 @@ class ResultPage:
         return cls([Result.of(each) for each in message.results], message.next_cursor)
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The state of a circuit breaker. ``since`` is when it was set, ``event_id`` the event that did; "0" if none
+    did."""
+
+    state: str
+    failures: int
+    reason: str
+    since: datetime
+    event_id: str
+
+    @classmethod
+    def of(cls, event: Event | None) -> Opening:
+        if event is None:
+            return cls("closed", 0, "", _EPOCH, "0")
+        data = event.data
+        failures = data.get("failures")
+        count = int(failures) if isinstance(failures, int | float) else 0
+        return cls(str(data.get("state")), count, str(data.get("reason", "")), event.timestamp, event.event_id)
+
+
+def term(field: str, value: str) -> str:
+    """Returns the filter for exactly one value of a field."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{field}:"{escaped}"'
+
+
 def time_of(stamp: Timestamp) -> datetime:
     return _EPOCH + timedelta(microseconds=micros_of(stamp))
