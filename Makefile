@@ -10,7 +10,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-rates bench-fairness bench-masking bench-restart test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-rates bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -157,6 +157,9 @@ bench-context-peers: setup .build/peers/.ready ## contexts beside repomix, gitin
 .build/peers/.ready:
 	@python3 -m venv .build/peers && .build/peers/bin/pip install -q gitingest==0.3.1 aider-chat==0.86.2
 	@npm install --silent --prefix .build/peers repomix@1 && touch $@
+
+bench-many: setup ## what 1,000 filters and 1,000 parked long polls cost
+	@$(PY) -m bench.many
 
 bench-restart: setup ## how long a start takes with up to ten million events on disk (EVENTS="n ...")
 	@$(PY) -m bench.restart $(if $(EVENTS),--events $(EVENTS))

@@ -33,11 +33,15 @@ class KeyedSemaphore(Generic[K]):
             entry = self._entries[key] = _Entry(self._most)
         entry.users += 1
         try:
-            try:
-                async with asyncio.timeout(timeout_seconds):
-                    await entry.semaphore.acquire()
-            except TimeoutError:
-                raise NotInTime from None
+            if entry.semaphore.locked():
+                try:
+                    async with asyncio.timeout(timeout_seconds):
+                        await entry.semaphore.acquire()
+                except TimeoutError:
+                    raise NotInTime from None
+            else:
+                # Does not wait; a timer would cost more than all else here.
+                await entry.semaphore.acquire()
             try:
                 yield
             finally:

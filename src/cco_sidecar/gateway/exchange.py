@@ -175,17 +175,27 @@ class Exchange(Incoming):
 
     async def _unless_gone(self, work: Awaitable[Any]) -> Any:
         """Runs ``work``, and cancels it if the client disconnects."""
-        task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(self._disconnect())
+        task = asyncio.current_task()
+        assert task is not None
+        gone = False
+
+        def leave(_: object) -> None:
+            nonlocal gone
+            if not watching.cancelled():
+                gone = True
+                task.cancel()
+
+        watching = asyncio.ensure_future(self._disconnect())
+        watching.add_done_callback(leave)
         try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise ConnectionResetError("the client disconnected")
-            return task.result()
+            return await work
+        except asyncio.CancelledError:
+            if gone and not task.uncancel():
+                raise ConnectionResetError("the client disconnected") from None
+            raise
         finally:
-            for each in (task, gone):
-                each.cancel()
-            await asyncio.gather(task, gone, return_exceptions=True)
+            watching.remove_done_callback(leave)
+            watching.cancel()
 
     async def _disconnect(self) -> None:
         # Until the body is read, messages belong to its reader.
@@ -235,20 +245,35 @@ class Exchange(Incoming):
         out.append((b"content-length", str(len(body)).encode()))
         await self._start(status, out)
         content = b"" if self.verb == "HEAD" else body
-        for at in range(0, len(content), _PART_BYTES):
-            # Send in parts, so that a client that does not read fills the socket buffer with no more than one part.
-            part = content[at : at + _PART_BYTES]
+        # Send in parts, so that a client that does not read fills the socket buffer with no more than one part.
+        parts = [content[at : at + _PART_BYTES] for at in range(0, len(content), _PART_BYTES)]
+        last = b"" if still_receiving or not parts else parts.pop()
+        for part in parts:
             await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
         if still_receiving:
             await self.around.discards.body(self.receive)
-        await self._send_in_time({"type": "http.response.body", "body": b""})
+        await self._send_in_time({"type": "http.response.body", "body": last})
 
     async def _send_in_time(self, message: dict[str, Any]) -> None:
+        """Sends a part of a response, and gives up on a client that does not read."""
+        task = asyncio.current_task()
+        assert task is not None
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = task.cancel()
+
+        # Not `asyncio.timeout`, which costs as much as the rest of a response.
+        timer = asyncio.get_running_loop().call_later(_UNREAD_SECONDS, give_up)
         try:
-            async with asyncio.timeout(_UNREAD_SECONDS):
-                await self.send(message)
-        except TimeoutError:
-            raise ConnectionResetError("the client does not read the response") from None
+            await self.send(message)
+        except asyncio.CancelledError:
+            if late and not task.uncancel():
+                raise ConnectionResetError("the client does not read the response") from None
+            raise
+        finally:
+            timer.cancel()
 
     async def _start(self, status: int, headers: HeaderList) -> None:
         self.started = True

@@ -52,13 +52,18 @@ class Polls:
             since=since,
         )
         self._remember(key, batch.cursor)
-        tail = WaitEventsResponse(more_available=batch.more, timestamp=self._clock.timestamp(), gap=batch.gap)
-        if batch.entries or batch.gap or self._bus.draining:
-            tail.next_cursor = batch.cursor
-        if not batch.entries and not batch.gap:
-            tail.timeout = True
-        frames = b"".join(entry.frame for entry in batch.entries)
-        return Encoded(WaitEventsResponse, frames + tail.SerializeToString())
+        # The callers that get the same batch share all but the time.
+        shared: Encoded | None = batch.wire.memo.get("waited")
+        if shared is None:
+            answer = WaitEventsResponse(more_available=batch.more, gap=batch.gap)
+            if batch.entries or batch.gap or self._bus.draining:
+                answer.next_cursor = batch.cursor
+            if not batch.entries and not batch.gap:
+                answer.timeout = True
+            frames = b"".join(entry.frame for entry in batch.entries)
+            shared = batch.wire.memo["waited"] = Encoded(WaitEventsResponse, frames + answer.SerializeToString())
+        own = WaitEventsResponse(timestamp=self._clock.timestamp())
+        return Encoded(WaitEventsResponse, shared.wire, own, ("timestamp",), shared.memo)
 
     def _resumed(self, key: _PollKey) -> str:
         at, cursor = self._ended.get(key, (0.0, ""))
