@@ -29,7 +29,7 @@ from cco_sidecar.core import codec
 
 
 class _NotRun(click.ClickException):
-    # EX_TEMPFAIL of sysexits.h.
+    # What mail programs return for a temporary failure.
     exit_code = 75
 
 
