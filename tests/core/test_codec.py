@@ -98,7 +98,13 @@ PUBLISH_BODIES = st.fixed_dictionaries(
         "traceparent": TEXT,
         "tracestate": TEXT,
     },
-    optional={"ttl_seconds": st.integers(-(2**31), 2**31 - 1)},
+    optional={
+        "ttl_seconds": st.integers(-(2**31), 2**31 - 1),
+        "cloud_event": st.fixed_dictionaries(
+            {"id": TEXT, "source": TEXT, "extensions": st.dictionaries(TEXT, TEXT, max_size=3)},
+            optional={"subject": TEXT, "time": TEXT, "dataschema": TEXT},
+        ),
+    },
 )
 
 

@@ -93,9 +93,12 @@ class TestContext:
         assert any(item.startswith("grpcio>=") for item in body["context"]["metadata"]["dependencies"])
 
     def test_grpc_returns_the_same(self, sidecar: SidecarProcess, agent: Agent, stubs: Any) -> None:
-        over_rest(sidecar, agent, "GET", f"/api/context/{agent.issue}/{agent.type}", 200)
-        rest = over_rest(sidecar, agent, "GET", f"/api/context/{agent.issue}/{agent.type}", 200)
-        request = context_service_pb2.GetContextRequest(issue_id=agent.issue, agent_type=agent.type)
+        # Within what a gRPC client receives by default.
+        most = 2_000_000
+        path = f"/api/context/{agent.issue}/{agent.type}?max_bytes={most}"
+        over_rest(sidecar, agent, "GET", path, 200)
+        rest = over_rest(sidecar, agent, "GET", path, 200)
+        request = context_service_pb2.GetContextRequest(issue_id=agent.issue, agent_type=agent.type, max_bytes=most)
         answer = codec.to_dict(stubs.context.GetContext(request, metadata=agent.metadata))
         assert rest.pop("timestamp") != answer.pop("timestamp")
         assert rest == answer

@@ -31,6 +31,8 @@ async def event_of(bus: EventBus, request: PublishEventRequest, principal: Princ
     for name in _OPTIONAL:
         if value := getattr(request, name):
             setattr(event, name, value)
+    if request.HasField("cloud_event"):
+        event.cloud_event.CopyFrom(request.cloud_event)
     if request.traceparent:
         _check_traceparent(request.traceparent)
     if request.causation_id and not request.correlation_id:

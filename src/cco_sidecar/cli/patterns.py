@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +17,7 @@ from cco_sidecar.cli.events import COLUMNS, cursor_at, line, since_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
 from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.worker import run
 from cco_sidecar.client import (
     CircuitOpenError,
     Client,
@@ -193,7 +193,7 @@ def refine(
     wanted = filters.parse(accept)
 
     def revise(refused: Event) -> Mapping[str, Any]:
-        ended = _run(program, codec.to_json(refused.message), stdout=subprocess.PIPE)
+        ended = run(program, codec.to_json(refused.message), captured=True)
         if ended.returncode:
             raise click.ClickException(f"{program[0]} failed with exit status {ended.returncode}")
         try:
@@ -239,7 +239,7 @@ def guard(client: Client, name: str, program: tuple[str, ...], **options: Any) -
     except CircuitOpenError as problem:
         raise _NotRun(str(problem)) from None
     try:
-        ended = _run(program)
+        ended = run(program)
     except click.ClickException as problem:
         circuit.failed(problem.message)
         raise
@@ -248,13 +248,6 @@ def guard(client: Client, name: str, program: tuple[str, ...], **options: Any) -
         return
     circuit.failed(f"exit status {ended.returncode}")
     click.get_current_context().exit(ended.returncode if ended.returncode > 0 else 128 - ended.returncode)
-
-
-def _run(program: Sequence[str], stdin: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(program, input=stdin, check=False, **options)
-    except OSError as problem:
-        raise click.ClickException(f"cannot run {program[0]}: {problem.strerror}") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs a command for one event of a durable consumer."""
+"""Runs the commands of `cco consumers work` and `cco patterns`."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def handle(delivery: Delivery, program: Sequence[str]) -> None:
     reason = f"exit status {ended.returncode}{': ' if said else ''}{said}"
     delivery.nack(reason.replace("\0", "")[:_REASON_CHARACTERS])
     echo(f"{delivery.event.event_id}: {one_line(reason)}", err=True)
+
+
+def run(
+    program: Sequence[str], stdin: bytes | None = None, *, captured: bool = False
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs a command to its end. Raises ClickException if it cannot be run."""
+    try:
+        return subprocess.run(program, input=stdin, stdout=subprocess.PIPE if captured else None, check=False)
+    except OSError as problem:
+        raise click.ClickException(f"cannot run {program[0]}: {problem.strerror}") from None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from cco_sidecar.auth.policy import max_request_bytes
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import Kind, SidecarError, internal
 from cco_sidecar.core.offload import beside_the_loop
-from cco_sidecar.gateway import compat, replies, requests
+from cco_sidecar.gateway import cloudevents, compat, replies, requests
 from cco_sidecar.gateway.incoming import Incoming, Send, Surroundings
 from cco_sidecar.gateway.routes import Route, method_not_allowed
 from cco_sidecar.rpc.interceptors.receive import Deferred
@@ -152,6 +152,11 @@ class Exchange(Incoming):
     async def _reply(self, route: Route, response: Any) -> None:
         status = compat.status_of(response, route.rules.success_code)
         shared = response if isinstance(response, Encoded) else None
+        if route.rpc in compat.EVENT_LISTS and cloudevents.wants_batch(self.headers):
+            cursor, body = await beside_the_loop(replies.cloud_events, response, size=replies.work_of(response))
+            headers = [(b"content-type", cloudevents.BATCHED.encode()), (b"x-next-cursor", cursor.encode())]
+            await self._respond(status, body, headers if cursor else headers[:1])
+            return
         body = await beside_the_loop(replies.json_body, route, response, size=replies.work_of(response))
         await self._respond(status, body, shared=shared)
 
@@ -238,7 +243,9 @@ class Exchange(Incoming):
         still_receiving: bool = False,
     ) -> None:
         """Sends a response. With ``still_receiving``, the client may still be sending, and may read only afterwards."""
-        out = [(b"content-type", _JSON), (b"vary", b"accept-encoding, origin"), *(headers or [])]
+        given = headers or []
+        own = [] if any(name == b"content-type" for name, _ in given) else [(b"content-type", _JSON)]
+        out = [*own, (b"vary", b"accept-encoding, origin"), *given]
         if len(body) >= replies.GZIP_FROM_BYTES and requests.accepts_gzip(self.headers):
             body = await replies.gzipped(body, shared)
             out.append((b"content-encoding", b"gzip"))

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from cco_sidecar.core import codec
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.gateway import cloudevents
 from cco_sidecar.gateway.routes import Route
 
 GZIP_FROM_BYTES = 1024
@@ -27,6 +28,12 @@ def json_body(route: Route, response: Message | Encoded) -> bytes:
     if route.response_body and isinstance(response, Message):
         return codec.to_json(getattr(response, route.response_body))
     return codec.to_json(response)
+
+
+def cloud_events(response: Message | Encoded) -> tuple[str, bytes]:
+    """Returns where a list of events continues, and its events as a batch of CloudEvents."""
+    message: Any = response.message() if isinstance(response, Encoded) else response
+    return message.next_cursor, orjson.dumps([cloudevents.of(event) for event in message.events])
 
 
 def work_of(response: Message | Encoded) -> int:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from cco_sidecar.core import codec
 from cco_sidecar.core.bounds import MAX_ELEMENTS, check_json, too_large, too_many_elements
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
-from cco_sidecar.gateway import compat
+from cco_sidecar.gateway import cloudevents, compat
 from cco_sidecar.gateway.routes import Route
 from cco_sidecar.rpc.call import HOST, PROXY_HEADERS
 
@@ -84,7 +84,10 @@ class Discards:
 
 def request_of(route: Route, variables: dict[str, str], query: bytes, body: bytes, headers: Headers) -> Message:
     """Builds the request. Raises SidecarError (REQ_001, REQ_004, REQ_005) that names the invalid parameter."""
-    value = _json_object(body, headers) if route.body else {}
+    if route.rpc == compat.PUBLISH_EVENT and cloudevents.is_one(headers):
+        value = _cloud_event(body, headers)
+    else:
+        value = _json_object(body, headers) if route.body else {}
     if value:
         variables = dict(variables)
         value = compat.documented_body(route.rpc, value, variables)
@@ -107,6 +110,8 @@ class Line(NamedTuple):
 
 def request_lines(body: bytes, headers: Headers) -> list[Line]:
     """Returns the non-empty lines of a client stream. Raises SidecarError (REQ_001, REQ_004, REQ_005)."""
+    if cloudevents.is_batch(headers):
+        return [Line(1, _cloud_events(body))]
     _check_content_type(headers)
     if not body.strip():
         raise invalid_request("the body is empty; send one JSON object per line")
@@ -188,17 +193,39 @@ def _json_object(body: bytes, headers: Headers) -> dict[str, Any]:
     return _parse(body, "the body")
 
 
+def _cloud_event(body: bytes, headers: Headers) -> dict[str, Any]:
+    if cloudevents.is_binary(headers):
+        event = cloudevents.binary_attributes(headers)
+        if body.strip():
+            event["data"] = _loaded(body, "the body")
+        return cloudevents.request_of(event)
+    return cloudevents.request_of(_parse(body, "the body"))
+
+
+def _cloud_events(body: bytes) -> bytes:
+    """Converts a batch of CloudEvents to a line."""
+    events = _loaded(body, "the body")
+    if not isinstance(events, list) or not all(isinstance(each, dict) for each in events):
+        raise invalid_request("the body must be a JSON array of CloudEvents")
+    made = [cloudevents.request_of(each, f"CloudEvent {number}") for number, each in enumerate(events, 1)]
+    return orjson.dumps({"events": made})
+
+
 def _parse(text: bytes, where: str) -> dict[str, Any]:
+    value = _loaded(text, where)
+    if not isinstance(value, dict):
+        raise invalid_request(f"{where} must be a JSON object")
+    return value
+
+
+def _loaded(text: bytes, where: str) -> Any:
     check_json(text, where)
     try:
-        value = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as problem:
         raise invalid_request(
             f"{where} is not valid JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}"
         ) from None
-    if not isinstance(value, dict):
-        raise invalid_request(f"{where} must be a JSON object")
-    return value
 
 
 def _check_content_type(headers: Headers) -> None:

@@ -115,7 +115,9 @@ type Event struct {
 	// W3C trace context; absent when none was given.
 	Traceparent *string `protobuf:"bytes,13,opt,name=traceparent,proto3,oneof" json:"traceparent,omitempty"`
 	// W3C trace state; absent when none was given.
-	Tracestate    *string `protobuf:"bytes,14,opt,name=tracestate,proto3,oneof" json:"tracestate,omitempty"`
+	Tracestate *string `protobuf:"bytes,14,opt,name=tracestate,proto3,oneof" json:"tracestate,omitempty"`
+	// What the CloudEvent said beyond these fields; absent unless it was published as one.
+	CloudEvent    *CloudEventAttributes `protobuf:"bytes,15,opt,name=cloud_event,json=cloudEvent,proto3" json:"cloud_event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -248,6 +250,105 @@ func (x *Event) GetTracestate() string {
 	return ""
 }
 
+func (x *Event) GetCloudEvent() *CloudEventAttributes {
+	if x != nil {
+		return x.CloudEvent
+	}
+	return nil
+}
+
+// Attributes of a CloudEvent (CloudEvents 1.0) that an event has no field for.
+type CloudEventAttributes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique ID of the event at its source.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What it comes from, as a URI reference.
+	Source string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	// What it is about, at its source; absent when none was given.
+	Subject *string `protobuf:"bytes,3,opt,name=subject,proto3,oneof" json:"subject,omitempty"`
+	// When it happened, as given by its source (RFC 3339); absent when none was given.
+	Time *string `protobuf:"bytes,4,opt,name=time,proto3,oneof" json:"time,omitempty"`
+	// URI of the schema of its data; absent when none was given.
+	Dataschema *string `protobuf:"bytes,5,opt,name=dataschema,proto3,oneof" json:"dataschema,omitempty"`
+	// Further attributes, at most 32, by name: lower-case letters and digits. Values have at most 1,024
+	// characters.
+	Extensions    map[string]string `protobuf:"bytes,6,rep,name=extensions,proto3" json:"extensions,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CloudEventAttributes) Reset() {
+	*x = CloudEventAttributes{}
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CloudEventAttributes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CloudEventAttributes) ProtoMessage() {}
+
+func (x *CloudEventAttributes) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CloudEventAttributes.ProtoReflect.Descriptor instead.
+func (*CloudEventAttributes) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CloudEventAttributes) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CloudEventAttributes) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *CloudEventAttributes) GetSubject() string {
+	if x != nil && x.Subject != nil {
+		return *x.Subject
+	}
+	return ""
+}
+
+func (x *CloudEventAttributes) GetTime() string {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return ""
+}
+
+func (x *CloudEventAttributes) GetDataschema() string {
+	if x != nil && x.Dataschema != nil {
+		return *x.Dataschema
+	}
+	return ""
+}
+
+func (x *CloudEventAttributes) GetExtensions() map[string]string {
+	if x != nil {
+		return x.Extensions
+	}
+	return nil
+}
+
 // The event to publish. The serialised event may have at most 256 KiB.
 type PublishEventRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -284,14 +385,16 @@ type PublishEventRequest struct {
 	// W3C trace context, as in the header of that name.
 	Traceparent string `protobuf:"bytes,13,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	// W3C trace state; at most 512 characters.
-	Tracestate    string `protobuf:"bytes,14,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	Tracestate string `protobuf:"bytes,14,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	// What a CloudEvent says beyond these fields. Over REST, send the CloudEvent itself: see docs/rest.md.
+	CloudEvent    *CloudEventAttributes `protobuf:"bytes,15,opt,name=cloud_event,json=cloudEvent,proto3" json:"cloud_event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PublishEventRequest) Reset() {
 	*x = PublishEventRequest{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -303,7 +406,7 @@ func (x *PublishEventRequest) String() string {
 func (*PublishEventRequest) ProtoMessage() {}
 
 func (x *PublishEventRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -316,7 +419,7 @@ func (x *PublishEventRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishEventRequest.ProtoReflect.Descriptor instead.
 func (*PublishEventRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{1}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PublishEventRequest) GetEventType() string {
@@ -417,6 +520,13 @@ func (x *PublishEventRequest) GetTracestate() string {
 	return ""
 }
 
+func (x *PublishEventRequest) GetCloudEvent() *CloudEventAttributes {
+	if x != nil {
+		return x.CloudEvent
+	}
+	return nil
+}
+
 // The published event's ID, and who was waiting for it.
 type PublishEventResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -442,7 +552,7 @@ type PublishEventResponse struct {
 
 func (x *PublishEventResponse) Reset() {
 	*x = PublishEventResponse{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +564,7 @@ func (x *PublishEventResponse) String() string {
 func (*PublishEventResponse) ProtoMessage() {}
 
 func (x *PublishEventResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +577,7 @@ func (x *PublishEventResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishEventResponse.ProtoReflect.Descriptor instead.
 func (*PublishEventResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{2}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PublishEventResponse) GetEventId() string {
@@ -537,7 +647,7 @@ type PublishEventsRequest struct {
 
 func (x *PublishEventsRequest) Reset() {
 	*x = PublishEventsRequest{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +659,7 @@ func (x *PublishEventsRequest) String() string {
 func (*PublishEventsRequest) ProtoMessage() {}
 
 func (x *PublishEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,7 +672,7 @@ func (x *PublishEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishEventsRequest.ProtoReflect.Descriptor instead.
 func (*PublishEventsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{3}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PublishEventsRequest) GetEvents() []*PublishEventRequest {
@@ -585,7 +695,7 @@ type PublishEventsResponse struct {
 
 func (x *PublishEventsResponse) Reset() {
 	*x = PublishEventsResponse{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +707,7 @@ func (x *PublishEventsResponse) String() string {
 func (*PublishEventsResponse) ProtoMessage() {}
 
 func (x *PublishEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +720,7 @@ func (x *PublishEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishEventsResponse.ProtoReflect.Descriptor instead.
 func (*PublishEventsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PublishEventsResponse) GetEventIds() []string {
@@ -654,7 +764,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -666,7 +776,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -679,7 +789,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{5}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SubscribeRequest) GetEventTypes() []string {
@@ -747,7 +857,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +869,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +882,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SubscribeResponse) GetEvents() []*Event {
@@ -811,7 +921,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +933,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +946,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Gap) GetSince() string {
@@ -887,7 +997,7 @@ type WaitEventsRequest struct {
 
 func (x *WaitEventsRequest) Reset() {
 	*x = WaitEventsRequest{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +1009,7 @@ func (x *WaitEventsRequest) String() string {
 func (*WaitEventsRequest) ProtoMessage() {}
 
 func (x *WaitEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +1022,7 @@ func (x *WaitEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitEventsRequest.ProtoReflect.Descriptor instead.
 func (*WaitEventsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WaitEventsRequest) GetEventType() string {
@@ -985,7 +1095,7 @@ type WaitEventsResponse struct {
 
 func (x *WaitEventsResponse) Reset() {
 	*x = WaitEventsResponse{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1107,7 @@ func (x *WaitEventsResponse) String() string {
 func (*WaitEventsResponse) ProtoMessage() {}
 
 func (x *WaitEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1120,7 @@ func (x *WaitEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitEventsResponse.ProtoReflect.Descriptor instead.
 func (*WaitEventsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{9}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WaitEventsResponse) GetEvents() []*Event {
@@ -1086,7 +1196,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1208,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1221,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListEventsRequest) GetTopic() string {
@@ -1193,7 +1303,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1315,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1328,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1246,7 +1356,7 @@ var File_orchestra_v1_event_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\n" +
-	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xf8\x04\n" +
+	" orchestra/v1/event_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xbd\x05\n" +
 	"\x05Event\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
 	"\n" +
@@ -1265,12 +1375,32 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\vtraceparent\x18\r \x01(\tH\x02R\vtraceparent\x88\x01\x01\x12#\n" +
 	"\n" +
 	"tracestate\x18\x0e \x01(\tH\x03R\n" +
-	"tracestate\x88\x01\x01B\x0f\n" +
+	"tracestate\x88\x01\x01\x12C\n" +
+	"\vcloud_event\x18\x0f \x01(\v2\".orchestra.v1.CloudEventAttributesR\n" +
+	"cloudEventB\x0f\n" +
 	"\r_causation_idB\f\n" +
 	"\n" +
 	"_state_keyB\x0e\n" +
 	"\f_traceparentB\r\n" +
-	"\v_tracestate\"\xf5\x05\n" +
+	"\v_tracestate\"\x87\x03\n" +
+	"\x14CloudEventAttributes\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\x02id\x12\x1f\n" +
+	"\x06source\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\bR\x06source\x12&\n" +
+	"\asubject\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\bH\x00R\asubject\x88\x01\x01\x12\x1f\n" +
+	"\x04time\x18\x04 \x01(\tB\x06\xea\xe0\x18\x02\x18@H\x01R\x04time\x88\x01\x01\x12,\n" +
+	"\n" +
+	"dataschema\x18\x05 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\bH\x02R\n" +
+	"dataschema\x88\x01\x01\x12[\n" +
+	"\n" +
+	"extensions\x18\x06 \x03(\v22.orchestra.v1.CloudEventAttributes.ExtensionsEntryB\a\xea\xe0\x18\x03\x18\x80\bR\n" +
+	"extensions\x1a=\n" +
+	"\x0fExtensionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\n" +
+	"\n" +
+	"\b_subjectB\a\n" +
+	"\x05_timeB\r\n" +
+	"\v_dataschema\"\xba\x06\n" +
 	"\x13PublishEventRequest\x12'\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\teventType\x12'\n" +
@@ -1291,7 +1421,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\vtraceparent\x18\r \x01(\tB5\xea\xe0\x181\x187B-^$|^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$R\vtraceparent\x12'\n" +
 	"\n" +
 	"tracestate\x18\x0e \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x04R\n" +
-	"tracestateB\x0e\n" +
+	"tracestate\x12C\n" +
+	"\vcloud_event\x18\x0f \x01(\v2\".orchestra.v1.CloudEventAttributesR\n" +
+	"cloudEventB\x0e\n" +
 	"\f_ttl_seconds\"\xcf\x02\n" +
 	"\x14PublishEventResponse\x12\x19\n" +
 	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1c\n" +
@@ -1378,9 +1510,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
 	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
-	"\rPRIORITY_HIGH\x10\x032\xce\x05\n" +
-	"\fEventService\x12\x89\x01\n" +
-	"\fPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\"2\xea\xe0\x18\v\b\xca\x01\x10\x01\x18\x040\x80\x80@\x82\xd3\xe4\x93\x02\x1d:\x01*\"\x18/api/events/{event_type}\x12\x8c\x01\n" +
+	"\rPRIORITY_HIGH\x10\x032\xe0\x05\n" +
+	"\fEventService\x12\x9b\x01\n" +
+	"\fPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\"D\xea\xe0\x18\v\b\xca\x01\x10\x01\x18\x040\x80\x80@\x82\xd3\xe4\x93\x02/:\x01*Z\x10:\x01*\"\v/api/events\"\x18/api/events/{event_type}\x12\x8c\x01\n" +
 	"\rPublishEvents\x12\".orchestra.v1.PublishEventsRequest\x1a#.orchestra.v1.PublishEventsResponse\".\xea\xe0\x18\f\b\xca\x01\x10\x03\x18\x040\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/events:publish(\x010\x01\x12\x99\x01\n" +
 	"\tSubscribe\x12\x1e.orchestra.v1.SubscribeRequest\x1a\x1f.orchestra.v1.SubscribeResponse\"I\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x028Z\x14\x12\x12/api/events/stream\x12 /api/events/stream/{event_types}0\x01\x12\x95\x01\n" +
 	"\n" +
@@ -1402,56 +1534,61 @@ func file_orchestra_v1_event_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_orchestra_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_orchestra_v1_event_service_proto_goTypes = []any{
 	(Priority)(0),                 // 0: orchestra.v1.Priority
 	(*Event)(nil),                 // 1: orchestra.v1.Event
-	(*PublishEventRequest)(nil),   // 2: orchestra.v1.PublishEventRequest
-	(*PublishEventResponse)(nil),  // 3: orchestra.v1.PublishEventResponse
-	(*PublishEventsRequest)(nil),  // 4: orchestra.v1.PublishEventsRequest
-	(*PublishEventsResponse)(nil), // 5: orchestra.v1.PublishEventsResponse
-	(*SubscribeRequest)(nil),      // 6: orchestra.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),     // 7: orchestra.v1.SubscribeResponse
-	(*Gap)(nil),                   // 8: orchestra.v1.Gap
-	(*WaitEventsRequest)(nil),     // 9: orchestra.v1.WaitEventsRequest
-	(*WaitEventsResponse)(nil),    // 10: orchestra.v1.WaitEventsResponse
-	(*ListEventsRequest)(nil),     // 11: orchestra.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 12: orchestra.v1.ListEventsResponse
-	(*structpb.Struct)(nil),       // 13: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*CloudEventAttributes)(nil),  // 2: orchestra.v1.CloudEventAttributes
+	(*PublishEventRequest)(nil),   // 3: orchestra.v1.PublishEventRequest
+	(*PublishEventResponse)(nil),  // 4: orchestra.v1.PublishEventResponse
+	(*PublishEventsRequest)(nil),  // 5: orchestra.v1.PublishEventsRequest
+	(*PublishEventsResponse)(nil), // 6: orchestra.v1.PublishEventsResponse
+	(*SubscribeRequest)(nil),      // 7: orchestra.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),     // 8: orchestra.v1.SubscribeResponse
+	(*Gap)(nil),                   // 9: orchestra.v1.Gap
+	(*WaitEventsRequest)(nil),     // 10: orchestra.v1.WaitEventsRequest
+	(*WaitEventsResponse)(nil),    // 11: orchestra.v1.WaitEventsResponse
+	(*ListEventsRequest)(nil),     // 12: orchestra.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 13: orchestra.v1.ListEventsResponse
+	nil,                           // 14: orchestra.v1.CloudEventAttributes.ExtensionsEntry
+	(*structpb.Struct)(nil),       // 15: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_orchestra_v1_event_service_proto_depIdxs = []int32{
-	13, // 0: orchestra.v1.Event.data:type_name -> google.protobuf.Struct
-	14, // 1: orchestra.v1.Event.timestamp:type_name -> google.protobuf.Timestamp
-	13, // 2: orchestra.v1.PublishEventRequest.data:type_name -> google.protobuf.Struct
-	0,  // 3: orchestra.v1.PublishEventRequest.priority:type_name -> orchestra.v1.Priority
-	14, // 4: orchestra.v1.PublishEventResponse.timestamp:type_name -> google.protobuf.Timestamp
-	2,  // 5: orchestra.v1.PublishEventsRequest.events:type_name -> orchestra.v1.PublishEventRequest
-	14, // 6: orchestra.v1.PublishEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
-	14, // 7: orchestra.v1.SubscribeRequest.since_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: orchestra.v1.SubscribeResponse.events:type_name -> orchestra.v1.Event
-	8,  // 9: orchestra.v1.SubscribeResponse.gap:type_name -> orchestra.v1.Gap
-	1,  // 10: orchestra.v1.WaitEventsResponse.events:type_name -> orchestra.v1.Event
-	14, // 11: orchestra.v1.WaitEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
-	8,  // 12: orchestra.v1.WaitEventsResponse.gap:type_name -> orchestra.v1.Gap
-	14, // 13: orchestra.v1.ListEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	1,  // 14: orchestra.v1.ListEventsResponse.events:type_name -> orchestra.v1.Event
-	8,  // 15: orchestra.v1.ListEventsResponse.gap:type_name -> orchestra.v1.Gap
-	2,  // 16: orchestra.v1.EventService.PublishEvent:input_type -> orchestra.v1.PublishEventRequest
-	4,  // 17: orchestra.v1.EventService.PublishEvents:input_type -> orchestra.v1.PublishEventsRequest
-	6,  // 18: orchestra.v1.EventService.Subscribe:input_type -> orchestra.v1.SubscribeRequest
-	9,  // 19: orchestra.v1.EventService.WaitEvents:input_type -> orchestra.v1.WaitEventsRequest
-	11, // 20: orchestra.v1.EventService.ListEvents:input_type -> orchestra.v1.ListEventsRequest
-	3,  // 21: orchestra.v1.EventService.PublishEvent:output_type -> orchestra.v1.PublishEventResponse
-	5,  // 22: orchestra.v1.EventService.PublishEvents:output_type -> orchestra.v1.PublishEventsResponse
-	7,  // 23: orchestra.v1.EventService.Subscribe:output_type -> orchestra.v1.SubscribeResponse
-	10, // 24: orchestra.v1.EventService.WaitEvents:output_type -> orchestra.v1.WaitEventsResponse
-	12, // 25: orchestra.v1.EventService.ListEvents:output_type -> orchestra.v1.ListEventsResponse
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	15, // 0: orchestra.v1.Event.data:type_name -> google.protobuf.Struct
+	16, // 1: orchestra.v1.Event.timestamp:type_name -> google.protobuf.Timestamp
+	2,  // 2: orchestra.v1.Event.cloud_event:type_name -> orchestra.v1.CloudEventAttributes
+	14, // 3: orchestra.v1.CloudEventAttributes.extensions:type_name -> orchestra.v1.CloudEventAttributes.ExtensionsEntry
+	15, // 4: orchestra.v1.PublishEventRequest.data:type_name -> google.protobuf.Struct
+	0,  // 5: orchestra.v1.PublishEventRequest.priority:type_name -> orchestra.v1.Priority
+	2,  // 6: orchestra.v1.PublishEventRequest.cloud_event:type_name -> orchestra.v1.CloudEventAttributes
+	16, // 7: orchestra.v1.PublishEventResponse.timestamp:type_name -> google.protobuf.Timestamp
+	3,  // 8: orchestra.v1.PublishEventsRequest.events:type_name -> orchestra.v1.PublishEventRequest
+	16, // 9: orchestra.v1.PublishEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	16, // 10: orchestra.v1.SubscribeRequest.since_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: orchestra.v1.SubscribeResponse.events:type_name -> orchestra.v1.Event
+	9,  // 12: orchestra.v1.SubscribeResponse.gap:type_name -> orchestra.v1.Gap
+	1,  // 13: orchestra.v1.WaitEventsResponse.events:type_name -> orchestra.v1.Event
+	16, // 14: orchestra.v1.WaitEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	9,  // 15: orchestra.v1.WaitEventsResponse.gap:type_name -> orchestra.v1.Gap
+	16, // 16: orchestra.v1.ListEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	1,  // 17: orchestra.v1.ListEventsResponse.events:type_name -> orchestra.v1.Event
+	9,  // 18: orchestra.v1.ListEventsResponse.gap:type_name -> orchestra.v1.Gap
+	3,  // 19: orchestra.v1.EventService.PublishEvent:input_type -> orchestra.v1.PublishEventRequest
+	5,  // 20: orchestra.v1.EventService.PublishEvents:input_type -> orchestra.v1.PublishEventsRequest
+	7,  // 21: orchestra.v1.EventService.Subscribe:input_type -> orchestra.v1.SubscribeRequest
+	10, // 22: orchestra.v1.EventService.WaitEvents:input_type -> orchestra.v1.WaitEventsRequest
+	12, // 23: orchestra.v1.EventService.ListEvents:input_type -> orchestra.v1.ListEventsRequest
+	4,  // 24: orchestra.v1.EventService.PublishEvent:output_type -> orchestra.v1.PublishEventResponse
+	6,  // 25: orchestra.v1.EventService.PublishEvents:output_type -> orchestra.v1.PublishEventsResponse
+	8,  // 26: orchestra.v1.EventService.Subscribe:output_type -> orchestra.v1.SubscribeResponse
+	11, // 27: orchestra.v1.EventService.WaitEvents:output_type -> orchestra.v1.WaitEventsResponse
+	13, // 28: orchestra.v1.EventService.ListEvents:output_type -> orchestra.v1.ListEventsResponse
+	24, // [24:29] is the sub-list for method output_type
+	19, // [19:24] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_event_service_proto_init() }
@@ -1463,18 +1600,19 @@ func file_orchestra_v1_event_service_proto_init() {
 	file_orchestra_v1_event_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[2].OneofWrappers = []any{}
-	file_orchestra_v1_event_service_proto_msgTypes[5].OneofWrappers = []any{}
-	file_orchestra_v1_event_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_orchestra_v1_event_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_orchestra_v1_event_service_proto_msgTypes[6].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[10].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[11].OneofWrappers = []any{}
+	file_orchestra_v1_event_service_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_event_service_proto_rawDesc), len(file_orchestra_v1_event_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,7 +23,7 @@ PRIORITY_NORMAL: Priority
 PRIORITY_HIGH: Priority
 
 class Event(_message.Message):
-    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id", "publisher_agent_type", "publisher_issue_id", "idempotency_key", "causation_id", "state_key", "traceparent", "tracestate")
+    __slots__ = ("event_id", "event_type", "publisher", "topic", "data", "timestamp", "correlation_id", "publisher_agent_type", "publisher_issue_id", "idempotency_key", "causation_id", "state_key", "traceparent", "tracestate", "cloud_event")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class Event(_message.Message):
     STATE_KEY_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     TRACESTATE_FIELD_NUMBER: _ClassVar[int]
+    CLOUD_EVENT_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     event_type: str
     publisher: str
@@ -52,10 +53,34 @@ class Event(_message.Message):
     state_key: str
     traceparent: str
     tracestate: str
-    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., causation_id: _Optional[str] = ..., state_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ...) -> None: ...
+    cloud_event: CloudEventAttributes
+    def __init__(self, event_id: _Optional[str] = ..., event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., correlation_id: _Optional[str] = ..., publisher_agent_type: _Optional[str] = ..., publisher_issue_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., causation_id: _Optional[str] = ..., state_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., cloud_event: _Optional[_Union[CloudEventAttributes, _Mapping]] = ...) -> None: ...
+
+class CloudEventAttributes(_message.Message):
+    __slots__ = ("id", "source", "subject", "time", "dataschema", "extensions")
+    class ExtensionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    DATASCHEMA_FIELD_NUMBER: _ClassVar[int]
+    EXTENSIONS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    source: str
+    subject: str
+    time: str
+    dataschema: str
+    extensions: _containers.ScalarMap[str, str]
+    def __init__(self, id: _Optional[str] = ..., source: _Optional[str] = ..., subject: _Optional[str] = ..., time: _Optional[str] = ..., dataschema: _Optional[str] = ..., extensions: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class PublishEventRequest(_message.Message):
-    __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id", "idempotency_key", "expected_last_event_id", "causation_id", "state_key", "traceparent", "tracestate")
+    __slots__ = ("event_type", "publisher", "topic", "data", "correlation_id", "ttl_seconds", "priority", "project_id", "idempotency_key", "expected_last_event_id", "causation_id", "state_key", "traceparent", "tracestate", "cloud_event")
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     PUBLISHER_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +95,7 @@ class PublishEventRequest(_message.Message):
     STATE_KEY_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     TRACESTATE_FIELD_NUMBER: _ClassVar[int]
+    CLOUD_EVENT_FIELD_NUMBER: _ClassVar[int]
     event_type: str
     publisher: str
     topic: str
@@ -84,7 +110,8 @@ class PublishEventRequest(_message.Message):
     state_key: str
     traceparent: str
     tracestate: str
-    def __init__(self, event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., correlation_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., expected_last_event_id: _Optional[str] = ..., causation_id: _Optional[str] = ..., state_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ...) -> None: ...
+    cloud_event: CloudEventAttributes
+    def __init__(self, event_type: _Optional[str] = ..., publisher: _Optional[str] = ..., topic: _Optional[str] = ..., data: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., correlation_id: _Optional[str] = ..., ttl_seconds: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_id: _Optional[str] = ..., idempotency_key: _Optional[str] = ..., expected_last_event_id: _Optional[str] = ..., causation_id: _Optional[str] = ..., state_key: _Optional[str] = ..., traceparent: _Optional[str] = ..., tracestate: _Optional[str] = ..., cloud_event: _Optional[_Union[CloudEventAttributes, _Mapping]] = ...) -> None: ...
 
 class PublishEventResponse(_message.Message):
     __slots__ = ("event_id", "published", "subscribers_notified", "subscriber_count", "timestamp", "topic", "ttl_seconds", "duplicate")

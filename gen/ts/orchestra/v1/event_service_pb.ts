@@ -14,7 +14,7 @@ import type { JsonObject, Message } from "@bufbuild/protobuf";
  * Describes the file orchestra/v1/event_service.proto.
  */
 export const file_orchestra_v1_event_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBvcmNoZXN0cmEvdjEvZXZlbnRfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIswDCgVFdmVudBIQCghldmVudF9pZBgBIAEoCRISCgpldmVudF90eXBlGAIgASgJEhEKCXB1Ymxpc2hlchgDIAEoCRINCgV0b3BpYxgEIAEoCRIlCgRkYXRhGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmNvcnJlbGF0aW9uX2lkGAcgASgJEiQKFHB1Ymxpc2hlcl9hZ2VudF90eXBlGAggASgJQgbq4BgCWAESIgoScHVibGlzaGVyX2lzc3VlX2lkGAkgASgJQgbq4BgCWAESHwoPaWRlbXBvdGVuY3lfa2V5GAogASgJQgbq4BgCWAESGQoMY2F1c2F0aW9uX2lkGAsgASgJSACIAQESFgoJc3RhdGVfa2V5GAwgASgJSAGIAQESGAoLdHJhY2VwYXJlbnQYDSABKAlIAogBARIXCgp0cmFjZXN0YXRlGA4gASgJSAOIAQFCDwoNX2NhdXNhdGlvbl9pZEIMCgpfc3RhdGVfa2V5Qg4KDF90cmFjZXBhcmVudEINCgtfdHJhY2VzdGF0ZSLNBAoTUHVibGlzaEV2ZW50UmVxdWVzdBIcCgpldmVudF90eXBlGAEgASgJQgjq4BgECAEQARIcCglwdWJsaXNoZXIYAiABKAlCCergGAUYgAFgCBIVCgV0b3BpYxgDIAEoCUIG6uAYAhABEiUKBGRhdGEYBCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eh8KDmNvcnJlbGF0aW9uX2lkGAUgASgJQgfq4BgDGIACEjAKC3R0bF9zZWNvbmRzGAYgASgFQhbq4BgSIQAAAAAAAPA/KQAAAAAAGPVASACIAQESKAoIcHJpb3JpdHkYByABKA4yFi5vcmNoZXN0cmEudjEuUHJpb3JpdHkSHAoKcHJvamVjdF9pZBgIIAEoCUII6uAYBBABYAESIAoPaWRlbXBvdGVuY3lfa2V5GAkgASgJQgfq4BgDGIABEksKFmV4cGVjdGVkX2xhc3RfZXZlbnRfaWQYCiABKAlCK+rgGCcYgAFCIl4kfF4wJHxeZXZ0LVswLTlhLWZdezh9LVswLTldezEwfSQSHQoMY2F1c2F0aW9uX2lkGAsgASgJQgfq4BgDGIACEhoKCXN0YXRlX2tleRgMIAEoCUIH6uAYAxiAAhJKCgt0cmFjZXBhcmVudBgNIAEoCUI16uAYMRg3Qi1eJHxeMDAtWzAtOWEtZl17MzJ9LVswLTlhLWZdezE2fS1bMC05YS1mXXsyfSQSGwoKdHJhY2VzdGF0ZRgOIAEoCUIH6uAYAxiABEIOCgxfdHRsX3NlY29uZHMi7AEKFFB1Ymxpc2hFdmVudFJlc3BvbnNlEhAKCGV2ZW50X2lkGAEgASgJEhEKCXB1Ymxpc2hlZBgCIAEoCBIcChRzdWJzY3JpYmVyc19ub3RpZmllZBgDIAMoCRIYChBzdWJzY3JpYmVyX2NvdW50GAQgASgNEi0KCXRpbWVzdGFtcBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFdG9waWMYBiABKAkSEwoLdHRsX3NlY29uZHMYByABKAUSFgoJZHVwbGljYXRlGAggASgISACIAQFCDAoKX2R1cGxpY2F0ZSJUChRQdWJsaXNoRXZlbnRzUmVxdWVzdBI8CgZldmVudHMYASADKAsyIS5vcmNoZXN0cmEudjEuUHVibGlzaEV2ZW50UmVxdWVzdEIJ6uAYBQgBGOgHIlkKFVB1Ymxpc2hFdmVudHNSZXNwb25zZRIRCglldmVudF9pZHMYASADKAkSLQoJdGltZXN0YW1wGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKpAgoQU3Vic2NyaWJlUmVxdWVzdBIdCgtldmVudF90eXBlcxgBIAMoCUII6uAYBBABGGQSGAoGdG9waWNzGAIgAygJQgjq4BgEEAEYZBIZCgZmaWx0ZXIYAyABKAlCCergGAUQAhiAEBI/CgVzaW5jZRgEIAEoCUIw6uAYLBiAAUInXiR8XjAkfF5cJCR8XmV2dC1bMC05YS1mXXs4fS1bMC05XXsxMH0kEi4KCnNpbmNlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhwKCnByb2plY3RfaWQYBiABKAlCCOrgGAQQAWABEikKBGxhc3QYByABKAVCFurgGBIhAAAAAAAA8D8pAAAAAABAj0BIAIgBAUIHCgVfbGFzdCJoChFTdWJzY3JpYmVSZXNwb25zZRIjCgZldmVudHMYASADKAsyEy5vcmNoZXN0cmEudjEuRXZlbnQSDgoGY3Vyc29yGAIgASgJEh4KA2dhcBgDIAEoCzIRLm9yY2hlc3RyYS52MS5HYXAiOwoDR2FwEg0KBXNpbmNlGAEgASgJEhUKDXJlc3VtZWRfYWZ0ZXIYAiABKAkSDgoGbWlzc2VkGAMgASgNIrACChFXYWl0RXZlbnRzUmVxdWVzdBIaCgpldmVudF90eXBlGAEgASgJQgbq4BgCEAESLAoHdGltZW91dBgCIAEoBUIW6uAYEiEAAAAAAAAAACkAAAAAgE8SQUgAiAEBEhkKBmZpbHRlchgDIAEoCUIJ6uAYBRACGIAQEj8KBXNpbmNlGAQgASgJQjDq4BgsGIABQideJHxeMCR8XlwkJHxeZXZ0LVswLTlhLWZdezh9LVswLTldezEwfSQSFQoFdG9waWMYBSABKAlCBurgGAIQARIcCgpwcm9qZWN0X2lkGAYgASgJQgjq4BgEEAFgARIqCgVsaW1pdBgHIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAAECPQEgBiAEBQgoKCF90aW1lb3V0QggKBl9saW1pdCL0AQoSV2FpdEV2ZW50c1Jlc3BvbnNlEiMKBmV2ZW50cxgBIAMoCzITLm9yY2hlc3RyYS52MS5FdmVudBIWCg5tb3JlX2F2YWlsYWJsZRgCIAEoCBIgCgtuZXh0X2N1cnNvchgDIAEoCUIG6uAYAjgBSACIAQESLQoJdGltZXN0YW1wGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgd0aW1lb3V0GAUgASgISAGIAQESHgoDZ2FwGAYgASgLMhEub3JjaGVzdHJhLnYxLkdhcEIOCgxfbmV4dF9jdXJzb3JCCgoIX3RpbWVvdXQi1wIKEUxpc3RFdmVudHNSZXF1ZXN0EhUKBXRvcGljGAEgASgJQgbq4BgCEAESGgoKZXZlbnRfdHlwZRgCIAEoCUIG6uAYAhABEj8KBXNpbmNlGAMgASgJQjDq4BgsGIABQideJHxeMCR8XlwkJHxeZXZ0LVswLTlhLWZdezh9LVswLTldezEwfSQSHwoOY29ycmVsYXRpb25faWQYBCABKAlCB+rgGAMYgAISKgoFbGltaXQYBSABKAVCFurgGBIhAAAAAAAA8D8pAAAAAABAj0BIAIgBARIZCgZmaWx0ZXIYBiABKAlCCergGAUQAhiAEBIuCgpzaW5jZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZsYXRlc3QYCSABKAgSHAoKcHJvamVjdF9pZBgIIAEoCUII6uAYBBABYAFCCAoGX2xpbWl0IosBChJMaXN0RXZlbnRzUmVzcG9uc2USIwoGZXZlbnRzGAEgAygLMhMub3JjaGVzdHJhLnYxLkV2ZW50EiAKC25leHRfY3Vyc29yGAIgASgJQgbq4BgCOAFIAIgBARIeCgNnYXAYAyABKAsyES5vcmNoZXN0cmEudjEuR2FwQg4KDF9uZXh0X2N1cnNvcipeCghQcmlvcml0eRIYChRQUklPUklUWV9VTlNQRUNJRklFRBAAEhAKDFBSSU9SSVRZX0xPVxABEhMKD1BSSU9SSVRZX05PUk1BTBACEhEKDVBSSU9SSVRZX0hJR0gQAzLOBQoMRXZlbnRTZXJ2aWNlEokBCgxQdWJsaXNoRXZlbnQSIS5vcmNoZXN0cmEudjEuUHVibGlzaEV2ZW50UmVxdWVzdBoiLm9yY2hlc3RyYS52MS5QdWJsaXNoRXZlbnRSZXNwb25zZSIy6uAYCwjKARABGAQwgIBAgtPkkwIdOgEqIhgvYXBpL2V2ZW50cy97ZXZlbnRfdHlwZX0SjAEKDVB1Ymxpc2hFdmVudHMSIi5vcmNoZXN0cmEudjEuUHVibGlzaEV2ZW50c1JlcXVlc3QaIy5vcmNoZXN0cmEudjEuUHVibGlzaEV2ZW50c1Jlc3BvbnNlIi7q4BgMCMoBEAMYBDCAgIACgtPkkwIYOgEqIhMvYXBpL2V2ZW50czpwdWJsaXNoKAEwARKZAQoJU3Vic2NyaWJlEh4ub3JjaGVzdHJhLnYxLlN1YnNjcmliZVJlcXVlc3QaHy5vcmNoZXN0cmEudjEuU3Vic2NyaWJlUmVzcG9uc2UiSergGAcIyAEQAxgBgtPkkwI4WhQSEi9hcGkvZXZlbnRzL3N0cmVhbRIgL2FwaS9ldmVudHMvc3RyZWFtL3tldmVudF90eXBlc30wARKVAQoKV2FpdEV2ZW50cxIfLm9yY2hlc3RyYS52MS5XYWl0RXZlbnRzUmVxdWVzdBogLm9yY2hlc3RyYS52MS5XYWl0RXZlbnRzUmVzcG9uc2UiROrgGAcIyAEQAhgBgtPkkwIzWhISEC9hcGkvZXZlbnRzL3dhaXQSHS9hcGkvZXZlbnRzL3dhaXQve2V2ZW50X3R5cGV9Em8KCkxpc3RFdmVudHMSHy5vcmNoZXN0cmEudjEuTGlzdEV2ZW50c1JlcXVlc3QaIC5vcmNoZXN0cmEudjEuTGlzdEV2ZW50c1Jlc3BvbnNlIh7q4BgHCMgBEAEYAYLT5JMCDRILL2FwaS9ldmVudHNCsAEKEGNvbS5vcmNoZXN0cmEudjFCEUV2ZW50U2VydmljZVByb3RvUAFaOGdpdGh1Yi5jb20vdmlzaXF1YXRlL2Njby9nZW4vZ28vb3JjaGVzdHJhL3YxO29yY2hlc3RyYXYxogIDT1hYqgIMT3JjaGVzdHJhLlYxygIMT3JjaGVzdHJhXFYx4gIYT3JjaGVzdHJhXFYxXEdQQk1ldGFkYXRh6gINT3JjaGVzdHJhOjpWMWIGcHJvdG8z", [file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_orchestra_v1_options]);
+  fileDesc("CiBvcmNoZXN0cmEvdjEvZXZlbnRfc2VydmljZS5wcm90bxIMb3JjaGVzdHJhLnYxIoUECgVFdmVudBIQCghldmVudF9pZBgBIAEoCRISCgpldmVudF90eXBlGAIgASgJEhEKCXB1Ymxpc2hlchgDIAEoCRINCgV0b3BpYxgEIAEoCRIlCgRkYXRhGAUgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBItCgl0aW1lc3RhbXAYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmNvcnJlbGF0aW9uX2lkGAcgASgJEiQKFHB1Ymxpc2hlcl9hZ2VudF90eXBlGAggASgJQgbq4BgCWAESIgoScHVibGlzaGVyX2lzc3VlX2lkGAkgASgJQgbq4BgCWAESHwoPaWRlbXBvdGVuY3lfa2V5GAogASgJQgbq4BgCWAESGQoMY2F1c2F0aW9uX2lkGAsgASgJSACIAQESFgoJc3RhdGVfa2V5GAwgASgJSAGIAQESGAoLdHJhY2VwYXJlbnQYDSABKAlIAogBARIXCgp0cmFjZXN0YXRlGA4gASgJSAOIAQESNwoLY2xvdWRfZXZlbnQYDyABKAsyIi5vcmNoZXN0cmEudjEuQ2xvdWRFdmVudEF0dHJpYnV0ZXNCDwoNX2NhdXNhdGlvbl9pZEIMCgpfc3RhdGVfa2V5Qg4KDF90cmFjZXBhcmVudEINCgtfdHJhY2VzdGF0ZSLIAgoUQ2xvdWRFdmVudEF0dHJpYnV0ZXMSEwoCaWQYASABKAlCB+rgGAMYgAISFwoGc291cmNlGAIgASgJQgfq4BgDGIAIEh0KB3N1YmplY3QYAyABKAlCB+rgGAMYgAhIAIgBARIZCgR0aW1lGAQgASgJQgbq4BgCGEBIAYgBARIgCgpkYXRhc2NoZW1hGAUgASgJQgfq4BgDGIAISAKIAQESTwoKZXh0ZW5zaW9ucxgGIAMoCzIyLm9yY2hlc3RyYS52MS5DbG91ZEV2ZW50QXR0cmlidXRlcy5FeHRlbnNpb25zRW50cnlCB+rgGAMYgAgaMQoPRXh0ZW5zaW9uc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCgoIX3N1YmplY3RCBwoFX3RpbWVCDQoLX2RhdGFzY2hlbWEihgUKE1B1Ymxpc2hFdmVudFJlcXVlc3QSHAoKZXZlbnRfdHlwZRgBIAEoCUII6uAYBAgBEAESHAoJcHVibGlzaGVyGAIgASgJQgnq4BgFGIABYAgSFQoFdG9waWMYAyABKAlCBurgGAIQARIlCgRkYXRhGAQgASgLMhcuZ29vZ2xlLnByb3RvYnVmLlN0cnVjdBIfCg5jb3JyZWxhdGlvbl9pZBgFIAEoCUIH6uAYAxiAAhIwCgt0dGxfc2Vjb25kcxgGIAEoBUIW6uAYEiEAAAAAAADwPykAAAAAABj1QEgAiAEBEigKCHByaW9yaXR5GAcgASgOMhYub3JjaGVzdHJhLnYxLlByaW9yaXR5EhwKCnByb2plY3RfaWQYCCABKAlCCOrgGAQQAWABEiAKD2lkZW1wb3RlbmN5X2tleRgJIAEoCUIH6uAYAxiAARJLChZleHBlY3RlZF9sYXN0X2V2ZW50X2lkGAogASgJQivq4BgnGIABQiJeJHxeMCR8XmV2dC1bMC05YS1mXXs4fS1bMC05XXsxMH0kEh0KDGNhdXNhdGlvbl9pZBgLIAEoCUIH6uAYAxiAAhIaCglzdGF0ZV9rZXkYDCABKAlCB+rgGAMYgAISSgoLdHJhY2VwYXJlbnQYDSABKAlCNergGDEYN0ItXiR8XjAwLVswLTlhLWZdezMyfS1bMC05YS1mXXsxNn0tWzAtOWEtZl17Mn0kEhsKCnRyYWNlc3RhdGUYDiABKAlCB+rgGAMYgAQSNwoLY2xvdWRfZXZlbnQYDyABKAsyIi5vcmNoZXN0cmEudjEuQ2xvdWRFdmVudEF0dHJpYnV0ZXNCDgoMX3R0bF9zZWNvbmRzIuwBChRQdWJsaXNoRXZlbnRSZXNwb25zZRIQCghldmVudF9pZBgBIAEoCRIRCglwdWJsaXNoZWQYAiABKAgSHAoUc3Vic2NyaWJlcnNfbm90aWZpZWQYAyADKAkSGAoQc3Vic2NyaWJlcl9jb3VudBgEIAEoDRItCgl0aW1lc3RhbXAYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBXRvcGljGAYgASgJEhMKC3R0bF9zZWNvbmRzGAcgASgFEhYKCWR1cGxpY2F0ZRgIIAEoCEgAiAEBQgwKCl9kdXBsaWNhdGUiVAoUUHVibGlzaEV2ZW50c1JlcXVlc3QSPAoGZXZlbnRzGAEgAygLMiEub3JjaGVzdHJhLnYxLlB1Ymxpc2hFdmVudFJlcXVlc3RCCergGAUIARjoByJZChVQdWJsaXNoRXZlbnRzUmVzcG9uc2USEQoJZXZlbnRfaWRzGAEgAygJEi0KCXRpbWVzdGFtcBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiqQIKEFN1YnNjcmliZVJlcXVlc3QSHQoLZXZlbnRfdHlwZXMYASADKAlCCOrgGAQQARhkEhgKBnRvcGljcxgCIAMoCUII6uAYBBABGGQSGQoGZmlsdGVyGAMgASgJQgnq4BgFEAIYgBASPwoFc2luY2UYBCABKAlCMOrgGCwYgAFCJ14kfF4wJHxeXCQkfF5ldnQtWzAtOWEtZl17OH0tWzAtOV17MTB9JBIuCgpzaW5jZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIcCgpwcm9qZWN0X2lkGAYgASgJQgjq4BgEEAFgARIpCgRsYXN0GAcgASgFQhbq4BgSIQAAAAAAAPA/KQAAAAAAQI9ASACIAQFCBwoFX2xhc3QiaAoRU3Vic2NyaWJlUmVzcG9uc2USIwoGZXZlbnRzGAEgAygLMhMub3JjaGVzdHJhLnYxLkV2ZW50Eg4KBmN1cnNvchgCIAEoCRIeCgNnYXAYAyABKAsyES5vcmNoZXN0cmEudjEuR2FwIjsKA0dhcBINCgVzaW5jZRgBIAEoCRIVCg1yZXN1bWVkX2FmdGVyGAIgASgJEg4KBm1pc3NlZBgDIAEoDSKwAgoRV2FpdEV2ZW50c1JlcXVlc3QSGgoKZXZlbnRfdHlwZRgBIAEoCUIG6uAYAhABEiwKB3RpbWVvdXQYAiABKAVCFurgGBIhAAAAAAAAAAApAAAAAIBPEkFIAIgBARIZCgZmaWx0ZXIYAyABKAlCCergGAUQAhiAEBI/CgVzaW5jZRgEIAEoCUIw6uAYLBiAAUInXiR8XjAkfF5cJCR8XmV2dC1bMC05YS1mXXs4fS1bMC05XXsxMH0kEhUKBXRvcGljGAUgASgJQgbq4BgCEAESHAoKcHJvamVjdF9pZBgGIAEoCUII6uAYBBABYAESKgoFbGltaXQYByABKAVCFurgGBIhAAAAAAAA8D8pAAAAAABAj0BIAYgBAUIKCghfdGltZW91dEIICgZfbGltaXQi9AEKEldhaXRFdmVudHNSZXNwb25zZRIjCgZldmVudHMYASADKAsyEy5vcmNoZXN0cmEudjEuRXZlbnQSFgoObW9yZV9hdmFpbGFibGUYAiABKAgSIAoLbmV4dF9jdXJzb3IYAyABKAlCBurgGAI4AUgAiAEBEi0KCXRpbWVzdGFtcBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoHdGltZW91dBgFIAEoCEgBiAEBEh4KA2dhcBgGIAEoCzIRLm9yY2hlc3RyYS52MS5HYXBCDgoMX25leHRfY3Vyc29yQgoKCF90aW1lb3V0ItcCChFMaXN0RXZlbnRzUmVxdWVzdBIVCgV0b3BpYxgBIAEoCUIG6uAYAhABEhoKCmV2ZW50X3R5cGUYAiABKAlCBurgGAIQARI/CgVzaW5jZRgDIAEoCUIw6uAYLBiAAUInXiR8XjAkfF5cJCR8XmV2dC1bMC05YS1mXXs4fS1bMC05XXsxMH0kEh8KDmNvcnJlbGF0aW9uX2lkGAQgASgJQgfq4BgDGIACEioKBWxpbWl0GAUgASgFQhbq4BgSIQAAAAAAAPA/KQAAAAAAQI9ASACIAQESGQoGZmlsdGVyGAYgASgJQgnq4BgFEAIYgBASLgoKc2luY2VfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbGF0ZXN0GAkgASgIEhwKCnByb2plY3RfaWQYCCABKAlCCOrgGAQQAWABQggKBl9saW1pdCKLAQoSTGlzdEV2ZW50c1Jlc3BvbnNlEiMKBmV2ZW50cxgBIAMoCzITLm9yY2hlc3RyYS52MS5FdmVudBIgCgtuZXh0X2N1cnNvchgCIAEoCUIG6uAYAjgBSACIAQESHgoDZ2FwGAMgASgLMhEub3JjaGVzdHJhLnYxLkdhcEIOCgxfbmV4dF9jdXJzb3IqXgoIUHJpb3JpdHkSGAoUUFJJT1JJVFlfVU5TUEVDSUZJRUQQABIQCgxQUklPUklUWV9MT1cQARITCg9QUklPUklUWV9OT1JNQUwQAhIRCg1QUklPUklUWV9ISUdIEAMy4AUKDEV2ZW50U2VydmljZRKbAQoMUHVibGlzaEV2ZW50EiEub3JjaGVzdHJhLnYxLlB1Ymxpc2hFdmVudFJlcXVlc3QaIi5vcmNoZXN0cmEudjEuUHVibGlzaEV2ZW50UmVzcG9uc2UiROrgGAsIygEQARgEMICAQILT5JMCLzoBKloQOgEqIgsvYXBpL2V2ZW50cyIYL2FwaS9ldmVudHMve2V2ZW50X3R5cGV9EowBCg1QdWJsaXNoRXZlbnRzEiIub3JjaGVzdHJhLnYxLlB1Ymxpc2hFdmVudHNSZXF1ZXN0GiMub3JjaGVzdHJhLnYxLlB1Ymxpc2hFdmVudHNSZXNwb25zZSIu6uAYDAjKARADGAQwgICAAoLT5JMCGDoBKiITL2FwaS9ldmVudHM6cHVibGlzaCgBMAESmQEKCVN1YnNjcmliZRIeLm9yY2hlc3RyYS52MS5TdWJzY3JpYmVSZXF1ZXN0Gh8ub3JjaGVzdHJhLnYxLlN1YnNjcmliZVJlc3BvbnNlIknq4BgHCMgBEAMYAYLT5JMCOFoUEhIvYXBpL2V2ZW50cy9zdHJlYW0SIC9hcGkvZXZlbnRzL3N0cmVhbS97ZXZlbnRfdHlwZXN9MAESlQEKCldhaXRFdmVudHMSHy5vcmNoZXN0cmEudjEuV2FpdEV2ZW50c1JlcXVlc3QaIC5vcmNoZXN0cmEudjEuV2FpdEV2ZW50c1Jlc3BvbnNlIkTq4BgHCMgBEAIYAYLT5JMCM1oSEhAvYXBpL2V2ZW50cy93YWl0Eh0vYXBpL2V2ZW50cy93YWl0L3tldmVudF90eXBlfRJvCgpMaXN0RXZlbnRzEh8ub3JjaGVzdHJhLnYxLkxpc3RFdmVudHNSZXF1ZXN0GiAub3JjaGVzdHJhLnYxLkxpc3RFdmVudHNSZXNwb25zZSIe6uAYBwjIARABGAGC0+STAg0SCy9hcGkvZXZlbnRzQrABChBjb20ub3JjaGVzdHJhLnYxQhFFdmVudFNlcnZpY2VQcm90b1ABWjhnaXRodWIuY29tL3Zpc2lxdWF0ZS9jY28vZ2VuL2dvL29yY2hlc3RyYS92MTtvcmNoZXN0cmF2MaICA09YWKoCDE9yY2hlc3RyYS5WMcoCDE9yY2hlc3RyYVxWMeICGE9yY2hlc3RyYVxWMVxHUEJNZXRhZGF0YeoCDU9yY2hlc3RyYTo6VjFiBnByb3RvMw", [file_google_api_annotations, file_google_protobuf_struct, file_google_protobuf_timestamp, file_orchestra_v1_options]);
 
 /**
  * Something that happened in a project.
@@ -122,6 +122,13 @@ export type Event = Message<"orchestra.v1.Event"> & {
    * @generated from field: optional string tracestate = 14;
    */
   tracestate?: string;
+
+  /**
+   * What the CloudEvent said beyond these fields; absent unless it was published as one.
+   *
+   * @generated from field: orchestra.v1.CloudEventAttributes cloud_event = 15;
+   */
+  cloudEvent?: CloudEventAttributes;
 };
 
 /**
@@ -130,6 +137,63 @@ export type Event = Message<"orchestra.v1.Event"> & {
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
   messageDesc(file_orchestra_v1_event_service, 0);
+
+/**
+ * Attributes of a CloudEvent (CloudEvents 1.0) that an event has no field for.
+ *
+ * @generated from message orchestra.v1.CloudEventAttributes
+ */
+export type CloudEventAttributes = Message<"orchestra.v1.CloudEventAttributes"> & {
+  /**
+   * Unique ID of the event at its source.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * What it comes from, as a URI reference.
+   *
+   * @generated from field: string source = 2;
+   */
+  source: string;
+
+  /**
+   * What it is about, at its source; absent when none was given.
+   *
+   * @generated from field: optional string subject = 3;
+   */
+  subject?: string;
+
+  /**
+   * When it happened, as given by its source (RFC 3339); absent when none was given.
+   *
+   * @generated from field: optional string time = 4;
+   */
+  time?: string;
+
+  /**
+   * URI of the schema of its data; absent when none was given.
+   *
+   * @generated from field: optional string dataschema = 5;
+   */
+  dataschema?: string;
+
+  /**
+   * Further attributes, at most 32, by name: lower-case letters and digits. Values have at most 1,024
+   * characters.
+   *
+   * @generated from field: map<string, string> extensions = 6;
+   */
+  extensions: { [key: string]: string };
+};
+
+/**
+ * Describes the message orchestra.v1.CloudEventAttributes.
+ * Use `create(CloudEventAttributesSchema)` to create a new message.
+ */
+export const CloudEventAttributesSchema: GenMessage<CloudEventAttributes> = /*@__PURE__*/
+  messageDesc(file_orchestra_v1_event_service, 1);
 
 /**
  * The event to publish. The serialised event may have at most 256 KiB.
@@ -240,6 +304,13 @@ export type PublishEventRequest = Message<"orchestra.v1.PublishEventRequest"> & 
    * @generated from field: string tracestate = 14;
    */
   tracestate: string;
+
+  /**
+   * What a CloudEvent says beyond these fields. Over REST, send the CloudEvent itself: see docs/rest.md.
+   *
+   * @generated from field: orchestra.v1.CloudEventAttributes cloud_event = 15;
+   */
+  cloudEvent?: CloudEventAttributes;
 };
 
 /**
@@ -247,7 +318,7 @@ export type PublishEventRequest = Message<"orchestra.v1.PublishEventRequest"> & 
  * Use `create(PublishEventRequestSchema)` to create a new message.
  */
 export const PublishEventRequestSchema: GenMessage<PublishEventRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 1);
+  messageDesc(file_orchestra_v1_event_service, 2);
 
 /**
  * The published event's ID, and who was waiting for it.
@@ -317,7 +388,7 @@ export type PublishEventResponse = Message<"orchestra.v1.PublishEventResponse"> 
  * Use `create(PublishEventResponseSchema)` to create a new message.
  */
 export const PublishEventResponseSchema: GenMessage<PublishEventResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 2);
+  messageDesc(file_orchestra_v1_event_service, 3);
 
 /**
  * One batch of the stream.
@@ -338,7 +409,7 @@ export type PublishEventsRequest = Message<"orchestra.v1.PublishEventsRequest"> 
  * Use `create(PublishEventsRequestSchema)` to create a new message.
  */
 export const PublishEventsRequestSchema: GenMessage<PublishEventsRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 3);
+  messageDesc(file_orchestra_v1_event_service, 4);
 
 /**
  * Confirms that one batch is on disk.
@@ -366,7 +437,7 @@ export type PublishEventsResponse = Message<"orchestra.v1.PublishEventsResponse"
  * Use `create(PublishEventsResponseSchema)` to create a new message.
  */
 export const PublishEventsResponseSchema: GenMessage<PublishEventsResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 4);
+  messageDesc(file_orchestra_v1_event_service, 5);
 
 /**
  * Selects events. All conditions must match.
@@ -433,7 +504,7 @@ export type SubscribeRequest = Message<"orchestra.v1.SubscribeRequest"> & {
  * Use `create(SubscribeRequestSchema)` to create a new message.
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 5);
+  messageDesc(file_orchestra_v1_event_service, 6);
 
 /**
  * A batch of events. The first has no events, only the starting cursor; an idle stream gets such a
@@ -469,7 +540,7 @@ export type SubscribeResponse = Message<"orchestra.v1.SubscribeResponse"> & {
  * Use `create(SubscribeResponseSchema)` to create a new message.
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 6);
+  messageDesc(file_orchestra_v1_event_service, 7);
 
 /**
  * Events that can no longer be delivered to this caller.
@@ -504,7 +575,7 @@ export type Gap = Message<"orchestra.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 7);
+  messageDesc(file_orchestra_v1_event_service, 8);
 
 /**
  * Selects events, and says how long to wait. All conditions must match.
@@ -571,7 +642,7 @@ export type WaitEventsRequest = Message<"orchestra.v1.WaitEventsRequest"> & {
  * Use `create(WaitEventsRequestSchema)` to create a new message.
  */
 export const WaitEventsRequestSchema: GenMessage<WaitEventsRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 8);
+  messageDesc(file_orchestra_v1_event_service, 9);
 
 /**
  * The events that arrived, or none after the timeout.
@@ -627,7 +698,7 @@ export type WaitEventsResponse = Message<"orchestra.v1.WaitEventsResponse"> & {
  * Use `create(WaitEventsResponseSchema)` to create a new message.
  */
 export const WaitEventsResponseSchema: GenMessage<WaitEventsResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 9);
+  messageDesc(file_orchestra_v1_event_service, 10);
 
 /**
  * Selects events. All conditions must match.
@@ -708,7 +779,7 @@ export type ListEventsRequest = Message<"orchestra.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 10);
+  messageDesc(file_orchestra_v1_event_service, 11);
 
 /**
  * One page of events.
@@ -744,7 +815,7 @@ export type ListEventsResponse = Message<"orchestra.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_orchestra_v1_event_service, 11);
+  messageDesc(file_orchestra_v1_event_service, 12);
 
 /**
  * Urgency of an event's delivery, or of an agent in the queue.
