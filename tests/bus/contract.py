@@ -230,6 +230,14 @@ async def test_batches_keep_their_order_whether_their_events_have_keys_or_not(bu
     assert got == [0, 1, 2, 3, 4]
 
 
+async def test_a_batch_with_one_key_for_two_events_is_refused(bus: EventBus) -> None:
+    with pytest.raises(SidecarError, match="was used for another event"):
+        await bus.publish_all([keyed("k", n=1), keyed("k", n=2)])
+    first, again = await bus.publish_all([keyed("k", n=1), keyed("k", n=1)])
+    assert again.duplicate and again.event_id == first.event_id
+    assert ids(await read(bus, "0")) == [first.event_id]
+
+
 async def test_an_event_is_published_only_after_the_expected_one(bus: EventBus) -> None:
     def after(last: str, topic: str = "t") -> Outgoing:
         made = event()

@@ -219,3 +219,60 @@ async def test_a_disk_that_cannot_be_read_is_an_error_and_not_the_end(
     assert failed.value.code == "STR_002"
     monkeypatch.undo()
     assert await everything(bus) == made
+
+
+@pytest.mark.parametrize("upto", [700, 1400, 2400])
+@pytest.mark.parametrize("filter", ["", "n:>=0"])
+async def test_what_is_trimmed_while_it_is_read_is_a_gap_and_no_more_than_that(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, upto: int, filter: str
+) -> None:
+    life = Life(tmp_path, clock)
+    made = []
+    for first in range(0, 3000, 100):
+        made += await life.bus.publish_all([Outgoing("p", event(n=n)) for n in range(first, first + 100)])
+    ids_ = [each.event_id for each in made]
+    journal = life.bus._channels["p"].journal
+    real = SegmentLog.after
+
+    async def trimming(*arguments: object) -> object:
+        found = await real(*arguments)  # type: ignore[arg-type]
+        journal.trimmed = max(journal.trimmed, upto)
+        return found
+
+    monkeypatch.setattr(SegmentLog, "after", trimming)
+    batch = await read(life.bus, ids_[0], SubscriptionKey(filter=filter), limit=10)
+    assert batch.gap is not None
+    assert (batch.gap.since, batch.gap.missed) == (ids_[0], upto - 1)
+    assert ids(batch) == ids_[upto : upto + 10]
+    monkeypatch.undo()
+    page = await life.bus.read("p", 0, 10)
+    assert [entry.event_id for entry in page.entries] == ids_[upto : upto + 10]
+    listed, _ = await life.bus.select("p", Position(0), 10, lambda _: True, "reader")
+    assert [entry.event_id for entry in listed] == ids_[upto : upto + 10]
+    await life.close()
+
+
+async def test_a_gap_that_grows_before_it_is_told_is_one_gap(tmp_path: Path, clock: ManualClock) -> None:
+    life = Life(tmp_path, clock)
+    made = await published(life.bus, 300)
+    journal = life.bus._channels["p"].journal
+    journal.trimmed = 100
+    start = await life.bus.start_of("p", made[0], None)
+    journal.trimmed = 150
+    batch = await life.bus.wait("p", ALL, start, "reader", timeout=0, limit=5, since=made[0])
+    assert batch.gap is not None and (batch.gap.since, batch.gap.missed) == (made[0], 149)
+    assert batch.gap.resumed_after == made[149] and ids(batch) == made[150:155]
+    await life.close()
+
+
+async def test_what_was_trimmed_does_not_come_back_with_a_restart(tmp_path: Path, clock: ManualClock) -> None:
+    log = SegmentLog(tmp_path, max_opened=200)
+    bus = EmbeddedBus(log, clock, Settings(max_events=100))
+    made = await published(bus, 150)
+    await bus.close()
+    await log.close()
+    log = SegmentLog(tmp_path, max_opened=120)
+    bus = EmbeddedBus(log, clock, Settings(max_events=100))
+    assert (await bus.read("p", 0, 500)).entries[0].event_id == made[50]
+    await bus.close()
+    await log.close()

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.clients import both, settled
-from tests.support.sidecars import fresh, publish
+from tests.support.clients import both, settled, until
+from tests.support.sidecars import fresh, port_options, publish
 
 from cco_sidecar.client import (
     AsyncClient,
@@ -260,3 +261,66 @@ async def test_what_is_not_allowed_is_said_at_once(sidecar: SidecarProcess, kind
     async with team(sidecar, kind) as t:
         with pytest.raises(NotFoundError, match="project 'another' not found"):
             await call(t.client.patterns.request, "x", project_id="another", timeout=5)
+
+
+@both
+async def test_no_failure_is_lost_when_many_fail_at_once(sidecar: SidecarProcess, kind: Any) -> None:
+    async with team(sidecar, kind) as t:
+        operator = kind(token=sidecar.operator.token, grpc_target=sidecar.target)
+        circuits = [operator.patterns.circuit("busy", max_failures=1000, project_id=t.project) for _ in range(8)]
+        await asyncio.gather(*(call(circuit.failed, "x") for circuit in circuits))
+        page = await settled(t.client.events.list(topic="circuit.busy", limit=1))
+        assert page.events[-1].data["failures"] == 8
+        await settled(operator.close())
+
+
+@both
+async def test_a_circuit_whose_state_has_expired_counts_again(sidecar: SidecarProcess, kind: Any) -> None:
+    async with team(sidecar, kind) as t:
+        data = {"state": "open", "failures": 9}
+        await settled(t.client.events.publish("circuit_changed", data, topic="circuit.old", ttl_seconds=1))
+        circuit = t.client.patterns.circuit("old", max_failures=1)
+        with pytest.raises(CircuitOpenError):
+            await call(circuit.enter)
+        listed = ["circuit_changed"]
+        while listed:
+            listed = (await settled(t.client.events.list(topic="circuit.old"))).events
+        await call(circuit.enter)
+        await call(circuit.failed, "again")
+        with pytest.raises(CircuitOpenError, match="after 1 failures"):
+            await call(circuit.enter)
+        for state in ({}, {"state": "odd"}, {"state": "open", "failures": "x"}):
+            await settled(t.client.events.publish("circuit_changed", state, topic="circuit.odd"))
+            await call(t.client.patterns.circuit("odd").enter)
+
+
+@both
+async def test_a_success_that_comes_too_late_closes_nothing(sidecar: SidecarProcess, kind: Any) -> None:
+    async with team(sidecar, kind) as t:
+        slow, other = (t.client.patterns.circuit("late", max_failures=1) for _ in range(2))
+        await call(slow.enter)
+        await call(other.failed, "x")
+        await call(slow.succeeded)
+        with pytest.raises(CircuitOpenError):
+            await call(other.enter)
+        for seconds in (float("nan"), float("inf"), -1, 1e300):
+            with pytest.raises(ValueError, match="open_seconds must be"):
+                t.client.patterns.circuit("x", open_seconds=seconds)
+        assert await call(t.client.patterns.scatter, "x", []) == []
+
+
+@both
+async def test_waiting_survives_a_restart(tmp_path: Path, repository: Path, kind: Any) -> None:
+    ports = port_options()
+    first = SidecarProcess(tmp_path / "storage", repository, *ports)
+    operator = first.operator
+    client = kind(token=operator.token, grpc_target=first.target)
+    publish(first, "default", "one", operator)
+    waiting = asyncio.ensure_future(call(client.patterns.wait_all, ["one", "two"], since="0", timeout=60))
+    await until(lambda: first.request("GET", "/status", operator).json()["events"]["active_subscriptions"] > 0)
+    await asyncio.to_thread(first.kill)
+    second = await asyncio.to_thread(SidecarProcess, tmp_path / "storage", repository, *ports)
+    publish(second, "default", "two", operator)
+    assert sorted(await waiting) == ["one", "two"]
+    await settled(client.close())
+    second.kill()

@@ -106,6 +106,7 @@ class EmbeddedBus:
 
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
         channels = [await self._channel_for(each) for each in outgoing]
+        self._publishing.check_all(outgoing)
         for channel, each in zip(channels, outgoing, strict=True):
             self._publishing.check(channel.journal, channel.keys, each)
         pairs = zip(channels, outgoing, strict=True)
@@ -367,6 +368,7 @@ class EmbeddedBus:
         now = self._loop.time()
         for project, channel in self._channels.items():
             self._trim(project, channel)
+            channel.history.forget_pieces()
             idle = [
                 key
                 for key, subscription in channel.subscriptions.items()

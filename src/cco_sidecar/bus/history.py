@@ -20,7 +20,7 @@ T = TypeVar("T")
 PIECE = 500
 PIECE_BYTES = 1024 * 1024
 # Pieces that are kept for other readers at the same place.
-_KEPT_PIECES = 16
+_KEPT_PIECES = 4
 
 
 class History:
@@ -42,14 +42,19 @@ class History:
         found: list[Entry] = []
         size = 0
         while len(found) < count and size < PIECE_BYTES:
+            if found and journal.trimmed > seq:
+                # What would follow is gone; the reader has to notice.
+                return found
             seq = max(seq, journal.trimmed)
             floor = journal.floor
             if seq >= floor:
                 return found + journal.after(seq, count - len(found))
-            piece = [entry for entry in await self._piece(seq) if entry.seq > journal.trimmed]
-            found += piece[: count - len(found)]
-            size += sum(len(entry.frame) for entry in piece)
-            seq = found[-1].seq if piece else floor
+            piece = await self._piece(seq)
+            kept = [entry for entry in piece if entry.seq > journal.trimmed]
+            found += kept[: count - len(found)]
+            size += sum(len(entry.frame) for entry in kept)
+            # A piece that was trimmed meanwhile is not the end of what is on disk.
+            seq = piece[-1].seq if piece else floor
         return found
 
     async def before(self, seq: int, count: int = PIECE) -> Sequence[Entry]:
@@ -81,6 +86,10 @@ class History:
             seq = await self._guarded(self._log.number_at(self._project, micros))
             return Position(max(seq, journal.trimmed))
         return journal.position_at(micros)
+
+    def forget_pieces(self) -> None:
+        """Frees what was read for readers that may have gone."""
+        self._pieces.clear()
 
     async def learn_topic(self, topic: str) -> None:
         """Makes sure that the journal knows the newest event of a topic. Reads all that is stored at most once."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cco_sidecar.bus.base import Outgoing, Published
 from cco_sidecar.bus.entry import Entry
-from cco_sidecar.core.errors import conflict
+from cco_sidecar.core.errors import SidecarError, conflict
 from orchestra.v1.event_service_pb2 import Event
 
 WINDOW_SECONDS = 600
@@ -40,12 +40,7 @@ class Keys:
         self._forget(now_micros)
         known = self._known.get(_identity(event))
         if known is not None and known.content != _content(event):
-            raise conflict(
-                "EVT_003",
-                f"idempotency_key '{event.idempotency_key}' was used for another event in the last "
-                f"{WINDOW_SECONDS // 60} minutes; use a new key for each event, and the same one only to repeat it",
-                idempotency_key=event.idempotency_key,
-            )
+            raise used_for_another(event.idempotency_key)
 
     def knows(self, event: Event) -> bool:
         """Reports whether ``publish`` would not store the event."""
@@ -88,6 +83,15 @@ class Keys:
             if known.micros > oldest:
                 return
             del self._known[identity]
+
+
+def used_for_another(key: str) -> SidecarError:
+    return conflict(
+        "EVT_003",
+        f"idempotency_key '{key}' was used for another event in the last {WINDOW_SECONDS // 60} minutes; use a new key "
+        "for each event, and the same one only to repeat it",
+        idempotency_key=key,
+    )
 
 
 async def _again(published: asyncio.Future[Published]) -> Published:

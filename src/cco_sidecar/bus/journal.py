@@ -115,7 +115,8 @@ class Journal:
 
             upto = droppable(self.head - limits.events, expired, limits.bytes)
             self.trimmed = max(self.trimmed, min(self.floor, upto))
-            if self._entries[-1].arrived < oldest:
+            enough = len(self._entries) >= limits.events or self._bytes >= limits.bytes
+            if enough or self._entries[-1].arrived < oldest:
                 self.trimmed = self.floor
         if self.trimmed == self.floor:
             drop = max(0, len(self._entries) - limits.events, self._over(limits.bytes))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from cco_sidecar.bus.base import FROM_OLDEST, Outgoing, Published
 from cco_sidecar.bus.commits import GroupCommit, check_size
-from cco_sidecar.bus.idempotency import Keys
+from cco_sidecar.bus.idempotency import Keys, used_for_another
 from cco_sidecar.bus.journal import Journal
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import conflict
+from orchestra.v1.event_service_pb2 import Event
 
 
 class Publishing:
@@ -28,6 +30,15 @@ class Publishing:
             keys.check(event, self._clock.steady_micros())
         if outgoing.expected_last and not keys.knows(event):
             self._check_expected(journal, outgoing)
+
+    def check_all(self, outgoing: Sequence[Outgoing]) -> None:
+        """Raises SidecarError (EVT_003) if events that are published together contradict each other."""
+        keyed: dict[tuple[str, str, str], Event] = {}
+        for project, event, *_ in outgoing:
+            if event.idempotency_key:
+                first = keyed.setdefault((project, event.publisher, event.idempotency_key), event)
+                if first != event:
+                    raise used_for_another(event.idempotency_key)
 
     def submit(self, keys: Keys, outgoing: Outgoing) -> asyncio.Future[Published]:
         """Raises SidecarError (EVT_001) when the bus is closed."""

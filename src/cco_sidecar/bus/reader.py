@@ -94,6 +94,9 @@ class Reader:
         subscription = self.subscription
         if self.seq < self._journal.trimmed:
             self._declare_gap()
+            if past and past[-1].seq <= self.seq:
+                # All of it was trimmed meanwhile.
+                return None
         past = [entry for entry in past if self.seq < entry.seq <= subscription.start]
         upto = past[-1].seq if past else subscription.start
         wanted: list[Entry] = []
@@ -124,8 +127,9 @@ class Reader:
         return Slice(tuple(taken), upto, expires=min((entry.expires for entry in taken), default=_NEVER))
 
     def _declare_gap(self) -> None:
-        trimmed = self._journal.trimmed
-        self.gap = Gap(
-            since=self._journal.cursor(self.seq), resumed_after=self._journal.cursor(trimmed), missed=trimmed - self.seq
-        )
+        """Moves on to what is still retained. A gap that is not reported yet becomes larger."""
+        trimmed, before = self._journal.trimmed, self.gap
+        missed = trimmed - self.seq + (before.missed if before is not None else 0)
+        since = before.since if before is not None else self._journal.cursor(self.seq)
+        self.gap = Gap(since=since, resumed_after=self._journal.cursor(trimmed), missed=missed)
         self.seq = trimmed

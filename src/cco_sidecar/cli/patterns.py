@@ -11,12 +11,13 @@ from typing import Any
 import click
 
 from cco_sidecar.bus import filters
+from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.events import COLUMNS, cursor_at, line, since_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.cli.worker import run
 from cco_sidecar.client import (
     CircuitOpenError,
@@ -26,6 +27,7 @@ from cco_sidecar.client import (
     NotEnoughEventsError,
 )
 from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SidecarError
 
 
 class _NotRun(click.ClickException):
@@ -76,6 +78,8 @@ def request(client: Client, event_type: str, form: str | None, output: Path | No
 @connected
 def reply(client: Client, event_id: str, event_type: str, data: dict[str, Any], topic: str, project_id: str) -> None:
     """Publish the reply to a request, which is an event's id."""
+    if not is_event_id(event_id):
+        raise click.UsageError(f"'{event_id}' is not the id of an event, such as evt-1a2b3c4d-0000000001")
     answer = client.events.publish(event_type, data, topic=topic, causation_id=event_id, project_id=project_id)
     echo(f"published {answer.event_id} on {answer.topic}")
 
@@ -221,8 +225,8 @@ def refine(
 @click.option("--max-failures", type=Integer(min=1), default=3, show_default=True, help="Failures in a row.")
 @click.option(
     "--open-seconds",
-    type=click.FloatRange(min=0),
-    default=60.0,
+    type=Integer(0, 31_536_000),
+    default=60,
     show_default=True,
     help="For how long it is then not tried again.",
 )
@@ -243,11 +247,14 @@ def guard(client: Client, name: str, program: tuple[str, ...], **options: Any) -
     except click.ClickException as problem:
         circuit.failed(problem.message)
         raise
-    if ended.returncode == 0:
-        circuit.succeeded()
-        return
-    circuit.failed(f"exit status {ended.returncode}")
-    click.get_current_context().exit(ended.returncode if ended.returncode > 0 else 128 - ended.returncode)
+    try:
+        if ended.returncode == 0:
+            circuit.succeeded()
+        else:
+            circuit.failed(f"exit status {ended.returncode}")
+    except (SidecarError, CircuitOpenError) as problem:
+        echo(f"cco: the outcome could not be recorded: {one_line(str(problem))}", err=True)
+    click.get_current_context().exit(ended.returncode if ended.returncode >= 0 else 128 - ended.returncode)
 
 
 @contextmanager

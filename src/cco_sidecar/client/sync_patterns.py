@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any, TypeVar
 
 from cco_sidecar.client.errors import (
@@ -13,9 +15,12 @@ from cco_sidecar.client.errors import (
     ConflictError,
     NotAcceptedError,
     NotEnoughEventsError,
+    is_lost,
 )
 from cco_sidecar.client.sync_events import Events
 from cco_sidecar.client.values import Event, Opening, term
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.retry import Backoff
 
 T = TypeVar("T")
 
@@ -26,6 +31,8 @@ _CLOSED, _OPEN, _TRYING = "closed", "open", "trying"
 _MAX_POLL_SECONDS = 60.0
 # How often another agent may change a circuit's state while this one does.
 _TRIES = 20
+# A year.
+_MAX_OPEN_SECONDS = 31_536_000
 
 
 class Patterns:
@@ -86,7 +93,7 @@ class Patterns:
             if event is None:
                 what = f"{len(found)} of {count} events of type {' or '.join(event_types)} within {timeout:g} s"
                 raise NotEnoughEventsError(what, found)
-            value = repr(getattr(event, distinct, None) or event.data.get(distinct)) if distinct else event.event_id
+            value = _value(event, distinct)
             if value not in seen:
                 seen.add(value)
                 found.append(event)
@@ -148,6 +155,8 @@ class Patterns:
         Whoever replies does so with ``reply``; workers that share a durable consumer divide the items. Raises
         NotEnoughEventsError, with the replies that came.
         """
+        if not items:
+            return []
         asked = self._events.publish_many(
             [{"event_type": event_type, "data": item, "topic": topic, "project_id": project_id} for item in items]
         )
@@ -155,7 +164,7 @@ class Patterns:
         replies: dict[str, Event] = {}
         types = [reply_type] if reply_type else []
         causes = "|".join(term("causation_id", each) for each in asked) if len(asked) <= _MAX_TERMS else ""
-        waiting = _Waiting(self._events, types, causes, asked[0] if asked else "$", timeout, project_id)
+        waiting = _Waiting(self._events, types, causes, asked[0], timeout, project_id)
         while len(replies) < len(asked):
             event = waiting.next()
             if event is None:
@@ -234,7 +243,10 @@ class Circuit:
         self._name = name
         self._topic = f"circuit.{name}"
         self._max_failures = max_failures
+        if not 0 <= open_seconds <= _MAX_OPEN_SECONDS:
+            raise ValueError(f"open_seconds must be from 0 to {_MAX_OPEN_SECONDS}, not {open_seconds}")
         self._open_for = timedelta(seconds=open_seconds)
+        self._last = "0"
         self._project_id = project_id
 
     def call(self, work: Callable[[], T]) -> T:
@@ -265,27 +277,34 @@ class Circuit:
                 )
             if self._change(now, _TRYING, now.failures, now.reason):
                 return
-        raise CircuitOpenError(f"circuit '{self._name}': another agent is trying", self._open_for.total_seconds())
+        raise self._contended()
 
     def succeeded(self) -> None:
-        """Closes the circuit."""
+        """Closes the circuit, unless it was opened after this call began. Raises SidecarError."""
         for _ in range(_TRIES):
             now = self._now()
-            if not now.failures or self._change(now, _CLOSED, 0, ""):
+            if not now.failures or now.state == _OPEN or self._change(now, _CLOSED, 0, ""):
                 return
+        raise self._contended()
 
     def failed(self, reason: str = "") -> None:
-        """Counts a failure, and opens the circuit if it is one too many, or if this was the agent that tried."""
+        """Counts a failure, and opens the circuit if it is one too many, or if this was the agent that tried. Raises
+        SidecarError."""
         for _ in range(_TRIES):
             now = self._now()
             failures = now.failures + 1
             closed = now.state == _CLOSED and failures < self._max_failures
             if self._change(now, _CLOSED if closed else _OPEN, failures, reason[:1000]):
                 return
+        raise self._contended()
+
+    def _contended(self) -> CircuitOpenError:
+        text = f"circuit '{self._name}' is changed by too many agents at a time; try again"
+        return CircuitOpenError(text, self._open_for.total_seconds())
 
     def _now(self) -> Opening:
         page = self._events.list(topic=self._topic, limit=1, project_id=self._project_id)
-        return Opening.of(page.events[-1] if page.events else None)
+        return Opening.of(page.events[-1] if page.events else None, self._last)
 
     def _change(self, before: Opening, state: str, failures: int, reason: str) -> bool:
         """Records a new state. Returns False if another agent changed it in the meantime."""
@@ -298,9 +317,18 @@ class Circuit:
                 project_id=self._project_id,
                 expected_last_event_id=before.event_id,
             )
-        except ConflictError:
+        except ConflictError as problem:
+            # An event that has expired is not listed, but it is still the newest.
+            self._last = str(problem.details.get("last_event_id") or self._last)
+            time.sleep(random.uniform(0.0, 0.1))
             return False
         return True
+
+
+def _value(event: Event, distinct: str) -> str:
+    if not distinct:
+        return event.event_id
+    return event.publisher if distinct == "publisher" else repr(event.data.get(distinct))
 
 
 # Of a filter; more causes are compared here.
@@ -317,9 +345,10 @@ class _Waiting:
         self._events = events
         self._filter = ",".join(each for each in (types, filter) if each)
         self._since = since
-        self._deadline = time.monotonic() + timeout
+        self._deadline = monotonic() + timeout
         self._project_id = project_id
         self._buffer: list[Event] = []
+        self._backoff = Backoff()
 
     def next(self) -> Event | None:
         """Returns the next event; None when the time is up."""
@@ -328,13 +357,21 @@ class _Waiting:
             newest = (self._events.list(limit=1, project_id=self._project_id)).events
             self._since = newest[0].event_id if newest else "0"
         while not self._buffer:
-            left = self._deadline - time.monotonic()
-            page = self._events.wait(
-                filter=self._filter,
-                since=self._since,
-                timeout=min(max(left, 0.0), _MAX_POLL_SECONDS),
-                project_id=self._project_id,
-            )
+            left = self._deadline - monotonic()
+            try:
+                page = self._events.wait(
+                    filter=self._filter,
+                    since=self._since,
+                    timeout=min(max(left, 0.0), _MAX_POLL_SECONDS),
+                    project_id=self._project_id,
+                )
+            except SidecarError as problem:
+                # A sidecar that restarts; the cursor is still good.
+                if not is_lost(problem) or left <= 0:
+                    raise
+                time.sleep(min(left, self._backoff.failed()))
+                continue
+            self._backoff.succeeded()
             self._buffer = list(page.events)
             self._since = page.next_cursor or self._since
             if left <= 0 and not self._buffer:

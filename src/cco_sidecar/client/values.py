@@ -122,13 +122,16 @@ class Opening:
     event_id: str
 
     @classmethod
-    def of(cls, event: Event | None) -> Opening:
+    def of(cls, event: Event | None, newest: str) -> Opening:
+        """``newest``: the id of the topic's newest event, if that is no longer listed. An event that is no state of a
+        circuit counts as closed."""
         if event is None:
-            return cls("closed", 0, "", _EPOCH, "0")
+            return cls("closed", 0, "", _EPOCH, newest)
         data = event.data
-        failures = data.get("failures")
-        count = int(failures) if isinstance(failures, int | float) else 0
-        return cls(str(data.get("state")), count, str(data.get("reason", "")), event.timestamp, event.event_id)
+        state, failures = data.get("state"), data.get("failures")
+        if state not in ("closed", "open", "trying") or not isinstance(failures, int | float):
+            return cls("closed", 0, "", event.timestamp, event.event_id)
+        return cls(state, int(failures), str(data.get("reason", "")), event.timestamp, event.event_id)
 
 
 def term(field: str, value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from asyncio.transports import BaseTransport
 from collections import OrderedDict
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 
 from cco_sidecar.core import descriptors, ids, sockets
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError, invalid_request
@@ -26,7 +28,13 @@ MAX_PIPELINED = 16
 _KEEP_ALIVE_SECONDS = 75
 # A WebSocket's client has nothing to say.
 _MAX_SAID_BYTES = 4096
+_SAID_BYTES_PER_SECOND = 1024
 _PING_SECONDS = 20.0
+# Of the websockets library, for a line of the opening handshake.
+_MAX_LINE = 8000
+_CORKED_BYTES = 64 * 1024
+# A client that reads nothing for so long after its connection was closed is disconnected.
+_UNREAD_SECONDS = 15.0
 _LEAST_CONNECTIONS = 64
 _MAX_CONNECTIONS = 16_384
 
@@ -74,14 +82,18 @@ class _Connections:
 
 
 class _Corked:
-    """A transport that writes once per iteration of the event loop: a response's head and body in one packet."""
+    """A transport that joins what is written in one iteration of the event loop: the head and the body of a response.
 
-    __slots__ = ("_loop", "_parts", "_transport")
+    Closing waits for a client that reads, and not for one that does not.
+    """
+
+    __slots__ = ("_loop", "_parts", "_size", "_transport")
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._parts: list[bytes] = []
+        self._size = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -90,15 +102,31 @@ class _Corked:
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
+        self._size += len(data)
+        if self._size > _CORKED_BYTES:
+            # Now, so that the writer hears that the client does not read.
+            self._flush()
 
     def close(self) -> None:
         self._flush()
         self._transport.close()
+        self._loop.call_later(_UNREAD_SECONDS, self._give_up, self._unread())
 
     def _flush(self) -> None:
-        parts, self._parts = self._parts, []
+        parts, self._parts, self._size = self._parts, [], 0
         if parts and not self._transport.is_closing():
             self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _unread(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def _give_up(self, before: int) -> None:
+        """Ends the connection if the client has read nothing since."""
+        left = self._unread()
+        if 0 < left < before:
+            self._loop.call_later(_UNREAD_SECONDS, self._give_up, left)
+        elif left:
+            self._transport.abort()
 
 
 class _Refused(Exception):
@@ -172,10 +200,30 @@ class _Connection(HttpToolsProtocol):
             waiting = f"more than {MAX_PIPELINED} unanswered requests on this connection"
             self._refusal = invalid_request(waiting)
             raise _Refused
+        if self.parser.should_upgrade() and self._should_upgrade():
+            self._check_upgrade()
+            super().on_headers_complete()
+            return
         self._in_headers = False
         self._cancel_deadline()
         self.connections_of_server.busy(self)
         super().on_headers_complete()
+
+    def _check_upgrade(self) -> None:
+        """A WebSocket's handshake has no body, and shorter lines than other requests."""
+        names = {name for name, _ in self.headers}
+        if b"content-length" in names or b"transfer-encoding" in names:
+            self._refusal = invalid_request("the opening of a WebSocket has no body")
+            raise _Refused
+        longest = max(len(name) + len(value) for name, value in self.headers)
+        if max(longest, len(self.url)) > _MAX_LINE:
+            self._refusal = _too_large(f"the opening of a WebSocket has lines of at most {_MAX_LINE} bytes")
+            raise _Refused
+
+    def handle_websocket_upgrade(self) -> None:
+        self._cancel_deadline()
+        self.connections_of_server.busy(self)
+        super().handle_websocket_upgrade()
 
     def on_body(self, body: bytes) -> None:
         self._of_body += len(body)
@@ -233,13 +281,55 @@ class _Connection(HttpToolsProtocol):
 
 
 class _Socket(WebSocketsSansIOProtocol):
-    """A connection that has become a WebSocket. It counts as before."""
+    """A connection that has become a WebSocket, whose client has next to nothing to say. It counts as before."""
 
     connections_of_server: _Connections
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(transport)
+        self._may_say = float(_MAX_SAID_BYTES)
+        self._said_at = self.loop.time()
+        self._in_handshake = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.connections_of_server.closed(self)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_handshake:
+            # What the HTTP server has read; its limits applied.
+            self._in_handshake = False
+        else:
+            now = self.loop.time()
+            self._may_say = min(_MAX_SAID_BYTES, self._may_say + (now - self._said_at) * _SAID_BYTES_PER_SECOND)
+            self._said_at = now
+            self._may_say -= len(data)
+            if self._may_say < 0:
+                self.transport.abort()
+                return
+        super().data_received(data)
+        if not self.handshake_initiated:
+            self.transport.abort()
+
+    def handle_text(self, event: Frame) -> None:
+        self._say()
+
+    def handle_bytes(self, event: Frame) -> None:
+        self._say()
+
+    def handle_cont(self, event: Frame) -> None:
+        self._say()
+
+    def _say(self) -> None:
+        """Tells the application that the client said something; what does not matter."""
+        if not self.close_sent and self.queue.empty():
+            self.queue.put_nowait({"type": "websocket.receive", "bytes": b""})
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            # Otherwise uvicorn complains that the connection was never answered.
+            self.handshake_complete = True
 
 
 def _too_large(text: str) -> SidecarError:

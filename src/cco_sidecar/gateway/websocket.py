@@ -56,6 +56,8 @@ class WebSocket(Incoming):
                 await self._refuse(error)
             except grpc.aio.AbortError:
                 await self._refuse(self.context.error())
+            except ConnectionResetError:
+                raise
             except Exception:
                 log.exception("WebSocket %s failed", self.path, extra={"request_id": self.request_id})
                 await self._refuse(internal("INT_001", f"internal error; see the log for request {self.request_id}"))
@@ -88,7 +90,8 @@ class WebSocket(Incoming):
         origin = self.headers.get("origin")
         if origin is None or self.around.cors.allows(origin):
             return
-        if origin.partition("://")[2] != self.headers.get("host"):
+        host = self.headers.get("host")
+        if not host or origin.partition("://")[2] != host:
             text = f"a page of {origin[:200]} may not connect; allow it with cors_origins in the configuration"
             raise SidecarError(Kind.PERMISSION_DENIED, "AUTH_003", text)
 
