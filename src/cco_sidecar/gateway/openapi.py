@@ -151,15 +151,13 @@ class Document:
             return {"anyOf": [schema, {"$ref": "#/components/schemas/FlatResult"}]}
         if rpc == PUBLISH_EVENT:
             # The type is in the path, or in the body.
-            typed = "event_type" in whole.get("required", ())
-            name = "LooseTypedEvent" if typed else "LooseEvent"
-            elsewhere = ["data"] if typed else ["data", "event_type"]
+            name = "LooseTypedEvent" if "event_type" in whole.get("required", ()) else "LooseEvent"
             self._schemas[name] = {
                 "description": "The keys of `data` at the top level, instead of in `data`.",
                 "type": "object",
                 "properties": {key: value for key, value in whole["properties"].items() if key != "data"},
                 "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
-                "not": {"anyOf": [{"required": [key]} for key in elsewhere]},
+                "not": {"required": ["data"]},
             } | ({"required": whole["required"]} if "required" in whole else {})
             return {"anyOf": [schema, {"$ref": f"#/components/schemas/{name}"}]}
         return schema
