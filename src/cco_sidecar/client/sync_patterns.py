@@ -280,7 +280,8 @@ class Circuit:
         raise self._contended()
 
     def succeeded(self) -> None:
-        """Closes the circuit, unless it was opened after this call began. Raises SidecarError."""
+        """Closes the circuit, unless it was opened after this call began. Raises SidecarError, and CircuitOpenError if
+        too many change it at a time."""
         for _ in range(_TRIES):
             now = self._now()
             if not now.failures or now.state == _OPEN or self._change(now, _CLOSED, 0, ""):
@@ -289,7 +290,7 @@ class Circuit:
 
     def failed(self, reason: str = "") -> None:
         """Counts a failure, and opens the circuit if it is one too many, or if this was the agent that tried. Raises
-        SidecarError."""
+        SidecarError, and CircuitOpenError if too many change it at a time."""
         for _ in range(_TRIES):
             now = self._now()
             failures = now.failures + 1
