@@ -30,11 +30,9 @@ MATCHING = 10
 OTHERS = 990
 POLLS = 1000
 _AGENTS = 32
-_PER_AGENT = 64
 _ROUNDS = 5
 _SECONDS = 4.0
 _RATE = 100
-_SETTINGS = {"CCO_SIDECAR_RATE_LIMITS": "{}"}
 
 
 class Stage:
@@ -139,7 +137,7 @@ async def measure(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         base = Path(scratch)
         (base / "root").mkdir()
-        sidecar = SidecarProcess(base / "storage", base / "root", environment=_SETTINGS)
+        sidecar = SidecarProcess(base / "storage", base / "root")
         try:
             stage = Stage(sidecar)
             found = [await wake_ups(stage) for _ in range(rounds)]

@@ -22,7 +22,7 @@ from cco_sidecar.bus.base import (
 )
 from cco_sidecar.bus.commits import GroupCommit, Pending
 from cco_sidecar.bus.delivery import BATCH_EVENTS, HEARTBEAT_SECONDS, Delivery
-from cco_sidecar.bus.entry import Entry
+from cco_sidecar.bus.entry import Entry, identified
 from cco_sidecar.bus.flush import FlushScheduler
 from cco_sidecar.bus.follow import Follow
 from cco_sidecar.bus.history import History
@@ -34,7 +34,6 @@ from cco_sidecar.bus.scans import Scans
 from cco_sidecar.bus.selection import Selection
 from cco_sidecar.bus.subscription import Slice, Subscription, SubscriptionIndex
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.encoded import framed
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog.base import EventLog
@@ -44,7 +43,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_EVENT_ID = Event.EVENT_ID_FIELD_NUMBER
 # Trimming copies the retained entries, so it runs once per this many surplus events.
 _TRIM_STRIDE = 256
 _SUBSCRIPTION_LINGER = 60.0
@@ -118,8 +116,7 @@ class EmbeddedBus:
         record = item.record
         arrived = self._clock.steady_micros()
         item.event.event_id = channel.journal.cursor(seq)
-        # In protobuf the last value of a field wins, so appending the id sets it.
-        payload = record.payload + framed(_EVENT_ID, item.event.event_id.encode())
+        payload = identified(record.payload, item.event.event_id)
         entry = Entry(seq, item.event, payload, arrived, record.ttl)
         entry.committed_at = now
         entry.message = item.event

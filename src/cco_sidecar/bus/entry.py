@@ -77,6 +77,11 @@ class Entry:
         return self._fields
 
 
+def identified(payload: bytes, event_id: str) -> bytes:
+    """Returns a serialised event with its id. In protobuf the last value of a field wins, so appending sets it."""
+    return payload + framed(Event.EVENT_ID_FIELD_NUMBER, event_id.encode())
+
+
 # The large entries whose parsed values are kept, oldest first.
 _large: deque[Entry] = deque(maxlen=32)
 

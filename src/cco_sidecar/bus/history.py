@@ -76,7 +76,11 @@ class History:
             seq = piece[-1].seq
 
     async def find(self, seq: int) -> Entry | None:
-        found = await self.after(seq - 1, 1)
+        journal = self._journal
+        if journal.trimmed < seq <= journal.floor:
+            records = await self._guarded(self._log.after(self._project, seq - 1, seq, 1))
+            return journal.entry(records[0]) if records else None
+        found = journal.after(seq - 1, 1)
         return found[0] if found and found[0].seq == seq else None
 
     async def position_at(self, micros: int) -> Position:

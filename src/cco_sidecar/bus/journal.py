@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cco_sidecar.bus.base import FROM_OLDEST, Position
-from cco_sidecar.bus.entry import Entry
-from cco_sidecar.core.encoded import framed
+from cco_sidecar.bus.entry import Entry, identified
 from cco_sidecar.core.errors import invalid_event
 from cco_sidecar.storage.eventlog.base import EventRecord, OpenedLog
 from orchestra.v1.event_service_pb2 import Event
@@ -88,8 +87,7 @@ class Journal:
         """Returns the entry of a record that was read from the log."""
         event = Event.FromString(record.payload)
         event.event_id = self.cursor(record.seq)
-        # In protobuf the last value of a field wins, so appending the id sets it.
-        payload = record.payload + framed(Event.EVENT_ID_FIELD_NUMBER, event.event_id.encode())
+        payload = identified(record.payload, event.event_id)
         return Entry(record.seq, event, payload, self._arrived(record.seq, record.micros), record.ttl)
 
     def _arrived(self, seq: int, micros: int) -> int:

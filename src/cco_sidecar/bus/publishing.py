@@ -34,11 +34,10 @@ class Publishing:
     def check_all(self, outgoing: Sequence[Outgoing]) -> None:
         """Raises SidecarError (EVT_003) if events that are published together contradict each other."""
         keyed: dict[tuple[str, str, str], Event] = {}
-        for project, event, *_ in outgoing:
-            if event.idempotency_key:
-                first = keyed.setdefault((project, event.publisher, event.idempotency_key), event)
-                if first != event:
-                    raise used_for_another(event.idempotency_key)
+        for each in outgoing:
+            key = each.event.idempotency_key
+            if key and keyed.setdefault((each.project, each.event.publisher, key), each.event) != each.event:
+                raise used_for_another(key)
 
     def submit(self, keys: Keys, outgoing: Outgoing) -> asyncio.Future[Published]:
         """Raises SidecarError (EVT_001) when the bus is closed."""

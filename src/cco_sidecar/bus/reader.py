@@ -43,7 +43,7 @@ class Reader:
 
     @property
     def in_the_past(self) -> bool:
-        """Reports whether it has not read all from before its subscription's entries."""
+        """Reports whether it has to read what came before the entries of its subscription."""
         return self.seq < self.subscription.start
 
     async def until_woken(self, deadline: float) -> None:

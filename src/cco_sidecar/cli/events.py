@@ -35,6 +35,16 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _MAX_POLL_SECONDS = 60.0
 
 
+timeout_option = click.option(
+    "--timeout",
+    type=Integer(min=0),
+    default=30_000,
+    show_default=True,
+    help="Milliseconds to wait; values below 1000 are seconds.",
+    callback=lambda _, __, value: value if value < 1000 else value / 1000,
+)
+
+
 @click.group(name="events", cls=Group)
 def command() -> None:
     """Publish, list and wait for events."""
@@ -82,12 +92,10 @@ def publish(
         event_type, body = value.pop("event_type", event_type), value.pop("data", None) or {}
         options = value
     else:
-        body = out.parse_json(data, "--data") if data else {}
+        body = out.parse_object(data, "--data") if data else {}
         options["ttl_seconds"] = ttl
     if not event_type:
         raise click.UsageError("specify --event-type, or --input FILE with an event_type")
-    if not isinstance(body, dict):
-        raise click.UsageError('--data must be a JSON object, such as \'{"issue_id": "issue-123"}\'')
     answer = client.events.publish(event_type, body, **options)
     out.message(
         answer,
@@ -110,13 +118,7 @@ def publish(
     default="",
     help="Filter expression, such as issue_id:issue-123,status:success|status:partial",
 )
-@click.option(
-    "--timeout",
-    type=Integer(min=0),
-    default=30_000,
-    show_default=True,
-    help="Milliseconds to wait; values below 1000 are seconds.",
-)
+@timeout_option
 @click.option("--continuous", is_flag=True, help="Run until interrupted.")
 @click.option("--limit", type=Integer(min=1), help="Exit after this many events.")
 @click.option(
@@ -132,7 +134,7 @@ def subscribe(
     event_type: str,
     topic: str,
     expression: str,
-    timeout: int,
+    timeout: float,
     continuous: bool,
     limit: int | None,
     since: str,
@@ -159,10 +161,9 @@ def subscribe(
                     return
     if not cursor or cursor == "$":
         cursor = cursor_at(client, moment, project_id)
-    seconds = timeout if timeout < 1000 else timeout / 1000
     _poll(
         client,
-        seconds,
+        timeout,
         limit,
         form,
         cursor,

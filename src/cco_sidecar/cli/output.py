@@ -211,6 +211,14 @@ def read_json(path: str) -> Any:
         ) from problem
 
 
+def parse_object(text: str, what: str) -> dict[str, Any]:
+    """Parses the JSON object of an option. Raises UsageError."""
+    value = parse_json(text, what)
+    if not isinstance(value, dict):
+        raise click.UsageError(f'{what} must be a JSON object, such as \'{{"issue_id": "issue-123"}}\'')
+    return value
+
+
 def parse_json(text: str, option: str) -> Any:
     """Parses the JSON value of an option. Raises UsageError."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from cco_sidecar.bus import filters
 from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
-from cco_sidecar.cli.events import COLUMNS, cursor_at, line, since_of
+from cco_sidecar.cli.events import COLUMNS, cursor_at, line, since_of, timeout_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
 from cco_sidecar.cli.terminal import echo, one_line
@@ -35,15 +36,12 @@ class _NotRun(click.ClickException):
     exit_code = 75
 
 
-_timeout = click.option(
-    "--timeout",
-    type=Integer(min=0),
-    default=30_000,
-    show_default=True,
-    help="Milliseconds to wait; values below 1000 are seconds.",
-    callback=lambda _, __, value: value if value < 1000 else value / 1000,
+_data = click.option(
+    "--data",
+    default="{}",
+    help="Event data, as a JSON object.",
+    callback=lambda _, __, value: out.parse_object(value, "--data"),
 )
-_data = click.option("--data", default="{}", help="Event data, as a JSON object.", callback=lambda *a: _object(a[2]))
 _topic = click.option("--topic", default="", help="Topic.  [default: coordination]")
 _reply_type = click.option("--reply-type", default="", help="Only a reply of this type counts.")
 
@@ -58,7 +56,7 @@ def command() -> None:
 @_data
 @_reply_type
 @_topic
-@_timeout
+@timeout_option
 @project_option
 @out.formatted
 @connected
@@ -91,7 +89,7 @@ def reply(client: Client, event_id: str, event_type: str, data: dict[str, Any], 
 @click.option("--distinct", default="", help="Count each value of this field once: publisher, or a key of the data.")
 @click.option("--filter", default="", help="Filter expression, such as issue_id:issue-123.")
 @click.option("--since", default="", help="Also what came after this event id, time, or age such as 10m.")
-@_timeout
+@timeout_option
 @project_option
 @partial(out.formatted, lists=True)
 @connected
@@ -125,7 +123,7 @@ def wait(
 @click.option("--input", "source", metavar="FILE", required=True, help="A JSON array of event data; - for stdin.")
 @_reply_type
 @_topic
-@_timeout
+@timeout_option
 @project_option
 @partial(out.formatted, lists=True)
 @connected
@@ -145,7 +143,7 @@ def scatter(
 @click.option("--wait", "agents", type=Integer(min=1), help="Wait until so many agents are done with it.")
 @_data
 @click.option("--filter", default="", help="Count only what matches, such as issue_id:issue-123.")
-@_timeout
+@timeout_option
 @project_option
 @partial(out.formatted, lists=True)
 @connected
@@ -175,7 +173,7 @@ def phase(
 @click.option("--rounds", type=Integer(min=1), default=5, show_default=True, help="Give up after so many replies.")
 @_reply_type
 @_topic
-@_timeout
+@timeout_option
 @project_option
 @out.formatted
 @connected
@@ -197,11 +195,11 @@ def refine(
     wanted = filters.parse(accept)
 
     def revise(refused: Event) -> Mapping[str, Any]:
-        ended = run(program, codec.to_json(refused.message), captured=True)
+        ended = run(program, codec.to_json(refused.message), stdout=subprocess.PIPE)
         if ended.returncode:
             raise click.ClickException(f"{program[0]} failed with exit status {ended.returncode}")
         try:
-            return _object(ended.stdout.decode(errors="replace"), f"the output of {program[0]}")
+            return out.parse_object(ended.stdout.decode(errors="replace"), f"the output of {program[0]}")
         except click.UsageError as problem:
             raise click.ClickException(problem.message) from None
 
@@ -272,10 +270,3 @@ def _in_time() -> Iterator[None]:
 def _print(events: Sequence[Event], form: str | None, output: Path | None) -> None:
     found = [each.message for each in events]
     out.rows(found, COLUMNS, form, output, lambda: "\n".join(map(line, found)))
-
-
-def _object(text: str, what: str = "--data") -> dict[str, Any]:
-    value = out.parse_json(text, what)
-    if not isinstance(value, dict):
-        raise click.UsageError(f'{what} must be a JSON object, such as \'{{"issue_id": "issue-123"}}\'')
-    return value

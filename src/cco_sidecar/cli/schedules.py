@@ -54,9 +54,7 @@ def create(
     **options: str,
 ) -> None:
     """Publish an event at a time, after some seconds, or by a cron expression."""
-    body = out.parse_json(data, "--data") if data else {}
-    if not isinstance(body, dict):
-        raise click.UsageError("--data must be a JSON object")
+    body = out.parse_object(data, "--data") if data else {}
     made = client.schedules.create(event_type, body, at=_moment(at), **options)  # type: ignore[arg-type]
     out.message(made, form, output, lambda: _line(made))
 

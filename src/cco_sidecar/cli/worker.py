@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -31,16 +32,10 @@ def handle(delivery: Delivery, program: Sequence[str]) -> None:
     }
     try:
         with _kept(delivery):
-            ended = subprocess.run(
-                program,
-                input=codec.to_json(delivery.event.message),
-                env=environment,
-                stderr=subprocess.PIPE,
-                check=False,
-            )
-    except OSError as problem:
-        delivery.nack(f"cannot run {program[0]}: {problem.strerror}")
-        raise click.ClickException(f"cannot run {program[0]}: {problem.strerror}") from None
+            ended = run(program, codec.to_json(delivery.event.message), env=environment, stderr=subprocess.PIPE)
+    except click.ClickException as problem:
+        delivery.nack(problem.message)
+        raise
     sys.stderr.buffer.write(ended.stderr)
     if ended.returncode == 0:
         delivery.ack()
@@ -51,12 +46,10 @@ def handle(delivery: Delivery, program: Sequence[str]) -> None:
     echo(f"{delivery.event.event_id}: {one_line(reason)}", err=True)
 
 
-def run(
-    program: Sequence[str], stdin: bytes | None = None, *, captured: bool = False
-) -> subprocess.CompletedProcess[bytes]:
-    """Runs a command to its end. Raises ClickException if it cannot be run."""
+def run(program: Sequence[str], stdin: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Runs a command to its end, with the ``options`` of subprocess.run. Raises ClickException if it cannot be run."""
     try:
-        return subprocess.run(program, input=stdin, stdout=subprocess.PIPE if captured else None, check=False)
+        return subprocess.run(program, input=stdin, check=False, **options)
     except OSError as problem:
         raise click.ClickException(f"cannot run {program[0]}: {problem.strerror}") from None
 

@@ -1,4 +1,4 @@
-"""The exceptions of the SDK. All are subclasses of SidecarError."""
+"""The exceptions of the SDK. Those of a call are subclasses of SidecarError; the patterns have others."""
 
 from __future__ import annotations
 

@@ -84,6 +84,12 @@ def publish(
     return _read(event_pb.PublishEventRequest, value)
 
 
+def exactly(field: str, value: str) -> str:
+    """Returns the filter for one value of a field."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{field}:"{escaped}"'
+
+
 def subscribe(
     event_types: Sequence[str],
     topics: Sequence[str],

@@ -3,36 +3,24 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
-from cco_sidecar.client.errors import (
-    CircuitOpenError,
-    ConflictError,
-    NotAcceptedError,
-    NotEnoughEventsError,
-    is_lost,
-)
+from cco_sidecar.client.errors import NotAcceptedError, NotEnoughEventsError, is_lost
+from cco_sidecar.client.requests import exactly
+from cco_sidecar.client.sync_circuits import Circuit
 from cco_sidecar.client.sync_events import Events
-from cco_sidecar.client.values import Event, Opening, term
+from cco_sidecar.client.values import Event
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 
-T = TypeVar("T")
-
 PHASE_COMPLETE = "phase_complete"
-CIRCUIT_CHANGED = "circuit_changed"
-_CLOSED, _OPEN, _TRYING = "closed", "open", "trying"
 # The server's limit for one long poll.
 _MAX_POLL_SECONDS = 60.0
-# How often another agent may change a circuit's state while this one does.
-_TRIES = 20
-# A year.
-_MAX_OPEN_SECONDS = 31_536_000
+# A filter has at most 16 terms; the causes of more replies are compared here.
+_MAX_CAUSES = 12
 
 
 class Patterns:
@@ -52,7 +40,8 @@ class Patterns:
         project_id: str = "",
     ) -> Event:  # fmt: skip
         """Returns the first event of any of several types. Raises NotEnoughEventsError if there is none in time."""
-        return (self.collect(1, event_types, filter=filter, since=since, timeout=timeout, project_id=project_id))[0]
+        (event,) = self.collect(1, event_types, filter=filter, since=since, timeout=timeout, project_id=project_id)
+        return event
 
     def wait_all(
         self, event_types: Sequence[str], *, filter: str = "", since: str = "$", timeout: float = 30.0,
@@ -115,11 +104,10 @@ class Patterns:
 
         Raises NotEnoughEventsError if nobody replies in time.
         """
-        return (
-            self.scatter(
-                event_type, [data or {}], reply_type=reply_type, topic=topic, timeout=timeout, project_id=project_id
-            )
-        )[0]
+        (reply,) = self.scatter(
+            event_type, [data or {}], reply_type=reply_type, topic=topic, timeout=timeout, project_id=project_id
+        )
+        return reply
 
     def reply(
         self,
@@ -160,10 +148,10 @@ class Patterns:
         asked = self._events.publish_many(
             [{"event_type": event_type, "data": item, "topic": topic, "project_id": project_id} for item in items]
         )
-        wanted = dict.fromkeys(asked)
+        wanted = set(asked)
         replies: dict[str, Event] = {}
         types = [reply_type] if reply_type else []
-        causes = "|".join(term("causation_id", each) for each in asked) if len(asked) <= _MAX_TERMS else ""
+        causes = "|".join(exactly("causation_id", each) for each in asked) if len(asked) <= _MAX_CAUSES else ""
         waiting = _Waiting(self._events, types, causes, asked[0], timeout, project_id)
         while len(replies) < len(asked):
             event = waiting.next()
@@ -218,7 +206,7 @@ class Patterns:
     ) -> list[Event]:  # fmt: skip
         """Waits until so many agents are done with a phase, also those that were before the call. Raises
         NotEnoughEventsError, with those that are done."""
-        wanted = term("phase", phase) + (f",{filter}" if filter else "")
+        wanted = exactly("phase", phase) + (f",{filter}" if filter else "")
         return self.collect(
             agents, [PHASE_COMPLETE], distinct="publisher", filter=wanted, since=since, timeout=timeout,
             project_id=project_id,
@@ -235,105 +223,10 @@ class Patterns:
         return Circuit(self._events, name, max_failures, open_seconds, project_id)
 
 
-class Circuit:
-    """A circuit breaker. Its state is the newest event of a topic of its own, so it survives everybody."""
-
-    def __init__(self, events: Events, name: str, max_failures: int, open_seconds: float, project_id: str) -> None:
-        self._events = events
-        self._name = name
-        self._topic = f"circuit.{name}"
-        self._max_failures = max_failures
-        if not 0 <= open_seconds <= _MAX_OPEN_SECONDS:
-            raise ValueError(f"open_seconds must be from 0 to {_MAX_OPEN_SECONDS}, not {open_seconds}")
-        self._open_for = timedelta(seconds=open_seconds)
-        self._last = "0"
-        self._project_id = project_id
-
-    def call(self, work: Callable[[], T]) -> T:
-        """Runs ``work`` and returns its result. Raises CircuitOpenError without running it if others failed too often;
-        an exception of ``work`` counts as a failure."""
-        self.enter()
-        try:
-            result = work()
-        except Exception as problem:
-            self.failed(str(problem))
-            raise
-        self.succeeded()
-        return result
-
-    def enter(self) -> None:
-        """Asks whether to try. Raises CircuitOpenError. Call ``succeeded`` or ``failed`` afterwards."""
-        for _ in range(_TRIES):
-            now = self._now()
-            if now.state == _CLOSED:
-                return
-            left = self._open_for - (datetime.now(UTC) - now.since)
-            if left > timedelta():
-                seconds = left.total_seconds()
-                raise CircuitOpenError(
-                    f"circuit '{self._name}' is {now.state} after {now.failures} failures"
-                    f"{f', the last: {now.reason}' if now.reason else ''}; try again in {seconds:.0f} s",
-                    seconds,
-                )
-            if self._change(now, _TRYING, now.failures, now.reason):
-                return
-        raise self._contended()
-
-    def succeeded(self) -> None:
-        """Closes the circuit, unless it was opened after this call began. Raises SidecarError, and CircuitOpenError if
-        too many change it at a time."""
-        for _ in range(_TRIES):
-            now = self._now()
-            if not now.failures or now.state == _OPEN or self._change(now, _CLOSED, 0, ""):
-                return
-        raise self._contended()
-
-    def failed(self, reason: str = "") -> None:
-        """Counts a failure, and opens the circuit if it is one too many, or if this was the agent that tried. Raises
-        SidecarError, and CircuitOpenError if too many change it at a time."""
-        for _ in range(_TRIES):
-            now = self._now()
-            failures = now.failures + 1
-            closed = now.state == _CLOSED and failures < self._max_failures
-            if self._change(now, _CLOSED if closed else _OPEN, failures, reason[:1000]):
-                return
-        raise self._contended()
-
-    def _contended(self) -> CircuitOpenError:
-        text = f"circuit '{self._name}' is changed by too many agents at a time; try again"
-        return CircuitOpenError(text, self._open_for.total_seconds())
-
-    def _now(self) -> Opening:
-        page = self._events.list(topic=self._topic, limit=1, project_id=self._project_id)
-        return Opening.of(page.events[-1] if page.events else None, self._last)
-
-    def _change(self, before: Opening, state: str, failures: int, reason: str) -> bool:
-        """Records a new state. Returns False if another agent changed it in the meantime."""
-        data = {"circuit": self._name, "state": state, "failures": failures, "reason": reason}
-        try:
-            self._events.publish(
-                CIRCUIT_CHANGED,
-                data,
-                topic=self._topic,
-                project_id=self._project_id,
-                expected_last_event_id=before.event_id,
-            )
-        except ConflictError as problem:
-            # An event that has expired is not listed, but it is still the newest.
-            self._last = str(problem.details.get("last_event_id") or self._last)
-            time.sleep(random.uniform(0.0, 0.1))
-            return False
-        return True
-
-
 def _value(event: Event, distinct: str) -> str:
     if not distinct:
         return event.event_id
     return event.publisher if distinct == "publisher" else repr(event.data.get(distinct))
-
-
-# Of a filter; more causes are compared here.
-_MAX_TERMS = 12
 
 
 class _Waiting:
@@ -342,7 +235,7 @@ class _Waiting:
     def __init__(
         self, events: Events, event_types: Sequence[str], filter: str, since: str, timeout: float, project_id: str
     ) -> None:
-        types = "|".join(term("event_type", each) for each in event_types)
+        types = "|".join(exactly("event_type", each) for each in event_types)
         self._events = events
         self._filter = ",".join(each for each in (types, filter) if each)
         self._since = since

@@ -1,4 +1,4 @@
-"""Events and results as plain Python values. ``message`` is the original protobuf message."""
+"""Events, results and circuit breakers as plain Python values. ``message`` is the original protobuf message."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cco_sidecar.core.clock import micros_of
 from orchestra.v1 import event_service_pb2 as event_pb
 from orchestra.v1 import result_service_pb2 as result_pb
 
+CLOSED, OPEN, TRYING = "closed", "open", "trying"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -111,9 +112,12 @@ class ResultPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class CircuitState:
     """The state of a circuit breaker. ``since`` is when it was set, ``event_id`` the event that did; "0" if none
-    did."""
+    did.
+
+    ``state`` is closed, open, or trying: one agent tries whether it may be closed.
+    """
 
     state: str
     failures: int
@@ -122,22 +126,16 @@ class Opening:
     event_id: str
 
     @classmethod
-    def of(cls, event: Event | None, newest: str) -> Opening:
+    def of(cls, event: Event | None, newest: str) -> CircuitState:
         """``newest``: the id of the topic's newest event, if that is no longer listed. An event that is no state of a
         circuit counts as closed."""
         if event is None:
-            return cls("closed", 0, "", _EPOCH, newest)
+            return cls(CLOSED, 0, "", _EPOCH, newest)
         data = event.data
         state, failures = data.get("state"), data.get("failures")
-        if state not in ("closed", "open", "trying") or not isinstance(failures, int | float):
-            return cls("closed", 0, "", event.timestamp, event.event_id)
+        if state not in (CLOSED, OPEN, TRYING) or not isinstance(failures, int | float):
+            return cls(CLOSED, 0, "", event.timestamp, event.event_id)
         return cls(state, int(failures), str(data.get("reason", "")), event.timestamp, event.event_id)
-
-
-def term(field: str, value: str) -> str:
-    """Returns the filter for exactly one value of a field."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{field}:"{escaped}"'
 
 
 def time_of(stamp: Timestamp) -> datetime:

@@ -19,6 +19,8 @@ from orchestra.v1.event_service_pb2 import Event
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
 VERSION = "1.0"
+# The RPCs whose events can be answered as CloudEvents.
+LISTS = frozenset({"/orchestra.v1.EventService/ListEvents", "/orchestra.v1.EventService/WaitEvents"})
 _BINARY = "ce-"
 _BINARY_MARK = "ce-specversion"
 _NAME = re.compile(r"[a-z0-9]{1,64}")
@@ -129,7 +131,7 @@ def _text(name: str, value: Any, where: str) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int):
         return str(value)
-    raise invalid_request(f"{where}: '{name}' must be a text, a number or true or false", field=name)
+    raise invalid_request(f"{where}: '{name}' must be a text, a whole number or true or false", field=name)
 
 
 def _key(source: str, event_id: str) -> str:

@@ -17,7 +17,7 @@ from orchestra.v1.system_service_pb2 import HEALTH_STATUS_UNHEALTHY, GetHealthRe
 
 # Contract, section 1: "GET /api/events/stream/{event_type} as server-sent events".
 SSE_BY_DEFAULT = frozenset({"/orchestra.v1.EventService/Subscribe"})
-EVENT_LISTS = frozenset({"/orchestra.v1.EventService/ListEvents", "/orchestra.v1.EventService/WaitEvents"})
+
 
 _RESULT_FIELDS = frozenset(AgentResult.DESCRIPTOR.fields_by_name) - {"extra"}
 _STORE_FIELDS = frozenset(CreateResultRequest.DESCRIPTOR.fields_by_name)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import grpc.aio
 from google.protobuf.message import Message
 
 from cco_sidecar.auth.policy import max_request_bytes
 from cco_sidecar.core.encoded import Encoded
-from cco_sidecar.core.errors import Kind, SidecarError, internal
+from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.gateway import cloudevents, compat, replies, requests
-from cco_sidecar.gateway.incoming import Incoming, Send, Surroundings
+from cco_sidecar.gateway.incoming import Dependencies, Incoming, Send
 from cco_sidecar.gateway.routes import Route, method_not_allowed
 from cco_sidecar.rpc.interceptors.receive import Deferred
 from orchestra.v1 import options_pb2
-
-log = logging.getLogger(__name__)
 
 HeaderList = list[tuple[bytes, bytes]]
 
@@ -43,8 +38,8 @@ _UNREAD_SECONDS = 30.0
 class Exchange(Incoming):
     """One HTTP request and its response."""
 
-    def __init__(self, around: Surroundings, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
-        super().__init__(around, scope, receive, send)
+    def __init__(self, needs: Dependencies, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
+        super().__init__(needs, scope, receive, send)
         self.verb: str = scope["method"]
         self.started = False
         self.sse = False
@@ -58,27 +53,12 @@ class Exchange(Incoming):
         return message
 
     async def run(self) -> None:
-        with suppress(ConnectionResetError):
-            await self._run()
-
-    async def _run(self) -> None:
-        try:
-            await self._answer()
-        except (ConnectionResetError, asyncio.CancelledError):
-            # The client disconnected or the server is stopping; nobody reads a response.
-            return
-        except SidecarError as error:
-            await self._refuse(error)
-        except grpc.aio.AbortError:
-            await self._refuse(self.context.error())
-        except Exception:
-            log.exception("%s %s failed", self.verb, self.path, extra={"request_id": self.request_id})
-            await self._refuse(internal("INT_001", f"internal error; see the log for request {self.request_id}"))
+        await self.serve(self._answer())
 
     async def _answer(self) -> None:
         if len(self.path) > _MAX_PATH:
             raise SidecarError(Kind.INVALID_REQUEST, "REQ_001", f"the path is longer than {_MAX_PATH} bytes")
-        document = self.around.documents.get(self.path)
+        document = self.needs.documents.get(self.path)
         if document is not None:
             if self.verb == "OPTIONS":
                 await self._options(["GET"])
@@ -88,7 +68,7 @@ class Exchange(Incoming):
             await self._respond(200, document)
             return
         try:
-            route, variables = self.around.routes.match(self.verb, self.path)
+            route, variables = self.needs.routes.match(self.verb, self.path)
         except SidecarError as error:
             if self.verb != "OPTIONS" or error.kind is not Kind.METHOD_NOT_ALLOWED:
                 raise
@@ -100,7 +80,7 @@ class Exchange(Incoming):
             request = Deferred(partial(self._body, route), partial(self._lines, route))
         else:
             receive = partial(self._body, route) if route.body else None
-            request = Deferred(receive, partial(self._decode, route, variables))
+            request = Deferred(receive, partial(self.decoded, route, variables))
         deadline = requests.deadline_of(self.headers)
         if deadline is None:
             await self._call(route, request)
@@ -112,14 +92,6 @@ class Exchange(Incoming):
             raise SidecarError(
                 Kind.DEADLINE_EXCEEDED, "REQ_006", f"deadline exceeded: the Grpc-Timeout was {deadline:g} s"
             ) from None
-
-    async def _decode(self, route: Route, variables: dict[str, str], body: bytes) -> Message:
-        request = await beside_the_loop(
-            requests.request_of, route, variables, self.query, body, self.headers, size=len(body)
-        )
-        if route.rpc in compat.SSE_BY_DEFAULT:
-            compat.resume(request, self.headers)
-        return request
 
     async def _lines(self, route: Route, body: bytes) -> AsyncIterator[Message]:
         """Returns an iterator over the messages in the body."""
@@ -140,7 +112,7 @@ class Exchange(Incoming):
                 self.body_read.set()
 
     async def _call(self, route: Route, request: Any) -> None:
-        handler: Any = self.around.handlers[route.rpc]
+        handler: Any = self.needs.handlers[route.rpc]
         self.body_is_read |= not route.body
         if handler.stream is not None:
             await self._unless_gone(self._stream(route, handler.stream, request))
@@ -152,7 +124,7 @@ class Exchange(Incoming):
     async def _reply(self, route: Route, response: Any) -> None:
         status = compat.status_of(response, route.rules.success_code)
         shared = response if isinstance(response, Encoded) else None
-        if route.rpc in compat.EVENT_LISTS and cloudevents.wants_batch(self.headers):
+        if route.rpc in cloudevents.LISTS and cloudevents.wants_batch(self.headers):
             cursor, body = await beside_the_loop(replies.cloud_events, response, size=replies.work_of(response))
             headers = [(b"content-type", cloudevents.BATCHED.encode()), (b"x-next-cursor", cursor.encode())]
             await self._respond(status, body, headers if cursor else headers[:1])
@@ -211,10 +183,10 @@ class Exchange(Incoming):
             pass
 
     async def _options(self, verbs: list[str]) -> None:
-        await self._start(204, self.around.cors.preflight(self.headers, verbs))
+        await self._start(204, self.needs.cors.preflight(self.headers, verbs))
         await self.send({"type": "http.response.body", "body": b""})
 
-    async def _refuse(self, error: SidecarError) -> None:
+    async def refuse(self, error: SidecarError) -> None:
         body = replies.error_body(error, self.request_id)
         if self.started:
             part = compat.sse_error(body) if self.sse else body + b"\n"
@@ -258,7 +230,7 @@ class Exchange(Incoming):
         for part in parts:
             await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
         if still_receiving:
-            await self.around.discards.body(self.receive)
+            await self.needs.discards.body(self.receive)
         await self._send_in_time({"type": "http.response.body", "body": last})
 
     async def _send_in_time(self, message: dict[str, Any]) -> None:
@@ -286,5 +258,5 @@ class Exchange(Incoming):
         self.started = True
         own = [(key.encode(), value.encode()) for key, value in self.context.headers() if key != "x-request-id"]
         own.append((b"x-request-id", self.request_id.encode()))
-        out = [*headers, *own, *_SECURITY, *self.around.cors.headers(self.headers)]
+        out = [*headers, *own, *_SECURITY, *self.needs.cors.headers(self.headers)]
         await self.send({"type": "http.response.start", "status": status, "headers": out})

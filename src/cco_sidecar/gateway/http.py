@@ -18,6 +18,7 @@ from cco_sidecar.core import descriptors, ids, sockets
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError, invalid_request
 from cco_sidecar.gateway import replies
 from cco_sidecar.gateway.app import Gateway
+from cco_sidecar.gateway.corked import Corked
 
 # RFC 9110 leaves these limits to the server. Common proxies have smaller ones.
 MAX_HEADER_BYTES = 64 * 1024
@@ -26,15 +27,12 @@ HEADER_SECONDS = 10.0
 # The most requests a client may send before the first is answered.
 MAX_PIPELINED = 16
 _KEEP_ALIVE_SECONDS = 75
-# A WebSocket's client has nothing to say.
+# A WebSocket's client has next to nothing to say: pongs, pings and the end.
 _MAX_SAID_BYTES = 4096
 _SAID_BYTES_PER_SECOND = 1024
 _PING_SECONDS = 20.0
-# Of the websockets library, for a line of the opening handshake.
+# The websockets library reads lines of up to 8,192 bytes, and waits for ever after a longer one.
 _MAX_LINE = 8000
-_CORKED_BYTES = 64 * 1024
-# A client that reads nothing for so long after its connection was closed is disconnected.
-_UNREAD_SECONDS = 15.0
 _LEAST_CONNECTIONS = 64
 _MAX_CONNECTIONS = 16_384
 
@@ -70,63 +68,15 @@ class _Connections:
             return oldest is not connection
         return True
 
-    def closed(self, connection: _Connection | _Socket) -> None:
+    def closed(self) -> None:
+        """Called for each that was opened, once it is not idle."""
         self._open -= 1
-        self._idle.pop(connection, None)  # type: ignore[arg-type]
 
     def busy(self, connection: _Connection) -> None:
         self._idle.pop(connection, None)
 
     def idle(self, connection: _Connection) -> None:
         self._idle[connection] = None
-
-
-class _Corked:
-    """A transport that joins what is written in one iteration of the event loop: the head and the body of a response.
-
-    Closing waits for a client that reads, and not for one that does not.
-    """
-
-    __slots__ = ("_loop", "_parts", "_size", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-        self._size += len(data)
-        if self._size > _CORKED_BYTES:
-            # Now, so that the writer hears that the client does not read.
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-        self._loop.call_later(_UNREAD_SECONDS, self._give_up, self._unread())
-
-    def _flush(self) -> None:
-        parts, self._parts, self._size = self._parts, [], 0
-        if parts and not self._transport.is_closing():
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def _unread(self) -> int:
-        return self._transport.get_write_buffer_size()
-
-    def _give_up(self, before: int) -> None:
-        """Ends the connection if the client has read nothing since."""
-        left = self._unread()
-        if 0 < left < before:
-            self._loop.call_later(_UNREAD_SECONDS, self._give_up, left)
-        elif left:
-            self._transport.abort()
 
 
 class _Refused(Exception):
@@ -152,13 +102,14 @@ class _Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.transport = _Corked(transport, self.loop)  # type: ignore[assignment]
+        self.transport = Corked(transport, self.loop)  # type: ignore[assignment]
         if self.connections_of_server.opened(self):
             self._expect(HEADER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_deadline()
-        self.connections_of_server.closed(self)
+        self.connections_of_server.busy(self)
+        self.connections_of_server.closed()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -292,7 +243,7 @@ class _Socket(WebSocketsSansIOProtocol):
         self._in_handshake = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.connections_of_server.closed(self)
+        self.connections_of_server.closed()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

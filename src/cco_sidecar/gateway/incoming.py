@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+import grpc.aio
+from google.protobuf.message import Message
+
 from cco_sidecar.core import ids
-from cco_sidecar.gateway import requests
+from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.offload import beside_the_loop
+from cco_sidecar.gateway import compat, requests
 from cco_sidecar.gateway.cors import Cors
 from cco_sidecar.gateway.documents import Documents
-from cco_sidecar.gateway.routes import Routes
+from cco_sidecar.gateway.routes import Route, Routes
 from cco_sidecar.rpc.chain import Handlers
 from cco_sidecar.rpc.local import LocalContext
+
+log = logging.getLogger(__name__)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Surroundings(NamedTuple):
-    """What all requests share."""
+class Dependencies(NamedTuple):
+    """What every request needs."""
 
     routes: Routes
     handlers: Handlers
@@ -29,8 +39,8 @@ class Surroundings(NamedTuple):
 class Incoming:
     """A request with its path and headers, and the context for the chain."""
 
-    def __init__(self, around: Surroundings, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
-        self.around = around
+    def __init__(self, needs: Dependencies, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
+        self.needs = needs
         self.path: str = scope["raw_path"].decode("latin-1") or "/"
         self.query: bytes = scope["query_string"]
         self.header_list = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
@@ -43,6 +53,36 @@ class Incoming:
         self.context = LocalContext(metadata, family % tuple(client))
         self._receive = receive
         self._send = send
+
+    async def serve(self, answer: Awaitable[None]) -> None:
+        """Awaits the answer, and turns a failure into a refusal."""
+        try:
+            await answer
+            return
+        except (ConnectionResetError, asyncio.CancelledError):
+            # The client disconnected or the server is stopping; nobody reads a response.
+            return
+        except SidecarError as problem:
+            error = problem
+        except grpc.aio.AbortError:
+            error = self.context.error()
+        except Exception:
+            log.exception("%s failed", self.path, extra={"request_id": self.request_id})
+            error = internal("INT_001", f"internal error; see the log for request {self.request_id}")
+        with suppress(ConnectionResetError):
+            await self.refuse(error)
+
+    async def refuse(self, error: SidecarError) -> None:
+        raise NotImplementedError
+
+    async def decoded(self, route: Route, variables: dict[str, str], body: bytes) -> Message:
+        """Builds the request's message. Raises SidecarError."""
+        request = await beside_the_loop(
+            requests.request_of, route, variables, self.query, body, self.headers, size=len(body)
+        )
+        if route.rpc in compat.SSE_BY_DEFAULT:
+            compat.resume(request, self.headers)
+        return request
 
     async def send(self, message: dict[str, Any]) -> None:
         try:

@@ -6,23 +6,17 @@ A browser cannot set headers here, so the token may also be offered as a subprot
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import grpc.aio
-
 from cco_sidecar.core.encoded import Encoded
-from cco_sidecar.core.errors import Kind, SidecarError, internal, invalid_request
-from cco_sidecar.gateway import compat, replies, requests
-from cco_sidecar.gateway.incoming import Incoming, Send, Surroundings
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
+from cco_sidecar.gateway import replies, requests
+from cco_sidecar.gateway.incoming import Dependencies, Incoming, Send
 from cco_sidecar.gateway.routes import Route
 from cco_sidecar.rpc.interceptors.receive import Deferred
 from orchestra.v1 import options_pb2
-
-log = logging.getLogger(__name__)
 
 PROTOCOL = "cco.v1"
 # Before the token, among the subprotocols that a client offers.
@@ -36,39 +30,28 @@ _CLOSE_CODES = {Kind.INTERNAL: _ERROR, Kind.UNAVAILABLE: _TRY_AGAIN, Kind.RATE_L
 class WebSocket(Incoming):
     """One connection: accepted with the first message of its stream, refused with the same body as over HTTP."""
 
-    def __init__(self, around: Surroundings, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
+    def __init__(self, needs: Dependencies, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
         tokens = [each for each in scope["subprotocols"] if each.startswith(TOKEN_PREFIX)]
         # What was offered is not passed on: it may be a token.
         headers = [(name, value) for name, value in scope["headers"] if name != _OFFERED]
         if tokens and all(name != _AUTHORIZATION for name, _ in headers):
             headers.append((_AUTHORIZATION, f"Bearer {tokens[0].removeprefix(TOKEN_PREFIX)}".encode("latin-1")))
-        super().__init__(around, {**scope, "headers": headers}, receive, send)
+        super().__init__(needs, {**scope, "headers": headers}, receive, send)
         self._protocol = PROTOCOL if PROTOCOL in scope["subprotocols"] else None
         self._accepted = False
 
     async def run(self) -> None:
         """Serves the connection to its end."""
-        with suppress(ConnectionResetError):
-            await self._receive()
-            try:
-                await self._unless_closed(self._answer())
-            except SidecarError as error:
-                await self._refuse(error)
-            except grpc.aio.AbortError:
-                await self._refuse(self.context.error())
-            except ConnectionResetError:
-                raise
-            except Exception:
-                log.exception("WebSocket %s failed", self.path, extra={"request_id": self.request_id})
-                await self._refuse(internal("INT_001", f"internal error; see the log for request {self.request_id}"))
+        await self._receive()
+        await self.serve(self._unless_closed(self._answer()))
 
     async def _answer(self) -> None:
         self._check_origin()
-        route, variables = self.around.routes.match("GET", self.path)
+        route, variables = self.needs.routes.match("GET", self.path)
         if route.rules.mode != options_pb2.MODE_STREAM:
             raise invalid_request(f"'{self.path[:200]}' is no stream; a WebSocket is for paths that stream events")
-        request = Deferred(None, partial(self._decode, route, variables))
-        stream = self.around.handlers[route.rpc].stream
+        request = Deferred(None, partial(self.decoded, route, variables))
+        stream = self.needs.handlers[route.rpc].stream
         assert stream is not None
 
         async def send(response: Any) -> None:
@@ -79,20 +62,14 @@ class WebSocket(Incoming):
         await self._accept()
         await self.send({"type": "websocket.close", "code": _NORMAL})
 
-    async def _decode(self, route: Route, variables: dict[str, str], body: bytes) -> Any:
-        request = requests.request_of(route, variables, self.query, body, self.headers)
-        if route.rpc in compat.SSE_BY_DEFAULT:
-            compat.resume(request, self.headers)
-        return request
-
     def _check_origin(self) -> None:
         """Raises SidecarError (AUTH_003) for a page of another site, unless it is allowed."""
         origin = self.headers.get("origin")
-        if origin is None or self.around.cors.allows(origin):
+        if origin is None or self.needs.cors.allows(origin):
             return
         host = self.headers.get("host")
         if not host or origin.partition("://")[2] != host:
-            text = f"a page of {origin[:200]} may not connect; allow it with cors_origins in the configuration"
+            text = f"a page of {origin[:200]} may not connect; allow it with sidecar.cors_origins in the configuration"
             raise SidecarError(Kind.PERMISSION_DENIED, "AUTH_003", text)
 
     async def _accept(self) -> None:
@@ -101,7 +78,7 @@ class WebSocket(Incoming):
             headers = [(b"x-request-id", self.request_id.encode())]
             await self.send({"type": "websocket.accept", "subprotocol": self._protocol, "headers": headers})
 
-    async def _refuse(self, error: SidecarError) -> None:
+    async def refuse(self, error: SidecarError) -> None:
         body = replies.error_body(error, self.request_id)
         if self._accepted:
             await self.send({"type": "websocket.send", "text": body.decode()})

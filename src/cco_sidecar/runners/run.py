@@ -147,12 +147,12 @@ class Run:
             # 1023.
             first_word = select.poll()
             first_word.register(popen.stdout, select.POLLIN)
-            line, silence = b"", "its shim exited immediately"
+            line, problem = b"", "its shim exited immediately"
             if first_word.poll(_START_SECONDS * 1000):
                 line = popen.stdout.readline()
             else:
                 # Its children hold the pipe too, and may be stopped by a signal.
-                silence = f"its shim did not respond within {_START_SECONDS:g} s"
+                problem = f"its shim did not respond within {_START_SECONDS:g} s"
                 shim = psutil.Process(popen.pid)
                 for each in (*shim.children(recursive=True), shim):
                     with suppress(psutil.NoSuchProcess):
@@ -162,15 +162,16 @@ class Run:
         except orjson.JSONDecodeError:
             answer = {}
         self._popen = popen
-        if not answer or "error" in answer:
-            self._reap()
-            if not answer:
-                # The agent may already be running, and the shim has reaped nothing.
-                self.kill_leftovers()
-            return answer or {"error": silence}
-        with suppress(psutil.NoSuchProcess):
-            self._shim = psutil.Process(popen.pid)
-        return answer
+        if answer and "error" not in answer:
+            with suppress(psutil.NoSuchProcess):
+                self._shim = psutil.Process(popen.pid)
+            return answer
+        self._reap()
+        if answer:
+            return answer
+        # The agent may already be running, and the shim has reaped nothing.
+        self.kill_leftovers()
+        return {"error": problem}
 
     def _reap(self) -> None:
         if self._popen is not None:

@@ -138,7 +138,8 @@ def stored(directory: Path, max_records: int, max_bytes: int) -> Stored:
     newest: list[Record] = []
     size = head = stored_after = 0
     epoch = ""
-    # Of the segment before, what was refused: what follows ``after``, which later segments tell.
+    # From the newest segment to the oldest: what an older one holds beyond ``after`` was refused, and it ends before
+    # the ``following`` one begins.
     after = following = _ALL
     for segment in reversed(found):
         head = max(head, segment.first_seq)

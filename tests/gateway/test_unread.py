@@ -1,0 +1,74 @@
+"""A client that reads nothing of a response is given up, and only that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from cco_sidecar.gateway import exchange, requests
+from cco_sidecar.gateway.cors import Cors
+from cco_sidecar.gateway.exchange import Exchange
+from cco_sidecar.gateway.incoming import Dependencies
+
+SCOPE = {
+    "type": "http",
+    "method": "GET",
+    "raw_path": b"/document",
+    "query_string": b"",
+    "headers": [(b"host", b"localhost")],
+    "client": ("127.0.0.1", 1),
+}
+
+
+class Client:
+    """Takes so many messages of a response, and reads no more after that."""
+
+    def __init__(self, takes: int) -> None:
+        self.takes = takes
+        self.messages: list[Mapping[str, Any]] = []
+
+    async def send(self, message: Mapping[str, Any]) -> None:
+        if len(self.messages) == self.takes:
+            await asyncio.Event().wait()
+        self.messages.append(message)
+
+    async def receive(self) -> Mapping[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def exchanged(client: Client) -> Exchange:
+    """A request for a document of a megabyte: four parts."""
+    documents: Any = {"/document": b"x" * 2**20}
+    empty: Any = {}
+    needs = Dependencies(empty, empty, documents, Cors([]), requests.Discards())
+    return Exchange(needs, SCOPE, client.receive, client.send)
+
+
+async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "_UNREAD_SECONDS", 0.01)
+    client = Client(takes=3)
+    await asyncio.wait_for(exchanged(client).run(), 10)
+    assert len(client.messages) == 3
+    task = asyncio.current_task()
+    assert task is not None and not task.cancelling(), "nothing of it is left in the task"
+
+
+async def test_a_client_that_reads_gets_all_of_it() -> None:
+    client = Client(takes=-1)
+    await exchanged(client).run()
+    parts = [message["body"] for message in client.messages[1:]]
+    assert [len(part) for part in parts] == [2**18] * 4
+    assert [message.get("more_body", False) for message in client.messages[1:]] == [True, True, True, False]
+
+
+async def test_a_server_that_stops_is_not_a_client_that_does_not_read() -> None:
+    client = Client(takes=2)
+    running = asyncio.create_task(exchanged(client).run())
+    while len(client.messages) < 2:
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait_for(asyncio.wait({running}), 10)
+    assert running.done() and len(client.messages) == 2
