@@ -252,6 +252,48 @@ async def test_what_is_trimmed_while_it_is_read_is_a_gap_and_no_more_than_that(
     await life.close()
 
 
+async def test_what_is_trimmed_before_it_is_scanned_is_a_gap(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path, clock)
+    made = [each.event_id for each in await life.bus.publish_all([Outgoing("p", event(n=n)) for n in range(2000)])]
+    journal = life.bus._channels["p"].journal
+    real = life.bus._scans.slice
+
+    def trimming(caller: str) -> object:
+        journal.trimmed = max(journal.trimmed, 900)
+        return real(caller)
+
+    monkeypatch.setattr(life.bus._scans, "slice", trimming)
+    batch = await read(life.bus, made[0], limit=10)
+    assert batch.gap is not None and batch.gap.missed == 899
+    assert ids(batch) == made[900:910]
+    await life.close()
+
+
+async def test_a_page_has_no_hole_where_a_trim_passed(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(tmp_path, clock)
+    made = [each.event_id for each in await life.bus.publish_all([Outgoing("p", event(n=n)) for n in range(2000)])]
+    journal = life.bus._channels["p"].journal
+    real = SegmentLog.after
+
+    async def trimming(log: SegmentLog, project: str, seq: int, upto: int, count: int) -> object:
+        found = await real(log, project, seq, upto, count)
+        if seq > 0:
+            # The first piece is there, and a part of the second is gone.
+            journal.trimmed = 900
+        return found
+
+    monkeypatch.setattr(SegmentLog, "after", trimming)
+    page = await life.bus.read("p", 0, 1500)
+    assert [entry.event_id for entry in page.entries] == made[:500] and page.trimmed == 900
+    page = await life.bus.read("p", 500, 100)
+    assert [entry.event_id for entry in page.entries] == made[900:1000]
+    await life.close()
+
+
 async def test_a_gap_that_grows_before_it_is_told_is_one_gap(tmp_path: Path, clock: ManualClock) -> None:
     life = Life(tmp_path, clock)
     made = await published(life.bus, 300)

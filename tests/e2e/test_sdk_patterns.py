@@ -267,10 +267,10 @@ async def test_what_is_not_allowed_is_said_at_once(sidecar: SidecarProcess, kind
 async def test_no_failure_is_lost_when_many_fail_at_once(sidecar: SidecarProcess, kind: Any) -> None:
     async with team(sidecar, kind) as t:
         operator = kind(token=sidecar.operator.token, grpc_target=sidecar.target)
-        circuits = [operator.patterns.circuit("busy", max_failures=1000, project_id=t.project) for _ in range(8)]
+        circuits = [operator.patterns.circuit("busy", max_failures=1000, project_id=t.project) for _ in range(24)]
         await asyncio.gather(*(call(circuit.failed, "x") for circuit in circuits))
         page = await settled(t.client.events.list(topic="circuit.busy", limit=1))
-        assert page.events[-1].data["failures"] == 8
+        assert page.events[-1].data["failures"] == 24
         await settled(operator.close())
 
 

@@ -234,7 +234,8 @@ def test_a_client_that_talks_too_much_is_disconnected(sidecar: SidecarProcess, a
             assert connection.recv(65536).startswith(b"HTTP/1.1 101")
             with contextlib.suppress(OSError):
                 connection.sendall(said)
-            connection.settimeout(20)
+            # Shorter than the pause between two messages of an idle stream.
+            connection.settimeout(14)
             everything(connection)
 
 

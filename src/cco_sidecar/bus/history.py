@@ -42,14 +42,14 @@ class History:
         found: list[Entry] = []
         size = 0
         while len(found) < count and size < PIECE_BYTES:
-            if found and journal.trimmed > seq:
-                # What would follow is gone; the reader has to notice.
-                return found
             seq = max(seq, journal.trimmed)
             floor = journal.floor
             if seq >= floor:
                 return found + journal.after(seq, count - len(found))
             piece = await self._piece(seq)
+            if found and journal.trimmed > seq:
+                # What follows is gone; the reader has to notice.
+                return found
             kept = [entry for entry in piece if entry.seq > journal.trimmed]
             found += kept[: count - len(found)]
             size += sum(len(entry.frame) for entry in kept)

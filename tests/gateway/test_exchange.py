@@ -1,4 +1,4 @@
-"""A client that reads nothing of a response is given up, and only that."""
+"""Clients that do not read, and clients that leave."""
 
 from __future__ import annotations
 
@@ -47,13 +47,48 @@ def exchanged(client: Client) -> Exchange:
     return Exchange(needs, SCOPE, client.receive, client.send)
 
 
+async def finished(exchange: Exchange) -> int:
+    """Serves it to its end by itself; returns how many cancellations are left in its task."""
+
+    async def run() -> int:
+        await exchange.run()
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    running = asyncio.create_task(run())
+    done, _ = await asyncio.wait({running}, timeout=10)
+    running.cancel()
+    assert done, "it does not end"
+    return running.result()
+
+
 async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "_UNREAD_SECONDS", 0.01)
     client = Client(takes=3)
-    await asyncio.wait_for(exchanged(client).run(), 10)
+    assert await finished(exchanged(client)) == 0
     assert len(client.messages) == 3
-    task = asyncio.current_task()
-    assert task is not None and not task.cancelling(), "nothing of it is left in the task"
+
+
+async def test_a_call_ends_with_its_client() -> None:
+    ended = asyncio.Event()
+
+    async def work(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def leaves() -> Mapping[str, Any]:
+        return {"type": "http.disconnect"}
+
+    client = Client(takes=-1)
+    served: Any = exchanged(client)
+    served._receive = leaves
+    served.body_is_read = True
+    served._answer = lambda: served._unless_gone(work())
+    assert await finished(served) == 0
+    assert ended.is_set() and client.messages == []
 
 
 async def test_a_client_that_reads_gets_all_of_it() -> None:
