@@ -13,6 +13,7 @@ MODULES = {
     "aio_patterns.py": "sync_patterns.py",
     "aio_schedules.py": "sync_schedules.py",
     "aio_streams.py": "sync_streams.py",
+    "aio_webhooks.py": "sync_webhooks.py",
 }
 CHANGES = (
     ("import asyncio\nimport logging\n", "import logging\nimport threading\nimport time\n"),

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from tests.support import postgres
+from tests.support.receivers import LOCAL
 from tests.support.repositories import clone_of_ours
 from tests.support.sidecars import Deployment, fresh, serving, small_repository
 
@@ -89,7 +90,7 @@ def deployment(tmp_path: Path, root: Path) -> Iterator[Deployment]:
 
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
-    with serving(tmp_path_factory.mktemp("sidecar"), repository) as running:
+    with serving(tmp_path_factory.mktemp("sidecar"), repository, environment=LOCAL) as running:
         yield running
 
 

@@ -39,7 +39,9 @@ from cco_sidecar.services.handover.rules import Plan
 from cco_sidecar.services.results.servicer import ResultServicer
 from cco_sidecar.services.schedules.servicer import ScheduleServicer
 from cco_sidecar.services.system.servicer import SystemServicer
+from cco_sidecar.services.webhooks.servicer import WebhookServicer
 from cco_sidecar.storage.files import open_storage
+from cco_sidecar.storage.sealing import Seal
 from cco_sidecar.storage.sql.backends import backend_of
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.stores import SqlStores
@@ -72,7 +74,8 @@ class Sidecar:
         self._stores = stores = SqlStores(self._database)
         self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
         self._operator_token = OperatorToken(bound.storage, self._tokens, self.clock)
-        self._events = EventEngine(bound, stores, self.clock)
+        seal = Seal(bound.credentials_key_file, bound.storage, stores)
+        self._events = EventEngine(bound, stores, seal, self.clock)
         self._bus, self._outbox = self._events.bus, self._events.outbox
         self._metrics = Metrics()
         projects = Projects(bound)
@@ -81,7 +84,7 @@ class Sidecar:
         )
         # Its process starts while the rest is set up.
         self._context.warm()
-        self._vault = Vault(stores.credentials, bound.credentials_key_file, bound.storage, self.clock)
+        self._vault = Vault(stores.credentials, seal, self.clock)
         self._approvals = Approvals(stores.approvals, self._outbox, self.clock)
         self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound)
         plan = Plan.of(bound.handover, self.types)
@@ -126,6 +129,7 @@ class Sidecar:
             ResultServicer(stores, self._recorder, types, clock),
             ScheduleServicer(self._events.schedules, bus, clock),
             SystemServicer(self.settings, bus, outbox, database, stores, runs, tokens, types, metrics, clock),
+            WebhookServicer(self._events.webhooks, stores.consumers),
         ]
 
     async def start(self) -> None:

@@ -29,7 +29,7 @@ from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.errors import SidecarError, internal
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.storage.base import Announcement, ConsumerChange
+from cco_sidecar.storage.event_stores import Announcement, ConsumerChange
 from cco_sidecar.storage.eventlog import log as log_module
 from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.sql.backends import Sqlite

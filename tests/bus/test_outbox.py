@@ -14,7 +14,7 @@ from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core import retry
 from cco_sidecar.core.announcements import of_agent
 from cco_sidecar.core.errors import Kind, SidecarError
-from cco_sidecar.storage.base import Announcement
+from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sql.agents import SqlAgents
 from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database

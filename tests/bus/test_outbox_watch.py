@@ -11,7 +11,7 @@ from cco_sidecar.bus.base import Outgoing, Published
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import Kind, SidecarError
-from cco_sidecar.storage.base import Announcement
+from cco_sidecar.storage.event_stores import Announcement
 from orchestra.v1.event_service_pb2 import Event
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.receivers import LOCAL
 from tests.support.sidecars import serving
 
 from cco_sidecar.testing.fixtures import scripted_agent
@@ -17,6 +18,6 @@ __all__ = ["scripted_agent"]
 @pytest.fixture(scope="session")
 def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[SidecarProcess]:
     # Agents in a PID namespace do not know the pids that a test sees.
-    unconfined = {"CCO_SIDECAR_SANDBOX": "off"}
+    unconfined = LOCAL | {"CCO_SIDECAR_SANDBOX": "off"}
     with serving(tmp_path_factory.mktemp("sidecar"), repository, environment=unconfined) as running:
         yield running

@@ -40,9 +40,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     elif case.path == "/api/results" and isinstance(case.body, dict) and _is_valid(case):
         # The operator names the agent of a result; an agent need not.
         case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
-    elif case.path.startswith(("/api/consumers", "/api/dead-letters", "/api/schedules", "/api/events")) and _is_valid(
-        case
-    ):
+    elif case.path.startswith(
+        ("/api/consumers", "/api/dead-letters", "/api/schedules", "/api/events", "/api/webhooks")
+    ) and _is_valid(case):
         _choose(case)
     elif case.path.endswith("/files") and _is_valid(case) and "-" in str((case.query or {}).get("lines", "")):
         # The document cannot say that the last line does not come before the first.
@@ -70,6 +70,9 @@ def _choose(case: Any) -> None:
         body["after_seconds"] = body.get("after_seconds") or 3600
     elif case.path == "/api/consumers" and isinstance(body.get("settings"), dict):
         body["settings"]["shared"] = True
+    elif case.path.startswith("/api/webhooks") and "url" in body:
+        # Most URLs may not be called. Nothing listens there.
+        body["url"] = "http://127.0.0.1:1/hook"
     elif case.path.endswith("/reset"):
         # The whole body may be left out, too.
         case.body = body | {"since": body.get("since") or "0"}

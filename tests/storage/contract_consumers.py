@@ -7,7 +7,8 @@ import itertools
 import pytest
 from tests.storage.contract import OpenStores
 
-from cco_sidecar.storage.base import PAGE_BYTES, ConsumerChange, Stores
+from cco_sidecar.storage.base import PAGE_BYTES, Stores
+from cco_sidecar.storage.event_stores import ConsumerChange
 from orchestra.v1 import consumer_service_pb2 as pb
 from orchestra.v1 import event_service_pb2 as event_pb
 

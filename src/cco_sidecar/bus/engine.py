@@ -1,4 +1,5 @@
-"""The event engine of one process: the log, the bus on it, the outbox, the durable consumers and the schedules."""
+"""The event engine of one process: the log, the bus on it, the outbox, the durable consumers, the
+schedules and the webhooks."""
 
 from __future__ import annotations
 
@@ -8,22 +9,28 @@ from cco_sidecar.bus.consumers.registry import Consumers
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.bus.schedules import Schedules
+from cco_sidecar.bus.webhooks.registry import Webhooks
+from cco_sidecar.bus.webhooks.sender import Sender
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.hosts import AllowedHosts
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.storage.eventlog.log import SegmentLog
+from cco_sidecar.storage.sealing import Seal
 
 
 class EventEngine:
     """Creates the parts, and starts and closes them in the right order."""
 
-    def __init__(self, settings: Settings, stores: Stores, clock: Clock) -> None:
+    def __init__(self, settings: Settings, stores: Stores, seal: Seal, clock: Clock) -> None:
         self._log = SegmentLog(settings.storage / "events")
         self.bus = EmbeddedBus(self._log, clock, settings)
         self.outbox = Outbox(stores.outbox, self.bus)
         self.consumers = Consumers(stores.consumers, self.bus, self.outbox, clock)
         self.schedules = Schedules(stores.schedules, self.outbox, clock)
+        sender = Sender(AllowedHosts(settings.webhook_hosts))
+        self.webhooks = Webhooks(stores.webhooks, self.consumers, sender, seal, self.bus, clock)
         self._background = Background()
 
     async def recover(self) -> None:
@@ -31,16 +38,18 @@ class EventEngine:
         await self.bus.start()
         await self.consumers.recover()
         await self.schedules.recover()
+        await self.webhooks.recover()
 
     def start(self) -> None:
         """Starts the periodic work."""
         self._background.start(self.outbox.watch(), "outbox")
         self._background.start(self.consumers.watch(), "unused consumers")
         self._background.start(self.schedules.run(), "schedules")
+        self.webhooks.start()
 
     async def stop(self) -> None:
         """Ends the periodic work."""
-        await self._background.end()
+        await asyncio.gather(self._background.end(), self.webhooks.stop())
 
     async def close(self) -> None:
         """Stores everything that was accepted. Nothing may be published any more."""

@@ -17,7 +17,7 @@ from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.retry import Backoff
-from cco_sidecar.storage.base import Announcement, OutboxStore
+from cco_sidecar.storage.event_stores import Announcement, OutboxStore
 
 log = logging.getLogger(__name__)
 

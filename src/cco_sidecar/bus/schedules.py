@@ -18,7 +18,7 @@ from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import LAST_MICROS, Clock, micros_of, timestamp
 from cco_sidecar.core.errors import SidecarError, invalid_request, not_found
 from cco_sidecar.core.retry import Backoff
-from cco_sidecar.storage.base import ScheduleStore
+from cco_sidecar.storage.event_stores import ScheduleStore
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.schedule_service_pb2 import Schedule
 

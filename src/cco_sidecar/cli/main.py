@@ -29,6 +29,7 @@ _COMMANDS = {
     "patterns": "patterns",
     "consumers": "consumers",
     "schedules": "schedules",
+    "webhooks": "webhooks",
     "approvals": "approvals",
     "credentials": "credentials",
     "auth": "auth",

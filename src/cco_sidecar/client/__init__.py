@@ -30,6 +30,7 @@ from cco_sidecar.client.sync import Client
 from cco_sidecar.client.sync_consumers import Delivery
 from cco_sidecar.client.values import Event, EventPage, Result, ResultPage
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.signatures import WebhookSignatureError, verify_webhook
 
 __all__ = [
     "AsyncClient",
@@ -52,4 +53,6 @@ __all__ = [
     "ResultPage",
     "SidecarError",
     "UnavailableError",
+    "WebhookSignatureError",
+    "verify_webhook",
 ]

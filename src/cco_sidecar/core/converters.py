@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from cco_sidecar.core import documents
+from cco_sidecar.core.hosts import AllowedHosts
 from cco_sidecar.core.ids import is_id
 
 Convert = Callable[[Any], Any]
@@ -145,6 +146,15 @@ def host_names(value: Any) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z0-9_]([a-z0-9_.\-]*[a-z0-9_])?|\[[0-9a-f:.]+\]", name):
             raise ValueError(f"expected names such as build.example, without scheme or port; got {name!r}")
     return names
+
+
+def webhook_hosts(value: Any) -> tuple[str, ...]:
+    items = _listed(value)
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError("expected a list of hosts")
+    given = tuple(item.strip().lower() for item in items)
+    AllowedHosts(given)
+    return given
 
 
 def variables(value: Any) -> tuple[str, ...]:

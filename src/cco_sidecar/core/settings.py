@@ -269,6 +269,14 @@ class Settings:
     event_disk_mb: int = _integer(
         1024, 1, _MAX_MB, "Events of a project that are kept, in MB", file="events.max_disk_mb"
     )
+    webhook_hosts: tuple[str, ...] = _setting(
+        (),
+        converters.webhook_hosts,
+        "Hosts that webhooks may reach: names, `*.` and a name, addresses, networks; see [webhooks](webhooks.md)",
+        file="events.webhook_hosts",
+        shown="none: no webhooks",
+        schema=_STRINGS,
+    )
     results_quota_mb: int = _integer(2048, 1, _MAX_MB, "Results that a project keeps, in MB", file="results.quota_mb")
 
     @property

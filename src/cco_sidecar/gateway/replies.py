@@ -11,10 +11,9 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
-from cco_sidecar.core import codec
+from cco_sidecar.core import cloudevents, codec
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.gateway import cloudevents
 from cco_sidecar.gateway.routes import Route
 
 GZIP_FROM_BYTES = 1024

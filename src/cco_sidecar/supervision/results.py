@@ -19,7 +19,8 @@ from cco_sidecar.core.bounds import too_large
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.storage.base import Announcement, ResultStore
+from cco_sidecar.storage.base import ResultStore
+from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.files import write_atomically
 from cco_sidecar.supervision.next_agents import next_agents
 from orchestra.v1.result_service_pb2 import NextAgent, Result

@@ -39,7 +39,7 @@ from tests.e2e.permissions.oracle import (
     rule,
     twisted,
 )
-from tests.e2e.permissions.world import Place, World
+from tests.e2e.permissions.world import NOWHERE, Place, World
 from tests.support.repositories import git
 from tests.support.sidecars import fresh, until
 from tests.support.transports import Answer
@@ -265,6 +265,24 @@ def passing_schedule(case: Case) -> dict[str, Any]:
     return {"schedule_id": made} | place(case)
 
 
+def new_webhook(case: Case) -> dict[str, Any]:
+    return {"name": fresh("webhook"), "url": NOWHERE} | place(case)
+
+
+def webhook(case: Case) -> dict[str, Any]:
+    return {"name": "hook"} | place(case)
+
+
+def paused(case: Case) -> dict[str, Any]:
+    return webhook(case) | {"paused": True}
+
+
+def passing_webhook(case: Case) -> dict[str, Any]:
+    if not case.fresh:
+        return webhook(case)
+    return {"name": case.world.webhook(PROJECTS[case.scope.project], fresh("passing"))} | place(case)
+
+
 def nothing(case: Case) -> dict[str, Any]:
     return {}
 
@@ -330,6 +348,14 @@ ROWS: dict[str, Row] = {
     "GetSchedule": Row(PROJECT_ONLY, schedule, rule(200)),
     "ListSchedules": Row(PROJECT_ONLY, place, rule(200)),
     "DeleteSchedule": Row(PROJECT_ONLY + ITS_OWN, passing_schedule, rule(200, twists={"": architects})),
+    # Only the operator decides where events are posted to.
+    "CreateWebhook": Row(PROJECT_ONLY, new_webhook, rule(201, OPERATOR)),
+    "GetWebhook": Row(PROJECT_ONLY, webhook, rule(200, OPERATOR)),
+    "ListWebhooks": Row(PROJECT_ONLY, place, rule(200, OPERATOR)),
+    "UpdateWebhook": Row(PROJECT_ONLY, paused, rule(200, OPERATOR)),
+    "RotateWebhookSecret": Row(PROJECT_ONLY, webhook, rule(200, OPERATOR)),
+    "TestWebhook": Row(PROJECT_ONLY, webhook, rule(200, OPERATOR)),
+    "DeleteWebhook": Row(PROJECT_ONLY, passing_webhook, rule(200, OPERATOR)),
     # An agent writes results as itself, for its own issue only.
     "CreateResult": Row(
         FOUR + twisted(OWN_OWN, "as_another") + twisted(OWN_OWN, "another_type"),

@@ -23,6 +23,7 @@ from tests.e2e.permissions.oracle import (
     UNLIMITED,
     Scope,
 )
+from tests.support.receivers import LOCAL
 from tests.support.repositories import commit_all
 from tests.support.sidecars import serving, written
 from tests.support.transports import Transports
@@ -41,6 +42,8 @@ class Resources(NamedTuple):
 
 
 Place = tuple[str, str]
+# Nothing listens there.
+NOWHERE = "http://127.0.0.1:1/hook"
 
 
 class World:
@@ -57,6 +60,7 @@ class World:
             self.consumer(project, "of-the-operator")
             self.consumer(project, "of-everyone", shared=True)
             self.schedule(project, "of-the-operator")
+            self.webhook(project, "hook")
         self.ask("StoreCredential", name="KEPT", value="of-the-operator")
         self._known: Any = None
 
@@ -96,6 +100,11 @@ class World:
         event = {"event_type": "scheduled", "project_id": project}
         body = {"schedule_id": schedule_id, "event": event, "after_seconds": 86_400}
         self.transports.ask("CreateSchedule", self.agents[who], **body)
+
+    def webhook(self, project: str, name: str) -> str:
+        settings = {"event_types": ["never"], "timeout_seconds": 1}
+        self.ask("CreateWebhook", name=name, url=NOWHERE, settings=settings, project_id=project)
+        return name
 
     def letter(self, project: str, who: str = OPERATOR) -> str:
         """A dead letter of a consumer of an agent."""
@@ -159,6 +168,9 @@ class World:
             found[f"schedules of {project}"] = [
                 each.schedule_id for each in self._raw("ListSchedules", project_id=project).schedules
             ]
+            found[f"webhooks of {project}"] = [
+                (each.name, each.paused) for each in self._raw("ListWebhooks", project_id=project).webhooks
+            ]
             # Statuses of running agents follow their requests and output a moment later.
             found[f"agents of {project}"] = [
                 (each.agent_id, each.HasField("ended_at"), each.attempt, str(each.progress.at))
@@ -198,4 +210,4 @@ def start(directory: Path, agents: Mapping[str, Any]) -> AbstractContextManager[
     base = {"rate_limits": dict.fromkeys(UNLIMITED, 0), "runners": {"default": {"command": ["sleep", "600"]}}}
     sidecar = {"default_project": PROJECTS[OWN]}
     config = written(directory / "config.json", sidecar=sidecar, agents=base | dict(agents))
-    return serving(directory, repository, config=config)
+    return serving(directory, repository, config=config, environment=LOCAL)

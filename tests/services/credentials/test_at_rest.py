@@ -24,9 +24,8 @@ from tests.services.credentials.vaults import (
 from tests.support.processes import of_run
 from tests.support.sidecars import Deployment, call, records_file, refused, start_refused, until, written
 
-from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SettingsError
-from cco_sidecar.services.credentials.vault import Vault
+from cco_sidecar.storage.sealing import Seal
 from cco_sidecar.testing.process import SidecarProcess
 
 
@@ -118,9 +117,9 @@ class TestAtRest:
         unused: Any = None
         for each in (storage, tmp_path / "link"):
             with pytest.raises(SettingsError) as caught:
-                Vault(unused, path, each, Clock())
+                Seal(path, each, unused)
             assert "key file" in str(caught.value) and str(path) in str(caught.value)
-        Vault(unused, tmp_path / "storage.key", storage, Clock())
+        Seal(tmp_path / "storage.key", storage, unused)
 
     @pytest.mark.parametrize("by_environment", [False, True])
     def test_a_key_inside_the_storage_stops_the_start(self, tmp_path: Path, root: Path, by_environment: bool) -> None:

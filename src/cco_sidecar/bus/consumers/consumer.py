@@ -14,7 +14,7 @@ from cco_sidecar.bus.consumers.worker import Worker
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import SidecarError, not_found
-from cco_sidecar.storage.base import ConsumerChange, ConsumerStore
+from cco_sidecar.storage.event_stores import ConsumerChange, ConsumerStore
 from orchestra.v1 import consumer_service_pb2 as pb
 from orchestra.v1.event_service_pb2 import Gap
 

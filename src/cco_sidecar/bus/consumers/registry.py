@@ -15,8 +15,8 @@ from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of
 from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not_found
-from cco_sidecar.core.principal import OPERATOR
-from cco_sidecar.storage.base import ConsumerStore
+from cco_sidecar.core.principal import OPERATOR, SIDECAR
+from cco_sidecar.storage.event_stores import ConsumerStore
 from orchestra.v1 import consumer_service_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,10 @@ class Consumers:
         """Returns a project's consumers, sorted by name."""
         found = self._consumers.get(project, {})
         return [found[name] for name in sorted(found)]
+
+    def all(self) -> list[Consumer]:
+        """Returns the consumers of every project."""
+        return [consumer for consumers in self._consumers.values() for consumer in consumers.values()]
 
     async def create(self, record: pb.Consumer, since: str, since_time: Timestamp | None) -> Consumer:
         """Creates a consumer, or returns the one that has the same settings. Runs to completion even if the caller is
@@ -118,9 +122,8 @@ class Consumers:
 
     def release(self, agent_id: str) -> None:
         """Delivers what an agent holds to others: it has ended."""
-        for consumers in self._consumers.values():
-            for consumer in consumers.values():
-                consumer.release(agent_id)
+        for consumer in self.all():
+            consumer.release(agent_id)
 
     async def watch(self) -> None:
         """Deletes consumers that nobody has used for long. Runs until it is cancelled."""
@@ -135,19 +138,22 @@ class Consumers:
         """Deletes the consumers that have not been used for their ``unused_seconds``, have no worker and no dead
         letters. Raises SidecarError."""
         now = self._clock.micros()
-        for consumers in list(self._consumers.values()):
-            for consumer in list(consumers.values()):
-                record = consumer.snapshot(whole=False)
-                unused = now - micros_of(record.used_at) > record.settings.unused_seconds * 1_000_000
-                if unused and not record.workers and not await self._store.letter_count(record.project_id, record.name):
-                    log.info("consumer %s of project %s was not used and is deleted", record.name, record.project_id)
-                    await self._delete(record.project_id, record.name)
+        for consumer in self.all():
+            record = consumer.snapshot(whole=False)
+            unused = now - micros_of(record.used_at) > record.settings.unused_seconds * 1_000_000
+            if (
+                unused
+                and not record.workers
+                and record.created_by != SIDECAR
+                and not await self._store.letter_count(record.project_id, record.name)
+            ):
+                log.info("consumer %s of project %s was not used and is deleted", record.name, record.project_id)
+                await self._delete(record.project_id, record.name)
 
     async def close(self) -> None:
         """Writes the state of every consumer."""
         await self._background.drain()
-        every = [consumer for consumers in self._consumers.values() for consumer in consumers.values()]
-        await asyncio.gather(*(consumer.close() for consumer in every))
+        await asyncio.gather(*(consumer.close() for consumer in self.all()))
 
     def _open(self, record: pb.Consumer) -> Consumer:
         return Consumer(record, self._bus, self._store, self._outbox, self._clock)

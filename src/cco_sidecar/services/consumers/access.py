@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cco_sidecar.auth.scope import require_creator
 from cco_sidecar.bus.consumers.consumer import Consumer
-from cco_sidecar.core.errors import permission_denied
-from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.errors import conflict, permission_denied
+from cco_sidecar.core.principal import SIDECAR, Principal
 
 
 def require_use(consumer: Consumer, principal: Principal) -> None:
@@ -23,3 +23,11 @@ def require_use(consumer: Consumer, principal: Principal) -> None:
 def require_change(consumer: Consumer, principal: Principal) -> None:
     """Raises SidecarError (AUTH_003) if the caller may not delete or reset the consumer, or replay its dead letters."""
     require_creator(principal, consumer.record.created_by, f"consumer '{consumer.record.name}'")
+
+
+def require_deletable(consumer: Consumer, principal: Principal) -> None:
+    """Raises SidecarError: AUTH_003 as above, CSM_005 if the consumer belongs to a webhook."""
+    require_change(consumer, principal)
+    name = consumer.record.name
+    if consumer.record.created_by == SIDECAR:
+        raise conflict("CSM_005", f"consumer '{name}' belongs to the webhook of that name; delete that", consumer=name)

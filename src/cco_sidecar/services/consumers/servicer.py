@@ -12,8 +12,8 @@ from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.paging import number_of, paged
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.services.consumers import deliveries
-from cco_sidecar.services.consumers.access import require_change, require_use
-from cco_sidecar.storage.base import ConsumerStore
+from cco_sidecar.services.consumers.access import require_change, require_deletable, require_use
+from cco_sidecar.storage.event_stores import ConsumerStore
 from orchestra.v1 import consumer_service_pb2 as pb
 
 
@@ -49,7 +49,7 @@ class ConsumerServicer:
     async def DeleteConsumer(
         self, request: pb.DeleteConsumerRequest, principal: Principal
     ) -> pb.DeleteConsumerResponse:
-        require_change(self._consumers.find(request.project_id, request.name), principal)
+        require_deletable(self._consumers.find(request.project_id, request.name), principal)
         deleted = await self._consumers.delete(request.project_id, request.name)
         return pb.DeleteConsumerResponse(name=request.name, dead_letters=deleted)
 

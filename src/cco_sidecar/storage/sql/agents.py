@@ -7,7 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cco_sidecar.storage.base import AgentTotals, Announcement, Spent, StoredAgent
+from cco_sidecar.storage.base import AgentTotals, Spent, StoredAgent
+from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import agents

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from cco_sidecar.storage.base import MAX_LETTER_BYTES, PAGE_BYTES, Announcement, ConsumerChange, StoredLetter
+from cco_sidecar.storage.base import PAGE_BYTES
+from cco_sidecar.storage.event_stores import MAX_LETTER_BYTES, Announcement, ConsumerChange, StoredLetter
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import consumers, dead_letters

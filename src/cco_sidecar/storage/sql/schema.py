@@ -136,6 +136,19 @@ schedules = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    # A serialised orchestra.v1.Webhook.
+    Column("body", LargeBinary, nullable=False),
+    # Its secret, as in credentials, and the one before, which is used until a time in microseconds since 1970 UTC.
+    Column("sealed", LargeBinary, nullable=False),
+    Column("former_sealed", LargeBinary, nullable=False),
+    Column("former_until", BigInteger, nullable=False),
+)
+
 # Events to publish, each stored with the change it announces.
 outbox = Table(
     "outbox",

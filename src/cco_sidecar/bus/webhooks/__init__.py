@@ -1,0 +1,1 @@
+"""Webhooks: durable consumers whose worker is the sidecar."""

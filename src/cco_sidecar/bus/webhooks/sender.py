@@ -1,0 +1,183 @@
+"""Sends webhook requests, to allowed addresses only."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import httpcore
+
+from cco_sidecar.bus.webhooks.target import Target, is_reachable, require_allowed, target_of
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.hosts import AllowedHosts, address_of
+
+GONE = 410
+_RETRY_LATER = (429, 503)
+# Of the answer, so that its connection can be used again. A longer one is not read.
+_READ_BYTES = 64 * 1024
+_MAX_CONNECTIONS = 100
+_IDLE_SECONDS = 30.0
+
+# TimeoutException: a connection to one of several addresses.
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError)
+
+Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+
+class Outcome(NamedTuple):
+    """``status`` is 0 without an answer. ``failure`` says why the request failed, without the URL; empty if it was
+    accepted. ``retry_after`` is how many seconds the receiver asked to wait, if it did."""
+
+    status: int
+    failure: str = ""
+    retry_after: float | None = None
+
+
+class Sender:
+    """One pool of connections for all webhooks. It follows no redirect and uses no proxy.
+
+    The addresses of a name are checked when it is connected to, and one of those that were checked is used.
+    """
+
+    def __init__(self, hosts: AllowedHosts, resolve: Resolve | None = None) -> None:
+        self._hosts = hosts
+        # With the system's certificate authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR.
+        context = ssl.create_default_context()
+        self._pools = {
+            scheme: httpcore.AsyncConnectionPool(
+                ssl_context=context,
+                max_connections=_MAX_CONNECTIONS,
+                keepalive_expiry=_IDLE_SECONDS,
+                network_backend=_Guarded(hosts, resolve or _resolve, secure=scheme == "https"),
+            )
+            for scheme in ("https", "http")
+        }
+
+    def check(self, url: str) -> Target:
+        """Returns where a URL leads. Raises SidecarError: REQ_001 if it is invalid, WHK_003 if its host is not
+        allowed."""
+        target = target_of(url)
+        require_allowed(target, self._hosts)
+        return target
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Outcome:
+        """Posts once; ``timeout`` is in seconds and covers everything."""
+        try:
+            target = self.check(url)
+            async with asyncio.timeout(timeout):
+                return await self._post(target, headers, body)
+        except SidecarError as problem:
+            return Outcome(0, problem.message)
+        except TimeoutError:
+            return Outcome(0, f"no answer within {timeout:g} s")
+        except _NotAllowedError as problem:
+            return Outcome(0, str(problem))
+        except _FAILURES as problem:
+            return Outcome(0, _said(problem))
+
+    async def _post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Outcome:
+        url = httpcore.URL(
+            scheme=target.scheme, host=target.host.encode(), port=target.port, target=target.path.encode()
+        )
+        sent = [("host", _authority(target)), ("content-length", str(len(body))), *headers.items()]
+        async with self._pools[target.scheme].stream("POST", url, headers=sent, content=body) as response:
+            read = 0
+            async with aclosing(response.aiter_stream()) as chunks:  # type: ignore[type-var]
+                async for chunk in chunks:
+                    read += len(chunk)
+                    if read > _READ_BYTES:
+                        break
+            return _outcome(response.status, response.headers)
+
+    async def close(self) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+
+
+class _NotAllowedError(Exception):
+    """A host with no address that may be connected to."""
+
+
+class _Guarded(httpcore.AnyIOBackend):
+    """Resolves a name, and connects to an address that was checked."""
+
+    def __init__(self, hosts: AllowedHosts, resolve: Resolve, *, secure: bool) -> None:
+        self._hosts = hosts
+        self._resolve = resolve
+        self._secure = secure
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        found = [host] if address_of(host) is not None else await self._resolve(host, port)
+        usable = [each for each in found if self._is_reachable(each)]
+        if not usable:
+            kind = "listed or public" if self._secure else "listed; http reaches only those"
+            raise _NotAllowedError(f"{host} has no address that is {kind} (events.webhook_hosts)")
+        for each in usable[:-1]:
+            try:
+                return await super().connect_tcp(each, port, timeout, local_address, socket_options)
+            except httpcore.NetworkError:
+                continue
+        return await super().connect_tcp(usable[-1], port, timeout, local_address, socket_options)
+
+    def _is_reachable(self, text: str) -> bool:
+        address = address_of(text.partition("%")[0])
+        return address is not None and is_reachable(address, self._hosts, secure=self._secure)
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """Returns the addresses of a name. Raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+def _authority(target: Target) -> str:
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"
+
+
+def _outcome(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Outcome:
+    if 200 <= status < 300:
+        return Outcome(status)
+    if 300 <= status < 400:
+        return Outcome(status, f"HTTP {status}; redirects are not followed")
+    after = next((value.decode("latin-1") for name, value in headers if name.lower() == b"retry-after"), "")
+    return Outcome(status, f"HTTP {status}", _seconds(after) if status in _RETRY_LATER else None)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Returns the seconds of a Retry-After header (RFC 9110, section 10.2.3): a number, or a date."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        moment = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time())
+
+
+def _said(problem: Exception) -> str:
+    """Returns why there is no answer, without what a receiver could have chosen."""
+    if isinstance(problem, socket.gaierror):
+        return "the host is unknown"
+    cause = problem.__cause__ or problem
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {cause.verify_message}"
+    if isinstance(problem, httpcore.ConnectError):
+        return "cannot connect"
+    return "the connection ended without a valid answer"

@@ -1,0 +1,129 @@
+"""Which hosts and addresses a webhook may reach, also when the answers of the DNS change."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.receivers import receiving
+
+from cco_sidecar.bus.webhooks.sender import Sender
+from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.hosts import AllowedHosts, is_public
+
+
+class Names:
+    """A DNS whose answers a test chooses; the last one stays."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        self.asked.append(host)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@pytest.fixture
+async def senders() -> AsyncIterator[list[Sender]]:
+    made: list[Sender] = []
+    yield made
+    for each in made:
+        await each.close()
+
+
+async def test_a_name_that_leads_to_a_private_address_is_not_called(senders: list[Sender]) -> None:
+    with receiving() as inner:
+        sender = Sender(AllowedHosts(["hooks.example.com"]), Names(["127.0.0.1"], ["169.254.169.254"], ["::1"]))
+        senders.append(sender)
+        for scheme in ("http", "https", "https"):
+            outcome = await sender.post(f"{scheme}://hooks.example.com:{inner.port}/", {}, b"{}", 5)
+            assert outcome.status == 0 and "hooks.example.com has no address that is" in outcome.failure
+        assert inner.requests == []
+
+
+async def test_the_address_that_was_checked_is_the_one_that_is_used(senders: list[Sender]) -> None:
+    """The name is resolved once for each connection: a second answer could be another one."""
+    with receiving() as allowed:
+        names = Names(["127.0.0.1"], ["10.0.0.1"])
+        sender = Sender(AllowedHosts(["hooks.example.com", "127.0.0.0/8"]), names)
+        senders.append(sender)
+        outcome = await sender.post(f"http://hooks.example.com:{allowed.port}/x?y=1", {}, b"{}", 5)
+        assert (outcome.status, names.asked) == (204, ["hooks.example.com"])
+        assert allowed.requests[0].headers["host"] == f"hooks.example.com:{allowed.port}"
+        assert allowed.requests[0].path == "/x?y=1"
+
+
+async def test_of_several_addresses_only_those_that_are_allowed_are_tried(senders: list[Sender]) -> None:
+    with receiving() as allowed:
+        # Nothing listens at 127.0.0.2.
+        names = Names(["10.0.0.1", "127.0.0.2", "127.0.0.1"])
+        sender = Sender(AllowedHosts(["hooks.example.com", "127.0.0.0/8"]), names)
+        senders.append(sender)
+        assert (await sender.post(f"http://hooks.example.com:{allowed.port}/", {}, b"{}", 5)).status == 204
+
+
+async def test_plain_http_does_not_reach_public_addresses(senders: list[Sender]) -> None:
+    sender = Sender(AllowedHosts(["hooks.example.com"]), Names(["93.184.215.14"]))
+    senders.append(sender)
+    outcome = await sender.post("http://hooks.example.com/", {}, b"{}", 5)
+    assert "http reaches only those" in outcome.failure
+
+
+async def test_what_a_receiver_does_wrong_is_said(senders: list[Sender]) -> None:
+    sender = Sender(AllowedHosts(["localhost"]))
+    senders.append(sender)
+    with receiving() as receiver:
+        # A TLS handshake with a server that speaks plain HTTP.
+        answer = await sender.post(f"https://127.0.0.1:{receiver.port}/", {}, b"{}", 5)
+        assert answer.status == 0 and answer.failure
+    closed = await sender.post(receiver.url, {}, b"{}", 5)
+    assert closed.failure == "cannot connect"
+    with receiving() as receiver:
+        late = threading.Event()
+        receiver.answer = lambda request: (204 if late.wait(30) else 500, {})
+        assert (await sender.post(receiver.url, {}, b"{}", 0.05)).failure == "no answer within 0.05 s"
+        late.set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+     "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
+     "64:ff9b::a00:1", "2002:7f00:1::", "2001:0:53aa:64c::1", "2001:db8::1"],
+)  # fmt: skip
+def test_addresses_that_are_not_of_the_internet(text: str) -> None:
+    assert not is_public(ipaddress.ip_address(text))
+
+
+@pytest.mark.parametrize("text", ["93.184.215.14", "1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101"])
+def test_addresses_of_the_internet(text: str) -> None:
+    assert is_public(ipaddress.ip_address(text))
+
+
+def test_names_and_those_below_them() -> None:
+    hosts = AllowedHosts(["Hooks.example.com", "*.ci.example", "10.2.0.0/16", "localhost", "[::2]"])
+    assert all(map(hosts.has_name, ["hooks.example.com", "a.ci.example", "a.b.ci.example", "localhost"]))
+    assert not any(map(hosts.has_name, ["example.com", "x.hooks.example.com", "ci.example", "evil-ci.example"]))
+    listed = ["10.2.3.4", "127.0.0.9", "::1", "::2", "::ffff:10.2.0.1"]
+    assert all(hosts.has_address(ipaddress.ip_address(each)) for each in listed)
+    assert not hosts.has_address(ipaddress.ip_address("10.3.0.1"))
+
+
+@pytest.mark.parametrize(
+    "entry", ["https://x.example", "x.example:8080", "*", "*.", "a..b", "10.0.0.1/8", "300.1.1.1", ""]
+)
+def test_what_is_no_host_is_refused(entry: str) -> None:
+    with pytest.raises(ValueError, match="expected names such as"):
+        AllowedHosts([entry])
+
+
+async def test_a_host_that_is_no_longer_allowed_is_not_called(senders: list[Sender]) -> None:
+    sender = Sender(AllowedHosts([]))
+    senders.append(sender)
+    outcome = await sender.post("http://127.0.0.1/", {}, b"{}", 5)
+    assert outcome.status == 0 and "not among the hosts that webhooks may reach" in outcome.failure
+    with pytest.raises(SidecarError):
+        sender.check("http://127.0.0.1/")
