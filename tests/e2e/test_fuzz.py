@@ -47,7 +47,7 @@ def sidecar(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Itera
     """Every spawned agent ends at once."""
     directory = tmp_path_factory.mktemp("fuzzed")
     agents = {"max_concurrent": 4, "runners": {"default": {"command": ["true"]}}}
-    config = written(directory / "config.json", agents=agents)
+    config = written(directory / "config.json", agents=agents, events={"webhook_hosts": ["localhost"]})
     with serving(directory, repository, config=config) as running:
         yield running
 
