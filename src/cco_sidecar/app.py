@@ -38,6 +38,7 @@ from cco_sidecar.services.handover.engine import Handover
 from cco_sidecar.services.handover.rules import Plan
 from cco_sidecar.services.results.servicer import ResultServicer
 from cco_sidecar.services.schedules.servicer import ScheduleServicer
+from cco_sidecar.services.schemas.servicer import SchemaServicer
 from cco_sidecar.services.system.servicer import SystemServicer
 from cco_sidecar.services.webhooks.servicer import WebhookServicer
 from cco_sidecar.storage.files import open_storage
@@ -75,8 +76,8 @@ class Sidecar:
         self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
         self._operator_token = OperatorToken(bound.storage, self._tokens, self.clock)
         seal = Seal(bound.credentials_key_file, bound.storage, stores)
-        self._events = EventEngine(bound, stores, seal, self.clock)
-        self._bus, self._outbox = self._events.bus, self._events.outbox
+        self._events = engine = EventEngine(bound, stores, seal, self.clock)
+        self._bus, self._outbox = engine.bus, engine.outbox
         self._metrics = Metrics()
         projects = Projects(bound)
         self._context = ContextService(
@@ -118,18 +119,19 @@ class Sidecar:
     def _servicers(self) -> list[object]:
         """Returns one servicer for each service of orchestra.v1."""
         stores, bus, tokens, types, metrics = self._stores, self._bus, self._tokens, self.types, self._metrics
-        clock, outbox, database, runs = self.clock, self._outbox, self._database, self._supervision.supervisor
+        clock, events, database, runs = self.clock, self._events, self._database, self._supervision.supervisor
         return [
             AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock),
             ApprovalServicer(self._approvals, stores.approvals),
-            ConsumerServicer(self._events.consumers, stores.consumers, bus),
+            ConsumerServicer(events.consumers, stores.consumers, bus),
             ContextServicer(self._context, clock, runs),
             CredentialServicer(self._vault),
-            EventServicer(bus, clock),
+            EventServicer(bus, events.schemas, clock),
             ResultServicer(stores, self._recorder, types, clock),
-            ScheduleServicer(self._events.schedules, bus, clock),
-            SystemServicer(self.settings, bus, outbox, database, stores, runs, tokens, types, metrics, clock),
-            WebhookServicer(self._events.webhooks, stores.consumers),
+            ScheduleServicer(events.schedules, bus, events.schemas, clock),
+            SchemaServicer(events.schemas),
+            SystemServicer(self.settings, bus, self._outbox, database, stores, runs, tokens, types, metrics, clock),
+            WebhookServicer(events.webhooks, stores.consumers),
         ]
 
     async def start(self) -> None:
@@ -182,8 +184,7 @@ class Sidecar:
         await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
         await asyncio.gather(self._http.stop(), self._grpc.stop(_DRAIN_SECONDS))
-        await self._recorder.close()
-        await self._approvals.close()
+        await asyncio.gather(self._recorder.close(), self._approvals.close())
         await self._events.close()
         await self.close()
         log.info("stopped")

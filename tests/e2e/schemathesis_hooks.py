@@ -41,7 +41,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         # The operator names the agent of a result; an agent need not.
         case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
     elif case.path.startswith(
-        ("/api/consumers", "/api/dead-letters", "/api/schedules", "/api/events", "/api/webhooks")
+        ("/api/consumers", "/api/dead-letters", "/api/schedules", "/api/events", "/api/webhooks", "/api/schemas")
     ) and _is_valid(case):
         _choose(case)
     elif case.path.endswith("/files") and _is_valid(case) and "-" in str((case.query or {}).get("lines", "")):
@@ -70,6 +70,9 @@ def _choose(case: Any) -> None:
         body["after_seconds"] = body.get("after_seconds") or 3600
     elif case.path == "/api/consumers" and isinstance(body.get("settings"), dict):
         body["settings"]["shared"] = True
+    elif case.path.startswith("/api/schemas") and "schema" in body:
+        # Most objects are no JSON Schema.
+        body["schema"] = {"maxProperties": 1000}
     elif case.path.startswith("/api/webhooks") and "url" in body:
         # Most URLs may not be called. Nothing listens there.
         body["url"] = "http://127.0.0.1:1/hook"

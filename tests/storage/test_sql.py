@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from tests.storage.contract import *  # noqa: F403
 from tests.storage.contract_consumers import *  # noqa: F403
 from tests.storage.contract_schedules import *  # noqa: F403
+from tests.storage.contract_schemas import *  # noqa: F403
 from tests.storage.contract_webhooks import *  # noqa: F403
 
 from cco_sidecar.core.errors import SettingsError, SidecarError

@@ -1,5 +1,5 @@
 """The event engine of one process: the log, the bus on it, the outbox, the durable consumers, the
-schedules and the webhooks."""
+schedules, the schemas and the webhooks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from cco_sidecar.bus.consumers.registry import Consumers
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.bus.schedules import Schedules
+from cco_sidecar.bus.schemas import EventSchemas
 from cco_sidecar.bus.webhooks.registry import Webhooks
 from cco_sidecar.bus.webhooks.sender import Sender
 from cco_sidecar.core.background import Background
@@ -29,6 +30,7 @@ class EventEngine:
         self.outbox = Outbox(stores.outbox, self.bus)
         self.consumers = Consumers(stores.consumers, self.bus, self.outbox, clock)
         self.schedules = Schedules(stores.schedules, self.outbox, clock)
+        self.schemas = EventSchemas(stores.schemas, clock)
         sender = Sender(AllowedHosts(settings.webhook_hosts))
         self.webhooks = Webhooks(stores.webhooks, self.consumers, sender, seal, self.bus, clock)
         self._background = Background()
@@ -38,6 +40,7 @@ class EventEngine:
         await self.bus.start()
         await self.consumers.recover()
         await self.schedules.recover()
+        await self.schemas.recover()
         await self.webhooks.recover()
 
     def start(self) -> None:

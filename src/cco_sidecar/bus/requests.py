@@ -6,6 +6,7 @@ import re
 
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.journal import is_event_id
+from cco_sidecar.bus.schemas import EventSchemas
 from cco_sidecar.core.errors import invalid_event
 from cco_sidecar.core.principal import Principal
 from orchestra.v1.event_service_pb2 import Event, PublishEventRequest
@@ -16,8 +17,10 @@ _OPTIONAL = ("causation_id", "state_key", "traceparent", "tracestate")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-async def event_of(bus: EventBus, request: PublishEventRequest, principal: Principal) -> Event:
-    """Returns the event, without id and time. Raises SidecarError (EVT_002)."""
+async def event_of(bus: EventBus, schemas: EventSchemas, request: PublishEventRequest, principal: Principal) -> Event:
+    """Returns the event, without id and time. Raises SidecarError: EVT_002, and EVT_005 if its data does not match the
+    schema of its type."""
+    schemas.check(request.project_id, request.event_type, request.data)
     event = Event(
         event_type=request.event_type,
         publisher=request.publisher,

@@ -29,6 +29,7 @@ _COMMANDS = {
     "patterns": "patterns",
     "consumers": "consumers",
     "schedules": "schedules",
+    "schemas": "schemas",
     "webhooks": "webhooks",
     "approvals": "approvals",
     "credentials": "credentials",

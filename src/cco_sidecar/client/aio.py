@@ -19,6 +19,7 @@ from cco_sidecar.client.aio_consumers import Consumers
 from cco_sidecar.client.aio_events import Events
 from cco_sidecar.client.aio_patterns import Patterns
 from cco_sidecar.client.aio_schedules import Schedules
+from cco_sidecar.client.aio_schemas import Schemas
 from cco_sidecar.client.aio_webhooks import Webhooks
 from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, identity, unreachable
 from cco_sidecar.client.discovery import channel_options, find, require_safe
@@ -84,6 +85,7 @@ class AsyncClient:
         self.patterns = Patterns(self.events)
         self.consumers = Consumers(self)
         self.schedules = Schedules(self)
+        self.schemas = Schemas(self)
         self.webhooks = Webhooks(self)
         self.results = Results(self)
         self.agents = Agents(self)

@@ -22,6 +22,7 @@ from cco_sidecar.client.sync_consumers import Consumers
 from cco_sidecar.client.sync_events import Events
 from cco_sidecar.client.sync_patterns import Patterns
 from cco_sidecar.client.sync_schedules import Schedules
+from cco_sidecar.client.sync_schemas import Schemas
 from cco_sidecar.client.sync_webhooks import Webhooks
 from cco_sidecar.client.values import Result, ResultPage
 from orchestra.v1 import (
@@ -84,6 +85,7 @@ class Client:
         self.patterns = Patterns(self.events)
         self.consumers = Consumers(self)
         self.schedules = Schedules(self)
+        self.schemas = Schemas(self)
         self.webhooks = Webhooks(self)
         self.results = Results(self)
         self.agents = Agents(self)

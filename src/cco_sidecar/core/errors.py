@@ -66,6 +66,19 @@ class SidecarError(Exception):
         if retry_after_seconds is not None:
             self.details.setdefault("retry_after_seconds", retry_after_seconds)
 
+    def within(self, place: str) -> SidecarError:
+        """Returns the same error about a part of a request, such as ``events[3]``: its field begins with ``place``, and
+        so does its message if that began with the field."""
+        if self.field is None:
+            message, field = f"{place}: {self.message}", place
+        else:
+            field = f"{place}.{self.field}"
+            message = f"{place}.{self.message}" if self.message.startswith(self.field) else f"{place}: {self.message}"
+        details = self.details | {"field": field}
+        return SidecarError(
+            self.kind, self.code, message, details=details, field=field, retry_after_seconds=self.retry_after_seconds
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are copied and pickled by calling the class with ``args``, which is the message only.
         return _restored, (type(self), self.__dict__)

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from cco_sidecar.storage.event_stores import Announcement, ConsumerStore, OutboxStore, ScheduleStore, WebhookStore
+from cco_sidecar.storage.event_stores import (
+    Announcement,
+    ConsumerStore,
+    OutboxStore,
+    ScheduleStore,
+    SchemaStore,
+    WebhookStore,
+)
 from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import Approval
 from orchestra.v1.event_service_pb2 import Event
@@ -284,6 +291,9 @@ class Stores(Protocol):
 
     @property
     def schedules(self) -> ScheduleStore: ...
+
+    @property
+    def schemas(self) -> SchemaStore: ...
 
     @property
     def webhooks(self) -> WebhookStore: ...

@@ -1,4 +1,5 @@
-"""What the event engine stores in records: the outbox, consumers, schedules and webhooks. See base.py."""
+"""What the event engine stores in records: the outbox, consumers, schedules, schemas and
+webhooks. See base.py."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import NamedTuple, Protocol
 from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.schedule_service_pb2 import Schedule
+from orchestra.v1.schema_service_pb2 import EventSchema
 from orchestra.v1.webhook_service_pb2 import Webhook
 
 
@@ -102,6 +104,18 @@ class ScheduleStore(Protocol):
         """Hands an event to the outbox and stores the schedule's new state, or deletes it with ``last``, in one
         transaction. Does nothing if the schedule was deleted."""
         ...
+
+
+class SchemaStore(Protocol):
+    """Schemas of event types. No method blocks the event loop; a write is on disk when it returns."""
+
+    async def put(self, schema: EventSchema) -> None:
+        """Adds or replaces a schema."""
+        ...
+
+    async def all(self) -> Sequence[EventSchema]: ...
+
+    async def delete(self, project: str, event_type: str) -> None: ...
 
 
 class StoredWebhook(NamedTuple):

@@ -265,6 +265,20 @@ def passing_schedule(case: Case) -> dict[str, Any]:
     return {"schedule_id": made} | place(case)
 
 
+def schema(case: Case) -> dict[str, Any]:
+    return {"event_type": "with-a-schema"} | place(case)
+
+
+def new_schema(case: Case) -> dict[str, Any]:
+    return {"event_type": fresh("type"), "schema": {"type": "object"}} | place(case)
+
+
+def passing_schema(case: Case) -> dict[str, Any]:
+    if not case.fresh:
+        return schema(case)
+    return {"event_type": case.world.schema(PROJECTS[case.scope.project], fresh("passing"))} | place(case)
+
+
 def new_webhook(case: Case) -> dict[str, Any]:
     return {"name": fresh("webhook"), "url": NOWHERE} | place(case)
 
@@ -348,6 +362,11 @@ ROWS: dict[str, Row] = {
     "GetSchedule": Row(PROJECT_ONLY, schedule, rule(200)),
     "ListSchedules": Row(PROJECT_ONLY, place, rule(200)),
     "DeleteSchedule": Row(PROJECT_ONLY + ITS_OWN, passing_schedule, rule(200, twists={"": architects})),
+    # The operator says which data events have, and every agent may read that.
+    "SetSchema": Row(PROJECT_ONLY, new_schema, rule(200, OPERATOR)),
+    "GetSchema": Row(PROJECT_ONLY, schema, rule(200)),
+    "ListSchemas": Row(PROJECT_ONLY, place, rule(200)),
+    "DeleteSchema": Row(PROJECT_ONLY, passing_schema, rule(200, OPERATOR)),
     # Only the operator decides where events are posted to.
     "CreateWebhook": Row(PROJECT_ONLY, new_webhook, rule(201, OPERATOR)),
     "GetWebhook": Row(PROJECT_ONLY, webhook, rule(200, OPERATOR)),

@@ -61,6 +61,7 @@ class World:
             self.consumer(project, "of-everyone", shared=True)
             self.schedule(project, "of-the-operator")
             self.webhook(project, "hook")
+            self.schema(project, "with-a-schema")
         self.ask("StoreCredential", name="KEPT", value="of-the-operator")
         self._known: Any = None
 
@@ -100,6 +101,10 @@ class World:
         event = {"event_type": "scheduled", "project_id": project}
         body = {"schedule_id": schedule_id, "event": event, "after_seconds": 86_400}
         self.transports.ask("CreateSchedule", self.agents[who], **body)
+
+    def schema(self, project: str, event_type: str) -> str:
+        self.ask("SetSchema", event_type=event_type, schema={"maxProperties": 9}, project_id=project)
+        return event_type
 
     def webhook(self, project: str, name: str) -> str:
         settings = {"event_types": ["never"], "timeout_seconds": 1}
@@ -167,6 +172,9 @@ class World:
             ]
             found[f"schedules of {project}"] = [
                 each.schedule_id for each in self._raw("ListSchedules", project_id=project).schedules
+            ]
+            found[f"schemas of {project}"] = [
+                each.event_type for each in self._raw("ListSchemas", project_id=project).schemas
             ]
             found[f"webhooks of {project}"] = [
                 (each.name, each.paused) for each in self._raw("ListWebhooks", project_id=project).webhooks

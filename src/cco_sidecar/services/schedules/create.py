@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.requests import event_of
+from cco_sidecar.bus.schemas import EventSchemas
 from cco_sidecar.core import ids
 from cco_sidecar.core.clock import Clock, micros_of, timestamp
-from cco_sidecar.core.errors import invalid_event, invalid_request
+from cco_sidecar.core.errors import SidecarError, invalid_event, invalid_request
 from cco_sidecar.core.principal import Principal
 from orchestra.v1.schedule_service_pb2 import CreateScheduleRequest, Schedule
 
@@ -14,8 +15,10 @@ _MAX_BYTES = 16 * 1024
 _REFUSED = ("ttl_seconds", "priority", "idempotency_key", "expected_last_event_id")
 
 
-async def schedule_of(bus: EventBus, request: CreateScheduleRequest, principal: Principal, clock: Clock) -> Schedule:
-    """Returns the schedule that a request asks for. Raises SidecarError (REQ_001, EVT_002)."""
+async def schedule_of(
+    bus: EventBus, schemas: EventSchemas, request: CreateScheduleRequest, principal: Principal, clock: Clock
+) -> Schedule:
+    """Returns the schedule that a request asks for. Raises SidecarError (REQ_001, EVT_002, EVT_005)."""
     given = [name for name in ("at", "after_seconds") if request.HasField(name)] + ["cron"] * bool(request.cron)
     if len(given) != 1:
         found = f"{' and '.join(given)} are given" if given else "none is given"
@@ -27,7 +30,10 @@ async def schedule_of(bus: EventBus, request: CreateScheduleRequest, principal: 
             raise invalid_request(
                 f"event.{name}: cannot be set for an event that is published later", field=f"event.{name}"
             )
-    event = await event_of(bus, request.event, principal)
+    try:
+        event = await event_of(bus, schemas, request.event, principal)
+    except SidecarError as problem:
+        raise problem.within("event") from problem
     if event.ByteSize() > _MAX_BYTES:
         raise invalid_event(
             f"the event has {event.ByteSize()} bytes; one that is published later may have {_MAX_BYTES}. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cco_sidecar.auth.scope import require_creator
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.schedules import Schedules, unknown_schedule
+from cco_sidecar.bus.schemas import EventSchemas
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.services.schedules.create import schedule_of
@@ -14,15 +15,16 @@ from orchestra.v1 import schedule_service_pb2 as pb
 class ScheduleServicer:
     """Implements orchestra.v1.ScheduleService. Errors are raised as SidecarError."""
 
-    def __init__(self, schedules: Schedules, bus: EventBus, clock: Clock) -> None:
+    def __init__(self, schedules: Schedules, bus: EventBus, schemas: EventSchemas, clock: Clock) -> None:
         self._bus = bus
         self._schedules = schedules
+        self._schemas = schemas
         self._clock = clock
 
     async def CreateSchedule(
         self, request: pb.CreateScheduleRequest, principal: Principal
     ) -> pb.CreateScheduleResponse:
-        schedule = await schedule_of(self._bus, request, principal, self._clock)
+        schedule = await schedule_of(self._bus, self._schemas, request, principal, self._clock)
         known = self._schedules.find(schedule.project_id, schedule.schedule_id)
         if known is not None:
             _require_change(known, principal)

@@ -136,6 +136,15 @@ schedules = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+event_schemas = Table(
+    "event_schemas",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    Column("event_type", String, primary_key=True),
+    # A serialised orchestra.v1.EventSchema.
+    Column("body", LargeBinary, nullable=False),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,

@@ -12,6 +12,7 @@ from cco_sidecar.storage.sql.outbox import SqlOutbox
 from cco_sidecar.storage.sql.results import SqlResults
 from cco_sidecar.storage.sql.revocations import SqlRevocations
 from cco_sidecar.storage.sql.schedules import SqlSchedules
+from cco_sidecar.storage.sql.schemas import SqlSchemas
 from cco_sidecar.storage.sql.webhooks import SqlWebhooks
 
 
@@ -27,5 +28,6 @@ class SqlStores:
         self.credentials = SqlCredentials(database)
         self.revocations = SqlRevocations(database)
         self.schedules = SqlSchedules(database)
+        self.schemas = SqlSchemas(database)
         self.webhooks = SqlWebhooks(database)
         self.outbox = SqlOutbox(database)
