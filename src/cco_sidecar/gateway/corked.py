@@ -37,6 +37,14 @@ class Corked:
             # Now, so that the writer hears that the client does not read.
             self._flush()
 
+    def write_now(self, data: bytes) -> None:
+        """Writes without waiting for more."""
+        if self._parts:
+            self._parts.append(data)
+            self._flush()
+        elif not self._transport.is_closing():
+            self._transport.write(data)
+
     def close(self) -> None:
         self._flush()
         self._transport.close()

@@ -14,7 +14,7 @@ from cco_sidecar.core import cloudevents
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.offload import beside_the_loop
-from cco_sidecar.gateway import compat, replies, requests
+from cco_sidecar.gateway import compat, cycle, replies, requests
 from cco_sidecar.gateway.incoming import Dependencies, Incoming, Send
 from cco_sidecar.gateway.routes import Route, method_not_allowed
 from cco_sidecar.rpc.interceptors.receive import Deferred
@@ -29,6 +29,7 @@ _SECURITY = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
+_SECURITY_LINES = b"".join(b"%b: %b\r\n" % header for header in _SECURITY)
 _JSON = b"application/json"
 _MAX_PATH = 8192
 _PART_BYTES = 256 * 1024
@@ -42,6 +43,7 @@ class Exchange(Incoming):
     def __init__(self, needs: Dependencies, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
         super().__init__(needs, scope, receive, send)
         self.verb: str = scope["method"]
+        self.cycle = cycle.of(scope)
         self.started = False
         self.sse = False
         self.body_received = False
@@ -80,8 +82,11 @@ class Exchange(Incoming):
         if route.method.client_streaming:
             request = Deferred(partial(self._body, route), partial(self._lines, route))
         else:
-            receive = partial(self._body, route) if route.body else None
-            request = Deferred(receive, partial(self.decoded, route, variables))
+            decode = partial(self.decoded, route, variables)
+            if route.body:
+                request = Deferred(partial(self._body, route), decode, partial(self._body_at_hand, route))
+            else:
+                request = Deferred(None, decode)
         deadline = requests.deadline_of(self.headers)
         if deadline is None:
             await self._call(route, request)
@@ -111,6 +116,13 @@ class Exchange(Incoming):
             self.body_is_read = True
             if self.body_read is not None:
                 self.body_read.set()
+
+    def _body_at_hand(self, route: Route) -> bytes | None:
+        """Returns the body if it has arrived and is not too large."""
+        body = self.cycle.whole_body(max_request_bytes(route.method)) if self.cycle is not None else None
+        if body is not None:
+            self.body_received = self.body_is_read = True
+        return body
 
     async def _call(self, route: Route, request: Any) -> None:
         handler: Any = self.needs.handlers[route.rpc]
@@ -223,8 +235,13 @@ class Exchange(Incoming):
             body = await replies.gzipped(body, shared)
             out.append((b"content-encoding", b"gzip"))
         out.append((b"content-length", str(len(body)).encode()))
-        await self._start(status, out)
         content = b"" if self.verb == "HEAD" else body
+        if self.cycle is not None and not still_receiving:
+            head = b"".join([b"%b: %b\r\n" % header for header in self._headers(out)])
+            if self.cycle.respond(status, head + _SECURITY_LINES, content):
+                self.started = True
+                return
+        await self._start(status, out)
         # Send in parts, so that a client that does not read fills the socket buffer with no more than one part.
         parts = [content[at : at + _PART_BYTES] for at in range(0, len(content), _PART_BYTES)]
         last = b"" if still_receiving or not parts else parts.pop()
@@ -257,7 +274,11 @@ class Exchange(Incoming):
 
     async def _start(self, status: int, headers: HeaderList) -> None:
         self.started = True
+        out = [*self._headers(headers), *_SECURITY]
+        await self.send({"type": "http.response.start", "status": status, "headers": out})
+
+    def _headers(self, headers: HeaderList) -> HeaderList:
+        """Returns all headers of a response, except _SECURITY."""
         own = [(key.encode(), value.encode()) for key, value in self.context.headers() if key != "x-request-id"]
         own.append((b"x-request-id", self.request_id.encode()))
-        out = [*headers, *own, *_SECURITY, *self.needs.cors.headers(self.headers)]
-        await self.send({"type": "http.response.start", "status": status, "headers": out})
+        return [*headers, *own, *self.needs.cors.headers(self.headers)]

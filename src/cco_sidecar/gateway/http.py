@@ -9,6 +9,7 @@ from collections import OrderedDict
 from http import HTTPStatus
 from typing import Any
 
+import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -16,9 +17,10 @@ from websockets.frames import Frame
 
 from cco_sidecar.core import descriptors, ids, sockets
 from cco_sidecar.core.errors import Kind, SettingsError, SidecarError, invalid_request
-from cco_sidecar.gateway import replies
+from cco_sidecar.gateway import cycle, replies
 from cco_sidecar.gateway.app import Gateway
 from cco_sidecar.gateway.corked import Corked
+from cco_sidecar.gateway.cycle import Cycle
 
 # RFC 9110 leaves these limits to the server. Common proxies have smaller ones.
 MAX_HEADER_BYTES = 64 * 1024
@@ -158,7 +160,25 @@ class _Connection(HttpToolsProtocol):
         self._in_headers = False
         self._cancel_deadline()
         self.connections_of_server.busy(self)
-        super().on_headers_complete()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Starts the request, or queues it behind those before it."""
+        version = self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        before = self.cycle
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        self.cycle = current = Cycle(self, keep_alive, self.on_response_complete)
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["raw_path"] = url.path
+        self.scope["query_string"] = url.query or b""
+        self.scope[cycle.KEY] = current  # type: ignore[literal-required]
+        if before is None or before.response_complete:
+            self._start_asgi_task(current, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((current, self.app))
 
     def _check_upgrade(self) -> None:
         """A WebSocket's handshake has no body, and shorter lines than other requests."""

@@ -50,6 +50,8 @@ class Routes:
     def __init__(self, services: Iterable[ServiceDescriptor]) -> None:
         self.all: list[Route] = [route for service in services for route in routes_of(service)]
         self._index: dict[tuple[int, str], list[Route]] = {}
+        # Paths without variables, which are most of those that are called often.
+        self._literal = {(each.verb, each.template): each for each in self.all if "{" not in each.template}
         # Literal templates first, so that `refresh` in `/api/context/refresh` is not taken for a variable.
         for route in sorted(self.all, key=lambda route: route.template.count("{")):
             self._index.setdefault(_key(route.segments), []).append(route)
@@ -59,6 +61,9 @@ class Routes:
 
         Raises SidecarError: REQ_002 for an unknown path, REQ_003 for a wrong method, REQ_001 for invalid escapes.
         """
+        literal = self._literal.get((verb, raw_path))
+        if literal is not None:
+            return literal, {}
         try:
             segments = [unquote(part, errors="strict") if "%" in part else part for part in raw_path.split("/")[1:]]
         except UnicodeDecodeError:
