@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import Any
 import pytest
 from tests.bus.test_embedded import ManualClock
 
+from cco_sidecar.bus.base import Outgoing
 from cco_sidecar.bus.embedded import EmbeddedBus
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.bus.quota import MAX_PER_AGENT
 from cco_sidecar.bus.schedules import Schedules, next_run
-from cco_sidecar.core.clock import timestamp
-from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.clock import micros_of, timestamp
+from cco_sidecar.core.errors import SidecarError, internal, permission_denied
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.sql.backends import Sqlite
@@ -168,3 +170,42 @@ def test_what_is_wrong_is_named(cron: str, zone: str, field: str) -> None:
     with pytest.raises(SidecarError) as problem:
         next_run(Schedule(cron=cron, timezone=zone), 0)
     assert problem.value.field == field
+
+
+async def test_no_caller_can_take_the_key_of_a_run(world: World) -> None:
+    """The run would be refused as another event with the same key, and hold up all announcements."""
+    await world.put("s", seconds=60)
+    (schedule,) = world.schedules.of("p")
+    for key in (f"s/{micros_of(schedule.next_at)}", "s"):
+        event = Event(event_type="taken", publisher="ann", topic="t", idempotency_key=key)
+        await world.bus.publish(Outgoing("p", event))
+    world.clock.ahead += 61 * 1_000_000
+    assert await world.published() == ["taken", "taken", "due"]
+    assert world.outbox.waiting == 0
+
+
+async def test_a_schedule_whose_time_zone_is_gone_does_not_hold_up_others(world: World) -> None:
+    await world.put("bad", cron="0 * * * *", timezone="Europe/Warsaw")
+    world.schedules.of("p")[0].timezone = "Gone/Nowhere"
+    await world.put("good", seconds=7200)
+    world.clock.ahead += DAY
+    for _ in range(2):
+        assert await world.published() == ["due"]
+    await world.put("bad", seconds=0)
+    assert await world.published() == ["due", "due"]
+
+
+async def test_two_that_create_one_id_at_a_time_are_both_asked(world: World) -> None:
+    def refuse(schedule: Schedule) -> None:
+        raise permission_denied(f"it belongs to {schedule.created_by}")
+
+    at = timestamp(world.clock.micros() + DAY)
+    made = [
+        Schedule(schedule_id="s", project_id="p", event=Event(event_type="due"), next_at=at, created_by=each)
+        for each in ("ann", "bob")
+    ]
+    outcomes = await asyncio.gather(*(world.schedules.put(each, refuse) for each in made), return_exceptions=True)
+    assert outcomes[0] is None and isinstance(outcomes[1], SidecarError)
+    with pytest.raises(SidecarError, match="belongs to ann"):
+        await world.schedules.delete("p", "s", refuse)
+    assert world.schedules.of("p")[0].created_by == "ann"

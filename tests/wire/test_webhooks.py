@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -80,10 +81,12 @@ def test_what_fails_is_posted_again_and_then_a_dead_letter_that_can_be_replayed(
 def test_a_receiver_that_is_busy_says_when_to_come_again(
     sidecar: SidecarProcess, project: str, receiver: Receiver
 ) -> None:
-    receiver.answer = lambda request: (429, {"retry-after": "0"}) if len(receiver.requests) == 1 else (204, {})
-    create(sidecar, project, receiver, settings={"retry_seconds": 3600})
+    receiver.answer = lambda request: (429, {"retry-after": "3600"}) if len(receiver.requests) == 1 else (204, {})
+    create(sidecar, project, receiver)
     publish(sidecar, project, "tried")
-    until(lambda: status(sidecar, project)["succeeded"] == 1, "the second attempt")
+    until(lambda: status(sidecar, project)["failed"] == 1, "the refusal")
+    (waiting,) = call(sidecar, "GET", f"/api/consumers/ci?project_id={project}")["in_flight"]
+    assert datetime.fromisoformat(waiting["due"]) > datetime.now(UTC) + timedelta(minutes=50)
 
 
 def test_redirects_are_not_followed(sidecar: SidecarProcess, project: str, receiver: Receiver) -> None:
@@ -195,7 +198,7 @@ def test_webhooks_are_listed_changed_and_deleted(sidecar: SidecarProcess, projec
         publish(sidecar, project, "x")
         until(lambda: other.requests, "the request to the new URL")
         assert receiver.requests == []
-        with pytest.raises(ConflictError, match="belongs to the webhook") as problem:
+        with pytest.raises(ConflictError, match="belongs to a webhook") as problem:
             client.consumers.delete("a", project_id=project)
         assert problem.value.code == "CSM_005"
         assert client.webhooks.delete("a", project_id=project) == 0

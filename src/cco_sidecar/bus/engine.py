@@ -11,7 +11,6 @@ from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.bus.schedules import Schedules
 from cco_sidecar.bus.schemas import EventSchemas
 from cco_sidecar.bus.webhooks.registry import Webhooks
-from cco_sidecar.bus.webhooks.sender import Sender
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.hosts import AllowedHosts
@@ -31,8 +30,8 @@ class EventEngine:
         self.consumers = Consumers(stores.consumers, self.bus, self.outbox, clock)
         self.schedules = Schedules(stores.schedules, self.outbox, clock)
         self.schemas = EventSchemas(stores.schemas, clock)
-        sender = Sender(AllowedHosts(settings.webhook_hosts))
-        self.webhooks = Webhooks(stores.webhooks, self.consumers, sender, seal, self.bus, clock)
+        hosts = AllowedHosts(settings.webhook_hosts)
+        self.webhooks = Webhooks(stores.webhooks, self.consumers, hosts, seal, self.bus, clock)
         self._background = Background()
 
     async def recover(self) -> None:

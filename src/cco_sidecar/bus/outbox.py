@@ -25,6 +25,10 @@ _MAX_BATCH = 500
 _WATCH_SECONDS = 2.0
 
 
+# Failures that may be over at the next attempt. Whatever else is refused stays refused.
+_PASSES = frozenset({Kind.INTERNAL, Kind.UNAVAILABLE, Kind.RATE_LIMITED})
+
+
 class Outbox:
     """Publishes announcements in order, a batch at a time, and retries until each is published."""
 
@@ -137,7 +141,7 @@ class Outbox:
                     outgoing = [Outgoing(each.project, each.event) for each, _ in batch]
                     published = await self._bus.publish_all(outgoing)
                 except SidecarError as problem:
-                    if problem.kind is Kind.INVALID_REQUEST:
+                    if problem.kind not in _PASSES:
                         # It would block those behind it for ever.
                         await self._refused(batch, problem)
                         continue

@@ -20,7 +20,7 @@ _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 async def event_of(bus: EventBus, schemas: EventSchemas, request: PublishEventRequest, principal: Principal) -> Event:
     """Returns the event, without id and time. Raises SidecarError: EVT_002, and EVT_005 if its data does not match the
     schema of its type."""
-    schemas.check(request.project_id, request.event_type, request.data)
+    await schemas.check(request.project_id, request.event_type, request.data)
     event = Event(
         event_type=request.event_type,
         publisher=request.publisher,

@@ -36,9 +36,20 @@ class Scans:
         async with self._callers.hold(caller), self._lock:
             began = time.monotonic()
             yield
-            self._spent += time.monotonic() - began
-            if self._spent > _NOTHING_SECONDS:
-                self._spent = 0.0
+            if self._is_over(time.monotonic() - began):
+                await asyncio.sleep(0)
+
+    def _is_over(self, took: float) -> bool:
+        """Reports whether the next slice must start in another iteration of the event loop."""
+        self._spent += took
+        if self._spent <= _NOTHING_SECONDS:
+            return False
+        self._spent = 0.0
+        return True
+
+    async def _rest(self, took: float) -> None:
+        if self._is_over(took):
+            async with self._lock:
                 await asyncio.sleep(0)
 
     async def run(self, caller: str, scan: Generator[None, None, T]) -> T:
@@ -49,14 +60,10 @@ class Scans:
             try:
                 next(scan)
             except StopIteration as end:
-                self._spent += time.monotonic() - began
-                if self._spent > _NOTHING_SECONDS:
-                    self._spent = 0.0
-                    await asyncio.sleep(0)
+                await self._rest(time.monotonic() - began)
                 at_once: T = end.value
                 return at_once
-            self._spent += time.monotonic() - began
-            await asyncio.sleep(0)
+            await self._rest(time.monotonic() - began)
         while True:
             async with self.slice(caller):
                 try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from cco_sidecar.bus import quota
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import LAST_MICROS, Clock, micros_of, timestamp
-from cco_sidecar.core.errors import SidecarError, invalid_request, not_found
+from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, not_found
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.storage.event_stores import ScheduleStore
 from orchestra.v1.event_service_pb2 import Event
@@ -30,6 +30,10 @@ _SECOND = 1_000_000
 _CRON_FIELDS = 5
 
 
+# Raises SidecarError if a caller may not do what it asks.
+Check = Callable[[Schedule], None]
+
+
 class Schedules:
     """Schedules by project and id. Their times are those of the wall clock. Not thread-safe."""
 
@@ -38,6 +42,8 @@ class Schedules:
         self._outbox = outbox
         self._clock = clock
         self._schedules: dict[str, dict[str, Schedule]] = defaultdict(dict)
+        # Those that cannot be published, such as one whose time zone is no longer known.
+        self._aside: dict[tuple[str, str], Schedule] = {}
         self._changed = asyncio.Event()
         self._changing = asyncio.Lock()
         self._background = Background()
@@ -55,30 +61,39 @@ class Schedules:
         found = self._schedules.get(project, {}).values()
         return sorted(found, key=lambda schedule: (micros_of(schedule.next_at), schedule.schedule_id))
 
-    async def put(self, schedule: Schedule) -> None:
+    async def put(self, schedule: Schedule, may_replace: Check | None = None) -> None:
         """Adds a schedule, or replaces the one of its id; sets ``next_at`` if it has a cron expression. Runs to
         completion even if the caller is cancelled. Raises SidecarError: REQ_001 for a cron expression or a time zone
-        that is invalid, SCH_002 if there are too many."""
+        that is invalid, SCH_002 if there are too many, and what ``may_replace`` raises of the one that is replaced."""
         if schedule.cron:
             schedule.next_at.CopyFrom(timestamp(next_run(schedule, self._clock.micros())))
-        await self._background.finish(self._put(schedule))
+        await self._background.finish(self._put(schedule, may_replace))
 
-    async def _put(self, schedule: Schedule) -> None:
+    async def _put(self, schedule: Schedule, may_replace: Check | None) -> None:
         async with self._changing:
             known = self._schedules[schedule.project_id]
-            if schedule.schedule_id not in known:
+            if schedule.schedule_id in known:
+                if may_replace is not None:
+                    may_replace(known[schedule.schedule_id])
+            else:
                 creators = [each.created_by for each in known.values()]
                 quota.check(creators, schedule.created_by, "schedules", "SCH_002")
             await self._store.put(schedule)
             known[schedule.schedule_id] = schedule
         self._changed.set()
 
-    async def delete(self, project: str, schedule_id: str) -> None:
-        """Runs to completion even if the caller is cancelled. Raises SidecarError (STR_001)."""
-        await self._background.finish(self._delete(project, schedule_id))
+    async def delete(self, project: str, schedule_id: str, may_delete: Check | None = None) -> None:
+        """Runs to completion even if the caller is cancelled. Raises SidecarError: SCH_001, STR_001, and what
+        ``may_delete`` raises."""
+        await self._background.finish(self._delete(project, schedule_id, may_delete))
 
-    async def _delete(self, project: str, schedule_id: str) -> None:
+    async def _delete(self, project: str, schedule_id: str, may_delete: Check | None) -> None:
         async with self._changing:
+            schedule = self.find(project, schedule_id)
+            if schedule is None:
+                raise unknown_schedule(schedule_id)
+            if may_delete is not None:
+                may_delete(schedule)
             await self._store.delete(project, schedule_id)
             self._schedules[project].pop(schedule_id, None)
 
@@ -101,9 +116,15 @@ class Schedules:
     async def publish_due(self) -> None:
         """Publishes each schedule that is due once, however often it was missed. Raises SidecarError."""
         now = self._clock.micros()
-        due = [each for each in self._all() if micros_of(each.next_at) <= now]
+        due = [each for each in self._usable() if micros_of(each.next_at) <= now]
         for schedule in sorted(due, key=lambda each: micros_of(each.next_at)):
-            await self._background.finish(self._publish(schedule))
+            try:
+                await self._background.finish(self._publish(schedule))
+            except SidecarError as problem:
+                if problem.kind is not Kind.INVALID_REQUEST:
+                    raise
+                log.error("schedule %s is set aside until it is replaced: %s", schedule.schedule_id, problem)
+                self._aside[_id(schedule)] = schedule
 
     async def _publish(self, schedule: Schedule) -> None:
         async with self._changing:
@@ -112,8 +133,9 @@ class Schedules:
                 return
             event = Event()
             event.CopyFrom(schedule.event)
-            # Tells the runs apart: the outbox compares with what is published already.
-            event.idempotency_key = f"{schedule.schedule_id}/{micros_of(schedule.next_at)}"
+            # Tells the runs apart: the outbox compares with what is published already. No request may hold a NUL, so no
+            # caller can take the key.
+            event.idempotency_key = f"\0{schedule.schedule_id}/{micros_of(schedule.next_at)}"
             after = Schedule()
             after.CopyFrom(schedule)
             after.published += 1
@@ -131,12 +153,17 @@ class Schedules:
         """Waits for the changes that have begun."""
         await self._background.drain()
 
-    def _all(self) -> Iterator[Schedule]:
-        return (schedule for found in self._schedules.values() for schedule in found.values())
+    def _usable(self) -> Iterator[Schedule]:
+        every = (schedule for found in self._schedules.values() for schedule in found.values())
+        return (schedule for schedule in every if schedule is not self._aside.get(_id(schedule)))
 
     def _pause(self) -> float:
-        first = min((micros_of(each.next_at) for each in self._all()), default=LAST_MICROS)
+        first = min((micros_of(each.next_at) for each in self._usable()), default=LAST_MICROS)
         return min(_LOOK_SECONDS, max(0.05, (first - self._clock.micros()) / _SECOND))
+
+
+def _id(schedule: Schedule) -> tuple[str, str]:
+    return schedule.project_id, schedule.schedule_id
 
 
 def next_run(schedule: Schedule, after_micros: int) -> int:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
-from typing import Any, NoReturn
 
-import jsonschema_rs
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus import quota
+from cco_sidecar.bus.base import MAX_EVENT_BYTES
+from cco_sidecar.bus.json_schema import InvalidSchemaError, JsonSchema, joined
 from cco_sidecar.core import codec
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, not_found
+from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.principal import OPERATOR
 from cco_sidecar.storage.event_stores import SchemaStore
 from orchestra.v1.schema_service_pb2 import EventSchema
 
+log = logging.getLogger(__name__)
+
 MAX_BYTES = 64 * 1024
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
-# Of an error's message, which quotes the value.
-_SAID = 160
-# Linear in the length of the text, whatever the pattern.
-_PATTERNS = jsonschema_rs.RegexOptions(size_limit=2**20)
 
 
 class EventSchemas:
@@ -33,14 +32,17 @@ class EventSchemas:
         self._store = store
         self._clock = clock
         self._schemas: dict[str, dict[str, EventSchema]] = defaultdict(dict)
-        self._validators: dict[tuple[str, str], jsonschema_rs.Validator] = {}
+        self._compiled: dict[tuple[str, str], JsonSchema] = {}
         self._changing = asyncio.Lock()
         self._background = Background()
 
     async def recover(self) -> None:
         """Loads what is stored. Raises SidecarError."""
         for schema in await self._store.all():
-            self._keep(schema, _compiled(schema))
+            try:
+                self._keep(schema, _compiled(schema))
+            except SidecarError as problem:
+                log.error("a schema in project %s is not used: %s: %s", schema.project_id, schema.event_type, problem)
 
     def of(self, project: str) -> list[EventSchema]:
         """Returns a project's schemas, sorted by event type."""
@@ -65,14 +67,14 @@ class EventSchemas:
             raise invalid_request(f"schema: it has {schema.ByteSize()} bytes; {MAX_BYTES} are allowed", field="schema")
         await self._background.finish(self._set(schema, _compiled(schema)))
 
-    async def _set(self, schema: EventSchema, validator: jsonschema_rs.Validator) -> None:
+    async def _set(self, schema: EventSchema, compiled: JsonSchema) -> None:
         async with self._changing:
             known = self._schemas[schema.project_id]
             if schema.event_type not in known:
                 quota.check(list(known), OPERATOR, "schemas", "SCM_002")
             schema.updated_at.CopyFrom(self._clock.timestamp())
             await self._store.put(schema)
-            self._keep(schema, validator)
+            self._keep(schema, compiled)
 
     async def delete(self, project: str, event_type: str) -> None:
         """Runs to completion even if the caller is cancelled. Raises SidecarError (SCM_001)."""
@@ -83,66 +85,35 @@ class EventSchemas:
             self.find(project, event_type)
             await self._store.delete(project, event_type)
             del self._schemas[project][event_type]
-            del self._validators[project, event_type]
+            del self._compiled[project, event_type]
 
-    def check(self, project: str, event_type: str, data: Struct) -> None:
-        """Raises SidecarError (EVT_005) that names the first field of ``data`` that does not match the schema of the
-        event type, if it has one."""
-        validator = self._validators.get((project, event_type))
-        if validator is None:
+    async def check(self, project: str, event_type: str, data: Struct) -> None:
+        """Raises SidecarError (EVT_005) that names a field of ``data`` if it does not match the schema of the type."""
+        schema = self._compiled.get((project, event_type))
+        if schema is None:
             return
-        problems = validator.iter_errors(codec.struct_to_dict(data))
-        first = next(problems, None)
-        if first is None:
-            return
-        field = _field(first)
-        more = sum(1 for _ in problems)
-        also = f"; {more} more do not match either" if more else ""
-        raise SidecarError(
-            Kind.INVALID_REQUEST,
-            "EVT_005",
-            f"{field}: {_short(first.message)} (the schema of '{event_type}'{also})",
-            field=field,
-        )
+        size = data.ByteSize()
+        # What is too large is refused as such.
+        if size <= MAX_EVENT_BYTES:
+            await beside_the_loop(_check, schema, event_type, data, size=size)
 
-    def _keep(self, schema: EventSchema, validator: jsonschema_rs.Validator) -> None:
+    def _keep(self, schema: EventSchema, compiled: JsonSchema) -> None:
         self._schemas[schema.project_id][schema.event_type] = schema
-        self._validators[schema.project_id, schema.event_type] = validator
+        self._compiled[schema.project_id, schema.event_type] = compiled
 
 
-def _compiled(schema: EventSchema) -> jsonschema_rs.Validator:
+def _check(schema: JsonSchema, event_type: str, data: Struct) -> None:
+    mismatch = schema.mismatch(codec.struct_to_dict(data))
+    if mismatch is not None:
+        field = joined("data", mismatch.path)
+        text = f"{field}{mismatch.said} (schema of '{event_type}')"
+        raise SidecarError(Kind.INVALID_REQUEST, "EVT_005", text, field=field)
+
+
+def _compiled(schema: EventSchema) -> JsonSchema:
     """Raises SidecarError (REQ_001) that says what is wrong with a schema, and where."""
-    text: dict[str, Any] = {"$schema": _DRAFT} | codec.struct_to_dict(schema.schema)
     try:
-        return jsonschema_rs.validator_for(text, retriever=_refuse, validate_formats=True, pattern_options=_PATTERNS)
-    except (jsonschema_rs.ValidationError, ValueError) as problem:
-        message = getattr(problem, "message", str(problem))
-        path = getattr(problem, "instance_path", [])
-        field = _joined("schema", path)
-        raise invalid_request(f"{field}: {_short(message)}", field=field) from problem
-
-
-def _refuse(uri: str) -> NoReturn:
-    # Never fetched: a schema could make the sidecar call any address, or read any file.
-    raise ValueError(f"{uri[:100]} is outside of the schema")
-
-
-def _field(problem: jsonschema_rs.ValidationError) -> str:
-    """Returns the field that is wrong, such as ``data.files[2].path``; the one that is missing or too much, if that is
-    the problem."""
-    path = list(problem.instance_path)
-    kind = problem.kind.as_dict()
-    if problem.kind.name == "required":
-        path.append(str(kind["property"]))
-    elif problem.kind.name in ("additionalProperties", "unevaluatedProperties"):
-        path.append(str(kind["unexpected"][0]))
-    return _joined("data", path)
-
-
-def _joined(top: str, path: list[Any]) -> str:
-    return top + "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in path)
-
-
-def _short(message: str) -> str:
-    line = message.partition("\n")[0]
-    return line if len(line) <= _SAID else f"{line[: _SAID // 2]} ... {line[-_SAID // 2 :]}"
+        return JsonSchema(codec.struct_to_dict(schema.schema))
+    except InvalidSchemaError as problem:
+        field = joined("schema", problem.path)
+        raise invalid_request(f"{field}: {problem}", field=field) from problem

@@ -13,8 +13,8 @@ from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.events import since_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
-from cco_sidecar.cli.terminal import echo, one_line
-from cco_sidecar.cli.worker import handle
+from cco_sidecar.cli.terminal import counted, echo, one_line
+from cco_sidecar.cli.worker import handle, require_program
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from orchestra.v1.consumer_service_pb2 import Consumer, DeadLetter
@@ -110,7 +110,7 @@ def show(client: Client, name: str, project_id: str, form: str | None, output: P
 def delete(client: Client, name: str, project_id: str) -> None:
     """Delete a consumer and its dead letters."""
     letters = client.consumers.delete(name, project_id=project_id)
-    echo(f"deleted {name} and {letters} dead letters")
+    echo(f"deleted {name} and {counted(letters, 'dead letter')}")
 
 
 @command.command()
@@ -122,7 +122,7 @@ def reset(client: Client, name: str, since: str, project_id: str) -> None:
     """Move a consumer to another position."""
     cursor, moment = since_of(since)
     moved = client.consumers.reset(name, since=cursor, since_time=moment, project_id=project_id)
-    echo(f"{name} continues after {moved.cursor}")
+    echo(f"{name} begins again at the oldest event" if cursor == "0" else f"{name} continues after {moved.cursor}")
 
 
 @command.command()
@@ -172,7 +172,8 @@ def ack(client: Client, name: str, delivery_ids: tuple[str, ...], project_id: st
 @connected
 def nack(client: Client, name: str, delivery_ids: tuple[str, ...], **options: Any) -> None:
     """Give events back, to be delivered again."""
-    _report(client.consumers.nack(name, delivery_ids, **options), len(delivery_ids), "given back")
+    done = "made dead letters" if options["dead_letter"] else "given back"
+    _report(client.consumers.nack(name, delivery_ids, **options), len(delivery_ids), done)
 
 
 @command.command(context_settings={"ignore_unknown_options": True})
@@ -187,6 +188,7 @@ def work(client: Client, name: str, program: tuple[str, ...], limit: int | None,
     Exit status 0 acknowledges the event; any other gives it back, to be delivered again. The command may run as long
     as it needs. Several `cco consumers work` share the events.
     """
+    require_program(program[0])
     deliveries = client.consumers.consume(name, max_in_flight=1, project_id=project_id)
     for count, delivery in enumerate(deliveries, 1):
         handle(delivery, program)
@@ -228,7 +230,7 @@ def inspect(client: Client, dead_letter_id: str, project_id: str, form: str | No
 def replay(client: Client, name: str, dead_letter_ids: tuple[str, ...], project_id: str) -> None:
     """Deliver dead letters of a consumer again: those that are named, or the oldest 1,000."""
     replayed = client.consumers.replay(name, dead_letter_ids, project_id=project_id)
-    echo(f"{replayed} dead letters are delivered again")
+    echo(f"{counted(replayed, 'dead letter')} delivered again")
 
 
 @command.command()
@@ -244,7 +246,7 @@ def discard(client: Client, dead_letter_id: str, project_id: str) -> None:
 def _line(consumer: Consumer) -> str:
     return (
         f"{consumer.name}  {consumer.lag} behind, {consumer.in_flight_count} in flight, "
-        f"{consumer.dead_letter_count} dead letters, {len(consumer.workers)} workers"
+        f"{counted(consumer.dead_letter_count, 'dead letter')}, {counted(len(consumer.workers), 'worker')}"
     )
 
 
@@ -253,7 +255,7 @@ def _delivery_line(delivery: DeliveryMessage) -> str:
 
 
 def _letter_line(letter: DeadLetter) -> str:
-    state = "replaying" if letter.replaying else f"{letter.attempts} deliveries"
+    state = "replaying" if letter.replaying else counted(letter.attempts, "delivery", "deliveries")
     return f"{letter.dead_letter_id}  {letter.consumer}  {letter.event.event_type}  {state}: {one_line(letter.reason)}"
 
 

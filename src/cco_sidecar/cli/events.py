@@ -16,7 +16,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client import Client, EventPage
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
@@ -89,8 +89,11 @@ def publish(
     if source is not None:
         value = out.read_json(source)
         codec.from_dict(PublishEventRequest, value)
-        event_type, body = value.pop("event_type", event_type), value.pop("data", None) or {}
-        options = value
+        # An option changes what the file says.
+        event_type = event_type or value.pop("event_type", None)
+        body = out.parse_object(data, "--data") if data else value.get("data") or {}
+        given = {name: each for name, each in (options | {"ttl_seconds": ttl}).items() if each not in (None, "")}
+        options = {name: each for name, each in value.items() if name not in ("event_type", "data")} | given
     else:
         body = out.parse_object(data, "--data") if data else {}
         options["ttl_seconds"] = ttl
@@ -104,7 +107,7 @@ def publish(
         lambda: (
             f"published earlier: {answer.event_id} on {answer.topic}"
             if answer.duplicate
-            else f"published {answer.event_id} on {answer.topic} to {answer.subscriber_count} subscribers"
+            else f"published {answer.event_id} on {answer.topic} to {counted(answer.subscriber_count, 'subscriber')}"
         ),
     )
 

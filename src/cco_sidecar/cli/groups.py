@@ -41,7 +41,7 @@ class Group(click.Group):
         below = [f"'{group} {wanted}'" for group in known if wanted in _names(self.get_command(ctx, group))]
         if below:
             return f"did you mean {' or '.join(below)}?"
-        near = nearest(given, known)
+        near = next((each for each in known if each.startswith(f"{given}-")), None) or nearest(given, known)
         return f"did you mean '{near}'?" if near else f"list commands with '{ctx.command_path} --help'"
 
 

@@ -19,7 +19,7 @@ from cco_sidecar.cli.events import COLUMNS, cursor_at, line, since_of, timeout_o
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
 from cco_sidecar.cli.terminal import echo, one_line
-from cco_sidecar.cli.worker import run
+from cco_sidecar.cli.worker import require_program, run
 from cco_sidecar.client import (
     CircuitOpenError,
     Client,
@@ -235,6 +235,7 @@ def guard(client: Client, name: str, program: tuple[str, ...], **options: Any) -
 
     Exits with the exit status of the command, or 75 if it was not run.
     """
+    require_program(program[0])
     circuit = client.patterns.circuit(name, **options)
     try:
         circuit.enter()

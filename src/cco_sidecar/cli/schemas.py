@@ -23,7 +23,7 @@ _COLUMNS: out.Columns = {
 
 @click.group(name="schemas", cls=Group)
 def command() -> None:
-    """Say which data events of a type must have, as JSON Schema."""
+    """Set JSON Schemas that the data of events must match."""
 
 
 @command.command(name="set")
@@ -43,7 +43,7 @@ def set_(client: Client, event_type: str, file: Any, project_id: str) -> None:
     if not isinstance(schema, dict):
         raise click.ClickException(f"{file.name} must hold a JSON object")
     client.schemas.set(event_type, schema, project_id=project_id)
-    echo(f"{event_type} has a schema")
+    echo(f"set the schema of {event_type}")
 
 
 @command.command(name="list")
@@ -74,4 +74,4 @@ def show(client: Client, event_type: str, project_id: str, form: str | None, out
 def delete(client: Client, event_type: str, project_id: str) -> None:
     """Delete the schema of an event type: it takes any data again."""
     client.schemas.delete(event_type, project_id=project_id)
-    echo(f"{event_type} has no schema any more")
+    echo(f"deleted the schema of {event_type}")

@@ -24,9 +24,9 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.replace("\t", " ").split("\n")), keep="")
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, one: str, several: str = "") -> str:
     """Returns ``1 file`` or ``2 files``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{number} {one}" if number == 1 else f"{number} {several or one + 's'}"
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True, styled: bool = False) -> None:

@@ -12,7 +12,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
-from cco_sidecar.cli.terminal import echo
+from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
 from orchestra.v1.webhook_service_pb2 import CreateWebhookResponse, Webhook
@@ -41,14 +41,17 @@ def command() -> None:
 @click.argument("url")
 @click.option("--event-type", "--type", "event_types", multiple=True, help="Only this event type (repeatable).")
 @click.option("--topic", "topics", multiple=True, help="Only this topic (repeatable).")
-@click.option("--filter", "filter", default="", help="Filter expression, such as priority=high.")
+@click.option("--filter", "filter", default="", help="Filter expression, such as issue_id:issue-123.")
 @click.option("--cloud-events", is_flag=True, help="Post CloudEvents 1.0.")
-@click.option("--timeout", "timeout_seconds", type=Integer(1, 60), help="Seconds to answer.  [default: 10]")
+@click.option("--timeout", "timeout_seconds", type=Integer(1, 60), help="Seconds it has to answer.  [default: 10]")
 @click.option("--max-deliveries", type=Integer(1, 100), help="Attempts before it is a dead letter.  [default: 12]")
 @click.option(
-    "--retry", "retry_seconds", type=click.FloatRange(0, 3600), help="Seconds to the next attempt.  [default: 5]"
+    "--retry",
+    "retry_seconds",
+    type=click.FloatRange(0, 3600),
+    help="Seconds before it is retried.  [default: 5]",
 )
-@click.option("--in-order", is_flag=True, help="Post each event only when the one before is settled.")
+@click.option("--in-order", is_flag=True, help="Post one event at a time, in order.")
 @click.option("--since", default="", help="Event ID to begin after; 0 for the oldest.  [default: the next event]")
 @project_option
 @out.formatted
@@ -115,7 +118,7 @@ def pause(client: Client, name: str, project_id: str) -> None:
 @project_option
 @connected
 def resume(client: Client, name: str, project_id: str) -> None:
-    """Post again, beginning with what happened meanwhile."""
+    """Start posting again, including events from the pause."""
     client.webhooks.update(name, paused=False, project_id=project_id)
     echo(f"resumed {name}")
 
@@ -137,7 +140,7 @@ def set_url(client: Client, name: str, url: str, project_id: str) -> None:
     "--keep",
     "keep_seconds",
     type=Integer(0, 604_800),
-    help="Seconds that the former secret also signs.  [default: 86400, a day]",
+    help="Seconds to keep signing with the old secret as well.  [default: 86400, a day]",
 )
 @project_option
 @connected
@@ -153,7 +156,7 @@ def rotate_secret(client: Client, name: str, keep_seconds: int | None, project_i
 def delete(client: Client, name: str, project_id: str) -> None:
     """Delete a webhook and its dead letters."""
     lost = client.webhooks.delete(name, project_id=project_id)
-    echo(f"deleted {name}" + (f" and {lost} dead letters" if lost else ""))
+    echo(f"deleted {name}" + (f" and {counted(lost, 'dead letter')}" if lost else ""))
 
 
 def _line(webhook: Webhook) -> str:
@@ -161,7 +164,7 @@ def _line(webhook: Webhook) -> str:
     state = "  paused" if webhook.paused else ""
     return (
         f"{webhook.name}  {webhook.url}{state}  {status.succeeded} accepted, {status.failed} failed, "
-        f"{status.in_flight_count} waiting, {status.dead_letter_count} dead letters"
+        f"{status.in_flight_count} waiting, {counted(status.dead_letter_count, 'dead letter')}"
     )
 
 
@@ -169,7 +172,7 @@ def _details(webhook: Webhook) -> str:
     status = webhook.status
     lines = [_line(webhook)]
     if webhook.paused_reason:
-        lines.append(f"paused because {webhook.paused_reason}")
+        lines.append(f"paused: {webhook.paused_reason}")
     if status.HasField("last_success_at"):
         lines.append(f"last accepted {codec.rfc3339(status.last_success_at)}")
     if status.HasField("last_failure_at"):

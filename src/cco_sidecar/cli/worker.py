@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -44,6 +45,12 @@ def handle(delivery: Delivery, program: Sequence[str]) -> None:
     reason = f"exit status {ended.returncode}{': ' if said else ''}{said}"
     delivery.nack(reason.replace("\0", "")[:_REASON_CHARACTERS])
     echo(f"{delivery.event.event_id}: {one_line(reason)}", err=True)
+
+
+def require_program(program: str) -> None:
+    """Raises ClickException if a command is not found, before anything counts as its failure."""
+    if shutil.which(program) is None:
+        raise click.ClickException(f"cannot run {program}: command not found")
 
 
 def run(program: Sequence[str], stdin: bytes | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -10,7 +10,7 @@ from typing import Any
 from cco_sidecar.client.aio_circuits import Circuit
 from cco_sidecar.client.aio_events import Events
 from cco_sidecar.client.errors import NotAcceptedError, NotEnoughEventsError, is_lost
-from cco_sidecar.client.requests import exactly
+from cco_sidecar.client.requests import exactly, names
 from cco_sidecar.client.values import Event
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
@@ -51,6 +51,7 @@ class Patterns:
         """Returns the first event of each of several types, by type. Raises NotEnoughEventsError, with those that
         came."""
         found: dict[str, Event] = {}
+        event_types = names(event_types)
         waiting = _Waiting(self._events, event_types, filter, since, timeout, project_id)
         while len(found) < len(set(event_types)):
             event = await waiting.next()
@@ -77,6 +78,7 @@ class Patterns:
         """
         found: list[Event] = []
         seen: set[str] = set()
+        event_types = names(event_types)
         waiting = _Waiting(self._events, event_types, filter, since, timeout, project_id)
         while len(found) < count:
             event = await waiting.next()

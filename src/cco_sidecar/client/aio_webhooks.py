@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cco_sidecar.client import requests
 from cco_sidecar.client.aio_calls import AsyncCalls
 from orchestra.v1 import webhook_service_pb2, webhook_service_pb2_grpc
 
@@ -38,8 +39,8 @@ class Webhooks:
         webhook or a consumer of that name, InvalidRequestError if the settings do not allow its host.
         """
         settings = webhook_service_pb2.WebhookSettings(
-            event_types=event_types,
-            topics=topics,
+            event_types=requests.names(event_types),
+            topics=requests.names(topics),
             filter=filter,
             cloud_events=cloud_events,
             timeout_seconds=timeout_seconds,

@@ -90,6 +90,11 @@ def exactly(field: str, value: str) -> str:
     return f'{field}:"{escaped}"'
 
 
+def names(value: Sequence[str]) -> Sequence[str]:
+    """Returns a list of names; a text is one of them, not one for each letter."""
+    return [value] if isinstance(value, str) else value
+
+
 def subscribe(
     event_types: Sequence[str],
     topics: Sequence[str],
@@ -100,8 +105,8 @@ def subscribe(
     project_id: str,
 ) -> event_pb.SubscribeRequest:
     return event_pb.SubscribeRequest(
-        event_types=event_types,
-        topics=topics,
+        event_types=names(event_types),
+        topics=names(topics),
         filter=filter,
         since=since,
         since_time=stamp(since_time),
@@ -183,6 +188,9 @@ def _read(message_type: type[M], value: Any, where: str = "") -> M:
 def stamp(moment: datetime | None) -> Timestamp | None:
     if moment is None:
         return None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        text = f"{moment!r} is not a datetime with a time zone, such as datetime.now(UTC)"
+        raise typed(invalid_request(text))
     stamp = Timestamp()
     stamp.FromDatetime(moment.astimezone(UTC))
     return stamp

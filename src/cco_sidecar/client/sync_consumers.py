@@ -90,8 +90,8 @@ class Consumers:
         ConflictError if there is another consumer of this name.
         """
         settings = consumer_service_pb2.ConsumerSettings(
-            event_types=event_types,
-            topics=topics,
+            event_types=requests.names(event_types),
+            topics=requests.names(topics),
             filter=filter,
             ack_wait_seconds=ack_wait_seconds,
             max_deliveries=max_deliveries,

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any
 
 from cco_sidecar.client.errors import NotAcceptedError, NotEnoughEventsError, is_lost
-from cco_sidecar.client.requests import exactly
+from cco_sidecar.client.requests import exactly, names
 from cco_sidecar.client.sync_circuits import Circuit
 from cco_sidecar.client.sync_events import Events
 from cco_sidecar.client.values import Event
@@ -50,6 +50,7 @@ class Patterns:
         """Returns the first event of each of several types, by type. Raises NotEnoughEventsError, with those that
         came."""
         found: dict[str, Event] = {}
+        event_types = names(event_types)
         waiting = _Waiting(self._events, event_types, filter, since, timeout, project_id)
         while len(found) < len(set(event_types)):
             event = waiting.next()
@@ -76,6 +77,7 @@ class Patterns:
         """
         found: list[Event] = []
         seen: set[str] = set()
+        event_types = names(event_types)
         waiting = _Waiting(self._events, event_types, filter, since, timeout, project_id)
         while len(found) < count:
             event = waiting.next()

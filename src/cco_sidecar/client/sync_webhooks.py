@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cco_sidecar.client import requests
 from cco_sidecar.client.sync_calls import Calls
 from orchestra.v1 import webhook_service_pb2, webhook_service_pb2_grpc
 
@@ -39,8 +40,8 @@ class Webhooks:
         webhook or a consumer of that name, InvalidRequestError if the settings do not allow its host.
         """
         settings = webhook_service_pb2.WebhookSettings(
-            event_types=event_types,
-            topics=topics,
+            event_types=requests.names(event_types),
+            topics=requests.names(topics),
             filter=filter,
             cloud_events=cloud_events,
             timeout_seconds=timeout_seconds,

@@ -27,6 +27,7 @@ _NAME = re.compile(r"[a-z0-9]{1,64}")
 _JSON = re.compile(r"application/([\w.\-]+\+)?json|text/json", re.IGNORECASE)
 _REQUIRED = ("id", "source", "type")
 _KEPT = ("subject", "time", "dataschema")
+_ESCAPED = re.compile(r"\\(.)")
 _OURS = {
     "topic": "topic",
     "correlationid": "correlation_id",
@@ -65,12 +66,25 @@ def binary_attributes(headers: Mapping[str, str]) -> dict[str, Any]:
             "REQ_005",
             f"the data of a CloudEvent must be JSON here; its content type is '{given[:100]}'",
         )
-    return {name.removeprefix(_BINARY): unquote(value) for name, value in headers.items() if name.startswith(_BINARY)}
+    attributes = {name.removeprefix(_BINARY): value for name, value in headers.items() if name.startswith(_BINARY)}
+    return {name: _decoded(name, value) for name, value in attributes.items()}
+
+
+def _decoded(name: str, value: str) -> str:
+    """Decodes a header's value (HTTP Protocol Binding 1.0.2, section 3.1.3.2). Raises SidecarError (REQ_001)."""
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        value = _ESCAPED.sub(r"\1", value[1:-1])
+    try:
+        return unquote(value, errors="strict")
+    except UnicodeDecodeError:
+        raise invalid_request(f"{_BINARY}{name}: it is not percent-encoded UTF-8", field=name) from None
 
 
 def request_of(event: Mapping[str, Any], where: str = "the CloudEvent") -> dict[str, Any]:
     """Returns the body of PublishEventRequest for a CloudEvent. Raises SidecarError (REQ_001) that names the
     attribute."""
+    # Null means the same as nothing (JSON Event Format 1.0.2, section 2.2).
+    event = {name: value for name, value in event.items() if value is not None}
     version = event.get("specversion")
     if version != VERSION:
         raise invalid_request(f"{where}: specversion must be '{VERSION}', not {version!r}", field="specversion")
@@ -89,6 +103,8 @@ def request_of(event: Mapping[str, Any], where: str = "the CloudEvent") -> dict[
     extensions = {name: _text(name, value, where) for name, value in event.items() if name not in known}
     if len(extensions) > _MAX_EXTENSIONS:
         raise invalid_request(f"{where}: {len(extensions)} extensions; at most {_MAX_EXTENSIONS} are kept")
+    if "time" in event:
+        codec.parse_rfc3339(_text("time", event["time"], where), "time")
     kept = {name: _text(name, event[name], where) for name in ("id", "source", *_KEPT) if event.get(name) is not None}
     body = {
         "event_type": event["type"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
@@ -32,7 +33,15 @@ class Kind(Enum):
         self.http_status = http_status
 
 
+# gRPC sends errors in metadata, which clients limit to 8 KB, percent-encoded and in base64.
 _LONGEST = 500
+
+
+def _cut(text: str, most: int) -> str:
+    """Shortens a text to ``most`` characters and as many bytes, or less than that in a script of several bytes each."""
+    if len(text.encode(errors="replace")) <= most:
+        return text
+    return text.encode(errors="replace")[: most - 3].decode(errors="ignore") + "..."
 
 
 class SidecarError(Exception):
@@ -52,13 +61,12 @@ class SidecarError(Exception):
         field: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
-        # gRPC sends errors in metadata, which clients limit to 8 KB.
-        message = message if len(message) <= _LONGEST else message[: _LONGEST - 3] + "..."
+        message = _cut(message, _LONGEST)
         super().__init__(message)
         self.kind = kind
         self.code = code
         self.message = message
-        self.field = field if field is None else field[:_LONGEST]
+        self.field = field if field is None else _cut(field, _LONGEST // 2)
         self.retry_after_seconds = retry_after_seconds
         self.details = dict(details or {})
         if field is not None:
@@ -69,15 +77,21 @@ class SidecarError(Exception):
     def within(self, place: str) -> SidecarError:
         """Returns the same error about a part of a request, such as ``events[3]``: its field begins with ``place``, and
         so does its message if that began with the field."""
-        if self.field is None:
-            message, field = f"{place}: {self.message}", place
-        else:
-            field = f"{place}.{self.field}"
-            message = f"{place}.{self.message}" if self.message.startswith(self.field) else f"{place}: {self.message}"
-        details = self.details | {"field": field}
-        return SidecarError(
-            self.kind, self.code, message, details=details, field=field, retry_after_seconds=self.retry_after_seconds
+        field = place if self.field is None else f"{place}.{self.field}"
+        # As in "data.n: ..." and "data.n is required".
+        names_it = self.field is not None and self.message.startswith((f"{self.field}:", f"{self.field} is "))
+        message = f"{place}.{self.message}" if names_it else f"{place}: {self.message}"
+        error = copy.copy(self)
+        SidecarError.__init__(
+            error,
+            self.kind,
+            self.code,
+            message,
+            details=self.details | {"field": field},
+            field=field,
+            retry_after_seconds=self.retry_after_seconds,
         )
+        return error
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions are copied and pickled by calling the class with ``args``, which is the message only.

@@ -16,6 +16,8 @@ SIGNATURE = "webhook-signature"
 _SCHEME = "v1,"
 _PREFIX = "whsec_"
 _SECRET_BYTES = 32
+# Standard Webhooks 1.0.0: 24 to 64 bytes.
+_LEAST_SECRET_BYTES = 24
 TOLERANCE_SECONDS = 300
 
 
@@ -51,6 +53,8 @@ def verify_webhook(
     ``headers`` may be written in any case. Raises WebhookSignatureError if no signature was made with ``secret`` over
     this body, or if it is older or newer than the tolerance; ValueError if the secret is not one.
     """
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError(f"body must be the bytes as they arrived, not {type(body).__name__}")
     key = _key(secret)
     given = {name.lower(): value for name, value in headers.items()}
     missing = [name for name in (ID, TIMESTAMP, SIGNATURE) if not given.get(name)]
@@ -64,16 +68,20 @@ def verify_webhook(
         raise WebhookSignatureError(f"the request was signed {away:.0f} s away from now; {tolerance_seconds:g} allowed")
     expected = _SCHEME + base64.b64encode(_digest(key, given[ID], stamp, body)).decode()
     # Every signature is compared, so that the time says nothing about them.
-    if not sum(hmac.compare_digest(expected.encode(), each.encode()) for each in given[SIGNATURE].split(" ")):
+    signatures = given[SIGNATURE].encode(errors="replace").split(b" ")
+    if not sum(hmac.compare_digest(expected.encode(), each) for each in signatures):
         raise WebhookSignatureError("no signature was made with this secret over this body")
 
 
 def _key(secret: str) -> bytes:
     try:
-        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except binascii.Error as problem:
+        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+    except (binascii.Error, ValueError) as problem:
         raise ValueError("the secret is not 'whsec_' and base64") from problem
+    if len(key) < _LEAST_SECRET_BYTES:
+        raise ValueError("the secret is empty or too short; is the variable that holds it set?")
+    return key
 
 
 def _digest(key: bytes, message_id: str, timestamp: str, body: bytes) -> bytes:
-    return hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
+    return hmac.new(key, f"{message_id}.{timestamp}.".encode(errors="replace") + body, hashlib.sha256).digest()

@@ -76,6 +76,8 @@ def _publish_body(body: dict[str, Any], variables: dict[str, str]) -> dict[str, 
     """Contract, section 8, decision 2: the path may end in a standard topic, and data keys may be at the top level."""
     named = body.get("event_type")
     in_path = variables.get("event_type", "")
+    if in_path == "publish" and isinstance(body.get("events"), list):
+        raise invalid_request("to publish several events, use 'POST /api/events:publish'", field="events")
     if in_path in STANDARD_TOPICS and isinstance(named, str) and named != in_path and not body.get("topic"):
         body = body | {"topic": variables.pop("event_type")}
     loose = {key: value for key, value in body.items() if key not in _PUBLISH_FIELDS}

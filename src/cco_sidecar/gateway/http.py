@@ -35,6 +35,7 @@ _SAID_BYTES_PER_SECOND = 1024
 _PING_SECONDS = 20.0
 # The websockets library reads lines of up to 8,192 bytes, and waits for ever after a longer one.
 _MAX_LINE = 8000
+_OF_UPGRADE = frozenset({b"connection", b"upgrade", b"http2-settings"})
 _LEAST_CONNECTIONS = 64
 _MAX_CONNECTIONS = 16_384
 
@@ -120,12 +121,33 @@ class _Connection(HttpToolsProtocol):
         if self._in_headers and self._deadline is None:
             self._expect(HEADER_SECONDS)
         before = self._messages
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         # If a request ended in this data, the start of the next one is not counted. It is at most one read.
         self._received = self._received + len(data) if self._messages == before else 0
         # Chunked bodies have framing. No honest client sends more framing than body.
         if self._received - self._of_body > MAX_HEADER_BYTES + self._of_body and not self.transport.is_closing():
             self._refuse(_too_large(f"the headers exceed {MAX_HEADER_BYTES} bytes, or the chunks are too small"))
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                # The parser stops after the headers of any upgrade. Those to other protocols are ignored (RFC 9110,
+                # section 7.8): Java's client offers HTTP/2 with each request, and wants this one to be answered.
+                rest = data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+                self._feed(self._head_without_upgrade() + rest)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _head_without_upgrade(self) -> bytes:
+        lines = [b"%b %b HTTP/1.1" % (self.parser_method, self.url)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] not in _OF_UPGRADE]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -153,9 +175,11 @@ class _Connection(HttpToolsProtocol):
             waiting = f"more than {MAX_PIPELINED} unanswered requests on this connection"
             self._refusal = invalid_request(waiting)
             raise _Refused
-        if self.parser.should_upgrade() and self._should_upgrade():
-            self._check_upgrade()
-            super().on_headers_complete()
+        if self.parser.should_upgrade():
+            self.parser_method = self.parser.get_method()
+            if self._should_upgrade():
+                self._check_upgrade()
+                super().on_headers_complete()
             return
         self._in_headers = False
         self._cancel_deadline()
@@ -201,6 +225,9 @@ class _Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            # Only of the headers; see `_feed`.
+            return
         super().on_message_complete()
         self._in_headers = True
         self._messages += 1

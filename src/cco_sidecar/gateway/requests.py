@@ -88,6 +88,9 @@ def request_of(route: Route, variables: dict[str, str], query: bytes, body: byte
         value = _cloud_event(body, headers)
     else:
         value = _json_object(body, headers) if route.body else {}
+    if route.rpc == compat.PUBLISH_EVENT and (key := headers.get("idempotency-key")):
+        # An Internet-Draft makes it a quoted string; most send it bare.
+        _put(value, "idempotency_key", key.strip('"'), "the Idempotency-Key header")
     if value:
         variables = dict(variables)
         value = compat.documented_body(route.rpc, value, variables)

@@ -38,8 +38,9 @@ def entry_of(letter: DeadLetter) -> Entry:
 
 
 def event_of(letter: DeadLetter) -> Event | None:
-    """Returns the event that announces a dead letter; None if it is being replayed."""
-    if letter.replaying:
+    """Returns the event that announces a dead letter; None if it is being replayed, or is about such an event: several
+    consumers that always fail would feed each other without end."""
+    if letter.replaying or (letter.event.event_type == EVENT_TYPE and letter.event.publisher == SIDECAR):
         return None
     event = Event(
         event_type=EVENT_TYPE,

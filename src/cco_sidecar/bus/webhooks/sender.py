@@ -7,9 +7,11 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import httpcore
@@ -17,12 +19,18 @@ import httpcore
 from cco_sidecar.bus.webhooks.target import Target, is_reachable, require_allowed, target_of
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.hosts import AllowedHosts, address_of
+from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 
 GONE = 410
 _RETRY_LATER = (429, 503)
-# Of the answer, so that its connection can be used again. A longer one is not read.
+# Of the answer, so that its connection can be used again. A longer one ends it.
 _READ_BYTES = 64 * 1024
-_MAX_CONNECTIONS = 100
+_READ_SECONDS = 1.0
+_LEAST_CHUNK = 1024
+# Of what a receiver sends until its answer begins, a piece at a time: interim responses without end (RFC 9110, section
+# 15.2) would block the event loop.
+_PIECE_BYTES = 2048
+_MAX_HEAD_BYTES = 128 * 1024
 _IDLE_SECONDS = 30.0
 
 # TimeoutException: a connection to one of several addresses.
@@ -41,19 +49,18 @@ class Outcome(NamedTuple):
 
 
 class Sender:
-    """One pool of connections for all webhooks. It follows no redirect and uses no proxy.
+    """The connections of one webhook: a slow receiver takes none from others. It follows no redirect and uses no proxy.
 
     The addresses of a name are checked when it is connected to, and one of those that were checked is used.
     """
 
     def __init__(self, hosts: AllowedHosts, resolve: Resolve | None = None) -> None:
         self._hosts = hosts
-        # With the system's certificate authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR.
-        context = ssl.create_default_context()
         self._pools = {
             scheme: httpcore.AsyncConnectionPool(
-                ssl_context=context,
-                max_connections=_MAX_CONNECTIONS,
+                ssl_context=_tls(),
+                # A request that waited for another's connection and is cancelled would keep it for ever.
+                max_connections=None,
                 keepalive_expiry=_IDLE_SECONDS,
                 network_backend=_Guarded(hosts, resolve or _resolve, secure=scheme == "https"),
             )
@@ -72,7 +79,7 @@ class Sender:
         try:
             target = self.check(url)
             async with asyncio.timeout(timeout):
-                return await self._post(target, headers, body)
+                return await self._post(target, headers, body, timeout)
         except SidecarError as problem:
             return Outcome(0, problem.message)
         except TimeoutError:
@@ -82,23 +89,34 @@ class Sender:
         except _FAILURES as problem:
             return Outcome(0, _said(problem))
 
-    async def _post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Outcome:
+    async def _post(self, target: Target, headers: Mapping[str, str], body: bytes, timeout: float) -> Outcome:
         url = httpcore.URL(
             scheme=target.scheme, host=target.host.encode(), port=target.port, target=target.path.encode()
         )
         sent = [("host", _authority(target)), ("content-length", str(len(body))), *headers.items()]
-        async with self._pools[target.scheme].stream("POST", url, headers=sent, content=body) as response:
-            read = 0
-            async with aclosing(response.aiter_stream()) as chunks:  # type: ignore[type-var]
-                async for chunk in chunks:
-                    read += len(chunk)
-                    if read > _READ_BYTES:
-                        break
-            return _outcome(response.status, response.headers)
+        limits = {"timeout": {"connect": timeout}}
+        pool = self._pools[target.scheme]
+        async with pool.stream("POST", url, headers=sent, content=body, extensions=limits) as response:
+            outcome = _outcome(response.status, response.headers)
+            # The status decides. What comes after it only decides whether the connection can be used again.
+            with suppress(*_FAILURES, TimeoutError):
+                async with asyncio.timeout(_READ_SECONDS):
+                    await _read(response)
+            return outcome
 
     async def close(self) -> None:
         for pool in self._pools.values():
             await pool.aclose()
+
+
+async def _read(response: httpcore.Response) -> None:
+    read = 0
+    async with aclosing(response.aiter_stream()) as chunks:  # type: ignore[type-var]
+        async for chunk in chunks:
+            # Each has a price, however small it is.
+            read += max(_LEAST_CHUNK, len(chunk))
+            if read > _READ_BYTES:
+                return
 
 
 class _NotAllowedError(Exception):
@@ -126,21 +144,65 @@ class _Guarded(httpcore.AnyIOBackend):
         if not usable:
             kind = "listed or public" if self._secure else "listed; http reaches only those"
             raise _NotAllowedError(f"{host} has no address that is {kind} (events.webhook_hosts)")
+        share = timeout / len(usable) if timeout is not None else None
         for each in usable[:-1]:
-            try:
-                return await super().connect_tcp(each, port, timeout, local_address, socket_options)
-            except httpcore.NetworkError:
-                continue
-        return await super().connect_tcp(usable[-1], port, timeout, local_address, socket_options)
+            with suppress(httpcore.NetworkError, httpcore.TimeoutException):
+                return _Metered(await super().connect_tcp(each, port, share, local_address, socket_options))
+        return _Metered(await super().connect_tcp(usable[-1], port, share, local_address, socket_options))
 
     def _is_reachable(self, text: str) -> bool:
         address = address_of(text.partition("%")[0])
         return address is not None and is_reachable(address, self._hosts, secure=self._secure)
 
 
+class _Metered(httpcore.AsyncNetworkStream):
+    """Reads in small pieces, and not without end."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._read = 0
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._read > _MAX_HEAD_BYTES:
+            raise httpcore.ReadError("the answer is too long")
+        data = await self._stream.read(min(max_bytes, _PIECE_BYTES), timeout)
+        self._read += len(data)
+        # What has arrived already is read without waiting.
+        await asyncio.sleep(0)
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._read = 0
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        return _Metered(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """With the system's certificate authorities, or those of SSL_CERT_FILE and SSL_CERT_DIR."""
+    return ssl.create_default_context()
+
+
+# A lookup cannot be cancelled, so slow ones get threads of their own, and few for each name.
+_lookups = ThreadPoolExecutor(max_workers=16, thread_name_prefix="webhook names")
+_per_name = KeyedSemaphore[str](2)
+
+
 async def _resolve(host: str, port: int) -> list[str]:
     """Returns the addresses of a name. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    async with _per_name.hold(host):
+        found = await asyncio.shield(asyncio.get_running_loop().run_in_executor(_lookups, look_up))
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
@@ -164,9 +226,9 @@ def _seconds(retry_after: str) -> float | None:
         return float(retry_after[:9])
     try:
         moment = parsedate_to_datetime(retry_after)
-    except ValueError:
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time())
 
 
 def _said(problem: Exception) -> str:

@@ -55,7 +55,7 @@ def require_allowed(target: Target, hosts: AllowedHosts) -> None:
             Kind.INVALID_REQUEST,
             "WHK_003",
             f"url: {target.host} is not among the hosts that webhooks may reach; add it to the setting "
-            "events.webhook_hosts",
+            "events.webhook_hosts, and restart the sidecar",
             field="url",
         )
 

@@ -34,6 +34,9 @@ _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 # The longest that the event loop can wait for.
 _MAX_TIMEOUT = 365 * 86400.0
 
+# gRPC over HTTP/2, section Requests. gRPC-Web is another protocol.
+_CONTENT_TYPE = re.compile(r"application/grpc(\+[\w.\-]+)?(\s*;.*)?", re.IGNORECASE)
+
 
 class _Details(NamedTuple):
     method: str
@@ -138,7 +141,7 @@ class Http2Core:
         try:
             if fields[":method"] != "POST":
                 stream.refuse(405)
-            elif not fields.get("content-type", "").startswith("application/grpc"):
+            elif not _CONTENT_TYPE.fullmatch(fields.get("content-type", "")):
                 stream.refuse(415)
             else:
                 await self._call(stream, context)

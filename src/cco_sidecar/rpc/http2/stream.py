@@ -133,6 +133,8 @@ class Stream:
             raise invalid_request(f"the message is not {self._encoding} data, as its header says") from None
         if len(out) > self._max_receive:
             raise _too_large(len(out), self._max_receive)
+        if not inflater.eof or inflater.unused_data:
+            raise invalid_request(f"the message is not one whole {self._encoding} stream")
         return out
 
     # -- sending -------------------------------------------------------------------------------------------
@@ -184,14 +186,15 @@ class Stream:
         prefix = _prefix(message)
         while (view or prefix) and not self.over:
             size = min(len(prefix) + len(view), self.window, connection.window, connection.max_frame)
-            if size < max(1, len(prefix)) or connection.paused:
+            if size < 1 or connection.paused:
                 await self._until_writable()
                 continue
             self.window -= size
             connection.window -= size
-            part = size - len(prefix)
-            connection.send_parts((frames.head(frames.DATA, 0, self.number, size) + prefix, view[:part]))
-            view, prefix = view[part:], b""
+            first = prefix[:size]
+            part = size - len(first)
+            connection.send_parts((frames.head(frames.DATA, 0, self.number, size) + first, view[:part]))
+            view, prefix = view[part:], prefix[size:]
 
     async def _until_writable(self) -> None:
         self._writing = self.connection.loop.create_future()

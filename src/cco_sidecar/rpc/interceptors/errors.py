@@ -22,7 +22,8 @@ STATUS_DETAILS = "grpc-status-details-bin"
 
 class Errors(Around):
     async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if isinstance(problem, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError):
+        if isinstance(problem, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError | ConnectionResetError):
+            # The last means a client that left while it sent its request.
             return
         if isinstance(problem, SidecarError):
             error = problem

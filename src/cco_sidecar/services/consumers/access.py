@@ -22,6 +22,8 @@ def require_use(consumer: Consumer, principal: Principal) -> None:
 
 def require_change(consumer: Consumer, principal: Principal) -> None:
     """Raises SidecarError (AUTH_003) if the caller may not delete or reset the consumer, or replay its dead letters."""
+    if consumer.record.created_by == SIDECAR and not principal.operator:
+        raise permission_denied(f"consumer '{consumer.record.name}' belongs to a webhook; only the operator changes it")
     require_creator(principal, consumer.record.created_by, f"consumer '{consumer.record.name}'")
 
 
@@ -30,4 +32,4 @@ def require_deletable(consumer: Consumer, principal: Principal) -> None:
     require_change(consumer, principal)
     name = consumer.record.name
     if consumer.record.created_by == SIDECAR:
-        raise conflict("CSM_005", f"consumer '{name}' belongs to the webhook of that name; delete that", consumer=name)
+        raise conflict("CSM_005", f"consumer '{name}' belongs to a webhook; delete the webhook instead", consumer=name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from cco_sidecar.auth.scope import require_creator
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.schedules import Schedules, unknown_schedule
@@ -25,10 +27,7 @@ class ScheduleServicer:
         self, request: pb.CreateScheduleRequest, principal: Principal
     ) -> pb.CreateScheduleResponse:
         schedule = await schedule_of(self._bus, self._schemas, request, principal, self._clock)
-        known = self._schedules.find(schedule.project_id, schedule.schedule_id)
-        if known is not None:
-            _require_change(known, principal)
-        await self._schedules.put(schedule)
+        await self._schedules.put(schedule, partial(_require_change, principal))
         return pb.CreateScheduleResponse(schedule=schedule)
 
     async def GetSchedule(self, request: pb.GetScheduleRequest, principal: Principal) -> pb.GetScheduleResponse:
@@ -40,8 +39,8 @@ class ScheduleServicer:
     async def DeleteSchedule(
         self, request: pb.DeleteScheduleRequest, principal: Principal
     ) -> pb.DeleteScheduleResponse:
-        _require_change(self._find(request.project_id, request.schedule_id), principal)
-        await self._schedules.delete(request.project_id, request.schedule_id)
+        may_delete = partial(_require_change, principal)
+        await self._schedules.delete(request.project_id, request.schedule_id, may_delete)
         return pb.DeleteScheduleResponse(schedule_id=request.schedule_id)
 
     def _find(self, project: str, schedule_id: str) -> pb.Schedule:
@@ -58,6 +57,6 @@ def _without_data(schedule: pb.Schedule) -> pb.Schedule:
     return shown
 
 
-def _require_change(schedule: pb.Schedule, principal: Principal) -> None:
+def _require_change(principal: Principal, schedule: pb.Schedule) -> None:
     """Raises SidecarError (AUTH_003) if the caller may not delete or replace a schedule."""
     require_creator(principal, schedule.created_by, f"schedule '{schedule.schedule_id}'")

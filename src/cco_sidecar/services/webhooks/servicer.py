@@ -19,21 +19,22 @@ class WebhookServicer:
         webhook = pb.Webhook(
             name=request.name, project_id=request.project_id, url=request.url, settings=request.settings
         )
-        secret = await self._webhooks.create(webhook, request.since)
-        return pb.CreateWebhookResponse(webhook=await self._shown(webhook), secret=secret)
+        made, secret = await self._webhooks.create(webhook, request.since)
+        return pb.CreateWebhookResponse(webhook=made, secret=secret)
 
     async def GetWebhook(self, request: pb.GetWebhookRequest, principal: Principal) -> pb.GetWebhookResponse:
-        return pb.GetWebhookResponse(webhook=await self._shown(self._webhooks.find(request.project_id, request.name)))
+        found = await self._webhooks.get(request.project_id, request.name)
+        return pb.GetWebhookResponse(webhook=await self._counted(found))
 
     async def ListWebhooks(self, request: pb.ListWebhooksRequest, principal: Principal) -> pb.ListWebhooksResponse:
-        found = [await self._shown(each) for each in self._webhooks.of(request.project_id)]
+        found = [await self._counted(each) for each in await self._webhooks.of(request.project_id)]
         return pb.ListWebhooksResponse(webhooks=found)
 
     async def UpdateWebhook(self, request: pb.UpdateWebhookRequest, principal: Principal) -> pb.UpdateWebhookResponse:
         url = request.url if request.HasField("url") else None
         paused = request.paused if request.HasField("paused") else None
         changed = await self._webhooks.update(request.project_id, request.name, url, paused)
-        return pb.UpdateWebhookResponse(webhook=await self._shown(changed))
+        return pb.UpdateWebhookResponse(webhook=await self._counted(changed))
 
     async def RotateWebhookSecret(
         self, request: pb.RotateWebhookSecretRequest, principal: Principal
@@ -53,10 +54,7 @@ class WebhookServicer:
         deleted = await self._webhooks.delete(request.project_id, request.name)
         return pb.DeleteWebhookResponse(name=request.name, dead_letters=deleted)
 
-    async def _shown(self, webhook: pb.Webhook) -> pb.Webhook:
-        found = pb.Webhook()
-        found.CopyFrom(webhook)
-        status = await self._webhooks.status(webhook.project_id, webhook.name)
-        status.dead_letter_count = await self._consumers.letter_count(webhook.project_id, webhook.name)
-        found.status.CopyFrom(status)
-        return found
+    async def _counted(self, webhook: pb.Webhook) -> pb.Webhook:
+        """Adds the number of dead letters."""
+        webhook.status.dead_letter_count = await self._consumers.letter_count(webhook.project_id, webhook.name)
+        return webhook

@@ -1,0 +1,110 @@
+"""What users of neighbouring tools reported, tried here: HTTP upgrades, small windows, and events that lose their data."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+import pytest
+from tests.support.sidecars import events, fresh
+
+from cco_sidecar.testing.process import Agent, SidecarProcess
+
+H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+
+
+@pytest.fixture
+def agent(sidecar: SidecarProcess) -> Agent:
+    return sidecar.agent(project=fresh("reports"))
+
+
+def spoken(sidecar: SidecarProcess, *parts: bytes, answers: int = 1) -> list[tuple[int, Any]]:
+    """Sends bytes on one connection; returns the status and the JSON of each answer."""
+    with socket.create_connection(("127.0.0.1", sidecar.port), timeout=10) as connection:
+        for part in parts:
+            connection.sendall(part)
+        stream, found = connection.makefile("rb"), []
+        for _ in range(answers):
+            status = int(stream.readline().split()[1])
+            size = 0
+            while line := stream.readline().strip():
+                name, _, value = line.decode().partition(": ")
+                size = int(value) if name == "content-length" else size
+            found.append((status, json.loads(stream.read(size))))
+        return found
+
+
+@pytest.mark.parametrize("way", ["at once", "in two parts", "byte by byte", "chunked"])
+def test_a_client_that_offers_http2_loses_no_data(sidecar: SidecarProcess, agent: Agent, way: str) -> None:
+    """Java's HttpClient does with each request."""
+    body = json.dumps({"topic": "testing", "data": {"n": 1}}).encode()
+    length = "Transfer-Encoding: chunked" if way == "chunked" else f"Content-Length: {len(body)}"
+    head = (
+        f"POST /api/events/offered HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {agent.token}\r\n{H2C}"
+        f"Content-Type: application/json\r\n{length}\r\n\r\n"
+    ).encode()
+    sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if way == "chunked" else body
+    parts = {
+        "at once": [head + sent],
+        "in two parts": [head, sent],
+        "byte by byte": [bytes([each]) for each in head + sent],
+        "chunked": [head + sent],
+    }[way]
+    ((status, _),) = spoken(sidecar, *parts)
+    assert status == 202
+    (event,) = events(sidecar, agent.project)
+    assert (event["topic"], event["data"]) == ("testing", {"n": 1})
+
+
+def test_what_follows_such_a_request_is_answered(sidecar: SidecarProcess, agent: Agent) -> None:
+    request = f"GET /health HTTP/1.1\r\nHost: localhost\r\n{H2C}\r\n".encode()
+    assert [status for status, _ in spoken(sidecar, request + request, answers=2)] == [200, 200]
+
+
+def test_a_batch_that_is_sent_to_the_wrong_path_is_not_stored_as_an_event(
+    sidecar: SidecarProcess, agent: Agent
+) -> None:
+    answer = sidecar.request("POST", "/api/events/publish", agent, json={"events": [{"event_type": "a"}]})
+    assert answer.status_code == 400 and "POST /api/events:publish" in answer.json()["message"]
+    assert events(sidecar, agent.project) == []
+
+
+def test_the_idempotency_key_may_be_a_header(sidecar: SidecarProcess, agent: Agent) -> None:
+    for key in ("abc", '"abc"'):
+        headers = {"Idempotency-Key": key}
+        assert sidecar.request("POST", "/api/events/once", agent, json={}, headers=headers).status_code == 202
+    assert len(events(sidecar, agent.project)) == 1
+    twice = sidecar.request(
+        "POST", "/api/events/once", agent, json={"idempotency_key": "x"}, headers={"Idempotency-Key": "y"}
+    )
+    assert twice.status_code == 400 and twice.json()["details"]["field"] == "idempotency_key"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"ce-subject": '"hello \\"world\\""'}, b"{}", 202),
+        ({"ce-subject": "a%FFb"}, b"{}", 400),
+        ({"ce-time": "yesterday"}, b"{}", 400),
+    ],
+)
+def test_cloud_events_in_headers(
+    sidecar: SidecarProcess, agent: Agent, headers: dict[str, str], body: bytes, status: int
+) -> None:
+    given = {"ce-specversion": "1.0", "ce-id": fresh("i"), "ce-source": "/ci", "ce-type": "built"} | headers
+    answer = sidecar.request(
+        "POST", "/api/events", agent, data=body, headers=given | {"content-type": "application/json"}
+    )
+    assert answer.status_code == status, answer.text
+    if status == 202:
+        accept = {"Accept": "application/cloudevents-batch+json"}
+        (event,) = sidecar.request("GET", "/api/events", agent, headers=accept).json()
+        assert event["subject"] == 'hello "world"'
+
+
+def test_null_in_a_cloud_event_means_nothing(sidecar: SidecarProcess, agent: Agent) -> None:
+    event = {"specversion": "1.0", "id": "1", "source": "/ci", "type": "built", "data": {"n": 1}}
+    headers = {"content-type": "application/cloudevents+json"}
+    event |= {"myext": None, "data_base64": None, "subject": None}
+    assert sidecar.request("POST", "/api/events", agent, json=event, headers=headers).status_code == 202
