@@ -105,6 +105,25 @@ async def test_failed_entries_are_retried_in_order(database: Database) -> None:
     assert await outbox.pending() == []
 
 
+@pytest.mark.parametrize("kind", [Kind.INVALID_REQUEST, Kind.CONFLICT])
+async def test_one_that_is_refused_for_good_does_not_hold_up_others(database: Database, kind: Kind) -> None:
+    bus: Any = FakeBus()
+    outbox = Outbox(SqlOutbox(database), bus)
+    real = bus.publish_all
+
+    async def refusing(outgoing: Sequence[Outgoing]) -> list[Published]:
+        if any(each.event.correlation_id == "again/2" for each in outgoing):
+            raise SidecarError(kind, "EVT_003", "never")
+        published: list[Published] = await real(outgoing)
+        return published
+
+    bus.publish_all = refusing
+    three = await announced(database, 1, 2, 3)
+    await asyncio.gather(*map(outbox.publish, three))
+    await outbox.close()
+    assert correlations(bus) == ["again/1", "again/3"] and await outbox.pending() == []
+
+
 async def test_a_concurrent_change_does_not_overtake_one_that_fails(database: Database) -> None:
     bus: Any = FakeBus()
     outbox = Outbox(SqlOutbox(database), bus)

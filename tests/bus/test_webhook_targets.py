@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import ssl
 import threading
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.support.receivers import receiving
 
-from cco_sidecar.bus.webhooks.sender import Sender
+from cco_sidecar.bus.webhooks.sender import Outcome, Sender
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.hosts import AllowedHosts, is_public
 
@@ -86,6 +94,100 @@ async def test_what_a_receiver_does_wrong_is_said(senders: list[Sender]) -> None
         receiver.answer = lambda request: (204 if late.wait(30) else 500, {})
         assert (await sender.post(receiver.url, {}, b"{}", 0.05)).failure == "no answer within 0.05 s"
         late.set()
+
+
+async def raw_answer(answer: bytes, sender: Sender, timeout: float = 5) -> Outcome:
+    """What becomes of an answer, given as bytes; the connection is closed after it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        return await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}", timeout)
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ("120", 120),
+        ("99999999999999999999", 999_999_999),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2024 00:00:00 +9999999999999", None),
+        ("soon", None),
+        ("-1", None),
+    ],
+)
+async def test_a_receiver_says_when_to_come_again(senders: list[Sender], after: str, expected: float | None) -> None:
+    senders.append(sender := Sender(AllowedHosts(["localhost"])))
+    for status in (503, 429):
+        head = f"HTTP/1.1 {status} Later\r\nRetry-After: {after}\r\nContent-Length: 0\r\n\r\n"
+        outcome = await raw_answer(head.encode(), sender)
+        assert (outcome.status, outcome.retry_after) == (status, expected)
+    broken = await raw_answer(b"HTTP/1.1 500 No\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n", sender)
+    assert broken == Outcome(500, "HTTP 500")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 100_000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+    ids=["cut short", "no chunk", "tiny chunks", "interim answers"],
+)
+async def test_the_status_decides_whatever_follows(senders: list[Sender], answer: bytes) -> None:
+    senders.append(sender := Sender(AllowedHosts(["localhost"])))
+    assert (await raw_answer(answer, sender)).failure == ""
+
+
+async def test_interim_answers_without_end_do_not_hold_up_the_rest(senders: list[Sender]) -> None:
+    senders.append(sender := Sender(AllowedHosts(["localhost"])))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    outcome = await raw_answer(b"HTTP/1.1 100 C\r\n\r\n" * 50_000, sender)
+    beside.cancel()
+    # It is read in pieces of 2 kB, up to 128 kB.
+    assert outcome.status == 0 and turns > 50
+
+
+async def test_a_certificate_of_nobody_is_not_accepted(senders: list[Sender], tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    day = timedelta(days=1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = (
+        builder.serial_number(1).not_valid_before(datetime.now(UTC) - day).not_valid_after(datetime.now(UTC) + day)
+    )
+    made = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    certificate = made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "both.pem").write_bytes(certificate + secret)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "both.pem")
+    senders.append(sender := Sender(AllowedHosts(["localhost"])))
+    asked = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.read(10))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await sender.post(f"https://localhost:{port}/", {}, b"{}", 5)
+    assert outcome.failure == "its certificate is not accepted: self-signed certificate" and asked == []
 
 
 @pytest.mark.parametrize(

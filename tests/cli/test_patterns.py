@@ -125,7 +125,9 @@ def guard(sidecar: SidecarProcess, name: str, *line: str) -> Any:
 def test_a_command_that_fails_too_often_is_not_run(sidecar: SidecarProcess, kind: str, tmp_path: Path) -> None:
     assert guard(sidecar, kind, "--", "echo", "fine").stdout == "fine\n"
     assert guard(sidecar, kind, "--", "sh", "-c", "exit 7").returncode == 7
+    # What was mistyped says nothing about what is guarded.
     fails(guard(sidecar, kind, "--", "no-such-program"), "cannot run no-such-program")
+    assert guard(sidecar, kind, "--", "sh", "-c", "exit 8").returncode == 8
     ran = tmp_path / "ran"
     refused = guard(sidecar, kind, "--", "touch", str(ran))
     assert refused.returncode == 75 and f"circuit '{kind}' is open after 2 failures" in refused.stderr

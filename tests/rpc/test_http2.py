@@ -38,7 +38,12 @@ async def test_a_reader_that_stops_holds_up_no_other_stream_of_its_connection() 
 
 
 @pytest.mark.parametrize(
-    ("fields", "status"), [({"method": "GET"}, "405"), ({"content_type": "application/json"}, "415")]
+    ("fields", "status"),
+    [
+        ({"method": "GET"}, "405"),
+        ({"content_type": "application/json"}, "415"),
+        ({"content_type": "application/grpc-web+proto"}, "415"),
+    ],
 )
 async def test_requests_that_are_not_grpc_get_an_http_status(fields: dict[str, str], status: str) -> None:
     async with serving() as (core, _), raw(core) as client:
@@ -60,10 +65,13 @@ async def test_http_1_is_told_where_it_is() -> None:
     [
         ({"grpc_encoding": "gzip"}, message(gzip.compress(bytes(50 * MB)), 1), "8"),
         ({"grpc_encoding": "gzip"}, message(b"not gzip", 1), "3"),
+        ({"grpc_encoding": "gzip"}, message(gzip.compress(b"cut short")[:-8], 1), "3"),
+        ({"grpc_encoding": "gzip"}, message(b"", 1), "3"),
+        ({"grpc_encoding": "gzip"}, message(gzip.compress(b"one") + gzip.compress(b"two"), 1), "3"),
         ({"grpc_encoding": "zstd"}, message(b"x", 1), "3"),
         ({}, message(b"cut short")[:-1], "3"),
     ],
-    ids=["bomb", "not gzip", "unknown encoding", "incomplete"],
+    ids=["bomb", "not gzip", "gzip cut short", "no gzip", "two of gzip", "unknown encoding", "incomplete"],
 )
 async def test_damaged_messages_are_refused(fields: dict[str, str], payload: bytes, status: str) -> None:
     async with serving() as (core, _), raw(core) as client:
@@ -148,6 +156,19 @@ async def test_malformed_headers_end_only_their_stream(header: tuple[str, str]) 
         assert await client.until(frames.RST_STREAM, 1) == ErrorCode.PROTOCOL_ERROR.to_bytes(4, "big")
         client.send(request(3), data(3, message(b"fine")))
         assert await client.until(frames.DATA, 3) == message(b"fine")
+
+
+@pytest.mark.parametrize("window", [1, 2, 4, 5, 6])
+async def test_a_window_smaller_than_a_prefix_is_used(window: int) -> None:
+    async with serving() as (core, _), raw(core) as client:
+        client.send(frames.settings({4: window}), request(1), data(1, message(b"hello")))
+        received = b""
+        while len(received) < len(message(b"hello")):
+            part = await client.until(frames.DATA, 1)
+            assert 0 < len(part) <= window
+            received += part
+            client.send(frames.window_update(1, len(part)))
+        assert received == message(b"hello")
 
 
 async def test_padding_and_priorities_are_accepted() -> None:

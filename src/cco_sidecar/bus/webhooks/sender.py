@@ -235,11 +235,11 @@ def _said(problem: Exception) -> str:
     """Returns why there is no answer, without what a receiver could have chosen."""
     if isinstance(problem, socket.gaierror):
         return "the host is unknown"
-    cause = problem.__cause__ or problem
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {cause.verify_message}"
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {cause.verify_message}"
+        cause = cause.__cause__ or cause.__context__
     if isinstance(problem, httpcore.ConnectError):
         return "cannot connect"
     return "the connection ended without a valid answer"
