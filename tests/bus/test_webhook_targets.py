@@ -7,6 +7,7 @@ import ipaddress
 import ssl
 import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -145,6 +146,30 @@ async def test_a_receiver_says_when_to_come_again(senders: list[Sender], after: 
 async def test_the_status_decides_whatever_follows(senders: list[Sender], answer: bytes) -> None:
     senders.append(sender := Sender(AllowedHosts(["localhost"])))
     assert (await raw_answer(answer, sender)).failure == ""
+
+
+async def test_an_answer_without_end_is_not_read(senders: list[Sender]) -> None:
+    senders.append(sender := Sender(AllowedHosts(["localhost"])))
+    sent = 0
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(OSError):
+            while not writer.is_closing():
+                writer.write(bytes(65_536))
+                sent += 65_536
+                await writer.drain()
+        over.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert (await sender.post(f"http://127.0.0.1:{port}/", {}, b"{}", 5)).failure == ""
+        await over.wait()
+    # What the kernel keeps for both, and no more.
+    assert sent < 16 * 2**20
 
 
 async def test_interim_answers_without_end_do_not_hold_up_the_rest(senders: list[Sender]) -> None:

@@ -14,7 +14,7 @@ def test_schedules_are_created_listed_and_deleted(sidecar: SidecarProcess) -> No
     made = printed(run_cco(sidecar, *line, "--after", "3600", "--id", "soon", "--data", '{"n": 1}'))
     assert made.startswith("soon  review_due  at 20")
     cron = printed(run_cco(sidecar, *line, "--cron", "0 9 * * mon", "--id", "weekly", "--timezone", "Europe/Warsaw"))
-    assert cron.endswith(", again by '0 9 * * mon'\n")
+    assert cron.endswith(", repeats '0 9 * * mon' (Europe/Warsaw)\n")
     printed(run_cco(sidecar, *line, "--at", "2031-05-04T09:00:00+02:00", "--id", "late"))
     project = ("--project", "project-schedules")
     found = json.loads(printed(run_cco(sidecar, "schedules", "list", *project, "--format", "json")))

@@ -108,3 +108,21 @@ def test_null_in_a_cloud_event_means_nothing(sidecar: SidecarProcess, agent: Age
     headers = {"content-type": "application/cloudevents+json"}
     event |= {"myext": None, "data_base64": None, "subject": None}
     assert sidecar.request("POST", "/api/events", agent, json=event, headers=headers).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("event", "field"),
+    [
+        ({"data": {"text": "x" * 300_000}}, "events[1]"),
+        ({"expected_last_event_id": "evt-00000000-0000000001"}, "events[1]"),
+        ({"traceparent": "wrong"}, "events[1].traceparent"),
+    ],
+)
+def test_an_error_about_one_event_of_a_batch_says_which(
+    sidecar: SidecarProcess, agent: Agent, event: dict[str, Any], field: str
+) -> None:
+    body = {"events": [{"event_type": "fine"}, {"event_type": "wrong"} | event]}
+    answer = sidecar.request("POST", "/api/events:publish", agent, json=body)
+    said = answer.json()
+    assert said["details"]["field"].startswith(field) and said["message"].startswith("events[1]"), said
+    assert events(sidecar, agent.project) == []

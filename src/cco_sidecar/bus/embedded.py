@@ -34,6 +34,7 @@ from cco_sidecar.bus.scans import Scans
 from cco_sidecar.bus.selection import Selection
 from cco_sidecar.bus.subscription import Slice, Subscription, SubscriptionIndex
 from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.eventlog.base import EventLog
@@ -105,8 +106,11 @@ class EmbeddedBus:
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
         channels = [await self._channel_for(each) for each in outgoing]
         self._publishing.check_all(outgoing)
-        for channel, each in zip(channels, outgoing, strict=True):
-            self._publishing.check(channel.journal, channel.keys, each)
+        for number, (channel, each) in enumerate(zip(channels, outgoing, strict=True)):
+            try:
+                self._publishing.check(channel.journal, channel.keys, each)
+            except SidecarError as problem:
+                raise problem.within(f"events[{number}]") from problem
         pairs = zip(channels, outgoing, strict=True)
         return await asyncio.gather(*(self._publishing.submit(channel.keys, each) for channel, each in pairs))
 

@@ -48,7 +48,7 @@ _DELIVERY_COLUMNS: out.Columns = {
 
 @click.group(name="consumers", cls=Group)
 def command() -> None:
-    """Create durable consumers, work on their events, and see to dead letters."""
+    """Create durable consumers, work on their events, and handle dead letters."""
 
 
 @command.command()
@@ -57,10 +57,13 @@ def command() -> None:
 @click.option("--topic", "topics", multiple=True, help="Select this topic; repeatable.")
 @click.option("--filter", default="", help="Filter expression, such as issue_id:issue-123.")
 @click.option(
-    "--ack-wait", "ack_wait_seconds", type=Integer(1, 43_200), help="Seconds to settle an event.  [default: 30]"
+    "--ack-wait",
+    "ack_wait_seconds",
+    type=Integer(1, 43_200),
+    help="Seconds to acknowledge an event.  [default: 30]",
 )
 @click.option("--max-deliveries", type=Integer(1, 100), help="Deliveries before it is a dead letter.  [default: 5]")
-@click.option("--max-in-flight", type=Integer(1, 1000), help="Unsettled events of all workers.  [default: 100]")
+@click.option("--max-in-flight", type=Integer(1, 1000), help="Most events in flight at a time.  [default: 100]")
 @click.option("--shared", is_flag=True, help="Let other agents of the project consume.")
 @click.option("--agent-type", "agent_types", multiple=True, help="With --shared: only agents of this type; repeatable.")
 @click.option("--since", default="", help="Begin after this event id, time, or age such as 10m.  [default: now]")

@@ -240,7 +240,7 @@ def list_(client: Client, since: str, form: str | None, output: Path | None, **w
 @out.formatted
 @connected
 def replay(client: Client, since: str, speed: float, form: str | None, output: Path | None, **wanted: str) -> None:
-    """Print past events with the pauses that were between them."""
+    """Print past events at the pace they happened."""
     _require_lines(form, output)
     cursor, moment = since_of(since)
     before: datetime | None = None

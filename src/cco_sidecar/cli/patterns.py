@@ -75,7 +75,7 @@ def request(client: Client, event_type: str, form: str | None, output: Path | No
 @project_option
 @connected
 def reply(client: Client, event_id: str, event_type: str, data: dict[str, Any], topic: str, project_id: str) -> None:
-    """Publish the reply to a request, which is an event's id."""
+    """Reply to the request with this event id."""
     if not is_event_id(event_id):
         raise click.UsageError(f"'{event_id}' is not the id of an event, such as evt-1a2b3c4d-0000000001")
     answer = client.events.publish(event_type, data, topic=topic, causation_id=event_id, project_id=project_id)
@@ -85,10 +85,10 @@ def reply(client: Client, event_id: str, event_type: str, data: dict[str, Any], 
 @command.command()
 @click.argument("event_types", metavar="TYPE...", nargs=-1, required=True)
 @click.option("--all", "every", is_flag=True, help="Wait for one event of each type, not of any.")
-@click.option("--count", type=Integer(min=1), default=1, help="Wait for so many events.  [default: 1]")
+@click.option("--count", type=Integer(min=1), default=1, help="Number of events to wait for.  [default: 1]")
 @click.option("--distinct", default="", help="Count each value of this field once: publisher, or a key of the data.")
 @click.option("--filter", default="", help="Filter expression, such as issue_id:issue-123.")
-@click.option("--since", default="", help="Also what came after this event id, time, or age such as 10m.")
+@click.option("--since", default="", help="Include events since this event id, time or age such as 10m.")
 @timeout_option
 @project_option
 @partial(out.formatted, lists=True)
@@ -140,7 +140,7 @@ def scatter(
 
 @command.command()
 @click.argument("phase")
-@click.option("--wait", "agents", type=Integer(min=1), help="Wait until so many agents are done with it.")
+@click.option("--wait", "agents", type=Integer(min=1), help="Wait until this many agents are done.")
 @_data
 @click.option("--filter", default="", help="Count only what matches, such as issue_id:issue-123.")
 @timeout_option
@@ -170,7 +170,7 @@ def phase(
 @click.argument("program", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @_data
 @click.option("--accept", required=True, help="Filter that an accepted reply matches, such as approved:true.")
-@click.option("--rounds", type=Integer(min=1), default=5, show_default=True, help="Give up after so many replies.")
+@click.option("--rounds", type=Integer(min=1), default=5, show_default=True, help="Most replies to try.")
 @_reply_type
 @_topic
 @timeout_option
@@ -226,7 +226,7 @@ def refine(
     type=Integer(0, 31_536_000),
     default=60,
     show_default=True,
-    help="For how long it is then not tried again.",
+    help="Seconds before it is tried again.",
 )
 @project_option
 @connected

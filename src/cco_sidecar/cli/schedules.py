@@ -64,7 +64,7 @@ def create(
 @partial(out.formatted, lists=True)
 @connected
 def list_(client: Client, project_id: str, form: str | None, output: Path | None) -> None:
-    """List schedules, the next first."""
+    """List schedules, soonest first."""
     found = list(client.schedules.list(project_id=project_id))
     out.rows(found, _COLUMNS, form, output, lambda: "\n".join(map(_line, found)) or "no schedules")
 
@@ -89,5 +89,6 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _line(schedule: Schedule) -> str:
-    again = f", again by '{schedule.cron}'" if schedule.cron else ""
+    zone = f" ({schedule.timezone})" if schedule.timezone else ""
+    again = f", repeats '{schedule.cron}'{zone}" if schedule.cron else ""
     return f"{schedule.schedule_id}  {schedule.event.event_type}  at {codec.rfc3339(schedule.next_at)}{again}"

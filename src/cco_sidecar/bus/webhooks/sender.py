@@ -23,14 +23,11 @@ from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 
 GONE = 410
 _RETRY_LATER = (429, 503)
-# Of the answer, so that its connection can be used again. A longer one ends it.
-_READ_BYTES = 64 * 1024
+# An answer is read, so that its connection can be used again, for so long and so far. It is read in small pieces: tiny
+# chunks, or interim responses without end (RFC 9110, section 15.2), would hold up everything else.
 _READ_SECONDS = 1.0
-_LEAST_CHUNK = 1024
-# Of what a receiver sends until its answer begins, a piece at a time: interim responses without end (RFC 9110, section
-# 15.2) would block the event loop.
 _PIECE_BYTES = 2048
-_MAX_HEAD_BYTES = 128 * 1024
+_MAX_ANSWER_BYTES = 128 * 1024
 _IDLE_SECONDS = 30.0
 
 # TimeoutException: a connection to one of several addresses.
@@ -110,13 +107,9 @@ class Sender:
 
 
 async def _read(response: httpcore.Response) -> None:
-    read = 0
     async with aclosing(response.aiter_stream()) as chunks:  # type: ignore[type-var]
-        async for chunk in chunks:
-            # Each has a price, however small it is.
-            read += max(_LEAST_CHUNK, len(chunk))
-            if read > _READ_BYTES:
-                return
+        async for _ in chunks:
+            pass
 
 
 class _NotAllowedError(Exception):
@@ -163,7 +156,7 @@ class _Metered(httpcore.AsyncNetworkStream):
         self._read = 0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        if self._read > _MAX_HEAD_BYTES:
+        if self._read > _MAX_ANSWER_BYTES:
             raise httpcore.ReadError("the answer is too long")
         data = await self._stream.read(min(max_bytes, _PIECE_BYTES), timeout)
         self._read += len(data)
