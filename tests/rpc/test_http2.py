@@ -171,6 +171,29 @@ async def test_a_window_smaller_than_a_prefix_is_used(window: int) -> None:
         assert received == message(b"hello")
 
 
+async def test_a_slow_reader_of_a_large_message_may_ping() -> None:
+    """gRPC's clients take frames of megabytes, and measure the connection with pings."""
+    async with serving() as (core, _), raw(core) as client:
+        client.send(frames.settings({4: 2**31 - 1, 5: 2**24 - 1}) + frames.window_update(0, 2**31 - 70_000))
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        client.writer.transport.pause_reading()
+        client.send(request(1, path="/t.T/Count"), data(1, message(b"1 16000000")))
+        (connection,) = core._connections
+        async with asyncio.timeout(10):
+            while not connection.paused:
+                await asyncio.sleep(0)
+            before = connection.heard
+            client.send(frame(frames.PING, 0, 0, bytes(8)))
+            while connection.heard == before:
+                await asyncio.sleep(0)
+        client.writer.transport.resume_reading()
+        received = 0
+        while received < 16_000_000:
+            received += len(await client.until(frames.DATA, 1))
+        client.send(request(3), data(3, message(b"still open")))
+        assert await client.until(frames.DATA, 3) == message(b"still open")
+
+
 async def test_padding_and_priorities_are_accepted() -> None:
     async with serving() as (core, _), raw(core) as client:
         block = Encoder().encode(REQUEST)

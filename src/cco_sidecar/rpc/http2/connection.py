@@ -25,6 +25,8 @@ _REQUESTS_AT_ONCE = 32
 # Above this, writers wait until the socket took what is there.
 _UNSENT_BYTES = 256 * 1024
 _MAX_UNSENT_BYTES = 4 * 2**20
+# However large the frames that a client takes: what is not sent yet stays well below the limit above.
+_MAX_FRAME_BYTES = 256 * 1024
 
 
 class Connection(asyncio.Protocol):
@@ -259,7 +261,7 @@ class Connection(asyncio.Protocol):
             if key == frames.INITIAL_WINDOW_SIZE:
                 self._resize_windows(value)
             elif key == frames.MAX_FRAME_SIZE:
-                self.max_frame = value
+                self.max_frame = min(value, _MAX_FRAME_BYTES)
         if self.ready:
             self._strikes.add("settings", self.heard)
         self.ready = True
