@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
@@ -72,6 +73,27 @@ async def test_of_several_addresses_only_those_that_are_allowed_are_tried(sender
         sender = Sender(AllowedHosts(["hooks.example.com", "127.0.0.0/8"]), names)
         senders.append(sender)
         assert (await sender.post(f"http://hooks.example.com:{allowed.port}/", {}, b"{}", 5)).status == 204
+
+
+async def test_a_name_is_looked_up_once_for_all_who_wait(
+    senders: list[Sender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lookup cannot be cancelled: those that took too long would use up all threads."""
+    asked, answer = [], threading.Event()
+
+    def slow(host: str, port: int, **_: object) -> list[object]:
+        asked.append(host)
+        answer.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    senders += [Sender(AllowedHosts(["slow.example"])) for _ in range(3)]
+    late = [sender.post("https://slow.example/", {}, b"{}", 0.05) for sender in senders for _ in range(4)]
+    assert {each.failure for each in await asyncio.gather(*late)} == {"no answer within 0.05 s"}
+    waiting = asyncio.ensure_future(senders[0].post("https://slow.example/", {}, b"{}", 5))
+    await asyncio.sleep(0)
+    answer.set()
+    assert (await waiting).failure == "the host is unknown" and asked == ["slow.example"]
 
 
 async def test_plain_http_does_not_reach_public_addresses(senders: list[Sender]) -> None:

@@ -44,15 +44,24 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         ("/api/consumers", "/api/dead-letters", "/api/schedules", "/api/events", "/api/webhooks", "/api/schemas")
     ) and _is_valid(case):
         _choose(case)
-    elif case.path.endswith("/files") and _is_valid(case) and "-" in str((case.query or {}).get("lines", "")):
-        # The document cannot say that the last line does not come before the first.
-        first, _, last = str(case.query["lines"]).partition("-")
-        case.query = {**case.query, "lines": "-".join(sorted((first, last), key=int)) if last else first}
+    elif case.path.endswith("/files") and _is_valid(case):
+        case.query = _of_files(case.query or {})
     elif not _lacks_a_header(case):
         if case.path.endswith("/logs"):
             case.headers["Grpc-Timeout"] = "2S"
         elif "/stream" in case.path and "/context" not in case.path:
             case.headers["Grpc-Timeout"] = "50m"
+
+
+def _of_files(query: Any) -> dict[str, Any]:
+    """What the document cannot say: that commas separate paths, and the last line does not come before the first."""
+    found = dict(query)
+    if isinstance(found.get("path"), list):
+        found["path"] = [str(each).replace(",", "_") for each in found["path"]]
+    first, dash, last = str(found.get("lines", "")).partition("-")
+    if dash:
+        found["lines"] = "-".join(sorted((first, last), key=int)) if last else first
+    return found
 
 
 def _choose(case: Any) -> None:

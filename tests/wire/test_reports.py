@@ -57,6 +57,13 @@ def test_a_client_that_offers_http2_loses_no_data(sidecar: SidecarProcess, agent
     assert (event["topic"], event["data"]) == ("testing", {"n": 1})
 
 
+def test_an_older_client_that_offers_something_is_answered_as_such(sidecar: SidecarProcess) -> None:
+    """HTTP/1.0 needs no Host, and its connections end."""
+    request = b"GET /health HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    ((status, _),) = spoken(sidecar, request)
+    assert status == 200
+
+
 def test_what_follows_such_a_request_is_answered(sidecar: SidecarProcess, agent: Agent) -> None:
     request = f"GET /health HTTP/1.1\r\nHost: localhost\r\n{H2C}\r\n".encode()
     assert [status for status, _ in spoken(sidecar, request + request, answers=2)] == [200, 200]

@@ -102,6 +102,8 @@ class _Connection(HttpToolsProtocol):
         self._messages = 0
         self._deadline: asyncio.TimerHandle | None = None
         self._refusal: SidecarError | None = None
+        # The request line of a request that offers another protocol.
+        self._offering = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -145,9 +147,8 @@ class _Connection(HttpToolsProtocol):
             self.send_400_response("")
 
     def _head_without_upgrade(self) -> bytes:
-        lines = [b"%b %b HTTP/1.1" % (self.parser_method, self.url)]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] not in _OF_UPGRADE]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+        kept = [b"%b: %b" % header for header in self.headers if header[0] not in _OF_UPGRADE]
+        return b"\r\n".join((self._offering, *kept, b"", b""))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -176,7 +177,8 @@ class _Connection(HttpToolsProtocol):
             self._refusal = invalid_request(waiting)
             raise _Refused
         if self.parser.should_upgrade():
-            self.parser_method = self.parser.get_method()
+            version = self.parser.get_http_version().encode()
+            self._offering = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
             if self._should_upgrade():
                 self._check_upgrade()
                 super().on_headers_complete()

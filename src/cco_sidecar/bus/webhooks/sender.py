@@ -19,7 +19,6 @@ import httpcore
 from cco_sidecar.bus.webhooks.target import Target, is_reachable, require_allowed, target_of
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.hosts import AllowedHosts, address_of
-from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 
 GONE = 410
 _RETRY_LATER = (429, 503)
@@ -186,16 +185,21 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-# A lookup cannot be cancelled, so slow ones get threads of their own, and few for each name.
-_lookups = ThreadPoolExecutor(max_workers=16, thread_name_prefix="webhook names")
-_per_name = KeyedSemaphore[str](2)
+# A lookup cannot be cancelled. So slow ones have threads of their own, and whoever asks for a name that is being looked
+# up waits for the same answer.
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="webhook names")
+_lookups: dict[tuple[asyncio.AbstractEventLoop, str, int], asyncio.Future[list[Any]]] = {}
 
 
 async def _resolve(host: str, port: int) -> list[str]:
     """Returns the addresses of a name. Raises OSError."""
-    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    async with _per_name.hold(host):
-        found = await asyncio.shield(asyncio.get_running_loop().run_in_executor(_lookups, look_up))
+    loop = asyncio.get_running_loop()
+    key = (loop, host, port)
+    if key not in _lookups:
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        _lookups[key] = loop.run_in_executor(_threads, look_up)
+        _lookups[key].add_done_callback(lambda done: (_lookups.pop(key), done.cancelled() or done.exception()))
+    found = await asyncio.shield(_lookups[key])
     return list(dict.fromkeys(str(each[4][0]) for each in found))
 
 
