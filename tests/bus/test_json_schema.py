@@ -88,6 +88,7 @@ def test_what_matches_is_accepted(value: Any) -> None:
         ({"$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(25)} | {"d25": {}}},
          "expand to more than 10,000 subschemas", []),
         ({"properties": {f"p{n}": {"pattern": "x"} for n in range(101)}}, "more than 100 patterns", []),
+        ({"patternProperties": {f"p{n}": {} for n in range(101)}}, "more than 100 patterns", []),
         ({"properties": {"a": {"pattern": "(?=x)"}}}, "look-around", ["properties", "a", "pattern"]),
         ({"$ref": "https://x.example/schema"}, "not another document", []),
         ({"$schema": "https://x.example/draft"}, "must name a published draft", []),

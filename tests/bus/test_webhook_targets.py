@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.support.receivers import receiving
 
 from cco_sidecar.bus.webhooks.sender import Outcome, Sender
-from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.bus.webhooks.target import checked
 from cco_sidecar.core.hosts import AllowedHosts, is_public
 
 
@@ -73,6 +73,23 @@ async def test_of_several_addresses_only_those_that_are_allowed_are_tried(sender
         sender = Sender(AllowedHosts(["hooks.example.com", "127.0.0.0/8"]), names)
         senders.append(sender)
         assert (await sender.post(f"http://hooks.example.com:{allowed.port}/", {}, b"{}", 5)).status == 204
+
+
+async def test_an_address_that_swallows_packets_leaves_time_for_the_next(senders: list[Sender]) -> None:
+    with receiving() as allowed, socket.socket() as silent:
+        silent.bind(("127.0.0.2", allowed.port))
+        silent.listen(0)
+        # Once its queue is full, whoever connects is not answered.
+        crowd = [socket.socket() for _ in range(4)]
+        for each in crowd:
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.2", allowed.port))
+        names = Names(["127.0.0.2", "127.0.0.1"])
+        senders.append(sender := Sender(AllowedHosts(["hooks.example.com", "127.0.0.0/8"]), names))
+        outcome = await sender.post(f"http://hooks.example.com:{allowed.port}/", {}, b"{}", 1)
+        for each in crowd:
+            each.close()
+        assert outcome.status == 204
 
 
 async def test_a_name_is_looked_up_once_for_all_who_wait(
@@ -274,5 +291,12 @@ async def test_a_host_that_is_no_longer_allowed_is_not_called(senders: list[Send
     senders.append(sender)
     outcome = await sender.post("http://127.0.0.1/", {}, b"{}", 5)
     assert outcome.status == 0 and "not among the hosts that webhooks may reach" in outcome.failure
-    with pytest.raises(SidecarError):
-        sender.check("http://127.0.0.1/")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("https://a.example/", "a.example"), ("https://a.example:443/", "a.example"), ("http://a.example:443/", "a.example:443"),
+     ("https://[::1]/x", "[::1]"), ("http://[::1]:8080/", "[::1]:8080"), ("https://a.example./", "a.example")],
+)  # fmt: skip
+def test_the_host_header_is_that_of_the_url(url: str, host: str) -> None:
+    assert checked(url, AllowedHosts(["a.example", "::1"])).authority == host

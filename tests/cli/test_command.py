@@ -120,6 +120,7 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
 @pytest.mark.parametrize(
     ("line", "says"),
     [
+        (["webhooks", "rotate", "ci"], "command 'rotate' not found; did you mean 'rotate-secret'?"),
         (["evnts", "list"], "command 'evnts' not found; did you mean 'events'?"),
         (["transmogrify"], "command 'transmogrify' not found; list commands with '"),
         (["completion", "tcsh"], "bash"),

@@ -70,9 +70,16 @@ def test_a_command_that_cannot_be_run_takes_no_event(sidecar: SidecarProcess, na
     assert "1 behind, 0 in flight, 0 dead letters" in consumers(sidecar, "show", name)
 
 
+def test_what_is_made_a_dead_letter_is_called_so(sidecar: SidecarProcess, name: str) -> None:
+    publish(sidecar, "default", name, n=1)
+    (taken,) = json.loads(consumers(sidecar, "pull", name, "--format", "json"))
+    assert "1 made dead letters" in consumers(sidecar, "nack", name, taken["delivery_id"], "--dead-letter")
+
+
 def test_a_consumer_is_reset_and_deleted(sidecar: SidecarProcess, name: str) -> None:
     publish(sidecar, "default", name, n=1)
     consumers(sidecar, "pull", name, "--ack")
+    assert consumers(sidecar, "reset", name, "--since", "0") == f"{name} begins again at the oldest event\n"
     assert consumers(sidecar, "reset", name, "--since", "1h").startswith(f"{name} continues after evt-")
     assert f"  {name}  " in consumers(sidecar, "pull", name, "--ack")
     assert consumers(sidecar, "delete", name) == f"deleted {name} and 0 dead letters\n"

@@ -71,6 +71,16 @@ def test_publish_a_documented_body(sidecar: SidecarProcess, tmp_path: Path, stdi
     }
 
 
+def test_an_option_changes_what_the_file_says(sidecar: SidecarProcess) -> None:
+    body = json.dumps({"event_type": "in_the_file", "topic": "testing", "data": {"n": 1}})
+    line = ("--event-type", "as_said", "--topic", "security", "--format", "json")
+    said = json.loads(printed(run_cco(sidecar, "events", "publish", "--input", "-", *line, input=body)))
+    assert said["topic"] == "security"
+    listed = printed(run_cco(sidecar, "events", "list", "--event-type", "as_said", "--format", "json"))
+    (event,) = json.loads(listed)
+    assert (event["event_id"], event["data"]) == (said["event_id"], {"n": 1})
+
+
 def test_a_body_whose_data_is_null(sidecar: SidecarProcess) -> None:
     body = {"event_type": "no_data", "data": None}
     assert sidecar.request("POST", "/api/events/no_data", sidecar.operator, json=body).status_code == 202

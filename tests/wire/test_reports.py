@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.support.sidecars import events, fresh
 
+from cco_sidecar.client import Client
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
@@ -67,6 +68,17 @@ def test_an_older_client_that_offers_something_is_answered_as_such(sidecar: Side
 def test_what_follows_such_a_request_is_answered(sidecar: SidecarProcess, agent: Agent) -> None:
     request = f"GET /health HTTP/1.1\r\nHost: localhost\r\n{H2C}\r\n".encode()
     assert [status for status, _ in spoken(sidecar, request + request, answers=2)] == [200, 200]
+
+
+def test_one_name_may_be_given_without_a_list(sidecar: SidecarProcess, agent: Agent) -> None:
+    """A text is a sequence of letters, too."""
+    with Client(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client:
+        made = client.consumers.create("c", event_types="job", topics="testing")
+        assert (list(made.settings.event_types), list(made.settings.topics)) == (["job"], ["testing"])
+        published = client.events.publish("job", topic="testing")
+        assert next(iter(client.events.subscribe(event_types="job", since="0"))).event_id == published.event_id
+        assert client.patterns.wait_any("job", since="0", timeout=5).event_id == published.event_id
+        assert list(client.patterns.wait_all("job", since="0", timeout=5)) == ["job"]
 
 
 def test_a_batch_that_is_sent_to_the_wrong_path_is_not_stored_as_an_event(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.support.sidecars import Deployment, events, fresh, until
 
-from cco_sidecar.client import Client, NotFoundError
+from cco_sidecar.client import Client, InvalidRequestError, NotFoundError
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 
@@ -80,6 +80,15 @@ def test_schedules_are_listed_replaced_and_deleted(sidecar: SidecarProcess, agen
         with pytest.raises(NotFoundError, match="schedule 'late' not found"):
             client.schedules.delete("late")
         assert [each.schedule_id for each in client.schedules.list()] == ["soon", "weekly"]
+
+
+@pytest.mark.parametrize("at", [datetime(2031, 5, 4), "2031-05-04T09:00:00Z", timedelta(hours=1)])
+def test_a_time_without_a_zone_is_not_guessed(sidecar: SidecarProcess, agent: Agent, at: Any) -> None:
+    with (
+        Client(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client,
+        pytest.raises(InvalidRequestError, match="datetime with a time zone"),
+    ):
+        client.schedules.create("a", at=at)
 
 
 def test_another_agents_schedule_is_not_replaced(sidecar: SidecarProcess, agent: Agent) -> None:

@@ -238,5 +238,8 @@ def test_agents_neither_see_nor_make_webhooks(sidecar: SidecarProcess, receiver:
     create(sidecar, architect.project, receiver, url=f"{receiver.url}?token=s3cr3t")
     refused(sidecar, 403, "AUTH_003", "GET", "/api/webhooks", architect)
     refused(sidecar, 403, "AUTH_003", "POST", "/api/webhooks", architect, json={"name": "x", "url": receiver.url})
+    # Nor act on them through the consumer.
+    for action, body in (("reset", {"since": "0"}), ("replay", {}), ("pull", {"timeout": 0})):
+        refused(sidecar, 403, "AUTH_003", "POST", f"/api/consumers/ci/{action}", architect, json=body)
     shown = sidecar.request("GET", "/api/consumers/ci", architect)
     assert shown.json()["created_by"] == "orchestration-sidecar" and "s3cr3t" not in shown.text

@@ -1,5 +1,4 @@
-"""The event engine of one process: the log, the bus on it, the outbox, the durable consumers, the
-schedules, the schemas and the webhooks."""
+"""The event engine of one process: the log, the bus on it, the outbox, consumers, schedules, schemas and webhooks."""
 
 from __future__ import annotations
 

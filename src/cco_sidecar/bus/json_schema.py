@@ -56,7 +56,7 @@ class JsonSchema:
         whole = {"$schema": _DRAFT} | dict(schema)
         if _expanded(whole, whole, {}) > _MAX_SUBSCHEMAS:
             raise InvalidSchemaError(f"its references expand to more than {_MAX_SUBSCHEMAS:,} subschemas")
-        if sum("pattern" in node or "patternProperties" in node for node in _nodes(whole)) > _MAX_PATTERNS:
+        if sum(map(_patterns, _nodes(whole))) > _MAX_PATTERNS:
             raise InvalidSchemaError(f"it has more than {_MAX_PATTERNS} patterns")
         self._whole = _compile(whole)
         has_alternatives = any(_WITH_ALTERNATIVES & node.keys() for node in _nodes(whole))
@@ -114,6 +114,12 @@ def _nodes(node: Any) -> Iterator[dict[str, Any]]:
                     yield from _nodes(each)
             elif name not in _DATA:
                 yield from _nodes(value)
+
+
+def _patterns(node: Mapping[str, Any]) -> int:
+    """Counts the regular expressions of a subschema itself."""
+    by_pattern = node.get("patternProperties")
+    return ("pattern" in node) + (len(by_pattern) if isinstance(by_pattern, dict) else 0)
 
 
 def _without_alternatives(node: Any) -> Any:

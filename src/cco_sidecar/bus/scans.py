@@ -39,6 +39,21 @@ class Scans:
             if self._is_over(time.monotonic() - began):
                 await asyncio.sleep(0)
 
+    async def run(self, caller: str, scan: Generator[None, None, T]) -> T:
+        """Runs ``scan`` to its end and returns its result. It yields wherever other work may run."""
+        ended: list[T] = []
+        if not self._lock.locked() and not len(self._callers):
+            # Nobody waits for a turn, and most scans end before it would be over.
+            began = time.monotonic()
+            _advance(scan, ended)
+            if self._is_over(time.monotonic() - began):
+                async with self._lock:
+                    await asyncio.sleep(0)
+        while not ended:
+            async with self.slice(caller):
+                _advance(scan, ended)
+        return ended[0]
+
     def _is_over(self, took: float) -> bool:
         """Reports whether the next slice must start in another iteration of the event loop."""
         self._spent += took
@@ -47,27 +62,10 @@ class Scans:
         self._spent = 0.0
         return True
 
-    async def _rest(self, took: float) -> None:
-        if self._is_over(took):
-            async with self._lock:
-                await asyncio.sleep(0)
 
-    async def run(self, caller: str, scan: Generator[None, None, T]) -> T:
-        """Runs ``scan`` to its end and returns its result. It yields wherever other work may run."""
-        if not self._lock.locked() and not len(self._callers):
-            # Nobody waits for a turn, and most scans end before it would be over.
-            began = time.monotonic()
-            try:
-                next(scan)
-            except StopIteration as end:
-                await self._rest(time.monotonic() - began)
-                at_once: T = end.value
-                return at_once
-            await self._rest(time.monotonic() - began)
-        while True:
-            async with self.slice(caller):
-                try:
-                    next(scan)
-                except StopIteration as end:
-                    found: T = end.value
-                    return found
+def _advance(scan: Generator[None, None, T], ended: list[T]) -> None:
+    """Runs ``scan`` to its next pause; puts its result into ``ended`` if that is its end."""
+    try:
+        next(scan)
+    except StopIteration as end:
+        ended.append(end.value)

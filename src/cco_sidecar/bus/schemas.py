@@ -71,7 +71,7 @@ class EventSchemas:
         async with self._changing:
             known = self._schemas[schema.project_id]
             if schema.event_type not in known:
-                quota.check(list(known), OPERATOR, "schemas", "SCM_002")
+                quota.check([OPERATOR] * len(known), OPERATOR, "schemas", "SCM_002")
             schema.updated_at.CopyFrom(self._clock.timestamp())
             await self._store.put(schema)
             self._keep(schema, compiled)

@@ -104,10 +104,8 @@ def grpc_core(value: Any) -> str:
 
 
 def origins(value: Any) -> tuple[str, ...]:
-    items = _listed(value)
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError("expected a list of origins such as https://example.com")
-    origins = tuple(item.strip().rstrip("/") for item in items if item.strip())
+    given = _texts(value, "origins such as https://example.com")
+    origins = tuple(item.rstrip("/") for item in given if item)
     if any("://" not in origin for origin in origins):
         raise ValueError("expected origins with a scheme and a host, such as https://example.com, never '*'")
     return origins
@@ -130,6 +128,13 @@ def sandbox_mode(value: Any) -> str:
     return str(value)
 
 
+def _texts(value: Any, what: str) -> tuple[str, ...]:
+    items = _listed(value)
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"expected a list of {what}")
+    return tuple(item.strip() for item in items)
+
+
 def _listed(value: Any) -> Any:
     """Splits a list that a variable gives with commas; an empty text is an empty list."""
     if isinstance(value, str):
@@ -149,19 +154,13 @@ def host_names(value: Any) -> tuple[str, ...]:
 
 
 def webhook_hosts(value: Any) -> tuple[str, ...]:
-    items = _listed(value)
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError("expected a list of hosts")
-    given = tuple(item.strip().lower() for item in items)
-    AllowedHosts(given)
-    return given
+    hosts = tuple(item.lower() for item in _texts(value, "hosts"))
+    AllowedHosts(hosts)
+    return hosts
 
 
 def variables(value: Any) -> tuple[str, ...]:
-    items = _listed(value)
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
-        raise ValueError("expected a list of names of environment variables")
-    names = tuple(item.strip() for item in items)
+    names = _texts(value, "names of environment variables")
     for name in names:
         # IEEE Std 1003.1, section 8.1.
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):

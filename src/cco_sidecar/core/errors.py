@@ -38,17 +38,16 @@ _LONGEST = 500
 
 
 def _cut(text: str, most: int) -> str:
-    """Shortens a text to ``most`` characters and as many bytes, or less than that in a script of several bytes each."""
-    if len(text.encode(errors="replace")) <= most:
-        return text
-    return text.encode(errors="replace")[: most - 3].decode(errors="ignore") + "..."
+    """Shortens a text to ``most`` bytes of UTF-8."""
+    data = text.encode(errors="replace")
+    return text if len(data) <= most else data[: most - 3].decode(errors="ignore") + "..."
 
 
 class SidecarError(Exception):
     """An error with a public message. The private cause is its ``__cause__`` and is never sent.
 
     ``details`` are sent to the caller; ``field`` names the invalid field of the request. A message is cut to 500
-    characters.
+    bytes.
     """
 
     def __init__(

@@ -12,7 +12,8 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?")
+_LABEL = r"[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"({_LABEL}\.)*{_LABEL}")
 _ANY_BELOW = "*."
 # A resolver may answer with an IPv4 address that is embedded in one of these (RFC 6052).
 _TRANSLATED = IPv6Network("64:ff9b::/96")
@@ -36,6 +37,11 @@ def address_of(host: str) -> Address | None:
         return ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+def is_name(host: str) -> bool:
+    """Reports whether a text in lower case may be the name of a host (RFC 1123, section 2.1, and underscores)."""
+    return _NAME.fullmatch(host) is not None
 
 
 class AllowedHosts:
@@ -62,7 +68,7 @@ class AllowedHosts:
             self._networks.append(ipaddress.ip_network(entry.removeprefix("[").removesuffix("]")))
         except ValueError as problem:
             # Digits and dots are meant to be an address.
-            if not _NAME.fullmatch(entry) or entry.replace(".", "").isdigit():
+            if not is_name(entry.removeprefix(_ANY_BELOW)) or entry.replace(".", "").isdigit():
                 raise ValueError(
                     "expected names such as hooks.example.com or *.example.com, addresses, or networks such as "
                     f"10.2.0.0/16, without scheme or port; got {entry!r}"

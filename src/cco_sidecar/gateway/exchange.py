@@ -10,11 +10,10 @@ from typing import Any
 from google.protobuf.message import Message
 
 from cco_sidecar.auth.policy import max_request_bytes
-from cco_sidecar.core import cloudevents
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.offload import beside_the_loop
-from cco_sidecar.gateway import compat, cycle, replies, requests
+from cco_sidecar.gateway import cloudevents, compat, cycle, replies, requests
 from cco_sidecar.gateway.incoming import Dependencies, Incoming, Send
 from cco_sidecar.gateway.routes import Route, method_not_allowed
 from cco_sidecar.rpc.interceptors.receive import Deferred

@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
-from cco_sidecar.core import cloudevents, codec
+from cco_sidecar.core import codec
+from cco_sidecar.core.cloudevents import cloud_event_of
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.gateway.routes import Route
@@ -32,7 +33,7 @@ def json_body(route: Route, response: Message | Encoded) -> bytes:
 def cloud_events(response: Message | Encoded) -> tuple[str, bytes]:
     """Returns where a list of events continues, and its events as a batch of CloudEvents."""
     message: Any = response.message() if isinstance(response, Encoded) else response
-    return message.next_cursor, orjson.dumps([cloudevents.of(event) for event in message.events])
+    return message.next_cursor, orjson.dumps([cloud_event_of(event) for event in message.events])
 
 
 def work_of(response: Message | Encoded) -> int:

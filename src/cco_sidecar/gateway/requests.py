@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 import orjson
 from google.protobuf.message import Message
 
-from cco_sidecar.core import cloudevents, codec
+from cco_sidecar.core import codec
 from cco_sidecar.core.bounds import MAX_ELEMENTS, check_json, too_large, too_many_elements
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
-from cco_sidecar.gateway import compat
+from cco_sidecar.gateway import cloudevents, compat
 from cco_sidecar.gateway.routes import Route
 from cco_sidecar.rpc.call import HOST, PROXY_HEADERS
 

@@ -29,7 +29,7 @@ from cco_sidecar.rpc.call import current
 from cco_sidecar.rpc.interceptors.access_log import AccessLog
 from cco_sidecar.rpc.interceptors.authenticate import Authenticate
 from cco_sidecar.rpc.interceptors.authorise import Authorise
-from cco_sidecar.rpc.interceptors.base import Around, Before, Method
+from cco_sidecar.rpc.interceptors.base import Around, Before, Method, Together
 from cco_sidecar.rpc.interceptors.errors import Errors
 from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed, Receive
@@ -207,31 +207,19 @@ def _handler(
 
 
 def _intercepted(around: Sequence[AsyncServerInterceptor], method: Method, path: str) -> Method:
-    """Puts interceptors around a method, the first outermost.
-
-    Those that follow one another and only act before the call share one coroutine.
-    """
-    for acts_before, group in itertools.groupby(reversed(around), lambda each: isinstance(each, Before)):
-        if acts_before:
-            method = _after(list(group)[::-1], method)
-        else:
-            for interceptor in group:
-                method = _within(interceptor, method, path)
+    """Puts interceptors around a method, the first outermost."""
+    for interceptor in reversed(_joined(around)):
+        method = _within(interceptor, method, path)
     return method
 
 
-def _after(befores: Sequence[Any], method: Method) -> Method:
-    """Does what ``Before.intercept`` does, for several."""
-    acts = [each.before for each in befores]
-
-    async def call(request: Any, context: Any) -> Any:
-        of_call = current.get()
-        for act in acts:
-            act(of_call, request, context)
-        response = method(request, context)
-        return response if hasattr(response, "__aiter__") else await response
-
-    return call
+def _joined(around: Sequence[AsyncServerInterceptor]) -> list[AsyncServerInterceptor]:
+    """Makes one of those that follow one another and only act before the call."""
+    found: list[AsyncServerInterceptor] = []
+    for acts_before, group in itertools.groupby(around, lambda each: isinstance(each, Before)):
+        members: list[Any] = list(group)
+        found += [Together(members)] if acts_before else members
+    return found
 
 
 def _within(interceptor: AsyncServerInterceptor, method: Method, path: str) -> Method:

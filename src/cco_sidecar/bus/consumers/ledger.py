@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from cco_sidecar.bus.entry import Entry
+from cco_sidecar.core.retry import doubled
 
 _MAX_RETRY_SECONDS = 3600
 # Settled deliveries that are remembered, so that an acknowledgement may be repeated.
@@ -158,7 +159,7 @@ class Ledger:
             self.remove(item)
             return False
         if delay_seconds is None:
-            delay_seconds = min(_MAX_RETRY_SECONDS, self._retry_seconds * 2.0 ** min(item.attempt - 1, 32))
+            delay_seconds = doubled(self._retry_seconds, item.attempt - 1, _MAX_RETRY_SECONDS)
         self._set_due(item, now + int(delay_seconds * _SECOND))
         return True
 

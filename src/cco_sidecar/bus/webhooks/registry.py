@@ -12,6 +12,7 @@ from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.consumers.consumer import Consumer
 from cco_sidecar.bus.consumers.registry import Consumers
 from cco_sidecar.bus.webhooks.sender import Outcome, Sender
+from cco_sidecar.bus.webhooks.target import checked
 from cco_sidecar.bus.webhooks.worker import Secrets, WebhookWorker
 from cco_sidecar.core import ids, signatures
 from cco_sidecar.core.background import Background
@@ -87,7 +88,7 @@ class Webhooks:
         secret cannot be encrypted."""
         webhook = pb.Webhook()
         webhook.CopyFrom(asked)
-        Sender(self._hosts).check(webhook.url)
+        checked(webhook.url, self._hosts)
         webhook.created_at.CopyFrom(self._clock.timestamp())
         for name, value in DEFAULTS.items():
             if not webhook.settings.HasField(name):
@@ -116,7 +117,7 @@ class Webhooks:
         ``create`` does."""
         self._find(project, name)
         if url is not None:
-            Sender(self._hosts).check(url)
+            checked(url, self._hosts)
         return await self._background.finish(self._update(project, name, url, paused))
 
     async def _update(self, project: str, name: str, url: str | None, paused: bool | None) -> pb.Webhook:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import httpcore
 
-from cco_sidecar.bus.webhooks.target import Target, is_reachable, require_allowed, target_of
+from cco_sidecar.bus.webhooks.target import Target, checked, is_reachable
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.hosts import AllowedHosts, address_of
 
@@ -63,17 +63,10 @@ class Sender:
             for scheme in ("https", "http")
         }
 
-    def check(self, url: str) -> Target:
-        """Returns where a URL leads. Raises SidecarError: REQ_001 if it is invalid, WHK_003 if its host is not
-        allowed."""
-        target = target_of(url)
-        require_allowed(target, self._hosts)
-        return target
-
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, timeout: float) -> Outcome:
         """Posts once; ``timeout`` is in seconds and covers everything."""
         try:
-            target = self.check(url)
+            target = checked(url, self._hosts)
             async with asyncio.timeout(timeout):
                 return await self._post(target, headers, body, timeout)
         except SidecarError as problem:
@@ -89,7 +82,8 @@ class Sender:
         url = httpcore.URL(
             scheme=target.scheme, host=target.host.encode(), port=target.port, target=target.path.encode()
         )
-        sent = [("host", _authority(target)), ("content-length", str(len(body))), *headers.items()]
+        # httpcore would not put an IPv6 address in brackets.
+        sent = [("host", target.authority), *headers.items()]
         limits = {"timeout": {"connect": timeout}}
         pool = self._pools[target.scheme]
         async with pool.stream("POST", url, headers=sent, content=body, extensions=limits) as response:
@@ -201,11 +195,6 @@ async def _resolve(host: str, port: int) -> list[str]:
         _lookups[key].add_done_callback(lambda done: (_lookups.pop(key), done.cancelled() or done.exception()))
     found = await asyncio.shield(_lookups[key])
     return list(dict.fromkeys(str(each[4][0]) for each in found))
-
-
-def _authority(target: Target) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return host if target.port == (443 if target.scheme == "https" else 80) else f"{host}:{target.port}"
 
 
 def _outcome(status: int, headers: Iterable[tuple[bytes, bytes]]) -> Outcome:

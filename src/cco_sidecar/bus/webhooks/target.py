@@ -7,12 +7,12 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
-from cco_sidecar.core.hosts import Address, AllowedHosts, address_of, is_public
+from cco_sidecar.core.hosts import Address, AllowedHosts, address_of, is_name, is_public
+from cco_sidecar.core.settings import authority
 
 _PORTS = {"https": 443, "http": 80}
 # What RFC 3986 allows in a URL.
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
-_NAME = re.compile(r"([a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_\-]{0,61}[a-z0-9_])?\.?")
 
 
 class Target(NamedTuple):
@@ -23,8 +23,30 @@ class Target(NamedTuple):
     port: int
     path: str
 
+    @property
+    def authority(self) -> str:
+        """The Host header (RFC 9110, section 7.2)."""
+        whole = authority(self.host, self.port)
+        return whole.removesuffix(f":{self.port}") if self.port == _PORTS[self.scheme] else whole
 
-def target_of(url: str) -> Target:
+
+def checked(url: str, hosts: AllowedHosts) -> Target:
+    """Returns where a URL leads. Raises SidecarError: REQ_001 if it is invalid, WHK_003 if the settings do not list its
+    host. Which addresses a name has is checked when it is connected to."""
+    target = _target_of(url)
+    address = address_of(target.host)
+    if not (hosts.has_name(target.host) if address is None else hosts.has_address(address)):
+        raise SidecarError(
+            Kind.INVALID_REQUEST,
+            "WHK_003",
+            f"url: {target.host} is not among the hosts that webhooks may reach; add it to the setting "
+            "events.webhook_hosts, and restart the sidecar",
+            field="url",
+        )
+    return target
+
+
+def _target_of(url: str) -> Target:
     """Splits a URL. Raises SidecarError (REQ_001) that says what is wrong, without quoting it: it may hold a secret."""
     if not _URL.fullmatch(url):
         raise _wrong("has characters that a URL cannot have; percent-encode them, and write the host in ASCII")
@@ -40,24 +62,10 @@ def target_of(url: str) -> Target:
     if parts.fragment or url.endswith("#"):
         raise _wrong("must not have a fragment (#)")
     host = (parts.hostname or "").removesuffix(".")
-    if address_of(host) is None and not _NAME.fullmatch(host):
+    if address_of(host) is None and not is_name(host):
         raise _wrong("has no valid host")
     path = parts.path or "/"
     return Target(parts.scheme, host, port or _PORTS[parts.scheme], f"{path}?{parts.query}" if parts.query else path)
-
-
-def require_allowed(target: Target, hosts: AllowedHosts) -> None:
-    """Raises SidecarError (WHK_003) if the settings do not list the host. Which addresses a name has is checked when it
-    is connected to."""
-    address = address_of(target.host)
-    if not (hosts.has_name(target.host) if address is None else hosts.has_address(address)):
-        raise SidecarError(
-            Kind.INVALID_REQUEST,
-            "WHK_003",
-            f"url: {target.host} is not among the hosts that webhooks may reach; add it to the setting "
-            "events.webhook_hosts, and restart the sidecar",
-            field="url",
-        )
 
 
 def is_reachable(address: Address, hosts: AllowedHosts, *, secure: bool) -> bool:

@@ -16,12 +16,13 @@ from cco_sidecar.bus.consumers.consumer import Consumer
 from cco_sidecar.bus.consumers.ledger import Holder, Item
 from cco_sidecar.bus.delivery import HEARTBEAT_SECONDS
 from cco_sidecar.bus.webhooks.sender import GONE, Outcome, Sender
-from cco_sidecar.core import cloudevents, codec
+from cco_sidecar.core import codec
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
+from cco_sidecar.core.cloudevents import STRUCTURED, cloud_event_of
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.principal import SIDECAR
-from cco_sidecar.core.retry import Backoff
+from cco_sidecar.core.retry import Backoff, doubled
 from cco_sidecar.core.signatures import sign
 from cco_sidecar.storage.event_stores import StoredWebhook
 from orchestra.v1.event_service_pb2 import Event
@@ -107,12 +108,12 @@ class WebhookWorker:
         """Posts an event once. ``missed`` is how many events before it are no longer retained."""
         settings = self.webhook.settings
         if settings.cloud_events:
-            body, kind = orjson.dumps(cloudevents.of(event)), cloudevents.STRUCTURED
+            body, kind = orjson.dumps(cloud_event_of(event)), STRUCTURED
         else:
             body, kind = codec.to_json(event), "application/json"
         now = self._clock.micros()
-        keys = self.secrets.at(now) if self.secrets is not None else ()
-        headers = sign(keys, event.event_id, now // 1_000_000, body)
+        assert self.secrets is not None, "it is not started without"
+        headers = sign(self.secrets.at(now), event.event_id, now // 1_000_000, body)
         headers |= {"content-type": kind, "user-agent": "cco-sidecar"}
         if missed:
             headers["cco-missed-events"] = str(missed)
@@ -183,5 +184,5 @@ def delay_of(retry_seconds: float, attempt: int, retry_after: float | None) -> f
     They double each time, and are shortened at random, so that what failed together is not sent together again. It is
     at least what the receiver asked for, and at most an hour.
     """
-    doubled = min(MAX_DELAY_SECONDS, retry_seconds * 2.0 ** min(attempt - 1, 32))
-    return min(MAX_DELAY_SECONDS, max(doubled * random.uniform(0.5, 1.0), retry_after or 0.0))
+    pause = doubled(retry_seconds, attempt - 1, MAX_DELAY_SECONDS) * random.uniform(0.5, 1.0)
+    return min(MAX_DELAY_SECONDS, max(pause, retry_after or 0.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc.aio
@@ -25,6 +25,17 @@ class Before(AsyncServerInterceptor):
 
     def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         raise NotImplementedError
+
+
+class Together(Before):
+    """Several of them, in one coroutine."""
+
+    def __init__(self, interceptors: Iterable[Before]) -> None:
+        self._acts = [each.before for each in interceptors]
+
+    def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        for act in self._acts:
+            act(call, request_or_iterator, context)
 
 
 class Around(AsyncServerInterceptor):

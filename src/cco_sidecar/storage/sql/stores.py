@@ -8,12 +8,14 @@ from cco_sidecar.storage.sql.consumers import SqlConsumers
 from cco_sidecar.storage.sql.credentials import SqlCredentials
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.handover import SqlHandover
+from cco_sidecar.storage.sql.keyed import KeyedMessages
 from cco_sidecar.storage.sql.outbox import SqlOutbox
 from cco_sidecar.storage.sql.results import SqlResults
 from cco_sidecar.storage.sql.revocations import SqlRevocations
 from cco_sidecar.storage.sql.schedules import SqlSchedules
-from cco_sidecar.storage.sql.schemas import SqlSchemas
+from cco_sidecar.storage.sql.schema import event_schemas
 from cco_sidecar.storage.sql.webhooks import SqlWebhooks
+from orchestra.v1.schema_service_pb2 import EventSchema
 
 
 class SqlStores:
@@ -28,6 +30,6 @@ class SqlStores:
         self.credentials = SqlCredentials(database)
         self.revocations = SqlRevocations(database)
         self.schedules = SqlSchedules(database)
-        self.schemas = SqlSchemas(database)
+        self.schemas = KeyedMessages(database, event_schemas, "event_type", EventSchema)
         self.webhooks = SqlWebhooks(database)
         self.outbox = SqlOutbox(database)
