@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,23 +21,37 @@ from tests.storage.contract_webhooks import *  # noqa: F403
 
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.storage.base import Stores
-from cco_sidecar.storage.sql import backends
+from cco_sidecar.storage.sql import backends, checksums
 from cco_sidecar.storage.sql.backends import Backend, PostgreSQL, Sqlite
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import metadata
+
+# A generated column that is stored (sqlite.org/pragma.html#pragma_table_xinfo).
+_STORED = 3
 
 
 def test_migrations_make_the_schema(backend: Backend) -> None:
     database = Database(backend)
 
     def compare(connection: sa.Connection) -> list[object]:
-        context = alembic.migration.MigrationContext.configure(connection, opts={"compare_type": True})
+        opts = {"compare_type": True, "include_name": lambda name, *_: name != checksums.COLUMN}
+        context = alembic.migration.MigrationContext.configure(connection, opts=opts)
         return list(alembic.autogenerate.compare_metadata(context, metadata))
 
     try:
         assert database.run_now(compare) == []
     finally:
         database.close()
+
+
+def test_each_table_has_checksums(tmp_path: Path) -> None:
+    Database(Sqlite(tmp_path / "records.db")).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "records.db")) as connection:
+        for table in metadata.tables:
+            columns = {name: kind for _, name, *_, kind in connection.execute(f"PRAGMA table_xinfo({table})")}
+            assert columns.pop(checksums.COLUMN) == _STORED, table
+            (sql,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [table]).fetchone()
+            assert checksums.expression(columns) in sql
 
 
 def test_a_database_is_reopened(backend: Backend) -> None:

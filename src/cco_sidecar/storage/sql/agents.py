@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from cco_sidecar.storage.base import AgentTotals, Spent, StoredAgent
 from cco_sidecar.storage.event_stores import Announcement
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import agents
@@ -63,10 +64,10 @@ class SqlAgents:
         return await self._database.write(work)
 
     async def by_id(self, agent_id: str) -> StoredAgent | None:
-        return next(iter(await self._rows(sa.select(agents).where(agents.c.agent_id == agent_id))), None)
+        return next(iter(await self._rows(whole(agents).where(agents.c.agent_id == agent_id))), None)
 
     async def unfinished(self) -> Sequence[StoredAgent]:
-        return await self._rows(sa.select(agents).where(agents.c.status.in_(_OPEN)).order_by(agents.c.number))
+        return await self._rows(whole(agents).where(agents.c.status.in_(_OPEN)).order_by(agents.c.number))
 
     async def page(
         self,
@@ -78,7 +79,7 @@ class SqlAgents:
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[StoredAgent]:
-        query = sa.select(agents)
+        query = whole(agents)
         for column, wanted in (
             (agents.c.project_id, project),
             (agents.c.status, status),

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from cco_sidecar.storage.base import StoredApproval
 from cco_sidecar.storage.event_stores import Announcement
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import approvals
@@ -50,14 +51,14 @@ class SqlApprovals:
         return await self._database.write(work)
 
     async def by_id(self, approval_id: str) -> Approval | None:
-        query = sa.select(approvals.c.body).where(approvals.c.approval_id == approval_id)
-        body = await self._database.read(lambda c: c.execute(query).scalar_one_or_none())
-        return Approval.FromString(body) if body is not None else None
+        query = whole(approvals).where(approvals.c.approval_id == approval_id)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return Approval.FromString(row.body) if row is not None else None
 
     async def page(
         self, project: str, *, status: int = 0, issue: str = "", before: int | None = None, limit: int = 100
     ) -> Sequence[StoredApproval]:
-        query = sa.select(approvals.c.number, approvals.c.body).where(approvals.c.project_id == project)
+        query = whole(approvals).where(approvals.c.project_id == project)
         if status:
             query = query.where(approvals.c.status == status)
         if issue:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.storage.sql import checksums
 
 _CONNECT_SECONDS = 10
 # Arbitrary keys of advisory locks: one of several processes that start at once migrates, and one sidecar uses the
@@ -113,6 +114,7 @@ class Sqlite:
         )
         sa.event.listen(engine, "connect", _durable)
         # _durable switches off the driver's implicit transactions.
+        sa.event.listen(engine, "handle_error", _mistrusts)
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
 
@@ -140,11 +142,12 @@ class Sqlite:
         return str(problem) if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
 
     def integrity(self) -> str:
-        """Runs ``PRAGMA quick_check``."""
+        """Runs ``PRAGMA integrity_check`` and compares the checksum of each row."""
         try:
             with contextlib.closing(sqlite3.connect(f"file:{quote(self.name)}?mode=ro", uri=True)) as own:
-                (found,) = own.execute("PRAGMA quick_check(1)").fetchone()
-            return "" if found == "ok" else str(found)
+                _add_checksum(own)
+                (found,) = own.execute("PRAGMA integrity_check(1)").fetchone()
+                return _damaged_rows(own) if found == "ok" else str(found)
         except sqlite3.DatabaseError as problem:
             return self.damage_of(problem)
 
@@ -260,8 +263,44 @@ def backend_of(url: str | None, path: Path) -> Backend:
 
 def _durable(connection: Any, _: Any) -> None:
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
+    _add_checksum(connection)
+    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    # After a failed sync the write-ahead log may hold what only the page cache knows; what follows it would be lost
+    # with the power. The database file is synced before anything else is written.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _add_checksum(connection: sqlite3.Connection) -> None:
+    connection.create_function(checksums.FUNCTION, -1, checksums.row_checksum, deterministic=True)
+
+
+def _damaged_rows(connection: sqlite3.Connection) -> str:
+    """Describes the first table with rows that do not match their checksums; empty if there is none."""
+    query = "SELECT t.name, x.name FROM sqlite_master t, pragma_table_xinfo(t.name) x WHERE t.type = 'table'"
+    columns: dict[str, list[str]] = {}
+    for table, column in connection.execute(query):
+        columns.setdefault(table, []).append(column)
+    for table, names in columns.items():
+        if checksums.COLUMN not in names:
+            continue
+        names.remove(checksums.COLUMN)
+        broken = f"{checksums.expression(names)} IS NOT {checksums.COLUMN}"
+        try:
+            (count,) = connection.execute(f"SELECT count(*) FROM {table} WHERE {broken}").fetchone()
+        except sqlite3.OperationalError as problem:
+            # For example a text that is not UTF-8.
+            return f"table {table}: {problem}"
+        if count:
+            return f"table {table}: {count} records do not match their checksums"
+    return ""
+
+
+def _mistrusts(context: sa.engine.ExceptionContext) -> None:
+    """Closes the connection after an error of the disk, so that nothing of its state is relied on."""
+    code = getattr(context.original_exception, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_IOERR and context.connection is not None:
+        context.is_disconnect = True
 
 
 def _prepared(connection: Any, _: Any) -> None:

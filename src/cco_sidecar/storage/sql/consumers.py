@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from cco_sidecar.storage.base import PAGE_BYTES
 from cco_sidecar.storage.event_stores import MAX_LETTER_BYTES, Announcement, ConsumerChange, StoredLetter
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import consumers, dead_letters
@@ -25,9 +26,9 @@ class SqlConsumers:
         await self._database.write(lambda c: c.execute(sa.insert(consumers).values(row)))
 
     async def all(self) -> Sequence[Consumer]:
-        query = sa.select(consumers.c.body).order_by(consumers.c.project_id, consumers.c.name)
-        bodies = await self._database.read(lambda c: c.execute(query).scalars().all())
-        return [Consumer.FromString(body) for body in bodies]
+        query = whole(consumers).order_by(consumers.c.project_id, consumers.c.name)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [Consumer.FromString(row.body) for row in rows]
 
     async def save(self, change: ConsumerChange) -> Sequence[Announcement]:
         consumer = change.consumer
@@ -68,26 +69,24 @@ class SqlConsumers:
         return await self._database.write(work)
 
     async def letter(self, project: str, dead_letter_id: str) -> DeadLetter | None:
-        query = sa.select(dead_letters.c.body).where(
+        query = whole(dead_letters).where(
             dead_letters.c.project_id == project, dead_letters.c.dead_letter_id == dead_letter_id
         )
-        body = await self._database.read(lambda c: c.execute(query).scalar_one_or_none())
-        return DeadLetter.FromString(body) if body is not None else None
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return DeadLetter.FromString(row.body) if row is not None else None
 
     async def letters(self, project: str, consumer: str, ids: Sequence[str], limit: int = 1000) -> Sequence[DeadLetter]:
-        query = sa.select(dead_letters.c.body).where(
-            dead_letters.c.project_id == project, dead_letters.c.consumer == consumer
-        )
+        query = whole(dead_letters).where(dead_letters.c.project_id == project, dead_letters.c.consumer == consumer)
         if ids:
             query = query.where(dead_letters.c.dead_letter_id.in_(ids))
         query = query.order_by(dead_letters.c.number).limit(limit)
-        bodies = await self._database.read(lambda c: c.execute(query).scalars().all())
-        return [DeadLetter.FromString(body) for body in bodies]
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [DeadLetter.FromString(row.body) for row in rows]
 
     async def letter_page(
         self, project: str, consumer: str, *, before: int | None = None, limit: int = 100
     ) -> Sequence[StoredLetter]:
-        query = sa.select(dead_letters.c.number, dead_letters.c.body).where(dead_letters.c.project_id == project)
+        query = whole(dead_letters).where(dead_letters.c.project_id == project)
         if consumer:
             query = query.where(dead_letters.c.consumer == consumer)
         if before is not None:

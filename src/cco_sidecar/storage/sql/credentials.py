@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from cco_sidecar.storage.base import SealedCredential
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import credentials
 
@@ -25,14 +27,18 @@ class SqlCredentials:
         return await self._database.write(lambda c: SealedCredential(*c.execute(change).one()))
 
     async def get(self, name: str) -> SealedCredential | None:
-        query = sa.select(credentials).where(credentials.c.name == name)
+        query = whole(credentials).where(credentials.c.name == name)
         row = await self._database.read(lambda c: c.execute(query).one_or_none())
-        return SealedCredential(*row) if row is not None else None
+        return _credential(row) if row is not None else None
 
     async def all(self) -> Sequence[SealedCredential]:
-        query = sa.select(credentials).order_by(credentials.c.name)
-        return [SealedCredential(*row) for row in await self._database.read(lambda c: c.execute(query).all())]
+        query = whole(credentials).order_by(credentials.c.name)
+        return [_credential(row) for row in await self._database.read(lambda c: c.execute(query).all())]
 
     async def delete(self, name: str) -> bool:
         change = sa.delete(credentials).where(credentials.c.name == name)
         return await self._database.write(lambda c: c.execute(change).rowcount > 0)
+
+
+def _credential(row: sa.Row[Any]) -> SealedCredential:
+    return SealedCredential(row.name, row.sealed, row.created, row.updated)

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from cco_sidecar.core.errors import Kind, OutcomeUnknown, SettingsError, SidecarError, internal, invalid_request
 from cco_sidecar.storage.sql.backends import Backend, Claim, Claimed
+from cco_sidecar.storage.sql.checksums import DamagedRecord
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _PROBE_SECONDS = 0.02
 # A probe without an answer for so long means that the database hangs.
 _HANGING_SECONDS = 3.0
 _CLAIM_CHECK_SECONDS = 2.0
+_CHECK_FIRST_SECONDS = 1.0
 # Statements that read pages of the main tables.
 _PROBES = tuple(
     f"SELECT number FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals")
@@ -73,7 +75,10 @@ class Database:
             raise backend.unusable(problem) from problem
         self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
         self._thread.start()
-        threading.Thread(target=self._check_integrity, name="integrity", daemon=True).start()
+        checking = threading.Thread(target=self._check_integrity, name="integrity", daemon=True)
+        checking.start()
+        # A small database is known to be sound before it is used; a large one is checked meanwhile.
+        checking.join(_CHECK_FIRST_SECONDS)
 
     async def keep_claim(self) -> None:
         """Takes the claim again if it is lost, for example because the server was restarted. While another sidecar has
@@ -125,6 +130,8 @@ class Database:
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
             raise internal("STR_002", "cannot read the database; retry") from problem
+        except DamagedRecord as problem:
+            raise internal("STR_002", f"the database is damaged: {problem}; restore it from a backup") from problem
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs a change; it is committed when this returns. Raises SidecarError (STR_001, or REQ_001 for a text that
@@ -148,6 +155,10 @@ class Database:
             return done.result()
         except sa.exc.DBAPIError as problem:
             raise self._backend.unusable(problem) from problem
+        except DamagedRecord as problem:
+            raise SettingsError(
+                f"the database {self._backend.name} is damaged: {problem}; restore it from a backup"
+            ) from problem
 
     def close(self) -> None:
         """Serves the queued requests, then stops."""
@@ -159,6 +170,11 @@ class Database:
     def _check_integrity(self) -> None:
         if found := self._backend.integrity():
             self._note_damage(found)
+
+    def _damage_of(self, problem: BaseException) -> str:
+        if isinstance(problem, DamagedRecord):
+            return str(problem)
+        return self._backend.damage_of(problem.orig) if isinstance(problem, sa.exc.DBAPIError) else ""
 
     def _note_damage(self, what: str) -> None:
         if not self._damage:
@@ -189,7 +205,7 @@ class Database:
                 values = [request.work(connection) for request in works]
                 committing = True
         except BaseException as problem:
-            if isinstance(problem, sa.exc.DBAPIError) and (damage := self._backend.damage_of(problem.orig)):
+            if damage := self._damage_of(problem):
                 self._note_damage(damage)
             # If the connection was lost during the commit, the changes may be stored: do not make them again.
             unknown = committing and isinstance(problem, sa.exc.DBAPIError) and problem.connection_invalidated

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import handover
 
@@ -15,7 +14,7 @@ class SqlHandover:
         self._database = database
 
     async def positions(self) -> dict[str, int]:
-        rows = await self._database.read(lambda c: c.execute(sa.select(handover)).all())
+        rows = await self._database.read(lambda c: c.execute(whole(handover)).all())
         return {row.project_id: row.seq for row in rows}
 
     async def set_position(self, project: str, seq: int) -> None:

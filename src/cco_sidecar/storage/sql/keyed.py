@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import sqlalchemy as sa
 from google.protobuf.message import Message
 
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 
 M = TypeVar("M", bound=Message)
@@ -31,8 +32,8 @@ class KeyedMessages(Generic[M]):
         await self._database.write(lambda c: c.execute(change))
 
     async def all(self) -> Sequence[M]:
-        bodies = await self._database.read(lambda c: c.execute(sa.select(self._table.c.body)).scalars().all())
-        return [self._message_type.FromString(body) for body in bodies]
+        rows = await self._database.read(lambda c: c.execute(whole(self._table)).all())
+        return [self._message_type.FromString(row.body) for row in rows]
 
     async def delete(self, project: str, name: str) -> None:
         change = sa.delete(self._table).where(self._is(project, name))

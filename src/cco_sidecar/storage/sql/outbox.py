@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from cco_sidecar.storage.event_stores import Announcement
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import outbox
 from orchestra.v1.event_service_pb2 import Event
@@ -19,7 +20,7 @@ class SqlOutbox:
         self._database = database
 
     async def pending(self) -> Sequence[Announcement]:
-        query = sa.select(outbox).order_by(outbox.c.number)
+        query = whole(outbox).order_by(outbox.c.number)
         rows = await self._database.read(lambda c: c.execute(query).all())
         return [Announcement(row.number, row.project_id, Event.FromString(row.event)) for row in rows]
 

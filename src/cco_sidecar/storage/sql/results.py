@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from cco_sidecar.storage.base import MAX_OUTCOMES, PAGE_BYTES, Added, Outcome, ResultTotals, StoredResult
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.schema import results
@@ -50,7 +51,7 @@ class SqlResults:
         return added
 
     async def by_id(self, project: str, result_id: str) -> StoredResult | None:
-        query = sa.select(results).where(results.c.project_id == project, results.c.id == result_id)
+        query = whole(results).where(results.c.project_id == project, results.c.id == result_id)
         return next(iter(await self._rows(query)), None)
 
     async def newest(self, project: str, issue: str, agent_type: str) -> StoredResult | None:
@@ -59,8 +60,8 @@ class SqlResults:
     async def newest_of(self, session: str) -> str:
         if not session:
             return ""
-        query = sa.select(results.c.id).where(results.c.session == session).order_by(results.c.number.desc()).limit(1)
-        return await self._database.read(lambda c: c.execute(query).scalar()) or ""
+        query = whole(results).where(results.c.session == session).order_by(results.c.number.desc()).limit(1)
+        return next((each.result.id for each in await self._rows(query)), "")
 
     async def page(
         self,
@@ -87,7 +88,7 @@ class SqlResults:
 
         def work(connection: sa.Connection) -> list[StoredResult]:
             numbers = _up_to(connection.execute(query), PAGE_BYTES)
-            rows = connection.execute(sa.select(results).where(results.c.number.in_(numbers))).all()
+            rows = connection.execute(whole(results).where(results.c.number.in_(numbers))).all()
             found = sorted(rows, key=lambda row: -int(row.number))
             return [StoredResult(row.number, Result.FromString(row.body)) for row in found]
 

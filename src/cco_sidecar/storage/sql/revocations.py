@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from cco_sidecar.storage.base import Revocation
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import revocations
 
@@ -28,7 +29,7 @@ class SqlRevocations:
         await self._database.write(lambda c: c.execute(change))
 
     async def since(self, revision: int) -> tuple[Sequence[Revocation], int]:
-        query = sa.select(revocations).where(revocations.c.revision > revision - _OVERLAP)
+        query = whole(revocations).where(revocations.c.revision > revision - _OVERLAP)
         rows = await self._database.read(lambda c: c.execute(query).all())
         newest = max((row.revision for row in rows), default=revision)
         return [Revocation(row.kind, row.value, row.at) for row in rows], newest
@@ -36,7 +37,7 @@ class SqlRevocations:
     def load(self, now: float) -> tuple[Sequence[Revocation], int]:
         def work(connection: sa.Connection) -> tuple[list[Revocation], int]:
             connection.execute(sa.delete(revocations).where(revocations.c.until < now))
-            rows = connection.execute(sa.select(revocations)).all()
+            rows = connection.execute(whole(revocations)).all()
             newest = max((row.revision for row in rows), default=0)
             return [Revocation(row.kind, row.value, row.at) for row in rows], newest
 

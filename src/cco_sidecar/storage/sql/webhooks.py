@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from cco_sidecar.storage.event_stores import StoredWebhook
+from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.schema import webhooks
 from orchestra.v1.webhook_service_pb2 import Webhook
@@ -31,7 +32,7 @@ class SqlWebhooks:
         await self._database.write(lambda c: c.execute(change))
 
     async def all(self) -> Sequence[StoredWebhook]:
-        query = sa.select(webhooks).order_by(webhooks.c.project_id, webhooks.c.name)
+        query = whole(webhooks).order_by(webhooks.c.project_id, webhooks.c.name)
         return [
             StoredWebhook(Webhook.FromString(row.body), row.sealed, row.former_sealed, row.former_until)
             for row in await self._database.read(lambda c: c.execute(query).all())
