@@ -170,8 +170,8 @@ bench-fairness: setup ## what each worst case of one client costs another (ONLY=
 crash: setup ## 200 rounds of kill -9 under load (ROUNDS=n for another number)
 	@$(PY) -m pytest -m long -s -o timeout=0 tests/e2e/test_crash.py
 
-crash-disk: setup ## the event log after 10,000 power failures, and with each bit of 64 kB flipped (STATES=n, SEED=n)
-	@STATES=$(or $(STATES),10000) SEED=$(or $(SEED),0) FLIP_BYTES=$(or $(FLIP_BYTES),65536) $(PY) -m pytest -q -o timeout=0 tests/storage/test_crash_states.py tests/storage/test_segment.py
+crash-disk: setup ## events and records after 10,000 power failures each, and with flipped bits (STATES=n, FLIPS=n, SEED=n)
+	@STATES=$(or $(STATES),10000) RECORD_STATES=$(or $(STATES),10000) SEED=$(or $(SEED),0) FLIP_BYTES=$(or $(FLIP_BYTES),65536) FLIPS=$(or $(FLIPS),10000) $(PY) -m pytest -n 2 -q -o timeout=0 --dist worksteal tests/storage/test_crash_states.py tests/storage/test_segment.py tests/storage/test_crashing_records.py tests/storage/test_record_flips.py
 
 event-machine: setup ## the event engine against a model, 20,000 steps (EXAMPLES of 50 steps)
 	@EXAMPLES=$(or $(EXAMPLES),400) $(PY) -m pytest -q -o timeout=0 tests/bus/test_engine_machine.py

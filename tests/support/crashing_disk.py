@@ -19,7 +19,10 @@ SECTOR = 512
 
 @dataclass(frozen=True)
 class Operation:
-    """``kind`` is write, truncate, sync, create, remove, mkdir or sync_names; ``file`` numbers the files."""
+    """``kind`` is write, truncate, sync, forget, create, remove, mkdir or sync_names; ``file`` numbers the files.
+
+    After a failed sync the system forgets what it could not write, as Linux does: a later sync does not write it.
+    """
 
     kind: str
     path: str = ""
@@ -52,6 +55,8 @@ class Recording:
         for operation in self.operations[:after]:
             if operation.kind in ("write", "truncate"):
                 unsynced.setdefault(operation.file, []).append(operation)
+            elif operation.kind == "forget":
+                _apply_some(contents.setdefault(operation.file, bytearray()), unsynced.pop(operation.file, []), choose)
             elif operation.kind == "sync":
                 for each in unsynced.pop(operation.file, []):
                     _apply(contents.setdefault(operation.file, bytearray()), each)
@@ -102,7 +107,7 @@ def _apply_some(content: bytearray, operations: list[Operation], choose: random.
     share = choose.choice((0.0, 0.3, 0.7, 1.0))
     for part in parts:
         if choose.random() < share:
-            if part.data and choose.random() < 0.2:
+            if part.data and share < 1 and choose.random() < 0.2:
                 part = Operation(
                     "write", file=part.file, data=part.data[: choose.randrange(len(part.data))], at=part.at
                 )
@@ -112,8 +117,7 @@ def _apply_some(content: bytearray, operations: list[Operation], choose: random.
 class Recorder:
     """The module ``os``, for a program that opens, writes, syncs and removes files below ``recording.root``.
 
-    ``fail`` maps the numbers of operations to error numbers: these operations raise OSError. A failed sync has synced
-    nothing, and the system forgets what it could not write, as Linux does.
+    ``fail`` maps the numbers of operations to error numbers: these operations raise OSError.
     """
 
     def __init__(self, recording: Recording, fail: dict[int, int] | None = None) -> None:
@@ -160,8 +164,13 @@ class Recorder:
         os.ftruncate(descriptor, size)
 
     def fdatasync(self, descriptor: int) -> None:
-        self._attempt()
-        self._record("sync", file=self._files[descriptor][0])
+        file = self._files[descriptor][0]
+        try:
+            self._attempt()
+        except OSError:
+            self._record("forget", file=file)
+            raise
+        self._record("sync", file=file)
 
     fsync = fdatasync
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 from tests.support.clocked import free_ports
 from tests.support.repositories import commit_all
 
+from cco_sidecar.storage.sql import checksums
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 T = TypeVar("T")
@@ -47,6 +49,13 @@ def records_file(storage: Path) -> Path:
     if SidecarProcess.database_of:
         pytest.skip("opens records.db itself")
     return storage / "records.db"
+
+
+def open_records(storage: Path) -> sqlite3.Connection:
+    """Opens the database of a sidecar, which may be running, to change it behind its back."""
+    connection = sqlite3.connect(records_file(storage), timeout=10)
+    checksums.add_function(connection)
+    return connection
 
 
 def until(probe: Callable[[], T], what: str, timeout: float = 60.0) -> T:

@@ -15,7 +15,18 @@ from typing import Any
 import grpc
 import pytest
 import requests
-from tests.support.sidecars import Deployment, call, events, fresh, publish, records_file, refused, serving, until
+from tests.support.sidecars import (
+    Deployment,
+    call,
+    events,
+    fresh,
+    open_records,
+    publish,
+    records_file,
+    refused,
+    serving,
+    until,
+)
 from tests.support.spawned import Spawn
 from tests.support.succession import Succession
 
@@ -431,7 +442,7 @@ class TestRestarts:
         agent = line.spawn(ASKS)
         agent.wait("needs_input")
         line.crash()
-        with sqlite3.connect(records_file(line.storage)) as database:
+        with open_records(line.storage) as database:
             (body,) = database.execute("SELECT body FROM agents").fetchone()
             record = agent_pb.Agent.FromString(body)
             record.status = agent_pb.AGENT_STATUS_RUNNING
@@ -500,7 +511,7 @@ class TestRestarts:
             call(sidecar, "POST", answer_of(approval), json={"approved": True})
         until(lambda: not unpublished(sidecar.storage), "the outbox")
         deployment.kill()
-        with sqlite3.connect(records_file(sidecar.storage)) as database:
+        with open_records(sidecar.storage) as database:
             (body,) = database.execute("SELECT body FROM approvals").fetchone()
             event = of_approval(Approval.FromString(body), event_type).SerializeToString()
             database.execute("INSERT INTO outbox (project_id, event) VALUES ('p', ?)", (event,))

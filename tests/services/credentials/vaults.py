@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from tests.support.sidecars import call, events, records_file
+from tests.support.sidecars import call, events, open_records
 
 from cco_sidecar.client.errors import error_of
 from cco_sidecar.testing.agents import SpawnedAgent, scripted_command
@@ -118,4 +118,4 @@ def code_of(problem: grpc.RpcError) -> tuple[str, str]:
 
 
 def database_of(sidecar: SidecarProcess) -> contextlib.closing[sqlite3.Connection]:
-    return contextlib.closing(sqlite3.connect(records_file(sidecar.storage), timeout=10))
+    return contextlib.closing(open_records(sidecar.storage))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.storage.sql import checksums
+from cco_sidecar.storage.sql.schema import metadata
 
 _CONNECT_SECONDS = 10
 # Arbitrary keys of advisory locks: one of several processes that start at once migrates, and one sidecar uses the
@@ -26,6 +28,7 @@ _HOLDERS = """
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 _CLAIM_SECONDS = 5
+_NEWER = "use the newer version of the sidecar that made it, or restore it from a backup"
 # For PostgreSQL 14 and later, which can end idle sessions.
 _KEEP_SESSION = """
     SELECT set_config('idle_session_timeout', '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'
@@ -87,10 +90,11 @@ class Backend(Protocol):
         ...
 
     def integrity(self) -> str:
-        """Checks the whole database on a separate connection and describes any damage; empty if there is none."""
+        """Checks the whole migrated database on a separate connection and describes any damage; empty if there is
+        none."""
         ...
 
-    def unusable(self, problem: sa.exc.DBAPIError) -> SettingsError:
+    def unusable(self, problem: Exception) -> SettingsError:
         """Returns the error that stops the start, with a fix where there is one."""
         ...
 
@@ -133,7 +137,7 @@ class Sqlite:
         return False
 
     def check(self) -> None:
-        if self._path.exists() and (damage := self.integrity()):
+        if self._path.exists() and (damage := self._damage(columns={})):
             raise SettingsError(f"the database {self.name} is damaged: {damage}")
 
     def damage_of(self, problem: BaseException | None) -> str:
@@ -142,21 +146,26 @@ class Sqlite:
         return str(problem) if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
 
     def integrity(self) -> str:
-        """Runs ``PRAGMA integrity_check`` and compares the checksum of each row."""
+        return self._damage({name: {*table.c.keys(), checksums.COLUMN} for name, table in metadata.tables.items()})
+
+    def _damage(self, columns: Mapping[str, set[str]]) -> str:
+        """Runs ``PRAGMA integrity_check`` and compares the checksum of each row. ``columns`` are those that each table
+        must have."""
         try:
             with contextlib.closing(sqlite3.connect(f"file:{quote(self.name)}?mode=ro", uri=True)) as own:
-                _add_checksum(own)
+                checksums.add_function(own)
                 (found,) = own.execute("PRAGMA integrity_check(1)").fetchone()
-                return _damaged_rows(own) if found == "ok" else str(found)
+                return _damaged_rows(own, columns) if found == "ok" else str(found)
         except sqlite3.DatabaseError as problem:
             return self.damage_of(problem)
 
-    def unusable(self, problem: sa.exc.DBAPIError) -> SettingsError:
-        text = str(problem.orig)
+    def unusable(self, problem: Exception) -> SettingsError:
+        text = str(getattr(problem, "orig", problem))
         fixes = (
             ("full", "free some space"),
             ("locked", "stop the program that uses it"),
             ("unable to open", "check the permissions"),
+            ("revision", _NEWER),
         )
         fix = next((fix for word, fix in fixes if word in text), "restore it from a backup")
         return SettingsError(f"cannot use the database {self.name}: {text}; {fix}")
@@ -251,8 +260,8 @@ class PostgreSQL:
         """Returns an empty string: the server checks its own files."""
         return ""
 
-    def unusable(self, problem: sa.exc.DBAPIError) -> SettingsError:
-        reason = str(problem.orig).strip().splitlines()
+    def unusable(self, problem: Exception) -> SettingsError:
+        reason = str(getattr(problem, "orig", problem)).strip().splitlines()
         return SettingsError(f"cannot use the database {self.name}: {reason[0] if reason else 'no reason given'}")
 
 
@@ -263,7 +272,7 @@ def backend_of(url: str | None, path: Path) -> Backend:
 
 def _durable(connection: Any, _: Any) -> None:
     connection.isolation_level = None
-    _add_checksum(connection)
+    checksums.add_function(connection)
     for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
     # After a failed sync the write-ahead log may hold what only the page cache knows; what follows it would be lost
@@ -271,21 +280,19 @@ def _durable(connection: Any, _: Any) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _add_checksum(connection: sqlite3.Connection) -> None:
-    connection.create_function(checksums.FUNCTION, -1, checksums.row_checksum, deterministic=True)
-
-
-def _damaged_rows(connection: sqlite3.Connection) -> str:
-    """Describes the first table with rows that do not match their checksums; empty if there is none."""
+def _damaged_rows(connection: sqlite3.Connection, columns: Mapping[str, set[str]]) -> str:
+    """Describes the first table that lacks one of its ``columns`` or has rows that do not match their checksums; empty
+    if there is none."""
+    found: dict[str, set[str]] = {name: set() for name in columns}
     query = "SELECT t.name, x.name FROM sqlite_master t, pragma_table_xinfo(t.name) x WHERE t.type = 'table'"
-    columns: dict[str, list[str]] = {}
     for table, column in connection.execute(query):
-        columns.setdefault(table, []).append(column)
-    for table, names in columns.items():
+        found.setdefault(table, set()).add(column)
+    for table, names in found.items():
+        if missing := columns.get(table, set()) - names:
+            return f"table {table} lacks {', '.join(sorted(missing))}"
         if checksums.COLUMN not in names:
             continue
-        names.remove(checksums.COLUMN)
-        broken = f"{checksums.expression(names)} IS NOT {checksums.COLUMN}"
+        broken = f"{checksums.expression(names - {checksums.COLUMN})} IS NOT {checksums.COLUMN}"
         try:
             (count,) = connection.execute(f"SELECT count(*) FROM {table} WHERE {broken}").fetchone()
         except sqlite3.OperationalError as problem:

@@ -6,6 +6,7 @@ fills whenever it writes a row, and ``whole`` compares it while a row is read. P
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable
@@ -37,6 +38,11 @@ def row_checksum(*values: int | float | str | bytes | None) -> int:
             data, kind = repr(value).encode(), b"i"
         crc = zlib.crc32(data, zlib.crc32(kind + struct.pack("<Q", len(data)), crc))
     return crc
+
+
+def add_function(connection: sqlite3.Connection) -> None:
+    """Adds the SQL function, which every connection needs that changes rows or compares checksums."""
+    connection.create_function(FUNCTION, -1, row_checksum, deterministic=True)
 
 
 def expression(columns: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import alembic.command
 import alembic.config
+import alembic.util
 import sqlalchemy as sa
 
 from cco_sidecar.core.errors import Kind, OutcomeUnknown, SettingsError, SidecarError, internal, invalid_request
@@ -30,6 +31,9 @@ _PROBE_SECONDS = 0.02
 _HANGING_SECONDS = 3.0
 _CLAIM_CHECK_SECONDS = 2.0
 _CHECK_FIRST_SECONDS = 1.0
+# What reading raises for rows that changed on the disk; the driver, for an error that quotes names of columns.
+_DAMAGED = (DamagedRecord, UnicodeDecodeError)
+_UNUSABLE = (sa.exc.DBAPIError, *_DAMAGED)
 # Statements that read pages of the main tables.
 _PROBES = tuple(
     f"SELECT number FROM {table} ORDER BY number DESC LIMIT 1" for table in ("results", "agents", "approvals")
@@ -69,7 +73,7 @@ class Database:
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         try:
             self._migrate()
-        except sa.exc.DBAPIError as problem:
+        except (*_UNUSABLE, alembic.util.CommandError) as problem:
             self._engine.dispose()
             self._claim.release()
             raise backend.unusable(problem) from problem
@@ -130,7 +134,7 @@ class Database:
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
             raise internal("STR_002", "cannot read the database; retry") from problem
-        except DamagedRecord as problem:
+        except _DAMAGED as problem:
             raise internal("STR_002", f"the database is damaged: {problem}; restore it from a backup") from problem
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
@@ -143,9 +147,11 @@ class Database:
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
             if problem.connection_invalidated:
-                text = "the connection to the database was lost; check whether the change was stored before you retry"
+                text = "the database or its disk failed meanwhile; check whether the change was stored before you retry"
                 raise OutcomeUnknown(Kind.INTERNAL, "STR_001", text) from problem
             raise internal("STR_001", "cannot write the database; is the disk full? Retry") from problem
+        except _DAMAGED as problem:
+            raise internal("STR_001", f"the database is damaged: {problem}; restore it from a backup") from problem
 
     def run_now(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` and blocks until it is done. For startup only. Raises SettingsError."""
@@ -153,12 +159,8 @@ class Database:
         self._requests.put(_Request(work, lambda value, problem: _settle(done, value, problem)))
         try:
             return done.result()
-        except sa.exc.DBAPIError as problem:
+        except _UNUSABLE as problem:
             raise self._backend.unusable(problem) from problem
-        except DamagedRecord as problem:
-            raise SettingsError(
-                f"the database {self._backend.name} is damaged: {problem}; restore it from a backup"
-            ) from problem
 
     def close(self) -> None:
         """Serves the queued requests, then stops."""
@@ -172,7 +174,7 @@ class Database:
             self._note_damage(found)
 
     def _damage_of(self, problem: BaseException) -> str:
-        if isinstance(problem, DamagedRecord):
+        if isinstance(problem, _DAMAGED):
             return str(problem)
         return self._backend.damage_of(problem.orig) if isinstance(problem, sa.exc.DBAPIError) else ""
 
