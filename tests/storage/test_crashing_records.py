@@ -42,7 +42,7 @@ class Told(NamedTuple):
 
 
 class Work:
-    """Changes records, several at a time, and opens the database again and again. A result is stored with its event."""
+    """Changes records, several at a time, and opens the database several times. A result is stored with its event."""
 
     def __init__(self, path: Path, recording: Recording, choose: random.Random) -> None:
         self._path = path
