@@ -10,7 +10,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-rates bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -131,13 +131,19 @@ bench-events: setup .build/event-peers/.ready ## events beside NATS, Redis, etcd
 bench-event-rates: setup .build/event_client ## fan-out at 500 to 2,000 events/s, with clients in C++ (RATES=n,m)
 	@$(PY) -m bench.event_rates $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+bench-event-top: setup .build/event-peers/.ready .build/event_client ## the most deliveries a second, beside AutoGen and bare gRPC (ROUNDS=n)
+	@$(PY) -m bench.event_top $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-event-publish: setup .build/event-peers/.ready ## durable publishing beside JetStream and Redis Streams (ROUNDS=n)
+	@$(PY) -m bench.event_publish $(if $(ROUNDS),--rounds $(ROUNDS))
+
 # apt-get install libgrpc++-dev
 .build/event_client: bench/event_client.cc
 	@mkdir -p .build && g++ -O2 -std=c++17 $< -o $@ $$(pkg-config --cflags --libs grpc++)
 
 # Redis and etcd are taken from the PATH: apt-get install redis-server etcd-server
 .build/event-peers/.ready:
-	@python3 -m venv .build/event-peers && .build/event-peers/bin/pip install -q nats-py==2.16.0 redis==8.1.0 aetcd==1.0.0 uvloop
+	@python3 -m venv .build/event-peers && .build/event-peers/bin/pip install -q nats-py==2.16.0 redis==8.1.0 httpx==0.28.1 aetcd==1.0.0 uvloop
 	@GOBIN=$(CURDIR)/.build/event-peers/bin go install github.com/nats-io/nats-server/v2@v2.15.2 || echo "no Go: NATS is skipped"
 	@python3 -m venv .build/event-peers-autogen && .build/event-peers-autogen/bin/pip install -q "autogen-ext[grpc]==0.7.5" uvloop
 	@touch $@

@@ -2,7 +2,8 @@
 
 ``python -m bench.event_clients subscribe PEER ADDRESS COUNT FIRST OUT`` prints ``ready`` once COUNT subscribers listen,
 and writes what they received to OUT when it reads a line. ``publish PEER ADDRESS RATE SECONDS`` publishes RATE events a
-second, each acknowledged, and prints its measurements as JSON.
+second, each acknowledged, and prints its measurements as JSON. ``flood PEER ADDRESS SECONDS`` publishes as many as it
+can, 100 at a time, and waits for the acknowledgements of at most 400.
 
 The addresses are JSON, as each peer in `bench.event_peers` gives them. Every event carries its number and when it was
 published, in nanoseconds of the monotonic clock.
@@ -13,10 +14,12 @@ from __future__ import annotations
 import array
 import asyncio
 import importlib
+import itertools
 import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -35,6 +38,8 @@ PAYLOAD = {
 SUBJECT = "task.events"
 # Publishes that wait for their acknowledgement at the same time.
 _IN_FLIGHT = 256
+_BATCH = 100
+_BATCHES_IN_FLIGHT = 4
 
 Received = Callable[[int, int], None]
 """Called with an event's number and the time it was published."""
@@ -53,6 +58,10 @@ class Clients(Protocol):
 
     async def publish(self, payload: dict[str, Any]) -> None:
         """Publishes one event, and returns once the peer has acknowledged it."""
+        ...
+
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        """Publishes events in the way that is fastest, and returns once the peer has acknowledged all of them."""
         ...
 
 
@@ -84,12 +93,73 @@ class Sidecar:
     async def publish(self, payload: dict[str, Any]) -> None:
         await self._publisher.events.publish("task_completed", payload, topic=SUBJECT)
 
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        await self._publisher.events.publish_many(
+            [{"event_type": "task_completed", "data": payload, "topic": SUBJECT} for payload in payloads]
+        )
+
+
+class SidecarRest(Sidecar):
+    """Arrays over REST: a line of JSON for each batch (`POST /api/events:publish`)."""
+
+    async def connect(self) -> None:
+        import httpx
+
+        self._http = httpx.AsyncClient(base_url=self._address["url"])
+
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        events = [{"event_type": "task_completed", "data": payload, "topic": SUBJECT} for payload in payloads]
+        answer = await self._http.post(
+            "/api/events:publish",
+            content=json.dumps({"events": events}).encode() + b"\n",
+            headers={
+                "content-type": "application/x-ndjson",
+                "authorization": f"Bearer {self._address['tokens'][0]}",
+            },
+        )
+        answer.raise_for_status()
+        assert len(answer.json()["event_ids"]) == len(payloads), answer.text
+
+
+class SidecarStub(Sidecar):
+    """The generated stub: all batches in one stream, acknowledged in their order."""
+
+    async def connect(self) -> None:
+        import grpc.aio
+
+        from orchestra.v1 import event_service_pb2, event_service_pb2_grpc
+
+        self._pb = event_service_pb2
+        channel = grpc.aio.insecure_channel(self._address["grpc"])
+        token = (("authorization", f"Bearer {self._address['tokens'][0]}"),)
+        self._stream = event_service_pb2_grpc.EventServiceStub(channel).PublishEvents(metadata=token)
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._writing = asyncio.Lock()
+        self._reading = asyncio.create_task(self._read())
+
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        batch = self._pb.PublishEventsRequest()
+        for payload in payloads:
+            event = batch.events.add(event_type="task_completed", topic=SUBJECT)
+            event.data.update(payload)
+        done = asyncio.get_running_loop().create_future()
+        async with self._writing:
+            self._waiting.append(done)
+            await self._stream.write(batch)
+        await done
+
+    async def _read(self) -> None:
+        async for answer in self._stream:
+            assert answer.event_ids
+            self._waiting.popleft().set_result(None)
+
 
 class Grpc:
     """A bare grpc.aio service that sends each subscriber every event, each in a message of its own."""
 
     def __init__(self, address: dict[str, Any]) -> None:
         self._target = address["grpc"]
+        self._number = 0
 
     async def subscribe(self, index: int, ready: Callable[[], None], received: Received) -> None:
         import grpc.aio
@@ -110,6 +180,19 @@ class Grpc:
 
     async def publish(self, payload: dict[str, Any]) -> None:
         await self._call(json.dumps(payload).encode())
+
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        """What is published here is a message of our stream with one event, so that our clients can read it."""
+        from orchestra.v1 import event_service_pb2 as pb
+
+        messages = []
+        for payload in payloads:
+            self._number += 1
+            batch = pb.SubscribeResponse()
+            event = batch.events.add(event_id=f"evt-{self._number:010}", event_type="task_completed", topic=SUBJECT)
+            event.data.update(payload)
+            messages.append(batch.SerializeToString())
+        await asyncio.gather(*map(self._call, messages))
 
 
 class Nats:
@@ -157,6 +240,10 @@ class JetStream(Nats):
     async def publish(self, payload: dict[str, Any]) -> None:
         await self._stream.publish(SUBJECT, json.dumps(payload).encode())
 
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        sent = [await self._stream.publish_async(SUBJECT, json.dumps(payload).encode()) for payload in payloads]
+        await asyncio.gather(*sent)
+
 
 class RedisPubSub:
     """redis-py, publish and subscribe: nothing is stored."""
@@ -198,6 +285,12 @@ class RedisStreams(RedisPubSub):
 
     async def publish(self, payload: dict[str, Any]) -> None:
         await self._redis.xadd(SUBJECT, {"e": json.dumps(payload)})
+
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for payload in payloads:
+            pipeline.xadd(SUBJECT, {"e": json.dumps(payload)})
+        await pipeline.execute()
 
 
 class Etcd:
@@ -264,9 +357,14 @@ class AutoGen:
 
         await self._worker.publish_message(self._message(**payload), TopicId(SUBJECT, "default"))
 
+    async def publish_many(self, payloads: list[dict[str, Any]]) -> None:
+        await asyncio.gather(*map(self.publish, payloads))
+
 
 CLIENTS: dict[str, type] = {
     "sidecar": Sidecar,
+    "sidecar-rest": SidecarRest,
+    "sidecar-stub": SidecarStub,
     "grpc": Grpc,
     "nats": Nats,
     "jetstream": JetStream,
@@ -371,12 +469,35 @@ async def publish(kind: str, address: dict[str, Any], rate: float, seconds: floa
     )
 
 
+async def flood(kind: str, address: dict[str, Any], seconds: float) -> None:
+    peer = clients(kind, address)
+    await peer.connect()
+    print("publishing", flush=True)
+    started = time.monotonic()
+    acknowledged = 0
+    numbers = itertools.count(1)
+
+    async def one_after_another() -> None:
+        nonlocal acknowledged
+        while time.monotonic() < started + seconds:
+            now = time.monotonic_ns()
+            await peer.publish_many([PAYLOAD | {"n": next(numbers), "t": now} for _ in range(_BATCH)])
+            acknowledged += _BATCH
+
+    await asyncio.gather(*(one_after_another() for _ in range(_BATCHES_IN_FLIGHT)))
+    rate = acknowledged / (time.monotonic() - started)
+    print(json.dumps({"rate": rate, "cpu": time.process_time()}), flush=True)
+    os._exit(0)
+
+
 def main() -> None:
     role, kind, address, *rest = sys.argv[1:]
     with suppress(KeyboardInterrupt):
         if role == "subscribe":
             count, first, out = rest
             uvloop.run(subscribe(kind, json.loads(address), int(count), int(first), out))
+        elif role == "flood":
+            uvloop.run(flood(kind, json.loads(address), float(rest[0])))
         else:
             rate, seconds = map(float, rest)
             uvloop.run(publish(kind, json.loads(address), rate, seconds))

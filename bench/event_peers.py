@@ -210,7 +210,9 @@ async def _fan(port: int) -> None:
         "Publish": grpc.unary_unary_rpc_method_handler(publish),
         "Subscribe": grpc.unary_stream_rpc_method_handler(subscribe),
     }
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("bench.Fan", methods)])
+    # Also under the name that our C++ client calls.
+    names = ("bench.Fan", "orchestra.v1.EventService")
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, methods) for name in names])
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()

@@ -76,7 +76,7 @@ def client_process(peer: Peer, *arguments: object, address: dict[str, Any]) -> s
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def read_line(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -96,12 +96,12 @@ def fan_out(peer: Peer, rate: float, seconds: float) -> Figures:
             process = client_process(peer, "subscribe", count, first, out, address=running.address)
             subscribers.append((process, out))
         for process, _ in subscribers:
-            _line(process)
+            read_line(process)
         publisher = client_process(peer, "publish", rate, WARM_SECONDS + seconds, address=running.address)
-        _line(publisher)
+        read_line(publisher)
         time.sleep(WARM_SECONDS)
         before, at = cpu_seconds(running.pid), time.monotonic()
-        told = json.loads(_line(publisher))
+        told = json.loads(read_line(publisher))
         cpu = (cpu_seconds(running.pid) - before) / (time.monotonic() - at)
         expected = SUBSCRIBERS * len(told["acknowledged"])
         return _gathered(subscribers, told, cpu, expected, seconds)
@@ -128,7 +128,7 @@ def _gathered(
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-        said = json.loads(_line(process))
+        said = json.loads(read_line(process))
         client_cpu += said["cpu"]
         problems += said["broken"]
         with open(out, "rb") as file:

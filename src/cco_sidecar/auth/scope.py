@@ -7,9 +7,9 @@ Which fields to check is declared by ``scope`` in the protos. The interceptor ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -60,12 +60,19 @@ def apply(request: Message, principal: Principal, default_project: str) -> None:
 
     Raises SidecarError: PRJ_001 for another project, AUTH_003 for anything else that is not the caller's.
     """
-    for name, scope in scoped_fields(request.DESCRIPTOR):
-        _apply(request, name, scope, principal, default_project)
-    for field in _containers(request.DESCRIPTOR):
-        value = getattr(request, field.name)
-        for each in value if field.is_repeated else (value,):
-            apply(each, principal, default_project)
+    _apply_to((request,), request.DESCRIPTOR, principal, default_project)  # type: ignore[arg-type]
+
+
+def _apply_to(messages: Iterable[Any], descriptor: Descriptor, principal: Principal, default_project: str) -> None:
+    """``messages`` are of one type."""
+    fields, containers = scoped_fields(descriptor), _containers(descriptor)
+    for message in messages:
+        for name, scope in fields:
+            _apply(message, name, scope, principal, default_project)
+        for field in containers:
+            value = getattr(message, field.name)
+            assert field.message_type is not None
+            _apply_to(value if field.is_repeated else (value,), field.message_type, principal, default_project)
 
 
 @cache
@@ -113,13 +120,12 @@ def _apply(request: Message, name: str, scope: Scope, principal: Principal, defa
             setattr(request, name, principal.subject)
         return
     own = getattr(principal, _OWN[scope])
-    reads_all = principal.architect and scope in _READ
-    if not given:
-        if scope in _COMPLETED and not reads_all:
-            setattr(request, name, own)
+    if given == own or (principal.architect and scope in _READ):
         return
-    if given != own and not reads_all:
+    if given:
         raise _refusal(scope, name, given, principal)
+    if scope in _COMPLETED:
+        setattr(request, name, own)
 
 
 def _refusal(scope: Scope, name: str, given: str, principal: Principal) -> SidecarError:

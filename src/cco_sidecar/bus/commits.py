@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +26,27 @@ class Pending:
     record: NewEvent
     event: Event
     urgent: bool
-    done: asyncio.Future[Published]
+    done: asyncio.Future[Published] | Together
+
+
+class Together:
+    """Stands for the futures of events that are submitted, and so stored, together: ``all`` has their results."""
+
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._count = count
+        self._published: list[Published] = []
+        self.all: asyncio.Future[list[Published]] = loop.create_future()
+
+    def done(self) -> bool:
+        return self.all.done()
+
+    def set_result(self, published: Published) -> None:
+        self._published.append(published)
+        if len(self._published) == self._count:
+            self.all.set_result(self._published)
+
+    def set_exception(self, problem: Exception) -> None:
+        self.all.set_exception(problem)
 
 
 class GroupCommit:
@@ -79,19 +99,29 @@ class GroupCommit:
     def submit(self, outgoing: Outgoing) -> asyncio.Future[Published]:
         """Queues an event, in call order. Events of one iteration of the event loop are committed together. Raises
         SidecarError (EVT_001) when the bus is closed."""
+        done: asyncio.Future[Published] = self._loop.create_future()
+        self._submit(outgoing, done)
+        return done
+
+    def submit_all(self, outgoing: Sequence[Outgoing]) -> asyncio.Future[list[Published]]:
+        """Queues events like ``submit``, with one future for all of them."""
+        together = Together(len(outgoing), self._loop)
+        for each in outgoing:
+            self._submit(each, together)
+        return together.all
+
+    def _submit(self, outgoing: Outgoing, done: asyncio.Future[Published] | Together) -> None:
         if self._closed:
             raise unavailable("EVT_001", "the sidecar is shutting down; retry after it has restarted")
         event = outgoing.event
         micros = self._clock.micros()
         event.timestamp.CopyFrom(timestamp(micros))
         record = NewEvent(outgoing.project, micros, outgoing.ttl, event.SerializeToString())
-        done: asyncio.Future[Published] = self._loop.create_future()
         self._bytes += len(record.payload)
         self._pending.append(Pending(record, event, outgoing.urgent, done))
         self._idle.clear()
         if not self._scheduled and not self._writing:
             self._schedule()
-        return done
 
     async def close(self) -> None:
         """Waits until everything accepted is stored; refuses what comes later."""

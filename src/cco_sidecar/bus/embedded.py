@@ -111,8 +111,7 @@ class EmbeddedBus:
                 self._publishing.check(channel.journal, channel.keys, each)
             except SidecarError as problem:
                 raise problem.within(f"events[{number}]") from problem
-        pairs = zip(channels, outgoing, strict=True)
-        return await asyncio.gather(*(self._publishing.submit(channel.keys, each) for channel, each in pairs))
+        return await self._publishing.submit_all([channel.keys for channel in channels], outgoing)
 
     def _deliver(self, item: Pending, seq: int, now: float) -> list[str]:
         """Appends a committed event to the journal and to the subscriptions that match; returns the readers' names."""

@@ -39,6 +39,13 @@ class Publishing:
             if key and keyed.setdefault((each.project, each.event.publisher, key), each.event) != each.event:
                 raise used_for_another(key)
 
+    async def submit_all(self, keys: Sequence[Keys], outgoing: Sequence[Outgoing]) -> list[Published]:
+        """``keys`` are those of the events' projects. Raises SidecarError (EVT_001) when the bus is closed."""
+        if any(each.event.idempotency_key for each in outgoing):
+            pairs = zip(keys, outgoing, strict=True)
+            return await asyncio.gather(*(self.submit(*pair) for pair in pairs))
+        return await self._commits.submit_all(outgoing)
+
     def submit(self, keys: Keys, outgoing: Outgoing) -> asyncio.Future[Published]:
         """Raises SidecarError (EVT_001) when the bus is closed."""
         if outgoing.event.idempotency_key:

@@ -60,8 +60,8 @@ class Counter:
     def __init__(self) -> None:
         self.left = MAX_ELEMENTS
 
-    def take(self, where: str) -> None:
-        """Counts one element. Raises SidecarError (REQ_004) over the limit."""
-        self.left -= 1
+    def take(self, where: str, count: int = 1) -> None:
+        """Counts elements. Raises SidecarError (REQ_004) over the limit."""
+        self.left -= count
         if self.left < 0:
             raise too_many_elements(where, MAX_ELEMENTS + 1)

@@ -50,6 +50,11 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+# Of most tags and lengths.
+_SMALL = [varint(value) for value in range(4096)]
+
+
 def framed(field_number: int, payload: bytes) -> bytes:
     """Encodes a length-delimited field: tag, length, payload."""
-    return varint(field_number << 3 | 2) + varint(len(payload)) + payload
+    size = len(payload)
+    return _SMALL[field_number << 3 | 2] + (_SMALL[size] if size < len(_SMALL) else varint(size)) + payload

@@ -28,34 +28,38 @@ def validate(message: Message, where: str = "") -> None:
 
 @cache
 def _validator(descriptor: Descriptor) -> Check:
-    checks = [check for field in descriptor.fields for check in _field_checks(field)]
+    """Returns a check of a message. Of its fields, only those that are set cost anything."""
+    required = [_required(field) for field in descriptor.fields if codec.rules(field).required]
     if codec.is_union(descriptor) and descriptor.oneofs:
-        checks.append(_one_set(descriptor))
+        required.append(_one_set(descriptor))
+    by_number = {field.number: tuple(_field_checks(field)) for field in descriptor.fields}
 
     def check_all(message: Any, where: str) -> None:
-        for check in checks:
+        for check in required:
             check(message, where)
+        for field, value in message.ListFields():
+            for check in by_number[field.number]:
+                check(value, where)
 
     return check_all
 
 
 def _field_checks(field: FieldDescriptor) -> list[Check]:
+    """Returns what a field's value must fulfil if it is set."""
     rule = codec.rules(field)
     checks: list[Check] = []
-    if rule.required:
-        checks.append(_required(field))
     if rule.max_length:
         checks.append(_longest(field, rule.max_length))
     if rule.choices:
-        checks.append(_chosen(field, tuple(rule.choices)))
+        checks.append(_each(field, _chosen(field, tuple(rule.choices))))
     if rule.format == options_pb2.FORMAT_ID:
-        checks.append(_named(field))
+        checks.append(_each(field, _named(field)))
     if codec.refuses_nul(field):
-        checks.append(_without_nul(field))
+        checks.append(_each(field, _without_nul(field)))
     if rule.HasField("minimum") or rule.HasField("maximum"):
         checks.append(_between(field, rule))
     if field.enum_type is not None:
-        checks.append(_known(field))
+        checks.append(_each(field, _known(field)))
     nested = field.message_type
     if nested is None:
         if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE and not field.is_repeated:
@@ -72,6 +76,18 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
     return checks
 
 
+def _each(field: FieldDescriptor, check: Check) -> Check:
+    """Returns a check of each entry of a repeated field."""
+    if not field.is_repeated:
+        return check
+
+    def check_entries(values: Any, where: str) -> None:
+        for value in values:
+            check(value, where)
+
+    return check_entries
+
+
 def _required(field: FieldDescriptor) -> Check:
     name, presence = field.name, field.has_presence
 
@@ -86,45 +102,39 @@ def _longest(field: FieldDescriptor, most: int) -> Check:
     name = field.name
     unit = "entries" if field.is_repeated else "characters"
 
-    def check(message: Any, where: str) -> None:
-        if len(getattr(message, name)) > most:
-            size = len(getattr(message, name))
-            raise invalid_request(f"{where}{name} has {size} {unit}; the maximum is {most}", field=where + name)
+    def check(value: Any, where: str) -> None:
+        if len(value) > most:
+            raise invalid_request(f"{where}{name} has {len(value)} {unit}; the maximum is {most}", field=where + name)
 
     return check
 
 
 def _named(field: FieldDescriptor) -> Check:
-    name, repeated = field.name, field.is_repeated
+    name = field.name
 
-    def check(message: Any, where: str) -> None:
-        value = getattr(message, name)
-        for text in value if repeated else (value,) if value else ():
-            if not is_id(text):
-                raise invalid_request(f"{where}{name}: {text[:80]!r} is not a name ({ID_SHAPE})", field=where + name)
+    def check(text: str, where: str) -> None:
+        if not is_id(text):
+            raise invalid_request(f"{where}{name}: {text[:80]!r} is not a name ({ID_SHAPE})", field=where + name)
 
     return check
 
 
 def _chosen(field: FieldDescriptor, choices: tuple[str, ...]) -> Check:
-    name, repeated = field.name, field.is_repeated
+    name = field.name
     expected = ", ".join(choices)
 
-    def check(message: Any, where: str) -> None:
-        value = getattr(message, name)
-        for text in value if repeated else (value,) if value else ():
-            if text not in choices:
-                raise invalid_request(f"{where}{name}: {text[:80]!r} is not one of: {expected}", field=where + name)
+    def check(text: str, where: str) -> None:
+        if text not in choices:
+            raise invalid_request(f"{where}{name}: {text[:80]!r} is not one of: {expected}", field=where + name)
 
     return check
 
 
 def _without_nul(field: FieldDescriptor) -> Check:
-    name, repeated = field.name, field.is_repeated
+    name = field.name
 
-    def check(message: Any, where: str) -> None:
-        value = getattr(message, name)
-        if any("\0" in text for text in (value if repeated else (value,))):
+    def check(text: str, where: str) -> None:
+        if "\0" in text:
             raise invalid_request(f"{where}{name} contains a NUL character; remove it", field=where + name)
 
     return check
@@ -133,9 +143,8 @@ def _without_nul(field: FieldDescriptor) -> Check:
 def _between(field: FieldDescriptor, rule: options_pb2.FieldRules) -> Check:
     name, low, high = field.name, rule.minimum, rule.maximum
 
-    def check(message: Any, where: str) -> None:
-        if message.HasField(name) and not low <= getattr(message, name) <= high:
-            value = getattr(message, name)
+    def check(value: float, where: str) -> None:
+        if not low <= value <= high:
             limits = f"between {low:.15g} and {high:.15g}"
             raise invalid_request(f"{where}{name}: {value} is not {limits}", field=where + name)
 
@@ -143,18 +152,18 @@ def _between(field: FieldDescriptor, rule: options_pb2.FieldRules) -> Check:
 
 
 def _nested(field: FieldDescriptor, nested: Descriptor) -> Check:
-    name, repeated = field.name, field.is_repeated
+    repeated = field.is_repeated
     # In JSON the value of a union stands where the union does.
     label = "" if codec.is_union(field.containing_type) else codec.json_name(field)  # type: ignore[arg-type]
 
-    def check(message: Any, where: str) -> None:
+    def check(value: Any, where: str) -> None:
         inner = _validator(nested)
         path = where + label if label else where.removesuffix(".")
         if repeated:
-            for index, item in enumerate(getattr(message, name)):
+            for index, item in enumerate(value):
                 inner(item, f"{path}[{index}].")
-        elif message.HasField(name):
-            inner(getattr(message, name), f"{path}.")
+        else:
+            inner(value, f"{path}.")
 
     return check
 
@@ -162,8 +171,8 @@ def _nested(field: FieldDescriptor, nested: Descriptor) -> Check:
 def _nested_values(field: FieldDescriptor, nested: Descriptor) -> Check:
     name = field.name
 
-    def check(message: Any, where: str) -> None:
-        for key, value in getattr(message, name).items():
+    def check(values: Any, where: str) -> None:
+        for key, value in values.items():
             _validator(nested)(value, f"{where}{name}.{key}.")
 
     return check
@@ -181,15 +190,13 @@ def _one_set(descriptor: Descriptor) -> Check:
 
 
 def _known(field: FieldDescriptor) -> Check:
-    name, repeated = field.name, field.is_repeated
+    name = field.name
     assert field.enum_type is not None
     numbers = frozenset(field.enum_type.values_by_number)
 
-    def check(message: Any, where: str) -> None:
-        value = getattr(message, name)
-        for number in value if repeated else (value,):
-            if number not in numbers:
-                raise invalid_request(f"{where}{name}: {number} is not a known value", field=where + name)
+    def check(number: int, where: str) -> None:
+        if number not in numbers:
+            raise invalid_request(f"{where}{name}: {number} is not a known value", field=where + name)
 
     return check
 
@@ -197,8 +204,8 @@ def _known(field: FieldDescriptor) -> Check:
 def _finite(field: FieldDescriptor) -> Check:
     name = field.name
 
-    def check(message: Any, where: str) -> None:
-        if not math.isfinite(getattr(message, name)):
+    def check(value: float, where: str) -> None:
+        if not math.isfinite(value):
             raise invalid_request(f"{where}{name} is not a finite number", field=where + name)
 
     return check
@@ -207,8 +214,8 @@ def _finite(field: FieldDescriptor) -> Check:
 def _finite_values(field: FieldDescriptor) -> Check:
     name = field.name
 
-    def check(message: Any, where: str) -> None:
-        for key, value in getattr(message, name).items():
+    def check(values: Any, where: str) -> None:
+        for key, value in values.items():
             if not math.isfinite(value):
                 raise invalid_request(f"{where}{name}.{key} is not a finite number", field=where + name)
 
@@ -217,12 +224,7 @@ def _finite_values(field: FieldDescriptor) -> Check:
 
 def _well_known(field: FieldDescriptor, test: Check) -> Check:
     name = field.name
-
-    def check(message: Any, where: str) -> None:
-        if message.HasField(name):
-            test(getattr(message, name), where + name)
-
-    return check
+    return lambda value, where: test(value, where + name)
 
 
 def _time(stamp: Any, where: str) -> None:
@@ -232,26 +234,23 @@ def _time(stamp: Any, where: str) -> None:
 
 
 def _struct(struct: Any, where: str) -> None:
-    _fields(struct, where, Counter(), 1)
+    _values(struct.fields.values(), where, Counter(), 2)
 
 
-def _fields(struct: Any, where: str, counter: Counter, depth: int) -> None:
-    for value in struct.fields.values():
-        _value(value, where, counter, depth + 1)
-
-
-def _value(value: Any, where: str, counter: Counter, depth: int) -> None:
-    if depth > codec.MAX_DEPTH:
+def _values(values: Any, where: str, counter: Counter, depth: int) -> None:
+    """``depth`` is that of the values: 2 in the outermost object."""
+    count = len(values)
+    if count and depth > codec.MAX_DEPTH:
         raise invalid_request(f"{where}: nested deeper than {codec.MAX_DEPTH} levels", field=where)
-    counter.take(where)
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        _fields(value.struct_value, where, counter, depth)
-    elif kind == "list_value":
-        for item in value.list_value.values:
-            _value(item, where, counter, depth + 1)
-    elif kind == "number_value" and not math.isfinite(value.number_value):
-        raise invalid_request(f"{where} contains a number that is not finite", field=where)
+    counter.take(where, count)
+    for value in values:
+        kind = value.WhichOneof("kind")
+        if kind == "struct_value":
+            _values(value.struct_value.fields.values(), where, counter, depth + 1)
+        elif kind == "list_value":
+            _values(value.list_value.values, where, counter, depth + 1)
+        elif kind == "number_value" and not math.isfinite(value.number_value):
+            raise invalid_request(f"{where} contains a number that is not finite", field=where)
 
 
 _WELL_KNOWN: dict[str, Check] = {"google.protobuf.Timestamp": _time, "google.protobuf.Struct": _struct}
