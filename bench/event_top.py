@@ -34,8 +34,8 @@ CHOSEN = {
 }
 
 
-def measure(peer: Peer, rate: float, seconds: float) -> float:
-    """Returns deliveries a second."""
+def measure(peer: Peer, rate: float, seconds: float) -> tuple[float, int]:
+    """Returns deliveries a second, and how many events did not follow the one before."""
     directory = Path(tempfile.mkdtemp(prefix="bench-top-"))
     running = peer.start(directory)
     in_python = peer.kind == "autogen"
@@ -53,15 +53,16 @@ def measure(peer: Peer, rate: float, seconds: float) -> float:
         read_line(publisher)
         began = time.monotonic_ns()
         if not in_python:
-            return float(json.loads(read_line(subscribers))["deliveries"])
+            told = json.loads(read_line(subscribers))
+            return told["deliveries"], told["gaps"]
         time.sleep(WARM_SECONDS + seconds)
         assert subscribers.stdin is not None
         subscribers.stdin.write("\n")
         subscribers.stdin.flush()
-        read_line(subscribers)
+        missing = len(json.loads(read_line(subscribers))["broken"])
         times = array.array("q", out.read_bytes())[1::2]
         begin, end = (began + int(at * 1e9) for at in (WARM_SECONDS, WARM_SECONDS + seconds))
-        return sum(begin <= at < end for at in times) / seconds
+        return sum(begin <= at < end for at in times) / seconds, missing
     finally:
         for process in (subscribers, publisher):
             if process is not None:
@@ -91,9 +92,10 @@ def main() -> None:
             print(f"skipped, not installed: {peer.name}")
             continue
         runs = {rate: [measure(peer, rate, chosen.seconds) for _ in range(chosen.rounds)] for rate in rates}
-        middle = {rate: statistics.median(each) for rate, each in runs.items()}
+        middle = {rate: statistics.median(deliveries for deliveries, _ in each) for rate, each in runs.items()}
+        missing = sum(missing for each in runs.values() for _, missing in each)
         each = ", ".join(f"{f'{rate:g}/s' if rate else 'flood'}: {value:,.0f}" for rate, value in middle.items())
-        print(f"  {peer.name:<20}{max(middle.values()):10,.0f}   {each}")
+        print(f"  {peer.name:<20}{max(middle.values()):10,.0f}   {each}; {missing} not in order")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""`cco events publish|subscribe|list|replay|tree`."""
+"""`cco events publish|subscribe|list|show|replay|tree`."""
 
 from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.integers import Integer
 from cco_sidecar.cli.terminal import counted, echo
-from cco_sidecar.client import Client, EventPage
+from cco_sidecar.client import Client, EventPage, NotFoundError
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import SidecarError
 from orchestra.v1.event_service_pb2 import Event, PublishEventRequest
@@ -224,6 +225,17 @@ def list_(client: Client, since: str, form: str | None, output: Path | None, **w
 
 
 @command.command()
+@click.argument("event_id")
+@project_option
+@out.formatted
+@connected
+def show(client: Client, event_id: str, project_id: str, form: str | None, output: Path | None) -> None:
+    """Print an event."""
+    event = client.events.get(event_id, project_id=project_id)
+    out.message(event.message, form or "json", output, lambda: "")
+
+
+@command.command()
 @click.option("--topic", default="", help="Filter by topic.")
 @click.option("--event-type", "--type", "event_type", default="", help="Filter by type.")
 @click.option("--filter", default="", help="Filter expression, such as issue_id:issue-123.")
@@ -288,8 +300,9 @@ def _event(client: Client, event_id: str, project_id: str) -> Event | None:
     """Returns a retained event; None for any other text."""
     if not is_event_id(event_id):
         return None
-    page = client.events.list(since=_cursor_before(event_id), limit=1, project_id=project_id)
-    return next((each.message for each in page.events if each.event_id == event_id), None)
+    with suppress(NotFoundError):
+        return client.events.get(event_id, project_id=project_id).message
+    return None
 
 
 def _cursor_before(event_id: str) -> str:
@@ -336,5 +349,5 @@ def _show(event: Event, form: str | None) -> None:
 
 
 def line(event: Event) -> str:
-    head = f"{codec.rfc3339(event.timestamp)}  {event.event_type}  {event.topic}  {event.publisher}"
-    return f"{head}  {codec.to_json(event.data).decode()}"
+    head = (codec.rfc3339(event.timestamp), event.event_id, event.event_type, event.topic, event.publisher)
+    return "  ".join((*head, codec.to_json(event.data).decode()))

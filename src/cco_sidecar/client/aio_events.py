@@ -126,6 +126,11 @@ class Events:
         answer = await self._client.call(self._stub.WaitEvents, request)
         return EventPage.of(answer)
 
+    async def get(self, event_id: str, *, project_id: str = "") -> Event:
+        """Returns a retained event. Raises NotFoundError."""
+        request = event_service_pb2.GetEventRequest(event_id=event_id, project_id=project_id)
+        return Event.of((await self._client.call(self._stub.GetEvent, request)).event)
+
     async def list(
         self,
         *,

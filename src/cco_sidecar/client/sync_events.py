@@ -127,6 +127,11 @@ class Events:
         answer = self._client.call(self._stub.WaitEvents, request)
         return EventPage.of(answer)
 
+    def get(self, event_id: str, *, project_id: str = "") -> Event:
+        """Returns a retained event. Raises NotFoundError."""
+        request = event_service_pb2.GetEventRequest(event_id=event_id, project_id=project_id)
+        return Event.of((self._client.call(self._stub.GetEvent, request)).event)
+
     def list(
         self,
         *,

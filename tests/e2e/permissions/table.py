@@ -243,6 +243,10 @@ def letter(case: Case) -> dict[str, Any]:
     return {"dead_letter_id": case.world.letters[PROJECTS[case.scope.project]]} | place(case)
 
 
+def known_event(case: Case) -> dict[str, Any]:
+    return {"event_id": case.world.events[PROJECTS[case.scope.project]]} | place(case)
+
+
 def passing_letter(case: Case) -> dict[str, Any]:
     if case.fresh:
         return {"dead_letter_id": case.world.letter(PROJECTS[case.scope.project], owner(case))} | place(case)
@@ -338,6 +342,7 @@ ROWS: dict[str, Row] = {
     ),
     "Subscribe": Row(FOUR + UNNAMED, reading("event_types"), rule(200)),
     "WaitEvents": Row(FOUR + UNNAMED, reading("event_type", timeout=1), rule(200)),
+    "GetEvent": Row(PROJECT_ONLY, known_event, rule(200)),
     "ListEvents": Row(FOUR + UNNAMED, reading("event_type"), rule(200)),
     # Every agent makes consumers and sees those of its project. It takes events from its own and from shared ones; its
     # own, or as an architect every one, it also changes.

@@ -56,6 +56,7 @@ class World:
         self.agents[OPERATOR] = self.operator
         self.things = {(p, i): self._fill(p, i) for p in PROJECTS.values() for i in ISSUES.values()}
         self.letters = {project: self.letter(project) for project in PROJECTS.values()}
+        self.events = {project: self.event(project) for project in PROJECTS.values()}
         for project in PROJECTS.values():
             self.consumer(project, "of-the-operator")
             self.consumer(project, "of-everyone", shared=True)
@@ -110,6 +111,11 @@ class World:
         settings = {"event_types": ["never"], "timeout_seconds": 1}
         self.ask("CreateWebhook", name=name, url=NOWHERE, settings=settings, project_id=project)
         return name
+
+    def event(self, project: str) -> str:
+        mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
+        published = self.ask("PublishEvent", event_type="known", project_id=project, data={"mark": mark})
+        return str(published["event_id"])
 
     def letter(self, project: str, who: str = OPERATOR) -> str:
         """A dead letter of a consumer of an agent."""

@@ -1287,6 +1287,108 @@ func (x *ListEventsRequest) GetProjectId() string {
 	return ""
 }
 
+// Names an event.
+type GetEventRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the event.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId     string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEventRequest) Reset() {
+	*x = GetEventRequest{}
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEventRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEventRequest) ProtoMessage() {}
+
+func (x *GetEventRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEventRequest.ProtoReflect.Descriptor instead.
+func (*GetEventRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetEventRequest) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *GetEventRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// The event that was asked for.
+type GetEventResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it was published.
+	Event         *Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetEventResponse) Reset() {
+	*x = GetEventResponse{}
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetEventResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetEventResponse) ProtoMessage() {}
+
+func (x *GetEventResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetEventResponse.ProtoReflect.Descriptor instead.
+func (*GetEventResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GetEventResponse) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
 // One page of events.
 type ListEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1303,7 +1405,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1417,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_event_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_event_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1430,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{12}
+	return file_orchestra_v1_event_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListEventsResponse) GetEvents() []*Event {
@@ -1499,7 +1601,13 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x06latest\x18\t \x01(\bR\x06latest\x12'\n" +
 	"\n" +
 	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\b\n" +
-	"\x06_limit\"\xa4\x01\n" +
+	"\x06_limit\"_\n" +
+	"\x0fGetEventRequest\x12#\n" +
+	"\bevent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aeventId\x12'\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"=\n" +
+	"\x10GetEventResponse\x12)\n" +
+	"\x05event\x18\x01 \x01(\v2\x13.orchestra.v1.EventR\x05event\"\xa4\x01\n" +
 	"\x12ListEventsResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.orchestra.v1.EventR\x06events\x12,\n" +
 	"\vnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x028\x01H\x00R\n" +
@@ -1510,13 +1618,14 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
 	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
-	"\rPRIORITY_HIGH\x10\x032\xe0\x05\n" +
+	"\rPRIORITY_HIGH\x10\x032\xd6\x06\n" +
 	"\fEventService\x12\x9b\x01\n" +
 	"\fPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\"D\xea\xe0\x18\v\b\xca\x01\x10\x01\x18\x040\x80\x80@\x82\xd3\xe4\x93\x02/:\x01*Z\x10:\x01*\"\v/api/events\"\x18/api/events/{event_type}\x12\x8c\x01\n" +
 	"\rPublishEvents\x12\".orchestra.v1.PublishEventsRequest\x1a#.orchestra.v1.PublishEventsResponse\".\xea\xe0\x18\f\b\xca\x01\x10\x03\x18\x040\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/events:publish(\x010\x01\x12\x99\x01\n" +
 	"\tSubscribe\x12\x1e.orchestra.v1.SubscribeRequest\x1a\x1f.orchestra.v1.SubscribeResponse\"I\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x028Z\x14\x12\x12/api/events/stream\x12 /api/events/stream/{event_types}0\x01\x12\x95\x01\n" +
 	"\n" +
-	"WaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x023Z\x12\x12\x10/api/events/wait\x12\x1d/api/events/wait/{event_type}\x12o\n" +
+	"WaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x023Z\x12\x12\x10/api/events/wait\x12\x1d/api/events/wait/{event_type}\x12t\n" +
+	"\bGetEvent\x12\x1d.orchestra.v1.GetEventRequest\x1a\x1e.orchestra.v1.GetEventResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/api/events/{event_id}\x12o\n" +
 	"\n" +
 	"ListEvents\x12\x1f.orchestra.v1.ListEventsRequest\x1a .orchestra.v1.ListEventsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/eventsB\xb0\x01\n" +
 	"\x10com.orchestra.v1B\x11EventServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
@@ -1534,7 +1643,7 @@ func file_orchestra_v1_event_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_event_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_orchestra_v1_event_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_orchestra_v1_event_service_proto_goTypes = []any{
 	(Priority)(0),                 // 0: orchestra.v1.Priority
 	(*Event)(nil),                 // 1: orchestra.v1.Event
@@ -1549,46 +1658,51 @@ var file_orchestra_v1_event_service_proto_goTypes = []any{
 	(*WaitEventsRequest)(nil),     // 10: orchestra.v1.WaitEventsRequest
 	(*WaitEventsResponse)(nil),    // 11: orchestra.v1.WaitEventsResponse
 	(*ListEventsRequest)(nil),     // 12: orchestra.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 13: orchestra.v1.ListEventsResponse
-	nil,                           // 14: orchestra.v1.CloudEventAttributes.ExtensionsEntry
-	(*structpb.Struct)(nil),       // 15: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*GetEventRequest)(nil),       // 13: orchestra.v1.GetEventRequest
+	(*GetEventResponse)(nil),      // 14: orchestra.v1.GetEventResponse
+	(*ListEventsResponse)(nil),    // 15: orchestra.v1.ListEventsResponse
+	nil,                           // 16: orchestra.v1.CloudEventAttributes.ExtensionsEntry
+	(*structpb.Struct)(nil),       // 17: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_orchestra_v1_event_service_proto_depIdxs = []int32{
-	15, // 0: orchestra.v1.Event.data:type_name -> google.protobuf.Struct
-	16, // 1: orchestra.v1.Event.timestamp:type_name -> google.protobuf.Timestamp
+	17, // 0: orchestra.v1.Event.data:type_name -> google.protobuf.Struct
+	18, // 1: orchestra.v1.Event.timestamp:type_name -> google.protobuf.Timestamp
 	2,  // 2: orchestra.v1.Event.cloud_event:type_name -> orchestra.v1.CloudEventAttributes
-	14, // 3: orchestra.v1.CloudEventAttributes.extensions:type_name -> orchestra.v1.CloudEventAttributes.ExtensionsEntry
-	15, // 4: orchestra.v1.PublishEventRequest.data:type_name -> google.protobuf.Struct
+	16, // 3: orchestra.v1.CloudEventAttributes.extensions:type_name -> orchestra.v1.CloudEventAttributes.ExtensionsEntry
+	17, // 4: orchestra.v1.PublishEventRequest.data:type_name -> google.protobuf.Struct
 	0,  // 5: orchestra.v1.PublishEventRequest.priority:type_name -> orchestra.v1.Priority
 	2,  // 6: orchestra.v1.PublishEventRequest.cloud_event:type_name -> orchestra.v1.CloudEventAttributes
-	16, // 7: orchestra.v1.PublishEventResponse.timestamp:type_name -> google.protobuf.Timestamp
+	18, // 7: orchestra.v1.PublishEventResponse.timestamp:type_name -> google.protobuf.Timestamp
 	3,  // 8: orchestra.v1.PublishEventsRequest.events:type_name -> orchestra.v1.PublishEventRequest
-	16, // 9: orchestra.v1.PublishEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
-	16, // 10: orchestra.v1.SubscribeRequest.since_time:type_name -> google.protobuf.Timestamp
+	18, // 9: orchestra.v1.PublishEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	18, // 10: orchestra.v1.SubscribeRequest.since_time:type_name -> google.protobuf.Timestamp
 	1,  // 11: orchestra.v1.SubscribeResponse.events:type_name -> orchestra.v1.Event
 	9,  // 12: orchestra.v1.SubscribeResponse.gap:type_name -> orchestra.v1.Gap
 	1,  // 13: orchestra.v1.WaitEventsResponse.events:type_name -> orchestra.v1.Event
-	16, // 14: orchestra.v1.WaitEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
+	18, // 14: orchestra.v1.WaitEventsResponse.timestamp:type_name -> google.protobuf.Timestamp
 	9,  // 15: orchestra.v1.WaitEventsResponse.gap:type_name -> orchestra.v1.Gap
-	16, // 16: orchestra.v1.ListEventsRequest.since_time:type_name -> google.protobuf.Timestamp
-	1,  // 17: orchestra.v1.ListEventsResponse.events:type_name -> orchestra.v1.Event
-	9,  // 18: orchestra.v1.ListEventsResponse.gap:type_name -> orchestra.v1.Gap
-	3,  // 19: orchestra.v1.EventService.PublishEvent:input_type -> orchestra.v1.PublishEventRequest
-	5,  // 20: orchestra.v1.EventService.PublishEvents:input_type -> orchestra.v1.PublishEventsRequest
-	7,  // 21: orchestra.v1.EventService.Subscribe:input_type -> orchestra.v1.SubscribeRequest
-	10, // 22: orchestra.v1.EventService.WaitEvents:input_type -> orchestra.v1.WaitEventsRequest
-	12, // 23: orchestra.v1.EventService.ListEvents:input_type -> orchestra.v1.ListEventsRequest
-	4,  // 24: orchestra.v1.EventService.PublishEvent:output_type -> orchestra.v1.PublishEventResponse
-	6,  // 25: orchestra.v1.EventService.PublishEvents:output_type -> orchestra.v1.PublishEventsResponse
-	8,  // 26: orchestra.v1.EventService.Subscribe:output_type -> orchestra.v1.SubscribeResponse
-	11, // 27: orchestra.v1.EventService.WaitEvents:output_type -> orchestra.v1.WaitEventsResponse
-	13, // 28: orchestra.v1.EventService.ListEvents:output_type -> orchestra.v1.ListEventsResponse
-	24, // [24:29] is the sub-list for method output_type
-	19, // [19:24] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	18, // 16: orchestra.v1.ListEventsRequest.since_time:type_name -> google.protobuf.Timestamp
+	1,  // 17: orchestra.v1.GetEventResponse.event:type_name -> orchestra.v1.Event
+	1,  // 18: orchestra.v1.ListEventsResponse.events:type_name -> orchestra.v1.Event
+	9,  // 19: orchestra.v1.ListEventsResponse.gap:type_name -> orchestra.v1.Gap
+	3,  // 20: orchestra.v1.EventService.PublishEvent:input_type -> orchestra.v1.PublishEventRequest
+	5,  // 21: orchestra.v1.EventService.PublishEvents:input_type -> orchestra.v1.PublishEventsRequest
+	7,  // 22: orchestra.v1.EventService.Subscribe:input_type -> orchestra.v1.SubscribeRequest
+	10, // 23: orchestra.v1.EventService.WaitEvents:input_type -> orchestra.v1.WaitEventsRequest
+	13, // 24: orchestra.v1.EventService.GetEvent:input_type -> orchestra.v1.GetEventRequest
+	12, // 25: orchestra.v1.EventService.ListEvents:input_type -> orchestra.v1.ListEventsRequest
+	4,  // 26: orchestra.v1.EventService.PublishEvent:output_type -> orchestra.v1.PublishEventResponse
+	6,  // 27: orchestra.v1.EventService.PublishEvents:output_type -> orchestra.v1.PublishEventsResponse
+	8,  // 28: orchestra.v1.EventService.Subscribe:output_type -> orchestra.v1.SubscribeResponse
+	11, // 29: orchestra.v1.EventService.WaitEvents:output_type -> orchestra.v1.WaitEventsResponse
+	14, // 30: orchestra.v1.EventService.GetEvent:output_type -> orchestra.v1.GetEventResponse
+	15, // 31: orchestra.v1.EventService.ListEvents:output_type -> orchestra.v1.ListEventsResponse
+	26, // [26:32] is the sub-list for method output_type
+	20, // [20:26] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_event_service_proto_init() }
@@ -1605,14 +1719,14 @@ func file_orchestra_v1_event_service_proto_init() {
 	file_orchestra_v1_event_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[10].OneofWrappers = []any{}
 	file_orchestra_v1_event_service_proto_msgTypes[11].OneofWrappers = []any{}
-	file_orchestra_v1_event_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_orchestra_v1_event_service_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_event_service_proto_rawDesc), len(file_orchestra_v1_event_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	EventService_PublishEvents_FullMethodName = "/orchestra.v1.EventService/PublishEvents"
 	EventService_Subscribe_FullMethodName     = "/orchestra.v1.EventService/Subscribe"
 	EventService_WaitEvents_FullMethodName    = "/orchestra.v1.EventService/WaitEvents"
+	EventService_GetEvent_FullMethodName      = "/orchestra.v1.EventService/GetEvent"
 	EventService_ListEvents_FullMethodName    = "/orchestra.v1.EventService/ListEvents"
 )
 
@@ -42,6 +43,8 @@ type EventServiceClient interface {
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 	// Waits for the next matching events and returns them, or nothing after the timeout.
 	WaitEvents(ctx context.Context, in *WaitEventsRequest, opts ...grpc.CallOption) (*WaitEventsResponse, error)
+	// Returns one retained event.
+	GetEvent(ctx context.Context, in *GetEventRequest, opts ...grpc.CallOption) (*GetEventResponse, error)
 	// Lists retained events, oldest first.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
@@ -106,6 +109,16 @@ func (c *eventServiceClient) WaitEvents(ctx context.Context, in *WaitEventsReque
 	return out, nil
 }
 
+func (c *eventServiceClient) GetEvent(ctx context.Context, in *GetEventRequest, opts ...grpc.CallOption) (*GetEventResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetEventResponse)
+	err := c.cc.Invoke(ctx, EventService_GetEvent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *eventServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListEventsResponse)
@@ -132,6 +145,8 @@ type EventServiceServer interface {
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	// Waits for the next matching events and returns them, or nothing after the timeout.
 	WaitEvents(context.Context, *WaitEventsRequest) (*WaitEventsResponse, error)
+	// Returns one retained event.
+	GetEvent(context.Context, *GetEventRequest) (*GetEventResponse, error)
 	// Lists retained events, oldest first.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedEventServiceServer()
@@ -155,6 +170,9 @@ func (UnimplementedEventServiceServer) Subscribe(*SubscribeRequest, grpc.ServerS
 }
 func (UnimplementedEventServiceServer) WaitEvents(context.Context, *WaitEventsRequest) (*WaitEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaitEvents not implemented")
+}
+func (UnimplementedEventServiceServer) GetEvent(context.Context, *GetEventRequest) (*GetEventResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetEvent not implemented")
 }
 func (UnimplementedEventServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
@@ -234,6 +252,24 @@ func _EventService_WaitEvents_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EventService_GetEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetEventRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventServiceServer).GetEvent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EventService_GetEvent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventServiceServer).GetEvent(ctx, req.(*GetEventRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EventService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListEventsRequest)
 	if err := dec(in); err != nil {
@@ -266,6 +302,10 @@ var EventService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "WaitEvents",
 			Handler:    _EventService_WaitEvents_Handler,
+		},
+		{
+			MethodName: "GetEvent",
+			Handler:    _EventService_GetEvent_Handler,
 		},
 		{
 			MethodName: "ListEvents",

@@ -241,6 +241,20 @@ class ListEventsRequest(_message.Message):
     project_id: str
     def __init__(self, topic: _Optional[str] = ..., event_type: _Optional[str] = ..., since: _Optional[str] = ..., correlation_id: _Optional[str] = ..., limit: _Optional[int] = ..., filter: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., latest: bool = ..., project_id: _Optional[str] = ...) -> None: ...
 
+class GetEventRequest(_message.Message):
+    __slots__ = ("event_id", "project_id")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    project_id: str
+    def __init__(self, event_id: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
+
+class GetEventResponse(_message.Message):
+    __slots__ = ("event",)
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    event: Event
+    def __init__(self, event: _Optional[_Union[Event, _Mapping]] = ...) -> None: ...
+
 class ListEventsResponse(_message.Message):
     __slots__ = ("events", "next_cursor", "gap")
     EVENTS_FIELD_NUMBER: _ClassVar[int]

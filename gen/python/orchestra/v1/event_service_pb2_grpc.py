@@ -56,6 +56,11 @@ class EventServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_event__service__pb2.WaitEventsRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_event__service__pb2.WaitEventsResponse.FromString,
                 _registered_method=True)
+        self.GetEvent = channel.unary_unary(
+                '/orchestra.v1.EventService/GetEvent',
+                request_serializer=orchestra_dot_v1_dot_event__service__pb2.GetEventRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_event__service__pb2.GetEventResponse.FromString,
+                _registered_method=True)
         self.ListEvents = channel.unary_unary(
                 '/orchestra.v1.EventService/ListEvents',
                 request_serializer=orchestra_dot_v1_dot_event__service__pb2.ListEventsRequest.SerializeToString,
@@ -97,6 +102,13 @@ class EventServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetEvent(self, request, context):
+        """Returns one retained event.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListEvents(self, request, context):
         """Lists retained events, oldest first.
         """
@@ -126,6 +138,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.WaitEvents,
                     request_deserializer=orchestra_dot_v1_dot_event__service__pb2.WaitEventsRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_event__service__pb2.WaitEventsResponse.SerializeToString,
+            ),
+            'GetEvent': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvent,
+                    request_deserializer=orchestra_dot_v1_dot_event__service__pb2.GetEventRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_event__service__pb2.GetEventResponse.SerializeToString,
             ),
             'ListEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEvents,
@@ -243,6 +260,33 @@ class EventService(object):
             '/orchestra.v1.EventService/WaitEvents',
             orchestra_dot_v1_dot_event__service__pb2.WaitEventsRequest.SerializeToString,
             orchestra_dot_v1_dot_event__service__pb2.WaitEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.EventService/GetEvent',
+            orchestra_dot_v1_dot_event__service__pb2.GetEventRequest.SerializeToString,
+            orchestra_dot_v1_dot_event__service__pb2.GetEventResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class EventServiceStub:
     """Streams matching events in batches, starting now, after a cursor or at a time."""
     WaitEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.WaitEventsRequest, _event_service_pb2.WaitEventsResponse]
     """Waits for the next matching events and returns them, or nothing after the timeout."""
+    GetEvent: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.GetEventRequest, _event_service_pb2.GetEventResponse]
+    """Returns one retained event."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ListEventsRequest, _event_service_pb2.ListEventsResponse]
     """Lists retained events, oldest first."""
 
@@ -65,6 +67,8 @@ class EventServiceAsyncStub(EventServiceStub):
     """Streams matching events in batches, starting now, after a cursor or at a time."""
     WaitEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.WaitEventsRequest, _event_service_pb2.WaitEventsResponse]  # type: ignore[assignment]
     """Waits for the next matching events and returns them, or nothing after the timeout."""
+    GetEvent: _aio.UnaryUnaryMultiCallable[_event_service_pb2.GetEventRequest, _event_service_pb2.GetEventResponse]  # type: ignore[assignment]
+    """Returns one retained event."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ListEventsRequest, _event_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists retained events, oldest first."""
 
@@ -106,6 +110,14 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.WaitEventsResponse, _abc.Awaitable[_event_service_pb2.WaitEventsResponse]]:
         """Waits for the next matching events and returns them, or nothing after the timeout."""
+
+    @_abc_1.abstractmethod
+    def GetEvent(
+        self,
+        request: _event_service_pb2.GetEventRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_service_pb2.GetEventResponse, _abc.Awaitable[_event_service_pb2.GetEventResponse]]:
+        """Returns one retained event."""
 
     @_abc_1.abstractmethod
     def ListEvents(

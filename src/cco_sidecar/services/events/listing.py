@@ -1,4 +1,4 @@
-"""Lists retained events."""
+"""Retained events: one, or a list."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.clock import micros_of
 from cco_sidecar.core.encoded import Encoded
-from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.errors import invalid_request, not_found
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.services.events.subscribe import FROM_NOW
-from orchestra.v1.event_service_pb2 import Gap, ListEventsRequest, ListEventsResponse
+from orchestra.v1.event_service_pb2 import Gap, GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse
 
 DEFAULT_LIMIT = 100
 
@@ -52,6 +52,14 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
         tail.gap.CopyFrom(Gap(since=request.since, resumed_after=resumed, missed=start.missed))
     frames = b"".join(entry.frame for entry in entries)
     return Encoded(ListEventsResponse, frames + tail.SerializeToString())
+
+
+async def get_event(bus: EventBus, request: GetEventRequest) -> Encoded:
+    """Returns one retained event. Raises SidecarError: EVT_002 for an id of another form, EVT_006."""
+    entry = await bus.find(request.project_id, request.event_id)
+    if entry is None:
+        raise not_found("EVT_006", f"event '{request.event_id}' not found; it may no longer be retained")
+    return Encoded(GetEventResponse, entry.frame)
 
 
 def _is_first(entry: Entry, seen: set[tuple[str, str]]) -> bool:

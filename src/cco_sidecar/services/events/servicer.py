@@ -38,5 +38,8 @@ class EventServicer:
     async def WaitEvents(self, request: pb.WaitEventsRequest, principal: Principal) -> Encoded:
         return await self._polls.wait(request, principal)
 
+    async def GetEvent(self, request: pb.GetEventRequest, principal: Principal) -> Encoded:
+        return await listing.get_event(self._bus, request)
+
     async def ListEvents(self, request: pb.ListEventsRequest, principal: Principal) -> Encoded:
         return await listing.list_events(self._bus, request, principal)
