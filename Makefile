@@ -125,8 +125,8 @@ build: setup ## the wheels and sdists of cco-sidecar and cco-sidecar-client, in 
 bench: setup ## ours beside bare peers, in one run
 	@$(PY) -m bench.run
 
-bench-events: setup .build/event-peers/.ready ## events beside NATS, Redis, etcd and AutoGen (PEERS="a;b", RATES=50,200, ROUNDS=n)
-	@$(PY) -m bench.events $(if $(PEERS),--peers "$(PEERS)") $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS))
+bench-events: setup .build/event-peers/.ready ## events beside NATS, Redis, etcd and AutoGen (PEERS="a;b", RATES=50,200, ROUNDS=n, PLOT=file.svg)
+	@$(PY) -m bench.events $(if $(PEERS),--peers "$(PEERS)") $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PLOT),--plot $(PLOT))
 
 bench-event-rates: setup .build/event_client ## fan-out at 500 to 2,000 events/s, with clients in C++ (RATES=n,m)
 	@$(PY) -m bench.event_rates $(if $(RATES),--rates $(RATES)) $(if $(ROUNDS),--rounds $(ROUNDS))

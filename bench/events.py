@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.event_peers import PEERS, Peer
+from bench.plot import Bar, bars
 
 SUBSCRIBERS = 119
 PROCESSES = 2
@@ -175,6 +176,11 @@ def fan_out_table(peers: list[Peer], rate: float, seconds: float, rounds: int) -
     return measured
 
 
+def _bar(peer: Peer, figures: list[Figures]) -> Bar:
+    stored = "on disk" if "before the acknowledgement" in peer.durable else "not on disk"
+    return Bar(peer.name, median(figures, "p50"), median(figures, "p99"), stored)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", help="names, separated by semicolons; all when not given")
@@ -182,6 +188,7 @@ def main() -> None:
     parser.add_argument("--rates", default="50,200")
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plot", type=Path, help="write a picture of the first rate, as SVG")
     chosen = parser.parse_args()
     known = [*PEERS, *(peer for module in chosen.also for peer in importlib.import_module(module).PEERS)]
     wanted = [name.strip() for name in chosen.peers.split(";")] if chosen.peers else [peer.name for peer in known]
@@ -190,8 +197,11 @@ def main() -> None:
         if peer.name in wanted and not peer.installed:
             print(f"skipped, not installed: {peer.name}")
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, {platform.system()}")
-    for rate in chosen.rates.split(","):
-        fan_out_table(peers, float(rate), chosen.seconds, chosen.rounds)
+    for number, rate in enumerate(chosen.rates.split(",")):
+        measured = fan_out_table(peers, float(rate), chosen.seconds, chosen.rounds)
+        if chosen.plot and number == 0:
+            title = f"{SUBSCRIBERS} subscribers, {rate} events/s"
+            bars(title, [_bar(peer, measured[peer.name]) for peer in peers], chosen.plot)
 
 
 if __name__ == "__main__":

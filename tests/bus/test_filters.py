@@ -99,6 +99,11 @@ def test_any_text_is_a_filter_or_a_clear_error(text: str) -> None:
         ('name:"say \\"hi\\""', {"name": 'say "hi"'}, True),
         ('name:"*"', {"name": "anything"}, False),
         ("a.b:x", {"a.b": "x"}, True),
+        ("data.n:1", {"n": 1}, True),
+        ("data.a.b:x", {"a": {"b": "x"}}, True),
+        ("data.n:1", {"data": {"n": 2}, "n": 1}, False),
+        ("title:salt and pepper", {"title": "salt and pepper"}, True),
+        ('title:"a:b AND c:d"', {"title": "a:b AND c:d"}, True),
         ("event_type:done", {"event_type": "other"}, True),
         (" status : success , issue_id : x ", {"status": "success", "issue_id": "x"}, True),
     ],
@@ -118,6 +123,9 @@ def test_documented_cases(text: str, data: dict[str, Any], matches: bool) -> Non
         ("a:b,,c:d", 5, "expected a field name"),
         ('a:"x', 3, "unterminated quote"),
         ("a:b|c", 6, "expected ':'"),
+        ("a:b AND c:d", 5, "write ',' instead of 'AND'"),
+        ("a:b or !c:d", 5, "write '|' instead of 'or'"),
+        ("a:b && c>1", 5, "write ',' instead of '&&'"),
     ],
 )
 def test_errors_point_at_the_character(text: str, position: int, says: str) -> None:

@@ -6,9 +6,10 @@
     operator    = ">" / ">=" / "<" / "<="          ; numbers and RFC 3339 times
     value       = *char / DQUOTE *char DQUOTE      ; unquoted, "*" and "?" are wildcards
 
-A field is looked up in the envelope first, then in ``data``, with dots for nested objects. A list matches if any of its
-first 64 items does. A missing field matches nothing, so its negation matches. To bound the cost of a filter, a string
-longer than 1,024 characters matches no wildcard, and a filter has at most 16 terms, 4 of them with wildcards.
+A field is looked up in the envelope first, then in ``data``, with dots for nested objects; ``data.n`` is the field
+``n`` of ``data`` too. A list matches if any of its first 64 items does. A missing field matches nothing, so its
+negation matches. To bound the cost of a filter, a string longer than 1,024 characters matches no wildcard, and a filter
+has at most 16 terms, 4 of them with wildcards.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ ENVELOPE = (
 )  # fmt: skip
 _NAME = r"[A-Za-z_][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)*"
 _FIELD = re.compile(_NAME)
+# Another term after a word, as in other languages.
+_CONJUNCTION = re.compile(rf"\s(and|or|&&)\s+!?{_NAME}\s*[:=<>]", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -93,7 +96,11 @@ def look_up(event: Mapping[str, Any], field: str) -> Any:
     """Returns the value of a field, or the marker for a missing one."""
     if field in ENVELOPE:
         return event.get(field, "")
-    value: Any = event["data"]
+    value = _look_up_in(event["data"], field)
+    return _look_up_in(event["data"], field[5:]) if value is _MISSING and field.startswith("data.") else value
+
+
+def _look_up_in(value: Any, field: str) -> Any:
     if field in value:
         return value[field]
     for part in field.split("."):
@@ -181,6 +188,11 @@ class _Parser:
         value = self.plain()
         if not value:
             raise self.error("expected a value", start)
+        if word := _CONJUNCTION.search(value):
+            sign = "," if word[1].lower() in ("and", "&&") else "|"
+            raise self.error(
+                f"write '{sign}' instead of '{word[1]}', or put the value in quotes", start + word.start(1)
+            )
         if "*" in value or "?" in value:
             self.wildcards += 1
             if self.wildcards > MAX_WILDCARDS:

@@ -14,7 +14,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.integers import Integer, Seconds
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
@@ -100,7 +100,7 @@ def command() -> None:
     type=click.Choice(("head", "issue")),
     help="Starting point of the worktree; implies --worktree.  [default: the runner's, or head]",
 )
-@click.option("--timeout", type=Integer(min=0), help="Time limit of each attempt in seconds; 0 means no limit.")
+@click.option("--timeout", type=Seconds(min=0), help="Time limit of each attempt in seconds (or 1h); 0 means no limit.")
 @click.option("--wait", is_flag=True, help="Wait for the agent to end; exit 1 unless it completed.")
 @click.option("--logs", is_flag=True, help="Print the agent's output; implies --wait.")
 @click.argument("run", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)

@@ -12,7 +12,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.events import since_of
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.integers import Duration, Integer, Seconds
 from cco_sidecar.cli.terminal import counted, echo, one_line
 from cco_sidecar.cli.worker import handle, require_program
 from cco_sidecar.client import Client
@@ -59,8 +59,8 @@ def command() -> None:
 @click.option(
     "--ack-wait",
     "ack_wait_seconds",
-    type=Integer(1, 43_200),
-    help="Seconds to acknowledge an event.  [default: 30]",
+    type=Seconds(1, 43_200),
+    help="Seconds (or 1h) to acknowledge an event.  [default: 30]",
 )
 @click.option("--max-deliveries", type=Integer(1, 100), help="Deliveries before it is a dead letter.  [default: 5]")
 @click.option("--max-in-flight", type=Integer(1, 1000), help="Most events in flight at a time.  [default: 100]")
@@ -131,7 +131,7 @@ def reset(client: Client, name: str, since: str, project_id: str) -> None:
 @command.command()
 @click.argument("name")
 @click.option("--limit", type=Integer(1, 512), help="Maximum number of events.  [default: 10]")
-@click.option("--timeout", type=Integer(0, 300), default=30, show_default=True, help="Seconds to wait.")
+@click.option("--timeout", type=Seconds(0, 300), default=30, show_default=True, help="Seconds to wait.")
 @click.option("--ack", is_flag=True, help="Acknowledge them at once.")
 @project_option
 @partial(out.formatted, lists=True)
@@ -169,7 +169,7 @@ def ack(client: Client, name: str, delivery_ids: tuple[str, ...], project_id: st
 @click.argument("name")
 @click.argument("delivery_ids", metavar="DELIVERY...", nargs=-1, required=True)
 @click.option("--reason", default="", help="Why, for people who read the dead letter.")
-@click.option("--delay", "delay_seconds", type=float, help="Seconds until they are delivered again.")
+@click.option("--delay", "delay_seconds", type=Duration(min=0), help="Seconds (or 1h) until they are delivered again.")
 @click.option("--dead-letter", is_flag=True, help="Do not deliver them again.")
 @project_option
 @connected

@@ -16,7 +16,7 @@ from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.integers import Integer, Seconds
 from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client import Client, EventPage, NotFoundError
 from cco_sidecar.core import codec
@@ -58,7 +58,9 @@ def command() -> None:
 @click.option("--correlation-id", default="", help="ID that links related events, such as another event's id.")
 @click.option("--causation-id", default="", help="ID of the event that caused it.")
 @click.option("--state-key", default="", help="Key of the value that it carries, for list --latest.")
-@click.option("--ttl", type=Integer(1, 86_400), help="Seconds until it is no longer delivered.  [default: 86400]")
+@click.option(
+    "--ttl", type=Seconds(1, 86_400), help="Seconds (or 1h) until it is no longer delivered.  [default: 86400]"
+)
 @click.option(
     "--priority",
     type=click.Choice(["low", "normal", "high"]),

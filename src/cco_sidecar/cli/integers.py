@@ -1,4 +1,4 @@
-"""Integer options whose errors say what is expected."""
+"""Numbers as options: their errors say what is expected, and they take the usual units."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import click
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(k|M)(i?)B?)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Integer(click.IntRange):
@@ -30,3 +32,26 @@ class Size(Integer):
             base = 1024 if match[3] else 1000
             value = int(float(match[1]) * base ** _POWERS[(match[2] or "").lower()])
         return super().convert(value, param, ctx)
+
+
+class Seconds(Integer):
+    """Whole seconds: ``90``, ``10m``, ``1h``, ``7d``."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_in_seconds(value), param, ctx)
+
+
+class Duration(click.FloatRange):
+    """Seconds: ``0.5``, ``90``, ``10m``, ``1h``, ``7d``."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_in_seconds(value), param, ctx)
+
+
+def _in_seconds(value: Any) -> Any:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    return value if match is None else f"{float(match[1]) * _SECONDS[match[2]]:.15g}"

@@ -11,6 +11,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.integers import Duration
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -37,7 +38,7 @@ def command() -> None:
 @click.option("--topic", default="", help="Topic.  [default: coordination]")
 @click.option("--data", help="Event data, as a JSON object.")
 @click.option("--at", help="Time to publish it at, such as 2026-12-01T09:00:00+01:00.")
-@click.option("--after", "after_seconds", type=click.FloatRange(0), help="Seconds until it is published.")
+@click.option("--after", "after_seconds", type=Duration(min=0), help="Seconds (or 1h) until it is published.")
 @click.option("--cron", default="", help="Cron expression, such as '0 9 * * mon-fri'.")
 @click.option("--timezone", default="", help="Time zone of --cron.  [default: UTC]")
 @click.option("--id", "schedule_id", default="", help="ID; an existing schedule with it is replaced.")

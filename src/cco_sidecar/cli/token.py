@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cco_sidecar.cli.connect import agent_types, connected, find, operator_token, settings_of
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.integers import Seconds
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 
@@ -16,7 +16,7 @@ from cco_sidecar.client import Client
 )
 @click.option("--issue", "issue_id", help="Issue that the agent works on.")
 @click.option("--project", "project_id", default="", help="Project.  [default: the default project]")
-@click.option("--ttl", type=Integer(1, 86_400), help="Seconds until it expires.  [default: 3600]")
+@click.option("--ttl", type=Seconds(1, 86_400), help="Seconds (or 1h) until it expires.  [default: 3600]")
 @click.pass_context
 def command(ctx: click.Context, agent_type: str | None, issue_id: str | None, project_id: str, ttl: int | None) -> None:
     """Print the operator's token, or create an agent token with --agent-type and --issue."""

@@ -11,7 +11,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.integers import Integer, Seconds
 from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -43,7 +43,7 @@ def command() -> None:
 @click.option("--topic", "topics", multiple=True, help="Only this topic (repeatable).")
 @click.option("--filter", "filter", default="", help="Filter expression, such as issue_id:issue-123.")
 @click.option("--cloud-events", is_flag=True, help="Post CloudEvents 1.0.")
-@click.option("--timeout", "timeout_seconds", type=Integer(1, 60), help="Seconds it has to answer.  [default: 10]")
+@click.option("--timeout", "timeout_seconds", type=Seconds(1, 60), help="Seconds it has to answer.  [default: 10]")
 @click.option("--max-deliveries", type=Integer(1, 100), help="Attempts before it is a dead letter.  [default: 12]")
 @click.option(
     "--retry",
