@@ -18,7 +18,7 @@ def test_it_is_the_same_everywhere(sidecar: SidecarProcess) -> None:
     listed = call(sidecar, "GET", "/api/events", agent)["events"]
     wanted = listed[1]
     assert wanted["data"] == {"n": 1}
-    assert call(sidecar, "GET", f"/api/events/{wanted['event_id']}", agent)["event"] == wanted
+    assert call(sidecar, "GET", f"/api/events/id/{wanted['event_id']}", agent)["event"] == wanted
     with Client(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client:
         assert client.events.get(wanted["event_id"]).data == {"n": 1}
     shown = run_cco(sidecar, "events", "show", wanted["event_id"], "--project", agent.project)
@@ -31,7 +31,7 @@ def test_what_is_not_there_is_not_found(sidecar: SidecarProcess) -> None:
     later = f"{event_id[:-10]}{int(event_id[-10:]) + 1:010}"
     # Another project's event is not there either.
     for who, missing in ((agent, later), (other, event_id)):
-        refused(sidecar, 404, "EVT_006", "GET", f"/api/events/{missing}", who)
-    refused(sidecar, 400, "EVT_002", "GET", "/api/events/no-event", agent)
+        refused(sidecar, 404, "EVT_006", "GET", f"/api/events/id/{missing}", who)
+    refused(sidecar, 400, "EVT_002", "GET", "/api/events/id/no-event", agent)
     with Client(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client, pytest.raises(NotFoundError):
         client.events.get(later)

@@ -1618,14 +1618,14 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPRIORITY_LOW\x10\x01\x12\x13\n" +
 	"\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n" +
-	"\rPRIORITY_HIGH\x10\x032\xd6\x06\n" +
+	"\rPRIORITY_HIGH\x10\x032\xd9\x06\n" +
 	"\fEventService\x12\x9b\x01\n" +
 	"\fPublishEvent\x12!.orchestra.v1.PublishEventRequest\x1a\".orchestra.v1.PublishEventResponse\"D\xea\xe0\x18\v\b\xca\x01\x10\x01\x18\x040\x80\x80@\x82\xd3\xe4\x93\x02/:\x01*Z\x10:\x01*\"\v/api/events\"\x18/api/events/{event_type}\x12\x8c\x01\n" +
 	"\rPublishEvents\x12\".orchestra.v1.PublishEventsRequest\x1a#.orchestra.v1.PublishEventsResponse\".\xea\xe0\x18\f\b\xca\x01\x10\x03\x18\x040\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/events:publish(\x010\x01\x12\x99\x01\n" +
 	"\tSubscribe\x12\x1e.orchestra.v1.SubscribeRequest\x1a\x1f.orchestra.v1.SubscribeResponse\"I\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x028Z\x14\x12\x12/api/events/stream\x12 /api/events/stream/{event_types}0\x01\x12\x95\x01\n" +
 	"\n" +
-	"WaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x023Z\x12\x12\x10/api/events/wait\x12\x1d/api/events/wait/{event_type}\x12t\n" +
-	"\bGetEvent\x12\x1d.orchestra.v1.GetEventRequest\x1a\x1e.orchestra.v1.GetEventResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/api/events/{event_id}\x12o\n" +
+	"WaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x023Z\x12\x12\x10/api/events/wait\x12\x1d/api/events/wait/{event_type}\x12w\n" +
+	"\bGetEvent\x12\x1d.orchestra.v1.GetEventRequest\x1a\x1e.orchestra.v1.GetEventResponse\",\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/events/id/{event_id}\x12o\n" +
 	"\n" +
 	"ListEvents\x12\x1f.orchestra.v1.ListEventsRequest\x1a .orchestra.v1.ListEventsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/eventsB\xb0\x01\n" +
 	"\x10com.orchestra.v1B\x11EventServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
