@@ -45,10 +45,11 @@ class Route(NamedTuple):
 
 
 class Routes:
-    """All routes, indexed by path."""
+    """All routes, indexed by path. Raises TypeError for templates that cannot be told apart."""
 
     def __init__(self, services: Iterable[ServiceDescriptor]) -> None:
         self.all: list[Route] = [route for service in services for route in routes_of(service)]
+        _require_shapes(self.all)
         self._index: dict[tuple[int, str], list[Route]] = {}
         # Paths without variables, which are most of those that are called often.
         self._literal = {(each.verb, each.template): each for each in self.all if "{" not in each.template}
@@ -83,6 +84,19 @@ class Routes:
         if allowed:
             raise method_not_allowed(verb, shown, allowed)
         raise not_found("REQ_002", f"path '{shown[:200]}' not found; list paths with 'GET /openapi.json'")
+
+
+def _require_shapes(routes: Iterable[Route]) -> None:
+    """OpenAPI 3.1, section 4.8.8.1: templates that differ only in the names of their variables are the same path."""
+    by_shape: dict[str, Route] = {}
+    for route in routes:
+        shape = "/".join("{}" if each.startswith("{") else each for each in route.segments)
+        other = by_shape.setdefault(shape, route)
+        if other.template != route.template:
+            raise TypeError(
+                f"rpc {route.method.full_name}: {route.template} has the shape of {other.template} of "
+                f"{other.method.full_name}; name the variables alike, or choose another path"
+            )
 
 
 def _key(segments: Sequence[str]) -> tuple[int, str]:
