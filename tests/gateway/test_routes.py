@@ -15,5 +15,5 @@ def test_templates_of_one_shape_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     template = "/api/events/{event_id}"
     other = publish._replace(verb="GET", template=template, segments=tuple(template.split("/")[1:]))
     monkeypatch.setattr(routes, "routes_of", lambda _: [publish, other])
-    with pytest.raises(TypeError, match="has the shape of /api/events/{event_type} of orchestra.v1.EventService"):
+    with pytest.raises(TypeError, match="has the shape of"):
         Routes(services())
