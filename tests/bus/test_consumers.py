@@ -315,3 +315,36 @@ async def test_a_consumer_begins_where_it_is_told(world: World) -> None:
     assert world.consumers.find("p", "new").record.cursor == second
     assert world.consumers.find("p", "after-first").record.cursor == first
     assert await world.consumers.lag(world.consumers.find("p", "after-first")) == 1
+
+
+@pytest.mark.parametrize("late", ["acknowledge", "reject", "unknown"])
+async def test_what_comes_late_after_a_reset_changes_nothing(world: World, late: str) -> None:
+    await world.create()
+    published = await world.publish(3)
+    taken = await world.pull(limit=2)
+    held = taken[0].delivery_id if late != "unknown" else f"{published[0]}.7"
+    await world.consumer.reset("0")
+    if late == "reject":
+        assert await world.consumer.reject([held], "ann", "", None, final=False) == [held]
+    else:
+        assert await world.consumer.acknowledge([held], "ann") == [held]
+    assert ids(await world.pull(BOB)) == published
+
+
+async def test_a_settled_delivery_is_forgotten_by_a_reset(world: World) -> None:
+    await world.create(ack_wait_seconds=30)
+    await world.publish()
+    (item,) = await world.pull()
+    first = item.delivery_id
+    assert await world.consumer.acknowledge([first], "ann") == []
+    await world.consumer.reset("0")
+    for _ in range(2):
+        (item,) = await world.pull()
+        world.later(31)
+    # The id of the first delivery after the reset, too.
+    assert item.delivery_id != first
+    assert await world.consumer.acknowledge([first], "ann") == [first]
+
+
+async def test_a_batch_may_be_empty(world: World) -> None:
+    assert await world.bus.publish_all([]) == []

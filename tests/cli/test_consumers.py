@@ -51,6 +51,13 @@ def test_a_command_works_on_each_event(sidecar: SidecarProcess, name: str, tmp_p
     assert shown["in_flight_count"] == 0 and shown["dead_letter_count"] == 0
 
 
+def test_no_event_is_taken_beyond_the_limit(sidecar: SidecarProcess, name: str) -> None:
+    for n in range(3):
+        publish(sidecar, "default", name, n=n)
+    run_cco(sidecar, "consumers", "work", name, "--limit", "1", "--", "true")
+    assert f"{name}  2 behind, 0 in flight" in consumers(sidecar, "list")
+
+
 def test_a_command_that_always_fails_leaves_a_dead_letter(sidecar: SidecarProcess, name: str) -> None:
     publish(sidecar, "default", name, n=1)
     run_cco(sidecar, "consumers", "work", name, "--limit", "2", "--", "false")

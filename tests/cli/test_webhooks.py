@@ -26,7 +26,7 @@ def test_a_webhook_from_its_creation_to_its_end(sidecar: SidecarProcess) -> None
         verify_webhook(secret, receiver.requests[0].headers, receiver.requests[0].body)
         publish(sidecar, "project-webhooks", "built")
         until(lambda: len(receiver.requests) == 2, "the event")
-        until(lambda: "1 accepted, 0 failed, 0 waiting, 0 dead letters" in cco("list"), "the settlement")
+        until(lambda: "1 accepted, 0 failed, 0 in delivery, 0 dead letters" in cco("list"), "the settlement")
         receiver.answer = lambda request: (500, {})
         assert cco("pause", "ci") == "paused ci\n" and "  paused  " in cco("show", "ci")
         assert cco("resume", "ci") == "resumed ci\n"

@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import os
 import random
+import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import sqlalchemy as sa
 from tests.storage.contract import result
 from tests.support.crashing_disk import FAULTS, Recording
 from tests.support.crashing_sqlite import CrashingVfs
@@ -137,6 +139,30 @@ async def test_a_failed_sync_is_not_acknowledged_and_not_tried_again(tmp_path: P
             assert unknown.value.code == "STR_001"
         await schemas.put(EventSchema(project_id="p", event_type="after"))
         assert {each.event_type for each in await schemas.all()} >= {"before", "after"}
+
+
+async def test_a_statement_that_fails_before_the_commit_has_stored_nothing(tmp_path: Path) -> None:
+    vfs = CrashingVfs(Recording(tmp_path), {})
+    with vfs.installed(), contextlib.closing(Database(Sqlite(tmp_path / "records.db"))) as database:
+
+        def work(connection: sa.Connection) -> None:
+            problem = sqlite3.OperationalError("disk I/O error")
+            raise sa.exc.OperationalError("INSERT", None, problem, connection_invalidated=True)
+
+        with pytest.raises(SidecarError) as refused:
+            await database.write(work)
+        assert refused.value.code == "STR_001" and not isinstance(refused.value, OutcomeUnknown)
+
+
+def test_a_sound_database_that_cannot_be_read_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Sqlite(tmp_path / "records.db")
+    Database(backend).close()
+
+    def locked(*_: object) -> str:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr("cco_sidecar.storage.sql.backends._damaged_rows", locked)
+    assert backend.integrity() == ""
 
 
 @pytest.mark.parametrize("faults", [False, True], ids=["sound disk", "failing disk"])

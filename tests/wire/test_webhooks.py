@@ -201,6 +201,8 @@ def test_webhooks_are_listed_changed_and_deleted(sidecar: SidecarProcess, projec
         with pytest.raises(ConflictError, match="belongs to a webhook") as problem:
             client.consumers.delete("a", project_id=project)
         assert problem.value.code == "CSM_005"
+        with pytest.raises(ConflictError, match="which takes its events"):
+            client.consumers.pull("a", timeout=0, project_id=project)
         assert client.webhooks.delete("a", project_id=project) == 0
         assert [each.name for each in client.consumers.list(project_id=project)] == ["b"]
         refused(sidecar, 404, "WHK_001", "GET", f"/api/webhooks/a?project_id={project}", sidecar.operator)

@@ -104,7 +104,7 @@ class GroupCommit:
         return done
 
     def submit_all(self, outgoing: Sequence[Outgoing]) -> asyncio.Future[list[Published]]:
-        """Queues events like ``submit``, with one future for all of them."""
+        """Queues one or more events like ``submit``, with one future for all of them."""
         together = Together(len(outgoing), self._loop)
         for each in outgoing:
             self._submit(each, together)

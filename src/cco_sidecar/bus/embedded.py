@@ -104,6 +104,8 @@ class EmbeddedBus:
         return await self._publishing.submit(channel.keys, outgoing)
 
     async def publish_all(self, outgoing: Sequence[Outgoing]) -> list[Published]:
+        if not outgoing:
+            return []
         channels = [await self._channel_for(each) for each in outgoing]
         self._publishing.check_all(outgoing)
         for number, (channel, each) in enumerate(zip(channels, outgoing, strict=True)):

@@ -192,11 +192,15 @@ def work(client: Client, name: str, program: tuple[str, ...], limit: int | None,
     as it needs. Several `cco consumers work` share the events.
     """
     require_program(program[0])
-    deliveries = client.consumers.consume(name, max_in_flight=1, project_id=project_id)
-    for count, delivery in enumerate(deliveries, 1):
-        handle(delivery, program)
-        if count == limit:
-            return
+    if limit is None:
+        for delivery in client.consumers.consume(name, max_in_flight=1, project_id=project_id):
+            handle(delivery, program)
+        return
+    # A stream would have the next event before it is known that this was the last.
+    while limit:
+        for delivery in client.consumers.pull(name, limit=1, project_id=project_id):
+            handle(delivery, program)
+            limit -= 1
 
 
 @command.command(name="dead-letters")

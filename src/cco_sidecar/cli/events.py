@@ -273,7 +273,7 @@ def tree(client: Client, correlation: str, project_id: str) -> None:
     """Show which event caused which."""
     events = _related(client, correlation, project_id)
     if not events:
-        raise click.ClickException(f"no retained event has the correlation id '{correlation}', or is that event")
+        raise click.ClickException(f"no retained event has the id or the correlation id '{correlation}'")
     known = {event.event_id for event in events}
     caused: dict[str, list[Event]] = {}
     for event in events:

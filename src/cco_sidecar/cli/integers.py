@@ -9,8 +9,8 @@ import click
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(k|M)(i?)B?)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Integer(click.IntRange):
@@ -40,7 +40,10 @@ class Seconds(Integer):
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(_in_seconds(value), param, ctx)
+        seconds = _in_seconds(self, value, param, ctx)
+        if seconds != int(seconds):
+            self.fail(f"{value!r} is not a whole number of seconds.", param, ctx)
+        return super().convert(int(seconds), param, ctx)
 
 
 class Duration(click.FloatRange):
@@ -49,9 +52,15 @@ class Duration(click.FloatRange):
     name = "seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return super().convert(_in_seconds(value), param, ctx)
+        return super().convert(_in_seconds(self, value, param, ctx), param, ctx)
 
 
-def _in_seconds(value: Any) -> Any:
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    return value if match is None else f"{float(match[1]) * _SECONDS[match[2]]:.15g}"
+def _in_seconds(
+    kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None
+) -> float:
+    if not isinstance(value, str):
+        return float(value)
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        kind.fail(f"{value!r} is not a time; write seconds such as 90, or 90s, 10m, 1h or 7d.", param, ctx)
+    return round(float(match[1]) * _SECONDS[match[2]], 6)

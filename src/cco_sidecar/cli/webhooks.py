@@ -164,7 +164,7 @@ def _line(webhook: Webhook) -> str:
     state = "  paused" if webhook.paused else ""
     return (
         f"{webhook.name}  {webhook.url}{state}  {status.succeeded} accepted, {status.failed} failed, "
-        f"{status.in_flight_count} waiting, {counted(status.dead_letter_count, 'dead letter')}"
+        f"{status.in_flight_count} in delivery, {counted(status.dead_letter_count, 'dead letter')}"
     )
 
 

@@ -65,6 +65,9 @@ def publish(
 ) -> event_pb.PublishEventRequest:
     if data is not None and not isinstance(data, Mapping):
         raise typed(invalid_request(f"invalid data: expected an object, got {type(data).__name__}", field="data"))
+    for key in data or ():
+        if not isinstance(key, str):
+            raise typed(invalid_request(f"invalid data: the key {key!r} is not a text", field="data"))
     value: dict[str, Any] = {
         "event_type": event_type,
         "topic": topic,

@@ -51,9 +51,9 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
     if rule.max_length:
         checks.append(_longest(field, rule.max_length))
     if rule.choices:
-        checks.append(_each(field, _chosen(field, tuple(rule.choices))))
+        checks.append(_each(field, _chosen(field, tuple(rule.choices)), empty_too=False))
     if rule.format == options_pb2.FORMAT_ID:
-        checks.append(_each(field, _named(field)))
+        checks.append(_each(field, _named(field), empty_too=False))
     if codec.refuses_nul(field):
         checks.append(_each(field, _without_nul(field)))
     if rule.HasField("minimum") or rule.HasField("maximum"):
@@ -76,10 +76,11 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
     return checks
 
 
-def _each(field: FieldDescriptor, check: Check) -> Check:
-    """Returns a check of each entry of a repeated field."""
+def _each(field: FieldDescriptor, check: Check, *, empty_too: bool = True) -> Check:
+    """Returns a check of each entry of a repeated field, or of the value of another: then, of an optional one that is
+    set to an empty text, only with ``empty_too``."""
     if not field.is_repeated:
-        return check
+        return check if empty_too else lambda value, where: check(value, where) if value else None
 
     def check_entries(values: Any, where: str) -> None:
         for value in values:

@@ -184,8 +184,9 @@ class Consumer:
             if not item.dead_letter_id:
                 self._forget_worker(item)
                 self._ledger.remove(item)
-        self._intake.stop()
+        self._ledger.forget_settled()
         self.record.cursor = cursor
+        self._intake.stop()
         self.record.ClearField("gap")
         if self._workers:
             self._intake.start()

@@ -50,7 +50,7 @@ class Intake:
             self._reading = self._tasks.start(self._read(), f"consumer {self._record.name}")
 
     def stop(self) -> None:
-        """Forgets what is read and not handed out: the cursor is before it."""
+        """Forgets what is read and not handed out: the cursor is before it. To move the cursor, set it first."""
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None

@@ -134,6 +134,10 @@ class Ledger:
         """Reports whether ``subject`` has settled a delivery before."""
         return (delivery_id, subject) in self._settled
 
+    def forget_settled(self) -> None:
+        """Forgets which deliveries were settled: after a reset the same ids are given again."""
+        self._settled.clear()
+
     def remove(self, item: Item) -> None:
         item.turn = -1
         self.bytes -= len(item.entry.frame)

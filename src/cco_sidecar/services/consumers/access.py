@@ -9,8 +9,12 @@ from cco_sidecar.core.principal import SIDECAR, Principal
 
 
 def require_use(consumer: Consumer, principal: Principal) -> None:
-    """Raises SidecarError (AUTH_003) if the caller may not take the consumer's deliveries."""
+    """Raises SidecarError: AUTH_003 if the caller may not take the consumer's deliveries, CSM_005 if they are a
+    webhook's."""
     record = consumer.record
+    if record.created_by == SIDECAR and principal.operator:
+        name = record.name
+        raise conflict("CSM_005", f"consumer '{name}' belongs to a webhook, which takes its events", consumer=name)
     if principal.operator or record.created_by == principal.subject:
         return
     if not record.settings.shared:

@@ -79,7 +79,7 @@ class SqlAgents:
         before: int | None = None,
         limit: int = 100,
     ) -> Sequence[StoredAgent]:
-        query = whole(agents)
+        query = sa.select(agents.c.number)
         for column, wanted in (
             (agents.c.project_id, project),
             (agents.c.status, status),
@@ -90,7 +90,10 @@ class SqlAgents:
                 query = query.where(column == wanted)
         if before is not None:
             query = query.where(agents.c.number < before)
-        return await self._rows(query.order_by(agents.c.number.desc()).limit(limit))
+        # Numbers first, so that only the rows of the page are read whole.
+        page = query.order_by(agents.c.number.desc()).limit(limit).subquery()
+        rows = whole(agents).join(page, page.c.number == agents.c.number)
+        return await self._rows(rows.order_by(agents.c.number.desc()))
 
     async def totals(self) -> AgentTotals:
         query = sa.select(agents.c.status, sa.func.count()).group_by(agents.c.status)

@@ -141,9 +141,11 @@ class Sqlite:
             raise SettingsError(f"the database {self.name} is damaged: {damage}")
 
     def damage_of(self, problem: BaseException | None) -> str:
-        """Uses the result code (sqlite.org/rescode.html)."""
+        """Uses the result code (sqlite.org/rescode.html). The function of the checksums fails for a text that is not
+        UTF-8."""
         code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
-        return str(problem) if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) else ""
+        damaged = code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "user-defined function" in str(problem)
+        return str(problem) if damaged else ""
 
     def integrity(self) -> str:
         return self._damage({name: {*table.c.keys(), checksums.COLUMN} for name, table in metadata.tables.items()})
@@ -277,7 +279,9 @@ def _durable(connection: Any, _: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
     # After a failed sync the write-ahead log may hold what only the page cache knows; what follows it would be lost
     # with the power. The database file is synced before anything else is written.
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("the write-ahead log is locked")
 
 
 def _damaged_rows(connection: sqlite3.Connection, columns: Mapping[str, set[str]]) -> str:
@@ -293,11 +297,7 @@ def _damaged_rows(connection: sqlite3.Connection, columns: Mapping[str, set[str]
         if checksums.COLUMN not in names:
             continue
         broken = f"{checksums.expression(names - {checksums.COLUMN})} IS NOT {checksums.COLUMN}"
-        try:
-            (count,) = connection.execute(f"SELECT count(*) FROM {table} WHERE {broken}").fetchone()
-        except sqlite3.OperationalError as problem:
-            # For example a text that is not UTF-8.
-            return f"table {table}: {problem}"
+        (count,) = connection.execute(f"SELECT count(*) FROM {table} WHERE {broken}").fetchone()
         if count:
             return f"table {table}: {count} records do not match their checksums"
     return ""

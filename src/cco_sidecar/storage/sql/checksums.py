@@ -2,6 +2,9 @@
 
 SQLite has no checksums in its database file. So each of its tables has a generated column ``checksum``, which SQLite
 fills whenever it writes a row, and ``whole`` compares it while a row is read. PostgreSQL has checksums of pages.
+
+Counts, sums, sizes and `ResultStore.outcomes` read single columns; for these the check at the start must be enough. A
+migration that adds a column makes the table anew (``recreate="always"``), with a new ``generated`` column.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ class DamagedRecord(Exception):
 
 
 def row_checksum(*values: int | float | str | bytes | None) -> int:
-    """Returns the CRC-32 of the values, their types, and their lengths. The SQL function of that name."""
+    """Returns the CRC-32 of the values, their types, and their lengths. The SQL function of that name.
+
+    It must stay as it is: what it returned is stored.
+    """
     crc = 0
     for value in values:
         if isinstance(value, bytes):

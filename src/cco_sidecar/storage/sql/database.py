@@ -40,6 +40,10 @@ _PROBES = tuple(
 )
 
 
+class _CommitFailed(Exception):
+    """The connection was lost during a commit, so the changes may be stored or not."""
+
+
 class _Request(NamedTuple):
     """Queued work. ``done`` is called with its result or its exception."""
 
@@ -131,7 +135,7 @@ class Database:
         text that the database cannot compare)."""
         try:
             return await self._ask(work)
-        except sa.exc.DBAPIError as problem:
+        except (sa.exc.DBAPIError, _CommitFailed) as problem:
             _refuse_nul(problem)
             raise internal("STR_002", "cannot read the database; retry") from problem
         except _DAMAGED as problem:
@@ -146,10 +150,10 @@ class Database:
             return await self._ask(work)
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
-            if problem.connection_invalidated:
-                text = "the database or its disk failed meanwhile; check whether the change was stored before you retry"
-                raise OutcomeUnknown(Kind.INTERNAL, "STR_001", text) from problem
             raise internal("STR_001", "cannot write the database; is the disk full? Retry") from problem
+        except _CommitFailed as problem:
+            text = "the database or its disk failed meanwhile; check whether the change was stored before you retry"
+            raise OutcomeUnknown(Kind.INTERNAL, "STR_001", text) from problem
         except _DAMAGED as problem:
             raise internal("STR_001", f"the database is damaged: {problem}; restore it from a backup") from problem
 
@@ -159,7 +163,7 @@ class Database:
         self._requests.put(_Request(work, lambda value, problem: _settle(done, value, problem)))
         try:
             return done.result()
-        except _UNUSABLE as problem:
+        except (*_UNUSABLE, _CommitFailed) as problem:
             raise self._backend.unusable(problem) from problem
 
     def close(self) -> None:
@@ -212,7 +216,9 @@ class Database:
             # If the connection was lost during the commit, the changes may be stored: do not make them again.
             unknown = committing and isinstance(problem, sa.exc.DBAPIError) and problem.connection_invalidated
             for request in works:
-                if unknown or len(works) == 1:
+                if unknown:
+                    request.done(None, _CommitFailed(problem))
+                elif len(works) == 1:
                     request.done(None, problem)
                 else:
                     self._do([request])
@@ -229,7 +235,7 @@ class Database:
             alembic.command.upgrade(config, "head")
 
 
-def _refuse_nul(problem: sa.exc.DBAPIError) -> None:
+def _refuse_nul(problem: Exception) -> None:
     """Text in PostgreSQL cannot contain NUL characters (PostgreSQL, section 8.3)."""
     if isinstance(problem, sa.exc.DataError) and "NUL" in str(problem.orig):
         raise invalid_request("a text in the request contains a NUL character; remove it") from problem

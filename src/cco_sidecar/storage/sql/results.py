@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cco_sidecar.core.errors import OutcomeUnknown
 from cco_sidecar.storage.base import MAX_OUTCOMES, PAGE_BYTES, Added, Outcome, ResultTotals, StoredResult
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
@@ -43,12 +44,18 @@ class SqlResults:
             assert inserted is not None
             return Added(int(inserted[0]), enqueue(connection, result.project_id, event))
 
-        added = await self._database.write(work)
-        self._versions[result.project_id, result.issue_id] += 1
-        self._versions[result.project_id, ""] += 1
-        if result.project_id in self._bytes:
-            self._bytes[result.project_id] += result.ByteSize()
-        return added
+        try:
+            added = await self._database.write(work)
+        except OutcomeUnknown:
+            self._bytes.pop(result.project_id, None)
+            raise
+        else:
+            if result.project_id in self._bytes:
+                self._bytes[result.project_id] += result.ByteSize()
+            return added
+        finally:
+            self._versions[result.project_id, result.issue_id] += 1
+            self._versions[result.project_id, ""] += 1
 
     async def by_id(self, project: str, result_id: str) -> StoredResult | None:
         query = whole(results).where(results.c.project_id == project, results.c.id == result_id)
