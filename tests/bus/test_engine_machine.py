@@ -292,6 +292,23 @@ class Engine(RuleBasedStateMachine):
         with suppress(SidecarError):
             self.run(self.consumer.replay(letters))
 
+    @rule()
+    def reset(self) -> None:
+        """Back to before all that is in flight; the workers that have it do not know, and settle it."""
+        self.flaky.fails = ""
+        assert self.run(self.consumer.acknowledge([], "nobody")) == []
+        in_flight = [each.event_id for each in self.consumer.snapshot().in_flight]
+        # An event with a dead letter may then be acknowledged as well.
+        if not in_flight or self.run(self.stores.consumers.letters(self.project, "work", [])):
+            return
+        epoch, _, number = min(in_flight).rpartition("-")
+        cursor = f"{epoch}-{int(number) - 1:010}"
+        self.run(self.consumer.reset(cursor))
+        self.acknowledged = {event_id for event_id in self.acknowledged if event_id <= cursor}
+        for delivery_id, (agent, _, _) in self.held.items():
+            assert self.run(self.consumer.acknowledge([delivery_id], agent)) == [delivery_id]
+        self.held.clear()
+
     # -- time and failures -----------------------------------------------------------------------------------
 
     @rule(seconds=st.sampled_from([1, 6, 31, 61]))

@@ -4,7 +4,7 @@ SQLite has no checksums in its database file. So each of its tables has a genera
 fills whenever it writes a row, and ``whole`` compares it while a row is read. PostgreSQL has checksums of pages.
 
 Counts, sums, sizes and `ResultStore.outcomes` read single columns; for these the check at the start must be enough. A
-migration that adds a column makes the table anew (``recreate="always"``), with a new ``generated`` column.
+migration that adds a column makes the table again (``recreate="always"``), with a new ``generated`` column.
 """
 
 from __future__ import annotations
