@@ -502,7 +502,7 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
         ([*SPAWN[1:], "--env", "=hello", "--", "uname"], "--env"),
         ([*SPAWN[1:], "--env", "TWO WORDS=hello", "--", "uname"], "--env"),
         ([*SPAWN[1:], "--priority", "urgent", "--", "uname"], "urgent"),
-        ([*SPAWN[1:], "--timeout", "1h", "--", "uname"], "--timeout"),
+        ([*SPAWN[1:], "--timeout", "an hour", "--", "uname"], "--timeout"),
         ([*SPAWN[1:], "sh", "-c", "exit 0"], "-c"),
         (["list", "--status", "runing"], "runing"),
         (["list", "--limit", "0"], "--limit"),

@@ -30,8 +30,7 @@ def test_what_is_not_there_is_not_found(sidecar: SidecarProcess) -> None:
     event_id = publish(sidecar, agent.project, "built")
     later = f"{event_id[:-10]}{int(event_id[-10:]) + 1:010}"
     # Another project's event is not there either.
-    for who, missing in ((agent, later), (other, event_id)):
+    for who, missing in ((agent, later), (other, event_id), (agent, "no-event"), (agent, "evt-1-0000000001")):
         refused(sidecar, 404, "EVT_006", "GET", f"/api/events/id/{missing}", who)
-    refused(sidecar, 400, "EVT_002", "GET", "/api/events/id/no-event", agent)
     with Client(sidecar.url, token=agent.token, grpc_target=sidecar.target) as client, pytest.raises(NotFoundError):
         client.events.get(later)

@@ -14,7 +14,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer, Seconds
+from cco_sidecar.cli.integers import Duration, Integer, Seconds
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
@@ -283,7 +283,7 @@ _SHOWN = (
 @click.option("--force", is_flag=True, help="Kill it immediately.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, 3600),
+    type=Duration(0, 3600),
     default=_KILL_SECONDS,
     show_default=True,
     help="Seconds to wait before killing it.",

@@ -18,6 +18,7 @@ from cco_sidecar import __version__
 from cco_sidecar.cli import process, start
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
+from cco_sidecar.cli.integers import Duration
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError, SidecarError
@@ -47,7 +48,7 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
 )
 @click.option("--force", is_flag=True, help="Kill the sidecar if it does not exit in time.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait for it to exit."
+    "--timeout", type=Duration(min=0), default=30.0, show_default=True, help="Seconds to wait for it to exit."
 )
 @click.pass_context
 def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float) -> None:
@@ -59,7 +60,7 @@ def stop(ctx: click.Context, pid_file: Path | None, force: bool, timeout: float)
 @command.command()
 @start.serving_options
 @click.option(
-    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Seconds to wait for it to exit."
+    "--timeout", type=Duration(min=0), default=30.0, show_default=True, help="Seconds to wait for it to exit."
 )
 @click.pass_context
 def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -> None:

@@ -16,6 +16,7 @@ from rich.text import Text
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.agent import status_of
 from cco_sidecar.cli.connect import connected, project_option
+from cco_sidecar.cli.integers import Duration
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -40,9 +41,7 @@ _FRAME = 7
 
 
 @click.command(name="top")
-@click.option(
-    "--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, help="Seconds between updates."
-)
+@click.option("--interval", type=Duration(0.2, 60), default=1.0, show_default=True, help="Seconds between updates.")
 @click.option("--once", is_flag=True, help="Print once and exit.")
 @project_option
 @connected

@@ -11,7 +11,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer, Seconds
+from cco_sidecar.cli.integers import Duration, Integer, Seconds
 from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec
@@ -48,7 +48,7 @@ def command() -> None:
 @click.option(
     "--retry",
     "retry_seconds",
-    type=click.FloatRange(0, 3600),
+    type=Duration(0, 3600),
     help="Seconds before it is retried.  [default: 5]",
 )
 @click.option("--in-order", is_flag=True, help="Post one event at a time, in order.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cco_sidecar.bus import filters
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.entry import Entry
+from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.core.clock import micros_of
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import invalid_request, not_found
@@ -55,8 +56,8 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
 
 
 async def get_event(bus: EventBus, request: GetEventRequest) -> Encoded:
-    """Returns one retained event. Raises SidecarError: EVT_002 for an id of another form, EVT_006."""
-    entry = await bus.find(request.project_id, request.event_id)
+    """Returns one retained event. Raises SidecarError (EVT_006)."""
+    entry = await bus.find(request.project_id, request.event_id) if is_event_id(request.event_id) else None
     if entry is None:
         raise not_found("EVT_006", f"event '{request.event_id}' not found; it may no longer be retained")
     return Encoded(GetEventResponse, entry.frame)

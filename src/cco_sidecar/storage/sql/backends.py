@@ -117,8 +117,8 @@ class Sqlite:
             hide_parameters=True,
         )
         sa.event.listen(engine, "connect", _durable)
-        # _durable switches off the driver's implicit transactions.
         sa.event.listen(engine, "handle_error", _mistrusts)
+        # _durable switches off the driver's implicit transactions.
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         return engine
 
