@@ -87,14 +87,8 @@ def test_nothing_acknowledged_is_lost_and_nothing_else_appears(
             for name in ("sync_directory", "make_directory", "remove"):
                 patch.setattr(log_module, name, getattr(recorder, name))
             tried = asyncio.run(work(directory, recording, choose))
-        for state in range(_STATES_OF_ONE_RUN):
-            after = choose.randint(0, len(recording.operations))
-            into = tmp_path / f"state-{run}-{state}"
-            into.mkdir()
-            recording.after_crash(after, seed * 1000 + state, into)
-            found = asyncio.run(found_in(into))
-            where = f"SEED={seed}, after operation {after} of {len(recording.operations)}, state {state}"
-            _check(recording, after, tried, found, where)
+        for after, into, where in recording.crashes(seed, choose, _STATES_OF_ONE_RUN, tmp_path / f"states-{run}"):
+            _check(recording, after, tried, asyncio.run(found_in(into)), where)
 
 
 def _check(

@@ -21,6 +21,7 @@ from tests.support.crashing_sqlite import CrashingVfs
 
 from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.errors import OutcomeUnknown, SettingsError, SidecarError
+from cco_sidecar.storage.sql import checksums
 from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.stores import SqlStores
@@ -141,6 +142,28 @@ async def test_a_failed_sync_is_not_acknowledged_and_not_tried_again(tmp_path: P
         assert {each.event_type for each in await schemas.all()} >= {"before", "after"}
 
 
+async def test_what_is_known_of_results_is_right_after_an_unknown_outcome(tmp_path: Path) -> None:
+    def commits_and_fails(connection: sa.Connection) -> None:
+        connection.connection.commit()
+        problem = sqlite3.OperationalError("disk I/O error")
+        raise sa.exc.OperationalError("COMMIT", None, problem, connection_invalidated=True)
+
+    with contextlib.closing(Database(Sqlite(tmp_path / "records.db"))) as database:
+        results = SqlStores(database).results
+        first, second = result(), result()
+        await results.add(first, "", of_result(first))
+        assert await results.stored_bytes("p") == first.ByteSize()
+        version = await results.version("p", second.issue_id)
+        sa.event.listen(sa.Engine, "commit", commits_and_fails)
+        try:
+            with pytest.raises(OutcomeUnknown):
+                await results.add(second, "", of_result(second))
+        finally:
+            sa.event.remove(sa.Engine, "commit", commits_and_fails)
+        assert await results.version("p", second.issue_id) > version
+        assert await results.stored_bytes("p") == first.ByteSize() + second.ByteSize()
+
+
 async def test_a_statement_that_fails_before_the_commit_has_stored_nothing(tmp_path: Path) -> None:
     vfs = CrashingVfs(Recording(tmp_path), {})
     with vfs.installed(), contextlib.closing(Database(Sqlite(tmp_path / "records.db"))) as database:
@@ -154,15 +177,24 @@ async def test_a_statement_that_fails_before_the_commit_has_stored_nothing(tmp_p
         assert refused.value.code == "STR_001" and not isinstance(refused.value, OutcomeUnknown)
 
 
-def test_a_sound_database_that_cannot_be_read_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sound_database_that_cannot_be_read_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backend = Sqlite(tmp_path / "records.db")
-    Database(backend).close()
+    with contextlib.closing(Database(backend)) as database:
+        await SqlStores(database).schemas.put(EventSchema(project_id="p", event_type="x"))
+    interrupted: list[int] = []
 
-    def locked(*_: object) -> str:
-        raise sqlite3.OperationalError("database is locked")
+    def add_function(connection: sqlite3.Connection) -> None:
+        def fails_from_now_on(*_: object) -> int:
+            interrupted.append(1)
+            return 0
 
-    monkeypatch.setattr("cco_sidecar.storage.sql.backends._damaged_rows", locked)
-    assert backend.integrity() == ""
+        connection.create_function(checksums.FUNCTION, -1, fails_from_now_on, deterministic=True)
+        connection.set_progress_handler(lambda: len(interrupted), 1)
+
+    monkeypatch.setattr(checksums, "add_function", add_function)
+    assert backend.integrity() == "" and interrupted
 
 
 @pytest.mark.parametrize("faults", [False, True], ids=["sound disk", "failing disk"])
@@ -182,12 +214,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_else_appears(tmp_path: Path, f
             asyncio.run(Work(directory / "records.db", recording, choose).run())
         for _, (outcome, *_rest) in recording.promises:
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        for state in range(_STATES_OF_ONE_RUN):
-            after = choose.randint(0, len(recording.operations))
-            into = tmp_path / f"state-{run}-{state}"
-            into.mkdir()
-            recording.after_crash(after, seed * 1000 + state, into)
-            where = f"SEED={seed}, after operation {after} of {len(recording.operations)}, state {state}"
+        for after, into, where in recording.crashes(seed, choose, _STATES_OF_ONE_RUN, tmp_path / f"states-{run}"):
             try:
                 contents, events = asyncio.run(stored_in(into / "records.db"))
             except (SettingsError, SidecarError) as problem:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ class Recording:
     def kept(self, after: int) -> list[Any]:
         """What was promised before operation ``after`` ended."""
         return [what for at, what in self.promises if at <= after]
+
+    def crashes(self, seed: int, choose: random.Random, count: int, parent: Path) -> Iterator[tuple[int, Path, str]]:
+        """Yields crashes at random moments: after how many operations, the directory with what is left, and a text that
+        says how to repeat it."""
+        for state in range(count):
+            after = choose.randint(0, len(self.operations))
+            into = parent / str(state)
+            into.mkdir(parents=True)
+            self.after_crash(after, seed * 1000 + state, into)
+            yield after, into, f"SEED={seed}, after operation {after} of {len(self.operations)}, state {state}"
 
     def after_crash(self, after: int, seed: int, into: Path) -> None:
         """Writes what may be left after the first ``after`` operations."""

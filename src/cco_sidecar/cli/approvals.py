@@ -11,7 +11,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.numbers import Integer
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec

@@ -12,7 +12,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.events import since_of
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Duration, Integer, Seconds
+from cco_sidecar.cli.numbers import Duration, Integer, Seconds
 from cco_sidecar.cli.terminal import counted, echo, one_line
 from cco_sidecar.cli.worker import handle, require_program
 from cco_sidecar.client import Client

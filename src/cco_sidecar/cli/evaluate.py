@@ -9,7 +9,7 @@ import click
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types
-from cco_sidecar.cli.integers import Size
+from cco_sidecar.cli.numbers import Size
 from cco_sidecar.cli.terminal import counted, echo, one_line
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.repository.layout import GitFailed

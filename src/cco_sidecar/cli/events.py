@@ -16,7 +16,7 @@ from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer, Seconds
+from cco_sidecar.cli.numbers import Integer, Seconds
 from cco_sidecar.cli.terminal import counted, echo
 from cco_sidecar.client import Client, EventPage, NotFoundError
 from cco_sidecar.core import codec

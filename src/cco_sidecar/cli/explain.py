@@ -12,7 +12,7 @@ import orjson
 
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
-from cco_sidecar.cli.integers import Size
+from cco_sidecar.cli.numbers import Size
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec

@@ -17,7 +17,7 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.events import COLUMNS, cursor_at, line, since_of, timeout_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.numbers import Integer
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.cli.worker import require_program, run
 from cco_sidecar.client import (

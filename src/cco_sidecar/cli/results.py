@@ -12,7 +12,7 @@ import click
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import agent_types, connected, project_option
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Integer
+from cco_sidecar.cli.numbers import Integer
 from cco_sidecar.client import Client
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core import codec

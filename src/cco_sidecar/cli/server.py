@@ -18,7 +18,7 @@ from cco_sidecar import __version__
 from cco_sidecar.cli import process, start
 from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.integers import Duration
+from cco_sidecar.cli.numbers import Duration
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import descriptors
 from cco_sidecar.core.errors import SettingsError, SidecarError

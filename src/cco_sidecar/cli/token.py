@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cco_sidecar.cli.connect import agent_types, connected, find, operator_token, settings_of
-from cco_sidecar.cli.integers import Seconds
+from cco_sidecar.cli.numbers import Seconds
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from cco_sidecar.cli import output as out
 from cco_sidecar.cli.agent import status_of
 from cco_sidecar.cli.connect import connected, project_option
-from cco_sidecar.cli.integers import Duration
+from cco_sidecar.cli.numbers import Duration
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from cco_sidecar.cli.integers import Duration, Seconds, Size
+from cco_sidecar.cli.numbers import Duration, Seconds, Size
 
 SIZE = Size(4096, 10 * 2**20)
 
