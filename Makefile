@@ -10,7 +10,7 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,44 +39,42 @@ run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for an
 	@$(BIN)/cco orchestration-server --project-root $(or $(PROJECT),.) $(ARGS)
 
 test: setup ## run every test
-	@$(PY) -m pytest -n 2 -m "not long" $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot" $(ARGS)
 
 test-fast: setup ## run the tests that start no process: the inner loop, under a minute
-	@$(PY) -m pytest -n 2 -m "not long" --fast $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot" --fast $(ARGS)
 
 test-postgres: setup ## run the end-to-end tests with the records in PostgreSQL (TESTS=tests for all)
-	@$(PY) -m pytest -n 2 -m "not long" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
 
-lint: setup .tools/.ready .build/googleapis ## ruff, mypy --strict, buf lint and breaking, import-linter, prose, the picture of the packages
+test-polyglot: setup ## run agents in five languages and the field's own tools against the packages as published
+	@$(PY) -m pytest -m polyglot tests/polyglot $(ARGS)
+
+lint: setup .tools/.ready ## ruff, mypy --strict, buf lint and breaking, import-linter, prose, the picture of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(PY) scripts/picture.py --check
 	$(BUF) lint
-	$(BUF) format --diff --exit-code proto
+	$(BUF) format --diff --exit-code proto/orchestra
 	$(MAKE) --no-print-directory breaking prose
 
 format: setup .tools/.ready ## format Python and proto files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BUF) format -w proto
+	$(BUF) format -w proto/orchestra
 
 prose: setup .tools/.ready ## check spelling and wording of docs, comments, help and error texts
 	@rm -rf .build/prose
 	@git ls-files -co --exclude-standard '*.md' '*.py' '*.proto' | grep -v '^gen/' | $(PY) scripts/prose.py .build/prose
 	@cd .build/prose && $(CURDIR)/$(CSPELL) lint --config ../../cspell.json --no-progress --no-summary --show-suggestions --dot '**'
 
-breaking: .tools/.ready .build/googleapis ## compare the API with the one last released
+breaking: .tools/.ready ## compare the API with the one last released
 	$(BUF) breaking proto --against gen/baseline.binpb
 
-proto-baseline: .tools/.ready .build/googleapis ## record the current API as the released one
+proto-baseline: .tools/.ready ## record the current API as the released one
 	$(BUF) build proto --exclude-source-info -o gen/baseline.binpb
-
-.build/googleapis: setup
-	@rm -rf $@ && mkdir -p $@/google/api
-	@cp $$($(PY) -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/annotations.proto \
-	    $$($(PY) -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]))')/http.proto $@/google/api/
 
 # The Python stubs run on every release from the one whose tools wrote them: the oldest that cco-sidecar-client supports.
 .tools/stubs/.ready: stubs.lock
@@ -95,11 +93,13 @@ proto-baseline: .tools/.ready .build/googleapis ## record the current API as the
 .tools/bin/protoc-gen-go-grpc: Makefile
 	@GOBIN=$(CURDIR)/.tools/bin go install $(PROTOC_GEN_GO_GRPC)
 
-gen: setup .tools/.ready .tools/stubs/.ready .build/googleapis .tools/bin/protoc-gen-go .tools/bin/protoc-gen-go-grpc ## write gen/ (needs Node and Go)
-	@rm -rf gen/python/orchestra gen/go/orchestra gen/ts gen/openapi && mkdir -p gen/python gen/go gen/ts gen/openapi
-	@PATH=$(CURDIR)/$(BIN):$$PATH .tools/stubs/bin/python -m grpc_tools.protoc -I proto -I .build/googleapis --python_out=gen/python --pyi_out=gen/python --grpc_python_out=gen/python --mypy_grpc_out=quiet:gen/python $(PROTOS)
+gen: setup .tools/.ready .tools/stubs/.ready .tools/bin/protoc-gen-go .tools/bin/protoc-gen-go-grpc ## write gen/ (needs Node and Go)
+	@rm -rf gen/python/orchestra gen/go/orchestra gen/ts/esm gen/ts/cjs gen/openapi && mkdir -p .build gen/python gen/go gen/openapi
+	@PATH=$(CURDIR)/$(BIN):$$PATH .tools/stubs/bin/python -m grpc_tools.protoc -I proto --python_out=gen/python --pyi_out=gen/python --grpc_python_out=gen/python --mypy_grpc_out=quiet:gen/python $(PROTOS)
 	@touch gen/python/orchestra/py.typed
 	@$(BUF) generate
+	@$(BUF) generate --template buf.gen.ts.yaml
+	@scripts/typescript.sh
 	@$(BUF) build proto -o .build/orchestra.binpb
 	@$(PY) -m cco_sidecar.gateway.openapi .build/orchestra.binpb > .build/openapi.json
 	@mv .build/openapi.json gen/openapi/orchestra.v1.json
@@ -121,6 +121,9 @@ lock: setup ## update the lock files
 build: setup ## the wheels and sdists of cco-sidecar and cco-sidecar-client, in dist/
 	$(BIN)/uv build -q --no-build-isolation -o dist clients/python
 	$(BIN)/uv build -q --no-build-isolation -o dist
+
+packages: build ## everything that is published: wheels, the Go module, the npm package, the protos, in dist/
+	@$(PY) scripts/packages.py dist
 
 bench: setup ## ours beside bare peers, in one run
 	@$(PY) -m bench.run

@@ -3006,8 +3006,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\vCreateToken\x12 .orchestra.v1.CreateTokenRequest\x1a!.orchestra.v1.CreateTokenResponse\"!\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/api/tokens\x12\x80\x01\n" +
 	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12|\n" +
 	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\"(\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
-	"\x0eListAgentTypes\x12#.orchestra.v1.ListAgentTypesRequest\x1a$.orchestra.v1.ListAgentTypesResponse\"#\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/agent-typesB\xb0\x01\n" +
-	"\x10com.orchestra.v1B\x11AgentServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\x0eListAgentTypes\x12#.orchestra.v1.ListAgentTypesRequest\x1a$.orchestra.v1.ListAgentTypesResponse\"#\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/agent-typesB\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_agent_service_proto_rawDescOnce sync.Once

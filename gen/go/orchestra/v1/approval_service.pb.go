@@ -745,8 +745,8 @@ const file_orchestra_v1_approval_service_proto_rawDesc = "" +
 	"\x0fRequestApproval\x12$.orchestra.v1.RequestApprovalRequest\x1a%.orchestra.v1.RequestApprovalResponse\".\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\bapproval\"\x0e/api/approvals\x12\x8d\x01\n" +
 	"\vGetApproval\x12 .orchestra.v1.GetApprovalRequest\x1a!.orchestra.v1.GetApprovalResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02(b\bapproval\x12\x1c/api/approvals/{approval_id}\x12{\n" +
 	"\rListApprovals\x12\".orchestra.v1.ListApprovalsRequest\x1a#.orchestra.v1.ListApprovalsResponse\"!\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/approvals\x12\xa0\x01\n" +
-	"\x0eAnswerApproval\x12#.orchestra.v1.AnswerApprovalRequest\x1a$.orchestra.v1.AnswerApprovalResponse\"C\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x022:\x01*b\bapproval\"#/api/approvals/{approval_id}/answerB\xb3\x01\n" +
-	"\x10com.orchestra.v1B\x14ApprovalServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\x0eAnswerApproval\x12#.orchestra.v1.AnswerApprovalRequest\x1a$.orchestra.v1.AnswerApprovalResponse\"C\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x022:\x01*b\bapproval\"#/api/approvals/{approval_id}/answerB\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_approval_service_proto_rawDescOnce sync.Once

@@ -1722,8 +1722,8 @@ const file_orchestra_v1_config_proto_rawDesc = "" +
 	"\x13requests_per_minute\x18\x01 \x01(\rH\x00R\x11requestsPerMinute\x88\x01\x01\x12\x19\n" +
 	"\x05burst\x18\x02 \x01(\rH\x01R\x05burst\x88\x01\x01B\x16\n" +
 	"\x14_requests_per_minuteB\b\n" +
-	"\x06_burstB\xaa\x01\n" +
-	"\x10com.orchestra.v1B\vConfigProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\x06_burstB\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_config_proto_rawDescOnce sync.Once

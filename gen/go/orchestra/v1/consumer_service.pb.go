@@ -2458,8 +2458,8 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\x0fListDeadLetters\x12$.orchestra.v1.ListDeadLettersRequest\x1a%.orchestra.v1.ListDeadLettersResponse\"$\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/api/dead-letters\x12\x9c\x01\n" +
 	"\rGetDeadLetter\x12\".orchestra.v1.GetDeadLetterRequest\x1a#.orchestra.v1.GetDeadLetterResponse\"B\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x021b\vdead_letter\x12\"/api/dead-letters/{dead_letter_id}\x12\x98\x01\n" +
 	"\x11ReplayDeadLetters\x12&.orchestra.v1.ReplayDeadLettersRequest\x1a'.orchestra.v1.ReplayDeadLettersResponse\"2\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/consumers/{name}/replay\x12\x98\x01\n" +
-	"\x10DeleteDeadLetter\x12%.orchestra.v1.DeleteDeadLetterRequest\x1a&.orchestra.v1.DeleteDeadLetterResponse\"5\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02$*\"/api/dead-letters/{dead_letter_id}B\xb3\x01\n" +
-	"\x10com.orchestra.v1B\x14ConsumerServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\x10DeleteDeadLetter\x12%.orchestra.v1.DeleteDeadLetterRequest\x1a&.orchestra.v1.DeleteDeadLetterResponse\"5\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02$*\"/api/dead-letters/{dead_letter_id}B\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_consumer_service_proto_rawDescOnce sync.Once

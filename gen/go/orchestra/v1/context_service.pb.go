@@ -2872,8 +2872,8 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\bGetFiles\x12\x1d.orchestra.v1.GetFilesRequest\x1a\x1e.orchestra.v1.GetFilesResponse\"=\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02,\x12*/api/context/{issue_id}/{agent_type}/files\x12\x9c\x01\n" +
 	"\x0eExplainContext\x12#.orchestra.v1.ExplainContextRequest\x1a$.orchestra.v1.ExplainContextResponse\"?\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02.\x12,/api/context/{issue_id}/{agent_type}/explain\x12\x87\x01\n" +
 	"\x0eRefreshContext\x12#.orchestra.v1.RefreshContextRequest\x1a$.orchestra.v1.RefreshContextResponse\"*\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/context/refresh\x12\xa8\x01\n" +
-	"\x11ClearContextCache\x12&.orchestra.v1.ClearContextCacheRequest\x1a'.orchestra.v1.ClearContextCacheResponse\"B\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x021Z\x10*\x0e/api/cache/all*\x1d/api/cache/context/{issue_id}B\xb2\x01\n" +
-	"\x10com.orchestra.v1B\x13ContextServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\x11ClearContextCache\x12&.orchestra.v1.ClearContextCacheRequest\x1a'.orchestra.v1.ClearContextCacheResponse\"B\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x021Z\x10*\x0e/api/cache/all*\x1d/api/cache/context/{issue_id}B\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_context_service_proto_rawDescOnce sync.Once

@@ -522,8 +522,8 @@ const file_orchestra_v1_credential_service_proto_rawDesc = "" +
 	"credential\x1a\x17/api/credentials/{name}\x12\x86\x01\n" +
 	"\rGetCredential\x12\".orchestra.v1.GetCredentialRequest\x1a#.orchestra.v1.GetCredentialResponse\",\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/api/credentials/{name}\x12\x85\x01\n" +
 	"\x0fListCredentials\x12$.orchestra.v1.ListCredentialsRequest\x1a%.orchestra.v1.ListCredentialsResponse\"%\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/credentials\x12\x8f\x01\n" +
-	"\x10DeleteCredential\x12%.orchestra.v1.DeleteCredentialRequest\x1a&.orchestra.v1.DeleteCredentialResponse\",\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x19*\x17/api/credentials/{name}B\xb5\x01\n" +
-	"\x10com.orchestra.v1B\x16CredentialServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\x10DeleteCredential\x12%.orchestra.v1.DeleteCredentialRequest\x1a&.orchestra.v1.DeleteCredentialResponse\",\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x19*\x17/api/credentials/{name}B\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_credential_service_proto_rawDescOnce sync.Once

@@ -1627,8 +1627,8 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"WaitEvents\x12\x1f.orchestra.v1.WaitEventsRequest\x1a .orchestra.v1.WaitEventsResponse\"D\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x023Z\x12\x12\x10/api/events/wait\x12\x1d/api/events/wait/{event_type}\x12w\n" +
 	"\bGetEvent\x12\x1d.orchestra.v1.GetEventRequest\x1a\x1e.orchestra.v1.GetEventResponse\",\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/events/id/{event_id}\x12o\n" +
 	"\n" +
-	"ListEvents\x12\x1f.orchestra.v1.ListEventsRequest\x1a .orchestra.v1.ListEventsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/eventsB\xb0\x01\n" +
-	"\x10com.orchestra.v1B\x11EventServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"ListEvents\x12\x1f.orchestra.v1.ListEventsRequest\x1a .orchestra.v1.ListEventsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/eventsB\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_event_service_proto_rawDescOnce sync.Once

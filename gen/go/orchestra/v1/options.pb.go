@@ -755,8 +755,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x05field\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\v2\x18.orchestra.v1.FieldRulesR\x05field:@\n" +
 	"\n" +
 	"json_union\x12\x1f.google.protobuf.MessageOptions\x18\x8d\x8c\x03 \x01(\bR\tjsonUnion:D\n" +
-	"\fjson_lenient\x12\x1f.google.protobuf.MessageOptions\x18\x8e\x8c\x03 \x01(\bR\vjsonLenientB\xab\x01\n" +
-	"\x10com.orchestra.v1B\fOptionsProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\fjson_lenient\x12\x1f.google.protobuf.MessageOptions\x18\x8e\x8c\x03 \x01(\bR\vjsonLenientB\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_options_proto_rawDescOnce sync.Once

@@ -1199,8 +1199,8 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\rResultService\x12~\n" +
 	"\fCreateResult\x12!.orchestra.v1.CreateResultRequest\x1a\".orchestra.v1.CreateResultResponse\"'\xea\xe0\x18\f\b\xc9\x01\x10\x01\x18\x030\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/api/results\x12\xaa\x01\n" +
 	"\tGetResult\x12\x1e.orchestra.v1.GetResultRequest\x1a\x1f.orchestra.v1.GetResultResponse\"\\\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02KZ.b\x06result\x12$/api/results/{issue_id}/{agent_type}b\x06result\x12\x11/api/results/{id}\x12s\n" +
-	"\vListResults\x12 .orchestra.v1.ListResultsRequest\x1a!.orchestra.v1.ListResultsResponse\"\x1f\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/api/resultsB\xb1\x01\n" +
-	"\x10com.orchestra.v1B\x12ResultServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\vListResults\x12 .orchestra.v1.ListResultsRequest\x1a!.orchestra.v1.ListResultsResponse\"\x1f\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/api/resultsB\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_result_service_proto_rawDescOnce sync.Once

@@ -549,8 +549,8 @@ const file_orchestra_v1_schema_service_proto_rawDesc = "" +
 	"\tSetSchema\x12\x1e.orchestra.v1.SetSchemaRequest\x1a\x1f.orchestra.v1.SetSchemaResponse\"7\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02&:\x01*b\x06schema\x1a\x19/api/schemas/{event_type}\x12\x82\x01\n" +
 	"\tGetSchema\x12\x1e.orchestra.v1.GetSchemaRequest\x1a\x1f.orchestra.v1.GetSchemaResponse\"4\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02#b\x06schema\x12\x19/api/schemas/{event_type}\x12s\n" +
 	"\vListSchemas\x12 .orchestra.v1.ListSchemasRequest\x1a!.orchestra.v1.ListSchemasResponse\"\x1f\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x0e\x12\f/api/schemas\x12\x83\x01\n" +
-	"\fDeleteSchema\x12!.orchestra.v1.DeleteSchemaRequest\x1a\".orchestra.v1.DeleteSchemaResponse\",\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x1b*\x19/api/schemas/{event_type}B\xb1\x01\n" +
-	"\x10com.orchestra.v1B\x12SchemaServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\fDeleteSchema\x12!.orchestra.v1.DeleteSchemaRequest\x1a\".orchestra.v1.DeleteSchemaResponse\",\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x1b*\x19/api/schemas/{event_type}B\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_schema_service_proto_rawDescOnce sync.Once

@@ -1256,8 +1256,8 @@ const file_orchestra_v1_webhook_service_proto_rawDesc = "" +
 	"\rUpdateWebhook\x12\".orchestra.v1.UpdateWebhookRequest\x1a#.orchestra.v1.UpdateWebhookResponse\"5\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\":\x01*b\awebhook2\x14/api/webhooks/{name}\x12\xa6\x01\n" +
 	"\x13RotateWebhookSecret\x12(.orchestra.v1.RotateWebhookSecretRequest\x1a).orchestra.v1.RotateWebhookSecretResponse\":\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02':\x01*\"\"/api/webhooks/{name}/rotate-secret\x12\x85\x01\n" +
 	"\vTestWebhook\x12 .orchestra.v1.TestWebhookRequest\x1a!.orchestra.v1.TestWebhookResponse\"1\xea\xe0\x18\t\b\xc8\x01\x10\x02\x18\x06(\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/webhooks/{name}/test\x12\x83\x01\n" +
-	"\rDeleteWebhook\x12\".orchestra.v1.DeleteWebhookRequest\x1a#.orchestra.v1.DeleteWebhookResponse\")\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x16*\x14/api/webhooks/{name}B\xb2\x01\n" +
-	"\x10com.orchestra.v1B\x13WebhookServiceProtoP\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1\xa2\x02\x03OXX\xaa\x02\fOrchestra.V1\xca\x02\fOrchestra\\V1\xe2\x02\x18Orchestra\\V1\\GPBMetadata\xea\x02\rOrchestra::V1b\x06proto3"
+	"\rDeleteWebhook\x12\".orchestra.v1.DeleteWebhookRequest\x1a#.orchestra.v1.DeleteWebhookResponse\")\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x06(\x01\x82\xd3\xe4\x93\x02\x16*\x14/api/webhooks/{name}B\\\n" +
+	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (
 	file_orchestra_v1_webhook_service_proto_rawDescOnce sync.Once
