@@ -47,7 +47,7 @@ test-fast: setup ## run the tests that start no process: the inner loop, under a
 test-postgres: setup ## run the end-to-end tests with the records in PostgreSQL (TESTS=tests for all)
 	@$(PY) -m pytest -n 2 -m "not long and not polyglot" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
 
-test-polyglot: setup ## run agents in five languages and the field's own tools against the packages as published
+test-polyglot: setup .tools/go/.ready .tools/.ready ## run agents in five languages and the field's own tools against the packages as published
 	@$(PY) -m pytest -m polyglot tests/polyglot $(ARGS)
 
 lint: setup .tools/.ready ## ruff, mypy --strict, buf lint and breaking, import-linter, prose, the picture of the packages
@@ -86,6 +86,17 @@ proto-baseline: .tools/.ready ## record the current API as the released one
 	@mkdir -p .tools && cp proto/tools/package.json .tools/
 	@cd .tools && npm install --silent --no-package-lock --no-audit --no-fund
 	@touch $@
+
+# The field's own tools, which tests run against the sidecar. grpcurl 1.8.7 is the last that knows reflection v1alpha only.
+.tools/go/.ready: Makefile
+	@command -v go >/dev/null || echo "Go is not installed: the tests that need it are skipped"
+	@! command -v go >/dev/null || { export GOBIN=$(CURDIR)/.tools/go/v1alpha && \
+	    go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.8.7 && export GOBIN=$(CURDIR)/.tools/go && \
+	    go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3 && \
+	    go install github.com/grpc-ecosystem/grpc-health-probe@v0.4.62 && \
+	    go install github.com/bojand/ghz/cmd/ghz@v0.121.0 && \
+	    go install github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-grpc-gateway@v2.33.0; }
+	@mkdir -p .tools/go && touch $@
 
 .tools/bin/protoc-gen-go: Makefile
 	@GOBIN=$(CURDIR)/.tools/bin go install $(PROTOC_GEN_GO)

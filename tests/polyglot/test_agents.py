@@ -33,7 +33,15 @@ class Program:
         self.name = name
         self.identity = identity
         self.process = subprocess.Popen(
-            ["make", "-s", "--no-print-directory", "-C", str(published.examples()), *published.options(), f"run-{name}"],
+            [
+                "make",
+                "-s",
+                "--no-print-directory",
+                "-C",
+                str(published.examples()),
+                *published.options(),
+                f"run-{name}",
+            ],
             env=os.environ | agent_environment(sidecar, identity),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -186,7 +194,10 @@ def test_each_comment_was_handled_once(program: Program) -> None:
 
 def test_the_result_was_stored(program: Program, review: Review) -> None:
     listed = review.sidecar.request(
-        "GET", "/api/results", review.sidecar.operator, params={"issue_id": program.identity.issue, "project_id": "project-abc"}
+        "GET",
+        "/api/results",
+        review.sidecar.operator,
+        params={"issue_id": program.identity.issue, "project_id": "project-abc"},
     ).json()
     (stored,) = listed["results"]
     assert stored["agent_id"] == program.identity.id
@@ -204,7 +215,7 @@ def test_each_announcement_was_published_once(program: Program, review: Review) 
 
 def test_the_token_was_exchanged(program: Program, review: Review) -> None:
     answer = review.sidecar.request("GET", "/api/events", program.identity)
-    assert (answer.status_code, answer.json()["code"]) == (401, "AUTH_002"), answer.text
+    assert (answer.status_code, answer.json()["code"]) == (401, "AUTH_001"), answer.text
 
 
 @pytest.mark.parametrize("name", published.PROGRAMS)
@@ -218,4 +229,4 @@ def test_an_error_is_shown_with_its_code(name: str, review: Review) -> None:
     assert revoked.status_code == 200
     refused = Program(name, sidecar, identity)
     assert refused.wait() != 0
-    assert "AUTH_002: " in refused.complaints
+    assert "AUTH_001: " in refused.complaints

@@ -312,3 +312,19 @@ class TestSystem:
         (answer,) = stub.ServerReflectionInfo(asked)
         names = {service.name for service in answer.list_services_response.service}
         assert {"orchestra.v1.EventService", "orchestra.v1.ResultService", "grpc.health.v1.Health"} <= names
+
+    @pytest.mark.parametrize("version", ["v1", "v1alpha"])
+    def test_reflection_finds_services_methods_and_fields(self, grpc_channel: grpc.Channel, version: str) -> None:
+        from grpc_reflection.v1alpha import reflection_pb2
+
+        converse = grpc_channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        service = "orchestra.v1.EventService"
+        known = [service, f"{service}.PublishEvent", "orchestra.v1.Event.event_id", "grpc.reflection.v1.ServiceResponse"]
+        unknown = [f"{service}.Publish", "orchestra.v1.Event.id", "orchestra.v1.Nothing", "nothing", ""]
+        asked = iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in known + unknown])
+        told = [answer.WhichOneof("message_response") for answer in converse(asked)]
+        assert told == ["file_descriptor_response"] * len(known) + ["error_response"] * len(unknown)

@@ -18,6 +18,7 @@ from cco_sidecar.core.keyed_semaphore import KeyedSemaphore, NotInTime
 from cco_sidecar.rpc.chain import decoded, only_message
 from cco_sidecar.rpc.codes import CODES
 from cco_sidecar.rpc.receiving import Admission, Receiving
+from cco_sidecar.rpc.reflection import V1, Descriptors
 
 _MAX_WATCHES = 32
 _MAX_CONVERSATIONS, _MAX_CONVERSATIONS_OF_ONE = 64, 4
@@ -34,8 +35,8 @@ class OpenServices:
         self._watching = KeyedSemaphore[str](_MAX_WATCHES)
         self.handlers: list[grpc.GenericRpcHandler] = []
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, self)
-        listed = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME]
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(listed), self)
+        listed = [*services, health.SERVICE_NAME, reflection.SERVICE_NAME, V1]
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(ReflectionServicer(listed, Descriptors()), self)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Does nothing: the same handlers are registered by name, below."""
@@ -43,6 +44,8 @@ class OpenServices:
     def add_registered_method_handlers(self, service: str, methods: Mapping[str, Any]) -> None:
         limited = {name: self._limited(handler) for name, handler in methods.items()}
         self.handlers.append(grpc.method_handlers_generic_handler(service, limited))
+        if service == reflection.SERVICE_NAME:
+            self.handlers.append(grpc.method_handlers_generic_handler(V1, limited))
 
     def _limited(self, handler: Any) -> Any:
         decode, encode = handler.request_deserializer, handler.response_serializer
