@@ -64,7 +64,7 @@ class Sidecar:
         """Opens the storage and binds the ports. Raises SettingsError with a one-line message."""
         self._lock = open_storage(settings.storage)
         self._registration = Registration(settings.storage)
-        self._http = HttpServer(settings.host, settings.port)
+        self._http = HttpServer(settings)
         self._grpc = GrpcServer(settings, self._registration.socket)
         # The actual ports, which differ from the settings if those allow any port.
         bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)

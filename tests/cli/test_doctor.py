@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
+from tests.support.certificates import Authority
 from tests.support.clocked import free_ports
 from tests.support.commands import Background, Done, fails, in_process, misused, printed
 from tests.support.repositories import OURS
@@ -300,6 +301,22 @@ class TestRunners:
         done = deployment.cco("--config", config, "doctor")
         assert done.returncode == 1 and "unknown name 'defalt'" in done.stdout
         assert deployment.examined("--config", config, code=1)
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "says"),
+    [(60, "ok", "expires in 60 days"), (3, "warning", "expires in 3 days"), (-1, "broken", "has expired")],
+)
+def test_the_certificate_is_renewed_in_time(tmp_path: Path, days: int, level: str, says: str) -> None:
+    made = Authority(tmp_path).issue("server", days=days)
+    settings = Settings(storage=tmp_path, tls_cert=made.cert, tls_key=made.key)
+    (found,) = [each for each in findings(settings) if each.name == "TLS"]
+    assert found.level.value == level and says in found.text and bool(found.fix) == (level != "ok")
+
+
+def test_other_machines_without_tls(tmp_path: Path) -> None:
+    (found,) = [each for each in findings(Settings(storage=tmp_path, host="0.0.0.0")) if each.name == "TLS"]
+    assert found.level.value == "warning" and "0.0.0.0 is reachable from other machines without TLS" in found.text
 
 
 def test_an_ipv6_host(deployment: Deployment) -> None:

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 import pytest
 from tests.support.sidecars import serving, small_repository
 
-from cco_sidecar.gateway import http
+from cco_sidecar.gateway import connections
 from cco_sidecar.testing.process import SidecarProcess
 
 
@@ -42,17 +42,17 @@ def test_endless_headers_are_refused(sidecar: SidecarProcess, start: bytes) -> N
         filler = b"X-A: b\r\n" * 1000 if start.endswith(b"\r\n") else b"a" * 8000
         sent = 0
         try:
-            while sent < 50 * http.MAX_HEADER_BYTES:
+            while sent < 50 * connections.MAX_HEADER_BYTES:
                 connection.sendall(filler)
                 sent += len(filler)
         except OSError:
             pass
-        assert sent < 50 * http.MAX_HEADER_BYTES, "the connection was closed early"
+        assert sent < 50 * connections.MAX_HEADER_BYTES, "the connection was closed early"
 
 
 def test_the_refusal_says_what_was_too_large(sidecar: SidecarProcess) -> None:
     with connect(sidecar) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * (http.MAX_HEADER_BYTES + 1))
+        connection.sendall(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * (connections.MAX_HEADER_BYTES + 1))
         head, _, body = answer(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431") and json.loads(body)["code"] == "REQ_008"
 
@@ -75,12 +75,12 @@ def test_a_connection_without_a_request_is_closed(sidecar: SidecarProcess) -> No
     with connect(sidecar) as silent, connect(sidecar) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: lo")
         started = time.monotonic()
-        silent.settimeout(http.HEADER_SECONDS + 10)
-        slow.settimeout(http.HEADER_SECONDS + 10)
+        silent.settimeout(connections.HEADER_SECONDS + 10)
+        slow.settimeout(connections.HEADER_SECONDS + 10)
         with suppress(ConnectionResetError):
             assert silent.recv(1) == b""
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
-        assert time.monotonic() - started < http.HEADER_SECONDS + 9
+        assert time.monotonic() - started < connections.HEADER_SECONDS + 9
 
 
 def test_idle_connections_do_not_block_others(sidecar: SidecarProcess) -> None:
@@ -155,9 +155,9 @@ def refusal(sidecar: SidecarProcess, request: bytes) -> tuple[bytes, str]:
 
 
 def test_a_request_with_many_headers_is_refused_early(sidecar: SidecarProcess) -> None:
-    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * (http.MAX_HEADERS + 1) + b"\r\n"
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * (connections.MAX_HEADERS + 1) + b"\r\n"
     status, message = refusal(sidecar, head)
-    assert status == b"HTTP/1.1 431 Request Header Fields Too Large" and str(http.MAX_HEADERS) in message
+    assert status == b"HTTP/1.1 431 Request Header Fields Too Large" and str(connections.MAX_HEADERS) in message
 
 
 @pytest.mark.parametrize("hosts", [b"", b"Host: localhost\r\nHost: elsewhere\r\n"])
@@ -172,10 +172,10 @@ def test_an_invalid_body_also_ends_a_chunked_request(sidecar: SidecarProcess, pa
     sent = 0
     with connect(sidecar) as connection, suppress(OSError):
         connection.sendall(head + (b"0\r\n" if part.startswith(b"a") else b""))
-        while sent < 100 * http.MAX_HEADER_BYTES:
+        while sent < 100 * connections.MAX_HEADER_BYTES:
             connection.sendall(part)
             sent += len(part)
-    assert sent < 100 * http.MAX_HEADER_BYTES, "the connection was closed early"
+    assert sent < 100 * connections.MAX_HEADER_BYTES, "the connection was closed early"
 
 
 def test_few_pipelined_requests_wait_on_one_connection(sidecar: SidecarProcess) -> None:
@@ -186,7 +186,7 @@ def test_few_pipelined_requests_wait_on_one_connection(sidecar: SidecarProcess) 
         assert answer(connection).count(b"HTTP/1.1 200 OK") == 4
     with connect(sidecar) as connection, suppress(OSError):
         connection.sendall(request * 5000)
-        assert answer(connection).count(b"HTTP/1.1 200 OK") <= http.MAX_PIPELINED + 1
+        assert answer(connection).count(b"HTTP/1.1 200 OK") <= connections.MAX_PIPELINED + 1
     assert sidecar.request("GET", "/health").status_code == 200
 
 
@@ -201,7 +201,7 @@ def test_the_oldest_idle_connection_is_closed_and_none_twice() -> None:
         def __init__(self) -> None:
             self.transport = Transport()
 
-    known = http._Connections(3)
+    known = connections.Connections(3)
     made = [Connection() for _ in range(6)]
     for each in made:
         # None of them has been notified of its end yet.

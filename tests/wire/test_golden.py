@@ -323,7 +323,12 @@ class TestSystem:
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
         service = "orchestra.v1.EventService"
-        known = [service, f"{service}.PublishEvent", "orchestra.v1.Event.event_id", "grpc.reflection.v1.ServiceResponse"]
+        known = [
+            service,
+            f"{service}.PublishEvent",
+            "orchestra.v1.Event.event_id",
+            "grpc.reflection.v1.ServiceResponse",
+        ]
         unknown = [f"{service}.Publish", "orchestra.v1.Event.id", "orchestra.v1.Nothing", "nothing", ""]
         asked = iter([reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in known + unknown])
         told = [answer.WhichOneof("message_response") for answer in converse(asked)]

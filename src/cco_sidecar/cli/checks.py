@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +19,10 @@ from cco_sidecar.cli import process
 from cco_sidecar.cli.connect import find, operator_client, port_answers
 from cco_sidecar.client.connection import claims_of
 from cco_sidecar.core.errors import SettingsError, SidecarError
+from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import DATABASE, Settings, is_temporary, state_directory
 from cco_sidecar.repository.layout import discover
+from cco_sidecar.rpc.tls import Tls, expiry
 from cco_sidecar.runners.presets import PRESETS, Runners
 from cco_sidecar.runners.sandbox import OFF, Sandbox
 from cco_sidecar.services.system.servicer import LOW_DISK_MB
@@ -27,6 +30,8 @@ from cco_sidecar.storage.trust import load_agent_types
 
 _VERSION_SECONDS = 20.0
 _SKEW_SECONDS = 5.0
+# Half of the 30 days that renewal usually leaves.
+_RENEW_DAYS = 15
 _MEGABYTE = 2**20
 
 
@@ -137,6 +142,22 @@ def _ports(settings: Settings) -> Iterator[Finding]:
                 f"stop the program that listens on it (ss -ltnp 'sport = :{port}'), or choose another port with {flag}"
             )
             yield Finding(name, Level.BROKEN, f"{port} is in use by another program", fix)
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    if settings.tls_cert is None:
+        if not is_loopback(settings.host):
+            text = f"{settings.host} is reachable from other machines without TLS"
+            yield Finding("TLS", Level.WARNING, text, "set server.tls_cert and server.tls_key, or listen on 127.0.0.1")
+        return
+    Tls.of(settings, "h2")
+    days = (expiry(settings.tls_cert) - datetime.now(UTC)).total_seconds() / 86400
+    text = f"the certificate {settings.tls_cert} expires in {days:.0f} days"
+    if days <= 0:
+        text, level = f"the certificate {settings.tls_cert} has expired", Level.BROKEN
+    else:
+        level = Level.WARNING if days < _RENEW_DAYS else Level.OK
+    yield Finding("TLS", level, text, "" if level is Level.OK else "renew it; the running sidecar reads it again")
 
 
 def _git(settings: Settings) -> Iterator[Finding]:
@@ -263,6 +284,7 @@ _CHECKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _database,
     _pid_file,
     _ports,
+    _tls,
     _sidecar,
     _token,
     _git,

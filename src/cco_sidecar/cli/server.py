@@ -167,7 +167,8 @@ async def _serve(settings: Settings) -> None:
 
 def _print_banner(sidecar: Any, settings: Settings) -> None:
     echo(f"Orchestration Sidecar v{__version__}")
-    echo(f"Listening on http://{authority(settings.host, sidecar.port)}")
+    scheme = "https" if settings.tls_cert and not is_loopback(settings.host) else "http"
+    echo(f"Listening on {scheme}://{authority(settings.host, sidecar.port)}")
     echo(f"gRPC on {authority(settings.host, sidecar.grpc_port)}")
     echo(f"Project {settings.project_root}")
     echo(f"Storage {settings.storage}")
@@ -181,5 +182,10 @@ def _print_banner(sidecar: Any, settings: Settings) -> None:
         echo(f"warning: {one_line(problem)}", err=True)
     if settings.jwt_secret and len(settings.jwt_secret) < 32:
         echo("warning: the JWT secret is shorter than 32 bytes (RFC 7518, section 3.2)", err=True)
-    if not is_loopback(settings.host):
-        echo("warning: reachable from other machines without TLS; put a TLS proxy in front of it", err=True)
+    if not is_loopback(settings.host) and settings.tls_cert is None:
+        echo(
+            f"WARNING: {settings.host} is reachable from other machines, and nothing is encrypted: whoever can read "
+            "the network can read tokens and code. Set --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS "
+            "proxy; server.require_tls refuses this.",
+            err=True,
+        )

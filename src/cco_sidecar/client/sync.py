@@ -14,7 +14,15 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from cco_sidecar.client import requests
-from cco_sidecar.client.connection import CONNECT_SECONDS, OPTIONS, Metadata, Token, identity, unreachable
+from cco_sidecar.client.connection import (
+    CONNECT_SECONDS,
+    OPTIONS,
+    Metadata,
+    Token,
+    channel_credentials,
+    identity,
+    unreachable,
+)
 from cco_sidecar.client.discovery import channel_options, find, require_safe
 from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.sync_agents import Agents, Approvals, Credentials, Tokens
@@ -47,8 +55,10 @@ class Client:
 
     ``url`` (REST), ``grpc_target`` (``host:port``) and ``token`` default to the environment variables ``SIDECAR_URL``,
     ``SIDECAR_GRPC``, ``JWT_TOKEN_FILE`` and ``JWT_TOKEN``. If no address is set, the client uses ``CCO_SIDECAR_PORT``
-    or finds a sidecar of this user on this machine. An ``https`` URL means TLS with gRPC's root certificates
-    (``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``).
+    or finds a sidecar of this user on this machine. An ``https`` URL means TLS: ``ca_file`` (``SIDECAR_CA_FILE``) is
+    the CA of the server, otherwise gRPC's root certificates count (``GRPC_DEFAULT_SSL_ROOTS_FILE_PATH``);
+    ``cert_file`` and ``key_file`` (``SIDECAR_CERT_FILE``, ``SIDECAR_KEY_FILE``) are presented to a server that asks
+    for a certificate. All are files in PEM format.
 
     Raises SettingsError for an invalid URL, and if a token would be sent to another machine without TLS, unless
     ``insecure`` is true. If no sidecar answers, the first call raises UnavailableError after
@@ -63,6 +73,9 @@ class Client:
         grpc_target: str | None = None,
         insecure: bool = False,
         connect_timeout: float = CONNECT_SECONDS,
+        ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
     ) -> None:
         self._token = Token.from_environment(token)
         self.identity = identity(self._token.text)
@@ -71,7 +84,7 @@ class Client:
         self._refreshing = threading.Lock()
         options = [*OPTIONS, *channel_options(self._target)]
         if self._target.secure:
-            credentials = grpc.ssl_channel_credentials()
+            credentials = channel_credentials(ca_file, cert_file, key_file)
             self._channel = grpc.secure_channel(self._target.address, credentials, options=options)
         else:
             self._channel = grpc.insecure_channel(self._target.address, options=options)

@@ -91,6 +91,38 @@ class Settings:
         schema={"enum": GRPC_CORES},
     )
     host: str = _setting("127.0.0.1", converters.text, "Address to listen on", file="sidecar.host", flag="--host")
+    tls_cert: Path | None = _setting(
+        None,
+        converters.path,
+        "TLS certificate of both ports, with its chain (PEM); see [security](security.md#tls)",
+        file="server.tls_cert",
+        flag="--tls-cert",
+        shown="none: no TLS",
+    )
+    tls_key: Path | None = _setting(
+        None,
+        converters.path,
+        "Its key (PEM)",
+        file="server.tls_key",
+        flag="--tls-key",
+        shown="in the file of the certificate",
+    )
+    tls_client_ca: Path | None = _setting(
+        None,
+        converters.path,
+        "Clients on other machines must present a certificate of this CA (PEM)",
+        file="server.tls_client_ca",
+        flag="--tls-client-ca",
+        shown="none: clients need no certificate",
+    )
+    require_tls: bool = _setting(
+        False,
+        converters.boolean,
+        "Refuse to listen for other machines without TLS",
+        file="server.require_tls",
+        shown="false",
+        schema={"type": "boolean"},
+    )
     storage: Path = _setting(
         Path("/tmp/cco-sidecar"),
         converters.storage_path,

@@ -18,6 +18,7 @@ from cco_sidecar.rpc.health import Health
 from cco_sidecar.rpc.http2.server import Http2Core
 from cco_sidecar.rpc.open_services import OpenServices
 from cco_sidecar.rpc.receiving import Admission
+from cco_sidecar.rpc.tls import Tls
 
 _LEAST_CONNECTIONS = 64
 
@@ -51,9 +52,16 @@ class GrpcServer:
         self._services: Sequence[str] = ()
         self._health = Health()
         host, port = settings.host, settings.real_grpc_port
-        kind = GrpcioCore if settings.grpc_core == "grpcio" else Http2Core
+        tls = Tls.of(settings, "h2")
+        if tls is not None and settings.grpc_core == "grpcio":
+            raise SettingsError("sidecar.grpc_core: grpcio does not serve TLS; remove the setting, or server.tls_cert")
+        most = max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 4)
         try:
-            self._core: Core = kind(host, port, socket, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 4))
+            self._core: Core
+            if settings.grpc_core == "grpcio":
+                self._core = GrpcioCore(host, port, socket, most)
+            else:
+                self._core = Http2Core(host, port, socket, most, tls)
         except OSError as problem:
             raise SettingsError(
                 f"cannot open gRPC port {port} on {host} (is it in use?); fix: choose another with --grpc-port"

@@ -17,7 +17,7 @@ import requests
 
 from cco_sidecar.core.environment import LIFELINE
 
-_LINES = re.compile(r"Listening on http://127\.0\.0\.1:(\d+)\ngRPC on 127\.0\.0\.1:(\d+)\n")
+_LINES = re.compile(r"Listening on https?://\S+:(\d+)\ngRPC on \S+:(\d+)\n")
 
 
 @dataclass

@@ -23,6 +23,8 @@ from cco_sidecar.rpc.http2.frames import ErrorCode
 from cco_sidecar.rpc.http2.headers import percent_encoded
 from cco_sidecar.rpc.http2.stream import Stream
 from cco_sidecar.rpc.limits import HANDSHAKE_SECONDS, IDLE_SECONDS, MAX_RECEIVE_BYTES, SILENT_SECONDS
+from cco_sidecar.rpc.listening import Listener
+from cco_sidecar.rpc.tls import Tls
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +50,9 @@ class Http2Core:
 
     max_receive = MAX_RECEIVE_BYTES
 
-    def __init__(self, host: str, port: int, path: Path | None, max_connections: int) -> None:
+    def __init__(self, host: str, port: int, path: Path | None, max_connections: int, tls: Tls | None = None) -> None:
         """``path`` is that of an additional Unix socket. Raises OSError if the port cannot be opened."""
+        self._tls = tls
         self._max_connections = max_connections
         self._sockets = [sockets.bound(host, port)]
         self.port: int = self._sockets[0].getsockname()[1]
@@ -58,7 +61,7 @@ class Http2Core:
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, Any] = {}
         self._connections: set[Connection] = set()
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[asyncio.AbstractServer | Listener] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.TimerHandle | None = None
 
@@ -68,9 +71,16 @@ class Http2Core:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         for each in self._sockets:
+            if self._tls is not None and each.family != socket.AF_UNIX:
+                each.listen(_BACKLOG)
+                self._servers.append(Listener(each, self._tls, self._connection))
+                continue
             create = loop.create_unix_server if each.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await create(lambda: Connection(self, _peer), sock=each, backlog=_BACKLOG))
+            self._servers.append(await create(self._connection, sock=each, backlog=_BACKLOG))
         self._looking = loop.call_later(_LOOK_SECONDS, self._look)
+
+    def _connection(self) -> Connection:
+        return Connection(self, _peer)
 
     async def stop(self, grace: float) -> None:
         """Takes no new calls, and gives open ones ``grace`` seconds to end."""

@@ -1,0 +1,113 @@
+"""TLS of both ports: the certificate, whose files are read again when they change, and who must present one."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.hosts import is_loopback
+from cco_sidecar.core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# How often the files are looked at, at most.
+_LOOK_SECONDS = 1.0
+_Seen = tuple[tuple[str, int, int], ...]
+
+
+class Tls:
+    """Contexts for the connections of one port. ``protocol`` is what ALPN offers (RFC 7301): `http/1.1` or `h2`."""
+
+    def __init__(self, cert: Path, key: Path, client_ca: Path | None, protocol: str) -> None:
+        """Raises SettingsError if a file cannot be used."""
+        self._cert, self._key, self._client_ca = cert, key, client_ca
+        self._protocol = protocol
+        self._seen = self._look()
+        self._context = self._load()
+        self._looked_at = time.monotonic()
+
+    @classmethod
+    def of(cls, settings: Settings, protocol: str) -> Tls | None:
+        """Returns the TLS of a port; None if no certificate is configured. Raises SettingsError."""
+        if settings.tls_cert is None:
+            for name, value in (("tls_key", settings.tls_key), ("tls_client_ca", settings.tls_client_ca)):
+                if value is not None:
+                    raise SettingsError(f"server.{name} needs server.tls_cert, the certificate of this server")
+            if settings.require_tls and not is_loopback(settings.host):
+                raise SettingsError(
+                    f"server.require_tls is set, and {settings.host} is reachable from other machines; set "
+                    "server.tls_cert (--tls-cert), or listen on 127.0.0.1 behind a TLS proxy"
+                )
+            return None
+        return cls(settings.tls_cert, settings.tls_key or settings.tls_cert, settings.tls_client_ca, protocol)
+
+    def context(self) -> ssl.SSLContext:
+        """Returns the context for a new connection. If changed files cannot be used, the former stay in use."""
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = now
+            self._reload()
+        return self._context
+
+    def _reload(self) -> None:
+        try:
+            seen = self._look()
+            if seen == self._seen:
+                return
+            self._context = self._load()
+        except SettingsError as problem:
+            log.error("the former TLS certificate stays in use: %s", problem)
+            return
+        self._seen = seen
+        log.info("TLS certificate reloaded", extra={"file": str(self._cert)})
+
+    def _look(self) -> _Seen:
+        files = [path for path in (self._cert, self._key, self._client_ca) if path is not None]
+        try:
+            return tuple((str(path), (info := path.stat()).st_mtime_ns, info.st_ino) for path in files)
+        except OSError as problem:
+            raise SettingsError(f"cannot read {problem.filename}: {problem.strerror}") from problem
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols([self._protocol])
+        try:
+            # An encrypted key must not ask for its password on the terminal.
+            context.load_cert_chain(self._cert, self._key, password=_no_password)
+        except (OSError, ValueError) as problem:
+            raise SettingsError(self._explanation(problem)) from problem
+        if self._client_ca is not None:
+            try:
+                context.load_verify_locations(cafile=self._client_ca)
+            except OSError as problem:
+                raise SettingsError(
+                    f"server.tls_client_ca: {self._client_ca} has no CA certificates in PEM format"
+                ) from problem
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def _explanation(self, problem: Exception) -> str:
+        if isinstance(problem, ssl.SSLError) and problem.reason == "KEY_VALUES_MISMATCH":
+            return f"server.tls_key: {self._key} is not the key of the certificate in {self._cert}"
+        if isinstance(problem, ValueError):
+            return f"server.tls_key: {self._key} is encrypted; store it without a password, readable only by this user"
+        if isinstance(problem, ssl.SSLError):
+            return f"server.tls_cert: expected a certificate in {self._cert} and its key in {self._key}, in PEM format"
+        return f"server.tls_cert: cannot read {self._cert} and {self._key}: {problem}"
+
+
+def _no_password() -> str:
+    raise ValueError("encrypted")
+
+
+def expiry(cert: Path) -> datetime:
+    """Returns when the first certificate of a file expires, in UTC. Raises OSError, ValueError."""
+    from cryptography import x509
+
+    found = x509.load_pem_x509_certificate(cert.read_bytes())
+    return found.not_valid_after_utc.astimezone(UTC)
