@@ -57,17 +57,17 @@ lint: setup .tools/.ready ## ruff, mypy --strict, buf lint and breaking, import-
 	$(BIN)/lint-imports --no-cache
 	$(PY) scripts/picture.py --check
 	$(BUF) lint
-	$(BUF) format --diff --exit-code proto/orchestra
+	$(BUF) format --diff --exit-code proto --path proto/orchestra
 	$(MAKE) --no-print-directory breaking prose
 
 format: setup .tools/.ready ## format Python and proto files
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BUF) format -w proto/orchestra
+	$(BUF) format -w proto --path proto/orchestra
 
 prose: setup .tools/.ready ## check spelling and wording of docs, comments, help and error texts
 	@rm -rf .build/prose
-	@git ls-files -co --exclude-standard '*.md' '*.py' '*.proto' | grep -v '^gen/' | $(PY) scripts/prose.py .build/prose
+	@git ls-files -co --exclude-standard '*.md' '*.py' '*.proto' | grep -v '^gen/\|^proto/google/' | $(PY) scripts/prose.py .build/prose
 	@cd .build/prose && $(CURDIR)/$(CSPELL) lint --config ../../cspell.json --no-progress --no-summary --show-suggestions --dot '**'
 
 breaking: .tools/.ready ## compare the API with the one last released

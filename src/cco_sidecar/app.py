@@ -155,7 +155,7 @@ class Sidecar:
         self._handover.start()
         self._events.start()
         self._background.start(self._operator_token.keep_fresh(), "operator token")
-        self._background.start(loop_watch.watch(), "loop watch")
+        self._background.start(loop_watch.watch(self._metrics.loop_lag), "loop watch")
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")
             self._background.start(self._database.keep_claim(), "claim of the database")

@@ -9,13 +9,15 @@ import time
 import pytest
 
 from cco_sidecar.core import loop_watch
+from cco_sidecar.core.metrics import Histogram
 
 
 @pytest.mark.parametrize(("seconds", "lines"), [(loop_watch.HELD_SECONDS + 0.1, 1), (0.01, 0)])
 async def test_work_that_blocks_the_loop_is_logged(
     seconds: float, lines: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watching = asyncio.create_task(loop_watch.watch())
+    lag = Histogram()
+    watching = asyncio.create_task(loop_watch.watch(lag))
     with caplog.at_level(logging.INFO, loop_watch.__name__):
         await asyncio.sleep(0)
         until = time.thread_time() + seconds
@@ -25,3 +27,4 @@ async def test_work_that_blocks_the_loop_is_logged(
         await asyncio.sleep(3 * loop_watch.BEAT_SECONDS)
     watching.cancel()
     assert sum("the event loop was blocked" in record.message for record in caplog.records) == lines
+    assert sum(lag.counts) > 0 and (sum(lag.counts[8:]) == 1) == bool(lines)

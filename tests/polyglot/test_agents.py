@@ -158,7 +158,7 @@ def _publish(sidecar: SidecarProcess, number: int, event_type: str = "review_com
 
 
 def _publish_rest(sidecar: SidecarProcess) -> None:
-    """The second half, and the end; again and again while no sidecar listens."""
+    """The second half, and the end; each is repeated while no sidecar listens."""
 
     def accepted(number: int, event_type: str) -> bool:
         try:

@@ -284,6 +284,20 @@ class TestAgents:
             await stores.agents.add(agent(status), SpawnAgentRequest(), created=1)
         assert await stores.agents.totals() == (2, 1, 1, 5)
 
+    async def test_totals_by_type(self, stores: Stores) -> None:
+        for cost in (0.5, 0.25):
+            made = agent(AGENT_STATUS_COMPLETED)
+            made.MergeFrom(Agent(usage={"input_tokens": 10, "output_tokens": 5, "cost_usd": cost}))
+            await stores.agents.add(made, SpawnAgentRequest(), created=1)
+        await stores.agents.add(agent(AGENT_STATUS_FAILED), SpawnAgentRequest(), created=1)
+        await stores.agents.add(agent(AGENT_STATUS_FAILED, agent_type="zig-specialist"), SpawnAgentRequest(), created=1)
+        kind = agent().agent_type
+        assert sorted(await stores.agents.totals_by_type()) == [
+            (kind, AGENT_STATUS_COMPLETED, 2, 30.0, 0.75),
+            (kind, AGENT_STATUS_FAILED, 1, 0.0, 0.0),
+            ("zig-specialist", AGENT_STATUS_FAILED, 1, 0.0, 0.0),
+        ]
+
     async def test_spent_totals(self, stores: Stores) -> None:
         used = Agent(usage={"input_tokens": 10, "output_tokens": 5, "cost_usd": 0.5})
         for tree, issue, created in (("root", "i", LATE), ("root", "j", LATE + 1), ("", "i", LATE + 2)):

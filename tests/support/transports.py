@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import grpc
 import requests
 from google.api import annotations_pb2
+from google.api.httpbody_pb2 import HttpBody
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 
@@ -148,6 +149,8 @@ class GrpcTransport(Transport):
             return Answer(problem.code().name, error.code, error.message, error.details)
 
     def _value(self, message: Any) -> Any:
+        if isinstance(message, HttpBody):
+            return message.data.decode()
         return codec.to_dict(getattr(message, self._response_body) if self._response_body else message)
 
 
@@ -189,6 +192,8 @@ class RestTransport(Transport):
                 return Answer(answer.status_code, "", "", next(answer.iter_content(None)).decode())
             if METHODS[self._rpc].server_streaming:
                 return Answer(answer.status_code, "", "", [json.loads(line) for line in answer.text.splitlines()])
+            if METHODS[self._rpc].output_type is HttpBody.DESCRIPTOR:
+                return Answer(answer.status_code, "", "", answer.text)
             return Answer(answer.status_code, "", "", answer.json())
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.metrics import Histogram
 from orchestra.v1.event_service_pb2 import Event, Gap
 
 T = TypeVar("T")
@@ -99,6 +100,8 @@ class Counters:
     delivered: int = 0
     deliveries: int = 0
     delivery_seconds: float = 0.0
+    # How long it took to force a batch of events to the disk, in seconds.
+    syncs: Histogram = field(default_factory=Histogram)
 
 
 Sink = Callable[[Encoded], bool]

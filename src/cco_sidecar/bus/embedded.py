@@ -77,7 +77,7 @@ class EmbeddedBus:
             settings.event_memory_mb * 2**20,
         )
         self._stride = min(_TRIM_STRIDE, max(1, settings.max_events // 10))
-        self.counters = Counters()
+        self.counters = Counters(syncs=event_log.syncs)
         self._delivery = Delivery(self.counters)
         self._flush = FlushScheduler(self._delivery.hand_out)
         self._scans = Scans()

@@ -1,9 +1,11 @@
-"""Metrics of recent calls and of the context cache, and the time of each agent's last call."""
+"""What the sidecar measures of itself: calls, streams, the context cache, delays; and each agent's last call."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, OrderedDict, deque
+from bisect import bisect_left
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cco_sidecar.core.principal import Principal
@@ -11,6 +13,27 @@ from cco_sidecar.core.principal import Principal
 _WINDOW = 60.0
 _MAX_SAMPLES = 20_000
 _MAX_AGENTS = 10_000
+
+
+# Upper bounds in seconds.
+_CALL_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_DELAY_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class Histogram:
+    """Counts values by upper bound, and adds them up. One thread may write while others read."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float] = _DELAY_SECONDS) -> None:
+        self.bounds = bounds
+        # The last counts what is above all bounds.
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
 
 
 class Performance(NamedTuple):
@@ -34,6 +57,14 @@ class CacheFigures:
         self._looked[hit] += 1
 
     @property
+    def hits(self) -> int:
+        return self._looked[True]
+
+    @property
+    def misses(self) -> int:
+        return self._looked[False]
+
+    @property
     def hit_rate(self) -> float:
         """From 0 to 1; 0 before the first lookup."""
         looked = self._looked.total()
@@ -45,11 +76,28 @@ class Metrics:
 
     def __init__(self) -> None:
         self.cache = CacheFigures()
+        # Ended calls by RPC and status code, and how long the unary ones took.
+        self.ended: Counter[tuple[str, str]] = Counter()
+        self.seconds: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(_CALL_SECONDS))
+        # Open long polls and streams by RPC.
+        self.open: Counter[str] = Counter()
+        self.loop_lag = Histogram()
         # (time, seconds or None for long polls and streams, failed)
         self._calls: deque[tuple[float, float | None, bool]] = deque(maxlen=_MAX_SAMPLES)
         self._agents: OrderedDict[str, tuple[float, str]] = OrderedDict()
 
-    def record(self, seconds: float | None, *, failed: bool) -> None:
+    def opened(self, rpc: str) -> None:
+        """Counts a long poll or a stream until ``closed``."""
+        self.open[rpc] += 1
+
+    def closed(self, rpc: str) -> None:
+        self.open[rpc] -= 1
+
+    def record(self, rpc: str, code: str, seconds: float | None, *, failed: bool) -> None:
+        """Counts a call that has ended. ``seconds`` is None for long polls and streams."""
+        self.ended[rpc, code] += 1
+        if seconds is not None:
+            self.seconds[rpc].observe(seconds)
         self._calls.append((time.monotonic(), seconds, failed))
 
     def seen(self, principal: Principal) -> None:

@@ -141,6 +141,9 @@ class Exchange(Incoming):
             headers = [(b"content-type", cloudevents.BATCHED.encode()), (b"x-next-cursor", cursor.encode())]
             await self._respond(status, body, headers if cursor else headers[:1])
             return
+        if route.is_http_body:
+            await self._respond(status, response.data, [(b"content-type", response.content_type.encode())])
+            return
         body = await beside_the_loop(replies.json_body, route, response, size=replies.work_of(response))
         await self._respond(status, body, shared=shared)
 

@@ -192,8 +192,10 @@ class Document:
             inner = output.fields_by_name[route.response_body].message_type
             assert inner is not None
             output = inner
-        schema = self._made.reference(output, "")
-        content: dict[str, Any] = {"application/json": {"schema": schema}}
+        if route.is_http_body:
+            content: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+        else:
+            content = {"application/json": {"schema": self._made.reference(output, "")}}
         if route.method.server_streaming:
             content = {"application/x-ndjson": {}, "text/event-stream": {}}
             if route.rpc not in SSE_BY_DEFAULT:

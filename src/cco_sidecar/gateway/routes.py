@@ -31,6 +31,11 @@ class Route(NamedTuple):
     response_body: str
     rules: options_pb2.CallRules
 
+    @property
+    def is_http_body(self) -> bool:
+        """Whether the response is a body of its own type, not JSON (google/api/httpbody.proto)."""
+        return self.method.output_type.full_name == "google.api.HttpBody"
+
     def variables(self, segments: list[str]) -> dict[str, str] | None:
         """Returns the path variables by field name, or None if the path does not match."""
         found: dict[str, str] = {}

@@ -76,7 +76,7 @@ def interceptors(
     """Returns the interceptors, outermost first. Raises SettingsError."""
     return [
         # First, because every log line and error names the request id.
-        RequestId(policies(services())),
+        RequestId(policies(services()), metrics),
         # Outside Errors, so that it sees the same errors as the caller.
         AccessLog(metrics),
         Errors(),

@@ -16,7 +16,7 @@ from cco_sidecar.storage.event_stores import (
     SchemaStore,
     WebhookStore,
 )
-from orchestra.v1.agent_service_pb2 import Agent, SpawnAgentRequest
+from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import Approval
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import Result
@@ -160,6 +160,16 @@ class AgentTotals(NamedTuple):
     spawned: int
 
 
+class TypeTotals(NamedTuple):
+    """Agents of a type with a status: how many, and what they used, as far as their programs report it."""
+
+    agent_type: str
+    status: AgentStatus
+    agents: int
+    tokens: float
+    cost_usd: float
+
+
 class AgentStore(Protocol):
     """Agents, running and ended. No method blocks the event loop; a write is on disk when it returns."""
 
@@ -198,6 +208,10 @@ class AgentStore(Protocol):
         ...
 
     async def totals(self) -> AgentTotals: ...
+
+    async def totals_by_type(self) -> Sequence[TypeTotals]:
+        """Returns a total for each type and status that agents have."""
+        ...
 
     async def spent(self, project: str, *, issue: str = "", tree: str = "", since: int = 0) -> Spent:
         """Returns the usage of an issue, of a spawn tree, or of everything agents and rules spawned after ``since``.

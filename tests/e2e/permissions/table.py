@@ -423,11 +423,12 @@ ROWS: dict[str, Row] = {
     "ListCredentials": Row(PLAIN, nothing, rule(200, OPERATOR)),
     "DeleteCredential": Row(PLAIN, deletion, rule(200, OPERATOR)),
     "GetHealth": Row(PLAIN, nothing, rule(200)),
+    "GetMetrics": Row(PLAIN, nothing, rule(200)),
     "GetStatus": Row(PLAIN, nothing, rule(200)),
     "ProveIdentity": Row(PLAIN, lambda case: {"nonce": "a-nonce-of-the-caller"}, rule(200)),
 }
 # Contract, section 1: `GET /health` needs no token, `/status` none on loopback.
-OPEN = {"GetHealth": "anyone", "GetStatus": "loopback", "ProveIdentity": "anyone"}
+OPEN = {"GetHealth": "anyone", "GetMetrics": "loopback", "GetStatus": "loopback", "ProveIdentity": "anyone"}
 
 
 class Cell(NamedTuple):

@@ -8,6 +8,7 @@ package orchestrav1
 
 import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -468,6 +469,43 @@ func (*GetStatusRequest) Descriptor() ([]byte, []int) {
 	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{5}
 }
 
+// Empty: all metrics are returned.
+type GetMetricsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetMetricsRequest) Reset() {
+	*x = GetMetricsRequest{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetMetricsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetMetricsRequest) ProtoMessage() {}
+
+func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetMetricsRequest.ProtoReflect.Descriptor instead.
+func (*GetMetricsRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{6}
+}
+
 // Figures of the whole sidecar, over all projects.
 type GetStatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -487,7 +525,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -499,7 +537,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -512,7 +550,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetStatusResponse) GetAgents() *AgentsStatus {
@@ -576,7 +614,7 @@ type AgentsStatus struct {
 
 func (x *AgentsStatus) Reset() {
 	*x = AgentsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +626,7 @@ func (x *AgentsStatus) String() string {
 func (*AgentsStatus) ProtoMessage() {}
 
 func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +639,7 @@ func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentsStatus.ProtoReflect.Descriptor instead.
 func (*AgentsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AgentsStatus) GetActive() uint32 {
@@ -683,7 +721,7 @@ type StorageStatus struct {
 
 func (x *StorageStatus) Reset() {
 	*x = StorageStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +733,7 @@ func (x *StorageStatus) String() string {
 func (*StorageStatus) ProtoMessage() {}
 
 func (x *StorageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +746,7 @@ func (x *StorageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageStatus.ProtoReflect.Descriptor instead.
 func (*StorageStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StorageStatus) GetContextCacheEntries() uint32 {
@@ -782,7 +820,7 @@ type EventsStatus struct {
 
 func (x *EventsStatus) Reset() {
 	*x = EventsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +832,7 @@ func (x *EventsStatus) String() string {
 func (*EventsStatus) ProtoMessage() {}
 
 func (x *EventsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +845,7 @@ func (x *EventsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsStatus.ProtoReflect.Descriptor instead.
 func (*EventsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{9}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EventsStatus) GetTotalPublished() float64 {
@@ -872,7 +910,7 @@ type PerformanceStatus struct {
 
 func (x *PerformanceStatus) Reset() {
 	*x = PerformanceStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +922,7 @@ func (x *PerformanceStatus) String() string {
 func (*PerformanceStatus) ProtoMessage() {}
 
 func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +935,7 @@ func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PerformanceStatus.ProtoReflect.Descriptor instead.
 func (*PerformanceStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PerformanceStatus) GetAvgResponseTimeMs() float64 {
@@ -939,7 +977,7 @@ var File_orchestra_v1_system_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\n" +
-	"!orchestra/v1/system_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"6\n" +
+	"!orchestra/v1/system_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"6\n" +
 	"\x14ProveIdentityRequest\x12\x1e\n" +
 	"\x05nonce\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x05nonce\"r\n" +
 	"\x15ProveIdentityResponse\x12\x12\n" +
@@ -963,7 +1001,8 @@ const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\ractive_agents\x18\x05 \x01(\rR\factiveAgents\x12(\n" +
 	"\x10event_queue_size\x18\x06 \x01(\rR\x0eeventQueueSize\x125\n" +
 	"\x17disk_space_available_mb\x18\a \x01(\x01R\x14diskSpaceAvailableMb\"\x12\n" +
-	"\x10GetStatusRequest\"\xaf\x02\n" +
+	"\x10GetStatusRequest\"\x13\n" +
+	"\x11GetMetricsRequest\"\xaf\x02\n" +
 	"\x11GetStatusResponse\x122\n" +
 	"\x06agents\x18\x01 \x01(\v2\x1a.orchestra.v1.AgentsStatusR\x06agents\x125\n" +
 	"\astorage\x18\x02 \x01(\v2\x1b.orchestra.v1.StorageStatusR\astorage\x122\n" +
@@ -1008,10 +1047,13 @@ const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n" +
 	"\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n" +
-	"\x17HEALTH_STATUS_UNHEALTHY\x10\x032\xe5\x02\n" +
+	"\x17HEALTH_STATUS_UNHEALTHY\x10\x032\xc9\x03\n" +
 	"\rSystemService\x12j\n" +
 	"\tGetHealth\x12\x1e.orchestra.v1.GetHealthRequest\x1a\x1f.orchestra.v1.GetHealthResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\t\x12\a/health\x12j\n" +
-	"\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\a/status\x12|\n" +
+	"\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\a/status\x12b\n" +
+	"\n" +
+	"GetMetrics\x12\x1f.orchestra.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x1d\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\n" +
+	"\x12\b/metrics\x12|\n" +
 	"\rProveIdentity\x12\".orchestra.v1.ProveIdentityRequest\x1a#.orchestra.v1.ProveIdentityResponse\"\"\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/identityB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
@@ -1028,7 +1070,7 @@ func file_orchestra_v1_system_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_system_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_orchestra_v1_system_service_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: orchestra.v1.HealthStatus
 	(*ProveIdentityRequest)(nil),  // 1: orchestra.v1.ProveIdentityRequest
@@ -1037,34 +1079,38 @@ var file_orchestra_v1_system_service_proto_goTypes = []any{
 	(*GetHealthResponse)(nil),     // 4: orchestra.v1.GetHealthResponse
 	(*HealthChecks)(nil),          // 5: orchestra.v1.HealthChecks
 	(*GetStatusRequest)(nil),      // 6: orchestra.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 7: orchestra.v1.GetStatusResponse
-	(*AgentsStatus)(nil),          // 8: orchestra.v1.AgentsStatus
-	(*StorageStatus)(nil),         // 9: orchestra.v1.StorageStatus
-	(*EventsStatus)(nil),          // 10: orchestra.v1.EventsStatus
-	(*PerformanceStatus)(nil),     // 11: orchestra.v1.PerformanceStatus
-	nil,                           // 12: orchestra.v1.AgentsStatus.ByTypeEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*GetMetricsRequest)(nil),     // 7: orchestra.v1.GetMetricsRequest
+	(*GetStatusResponse)(nil),     // 8: orchestra.v1.GetStatusResponse
+	(*AgentsStatus)(nil),          // 9: orchestra.v1.AgentsStatus
+	(*StorageStatus)(nil),         // 10: orchestra.v1.StorageStatus
+	(*EventsStatus)(nil),          // 11: orchestra.v1.EventsStatus
+	(*PerformanceStatus)(nil),     // 12: orchestra.v1.PerformanceStatus
+	nil,                           // 13: orchestra.v1.AgentsStatus.ByTypeEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*httpbody.HttpBody)(nil),     // 15: google.api.HttpBody
 }
 var file_orchestra_v1_system_service_proto_depIdxs = []int32{
 	0,  // 0: orchestra.v1.GetHealthResponse.status:type_name -> orchestra.v1.HealthStatus
 	5,  // 1: orchestra.v1.GetHealthResponse.checks:type_name -> orchestra.v1.HealthChecks
-	13, // 2: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
+	14, // 2: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
 	0,  // 3: orchestra.v1.HealthChecks.storage:type_name -> orchestra.v1.HealthStatus
 	0,  // 4: orchestra.v1.HealthChecks.event_bus:type_name -> orchestra.v1.HealthStatus
-	8,  // 5: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
-	9,  // 6: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
-	10, // 7: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
-	11, // 8: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
-	13, // 9: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 10: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
+	9,  // 5: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
+	10, // 6: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
+	11, // 7: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
+	12, // 8: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
+	14, // 9: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
+	13, // 10: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
 	3,  // 11: orchestra.v1.SystemService.GetHealth:input_type -> orchestra.v1.GetHealthRequest
 	6,  // 12: orchestra.v1.SystemService.GetStatus:input_type -> orchestra.v1.GetStatusRequest
-	1,  // 13: orchestra.v1.SystemService.ProveIdentity:input_type -> orchestra.v1.ProveIdentityRequest
-	4,  // 14: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
-	7,  // 15: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
-	2,  // 16: orchestra.v1.SystemService.ProveIdentity:output_type -> orchestra.v1.ProveIdentityResponse
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
+	7,  // 13: orchestra.v1.SystemService.GetMetrics:input_type -> orchestra.v1.GetMetricsRequest
+	1,  // 14: orchestra.v1.SystemService.ProveIdentity:input_type -> orchestra.v1.ProveIdentityRequest
+	4,  // 15: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
+	8,  // 16: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
+	15, // 17: orchestra.v1.SystemService.GetMetrics:output_type -> google.api.HttpBody
+	2,  // 18: orchestra.v1.SystemService.ProveIdentity:output_type -> orchestra.v1.ProveIdentityResponse
+	15, // [15:19] is the sub-list for method output_type
+	11, // [11:15] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1082,7 +1128,7 @@ func file_orchestra_v1_system_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_system_service_proto_rawDesc), len(file_orchestra_v1_system_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

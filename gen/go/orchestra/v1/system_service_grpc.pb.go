@@ -8,6 +8,7 @@ package orchestrav1
 
 import (
 	context "context"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -21,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	SystemService_GetHealth_FullMethodName     = "/orchestra.v1.SystemService/GetHealth"
 	SystemService_GetStatus_FullMethodName     = "/orchestra.v1.SystemService/GetStatus"
+	SystemService_GetMetrics_FullMethodName    = "/orchestra.v1.SystemService/GetMetrics"
 	SystemService_ProveIdentity_FullMethodName = "/orchestra.v1.SystemService/ProveIdentity"
 )
 
@@ -35,6 +37,8 @@ type SystemServiceClient interface {
 	GetHealth(ctx context.Context, in *GetHealthRequest, opts ...grpc.CallOption) (*GetHealthResponse, error)
 	// Returns counts and latencies. Needs no token on the loopback interface.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
+	// Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface.
+	GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error)
 	// Proves that the server holds the key of its storage directory. Clients check this before they
 	// send the operator's token. Needs no token.
 	ProveIdentity(ctx context.Context, in *ProveIdentityRequest, opts ...grpc.CallOption) (*ProveIdentityResponse, error)
@@ -68,6 +72,16 @@ func (c *systemServiceClient) GetStatus(ctx context.Context, in *GetStatusReques
 	return out, nil
 }
 
+func (c *systemServiceClient) GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(httpbody.HttpBody)
+	err := c.cc.Invoke(ctx, SystemService_GetMetrics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *systemServiceClient) ProveIdentity(ctx context.Context, in *ProveIdentityRequest, opts ...grpc.CallOption) (*ProveIdentityResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ProveIdentityResponse)
@@ -89,6 +103,8 @@ type SystemServiceServer interface {
 	GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error)
 	// Returns counts and latencies. Needs no token on the loopback interface.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
+	// Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface.
+	GetMetrics(context.Context, *GetMetricsRequest) (*httpbody.HttpBody, error)
 	// Proves that the server holds the key of its storage directory. Clients check this before they
 	// send the operator's token. Needs no token.
 	ProveIdentity(context.Context, *ProveIdentityRequest) (*ProveIdentityResponse, error)
@@ -107,6 +123,9 @@ func (UnimplementedSystemServiceServer) GetHealth(context.Context, *GetHealthReq
 }
 func (UnimplementedSystemServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
+}
+func (UnimplementedSystemServiceServer) GetMetrics(context.Context, *GetMetricsRequest) (*httpbody.HttpBody, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetMetrics not implemented")
 }
 func (UnimplementedSystemServiceServer) ProveIdentity(context.Context, *ProveIdentityRequest) (*ProveIdentityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProveIdentity not implemented")
@@ -168,6 +187,24 @@ func _SystemService_GetStatus_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SystemService_GetMetrics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetMetricsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SystemServiceServer).GetMetrics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SystemService_GetMetrics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SystemServiceServer).GetMetrics(ctx, req.(*GetMetricsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SystemService_ProveIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ProveIdentityRequest)
 	if err := dec(in); err != nil {
@@ -200,6 +237,10 @@ var SystemService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetStatus",
 			Handler:    _SystemService_GetStatus_Handler,
+		},
+		{
+			MethodName: "GetMetrics",
+			Handler:    _SystemService_GetMetrics_Handler,
 		},
 		{
 			MethodName: "ProveIdentity",

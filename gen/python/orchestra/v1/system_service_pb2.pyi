@@ -1,4 +1,5 @@
 from google.api import annotations_pb2 as _annotations_pb2
+from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from orchestra.v1 import options_pb2 as _options_pb2
 from google.protobuf.internal import containers as _containers
@@ -78,6 +79,10 @@ class HealthChecks(_message.Message):
     def __init__(self, storage: _Optional[_Union[HealthStatus, str]] = ..., event_bus: _Optional[_Union[HealthStatus, str]] = ..., memory_usage_mb: _Optional[float] = ..., cpu_usage_percent: _Optional[float] = ..., active_agents: _Optional[int] = ..., event_queue_size: _Optional[int] = ..., disk_space_available_mb: _Optional[float] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetMetricsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from orchestra.v1 import system_service_pb2 as orchestra_dot_v1_dot_system__service__pb2
 
 GRPC_GENERATED_VERSION = '1.72.1'
@@ -45,6 +46,11 @@ class SystemServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.GetMetrics = channel.unary_unary(
+                '/orchestra.v1.SystemService/GetMetrics',
+                request_serializer=orchestra_dot_v1_dot_system__service__pb2.GetMetricsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ProveIdentity = channel.unary_unary(
                 '/orchestra.v1.SystemService/ProveIdentity',
                 request_serializer=orchestra_dot_v1_dot_system__service__pb2.ProveIdentityRequest.SerializeToString,
@@ -71,6 +77,13 @@ class SystemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMetrics(self, request, context):
+        """Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ProveIdentity(self, request, context):
         """Proves that the server holds the key of its storage directory. Clients check this before they
         send the operator's token. Needs no token.
@@ -91,6 +104,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_system__service__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'GetMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMetrics,
+                    request_deserializer=orchestra_dot_v1_dot_system__service__pb2.GetMetricsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ProveIdentity': grpc.unary_unary_rpc_method_handler(
                     servicer.ProveIdentity,
@@ -153,6 +171,33 @@ class SystemService(object):
             '/orchestra.v1.SystemService/GetStatus',
             orchestra_dot_v1_dot_system__service__pb2.GetStatusRequest.SerializeToString,
             orchestra_dot_v1_dot_system__service__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.SystemService/GetMetrics',
+            orchestra_dot_v1_dot_system__service__pb2.GetMetricsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 from orchestra.v1 import system_service_pb2 as _system_service_pb2
 import abc as _abc_1
@@ -39,6 +40,8 @@ class SystemServiceStub:
     """
     GetStatus: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.GetStatusRequest, _system_service_pb2.GetStatusResponse]
     """Returns counts and latencies. Needs no token on the loopback interface."""
+    GetMetrics: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.GetMetricsRequest, _httpbody_pb2.HttpBody]
+    """Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface."""
     ProveIdentity: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ProveIdentityRequest, _system_service_pb2.ProveIdentityResponse]
     """Proves that the server holds the key of its storage directory. Clients check this before they
     send the operator's token. Needs no token.
@@ -55,6 +58,8 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """
     GetStatus: _aio.UnaryUnaryMultiCallable[_system_service_pb2.GetStatusRequest, _system_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Returns counts and latencies. Needs no token on the loopback interface."""
+    GetMetrics: _aio.UnaryUnaryMultiCallable[_system_service_pb2.GetMetricsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface."""
     ProveIdentity: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ProveIdentityRequest, _system_service_pb2.ProveIdentityResponse]  # type: ignore[assignment]
     """Proves that the server holds the key of its storage directory. Clients check this before they
     send the operator's token. Needs no token.
@@ -80,6 +85,14 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_service_pb2.GetStatusResponse, _abc.Awaitable[_system_service_pb2.GetStatusResponse]]:
         """Returns counts and latencies. Needs no token on the loopback interface."""
+
+    @_abc_1.abstractmethod
+    def GetMetrics(
+        self,
+        request: _system_service_pb2.GetMetricsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface."""
 
     @_abc_1.abstractmethod
     def ProveIdentity(

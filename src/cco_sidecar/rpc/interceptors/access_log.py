@@ -23,18 +23,18 @@ class AccessLog(Around):
         self._metrics = metrics
 
     def succeeded(self, call: Call) -> None:
-        self._count(call, failed=False)
+        self._count(call, "OK", failed=False)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s OK", call.policy.path, extra=_fields(call))
 
     async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         if isinstance(problem, asyncio.CancelledError | GeneratorExit):
             # A caller that cancels is not a failure.
-            self.succeeded(call)
+            self._count(call, "CANCELLED", failed=False)
             return
-        self._count(call, failed=True)
         code = context.code()
         status = code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"
+        self._count(call, status, failed=True)
         if code is grpc.StatusCode.UNAUTHENTICATED:
             security_log.refused("token_refused", rpc=call.policy.path, peer=context.peer(), why=context.details())
         elif code is grpc.StatusCode.PERMISSION_DENIED:
@@ -42,9 +42,13 @@ class AccessLog(Around):
         detail = {} if call.policy.rules.confidential else {"detail": context.details()}
         log.info("%s %s", call.policy.path, status, extra=_fields(call) | detail)
 
-    def _count(self, call: Call, *, failed: bool) -> None:
-        unary = call.policy.rules.mode == options_pb2.MODE_UNARY
-        self._metrics.record(time.perf_counter() - call.started if unary else None, failed=failed)
+    def _count(self, call: Call, status: str, *, failed: bool) -> None:
+        policy = call.policy
+        if policy.rules.mode == options_pb2.MODE_UNARY:
+            self._metrics.record(policy.path, status, time.perf_counter() - call.started, failed=failed)
+        else:
+            self._metrics.record(policy.path, status, None, failed=failed)
+            self._metrics.closed(policy.path)
         if call.principal.agent_type:
             self._metrics.seen(call.principal)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Protocol
 
+from google.api.httpbody_pb2 import HttpBody
+from prometheus_client import generate_latest
+
 from cco_sidecar import __version__
 from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.auth.tokens import Tokens
@@ -15,6 +18,7 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.services.system import exposition
 from cco_sidecar.services.system.vitals import Vitals
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.supervision.supervisor import Supervisor
@@ -23,6 +27,8 @@ from orchestra.v1 import system_service_pb2 as pb
 SERVICE_NAME = "orchestration-sidecar"
 # Below this, writes of results and events may soon fail.
 LOW_DISK_MB = 100
+# Prometheus's text format, which every version of it reads.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class DatabaseHealth(Protocol):
@@ -136,6 +142,24 @@ class SystemServicer:
             ),
             timestamp=self._clock.timestamp(),
         )
+
+    async def GetMetrics(self, request: pb.GetMetricsRequest, principal: Principal) -> HttpBody:
+        figures = self._vitals.figures()
+        sizes = exposition.Sizes(
+            active_agents=self._supervisor.running,
+            queued_agents=self._supervisor.queued,
+            subscriptions=self._bus.subscriptions,
+            event_queue=self._bus.queue_depth,
+            outbox=self._outbox.waiting,
+            storage=round(await self._vitals.storage_mb() * 2**20),
+            disk_free=round(figures.disk_free_mb * 2**20),
+            memory=round(figures.memory_mb * 2**20),
+            uptime_seconds=self._vitals.uptime_seconds,
+            cached_contexts=self._cache.entries,
+        )
+        agents = await self._agents.totals_by_type()
+        found = exposition.families(self._metrics, self._bus.counters, agents, sizes)
+        return HttpBody(content_type=CONTENT_TYPE, data=generate_latest(exposition.Registry(found)))
 
     async def ProveIdentity(self, request: pb.ProveIdentityRequest, principal: Principal) -> pb.ProveIdentityResponse:
         host, port, grpc_port = self._settings.host, self._settings.port, self._settings.real_grpc_port

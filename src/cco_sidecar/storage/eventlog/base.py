@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from cco_sidecar.core.metrics import Histogram
+
 
 class NewEvent(NamedTuple):
     """An event to store.
@@ -44,7 +46,12 @@ class OpenedLog(NamedTuple):
 
 
 class EventLog(Protocol):
-    """Events on disk, by project, in the order they were appended."""
+    """Events on disk, by project, in the order they were appended.
+
+    ``syncs``: how long it took to force a batch to the disk, in seconds.
+    """
+
+    syncs: Histogram
 
     async def projects(self) -> Sequence[str]: ...
 

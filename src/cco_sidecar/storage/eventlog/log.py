@@ -13,11 +13,13 @@ import os
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cco_sidecar.core.metrics import Histogram
 from cco_sidecar.storage.eventlog import reading
 from cco_sidecar.storage.eventlog.base import EventRecord, NewEvent, OpenedLog
 from cco_sidecar.storage.eventlog.reading import Segment
@@ -58,6 +60,7 @@ class SegmentLog:
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._max_opened = max_opened
+        self.syncs = Histogram()
         self._projects: dict[str, _ProjectLog] = {}
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # Readers share what they learn about a segment.
@@ -173,7 +176,9 @@ class SegmentLog:
                 data = b"".join(encoded(segment.header, record) for record in records)
                 written.append((state, segment, len(data), records))
                 _write_all(state.descriptor, data)
+                began = time.perf_counter()
                 os.fdatasync(state.descriptor)
+                self.syncs.observe(time.perf_counter() - began)
         except Exception:
             # No event of a failed batch may reappear after a restart: truncate the segment and start another.
             for state, segment, _, _ in written:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cco_sidecar.storage.base import AgentTotals, Spent, StoredAgent
+from cco_sidecar.storage.base import AgentTotals, Spent, StoredAgent, TypeTotals
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
@@ -104,6 +104,11 @@ class SqlAgents:
             stopped=counts.get(AGENT_STATUS_STOPPED, 0),
             spawned=sum(counts.values()),
         )
+
+    async def totals_by_type(self) -> Sequence[TypeTotals]:
+        sums = (sa.func.count(), sa.func.sum(agents.c.tokens), sa.func.sum(agents.c.cost_usd))
+        query = sa.select(agents.c.agent_type, agents.c.status, *sums).group_by(agents.c.agent_type, agents.c.status)
+        return await self._database.read(lambda c: [TypeTotals(*row) for row in c.execute(query)])
 
     async def spent(self, project: str, *, issue: str = "", tree: str = "", since: int = 0) -> Spent:
         sums = (sa.func.count(), sa.func.sum(agents.c.tokens), sa.func.sum(agents.c.cost_usd))

@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { HttpBodySchema } from "../../google/api/httpbody_pb.js";
 
 /**
  * Describes the file orchestra/v1/system_service.proto.
@@ -220,6 +221,20 @@ export declare type GetStatusRequest = Message<"orchestra.v1.GetStatusRequest"> 
  * Use `create(GetStatusRequestSchema)` to create a new message.
  */
 export declare const GetStatusRequestSchema: GenMessage<GetStatusRequest>;
+
+/**
+ * Empty: all metrics are returned.
+ *
+ * @generated from message orchestra.v1.GetMetricsRequest
+ */
+export declare type GetMetricsRequest = Message<"orchestra.v1.GetMetricsRequest"> & {
+};
+
+/**
+ * Describes the message orchestra.v1.GetMetricsRequest.
+ * Use `create(GetMetricsRequestSchema)` to create a new message.
+ */
+export declare const GetMetricsRequestSchema: GenMessage<GetMetricsRequest>;
 
 /**
  * Figures of the whole sidecar, over all projects.
@@ -572,6 +587,16 @@ export declare const SystemService: GenService<{
     methodKind: "unary";
     input: typeof GetStatusRequestSchema;
     output: typeof GetStatusResponseSchema;
+  },
+  /**
+   * Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface.
+   *
+   * @generated from rpc orchestra.v1.SystemService.GetMetrics
+   */
+  getMetrics: {
+    methodKind: "unary";
+    input: typeof GetMetricsRequestSchema;
+    output: typeof HttpBodySchema;
   },
   /**
    * Proves that the server holds the key of its storage directory. Clients check this before they
