@@ -51,6 +51,7 @@ from cco_sidecar.supervision.approvals import Approvals
 from cco_sidecar.supervision.budget import Budget
 from cco_sidecar.supervision.results import ResultRecorder
 from cco_sidecar.supervision.supervision import Supervision
+from cco_sidecar.telemetry.tracer import tracer_of
 
 log = logging.getLogger(__name__)
 
@@ -78,13 +79,12 @@ class Sidecar:
         seal = Seal(bound.credentials_key_file, bound.storage, stores)
         self._events = engine = EventEngine(bound, stores, seal, self.clock)
         self._bus, self._outbox = engine.bus, engine.outbox
-        self._metrics = Metrics()
+        self._metrics = Metrics(tracer_of(bound))
         projects = Projects(bound)
         self._context = ContextService(
             bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
         )
-        # Its process starts while the rest is set up.
-        self._context.warm()
+        self._context.warm()  # its process starts while the rest is set up
         self._vault = Vault(stores.credentials, seal, self.clock)
         self._approvals = Approvals(stores.approvals, self._outbox, self.clock)
         self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound)
@@ -141,8 +141,8 @@ class Sidecar:
         admission = Admission()
         around = chain.interceptors(self.settings, self._tokens, self._metrics, admission)
         handlers = chain.build(self._servicers(), around, self._tokens)
-        documents = Documents(self._tokens, self.settings.url)
-        gateway = Gateway(Routes(services()), handlers, documents, self.settings.cors_origins)
+        documents, origins = Documents(self._tokens, self.settings.url), self.settings.cors_origins
+        gateway = Gateway(Routes(services()), handlers, documents, origins)
         self._operator_token.write()
         await self._events.recover()
         await self._recorder.recover()
@@ -193,7 +193,7 @@ class Sidecar:
         """Releases what the constructor opened."""
         self._http.close()
         self._grpc.close()
-        await self._events.close_files()
+        await asyncio.gather(self._events.close_files(), self._metrics.tracer.close())
         await asyncio.to_thread(self._database.close)
         self._context.close()
         os.close(self._lock)

@@ -7,6 +7,7 @@ import re
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.bus.schemas import EventSchemas
+from cco_sidecar.core import tracing
 from cco_sidecar.core.errors import invalid_event
 from cco_sidecar.core.principal import Principal
 from orchestra.v1.event_service_pb2 import Event, PublishEventRequest
@@ -38,6 +39,7 @@ async def event_of(bus: EventBus, schemas: EventSchemas, request: PublishEventRe
         event.cloud_event.CopyFrom(request.cloud_event)
     if request.traceparent:
         _check_traceparent(request.traceparent)
+    tracing.stamp(event)
     if request.causation_id and not request.correlation_id:
         event.correlation_id = await _correlation_of(bus, request.project_id, request.causation_id)
     return event

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,6 +96,17 @@ def unreachable(target: Target, why: str) -> SidecarError:
     )
 
 
+def trace_metadata(environment: Mapping[str, str] = os.environ) -> Metadata:
+    """Returns what joins a call to a trace: the current OpenTelemetry span, else the agent's (``TRACEPARENT``)."""
+    carrier: dict[str, str] = {}
+    # Only a program that uses OpenTelemetry has a current span.
+    if (propagate := sys.modules.get("opentelemetry.propagate")) is not None:
+        propagate.inject(carrier)
+    if "traceparent" not in carrier and (given := environment.get("TRACEPARENT")):
+        carrier = {"traceparent": given, "tracestate": environment.get("TRACESTATE", "")}
+    return tuple((name, carrier[name]) for name in ("traceparent", "tracestate") if carrier.get(name))
+
+
 class Token:
     """A token from a file or a string.
 
@@ -134,7 +146,7 @@ class Token:
 
     def metadata(self) -> Metadata:
         self.reload()
-        return (("authorization", f"Bearer {self.text}"),) if self.text else ()
+        return ((("authorization", f"Bearer {self.text}"),) if self.text else ()) + trace_metadata()
 
 
 def claims_of(token: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct
 
-from cco_sidecar.core import codec
+from cco_sidecar.core import codec, tracing
 from cco_sidecar.core.principal import OPERATOR, SIDECAR
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus
 from orchestra.v1.approval_service_pb2 import Approval, ApprovalStatus
@@ -21,7 +21,7 @@ _TOPIC, _ERROR_TOPIC = "coordination", "error"
 def of_result(result: Result) -> Event:
     """Returns ``agent_completed`` or ``agent_failed``, with the result's agent as the publisher."""
     failed = result.result.status == RESULT_STATUS_FAILED
-    return Event(
+    event = Event(
         event_type="agent_failed" if failed else "agent_completed",
         publisher=result.agent_id,
         topic=_ERROR_TOPIC if failed else _TOPIC,
@@ -36,6 +36,7 @@ def of_result(result: Result) -> Event:
         publisher_agent_type=result.agent_type,
         publisher_issue_id=result.issue_id,
     )
+    return tracing.stamp(event)
 
 
 def of_agent(agent: Agent, event_type: str) -> Event:
@@ -50,17 +51,22 @@ def of_agent(agent: Agent, event_type: str) -> Event:
     )
     if agent.HasField("exit_code"):
         data["exit_code"] = agent.exit_code
-    return Event(
+    event = Event(
         event_type=event_type,
         publisher=SIDECAR,
         topic=_ERROR_TOPIC if event_type == "agent_failed" else _TOPIC,
         data=data,
         correlation_id=f"{agent.agent_id}/{agent.attempt}",
     )
+    if agent.span.traceparent:
+        event.traceparent = agent.span.traceparent
+        if agent.span.tracestate:
+            event.tracestate = agent.span.tracestate
+    return event
 
 
 def of_approval(approval: Approval, event_type: str) -> Event:
-    return Event(
+    event = Event(
         event_type=event_type,
         publisher=approval.requested_by if event_type == APPROVAL_REQUESTED else OPERATOR,
         topic=_TOPIC,
@@ -74,6 +80,7 @@ def of_approval(approval: Approval, event_type: str) -> Event:
         ),
         correlation_id=approval.approval_id,
     )
+    return tracing.stamp(event)
 
 
 def _struct(**values: Any) -> Struct:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from google.protobuf.message import Message
 
@@ -52,6 +53,19 @@ def path(value: Any) -> Path:
     if not isinstance(value, str | os.PathLike) or not str(value):
         raise ValueError("expected a path")
     return Path(value).expanduser().absolute()
+
+
+def http_url(value: Any) -> str:
+    problem = ValueError("expected an http:// or https:// URL such as http://127.0.0.1:4318")
+    if not isinstance(value, str):
+        raise problem
+    try:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise problem
+    except ValueError:
+        raise problem from None
+    return value
 
 
 def storage_path(value: Any) -> Path:

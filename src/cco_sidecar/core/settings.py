@@ -309,6 +309,16 @@ class Settings:
         shown="none: no webhooks",
         schema=_STRINGS,
     )
+    otlp_endpoint: str | None = _setting(
+        None,
+        converters.http_url,
+        "OpenTelemetry collector for traces (OTLP over HTTP), such as http://127.0.0.1:4318; needs the extra `otel`",
+        file="telemetry.otlp_endpoint",
+        shown="none: no spans are recorded",
+    )
+    sample_percent: int = _integer(
+        100, 0, 100, "Share of new traces that are recorded, in percent", file="telemetry.sample_percent"
+    )
     results_quota_mb: int = _integer(2048, 1, _MAX_MB, "Results that a project keeps, in MB", file="results.quota_mb")
 
     @property

@@ -20,7 +20,7 @@ from cco_sidecar.rpc.call import HOST, PROXY_HEADERS
 
 _DISCARD_SECONDS = 60.0
 _METADATA = "grpc-metadata-"
-_OF_HTTP = frozenset({"authorization", "user-agent"})
+_OF_HTTP = frozenset({"authorization", "traceparent", "tracestate", "user-agent"})
 _DISCARDED_BYTES = 64 * 2**20
 _MAX_DISCARDS = 8
 _DISCARDED_BYTES_PER_SECOND = 32 * 2**20

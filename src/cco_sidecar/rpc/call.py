@@ -11,18 +11,22 @@ import grpc.aio
 from cco_sidecar.auth.policy import MethodPolicy
 from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.principal import ANONYMOUS, Principal
+from cco_sidecar.core.tracing import TraceContext
 
 
 class Call:
     """One RPC. ``metadata`` is sent as trailing metadata, or as HTTP headers over REST."""
 
-    __slots__ = ("metadata", "policy", "principal", "request_id", "started", "token")
+    __slots__ = ("metadata", "parent", "policy", "principal", "request_id", "started", "token", "trace")
 
     def __init__(self, policy: MethodPolicy, request_id: str) -> None:
         self.policy = policy
         self.request_id = request_id
         self.principal: Principal = ANONYMOUS
         self.token = ""
+        # The span that made the call, and the call's own.
+        self.parent: TraceContext | None = None
+        self.trace: TraceContext | None = None
         self.started = time.perf_counter()
         self.metadata: list[tuple[str, str]] = [("x-request-id", request_id)]
 

@@ -35,6 +35,7 @@ from cco_sidecar.rpc.interceptors.rate_limit import RateLimit
 from cco_sidecar.rpc.interceptors.receive import Deferred, Malformed, Receive
 from cco_sidecar.rpc.interceptors.request_id import RequestId
 from cco_sidecar.rpc.interceptors.scope import Scope
+from cco_sidecar.rpc.interceptors.trace import JoinTrace, RecordSpan
 from cco_sidecar.rpc.interceptors.validate import Validate
 from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.servicers import match
@@ -77,8 +78,10 @@ def interceptors(
     return [
         # First, because every log line and error names the request id.
         RequestId(policies(services()), metrics),
+        JoinTrace(metrics.tracer),
         # Outside Errors, so that it sees the same errors as the caller.
         AccessLog(metrics),
+        RecordSpan(metrics.tracer),
         Errors(),
         # Before a byte of the request is received.
         Authenticate(tokens, settings.allowed_hosts),

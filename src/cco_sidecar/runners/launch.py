@@ -276,6 +276,9 @@ class Launcher:
             "AGENT_TASK_FILE": str(run.task_file),
             "AGENT_ATTEMPT": str(agent.attempt),
             MARK: str(run.shared),
+            # As OpenTelemetry passes contexts to child processes.
+            **({"TRACEPARENT": agent.span.traceparent} if agent.span.traceparent else {}),
+            **({"TRACESTATE": agent.span.tracestate} if agent.span.tracestate else {}),
         }
 
     def _values(

@@ -14,7 +14,9 @@ from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.base import AgentStore
+from cco_sidecar.supervision import agent_spans
 from cco_sidecar.supervision.active import ActiveAgent
+from cco_sidecar.supervision.agent_spans import AgentSpans
 from cco_sidecar.supervision.final_result import FinalResults
 from cco_sidecar.supervision.leases import Leases
 from orchestra.v1.agent_service_pb2 import (
@@ -46,6 +48,7 @@ class Records:
         leases: Leases,
         worktrees: Worktrees,
         final_results: FinalResults,
+        spans: AgentSpans,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -53,6 +56,7 @@ class Records:
         self._leases = leases
         self._worktrees = worktrees
         self._final_results = final_results
+        self.spans = spans
         self._clock = clock
         self._closing = False
 
@@ -112,7 +116,8 @@ class Records:
         end = attempt.exit if attempt is not None else None
         if end is not None:
             answer = active.usage.attempt.final if status == AGENT_STATUS_COMPLETED else ""
-            found = await self._final_results.find_or_store(active.record, active.lease.session, answer)
+            with agent_spans.within(active.record):
+                found = await self._final_results.find_or_store(active.record, active.lease.session, answer)
             active.record.result_id = found or active.record.result_id
         # Write to a copy, so that callers see the end only once it is complete.
         record = Agent()
@@ -130,6 +135,7 @@ class Records:
         announced = bool(found) and status == AGENT_STATUS_COMPLETED
         event = None if announced else announcements.of_agent(record, _END_EVENTS[status])
         saved = await self._save_end(active, record, event)
+        self.spans.end(record)
         if saved and attempt is not None:
             # Only now: the shim's file keeps the exit code until the record has it.
             await asyncio.to_thread(attempt.run.clean)

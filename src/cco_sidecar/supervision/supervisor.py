@@ -118,6 +118,7 @@ class Supervisor:
 
     async def _spawn(self, agent: Agent, request: SpawnAgentRequest) -> ActiveAgent | None:
         runner = self.runner_of(request)
+        self._records.spans.begin(agent)
         new = Life(reason=agent.reason, max_attempts=agent.max_attempts)
         try:
             number = await self._store.add(agent, request, created=self._clock.micros())
@@ -159,6 +160,7 @@ class Supervisor:
         finally:
             self._resuming.discard(agent_id)
         agent.message = message
+        self._records.spans.begin(agent)
         async with active.in_order:
             await self._attempts.read_earlier(active, agent.attempt)
             for name in ("ended_at", "exit_code", "signal", "process_id", "retry_at"):

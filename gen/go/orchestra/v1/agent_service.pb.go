@@ -443,6 +443,79 @@ func (x *RefreshTokenResponse) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// The span of an agent, which its program gets as `TRACEPARENT` and `TRACESTATE`.
+type SpanRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// W3C trace context.
+	Traceparent string `protobuf:"bytes,1,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	// W3C trace state; empty when there is none.
+	Tracestate string `protobuf:"bytes,2,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	// ID of the span that spawned or resumed the agent; empty when there is none.
+	ParentSpanId string `protobuf:"bytes,3,opt,name=parent_span_id,json=parentSpanId,proto3" json:"parent_span_id,omitempty"`
+	// When it was spawned or resumed.
+	StartedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SpanRecord) Reset() {
+	*x = SpanRecord{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SpanRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SpanRecord) ProtoMessage() {}
+
+func (x *SpanRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SpanRecord.ProtoReflect.Descriptor instead.
+func (*SpanRecord) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SpanRecord) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *SpanRecord) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
+	}
+	return ""
+}
+
+func (x *SpanRecord) GetParentSpanId() string {
+	if x != nil {
+		return x.ParentSpanId
+	}
+	return ""
+}
+
+func (x *SpanRecord) GetStartedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartedAt
+	}
+	return nil
+}
+
 // What to revoke; nothing when both fields are empty.
 type RevokeTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -457,7 +530,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -469,7 +542,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -482,7 +555,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RevokeTokenRequest) GetJti() string {
@@ -512,7 +585,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +597,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +610,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{5}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RevokeTokenResponse) GetRevoked() uint32 {
@@ -585,7 +658,7 @@ type AgentType struct {
 
 func (x *AgentType) Reset() {
 	*x = AgentType{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +670,7 @@ func (x *AgentType) String() string {
 func (*AgentType) ProtoMessage() {}
 
 func (x *AgentType) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +683,7 @@ func (x *AgentType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentType.ProtoReflect.Descriptor instead.
 func (*AgentType) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AgentType) GetType() string {
@@ -695,7 +768,7 @@ type ListAgentTypesRequest struct {
 
 func (x *ListAgentTypesRequest) Reset() {
 	*x = ListAgentTypesRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +780,7 @@ func (x *ListAgentTypesRequest) String() string {
 func (*ListAgentTypesRequest) ProtoMessage() {}
 
 func (x *ListAgentTypesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +793,7 @@ func (x *ListAgentTypesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentTypesRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentTypesRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListAgentTypesRequest) GetGroup() string {
@@ -741,7 +814,7 @@ type ListAgentTypesResponse struct {
 
 func (x *ListAgentTypesResponse) Reset() {
 	*x = ListAgentTypesResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +826,7 @@ func (x *ListAgentTypesResponse) String() string {
 func (*ListAgentTypesResponse) ProtoMessage() {}
 
 func (x *ListAgentTypesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +839,7 @@ func (x *ListAgentTypesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentTypesResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentTypesResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListAgentTypesResponse) GetAgentTypes() []*AgentType {
@@ -859,14 +932,16 @@ type Agent struct {
 	// Instruction given when it was resumed, replacing `task`; empty otherwise.
 	Message string `protobuf:"bytes,35,opt,name=message,proto3" json:"message,omitempty"`
 	// ID of the first agent in the chain of spawns above it; empty when there is no agent above it.
-	Tree          string `protobuf:"bytes,36,opt,name=tree,proto3" json:"tree,omitempty"`
+	Tree string `protobuf:"bytes,36,opt,name=tree,proto3" json:"tree,omitempty"`
+	// Its span, from its spawn or resume to its end; absent without tracing.
+	Span          *SpanRecord `protobuf:"bytes,37,opt,name=span,proto3" json:"span,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +953,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +966,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{9}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Agent) GetAgentId() string {
@@ -1146,6 +1221,13 @@ func (x *Agent) GetTree() string {
 	return ""
 }
 
+func (x *Agent) GetSpan() *SpanRecord {
+	if x != nil {
+		return x.Span
+	}
+	return nil
+}
+
 // How far an agent has got, by its own account.
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1161,7 +1243,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1255,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1268,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Progress) GetPercent() float64 {
@@ -1237,7 +1319,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1331,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1344,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Usage) GetSessionId() string {
@@ -1374,7 +1456,7 @@ type SpawnAgentRequest struct {
 
 func (x *SpawnAgentRequest) Reset() {
 	*x = SpawnAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1468,7 @@ func (x *SpawnAgentRequest) String() string {
 func (*SpawnAgentRequest) ProtoMessage() {}
 
 func (x *SpawnAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1481,7 @@ func (x *SpawnAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnAgentRequest.ProtoReflect.Descriptor instead.
 func (*SpawnAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{12}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SpawnAgentRequest) GetAgentType() string {
@@ -1528,7 +1610,7 @@ type SpawnAgentResponse struct {
 
 func (x *SpawnAgentResponse) Reset() {
 	*x = SpawnAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1622,7 @@ func (x *SpawnAgentResponse) String() string {
 func (*SpawnAgentResponse) ProtoMessage() {}
 
 func (x *SpawnAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1635,7 @@ func (x *SpawnAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnAgentResponse.ProtoReflect.Descriptor instead.
 func (*SpawnAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{13}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SpawnAgentResponse) GetAgentId() string {
@@ -1630,7 +1712,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1724,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1737,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{14}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetAgentRequest) GetAgentId() string {
@@ -1676,7 +1758,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1770,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1783,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{15}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -1735,7 +1817,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1829,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1842,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{16}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListAgentsRequest) GetStatus() AgentStatus {
@@ -1832,7 +1914,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1926,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1939,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{17}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -1910,7 +1992,7 @@ type StopAgentRequest struct {
 
 func (x *StopAgentRequest) Reset() {
 	*x = StopAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1922,7 +2004,7 @@ func (x *StopAgentRequest) String() string {
 func (*StopAgentRequest) ProtoMessage() {}
 
 func (x *StopAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,7 +2017,7 @@ func (x *StopAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAgentRequest.ProtoReflect.Descriptor instead.
 func (*StopAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{18}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StopAgentRequest) GetAgentId() string {
@@ -1978,7 +2060,7 @@ type StopAgentResponse struct {
 
 func (x *StopAgentResponse) Reset() {
 	*x = StopAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1990,7 +2072,7 @@ func (x *StopAgentResponse) String() string {
 func (*StopAgentResponse) ProtoMessage() {}
 
 func (x *StopAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2003,7 +2085,7 @@ func (x *StopAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAgentResponse.ProtoReflect.Descriptor instead.
 func (*StopAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{19}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopAgentResponse) GetAgentId() string {
@@ -2054,7 +2136,7 @@ type ResumeAgentRequest struct {
 
 func (x *ResumeAgentRequest) Reset() {
 	*x = ResumeAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2148,7 @@ func (x *ResumeAgentRequest) String() string {
 func (*ResumeAgentRequest) ProtoMessage() {}
 
 func (x *ResumeAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2161,7 @@ func (x *ResumeAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeAgentRequest.ProtoReflect.Descriptor instead.
 func (*ResumeAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{20}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResumeAgentRequest) GetAgentId() string {
@@ -2107,7 +2189,7 @@ type ResumeAgentResponse struct {
 
 func (x *ResumeAgentResponse) Reset() {
 	*x = ResumeAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2201,7 @@ func (x *ResumeAgentResponse) String() string {
 func (*ResumeAgentResponse) ProtoMessage() {}
 
 func (x *ResumeAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2214,7 @@ func (x *ResumeAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeAgentResponse.ProtoReflect.Descriptor instead.
 func (*ResumeAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{21}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ResumeAgentResponse) GetAgent() *Agent {
@@ -2160,7 +2242,7 @@ type StreamAgentLogsRequest struct {
 
 func (x *StreamAgentLogsRequest) Reset() {
 	*x = StreamAgentLogsRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2254,7 @@ func (x *StreamAgentLogsRequest) String() string {
 func (*StreamAgentLogsRequest) ProtoMessage() {}
 
 func (x *StreamAgentLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2267,7 @@ func (x *StreamAgentLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamAgentLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamAgentLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{22}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StreamAgentLogsRequest) GetAgentId() string {
@@ -2227,7 +2309,7 @@ type StreamAgentLogsResponse struct {
 
 func (x *StreamAgentLogsResponse) Reset() {
 	*x = StreamAgentLogsResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2321,7 @@ func (x *StreamAgentLogsResponse) String() string {
 func (*StreamAgentLogsResponse) ProtoMessage() {}
 
 func (x *StreamAgentLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2334,7 @@ func (x *StreamAgentLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamAgentLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamAgentLogsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{23}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StreamAgentLogsResponse) GetLines() []*LogLine {
@@ -2278,7 +2360,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2372,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2385,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{24}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LogLine) GetTimestamp() *timestamppb.Timestamp {
@@ -2344,7 +2426,7 @@ type SendHeartbeatRequest struct {
 
 func (x *SendHeartbeatRequest) Reset() {
 	*x = SendHeartbeatRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2438,7 @@ func (x *SendHeartbeatRequest) String() string {
 func (*SendHeartbeatRequest) ProtoMessage() {}
 
 func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2451,7 @@ func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{25}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SendHeartbeatRequest) GetAgentId() string {
@@ -2413,7 +2495,7 @@ type SendHeartbeatResponse struct {
 
 func (x *SendHeartbeatResponse) Reset() {
 	*x = SendHeartbeatResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2507,7 @@ func (x *SendHeartbeatResponse) String() string {
 func (*SendHeartbeatResponse) ProtoMessage() {}
 
 func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2520,7 @@ func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{26}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SendHeartbeatResponse) GetStatus() AgentStatus {
@@ -2466,7 +2548,7 @@ type DiscardWorktreeRequest struct {
 
 func (x *DiscardWorktreeRequest) Reset() {
 	*x = DiscardWorktreeRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2560,7 @@ func (x *DiscardWorktreeRequest) String() string {
 func (*DiscardWorktreeRequest) ProtoMessage() {}
 
 func (x *DiscardWorktreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2573,7 @@ func (x *DiscardWorktreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWorktreeRequest.ProtoReflect.Descriptor instead.
 func (*DiscardWorktreeRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{27}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DiscardWorktreeRequest) GetAgentId() string {
@@ -2514,7 +2596,7 @@ type DiscardWorktreeResponse struct {
 
 func (x *DiscardWorktreeResponse) Reset() {
 	*x = DiscardWorktreeResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2526,7 +2608,7 @@ func (x *DiscardWorktreeResponse) String() string {
 func (*DiscardWorktreeResponse) ProtoMessage() {}
 
 func (x *DiscardWorktreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2539,7 +2621,7 @@ func (x *DiscardWorktreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWorktreeResponse.ProtoReflect.Descriptor instead.
 func (*DiscardWorktreeResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{28}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DiscardWorktreeResponse) GetDiscarded() bool {
@@ -2574,7 +2656,7 @@ type CheckAccessRequest struct {
 
 func (x *CheckAccessRequest) Reset() {
 	*x = CheckAccessRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2668,7 @@ func (x *CheckAccessRequest) String() string {
 func (*CheckAccessRequest) ProtoMessage() {}
 
 func (x *CheckAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2681,7 @@ func (x *CheckAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAccessRequest.ProtoReflect.Descriptor instead.
 func (*CheckAccessRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{29}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckAccessRequest) GetAgent() string {
@@ -2650,7 +2732,7 @@ type CheckAccessResponse struct {
 
 func (x *CheckAccessResponse) Reset() {
 	*x = CheckAccessResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2662,7 +2744,7 @@ func (x *CheckAccessResponse) String() string {
 func (*CheckAccessResponse) ProtoMessage() {}
 
 func (x *CheckAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2675,7 +2757,7 @@ func (x *CheckAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAccessResponse.ProtoReflect.Descriptor instead.
 func (*CheckAccessResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{30}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckAccessResponse) GetAllowed() bool {
@@ -2737,7 +2819,16 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x14RefreshTokenResponse\x12\x1b\n" +
 	"\tjwt_token\x18\x01 \x01(\tR\bjwtToken\x129\n" +
 	"\n" +
-	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"S\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\xaf\x01\n" +
+	"\n" +
+	"SpanRecord\x12 \n" +
+	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"tracestate\x18\x02 \x01(\tR\n" +
+	"tracestate\x12$\n" +
+	"\x0eparent_span_id\x18\x03 \x01(\tR\fparentSpanId\x129\n" +
+	"\n" +
+	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"S\n" +
 	"\x12RevokeTokenRequest\x12\x19\n" +
 	"\x03jti\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x03jti\x12\"\n" +
 	"\bagent_id\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\aagentId\"i\n" +
@@ -2760,7 +2851,7 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x05group\"R\n" +
 	"\x16ListAgentTypesResponse\x128\n" +
 	"\vagent_types\x18\x01 \x03(\v2\x17.orchestra.v1.AgentTypeR\n" +
-	"agentTypes\"\xa3\v\n" +
+	"agentTypes\"\xd9\v\n" +
 	"\x05Agent\x12\x19\n" +
 	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x1d\n" +
 	"\n" +
@@ -2806,7 +2897,8 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\vcpu_seconds\x18\" \x01(\x01H\x04R\n" +
 	"cpuSeconds\x88\x01\x01\x12\x18\n" +
 	"\amessage\x18# \x01(\tR\amessage\x12\x1a\n" +
-	"\x04tree\x18$ \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x04treeB\r\n" +
+	"\x04tree\x18$ \x01(\tB\x06\xea\xe0\x18\x02X\x01R\x04tree\x124\n" +
+	"\x04span\x18% \x01(\v2\x18.orchestra.v1.SpanRecordB\x06\xea\xe0\x18\x02X\x01R\x04spanB\r\n" +
 	"\v_process_idB\f\n" +
 	"\n" +
 	"_exit_codeB\t\n" +
@@ -3022,7 +3114,7 @@ func file_orchestra_v1_agent_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_orchestra_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_orchestra_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_orchestra_v1_agent_service_proto_goTypes = []any{
 	(AgentStatus)(0),                // 0: orchestra.v1.AgentStatus
 	(Isolation)(0),                  // 1: orchestra.v1.Isolation
@@ -3031,100 +3123,103 @@ var file_orchestra_v1_agent_service_proto_goTypes = []any{
 	(*CreateTokenResponse)(nil),     // 4: orchestra.v1.CreateTokenResponse
 	(*RefreshTokenRequest)(nil),     // 5: orchestra.v1.RefreshTokenRequest
 	(*RefreshTokenResponse)(nil),    // 6: orchestra.v1.RefreshTokenResponse
-	(*RevokeTokenRequest)(nil),      // 7: orchestra.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),     // 8: orchestra.v1.RevokeTokenResponse
-	(*AgentType)(nil),               // 9: orchestra.v1.AgentType
-	(*ListAgentTypesRequest)(nil),   // 10: orchestra.v1.ListAgentTypesRequest
-	(*ListAgentTypesResponse)(nil),  // 11: orchestra.v1.ListAgentTypesResponse
-	(*Agent)(nil),                   // 12: orchestra.v1.Agent
-	(*Progress)(nil),                // 13: orchestra.v1.Progress
-	(*Usage)(nil),                   // 14: orchestra.v1.Usage
-	(*SpawnAgentRequest)(nil),       // 15: orchestra.v1.SpawnAgentRequest
-	(*SpawnAgentResponse)(nil),      // 16: orchestra.v1.SpawnAgentResponse
-	(*GetAgentRequest)(nil),         // 17: orchestra.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),        // 18: orchestra.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),       // 19: orchestra.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),      // 20: orchestra.v1.ListAgentsResponse
-	(*StopAgentRequest)(nil),        // 21: orchestra.v1.StopAgentRequest
-	(*StopAgentResponse)(nil),       // 22: orchestra.v1.StopAgentResponse
-	(*ResumeAgentRequest)(nil),      // 23: orchestra.v1.ResumeAgentRequest
-	(*ResumeAgentResponse)(nil),     // 24: orchestra.v1.ResumeAgentResponse
-	(*StreamAgentLogsRequest)(nil),  // 25: orchestra.v1.StreamAgentLogsRequest
-	(*StreamAgentLogsResponse)(nil), // 26: orchestra.v1.StreamAgentLogsResponse
-	(*LogLine)(nil),                 // 27: orchestra.v1.LogLine
-	(*SendHeartbeatRequest)(nil),    // 28: orchestra.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),   // 29: orchestra.v1.SendHeartbeatResponse
-	(*DiscardWorktreeRequest)(nil),  // 30: orchestra.v1.DiscardWorktreeRequest
-	(*DiscardWorktreeResponse)(nil), // 31: orchestra.v1.DiscardWorktreeResponse
-	(*CheckAccessRequest)(nil),      // 32: orchestra.v1.CheckAccessRequest
-	(*CheckAccessResponse)(nil),     // 33: orchestra.v1.CheckAccessResponse
-	nil,                             // 34: orchestra.v1.SpawnAgentRequest.EnvironmentEntry
-	(*timestamppb.Timestamp)(nil),   // 35: google.protobuf.Timestamp
-	(Priority)(0),                   // 36: orchestra.v1.Priority
+	(*SpanRecord)(nil),              // 7: orchestra.v1.SpanRecord
+	(*RevokeTokenRequest)(nil),      // 8: orchestra.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),     // 9: orchestra.v1.RevokeTokenResponse
+	(*AgentType)(nil),               // 10: orchestra.v1.AgentType
+	(*ListAgentTypesRequest)(nil),   // 11: orchestra.v1.ListAgentTypesRequest
+	(*ListAgentTypesResponse)(nil),  // 12: orchestra.v1.ListAgentTypesResponse
+	(*Agent)(nil),                   // 13: orchestra.v1.Agent
+	(*Progress)(nil),                // 14: orchestra.v1.Progress
+	(*Usage)(nil),                   // 15: orchestra.v1.Usage
+	(*SpawnAgentRequest)(nil),       // 16: orchestra.v1.SpawnAgentRequest
+	(*SpawnAgentResponse)(nil),      // 17: orchestra.v1.SpawnAgentResponse
+	(*GetAgentRequest)(nil),         // 18: orchestra.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),        // 19: orchestra.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),       // 20: orchestra.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),      // 21: orchestra.v1.ListAgentsResponse
+	(*StopAgentRequest)(nil),        // 22: orchestra.v1.StopAgentRequest
+	(*StopAgentResponse)(nil),       // 23: orchestra.v1.StopAgentResponse
+	(*ResumeAgentRequest)(nil),      // 24: orchestra.v1.ResumeAgentRequest
+	(*ResumeAgentResponse)(nil),     // 25: orchestra.v1.ResumeAgentResponse
+	(*StreamAgentLogsRequest)(nil),  // 26: orchestra.v1.StreamAgentLogsRequest
+	(*StreamAgentLogsResponse)(nil), // 27: orchestra.v1.StreamAgentLogsResponse
+	(*LogLine)(nil),                 // 28: orchestra.v1.LogLine
+	(*SendHeartbeatRequest)(nil),    // 29: orchestra.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),   // 30: orchestra.v1.SendHeartbeatResponse
+	(*DiscardWorktreeRequest)(nil),  // 31: orchestra.v1.DiscardWorktreeRequest
+	(*DiscardWorktreeResponse)(nil), // 32: orchestra.v1.DiscardWorktreeResponse
+	(*CheckAccessRequest)(nil),      // 33: orchestra.v1.CheckAccessRequest
+	(*CheckAccessResponse)(nil),     // 34: orchestra.v1.CheckAccessResponse
+	nil,                             // 35: orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	(*timestamppb.Timestamp)(nil),   // 36: google.protobuf.Timestamp
+	(Priority)(0),                   // 37: orchestra.v1.Priority
 }
 var file_orchestra_v1_agent_service_proto_depIdxs = []int32{
-	35, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	35, // 1: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	35, // 2: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
-	9,  // 3: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
-	0,  // 4: orchestra.v1.Agent.status:type_name -> orchestra.v1.AgentStatus
-	35, // 5: orchestra.v1.Agent.status_since:type_name -> google.protobuf.Timestamp
-	36, // 6: orchestra.v1.Agent.priority:type_name -> orchestra.v1.Priority
-	35, // 7: orchestra.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
-	35, // 8: orchestra.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
-	35, // 9: orchestra.v1.Agent.ended_at:type_name -> google.protobuf.Timestamp
-	35, // 10: orchestra.v1.Agent.retry_at:type_name -> google.protobuf.Timestamp
-	1,  // 11: orchestra.v1.Agent.isolation:type_name -> orchestra.v1.Isolation
-	13, // 12: orchestra.v1.Agent.progress:type_name -> orchestra.v1.Progress
-	14, // 13: orchestra.v1.Agent.usage:type_name -> orchestra.v1.Usage
-	35, // 14: orchestra.v1.Progress.at:type_name -> google.protobuf.Timestamp
-	34, // 15: orchestra.v1.SpawnAgentRequest.environment:type_name -> orchestra.v1.SpawnAgentRequest.EnvironmentEntry
-	36, // 16: orchestra.v1.SpawnAgentRequest.priority:type_name -> orchestra.v1.Priority
-	1,  // 17: orchestra.v1.SpawnAgentRequest.isolation:type_name -> orchestra.v1.Isolation
-	2,  // 18: orchestra.v1.SpawnAgentRequest.base:type_name -> orchestra.v1.WorktreeBase
-	35, // 19: orchestra.v1.SpawnAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 20: orchestra.v1.SpawnAgentResponse.status:type_name -> orchestra.v1.AgentStatus
-	12, // 21: orchestra.v1.GetAgentResponse.agent:type_name -> orchestra.v1.Agent
-	0,  // 22: orchestra.v1.ListAgentsRequest.status:type_name -> orchestra.v1.AgentStatus
-	12, // 23: orchestra.v1.ListAgentsResponse.agents:type_name -> orchestra.v1.Agent
-	0,  // 24: orchestra.v1.StopAgentResponse.status:type_name -> orchestra.v1.AgentStatus
-	35, // 25: orchestra.v1.StopAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 26: orchestra.v1.ResumeAgentResponse.agent:type_name -> orchestra.v1.Agent
-	27, // 27: orchestra.v1.StreamAgentLogsResponse.lines:type_name -> orchestra.v1.LogLine
-	35, // 28: orchestra.v1.LogLine.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 29: orchestra.v1.SendHeartbeatResponse.status:type_name -> orchestra.v1.AgentStatus
-	35, // 30: orchestra.v1.SendHeartbeatResponse.timestamp:type_name -> google.protobuf.Timestamp
-	15, // 31: orchestra.v1.AgentService.SpawnAgent:input_type -> orchestra.v1.SpawnAgentRequest
-	17, // 32: orchestra.v1.AgentService.GetAgent:input_type -> orchestra.v1.GetAgentRequest
-	19, // 33: orchestra.v1.AgentService.ListAgents:input_type -> orchestra.v1.ListAgentsRequest
-	21, // 34: orchestra.v1.AgentService.StopAgent:input_type -> orchestra.v1.StopAgentRequest
-	23, // 35: orchestra.v1.AgentService.ResumeAgent:input_type -> orchestra.v1.ResumeAgentRequest
-	25, // 36: orchestra.v1.AgentService.StreamAgentLogs:input_type -> orchestra.v1.StreamAgentLogsRequest
-	28, // 37: orchestra.v1.AgentService.SendHeartbeat:input_type -> orchestra.v1.SendHeartbeatRequest
-	30, // 38: orchestra.v1.AgentService.DiscardWorktree:input_type -> orchestra.v1.DiscardWorktreeRequest
-	32, // 39: orchestra.v1.AgentService.CheckAccess:input_type -> orchestra.v1.CheckAccessRequest
-	3,  // 40: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
-	5,  // 41: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
-	7,  // 42: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
-	10, // 43: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
-	16, // 44: orchestra.v1.AgentService.SpawnAgent:output_type -> orchestra.v1.SpawnAgentResponse
-	18, // 45: orchestra.v1.AgentService.GetAgent:output_type -> orchestra.v1.GetAgentResponse
-	20, // 46: orchestra.v1.AgentService.ListAgents:output_type -> orchestra.v1.ListAgentsResponse
-	22, // 47: orchestra.v1.AgentService.StopAgent:output_type -> orchestra.v1.StopAgentResponse
-	24, // 48: orchestra.v1.AgentService.ResumeAgent:output_type -> orchestra.v1.ResumeAgentResponse
-	26, // 49: orchestra.v1.AgentService.StreamAgentLogs:output_type -> orchestra.v1.StreamAgentLogsResponse
-	29, // 50: orchestra.v1.AgentService.SendHeartbeat:output_type -> orchestra.v1.SendHeartbeatResponse
-	31, // 51: orchestra.v1.AgentService.DiscardWorktree:output_type -> orchestra.v1.DiscardWorktreeResponse
-	33, // 52: orchestra.v1.AgentService.CheckAccess:output_type -> orchestra.v1.CheckAccessResponse
-	4,  // 53: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
-	6,  // 54: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
-	8,  // 55: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
-	11, // 56: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
-	44, // [44:57] is the sub-list for method output_type
-	31, // [31:44] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	36, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	36, // 1: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	36, // 2: orchestra.v1.SpanRecord.started_at:type_name -> google.protobuf.Timestamp
+	36, // 3: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
+	10, // 4: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
+	0,  // 5: orchestra.v1.Agent.status:type_name -> orchestra.v1.AgentStatus
+	36, // 6: orchestra.v1.Agent.status_since:type_name -> google.protobuf.Timestamp
+	37, // 7: orchestra.v1.Agent.priority:type_name -> orchestra.v1.Priority
+	36, // 8: orchestra.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
+	36, // 9: orchestra.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
+	36, // 10: orchestra.v1.Agent.ended_at:type_name -> google.protobuf.Timestamp
+	36, // 11: orchestra.v1.Agent.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 12: orchestra.v1.Agent.isolation:type_name -> orchestra.v1.Isolation
+	14, // 13: orchestra.v1.Agent.progress:type_name -> orchestra.v1.Progress
+	15, // 14: orchestra.v1.Agent.usage:type_name -> orchestra.v1.Usage
+	7,  // 15: orchestra.v1.Agent.span:type_name -> orchestra.v1.SpanRecord
+	36, // 16: orchestra.v1.Progress.at:type_name -> google.protobuf.Timestamp
+	35, // 17: orchestra.v1.SpawnAgentRequest.environment:type_name -> orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	37, // 18: orchestra.v1.SpawnAgentRequest.priority:type_name -> orchestra.v1.Priority
+	1,  // 19: orchestra.v1.SpawnAgentRequest.isolation:type_name -> orchestra.v1.Isolation
+	2,  // 20: orchestra.v1.SpawnAgentRequest.base:type_name -> orchestra.v1.WorktreeBase
+	36, // 21: orchestra.v1.SpawnAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 22: orchestra.v1.SpawnAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	13, // 23: orchestra.v1.GetAgentResponse.agent:type_name -> orchestra.v1.Agent
+	0,  // 24: orchestra.v1.ListAgentsRequest.status:type_name -> orchestra.v1.AgentStatus
+	13, // 25: orchestra.v1.ListAgentsResponse.agents:type_name -> orchestra.v1.Agent
+	0,  // 26: orchestra.v1.StopAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	36, // 27: orchestra.v1.StopAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	13, // 28: orchestra.v1.ResumeAgentResponse.agent:type_name -> orchestra.v1.Agent
+	28, // 29: orchestra.v1.StreamAgentLogsResponse.lines:type_name -> orchestra.v1.LogLine
+	36, // 30: orchestra.v1.LogLine.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 31: orchestra.v1.SendHeartbeatResponse.status:type_name -> orchestra.v1.AgentStatus
+	36, // 32: orchestra.v1.SendHeartbeatResponse.timestamp:type_name -> google.protobuf.Timestamp
+	16, // 33: orchestra.v1.AgentService.SpawnAgent:input_type -> orchestra.v1.SpawnAgentRequest
+	18, // 34: orchestra.v1.AgentService.GetAgent:input_type -> orchestra.v1.GetAgentRequest
+	20, // 35: orchestra.v1.AgentService.ListAgents:input_type -> orchestra.v1.ListAgentsRequest
+	22, // 36: orchestra.v1.AgentService.StopAgent:input_type -> orchestra.v1.StopAgentRequest
+	24, // 37: orchestra.v1.AgentService.ResumeAgent:input_type -> orchestra.v1.ResumeAgentRequest
+	26, // 38: orchestra.v1.AgentService.StreamAgentLogs:input_type -> orchestra.v1.StreamAgentLogsRequest
+	29, // 39: orchestra.v1.AgentService.SendHeartbeat:input_type -> orchestra.v1.SendHeartbeatRequest
+	31, // 40: orchestra.v1.AgentService.DiscardWorktree:input_type -> orchestra.v1.DiscardWorktreeRequest
+	33, // 41: orchestra.v1.AgentService.CheckAccess:input_type -> orchestra.v1.CheckAccessRequest
+	3,  // 42: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
+	5,  // 43: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
+	8,  // 44: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
+	11, // 45: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
+	17, // 46: orchestra.v1.AgentService.SpawnAgent:output_type -> orchestra.v1.SpawnAgentResponse
+	19, // 47: orchestra.v1.AgentService.GetAgent:output_type -> orchestra.v1.GetAgentResponse
+	21, // 48: orchestra.v1.AgentService.ListAgents:output_type -> orchestra.v1.ListAgentsResponse
+	23, // 49: orchestra.v1.AgentService.StopAgent:output_type -> orchestra.v1.StopAgentResponse
+	25, // 50: orchestra.v1.AgentService.ResumeAgent:output_type -> orchestra.v1.ResumeAgentResponse
+	27, // 51: orchestra.v1.AgentService.StreamAgentLogs:output_type -> orchestra.v1.StreamAgentLogsResponse
+	30, // 52: orchestra.v1.AgentService.SendHeartbeat:output_type -> orchestra.v1.SendHeartbeatResponse
+	32, // 53: orchestra.v1.AgentService.DiscardWorktree:output_type -> orchestra.v1.DiscardWorktreeResponse
+	34, // 54: orchestra.v1.AgentService.CheckAccess:output_type -> orchestra.v1.CheckAccessResponse
+	4,  // 55: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
+	6,  // 56: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
+	9,  // 57: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
+	12, // 58: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
+	46, // [46:59] is the sub-list for method output_type
+	33, // [33:46] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_agent_service_proto_init() }
@@ -3135,23 +3230,23 @@ func file_orchestra_v1_agent_service_proto_init() {
 	file_orchestra_v1_event_service_proto_init()
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_agent_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[10].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[11].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[12].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[13].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[16].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[14].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[18].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[22].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[25].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[19].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[23].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_agent_service_proto_rawDesc), len(file_orchestra_v1_agent_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -35,6 +35,14 @@ MAX_DELAY_SECONDS = 3600.0
 _CLOSE_SECONDS = 2.0
 
 
+_TRACE = ("traceparent", "tracestate")
+
+
+def _is_header(value: str) -> bool:
+    """Whether a text of a publisher may be the value of a header."""
+    return value.isascii() and value.isprintable()
+
+
 class Secrets(NamedTuple):
     """The secret that a webhook signs with, and the one before, which also signs until ``until``, in Unix
     microseconds."""
@@ -115,6 +123,7 @@ class WebhookWorker:
         assert self.secrets is not None, "it is not started without"
         headers = sign(self.secrets.at(now), event.event_id, now // 1_000_000, body)
         headers |= {"content-type": kind, "user-agent": "cco-sidecar"}
+        headers |= {name: value for name in _TRACE if (value := getattr(event, name)) and _is_header(value)}
         if missed:
             headers["cco-missed-events"] = str(missed)
         return await self._sender.post(self.webhook.url, headers, body, settings.timeout_seconds)

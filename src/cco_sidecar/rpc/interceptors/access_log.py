@@ -58,5 +58,6 @@ def _fields(call: Call) -> dict[str, object]:
         "request_id": call.request_id,
         "subject": call.principal.subject,
         "project_id": call.principal.project_id,
+        **({"trace_id": call.trace.trace_id} if call.trace else {}),
         "milliseconds": round((time.perf_counter() - call.started) * 1000, 3),
     }

@@ -9,6 +9,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.bus.entry import Entry
+from cco_sidecar.core import tracing
 from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.principal import SIDECAR
 from orchestra.v1.event_service_pb2 import Event
@@ -56,5 +57,5 @@ class Notices:
             data=data,
             correlation_id=entry.event_id,
         )
-        await self._bus.publish(Outgoing(project, event))
+        await self._bus.publish(Outgoing(project, tracing.stamp(event)))
         published.add(key)

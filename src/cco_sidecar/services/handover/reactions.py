@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.entry import Entry
-from cco_sidecar.core import codec
+from cco_sidecar.core import codec, tracing
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, permission_denied
 from cco_sidecar.core.ids import is_id
@@ -92,6 +92,11 @@ class Reactions:
         is to be handed in again."""
         if entry.event_type in OWN_EVENTS:
             return
+        # What follows from the event belongs to its trace.
+        with tracing.within(tracing.of_event(entry.event)):
+            await self._react(project, entry)
+
+    async def _react(self, project: str, entry: Entry) -> None:
         if entry.event_type == "approval_answered":
             await self._answered(project, entry)
         if not self.on:

@@ -137,6 +137,47 @@ export declare type RefreshTokenResponse = Message<"orchestra.v1.RefreshTokenRes
 export declare const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse>;
 
 /**
+ * The span of an agent, which its program gets as `TRACEPARENT` and `TRACESTATE`.
+ *
+ * @generated from message orchestra.v1.SpanRecord
+ */
+export declare type SpanRecord = Message<"orchestra.v1.SpanRecord"> & {
+  /**
+   * W3C trace context.
+   *
+   * @generated from field: string traceparent = 1;
+   */
+  traceparent: string;
+
+  /**
+   * W3C trace state; empty when there is none.
+   *
+   * @generated from field: string tracestate = 2;
+   */
+  tracestate: string;
+
+  /**
+   * ID of the span that spawned or resumed the agent; empty when there is none.
+   *
+   * @generated from field: string parent_span_id = 3;
+   */
+  parentSpanId: string;
+
+  /**
+   * When it was spawned or resumed.
+   *
+   * @generated from field: google.protobuf.Timestamp started_at = 4;
+   */
+  startedAt?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.SpanRecord.
+ * Use `create(SpanRecordSchema)` to create a new message.
+ */
+export declare const SpanRecordSchema: GenMessage<SpanRecord>;
+
+/**
  * What to revoke; nothing when both fields are empty.
  *
  * @generated from message orchestra.v1.RevokeTokenRequest
@@ -583,6 +624,13 @@ export declare type Agent = Message<"orchestra.v1.Agent"> & {
    * @generated from field: string tree = 36;
    */
   tree: string;
+
+  /**
+   * Its span, from its spawn or resume to its end; absent without tracing.
+   *
+   * @generated from field: orchestra.v1.SpanRecord span = 37;
+   */
+  span?: SpanRecord;
 };
 
 /**
