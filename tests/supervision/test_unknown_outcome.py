@@ -17,7 +17,6 @@ from cco_sidecar.runners.presets import Runner
 from cco_sidecar.storage.sql.agents import SqlAgents
 from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
-from cco_sidecar.supervision.agent_spans import AgentSpans
 from cco_sidecar.supervision.records import Records
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import (
@@ -91,7 +90,7 @@ class NoReading:
 def supervisor(store: LosesConnections, sent: Sent) -> Supervisor:
     unused: Any = None
     clock = Clock()
-    records = Records(store, sent, unused, unused, unused, AgentSpans(Tracer(), clock), clock)  # type: ignore[arg-type]
+    records = Records(store, sent, unused, unused, unused, Tracer(), clock)  # type: ignore[arg-type]
     parts: dict[str, Any] = {"attempts": NoReading(), "runners": AnyRunner(), "types": AnyType(), "clock": clock}
     return Supervisor(store, records=records, max_concurrent=0, **parts)
 

@@ -33,6 +33,7 @@ _COMMANDS = {
     "webhooks": "webhooks",
     "approvals": "approvals",
     "credentials": "credentials",
+    "audit": "audit",
     "auth": "auth",
     "token": "token",
     "top": "top",

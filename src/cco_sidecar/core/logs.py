@@ -11,7 +11,9 @@ from pathlib import Path
 import orjson
 
 from cco_sidecar.core import security_log
+from cco_sidecar.core.audit import ChainedFile
 
+SECURITY_LOG = "security.log"
 _FILE_BYTES = 20 * 2**20
 _FILES = 5
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -51,9 +53,7 @@ def set_up(directory: Path, level: str) -> None:
         directory / "orchestration.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
     )
     handler.setFormatter(JsonLines())
-    security = logging.handlers.RotatingFileHandler(
-        directory / "security.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
-    )
+    security = ChainedFile(directory / SECURITY_LOG, most_bytes=_FILE_BYTES, files=_FILES)
     security.setFormatter(JsonLines())
     security_logger = logging.getLogger(security_log.NAME)
     _only(security_logger, security)

@@ -12,6 +12,7 @@ from cco_sidecar.core import announcements, codec
 from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.retry import Backoff
+from cco_sidecar.core.tracing import Tracer
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.base import AgentStore
 from cco_sidecar.supervision import agent_spans
@@ -48,7 +49,7 @@ class Records:
         leases: Leases,
         worktrees: Worktrees,
         final_results: FinalResults,
-        spans: AgentSpans,
+        tracer: Tracer,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -56,7 +57,7 @@ class Records:
         self._leases = leases
         self._worktrees = worktrees
         self._final_results = final_results
-        self.spans = spans
+        self.spans = AgentSpans(tracer, clock)
         self._clock = clock
         self._closing = False
 

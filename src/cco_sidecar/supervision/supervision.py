@@ -15,7 +15,6 @@ from cco_sidecar.runners.launch import ContextSource, CredentialSource, Launcher
 from cco_sidecar.runners.presets import Runners
 from cco_sidecar.runners.shim import become_subreaper
 from cco_sidecar.storage.base import Stores
-from cco_sidecar.supervision.agent_spans import AgentSpans
 from cco_sidecar.supervision.attempts import Attempts
 from cco_sidecar.supervision.budget import Budget
 from cco_sidecar.supervision.final_result import FinalResults
@@ -56,9 +55,7 @@ class Supervision:
         worktrees = self.launcher.worktrees
         attempts = Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
-        records = Records(
-            stores.agents, outbox, self.leases, worktrees, final_results, AgentSpans(metrics.tracer, clock), clock
-        )
+        records = Records(stores.agents, outbox, self.leases, worktrees, final_results, metrics.tracer, clock)
         self.supervisor = Supervisor(
             stores.agents,
             records=records,
