@@ -7,10 +7,11 @@ CSPELL := .tools/node_modules/.bin/cspell
 PROTOS := $(wildcard proto/orchestra/v1/*.proto)
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header
+CYCLONEDX := 7.5.0
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -111,6 +112,7 @@ gen: setup .tools/.ready .tools/stubs/.ready .tools/bin/protoc-gen-go .tools/bin
 	@$(BUF) generate
 	@$(BUF) generate --template buf.gen.ts.yaml
 	@scripts/typescript.sh
+	@mkdir -p gen/console && cd .tools/node_modules/swagger-ui-dist && cp LICENSE NOTICE swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css $(CURDIR)/gen/console/
 	@$(BUF) build proto -o .build/orchestra.binpb
 	@$(PY) -m cco_sidecar.gateway.openapi .build/orchestra.binpb > .build/openapi.json
 	@mv .build/openapi.json gen/openapi/orchestra.v1.json
@@ -135,6 +137,10 @@ build: setup ## the wheels and sdists of cco-sidecar and cco-sidecar-client, in 
 
 packages: build ## everything that is published: wheels, the Go module, the npm package, the protos, in dist/
 	@$(PY) scripts/packages.py dist
+
+sbom: setup ## what an installation consists of, as CycloneDX, in dist/
+	@mkdir -p dist && $(BIN)/uv tool run -q --from cyclonedx-bom==$(CYCLONEDX) cyclonedx-py requirements requirements-run.lock \
+	    --pyproject pyproject.toml --output-reproducible --output-file dist/cco-sidecar.cdx.json
 
 bench: setup ## ours beside bare peers, in one run
 	@$(PY) -m bench.run

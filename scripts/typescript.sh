@@ -19,4 +19,6 @@ for format in esm cjs; do
 done
 # The package is of type module; this directory is not.
 cp "$build/cjs/package.json" gen/ts/cjs/
-cp clients/typescript/package.json clients/typescript/README.md LICENSE gen/ts/
+version=$(sed -n 's/__version__ = "\(.*\)"/\1/p' src/cco_sidecar/__init__.py)
+sed "s/\"version\": \".*\"/\"version\": \"$version\"/" clients/typescript/package.json >gen/ts/package.json
+cp clients/typescript/README.md LICENSE gen/ts/

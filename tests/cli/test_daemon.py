@@ -6,17 +6,22 @@ import configparser
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
+import requests
+from tests.support.clocked import free_ports
 from tests.support.commands import CCO, Background, Done, environment_of, fails, in_process, misused, printed
 from tests.support.processes import pid_in, process_alive
-from tests.support.sidecars import until, written
+from tests.support.sidecars import small_repository, until, written
 
 from cco_sidecar.testing.process import SidecarProcess
 
@@ -305,3 +310,36 @@ def test_a_removed_working_directory_does_not_crash(sidecar: SidecarProcess, tmp
 )
 def test_bad_usage_is_reported(line: list[str], says: str) -> None:
     misused(in_process("daemon", *line), says)
+
+
+def test_as_process_1_it_stays_and_listens_on_all_interfaces(tmp_path: Path) -> None:
+    """As in `docker run -p 3001:3001 ... cco daemon start`."""
+    if os.getuid() or shutil.which("unshare") is None:
+        pytest.skip("needs root and unshare")
+    root = small_repository(tmp_path / "root")
+    port, grpc_port = free_ports()
+    environment = {
+        "CCO_SIDECAR_PORT": str(port),
+        "CCO_SIDECAR_GRPC_PORT": str(grpc_port),
+        "CCO_SIDECAR_STORAGE": str(tmp_path / "storage"),
+        "HOME": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }
+    process = subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", "cco_sidecar.cli.main",
+         "daemon", "start"],
+        cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        lines: list[str] = []
+        for line in process.stdout:
+            lines.append(line.rstrip("\n"))
+            if line.startswith("Ready"):
+                break
+        assert f"Listening on http://0.0.0.0:{port}" in lines
+        assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
+        (child,) = psutil.Process(process.pid).children()
+        child.send_signal(signal.SIGTERM)
+        complaints = process.communicate(timeout=30)[1]
+    assert process.returncode == 0 and "WARNING: 0.0.0.0 is reachable from other machines" in complaints

@@ -29,8 +29,13 @@ def command() -> None:
 @starting.serving_options
 @click.pass_context
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
-    """Start the sidecar in the background and wait until it is ready."""
+    """Start the sidecar in the background and wait until it is ready. As process 1, in a container, stay in the
+    foreground and listen on all interfaces."""
     settings = settings_of(ctx, service=True, **flags)
+    if os.getpid() == 1:
+        # A container ends with its first process.
+        server.serve(settings)
+        return
     if settings.storage == Settings().storage and flags["storage"] is None:
         echo(
             f"using {settings.storage}, which has data but is cleared on reboot; stop the sidecar and move it with "

@@ -22,5 +22,11 @@ def schema_file(document: str) -> Path:
     return _first(_PACKAGE / "data" / name, _CHECKOUT / "gen" / "schema" / name)
 
 
+def console_file(name: str) -> Path:
+    """Returns a file of the REST console: ours, or one of Swagger UI."""
+    places = (_PACKAGE / "gateway", _PACKAGE / "data" / "console", _CHECKOUT / "gen" / "console")
+    return _first(*(place / name for place in places))
+
+
 def _first(*paths: Path) -> Path:
     return next((path for path in paths if path.exists()), paths[-1])

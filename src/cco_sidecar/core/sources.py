@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,8 @@ from cco_sidecar.core.settings import (
     service_storage,
 )
 from cco_sidecar.core.suggestions import did_you_mean
+
+_PROCESS_OF_A_CONTAINER = 1
 
 
 class Origin(NamedTuple):
@@ -68,6 +71,9 @@ def _given(
         if (value := flags.get(name)) is not None:
             flag = declared.flag or name
             found[name] = Origin(name, _convert(declared, value, flag), flag)
+    if os.getpid() == _PROCESS_OF_A_CONTAINER and "host" not in found:
+        # Whoever publishes a port of a container reaches it through another interface than the loopback.
+        found["host"] = Origin("host", "0.0.0.0", "default of process 1")
     if service and "storage" not in found:
         found["storage"] = Origin("storage", service_storage().resolve(), "default")
     yield from found.values()

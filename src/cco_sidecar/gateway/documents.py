@@ -1,13 +1,29 @@
-"""Fixed JSON documents served next to the routes: the public keys of the tokens, and the OpenAPI document."""
+"""Fixed documents next to the routes: the public keys of the tokens, the OpenAPI document, and the REST console."""
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import NamedTuple
 
 import orjson
 
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.core import package_data
+
+_SCRIPT, _STYLE, _PAGE = b"text/javascript; charset=utf-8", b"text/css; charset=utf-8", b"text/html; charset=utf-8"
+# Swagger UI sets styles on its elements, and has its images in its style sheet.
+_CONSOLE_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Document(NamedTuple):
+    """``policy`` is the Content-Security-Policy of a page; None for that of all other responses."""
+
+    body: bytes
+    content_type: bytes = b"application/json"
+    policy: bytes | None = None
 
 
 class Documents:
@@ -17,12 +33,24 @@ class Documents:
         self._tokens = tokens
         self._url = url
 
-    def get(self, path: str) -> bytes | None:
+    def get(self, path: str) -> Document | None:
         if path == "/.well-known/jwks.json":
-            return self._tokens.jwks
-        return self._openapi if path == "/openapi.json" else None
+            return Document(self._tokens.jwks)
+        if path == "/openapi.json":
+            return self._openapi
+        return self._console.get(path) if path.startswith("/docs") else None
 
     @cached_property
-    def _openapi(self) -> bytes:
+    def _openapi(self) -> Document:
         document = orjson.loads(package_data.openapi_file().read_bytes())
-        return orjson.dumps(document | {"servers": [{"url": self._url}]})
+        return Document(orjson.dumps(document | {"servers": [{"url": self._url}]}))
+
+    @cached_property
+    def _console(self) -> dict[str, Document]:
+        page = Document(package_data.console_file("console.html").read_bytes(), _PAGE, _CONSOLE_POLICY)
+        types = {"console.js": _SCRIPT, "swagger-ui-bundle.js": _SCRIPT, "swagger-ui.css": _STYLE}
+        files = {
+            f"/docs/{name}": Document(package_data.console_file(name).read_bytes(), content_type)
+            for name, content_type in types.items()
+        }
+        return {"/docs": page, "/docs/": page} | files

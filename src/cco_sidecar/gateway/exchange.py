@@ -21,14 +21,21 @@ from orchestra.v1 import options_pb2
 
 HeaderList = list[tuple[bytes, bytes]]
 
+_POLICY = b"content-security-policy"
 _SECURITY = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (_POLICY, b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-_SECURITY_LINES = b"".join(b"%b: %b\r\n" % header for header in _SECURITY)
+
+
+def _line(header: tuple[bytes, bytes]) -> bytes:
+    return b"%b: %b\r\n" % header
+
+
+_SECURITY_LINES = b"".join(map(_line, _SECURITY))
 _JSON = b"application/json"
 _MAX_PATH = 8192
 _PART_BYTES = 256 * 1024
@@ -48,6 +55,7 @@ class Exchange(Incoming):
         self.body_received = False
         self.body_is_read = False
         self.body_read: asyncio.Event | None = None
+        self.policy: bytes | None = None
 
     async def receive(self) -> Mapping[str, Any]:
         message = await self._receive()
@@ -67,7 +75,8 @@ class Exchange(Incoming):
                 return
             if self.verb not in {"GET", "HEAD"}:
                 raise method_not_allowed(self.verb, self.path, ["GET"])
-            await self._respond(200, document)
+            self.policy = document.policy
+            await self._respond(200, document.body, [(b"content-type", document.content_type)])
             return
         try:
             route, variables = self.needs.routes.match(self.verb, self.path)
@@ -240,7 +249,8 @@ class Exchange(Incoming):
         content = b"" if self.verb == "HEAD" else body
         if self.cycle is not None and not still_receiving:
             head = b"".join([b"%b: %b\r\n" % header for header in self._headers(out)])
-            if self.cycle.respond(status, head + _SECURITY_LINES, content):
+            security = _SECURITY_LINES if self.policy is None else b"".join(map(_line, self._security()))
+            if self.cycle.respond(status, head + security, content):
                 self.started = True
                 return
         await self._start(status, out)
@@ -276,8 +286,13 @@ class Exchange(Incoming):
 
     async def _start(self, status: int, headers: HeaderList) -> None:
         self.started = True
-        out = [*self._headers(headers), *_SECURITY]
+        out = [*self._headers(headers), *self._security()]
         await self.send({"type": "http.response.start", "status": status, "headers": out})
+
+    def _security(self) -> HeaderList:
+        if self.policy is None:
+            return _SECURITY
+        return [(name, self.policy if name == _POLICY else value) for name, value in _SECURITY]
 
     def _headers(self, headers: HeaderList) -> HeaderList:
         """Returns all headers of a response, except _SECURITY."""

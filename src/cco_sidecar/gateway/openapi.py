@@ -88,6 +88,7 @@ class Document:
             for number, route in enumerate(routes_of(service)):
                 paths.setdefault(route.template, {})[route.verb.lower()] = self._operation(service, route, number)
         paths["/.well-known/jwks.json"] = {"get": _fixed("jwks", "The public keys of the tokens (RFC 7517).")}
+        paths["/docs"] = {"get": _fixed("console", "A console for this API, in a browser.", "text/html")}
         paths["/openapi.json"] = {"get": _fixed("openapi", "This document.")}
         return {
             "openapi": "3.1.0",
@@ -215,8 +216,8 @@ class Document:
         return responses
 
 
-def _fixed(name: str, summary: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"type": "object"}}}
+def _fixed(name: str, summary: str, content_type: str = "application/json") -> dict[str, Any]:
+    content = {content_type: {"schema": {"type": "object" if content_type == "application/json" else "string"}}}
     return {
         "operationId": name,
         "summary": summary,

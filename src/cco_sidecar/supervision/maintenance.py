@@ -1,4 +1,4 @@
-"""Periodic maintenance: renew tokens, detect stuck agents, enforce limits, remove old logs and merged worktrees."""
+"""Periodic maintenance: renew tokens, detect stuck agents, enforce limits, remove old logs, worktrees and orphans."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cco_sidecar.core import security_log
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.metrics import Metrics
+from cco_sidecar.runners.orphans import Orphans
 from cco_sidecar.runners.worktrees import Worktrees
 from cco_sidecar.storage.base import AgentStore
 from cco_sidecar.supervision.active import Attempt
@@ -23,7 +24,7 @@ from cco_sidecar.supervision.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
-# Old logs and merged worktrees are removed once in so many intervals.
+# Old logs, merged worktrees and orphans are removed once in so many intervals.
 _RARELY = 60
 
 
@@ -53,6 +54,7 @@ class Maintenance:
         self._clock = clock
         self._storage = storage
         self._log_retention = log_retention
+        self._orphans = Orphans()
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -63,6 +65,7 @@ class Maintenance:
                 if intervals % _RARELY == 0:
                     await self.tidy_worktrees()
                     await asyncio.to_thread(self._remove_old_logs)
+                    await asyncio.to_thread(self._orphans.reap)
             except Exception:
                 log.exception("maintenance failed")
             intervals += 1
