@@ -1,0 +1,134 @@
+"""The steps of the Containerfile, replayed in a plain directory, and what deploy/ says to the tools that read it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tests.polyglot import published
+from tests.support.repositories import OURS
+
+from cco_sidecar import __version__
+
+pytestmark = pytest.mark.polyglot
+
+CONTAINERFILE = OURS / "deploy" / "container" / "Containerfile"
+
+
+def stages() -> list[list[tuple[str, str]]]:
+    """The instructions of each stage, with continued lines joined."""
+    text = re.sub(r"\\\n\s*", "", CONTAINERFILE.read_text())
+    found: list[list[tuple[str, str]]] = []
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        instruction, _, rest = line.partition(" ")
+        if instruction == "FROM":
+            found.append([])
+        found[-1].append((instruction, rest))
+    return found
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the build stage makes of the files that it gets; its directories are below this one."""
+    top = tmp_path_factory.mktemp("image")
+    source = top / "source"
+    source.mkdir()
+    listed = published.run("git", "-C", str(OURS), "ls-files", "-z").split("\0")
+    for instruction, rest in stages()[0]:
+        command = rest.replace("/opt/cco", f"{top}/opt/cco").replace("python -m venv", f"{sys.executable} -m venv")
+        if instruction == "COPY" and rest != ". .":
+            for name in rest.split()[:-1]:
+                shutil.copy(OURS / name, source / name)
+        elif instruction == "COPY":
+            for name in filter(None, listed):
+                target = source / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not target.exists():
+                    shutil.copy2(OURS / name, target, follow_symlinks=False)
+        elif instruction == "RUN":
+            published.run("sh", "-ec", f"cd {source} && {command}")
+    return top
+
+
+def test_the_image_has_a_sidecar_and_no_installer(image: Path) -> None:
+    cco = image / "opt" / "cco" / "bin" / "cco"
+    assert published.run(str(cco), "--version") == f"cco, version {__version__}\n"
+    assert not (image / "opt" / "cco" / "bin" / "pip").exists()
+    # Nothing of the source is needed any more.
+    source = image / "source"
+    source.rename(image / "gone")
+    try:
+        assert "--tls-cert" in published.run(str(cco), "orchestration-server", "--help")
+        told = published.run(str(cco), "config", "show", "--format", "json", environment={"HOME": str(image)})
+        assert json.loads(told)
+    finally:
+        (image / "gone").rename(source)
+
+
+def test_the_image_runs_as_another_user_and_is_probed() -> None:
+    last = dict(stages()[-1])
+    assert last["USER"] == "10001" and last["CMD"] == '["cco", "orchestration-server"]'
+    assert "CMD" in last["HEALTHCHECK"] and last["EXPOSE"] == "3001 3002"
+    names = [instruction for instruction, _ in stages()[-1]]
+    assert names.index("USER") > max(number for number, name in enumerate(names) if name == "RUN")
+
+
+def test_compose_accepts_its_file() -> None:
+    file = OURS / "deploy" / "container" / "compose.yaml"
+    service = yaml.safe_load(file.read_text())["services"]["sidecar"]
+    assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["command"] == ["cco", "daemon", "start"]
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
+    ):
+        pytest.skip("docker compose is not installed")
+    published.run("docker", "compose", "-f", str(file), "config", "--quiet")
+
+
+def test_kubernetes_gets_a_pod_without_rights() -> None:
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all((OURS / "deploy/kubernetes/sidecar.yaml").read_text()))
+    by_kind = {document["kind"]: document for document in documents}
+    assert by_kind["StatefulSet"]["spec"]["replicas"] == 1
+    pod = by_kind["StatefulSet"]["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] and not pod["spec"]["automountServiceAccountToken"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["exec"]["command"] == ["cco", "health"]
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    made = {volume["name"] for volume in pod["spec"]["volumes"]}
+    made |= {claim["metadata"]["name"] for claim in by_kind["StatefulSet"]["spec"]["volumeClaimTemplates"]}
+    assert mounted == made
+    assert by_kind["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert all(port["targetPort"] in ports for port in by_kind["Service"]["spec"]["ports"])
+    # The options are options of the command.
+    command = [sys.executable, "-m", "cco_sidecar.cli.main", *container["args"][1:], "--help"]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed")
+    unit = (OURS / "deploy/systemd/cco-sidecar.service").read_text().replace("/opt/cco/bin/cco", "/bin/true")
+    printed = published.run(sys.executable, "-m", "cco_sidecar.cli.main", "daemon", "install", "--print")
+    for name, text in (("cco-sidecar.service", unit), ("user.service", printed)):
+        file = tmp_path / name
+        file.write_text(text.replace("User=cco\nGroup=cco\n", "User=root\nGroup=root\n"))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", file], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0 and name not in done.stderr, done.stderr
