@@ -71,6 +71,9 @@ class Program:
         code = self.process.wait(timeout=120)
         for reader in self._readers:
             reader.join()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
         return code
 
     def kill(self) -> None:

@@ -68,7 +68,7 @@ def test_the_image_has_a_sidecar_and_no_installer(image: Path) -> None:
     source.rename(image / "gone")
     try:
         assert "--tls-cert" in published.run(str(cco), "orchestration-server", "--help")
-        told = published.run(str(cco), "config", "show", "--format", "json", environment={"HOME": str(image)})
+        told = published.run(str(cco), "config", "show", "--all", "--format", "json", environment={"HOME": str(image)})
         assert json.loads(told)
     finally:
         (image / "gone").rename(source)

@@ -127,7 +127,8 @@ def proxy(
         until(answers, "the proxy")
         yield running
     finally:
-        process.terminate()
+        # Caddy waits for open connections.
+        process.kill()
         process.wait(timeout=30)
 
 
