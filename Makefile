@@ -8,6 +8,7 @@ PROTOS := $(wildcard proto/orchestra/v1/*.proto)
 CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1; }
 LOCK := --universal --python-version 3.11 --generate-hashes --no-header
 CYCLONEDX := 7.5.0
+SBOM := dist/cco-sidecar.cdx.json
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
@@ -139,8 +140,8 @@ packages: build ## everything that is published: wheels, the Go module, the npm 
 	@$(PY) scripts/packages.py dist
 
 sbom: setup ## what an installation consists of, as CycloneDX, in dist/
-	@mkdir -p dist && $(BIN)/uv tool run -q --from cyclonedx-bom==$(CYCLONEDX) cyclonedx-py requirements requirements-run.lock \
-	    --pyproject pyproject.toml --output-reproducible --output-file dist/cco-sidecar.cdx.json
+	@mkdir -p $(dir $(SBOM)) && $(BIN)/uv tool run -q --from cyclonedx-bom==$(CYCLONEDX) cyclonedx-py requirements requirements-run.lock \
+	    --pyproject pyproject.toml --output-reproducible --output-file $(SBOM)
 
 bench: setup ## ours beside bare peers, in one run
 	@$(PY) -m bench.run

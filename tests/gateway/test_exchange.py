@@ -10,6 +10,7 @@ import pytest
 
 from cco_sidecar.gateway import exchange, requests
 from cco_sidecar.gateway.cors import Cors
+from cco_sidecar.gateway.documents import Document
 from cco_sidecar.gateway.exchange import Exchange
 from cco_sidecar.gateway.incoming import Dependencies
 
@@ -41,7 +42,7 @@ class Client:
 
 def exchanged(client: Client) -> Exchange:
     """A request for a document of a megabyte: four parts."""
-    documents: Any = {"/document": b"x" * 2**20}
+    documents: Any = {"/document": Document(b"x" * 2**20)}
     empty: Any = {}
     needs = Dependencies(empty, empty, documents, Cors([]), requests.Discards())
     return Exchange(needs, SCOPE, client.receive, client.send)

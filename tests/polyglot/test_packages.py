@@ -56,6 +56,49 @@ def test_the_packages_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     assert again == {name: _digest(published.packages() / name) for name in again}
 
 
+def test_the_distributions_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    for source in (OURS / "clients" / "python", OURS):
+        published.run(
+            sys.executable, "-m", "uv", "build", "-q", "--no-build-isolation", "-o", str(tmp_path), str(source)
+        )
+    again = {path.name: _digest(path) for path in tmp_path.iterdir() if path.suffix in (".whl", ".gz")}
+    assert len(again) == 4
+    assert again == {name: _digest(published.packages() / name) for name in again}
+
+
+def test_uvx_runs_the_command_from_the_wheels(tmp_path: Path) -> None:
+    """As docs/quickstart.md says it; without the links of this checkout."""
+    wheel = published.packages() / f"cco_sidecar-{__version__}-py3-none-any.whl"
+    environment = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_CACHE_DIR": str(published.WORK / "uv")}
+    command = [sys.executable, "-m", "uv", "tool", "run", "-q", "--find-links", str(published.packages())]
+    said = published.run(*command, "--from", str(wheel), "cco", "--version", environment=environment)
+    assert said == f"cco, version {__version__}\n"
+
+
+def test_pipx_installs_the_command(tmp_path: Path) -> None:
+    pipx = published.WORK / "pipx"
+    if not (pipx / "bin" / "pipx").exists():
+        published.run(sys.executable, "-m", "venv", str(pipx))
+        published.run(str(pipx / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", "pipx==1.8.0")
+    environment = {"PIPX_HOME": str(tmp_path / "home"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
+    wheel = published.packages() / f"cco_sidecar-{__version__}-py3-none-any.whl"
+    links = f"--pip-args=--find-links={published.packages()}"
+    published.run(str(pipx / "bin" / "pipx"), "install", "--quiet", links, str(wheel), environment=environment)
+    assert published.run(str(tmp_path / "bin" / "cco"), "--version") == f"cco, version {__version__}\n"
+
+
+def test_the_bill_of_materials_names_every_dependency(tmp_path: Path) -> None:
+    published.run("make", "-s", "-C", str(OURS), "sbom", f"SBOM={tmp_path / 'bill.json'}")
+    bill = json.loads((tmp_path / "bill.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX" and bill["metadata"]["component"]["name"] == "cco-sidecar"
+    locked = {
+        line.split("==")[0]
+        for line in (OURS / "requirements-run.lock").read_text().splitlines()
+        if "==" in line and not line.startswith((" ", "#"))
+    }
+    assert {component["name"] for component in bill["components"]} == locked
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
