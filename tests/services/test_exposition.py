@@ -76,7 +76,7 @@ def test_events_streams_and_the_disk_are_counted(deployment: Deployment) -> None
         lambda: not value(scraped(sidecar), "sidecar_open_streams", rpc="EventService/Subscribe"), "the stream to end"
     )
     until(lambda: value(scraped(sidecar), "sidecar_event_loop_lag_seconds_count"), "the loop to be measured")
-    assert value(scraped(sidecar), "sidecar_storage_bytes") > 10_000
+    assert value(scraped(sidecar), "sidecar_storage_bytes") > 1000
 
 
 def test_agents_are_counted_by_type_and_how_they_ended(deployment: Deployment) -> None:
