@@ -116,6 +116,14 @@ def test_a_line_cut_off_by_a_crash_does_not_break_the_chain(log: Path) -> None:
     assert verify([log]).lines == 11
 
 
+def test_what_other_programs_take_for_the_end_of_a_line_does_not_break_the_chain(log: Path) -> None:
+    for _ in range(2):
+        handler = opened(log)
+        write(handler, "one\u2028two\u0085three")
+        handler.close()
+    assert problems(log) == [] and verify([log]).lines == 12
+
+
 def test_a_full_disk_does_not_break_the_chain(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
     handler = opened(log)

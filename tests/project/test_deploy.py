@@ -62,7 +62,7 @@ def test_promtool_accepts_the_files(kind: str, file: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_promtool_accepts_the_names_and_helps(tmp_path: object) -> None:
+def test_promtool_accepts_the_names_and_helps() -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed: apt-get install prometheus")
     from prometheus_client import generate_latest

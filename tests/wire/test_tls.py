@@ -31,11 +31,6 @@ def authorities(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return Pair(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(scope="module")
-def client_cert(authorities: Pair) -> Issued:
-    return authorities.trusted.issue("client")
-
-
 @dataclass(frozen=True)
 class Case:
     """A server's certificate, what the client presents, and whether the connection comes about."""

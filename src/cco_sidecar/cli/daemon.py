@@ -17,6 +17,7 @@ from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.environment import OWN_SETTINGS
 from cco_sidecar.core.settings import Settings, state_directory
+from cco_sidecar.core.sources import is_process_1
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 
@@ -32,7 +33,7 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar in the background and wait until it is ready. As process 1, in a container, stay in the
     foreground and listen on all interfaces."""
     settings = settings_of(ctx, service=True, **flags)
-    if os.getpid() == 1:
+    if is_process_1():
         # A container ends with its first process.
         server.serve(settings)
         return

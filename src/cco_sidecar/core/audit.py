@@ -130,7 +130,8 @@ def _lines(files: list[Path]) -> Iterator[tuple[Path, int, str]]:
 
 def _head_of(path: Path, files: int) -> str:
     for file in reversed(files_of(path, files)):
-        for line in reversed(file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()):
+        # Not splitlines: a text may hold what Unicode counts as the end of a line.
+        for line in reversed(file.read_text(encoding="utf-8", errors="surrogateescape").split("\n")):
             if (link := link_of(line)) is not None:
                 return link.hash
     return START

@@ -20,8 +20,6 @@ from cco_sidecar.core.settings import (
 )
 from cco_sidecar.core.suggestions import did_you_mean
 
-_PROCESS_OF_A_CONTAINER = 1
-
 
 class Origin(NamedTuple):
     """A setting that is in force. ``source``: `default`, a file's path, a variable or a flag."""
@@ -29,6 +27,11 @@ class Origin(NamedTuple):
     name: str
     value: Any
     source: str
+
+
+def is_process_1() -> bool:
+    """Whether this is the process that a container consists of."""
+    return os.getpid() == 1
 
 
 def load(
@@ -71,7 +74,7 @@ def _given(
         if (value := flags.get(name)) is not None:
             flag = declared.flag or name
             found[name] = Origin(name, _convert(declared, value, flag), flag)
-    if os.getpid() == _PROCESS_OF_A_CONTAINER and "host" not in found:
+    if is_process_1() and "host" not in found:
         # Whoever publishes a port of a container reaches it through another interface than the loopback.
         found["host"] = Origin("host", "0.0.0.0", "default of process 1")
     if service and "storage" not in found:

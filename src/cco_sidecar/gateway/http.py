@@ -45,9 +45,6 @@ class _Server(uvicorn.Server):
         made: asyncio.Protocol = kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         return made
 
-    def _log_started_message(self, listeners: Any) -> None:
-        """Says nothing: without sockets of its own, uvicorn has nothing to say."""
-
 
 # What another machine gets that asks without TLS.
 _PLAIN_BODY = b'{"error":"invalid_request","message":"this port speaks TLS; use https://","code":"REQ_001"}'
