@@ -36,6 +36,7 @@ CHANGES = (
     ("async with ", "with "),
     ("async for ", "for "),
     ("await asyncio.sleep", "time.sleep"),
+    ("await asyncio.to_thread(self._tls.problem, self._target.address)", "self._tls.problem(self._target.address)"),
     ("await ", ""),
     ("asyncio.Lock()", "threading.Lock()"),
     ("__aenter__", "__enter__"),

@@ -19,6 +19,7 @@ from tests.support.certificates import Issued, Pair
 from tests.support.sidecars import Deployment, until, written
 
 from cco_sidecar.client import Client, SidecarError
+from cco_sidecar.client.tls import Tls as ClientTls
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.rpc.tls import Tls, expiry
@@ -120,6 +121,24 @@ def test_the_sdk(case: Case, server: SidecarProcess, authorities: Pair, presente
         assert _answers(client.health) == case.accepted
 
 
+_REASONS = {
+    "expired": "its certificate is not accepted: certificate has expired",
+    "wrong-host": "IP address mismatch, certificate is not valid for '127.0.0.1'",
+    "wrong-ca": "its certificate is not accepted: unable to get local issuer certificate",
+    "mtls-without-certificate": "wants a client's certificate",
+    "mtls-of-another-ca": "does not accept the certificate in",
+    "mtls-expired": "does not accept the certificate in",
+}
+
+
+def test_why_there_is_no_connection(
+    case: Case, server: SidecarProcess, authorities: Pair, presented: Issued | None
+) -> None:
+    cert, key = (str(presented.cert), str(presented.key)) if presented else (None, None)
+    reason = ClientTls(str(authorities.trusted.cert), cert, key).problem(server.target)
+    assert _REASONS[case.name] in reason if case.name in _REASONS else reason == ""
+
+
 def test_programs_on_this_machine_need_no_certificate(server: SidecarProcess) -> None:
     """Agents, probes and a reverse proxy use the loopback addresses, whatever the certificate says."""
     assert requests.get(f"{server.url}/health", timeout=10).status_code == 200
@@ -192,10 +211,10 @@ _FAR = """
 import sys, requests, socket
 from pathlib import Path
 import grpc
-from cco_sidecar.testing.process import SidecarProcess
+from cco_sidecar.testing.process import SidecarProcess, run_cco
 from orchestra.v1 import system_service_pb2, system_service_pb2_grpc
 
-storage, root, cert, key, ca = sys.argv[1:]
+storage, root, cert, key, ca, client_cert, client_key = sys.argv[1:]
 def plain(port, said):
     with socket.socket() as far:
         far.settimeout(20)
@@ -204,10 +223,17 @@ def plain(port, said):
         far.sendall(said)
         return far.recv(1024).decode(errors="replace")
 
-sidecar = SidecarProcess(Path(storage), Path(root), "--host", "0.0.0.0", "--tls-cert", cert, "--tls-key", key, "--port", "4001")
+sidecar = SidecarProcess(
+    Path(storage), Path(root), "--host", "0.0.0.0", "--tls-cert", cert, "--tls-key", key, "--tls-client-ca", ca, "--port", "4001"
+)
 print(plain(4001, b"GET /health HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n").splitlines()[-1])
 print(repr(plain(4002, b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n")))
-print(requests.get("https://10.99.0.1:4001/health", verify=ca, timeout=10).json()["status"])
+pair = (client_cert, client_key)
+print(requests.get("https://10.99.0.1:4001/health", verify=ca, cert=pair, timeout=10).json()["status"])
+there = [("SIDECAR_URL", "https://10.99.0.1:4001"), ("SIDECAR_GRPC", "10.99.0.1:4002"), ("SIDECAR_CA_FILE", ca)]
+print(run_cco(sidecar, "events", "list", environment=there).stderr.partition(";")[0])
+there += [("SIDECAR_CERT_FILE", client_cert), ("SIDECAR_KEY_FILE", client_key)]
+print(run_cco(sidecar, "events", "list", environment=there).stdout.strip())
 print(requests.get("http://127.0.0.1:4001/health", timeout=10).json()["status"])
 print(sidecar.stop() == "")
 """
@@ -216,10 +242,10 @@ print(sidecar.stop() == "")
 def test_another_machine_needs_tls(tmp_path: Path, authorities: Pair, root: Path) -> None:
     if os.getuid() or not (shutil.which("unshare") and shutil.which("ip")):
         pytest.skip("needs root, unshare and ip")
-    made = authorities.trusted.issue("far", "10.99.0.1")
+    made, client = authorities.trusted.issue("far", "10.99.0.1"), authorities.trusted.issue("far-client")
     script = tmp_path / "far.py"
     script.write_text(_FAR)
-    arguments = [tmp_path / "storage", root, made.cert, made.key, authorities.trusted.cert]
+    arguments = [tmp_path / "storage", root, made.cert, made.key, authorities.trusted.cert, client.cert, client.key]
     setup = "ip link set lo up && ip addr add 10.99.0.1/32 dev lo && ip addr add 10.99.0.2/32 dev lo"
     done = subprocess.run(
         ["unshare", "--net", "sh", "-c", f'{setup} && exec "$@"', "sh", sys.executable, script, *arguments],
@@ -229,6 +255,9 @@ def test_another_machine_needs_tls(tmp_path: Path, authorities: Pair, root: Path
         '{"error":"invalid_request","message":"this port speaks TLS; use https://","code":"REQ_001"}',
         "''",
         "healthy",
+        "cco: cannot connect to https://10.99.0.1:4001: the server hung up, as one does that wants a client's certificate "
+        "(SIDECAR_CERT_FILE)",
+        "no events",
         "healthy",
         "True",
     ], done.stderr

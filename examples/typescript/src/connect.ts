@@ -28,8 +28,10 @@ const contexts = createClient(ContextService, transport);
 const events = createClient(EventService, transport);
 const results = createClient(ResultService, transport);
 
-// Connect says "canceled" when a connection is lost in the middle of a stream.
-const connectionLost = [Code.Unavailable, Code.Canceled];
+/** Tells a lost connection ("canceled" in the middle of a stream) and a sidecar that is stopping from other errors. */
+function isTemporary({ code, rawMessage }: ConnectError): boolean {
+  return code === Code.Unavailable || code === Code.Canceled || rawMessage.includes("NGHTTP2_REFUSED_STREAM");
+}
 
 /** Repeats a call that the sidecar was not there to answer, for at most two minutes. */
 async function retry<T>(call: () => Promise<T>): Promise<T> {
@@ -37,7 +39,7 @@ async function retry<T>(call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
-      if (!connectionLost.includes(ConnectError.from(error).code) || Date.now() > giveUp) throw error;
+      if (!isTemporary(ConnectError.from(error)) || Date.now() > giveUp) throw error;
     }
   }
 }

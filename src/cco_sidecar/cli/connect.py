@@ -202,14 +202,21 @@ def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callab
                 return ctx.invoke(command, client=_OnFirstUse(stack, opened), **arguments)
         except SidecarError as problem:
             if problem.code == _UNREACHABLE:
-                others = ", ".join(f"{known.url} (storage {known.storage})" for known in run_directory.running())
-                raise click.ClickException(
-                    f"no sidecar answers at {found.url}; start one with 'cco daemon start', "
-                    "or choose another with --sidecar-url" + (f"; running here: {others}" if others else "")
-                ) from problem
+                raise click.ClickException(_no_answer(found, problem)) from problem
             raise
 
     return run
+
+
+def _no_answer(found: Found, problem: SidecarError) -> str:
+    others = ", ".join(f"{known.url} (storage {known.storage})" for known in run_directory.running())
+    here = f"; running here: {others}" if others else ""
+    if found.url.startswith("https:"):
+        return f"cannot connect to {found.url}: {problem.details.get('reason', problem.message)}{here}"
+    return (
+        f"no sidecar answers at {found.url}; start one with 'cco daemon start', or choose another with "
+        f"--sidecar-url{here}"
+    )
 
 
 class _OnFirstUse:

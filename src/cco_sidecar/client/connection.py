@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from cco_sidecar.client.discovery import Target
 from cco_sidecar.client.errors import UnavailableError
-from cco_sidecar.core.errors import Kind, SettingsError, SidecarError
+from cco_sidecar.core.errors import Kind, SidecarError
 
 # Default timeout of the first connection.
 CONNECT_SECONDS = 5.0
@@ -45,22 +43,6 @@ OPTIONS = [
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.initial_reconnect_backoff_ms", 200),
 ]
-
-
-def channel_credentials(
-    ca_file: str | None, cert_file: str | None, key_file: str | None, environment: Mapping[str, str] = os.environ
-) -> grpc.ChannelCredentials:
-    """Returns the credentials of a TLS connection. Raises SettingsError for a file that cannot be read."""
-    ca_file = ca_file or environment.get("SIDECAR_CA_FILE")
-    cert_file = cert_file or environment.get("SIDECAR_CERT_FILE")
-    key_file = key_file or environment.get("SIDECAR_KEY_FILE") or cert_file
-    try:
-        authority, key, chain = (Path(name).read_bytes() if name else None for name in (ca_file, key_file, cert_file))
-    except OSError as problem:
-        raise SettingsError(f"cannot read the TLS file {problem.filename}: {problem.strerror}") from problem
-    if key is not None and chain is None:
-        raise SettingsError(f"a TLS key ({key_file}) needs its certificate: cert_file or SIDECAR_CERT_FILE")
-    return grpc.ssl_channel_credentials(authority, key, chain)
 
 
 # Call metadata, as gRPC stubs take it.
@@ -93,6 +75,7 @@ def unreachable(target: Target, why: str) -> SidecarError:
         "UNAVAILABLE",
         f"no sidecar answers at {target.address} ({why}); the address is from {target.named_by}; set another with "
         "SIDECAR_GRPC, SIDECAR_URL or CCO_SIDECAR_PORT",
+        details={"reason": why},
     )
 
 

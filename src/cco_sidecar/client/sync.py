@@ -19,7 +19,6 @@ from cco_sidecar.client.connection import (
     OPTIONS,
     Metadata,
     Token,
-    channel_credentials,
     identity,
     unreachable,
 )
@@ -32,6 +31,7 @@ from cco_sidecar.client.sync_patterns import Patterns
 from cco_sidecar.client.sync_schedules import Schedules
 from cco_sidecar.client.sync_schemas import Schemas
 from cco_sidecar.client.sync_webhooks import Webhooks
+from cco_sidecar.client.tls import Tls
 from cco_sidecar.client.values import Result, ResultPage
 from orchestra.v1 import (
     agent_service_pb2,
@@ -83,9 +83,9 @@ class Client:
         require_safe(self._target, self._token.text, insecure=insecure)
         self._refreshing = threading.Lock()
         options = [*OPTIONS, *channel_options(self._target)]
-        if self._target.secure:
-            credentials = channel_credentials(ca_file, cert_file, key_file)
-            self._channel = grpc.secure_channel(self._target.address, credentials, options=options)
+        self._tls = Tls(ca_file, cert_file, key_file) if self._target.secure else None
+        if self._tls is not None:
+            self._channel = grpc.secure_channel(self._target.address, self._tls.credentials(), options=options)
         else:
             self._channel = grpc.insecure_channel(self._target.address, options=options)
         self._connected = False
@@ -161,8 +161,9 @@ class Client:
             self._health_stub.Check(HealthCheckRequest(), wait_for_ready=True, timeout=self._connect_timeout)
         except grpc.RpcError as problem:
             if problem.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                connection = "TLS connection" if self._target.secure else "connection"
-                why = f"no {connection} within {self._connect_timeout:g} s"
+                why = f"no connection within {self._connect_timeout:g} s"
+                if self._tls is not None:
+                    why = self._tls.problem(self._target.address) or why
                 raise unreachable(self._target, why) from None
         self._connected = True
 
