@@ -163,7 +163,7 @@ func (a *agent) followReview(ctx context.Context, cursor string) (comments int, 
 
 func (a *agent) storeResult(ctx context.Context, read *orchestra.Context, comments int) error {
 	return a.retry(ctx, func(ctx context.Context) error {
-		_, err := a.results.CreateResult(ctx, &orchestra.CreateResultRequest{Result: &orchestra.AgentResult{
+		_, err := a.results.CreateResult(ctx, &orchestra.CreateResultRequest{IdempotencyKey: "result", Result: &orchestra.AgentResult{
 			Status:    orchestra.ResultStatus_RESULT_STATUS_SUCCESS,
 			Decisions: []string{"every comment of the review was handled"},
 			Metrics:   map[string]float64{"comments": float64(comments), "context_bytes": float64(proto.Size(read))},

@@ -43,7 +43,7 @@ def run(client: Client) -> None:
         "decisions": ["every comment of the review was handled"],
         "metrics": {"comments": comments, "context_bytes": context.ByteSize()},
     }
-    retry(lambda: client.results.create(result))
+    retry(lambda: client.results.create(result, idempotency_key="result"))
     retry(lambda: publish(client, "implementation_complete"))
 
 

@@ -54,7 +54,7 @@ class Agent:
             decisions=["every comment of the review was handled"],
             metrics={"comments": comments, "context_bytes": context.ByteSize()},
         )
-        request = result_service_pb2.CreateResultRequest(result=result)
+        request = result_service_pb2.CreateResultRequest(result=result, idempotency_key="result")
         self.retry(lambda metadata: self.results.CreateResult(request, metadata=metadata))
         self.publish("implementation_complete")
 

@@ -171,6 +171,32 @@ class TestResults:
         assert len(set(numbers)) == 200
         assert len(await stores.results.page("p", limit=1000)) == 200
 
+    async def test_a_key_is_used_once_in_each_run(self, open_stores: OpenStores) -> None:
+        one = await open_stores()
+        first, again = result(), result()
+        number = (await one.results.add(first, "run-1", of_result(first), "k")).number
+        for stores in (one, await open_stores()):
+            assert await stores.results.add(again, "run-1", of_result(again), "k") == (number, first)
+        assert await one.results.page("p") == [(number, first)]
+        assert len(await one.outbox.pending()) == 1
+        for session, key in (("run-1", "other"), ("run-2", "k"), ("", "k")):
+            made = result()
+            assert await one.results.add(made, session, of_result(made), key) != (number, first)
+        assert len(await one.results.page("p")) == 4
+
+    async def test_one_of_many_repetitions_at_once_is_stored(self, stores: Stores) -> None:
+        made = [result() for _ in range(20)]
+        done = await asyncio.gather(*(stores.results.add(each, "run", of_result(each), "k") for each in made))
+        assert len({each.number for each in done}) == 1
+        assert len(await stores.results.page("p")) == len(await stores.outbox.pending()) == 1
+
+    async def test_the_size_of_a_repetition_does_not_count(self, stores: Stores) -> None:
+        made = result(decisions=["x" * 1000])
+        size = await stores.results.stored_bytes("p")
+        for _ in range(3):
+            await stores.results.add(made, "run", of_result(made), "k")
+        assert await stores.results.stored_bytes("p") == size + made.ByteSize()
+
     async def test_a_failed_write_does_not_affect_others_in_its_batch(self, stores: Stores) -> None:
         twice = result()
         made = [result(), twice, result(), twice, result()]

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import pytest
+import requests
 from tests.support.sidecars import events, fresh
 
 from cco_sidecar.client import Client
@@ -98,6 +99,32 @@ def test_the_idempotency_key_may_be_a_header(sidecar: SidecarProcess, agent: Age
         "POST", "/api/events/once", agent, json={"idempotency_key": "x"}, headers={"Idempotency-Key": "y"}
     )
     assert twice.status_code == 400 and twice.json()["details"]["field"] == "idempotency_key"
+
+
+def test_a_result_that_is_sent_again_is_stored_once(sidecar: SidecarProcess, agent: Agent) -> None:
+    body = {"result": {"decisions": ["use PyJWT"]}}
+    headers = {"Idempotency-Key": "first"}
+    first, again = (sidecar.request("POST", "/api/results", agent, json=body, headers=headers) for _ in range(2))
+    assert first.status_code == again.status_code == 201
+    assert "duplicate" not in first.json()
+    assert again.json() == first.json() | {"duplicate": True, "event_id": ""}
+    with Client(sidecar.url, token=agent.token) as client:
+        assert client.results.create(body["result"], idempotency_key="first").id == first.json()["id"]
+    listed = sidecar.request("GET", "/api/results", agent).json()["results"]
+    assert [each["id"] for each in listed] == [first.json()["id"]]
+    assert [event["event_type"] for event in events(sidecar, agent.project)] == ["agent_completed"]
+
+
+def test_another_result_needs_another_key(sidecar: SidecarProcess, agent: Agent) -> None:
+    def create(decision: str, key: str) -> requests.Response:
+        body = {"decisions": [decision], "idempotency_key": key}
+        return sidecar.request("POST", "/api/results", agent, json=body)
+
+    first = create("a", "k")
+    refused = create("b", "k")
+    assert (refused.status_code, refused.json()["code"]) == (409, "RES_002")
+    assert first.json()["id"] in refused.json()["message"]
+    assert create("b", "l").status_code == 201
 
 
 @pytest.mark.parametrize(

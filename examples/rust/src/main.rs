@@ -177,7 +177,11 @@ impl Agent {
                 ]),
                 ..Default::default()
             };
-            let request = CreateResultRequest { result: Some(result), ..Default::default() };
+            let request = CreateResultRequest {
+                result: Some(result),
+                idempotency_key: "result".into(),
+                ..Default::default()
+            };
             let stored = match self.authorised(request).await {
                 Ok(request) => ResultServiceClient::new(self.channel.clone()).create_result(request).await,
                 Err(status) => Err(status),

@@ -92,6 +92,7 @@ async function run(): Promise<void> {
   const comments = await followReview(started);
   await retry(() =>
     results.createResult({
+      idempotencyKey: "result",
       result: {
         status: ResultStatus.SUCCESS,
         decisions: ["every comment of the review was handled"],

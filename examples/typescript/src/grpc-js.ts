@@ -113,7 +113,8 @@ async function run(): Promise<void> {
     decisions: ["every comment of the review was handled"],
     metrics: { comments, context_bytes: contextBytes },
   };
-  await retry((metadata) => answer((done) => results.createResult({ result }, metadata, done)));
+  const request = { result, idempotencyKey: "result" };
+  await retry((metadata) => answer((done) => results.createResult(request, metadata, done)));
   await publish("implementation_complete");
 }
 

@@ -53,6 +53,7 @@ def command() -> None:
     "--artifact", "artifacts", multiple=True, metavar="NAME=FILE", help="A text, such as a report; can be repeated."
 )
 @click.option("--metrics", help="Metrics, as a JSON object of numbers.")
+@click.option("--idempotency-key", default="", help="Repeating the call with the same key stores one result.")
 @click.option("--input", "source", metavar="FILE", help="Read the request body from a JSON file; - for stdin.")
 @out.formatted
 @connected
@@ -68,6 +69,7 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
             issue_id=request.issue_id,
             project_id=request.project_id,
             timestamp=request.timestamp if request.HasField("timestamp") else None,
+            idempotency_key=given["idempotency_key"] or request.idempotency_key,
         )
     else:
         agent_type = given["agent_type"] or given["agent"]
@@ -82,6 +84,7 @@ def store(client: Client, source: str | None, form: str | None, output: Path | N
             agent_type=agent_type,
             issue_id=given["issue_id"],
             project_id=given["project_id"],
+            idempotency_key=given["idempotency_key"],
         )
     out.message(answer, form, output, lambda: _stored(answer))
 

@@ -164,6 +164,7 @@ def create_result(
     issue_id: str,
     project_id: str,
     timestamp: Timestamp | None,
+    idempotency_key: str,
 ) -> result_pb.CreateResultRequest:
     work = result
     if isinstance(work, Mapping):
@@ -175,6 +176,7 @@ def create_result(
         project_id=project_id or me.project_id,
         result=work,
         timestamp=timestamp,
+        idempotency_key=idempotency_key,
     )
 
 

@@ -297,13 +297,17 @@ class Results:
         issue_id: str = "",
         project_id: str = "",
         timestamp: Timestamp | None = None,
+        idempotency_key: str = "",
     ) -> result_service_pb2.CreateResultResponse:
         """Stores a result, and returns once it is on disk. ``result`` is the documented JSON object, or a message.
 
-        The ids and the agent type default to the agent's own.
+        The ids and the agent type default to the agent's own. Storing again with the same ``idempotency_key`` returns
+        the first result.
         """
         me = self._client.identity
-        request = requests.create_result(me, result, agent_id, agent_type, issue_id, project_id, timestamp)
+        request = requests.create_result(
+            me, result, agent_id, agent_type, issue_id, project_id, timestamp, idempotency_key
+        )
         return self._client.call(self._stub.CreateResult, request)
 
     def get(self, result_id: str = "", *, issue_id: str = "", agent_type: str = "", project_id: str = "") -> Result:

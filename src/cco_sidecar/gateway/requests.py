@@ -88,13 +88,13 @@ def request_of(route: Route, variables: dict[str, str], query: bytes, body: byte
         value = _cloud_event(body, headers)
     else:
         value = _json_object(body, headers) if route.body else {}
-    if route.rpc == compat.PUBLISH_EVENT and (key := headers.get("idempotency-key")):
+    fields = route.request_type.DESCRIPTOR.fields_by_name
+    if "idempotency_key" in fields and (key := headers.get("idempotency-key")):
         # An Internet-Draft makes it a quoted string; most send it bare.
         _put(value, "idempotency_key", key.strip('"'), "the Idempotency-Key header")
     if value:
         variables = dict(variables)
         value = compat.documented_body(route.rpc, value, variables)
-    fields = route.request_type.DESCRIPTOR.fields_by_name
     for name, text in variables.items():
         given: Any = text.split(",") if fields[name].is_repeated else text
         _put(value, name, given, "the path")

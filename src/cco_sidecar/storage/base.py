@@ -59,8 +59,12 @@ class Outcome(NamedTuple):
 class ResultStore(Protocol):
     """Results and their history. No method blocks the event loop; a write is on disk when it returns."""
 
-    async def add(self, result: Result, session: str, event: Event) -> Added:
-        """Stores a result with its event. ``session`` is the run of the agent that stores it; empty for none."""
+    async def add(self, result: Result, session: str, event: Event, key: str = "") -> Added | StoredResult:
+        """Stores a result with its event. ``session`` is the run of the agent that stores it; empty for none.
+
+        If that run (without one, the result's agent) has stored a result with the same idempotency ``key``, nothing is
+        stored, and that result is returned.
+        """
         ...
 
     async def by_id(self, project: str, result_id: str) -> StoredResult | None: ...

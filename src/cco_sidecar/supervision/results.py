@@ -16,10 +16,10 @@ from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.bounds import too_large
-from cco_sidecar.core.errors import Kind, SidecarError
+from cco_sidecar.core.errors import Kind, SidecarError, conflict
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.storage.base import ResultStore
+from cco_sidecar.storage.base import ResultStore, StoredResult
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.files import write_atomically
 from cco_sidecar.supervision.next_agents import next_agents
@@ -31,10 +31,11 @@ MAX_RESULT_BYTES = 2 * 2**20
 
 
 class Recorded(NamedTuple):
-    """``event_id`` is empty if the event is not published yet."""
+    """``event_id`` is empty if the event is not published yet. ``first`` is the result that a repeated call gets."""
 
-    event_id: str
     path: Path
+    event_id: str = ""
+    first: Result | None = None
 
 
 class ResultRecorder:
@@ -55,20 +56,24 @@ class ResultRecorder:
         self._finishing = Background()
         self._retries = Background()
 
-    async def record(self, result: Result, session: str = "") -> Recorded:
+    async def record(self, result: Result, session: str = "", key: str = "") -> Recorded:
         """Stores a result. Runs to completion even if the caller is cancelled.
 
-        ``session``: the run of the agent that stores it. Raises SidecarError: REQ_004 for a result that is too large,
-        STR_001 if nothing could be stored, STR_003 if the project's results fill its quota.
+        ``session``: the run of the agent that stores it. ``key``: its idempotency key. Raises SidecarError: REQ_004 for
+        a result that is too large, RES_002 if the key was used for another result, STR_001 if nothing could be stored,
+        STR_003 if the project's results fill its quota.
         """
         await self._check_size(result)
-        event_id = await self._finishing.finish(self._record(result, session))
-        return Recorded(event_id, _path(result))
+        return await self._finishing.finish(self._record(result, session, key))
 
     async def next_agents(self, result: Result) -> list[NextAgent]:
         """Suggests the next agents, from the issue's results before this one."""
         before = await self._store.outcomes(result.project_id, result.issue_id, before=result.id)
         return next_agents(self._types.next_agent_rules, self._types, result, before)
+
+    async def is_unannounced(self, result: Result) -> bool:
+        """Reports whether the result's event still waits to be published."""
+        return any(each.event.correlation_id == result.id for each in await self._outbox.pending())
 
     async def recover(self) -> None:
         """Writes the files that are missing after a crash. Must run before the outbox recovers. Raises SidecarError."""
@@ -97,10 +102,19 @@ class ResultRecorder:
                 details={"quota_bytes": self._quota, "stored_bytes": stored},
             )
 
-    async def _record(self, result: Result, session: str) -> str:
-        added = await self._store.add(result, session, of_result(result))
+    async def _record(self, result: Result, session: str, key: str) -> Recorded:
+        added = await self._store.add(result, session, of_result(result), key)
+        if isinstance(added, StoredResult):
+            if _content(added.result) != _content(result):
+                raise conflict(
+                    "RES_002",
+                    f"idempotency_key '{key}' was used for another result, {added.result.id}; use a new key for each "
+                    "result, and the same one only to repeat it",
+                    idempotency_key=key,
+                )
+            return Recorded(_path(added.result), first=added.result)
         await self._write_newest(added.number, result, added.announcement)
-        return await self._outbox.publish(added.announcement)
+        return Recorded(_path(result), await self._outbox.publish(added.announcement))
 
     async def _write_newest(self, number: int, result: Result, announcement: Announcement) -> None:
         """Writes the file if this is the newest result of its issue and agent type. A failed write is retried, and the
@@ -136,6 +150,11 @@ class ResultRecorder:
             if self._written.get(path, 0) < number:
                 write_atomically(self._storage / path, text)
                 self._written[path] = number
+
+
+def _content(result: Result) -> tuple[str, str, bytes]:
+    """Returns what the agent gave."""
+    return result.agent_type, result.issue_id, result.result.SerializeToString(deterministic=True)
 
 
 def _path(result: Result) -> Path:

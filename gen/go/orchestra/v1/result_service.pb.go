@@ -466,9 +466,12 @@ type CreateResultRequest struct {
 	// What the agent did. The stored result may have at most 2 MiB serialised.
 	Result *AgentResult `protobuf:"bytes,5,opt,name=result,proto3" json:"result,omitempty"`
 	// When the work ended; the time of the call when not set.
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Makes a retry safe: storing again with the same key returns the first result instead of storing another. Keys
+	// belong to the run of the agent, or to `agent_id` for other callers, and never expire; at most 128 characters.
+	IdempotencyKey string `protobuf:"bytes,7,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateResultRequest) Reset() {
@@ -543,6 +546,13 @@ func (x *CreateResultRequest) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CreateResultRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
 // Where the result is stored, and what follows from it.
 type CreateResultResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -557,10 +567,12 @@ type CreateResultResponse struct {
 	NextAgents []*NextAgent `protobuf:"bytes,4,rep,name=next_agents,json=nextAgents,proto3" json:"next_agents,omitempty"`
 	// False when the event could not be written yet; it is retried until it is.
 	EventPublished bool `protobuf:"varint,5,opt,name=event_published,json=eventPublished,proto3" json:"event_published,omitempty"`
-	// ID of the published event; empty when `event_published` is false.
+	// ID of the published event; empty when `event_published` is false, and for a duplicate.
 	EventId string `protobuf:"bytes,6,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	// Time of the stored result: the one of the request, if set.
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// True if an earlier call with the same idempotency key stored it; absent otherwise.
+	Duplicate     *bool `protobuf:"varint,8,opt,name=duplicate,proto3,oneof" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -642,6 +654,13 @@ func (x *CreateResultResponse) GetTimestamp() *timestamppb.Timestamp {
 		return x.Timestamp
 	}
 	return nil
+}
+
+func (x *CreateResultResponse) GetDuplicate() bool {
+	if x != nil && x.Duplicate != nil {
+		return *x.Duplicate
+	}
+	return false
 }
 
 // A suggestion of who should work next.
@@ -1129,7 +1148,7 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
 	"\b_changes\"(\n" +
 	"\bTextList\x12\x16\n" +
-	"\x06values\x18\x01 \x03(\tR\x06values:\x04\xe8\xe0\x18\x01\"\xa7\x02\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values:\x04\xe8\xe0\x18\x01\"\xd9\x02\n" +
 	"\x13CreateResultRequest\x12$\n" +
 	"\bagent_id\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\x18\x80\x01`\bR\aagentId\x12'\n" +
 	"\n" +
@@ -1138,7 +1157,8 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\x129\n" +
 	"\x06result\x18\x05 \x01(\v2\x19.orchestra.v1.AgentResultB\x06\xea\xe0\x18\x02\b\x01R\x06result\x128\n" +
-	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\x99\x02\n" +
+	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x120\n" +
+	"\x0fidempotency_key\x18\a \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x01R\x0eidempotencyKey\"\xca\x02\n" +
 	"\x14CreateResultResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\bR\x06stored\x12!\n" +
@@ -1147,7 +1167,10 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"nextAgents\x12'\n" +
 	"\x0fevent_published\x18\x05 \x01(\bR\x0eeventPublished\x12\x19\n" +
 	"\bevent_id\x18\x06 \x01(\tR\aeventId\x128\n" +
-	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"w\n" +
+	"\ttimestamp\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12!\n" +
+	"\tduplicate\x18\b \x01(\bH\x00R\tduplicate\x88\x01\x01B\f\n" +
+	"\n" +
+	"_duplicate\"w\n" +
 	"\tNextAgent\x12\x1d\n" +
 	"\n" +
 	"agent_type\x18\x01 \x01(\tR\tagentType\x123\n" +
@@ -1277,6 +1300,7 @@ func file_orchestra_v1_result_service_proto_init() {
 		(*FileEntry_File)(nil),
 	}
 	file_orchestra_v1_result_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_orchestra_v1_result_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_result_service_proto_msgTypes[7].OneofWrappers = []any{}
 	file_orchestra_v1_result_service_proto_msgTypes[10].OneofWrappers = []any{}
 	file_orchestra_v1_result_service_proto_msgTypes[11].OneofWrappers = []any{}

@@ -95,23 +95,25 @@ class TextList(_message.Message):
     def __init__(self, values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreateResultRequest(_message.Message):
-    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "result", "timestamp")
+    __slots__ = ("agent_id", "agent_type", "issue_id", "project_id", "result", "timestamp", "idempotency_key")
     AGENT_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     RESULT_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     agent_id: str
     agent_type: str
     issue_id: str
     project_id: str
     result: AgentResult
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    idempotency_key: str
+    def __init__(self, agent_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., issue_id: _Optional[str] = ..., project_id: _Optional[str] = ..., result: _Optional[_Union[AgentResult, _Mapping]] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class CreateResultResponse(_message.Message):
-    __slots__ = ("id", "stored", "storage_path", "next_agents", "event_published", "event_id", "timestamp")
+    __slots__ = ("id", "stored", "storage_path", "next_agents", "event_published", "event_id", "timestamp", "duplicate")
     ID_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
     STORAGE_PATH_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +121,7 @@ class CreateResultResponse(_message.Message):
     EVENT_PUBLISHED_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATE_FIELD_NUMBER: _ClassVar[int]
     id: str
     stored: bool
     storage_path: str
@@ -126,7 +129,8 @@ class CreateResultResponse(_message.Message):
     event_published: bool
     event_id: str
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., stored: bool = ..., storage_path: _Optional[str] = ..., next_agents: _Optional[_Iterable[_Union[NextAgent, _Mapping]]] = ..., event_published: bool = ..., event_id: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    duplicate: bool
+    def __init__(self, id: _Optional[str] = ..., stored: bool = ..., storage_path: _Optional[str] = ..., next_agents: _Optional[_Iterable[_Union[NextAgent, _Mapping]]] = ..., event_published: bool = ..., event_id: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., duplicate: bool = ...) -> None: ...
 
 class NextAgent(_message.Message):
     __slots__ = ("agent_type", "priority", "reason")

@@ -35,13 +35,15 @@ class ResultCreator:
         self._clock = clock
 
     async def create(self, request: CreateResultRequest, principal: Principal) -> CreateResultResponse:
-        """Stores a result and suggests the next agents. Raises SidecarError: AGT_002, REQ_001, REQ_004, STR_001,
-        STR_003."""
+        """Stores a result and suggests the next agents. Raises SidecarError: AGT_002, REQ_001, REQ_004, RES_002,
+        STR_001, STR_003."""
         result = self._result(request)
         agent = await self._agents.by_id(result.agent_id)
         if agent is not None and agent.agent.branch:
             result.branch = agent.agent.branch
-        recorded = await self._recorder.record(result, principal.session)
+        recorded = await self._recorder.record(result, principal.session, request.idempotency_key)
+        if recorded.first is not None:
+            return await self._repeated(recorded.first, recorded.path.as_posix())
         return CreateResultResponse(
             id=result.id,
             stored=True,
@@ -50,6 +52,18 @@ class ResultCreator:
             event_published=bool(recorded.event_id),
             event_id=recorded.event_id,
             timestamp=result.timestamp,
+        )
+
+    async def _repeated(self, first: Result, path: str) -> CreateResultResponse:
+        """Returns what the call that stored the result was answered, as far as it is kept."""
+        return CreateResultResponse(
+            id=first.id,
+            stored=True,
+            storage_path=path,
+            next_agents=await self._next_agents(first),
+            event_published=not await self._recorder.is_unannounced(first),
+            timestamp=first.timestamp,
+            duplicate=True,
         )
 
     async def _next_agents(self, result: Result) -> Sequence[NextAgent]:

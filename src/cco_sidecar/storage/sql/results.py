@@ -13,7 +13,7 @@ from cco_sidecar.storage.base import MAX_OUTCOMES, PAGE_BYTES, Added, Outcome, R
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
-from cco_sidecar.storage.sql.schema import results
+from cco_sidecar.storage.sql.schema import result_keys, results
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
 
@@ -26,7 +26,7 @@ class SqlResults:
         self._versions: Counter[tuple[str, str]] = Counter()
         self._bytes: dict[str, int] = {}
 
-    async def add(self, result: Result, session: str, event: Event) -> Added:
+    async def add(self, result: Result, session: str, event: Event, key: str = "") -> Added | StoredResult:
         metrics = result.result.metrics
         row = {
             "id": result.id,
@@ -39,7 +39,9 @@ class SqlResults:
             "body": result.SerializeToString(),
         }
 
-        def work(connection: sa.Connection) -> Added:
+        def work(connection: sa.Connection) -> Added | StoredResult:
+            if key and (first := self._first(connection, result, session, key)) is not None:
+                return first
             inserted = connection.execute(sa.insert(results).values(row)).inserted_primary_key
             assert inserted is not None
             return Added(int(inserted[0]), enqueue(connection, result.project_id, event))
@@ -50,12 +52,24 @@ class SqlResults:
             self._bytes.pop(result.project_id, None)
             raise
         else:
-            if result.project_id in self._bytes:
+            if result.project_id in self._bytes and isinstance(added, Added):
                 self._bytes[result.project_id] += result.ByteSize()
             return added
         finally:
             self._versions[result.project_id, result.issue_id] += 1
             self._versions[result.project_id, ""] += 1
+
+    def _first(self, connection: sa.Connection, result: Result, session: str, key: str) -> StoredResult | None:
+        """Returns the result that was stored with the key; if there is none, remembers this one."""
+        names = {"project_id": result.project_id, "owner": session or result.agent_id, "idempotency_key": key}
+        insert = self._database.insert(result_keys).values(names | {"result_id": result.id})
+        added = insert.on_conflict_do_nothing().returning(result_keys.c.result_id)
+        if connection.execute(added).first() is not None:
+            return None
+        known = whole(result_keys).where(*(result_keys.c[name] == value for name, value in names.items()))
+        first = connection.execute(known).one().result_id
+        row = connection.execute(whole(results).where(results.c.id == first)).one()
+        return StoredResult(row.number, Result.FromString(row.body))
 
     async def by_id(self, project: str, result_id: str) -> StoredResult | None:
         query = whole(results).where(results.c.project_id == project, results.c.id == result_id)

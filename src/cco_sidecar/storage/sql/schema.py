@@ -29,6 +29,17 @@ results = Table(
     sqlite_autoincrement=True,
 )
 
+# The idempotency keys that results were stored with.
+result_keys = Table(
+    "result_keys",
+    metadata,
+    Column("project_id", String, primary_key=True),
+    # The run of the agent that stored it; the agent's id for other callers.
+    Column("owner", String, primary_key=True),
+    Column("idempotency_key", String, primary_key=True),
+    Column("result_id", String, nullable=False),
+)
+
 revocations = Table(
     "revocations",
     metadata,

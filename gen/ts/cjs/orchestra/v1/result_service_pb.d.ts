@@ -268,6 +268,14 @@ export declare type CreateResultRequest = Message<"orchestra.v1.CreateResultRequ
    * @generated from field: google.protobuf.Timestamp timestamp = 6;
    */
   timestamp?: Timestamp;
+
+  /**
+   * Makes a retry safe: storing again with the same key returns the first result instead of storing another. Keys
+   * belong to the run of the agent, or to `agent_id` for other callers, and never expire; at most 128 characters.
+   *
+   * @generated from field: string idempotency_key = 7;
+   */
+  idempotencyKey: string;
 };
 
 /**
@@ -319,7 +327,7 @@ export declare type CreateResultResponse = Message<"orchestra.v1.CreateResultRes
   eventPublished: boolean;
 
   /**
-   * ID of the published event; empty when `event_published` is false.
+   * ID of the published event; empty when `event_published` is false, and for a duplicate.
    *
    * @generated from field: string event_id = 6;
    */
@@ -331,6 +339,13 @@ export declare type CreateResultResponse = Message<"orchestra.v1.CreateResultRes
    * @generated from field: google.protobuf.Timestamp timestamp = 7;
    */
   timestamp?: Timestamp;
+
+  /**
+   * True if an earlier call with the same idempotency key stored it; absent otherwise.
+   *
+   * @generated from field: optional bool duplicate = 8;
+   */
+  duplicate?: boolean;
 };
 
 /**

@@ -94,7 +94,9 @@ public final class Main {
                 .putMetrics("comments", comments)
                 .putMetrics("context_bytes", read.getSerializedSize())
                 .build();
-        retry(() -> authorised(results).createResult(CreateResultRequest.newBuilder().setResult(result).build()));
+        CreateResultRequest request =
+                CreateResultRequest.newBuilder().setResult(result).setIdempotencyKey("result").build();
+        retry(() -> authorised(results).createResult(request));
         publish("implementation_complete");
     }
 
