@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from pathlib import Path
 
@@ -112,8 +111,19 @@ def test_a_line_cut_off_by_a_crash_does_not_break_the_chain(log: Path) -> None:
     handler = opened(log)
     write(handler, "after the crash")
     handler.close()
+    found = verify([log], complete=True)
+    assert (found.lines, found.cut_off, found.problems) == (12, 1, [])
+
+
+def test_what_a_crash_left_can_still_not_be_changed(log: Path) -> None:
+    with open(log, "ab") as file:
+        file.write(b'{"message":"caf\xc3')
+    handler = opened(log)
+    write(handler, "after the crash")
+    handler.close()
+    assert problems(log) == []
+    log.write_bytes(log.read_bytes().replace(b"caf\xc3", b"tea\xc3"))
     assert problems(log) == [(11, "not a line of the chain")]
-    assert verify([log]).lines == 11
 
 
 def test_what_other_programs_take_for_the_end_of_a_line_does_not_break_the_chain(log: Path) -> None:
@@ -127,24 +137,68 @@ def test_what_other_programs_take_for_the_end_of_a_line_does_not_break_the_chain
 def test_a_full_disk_does_not_break_the_chain(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "raiseExceptions", False)
     handler = opened(log)
+    write(handler, "event 10")
     stream = handler.stream
 
     class Full:
-        def write(self, text: str) -> None:
-            stream.write(text[:30])
-            stream.flush()
-            raise OSError(errno.ENOSPC, "No space left on device")
+        def write(self, data: bytes) -> int:
+            """As a full disk does: what fits is written."""
+            return stream.write(data[:30])  # type: ignore[arg-type]
 
         def __getattr__(self, name: str) -> object:
             return getattr(stream, name)
 
     handler.stream = Full()  # type: ignore[assignment]
-    write(handler, "lost")
+    write(handler, "lost", "lost too")
     handler.stream = stream
     write(handler, "kept")
     handler.close()
-    assert problems(log) == [(11, "not a line of the chain")]
-    assert verify([log]).lines == 11
+    found = verify([log], complete=True)
+    assert (found.lines, found.cut_off, found.problems) == (13, 2, [])
+    assert "kept" in log.read_text().splitlines()[-1]
+
+
+def test_a_removed_beginning_shows(log: Path) -> None:
+    edited(log, lambda lines: lines.__delitem__(slice(0, 2)))
+    assert problems(log) == []
+    assert [each.text for each in verify([log], complete=True).problems] == ["the lines before it are missing"]
+
+
+def test_lines_of_an_earlier_version_come_before_the_chain(tmp_path: Path) -> None:
+    path = tmp_path / "security.log"
+    path.write_text('{"message":"an old line"}\n{"message":"another"}\n')
+    handler = opened(path)
+    write(handler, "new")
+    handler.close()
+    found = verify([path], complete=True)
+    assert (found.older, found.lines, found.problems) == (2, 1, [])
+
+
+def test_the_log_goes_on_when_its_files_cannot_be_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    path = tmp_path / "security.log"
+    handler = opened(path, most_bytes=1000, files=2)
+    blocked = [path.with_name(f"security.log.{number}") for number in (1, 2)]
+    for each in blocked:
+        (each / "inside").mkdir(parents=True)
+    write(handler, *(f"event {number}" for number in range(10)))
+    assert verify([path], complete=True).lines == 10
+    for each in blocked:
+        (each / "inside").rmdir()
+        each.rmdir()
+    write(handler, *(f"event {number}" for number in range(10, 13)))
+    handler.close()
+    found = verify(files_of(path), complete=True)
+    assert (found.lines, found.problems, len(files_of(path))) == (13, [], 2)
+
+
+@pytest.mark.parametrize("extra", [{"file": "c\udcff/c.pem"}, {"n": 2**70}, {"counts": {1: 2}}, {"odd": {(1, 2): 3}}])
+def test_a_line_of_anything_is_written(tmp_path: Path, extra: dict[str, object]) -> None:
+    path = tmp_path / "security.log"
+    handler = opened(path)
+    handler.emit(logging.makeLogRecord({"msg": "said", "levelname": "INFO", "name": "security"} | extra))
+    handler.close()
+    assert '"message":"said"' in path.read_text() and verify([path], complete=True).lines == 1
 
 
 @given(st.text(), st.text(alphabet="0123456789abcdef", min_size=64, max_size=64))

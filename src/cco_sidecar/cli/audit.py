@@ -10,7 +10,7 @@ from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core import audit
-from cco_sidecar.core.logs import SECURITY_LOG
+from cco_sidecar.core.logs import FILES, SECURITY_LOG
 
 
 @click.group(name="audit", cls=Group)
@@ -25,7 +25,7 @@ def command() -> None:
 def verify(ctx: click.Context, files: tuple[Path, ...], expect: str | None) -> None:
     """Follow the chain of the security log, in FILES (the oldest first) or in the storage directory.
 
-    Exits 1 if a line was changed, removed or added. Lines that are cut off at the end cannot be noticed by the chain
+    Exits 1 if a line was changed, removed or added. Lines that are removed at the end cannot be noticed by the chain
     alone: keep the printed hash elsewhere, and pass it with --expect.
     """
     path = settings_of(ctx, service=True).storage / "logs" / SECURITY_LOG
@@ -33,7 +33,8 @@ def verify(ctx: click.Context, files: tuple[Path, ...], expect: str | None) -> N
     if not given:
         raise click.ClickException(f"{path} does not exist; set the storage with CCO_SIDECAR_STORAGE")
     try:
-        found = audit.verify(given)
+        # The oldest of all the files that are kept may have had one before it.
+        found = audit.verify(given, complete=not files and len(given) <= FILES)
         missing = expect is not None and not audit.holds(given, expect)
     except OSError as problem:
         raise click.ClickException(f"cannot read {problem.filename}: {problem.strerror}") from problem
@@ -43,4 +44,8 @@ def verify(ctx: click.Context, files: tuple[Path, ...], expect: str | None) -> N
         echo(f"no line has the hash {expect}: lines were removed at the end, or the log was rewritten", err=True)
     if found.problems or missing:
         raise click.exceptions.Exit(1)
+    if found.older:
+        echo(f"{found.older} lines before them were written by an earlier version, without a chain", err=True)
+    if found.cut_off:
+        echo(f"{found.cut_off} more were cut off by a crash or a full disk", err=True)
     echo(f"{found.lines} lines are as they were written; hash of the last: {found.head}")

@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import logging
 import logging.handlers
+import os
 import re
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, cast
+
+import orjson
 
 # Before the first line.
 START = "0" * 64
+_CUT_OFF = "lines_cut_off"
+_MAX_CUT_OFF = 1_000_000
 _LINE = re.compile(r'(\{.*,"previous":"([0-9a-f]{64})")(,"hash":"([0-9a-f]{64})"\})')
 
 
@@ -35,11 +43,17 @@ class Problem(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """``lines`` that hold together, ``first`` and ``head``, the hashes before them and of the last."""
+    """``lines`` that hold together, ``first`` and ``head``, the hashes before them and of the last.
+
+    ``older`` lines before the chain are of a version that wrote none. ``cut_off`` lines were left by a crash or a full
+    disk, and the log says so.
+    """
 
     lines: int
     first: str
     head: str
+    older: int
+    cut_off: int
     problems: list[Problem]
 
 
@@ -59,7 +73,12 @@ def link_of(line: str) -> Link | None:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_bytes(text)).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    """Encodes what was read from a file, byte by byte."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 class ChainedFile(logging.handlers.RotatingFileHandler):
@@ -67,24 +86,49 @@ class ChainedFile(logging.handlers.RotatingFileHandler):
 
     def __init__(self, path: Path, *, most_bytes: int, files: int) -> None:
         self._head = _head_of(path, files)
+        # False when the file may end with a line that a crash or a full disk has cut off.
+        self._whole = False
         super().__init__(path, maxBytes=most_bytes, backupCount=files, encoding="utf-8")
-        # A line that a crash or a full disk has cut off.
-        self._torn = _ends_torn(path)
+
+    def _open(self) -> TextIOWrapper:
+        # Without a buffer, a write that failed leaves nothing that a later one would write.
+        return cast(TextIOWrapper, open(self.baseFilename, "ab", buffering=0))
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text, digest = chained(self.format(record), self._head)
-            assert self.stream is not None, "it is opened by the constructor"
-            if self.stream.tell() + len(text) > self.maxBytes > 0:
-                self.doRollover()
-                self._torn = False
-            written = f"\n{text}\n" if self._torn else f"{text}\n"
-            self._torn = True
-            self.stream.write(written)
-            self.flush()
-            self._head, self._torn = digest, False
+            if not self._whole:
+                self._mend()
+            self._chain(self.format(record))
         except Exception:
             self.handleError(record)
+
+    def _mend(self) -> None:
+        """Ends a line that was cut off, and says in the next which it was."""
+        cut_off = _cut_off(Path(self.baseFilename))
+        if cut_off:
+            notice = {"msg": "lines were cut off by a crash or a full disk", "levelname": "WARNING", "name": "security"}
+            digests = [_digest(line) for line in cut_off]
+            record = logging.makeLogRecord(notice | {"event": _CUT_OFF, "sha256": digests})
+            self._chain(self.format(record), before="\n")
+        self._whole = True
+
+    def _chain(self, line: str, before: str = "") -> None:
+        text, digest = chained(line, self._head)
+        data = _bytes(f"{before}{text}\n")
+        stream = self._stream_for(len(data))
+        self._whole = False
+        if stream.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.baseFilename)
+        self._head, self._whole = digest, True
+
+    def _stream_for(self, size: int) -> BinaryIO:
+        if self.stream is not None and self._whole and self.stream.tell() + size > self.maxBytes > 0:
+            # If the files cannot be renamed, the log goes on in this one.
+            with contextlib.suppress(OSError):
+                self.doRollover()
+        if self.stream is None:
+            self.stream = self._open()
+        return cast(BinaryIO, self.stream)
 
 
 def files_of(path: Path, most: int = 99) -> list[Path]:
@@ -93,26 +137,45 @@ def files_of(path: Path, most: int = 99) -> list[Path]:
     return [each for each in (*older, path) if each.exists()]
 
 
-def verify(files: list[Path]) -> Verified:
+def verify(files: list[Path], *, complete: bool = False) -> Verified:
     """Follows the chain through the files, the oldest first. Raises OSError.
 
-    Lines without a link are reported: the log was written by an earlier version, or someone changed them.
+    ``complete``: the files hold the log from its beginning.
     """
-    lines, first, head = 0, "", ""
+    lines, older, first, head = 0, 0, "", ""
     problems: list[Problem] = []
+    strange: list[tuple[Problem, str]] = []
+    mended: set[str] = set()
     for file, number, line in _lines(files):
         link = link_of(line)
         if link is None:
-            problems.append(Problem(file, number, "not a line of the chain"))
+            older += not head
+            if head:
+                strange.append((Problem(file, number, "not a line of the chain"), _digest(line)))
             continue
         if not link.intact:
             problems.append(Problem(file, number, "changed: its hash is that of another text"))
         elif head and link.previous != head:
             problems.append(Problem(file, number, "a line before it is missing, changed or new"))
+        elif not head and complete and link.previous != START:
+            problems.append(Problem(file, number, "the lines before it are missing"))
+        mended |= _mended(line)
         first = first or link.previous
         head = link.hash
         lines += 1
-    return Verified(lines, first or START, head or START, problems)
+    problems += [problem for problem, digest in strange if digest not in mended]
+    cut_off = sum(digest in mended for _, digest in strange)
+    order = {file: number for number, file in enumerate(files)}
+    problems.sort(key=lambda problem: (order[problem.file], problem.line))
+    return Verified(lines, first or START, head or START, older, cut_off, problems)
+
+
+def _mended(line: str) -> set[str]:
+    """Returns the hashes of the lines that this one says were cut off."""
+    if f'"event":"{_CUT_OFF}"' not in line:
+        return set()
+    said = orjson.loads(_bytes(line))
+    return set(said["sha256"]) if said.get("event") == _CUT_OFF else set()
 
 
 def holds(files: list[Path], digest: str) -> bool:
@@ -137,6 +200,17 @@ def _head_of(path: Path, files: int) -> str:
     return START
 
 
-def _ends_torn(path: Path) -> bool:
-    content = path.read_bytes()[-1:]
-    return content not in (b"", b"\n")
+def _cut_off(path: Path) -> list[str]:
+    """Returns what is left of lines after the last whole one, if the file does not end with one."""
+    with open(path, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _MAX_CUT_OFF))
+        tail = file.read().decode("utf-8", "surrogateescape")
+    if not tail or tail.endswith("\n"):
+        return []
+    found: list[str] = []
+    for line in reversed(tail.split("\n")):
+        if link_of(line) is not None:
+            break
+        found.append(line)
+    # A log of an earlier version has no chain.
+    return found[:1] if len(found) == tail.count("\n") + 1 else found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -15,7 +17,8 @@ from cco_sidecar.core.audit import ChainedFile
 
 SECURITY_LOG = "security.log"
 _FILE_BYTES = 20 * 2**20
-_FILES = 5
+# Old files that are kept.
+FILES = 5
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # A token is three base64url parts (RFC 7519). Tokens must never be logged.
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -34,7 +37,15 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return without_tokens(orjson.dumps(line, default=str).decode())
+        return without_tokens(_json(line))
+
+
+def _json(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:
+        # A lone surrogate (a file name that is not UTF-8), an integer of more than 64 bits, keys that are no strings.
+        return json.dumps(line, default=str, skipkeys=True, separators=(",", ":"))
 
 
 def without_tokens(text: str) -> str:
@@ -50,10 +61,10 @@ def set_up(directory: Path, level: str) -> None:
     # and block the server if nobody reads it.
     logging.raiseExceptions = False
     handler = logging.handlers.RotatingFileHandler(
-        directory / "orchestration.log", maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8"
+        directory / "orchestration.log", maxBytes=_FILE_BYTES, backupCount=FILES, encoding="utf-8"
     )
     handler.setFormatter(JsonLines())
-    security = ChainedFile(directory / SECURITY_LOG, most_bytes=_FILE_BYTES, files=_FILES)
+    security = ChainedFile(directory / SECURITY_LOG, most_bytes=_FILE_BYTES, files=FILES)
     security.setFormatter(JsonLines())
     security_logger = logging.getLogger(security_log.NAME)
     _only(security_logger, security)
