@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.journal import is_event_id
 from cco_sidecar.bus.schemas import EventSchemas
 from cco_sidecar.core import tracing
 from cco_sidecar.core.errors import invalid_event
 from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.tracing import TraceContext
 from orchestra.v1.event_service_pb2 import Event, PublishEventRequest
 
 DEFAULT_TOPIC = "coordination"
 _OPTIONAL = ("causation_id", "state_key", "traceparent", "tracestate")
-# W3C Trace Context, section 3.2.2.
-_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 async def event_of(bus: EventBus, schemas: EventSchemas, request: PublishEventRequest, principal: Principal) -> Event:
@@ -52,7 +49,7 @@ async def _correlation_of(bus: EventBus, project: str, event_id: str) -> str:
 
 
 def _check_traceparent(text: str) -> None:
-    if not _TRACEPARENT.fullmatch(text):
+    if TraceContext.parse(text) is None:
         raise invalid_event(
             f"traceparent: {text!r} is not a W3C trace context such as "
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

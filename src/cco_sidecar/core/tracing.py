@@ -15,9 +15,14 @@ from typing import NamedTuple, Self
 
 from orchestra.v1.event_service_pb2 import Event
 
-# W3C Trace Context, section 3.2.2; an id of zeros is invalid.
-_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+# W3C Trace Context, section 3.2.2; an id of zeros is invalid. Later versions may have more parts (section 4.3).
+_TRACEPARENT = re.compile(
+    r"(?:00-(?=.{52}$)|(?!ff|00)[0-9a-f]{2}-(?=.{52}(?:-|$)))"
+    r"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
 _SAMPLED = 1
+# The flags that the standard defines: sampled, and (level 2) random.
+_FLAGS = 0b11
 _MAX_STATE = 512
 
 
@@ -35,7 +40,7 @@ class TraceContext(NamedTuple):
         found = _TRACEPARENT.fullmatch(text) if text else None
         if found is None:
             return None
-        return cls(found[1], found[2], int(found[3], 16), state if state and len(state) <= _MAX_STATE else "")
+        return cls(found[1], found[2], int(found[3], 16) & _FLAGS, state if state and len(state) <= _MAX_STATE else "")
 
     @property
     def traceparent(self) -> str:

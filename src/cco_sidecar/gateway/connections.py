@@ -148,7 +148,8 @@ class Connection(HttpToolsProtocol):
                 f"too many headers: the maximum is {MAX_HEADERS}, of {MAX_HEADER_BYTES} bytes in total"
             )
             raise _Refused
-        super().on_header(name, value)
+        # The parser leaves blanks at the end, which are no part of the value (RFC 9110, section 5.5).
+        super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         hosts = sum(name == b"host" for name, _ in self.headers)

@@ -74,10 +74,13 @@ class RecordSpan(Around):
 
 
 def _caller(context: grpc.aio.ServicerContext[Any, Any]) -> TraceContext | None:
-    parent = state = None
+    parents: set[str] = set()
+    states: list[str] = []
     for key, value in context.invocation_metadata() or ():
-        if key == "traceparent":
-            parent = value if isinstance(value, str) else None
-        elif key == "tracestate":
-            state = value if isinstance(value, str) else None
-    return TraceContext.parse(parent, state) if parent is not None else None
+        if isinstance(value, str):
+            if key == "traceparent":
+                parents.add(value)
+            elif key == "tracestate":
+                states.append(value)
+    # Several callers would be none; a state may come in several parts (W3C Trace Context, section 3.3.1).
+    return TraceContext.parse(parents.pop(), ",".join(states)) if len(parents) == 1 else None
