@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -312,34 +311,87 @@ def test_bad_usage_is_reported(line: list[str], says: str) -> None:
     misused(in_process("daemon", *line), says)
 
 
-def test_as_process_1_it_stays_and_listens_on_all_interfaces(tmp_path: Path) -> None:
-    """As in `docker run -p 3001:3001 ... cco daemon start`."""
-    if os.getuid() or shutil.which("unshare") is None:
-        pytest.skip("needs root and unshare")
-    root = small_repository(tmp_path / "root")
-    port, grpc_port = free_ports()
-    environment = {
-        "CCO_SIDECAR_PORT": str(port),
-        "CCO_SIDECAR_GRPC_PORT": str(grpc_port),
-        "CCO_SIDECAR_STORAGE": str(tmp_path / "storage"),
-        "HOME": str(tmp_path),
-        "PATH": os.environ["PATH"],
-    }
-    process = subprocess.Popen(
-        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable, "-m", "cco_sidecar.cli.main",
-         "daemon", "start"],
-        cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with process:
-        assert process.stdout is not None
+NAMESPACE = ("unshare", "-Ur", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+class Container:
+    """A sidecar as process 1 of a namespace."""
+
+    def __init__(self, directory: Path) -> None:
+        self._root = small_repository(directory / "root")
+        self.port, grpc_port = free_ports()
+        self._environment = {
+            "CCO_SIDECAR_PORT": str(self.port),
+            "CCO_SIDECAR_GRPC_PORT": str(grpc_port),
+            "CCO_SIDECAR_STORAGE": str(directory / "storage"),
+            "HOME": str(directory),
+            "PATH": os.environ["PATH"],
+        }
+
+    def start(self, *arguments: str) -> list[str]:
+        """Returns what it prints until it is ready."""
+        self._process = subprocess.Popen(
+            [*NAMESPACE, *CCO, *arguments], cwd=self._root, env=self._environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self._process.stdout is not None
         lines: list[str] = []
-        for line in process.stdout:
+        for line in self._process.stdout:
             lines.append(line.rstrip("\n"))
             if line.startswith("Ready"):
                 break
-        assert f"Listening on http://0.0.0.0:{port}" in lines
-        assert requests.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
-        (child,) = psutil.Process(process.pid).children()
-        child.send_signal(signal.SIGTERM)
-        complaints = process.communicate(timeout=30)[1]
-    assert process.returncode == 0 and "WARNING: 0.0.0.0 is reachable from other machines" in complaints
+        (self.server,) = psutil.Process(self._process.pid).children()
+        return lines
+
+    def execute(self, *command: str) -> str:
+        """Runs a command in the namespaces, as `docker exec` does. Returns what it prints."""
+        enter = ["nsenter", "--target", str(self.server.pid), "--user", "--pid", "--mount", "--preserve-credentials"]
+        return subprocess.run(
+            [*enter, *command], env=self._environment, capture_output=True, text=True, timeout=60, check=False
+        ).stdout
+
+    def wait(self) -> str:
+        """Waits until it ends, and returns what it wrote to stderr."""
+        complaints = self._process.communicate(timeout=30)[1]
+        assert self._process.returncode == 0
+        return complaints
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[Container]:
+    if subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user namespaces")
+    made = Container(tmp_path)
+    yield made
+    made.end()
+
+
+def test_as_process_1_it_stays_and_listens_on_all_interfaces(container: Container) -> None:
+    """As in `docker run -p 3001:3001 ... cco daemon start`."""
+    lines = container.start("daemon", "start")
+    assert f"Listening on http://0.0.0.0:{container.port}" in lines
+    assert requests.get(f"http://127.0.0.1:{container.port}/health", timeout=10).status_code == 200
+    # As `docker exec` runs them.
+    assert "the sidecar is running (pid 1," in container.execute(*CCO, "daemon", "status")
+    assert "stale" not in container.execute(*CCO, "doctor")
+    container.server.send_signal(signal.SIGTERM)
+    assert "WARNING: 0.0.0.0 is reachable from other machines" in container.wait()
+
+
+def test_process_1_listens_where_it_is_told(container: Container) -> None:
+    assert f"Listening on http://127.0.0.1:{container.port}" in container.start(
+        "daemon", "start", "--host", "127.0.0.1"
+    )
+
+
+def test_process_1_reaps_orphans(container: Container) -> None:
+    container.start("daemon", "start")
+    container.execute("sh", "-c", "(sleep 0.2 &)")
+    zombies = until(
+        lambda: [each for each in container.server.children() if each.status() == psutil.STATUS_ZOMBIE], "an orphan"
+    )
+    until(lambda: not any(each.is_running() for each in zombies), "the orphan to be reaped")

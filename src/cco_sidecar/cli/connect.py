@@ -38,6 +38,12 @@ def settings_of(ctx: click.Context, *, service: bool = False, **flags: Any) -> S
     return sources.load(chosen["config"], os.environ, flags, service=service)
 
 
+def is_default(ctx: click.Context, name: str, **flags: Any) -> bool:
+    """Reports whether nothing sets a setting. Raises SettingsError."""
+    origins = sources.origins(ctx.find_root().obj["config"], os.environ, flags)
+    return next(each.source for each in origins if each.name == name) == "default"
+
+
 def settings_of_sidecar(ctx: click.Context) -> Settings:
     """Loads the settings with the storage and ports of the sidecar that commands connect to, such as a daemon."""
     chosen = settings_of(ctx)

@@ -12,12 +12,11 @@ import click
 
 from cco_sidecar.cli import process, server
 from cco_sidecar.cli import start as starting
-from cco_sidecar.cli.connect import settings_of
+from cco_sidecar.cli.connect import is_default, settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.terminal import echo
 from cco_sidecar.core.environment import OWN_SETTINGS
 from cco_sidecar.core.settings import Settings, state_directory
-from cco_sidecar.core.sources import is_process_1
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
 
@@ -30,13 +29,14 @@ def command() -> None:
 @starting.serving_options
 @click.pass_context
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
-    """Start the sidecar in the background and wait until it is ready. As process 1, in a container, stay in the
+    """Start the sidecar in the background and wait until it is ready. As the program of a container, stay in the
     foreground and listen on all interfaces."""
     settings = settings_of(ctx, service=True, **flags)
-    if is_process_1():
-        # A container ends with its first process.
-        server.serve(settings)
-        return
+    if process.is_all_of_container():
+        if is_default(ctx, "host", **flags):
+            # Whoever publishes a port of a container reaches it through another interface than the loopback.
+            flags["host"] = "0.0.0.0"
+        process.become(starting.command_line(ctx, flags | {"storage": str(settings.storage)}))
     if settings.storage == Settings().storage and flags["storage"] is None:
         echo(
             f"using {settings.storage}, which has data but is cleared on reboot; stop the sidecar and move it with "

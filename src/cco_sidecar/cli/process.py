@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import click
 import psutil
@@ -18,6 +19,9 @@ import psutil
 from cco_sidecar.core.environment import LIFELINE, OWN_SETTINGS
 from cco_sidecar.storage.files import is_in_use
 
+_CCO = (sys.executable, "-m", "cco_sidecar.cli.main")
+# What `docker run --init` and images put in front of their program.
+_INIT_PROGRAMS = frozenset({"catatonit", "docker-init", "dumb-init", "tini"})
 _READY = "CCO_SIDECAR_READY_FD"
 SERVER = "orchestration-server"
 # A process that was created after its pid file was written has reused the pid.
@@ -32,7 +36,7 @@ def start_in_background(
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as ready:
         child = subprocess.Popen(
-            [sys.executable, "-m", "cco_sidecar.cli.main", *arguments],
+            [*_CCO, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -48,6 +52,21 @@ def start_in_background(
     _, problem = child.communicate()
     lines = problem.decode(errors="replace").strip().splitlines()
     raise click.ClickException(lines[-1].removeprefix("cco: ") if lines else "the sidecar did not start")
+
+
+def is_all_of_container() -> bool:
+    """Reports whether a container ends with this process: it is process 1, or all that an init program has to run."""
+    if os.getpid() == 1:
+        return True
+    with contextlib.suppress(OSError):
+        return os.getppid() == 1 and Path("/proc/1/comm").read_text().strip() in _INIT_PROGRAMS
+    return False
+
+
+def become(arguments: list[str]) -> NoReturn:
+    """Goes on as `cco` with ``arguments``, in the foreground."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [*_CCO, *arguments])
 
 
 def notify_ready() -> None:

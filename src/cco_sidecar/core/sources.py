@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,11 +26,6 @@ class Origin(NamedTuple):
     name: str
     value: Any
     source: str
-
-
-def is_process_1() -> bool:
-    """Whether this is the process that a container consists of."""
-    return os.getpid() == 1
 
 
 def load(
@@ -74,9 +68,6 @@ def _given(
         if (value := flags.get(name)) is not None:
             flag = declared.flag or name
             found[name] = Origin(name, _convert(declared, value, flag), flag)
-    if is_process_1() and "host" not in found:
-        # Whoever publishes a port of a container reaches it through another interface than the loopback.
-        found["host"] = Origin("host", "0.0.0.0", "default of process 1")
     if service and "storage" not in found:
         found["storage"] = Origin("storage", service_storage().resolve(), "default")
     yield from found.values()

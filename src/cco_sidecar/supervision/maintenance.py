@@ -24,7 +24,9 @@ from cco_sidecar.supervision.supervisor import Supervisor
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
-# Old logs, merged worktrees and orphans are removed once in so many intervals.
+# Orphans are reaped once in so many intervals: each holds a process id, of which a container may have few.
+_ORPHANS = 5
+# Old logs and merged worktrees are removed once in so many intervals.
 _RARELY = 60
 
 
@@ -65,6 +67,7 @@ class Maintenance:
                 if intervals % _RARELY == 0:
                     await self.tidy_worktrees()
                     await asyncio.to_thread(self._remove_old_logs)
+                if intervals % _ORPHANS == 0:
                     await asyncio.to_thread(self._orphans.reap)
             except Exception:
                 log.exception("maintenance failed")
