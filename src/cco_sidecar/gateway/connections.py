@@ -152,6 +152,10 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_method() == b"CONNECT":
+            # For its parser, what follows is no HTTP any more.
+            self._refusal = invalid_request("this is no proxy: CONNECT is not served")
+            raise _Refused
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             # RFC 9112, section 3.2.

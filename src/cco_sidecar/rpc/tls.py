@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # How often the files are looked at, at most.
 _LOOK_SECONDS = 1.0
-_Seen = tuple[tuple[str, int, int], ...]
+_Seen = tuple[tuple[str, int, int, int], ...]
 
 
 class Tls:
@@ -68,7 +69,7 @@ class Tls:
     def _look(self) -> _Seen:
         files = [path for path in (self._cert, self._key, self._client_ca) if path is not None]
         try:
-            return tuple((str(path), (info := path.stat()).st_mtime_ns, info.st_ino) for path in files)
+            return tuple(_state_of(path) for path in files)
         except OSError as problem:
             raise SettingsError(f"cannot read {problem.filename}: {problem.strerror}") from problem
 
@@ -89,6 +90,8 @@ class Tls:
                     f"server.tls_client_ca: {self._client_ca} has no CA certificates in PEM format"
                 ) from problem
             context.verify_mode = ssl.CERT_REQUIRED
+            # The authority may be one that another has certified.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
 
     def _explanation(self, problem: Exception) -> str:
@@ -99,6 +102,15 @@ class Tls:
         if isinstance(problem, ssl.SSLError):
             return f"server.tls_cert: expected a certificate in {self._cert} and its key in {self._key}, in PEM format"
         return f"server.tls_cert: cannot read {self._cert} and {self._key}: {problem}"
+
+
+def _state_of(path: Path) -> tuple[str, int, int, int]:
+    """Returns what changes with a file. Raises OSError, SettingsError."""
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        # Reading a pipe would wait for a writer.
+        raise SettingsError(f"cannot read {path}: expected a regular file")
+    return str(path), info.st_mtime_ns, info.st_ctime_ns, info.st_ino
 
 
 def _no_password() -> str:
