@@ -141,7 +141,7 @@ class Sidecar:
         admission = Admission()
         around = chain.interceptors(self.settings, self._tokens, self._metrics, admission)
         handlers = chain.build(self._servicers(), around, self._tokens)
-        documents, origins = Documents(self._tokens, self.settings.url), self.settings.cors_origins
+        documents, origins = Documents(self._tokens), self.settings.cors_origins
         gateway = Gateway(Routes(services()), handlers, documents, origins)
         self._operator_token.write()
         await self._events.recover()

@@ -47,7 +47,24 @@ def test_what_is_none_is_ignored(header: str) -> None:
     assert TraceContext.parse(header) is None
 
 
+@pytest.mark.parametrize(
+    "state", ["vendor=1", "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7", "a=1 , b=2", "t1@sys=x", "a=b c", "a=1,,b=2"]
+)
+def test_a_state_is_passed_on(state: str) -> None:
+    assert TraceContext.parse(f"00-{TRACE}-{SPAN}-01", state) == (TRACE, SPAN, 1, state)
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["=bad", "also bad", ",,", "A=1", "a=1,a=2", "a=1=2", "a=b ,c", "a=\x7f", ",".join(f"k{n}=1" for n in range(33))],
+)
+def test_a_state_that_is_none_is_dropped(state: str) -> None:
+    assert TraceContext.parse(f"00-{TRACE}-{SPAN}-01", state) == (TRACE, SPAN, 1, "")
+
+
 def test_a_long_state_is_dropped_and_the_context_kept() -> None:
     header = f"00-{TRACE}-{SPAN}-01"
-    assert TraceContext.parse(header, "a=" + "1" * 510) == (TRACE, SPAN, 1, "a=" + "1" * 510)
-    assert TraceContext.parse(header, "a=" + "1" * 511) == (TRACE, SPAN, 1, "")
+    longest = ",".join(f"{key}={'1' * 250}" for key in ("abc", "def")) + ",g=1"
+    assert len(longest) == 513
+    assert TraceContext.parse(header, longest) == (TRACE, SPAN, 1, "")
+    assert TraceContext.parse(header, longest.replace("def", "de")) == (TRACE, SPAN, 1, longest.replace("def", "de"))

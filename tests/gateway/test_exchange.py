@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from cco_sidecar.gateway import exchange, requests
+from cco_sidecar.gateway import exchange, replies, requests
 from cco_sidecar.gateway.cors import Cors
 from cco_sidecar.gateway.documents import Document
 from cco_sidecar.gateway.exchange import Exchange
@@ -69,6 +70,34 @@ async def test_a_client_that_stops_reading_is_given_up(monkeypatch: pytest.Monke
     client = Client(takes=3)
     assert await finished(exchanged(client)) == 0
     assert len(client.messages) == 3
+
+
+async def test_clients_share_the_body_of_a_document() -> None:
+    client = Client(takes=9)
+    needs = exchanged(client)
+    await finished(needs)
+    document = needs.needs.documents.get("/document")
+    assert document is not None
+    parts = [message["body"] for message in client.messages[1:]]
+    assert len(parts) == 4 and b"".join(parts) == document.body
+    assert all(isinstance(part, memoryview) and part.obj is document.body for part in parts)
+
+
+async def test_a_document_is_compressed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compress, times = replies.gzipped, 0
+
+    async def counted(body: bytes) -> bytes:
+        nonlocal times
+        times += 1
+        return await compress(body)
+
+    monkeypatch.setattr(replies, "gzipped", counted)
+    document = Document(b"x" * 2**20)
+    gone = asyncio.ensure_future(document.gzipped())
+    await asyncio.sleep(0)
+    gone.cancel()
+    first, second = await asyncio.gather(document.gzipped(), document.gzipped())
+    assert gzip.decompress(first) == document.body and first is second and times == 1
 
 
 async def test_a_call_ends_with_its_client() -> None:

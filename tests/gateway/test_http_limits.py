@@ -57,6 +57,19 @@ def test_the_refusal_says_what_was_too_large(sidecar: SidecarProcess) -> None:
     assert head.startswith(b"HTTP/1.1 431") and json.loads(body)["code"] == "REQ_008"
 
 
+@pytest.mark.parametrize(
+    "line", [b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n", b"CONNECT / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n"]
+)
+def test_connect_is_refused_once(sidecar: SidecarProcess, line: bytes) -> None:
+    log = sidecar.storage / "logs" / "orchestration.log"
+    before = log.stat().st_size
+    with connect(sidecar) as connection:
+        connection.sendall(line + b"\r\n" + b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        head, _, body = answer(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400") and "CONNECT" in json.loads(body)["message"]
+    assert log.stat().st_size == before
+
+
 def test_headers_of_the_usual_size_pass_and_bodies_do_not_count_as_headers(sidecar: SidecarProcess) -> None:
     agent = sidecar.agent()
     text = "x" * 900_000

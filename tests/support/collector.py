@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +21,7 @@ class Collected:
 
     url: str = ""
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
+    headers: list[Message] = field(default_factory=list)
 
     @property
     def spans(self) -> list[Span]:
@@ -50,6 +52,7 @@ def collector() -> Iterator[Collected]:
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
             assert self.path == "/v1/traces"
+            collected.headers.append(self.headers)
             collected.requests.append(ExportTraceServiceRequest.FromString(body))
             self.send_response(200)
             self.send_header("Content-Length", "0")

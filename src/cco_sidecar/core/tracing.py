@@ -24,6 +24,12 @@ _SAMPLED = 1
 # The flags that the standard defines: sampled, and (level 2) random.
 _FLAGS = 0b11
 _MAX_STATE = 512
+# W3C Trace Context, section 3.3.1. A value has no comma, no equals sign and no blank at its end.
+_MEMBER = re.compile(
+    r"([a-z0-9][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13})"
+    r"=[ !-+\--<>-~]{0,255}[!-+\--<>-~]"
+)
+_MAX_MEMBERS = 32
 
 
 class TraceContext(NamedTuple):
@@ -40,7 +46,7 @@ class TraceContext(NamedTuple):
         found = _TRACEPARENT.fullmatch(text) if text else None
         if found is None:
             return None
-        return cls(found[1], found[2], int(found[3], 16) & _FLAGS, state if state and len(state) <= _MAX_STATE else "")
+        return cls(found[1], found[2], int(found[3], 16) & _FLAGS, state if state and _is_state(state) else "")
 
     @property
     def traceparent(self) -> str:
@@ -49,6 +55,15 @@ class TraceContext(NamedTuple):
     @property
     def sampled(self) -> bool:
         return bool(self.flags & _SAMPLED)
+
+
+def _is_state(text: str) -> bool:
+    """Reports whether a `tracestate` is one; what is not is dropped."""
+    if len(text) > _MAX_STATE:
+        return False
+    members = [part for each in text.split(",") if (part := each.strip(" \t"))]
+    keys = {found[1] for each in members if (found := _MEMBER.fullmatch(each))}
+    return 0 < len(members) <= _MAX_MEMBERS and len(keys) == len(members)
 
 
 # What is being worked on, in this task and in those that it starts.

@@ -2,8 +2,6 @@
 
 async function start() {
   const description = await (await fetch("/openapi.json")).json();
-  // The page may have been opened under another name of this machine.
-  description.servers = [{ url: window.location.origin }];
   window.SwaggerUIBundle({
     spec: description,
     dom_id: "#console",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import orjson
 
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.core import package_data
+from cco_sidecar.gateway import replies
 
 _SCRIPT, _STYLE, _PAGE = b"text/javascript; charset=utf-8", b"text/css; charset=utf-8", b"text/html; charset=utf-8"
 # Swagger UI sets styles on its elements, and has its images in its style sheet.
@@ -18,20 +20,26 @@ _CONSOLE_POLICY = (
 )
 
 
-class Document(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Document:
     """``policy`` is the Content-Security-Policy of a page; None for that of all other responses."""
 
     body: bytes
     content_type: bytes = b"application/json"
     policy: bytes | None = None
 
+    async def gzipped(self) -> bytes:
+        """Returns the body compressed, which is done once."""
+        return await asyncio.shield(self._compressing)
+
+    @cached_property
+    def _compressing(self) -> asyncio.Future[bytes]:
+        return asyncio.ensure_future(replies.gzipped(self.body))
+
 
 class Documents:
-    """``url`` is the address of this server, for the OpenAPI document."""
-
-    def __init__(self, tokens: Tokens, url: str) -> None:
+    def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._url = url
 
     def get(self, path: str) -> Document | None:
         if path == "/.well-known/jwks.json":
@@ -43,7 +51,8 @@ class Documents:
     @cached_property
     def _openapi(self) -> Document:
         document = orjson.loads(package_data.openapi_file().read_bytes())
-        return Document(orjson.dumps(document | {"servers": [{"url": self._url}]}))
+        # Relative to where the document was read (OpenAPI 3.1, section 4.8.5): that may be a proxy.
+        return Document(orjson.dumps(document | {"servers": [{"url": "/"}]}))
 
     @cached_property
     def _console(self) -> dict[str, Document]:

@@ -14,6 +14,7 @@ from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.gateway import cloudevents, compat, cycle, replies, requests
+from cco_sidecar.gateway.documents import Document
 from cco_sidecar.gateway.incoming import Dependencies, Incoming, Send
 from cco_sidecar.gateway.routes import Route, method_not_allowed
 from cco_sidecar.rpc.interceptors.receive import Deferred
@@ -55,7 +56,6 @@ class Exchange(Incoming):
         self.body_received = False
         self.body_is_read = False
         self.body_read: asyncio.Event | None = None
-        self.policy: bytes | None = None
 
     async def receive(self) -> Mapping[str, Any]:
         message = await self._receive()
@@ -75,8 +75,7 @@ class Exchange(Incoming):
                 return
             if self.verb not in {"GET", "HEAD"}:
                 raise method_not_allowed(self.verb, self.path, ["GET"])
-            self.policy = document.policy
-            await self._respond(200, document.body, [(b"content-type", document.content_type)])
+            await self._respond_with(document)
             return
         try:
             route, variables = self.needs.routes.match(self.verb, self.path)
@@ -245,23 +244,44 @@ class Exchange(Incoming):
         if len(body) >= replies.GZIP_FROM_BYTES and requests.accepts_gzip(self.headers):
             body = await replies.gzipped(body, shared)
             out.append((b"content-encoding", b"gzip"))
-        out.append((b"content-length", str(len(body)).encode()))
+        await self._respond_at_once(status, out, body, still_receiving=still_receiving)
+
+    async def _respond_with(self, document: Document) -> None:
+        body, headers = document.body, [(b"content-type", document.content_type), (b"vary", b"accept-encoding, origin")]
+        if len(body) >= replies.GZIP_FROM_BYTES and requests.accepts_gzip(self.headers):
+            body = await document.gzipped()
+            headers.append((b"content-encoding", b"gzip"))
+        await self._respond_at_once(200, headers, body, policy=document.policy)
+
+    async def _respond_at_once(
+        self,
+        status: int,
+        headers: HeaderList,
+        body: bytes,
+        *,
+        policy: bytes | None = None,
+        still_receiving: bool = False,
+    ) -> None:
+        """Sends a response whose length is known. ``policy``: its Content-Security-Policy, if it is not the usual."""
+        out = [*headers, (b"content-length", str(len(body)).encode())]
         content = b"" if self.verb == "HEAD" else body
         if self.cycle is not None and not still_receiving:
             head = b"".join([b"%b: %b\r\n" % header for header in self._headers(out)])
-            security = _SECURITY_LINES if self.policy is None else b"".join(map(_line, self._security()))
+            security = _SECURITY_LINES if policy is None else b"".join(map(_line, _security(policy)))
             if self.cycle.respond(status, head + security, content):
                 self.started = True
                 return
-        await self._start(status, out)
-        # Send in parts, so that a client that does not read fills the socket buffer with no more than one part.
-        parts = [content[at : at + _PART_BYTES] for at in range(0, len(content), _PART_BYTES)]
-        last = b"" if still_receiving or not parts else parts.pop()
-        for part in parts:
+        await self._start(status, out, policy)
+        # Send in parts, so that a client that does not read fills the socket buffer with no more than one part. They
+        # are views, because many clients may be sent the same body.
+        whole = memoryview(content)
+        last = 0 if still_receiving or not content else (len(content) - 1) // _PART_BYTES * _PART_BYTES
+        for at in range(0, len(content) if still_receiving else last, _PART_BYTES):
+            part = whole[at : at + _PART_BYTES]
             await self._send_in_time({"type": "http.response.body", "body": part, "more_body": True})
         if still_receiving:
             await self.needs.discards.body(self.receive)
-        await self._send_in_time({"type": "http.response.body", "body": last})
+        await self._send_in_time({"type": "http.response.body", "body": b"" if still_receiving else whole[last:]})
 
     async def _send_in_time(self, message: dict[str, Any]) -> None:
         """Sends a part of a response, and gives up on a client that does not read."""
@@ -284,18 +304,17 @@ class Exchange(Incoming):
         finally:
             timer.cancel()
 
-    async def _start(self, status: int, headers: HeaderList) -> None:
+    async def _start(self, status: int, headers: HeaderList, policy: bytes | None = None) -> None:
         self.started = True
-        out = [*self._headers(headers), *self._security()]
+        out = [*self._headers(headers), *(_SECURITY if policy is None else _security(policy))]
         await self.send({"type": "http.response.start", "status": status, "headers": out})
-
-    def _security(self) -> HeaderList:
-        if self.policy is None:
-            return _SECURITY
-        return [(name, self.policy if name == _POLICY else value) for name, value in _SECURITY]
 
     def _headers(self, headers: HeaderList) -> HeaderList:
         """Returns all headers of a response, except _SECURITY."""
         own = [(key.encode(), value.encode()) for key, value in self.context.headers() if key != "x-request-id"]
         own.append((b"x-request-id", self.request_id.encode()))
         return [*headers, *own, *self.needs.cors.headers(self.headers)]
+
+
+def _security(policy: bytes) -> HeaderList:
+    return [(name, policy if name == _POLICY else value) for name, value in _SECURITY]

@@ -96,7 +96,8 @@ class Document:
                 "title": "Orchestration sidecar",
                 "version": __version__,
                 "description": "Context, events and results for teams of agents. The same services are served "
-                "over gRPC (package orchestra.v1).",
+                "over gRPC (package orchestra.v1). Send a token as `Authorization: Bearer`: `cco token` prints that of "
+                "the operator, and an agent finds its own in `JWT_TOKEN`.",
                 "license": {"name": "MIT", "identifier": "MIT"},
             },
             "servers": [{"url": "http://127.0.0.1:3001"}],
@@ -220,6 +221,7 @@ def _fixed(name: str, summary: str, content_type: str = "application/json") -> d
     content = {content_type: {"schema": {"type": "object" if content_type == "application/json" else "string"}}}
     return {
         "operationId": name,
+        "tags": ["SystemService"],
         "summary": summary,
         "security": [],
         "responses": {"200": {"description": "Done.", "content": content}},

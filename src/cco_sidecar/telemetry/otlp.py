@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import contextlib
 import random
 import socket
+import threading
+from urllib.parse import urlsplit
+
+import requests
 
 from cco_sidecar import __version__
 from cco_sidecar.core import tracing
 from cco_sidecar.core.errors import SettingsError
+from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.tracing import Kind, Span, TraceContext, Tracer
 
 try:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -25,7 +30,9 @@ except ImportError as problem:
     ) from problem
 
 _KINDS = {Kind.INTERNAL: SpanKind.INTERNAL, Kind.SERVER: SpanKind.SERVER}
-_FLUSH_MILLISECONDS = 3000
+_TRACES = "/v1/traces"
+# Time to send what is left; a collector may be down for longer than anybody waits for us.
+_CLOSE_SECONDS = 3.0
 
 
 class OtlpTracer(Tracer):
@@ -34,14 +41,18 @@ class OtlpTracer(Tracer):
     def __init__(self, endpoint: str, sample_percent: int) -> None:
         """``endpoint`` is the base URL of the collector, such as http://127.0.0.1:4318."""
         self._share = sample_percent / 100
-        self._processor = BatchSpanProcessor(OTLPSpanExporter(endpoint.rstrip("/") + "/v1/traces"))
-        self._resource = Resource.create(
-            {
-                "service.name": os.environ.get("OTEL_SERVICE_NAME", "orchestration-sidecar"),
-                "service.version": __version__,
-                "host.name": socket.gethostname(),
-            }
-        )
+        url = endpoint.rstrip("/").removesuffix(_TRACES) + _TRACES
+        session = requests.Session()
+        # A collector on this machine is not behind a proxy, and gets no password of ~/.netrc.
+        session.trust_env = not is_loopback(urlsplit(url).hostname or "")
+        self._processor = BatchSpanProcessor(OTLPSpanExporter(url, session=session))
+        own = {
+            "service.name": "orchestration-sidecar",
+            "service.version": __version__,
+            "host.name": socket.gethostname(),
+        }
+        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence.
+        self._resource = Resource.create(own).merge(OTELResourceDetector().detect())
         self._scope = InstrumentationScope("cco_sidecar", __version__)
 
     def child(self, parent: TraceContext | None) -> TraceContext:
@@ -67,8 +78,19 @@ class OtlpTracer(Tracer):
         )
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._processor.force_flush, _FLUSH_MILLISECONDS)
-        await asyncio.to_thread(self._processor.shutdown)
+        loop = asyncio.get_running_loop()
+        closed = asyncio.Event()
+
+        def close() -> None:
+            self._processor.shutdown()  # type: ignore[no-untyped-call]
+            # The loop may have ended before us.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(closed.set)
+
+        # A thread of the executor would be waited for at the end of the process.
+        threading.Thread(target=close, name="otlp-close", daemon=True).start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closed.wait(), _CLOSE_SECONDS)
 
 
 def _context(trace_id: str, span_id: str, of: TraceContext, *, remote: bool = False) -> SpanContext:
