@@ -35,6 +35,12 @@ def test_every_option_is_described(path: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("path", COMMANDS)
+def test_there_is_no_markdown(path: str) -> None:
+    shown = COMMANDS[path].get_help(click.Context(COMMANDS[path]))
+    assert "`" not in shown and "](" not in shown
+
+
 @pytest.mark.parametrize("path", [path for path, each in COMMANDS.items() if not isinstance(each, click.Group)])
 def test_data_commands_agree_on_their_options(path: str) -> None:
     """One flag has one meaning: --format names the format, --output the file, everywhere."""

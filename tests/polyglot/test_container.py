@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +83,37 @@ def test_the_image_runs_as_another_user_and_is_probed() -> None:
     assert names.index("USER") > max(number for number, name in enumerate(names) if name == "RUN")
 
 
-def test_compose_accepts_its_file() -> None:
-    file = OURS / "deploy" / "container" / "compose.yaml"
-    service = yaml.safe_load(file.read_text())["services"]["sidecar"]
+def test_hadolint_accepts_the_containerfile() -> None:
+    published.run(sys.executable.replace("python", "hadolint"), str(CONTAINERFILE))
+
+
+@pytest.fixture(scope="module")
+def read() -> Callable[[str, str], list[dict[str, Any]]]:
+    """Reads a file of deploy/ with Kubernetes' and Compose's own code, which refuses what they do not know."""
+    if shutil.which("go") is None:
+        pytest.skip("not installed: go")
+    directory = published.WORK / "manifests"
+    shutil.copytree(OURS / "tests" / "polyglot" / "manifests", directory, dirs_exist_ok=True)
+    published.run("go", "build", "-C", str(directory), "-o", "manifests", ".")
+
+    def reading(kind: str, place: str) -> list[dict[str, Any]]:
+        return list(
+            filter(None, yaml.safe_load_all(published.run(str(directory / "manifests"), kind, str(OURS / place))))
+        )
+
+    return reading
+
+
+def test_compose_accepts_its_file(read: Callable[[str, str], list[dict[str, Any]]]) -> None:
+    (project,) = read("compose", "deploy/container/compose.yaml")
+    service = project["services"]["sidecar"]
     assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["command"] == ["cco", "daemon", "start"]
-    if (
-        shutil.which("docker") is None
-        or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
-    ):
-        pytest.skip("docker compose is not installed")
-    published.run("docker", "compose", "-f", str(file), "config", "--quiet")
+    assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
 
 
-def test_kubernetes_gets_a_pod_without_rights() -> None:
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all((OURS / "deploy/kubernetes/sidecar.yaml").read_text()))
+@pytest.mark.parametrize("variant", ["base", "tls"])
+def test_kubernetes_gets_a_pod_without_rights(read: Callable[[str, str], list[dict[str, Any]]], variant: str) -> None:
+    documents = read("kubernetes", f"deploy/kubernetes/{variant}")
     by_kind = {document["kind"]: document for document in documents}
     assert by_kind["StatefulSet"]["spec"]["replicas"] == 1
     pod = by_kind["StatefulSet"]["spec"]["template"]
@@ -106,15 +124,21 @@ def test_kubernetes_gets_a_pod_without_rights() -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert container[probe]["exec"]["command"] == ["cco", "health"]
-    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    probe = {"grpc": {"port": 3002}} if variant == "base" else {"exec": {"command": ["cco", "health"]}}
+    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert {key: value for key, value in container[name].items() if key in ("grpc", "exec")} == probe
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     made = {volume["name"] for volume in pod["spec"]["volumes"]}
     made |= {claim["metadata"]["name"] for claim in by_kind["StatefulSet"]["spec"]["volumeClaimTemplates"]}
-    assert mounted == made
+    assert set(mounted) == made
+    # The root of a volume belongs to root, and a storage must not.
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert Path(environment["CCO_SIDECAR_STORAGE"]).parent == Path(mounted["storage"])
     assert by_kind["Service"]["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert all(port["targetPort"] in ports for port in by_kind["Service"]["spec"]["ports"])
+    (ingress,) = by_kind["NetworkPolicy"]["spec"]["ingress"]
+    assert {port["port"] for port in ingress["ports"]} == set(ports) and ("from" in ingress) == (variant == "base")
     # The options are options of the command.
     command = [sys.executable, "-m", "cco_sidecar.cli.main", *container["args"][1:], "--help"]
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0

@@ -12,6 +12,7 @@ from tests.support.repositories import OURS
 
 from cco_sidecar.bus.base import Counters
 from cco_sidecar.core.metrics import Histogram, Metrics
+from cco_sidecar.core.settings import DECLARED, ENVIRONMENT
 from cco_sidecar.services.system import exposition
 from cco_sidecar.storage.base import TypeTotals
 from orchestra.v1.agent_service_pb2 import AGENT_STATUS_FAILED
@@ -45,6 +46,12 @@ def test_the_dashboard_is_about_metrics_that_exist() -> None:
     assert len(found) > 15 and found <= known()
     places = [tuple(panel["gridPos"].values()) for panel in dashboard["panels"]]
     assert len(set(places)) == len(places) == len({panel["id"] for panel in dashboard["panels"]})
+
+
+def test_every_variable_is_a_setting() -> None:
+    text = "".join(path.read_text() for path in DEPLOY.rglob("*") if path.is_file())
+    found = set(re.findall(r"\bCCO_SIDECAR_[A-Z_]+", text))
+    assert len(found) > 3 and found <= {f"{ENVIRONMENT}{name.upper()}" for name in DECLARED} | {"CCO_SIDECAR_"}
 
 
 def test_every_metric_is_documented() -> None:

@@ -52,7 +52,8 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--event-type", "--type", "event_type", help="Event type, such as tests_passing.")
+@click.argument("type_argument", metavar="[TYPE]", required=False)
+@click.option("--event-type", "--type", "event_type", help="Event type, such as tests_passing; same as TYPE.")
 @click.option("--topic", default="", help="Topic.  [default: coordination]")
 @click.option("--data", help="Event data, as a JSON object.")
 @click.option("--correlation-id", default="", help="ID that links related events, such as another event's id.")
@@ -80,6 +81,7 @@ def command() -> None:
 @connected
 def publish(
     client: Client,
+    type_argument: str | None,
     event_type: str | None,
     data: str | None,
     ttl: int | None,
@@ -89,6 +91,9 @@ def publish(
     **options: Any,
 ) -> None:
     """Publish an event from options or a JSON file."""
+    if type_argument and event_type and type_argument != event_type:
+        raise click.UsageError(f"two types: {type_argument} and --event-type {event_type}")
+    event_type = type_argument or event_type
     if source is not None:
         value = out.read_json(source)
         codec.from_dict(PublishEventRequest, value)
@@ -101,7 +106,7 @@ def publish(
         body = out.parse_object(data, "--data") if data else {}
         options["ttl_seconds"] = ttl
     if not event_type:
-        raise click.UsageError("specify --event-type, or --input FILE with an event_type")
+        raise click.UsageError("specify a TYPE (or --event-type), or --input FILE with an event_type")
     answer = client.events.publish(event_type, body, **options)
     out.message(
         answer,

@@ -17,7 +17,7 @@ from cco_sidecar.storage import archive
 @click.option("--force", is_flag=True, help="Move existing data aside instead of refusing.")
 @click.pass_context
 def command(ctx: click.Context, source: Path, force: bool) -> None:
-    """Restore a backup into the configured storage, or that of `cco daemon`; its sidecar must be stopped."""
+    """Restore a backup into the configured storage, or that of 'cco daemon'; its sidecar must be stopped."""
     # The storage that `cco daemon start` uses, as the last line promises.
     settings = settings_of(ctx, service=True)
     if settings.database_url:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cco_sidecar.auth.limits import RateLimits
-from cco_sidecar.core.environment import LIFELINE
+from cco_sidecar.core.environment import LIFELINE, is_service_link
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import DECLARED, ENVIRONMENT, Settings
 from cco_sidecar.core.suggestions import did_you_mean
@@ -26,6 +26,6 @@ def check(settings: Settings) -> None:
 def check_environment(environment: Mapping[str, str]) -> None:
     """Raises SettingsError for a variable that looks like a setting but is none."""
     known = {f"{ENVIRONMENT}{name.upper()}" for name in DECLARED}
-    for name in sorted(environment):
-        if name.startswith(ENVIRONMENT) and name not in {*known, LIFELINE}:
+    for name, text in sorted(environment.items()):
+        if name.startswith(ENVIRONMENT) and name not in {*known, LIFELINE} and not is_service_link(name, text):
             raise SettingsError(f"unknown variable {name}{did_you_mean(name, known)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,14 @@ def _options() -> Iterator[Callable[[Any], Any]]:
     for name, declared in settings.DECLARED.items():
         if declared.flag:
             kind = click.Path() if name in _PATHS else int if declared.is_number else str
-            default = declared.shown.replace("`", "'")
-            yield click.option(declared.flag, name, type=kind, help=f"{declared.help}.  [default: {default}]")
+            text = _plain(f"{declared.help}.  [default: {declared.shown}]")
+            yield click.option(declared.flag, name, type=kind, help=text)
     yield click.option("--daemon", is_flag=True, help="Run in the background; return when the sidecar is ready.")
+
+
+def _plain(markdown: str) -> str:
+    """Returns the text for a terminal: links as docs/file, and quotes for code."""
+    return re.sub(r"\[\w+\]\((\w+\.md)(#[\w-]+)?\)", r"docs/\1", markdown).replace("`", "'")
 
 
 # Settings that are paths. They are made absolute, because the sidecar may start in another directory.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from cco_sidecar.core import run_directory
+from cco_sidecar.core.environment import is_service_link
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import Settings, authority, service_storage
@@ -44,7 +45,7 @@ def find(url: str | None, grpc_target: str | None, environment: Mapping[str, str
             return Target(named, _is_https(environment.get("SIDECAR_URL", "")), "SIDECAR_GRPC")
         if named := environment.get("SIDECAR_URL"):
             return _of_url(named, "SIDECAR_URL")
-        if named := environment.get(_PORT_VARIABLE):
+        if (named := environment.get(_PORT_VARIABLE)) and not is_service_link(_PORT_VARIABLE, named):
             return _of_url(f"http://127.0.0.1:{named}", _PORT_VARIABLE)
         configured = environment.get("CCO_SIDECAR_STORAGE")
         known = here([Path(configured)] if configured else default_places(), only=not configured)

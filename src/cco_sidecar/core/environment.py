@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from cco_sidecar.core.hosts import LOOPBACK_NAMES
@@ -29,6 +30,17 @@ _RESERVED = frozenset(
 OWN_SETTINGS = "CCO_SIDECAR_"
 # The descriptor of a pipe: the sidecar stops when the other end is closed.
 LIFELINE = "CCO_SIDECAR_LIFELINE_FD"
+
+
+_OF_SERVICE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?$")
+
+
+def is_service_link(name: str, text: str) -> bool:
+    """Reports whether Kubernetes has set a variable, for a Service whose name is like that of a setting.
+
+    A Service `cco-sidecar` gives each pod of its namespace CCO_SIDECAR_PORT=tcp://10.96.0.7:3001, and others.
+    """
+    return text.startswith(("tcp://", "udp://", "sctp://")) or _OF_SERVICE.search(name) is not None
 
 
 def is_reserved(name: str) -> bool:

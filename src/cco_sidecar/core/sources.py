@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cco_sidecar.core import documents
+from cco_sidecar.core.environment import is_service_link
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import (
     DECLARED,
@@ -63,7 +64,7 @@ def _given(
         found |= {each.name: each for each in _from_file(path)}
     for name, declared in DECLARED.items():
         variable = f"{ENVIRONMENT}{name.upper()}"
-        if (text := environment.get(variable)) is not None:
+        if (text := environment.get(variable)) is not None and not is_service_link(variable, text):
             found[name] = Origin(name, _convert(declared, text, variable), variable)
         if (value := flags.get(name)) is not None:
             flag = declared.flag or name
