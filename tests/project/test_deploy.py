@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from tests.support.repositories import OURS
@@ -26,7 +27,7 @@ def known() -> set[str]:
     metrics.record("/orchestra.v1.EventService/PublishEvent", "OK", 0.001, failed=False)
     metrics.opened("/orchestra.v1.EventService/Subscribe")
     agents = [TypeTotals("python-specialist", AGENT_STATUS_FAILED, 1, 2.0, 3.0)]
-    sizes = exposition.Sizes(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    sizes = exposition.Sizes(*[0] * 10, certificate_expires=0.0)
     families = exposition.families(metrics, Counters(syncs=Histogram()), agents, sizes)
     return {sample.name for family in families for sample in family.samples} | {"up"}
 
@@ -69,12 +70,38 @@ def test_promtool_accepts_the_files(kind: str, file: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_alerts_fire_when_they_should() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    command = ["promtool", "test", "rules", str(Path(__file__).with_name("alerts.test.yml"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    tested = set(re.findall(r"alertname=.(\w+)", Path(__file__).with_name("alerts.test.yml").read_text()))
+    assert tested == set(re.findall(r"alert: (\w+)", (DEPLOY / "prometheus" / "alerts.yml").read_text()))
+
+
+def test_promtool_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    assert len(queries) > 15
+    variables = {"$__rate_interval": "5m", "$__range": "1h", "$instance": "x"}
+    for name, text in variables.items():
+        queries = [query.replace(name, text) for query in queries]
+    rules = [{"record": f"dashboard:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "rules.yml"
+    file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_promtool_accepts_the_names_and_helps() -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed: apt-get install prometheus")
     from prometheus_client import generate_latest
 
-    families = exposition.families(Metrics(), Counters(), [], exposition.Sizes(*[0] * 10))
+    families = exposition.families(Metrics(), Counters(), [], exposition.Sizes(*[0] * 10, certificate_expires=0.0))
     text = generate_latest(exposition.Registry(families))
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

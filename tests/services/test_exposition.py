@@ -7,8 +7,12 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.sidecars import Deployment, call, publish, until
 
-from cco_sidecar.core.metrics import Histogram
+from cco_sidecar.bus.base import Counters
+from cco_sidecar.core.metrics import Histogram, Metrics
+from cco_sidecar.services.system import exposition
+from cco_sidecar.storage.base import TypeTotals
 from cco_sidecar.testing.process import SidecarProcess
+from orchestra.v1.agent_service_pb2 import AGENT_STATUS_COMPLETED, AGENT_STATUS_FAILED, AGENT_STATUS_RUNNING
 
 DOCUMENTED = {
     "sidecar_requests_total",
@@ -41,6 +45,60 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 def test_the_documented_names_are_there(sidecar: SidecarProcess) -> None:
     call(sidecar, "GET", "/api/agents")
     assert {name for name, _ in scraped(sidecar)} >= DOCUMENTED
+
+
+def test_each_figure_has_its_name() -> None:
+    metrics = Metrics()
+    for hit in [True] * 21 + [False] * 22:
+        metrics.cache.looked_up(hit=hit)
+    metrics.record("/orchestra.v1.EventService/PublishEvent", "OK", 0.5, failed=False)
+    counters = Counters(published=23, delivered=24, syncs=Histogram((1.0,)))
+    agents = [
+        TypeTotals("python-specialist", AGENT_STATUS_FAILED, 3, 31.0, 32.0),
+        TypeTotals("python-specialist", AGENT_STATUS_COMPLETED, 4, 0.5, 0.25),
+        TypeTotals("test-engineer", AGENT_STATUS_RUNNING, 5, 33.0, 34.0),
+    ]
+    sizes = exposition.Sizes(*range(1, 11), certificate_expires=11.0)  # type: ignore[arg-type]
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in exposition.families(metrics, counters, agents, sizes)
+        for sample in family.samples
+    }
+    assert {name: found[name,] for name, *labels in found if not labels and "loop_lag" not in name} == {
+        "sidecar_active_agents": 1,
+        "sidecar_queued_agents": 2,
+        "sidecar_event_subscriptions": 3,
+        "sidecar_event_queue_depth": 4,
+        "sidecar_outbox_depth": 5,
+        "sidecar_storage_bytes": 6,
+        "sidecar_disk_free_bytes": 7,
+        "sidecar_memory_bytes": 8,
+        "sidecar_uptime_seconds": 9,
+        "sidecar_cached_contexts": 10,
+        "sidecar_tls_certificate_expiry_timestamp_seconds": 11,
+        "sidecar_cache_hits_total": 21,
+        "sidecar_cache_misses_total": 22,
+        "sidecar_events_published_total": 23,
+        "sidecar_events_delivered_total": 24,
+        "sidecar_event_log_sync_seconds_count": 0,
+        "sidecar_event_log_sync_seconds_sum": 0,
+    }
+    assert found["sidecar_agents", "python-specialist", "failed"] == 3
+    assert found["sidecar_agents", "python-specialist", "completed"] == 4
+    assert found["sidecar_agents", "test-engineer", "running"] == 5
+    # What has not happened yet is 0, so that its first time is an increase.
+    assert found["sidecar_agents", "test-engineer", "failed"] == 0
+    assert found["sidecar_requests_total", "EventService/PublishEvent", "INTERNAL"] == 0
+    assert found["sidecar_requests_total", "EventService/PublishEvent", "OK"] == 1
+    assert found["sidecar_agent_tokens_total", "python-specialist"] == 31.5
+    assert found["sidecar_agent_cost_usd_total", "python-specialist"] == 32.25
+    assert found["sidecar_agent_cost_usd_total", "test-engineer"] == 34
+
+
+def test_without_tls_no_certificate_expires() -> None:
+    sizes = exposition.Sizes(*[0] * 10, certificate_expires=None)
+    names = {family.name for family in exposition.families(Metrics(), Counters(), [], sizes)}
+    assert not any("tls" in name for name in names)
 
 
 def test_calls_are_counted_by_rpc_and_code(deployment: Deployment) -> None:

@@ -20,9 +20,10 @@ from tests.support.sidecars import Deployment, until, written
 
 from cco_sidecar.client import Client, SidecarError
 from cco_sidecar.client.tls import Tls as ClientTls
+from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.rpc.tls import Tls, expiry
+from cco_sidecar.rpc.tls import Tls
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import system_service_pb2, system_service_pb2_grpc
 

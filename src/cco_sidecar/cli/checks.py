@@ -15,14 +15,15 @@ from typing import NamedTuple
 import psutil
 
 from cco_sidecar.auth.operator_token import OPERATOR_TOKEN_FILE
-from cco_sidecar.cli import process
+from cco_sidecar.cli import process, start
 from cco_sidecar.cli.connect import find, operator_client, port_answers
 from cco_sidecar.client.connection import claims_of
+from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import DATABASE, Settings, is_temporary, state_directory
 from cco_sidecar.repository.layout import discover
-from cco_sidecar.rpc.tls import Tls, expiry
+from cco_sidecar.rpc.tls import Tls
 from cco_sidecar.runners.presets import PRESETS, Runners
 from cco_sidecar.runners.sandbox import OFF, Sandbox
 from cco_sidecar.services.system.servicer import LOW_DISK_MB
@@ -145,6 +146,9 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _tls(settings: Settings) -> Iterator[Finding]:
+    # The options that the running sidecar was started with count.
+    former = process.start_of(settings.real_pid_file)
+    settings = settings if former is None else start.settings_for(former)
     if settings.tls_cert is None:
         if not is_loopback(settings.host):
             text = f"{settings.host} is reachable from other machines without TLS"

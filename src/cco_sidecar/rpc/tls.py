@@ -6,7 +6,6 @@ import logging
 import ssl
 import stat
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cco_sidecar.core.errors import SettingsError
@@ -115,11 +114,3 @@ def _state_of(path: Path) -> tuple[str, int, int, int]:
 
 def _no_password() -> str:
     raise ValueError("encrypted")
-
-
-def expiry(cert: Path) -> datetime:
-    """Returns when the first certificate of a file expires, in UTC. Raises OSError, ValueError."""
-    from cryptography import x509
-
-    found = x509.load_pem_x509_certificate(cert.read_bytes())
-    return found.not_valid_after_utc.astimezone(UTC)

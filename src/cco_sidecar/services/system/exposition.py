@@ -34,6 +34,8 @@ class Sizes(NamedTuple):
     memory: int
     uptime_seconds: float
     cached_contexts: int
+    # When the TLS certificate expires, in seconds since 1970; None without TLS.
+    certificate_expires: float | None
 
 
 def families(metrics: Metrics, events: Counters, agents: Sequence[TypeTotals], sizes: Sizes) -> Iterator[Metric]:
@@ -51,6 +53,9 @@ def families(metrics: Metrics, events: Counters, agents: Sequence[TypeTotals], s
     yield _gauge("sidecar_disk_free_bytes", "Free space on the disk of the storage directory.", sizes.disk_free)
     yield _gauge("sidecar_memory_bytes", "Resident memory of the process.", sizes.memory)
     yield _gauge("sidecar_uptime_seconds", "Seconds since the process started.", sizes.uptime_seconds)
+    if sizes.certificate_expires is not None:
+        name, text = "sidecar_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate expires."
+        yield _gauge(name, text, sizes.certificate_expires)
     lag = HistogramMetricFamily("sidecar_event_loop_lag_seconds", "How late the event loop ran, 20 times a second.")
     _add(lag, [], metrics.loop_lag)
     yield lag
@@ -58,7 +63,9 @@ def families(metrics: Metrics, events: Counters, agents: Sequence[TypeTotals], s
 
 def _calls(metrics: Metrics) -> Iterator[Metric]:
     requests = CounterMetricFamily("sidecar_requests", "Calls that have ended, by gRPC status.", labels=["rpc", "code"])
-    for (path, code), count in sorted(metrics.ended.items()):
+    # A counter that begins above 0 hides its first increase from Prometheus.
+    known = {(path, "INTERNAL"): 0 for path, _ in metrics.ended} | metrics.ended
+    for (path, code), count in sorted(known.items()):
         requests.add_metric([_rpc(path), code], count)
     yield requests
     seconds = HistogramMetricFamily(
@@ -89,11 +96,11 @@ def _events(events: Counters, sizes: Sizes) -> Iterator[Metric]:
 def _agents(totals: Sequence[TypeTotals], sizes: Sizes) -> Iterator[Metric]:
     yield _gauge("sidecar_active_agents", "Agents that occupy a slot.", sizes.active_agents)
     yield _gauge("sidecar_queued_agents", "Agents that wait for a slot.", sizes.queued_agents)
-    by_status = Counter[tuple[str, str]]()
+    names = [name.removeprefix("AGENT_STATUS_").lower() for name in AgentStatus.keys()[1:]]
+    by_status = Counter({(each.agent_type, name): 0 for each in totals for name in names})
     tokens, costs = defaultdict[str, float](float), defaultdict[str, float](float)
     for each in totals:
-        name = AgentStatus.Name(each.status).removeprefix("AGENT_STATUS_").lower()
-        by_status[each.agent_type, name] += each.agents
+        by_status[each.agent_type, names[each.status - 1]] += each.agents
         tokens[each.agent_type] += each.tokens
         costs[each.agent_type] += each.cost_usd
     statuses = GaugeMetricFamily("sidecar_agents", "Recorded agents by status.", labels=["agent_type", "status"])

@@ -13,6 +13,7 @@ from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.base import EventBus
 from cco_sidecar.bus.outbox import Outbox
+from cco_sidecar.core import certificates
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import Metrics
@@ -27,6 +28,7 @@ from orchestra.v1 import system_service_pb2 as pb
 SERVICE_NAME = "orchestration-sidecar"
 # Below this, writes of results and events may soon fail.
 LOW_DISK_MB = 100
+_MEGABYTE = 2**20
 # Prometheus's text format, which every version of it reads.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -77,7 +79,7 @@ class SystemServicer:
         storage = bus = pb.HEALTH_STATUS_HEALTHY
         if await self._database.problem() or not self._vitals.storage_writable():
             storage = pb.HEALTH_STATUS_UNHEALTHY
-        elif figures.disk_free_mb < LOW_DISK_MB:
+        elif figures.disk_free < LOW_DISK_MB * _MEGABYTE:
             storage = pb.HEALTH_STATUS_DEGRADED
         if self._bus.failing or self._bus.draining:
             bus = pb.HEALTH_STATUS_UNHEALTHY
@@ -89,11 +91,11 @@ class SystemServicer:
             checks=pb.HealthChecks(
                 storage=storage,
                 event_bus=bus,
-                memory_usage_mb=figures.memory_mb,
+                memory_usage_mb=round(figures.memory / _MEGABYTE, 1),
                 cpu_usage_percent=figures.cpu_percent,
                 active_agents=self._supervisor.running,
                 event_queue_size=self._bus.queue_depth,
-                disk_space_available_mb=figures.disk_free_mb,
+                disk_space_available_mb=round(figures.disk_free / _MEGABYTE, 1),
             ),
             timestamp=self._clock.timestamp(),
         )
@@ -119,7 +121,7 @@ class SystemServicer:
             storage=pb.StorageStatus(
                 context_cache_entries=self._cache.entries,
                 results_stored=totals.succeeded + totals.failed,
-                total_size_mb=await self._vitals.storage_mb(),
+                total_size_mb=round(await self._vitals.storage_bytes() / _MEGABYTE, 3),
                 cache_hit_rate=round(self._cache.hit_rate, 4),
                 storage_path=str(self._settings.storage),
                 results_failed=totals.failed,
@@ -151,15 +153,25 @@ class SystemServicer:
             subscriptions=self._bus.subscriptions,
             event_queue=self._bus.queue_depth,
             outbox=self._outbox.waiting,
-            storage=round(await self._vitals.storage_mb() * 2**20),
-            disk_free=round(figures.disk_free_mb * 2**20),
-            memory=round(figures.memory_mb * 2**20),
+            storage=await self._vitals.storage_bytes(),
+            disk_free=figures.disk_free,
+            memory=figures.memory,
             uptime_seconds=self._vitals.uptime_seconds,
             cached_contexts=self._cache.entries,
+            certificate_expires=self._certificate_expires(),
         )
         agents = await self._agents.totals_by_type()
         found = exposition.families(self._metrics, self._bus.counters, agents, sizes)
         return HttpBody(content_type=CONTENT_TYPE, data=generate_latest(exposition.Registry(found)))
+
+    def _certificate_expires(self) -> float | None:
+        if self._settings.tls_cert is None:
+            return None
+        try:
+            return certificates.expiry(self._settings.tls_cert).timestamp()
+        except (OSError, ValueError):
+            # The log says why the file cannot be read; the former certificate stays in use.
+            return None
 
     async def ProveIdentity(self, request: pb.ProveIdentityRequest, principal: Principal) -> pb.ProveIdentityResponse:
         host, port, grpc_port = self._settings.host, self._settings.port, self._settings.real_grpc_port

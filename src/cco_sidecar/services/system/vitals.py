@@ -12,19 +12,18 @@ from typing import NamedTuple
 
 import psutil
 
-_MEGABYTE = 1024 * 1024
 _WALK_AGAIN_SECONDS = 5.0
 # One measurement takes about a dozen system calls.
 _LOOK_AGAIN_SECONDS = 1.0
 
 
 class Figures(NamedTuple):
-    """Sizes are in MB of 2^20 bytes. ``cpu_percent``: of one core, since the previous measurement; ``disk_free_mb``: 0
-    if the storage is gone."""
+    """Sizes are in bytes. ``cpu_percent``: of one core, since the previous measurement; ``disk_free``: 0 if the storage
+    is gone."""
 
-    memory_mb: float
+    memory: int
     cpu_percent: float
-    disk_free_mb: float
+    disk_free: int
 
 
 class Vitals:
@@ -35,9 +34,9 @@ class Vitals:
         self._process = psutil.Process()
         self._process.cpu_percent()
         self._started = time.monotonic()
-        self._size: tuple[float, float] = (-math.inf, 0.0)
+        self._size: tuple[float, int] = (-math.inf, 0)
         self._looked = -math.inf
-        self._figures = Figures(0.0, 0.0, 0.0)
+        self._figures = Figures(0, 0.0, 0)
 
     @property
     def uptime_seconds(self) -> int:
@@ -53,24 +52,19 @@ class Vitals:
 
     def _look(self) -> Figures:
         try:
-            free = round(shutil.disk_usage(self._storage).free / _MEGABYTE, 1)
+            free = shutil.disk_usage(self._storage).free
         except OSError:
-            free = 0.0
-        return Figures(
-            memory_mb=round(self._process.memory_info().rss / _MEGABYTE, 1),
-            cpu_percent=self._process.cpu_percent(),
-            disk_free_mb=free,
-        )
+            free = 0
+        return Figures(self._process.memory_info().rss, self._process.cpu_percent(), free)
 
     def storage_writable(self) -> bool:
         """Whether the storage directory can be written to."""
         return os.access(self._storage, os.W_OK | os.X_OK)
 
-    async def storage_mb(self) -> float:
-        """Returns the size of the storage directory in MB. Measured at most every five seconds, off the event loop."""
+    async def storage_bytes(self) -> int:
+        """Returns the size of the storage directory. Measured at most every five seconds, off the event loop."""
         if time.monotonic() - self._size[0] > _WALK_AGAIN_SECONDS:
-            size = await asyncio.to_thread(_tree_bytes, self._storage)
-            self._size = (time.monotonic(), round(size / _MEGABYTE, 3))
+            self._size = (time.monotonic(), await asyncio.to_thread(_tree_bytes, self._storage))
         return self._size[1]
 
 
