@@ -9,10 +9,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from cco_sidecar import __version__
@@ -31,6 +31,8 @@ def main(directory: Path) -> None:
     write_archive(directory / f"{name}-{__version__}.tgz", "package", ROOT / "gen/ts", _files(ROOT / "gen/ts"))
     protos = [path for path in _files(ROOT / "proto") if path.parts[0] in ("orchestra", "google", "README.md")]
     write_archive(directory / f"orchestra-protos-{__version__}.tar.gz", "orchestra-protos", ROOT / "proto", protos)
+    for path in sorted(path for path in directory.rglob("*") if path.is_file() and __version__ in path.name):
+        sys.stdout.write(f"{path}\n")
 
 
 def write_go_module(directory: Path) -> None:
@@ -60,15 +62,20 @@ def write_archive(target: Path, top: str, source: Path, paths: list[Path]) -> No
             info = tarfile.TarInfo(f"{top}/{path.as_posix()}")
             info.size, info.mtime, info.mode = len(content), _TAR_TIME, 0o644
             archive.addfile(info, io.BytesIO(content))
-    target.write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+    compressed = bytearray(gzip.compress(packed.getvalue(), mtime=0))
+    # The operating system (RFC 1952, section 2.3.1): unknown, as only some versions of Python say.
+    compressed[9] = 255
+    target.write_bytes(compressed)
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted(path.relative_to(directory) for path in _below(directory))
-
-
-def _below(directory: Path) -> Iterator[Path]:
-    return (path for path in directory.rglob("*") if path.is_file())
+    """Returns the files that git knows, so that nothing else that lies there is published."""
+    command = ["git", "-C", str(directory), "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, capture_output=True, check=False)
+    if listed.returncode:
+        # An unpacked archive of the sources.
+        return sorted(path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
+    return sorted(Path(name) for name in listed.stdout.decode().split("\0") if name and (directory / name).is_file())
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Sidecar:
         seal = Seal(bound.credentials_key_file, bound.storage, stores)
         self._events = engine = EventEngine(bound, stores, seal, self.clock)
         self._bus, self._outbox = engine.bus, engine.outbox
-        self._metrics = Metrics(tracer_of(bound))
+        self._metrics, self._tracer = Metrics(), tracer_of(bound)
         projects = Projects(bound)
         self._context = ContextService(
             bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
@@ -102,6 +102,7 @@ class Sidecar:
             bus=self._bus,
             tokens=self._tokens,
             metrics=self._metrics,
+            tracer=self._tracer,
             clock=self.clock,
         )
         self._supervision.leases.listen(self._events.consumers.release)
@@ -139,10 +140,9 @@ class Sidecar:
         for problem in self.types.problems:
             log.warning("%s", problem)
         admission = Admission()
-        around = chain.interceptors(self.settings, self._tokens, self._metrics, admission)
+        around = chain.interceptors(self.settings, self._tokens, self._metrics, self._tracer, admission)
         handlers = chain.build(self._servicers(), around, self._tokens)
-        documents, origins = Documents(self._tokens), self.settings.cors_origins
-        gateway = Gateway(Routes(services()), handlers, documents, origins)
+        gateway = Gateway(Routes(services()), handlers, Documents(self._tokens), self.settings.cors_origins)
         self._operator_token.write()
         await self._events.recover()
         await self._recorder.recover()
@@ -193,7 +193,7 @@ class Sidecar:
         """Releases what the constructor opened."""
         self._http.close()
         self._grpc.close()
-        await asyncio.gather(self._events.close_files(), self._metrics.tracer.close())
+        await asyncio.gather(self._events.close_files(), self._tracer.close())
         await asyncio.to_thread(self._database.close)
         self._context.close()
         os.close(self._lock)

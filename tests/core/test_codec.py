@@ -80,7 +80,7 @@ RESULTS = st.tuples(
 ).map(merged)
 CREATE_BODIES = st.fixed_dictionaries(
     {"agent_id": TEXT, "agent_type": TEXT, "issue_id": TEXT, "project_id": TEXT, "result": RESULTS},
-    optional={"timestamp": TIMES},
+    optional={"timestamp": TIMES, "idempotency_key": TEXT.filter(bool)},
 )
 PUBLISH_BODIES = st.fixed_dictionaries(
     {

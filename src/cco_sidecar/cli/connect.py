@@ -185,18 +185,37 @@ project_option = click.option(
 
 
 def connected(command: Callable[..., Any], *, anonymous: bool = False) -> Callable[..., Any]:
-    """Adds ``--sidecar-url`` and ``--jwt-token``, and passes a ``client``. ``anonymous``: no token is needed."""
+    """Adds ``--sidecar-url``, ``--sidecar-grpc`` and ``--jwt-token``, and passes a ``client``.
+
+    ``anonymous``: no token is needed.
+    """
 
     @click.option(
         "--sidecar-url",
         metavar="URL",
         help="URL of the sidecar.  [default: $SIDECAR_URL, or the one running on this machine]",
     )
+    @click.option(
+        "--sidecar-grpc",
+        metavar="HOST:PORT",
+        help="Its gRPC address, if that is not the port after the URL's.  [default: $SIDECAR_GRPC with $SIDECAR_URL]",
+    )
     @click.option("--jwt-token", metavar="JWT", help="Token to send.  [default: $JWT_TOKEN, or the operator's token]")
     @click.pass_context
     @functools.wraps(command)
-    def run(ctx: click.Context, /, sidecar_url: str | None, jwt_token: str | None, **arguments: Any) -> Any:
+    def run(
+        ctx: click.Context,
+        /,
+        sidecar_url: str | None,
+        sidecar_grpc: str | None,
+        jwt_token: str | None,
+        **arguments: Any,
+    ) -> Any:
         found = find(settings_of(ctx), sidecar_url)
+        if sidecar_grpc is not None:
+            if not (sidecar_url or os.environ.get("SIDECAR_URL")):
+                raise click.UsageError("--sidecar-grpc needs --sidecar-url")
+            found = found._replace(target=sidecar_grpc, known=None)
         given = (jwt_token or os.environ.get("JWT_TOKEN") or "").strip()
         if given or anonymous:
             # The user chose both the token and the server, so TLS is not required.

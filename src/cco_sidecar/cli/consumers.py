@@ -189,7 +189,7 @@ def work(client: Client, name: str, program: tuple[str, ...], limit: int | None,
     """Run a command for each event, with the event as JSON on its stdin.
 
     Exit status 0 acknowledges the event; any other gives it back, to be delivered again. The command may run as long
-    as it needs. Several `cco consumers work' share the events.
+    as it needs. Several 'cco consumers work' share the events.
     """
     require_program(program[0])
     if limit is None:

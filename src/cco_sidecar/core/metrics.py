@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cco_sidecar.core.principal import Principal
-from cco_sidecar.core.tracing import Tracer
 
 _WINDOW = 60.0
 _MAX_SAMPLES = 20_000
@@ -75,8 +74,7 @@ class CacheFigures:
 class Metrics:
     """Keeps at most 20,000 calls and 10,000 agents. Not thread-safe."""
 
-    def __init__(self, tracer: Tracer | None = None) -> None:
-        self.tracer = tracer or Tracer()
+    def __init__(self) -> None:
         self.cache = CacheFigures()
         # Ended calls by RPC and status code, and how long the unary ones took.
         self.ended: Counter[tuple[str, str]] = Counter()

@@ -25,6 +25,7 @@ from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.services import services
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.tracing import Tracer
 from cco_sidecar.rpc.call import current
 from cco_sidecar.rpc.interceptors.access_log import AccessLog
 from cco_sidecar.rpc.interceptors.authenticate import Authenticate
@@ -72,16 +73,16 @@ Handlers = Mapping[str, Handler]
 
 
 def interceptors(
-    settings: Settings, tokens: Tokens, metrics: Metrics, admission: Admission
+    settings: Settings, tokens: Tokens, metrics: Metrics, tracer: Tracer, admission: Admission
 ) -> list[AsyncServerInterceptor]:
     """Returns the interceptors, outermost first. Raises SettingsError."""
     return [
         # First, because every log line and error names the request id.
         RequestId(policies(services()), metrics),
-        JoinTrace(metrics.tracer),
+        JoinTrace(tracer),
         # Outside Errors, so that it sees the same errors as the caller.
         AccessLog(metrics),
-        RecordSpan(metrics.tracer),
+        RecordSpan(tracer),
         Errors(),
         # Before a byte of the request is received.
         Authenticate(tokens, settings.allowed_hosts),

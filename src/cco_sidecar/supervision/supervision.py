@@ -11,6 +11,7 @@ from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.core.tracing import Tracer
 from cco_sidecar.runners.launch import ContextSource, CredentialSource, Launcher
 from cco_sidecar.runners.presets import Runners
 from cco_sidecar.runners.shim import become_subreaper
@@ -45,6 +46,7 @@ class Supervision:
         bus: EventBus,
         tokens: Tokens,
         metrics: Metrics,
+        tracer: Tracer,
         clock: Clock,
     ) -> None:
         """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or an unusable sandbox
@@ -55,7 +57,7 @@ class Supervision:
         worktrees = self.launcher.worktrees
         attempts = Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
-        records = Records(stores.agents, outbox, self.leases, worktrees, final_results, metrics.tracer, clock)
+        records = Records(stores.agents, outbox, self.leases, worktrees, final_results, tracer, clock)
         self.supervisor = Supervisor(
             stores.agents,
             records=records,

@@ -26,7 +26,7 @@ try:
     from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 except ImportError as problem:
     raise SettingsError(
-        f"telemetry.otlp_endpoint needs OpenTelemetry ({problem}); install cco-sidecar[otel] from where cco-sidecar is from"
+        f"telemetry.otlp_endpoint needs OpenTelemetry ({problem}); install the extra: cco-sidecar[otel]"
     ) from problem
 
 _KINDS = {Kind.INTERNAL: SpanKind.INTERNAL, Kind.SERVER: SpanKind.SERVER}

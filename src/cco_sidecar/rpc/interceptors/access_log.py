@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import Any
 
+import grpc
 import grpc.aio
 
 from cco_sidecar.core import security_log
 from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.rpc.call import Call
-from cco_sidecar.rpc.interceptors.base import Around
+from cco_sidecar.rpc.interceptors.base import SUCCEEDED, Around, Outcome, outcome_of
 from orchestra.v1 import options_pb2
 
 log = logging.getLogger("cco_sidecar.access")
@@ -23,27 +23,26 @@ class AccessLog(Around):
         self._metrics = metrics
 
     def succeeded(self, call: Call) -> None:
-        self._count(call, "OK", failed=False)
+        self._count(call, SUCCEEDED)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s OK", call.policy.path, extra=_fields(call))
 
     async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if isinstance(problem, asyncio.CancelledError | GeneratorExit):
-            # A caller that cancels is not a failure.
-            self._count(call, "CANCELLED", failed=False)
+        outcome = outcome_of(problem, context)
+        self._count(call, outcome)
+        if not outcome.failed:
             return
         code = context.code()
-        status = code.name if isinstance(code, grpc.StatusCode) else "CANCELLED"
-        self._count(call, status, failed=True)
         if code is grpc.StatusCode.UNAUTHENTICATED:
             security_log.refused("token_refused", rpc=call.policy.path, peer=context.peer(), why=context.details())
         elif code is grpc.StatusCode.PERMISSION_DENIED:
             security_log.refused("call_denied", rpc=call.policy.path, **_fields(call), why=context.details())
         detail = {} if call.policy.rules.confidential else {"detail": context.details()}
-        log.info("%s %s", call.policy.path, status, extra=_fields(call) | detail)
+        log.info("%s %s", call.policy.path, outcome.status, extra=_fields(call) | detail)
 
-    def _count(self, call: Call, status: str, *, failed: bool) -> None:
+    def _count(self, call: Call, outcome: Outcome) -> None:
         policy = call.policy
+        status, failed = outcome
         if policy.rules.mode == options_pb2.MODE_UNARY:
             self._metrics.record(policy.path, status, time.perf_counter() - call.started, failed=failed)
         else:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
+import grpc
 import grpc.aio
 from grpc_interceptor.server import AsyncServerInterceptor
 
@@ -36,6 +38,24 @@ class Together(Before):
     def before(self, call: Call, request_or_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         for act in self._acts:
             act(call, request_or_iterator, context)
+
+
+class Outcome(NamedTuple):
+    """How a call has ended: the name of its status, and whether that is a failure."""
+
+    status: str
+    failed: bool
+
+
+SUCCEEDED = Outcome("OK", failed=False)
+
+
+def outcome_of(problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> Outcome:
+    if isinstance(problem, asyncio.CancelledError | GeneratorExit):
+        # A caller that cancels is not a failure.
+        return Outcome("CANCELLED", failed=False)
+    code = context.code()
+    return Outcome(code.name if isinstance(code, grpc.StatusCode) else "CANCELLED", failed=True)
 
 
 class Around(AsyncServerInterceptor):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
@@ -12,7 +11,7 @@ import grpc.aio
 from cco_sidecar.core import tracing
 from cco_sidecar.core.tracing import Kind, Span, TraceContext, Tracer
 from cco_sidecar.rpc.call import Call
-from cco_sidecar.rpc.interceptors.base import Around, Before
+from cco_sidecar.rpc.interceptors.base import SUCCEEDED, Around, Before, Outcome, outcome_of
 
 
 class JoinTrace(Before):
@@ -34,16 +33,12 @@ class RecordSpan(Around):
         self._tracer = tracer
 
     def succeeded(self, call: Call) -> None:
-        self._record(call, "OK")
+        self._record(call, SUCCEEDED)
 
     async def failed(self, call: Call, problem: BaseException, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if isinstance(problem, asyncio.CancelledError | GeneratorExit):
-            self._record(call, "CANCELLED")
-            return
-        code = context.code()
-        self._record(call, code.name if isinstance(code, grpc.StatusCode) else "CANCELLED", failed=True)
+        self._record(call, outcome_of(problem, context))
 
-    def _record(self, call: Call, status: str, *, failed: bool = False) -> None:
+    def _record(self, call: Call, outcome: Outcome) -> None:
         if call.trace is None or call.trace is call.parent:
             return
         service, _, method = call.policy.path[1:].partition("/")
@@ -53,7 +48,7 @@ class RecordSpan(Around):
             "rpc.system": "grpc",
             "rpc.service": service,
             "rpc.method": method,
-            "rpc.grpc.status_code": grpc.StatusCode[status].value[0],
+            "rpc.grpc.status_code": grpc.StatusCode[outcome.status].value[0],
             "cco.request_id": call.request_id,
             "cco.subject": call.principal.subject,
             "cco.project_id": call.principal.project_id,
@@ -68,7 +63,7 @@ class RecordSpan(Around):
                 started=ended - round((time.perf_counter() - call.started) * 1e9),
                 ended=ended,
                 attributes={name: value for name, value in attributes.items() if value != ""},
-                error=status if failed else "",
+                error=outcome.status if outcome.failed else "",
             )
         )
 
