@@ -119,6 +119,22 @@ async def world_has(receiver: Receiver, count: int) -> bool:
     return len(receiver.requests) >= count
 
 
+@pytest.mark.parametrize(
+    ("state", "sent"), [("vendor=1", {"tracestate": "vendor=1"}), ("a=1\r\nx-injected: 1", {}), ("ü=1", {})]
+)
+async def test_the_trace_of_an_event_is_sent_with_it(
+    world: World, receiver: Receiver, state: str, sent: dict[str, str]
+) -> None:
+    await world.create(receiver.url)
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    event = Event(event_type="e", publisher="ann", topic="t", traceparent=trace, tracestate=state)
+    await world.bus.publish(Outgoing("p", event))
+    await until(lambda: world_has(receiver, 1), "the event")
+    headers = {name.lower(): value for name, value in receiver.requests[0].headers.items()}
+    expected = {"traceparent": trace} | sent
+    assert {name: headers[name] for name in ("traceparent", "tracestate", "x-injected") if name in headers} == expected
+
+
 async def test_settings_that_a_later_version_would_choose_otherwise_are_kept(
     world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,31 @@ def test_start_prints_what_the_quick_start_shows(sidecar: SidecarProcess) -> Non
     assert lines[-1] == "Ready to coordinate 119 agents"
 
 
+def test_a_user_without_a_home_is_served() -> None:
+    # As in a container whose user is not in passwd(5).
+    script = (
+        "import pwd, os; pwd.getpwuid = lambda uid: {}[uid]; from cco_sidecar.cli.main import main; main(['health'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    environment |= {"CCO_SIDECAR_PORT": str(free_ports()[0])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "internal error" not in done.stderr and "no sidecar answers" in done.stderr
+
+
+def test_variables_of_a_kubernetes_service_are_no_settings(sidecar: SidecarProcess) -> None:
+    links = {
+        "CCO_SIDECAR_PORT": "tcp://10.96.0.7:3001",
+        "CCO_SIDECAR_SERVICE_HOST": "10.96.0.7",
+        "CCO_SIDECAR_SERVICE_PORT_REST": "3001",
+        "CCO_SIDECAR_PORT_3001_TCP_ADDR": "10.96.0.7",
+    }
+    assert printed(run_cco(sidecar, "config", "check", environment=list(links.items())))
+    # The storage names the sidecar.
+    assert "healthy" in printed(run_cco(sidecar, "health", environment=list(links.items())))
+
+
 @pytest.mark.parametrize("group", COMMANDS)
 def test_every_command_has_help(sidecar: SidecarProcess, group: str) -> None:
     first = printed(run_cco(sidecar, group, "-h")).partition("\n")[0]
@@ -84,6 +109,14 @@ def test_another_sidecar_and_token_can_be_named(tmp_path: Path, sidecar: Sidecar
         assert printed(run_cco(sidecar, "events", "list", "--sidecar-url", elsewhere.url)) == "no events\n"
     finally:
         assert elsewhere.stop() == ""
+
+
+def test_rest_and_grpc_may_be_at_unrelated_ports(sidecar: SidecarProcess) -> None:
+    url = f"http://127.0.0.1:{free_ports()[0]}"
+    options = ("--sidecar-url", url, "--jwt-token", sidecar.operator.token)
+    assert printed(run_cco(sidecar, "events", "list", *options, "--sidecar-grpc", sidecar.target))
+    fails(run_cco(sidecar, "events", "list", *options), "no sidecar answers")
+    misused(run_cco(sidecar, "events", "list", "--sidecar-grpc", sidecar.target), "needs --sidecar-url")
 
 
 def test_a_token_copied_with_its_line_ending(sidecar: SidecarProcess, agent: Any) -> None:

@@ -32,6 +32,14 @@ def test_publish_and_list_as_in_the_quick_start(sidecar: SidecarProcess) -> None
     assert printed(run_cco(sidecar, "events", "list", "--topic", "testing", "--limit", "20"))
 
 
+def test_the_type_may_be_an_argument(sidecar: SidecarProcess) -> None:
+    assert printed(run_cco(sidecar, "events", "publish", "as_argument", "--topic", "testing")).startswith("published")
+    assert "as_argument" in printed(run_cco(sidecar, "events", "list", "--type", "as_argument"))
+    misused(
+        run_cco(sidecar, "events", "publish", "one", "--type", "another"), "two types: one and --event-type another"
+    )
+
+
 def test_publish_with_every_option(sidecar: SidecarProcess) -> None:
     done = run_cco(
         sidecar, "events", "publish", "--type", "full_event", "--topic", "deployment",

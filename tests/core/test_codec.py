@@ -79,8 +79,15 @@ RESULTS = st.tuples(
     extras(AgentResult),
 ).map(merged)
 CREATE_BODIES = st.fixed_dictionaries(
-    {"agent_id": TEXT, "agent_type": TEXT, "issue_id": TEXT, "project_id": TEXT, "result": RESULTS},
-    optional={"timestamp": TIMES, "idempotency_key": TEXT.filter(bool)},
+    {
+        "agent_id": TEXT,
+        "agent_type": TEXT,
+        "issue_id": TEXT,
+        "project_id": TEXT,
+        "result": RESULTS,
+        "idempotency_key": TEXT,
+    },
+    optional={"timestamp": TIMES},
 )
 PUBLISH_BODIES = st.fixed_dictionaries(
     {

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shlex
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 from tests.polyglot import published
-from tests.support.repositories import commit_all
+from tests.support.repositories import OURS, commit_all
 from tests.support.sidecars import fresh, port_options, until
 
 from cco_sidecar.testing.process import Agent, SidecarProcess, agent_environment
@@ -224,6 +227,24 @@ def test_each_announcement_was_published_once(program: Program, review: Review) 
 def test_the_token_was_exchanged(program: Program, review: Review) -> None:
     answer = review.sidecar.request("GET", "/api/events", program.identity)
     assert (answer.status_code, answer.json()["code"]) == (401, "AUTH_001"), answer.text
+
+
+def test_the_readme_does_what_it_says(review: Review, tmp_path: Path) -> None:
+    """Its commands, with this sidecar, the bare stubs, and the packages that are built already."""
+    text = (OURS / "examples" / "README.md").read_text()
+    commands = re.search(r"```text\n(make packages\n.*?)```", text, re.DOTALL)
+    assert commands is not None
+    script = commands[1].removeprefix("make packages\n").replace("127.0.0.1:3002", review.sidecar.target)
+    agent = shlex.join(["make", "-s", "-C", str(published.examples()), *published.options(), "python-stubs"])
+    script = script.replace("make -C examples go &", f"{agent} &") + 'wait "$!"\n'
+    (tmp_path / "cco").write_text(f'#!/bin/sh\nexec {sys.executable} -m cco_sidecar.cli.main "$@"\n')
+    (tmp_path / "cco").chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "CCO_SIDECAR_STORAGE": str(review.sidecar.storage),
+    }
+    said = published.run("bash", "-euc", script, environment=environment, timeout=120)
+    assert "comment 1\n" in said
 
 
 @pytest.mark.parametrize("name", published.PROGRAMS)

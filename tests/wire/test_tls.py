@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import ssl
@@ -140,6 +139,16 @@ def test_why_there_is_no_connection(
     assert _REASONS[case.name] in reason if case.name in _REASONS else reason == ""
 
 
+def test_a_clients_key_needs_its_certificate(authorities: Pair) -> None:
+    key = str(authorities.trusted.issue("alone").key)
+    with pytest.raises(SettingsError, match="needs its certificate: cert_file or SIDECAR_CERT_FILE"):
+        ClientTls(None, None, key)
+    with pytest.raises(SettingsError, match="needs its certificate"):
+        ClientTls(None, None, None, {"SIDECAR_KEY_FILE": key})
+    with pytest.raises(SettingsError, match=r"cannot read the TLS file .*nowhere.pem"):
+        ClientTls("/nowhere.pem", None, None).credentials()
+
+
 def test_programs_on_this_machine_need_no_certificate(server: SidecarProcess) -> None:
     """Agents, probes and a reverse proxy use the loopback addresses, whatever the certificate says."""
     assert requests.get(f"{server.url}/health", timeout=10).status_code == 200
@@ -241,15 +250,16 @@ print(sidecar.stop() == "")
 
 
 def test_another_machine_needs_tls(tmp_path: Path, authorities: Pair, root: Path) -> None:
-    if os.getuid() or not (shutil.which("unshare") and shutil.which("ip")):
-        pytest.skip("needs root, unshare and ip")
+    namespace = ["unshare", "-Urn"]
+    if shutil.which("ip") is None or subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs ip and user namespaces")
     made, client = authorities.trusted.issue("far", "10.99.0.1"), authorities.trusted.issue("far-client")
     script = tmp_path / "far.py"
     script.write_text(_FAR)
     arguments = [tmp_path / "storage", root, made.cert, made.key, authorities.trusted.cert, client.cert, client.key]
     setup = "ip link set lo up && ip addr add 10.99.0.1/32 dev lo && ip addr add 10.99.0.2/32 dev lo"
     done = subprocess.run(
-        ["unshare", "--net", "sh", "-c", f'{setup} && exec "$@"', "sh", sys.executable, script, *arguments],
+        [*namespace, "sh", "-c", f'{setup} && exec "$@"', "sh", sys.executable, script, *arguments],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stdout.splitlines() == [

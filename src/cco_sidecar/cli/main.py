@@ -85,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except FileNotFoundError:
         _fail("the current directory no longer exists; change to another one")
     try:
+        Path.home()
+    except RuntimeError:
+        # A container may run as a user that it does not know (passwd(5)).
+        os.environ["HOME"] = "/"
+    try:
         # Outside standalone mode, click returns the code of an Exit.
         sys.exit(cco(arguments, prog_name="cco" if arguments is not None else None, standalone_mode=False) or 0)
     except click.UsageError as problem:
