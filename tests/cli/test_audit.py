@@ -19,6 +19,8 @@ def test_the_log_of_a_sidecar_is_verified_and_a_change_is_found(deployment: Depl
     assert said.startswith("4 lines are as they were written; hash of the last: ")
     head = said.split()[-1]
     assert printed(run_cco(sidecar, "audit", "verify", "--expect", head)) == said
+    short = run_cco(sidecar, "audit", "verify", "--expect", head[:10])
+    assert short.returncode == 2 and "is not a hash of 64 hexadecimal digits" in short.stderr
     path = sidecar.storage / "logs" / "security.log"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:3]))

@@ -174,6 +174,11 @@ def test_an_option_of_0_is_not_ignored(own: Background) -> None:
     assert own.cco("daemon", "status").returncode == 1
 
 
+def test_a_start_for_other_machines_without_tls_warns(own: Background) -> None:
+    done = own.cco("daemon", "start", "--host", "0.0.0.0")
+    assert done.returncode == 0 and "WARNING: 0.0.0.0 is reachable from other machines" in done.stderr
+
+
 class TestRestart:
     def test_a_new_config_replaces_the_old_one(self, own: Background, tmp_path: Path) -> None:
         for most in (7, 9):
@@ -188,12 +193,34 @@ class TestRestart:
         printed(own.cco("--config", "config.json", "daemon", "restart", cwd=tmp_path))
         assert printed(own.cco("agent", "list")).startswith("0 of 9 running")
 
-    @pytest.mark.parametrize("wrong", [["--project-root", "/nowhere"], ["--port", "70000"]])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            ["--project-root", "/nowhere"],
+            ["--port", "70000"],
+            ["--host", "203.0.113.9"],
+            ["/nowhere.pem", "--tls-cert", "/nowhere.pem"],
+        ],
+    )
     def test_a_bad_config_does_not_stop_the_running_daemon(self, own: Background, wrong: list[str]) -> None:
         printed(own.cco("daemon", "start"))
         first = own.pid
-        fails(own.cco("daemon", "restart", *wrong), wrong[0])
+        says = wrong[0]
+        options = wrong[1:] if not says.startswith("--") else wrong
+        fails(own.cco("daemon", "restart", *options), says)
         assert process_alive(first), "the sidecar was stopped for one that could not start"
+
+    def test_a_start_that_fails_in_spite_of_all_checks_brings_the_former_back(
+        self, own: Background, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        printed(own.cco("daemon", "start", "--log-level", "debug"))
+        database = own.storage / "records.db"
+        # The storage is checked by the sidecar that opens it.
+        first = own.pid
+        done = own.cco("daemon", "restart", "--database-url", "postgresql://nobody@127.0.0.1:9/none")
+        assert done.returncode == 1 and "it runs again as before" in done.stderr, done.stderr
+        assert own.pid != first and database.exists()
+        assert "debug" in psutil.Process(own.pid).cmdline()
 
     def test_variables_of_the_first_start_are_kept(self, own: Background) -> None:
         """It is restarted from another shell."""

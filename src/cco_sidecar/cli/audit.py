@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -28,6 +29,8 @@ def verify(ctx: click.Context, files: tuple[Path, ...], expect: str | None) -> N
     Exits 1 if a line was changed, removed or added. Lines that are removed at the end cannot be noticed by the chain
     alone: keep the printed hash elsewhere, and pass it with --expect.
     """
+    if expect is not None and not re.fullmatch("[0-9a-f]{64}", expect):
+        raise click.UsageError(f"--expect: {expect!r} is not a hash of 64 hexadecimal digits")
     path = settings_of(ctx, service=True).storage / "logs" / SECURITY_LOG
     given = list(files) or audit.files_of(path)
     if not given:

@@ -20,6 +20,7 @@ from cco_sidecar.auth.identity_key import IdentityKey
 from cco_sidecar.client import Client, discovery
 from cco_sidecar.core import run_directory, sources
 from cco_sidecar.core.errors import SettingsError, SidecarError, unavailable
+from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import DATABASE, Settings
 
 _UNREACHABLE = "UNAVAILABLE"
@@ -50,8 +51,12 @@ def settings_of_sidecar(ctx: click.Context) -> Settings:
     found = find(chosen, None)
     if found.known is None:
         return dataclasses.replace(chosen, storage=found.storage)
-    port, grpc_port = urlsplit(found.known.url).port or chosen.port, int(found.known.grpc.rpartition(":")[2])
-    return dataclasses.replace(chosen, storage=found.storage, port=port, grpc_port=grpc_port)
+    own, grpc_port = urlsplit(found.known.url), int(found.known.grpc.rpartition(":")[2])
+    named = own.hostname or "127.0.0.1"
+    host = chosen.host if is_loopback(named) else named
+    return dataclasses.replace(
+        chosen, storage=found.storage, host=host, port=own.port or chosen.port, grpc_port=grpc_port
+    )
 
 
 class Found(NamedTuple):
@@ -144,7 +149,7 @@ def require_own(client: Client, found: Found) -> None:
     except OSError as problem:
         raise SettingsError(
             f"cannot read the identity key in {found.storage}: {problem.strerror}; start the sidecar as this user, set "
-            "its storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token"
+            "its storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token or JWT_TOKEN"
         ) from problem
     nonce = secrets.token_hex(16)
     answer = client.prove_identity(nonce)
@@ -154,7 +159,7 @@ def require_own(client: Client, found: Found) -> None:
     if not right or not key.holds(answer.proof, nonce, answer.host, answer.port, answer.grpc_port):
         raise SettingsError(
             f"the server at {host}:{port} is not the sidecar of {found.storage}, so the operator's token was not sent; "
-            "set the storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token"
+            "set the storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token or JWT_TOKEN"
         )
 
 
@@ -174,7 +179,7 @@ def operator_token(storage: Path) -> str:
     except OSError as problem:
         raise SettingsError(
             f"cannot read the operator's token from {path}: {problem.strerror}; start the sidecar as this user, set "
-            "its storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token"
+            "its storage with CCO_SIDECAR_STORAGE, or pass a token with --jwt-token or JWT_TOKEN"
         ) from problem
 
 
@@ -238,8 +243,9 @@ def _no_answer(found: Found, problem: SidecarError) -> str:
     here = f"; running here: {others}" if others else ""
     if found.url.startswith("https:"):
         return f"cannot connect to {found.url}: {problem.details.get('reason', problem.message)}{here}"
+    speaks = "" if found.known or is_loopback(urlsplit(found.url).hostname or "") else " (https:// if it speaks TLS)"
     return (
-        f"no sidecar answers at {found.url}; start one with 'cco daemon start', or choose another with "
+        f"no sidecar answers at {found.url}{speaks}; start one with 'cco daemon start', or choose another with "
         f"--sidecar-url{here}"
     )
 

@@ -60,6 +60,8 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
             raise
         echo(f"the sidecar is already running (pid {running.pid})")
         return
+    for text in server.warnings(settings):
+        echo(text, err=True)
     echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
 
 

@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Duration
 from cco_sidecar.cli.terminal import echo, one_line
 from cco_sidecar.core import descriptors
+from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import Settings, authority, is_temporary
@@ -37,6 +39,8 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     settings = settings_of(ctx, **flags)
     if daemon:
         pid = process.start_in_background([arg for arg in sys.argv[1:] if arg != "--daemon"])
+        for text in warnings(settings):
+            echo(text, err=True)
         echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
         return
     serve(settings)
@@ -76,7 +80,18 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     settings = start.settings_for(wanted)
     start.require_startable(settings, present)
     process.stop(pid_file, force=False, timeout=timeout, keep_agents=True)
-    pid = process.start_in_background(wanted.words, wanted.environment, wanted.directory)
+    try:
+        pid = process.start_in_background(wanted.words, wanted.environment, wanted.directory)
+    except click.ClickException as problem:
+        if present is None:
+            raise
+        # Its options would be lost with it.
+        pid = process.start_in_background(former.words, former.environment, former.directory)
+        raise click.ClickException(
+            f"{problem.message}; it runs again as before (pid {pid}) on {present.url}"
+        ) from problem
+    for text in warnings(settings):
+        echo(text, err=True)
     echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
 
 
@@ -180,12 +195,19 @@ def _print_banner(sidecar: Any, settings: Settings) -> None:
         )
     for problem in sidecar.types.problems:
         echo(f"warning: {one_line(problem)}", err=True)
+    for text in warnings(settings):
+        echo(text, err=True)
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """Yields what is allowed and dangerous."""
     if settings.jwt_secret and len(settings.jwt_secret) < 32:
-        echo("warning: the JWT secret is shorter than 32 bytes (RFC 7518, section 3.2)", err=True)
+        yield "warning: the JWT secret is shorter than 32 bytes (RFC 7518, section 3.2)"
     if not is_loopback(settings.host) and settings.tls_cert is None:
-        echo(
+        yield (
             f"WARNING: {settings.host} is reachable from other machines, and nothing is encrypted: whoever can read "
             "the network can read tokens and code. Set --tls-cert and --tls-key, or listen on 127.0.0.1 behind a TLS "
-            "proxy; server.require_tls refuses this.",
-            err=True,
+            "proxy; server.require_tls refuses this."
         )
+    if settings.tls_cert is not None and expiry(settings.tls_cert) <= datetime.now(UTC):
+        yield f"WARNING: the certificate {settings.tls_cert} has expired, so clients refuse it."

@@ -13,9 +13,10 @@ import click
 
 from cco_sidecar.cli import process
 from cco_sidecar.cli.connect import port_answers
-from cco_sidecar.core import settings, sources
+from cco_sidecar.core import settings, sockets, sources
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
+from cco_sidecar.rpc.tls import Tls
 
 
 def _options() -> Iterator[Callable[[Any], Any]]:
@@ -98,6 +99,11 @@ def require_startable(wanted: Settings, present: Settings | None) -> None:
     from cco_sidecar.cli.settings_check import check
 
     check(wanted)
+    Tls.of(wanted, "h2")
+    try:
+        sockets.bound(wanted.host, 0).close()
+    except OSError as problem:
+        raise SettingsError(f"--host: cannot listen on {wanted.host}: {problem.strerror or problem}") from problem
     held = {present.port, present.real_grpc_port} if present is not None else set()
     for option, port in (("--port", wanted.port), ("--grpc-port", wanted.real_grpc_port)):
         if port not in held and port_answers(wanted.host, port):

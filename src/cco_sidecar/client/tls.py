@@ -40,7 +40,28 @@ class Tls:
             authority, key, chain = (Path(name).read_bytes() if name else None for name in files)
         except OSError as problem:
             raise SettingsError(f"cannot read the TLS file {problem.filename}: {problem.strerror}") from problem
+        self._context()
         return grpc.ssl_channel_credentials(authority, key, chain)
+
+    def _context(self) -> ssl.SSLContext:
+        """Raises SettingsError for files that cannot be used, which gRPC would only log."""
+        try:
+            context = ssl.create_default_context(cafile=self._ca)
+        except ssl.SSLError as problem:
+            raise SettingsError(f"expected certificates in PEM format in {self._ca}") from problem
+        context.set_alpn_protocols(["h2"])
+        if self._cert is not None:
+            try:
+                context.load_cert_chain(self._cert, self._key, password=_no_password)
+            except ValueError as problem:
+                raise SettingsError(f"the key in {self._key} is encrypted; store it without a password") from problem
+            except ssl.SSLError as problem:
+                if problem.reason == "KEY_VALUES_MISMATCH":
+                    text = f"{self._key} is not the key of the certificate in {self._cert}"
+                else:
+                    text = f"expected a certificate in {self._cert} and its key in {self._key}, in PEM format"
+                raise SettingsError(text) from problem
+        return context
 
     def problem(self, address: str) -> str:
         """Returns why no connection to ``host:port`` comes about, as far as a handshake tells; empty if it succeeds.
@@ -50,10 +71,7 @@ class Tls:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         try:
-            context = ssl.create_default_context(cafile=self._ca)
-            context.set_alpn_protocols(["h2"])
-            if self._cert is not None:
-                context.load_cert_chain(self._cert, self._key)
+            context = self._context()
             with (
                 socket.create_connection((host, int(port)), timeout=_HANDSHAKE_SECONDS) as plain,
                 context.wrap_socket(plain, server_hostname=host) as encrypted,
@@ -78,3 +96,7 @@ class Tls:
         if self._cert is None:
             return "the server hung up, as one does that wants a client's certificate (SIDECAR_CERT_FILE)"
         return f"the server hung up, as one does that does not accept the certificate in {self._cert}"
+
+
+def _no_password() -> str:
+    raise ValueError("encrypted")

@@ -9,8 +9,6 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-import requests
-
 from cco_sidecar import __version__
 from cco_sidecar.core import tracing
 from cco_sidecar.core.errors import SettingsError
@@ -18,6 +16,7 @@ from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.tracing import Kind, Span, TraceContext, Tracer
 
 try:
+    import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import ReadableSpan

@@ -13,6 +13,9 @@ from cco_sidecar.core.tracing import Kind, Span, TraceContext, Tracer
 from cco_sidecar.rpc.call import Call
 from cco_sidecar.rpc.interceptors.base import SUCCEEDED, Around, Before, Outcome, outcome_of
 
+# What is the server's own failure (OpenTelemetry, semantic conventions for gRPC); the others are the caller's.
+_ERRORS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+
 
 class JoinTrace(Before):
     """Reads the caller's context, and makes the call a span below it."""
@@ -63,7 +66,7 @@ class RecordSpan(Around):
                 started=ended - round((time.perf_counter() - call.started) * 1e9),
                 ended=ended,
                 attributes={name: value for name, value in attributes.items() if value != ""},
-                error=outcome.status if outcome.failed else "",
+                error=outcome.status if outcome.status in _ERRORS else "",
             )
         )
 
