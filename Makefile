@@ -12,7 +12,7 @@ SBOM := dist/cco-sidecar.cdx.json
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run types-table bench-context bench-context-peers bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -190,6 +190,9 @@ bench-many: setup ## what 1,000 filters and 1,000 parked long polls cost
 
 bench-restart: setup ## how long a start takes with up to ten million events on disk (EVENTS="n ...")
 	@$(PY) -m bench.restart $(if $(EVENTS),--events $(EVENTS))
+
+bench-documents: setup ## documents: list, search and partial read (DOCUMENTS=n, ROUNDS=n)
+	@$(PY) -m bench.documents $(if $(DOCUMENTS),--documents $(DOCUMENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-fairness: setup ## what each worst case of one client costs another (ONLY=name, SECONDS=n)
 	@$(PY) -m bench.fairness $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -9,6 +9,7 @@ MODULES = {
     "aio_calls.py": "sync_calls.py",
     "aio_circuits.py": "sync_circuits.py",
     "aio_consumers.py": "sync_consumers.py",
+    "aio_documents.py": "sync_documents.py",
     "aio_events.py": "sync_events.py",
     "aio_patterns.py": "sync_patterns.py",
     "aio_schedules.py": "sync_schedules.py",

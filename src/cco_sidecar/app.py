@@ -33,6 +33,7 @@ from cco_sidecar.services.context.service import ContextService
 from cco_sidecar.services.context.servicer import ContextServicer
 from cco_sidecar.services.credentials.servicer import CredentialServicer
 from cco_sidecar.services.credentials.vault import Vault
+from cco_sidecar.services.documents.servicer import DocumentServicer
 from cco_sidecar.services.events.servicer import EventServicer
 from cco_sidecar.services.handover.engine import Handover
 from cco_sidecar.services.handover.rules import Plan
@@ -127,6 +128,7 @@ class Sidecar:
             ConsumerServicer(events.consumers, stores.consumers, bus),
             ContextServicer(self._context, clock, runs),
             CredentialServicer(self._vault),
+            DocumentServicer(stores.documents, self._outbox, self.settings.documents_quota_mb, clock),
             EventServicer(bus, events.schemas, clock),
             ResultServicer(stores, self._recorder, types, clock),
             ScheduleServicer(events.schedules, bus, events.schemas, clock),
@@ -161,15 +163,7 @@ class Sidecar:
             self._background.start(self._database.keep_claim(), "claim of the database")
         garbage.freeze()
         self._registration.announce(self.settings.url, self.settings.grpc_target)
-        log.info("listening", extra={"port": self.port, "grpc_port": self.grpc_port})
-
-    @property
-    def port(self) -> int:
-        return self._http.port
-
-    @property
-    def grpc_port(self) -> int:
-        return self._grpc.port
+        log.info("listening", extra={"port": self.settings.port, "grpc_port": self.settings.grpc_port})
 
     async def stop(self, *, keep_agents: bool = False) -> None:
         """Shuts down gracefully.

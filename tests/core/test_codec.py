@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import Kind, SidecarError
+from orchestra.v1.document_service_pb2 import CreateDocumentRequest, ReadDocumentResponse
 from orchestra.v1.event_service_pb2 import PublishEventRequest
 from orchestra.v1.result_service_pb2 import AgentResult, CreateResultRequest, FileDetails
 
@@ -289,3 +291,21 @@ class TestTimes:
 
     def test_nanoseconds_of_a_message_are_truncated(self) -> None:
         assert codec.rfc3339(Timestamp(seconds=1, nanos=999_999_999)) == "1970-01-01T00:00:01.999999Z"
+
+
+class TestBytes:
+    @given(st.binary(max_size=50))
+    def test_base64_in_any_form_is_read(self, data: bytes) -> None:
+        plain = base64.b64encode(data).decode()
+        for text in (plain, plain.rstrip("="), plain.translate(str.maketrans("+/", "-_"))):
+            made = codec.from_dict(CreateDocumentRequest, {"filename": "a", "data": text})
+            assert isinstance(made, CreateDocumentRequest) and made.data == data
+        assert codec.to_dict(ReadDocumentResponse(data=data))["data"] == plain
+
+    @pytest.mark.parametrize("text", ["a", "a b=", "ab=c", "ä", 5, ["YQ=="]])
+    def test_what_is_none_is_refused(self, text: Any) -> None:
+        assert refused(CreateDocumentRequest, {"filename": "a", "data": text}).field == "data"
+
+    def test_of_two_contents_one_is_sent(self) -> None:
+        problem = refused(CreateDocumentRequest, {"filename": "a", "text": "x", "data": "eA=="})
+        assert problem.field == "data" and "'text' is given as well" in problem.message

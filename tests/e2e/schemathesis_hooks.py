@@ -41,7 +41,15 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         # The operator names the agent of a result; an agent need not.
         case.body |= {"agent_type": "python-specialist", "issue_id": case.body.get("issue_id") or "issue-fuzz"}
     elif case.path.startswith(
-        ("/api/consumers", "/api/dead-letters", "/api/schedules", "/api/events", "/api/webhooks", "/api/schemas")
+        (
+            "/api/consumers",
+            "/api/dead-letters",
+            "/api/schedules",
+            "/api/events",
+            "/api/webhooks",
+            "/api/schemas",
+            "/api/documents",
+        )
     ) and _is_valid(case):
         _choose(case)
     elif case.path.endswith("/files") and _is_valid(case):
@@ -79,6 +87,8 @@ def _choose(case: Any) -> None:
         body["after_seconds"] = body.get("after_seconds") or 3600
     elif case.path == "/api/consumers" and isinstance(body.get("settings"), dict):
         body["settings"]["shared"] = True
+    elif case.path.startswith("/api/documents"):
+        _of_documents(case, body)
     elif case.path.startswith("/api/schemas") and "schema" in body:
         # Most objects are no JSON Schema.
         body["schema"] = {"maxProperties": 1000}
@@ -95,3 +105,17 @@ def _choose(case: Any) -> None:
         case.query = {name: value for name, value in case.query.items() if not name.startswith("since")}
     elif "/stream" in case.path:
         case.headers["Grpc-Timeout"] = "50m"
+
+
+def _of_documents(case: Any, body: Any) -> None:
+    for name in ("data", "old_text", "replace_all", "clear_tags"):
+        body.pop(name, None)
+    if "metadata" in body:
+        body["metadata"] = {"description": "of the fuzzer"}
+    if case.path.endswith("/content") and case.method != "GET":
+        # An edit inserts at the beginning; a write needs a text.
+        body.pop("length", None)
+        body |= {"offset": 0} if case.method == "PATCH" else {"text": body.get("text") or ""}
+        case.body = body
+    elif case.path.endswith(":search"):
+        case.query = {**(case.query or {}), "query": "word"}

@@ -25,6 +25,7 @@ _COMMANDS = {
     "agent": "agent",
     "context": "context",
     "results": "results",
+    "documents": "documents",
     "events": "events",
     "patterns": "patterns",
     "consumers": "consumers",

@@ -183,8 +183,8 @@ async def _serve(settings: Settings) -> None:
 def _print_banner(sidecar: Any, settings: Settings) -> None:
     echo(f"Orchestration Sidecar v{__version__}")
     scheme = "https" if settings.tls_cert and not is_loopback(settings.host) else "http"
-    echo(f"Listening on {scheme}://{authority(settings.host, sidecar.port)}")
-    echo(f"gRPC on {authority(settings.host, sidecar.grpc_port)}")
+    echo(f"Listening on {scheme}://{authority(settings.host, sidecar.settings.port)}")
+    echo(f"gRPC on {authority(settings.host, sidecar.settings.grpc_port)}")
     echo(f"Project {settings.project_root}")
     echo(f"Storage {settings.storage}")
     echo(f"Ready to coordinate {len(sidecar.types)} agents")

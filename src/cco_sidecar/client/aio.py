@@ -16,6 +16,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from cco_sidecar.client import requests
 from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials, Tokens
 from cco_sidecar.client.aio_consumers import Consumers
+from cco_sidecar.client.aio_documents import Documents
 from cco_sidecar.client.aio_events import Events
 from cco_sidecar.client.aio_patterns import Patterns
 from cco_sidecar.client.aio_schedules import Schedules
@@ -101,6 +102,7 @@ class AsyncClient:
         self.schemas = Schemas(self)
         self.webhooks = Webhooks(self)
         self.results = Results(self)
+        self.documents = Documents(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)
         self.credentials = Credentials(self)

@@ -7,9 +7,10 @@ from typing import Any
 from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.core import codec, tracing
-from cco_sidecar.core.principal import OPERATOR, SIDECAR
+from cco_sidecar.core.principal import OPERATOR, SIDECAR, Principal
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus
 from orchestra.v1.approval_service_pb2 import Approval, ApprovalStatus
+from orchestra.v1.document_service_pb2 import Document
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result, ResultStatus
 
@@ -35,6 +36,27 @@ def of_result(result: Result) -> Event:
         correlation_id=result.id,
         publisher_agent_type=result.agent_type,
         publisher_issue_id=result.issue_id,
+    )
+    return tracing.stamp(event)
+
+
+def of_document(document: Document, event_type: str, principal: Principal) -> Event:
+    data = _struct(
+        document_id=document.document_id,
+        filename=document.filename,
+        content_type=document.content_type,
+        size_bytes=document.size_bytes,
+        revision=document.revision,
+    )
+    data["tags"] = list(document.tags)
+    event = Event(
+        event_type=event_type,
+        publisher=principal.subject,
+        topic="documents",
+        data=data,
+        correlation_id=document.document_id,
+        publisher_agent_type=principal.agent_type,
+        publisher_issue_id=principal.issue_id,
     )
     return tracing.stamp(event)
 

@@ -320,6 +320,9 @@ class Settings:
         100, 0, 100, "Share of new traces that are recorded, in percent", file="telemetry.sample_percent"
     )
     results_quota_mb: int = _integer(2048, 1, _MAX_MB, "Results that a project keeps, in MB", file="results.quota_mb")
+    documents_quota_mb: int = _integer(
+        2048, 1, _MAX_MB, "Documents that a project keeps, with their revisions, in MB", file="documents.quota_mb"
+    )
 
     @property
     def real_grpc_port(self) -> int:

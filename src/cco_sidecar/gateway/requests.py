@@ -92,6 +92,8 @@ def request_of(route: Route, variables: dict[str, str], query: bytes, body: byte
     if "idempotency_key" in fields and (key := headers.get("idempotency-key")):
         # An Internet-Draft makes it a quoted string; most send it bare.
         _put(value, "idempotency_key", key.strip('"'), "the Idempotency-Key header")
+    if "expected_revision" in fields and (match := headers.get("if-match")):
+        _put(value, "expected_revision", _revision(match), "the If-Match header")
     if value:
         variables = dict(variables)
         value = compat.documented_body(route.rpc, value, variables)
@@ -180,6 +182,14 @@ def _put(value: dict[str, Any], name: str, item: Any, where: str) -> None:
             field=name,
         )
     value[name] = item
+
+
+def _revision(etag: str) -> int:
+    """Reads the revision of a document in `If-Match` (RFC 9110, section 13.1.1)."""
+    text = etag.strip().removeprefix("W/").strip('"')
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise invalid_request(f'If-Match: {etag!r} is not a revision such as "3"', field="expected_revision")
+    return int(text)
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:

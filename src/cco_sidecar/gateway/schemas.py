@@ -15,6 +15,8 @@ from cco_sidecar.core.ids import ID_PATTERN
 from cco_sidecar.core.validate import ID_SHAPE
 from orchestra.v1 import options_pb2
 
+# With either alphabet, with or without padding (protobuf.dev, ProtoJSON).
+_BASE64 = r"^([A-Za-z0-9+/_-]{4})*([A-Za-z0-9+/_-]{2}(==)?|[A-Za-z0-9+/_-]{3}=?)?$"
 _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: ("int32", -(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, 2**32 - 1),
@@ -129,6 +131,8 @@ class Schemas:
             most = rule.maximum if rule.HasField("maximum") else codec.MAX_EXACT
             bounds = {"minimum": least, "maximum": most} if side else {}
             return {"type": "number"} | bounds
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            return {"type": "string", "contentEncoding": "base64"} | ({"pattern": _BASE64} if side else {})
         if side:
             return _string(field, rule)
         return {"type": "string"} | ({"enum": [*rule.choices]} if rule.choices else {})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from cco_sidecar.storage.documents import DocumentStore
 from cco_sidecar.storage.event_stores import (
     Announcement,
     ConsumerStore,
@@ -294,6 +295,9 @@ class Stores(Protocol):
 
     @property
     def results(self) -> ResultStore: ...
+
+    @property
+    def documents(self) -> DocumentStore: ...
 
     @property
     def approvals(self) -> ApprovalStore: ...

@@ -49,13 +49,11 @@ class Supervision:
         tracer: Tracer,
         clock: Clock,
     ) -> None:
-        """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or an unusable sandbox
-        user."""
+        """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or sandbox users."""
         self._bus = bus
         self.leases = Leases(tokens, types, clock)
         self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
-        worktrees = self.launcher.worktrees
-        attempts = Attempts(self.launcher, self.leases, clock)
+        worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
         final_results = FinalResults(stores.results, recorder, types, worktrees, clock)
         records = Records(stores.agents, outbox, self.leases, worktrees, final_results, tracer, clock)
         self.supervisor = Supervisor(

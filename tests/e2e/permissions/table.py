@@ -269,6 +269,36 @@ def passing_schedule(case: Case) -> dict[str, Any]:
     return {"schedule_id": made} | place(case)
 
 
+def new_document(case: Case) -> dict[str, Any]:
+    return {"filename": "new.md", "text": "new"} | place(case)
+
+
+def document(case: Case) -> dict[str, Any]:
+    return {"document_id": case.world.documents[PROJECTS[case.scope.project]]} | place(case)
+
+
+def rewritten(case: Case) -> dict[str, Any]:
+    return document(case) | {"text": "written again"}
+
+
+def edited(case: Case) -> dict[str, Any]:
+    return document(case) | {"offset": 0, "new_text": "+"}
+
+
+def renamed(case: Case) -> dict[str, Any]:
+    return document(case) | {"filename": fresh("name")}
+
+
+def searched(case: Case) -> dict[str, Any]:
+    return {"query": "in the"} | place(case)
+
+
+def passing_document(case: Case) -> dict[str, Any]:
+    if not case.fresh:
+        return document(case)
+    return {"document_id": case.world.document(PROJECTS[case.scope.project], owner(case))} | place(case)
+
+
 def schema(case: Case) -> dict[str, Any]:
     return {"event_type": "with-a-schema"} | place(case)
 
@@ -367,6 +397,17 @@ ROWS: dict[str, Row] = {
     "GetSchedule": Row(PROJECT_ONLY, schedule, rule(200)),
     "ListSchedules": Row(PROJECT_ONLY, place, rule(200)),
     "DeleteSchedule": Row(PROJECT_ONLY + ITS_OWN, passing_schedule, rule(200, twists={"": architects})),
+    # Documents belong to the project: whoever may read contexts reads them, whoever may store results changes them.
+    "CreateDocument": Row(PROJECT_ONLY, new_document, rule(201, WRITE)),
+    "GetDocument": Row(PROJECT_ONLY, document, rule(200, READ)),
+    "ListDocuments": Row(PROJECT_ONLY, place, rule(200, READ)),
+    "SearchDocuments": Row(PROJECT_ONLY, searched, rule(200, READ)),
+    "ReadDocument": Row(PROJECT_ONLY, document, rule(200, READ)),
+    "WriteDocument": Row(PROJECT_ONLY, rewritten, rule(200, WRITE)),
+    "EditDocument": Row(PROJECT_ONLY, edited, rule(200, WRITE)),
+    "UpdateDocument": Row(PROJECT_ONLY, renamed, rule(200, WRITE)),
+    "DeleteDocument": Row(PROJECT_ONLY + ITS_OWN, passing_document, rule(200, WRITE, twists={"": architects})),
+    "ListDocumentRevisions": Row(PROJECT_ONLY, document, rule(200, READ)),
     # The operator says which data events have, and every agent may read that.
     "SetSchema": Row(PROJECT_ONLY, new_schema, rule(200, OPERATOR)),
     "GetSchema": Row(PROJECT_ONLY, schema, rule(200)),

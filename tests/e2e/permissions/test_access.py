@@ -33,6 +33,7 @@ _USUAL = {
         "ReplayDeadLetters",
         "DeleteDeadLetter",
         "DeleteSchedule",
+        "DeleteDocument",
     ),
     ("its_own",),
 )

@@ -57,6 +57,7 @@ class World:
         self.things = {(p, i): self._fill(p, i) for p in PROJECTS.values() for i in ISSUES.values()}
         self.letters = {project: self.letter(project) for project in PROJECTS.values()}
         self.events = {project: self.event(project) for project in PROJECTS.values()}
+        self.documents = {project: self.document(project) for project in PROJECTS.values()}
         for project in PROJECTS.values():
             self.consumer(project, "of-the-operator")
             self.consumer(project, "of-everyone", shared=True)
@@ -102,6 +103,11 @@ class World:
         event = {"event_type": "scheduled", "project_id": project}
         body = {"schedule_id": schedule_id, "event": event, "after_seconds": 86_400}
         self.transports.ask("CreateSchedule", self.agents[who], **body)
+
+    def document(self, project: str, who: str = OPERATOR) -> str:
+        mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
+        body = {"filename": "known.md", "text": f"{mark}: in the project", "project_id": project}
+        return str(self.transports.ask("CreateDocument", self.agents[who], **body)["document_id"])
 
     def schema(self, project: str, event_type: str) -> str:
         self.ask("SetSchema", event_type=event_type, schema={"maxProperties": 9}, project_id=project)
@@ -178,6 +184,10 @@ class World:
             ]
             found[f"schedules of {project}"] = [
                 each.schedule_id for each in self._raw("ListSchedules", project_id=project).schedules
+            ]
+            found[f"documents of {project}"] = [
+                (each.document_id, each.filename, each.revision)
+                for each in self._raw("ListDocuments", project_id=project, limit=1000).documents
             ]
             found[f"schemas of {project}"] = [
                 each.event_type for each in self._raw("ListSchemas", project_id=project).schemas

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import difflib
 import math
 import re
@@ -45,6 +46,7 @@ _INT_RANGE = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def from_dict(message_type: type[Message], value: Any, where: str = "") -> Message:
@@ -104,6 +106,8 @@ def _decoder(descriptor: Descriptor) -> Decode:
     }
     decoders = {name: (field.name, _field_decoder(field)) for name, field in fields.items()}
     lenient = is_lenient(descriptor)
+    # Of these, one at most may be given. An optional field is the only one of a oneof of its own.
+    exclusive = [[field.name for field in each.fields] for each in descriptor.oneofs if len(each.fields) > 1]
 
     def decode(value: Any, where: str) -> Message:
         if not isinstance(value, Mapping):
@@ -122,6 +126,10 @@ def _decoder(descriptor: Descriptor) -> Decode:
                 raise _unknown_key(path, fields, where or "the body")
         if unknown:
             known[str(extra)] = _struct_in(unknown, where)
+        for names in exclusive:
+            if len(given := [name for name in names if name in known]) > 1:
+                path = f"{where}.{given[1]}" if where else given[1]
+                raise invalid_request(f"{path}: '{given[0]}' is given as well; send one of them", field=path)
         try:
             return message_type(**known)
         except (ValueError, TypeError) as problem:
@@ -207,7 +215,7 @@ def _scalar_decoder(field: FieldDescriptor) -> Decode:
         return _number_in
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return _bool_in
-    return _text_in
+    return _bytes_in if field.type == FieldDescriptor.TYPE_BYTES else _text_in
 
 
 def _enum_decoder(enum: EnumDescriptor) -> Decode:
@@ -257,6 +265,15 @@ def _text_in(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise _wrong_type(where, "a string", value)
     return value
+
+
+def _bytes_in(value: Any, where: str) -> bytes:
+    """Reads base64, with either alphabet (protobuf.dev, ProtoJSON)."""
+    text = _text_in(value, where).translate(_URL_SAFE)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        raise invalid_request(f"{where}: expected base64 (RFC 4648)", field=where) from None
 
 
 def _timestamp_in(value: Any, where: str) -> timestamp_pb2.Timestamp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -155,7 +156,7 @@ def _scalar_encoder(field: FieldDescriptor) -> Encode | None:
         return lambda number: enum_name(enum, number)
     if field.cpp_type in FLOATS:
         return _number_out
-    return None
+    return _bytes_out if field.type == FieldDescriptor.TYPE_BYTES else None
 
 
 def _lazy_encoder(descriptor: Descriptor) -> Encode:
@@ -170,6 +171,10 @@ def _number_out(number: float) -> float | int | None:
     if not math.isfinite(number):
         return None
     return int(number) if number.is_integer() and abs(number) <= MAX_EXACT else number
+
+
+def _bytes_out(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _value_out(value: struct_pb2.Value) -> Any:

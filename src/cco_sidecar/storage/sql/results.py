@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from cco_sidecar.storage.base import MAX_OUTCOMES, PAGE_BYTES, Added, Outcome, R
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
+from cco_sidecar.storage.sql.pages import up_to
 from cco_sidecar.storage.sql.schema import result_keys, results
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
@@ -108,7 +109,7 @@ class SqlResults:
         query = query.order_by(results.c.number.desc()).limit(limit)
 
         def work(connection: sa.Connection) -> list[StoredResult]:
-            numbers = _up_to(connection.execute(query), PAGE_BYTES)
+            numbers = up_to(connection.execute(query), PAGE_BYTES)
             rows = connection.execute(whole(results).where(results.c.number.in_(numbers))).all()
             found = sorted(rows, key=lambda row: -int(row.number))
             return [StoredResult(row.number, Result.FromString(row.body)) for row in found]
@@ -147,17 +148,6 @@ class SqlResults:
     async def _rows(self, query: sa.Select[Any]) -> list[StoredResult]:
         rows = await self._database.read(lambda c: c.execute(query).all())
         return [StoredResult(row.number, Result.FromString(row.body)) for row in rows]
-
-
-def _up_to(sized: Iterable[tuple[int, int]], most: int) -> list[int]:
-    """Returns the leading numbers whose total size is at most ``most``, but at least one."""
-    found: list[int] = []
-    for number, size in sized:
-        most -= size
-        if found and most < 0:
-            break
-        found.append(number)
-    return found
 
 
 def _milliseconds(reported: float | None) -> float | None:

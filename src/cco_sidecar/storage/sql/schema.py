@@ -40,6 +40,41 @@ result_keys = Table(
     Column("result_id", String, nullable=False),
 )
 
+documents = Table(
+    "documents",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("document_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("filename", String, nullable=False),
+    # A serialised orchestra.v1.Document.
+    Column("body", LargeBinary, nullable=False),
+    Index("documents_by_project", "project_id", "number"),
+    sqlite_autoincrement=True,
+)
+
+document_tags = Table(
+    "document_tags",
+    metadata,
+    Column("document_id", String, primary_key=True),
+    Column("tag", String, primary_key=True),
+    Index("document_tags_by_tag", "tag"),
+)
+
+# The revisions of documents. The index of their words is in words.py.
+document_contents = Table(
+    "document_contents",
+    metadata,
+    Column("document_id", String, primary_key=True),
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("project_id", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    # A serialised orchestra.v1.DocumentRevision.
+    Column("body", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index("document_contents_by_project", "project_id", "size"),
+)
+
 revocations = Table(
     "revocations",
     metadata,

@@ -7,6 +7,7 @@ from cco_sidecar.storage.sql.approvals import SqlApprovals
 from cco_sidecar.storage.sql.consumers import SqlConsumers
 from cco_sidecar.storage.sql.credentials import SqlCredentials
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.documents import SqlDocuments
 from cco_sidecar.storage.sql.handover import SqlHandover
 from cco_sidecar.storage.sql.keyed import KeyedMessages
 from cco_sidecar.storage.sql.outbox import SqlOutbox
@@ -25,6 +26,7 @@ class SqlStores:
         self.agents = SqlAgents(database)
         self.handover = SqlHandover(database)
         self.results = SqlResults(database)
+        self.documents = SqlDocuments(database)
         self.approvals = SqlApprovals(database)
         self.consumers = SqlConsumers(database)
         self.credentials = SqlCredentials(database)

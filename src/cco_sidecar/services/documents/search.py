@@ -1,0 +1,126 @@
+"""Reads what is searched for, and finds the parts of a text that have the words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.storage.documents import Found, Term
+from orchestra.v1.document_service_pb2 import DocumentFound, DocumentSection
+
+_MAX_TERMS = 32
+_SECTION_CHARS = 1000
+_MAX_SECTIONS = 3
+_MAX_PLACES = 10_000
+# A quoted phrase, or anything else without a blank.
+_PARTS = re.compile(r'"([^"]*)"|(\S+)')
+# As both indexes split texts: at what is neither a letter nor a digit.
+_WORD = re.compile(r"[^\W_]+")
+
+
+def terms_of(query: str) -> Sequence[Term]:
+    """Raises SidecarError (REQ_001) if there are no words, or too many."""
+    terms: list[Term] = []
+    for phrase, plain in _PARTS.findall(query):
+        words = tuple(word.lower() for word in _WORD.findall(phrase or plain))
+        if words:
+            terms.append(Term(words, prefix=plain.endswith("*")))
+    if not terms:
+        raise invalid_request('query: it has no words; expected some such as: "two words" arch*', field="query")
+    if len(terms) > _MAX_TERMS:
+        raise invalid_request(f"query: it has {len(terms)} words or phrases; at most {_MAX_TERMS}", field="query")
+    return terms
+
+
+def shown(found: Sequence[Found], terms: Sequence[Term]) -> list[DocumentFound]:
+    best = max((each.rank for each in found), default=0.0)
+    return [
+        DocumentFound(
+            document=each.document,
+            score=round(each.rank / best, 4) if best > 0 else 1.0,
+            sections=sections(each.data.decode(), terms) if each.data is not None else (),
+        )
+        for each in found
+    ]
+
+
+class _Place(NamedTuple):
+    start: int
+    end: int
+    term: int
+
+
+def sections(text: str, terms: Sequence[Term]) -> list[DocumentSection]:
+    """Returns the parts of at most 1,000 characters with the most of the terms, none of which overlap."""
+    places = _places(text, terms)
+    found: list[DocumentSection] = []
+    while places and len(found) < _MAX_SECTIONS:
+        start, terms_there = _best(places)
+        # Begin a little before, at the start of a line if one is near.
+        begin = max(0, start - 100)
+        line = text.rfind("\n", begin, start) + 1
+        begin = line or begin
+        end = min(len(text), begin + _SECTION_CHARS)
+        found.append(
+            DocumentSection(
+                score=round(terms_there / len(terms), 4), offset=begin, limit=end - begin, text=text[begin:end]
+            )
+        )
+        places = [place for place in places if place.end <= begin or place.start >= end]
+    return found
+
+
+def _best(places: Sequence[_Place]) -> tuple[int, int]:
+    """Returns where the part begins that has the most different terms, and how many it has."""
+    best, counts = (places[0].start, 1), dict[int, int]()
+    last = 0
+    for place in places:
+        while last < len(places) and places[last].end <= place.start + _SECTION_CHARS - 200:
+            counts[places[last].term] = counts.get(places[last].term, 0) + 1
+            last += 1
+        if len(counts) > best[1]:
+            best = (place.start, len(counts))
+        counts[place.term] = counts.get(place.term, 1) - 1
+        if counts[place.term] <= 0:
+            del counts[place.term]
+    return best
+
+
+def _places(text: str, terms: Sequence[Term]) -> list[_Place]:
+    """Returns where the terms are, in the order of the text; the first of very many."""
+    lowered = text.lower()
+    if len(lowered) != len(text):
+        # A few letters become two.
+        lowered = "".join(small if len(small := sign.lower()) == 1 else sign for sign in text)
+    found: list[_Place] = []
+    for number, term in enumerate(terms):
+        found += islice(_each_place(lowered, term, number), _MAX_PLACES)
+    return sorted(found)
+
+
+def _each_place(text: str, term: Term, number: int) -> Iterator[_Place]:
+    # Not a regular expression: searching for a string is twenty times as fast.
+    first = term.words[0]
+    start = text.find(first)
+    while start >= 0:
+        if not text[start - 1 : start].isalnum():
+            end = _end(text, start, term)
+            if end:
+                yield _Place(start, end, number)
+        start = text.find(first, start + 1)
+
+
+def _end(text: str, start: int, term: Term) -> int:
+    """Returns where the term ends that begins at ``start``; 0 if it does not."""
+    at = start
+    for number, word in enumerate(term.words):
+        before = at
+        while number and at < len(text) and not text[at].isalnum():
+            at += 1
+        if (number and at == before) or not text.startswith(word, at):
+            return 0
+        at += len(word)
+    return at if term.prefix or not text[at : at + 1].isalnum() else 0

@@ -1,0 +1,108 @@
+"""The interface of the store of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from cco_sidecar.storage.event_stores import Announcement
+from orchestra.v1.document_service_pb2 import Document, DocumentRevision
+from orchestra.v1.event_service_pb2 import Event
+
+# Revisions of a document that are kept.
+MAX_REVISIONS = 20
+# The contents that a search returns, in all; one document may have twice as much.
+MAX_SEARCHED_BYTES = 8 * 2**20
+
+
+class Term(NamedTuple):
+    """Words that stand next to each other. With ``prefix``, the last one may go on."""
+
+    words: tuple[str, ...]
+    prefix: bool = False
+
+
+class StoredDocument(NamedTuple):
+    """``number`` grows with every document."""
+
+    number: int
+    document: Document
+
+
+class Content(NamedTuple):
+    """The content of a revision."""
+
+    document: Document
+    revision: DocumentRevision
+    data: bytes
+
+
+class Change(NamedTuple):
+    """What a document is changed to. ``data`` is the content of its new revision; None if that stays as it is."""
+
+    document: Document
+    data: bytes | None
+    revision: DocumentRevision | None
+    event: Event
+
+
+class Changed(NamedTuple):
+    document: Document
+    announcement: Announcement
+
+
+class Found(NamedTuple):
+    """A document with the words. ``rank`` is higher for a better one; ``data`` is None where the contents of the better
+    ones were large."""
+
+    document: Document
+    rank: float
+    data: bytes | None
+
+
+class DocumentStore(Protocol):
+    """Documents, the revisions of their content, and the words of their texts. A write is on disk when it returns."""
+
+    async def add(self, document: Document, data: bytes, revision: DocumentRevision, event: Event) -> Announcement:
+        """Stores a document with its first revision and its event."""
+        ...
+
+    async def by_id(self, project: str, document_id: str) -> Document | None: ...
+
+    async def content(self, project: str, document_id: str, revision: int | None = None) -> Content | None:
+        """Returns the content of a revision, by default the current one."""
+        ...
+
+    async def change(self, project: str, document_id: str, make: Callable[[Document, bytes], Change]) -> Changed | None:
+        """Replaces a document by what ``make`` returns for it and its content, while nobody else changes it.
+
+        Returns None if there is no such document. ``make`` may be called twice, and may raise SidecarError.
+        """
+        ...
+
+    async def delete(self, project: str, document_id: str, make: Callable[[Document], Event]) -> Announcement | None:
+        """Deletes a document with all that belongs to it. ``make`` returns the event, or raises SidecarError."""
+        ...
+
+    async def page(
+        self, project: str, *, name: str = "", tags: Sequence[str] = (), before: int | None = None, limit: int = 100
+    ) -> Sequence[StoredDocument]:
+        """Returns documents, newest first, whose name contains ``name`` and that have all ``tags``.
+
+        Stops at ``PAGE_BYTES`` of them, but returns at least one if there is any.
+        """
+        ...
+
+    async def search(
+        self, project: str, terms: Sequence[Term], *, tags: Sequence[str] = (), limit: int = 10
+    ) -> Sequence[Found]:
+        """Returns documents with all terms and all tags, the best first."""
+        ...
+
+    async def revisions(self, project: str, document_id: str) -> Sequence[DocumentRevision]:
+        """Returns the revisions that are kept, newest first; none if there is no such document."""
+        ...
+
+    async def stored_bytes(self, project: str) -> int:
+        """Returns the size of all revisions of a project."""
+        ...

@@ -1,0 +1,101 @@
+"""The index of the words of documents: SQLite's FTS5 (sqlite.org/fts5.html), or PostgreSQL's text search."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from cco_sidecar.storage.documents import Term
+
+TABLE = "document_words"
+# A tsvector has at most 1 MB (postgresql.org/docs/current/textsearch-limitations.html).
+_MAX_CHARS = 250_000
+_CREATE = {
+    "sqlite": [
+        f"CREATE VIRTUAL TABLE {TABLE} USING fts5(words, content='', tokenize='unicode61 remove_diacritics 2')",
+    ],
+    "postgresql": [
+        f"CREATE TABLE {TABLE} (number BIGINT PRIMARY KEY, words TSVECTOR NOT NULL)",
+        f"CREATE INDEX {TABLE}_by_word ON {TABLE} USING GIN (words)",
+    ],
+}
+
+
+def create(connection: sa.Connection) -> None:
+    """Creates the index, for a migration."""
+    for statement in _CREATE[connection.dialect.name]:
+        connection.execute(sa.text(statement))
+
+
+class Words(Protocol):
+    """``number`` is that of a document. A text is removed with what was added."""
+
+    def add(self, connection: sa.Connection, number: int, text: str) -> None: ...
+
+    def remove(self, connection: sa.Connection, number: int, text: str) -> None: ...
+
+    def ranks(self, terms: Sequence[Term]) -> sa.Select[tuple[int, float]]:
+        """Selects the numbers of documents with all terms, and their ranks, higher for better ones."""
+        ...
+
+
+class SqliteWords:
+    """The index keeps no text, so a text must be given again to be removed."""
+
+    def add(self, connection: sa.Connection, number: int, text: str) -> None:
+        connection.execute(
+            sa.text(f"INSERT INTO {TABLE} (rowid, words) VALUES (:number, :words)"), {"number": number, "words": text}
+        )
+
+    def remove(self, connection: sa.Connection, number: int, text: str) -> None:
+        connection.execute(
+            sa.text(f"INSERT INTO {TABLE} ({TABLE}, rowid, words) VALUES ('delete', :number, :words)"),
+            {"number": number, "words": text},
+        )
+
+    def ranks(self, terms: Sequence[Term]) -> sa.Select[tuple[int, float]]:
+        match = " AND ".join(f'"{" ".join(term.words)}"{"*" if term.prefix else ""}' for term in terms)
+        statement = sa.text(
+            f"SELECT rowid AS number, -bm25({TABLE}) AS rank FROM {TABLE} WHERE {TABLE} MATCH :match"
+        ).bindparams(match=match)
+        found = statement.columns(sa.column("number", sa.Integer), sa.column("rank", sa.Float)).subquery("found")
+        return sa.select(found.c.number, found.c.rank)
+
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+def _words(text: str) -> list[str]:
+    """Returns the words of a text, without diacritics."""
+    plain = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
+    return _WORD.findall(plain)
+
+
+class PostgresWords:
+    """Texts and terms are split into words here, as FTS5 does: for PostgreSQL, `foo.bar` is the name of a host."""
+
+    def add(self, connection: sa.Connection, number: int, text: str) -> None:
+        statement = f"INSERT INTO {TABLE} (number, words) VALUES (:number, to_tsvector('simple', :words))"
+        connection.execute(sa.text(statement), {"number": number, "words": " ".join(_words(text[:_MAX_CHARS]))})
+
+    def remove(self, connection: sa.Connection, number: int, text: str) -> None:
+        connection.execute(sa.text(f"DELETE FROM {TABLE} WHERE number = :number"), {"number": number})
+
+    def ranks(self, terms: Sequence[Term]) -> sa.Select[tuple[int, float]]:
+        asked = " & ".join(_asked(term) for term in terms)
+        statement = sa.text(
+            f"SELECT number, ts_rank(words, query) AS rank FROM {TABLE}, to_tsquery('simple', :asked) AS query "
+            "WHERE words @@ query"
+        ).bindparams(asked=asked)
+        found = statement.columns(sa.column("number", sa.BigInteger), sa.column("rank", sa.Float)).subquery("found")
+        return sa.select(found.c.number, found.c.rank)
+
+
+def _asked(term: Term) -> str:
+    """Returns a term as to_tsquery reads it."""
+    words = " <-> ".join(f"'{word}'" for word in _words(" ".join(term.words)))
+    return f"({words}:*)" if term.prefix else f"({words})"

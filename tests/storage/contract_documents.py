@@ -1,0 +1,202 @@
+"""The contract of a DocumentStore. See contract.py."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+import pytest
+from tests.storage.contract import OpenStores
+
+from cco_sidecar.core.errors import SidecarError, not_found
+from cco_sidecar.storage.base import Stores
+from cco_sidecar.storage.documents import MAX_REVISIONS, MAX_SEARCHED_BYTES, Change, Term
+from orchestra.v1.document_service_pb2 import Document, DocumentRevision
+from orchestra.v1.event_service_pb2 import Event
+
+_numbers = count(1)
+EVENT = Event(event_type="document_changed")
+
+
+def document(text: str | bytes = "some text", **more: object) -> tuple[Document, bytes, DocumentRevision]:
+    data = text.encode() if isinstance(text, str) else text
+    made = Document(document_id=f"doc_{next(_numbers)}", project_id="p", filename="a.md", revision=1)
+    made.MergeFrom(Document(**more))  # type: ignore[arg-type]
+    made.size_bytes = len(data)
+    if isinstance(text, str):
+        made.total_chars = len(text)
+    return made, data, DocumentRevision(revision=1)
+
+
+async def add(stores: Stores, text: str | bytes = "some text", **more: object) -> Document:
+    made = document(text, **more)
+    await stores.documents.add(*made, EVENT)
+    return made[0]
+
+
+def written(text: str | bytes, **more: object) -> object:
+    """A change of the content."""
+
+    def make(document: Document, _: bytes) -> Change:
+        document.revision += 1
+        document.ClearField("total_chars")
+        if isinstance(text, str):
+            document.total_chars = len(text)
+        data = text.encode() if isinstance(text, str) else text
+        return Change(document, data, DocumentRevision(revision=document.revision), EVENT)
+
+    return make
+
+
+async def names(stores: Stores, *words: str, prefix: bool = False, **more: object) -> list[str]:
+    terms = [Term(tuple(word.split()), prefix) for word in words]
+    found = await stores.documents.search("p", terms, **more)  # type: ignore[arg-type]
+    return [each.document.filename for each in found]
+
+
+async def test_a_document_is_found_with_its_content_and_event(open_stores: OpenStores) -> None:
+    one = await open_stores()
+    made, data, revision = document("umlauts: äöü", tags=["a"], metadata={"k": "v"})
+    announced = await one.documents.add(made, data, revision, EVENT)
+    stores = await open_stores()
+    assert list(await stores.outbox.pending()) == [announced]
+    assert await stores.documents.by_id("p", made.document_id) == made
+    assert await stores.documents.content("p", made.document_id) == (made, revision, data)
+    for project, document_id in (("other", made.document_id), ("p", "doc_0")):
+        assert await stores.documents.by_id(project, document_id) is None
+        assert await stores.documents.content(project, document_id) is None
+        assert await stores.documents.revisions(project, document_id) == []
+        assert await stores.documents.change(project, document_id, written("x")) is None  # type: ignore[arg-type]
+        assert await stores.documents.delete(project, document_id, lambda _: EVENT) is None
+    assert len(await stores.outbox.pending()) == 1
+
+
+async def test_a_list_is_by_name_and_all_tags(stores: Stores) -> None:
+    for name, tags in (("A.md", "xy"), ("b_1.md", "x"), ("b%1.txt", "y"), ("c.md", "")):
+        await add(stores, filename=name, tags=tags)
+    await add(stores, filename="other.md", project_id="q", tags="x")
+
+    async def listed(**more: object) -> list[str]:
+        return [each.document.filename for each in await stores.documents.page("p", **more)]  # type: ignore[arg-type]
+
+    assert await listed() == ["c.md", "b%1.txt", "b_1.md", "A.md"]
+    assert await listed(name="a.M") == ["A.md"]
+    assert await listed(name="_") == ["b_1.md"] and await listed(name="%") == ["b%1.txt"]
+    assert await listed(tags=["x"]) == ["b_1.md", "A.md"]
+    assert await listed(tags=["x", "y"]) == ["A.md"] and await listed(tags=["z"]) == []
+    first = await stores.documents.page("p", limit=2)
+    assert await listed(before=first[-1].number) == ["b_1.md", "A.md"]
+
+
+async def test_a_change_keeps_the_revisions(stores: Stores) -> None:
+    made = await add(stores, "first", tags=["a"])
+    changed = await stores.documents.change("p", made.document_id, written("second"))  # type: ignore[arg-type]
+    assert changed is not None and changed.document.revision == 2
+
+    def retagged(document: Document, data: bytes) -> Change:
+        assert data == b"second"
+        document.tags[:] = ["b"]
+        return Change(document, None, None, EVENT)
+
+    await stores.documents.change("p", made.document_id, retagged)
+    found = await stores.documents.by_id("p", made.document_id)
+    assert found is not None and (found.revision, found.tags) == (2, ["b"])
+    assert [each.revision for each in await stores.documents.revisions("p", made.document_id)] == [2, 1]
+    for revision, text in ((None, b"second"), (2, b"second"), (1, b"first")):
+        content = await stores.documents.content("p", made.document_id, revision)
+        assert content is not None and content.data == text
+    assert await stores.documents.content("p", made.document_id, 3) is None
+    assert [each.document.filename for each in await stores.documents.page("p", tags=["a"])] == []
+    assert len(await stores.outbox.pending()) == 3
+
+
+async def test_only_so_many_revisions_are_kept(stores: Stores) -> None:
+    made = await add(stores, "0")
+    for number in range(1, MAX_REVISIONS + 3):
+        await stores.documents.change("p", made.document_id, written(str(number)))  # type: ignore[arg-type]
+    kept = [each.revision for each in await stores.documents.revisions("p", made.document_id)]
+    assert kept == list(range(MAX_REVISIONS + 3, 3, -1))
+    assert await stores.documents.content("p", made.document_id, 3) is None
+
+
+async def test_changes_at_once_are_made_one_after_the_other(stores: Stores) -> None:
+    made = await add(stores, "")
+
+    def longer(document: Document, data: bytes) -> Change:
+        return written(data.decode() + "x")(document, data)  # type: ignore[operator, no-any-return]
+
+    await asyncio.gather(*(stores.documents.change("p", made.document_id, longer) for _ in range(10)))
+    content = await stores.documents.content("p", made.document_id)
+    assert content is not None and (content.data, content.document.revision) == (b"x" * 10, 11)
+
+
+async def test_a_refused_change_changes_nothing(stores: Stores) -> None:
+    made = await add(stores, "kept")
+
+    def refused(*_: object) -> Change:
+        raise not_found("DOC_001", "no")
+
+    with pytest.raises(SidecarError):
+        await stores.documents.change("p", made.document_id, refused)
+    with pytest.raises(SidecarError):
+        await stores.documents.delete("p", made.document_id, refused)  # type: ignore[arg-type]
+    content = await stores.documents.content("p", made.document_id)
+    assert content is not None and content.data == b"kept"
+    assert len(await stores.outbox.pending()) == 1 and await names(stores, "kept") == ["a.md"]
+
+
+async def test_a_deleted_document_leaves_nothing(stores: Stores) -> None:
+    made = await add(stores, "some words", tags=["a"])
+    kept = await add(stores, "some words", filename="kept.md", tags=["a"])
+    assert await stores.documents.delete("p", made.document_id, lambda _: EVENT) is not None
+    assert await stores.documents.by_id("p", made.document_id) is None
+    assert [each.document for each in await stores.documents.page("p", tags=["a"])] == [kept]
+    assert await names(stores, "words") == ["kept.md"]
+    assert await stores.documents.stored_bytes("p") == len("some words")
+
+
+async def test_words_are_found_in_texts(stores: Stores) -> None:
+    await add(stores, "The architecture uses gRPC; événements arrive.", filename="a.md", tags=["x"])
+    await add(stores, "gRPC, gRPC, and more gRPC: see foo.bar_baz", filename="b.md", tags=["x", "y"])
+    await add(stores, b"\xffgRPC", filename="c.bin")
+    await add(stores, "gRPC", filename="d.md", project_id="q")
+    assert sorted(await names(stores, "grpc")) == ["a.md", "b.md"]
+    assert await names(stores, "grpc", "architecture") == ["a.md"]
+    assert await names(stores, "uses grpc") == ["a.md"] and await names(stores, "grpc uses") == []
+    assert await names(stores, "archi", prefix=True) == ["a.md"] and await names(stores, "archi") == []
+    assert await names(stores, "foo bar baz") == ["b.md"]
+    assert await names(stores, "événements") == await names(stores, "evenements") == ["a.md"]
+    assert await names(stores, "grpc", tags=["y"]) == ["b.md"]
+    assert len(await names(stores, "grpc", limit=1)) == 1
+    (found, *_) = await stores.documents.search("p", [Term(("architecture",))])
+    assert found.data is not None and found.data.startswith(b"The architecture") and found.rank > 0
+
+
+async def test_the_contents_of_a_search_are_bounded(stores: Stores) -> None:
+    for _ in range(3):
+        await add(stores, "word " * (MAX_SEARCHED_BYTES // 10))
+    found = await stores.documents.search("p", [Term(("word",))])
+    assert [each.data is None for each in found] == [False, False, True]
+
+
+async def test_a_page_has_a_megabyte(stores: Stores) -> None:
+    for number in range(4):
+        await add(stores, filename=f"{number}", metadata={"k": "x" * 400_000})
+    page = await stores.documents.page("p")
+    assert [each.document.filename for each in page] == ["3", "2"]
+    assert [each.document.filename for each in await stores.documents.page("p", before=page[-1].number)] == ["1", "0"]
+
+
+async def test_the_words_of_a_changed_text_are_those_of_the_new_one(stores: Stores) -> None:
+    made = await add(stores, "before")
+    for text in ("after", b"\xff", "again"):
+        await stores.documents.change("p", made.document_id, written(text))  # type: ignore[arg-type]
+        for word in ("before", "after", "again"):
+            assert await names(stores, word) == (["a.md"] if word == text else [])
+
+
+async def test_the_size_of_all_revisions_counts(stores: Stores) -> None:
+    made = await add(stores, "12345")
+    await add(stores, "1", project_id="q")
+    await stores.documents.change("p", made.document_id, written("123"))  # type: ignore[arg-type]
+    assert [await stores.documents.stored_bytes(project) for project in ("p", "q", "r")] == [8, 1, 0]

@@ -1,0 +1,241 @@
+"""Documents, over REST, gRPC and the SDK: stored, found, read in parts, and changed by several at once."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from tests.support.sidecars import Deployment, events, fresh, written
+
+from cco_sidecar.client import Client
+from cco_sidecar.client.errors import ConflictError, InvalidRequestError, NotFoundError
+from cco_sidecar.testing.process import Agent, SidecarProcess
+
+
+@pytest.fixture
+def agent(sidecar: SidecarProcess) -> Agent:
+    return sidecar.agent(project=fresh("documents"))
+
+
+@pytest.fixture
+def client(sidecar: SidecarProcess, agent: Agent) -> Iterator[Client]:
+    with Client(sidecar.url, token=agent.token) as made:
+        yield made
+
+
+def created(sidecar: SidecarProcess, agent: Agent, **body: Any) -> dict[str, Any]:
+    answer = sidecar.request("POST", "/api/documents", agent, json={"filename": "spec.md", "text": "text"} | body)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def refusal(answer: requests.Response) -> tuple[int, str, str]:
+    body = answer.json()
+    return answer.status_code, body["code"], body.get("details", {}).get("field", "")
+
+
+def test_a_document_is_stored_found_and_deleted(sidecar: SidecarProcess, agent: Agent) -> None:
+    made = created(sidecar, agent, text="Żółw 🐢\n", tags=["api", "v2", "api"], metadata={"description": "d"})
+    assert made["document_id"].startswith("doc_") and len(made["document_id"]) == 28
+    assert (made["content_type"], made["size_bytes"], made["total_chars"]) == ("text/markdown", 13, 7)
+    assert (made["tags"], made["revision"], made["created_by"]) == (["api", "v2"], 1, agent.id)
+    path = f"/api/documents/{made['document_id']}"
+    assert sidecar.request("GET", path, agent).json() == made
+    listed = sidecar.request("GET", "/api/documents?name=SPEC&tags=v2,api", agent).json()
+    assert listed == {"documents": [made], "next_cursor": ""}
+    content = sidecar.request("GET", f"{path}/content", agent).json()
+    assert content["text"] == "Żółw 🐢\n" and "start" not in content
+    assert sidecar.request("DELETE", path, agent).status_code == 200
+    assert refusal(sidecar.request("GET", path, agent)) == (404, "DOC_001", "")
+    kinds = [event["event_type"] for event in events(sidecar, agent.project)]
+    assert kinds == ["document_created", "document_deleted"]
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "start", "end"),
+    [
+        ("offset=2&limit=3", "cde", 2, 5),
+        ("limit=2", "ab", 0, 2),
+        ("offset=5", "f🐢", 5, 7),
+        ("offset=5&limit=100", "f🐢", 5, 7),
+        ("offset=7", "", 7, 7),
+        ("offset=100&limit=1", "", 7, 7),
+        ("offset=1&limit=0", "", 1, 1),
+    ],
+)
+def test_a_part_is_read_by_characters(
+    sidecar: SidecarProcess, agent: Agent, query: str, text: str, start: int, end: int
+) -> None:
+    made = created(sidecar, agent, text="abcdef🐢")
+    found = sidecar.request("GET", f"/api/documents/{made['document_id']}/content?{query}", agent).json()
+    assert (found.get("text", ""), found["start"], found["end"], found["total_chars"]) == (text, start, end, 7)
+
+
+def test_bytes_come_back_as_they_were(sidecar: SidecarProcess, agent: Agent) -> None:
+    data = bytes(range(256))
+    made = created(sidecar, agent, filename="a.bin", text=None, data=base64.b64encode(data).decode())
+    assert (made["content_type"], made["size_bytes"]) == ("application/octet-stream", 256) and "total_chars" not in made
+    path = f"/api/documents/{made['document_id']}/content"
+    assert base64.b64decode(sidecar.request("GET", path, agent).json()["data"]) == data
+    assert refusal(sidecar.request("GET", f"{path}?offset=1", agent)) == (400, "REQ_001", "offset")
+    edit = sidecar.request("PATCH", path, agent, json={"offset": 0, "new_text": "x"})
+    assert refusal(edit) == (400, "REQ_001", "document_id")
+
+
+def test_bytes_that_are_a_text_are_one(client: Client) -> None:
+    assert client.documents.create("a.md", "ż".encode()).total_chars == 1
+    assert not client.documents.create("a.md", b"\xff").HasField("total_chars")
+    assert not client.documents.create("a.png", b"abc").HasField("total_chars")
+
+
+def test_a_change_names_the_revision_that_it_is_based_on(sidecar: SidecarProcess, agent: Agent) -> None:
+    made = created(sidecar, agent)
+    path = f"/api/documents/{made['document_id']}/content"
+    for tag, status in (('"1"', 200), ('"1"', 409), ("2", 200), ('W/"3"', 200), ('"x"', 400)):
+        answer = sidecar.request("PUT", path, agent, json={"text": f"after {tag}"}, headers={"If-Match": tag})
+        assert answer.status_code == status, answer.text
+        if status == 409:
+            assert answer.json()["code"] == "DOC_002" and answer.json()["details"]["revision"] == 2
+    twice = sidecar.request(
+        "PATCH", path, agent, json={"offset": 0, "new_text": "x", "expected_revision": 3}, headers={"If-Match": "4"}
+    )
+    assert refusal(twice) == (400, "REQ_001", "expected_revision")
+
+
+def test_two_who_change_the_same_revision_do_not_overwrite_each_other(client: Client) -> None:
+    made = client.documents.create("plan.md", "one\n")
+    client.documents.edit(made.document_id, "one\ntwo\n", old_text="one\n", expected_revision=1)
+    with pytest.raises(ConflictError, match="has revision 2, not 1"):
+        client.documents.write(made.document_id, "mine", expected_revision=1)
+    assert client.documents.read(made.document_id).text == "one\ntwo\n"
+    assert client.documents.read(made.document_id, revision=1).text == "one\n"
+    assert [each.revision for each in client.documents.revisions(made.document_id)] == [2, 1]
+    with pytest.raises(NotFoundError, match="no revision 3 any more; the current one is 2"):
+        client.documents.read(made.document_id, revision=3)
+
+
+@pytest.mark.parametrize(
+    ("edit", "text", "count"),
+    [
+        ({"old_text": "b", "new_text": "B"}, "aBcc", 1),
+        ({"old_text": "c", "new_text": "", "replace_all": True}, "ab", 2),
+        ({"offset": 1, "length": 2, "new_text": "-"}, "a-c", None),
+        ({"offset": 4, "new_text": "d"}, "abccd", None),
+        ({"offset": 0, "new_text": "ż"}, "żabcc", None),
+    ],
+)
+def test_a_part_is_changed(client: Client, edit: dict[str, Any], text: str, count: int | None) -> None:
+    made = client.documents.create("a.md", "abcc")
+    answer = client.documents.edit(made.document_id, edit.pop("new_text"), **edit)
+    assert client.documents.read(made.document_id).text == text
+    assert (answer.replacements_made if answer.HasField("replacements_made") else None) == count
+    assert (answer.document.total_chars, answer.document.revision) == (len(text), 2)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ({}, "either old_text or offset"),
+        ({"old_text": "a", "offset": 0}, "either old_text or offset"),
+        ({"old_text": "x"}, "it is not in the document"),
+        ({"old_text": "c"}, "it is 2 times in the document"),
+        ({"old_text": ""}, "it is empty"),
+        ({"old_text": "a", "length": 1}, "it belongs to offset"),
+        ({"offset": 3, "length": 2}, "the text has 4 characters"),
+        ({"offset": 5}, "the text has 4 characters"),
+        ({"offset": 0, "replace_all": True}, "it belongs to old_text"),
+    ],
+)
+def test_a_change_that_is_not_clear_changes_nothing(client: Client, edit: dict[str, Any], says: str) -> None:
+    made = client.documents.create("a.md", "abcc")
+    with pytest.raises(InvalidRequestError, match=says):
+        client.documents.edit(made.document_id, "x", **edit)
+    assert client.documents.get(made.document_id) == made
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"filename": ""}, "filename"),
+        ({"filename": ".."}, "filename"),
+        ({"filename": "a/b.md"}, "filename"),
+        ({"filename": "a\nb"}, "filename"),
+        ({"filename": "x" * 256}, "filename"),
+        ({"content_type": "markdown"}, "content_type"),
+        ({"tags": ["a,b"]}, "tags"),
+        ({"tags": [" a"]}, "tags"),
+        ({"tags": ["x" * 65]}, "tags"),
+        ({"tags": [f"t{n}" for n in range(51)]}, "tags"),
+        ({"metadata": {"": "x"}}, "metadata"),
+        ({"metadata": {"k": "x" * 4097}}, "metadata"),
+        ({"data": "no base64!", "text": None}, "data"),
+        ({"data": "eA==", "text": "x"}, ""),
+    ],
+)
+def test_what_cannot_be_a_document_is_named(
+    sidecar: SidecarProcess, agent: Agent, body: dict[str, Any], field: str
+) -> None:
+    answer = sidecar.request("POST", "/api/documents", agent, json={"filename": "a.md", "text": ""} | body)
+    assert answer.status_code == 400 and (not field or answer.json()["details"]["field"] == field), answer.text
+    assert sidecar.request("GET", "/api/documents", agent).json()["documents"] == []
+
+
+def test_what_is_known_about_it_is_changed(client: Client) -> None:
+    made = client.documents.create("a.md", "text", tags=["a"], metadata={"x": "1", "y": "2"})
+    changed = client.documents.update(made.document_id, filename="b.md", tags=["b"], metadata={"x": "", "z": "3"})
+    assert (changed.filename, list(changed.tags), dict(changed.metadata)) == ("b.md", ["b"], {"y": "2", "z": "3"})
+    assert changed.revision == 1
+    assert list(client.documents.update(made.document_id).tags) == ["b"]
+    assert list(client.documents.update(made.document_id, tags=[]).tags) == []
+
+
+def test_words_are_found_with_their_places(client: Client) -> None:
+    filler = "nothing of interest here\n" * 200
+    made = client.documents.create("long.md", f"{filler}the deployment uses blue-green\n{filler}", tags=["ops"])
+    client.documents.create("other.md", "deployment")
+    best, *_ = client.documents.search('"blue green" deploy*')
+    assert best.document == made and best.score == 1
+    (section, *_) = best.sections
+    assert "blue-green" in section.text and section.score == 1
+    part = client.documents.read(made.document_id, offset=section.offset, limit=section.limit)
+    assert part.text == section.text
+    assert {each.document.filename for each in client.documents.search("deployment")} == {"long.md", "other.md"}
+    assert [each.document.filename for each in client.documents.search("deployment", tags=["ops"])] == ["long.md"]
+    assert client.documents.search("deployment kubernetes") == []
+    with pytest.raises(InvalidRequestError, match="it has no words"):
+        client.documents.search('"" *')
+
+
+@pytest.mark.parametrize("query", ["foo OR bar", "NEAR(a b)", "a AND", "col:a", "a'b", "a & !b", "(", "-a", "a:*"])
+def test_what_an_index_would_take_for_an_operator_is_words(client: Client, query: str) -> None:
+    client.documents.create("a.md", f"before {query} after")
+    assert len(client.documents.search("before")) == 1
+    if any(sign.isalnum() for sign in query):
+        assert len(client.documents.search(query)) == 1
+
+
+def test_a_project_has_a_quota(deployment: Deployment, tmp_path: Any) -> None:
+    sidecar = deployment.start(config=written(tmp_path / "config.json", documents={"quota_mb": 1}))
+    agent = sidecar.agent()
+    made = created(sidecar, agent, text="x" * 600_000)
+    answer = sidecar.request("POST", "/api/documents", agent, json={"filename": "a.md", "text": "x" * 600_000})
+    assert (answer.status_code, answer.json()["code"]) == (429, "STR_003")
+    path = f"/api/documents/{made['document_id']}"
+    # Revisions count.
+    answer = sidecar.request("PUT", f"{path}/content", agent, json={"text": "x" * 600_000})
+    assert (answer.status_code, answer.json()["code"]) == (429, "STR_003")
+    assert sidecar.request("DELETE", path, agent).status_code == 200
+    created(sidecar, agent, text="x" * 600_000)
+
+
+def test_a_document_outlives_a_restart(deployment: Deployment) -> None:
+    sidecar = deployment.start()
+    made = created(sidecar, sidecar.operator, text="kept over a restart")
+    deployment.stop()
+    sidecar = deployment.start()
+    found = sidecar.request("GET", "/api/documents:search?query=kept", sidecar.operator).json()["results"]
+    assert [each["document"] for each in found] == [made]
