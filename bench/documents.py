@@ -30,7 +30,7 @@ def texts(count: int, seed: int = 1) -> list[str]:
     chosen = random.Random(seed)
     words = [f"w{number}" for number in range(_WORDS)]
     weights = [1 / (rank + 3) for rank in range(_WORDS)]
-    # Drawing a million words for each would take minutes: paragraphs are drawn once, and put together anew.
+    # Drawing a million words for each would take minutes: paragraphs are drawn once, and put together in other ways.
     paragraphs = [" ".join(chosen.choices(words, weights, k=200)) for _ in range(4_000)]
     made = []
     for _ in range(count):

@@ -1875,9 +1875,9 @@ const file_orchestra_v1_document_service_proto_rawDesc = "" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0e\n" +
-	"\f_total_chars\"\xe9\x04\n" +
-	"\x15CreateDocumentRequest\x12\x83\x01\n" +
-	"\bfilename\x18\x01 \x01(\tBg\xea\xe0\x18c\b\x01\x18\xff\x01B\\^(?![.]{1,2}$)[^/\\\\\\u0000-\\u001f\\u007f]*[^/\\\\\\u0000-\\u0020\\u007f][^/\\\\\\u0000-\\u001f\\u007f]*$R\bfilename\x12h\n" +
+	"\f_total_chars\"\xdc\x04\n" +
+	"\x15CreateDocumentRequest\x12w\n" +
+	"\bfilename\x18\x01 \x01(\tB[\xea\xe0\x18W\b\x01\x18\xff\x01BP^[^/\\\\\\u0000-\\u001f\\u007f]*[^./\\\\\\u0000-\\u0020\\u007f][^/\\\\\\u0000-\\u001f\\u007f]*$R\bfilename\x12h\n" +
 	"\fcontent_type\x18\x02 \x01(\tBE\xea\xe0\x18A\x18\x80\x01B<^$|^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?$R\vcontentType\x12\x14\n" +
 	"\x04text\x18\x03 \x01(\tH\x00R\x04text\x12\x14\n" +
 	"\x04data\x18\x04 \x01(\fH\x00R\x04data\x12l\n" +
@@ -1986,11 +1986,11 @@ const file_orchestra_v1_document_service_proto_rawDesc = "" +
 	"\x14EditDocumentResponse\x122\n" +
 	"\bdocument\x18\x01 \x01(\v2\x16.orchestra.v1.DocumentR\bdocument\x120\n" +
 	"\x11replacements_made\x18\x02 \x01(\rH\x00R\x10replacementsMade\x88\x01\x01B\x14\n" +
-	"\x12_replacements_made\"\xa2\x04\n" +
+	"\x12_replacements_made\"\x95\x04\n" +
 	"\x15UpdateDocumentRequest\x12)\n" +
 	"\vdocument_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
-	"documentId\x12\x86\x01\n" +
-	"\bfilename\x18\x02 \x01(\tBe\xea\xe0\x18a\x18\xff\x01B\\^(?![.]{1,2}$)[^/\\\\\\u0000-\\u001f\\u007f]*[^/\\\\\\u0000-\\u0020\\u007f][^/\\\\\\u0000-\\u001f\\u007f]*$H\x00R\bfilename\x88\x01\x01\x12l\n" +
+	"documentId\x12z\n" +
+	"\bfilename\x18\x02 \x01(\tBY\xea\xe0\x18U\x18\xff\x01BP^[^/\\\\\\u0000-\\u001f\\u007f]*[^./\\\\\\u0000-\\u0020\\u007f][^/\\\\\\u0000-\\u001f\\u007f]*$H\x00R\bfilename\x88\x01\x01\x12l\n" +
 	"\x04tags\x18\x03 \x03(\tBX\xea\xe0\x18T\x182BP^[^,\\u0000-\\u0020\\u007f]([^,\\u0000-\\u001f\\u007f]{0,62}[^,\\u0000-\\u0020\\u007f])?$R\x04tags\x12\x1d\n" +
 	"\n" +
 	"clear_tags\x18\x04 \x01(\bR\tclearTags\x12U\n" +

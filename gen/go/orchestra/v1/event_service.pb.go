@@ -1502,7 +1502,7 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\n" +
 	"\b_subjectB\a\n" +
 	"\x05_timeB\r\n" +
-	"\v_dataschema\"\xba\x06\n" +
+	"\v_dataschema\"\xdb\x06\n" +
 	"\x13PublishEventRequest\x12'\n" +
 	"\n" +
 	"event_type\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\teventType\x12'\n" +
@@ -1519,8 +1519,8 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x16expected_last_event_id\x18\n" +
 	" \x01(\tB+\xea\xe0\x18'\x18\x80\x01B\"^$|^0$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x13expectedLastEventId\x12*\n" +
 	"\fcausation_id\x18\v \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\vcausationId\x12$\n" +
-	"\tstate_key\x18\f \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\bstateKey\x12W\n" +
-	"\vtraceparent\x18\r \x01(\tB5\xea\xe0\x181\x187B-^$|^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$R\vtraceparent\x12'\n" +
+	"\tstate_key\x18\f \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x02R\bstateKey\x12x\n" +
+	"\vtraceparent\x18\r \x01(\tBV\xea\xe0\x18R\x187BN^$|^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$R\vtraceparent\x12'\n" +
 	"\n" +
 	"tracestate\x18\x0e \x01(\tB\a\xea\xe0\x18\x03\x18\x80\x04R\n" +
 	"tracestate\x12C\n" +

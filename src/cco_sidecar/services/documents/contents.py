@@ -22,9 +22,7 @@ MAX_TAG = 64
 _MAX_METADATA = 4096
 # These are in document_service.proto too. A media type: RFC 9110, section 8.3.1.
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")
-_NAME = re.compile(
-    r"(?![.]{1,2}$)[^/\\\u0000-\u001f\u007f]*[^/\\\u0000-\u0020\u007f][^/\\\u0000-\u001f\u007f]*", re.DOTALL
-)
+_NAME = re.compile(r"[^/\\\u0000-\u001f\u007f]*[^./\\\u0000-\u0020\u007f][^/\\\u0000-\u001f\u007f]*")
 _TAG = re.compile(r"[^,\u0000-\u0020\u007f]([^,\u0000-\u001f\u007f]{0,62}[^,\u0000-\u0020\u007f])?")
 # Texts whose type does not begin with `text/`.
 _TEXTS = frozenset(
