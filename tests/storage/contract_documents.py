@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import count
+import itertools
 
 import pytest
 from tests.storage.contract import OpenStores
@@ -11,14 +11,14 @@ from tests.storage.contract import OpenStores
 from cco_sidecar.core.errors import SidecarError, not_found
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.storage.documents import MAX_REVISIONS, MAX_SEARCHED_BYTES, Change, Term
+from orchestra.v1 import event_service_pb2 as event_pb
 from orchestra.v1.document_service_pb2 import Document, DocumentRevision
-from orchestra.v1.event_service_pb2 import Event
 
-_numbers = count(1)
-EVENT = Event(event_type="document_changed")
+_numbers = itertools.count(1)
+_EVENT = event_pb.Event(event_type="document_changed")
 
 
-def document(text: str | bytes = "some text", **more: object) -> tuple[Document, bytes, DocumentRevision]:
+def _document(text: str | bytes = "some text", **more: object) -> tuple[Document, bytes, DocumentRevision]:
     data = text.encode() if isinstance(text, str) else text
     made = Document(document_id=f"doc_{next(_numbers)}", project_id="p", filename="a.md", revision=1)
     made.MergeFrom(Document(**more))  # type: ignore[arg-type]
@@ -28,13 +28,13 @@ def document(text: str | bytes = "some text", **more: object) -> tuple[Document,
     return made, data, DocumentRevision(revision=1)
 
 
-async def add(stores: Stores, text: str | bytes = "some text", **more: object) -> Document:
-    made = document(text, **more)
-    await stores.documents.add(*made, EVENT)
+async def _add(stores: Stores, text: str | bytes = "some text", **more: object) -> Document:
+    made = _document(text, **more)
+    await stores.documents.add(*made, _EVENT)
     return made[0]
 
 
-def written(text: str | bytes, **more: object) -> object:
+def _written(text: str | bytes, **more: object) -> object:
     """A change of the content."""
 
     def make(document: Document, _: bytes) -> Change:
@@ -43,12 +43,12 @@ def written(text: str | bytes, **more: object) -> object:
         if isinstance(text, str):
             document.total_chars = len(text)
         data = text.encode() if isinstance(text, str) else text
-        return Change(document, data, DocumentRevision(revision=document.revision), EVENT)
+        return Change(document, data, DocumentRevision(revision=document.revision), _EVENT)
 
     return make
 
 
-async def names(stores: Stores, *words: str, prefix: bool = False, **more: object) -> list[str]:
+async def _names(stores: Stores, *words: str, prefix: bool = False, **more: object) -> list[str]:
     terms = [Term(tuple(word.split()), prefix) for word in words]
     found = await stores.documents.search("p", terms, **more)  # type: ignore[arg-type]
     return [each.document.filename for each in found]
@@ -56,8 +56,8 @@ async def names(stores: Stores, *words: str, prefix: bool = False, **more: objec
 
 async def test_a_document_is_found_with_its_content_and_event(open_stores: OpenStores) -> None:
     one = await open_stores()
-    made, data, revision = document("umlauts: äöü", tags=["a"], metadata={"k": "v"})
-    announced = await one.documents.add(made, data, revision, EVENT)
+    made, data, revision = _document("umlauts: äöü", tags=["a"], metadata={"k": "v"})
+    announced = await one.documents.add(made, data, revision, _EVENT)
     stores = await open_stores()
     assert list(await stores.outbox.pending()) == [announced]
     assert await stores.documents.by_id("p", made.document_id) == made
@@ -66,15 +66,15 @@ async def test_a_document_is_found_with_its_content_and_event(open_stores: OpenS
         assert await stores.documents.by_id(project, document_id) is None
         assert await stores.documents.content(project, document_id) is None
         assert await stores.documents.revisions(project, document_id) == []
-        assert await stores.documents.change(project, document_id, written("x")) is None  # type: ignore[arg-type]
-        assert await stores.documents.delete(project, document_id, lambda _: EVENT) is None
+        assert await stores.documents.change(project, document_id, _written("x")) is None  # type: ignore[arg-type]
+        assert await stores.documents.delete(project, document_id, lambda _: _EVENT) is None
     assert len(await stores.outbox.pending()) == 1
 
 
 async def test_a_list_is_by_name_and_all_tags(stores: Stores) -> None:
     for name, tags in (("A.md", "xy"), ("b_1.md", "x"), ("b%1.txt", "y"), ("c.md", "")):
-        await add(stores, filename=name, tags=tags)
-    await add(stores, filename="other.md", project_id="q", tags="x")
+        await _add(stores, filename=name, tags=tags)
+    await _add(stores, filename="other.md", project_id="q", tags="x")
 
     async def listed(**more: object) -> list[str]:
         return [each.document.filename for each in await stores.documents.page("p", **more)]  # type: ignore[arg-type]
@@ -89,14 +89,14 @@ async def test_a_list_is_by_name_and_all_tags(stores: Stores) -> None:
 
 
 async def test_a_change_keeps_the_revisions(stores: Stores) -> None:
-    made = await add(stores, "first", tags=["a"])
-    changed = await stores.documents.change("p", made.document_id, written("second"))  # type: ignore[arg-type]
+    made = await _add(stores, "first", tags=["a"])
+    changed = await stores.documents.change("p", made.document_id, _written("second"))  # type: ignore[arg-type]
     assert changed is not None and changed.document.revision == 2
 
     def retagged(document: Document, data: bytes) -> Change:
         assert data == b"second"
         document.tags[:] = ["b"]
-        return Change(document, None, None, EVENT)
+        return Change(document, None, None, _EVENT)
 
     await stores.documents.change("p", made.document_id, retagged)
     found = await stores.documents.by_id("p", made.document_id)
@@ -111,19 +111,19 @@ async def test_a_change_keeps_the_revisions(stores: Stores) -> None:
 
 
 async def test_only_so_many_revisions_are_kept(stores: Stores) -> None:
-    made = await add(stores, "0")
+    made = await _add(stores, "0")
     for number in range(1, MAX_REVISIONS + 3):
-        await stores.documents.change("p", made.document_id, written(str(number)))  # type: ignore[arg-type]
+        await stores.documents.change("p", made.document_id, _written(str(number)))  # type: ignore[arg-type]
     kept = [each.revision for each in await stores.documents.revisions("p", made.document_id)]
     assert kept == list(range(MAX_REVISIONS + 3, 3, -1))
     assert await stores.documents.content("p", made.document_id, 3) is None
 
 
 async def test_changes_at_once_are_made_one_after_the_other(stores: Stores) -> None:
-    made = await add(stores, "")
+    made = await _add(stores, "")
 
     def longer(document: Document, data: bytes) -> Change:
-        return written(data.decode() + "x")(document, data)  # type: ignore[operator, no-any-return]
+        return _written(data.decode() + "x")(document, data)  # type: ignore[operator, no-any-return]
 
     await asyncio.gather(*(stores.documents.change("p", made.document_id, longer) for _ in range(10)))
     content = await stores.documents.content("p", made.document_id)
@@ -131,7 +131,7 @@ async def test_changes_at_once_are_made_one_after_the_other(stores: Stores) -> N
 
 
 async def test_a_refused_change_changes_nothing(stores: Stores) -> None:
-    made = await add(stores, "kept")
+    made = await _add(stores, "kept")
 
     def refused(*_: object) -> Change:
         raise not_found("DOC_001", "no")
@@ -142,61 +142,61 @@ async def test_a_refused_change_changes_nothing(stores: Stores) -> None:
         await stores.documents.delete("p", made.document_id, refused)  # type: ignore[arg-type]
     content = await stores.documents.content("p", made.document_id)
     assert content is not None and content.data == b"kept"
-    assert len(await stores.outbox.pending()) == 1 and await names(stores, "kept") == ["a.md"]
+    assert len(await stores.outbox.pending()) == 1 and await _names(stores, "kept") == ["a.md"]
 
 
 async def test_a_deleted_document_leaves_nothing(stores: Stores) -> None:
-    made = await add(stores, "some words", tags=["a"])
-    kept = await add(stores, "some words", filename="kept.md", tags=["a"])
-    assert await stores.documents.delete("p", made.document_id, lambda _: EVENT) is not None
+    made = await _add(stores, "some words", tags=["a"])
+    kept = await _add(stores, "some words", filename="kept.md", tags=["a"])
+    assert await stores.documents.delete("p", made.document_id, lambda _: _EVENT) is not None
     assert await stores.documents.by_id("p", made.document_id) is None
     assert [each.document for each in await stores.documents.page("p", tags=["a"])] == [kept]
-    assert await names(stores, "words") == ["kept.md"]
+    assert await _names(stores, "words") == ["kept.md"]
     assert await stores.documents.stored_bytes("p") == len("some words")
 
 
 async def test_words_are_found_in_texts(stores: Stores) -> None:
-    await add(stores, "The architecture uses gRPC; événements arrive.", filename="a.md", tags=["x"])
-    await add(stores, "gRPC, gRPC, and more gRPC: see foo.bar_baz", filename="b.md", tags=["x", "y"])
-    await add(stores, b"\xffgRPC", filename="c.bin")
-    await add(stores, "gRPC", filename="d.md", project_id="q")
-    assert sorted(await names(stores, "grpc")) == ["a.md", "b.md"]
-    assert await names(stores, "grpc", "architecture") == ["a.md"]
-    assert await names(stores, "uses grpc") == ["a.md"] and await names(stores, "grpc uses") == []
-    assert await names(stores, "archi", prefix=True) == ["a.md"] and await names(stores, "archi") == []
-    assert await names(stores, "foo bar baz") == ["b.md"]
-    assert await names(stores, "événements") == await names(stores, "evenements") == ["a.md"]
-    assert await names(stores, "grpc", tags=["y"]) == ["b.md"]
-    assert len(await names(stores, "grpc", limit=1)) == 1
+    await _add(stores, "The architecture uses gRPC; événements arrive.", filename="a.md", tags=["x"])
+    await _add(stores, "gRPC, gRPC, and more gRPC: see foo.bar_baz", filename="b.md", tags=["x", "y"])
+    await _add(stores, b"\xffgRPC", filename="c.bin")
+    await _add(stores, "gRPC", filename="d.md", project_id="q")
+    assert sorted(await _names(stores, "grpc")) == ["a.md", "b.md"]
+    assert await _names(stores, "grpc", "architecture") == ["a.md"]
+    assert await _names(stores, "uses grpc") == ["a.md"] and await _names(stores, "grpc uses") == []
+    assert await _names(stores, "archi", prefix=True) == ["a.md"] and await _names(stores, "archi") == []
+    assert await _names(stores, "foo bar baz") == ["b.md"]
+    assert await _names(stores, "événements") == await _names(stores, "evenements") == ["a.md"]
+    assert await _names(stores, "grpc", tags=["y"]) == ["b.md"]
+    assert len(await _names(stores, "grpc", limit=1)) == 1
     (found, *_) = await stores.documents.search("p", [Term(("architecture",))])
     assert found.data is not None and found.data.startswith(b"The architecture") and found.rank > 0
 
 
 async def test_the_contents_of_a_search_are_bounded(stores: Stores) -> None:
     for _ in range(3):
-        await add(stores, "word " * (MAX_SEARCHED_BYTES // 10))
+        await _add(stores, "word " * (MAX_SEARCHED_BYTES // 10))
     found = await stores.documents.search("p", [Term(("word",))])
     assert [each.data is None for each in found] == [False, False, True]
 
 
 async def test_a_page_has_a_megabyte(stores: Stores) -> None:
     for number in range(4):
-        await add(stores, filename=f"{number}", metadata={"k": "x" * 400_000})
+        await _add(stores, filename=f"{number}", metadata={"k": "x" * 400_000})
     page = await stores.documents.page("p")
     assert [each.document.filename for each in page] == ["3", "2"]
     assert [each.document.filename for each in await stores.documents.page("p", before=page[-1].number)] == ["1", "0"]
 
 
 async def test_the_words_of_a_changed_text_are_those_of_the_new_one(stores: Stores) -> None:
-    made = await add(stores, "before")
+    made = await _add(stores, "before")
     for text in ("after", b"\xff", "again"):
-        await stores.documents.change("p", made.document_id, written(text))  # type: ignore[arg-type]
+        await stores.documents.change("p", made.document_id, _written(text))  # type: ignore[arg-type]
         for word in ("before", "after", "again"):
-            assert await names(stores, word) == (["a.md"] if word == text else [])
+            assert await _names(stores, word) == (["a.md"] if word == text else [])
 
 
 async def test_the_size_of_all_revisions_counts(stores: Stores) -> None:
-    made = await add(stores, "12345")
-    await add(stores, "1", project_id="q")
-    await stores.documents.change("p", made.document_id, written("123"))  # type: ignore[arg-type]
+    made = await _add(stores, "12345")
+    await _add(stores, "1", project_id="q")
+    await stores.documents.change("p", made.document_id, _written("123"))  # type: ignore[arg-type]
     assert [await stores.documents.stored_bytes(project) for project in ("p", "q", "r")] == [8, 1, 0]

@@ -138,8 +138,8 @@ async def serve(file: Path, config: str, storage: str, root: str, port: str, grp
     ended: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set_result, number)
-    print(f"Listening on http://{chosen.host}:{sidecar.port}")
-    print(f"gRPC on {chosen.host}:{sidecar.grpc_port}")
+    print(f"Listening on http://{chosen.host}:{sidecar.settings.port}")
+    print(f"gRPC on {chosen.host}:{sidecar.settings.grpc_port}")
     print(f"Ready to coordinate {len(sidecar.types)} agents", flush=True)
     await sidecar.stop(keep_agents=await ended is signal.SIGHUP)
 
