@@ -210,16 +210,13 @@ class TestRestart:
         fails(own.cco("daemon", "restart", *options), says)
         assert process_alive(first), "the sidecar was stopped for one that could not start"
 
-    def test_a_start_that_fails_in_spite_of_all_checks_brings_the_former_back(
-        self, own: Background, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_start_that_fails_in_spite_of_all_checks_brings_the_former_back(self, own: Background) -> None:
         printed(own.cco("daemon", "start", "--log-level", "debug"))
-        database = own.storage / "records.db"
-        # The storage is checked by the sidecar that opens it.
+        # Only the sidecar that opens a database finds out that it cannot.
         first = own.pid
         done = own.cco("daemon", "restart", "--database-url", "postgresql://nobody@127.0.0.1:9/none")
         assert done.returncode == 1 and "it runs again as before" in done.stderr, done.stderr
-        assert own.pid != first and database.exists()
+        assert own.pid != first
         assert "debug" in psutil.Process(own.pid).cmdline()
 
     def test_variables_of_the_first_start_are_kept(self, own: Background) -> None:

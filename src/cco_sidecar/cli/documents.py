@@ -5,8 +5,8 @@ The names, arguments and output are those of the Agent Orchestrator Framework's 
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import mimetypes
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,12 +54,11 @@ def _prints_json(work: Callable[..., Any]) -> Callable[..., Any]:
 @_prints_json
 def push(client: Client, file: Path, name: str | None, tags: str, description: str) -> Any:
     """Store a file as a document."""
-    content = file.read_bytes()
-    try:
-        text: str | bytes = content.decode() if _may_be_text(file.name) else content
-    except UnicodeDecodeError:
-        text = content
-    made = client.documents.create(name or file.name, text, tags=_words(tags), metadata=_description(description))
+    data = file.read_bytes()
+    content: str | bytes = data
+    with contextlib.suppress(UnicodeDecodeError):
+        content = data.decode()
+    made = client.documents.create(name or file.name, content, tags=_words(tags), metadata=_description(description))
     return _shown(made)
 
 
@@ -220,11 +219,6 @@ def _stdin() -> str:
         return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError:
         raise click.ClickException("stdin is not UTF-8") from None
-
-
-def _may_be_text(name: str) -> bool:
-    kind = mimetypes.guess_type(name)[0] or "text/plain"
-    return not kind.startswith(("image/", "audio/", "video/", "font/")) and kind not in ("application/pdf",)
 
 
 def _words(text: str) -> Sequence[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 
+from cco_sidecar.core import certificates
 from cco_sidecar.core.errors import SettingsError
 
 _HANDSHAKE_SECONDS = 2.0
@@ -50,17 +51,8 @@ class Tls:
         except ssl.SSLError as problem:
             raise SettingsError(f"expected certificates in PEM format in {self._ca}") from problem
         context.set_alpn_protocols(["h2"])
-        if self._cert is not None:
-            try:
-                context.load_cert_chain(self._cert, self._key, password=_no_password)
-            except ValueError as problem:
-                raise SettingsError(f"the key in {self._key} is encrypted; store it without a password") from problem
-            except ssl.SSLError as problem:
-                if problem.reason == "KEY_VALUES_MISMATCH":
-                    text = f"{self._key} is not the key of the certificate in {self._cert}"
-                else:
-                    text = f"expected a certificate in {self._cert} and its key in {self._key}, in PEM format"
-                raise SettingsError(text) from problem
+        if self._cert is not None and self._key is not None:
+            certificates.load(context, self._cert, self._key)
         return context
 
     def problem(self, address: str) -> str:
@@ -96,7 +88,3 @@ class Tls:
         if self._cert is None:
             return "the server hung up, as one does that wants a client's certificate (SIDECAR_CERT_FILE)"
         return f"the server hung up, as one does that does not accept the certificate in {self._cert}"
-
-
-def _no_password() -> str:
-    raise ValueError("encrypted")

@@ -45,6 +45,15 @@ def too_large(what: str, size: int, most: int) -> SidecarError:
     )
 
 
+def quota_filled(what: str, project: str, stored: int, quota: int, setting: str) -> SidecarError:
+    return SidecarError(
+        Kind.RATE_LIMITED,
+        "STR_003",
+        f"the {what} of project '{project}' fill its quota of {quota >> 20} MB; raise {setting} in the config",
+        details={"quota_bytes": quota, "stored_bytes": stored},
+    )
+
+
 def too_many_elements(what: str, count: int) -> SidecarError:
     return SidecarError(
         Kind.PAYLOAD_TOO_LARGE,

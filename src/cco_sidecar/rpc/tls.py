@@ -8,6 +8,7 @@ import stat
 import time
 from pathlib import Path
 
+from cco_sidecar.core import certificates
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.hosts import is_loopback
 from cco_sidecar.core.settings import Settings
@@ -77,10 +78,9 @@ class Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols([self._protocol])
         try:
-            # An encrypted key must not ask for its password on the terminal.
-            context.load_cert_chain(self._cert, self._key, password=_no_password)
-        except (OSError, ValueError) as problem:
-            raise SettingsError(self._explanation(problem)) from problem
+            certificates.load(context, self._cert, self._key)
+        except SettingsError as problem:
+            raise SettingsError(f"server.tls_cert and server.tls_key: {problem}") from problem
         if self._client_ca is not None:
             try:
                 context.load_verify_locations(cafile=self._client_ca)
@@ -93,15 +93,6 @@ class Tls:
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
 
-    def _explanation(self, problem: Exception) -> str:
-        if isinstance(problem, ssl.SSLError) and problem.reason == "KEY_VALUES_MISMATCH":
-            return f"server.tls_key: {self._key} is not the key of the certificate in {self._cert}"
-        if isinstance(problem, ValueError):
-            return f"server.tls_key: {self._key} is encrypted; store it without a password, readable only by this user"
-        if isinstance(problem, ssl.SSLError):
-            return f"server.tls_cert: expected a certificate in {self._cert} and its key in {self._key}, in PEM format"
-        return f"server.tls_cert: cannot read {self._cert} and {self._key}: {problem}"
-
 
 def _state_of(path: Path) -> tuple[str, int, int, int]:
     """Returns what changes with a file. Raises OSError, SettingsError."""
@@ -110,7 +101,3 @@ def _state_of(path: Path) -> tuple[str, int, int, int]:
         # Reading a pipe would wait for a writer.
         raise SettingsError(f"cannot read {path}: expected a regular file")
     return str(path), info.st_mtime_ns, info.st_ctime_ns, info.st_ino
-
-
-def _no_password() -> str:
-    raise ValueError("encrypted")

@@ -15,8 +15,8 @@ from cco_sidecar.core import codec
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.background import Background
-from cco_sidecar.core.bounds import too_large
-from cco_sidecar.core.errors import Kind, SidecarError, conflict
+from cco_sidecar.core.bounds import quota_filled, too_large
+from cco_sidecar.core.errors import SidecarError, conflict
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import ResultStore, StoredResult
@@ -94,13 +94,7 @@ class ResultRecorder:
             raise too_large("the result", size, MAX_RESULT_BYTES)
         stored = await self._store.stored_bytes(result.project_id)
         if stored + size > self._quota:
-            raise SidecarError(
-                Kind.RATE_LIMITED,
-                "STR_003",
-                f"the results of project '{result.project_id}' fill its quota of {self._quota >> 20} MB; raise "
-                "results.quota_mb in the config",
-                details={"quota_bytes": self._quota, "stored_bytes": stored},
-            )
+            raise quota_filled("results", result.project_id, stored, self._quota, "results.quota_mb")
 
     async def _record(self, result: Result, session: str, key: str) -> Recorded:
         added = await self._store.add(result, session, of_result(result), key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cco_sidecar.core.errors import SidecarError, invalid_request
+from cco_sidecar.core.errors import invalid_request
 from orchestra.v1.document_service_pb2 import EditDocumentRequest
 
 
@@ -23,9 +23,8 @@ def edited(text: str, request: EditDocumentRequest) -> Edited:
         raise invalid_request(f"either old_text or offset says what is replaced; {found} given", field="old_text")
     if not by_place:
         return _replaced(text, request)
-    for name in ("replace_all",):
-        if getattr(request, name):
-            raise invalid_request(f"{name}: it belongs to old_text", field=name)
+    if request.replace_all:
+        raise invalid_request("replace_all: it belongs to old_text", field="replace_all")
     start, end = request.offset, request.offset + request.length
     if end > len(text):
         raise invalid_request(
@@ -41,13 +40,10 @@ def _replaced(text: str, request: EditDocumentRequest) -> Edited:
         raise invalid_request("old_text: it is empty; use offset to insert", field="old_text")
     count = text.count(request.old_text)
     if not count:
-        raise _no_match("old_text: it is not in the document")
+        raise invalid_request("old_text: it is not in the document", field="old_text")
     if count > 1 and not request.replace_all:
-        raise _no_match(
-            f"old_text: it is {count} times in the document; send more of the text around it, or replace_all"
+        raise invalid_request(
+            f"old_text: it is {count} times in the document; send more of the text around it, or replace_all",
+            field="old_text",
         )
     return Edited(text.replace(request.old_text, request.new_text), count)
-
-
-def _no_match(text: str) -> SidecarError:
-    return invalid_request(text, field="old_text")

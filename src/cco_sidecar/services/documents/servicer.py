@@ -8,9 +8,9 @@ from collections.abc import Callable
 from cco_sidecar.auth.scope import require_creator
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core import announcements
-from cco_sidecar.core.bounds import too_large
+from cco_sidecar.core.bounds import quota_filled, too_large
 from cco_sidecar.core.clock import Clock
-from cco_sidecar.core.errors import Kind, SidecarError, conflict, invalid_request, not_found
+from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not_found
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.paging import number_of, paged
 from cco_sidecar.core.principal import Principal
@@ -202,13 +202,7 @@ class DocumentServicer:
         """Raises SidecarError (STR_003)."""
         stored = await self._documents.stored_bytes(project)
         if stored + size > self._quota:
-            raise SidecarError(
-                Kind.RATE_LIMITED,
-                "STR_003",
-                f"the documents of project '{project}' fill its quota of {self._quota >> 20} MB; delete some, or raise "
-                "documents.quota_mb in the config",
-                details={"quota_bytes": self._quota, "stored_bytes": stored},
-            )
+            raise quota_filled("documents", project, stored, self._quota, "documents.quota_mb")
 
     async def _no_revision(self, request: pb.ReadDocumentRequest) -> SidecarError:
         document = await self._documents.by_id(request.project_id, request.document_id)

@@ -16,6 +16,7 @@ from prometheus_client.core import (
 
 from cco_sidecar import __version__
 from cco_sidecar.bus.base import Counters
+from cco_sidecar.core import codec
 from cco_sidecar.core.metrics import Histogram, Metrics
 from cco_sidecar.storage.base import TypeTotals
 from orchestra.v1.agent_service_pb2 import AgentStatus
@@ -96,11 +97,11 @@ def _events(events: Counters, sizes: Sizes) -> Iterator[Metric]:
 def _agents(totals: Sequence[TypeTotals], sizes: Sizes) -> Iterator[Metric]:
     yield _gauge("sidecar_active_agents", "Agents that occupy a slot.", sizes.active_agents)
     yield _gauge("sidecar_queued_agents", "Agents that wait for a slot.", sizes.queued_agents)
-    names = [name.removeprefix("AGENT_STATUS_").lower() for name in AgentStatus.keys()[1:]]
+    names = [codec.enum_name(AgentStatus.DESCRIPTOR, status) for status in AgentStatus.values()[1:]]
     by_status = Counter({(each.agent_type, name): 0 for each in totals for name in names})
     tokens, costs = defaultdict[str, float](float), defaultdict[str, float](float)
     for each in totals:
-        by_status[each.agent_type, names[each.status - 1]] += each.agents
+        by_status[each.agent_type, codec.enum_name(AgentStatus.DESCRIPTOR, each.status)] += each.agents
         tokens[each.agent_type] += each.tokens
         costs[each.agent_type] += each.cost_usd
     statuses = GaugeMetricFamily("sidecar_agents", "Recorded agents by status.", labels=["agent_type", "status"])
