@@ -184,6 +184,9 @@ async def test_the_place_of_a_connection_is_free_again(port: Port, monkeypatch: 
     monkeypatch.setattr(port.listener, "_most", 2)
     for _ in range(10):
         assert await port.said(await port.connect(), b"plain") == b"plain"
+    async with asyncio.timeout(5):
+        while port.listener._tasks():
+            await asyncio.sleep(0)
 
 
 async def test_a_connection_that_says_nothing_is_closed(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,7 @@ def test_a_word_is_not_found_within_another() -> None:
     assert sections("starting art_1 artful", terms_of("art"))[0].score == 1
     assert sections("starting artful", terms_of("art")) == []
     assert sections("starting artful", terms_of("art*"))[0].score == 1
+    assert sections("starting", terms_of("art*")) == sections("smart", terms_of("art")) == []
     assert sections("one\n  two", terms_of('"one two"'))[0].score == 1
 
 
