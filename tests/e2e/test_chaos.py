@@ -388,6 +388,7 @@ class Chaos:
         agent: dict[str, Any] = {}
 
         def true() -> bool:
+            agent.clear()
             agent.update(call(self.sidecar, "GET", f"/api/agents/{agent_id}"))
             if agent["status"] in ENDED:
                 return True
@@ -395,7 +396,8 @@ class Chaos:
                 return False
             run = str(self.storage / "agents" / agent_id / str(agent["attempt"]))
             there = {process.pid for process in self.marked()[run]}
-            return agent["status"] == "running" and agent["process_id"] in there
+            # An attempt that ended while no sidecar ran is without a process until its end has been judged.
+            return agent["status"] == "running" and agent.get("process_id") in there
 
         assert not each.over
         try:
