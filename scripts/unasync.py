@@ -6,6 +6,7 @@ CLIENT = Path(__file__).resolve().parent.parent / "src" / "cco_sidecar" / "clien
 MODULES = {
     "aio.py": "sync.py",
     "aio_agents.py": "sync_agents.py",
+    "aio_blueprints.py": "sync_blueprints.py",
     "aio_calls.py": "sync_calls.py",
     "aio_circuits.py": "sync_circuits.py",
     "aio_consumers.py": "sync_consumers.py",

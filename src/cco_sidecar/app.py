@@ -28,6 +28,7 @@ from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.server import GrpcServer
 from cco_sidecar.services.agents.servicer import AgentServicer
 from cco_sidecar.services.approvals.servicer import ApprovalServicer
+from cco_sidecar.services.blueprints.servicer import BlueprintServicer
 from cco_sidecar.services.consumers.servicer import ConsumerServicer
 from cco_sidecar.services.context.service import ContextService
 from cco_sidecar.services.context.servicer import ContextServicer
@@ -47,9 +48,9 @@ from cco_sidecar.storage.sealing import Seal
 from cco_sidecar.storage.sql.backends import backend_of
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.stores import SqlStores
-from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.supervision.approvals import Approvals
 from cco_sidecar.supervision.budget import Budget
+from cco_sidecar.supervision.catalogue import Catalogue
 from cco_sidecar.supervision.results import ResultRecorder
 from cco_sidecar.supervision.supervision import Supervision
 from cco_sidecar.telemetry.tracer import tracer_of
@@ -72,7 +73,8 @@ class Sidecar:
         bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)
         self.settings = bound
         self.clock = clock or Clock()
-        self.types = load_agent_types(bound.project_root)
+        self._catalogue = Catalogue(bound)
+        self.types = self._catalogue.types
         self._database = Database(backend_of(bound.database_url, bound.storage / DATABASE), exclusive=True)
         self._stores = stores = SqlStores(self._database)
         self._tokens = Tokens(SigningKey.of(bound), stores.revocations, self.types, self.clock)
@@ -125,6 +127,7 @@ class Sidecar:
         return [
             AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock),
             ApprovalServicer(self._approvals, stores.approvals),
+            BlueprintServicer(self._catalogue, runs, clock),
             ConsumerServicer(events.consumers, stores.consumers, bus),
             ContextServicer(self._context, clock, runs),
             CredentialServicer(self._vault),
@@ -157,6 +160,7 @@ class Sidecar:
         self._handover.start()
         self._events.start()
         self._background.start(self._operator_token.keep_fresh(), "operator token")
+        self._background.start(self._catalogue.watch(), "blueprints")
         self._background.start(loop_watch.watch(self._metrics.loop_lag), "loop watch")
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")

@@ -49,9 +49,13 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             "/api/webhooks",
             "/api/schemas",
             "/api/documents",
+            "/api/blueprints",
         )
     ) and _is_valid(case):
         _choose(case)
+    elif case.path == "/api/access" and _is_valid(case):
+        # Most texts are the name of no call.
+        case.query = {**case.query, "rpc": "GetAgent"}
     elif case.path.endswith("/files") and _is_valid(case):
         case.query = _of_files(case.query or {})
     elif not _lacks_a_header(case):
@@ -89,6 +93,8 @@ def _choose(case: Any) -> None:
         body["settings"]["shared"] = True
     elif case.path.startswith("/api/documents"):
         _of_documents(case, body)
+    elif case.path.startswith("/api/blueprints"):
+        _of_blueprints(body)
     elif case.path.startswith("/api/schemas") and "schema" in body:
         # Most objects are no JSON Schema.
         body["schema"] = {"maxProperties": 1000}
@@ -105,6 +111,21 @@ def _choose(case: Any) -> None:
         case.query = {name: value for name, value in case.query.items() if not name.startswith("since")}
     elif "/stream" in case.path:
         case.headers["Grpc-Timeout"] = "50m"
+
+
+def _of_blueprints(body: Any) -> None:
+    # Most objects are no JSON Schema, and what a server needs depends on its type.
+    for name in ("parameters_schema", "output_schema"):
+        if name in body:
+            body[name] = {"maxProperties": 1000}
+    if "mcp_servers" in body:
+        body["mcp_servers"] = {"one": {"command": "true"}}
+    if body.get("clear"):
+        body["clear"] = [name for name in body["clear"] if name not in body]
+    if "file_patterns" in body:
+        body["file_patterns"] = ["*.md"]
+    if "description" in body:
+        body["description"] = body["description"] or "of the fuzzer"
 
 
 def _of_documents(case: Any, body: Any) -> None:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "orchestration-server": "server",
     "daemon": "daemon",
     "agent": "agent",
+    "blueprints": "blueprints",
     "context": "context",
     "results": "results",
     "documents": "documents",

@@ -15,6 +15,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.aio_agents import Agents, Approvals, Credentials, Tokens
+from cco_sidecar.client.aio_blueprints import Blueprints
 from cco_sidecar.client.aio_consumers import Consumers
 from cco_sidecar.client.aio_documents import Documents
 from cco_sidecar.client.aio_events import Events
@@ -102,6 +103,7 @@ class AsyncClient:
         self.schemas = Schemas(self)
         self.webhooks = Webhooks(self)
         self.results = Results(self)
+        self.blueprints = Blueprints(self)
         self.documents = Documents(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)

@@ -25,6 +25,7 @@ from cco_sidecar.client.connection import (
 from cco_sidecar.client.discovery import channel_options, find, require_safe
 from cco_sidecar.client.errors import error_of
 from cco_sidecar.client.sync_agents import Agents, Approvals, Credentials, Tokens
+from cco_sidecar.client.sync_blueprints import Blueprints
 from cco_sidecar.client.sync_consumers import Consumers
 from cco_sidecar.client.sync_documents import Documents
 from cco_sidecar.client.sync_events import Events
@@ -102,6 +103,7 @@ class Client:
         self.schemas = Schemas(self)
         self.webhooks = Webhooks(self)
         self.results = Results(self)
+        self.blueprints = Blueprints(self)
         self.documents = Documents(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from cco_sidecar.core import codec, documents
 from cco_sidecar.core.budget import NO_BUDGET, Budget
-from cco_sidecar.core.errors import SettingsError, SidecarError, invalid_request, not_found
+from cco_sidecar.core.errors import SettingsError, SidecarError, conflict, invalid_request, not_found
 from cco_sidecar.core.principal import OPERATOR, PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
 from cco_sidecar.core.suggestions import nearest
+from orchestra.v1.blueprint_service_pb2 import BLUEPRINT_STATUS_INACTIVE, Blueprint
 from orchestra.v1.config_pb2 import AgentTypeEntry, AgentTypesDocument, NextAgentRule
 
 # Fields of an AgentTypesDocument and the group that each holds.
@@ -54,6 +55,8 @@ REQUIREMENTS = {
 }
 
 _WORKER = (READ_CONTEXT, WRITE_RESULTS, PUBLISH_EVENTS)
+# The group of a blueprint that names none.
+_GROUP_OF_BLUEPRINTS = "development"
 _GROUP_PERMISSIONS = {"architecture": (*_WORKER, SPAWN_AGENTS)}
 PERMISSIONS = (*_WORKER, SPAWN_AGENTS)
 
@@ -62,7 +65,7 @@ PERMISSIONS = (*_WORKER, SPAWN_AGENTS)
 class AgentType:
     """One entry, completed. ``file_patterns`` are gitignore-style, with the file sets filled in; ``comments``: it also
     gets the comments of source files; ``budget``: that of its contexts; ``required``: patterns of files that a spawn
-    asks for."""
+    asks for; ``blueprint``: the one that it comes from."""
 
     type: str
     name: str
@@ -77,6 +80,12 @@ class AgentType:
     comments: bool = False
     budget: Budget = NO_BUDGET
     required: tuple[str, ...] = ()
+    blueprint: Blueprint | None = field(default=None, compare=False)
+
+    @property
+    def active(self) -> bool:
+        """Whether its agents can be started."""
+        return self.blueprint is None or self.blueprint.status != BLUEPRINT_STATUS_INACTIVE
 
 
 class Source(NamedTuple):
@@ -94,19 +103,57 @@ class Source(NamedTuple):
 
 
 class AgentTypes(Mapping[str, AgentType]):
-    """Every known type; later documents add to and override earlier ones. ``problems``: what was ignored, and why."""
+    """The catalogue: every known type. Later documents add to and override earlier ones; blueprints come and go.
+
+    ``problems``: what was ignored in the documents, and why.
+    """
 
     def __init__(self, sources: Iterable[Source], problems: Iterable[str] = ()) -> None:
         """Raises SettingsError that names the entry."""
         self._types: dict[str, AgentType] = {}
+        self._configured: dict[str, AgentType] = {}
         self.next_agent_rules: list[NextAgentRule] = []
         self.file_sets: dict[str, tuple[str, ...]] = {}
         self._defaults: dict[str, tuple[str, ...]] = {}
         self.problems: list[str] = list(problems)
         for source in sources:
             self._add_lists(source)
-            for field, group in GROUPS.items():
-                self._add_group(source, field, group)
+            for name, group in GROUPS.items():
+                self._add_group(source, name, group)
+        self._configured = dict(self._types)
+
+    def set_blueprints(self, blueprints: Iterable[Blueprint]) -> list[str]:
+        """Replaces the blueprints of the catalogue. Returns why some are not in it."""
+        types, problems = dict(self._configured), []
+        for blueprint in blueprints:
+            if blueprint.name in types:
+                problems.append(f"{blueprint.name}: the configuration defines this agent type")
+                continue
+            try:
+                types[blueprint.name] = self.of_blueprint(blueprint)
+            except SettingsError as problem:
+                problems.append(str(problem))
+        # Replaced as a whole: a reader sees the earlier catalogue or this one.
+        self._types = types
+        return problems
+
+    def of_blueprint(self, blueprint: Blueprint) -> AgentType:
+        """Raises SettingsError."""
+        entry = AgentTypeEntry(
+            type=blueprint.name,
+            role=blueprint.description,
+            model=blueprint.model,
+            capabilities=blueprint.capabilities,
+            languages=blueprint.languages,
+            file_patterns=blueprint.file_patterns,
+            permissions=blueprint.permissions,
+        )
+        agent = self._entry(blueprint.name, entry, blueprint.group or _GROUP_OF_BLUEPRINTS)
+        return replace(agent, blueprint=blueprint)
+
+    def is_configured(self, agent_type: str) -> bool:
+        """Whether the configuration defines the type."""
+        return agent_type in self._configured
 
     def _add_lists(self, source: Source) -> None:
         document = source.document
@@ -223,6 +270,13 @@ class AgentTypes(Mapping[str, AgentType]):
         agent = self._types.get(agent_type)
         if agent is None:
             raise unknown_type(agent_type, self._types)
+        return agent
+
+    def require_active(self, agent_type: str) -> AgentType:
+        """Raises SidecarError: AGT_002 for an unknown type, BLP_003 for one whose agents cannot be started."""
+        agent = self.require(agent_type)
+        if not agent.active:
+            raise conflict("BLP_003", f"blueprint '{agent_type}' is inactive; 'cco blueprints activate' changes that")
         return agent
 
 

@@ -323,6 +323,13 @@ class Settings:
     documents_quota_mb: int = _integer(
         2048, 1, _MAX_MB, "Documents that a project keeps, with their revisions, in MB", file="documents.quota_mb"
     )
+    blueprints: Path | None = _setting(
+        None,
+        converters.path,
+        "Directory of blueprints. Whoever can write there decides what agents may do and run",
+        file="blueprints.directory",
+        shown="`blueprints` in the storage",
+    )
 
     @property
     def real_grpc_port(self) -> int:
@@ -343,6 +350,10 @@ class Settings:
     @property
     def _local_host(self) -> str:
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+    @property
+    def real_blueprints(self) -> Path:
+        return self.blueprints or self.storage / "blueprints"
 
     @property
     def real_pid_file(self) -> Path:

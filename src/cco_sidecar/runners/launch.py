@@ -14,8 +14,8 @@ from cco_sidecar.core.environment import MARK, OWN_SETTINGS, is_reserved, withou
 from cco_sidecar.core.errors import invalid_request, spawn_failed
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.runners import command_line, logs
-from cco_sidecar.runners.presets import PLACEHOLDER, Runner, filled
+from cco_sidecar.runners import command_line, logs, mcp_servers
+from cco_sidecar.runners.presets import PLACEHOLDER, Runner, filled, takes
 from cco_sidecar.runners.run import Run
 from cco_sidecar.runners.sandbox import Sandbox
 from cco_sidecar.runners.worktrees import Worktrees
@@ -121,7 +121,7 @@ class Launcher:
 
         Raises SidecarError: REQ_001 for an invalid environment or command, CRD_001 for an unknown credential, CRD_002
         for an unusable credentials key, AGT_001 for a missing program or a required sandbox that is not available,
-        PRJ_001 for an unknown project.
+        PRJ_001 for an unknown project, AGT_001 for MCP servers that the runner does not take.
         """
         self.sandbox.require()
         await self._credentials.values(credentials)
@@ -130,6 +130,8 @@ class Launcher:
                 raise invalid_request(f"environment.{name} is set by the sidecar", field="environment")
             if not name or "=" in name or "\0" in name + value:
                 raise invalid_request(f"environment: {name[:80]!r} cannot be set", field="environment")
+        if not request.command:
+            mcp_servers.check(self._types.require(request.agent_type), runner)
         program = (request.command or runner.command or [""])[0]
         if not isinstance(program, str) or not program:
             raise invalid_request("command: a program is required", field="command")
@@ -170,6 +172,10 @@ class Launcher:
             workdir if workdir != root else None,
         )
         values = self._values(agent, known, runner, run, workdir, resuming=resuming)
+        servers = mcp_servers.of_run(known, runner)
+        if servers is not None:
+            run.write(run.mcp_file, servers)
+            values["mcp_config"] = str(run.mcp_file)
         run.write(run.context_file, context.json)
         run.write(run.context_markdown_file, context.markdown)
         run.write(run.prompt_file, values["prompt"].encode())
@@ -283,11 +289,11 @@ class Launcher:
 
     def _values(
         self, agent: Agent, known: AgentType, runner: Runner, run: Run, workdir: Path, *, resuming: bool
-    ) -> Mapping[str, str]:
+    ) -> dict[str, str]:
         task = agent.message or agent.task
         return {
             "task": task,
-            "prompt": task if resuming else prompt(agent, task, run),
+            "prompt": task if resuming else _instructions(known, runner) + prompt(agent, task, run),
             "prompt_file": str(run.prompt_file),
             "system_prompt": system_prompt(known),
             "context_file": str(run.context_file),
@@ -330,10 +336,18 @@ def prompt(agent: Agent, task: str, run: Run) -> str:
     )
 
 
+def _instructions(known: AgentType, runner: Runner) -> str:
+    """Returns a blueprint's system prompt for a program that takes none."""
+    if known.blueprint is None or not known.blueprint.system_prompt or takes(runner.command, "system_prompt"):
+        return ""
+    return f"{known.blueprint.system_prompt}\n\n---\n\n"
+
+
 def system_prompt(known: AgentType) -> str:
-    """Returns the agent's role and how it reports its work."""
+    """Returns the agent's role and how it reports its work, after what its blueprint says."""
+    own = f"{known.blueprint.system_prompt}\n\n" if known.blueprint and known.blueprint.system_prompt else ""
     skills = f" You are good at: {', '.join(known.capabilities)}." if known.capabilities else ""
-    return (
+    return own + (
         f"You are {known.name}: {known.role}.{skills} You belong to a team of agents that is coordinated by the "
         "orchestration sidecar at $SIDECAR_URL. Send your token as 'Authorization: Bearer '$(cat $JWT_TOKEN_FILE). "
         "When your work is done, store the result: POST $SIDECAR_URL/results with JSON {agent_type, issue_id, result: "

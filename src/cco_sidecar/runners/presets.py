@@ -226,6 +226,12 @@ def filled(command: Sequence[Word], values: Mapping[str, str]) -> list[str]:
     return line
 
 
+def takes(command: Sequence[Word], name: str) -> bool:
+    """Whether a command has the placeholder."""
+    words = (word if isinstance(word, tuple) else (word,) for word in command)
+    return any(name in PLACEHOLDER.findall(part) for group in words for part in group)
+
+
 def _inherited(base: RunnerConfig, own: RunnerConfig) -> RunnerConfig:
     """Field by field: what ``own`` sets replaces the whole of it."""
     entry = RunnerConfig()

@@ -79,6 +79,7 @@ class Run:
         self.context_markdown_file = self.shared / "context.md"
         self.prompt_file = self.shared / "prompt.md"
         self.task_file = self.shared / "task.md"
+        self.mcp_file = self.shared / "mcp.json"
         self.agent_pid = 0
         self._shim: psutil.Process | None = None
         self._popen: subprocess.Popen[bytes] | None = None

@@ -24,12 +24,13 @@ import orjson
 from cco_sidecar import __version__
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import DATABASE
+from cco_sidecar.storage.blueprints import DISABLED
 from cco_sidecar.storage.files import PRIVATE_DIR, require_unused
 
 MANIFEST = "manifest.json"
 # Copied after the database: the event of a change is then in the copied outbox or in the copied log. In the other order
 # it could be in neither.
-_TREES = ("events", "results", "agents")
+_TREES = ("events", "results", "agents", "blueprints")
 _FILES = ("signing-key.pem",)
 # From an agent's run directory, only its output; everything else belongs to the running process.
 _OF_RUNS = "output.log"
@@ -212,11 +213,16 @@ def _copy_database(source: Path, target: Path) -> None:
 def _wanted(storage: Path) -> Iterator[Path]:
     for tree in _TREES:
         for path in sorted((storage / tree).rglob("*")):
-            if path.is_file() and not path.name.startswith(".") and (tree != "agents" or path.name == _OF_RUNS):
+            if path.is_file() and not _temporary(path) and (tree != "agents" or path.name == _OF_RUNS):
                 yield path
     for name in _FILES:
         if (storage / name).exists():
             yield storage / name
+
+
+def _temporary(path: Path) -> bool:
+    """Whether a file, or its directory, is one that is being written."""
+    return path.parent.name.startswith(".") or (path.name.startswith(".") and path.name != DISABLED)
 
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes, sums: dict[str, str]) -> int:

@@ -65,8 +65,8 @@ class Spawner:
         self._counting = asyncio.Lock()
 
     async def spawn(self, request: SpawnAgentRequest, principal: Principal) -> ActiveAgent:
-        """Spawns an agent for a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, PRJ_001, REQ_001, and those
-        of a credential."""
+        """Spawns an agent for a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, BLP_003, PRJ_001, REQ_001,
+        and those of a credential."""
         project = request.project_id
         if principal.operator:
             active = await self._spawn(request, project, Descent(), spawned_by=principal.subject)
@@ -81,7 +81,9 @@ class Spawner:
         return active
 
     async def require_may_resume(self, stored: StoredAgent, principal: Principal) -> None:
-        """Applies the checks of a spawn to starting an agent again. Raises SidecarError (AUTH_003, AGT_003)."""
+        """Applies the checks of a spawn to starting an agent again. Raises SidecarError (AUTH_003, AGT_002, AGT_003,
+        BLP_003)."""
+        self._types.require_active(stored.agent.agent_type)
         if not principal.operator:
             require_operator_fields_unset(stored.request)
             self._check_environment(stored.request)
@@ -116,7 +118,7 @@ class Spawner:
     async def _spawn(
         self, request: SpawnAgentRequest, project: str, descent: Descent, *, spawned_by: str, cause: str = ""
     ) -> ActiveAgent | None:
-        known = self._types.require(request.agent_type)
+        known = self._types.require_active(request.agent_type)
         runner = self._supervisor.runner_of(request)
         self._projects.root(project)
         self._types.patterns_of(request.context_requirements)

@@ -299,6 +299,22 @@ def passing_document(case: Case) -> dict[str, Any]:
     return {"document_id": case.world.document(PROJECTS[case.scope.project], owner(case))} | place(case)
 
 
+def new_blueprint(case: Case) -> dict[str, Any]:
+    return {"name": fresh("blueprint"), "description": "made by the table"}
+
+
+def blueprint(case: Case) -> dict[str, Any]:
+    return {"name": "known"}
+
+
+def described(case: Case) -> dict[str, Any]:
+    return blueprint(case) | {"description": fresh("description")}
+
+
+def passing_blueprint(case: Case) -> dict[str, Any]:
+    return {"name": case.world.blueprint()} if case.fresh else blueprint(case)
+
+
 def schema(case: Case) -> dict[str, Any]:
     return {"event_type": "with-a-schema"} | place(case)
 
@@ -408,6 +424,12 @@ ROWS: dict[str, Row] = {
     "UpdateDocument": Row(PROJECT_ONLY, renamed, rule(200, WRITE)),
     "DeleteDocument": Row(PROJECT_ONLY + ITS_OWN, passing_document, rule(200, WRITE, twists={"": architects})),
     "ListDocumentRevisions": Row(PROJECT_ONLY, document, rule(200, READ)),
+    # Whoever may write a blueprint decides what its agents may do, so only the operator may. Everyone may read.
+    "CreateBlueprint": Row(PLAIN, new_blueprint, rule(201, OPERATOR)),
+    "GetBlueprint": Row(PLAIN, blueprint, rule(200)),
+    "ListBlueprints": Row(PLAIN, nothing, rule(200)),
+    "UpdateBlueprint": Row(PLAIN, described, rule(200, OPERATOR)),
+    "DeleteBlueprint": Row(PLAIN, passing_blueprint, rule(200, OPERATOR)),
     # The operator says which data events have, and every agent may read that.
     "SetSchema": Row(PROJECT_ONLY, new_schema, rule(200, OPERATOR)),
     "GetSchema": Row(PROJECT_ONLY, schema, rule(200)),

@@ -25,7 +25,7 @@ from tests.e2e.permissions.oracle import (
 )
 from tests.support.receivers import LOCAL
 from tests.support.repositories import commit_all
-from tests.support.sidecars import serving, written
+from tests.support.sidecars import fresh, serving, written
 from tests.support.transports import Transports
 
 from cco_sidecar.storage import trust
@@ -64,6 +64,7 @@ class World:
             self.schedule(project, "of-the-operator")
             self.webhook(project, "hook")
             self.schema(project, "with-a-schema")
+        self.blueprint("known")
         self.ask("StoreCredential", name="KEPT", value="of-the-operator")
         self._known: Any = None
 
@@ -108,6 +109,9 @@ class World:
         mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
         body = {"filename": "known.md", "text": f"{mark}: in the project", "project_id": project}
         return str(self.transports.ask("CreateDocument", self.agents[who], **body)["document_id"])
+
+    def blueprint(self, name: str = "") -> str:
+        return str(self.ask("CreateBlueprint", name=name or fresh("blueprint"), description="known")["name"])
 
     def schema(self, project: str, event_type: str) -> str:
         self.ask("SetSchema", event_type=event_type, schema={"maxProperties": 9}, project_id=project)
@@ -178,6 +182,7 @@ class World:
             "cached contexts": status.storage.context_cache_entries,
             "credentials": [(each.name, str(each.updated_at)) for each in self._raw("ListCredentials").credentials],
         }
+        found["blueprints"] = [(each.name, each.description) for each in self._raw("ListBlueprints").blueprints]
         for project in PROJECTS.values():
             found[f"consumers of {project}"] = [
                 (each.name, each.dead_letter_count) for each in self._raw("ListConsumers", project_id=project).consumers

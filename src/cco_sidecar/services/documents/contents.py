@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.core.errors import invalid_request
+from cco_sidecar.core.tags import MAX_TAG
 from orchestra.v1.document_service_pb2 import (
     CreateDocumentRequest,
     Document,
@@ -18,12 +19,10 @@ from orchestra.v1.document_service_pb2 import (
     WriteDocumentRequest,
 )
 
-MAX_TAG = 64
 _MAX_METADATA = 4096
 # These are in document_service.proto too. A media type: RFC 9110, section 8.3.1.
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")
 _NAME = re.compile(r"[^/\\\u0000-\u001f\u007f]*[^./\\\u0000-\u0020\u007f][^/\\\u0000-\u001f\u007f]*")
-_TAG = re.compile(r"[^,\u0000-\u0020\u007f]([^,\u0000-\u001f\u007f]{0,62}[^,\u0000-\u0020\u007f])?")
 # Texts whose type does not begin with `text/`.
 _TEXTS = frozenset(
     f"application/{name}" for name in ("json", "javascript", "xml", "yaml", "toml", "x-ndjson", "x-sh", "sql")
@@ -85,19 +84,6 @@ def check_name(filename: str) -> None:
         raise invalid_request(
             f"filename: {filename!r} is not the name of a file, without a directory", field="filename"
         )
-
-
-def tags_of(given: Iterable[str]) -> Sequence[str]:
-    """Returns tags, each once, in their order. Raises SidecarError (REQ_001)."""
-    tags = list(dict.fromkeys(given))
-    for tag in tags:
-        if not _TAG.fullmatch(tag):
-            raise invalid_request(
-                f"tags: {tag!r} is not a tag: expected 1 to {MAX_TAG} characters, without a comma, and without a blank "
-                "at either end",
-                field="tags",
-            )
-    return tags
 
 
 def check_metadata(metadata: Iterable[tuple[str, str]]) -> None:

@@ -14,6 +14,7 @@ from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.paging import number_of, paged
 from cco_sidecar.core.principal import Principal
+from cco_sidecar.core.tags import tags_of
 from cco_sidecar.services.documents import contents, search
 from cco_sidecar.services.documents.contents import Given
 from cco_sidecar.services.documents.edit import edited
@@ -51,7 +52,7 @@ class DocumentServicer:
             project_id=request.project_id,
             filename=request.filename,
             content_type=content_type,
-            tags=contents.tags_of(request.tags),
+            tags=tags_of(request.tags),
             metadata=request.metadata,
             created_by=principal.subject,
             created_at=now,
@@ -68,7 +69,7 @@ class DocumentServicer:
         return pb.GetDocumentResponse(document=document)
 
     async def ListDocuments(self, request: pb.ListDocumentsRequest, principal: Principal) -> pb.ListDocumentsResponse:
-        tags = contents.tags_of(request.tags)
+        tags = tags_of(request.tags)
         page = await paged(
             lambda before, limit: self._documents.page(
                 request.project_id, name=request.name, tags=tags, before=before, limit=limit
@@ -81,7 +82,7 @@ class DocumentServicer:
     async def SearchDocuments(
         self, request: pb.SearchDocumentsRequest, principal: Principal
     ) -> pb.SearchDocumentsResponse:
-        terms, tags = search.terms_of(request.query), contents.tags_of(request.tags)
+        terms, tags = search.terms_of(request.query), tags_of(request.tags)
         found = await self._documents.search(request.project_id, terms, tags=tags, limit=request.limit or _SEARCHED)
         size = sum(len(each.data or b"") for each in found)
         results = await beside_the_loop(search.shown, found, terms, size=size)
@@ -129,7 +130,7 @@ class DocumentServicer:
         if request.HasField("filename"):
             contents.check_name(request.filename)
         contents.check_metadata(request.metadata.items())
-        tags = contents.tags_of(request.tags)
+        tags = tags_of(request.tags)
         if tags and request.clear_tags:
             raise invalid_request("clear_tags: tags are given as well", field="clear_tags")
 

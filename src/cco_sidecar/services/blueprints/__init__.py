@@ -1,0 +1,1 @@
+"""The catalogue of agents: agent types of the configuration, and blueprints."""
