@@ -41,6 +41,8 @@ from cco_sidecar.services.handover.rules import Plan
 from cco_sidecar.services.results.servicer import ResultServicer
 from cco_sidecar.services.schedules.servicer import ScheduleServicer
 from cco_sidecar.services.schemas.servicer import SchemaServicer
+from cco_sidecar.services.sessions.servicer import SessionServicer
+from cco_sidecar.services.sessions.sessions import Sessions
 from cco_sidecar.services.system.servicer import SystemServicer
 from cco_sidecar.services.webhooks.servicer import WebhookServicer
 from cco_sidecar.storage.files import open_storage
@@ -56,8 +58,6 @@ from cco_sidecar.supervision.supervision import Supervision
 from cco_sidecar.telemetry.tracer import tracer_of
 
 log = logging.getLogger(__name__)
-
-_DRAIN_SECONDS = 5.0
 
 
 class Sidecar:
@@ -95,14 +95,13 @@ class Sidecar:
         self._supervision = Supervision(
             bound,
             projects=projects,
-            types=self.types,
+            catalogue=self._catalogue,
             budget=Budget.of(plan.limits),
             stores=stores,
             context=self._context,
             credentials=self._vault,
             recorder=self._recorder,
-            outbox=self._outbox,
-            bus=self._bus,
+            events=engine,
             tokens=self._tokens,
             metrics=self._metrics,
             tracer=self._tracer,
@@ -116,8 +115,8 @@ class Sidecar:
             bus=self._bus,
             recorder=self._recorder,
             approvals=self._approvals,
-            types=self.types,
         )
+        self._sessions = Sessions(bound, stores, self._supervision, engine, self.types, projects, self.clock)
         self._background = Background()
 
     def _servicers(self) -> list[object]:
@@ -136,6 +135,7 @@ class Sidecar:
             ResultServicer(stores, self._recorder, types, clock),
             ScheduleServicer(events.schedules, bus, events.schemas, clock),
             SchemaServicer(events.schemas),
+            SessionServicer(self._sessions, clock),
             SystemServicer(self.settings, bus, self._outbox, database, stores, runs, tokens, types, metrics, clock),
             WebhookServicer(events.webhooks, stores.consumers),
         ]
@@ -154,13 +154,13 @@ class Sidecar:
         await self._outbox.recover()
         await self._supervision.recover()
         await self._handover.recover()
+        await self._sessions.start()
         await self._grpc.start(handlers, admission)
         self._http.start(gateway)
         self._supervision.start()
         self._handover.start()
         self._events.start()
         self._background.start(self._operator_token.keep_fresh(), "operator token")
-        self._background.start(self._catalogue.watch(), "blueprints")
         self._background.start(loop_watch.watch(self._metrics.loop_lag), "loop watch")
         if self._database.shared:
             self._background.start(self._tokens.follow_revocations(), "revocations")
@@ -178,10 +178,11 @@ class Sidecar:
         log.info("stopping")
         self._registration.withdraw()
         await self._grpc.set_serving(False)
-        await asyncio.gather(self._background.end(), self._events.stop(), self._handover.close())
+        parts = (self._events.stop(), self._handover.close(), self._sessions.close())
+        await asyncio.gather(self._background.end(), *parts)
         await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
-        await asyncio.gather(self._http.stop(), self._grpc.stop(_DRAIN_SECONDS))
+        await asyncio.gather(self._http.stop(), self._grpc.stop())
         await asyncio.gather(self._recorder.close(), self._approvals.close())
         await self._events.close()
         await self.close()

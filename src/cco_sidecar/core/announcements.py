@@ -13,9 +13,11 @@ from orchestra.v1.approval_service_pb2 import Approval, ApprovalStatus
 from orchestra.v1.document_service_pb2 import Document
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result, ResultStatus
+from orchestra.v1.session_service_pb2 import Session, SessionEvent, SessionStatus
 
 APPROVAL_REQUESTED = "approval_requested"
 APPROVAL_ANSWERED = "approval_answered"
+BY_SIDECAR = Principal(subject=SIDECAR)
 _TOPIC, _ERROR_TOPIC = "coordination", "error"
 
 
@@ -55,6 +57,47 @@ def of_document(document: Document, event_type: str, principal: Principal) -> Ev
         topic="documents",
         data=data,
         correlation_id=document.document_id,
+        publisher_agent_type=principal.agent_type,
+        publisher_issue_id=principal.issue_id,
+    )
+    return tracing.stamp(event)
+
+
+def of_session(session: Session, event_type: str, principal: Principal = BY_SIDECAR) -> Event:
+    data = _session_data(session)
+    data["status"] = codec.enum_name(SessionStatus.DESCRIPTOR, session.status)
+    return _of_session(session, event_type, data, principal)
+
+
+def of_session_event(session: Session, happened: SessionEvent, principal: Principal = BY_SIDECAR) -> Event:
+    """Not with its content, which not every agent of the project may read."""
+    data = _session_data(session)
+    data["sequence"] = happened.sequence
+    for name in ("tool_name", "role", "reason"):
+        if value := getattr(happened, name):
+            data[name] = value
+    if happened.HasField("exit_code"):
+        data["exit_code"] = happened.exit_code
+    return _of_session(session, happened.event_type, data, principal)
+
+
+def _session_data(session: Session) -> Struct:
+    return _struct(
+        session_id=session.session_id,
+        session_name=session.name,
+        agent_id=session.agent_id,
+        issue_id=session.issue_id,
+        parent_session_id=session.parent_session_id,
+    )
+
+
+def _of_session(session: Session, event_type: str, data: Struct, principal: Principal) -> Event:
+    event = Event(
+        event_type=event_type,
+        publisher=principal.subject,
+        topic="sessions",
+        data=data,
+        correlation_id=session.session_id,
         publisher_agent_type=principal.agent_type,
         publisher_issue_id=principal.issue_id,
     )

@@ -323,6 +323,22 @@ class Settings:
     documents_quota_mb: int = _integer(
         2048, 1, _MAX_MB, "Documents that a project keeps, with their revisions, in MB", file="documents.quota_mb"
     )
+    sessions_quota_mb: int = _integer(
+        2048, 1, _MAX_MB, "Events of sessions that a project keeps, in MB", file="sessions.quota_mb"
+    )
+    session_blueprint: str = _setting(
+        "fullstack-developer",
+        converters.text,
+        "Blueprint or agent type of sessions that name none",
+        file="sessions.blueprint",
+    )
+    session_silence: int = _integer(
+        3600,
+        0,
+        _DAY * 30,
+        "Seconds without an event after which a session that another program runs counts as failed; 0 for never",
+        file="sessions.silence_seconds",
+    )
     blueprints: Path | None = _setting(
         None,
         converters.path,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from cco_sidecar.core.errors import invalid_request
 
-MAX_TAG = 64
+_MAX = 64
 _TAG = re.compile(r"[^,\u0000-\u0020\u007f]([^,\u0000-\u001f\u007f]{0,62}[^,\u0000-\u0020\u007f])?")
 
 
@@ -17,7 +17,7 @@ def tags_of(given: Iterable[str]) -> Sequence[str]:
     for tag in tags:
         if not _TAG.fullmatch(tag):
             raise invalid_request(
-                f"tags: {tag!r} is not a tag: expected 1 to {MAX_TAG} characters, without a comma, and without a blank "
+                f"tags: {tag!r} is not a tag: expected 1 to {_MAX} characters, without a comma, and without a blank "
                 "at either end",
                 field="tags",
             )

@@ -143,6 +143,8 @@ class Schemas:
             if side:
                 schema["pattern"] = _RFC3339
             return schema
+        if name == "google.protobuf.Value":
+            return {"$ref": f"{self._at}JsonValue"}
         if name == "google.protobuf.Struct":
             return {"type": "object", "additionalProperties": {"$ref": f"{self._at}JsonValue"}}
         return None

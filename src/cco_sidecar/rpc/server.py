@@ -21,6 +21,7 @@ from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.tls import Tls
 
 _LEAST_CONNECTIONS = 64
+_DRAIN_SECONDS = 5.0
 
 
 class Core(Protocol):
@@ -82,9 +83,9 @@ class GrpcServer:
         for service in ("", *self._services):
             await self._health.set(service, status)
 
-    async def stop(self, grace: float) -> None:
-        """Rejects new calls, and gives open ones ``grace`` seconds to finish."""
-        await self._core.stop(grace)
+    async def stop(self) -> None:
+        """Rejects new calls, and gives open ones five seconds to finish."""
+        await self._core.stop(_DRAIN_SECONDS)
 
     def close(self) -> None:
         """Releases the port."""

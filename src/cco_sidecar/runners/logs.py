@@ -125,9 +125,12 @@ def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine
         yield batch
 
 
-async def follow(path: Path, reader: LogReader, ended: Callable[[], bool]) -> AsyncIterator[list[LogLine]]:
-    """Yields batches of lines as they are written, until ``ended`` returns true and all lines are read."""
-    async with _Changes(path) as changes:
+async def follow(
+    path: Path, reader: LogReader, ended: Callable[[], bool], changed: asyncio.Event | None = None
+) -> AsyncIterator[list[LogLine]]:
+    """Yields batches of lines as they are written, until ``ended`` returns true and all lines are read. ``changed``:
+    set when ``ended`` may have changed; otherwise it is called about every second."""
+    async with _Changes(path, changed or asyncio.Event()) as changes:
         while True:
             last = ended()
             found = batches(reader)
@@ -149,9 +152,9 @@ def _message(line: Line) -> LogLine | None:
 class _Changes:
     """Waits for writes to a file, with a timeout because its writer may have ended."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, changed: asyncio.Event) -> None:
         self._path = path
-        self._changed = asyncio.Event()
+        self._changed = changed
         self._watch: Any = None
         self._watching = False
 

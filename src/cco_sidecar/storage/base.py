@@ -17,6 +17,7 @@ from cco_sidecar.storage.event_stores import (
     SchemaStore,
     WebhookStore,
 )
+from cco_sidecar.storage.sessions import SessionStore
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import Approval
 from orchestra.v1.event_service_pb2 import Event
@@ -185,6 +186,10 @@ class AgentStore(Protocol):
         """
         ...
 
+    async def by_cause(self, cause: str) -> StoredAgent | None:
+        """Returns the agent that was spawned for this cause."""
+        ...
+
     async def has_cause(self, cause: str) -> bool:
         """Reports whether an agent was created for a cause."""
         ...
@@ -319,6 +324,9 @@ class Stores(Protocol):
 
     @property
     def webhooks(self) -> WebhookStore: ...
+
+    @property
+    def sessions(self) -> SessionStore: ...
 
     @property
     def outbox(self) -> OutboxStore: ...

@@ -64,19 +64,21 @@ class Spawner:
         # Held from the check of the limits until the new agent counts towards them.
         self._counting = asyncio.Lock()
 
-    async def spawn(self, request: SpawnAgentRequest, principal: Principal) -> ActiveAgent:
-        """Spawns an agent for a caller. Raises SidecarError: AUTH_003, AGT_001 to AGT_003, BLP_003, PRJ_001, REQ_001,
-        and those of a credential."""
+    async def spawn(self, request: SpawnAgentRequest, principal: Principal, cause: str = "") -> ActiveAgent:
+        """Spawns an agent for a caller; ``cause`` must be new.
+
+        Raises SidecarError: AUTH_003, AGT_001 to AGT_003, BLP_003, PRJ_001, REQ_001, and those of a credential.
+        """
         project = request.project_id
         if principal.operator:
-            active = await self._spawn(request, project, Descent(), spawned_by=principal.subject)
+            active = await self._spawn(request, project, Descent(), spawned_by=principal.subject, cause=cause)
         else:
             self._check_environment(request)
             parent = await self._store.by_id(principal.subject)
             descent = Descent.below(principal.subject, parent.agent if parent else None)
             async with self._counting:
                 await self.check_limits(request, project, descent)
-                active = await self._spawn(request, project, descent, spawned_by=principal.subject)
+                active = await self._spawn(request, project, descent, spawned_by=principal.subject, cause=cause)
         assert active is not None
         return active
 

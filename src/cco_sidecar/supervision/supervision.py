@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from cco_sidecar.auth.tokens import Tokens
-from cco_sidecar.bus.base import EventBus
-from cco_sidecar.bus.outbox import Outbox
-from cco_sidecar.core.agent_types import AgentTypes
+from cco_sidecar.bus.engine import EventEngine
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.metrics import Metrics
@@ -18,6 +16,7 @@ from cco_sidecar.runners.shim import become_subreaper
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.supervision.attempts import Attempts
 from cco_sidecar.supervision.budget import Budget
+from cco_sidecar.supervision.catalogue import Catalogue
 from cco_sidecar.supervision.final_result import FinalResults
 from cco_sidecar.supervision.leases import Leases
 from cco_sidecar.supervision.maintenance import Maintenance
@@ -36,21 +35,23 @@ class Supervision:
         settings: Settings,
         *,
         projects: Projects,
-        types: AgentTypes,
+        catalogue: Catalogue,
         budget: Budget,
         stores: Stores,
         context: ContextSource,
         credentials: CredentialSource,
         recorder: ResultRecorder,
-        outbox: Outbox,
-        bus: EventBus,
+        events: EventEngine,
         tokens: Tokens,
         metrics: Metrics,
         tracer: Tracer,
         clock: Clock,
     ) -> None:
         """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or sandbox users."""
-        self._bus = bus
+        self._bus = bus = events.bus
+        outbox = events.outbox
+        self._catalogue, self.types = catalogue, catalogue.types
+        types = catalogue.types
         self.leases = Leases(tokens, types, clock)
         self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
         worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
@@ -102,6 +103,7 @@ class Supervision:
         """Starts the queued agents and the periodic maintenance."""
         self.supervisor.start()
         self._background.start(self._maintenance.run(), "maintenance")
+        self._background.start(self._catalogue.watch(), "blueprints")
 
     async def close(self, *, keep_agents: bool) -> None:
         """Stops maintenance, and stops the agents unless ``keep_agents``."""

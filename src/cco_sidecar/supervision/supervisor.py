@@ -246,6 +246,13 @@ class Supervisor:
         """Returns the position in the queue, from 1; 0 if the agent is not queued."""
         return self._queue.position(agent_id)
 
+    def is_over(self, agent_id: str, attempt: int) -> bool:
+        """Whether an attempt writes no more output."""
+        active = self.active.get(agent_id)
+        if active is None or active.life.attempt > attempt:
+            return True
+        return active.life.attempt == attempt and active.life.phase is Phase.BACKING_OFF
+
     @property
     def running(self) -> int:
         """The number of agents that have a slot."""

@@ -60,7 +60,6 @@ async def test_a_project_that_waits_or_fails_delays_no_other(monkeypatch: pytest
         bus=Log(),  # type: ignore[arg-type]
         recorder=unused,
         approvals=unused,
-        types=unused,
     )
     await handover.recover()
     assert positions == {"": 0}, "the rules act only once they are started"

@@ -895,7 +895,7 @@ type Agent struct {
 	// spawned it.
 	Depth int32 `protobuf:"varint,20,opt,name=depth,proto3" json:"depth,omitempty"`
 	// Why a hand-over spawned it: `<event_id>#<rule>#<agent_type>`, or the approval's ID when a
-	// person approved it. Empty otherwise.
+	// person approved it; the session's ID when it was spawned for a session. Empty otherwise.
 	Cause string `protobuf:"bytes,21,opt,name=cause,proto3" json:"cause,omitempty"`
 	// Preset that launches it: `claude`, `codex`, `gemini`, `aider` or `command`.
 	Runner string `protobuf:"bytes,22,opt,name=runner,proto3" json:"runner,omitempty"`

@@ -12,7 +12,6 @@ from cco_sidecar.core.principal import Principal
 from cco_sidecar.runners import logs
 from cco_sidecar.runners.launch import Launcher
 from cco_sidecar.services.agents.read import AgentReader, require_own_logs
-from cco_sidecar.supervision.life import Phase
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import LogLine, StreamAgentLogsRequest
 
@@ -46,7 +45,7 @@ async def stream_logs(
             yield batch
         if not request.follow:
             return
-        async for batch in logs.follow(path, lines, partial(_is_over, supervisor, bus, agent.agent_id, attempt)):
+        async for batch in logs.follow(path, lines, partial(_ends, supervisor, bus, agent.agent_id, attempt)):
             yield batch
         if bus.draining and supervisor.find(agent.agent_id) is not None:
             raise unavailable("AGT_008", "the sidecar is shutting down; follow again once it is back")
@@ -56,9 +55,6 @@ async def stream_logs(
         attempt, tail = attempt + 1, None
 
 
-def _is_over(supervisor: Supervisor, bus: EventBus, agent_id: str, attempt: int) -> bool:
-    """Whether this attempt writes no more output."""
-    active = supervisor.find(agent_id)
-    if active is None or bus.draining or active.life.attempt > attempt:
-        return True
-    return active.life.attempt == attempt and active.life.phase is Phase.BACKING_OFF
+def _ends(supervisor: Supervisor, bus: EventBus, agent_id: str, attempt: int) -> bool:
+    """Whether the attempt, or the sidecar, writes no more output."""
+    return bus.draining or supervisor.is_over(agent_id, attempt)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from cco_sidecar.core.errors import invalid_request
-from cco_sidecar.core.tags import MAX_TAG
 from orchestra.v1.document_service_pb2 import (
     CreateDocumentRequest,
     Document,
@@ -19,7 +17,6 @@ from orchestra.v1.document_service_pb2 import (
     WriteDocumentRequest,
 )
 
-_MAX_METADATA = 4096
 # These are in document_service.proto too. A media type: RFC 9110, section 8.3.1.
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+( *;[ -~]*)?")
 _NAME = re.compile(r"[^/\\\u0000-\u001f\u007f]*[^./\\\u0000-\u0020\u007f][^/\\\u0000-\u001f\u007f]*")
@@ -84,17 +81,6 @@ def check_name(filename: str) -> None:
         raise invalid_request(
             f"filename: {filename!r} is not the name of a file, without a directory", field="filename"
         )
-
-
-def check_metadata(metadata: Iterable[tuple[str, str]]) -> None:
-    """Raises SidecarError (REQ_001)."""
-    for key, value in metadata:
-        if not key or len(key) > MAX_TAG or len(value) > _MAX_METADATA or "\0" in value:
-            raise invalid_request(
-                f"metadata.{key[:MAX_TAG]}: expected a key of 1 to {MAX_TAG} characters, and a value of at most "
-                f"{_MAX_METADATA}",
-                field="metadata",
-            )
 
 
 def revised(document: Document, content: Given, writer: str, at: Timestamp) -> DocumentRevision:

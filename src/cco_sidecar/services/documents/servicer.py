@@ -11,6 +11,7 @@ from cco_sidecar.core import announcements
 from cco_sidecar.core.bounds import quota_filled, too_large
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not_found
+from cco_sidecar.core.metadata import check_metadata
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.paging import number_of, paged
 from cco_sidecar.core.principal import Principal
@@ -40,7 +41,7 @@ class DocumentServicer:
         self, request: pb.CreateDocumentRequest, principal: Principal
     ) -> pb.CreateDocumentResponse:
         contents.check_name(request.filename)
-        contents.check_metadata(request.metadata.items())
+        check_metadata(request.metadata.items())
         content_type = contents.media_type(
             request.filename, request.content_type, is_text=request.WhichOneof("content") != "data"
         )
@@ -129,7 +130,7 @@ class DocumentServicer:
     ) -> pb.UpdateDocumentResponse:
         if request.HasField("filename"):
             contents.check_name(request.filename)
-        contents.check_metadata(request.metadata.items())
+        check_metadata(request.metadata.items())
         tags = tags_of(request.tags)
         if tags and request.clear_tags:
             raise invalid_request("clear_tags: tags are given as well", field="clear_tags")

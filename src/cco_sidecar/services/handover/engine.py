@@ -14,7 +14,6 @@ from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.base import EventBus, Outgoing
 from cco_sidecar.bus.entry import Entry
-from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import SIDECAR
@@ -49,7 +48,6 @@ class Handover:
         bus: EventBus,
         recorder: ResultRecorder,
         approvals: Approvals,
-        types: AgentTypes,
     ) -> None:
         self._store = stores.handover
         self._bus = bus
@@ -61,7 +59,6 @@ class Handover:
             stores=stores,
             recorder=recorder,
             approvals=approvals,
-            types=types,
         )
         self._read: dict[str, int] = {}
         # Projects whose position is not stored yet.

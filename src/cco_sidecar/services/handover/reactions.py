@@ -13,7 +13,6 @@ from google.protobuf.struct_pb2 import Struct
 
 from cco_sidecar.bus.entry import Entry
 from cco_sidecar.core import codec, tracing
-from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request, permission_denied
 from cco_sidecar.core.ids import is_id
 from cco_sidecar.core.principal import HANDOVER, OPERATOR, SIDECAR
@@ -57,7 +56,6 @@ class Reactions:
         stores: Stores,
         recorder: ResultRecorder,
         approvals: Approvals,
-        types: AgentTypes,
     ) -> None:
         self._plan = plan
         self._notices = notices
@@ -66,7 +64,7 @@ class Reactions:
         self._stores = stores
         self._recorder = recorder
         self._approvals = approvals
-        self._types = types
+        self._types = supervision.types
 
     @property
     def on(self) -> bool:

@@ -50,6 +50,9 @@ class SqlAgents:
         added = insert.returning(agents.c.number)
         return await self._database.write(lambda c: c.execute(added).scalar_one_or_none()) or 0
 
+    async def by_cause(self, cause: str) -> StoredAgent | None:
+        return next(iter(await self._rows(whole(agents).where(agents.c.cause == cause))), None)
+
     async def has_cause(self, cause: str) -> bool:
         query = sa.select(agents.c.number).where(agents.c.cause == cause)
         return await self._database.read(lambda c: c.execute(query).first() is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table
 
 metadata = MetaData()
 
@@ -73,6 +73,46 @@ document_contents = Table(
     Column("body", LargeBinary, nullable=False),
     Column("content", LargeBinary, nullable=False),
     Index("document_contents_by_project", "project_id", "size"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("session_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("name", String, nullable=False),
+    # Empty if no session started it.
+    Column("parent_id", String, nullable=False),
+    # Empty if another program runs it, or before its agent is spawned.
+    Column("agent_id", String, nullable=False),
+    # orchestra.v1.SessionStatus
+    Column("status", Integer, nullable=False),
+    # Whether it has not ended; whether its end is still to be told to its parent.
+    Column("is_open", Boolean, nullable=False),
+    Column("is_due", Boolean, nullable=False),
+    # A serialised orchestra.v1.Session.
+    Column("body", LargeBinary, nullable=False),
+    Index("sessions_by_name", "project_id", "name", unique=True),
+    Index("sessions_by_project", "project_id", "number"),
+    Index("sessions_by_parent", "parent_id", "number"),
+    Index("sessions_by_agent", "agent_id"),
+    sqlite_autoincrement=True,
+)
+
+session_events = Table(
+    "session_events",
+    metadata,
+    Column("session_id", String, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("project_id", String, nullable=False),
+    # Its type; of a message, also the role.
+    Column("kind", String, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    # A serialised orchestra.v1.SessionEvent.
+    Column("body", LargeBinary, nullable=False),
+    Index("session_events_by_kind", "session_id", "kind", "sequence"),
+    Index("session_events_by_project", "project_id", "size"),
 )
 
 revocations = Table(

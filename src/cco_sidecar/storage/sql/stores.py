@@ -15,6 +15,7 @@ from cco_sidecar.storage.sql.results import SqlResults
 from cco_sidecar.storage.sql.revocations import SqlRevocations
 from cco_sidecar.storage.sql.schedules import SqlSchedules
 from cco_sidecar.storage.sql.schema import event_schemas
+from cco_sidecar.storage.sql.sessions import SqlSessions
 from cco_sidecar.storage.sql.webhooks import SqlWebhooks
 from orchestra.v1.schema_service_pb2 import EventSchema
 
@@ -34,4 +35,5 @@ class SqlStores:
         self.schedules = SqlSchedules(database)
         self.schemas = KeyedMessages(database, event_schemas, "event_type", EventSchema)
         self.webhooks = SqlWebhooks(database)
+        self.sessions = SqlSessions(database)
         self.outbox = SqlOutbox(database)

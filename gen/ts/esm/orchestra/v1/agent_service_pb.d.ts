@@ -508,7 +508,7 @@ export declare type Agent = Message<"orchestra.v1.Agent"> & {
 
   /**
    * Why a hand-over spawned it: `<event_id>#<rule>#<agent_type>`, or the approval's ID when a
-   * person approved it. Empty otherwise.
+   * person approved it; the session's ID when it was spawned for a session. Empty otherwise.
    *
    * @generated from field: string cause = 21;
    */

@@ -1,0 +1,1 @@
+"""Sessions: named conversations with an agent, on top of its supervision."""
