@@ -15,6 +15,7 @@ MODULES = {
     "aio_patterns.py": "sync_patterns.py",
     "aio_schedules.py": "sync_schedules.py",
     "aio_schemas.py": "sync_schemas.py",
+    "aio_sessions.py": "sync_sessions.py",
     "aio_streams.py": "sync_streams.py",
     "aio_webhooks.py": "sync_webhooks.py",
 }

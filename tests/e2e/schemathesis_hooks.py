@@ -50,6 +50,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             "/api/schemas",
             "/api/documents",
             "/api/blueprints",
+            "/api/sessions",
         )
     ) and _is_valid(case):
         _choose(case)
@@ -95,6 +96,8 @@ def _choose(case: Any) -> None:
         _of_documents(case, body)
     elif case.path.startswith("/api/blueprints"):
         _of_blueprints(body)
+    elif case.path.startswith("/api/sessions"):
+        _of_sessions(case, body)
     elif case.path.startswith("/api/schemas") and "schema" in body:
         # Most objects are no JSON Schema.
         body["schema"] = {"maxProperties": 1000}
@@ -126,6 +129,23 @@ def _of_blueprints(body: Any) -> None:
         body["file_patterns"] = ["*.md"]
     if "description" in body:
         body["description"] = body["description"] or "of the fuzzer"
+
+
+def _of_sessions(case: Any, body: Any) -> None:
+    if case.path == "/api/sessions" and case.method == "POST":
+        # Only another program's: an agent would be started for each.
+        for name in ("prompt", "model", "parameters", "mode", "parent_session_id", "blueprint"):
+            body.pop(name, None)
+        case.body = body | {"external": True}
+    for name in ("metadata",):
+        if name in body:
+            body[name] = {"ticket": "of the fuzzer"}
+    if case.path.endswith("/resume"):
+        body.pop("mode", None)
+    if "event_type" in body:
+        case.body = body | {"role": "user", "tool_name": "Read"}
+    if case.path.endswith("/result"):
+        case.query = {**(case.query or {}), "timeout": SHORT}
 
 
 def _of_documents(case: Any, body: Any) -> None:

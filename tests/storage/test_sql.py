@@ -18,6 +18,7 @@ from tests.storage.contract_consumers import *  # noqa: F403
 from tests.storage.contract_documents import *  # noqa: F403
 from tests.storage.contract_schedules import *  # noqa: F403
 from tests.storage.contract_schemas import *  # noqa: F403
+from tests.storage.contract_sessions import *  # noqa: F403
 from tests.storage.contract_webhooks import *  # noqa: F403
 
 from cco_sidecar.core.errors import SettingsError, SidecarError

@@ -405,3 +405,72 @@ def test_a_parent_is_told_once_of_a_child_that_ended_while_no_sidecar_ran(own: P
     own.again()
     own.result({"session_id": "kid"})
     assert len(told(own, parent)) == 1 and "late" in told(own, parent)[0]
+
+
+def test_several_crashes_lose_and_double_nothing(own: Place) -> None:
+    words = " ".join(f"say:w{n} until:g{n}" for n in range(5))
+    made = own.create(f"{words} say:end")
+    for number in range(5):
+        until(lambda number=number: f"assistant: w{number}" in own.shapes(made), "the next message", 20)
+        if number % 2:
+            own.again()
+        own.note(f"g{number}")
+    assert own.result(made)["text"] == "end"
+    said = [each.partition(": ")[2] for each in own.shapes(made) if each.startswith("assistant")]
+    assert said == [*(f"w{n}" for n in range(5)), "end"]
+    numbers = [event["sequence"] for event in own.events(made)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_quota_of_events_is_kept(tmp_path: Path) -> None:
+    made = Place(tmp_path)
+    try:
+        made.sidecar.stop()
+        config = json.loads(made.config.read_text()) | {"sessions": {"quota_mb": 1}}
+        made.config.write_text(json.dumps(config))
+        made.start()
+        session = made.call("POST", "", json={"name": "ext", "external": True})
+        text = {"event_type": "message", "role": "user", "content": [{"type": "text", "text": "x" * 600_000}]}
+        path = f"/{session['session_id']}/events"
+        for _ in range(2):
+            made.call("POST", path, json=text)
+        assert made.refused("POST", path, json=text) == (429, "STR_003")
+        assert made.refused("POST", "", json={"name": "s", "prompt": "say:x"}) == (429, "STR_003")
+        made.call("DELETE", "/ext?force=true")
+        assert made.create("say:free", mode="sync")["status"] == "finished"
+    finally:
+        made.sidecar.stop()
+
+
+def test_an_external_session_that_falls_silent_has_failed(tmp_path: Path) -> None:
+    made = Place(tmp_path)
+    try:
+        made.sidecar.stop()
+        made.config.write_text(json.dumps({"sessions": {"silence_seconds": 1}}))
+        made.start()
+        made.call("POST", "", json={"name": "ext", "external": True})
+        found = made.call("GET", "/ext/result?timeout=30000")
+        assert found["status"] == "failed"
+        assert "no event for 1 seconds" in made.call("GET", "/ext")["reason"]
+    finally:
+        made.sidecar.stop()
+
+
+def test_the_sdk_does_what_the_api_does(own: Place) -> None:
+    from cco_sidecar.client import Client
+
+    with Client(own.sidecar.url, token=own.sidecar.operator.token) as client:
+        made = client.sessions.create("named", "say:one until:gate say:two", metadata={"a": "b"})
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(client.sessions.wait, "named")
+            until(lambda: client.sessions.events("named").events, "an event", 20)
+            own.note("gate")
+            assert waiting.result(30).text == "two"
+        assert client.sessions.get(made.session_id).metadata == {"a": "b"}
+        assert client.sessions.resume("named", "say:three", mode="sync").event_count == 9
+        assert [each.name for each in client.sessions.list(status="finished").sessions] == ["named"]
+        assert client.sessions.update("named", name="other").name == "other"
+        registered = client.sessions.register("mine", project_dir="/p")
+        event = client.sessions.add_event("mine", "message", role="user", content=[{"type": "text", "text": "q"}])
+        assert (event.sequence, registered.external) == (1, True)
+        assert client.sessions.delete("other") == 9

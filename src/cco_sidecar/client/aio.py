@@ -22,6 +22,7 @@ from cco_sidecar.client.aio_events import Events
 from cco_sidecar.client.aio_patterns import Patterns
 from cco_sidecar.client.aio_schedules import Schedules
 from cco_sidecar.client.aio_schemas import Schemas
+from cco_sidecar.client.aio_sessions import Sessions
 from cco_sidecar.client.aio_webhooks import Webhooks
 from cco_sidecar.client.connection import (
     CONNECT_SECONDS,
@@ -105,6 +106,7 @@ class AsyncClient:
         self.results = Results(self)
         self.blueprints = Blueprints(self)
         self.documents = Documents(self)
+        self.sessions = Sessions(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)
         self.credentials = Credentials(self)

@@ -32,6 +32,7 @@ from cco_sidecar.client.sync_events import Events
 from cco_sidecar.client.sync_patterns import Patterns
 from cco_sidecar.client.sync_schedules import Schedules
 from cco_sidecar.client.sync_schemas import Schemas
+from cco_sidecar.client.sync_sessions import Sessions
 from cco_sidecar.client.sync_webhooks import Webhooks
 from cco_sidecar.client.tls import Tls
 from cco_sidecar.client.values import Result, ResultPage
@@ -105,6 +106,7 @@ class Client:
         self.results = Results(self)
         self.blueprints = Blueprints(self)
         self.documents = Documents(self)
+        self.sessions = Sessions(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)
         self.credentials = Credentials(self)

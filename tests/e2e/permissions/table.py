@@ -299,6 +299,33 @@ def passing_document(case: Case) -> dict[str, Any]:
     return {"document_id": case.world.document(PROJECTS[case.scope.project], owner(case))} | place(case)
 
 
+def new_session(case: Case) -> dict[str, Any]:
+    return {"name": fresh("session"), "external": True} | place(case)
+
+
+def session(case: Case) -> dict[str, Any]:
+    return {"session_id": "ended"} | place(case)
+
+
+def resumed(case: Case) -> dict[str, Any]:
+    name = case.world.session(PROJECTS[case.scope.project]) if case.fresh else "ended"
+    return {"session_id": name, "prompt": "more"} | place(case)
+
+
+def marked(case: Case) -> dict[str, Any]:
+    return session(case) | {"metadata": {"mark": fresh("mark")}}
+
+
+def passing_session(case: Case) -> dict[str, Any]:
+    name = case.world.session(PROJECTS[case.scope.project]) if case.fresh else "ended"
+    return {"session_id": name} | place(case)
+
+
+def happened(case: Case) -> dict[str, Any]:
+    said = [{"type": "text", "text": "it"}]
+    return {"session_id": "external", "event_type": "message", "role": "user", "content": said} | place(case)
+
+
 def new_blueprint(case: Case) -> dict[str, Any]:
     return {"name": fresh("blueprint"), "description": "made by the table"}
 
@@ -424,6 +451,17 @@ ROWS: dict[str, Row] = {
     "UpdateDocument": Row(PROJECT_ONLY, renamed, rule(200, WRITE)),
     "DeleteDocument": Row(PROJECT_ONLY + ITS_OWN, passing_document, rule(200, WRITE, twists={"": architects})),
     "ListDocumentRevisions": Row(PROJECT_ONLY, document, rule(200, READ)),
+    # Whoever may spawn agents starts and changes sessions. What happened in one is for those who have to do with it.
+    "CreateSession": Row(PROJECT_ONLY, new_session, rule(201, SPAWN)),
+    "GetSession": Row(PROJECT_ONLY, session, rule(200, READ)),
+    "ListSessions": Row(PROJECT_ONLY, place, rule(200, READ)),
+    "ResumeSession": Row(PROJECT_ONLY, resumed, rule(200, SPAWN)),
+    "StopSession": Row(PROJECT_ONLY, session, rule(200, SPAWN)),
+    "UpdateSession": Row(PROJECT_ONLY, marked, rule(200, SPAWN)),
+    "DeleteSession": Row(PROJECT_ONLY, passing_session, rule(200, SPAWN)),
+    "GetSessionResult": Row(PROJECT_ONLY, session, rule(200, READ, twists={"": architects})),
+    "ListSessionEvents": Row(PROJECT_ONLY, session, rule(200, READ, twists={"": architects})),
+    "AddSessionEvent": Row(PROJECT_ONLY, happened, rule(201, SPAWN)),
     # Whoever may write a blueprint decides what its agents may do, so only the operator may. Everyone may read.
     "CreateBlueprint": Row(PLAIN, new_blueprint, rule(201, OPERATOR)),
     "GetBlueprint": Row(PLAIN, blueprint, rule(200)),

@@ -64,6 +64,8 @@ class World:
             self.schedule(project, "of-the-operator")
             self.webhook(project, "hook")
             self.schema(project, "with-a-schema")
+            self.session(project, "ended")
+            self.ask("CreateSession", name="external", external=True, project_id=project)
         self.blueprint("known")
         self.ask("StoreCredential", name="KEPT", value="of-the-operator")
         self._known: Any = None
@@ -109,6 +111,13 @@ class World:
         mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
         body = {"filename": "known.md", "text": f"{mark}: in the project", "project_id": project}
         return str(self.transports.ask("CreateDocument", self.agents[who], **body)["document_id"])
+
+    def session(self, project: str, name: str = "") -> str:
+        """A session that has ended."""
+        mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
+        made = self.ask("CreateSession", name=name or fresh("session"), prompt=f"{mark}: sleep", project_id=project)
+        self.ask("StopSession", session_id=made["session_id"], project_id=project)
+        return str(made["name"])
 
     def blueprint(self, name: str = "") -> str:
         return str(self.ask("CreateBlueprint", name=name or fresh("blueprint"), description="known")["name"])
@@ -200,6 +209,10 @@ class World:
             found[f"webhooks of {project}"] = [
                 (each.name, each.paused) for each in self._raw("ListWebhooks", project_id=project).webhooks
             ]
+            found[f"sessions of {project}"] = [
+                (each.session_id, each.name, each.event_count, each.ended_at.seconds, dict(each.metadata))
+                for each in self._raw("ListSessions", project_id=project, limit=1000).sessions
+            ]
             # Statuses of running agents follow their requests and output a moment later.
             found[f"agents of {project}"] = [
                 (each.agent_id, each.HasField("ended_at"), each.attempt, str(each.progress.at))
@@ -216,6 +229,8 @@ class World:
 
     def stop_spawned(self, rpc: str, body: Any) -> None:
         """Ends what an allowed call started, so that nothing happens on its own later."""
+        if rpc == "ResumeSession":
+            self.ask("StopSession", session_id=body["session_id"], project_id=body["project_id"])
         if rpc in ("SpawnAgent", "ResumeAgent"):
             self.ask("StopAgent", agent_id=body["agent_id"], force=True)
 

@@ -79,6 +79,8 @@ class Feed:
     async def close(self) -> None:
         """Stops following. The next start continues."""
         self._running = False
+        for session_id in list(self._waiting):
+            self._release(session_id)
         await self.background.drain()
         await self._following.end()
 

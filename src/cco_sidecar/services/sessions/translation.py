@@ -228,8 +228,10 @@ def _shortened(given: Any, event: SessionEvent, depth: int = 0) -> Any:
 def _value(given: Any) -> Value:
     found = Value()
     if isinstance(given, dict):
+        found.struct_value.SetInParent()
         found.struct_value.update(given)
     elif isinstance(given, list):
+        found.list_value.SetInParent()
         found.list_value.extend(given)
     elif isinstance(given, bool):
         found.bool_value = given

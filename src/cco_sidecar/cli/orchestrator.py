@@ -1,0 +1,229 @@
+"""The commands of the Agent Orchestrator Framework, with its arguments, output and exit status: `ao-new` and others.
+
+An error is a line on stderr that begins with ``Error:``, with exit status 1; 2 for wrong arguments.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+
+from cco_sidecar.cli.connect import connected, settings_of_sidecar
+from cco_sidecar.cli.sessions import print_result, prompt_option, read_prompt, status_of
+from cco_sidecar.client import Client
+from cco_sidecar.client.errors import NotFoundError
+from cco_sidecar.core import codec
+from cco_sidecar.core.errors import SettingsError, SidecarError
+from orchestra.v1.session_service_pb2 import Session
+
+_PROJECT_DIR = "AGENT_ORCHESTRATOR_PROJECT_DIR"
+_ACTIVE = ("pending", "running")
+_project_dir = click.option(
+    "--project-dir",
+    type=click.Path(path_type=Path),
+    envvar=_PROJECT_DIR,
+    help="Directory of the project.  [default: that of the sidecar]",
+)
+
+
+@click.group(hidden=True)
+def command() -> None:
+    """Commands of the Agent Orchestrator Framework."""
+
+
+def _project(project_dir: Path | None) -> str:
+    """Returns the project with this directory; empty for the default one. Raises ClickException."""
+    if project_dir is None:
+        return ""
+    settings = settings_of_sidecar(click.get_current_context())
+    wanted = project_dir.resolve()
+    if wanted == settings.project_root.resolve():
+        return ""
+    found = next((name for name, root in settings.projects.items() if root.resolve() == wanted), None)
+    if found is None:
+        raise click.ClickException(
+            f"no project of the sidecar has the directory {wanted}; add it to 'projects' of its configuration"
+        )
+    return found
+
+
+@command.command(name="new")
+@click.argument("session_name")
+@prompt_option
+@click.option("--agent", default="", help="Blueprint to use.")
+@_project_dir
+@connected
+def new(client: Client, session_name: str, prompt: str | None, agent: str, project_dir: Path | None) -> None:
+    """Start a session, wait for its end, and print its result."""
+    project = _project(project_dir)
+    if _find(client, session_name, project) is not None:
+        raise click.ClickException(
+            f"Session '{session_name}' already exists. Use 'ao-resume' to continue it, or choose a different name"
+        )
+    if agent:
+        _require_active(client, agent)
+    print_result(client, client.sessions.create(session_name, read_prompt(prompt), blueprint=agent, project_id=project))
+
+
+def _require_active(client: Client, agent: str) -> None:
+    try:
+        found = client.blueprints.get(agent)
+    except NotFoundError:
+        raise click.ClickException(f"Agent not found: {agent}") from None
+    if codec.to_dict(found)["status"] == "inactive":
+        raise click.ClickException(f"Agent '{agent}' is inactive")
+
+
+@command.command(name="resume")
+@click.argument("session_name")
+@prompt_option
+@_project_dir
+@connected
+def resume(client: Client, session_name: str, prompt: str | None, project_dir: Path | None) -> None:
+    """Resume a session, wait for its end, and print its result."""
+    project = _project(project_dir)
+    if _find(client, session_name, project) is None:
+        raise click.ClickException(f"Session '{session_name}' does not exist. Use 'ao-new' to create it")
+    print_result(client, client.sessions.resume(session_name, read_prompt(prompt), project_id=project))
+
+
+@command.command(name="status")
+@click.argument("session_name")
+@_project_dir
+@connected
+def status(client: Client, session_name: str, project_dir: Path | None) -> None:
+    """Print running, finished or not_existent."""
+    session = _find(client, session_name, _project(project_dir))
+    if session is None:
+        click.echo("not_existent")
+    else:
+        click.echo("running" if status_of(session) in _ACTIVE else "finished")
+
+
+@command.command(name="get-result")
+@click.argument("session_name")
+@_project_dir
+@connected
+def get_result(client: Client, session_name: str, project_dir: Path | None) -> None:
+    """Print the result of a session that has ended."""
+    project = _project(project_dir)
+    session = _find(client, session_name, project)
+    if session is None:
+        raise click.ClickException(f"Session '{session_name}' does not exist")
+    if status_of(session) in _ACTIVE:
+        raise click.ClickException(
+            f"Session '{session_name}' is still running. Wait for its end, or check it with ao-status"
+        )
+    text = client.sessions.result(session_name, project_id=project).text
+    if not text:
+        raise click.ClickException(f"Session '{session_name}' has no result: {session.reason}")
+    click.echo(text)
+
+
+@command.command(name="list-sessions")
+@_project_dir
+@connected
+def list_sessions(client: Client, project_dir: Path | None) -> None:
+    """List sessions, the newest first."""
+    none = True
+    for session in _sessions(client, _project(project_dir)):
+        none = False
+        directory = session.project_dir or "unknown"
+        click.echo(f"{session.name} (session-id: {session.session_id}, project-dir: {directory})")
+    if none:
+        click.echo("No sessions found")
+
+
+@command.command(name="list-agents")
+@connected
+def list_agents(client: Client) -> None:
+    """List the blueprints and agent types whose agents can be started."""
+    found = client.blueprints.list(status="active").blueprints
+    blocks = [f"{each.name}:\n{each.description}\n" for each in found]
+    click.echo("\n---\n\n".join(blocks) if blocks else "No agent blueprints found")
+
+
+@command.command(name="show-config")
+@click.argument("session_name")
+@_project_dir
+@connected
+def show_config(client: Client, session_name: str, project_dir: Path | None) -> None:
+    """Print how a session is set up."""
+    session = _find(client, session_name, _project(project_dir))
+    if session is None:
+        raise click.ClickException(f"Session '{session_name}' does not exist")
+    resumed = session.last_resumed_at if session.HasField("last_resumed_at") else session.created_at
+    click.echo(f"Configuration for session '{session_name}':")
+    for label, value in (
+        ("Session ID", session.session_id),
+        ("Project dir", session.project_dir or "unknown"),
+        ("Agent", session.blueprint or "none"),
+        ("Created", codec.rfc3339(session.created_at)),
+        ("Last resumed", codec.rfc3339(resumed)),
+    ):
+        click.echo(f"  {label + ':':<16} {value}")
+
+
+@command.command(name="clean")
+@_project_dir
+@connected
+def clean(client: Client, project_dir: Path | None) -> None:
+    """Stop and remove all sessions."""
+    project, count = _project(project_dir), 0
+    for session in list(_sessions(client, project)):
+        client.sessions.delete(session.session_id, force=True, project_id=project)
+        count += 1
+    click.echo("All sessions removed" if count else "No sessions to remove")
+
+
+def _find(client: Client, name: str, project: str) -> Session | None:
+    """Raises ClickException for what cannot be a name."""
+    if not 1 <= len(name) <= 60 or not all(sign.isascii() and (sign.isalnum() or sign in "_-") for sign in name):
+        raise click.ClickException("Session name: expected 1 to 60 letters, digits, dashes and underscores")
+    try:
+        return client.sessions.get(name, project_id=project)
+    except NotFoundError:
+        return None
+
+
+def _sessions(client: Client, project: str) -> Iterator[Session]:
+    cursor = ""
+    while True:
+        page = client.sessions.list(limit=1000, cursor=cursor, project_id=project)
+        yield from page.sessions
+        cursor = page.next_cursor
+        if not cursor:
+            return
+
+
+def _standalone(name: str) -> Callable[[], None]:
+    """Returns the program of a command."""
+
+    def main() -> None:
+        from cco_sidecar.cli.main import cco
+
+        program = Path(sys.argv[0]).name
+        try:
+            sys.exit(cco(["ao", name, *sys.argv[1:]], prog_name=program, standalone_mode=False) or 0)
+        except click.UsageError as problem:
+            problem.show()
+            sys.exit(2)
+        except click.ClickException as problem:
+            said = problem.format_message()
+        except (SidecarError, SettingsError) as problem:
+            said = str(problem)
+        except (KeyboardInterrupt, click.Abort):
+            sys.exit(130)
+        click.echo(f"Error: {said}", err=True)
+        sys.exit(1)
+
+    return main
+
+
+ao_new, ao_resume, ao_status, ao_get_result = map(_standalone, ("new", "resume", "status", "get-result"))
+ao_list_sessions, ao_list_agents, ao_show_config, ao_clean = map(
+    _standalone, ("list-sessions", "list-agents", "show-config", "clean")
+)
