@@ -21,8 +21,8 @@ from cco_sidecar.core.services import services
 from cco_sidecar.core.settings import DATABASE, Settings
 from cco_sidecar.gateway.app import Gateway
 from cco_sidecar.gateway.documents import Documents
-from cco_sidecar.gateway.http import HttpServer
 from cco_sidecar.gateway.routes import Routes
+from cco_sidecar.gateway.servers import HttpServers
 from cco_sidecar.rpc import chain
 from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.server import GrpcServer
@@ -67,7 +67,7 @@ class Sidecar:
         """Opens the storage and binds the ports. Raises SettingsError with a one-line message."""
         self._lock = open_storage(settings.storage)
         self._registration = Registration(settings.storage)
-        self._http = HttpServer(settings)
+        self._http = HttpServers(settings)
         self._grpc = GrpcServer(settings, self._registration.socket)
         # The actual ports, which differ from the settings if those allow any port.
         bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)
@@ -156,7 +156,7 @@ class Sidecar:
         await self._handover.recover()
         await self._sessions.start()
         await self._grpc.start(handlers, admission)
-        self._http.start(gateway)
+        self._http.start(gateway, handlers, self._tokens)
         self._supervision.start()
         self._handover.start()
         self._events.start()

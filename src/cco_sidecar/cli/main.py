@@ -43,6 +43,7 @@ _COMMANDS = {
     "top": "top",
     "health": "health",
     "doctor": "doctor",
+    "compat": "compat",
     "config": "config",
     "trust": "trust",
     "storage": "storage",

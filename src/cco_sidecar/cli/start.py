@@ -25,7 +25,10 @@ def _options() -> Iterator[Callable[[Any], Any]]:
         if declared.flag:
             kind = click.Path() if name in _PATHS else int if declared.is_number else str
             text = _plain(f"{declared.help}.  [default: {declared.shown}]")
-            yield click.option(declared.flag, name, type=kind, help=text)
+            # A switch, which may also be followed by a value.
+            is_switch = declared.schema.get("type") == "boolean"
+            switch: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if is_switch else {}
+            yield click.option(declared.flag, name, type=kind, help=text, **switch)
     yield click.option("--daemon", is_flag=True, help="Run in the background; return when the sidecar is ready.")
 
 

@@ -339,6 +339,18 @@ class Settings:
         "Seconds without an event after which a session that another program runs counts as failed; 0 for never",
         file="sessions.silence_seconds",
     )
+    compat_ports: bool = _setting(
+        False,
+        converters.boolean,
+        "Serve clients of the Agent Orchestrator Framework; see [compatibility](compatibility.md)",
+        file="compat.ports",
+        flag="--compat-ports",
+        shown="false",
+        schema={"type": "boolean"},
+    )
+    runtime_port: int = _integer(8765, 0, 65535, "Port of its Agent Runtime", file="compat.runtime_port")
+    store_port: int = _integer(8766, 0, 65535, "Port of its Context Store", file="compat.store_port")
+    registry_port: int = _integer(8767, 0, 65535, "Port of its Agent Registry", file="compat.registry_port")
     blueprints: Path | None = _setting(
         None,
         converters.path,

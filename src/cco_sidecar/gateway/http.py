@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import uvicorn
@@ -12,11 +13,13 @@ import uvicorn
 from cco_sidecar.core import descriptors, sockets
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import Settings
-from cco_sidecar.gateway.app import Gateway
 from cco_sidecar.gateway.connections import MAX_SAID_BYTES, Connection, Connections, Socket
 from cco_sidecar.rpc.listening import Listener
 from cco_sidecar.rpc.tls import Tls
 
+ASGI = Callable[..., Awaitable[None]]
+
+_OTHER = {True: "--port or CCO_SIDECAR_PORT", False: "compat.runtime_port, compat.store_port or compat.registry_port"}
 _KEEP_ALIVE_SECONDS = 75
 _PING_SECONDS = 20.0
 _LEAST_CONNECTIONS = 64
@@ -59,28 +62,29 @@ class HttpServer:
     ``port`` is the actual port, also if port 0 was requested.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError if the port cannot be opened, or the certificate not be used."""
-        self._tls = Tls.of(settings, "http/1.1")
-        host, port = settings.host, settings.port
+    def __init__(self, settings: Settings, address: tuple[str, int] | None = None) -> None:
+        """``address``: a host and port of this machine, without TLS, instead of those of the settings. Raises
+        SettingsError if the port cannot be opened, or the certificate not be used."""
+        self._tls = Tls.of(settings, "http/1.1") if address is None else None
+        host, port = address or (settings.host, settings.port)
         try:
             self._socket = sockets.bound(host, port)
         except OSError as problem:
             raise SettingsError(
                 f"cannot open port {port} on {host}: {problem.strerror or problem}; "
-                "fix: choose another with --port or CCO_SIDECAR_PORT"
+                f"fix: choose another with {_OTHER[address is None]}"
             ) from problem
         self.port: int = self._socket.getsockname()[1]
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
-    def start(self, gateway: Gateway) -> None:
+    def start(self, app: ASGI) -> None:
         # Use half of the descriptors; the rest is for gRPC, files and agents.
         most = min(_MAX_CONNECTIONS, max(_LEAST_CONNECTIONS, descriptors.soft_limit() // 2))
         connections = {"connections_of_server": Connections(most)}
         protocol = type("Connection", (Connection,), connections)
         config = uvicorn.Config(
-            gateway,
+            app,
             loop="none",
             http=protocol,
             ws=type("Socket", (Socket,), connections),
