@@ -23,6 +23,7 @@ from cco_sidecar.gateway.app import Gateway
 from cco_sidecar.gateway.documents import Documents
 from cco_sidecar.gateway.routes import Routes
 from cco_sidecar.gateway.servers import HttpServers
+from cco_sidecar.mcp.endpoint import McpEndpoint
 from cco_sidecar.rpc import chain
 from cco_sidecar.rpc.receiving import Admission
 from cco_sidecar.rpc.server import GrpcServer
@@ -71,8 +72,7 @@ class Sidecar:
         self._grpc = GrpcServer(settings, self._registration.socket)
         # The actual ports, which differ from the settings if those allow any port.
         bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)
-        self.settings = bound
-        self.clock = clock or Clock()
+        self.settings, self.clock = bound, clock or Clock()
         self._catalogue = Catalogue(bound)
         self.types = self._catalogue.types
         self._database = Database(backend_of(bound.database_url, bound.storage / DATABASE), exclusive=True)
@@ -83,7 +83,7 @@ class Sidecar:
         self._events = engine = EventEngine(bound, stores, seal, self.clock)
         self._bus, self._outbox = engine.bus, engine.outbox
         self._metrics, self._tracer = Metrics(), tracer_of(bound)
-        projects = Projects(bound)
+        projects, plan = Projects(bound), Plan.of(bound.handover, self.types)
         self._context = ContextService(
             bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
         )
@@ -91,7 +91,6 @@ class Sidecar:
         self._vault = Vault(stores.credentials, seal, self.clock)
         self._approvals = Approvals(stores.approvals, self._outbox, self.clock)
         self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound)
-        plan = Plan.of(bound.handover, self.types)
         self._supervision = Supervision(
             bound,
             projects=projects,
@@ -147,7 +146,8 @@ class Sidecar:
         admission = Admission()
         around = chain.interceptors(self.settings, self._tokens, self._metrics, self._tracer, admission)
         handlers = chain.build(self._servicers(), around, self._tokens)
-        gateway = Gateway(Routes(services()), handlers, Documents(self._tokens), self.settings.cors_origins)
+        documents, mcp = Documents(self._tokens), McpEndpoint(handlers, self._tokens)
+        gateway = Gateway(Routes(services()), handlers, documents, self.settings.cors_origins, mcp)
         self._operator_token.write()
         await self._events.recover()
         await self._recorder.recover()
@@ -178,8 +178,9 @@ class Sidecar:
         log.info("stopping")
         self._registration.withdraw()
         await self._grpc.set_serving(False)
-        parts = (self._events.stop(), self._handover.close(), self._sessions.close())
-        await asyncio.gather(self._background.end(), *parts)
+        await asyncio.gather(
+            self._background.end(), self._events.stop(), self._handover.close(), self._sessions.close()
+        )
         await self._supervision.close(keep_agents=keep_agents)
         self._bus.stop_readers()
         await asyncio.gather(self._http.stop(), self._grpc.stop())

@@ -42,6 +42,7 @@ _COMMANDS = {
     "token": "token",
     "top": "top",
     "health": "health",
+    "mcp": "mcp",
     "doctor": "doctor",
     "compat": "compat",
     "config": "config",

@@ -15,7 +15,7 @@ from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.gateway import cloudevents, compat, cycle, replies, requests
 from cco_sidecar.gateway.documents import Document
-from cco_sidecar.gateway.incoming import Dependencies, Incoming, Send
+from cco_sidecar.gateway.incoming import Dependencies, Incoming, Mcp, Send
 from cco_sidecar.gateway.routes import Route, method_not_allowed
 from cco_sidecar.rpc.interceptors.receive import Deferred
 from orchestra.v1 import options_pb2
@@ -49,6 +49,7 @@ class Exchange(Incoming):
 
     def __init__(self, needs: Dependencies, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None:
         super().__init__(needs, scope, receive, send)
+        self._scope = scope
         self.verb: str = scope["method"]
         self.cycle = cycle.of(scope)
         self.started = False
@@ -68,6 +69,9 @@ class Exchange(Incoming):
     async def _answer(self) -> None:
         if len(self.path) > _MAX_PATH:
             raise SidecarError(Kind.INVALID_REQUEST, "REQ_001", f"the path is longer than {_MAX_PATH} bytes")
+        if self.needs.mcp is not None and self.path == self.needs.mcp.path:
+            await self._mcp(self.needs.mcp)
+            return
         document = self.needs.documents.get(self.path)
         if document is not None:
             if self.verb == "OPTIONS":
@@ -105,6 +109,14 @@ class Exchange(Incoming):
             raise SidecarError(
                 Kind.DEADLINE_EXCEEDED, "REQ_006", f"deadline exceeded: the Grpc-Timeout was {deadline:g} s"
             ) from None
+
+    async def _mcp(self, mcp: Mcp) -> None:
+        self.check_origin()
+        mcp.require_caller(self.headers)
+        # The server of this port leaves out what its own routes do not use.
+        scope = {**self._scope, "path": self.path, "root_path": ""}
+        self.started = True
+        await mcp(scope, self.receive, self.send)
 
     async def _lines(self, route: Route, body: bytes) -> AsyncIterator[Message]:
         """Returns an iterator over the messages in the body."""

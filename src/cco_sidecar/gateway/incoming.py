@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import grpc.aio
 from google.protobuf.message import Message
 
 from cco_sidecar.core import ids
-from cco_sidecar.core.errors import SidecarError, internal
+from cco_sidecar.core.errors import Kind, SidecarError, internal
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.gateway import compat, requests
 from cco_sidecar.gateway.cors import Cors
@@ -26,6 +26,18 @@ log = logging.getLogger(__name__)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+class Mcp(Protocol):
+    """The tools of the Model Context Protocol, at ``path``."""
+
+    path: str
+
+    def require_caller(self, headers: Mapping[str, str]) -> None:
+        """Raises SidecarError (AUTH_001, AUTH_002) without a valid token."""
+        ...
+
+    async def __call__(self, scope: Mapping[str, Any], receive: requests.Receive, send: Send) -> None: ...
+
+
 class Dependencies(NamedTuple):
     """What every request needs."""
 
@@ -34,6 +46,7 @@ class Dependencies(NamedTuple):
     documents: Documents
     cors: Cors
     discards: requests.Discards
+    mcp: Mcp | None
 
 
 class Incoming:
@@ -71,6 +84,16 @@ class Incoming:
             error = internal("INT_001", f"internal error; see the log for request {self.request_id}")
         with suppress(ConnectionResetError):
             await self.refuse(error)
+
+    def check_origin(self) -> None:
+        """Raises SidecarError (AUTH_003) for a page of another site, unless it is allowed."""
+        origin = self.headers.get("origin")
+        if origin is None or self.needs.cors.allows(origin):
+            return
+        host = self.headers.get("host")
+        if not host or origin.partition("://")[2] != host:
+            text = f"a page of {origin[:200]} may not connect; allow it with sidecar.cors_origins in the configuration"
+            raise SidecarError(Kind.PERMISSION_DENIED, "AUTH_003", text)
 
     async def refuse(self, error: SidecarError) -> None:
         raise NotImplementedError

@@ -46,7 +46,7 @@ class WebSocket(Incoming):
         await self.serve(self._unless_closed(self._answer()))
 
     async def _answer(self) -> None:
-        self._check_origin()
+        self.check_origin()
         route, variables = self.needs.routes.match("GET", self.path)
         if route.rules.mode != options_pb2.MODE_STREAM:
             raise invalid_request(f"'{self.path[:200]}' is no stream; a WebSocket is for paths that stream events")
@@ -61,16 +61,6 @@ class WebSocket(Incoming):
         await stream(request, self.context, send, None)
         await self._accept()
         await self.send({"type": "websocket.close", "code": _NORMAL})
-
-    def _check_origin(self) -> None:
-        """Raises SidecarError (AUTH_003) for a page of another site, unless it is allowed."""
-        origin = self.headers.get("origin")
-        if origin is None or self.needs.cors.allows(origin):
-            return
-        host = self.headers.get("host")
-        if not host or origin.partition("://")[2] != host:
-            text = f"a page of {origin[:200]} may not connect; allow it with sidecar.cors_origins in the configuration"
-            raise SidecarError(Kind.PERMISSION_DENIED, "AUTH_003", text)
 
     async def _accept(self) -> None:
         if not self._accepted:

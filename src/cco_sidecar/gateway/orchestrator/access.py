@@ -53,7 +53,8 @@ class Access:
             text = "no capability in the address: 'cco compat env' prints the addresses to use"
             await self._refuse(scope, receive, send, 401, text)
             return
-        inner["state"] = {**inner.get("state", {}), "calls": self._calls_of(project), "base": inner["base"]}
+        base = f"http://{headers.get('host', '')}{_PREFIX}{secret}"
+        inner["state"] = {**inner.get("state", {}), "calls": self._calls_of(project), "base": base}
         await self._app(inner, _Limited(receive, self._max_bytes), send)
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
@@ -75,13 +76,10 @@ class Access:
         # The server of the API leaves out what it does not use.
         path = scope["path"] = unquote(scope["raw_path"].decode("latin-1"))
         scope.setdefault("root_path", "")
-        host = headers.get("host", "")
-        scope["base"] = f"http://{host}"
         if path.startswith(_PREFIX):
             secret, slash, rest = path.removeprefix(_PREFIX).partition("/")
             scope["path"] = slash + rest or "/"
             scope["raw_path"] = scope["path"].encode()
-            scope["base"] += _PREFIX + secret
             return secret
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "basic":

@@ -52,12 +52,17 @@ def agent_shape(blueprint: Blueprint) -> dict[str, Any]:
         "name": blueprint.name,
         "description": blueprint.description,
         "system_prompt": blueprint.system_prompt or None,
-        "mcp_servers": servers_of(blueprint) or None,
+        "mcp_servers": {name: _server_shape(server) for name, server in servers_of(blueprint).items()} or None,
         "skills": list(blueprint.skills) or None,
         "status": value["status"],
         "created_at": value.get("created_at", never),
         "modified_at": value.get("modified_at", never),
     }
+
+
+def _server_shape(server: dict[str, Any]) -> dict[str, Any]:
+    """A program always has arguments there."""
+    return {"args": []} | server if server.get("type") == "stdio" else server
 
 
 def document_shape(document: Document, base: str) -> dict[str, Any]:
