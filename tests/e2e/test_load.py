@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tests.support.repositories import large
 
-from cco_sidecar.app import load_agent_types
 from cco_sidecar.client import AsyncClient
 from cco_sidecar.core.principal import PUBLISH_EVENTS
+from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.process import Agent, SidecarProcess
 
 AGENTS = 119

@@ -13,10 +13,10 @@ import psutil
 from tests.support.processes import agents_of
 from tests.support.sidecars import until
 
-from cco_sidecar.app import load_agent_types
 from cco_sidecar.core.agent_status import ENDED
 from cco_sidecar.core.principal import PUBLISH_EVENTS, WRITE_RESULTS
 from cco_sidecar.runners.run import MARK
+from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.agents import SpawnedAgent, spawn_scripted
 from cco_sidecar.testing.process import SidecarProcess
 

@@ -104,7 +104,7 @@ def test_a_page_does_what_it_says(page: Path, sidecar: SidecarProcess, checkout:
             done = subprocess.run(
                 [sys.executable, "-"],
                 input=block.text,
-                env=environment(sidecar) | agent_environment(sidecar, agent),
+                env=environment(sidecar) | agent_environment(sidecar, agent) | extra,
                 cwd=checkout,
                 capture_output=True,
                 text=True,

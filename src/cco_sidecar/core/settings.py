@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from cco_sidecar.core import converters
-from cco_sidecar.core.converters import GRPC_CORES, LOG_LEVELS, SANDBOX_MODES, Convert
+from cco_sidecar.core.converters import GRPC_CORES, LOG_LEVELS, SANDBOX_MODES
+from cco_sidecar.core.declared import Declared
+from cco_sidecar.core.declared import integer as _integer
+from cco_sidecar.core.declared import setting as _setting
 from orchestra.v1.config_pb2 import HandoverConfig, RateLimitConfig, RunnerConfig
 
 DATABASE = "records.db"
@@ -21,54 +23,6 @@ CONTEXT_CACHE = "context-cache"
 DEFAULT_CONFIG = Path("~/.cco/config.json")
 ENVIRONMENT = "CCO_SIDECAR_"
 _DAY = 86_400
-
-
-class Declared(NamedTuple):
-    """How a setting is given. ``file``: section and key of the config file, empty for none; ``shown``: the default as
-    docs and help say it; ``schema``: its JSON Schema; ``secret``: no message shows the value."""
-
-    convert: Convert
-    help: str
-    file: str = ""
-    flag: str = ""
-    shown: str = ""
-    schema: Mapping[str, Any] = {}
-    is_number: bool = False
-    secret: bool = False
-
-
-def _setting(
-    default: Any,
-    convert: Convert,
-    help_text: str,
-    *,
-    file: str = "",
-    flag: str = "",
-    shown: str | None = None,
-    schema: Mapping[str, Any] | None = None,
-    secret: bool = False,
-) -> Any:
-    text = shown if shown is not None else "none" if default in (None, ()) else str(default)
-    declared = Declared(convert, help_text, file, flag, text, schema or {"type": "string"}, secret=secret)
-    if callable(default):
-        return field(default_factory=default, metadata={"declared": declared})
-    return field(default=default, metadata={"declared": declared})
-
-
-def _integer(
-    default: int | None,
-    low: int,
-    high: int,
-    help_text: str,
-    *,
-    file: str = "",
-    flag: str = "",
-    shown: str | None = None,
-) -> Any:
-    schema = {"type": "integer", "minimum": low, "maximum": high}
-    text = shown if shown is not None else str(default)
-    declared = Declared(converters.integer(low, high), help_text, file, flag, text, schema, is_number=True)
-    return field(default=default, metadata={"declared": declared})
 
 
 _STRINGS = {"type": "array", "items": {"type": "string"}}

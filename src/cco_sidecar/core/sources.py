@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cco_sidecar.core import documents
+from cco_sidecar.core.declared import Declared
 from cco_sidecar.core.environment import is_service_link
 from cco_sidecar.core.errors import SettingsError
 from cco_sidecar.core.settings import (
@@ -14,7 +15,6 @@ from cco_sidecar.core.settings import (
     DEFAULT_CONFIG,
     ENVIRONMENT,
     SETTING_NAMES,
-    Declared,
     Settings,
     service_storage,
 )

@@ -48,10 +48,9 @@ class Supervision:
         clock: Clock,
     ) -> None:
         """``settings`` must contain the ports in use. Raises SettingsError for invalid runners or sandbox users."""
-        self._bus = bus = events.bus
-        outbox = events.outbox
+        self._bus, outbox = events.bus, events.outbox
         self._catalogue, self.types = catalogue, catalogue.types
-        types = catalogue.types
+        types = self.types
         self.leases = Leases(tokens, types, clock)
         self.launcher = Launcher(types, projects, context, credentials, stores.agents, settings)
         worktrees, attempts = self.launcher.worktrees, Attempts(self.launcher, self.leases, clock)
@@ -84,7 +83,7 @@ class Supervision:
             leases=self.leases,
             worktrees=worktrees,
             store=stores.agents,
-            bus=bus,
+            bus=self._bus,
             metrics=metrics,
             clock=clock,
             storage=settings.storage,
