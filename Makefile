@@ -12,7 +12,7 @@ SBOM := dist/cco-sidecar.cdx.json
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run types-table bench-context bench-context-peers bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -39,6 +39,13 @@ $(VENV)/.ready: requirements.lock pyproject.toml clients/python/pyproject.toml
 
 run: $(VENV)/.runs ## start the sidecar on this repository (PROJECT=/path for another)
 	@$(BIN)/cco orchestration-server --project-root $(or $(PROJECT),.) $(ARGS)
+
+start-bg: setup ## start the sidecar in the background, with the ports of the Agent Orchestrator Framework, and print its addresses
+	@$(BIN)/cco daemon start --compat-ports --project-root $(or $(PROJECT),.) $(ARGS)
+	@$(BIN)/cco compat env
+
+stop: setup ## stop the sidecar that start-bg started
+	@$(BIN)/cco daemon stop
 
 test: setup ## run every test
 	@$(PY) -m pytest -n 2 -m "not long and not polyglot" $(ARGS)
