@@ -31,7 +31,7 @@ def test_a_file_is_pushed_found_and_pulled(sidecar: SidecarProcess, pushed: dict
     assert pushed["id"].startswith("doc_") and pushed["url"].endswith(f"/api/documents/{pushed['id']}/content")
     assert (pushed["filename"], pushed["content_type"], pushed["size_bytes"]) == ("spec.md", "text/markdown", 21)
     assert (pushed["tags"], pushed["metadata"]) == (["api", "v2"], {"description": "about tokens"})
-    assert documents(sidecar, "info", pushed["id"]) == pushed
+    assert documents(sidecar, "info", pushed["id"]) == pushed | {"relations": {}}
     assert pushed in documents(sidecar, "query", "--name", "SPEC", "--tags", "v2,api")
     assert documents(sidecar, "query", "--tags", "api,nothing") == []
     target = tmp_path / "copy.md"
@@ -118,8 +118,28 @@ def test_the_programs_report_errors_as_json(sidecar: SidecarProcess, pushed: dic
             timeout=60,
         )
 
-    assert json.loads(program("doc_info", pushed["id"]).stdout) == pushed
+    assert json.loads(program("doc_info", pushed["id"]).stdout) == pushed | {"relations": {}}
     missing = program("doc_info", "doc_0")
     assert (missing.returncode, missing.stdout) == (1, "") and "doc_0" in json.loads(missing.stderr)["error"]
     nowhere = program("doc_push", "/nowhere")
     assert nowhere.returncode == 2 and "does not exist" in nowhere.stderr
+
+
+def test_documents_are_linked(sidecar: SidecarProcess) -> None:
+    first, second = [documents(sidecar, "create", "--name", f"{n}.md")["id"] for n in range(2)]
+    names = [each["name"] for each in documents(sidecar, "link", "--types")]
+    assert names == ["parent-child", "related", "predecessor-successor"]
+    made = documents(sidecar, "link", "--create", first, second, "--type", "parent-child", "--from-note", "n")
+    assert made["success"] is True and made["from_relation"]["relation_type"] == "child"
+    relation = made["from_relation"]["id"]
+    assert documents(sidecar, "link", "--update", relation, "--note", "m")["note"] == "m"
+    assert documents(sidecar, "link", "--update", relation, "--to-note", "p")["document_id"] == second
+    assert documents(sidecar, "info", first)["relations"]["child"][0]["related_document_id"] == second
+    assert documents(sidecar, "link", "--remove", relation)["deleted_relation_ids"] == [relation]
+    assert documents(sidecar, "info", first)["relations"] == {}
+    fails(run_cco(sidecar, "documents", "link"), "use one of --types, --create, --update and --remove")
+    fails(run_cco(sidecar, "documents", "link", "--create", first), "needs the second document")
+    fails(run_cco(sidecar, "documents", "link", "--update", relation), "needs --note or --to-note")
+    child = documents(sidecar, "link", "--create", first, second, "--type", "parent-child")
+    assert child["success"] is True
+    assert documents(sidecar, "delete", first)["deleted_document_ids"] == [first, second]

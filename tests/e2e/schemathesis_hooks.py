@@ -48,7 +48,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
             "/api/events",
             "/api/webhooks",
             "/api/schemas",
-            "/api/documents",
+            "/api/document",
             "/api/blueprints",
             "/api/sessions",
         )
@@ -92,6 +92,9 @@ def _choose(case: Any) -> None:
         body["after_seconds"] = body.get("after_seconds") or 3600
     elif case.path == "/api/consumers" and isinstance(body.get("settings"), dict):
         body["settings"]["shared"] = True
+    elif case.path == "/api/document-relations":
+        # A document has no relation to itself.
+        case.body = body | {"from_document_id": "doc_one", "to_document_id": "doc_other"}
     elif case.path.startswith("/api/documents"):
         _of_documents(case, body)
     elif case.path.startswith("/api/blueprints"):

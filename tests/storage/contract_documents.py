@@ -12,7 +12,15 @@ from cco_sidecar.core.errors import SidecarError, not_found
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.storage.documents import MAX_REVISIONS, MAX_SEARCHED_BYTES, Change, Term
 from orchestra.v1 import event_service_pb2 as event_pb
-from orchestra.v1.document_service_pb2 import Document, DocumentRevision
+from orchestra.v1.document_service_pb2 import (
+    DOCUMENT_RELATION_TYPE_PARENT_CHILD,
+    DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR,
+    DOCUMENT_RELATION_TYPE_RELATED,
+    Document,
+    DocumentRelation,
+    DocumentRelationType,
+    DocumentRevision,
+)
 
 _numbers = itertools.count(1)
 _EVENT = event_pb.Event(event_type="document_changed")
@@ -67,7 +75,7 @@ async def test_a_document_is_found_with_its_content_and_event(open_stores: OpenS
         assert await stores.documents.content(project, document_id) is None
         assert await stores.documents.revisions(project, document_id) == []
         assert await stores.documents.change(project, document_id, _written("x")) is None  # type: ignore[arg-type]
-        assert await stores.documents.delete(project, document_id, lambda _: _EVENT) is None
+        assert await stores.documents.delete(project, document_id, lambda _: _EVENT) == []
     assert len(await stores.outbox.pending()) == 1
 
 
@@ -148,7 +156,7 @@ async def test_a_refused_change_changes_nothing(stores: Stores) -> None:
 async def test_a_deleted_document_leaves_nothing(stores: Stores) -> None:
     made = await _add(stores, "some words", tags=["a"])
     kept = await _add(stores, "some words", filename="kept.md", tags=["a"])
-    assert await stores.documents.delete("p", made.document_id, lambda _: _EVENT) is not None
+    assert await stores.documents.delete("p", made.document_id, lambda _: _EVENT) != []
     assert await stores.documents.by_id("p", made.document_id) is None
     assert [each.document for each in await stores.documents.page("p", tags=["a"])] == [kept]
     assert await _names(stores, "words") == ["kept.md"]
@@ -200,3 +208,85 @@ async def test_the_size_of_all_revisions_counts(stores: Stores) -> None:
     await _add(stores, "1", project_id="q")
     await stores.documents.change("p", made.document_id, _written("123"))  # type: ignore[arg-type]
     assert [await stores.documents.stored_bytes(project) for project in ("p", "q", "r")] == [8, 1, 0]
+
+
+async def _relate(
+    stores: Stores,
+    first: Document,
+    second: Document,
+    kind: DocumentRelationType = DOCUMENT_RELATION_TYPE_PARENT_CHILD,
+    project: str = "p",
+) -> DocumentRelation:
+    relation = DocumentRelation(relation_id=f"rel_{next(_numbers)}", type=kind)
+    relation.from_document_id, relation.to_document_id = first.document_id, second.document_id
+    announced = await stores.documents.relate(relation, project, _EVENT)
+    assert announced.number in [each.number for each in await stores.outbox.pending()]
+    return relation
+
+
+async def test_a_relation_is_seen_from_both_documents(open_stores: OpenStores) -> None:
+    one = await open_stores()
+    first, second, other = [await _add(one) for _ in range(3)]
+    made = await _relate(one, first, second)
+    also = await _relate(one, first, other, DOCUMENT_RELATION_TYPE_RELATED)
+    again = await open_stores()
+    assert await again.documents.relations("p", first.document_id) == [made, also]
+    assert await again.documents.relations("p", second.document_id) == [made]
+    assert await again.documents.relations("q", first.document_id) == []
+
+    def note(relation: DocumentRelation) -> None:
+        relation.from_note = "why"
+
+    changed = await again.documents.change_relation("p", made.relation_id, note)
+    assert changed is not None and changed.from_note == "why"
+    assert await again.documents.change_relation("q", made.relation_id, note) is None
+    assert await again.documents.unrelate("q", made.relation_id, lambda _: _EVENT) is None
+    assert await again.documents.unrelate("p", made.relation_id, lambda _: _EVENT) is not None
+    assert await again.documents.relations("p", second.document_id) == []
+
+
+async def test_relations_that_make_no_sense_are_refused(open_stores: OpenStores) -> None:
+    one = await open_stores()
+    first, second, third = [await _add(one) for _ in range(3)]
+    elsewhere = await _add(one, project_id="q")
+    await _relate(one, first, second)
+    await _relate(one, second, third)
+    await _relate(one, first, third, DOCUMENT_RELATION_TYPE_RELATED)
+    for pair, kind, text in (
+        ((first, second), DOCUMENT_RELATION_TYPE_PARENT_CHILD, "this relation already"),
+        ((third, first), DOCUMENT_RELATION_TYPE_RELATED, "this relation already"),
+        ((first, third), DOCUMENT_RELATION_TYPE_PARENT_CHILD, "has a parent already"),
+        ((third, first), DOCUMENT_RELATION_TYPE_PARENT_CHILD, "its own ancestor"),
+    ):
+        with pytest.raises(SidecarError, match=text) as refused:
+            await _relate(one, *pair, kind)
+        assert refused.value.code == "DOC_003"
+    for pair in ((first, elsewhere), (elsewhere, first), (first, Document(document_id="none"))):
+        with pytest.raises(SidecarError, match="not found"):
+            await _relate(one, *pair)
+    # In another direction it is another relation.
+    await _relate(one, second, first, DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR)
+    assert len(await one.documents.relations("p", first.document_id)) == 3
+
+
+async def test_children_are_deleted_with_their_parents(open_stores: OpenStores) -> None:
+    one = await open_stores()
+    parent, child, grandchild, friend = [await _add(one, f"only {n}") for n in range(4)]
+    await _relate(one, parent, child)
+    await _relate(one, child, grandchild)
+    await _relate(one, grandchild, friend, DOCUMENT_RELATION_TYPE_RELATED)
+    refusal = not_found("DOC_001", "not this one")
+
+    def refuse(document: Document) -> event_pb.Event:
+        if document.document_id == grandchild.document_id:
+            raise refusal
+        return _EVENT
+
+    with pytest.raises(SidecarError, match="not this one"):
+        await one.documents.delete("p", parent.document_id, refuse)
+    assert await one.documents.by_id("p", parent.document_id) is not None
+    deleted = await one.documents.delete("p", parent.document_id, lambda _: _EVENT)
+    assert [each.document_id for each in deleted] == [parent.document_id, child.document_id, grandchild.document_id]
+    assert len({each.announcement.number for each in deleted}) == 3
+    assert await one.documents.relations("p", friend.document_id) == []
+    assert await _names(one, "only") == ["a.md"]

@@ -333,6 +333,29 @@ def test_what_the_store_refuses(ports: Ports) -> None:
     assert answered("POST", documents, 413, files={"file": ("a", b"x" * (18 * 2**20))})["detail"]
 
 
+def test_relations_say_what_the_other_document_is(ports: Ports) -> None:
+    parent, child = pushed(ports, "parent.md")["id"], pushed(ports, "child.md")["id"]
+    definitions = answered("GET", f"{ports.store}/relations/definitions")
+    assert [each["name"] for each in definitions] == ["parent-child", "related", "predecessor-successor"]
+    assert (definitions[0]["from_document_is"], definitions[0]["to_document_is"]) == ("parent", "child")
+    body = {"definition": "parent-child", "from_document_id": parent, "to_document_id": child, "from_note": "n"}
+    made = answered("POST", f"{ports.store}/relations", 201, json=body)
+    first, second = made["from_relation"], made["to_relation"]
+    assert (first["document_id"], first["related_document_id"], first["relation_type"]) == (parent, child, "child")
+    assert (second["document_id"], second["relation_type"], second["note"]) == (child, "parent", None)
+    assert answered("POST", f"{ports.store}/relations", 409, json=body)["detail"]
+    assert answered("POST", f"{ports.store}/relations", 400, json=body | {"definition": "x"})["detail"]
+    assert answered("POST", f"{ports.store}/relations", 404, json=body | {"to_document_id": "doc_0"})["detail"]
+    listed = answered("GET", f"{ports.store}/documents/{child}/relations")
+    assert listed == {"document_id": child, "relations": {"parent": [second]}}
+    noted = answered("PATCH", f"{ports.store}/relations/{first['id']}", json={"note": "m"})
+    assert noted["note"] == "m" and noted["document_id"] == parent
+    every = answered("GET", f"{ports.store}/documents?filename=parent.md&include_relations=true")
+    assert [each["relations"]["child"][0]["note"] for each in every if each["id"] == parent] == ["m"]
+    assert answered("DELETE", f"{ports.store}/documents/{parent}")["deleted_document_ids"] == [parent, child]
+    assert answered("DELETE", f"{ports.store}/relations/{first['id']}", 404) == {"detail": "Relation not found"}
+
+
 # -- who gets in -------------------------------------------------------------------------------------------
 
 

@@ -239,3 +239,62 @@ def test_a_document_outlives_a_restart(deployment: Deployment) -> None:
     sidecar = deployment.start()
     found = sidecar.request("GET", "/api/documents:search?query=kept", sidecar.operator).json()["results"]
     assert [each["document"] for each in found] == [made]
+
+
+def test_documents_are_related_and_children_go_with_their_parents(sidecar: SidecarProcess, agent: Agent) -> None:
+    first, second, third = [created(sidecar, agent)["document_id"] for _ in range(3)]
+    at = "/api/document-relations"
+    body = {
+        "from_document_id": first,
+        "to_document_id": second,
+        "type": "parent_child",
+        "from_note": "the details",
+        "to_note": "the plan",
+    }
+    made = sidecar.request("POST", at, agent, json=body)
+    assert made.status_code == 201, made.text
+    assert made.json() | body | {"created_by": agent.id} == made.json()
+    for document in (first, second):
+        listed = sidecar.request("GET", f"/api/documents/{document}/relations", agent).json()["relations"]
+        assert listed == [made.json()]
+    assert refusal(sidecar.request("POST", at, agent, json=body)) == (409, "DOC_003", "")
+    itself = {"from_document_id": first, "to_document_id": first, "type": "related"}
+    assert refusal(sidecar.request("POST", at, agent, json=itself)) == (400, "REQ_001", "to_document_id")
+    unknown = {"from_document_id": first, "to_document_id": "doc_0", "type": "related"}
+    assert refusal(sidecar.request("POST", at, agent, json=unknown)) == (404, "DOC_001", "")
+    relation = f"/api/document-relations/{made.json()['relation_id']}"
+    assert sidecar.request("PATCH", relation, agent, json={"to_note": "new"}).json()["to_note"] == "new"
+    other = sidecar.agent(project=fresh("documents"))
+    assert refusal(sidecar.request("DELETE", relation, other)) == (404, "DOC_001", "")
+    related = sidecar.request(
+        "POST", at, agent, json={"from_document_id": first, "to_document_id": third, "type": "related"}
+    ).json()
+    gone = sidecar.request("DELETE", f"/api/documents/{first}", agent).json()
+    assert gone == {"document_id": first, "deleted_document_ids": [first, second]}
+    assert sidecar.request("GET", f"/api/documents/{third}/relations", agent).json() == {"relations": []}
+    assert (
+        refusal(sidecar.request("DELETE", f"/api/document-relations/{related['relation_id']}", agent))[1] == "DOC_001"
+    )
+    kinds = [event["event_type"] for event in events(sidecar, agent.project)]
+    assert kinds.count("document_deleted") == 2 and kinds.count("document_relation_created") == 2
+
+
+def test_a_parent_is_not_deleted_by_who_may_not_delete_its_children(sidecar: SidecarProcess, agent: Agent) -> None:
+    parent = created(sidecar, agent)["document_id"]
+    other = sidecar.agent(project=agent.project)
+    child = created(sidecar, other)["document_id"]
+    body = {"from_document_id": parent, "to_document_id": child, "type": "parent_child"}
+    assert sidecar.request("POST", "/api/document-relations", agent, json=body).status_code == 201
+    assert sidecar.request("DELETE", f"/api/documents/{parent}", agent).status_code == 403
+    assert sidecar.request("GET", f"/api/documents/{parent}", agent).status_code == 200
+
+
+def test_the_sdk_relates_documents(client: Client) -> None:
+    first, second = [client.documents.create(f"{n}.md").document_id for n in range(2)]
+    made = client.documents.relate(first, second, "predecessor_successor", from_note="then")
+    assert list(client.documents.relations(second)) == [made]
+    assert client.documents.update_relation(made.relation_id, to_note="before").from_note == "then"
+    client.documents.unrelate(made.relation_id)
+    assert not client.documents.relations(first)
+    with pytest.raises(InvalidRequestError, match="type"):
+        client.documents.relate(first, second, "enemy")

@@ -29,7 +29,17 @@ ORIGINAL = {
     "get_agent_session_status",
     "get_agent_session_result",
     "delete_all_agent_sessions",
-    *("doc_create", "doc_query", "doc_search", "doc_info", "doc_read", "doc_write", "doc_edit", "doc_delete"),
+    *(
+        "doc_link",
+        "doc_create",
+        "doc_query",
+        "doc_search",
+        "doc_info",
+        "doc_read",
+        "doc_write",
+        "doc_edit",
+        "doc_delete",
+    ),
 }
 Connect = Callable[[SidecarProcess, Agent], AbstractAsyncContextManager[Client]]
 
@@ -144,6 +154,14 @@ async def test_documents(place: Place, connect: Connect) -> None:
         await told(client, "doc_edit", document_id=document, offset=0, length=0, new_string="> ")
         assert await told(client, "doc_read", document_id=document) == "> 1 two"
         assert json.loads(await told(client, "doc_info", document_id=document))["revision"] == 3
+        other = json.loads(await told(client, "doc_create", name="other.md"))["document_id"]
+        both = {"from_document_id": document, "to_document_id": other}
+        linked = json.loads(await told(client, "doc_link", **both, relation_type="parent-child"))
+        assert linked["relation_type"] == "child"
+        assert "DOC_003" in await refused(client, "doc_link", **both, relation_type="parent-child")
+        assert json.loads(await told(client, "doc_link", from_document_id=other))["parent"][0]["id"] == linked["id"]
+        await told(client, "doc_link", from_document_id=document, remove_id=linked["id"])
+        assert json.loads(await told(client, "doc_link", from_document_id=document)) == {}
         await told(client, "doc_delete", document_id=document)
         long = json.loads(await told(client, "doc_create", name="long.md", content="x" * 30_000))
         text = await told(client, "doc_read", document_id=long["document_id"])

@@ -20,7 +20,7 @@ from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Integer
 from cco_sidecar.cli.terminal import visible
 from cco_sidecar.client import Client
-from cco_sidecar.core import codec
+from cco_sidecar.core import codec, relations
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from orchestra.v1.document_service_pb2 import Document
 
@@ -88,10 +88,14 @@ def pull(client: Client, document_id: str, output: Path | None) -> Any:
 @click.option("--name", default="", help="A part of the name.")
 @click.option("--tags", default="", help="Tags that a document must have, all of them, separated by commas.")
 @click.option("--limit", type=Integer(1, 1000), help="Maximum number.  [default: 100]")
+@click.option("--include-relations", is_flag=True, help="With the relations of each.")
 @_prints_json
-def query(client: Client, name: str, tags: str, limit: int | None) -> Any:
+def query(client: Client, name: str, tags: str, limit: int | None, include_relations: bool) -> Any:
     """List documents, the newest first."""
-    return [_shown(each) for each in client.documents.list(name=name, tags=_words(tags), limit=limit).documents]
+    found = client.documents.list(name=name, tags=_words(tags), limit=limit).documents
+    if not include_relations:
+        return [_shown(each) for each in found]
+    return [_shown(each) | _related(client, each.document_id) for each in found]
 
 
 @command.command()
@@ -99,7 +103,7 @@ def query(client: Client, name: str, tags: str, limit: int | None) -> Any:
 @_prints_json
 def info(client: Client, document_id: str) -> Any:
     """Show what is known about a document."""
-    return _shown(client.documents.get(document_id))
+    return _shown(client.documents.get(document_id)) | _related(client, document_id)
 
 
 @command.command()
@@ -122,9 +126,10 @@ def read(client: Client, document_id: str, offset: int | None, limit: int | None
 @click.argument("document_id")
 @_prints_json
 def delete(client: Client, document_id: str) -> Any:
-    """Delete a document with its revisions."""
-    client.documents.delete(document_id)
-    return {"success": True, "message": f"deleted {document_id}", "document_id": document_id}
+    """Delete a document with its revisions, and its children with theirs."""
+    deleted = client.documents.delete(document_id)
+    said = {"success": True, "message": f"deleted {document_id}", "document_id": document_id}
+    return said | {"deleted_document_ids": list(deleted)}
 
 
 @command.command()
@@ -214,6 +219,54 @@ def _edit_of(text: str) -> dict[str, Any]:
     return found
 
 
+@command.command()
+@click.argument("to_document", default="")
+@click.option("--types", is_flag=True, help="List the types of relations.")
+@click.option("--create", "from_document", metavar="FROM", help="Relate this document to TO_DOCUMENT.")
+@click.option("--update", "updated", metavar="RELATION", help="Change the notes of a relation.")
+@click.option("--remove", "removed", metavar="RELATION", help="Delete a relation; the documents stay.")
+@click.option("--type", "-t", "relation_type", type=click.Choice(list(relations.TYPES)), help="Type, for --create.")
+@click.option("--from-note", "--note", "-n", "from_note", help="What the first document should know about the second.")
+@click.option("--to-note", help="What the second document should know about the first.")
+@_prints_json
+def link(
+    client: Client,
+    to_document: str,
+    types: bool,
+    from_document: str | None,
+    updated: str | None,
+    removed: str | None,
+    relation_type: str | None,
+    from_note: str | None,
+    to_note: str | None,
+) -> Any:
+    """Relate documents: one of --types, --create, --update and --remove."""
+    if [types, from_document is not None, updated is not None, removed is not None].count(True) != 1:
+        raise click.ClickException("use one of --types, --create, --update and --remove")
+    if from_document is not None:
+        if not to_document or relation_type is None:
+            raise click.ClickException("--create needs the second document and --type")
+        kind = relation_type.replace("-", "_")
+        made = client.documents.relate(
+            from_document, to_document, kind, from_note=from_note or "", to_note=to_note or ""
+        )
+        entries = {"from_relation": relations.of_first(made), "to_relation": relations.of_second(made)}
+        return {"success": True, "message": "Relation created"} | entries
+    if updated is not None:
+        if from_note is None and to_note is None:
+            raise click.ClickException("--update needs --note or --to-note")
+        changed = client.documents.update_relation(updated, from_note=from_note, to_note=to_note)
+        return relations.of_first(changed) if from_note is not None else relations.of_second(changed)
+    if removed is not None:
+        client.documents.unrelate(removed)
+        return {"success": True, "message": "Relation removed", "deleted_relation_ids": [removed]}
+    return relations.definitions()
+
+
+def _related(client: Client, document_id: str) -> dict[str, Any]:
+    return {"relations": relations.of_document(document_id, client.documents.relations(document_id))}
+
+
 def _stdin() -> str:
     try:
         return sys.stdin.buffer.read().decode()
@@ -280,6 +333,6 @@ def _standalone(name: str) -> Callable[[], None]:
 
 
 doc_push, doc_pull, doc_query, doc_info, doc_read = map(_standalone, ("push", "pull", "query", "info", "read"))
-doc_delete, doc_search, doc_create, doc_write, doc_edit = map(
-    _standalone, ("delete", "search", "create", "write", "edit")
+doc_delete, doc_search, doc_create, doc_write, doc_edit, doc_link = map(
+    _standalone, ("delete", "search", "create", "write", "edit", "link")
 )

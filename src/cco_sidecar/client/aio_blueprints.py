@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
+from cco_sidecar.client import requests
 from cco_sidecar.client.aio_calls import AsyncCalls
-from cco_sidecar.core import codec
 from orchestra.v1 import blueprint_service_pb2 as blueprint_pb
 from orchestra.v1 import blueprint_service_pb2_grpc
 
@@ -133,8 +133,6 @@ class Blueprints:
 
 
 def _request(message_type: type[M], **fields: Any) -> M:
-    """Raises SidecarError (REQ_001) that names a field of the wrong form."""
+    """Raises InvalidRequestError that names a field of the wrong form."""
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
-    found = codec.from_dict(message_type, {name: value for name, value in given.items() if value is not None})
-    assert isinstance(found, message_type)
-    return found
+    return requests.read(message_type, {name: value for name, value in given.items() if value is not None})

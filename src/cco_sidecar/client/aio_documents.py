@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from cco_sidecar.client import requests
 from cco_sidecar.client.aio_calls import AsyncCalls
 from orchestra.v1 import document_service_pb2 as document_pb
 from orchestra.v1 import document_service_pb2_grpc
@@ -133,10 +134,46 @@ class Documents:
         )
         return (await self._client.call(self._stub.UpdateDocument, request)).document
 
-    async def delete(self, document_id: str, *, project_id: str = "") -> None:
-        """Deletes a document with its revisions. Raises NotFoundError."""
+    async def delete(self, document_id: str, *, project_id: str = "") -> Sequence[str]:
+        """Deletes a document with its revisions, and its children; returns the IDs of all. Raises NotFoundError."""
         request = document_pb.DeleteDocumentRequest(document_id=document_id, project_id=project_id)
-        await self._client.call(self._stub.DeleteDocument, request)
+        return (await self._client.call(self._stub.DeleteDocument, request)).deleted_document_ids
+
+    async def relate(
+        self,
+        from_document_id: str,
+        to_document_id: str,
+        type: str,
+        *,
+        from_note: str = "",
+        to_note: str = "",
+        project_id: str = "",
+    ) -> document_pb.DocumentRelation:
+        """Relates two documents. ``type`` says what the first is to the second: ``parent_child``, ``related`` or
+        ``predecessor_successor``. Raises ConflictError for a relation that is there, and for a second parent."""
+        given = {"from_document_id": from_document_id, "to_document_id": to_document_id, "type": type}
+        request = requests.read(document_pb.CreateDocumentRelationRequest, given)
+        request.from_note, request.to_note, request.project_id = from_note, to_note, project_id
+        return (await self._client.call(self._stub.CreateDocumentRelation, request)).relation
+
+    async def relations(self, document_id: str, *, project_id: str = "") -> Sequence[document_pb.DocumentRelation]:
+        """Returns the relations of a document in both directions, the oldest first. Raises NotFoundError."""
+        request = document_pb.ListDocumentRelationsRequest(document_id=document_id, project_id=project_id)
+        return (await self._client.call(self._stub.ListDocumentRelations, request)).relations
+
+    async def update_relation(
+        self, relation_id: str, *, from_note: str | None = None, to_note: str | None = None, project_id: str = ""
+    ) -> document_pb.DocumentRelation:
+        """Changes the notes of a relation. Raises NotFoundError."""
+        request = document_pb.UpdateDocumentRelationRequest(
+            relation_id=relation_id, from_note=from_note, to_note=to_note, project_id=project_id
+        )
+        return (await self._client.call(self._stub.UpdateDocumentRelation, request)).relation
+
+    async def unrelate(self, relation_id: str, *, project_id: str = "") -> None:
+        """Deletes a relation; the documents stay. Raises NotFoundError."""
+        request = document_pb.DeleteDocumentRelationRequest(relation_id=relation_id, project_id=project_id)
+        await self._client.call(self._stub.DeleteDocumentRelation, request)
 
     async def revisions(self, document_id: str, *, project_id: str = "") -> Sequence[document_pb.DocumentRevision]:
         """Returns the revisions that are kept, the newest first. Raises NotFoundError."""

@@ -84,7 +84,7 @@ def publish(
         "traceparent": traceparent,
         "tracestate": tracestate,
     }
-    return _read(event_pb.PublishEventRequest, value)
+    return read(event_pb.PublishEventRequest, value)
 
 
 def exactly(field: str, value: str) -> str:
@@ -168,7 +168,7 @@ def create_result(
 ) -> result_pb.CreateResultRequest:
     work = result
     if isinstance(work, Mapping):
-        work = _read(result_pb.AgentResult, work, "result")
+        work = read(result_pb.AgentResult, work, "result")
     return result_pb.CreateResultRequest(
         agent_id=agent_id or me.agent_id,
         agent_type=agent_type or me.agent_type,
@@ -180,7 +180,7 @@ def create_result(
     )
 
 
-def _read(message_type: type[M], value: Any, where: str = "") -> M:
+def read(message_type: type[M], value: Any, where: str = "") -> M:
     """Converts a value to a message. Raises InvalidRequestError, which names the field."""
     try:
         message = codec.from_dict(message_type, value, where)
@@ -203,7 +203,7 @@ def stamp(moment: datetime | None) -> Timestamp | None:
 
 def spawn(**fields: Any) -> agent_pb.SpawnAgentRequest:
     """Raises InvalidRequestError, which names the field."""
-    return _read(agent_pb.SpawnAgentRequest, fields)
+    return read(agent_pb.SpawnAgentRequest, fields)
 
 
 def list_agents(
@@ -224,7 +224,7 @@ def approval(
     question: str, data: Mapping[str, Any] | None, issue_id: str, project_id: str
 ) -> approval_pb.RequestApprovalRequest:
     value = {"question": question, "data": dict(data or {}), "issue_id": issue_id, "project_id": project_id}
-    return _read(approval_pb.RequestApprovalRequest, value)
+    return read(approval_pb.RequestApprovalRequest, value)
 
 
 def list_approvals(

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from cco_sidecar.client import requests
 from cco_sidecar.client.errors import UnavailableError
 from cco_sidecar.client.sync_calls import Calls
-from cco_sidecar.core import codec
 from cco_sidecar.core.retry import Backoff
 from orchestra.v1 import session_service_pb2 as session_pb
 from orchestra.v1 import session_service_pb2_grpc
@@ -101,11 +101,9 @@ class Sessions:
     ) -> session_pb.ListSessionsResponse:
         """Returns sessions, the newest first. ``status``: ``pending``, ``running``, ``finished``, ``failed``,
         ``stopped``, or empty for all."""
-        given = {"status": status or None, "limit": limit}
-        found = codec.from_dict(
-            session_pb.ListSessionsRequest, {name: value for name, value in given.items() if value is not None}
-        )
-        assert isinstance(found, session_pb.ListSessionsRequest)
+        given: dict[str, Any] = {"status": status} if status else {}
+        given |= {"limit": limit} if limit is not None else {}
+        found = requests.read(session_pb.ListSessionsRequest, given)
         found.parent_session_id, found.cursor, found.project_id = parent_session_id, cursor, project_id
         return self._client.call(self._stub.ListSessions, found)
 
@@ -181,8 +179,7 @@ class Sessions:
         """Adds an event to a session that the caller's own program runs. ``fields`` are those of
         ``AddSessionEventRequest``, as in JSON."""
         named = {"session_id": session_id, "event_type": event_type, "project_id": project_id} | fields
-        request = codec.from_dict(session_pb.AddSessionEventRequest, named)
-        assert isinstance(request, session_pb.AddSessionEventRequest)
+        request = requests.read(session_pb.AddSessionEventRequest, named)
         return (self._client.call(self._stub.AddSessionEvent, request)).event
 
 

@@ -10,7 +10,7 @@ from cco_sidecar.core import codec, tracing
 from cco_sidecar.core.principal import OPERATOR, SIDECAR, Principal
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus
 from orchestra.v1.approval_service_pb2 import Approval, ApprovalStatus
-from orchestra.v1.document_service_pb2 import Document
+from orchestra.v1.document_service_pb2 import Document, DocumentRelation, DocumentRelationType
 from orchestra.v1.event_service_pb2 import Event
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result, ResultStatus
 from orchestra.v1.session_service_pb2 import Session, SessionEvent, SessionStatus
@@ -57,6 +57,24 @@ def of_document(document: Document, event_type: str, principal: Principal) -> Ev
         topic="documents",
         data=data,
         correlation_id=document.document_id,
+        publisher_agent_type=principal.agent_type,
+        publisher_issue_id=principal.issue_id,
+    )
+    return tracing.stamp(event)
+
+
+def of_relation(relation: DocumentRelation, event_type: str, principal: Principal) -> Event:
+    event = Event(
+        event_type=event_type,
+        publisher=principal.subject,
+        topic="documents",
+        data=_struct(
+            relation_id=relation.relation_id,
+            type=codec.enum_name(DocumentRelationType.DESCRIPTOR, relation.type),
+            from_document_id=relation.from_document_id,
+            to_document_id=relation.to_document_id,
+        ),
+        correlation_id=relation.relation_id,
         publisher_agent_type=principal.agent_type,
         publisher_issue_id=principal.issue_id,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cco_sidecar.core import codec
+from cco_sidecar.core import codec, relations
 from cco_sidecar.core.errors import invalid_request
 from cco_sidecar.mcp.calls import Calls
 from cco_sidecar.mcp.texts import message, shown, words
@@ -159,7 +159,41 @@ def _absolute(text: str, field: str) -> Path:
     return Path(text)
 
 
-TOOLS = (doc_create, doc_query, doc_search, doc_info, doc_read, doc_write, doc_edit, doc_delete)
+async def doc_link(
+    calls: Calls,
+    from_document_id: Annotated[str, Field(description="The first document; alone, its relations are listed")],
+    to_document_id: Annotated[str, Field(description="The second document")] = "",
+    relation_type: Annotated[
+        Literal["parent-child", "related", "predecessor-successor"] | None,
+        Field(description="What the first is to the second; a child is deleted with its parent"),
+    ] = None,
+    from_note: Annotated[str, Field(description="What the first should know about the second")] = "",
+    to_note: Annotated[str, Field(description="What the second should know about the first")] = "",
+    remove_id: Annotated[str, Field(description="Instead: the relation to remove")] = "",
+) -> str:
+    """Relate two documents, list the relations of one, or remove a relation."""
+    if remove_id:
+        request = pb.DeleteDocumentRelationRequest(relation_id=remove_id)
+        await calls.call("DocumentService/DeleteDocumentRelation", request, pb.DeleteDocumentRelationResponse)
+        return shown({"success": True, "deleted_relation_ids": [remove_id]})
+    if not to_document_id and relation_type is None:
+        listing = pb.ListDocumentRelationsRequest(document_id=from_document_id)
+        found = await calls.call("DocumentService/ListDocumentRelations", listing, pb.ListDocumentRelationsResponse)
+        return shown(relations.of_document(from_document_id, found.relations))
+    if not to_document_id or relation_type is None:
+        raise invalid_request("to_document_id and relation_type are given together", field="relation_type")
+    making = pb.CreateDocumentRelationRequest(
+        from_document_id=from_document_id,
+        to_document_id=to_document_id,
+        type=relations.TYPES[relation_type],
+        from_note=from_note,
+        to_note=to_note,
+    )
+    made = await calls.call("DocumentService/CreateDocumentRelation", making, pb.CreateDocumentRelationResponse)
+    return shown(relations.of_first(made.relation))
+
+
+TOOLS = (doc_link, doc_create, doc_query, doc_search, doc_info, doc_read, doc_write, doc_edit, doc_delete)
 
 # For a program that runs where the files are.
 FILE_TOOLS = (doc_push, doc_pull)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from cco_sidecar.storage.event_stores import Announcement
-from orchestra.v1.document_service_pb2 import Document, DocumentRevision
+from orchestra.v1.document_service_pb2 import Document, DocumentRelation, DocumentRevision
 from orchestra.v1.event_service_pb2 import Event
 
 # Revisions of a document that are kept.
 MAX_REVISIONS = 20
+# Relations of one document.
+MAX_RELATIONS = 1000
 # The contents that a search returns, in all; one document may have twice as much.
 MAX_SEARCHED_BYTES = 8 * 2**20
 
@@ -51,6 +53,11 @@ class Changed(NamedTuple):
     announcement: Announcement
 
 
+class Deleted(NamedTuple):
+    document_id: str
+    announcement: Announcement
+
+
 class Found(NamedTuple):
     """A document with the words. ``rank`` is higher for a better one; ``data`` is None where the contents of the better
     ones were large."""
@@ -80,8 +87,35 @@ class DocumentStore(Protocol):
         """
         ...
 
-    async def delete(self, project: str, document_id: str, make: Callable[[Document], Event]) -> Announcement | None:
-        """Deletes a document with all that belongs to it. ``make`` returns the event, or raises SidecarError."""
+    async def delete(self, project: str, document_id: str, make: Callable[[Document], Event]) -> Sequence[Deleted]:
+        """Deletes a document with its children, and all that belongs to them; none if there is no such document.
+
+        ``make`` returns the event of each, or raises SidecarError, and then nothing is deleted.
+        """
+        ...
+
+    async def relate(self, relation: DocumentRelation, project: str, event: Event) -> Announcement:
+        """Stores a relation of two documents of a project.
+
+        Raises SidecarError: DOC_001 if one is not there; DOC_003 for a relation that is there, a second parent, or a
+        parent that would be its own ancestor.
+        """
+        ...
+
+    async def relations(self, project: str, document_id: str) -> Sequence[DocumentRelation]:
+        """Returns the relations of a document in both directions, oldest first; at most ``MAX_RELATIONS``."""
+        ...
+
+    async def change_relation(
+        self, project: str, relation_id: str, make: Callable[[DocumentRelation], None]
+    ) -> DocumentRelation | None:
+        """Replaces a relation by what ``make`` makes of it; None if there is none."""
+        ...
+
+    async def unrelate(
+        self, project: str, relation_id: str, make: Callable[[DocumentRelation], Event]
+    ) -> Announcement | None:
+        """Deletes a relation; None if there is none."""
         ...
 
     async def page(

@@ -289,6 +289,23 @@ def renamed(case: Case) -> dict[str, Any]:
     return document(case) | {"filename": fresh("name")}
 
 
+def related(case: Case) -> dict[str, Any]:
+    project = PROJECTS[case.scope.project]
+    other = case.world.document(project) if case.fresh else "doc_other"
+    known = case.world.documents[project]
+    return {"from_document_id": known, "to_document_id": other, "type": "related"} | place(case)
+
+
+def noted(case: Case) -> dict[str, Any]:
+    return {"relation_id": case.world.relations[PROJECTS[case.scope.project]], "from_note": fresh("note")} | place(case)
+
+
+def passing_relation(case: Case) -> dict[str, Any]:
+    project = PROJECTS[case.scope.project]
+    relation = case.world.relation(project) if case.fresh else case.world.relations[project]
+    return {"relation_id": relation} | place(case)
+
+
 def searched(case: Case) -> dict[str, Any]:
     return {"query": "in the"} | place(case)
 
@@ -451,6 +468,10 @@ ROWS: dict[str, Row] = {
     "UpdateDocument": Row(PROJECT_ONLY, renamed, rule(200, WRITE)),
     "DeleteDocument": Row(PROJECT_ONLY + ITS_OWN, passing_document, rule(200, WRITE, twists={"": architects})),
     "ListDocumentRevisions": Row(PROJECT_ONLY, document, rule(200, READ)),
+    "CreateDocumentRelation": Row(PROJECT_ONLY, related, rule(201, WRITE)),
+    "ListDocumentRelations": Row(PROJECT_ONLY, document, rule(200, READ)),
+    "UpdateDocumentRelation": Row(PROJECT_ONLY, noted, rule(200, WRITE)),
+    "DeleteDocumentRelation": Row(PROJECT_ONLY, passing_relation, rule(200, WRITE)),
     # Whoever may spawn agents starts and changes sessions. What happened in one is for those who have to do with it.
     "CreateSession": Row(PROJECT_ONLY, new_session, rule(201, SPAWN)),
     "GetSession": Row(PROJECT_ONLY, session, rule(200, READ)),

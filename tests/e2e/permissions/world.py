@@ -58,6 +58,7 @@ class World:
         self.letters = {project: self.letter(project) for project in PROJECTS.values()}
         self.events = {project: self.event(project) for project in PROJECTS.values()}
         self.documents = {project: self.document(project) for project in PROJECTS.values()}
+        self.relations = {project: self.relation(project) for project in PROJECTS.values()}
         for project in PROJECTS.values():
             self.consumer(project, "of-the-operator")
             self.consumer(project, "of-everyone", shared=True)
@@ -121,6 +122,11 @@ class World:
 
     def blueprint(self, name: str = "") -> str:
         return str(self.ask("CreateBlueprint", name=name or fresh("blueprint"), description="known")["name"])
+
+    def relation(self, project: str) -> str:
+        documents = {"from_document_id": self.documents[project], "to_document_id": self.document(project)}
+        made = self.ask("CreateDocumentRelation", **documents, type="related", project_id=project)
+        return str(made["relation_id"])
 
     def schema(self, project: str, event_type: str) -> str:
         self.ask("SetSchema", event_type=event_type, schema={"maxProperties": 9}, project_id=project)
@@ -203,6 +209,11 @@ class World:
                 (each.document_id, each.filename, each.revision)
                 for each in self._raw("ListDocuments", project_id=project, limit=1000).documents
             ]
+            found[f"relations of {project}"] = [
+                (each.relation_id, each.from_note)
+                for document in self.documents.values()
+                for each in self._related(project, document)
+            ]
             found[f"schemas of {project}"] = [
                 each.event_type for each in self._raw("ListSchemas", project_id=project).schemas
             ]
@@ -223,6 +234,11 @@ class World:
                 for each in self._raw("ListApprovals", project_id=project, limit=1000).approvals
             ]
         return found
+
+    def _related(self, project: str, document_id: str) -> Any:
+        if self.documents[project] != document_id:
+            return []
+        return self._raw("ListDocumentRelations", project_id=project, document_id=document_id).relations
 
     def _raw(self, rpc: str, **request: Any) -> Any:
         return self.transports.grpc(rpc).raw(request, self.operator)

@@ -23,6 +23,181 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What a document is to another one.
+type DocumentRelationType int32
+
+const (
+	// Not set.
+	DocumentRelationType_DOCUMENT_RELATION_TYPE_UNSPECIFIED DocumentRelationType = 0
+	// The first document is the parent of the second: deleting the parent deletes the child.
+	DocumentRelationType_DOCUMENT_RELATION_TYPE_PARENT_CHILD DocumentRelationType = 1
+	// They have to do with each other.
+	DocumentRelationType_DOCUMENT_RELATION_TYPE_RELATED DocumentRelationType = 2
+	// The first document comes before the second.
+	DocumentRelationType_DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR DocumentRelationType = 3
+)
+
+// Enum value maps for DocumentRelationType.
+var (
+	DocumentRelationType_name = map[int32]string{
+		0: "DOCUMENT_RELATION_TYPE_UNSPECIFIED",
+		1: "DOCUMENT_RELATION_TYPE_PARENT_CHILD",
+		2: "DOCUMENT_RELATION_TYPE_RELATED",
+		3: "DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR",
+	}
+	DocumentRelationType_value = map[string]int32{
+		"DOCUMENT_RELATION_TYPE_UNSPECIFIED":           0,
+		"DOCUMENT_RELATION_TYPE_PARENT_CHILD":          1,
+		"DOCUMENT_RELATION_TYPE_RELATED":               2,
+		"DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR": 3,
+	}
+)
+
+func (x DocumentRelationType) Enum() *DocumentRelationType {
+	p := new(DocumentRelationType)
+	*p = x
+	return p
+}
+
+func (x DocumentRelationType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DocumentRelationType) Descriptor() protoreflect.EnumDescriptor {
+	return file_orchestra_v1_document_service_proto_enumTypes[0].Descriptor()
+}
+
+func (DocumentRelationType) Type() protoreflect.EnumType {
+	return &file_orchestra_v1_document_service_proto_enumTypes[0]
+}
+
+func (x DocumentRelationType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DocumentRelationType.Descriptor instead.
+func (DocumentRelationType) EnumDescriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{0}
+}
+
+// A relation of two documents. There is one of each type, in one direction.
+type DocumentRelation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique ID: `rel_` and 24 hexadecimal digits.
+	RelationId string `protobuf:"bytes,1,opt,name=relation_id,json=relationId,proto3" json:"relation_id,omitempty"`
+	// What the first document is to the second.
+	Type DocumentRelationType `protobuf:"varint,2,opt,name=type,proto3,enum=orchestra.v1.DocumentRelationType" json:"type,omitempty"`
+	// ID of the first document: the parent, or the predecessor.
+	FromDocumentId string `protobuf:"bytes,3,opt,name=from_document_id,json=fromDocumentId,proto3" json:"from_document_id,omitempty"`
+	// ID of the second document: the child, or the successor.
+	ToDocumentId string `protobuf:"bytes,4,opt,name=to_document_id,json=toDocumentId,proto3" json:"to_document_id,omitempty"`
+	// What the first document should know about the second.
+	FromNote string `protobuf:"bytes,5,opt,name=from_note,json=fromNote,proto3" json:"from_note,omitempty"`
+	// What the second document should know about the first.
+	ToNote string `protobuf:"bytes,6,opt,name=to_note,json=toNote,proto3" json:"to_note,omitempty"`
+	// ID of the agent that made it, or `operator`.
+	CreatedBy string `protobuf:"bytes,7,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// When it was made.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When its notes were last changed.
+	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DocumentRelation) Reset() {
+	*x = DocumentRelation{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DocumentRelation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DocumentRelation) ProtoMessage() {}
+
+func (x *DocumentRelation) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DocumentRelation.ProtoReflect.Descriptor instead.
+func (*DocumentRelation) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *DocumentRelation) GetRelationId() string {
+	if x != nil {
+		return x.RelationId
+	}
+	return ""
+}
+
+func (x *DocumentRelation) GetType() DocumentRelationType {
+	if x != nil {
+		return x.Type
+	}
+	return DocumentRelationType_DOCUMENT_RELATION_TYPE_UNSPECIFIED
+}
+
+func (x *DocumentRelation) GetFromDocumentId() string {
+	if x != nil {
+		return x.FromDocumentId
+	}
+	return ""
+}
+
+func (x *DocumentRelation) GetToDocumentId() string {
+	if x != nil {
+		return x.ToDocumentId
+	}
+	return ""
+}
+
+func (x *DocumentRelation) GetFromNote() string {
+	if x != nil {
+		return x.FromNote
+	}
+	return ""
+}
+
+func (x *DocumentRelation) GetToNote() string {
+	if x != nil {
+		return x.ToNote
+	}
+	return ""
+}
+
+func (x *DocumentRelation) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *DocumentRelation) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *DocumentRelation) GetUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdatedAt
+	}
+	return nil
+}
+
 // What is known about a document.
 type Document struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -58,7 +233,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[0]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -70,7 +245,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[0]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -83,7 +258,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{0}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Document) GetDocumentId() string {
@@ -204,7 +379,7 @@ type CreateDocumentRequest struct {
 
 func (x *CreateDocumentRequest) Reset() {
 	*x = CreateDocumentRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +391,7 @@ func (x *CreateDocumentRequest) String() string {
 func (*CreateDocumentRequest) ProtoMessage() {}
 
 func (x *CreateDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +404,7 @@ func (x *CreateDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDocumentRequest.ProtoReflect.Descriptor instead.
 func (*CreateDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{1}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateDocumentRequest) GetFilename() string {
@@ -321,7 +496,7 @@ type CreateDocumentResponse struct {
 
 func (x *CreateDocumentResponse) Reset() {
 	*x = CreateDocumentResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -333,7 +508,7 @@ func (x *CreateDocumentResponse) String() string {
 func (*CreateDocumentResponse) ProtoMessage() {}
 
 func (x *CreateDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -346,7 +521,7 @@ func (x *CreateDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDocumentResponse.ProtoReflect.Descriptor instead.
 func (*CreateDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{2}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateDocumentResponse) GetDocument() *Document {
@@ -370,7 +545,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +557,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +570,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{3}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetDocumentRequest) GetDocumentId() string {
@@ -423,7 +598,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +610,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +623,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetDocumentResponse) GetDocument() *Document {
@@ -478,7 +653,7 @@ type ListDocumentsRequest struct {
 
 func (x *ListDocumentsRequest) Reset() {
 	*x = ListDocumentsRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +665,7 @@ func (x *ListDocumentsRequest) String() string {
 func (*ListDocumentsRequest) ProtoMessage() {}
 
 func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +678,7 @@ func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{5}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListDocumentsRequest) GetName() string {
@@ -554,7 +729,7 @@ type ListDocumentsResponse struct {
 
 func (x *ListDocumentsResponse) Reset() {
 	*x = ListDocumentsResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +741,7 @@ func (x *ListDocumentsResponse) String() string {
 func (*ListDocumentsResponse) ProtoMessage() {}
 
 func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +754,7 @@ func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListDocumentsResponse) GetDocuments() []*Document {
@@ -614,7 +789,7 @@ type SearchDocumentsRequest struct {
 
 func (x *SearchDocumentsRequest) Reset() {
 	*x = SearchDocumentsRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +801,7 @@ func (x *SearchDocumentsRequest) String() string {
 func (*SearchDocumentsRequest) ProtoMessage() {}
 
 func (x *SearchDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +814,7 @@ func (x *SearchDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*SearchDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SearchDocumentsRequest) GetQuery() string {
@@ -683,7 +858,7 @@ type SearchDocumentsResponse struct {
 
 func (x *SearchDocumentsResponse) Reset() {
 	*x = SearchDocumentsResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +870,7 @@ func (x *SearchDocumentsResponse) String() string {
 func (*SearchDocumentsResponse) ProtoMessage() {}
 
 func (x *SearchDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +883,7 @@ func (x *SearchDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*SearchDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SearchDocumentsResponse) GetQuery() string {
@@ -740,7 +915,7 @@ type DocumentFound struct {
 
 func (x *DocumentFound) Reset() {
 	*x = DocumentFound{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -752,7 +927,7 @@ func (x *DocumentFound) String() string {
 func (*DocumentFound) ProtoMessage() {}
 
 func (x *DocumentFound) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -765,7 +940,7 @@ func (x *DocumentFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentFound.ProtoReflect.Descriptor instead.
 func (*DocumentFound) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{9}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DocumentFound) GetDocument() *Document {
@@ -806,7 +981,7 @@ type DocumentSection struct {
 
 func (x *DocumentSection) Reset() {
 	*x = DocumentSection{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -818,7 +993,7 @@ func (x *DocumentSection) String() string {
 func (*DocumentSection) ProtoMessage() {}
 
 func (x *DocumentSection) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -831,7 +1006,7 @@ func (x *DocumentSection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentSection.ProtoReflect.Descriptor instead.
 func (*DocumentSection) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DocumentSection) GetScore() float64 {
@@ -882,7 +1057,7 @@ type ReadDocumentRequest struct {
 
 func (x *ReadDocumentRequest) Reset() {
 	*x = ReadDocumentRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1069,7 @@ func (x *ReadDocumentRequest) String() string {
 func (*ReadDocumentRequest) ProtoMessage() {}
 
 func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1082,7 @@ func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentRequest.ProtoReflect.Descriptor instead.
 func (*ReadDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReadDocumentRequest) GetDocumentId() string {
@@ -973,7 +1148,7 @@ type ReadDocumentResponse struct {
 
 func (x *ReadDocumentResponse) Reset() {
 	*x = ReadDocumentResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1160,7 @@ func (x *ReadDocumentResponse) String() string {
 func (*ReadDocumentResponse) ProtoMessage() {}
 
 func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1173,7 @@ func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentResponse.ProtoReflect.Descriptor instead.
 func (*ReadDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{12}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadDocumentResponse) GetDocumentId() string {
@@ -1109,7 +1284,7 @@ type WriteDocumentRequest struct {
 
 func (x *WriteDocumentRequest) Reset() {
 	*x = WriteDocumentRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1296,7 @@ func (x *WriteDocumentRequest) String() string {
 func (*WriteDocumentRequest) ProtoMessage() {}
 
 func (x *WriteDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1309,7 @@ func (x *WriteDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteDocumentRequest.ProtoReflect.Descriptor instead.
 func (*WriteDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{13}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WriteDocumentRequest) GetDocumentId() string {
@@ -1212,7 +1387,7 @@ type WriteDocumentResponse struct {
 
 func (x *WriteDocumentResponse) Reset() {
 	*x = WriteDocumentResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1399,7 @@ func (x *WriteDocumentResponse) String() string {
 func (*WriteDocumentResponse) ProtoMessage() {}
 
 func (x *WriteDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1412,7 @@ func (x *WriteDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteDocumentResponse.ProtoReflect.Descriptor instead.
 func (*WriteDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{14}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WriteDocumentResponse) GetDocument() *Document {
@@ -1273,7 +1448,7 @@ type EditDocumentRequest struct {
 
 func (x *EditDocumentRequest) Reset() {
 	*x = EditDocumentRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1460,7 @@ func (x *EditDocumentRequest) String() string {
 func (*EditDocumentRequest) ProtoMessage() {}
 
 func (x *EditDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1473,7 @@ func (x *EditDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDocumentRequest.ProtoReflect.Descriptor instead.
 func (*EditDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{15}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EditDocumentRequest) GetDocumentId() string {
@@ -1370,7 +1545,7 @@ type EditDocumentResponse struct {
 
 func (x *EditDocumentResponse) Reset() {
 	*x = EditDocumentResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1557,7 @@ func (x *EditDocumentResponse) String() string {
 func (*EditDocumentResponse) ProtoMessage() {}
 
 func (x *EditDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1570,7 @@ func (x *EditDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EditDocumentResponse.ProtoReflect.Descriptor instead.
 func (*EditDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{16}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EditDocumentResponse) GetDocument() *Document {
@@ -1434,7 +1609,7 @@ type UpdateDocumentRequest struct {
 
 func (x *UpdateDocumentRequest) Reset() {
 	*x = UpdateDocumentRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1621,7 @@ func (x *UpdateDocumentRequest) String() string {
 func (*UpdateDocumentRequest) ProtoMessage() {}
 
 func (x *UpdateDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1634,7 @@ func (x *UpdateDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDocumentRequest.ProtoReflect.Descriptor instead.
 func (*UpdateDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{17}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdateDocumentRequest) GetDocumentId() string {
@@ -1515,7 +1690,7 @@ type UpdateDocumentResponse struct {
 
 func (x *UpdateDocumentResponse) Reset() {
 	*x = UpdateDocumentResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1702,7 @@ func (x *UpdateDocumentResponse) String() string {
 func (*UpdateDocumentResponse) ProtoMessage() {}
 
 func (x *UpdateDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1715,7 @@ func (x *UpdateDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateDocumentResponse.ProtoReflect.Descriptor instead.
 func (*UpdateDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{18}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdateDocumentResponse) GetDocument() *Document {
@@ -1564,7 +1739,7 @@ type DeleteDocumentRequest struct {
 
 func (x *DeleteDocumentRequest) Reset() {
 	*x = DeleteDocumentRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1751,7 @@ func (x *DeleteDocumentRequest) String() string {
 func (*DeleteDocumentRequest) ProtoMessage() {}
 
 func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1764,7 @@ func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{19}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DeleteDocumentRequest) GetDocumentId() string {
@@ -1610,14 +1785,16 @@ func (x *DeleteDocumentRequest) GetProjectId() string {
 type DeleteDocumentResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ID of the document.
-	DocumentId    string `protobuf:"bytes,1,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DocumentId string `protobuf:"bytes,1,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
+	// IDs of all documents that were deleted: it, its children, and theirs.
+	DeletedDocumentIds []string `protobuf:"bytes,2,rep,name=deleted_document_ids,json=deletedDocumentIds,proto3" json:"deleted_document_ids,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *DeleteDocumentResponse) Reset() {
 	*x = DeleteDocumentResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1806,7 @@ func (x *DeleteDocumentResponse) String() string {
 func (*DeleteDocumentResponse) ProtoMessage() {}
 
 func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1819,7 @@ func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{20}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteDocumentResponse) GetDocumentId() string {
@@ -1650,6 +1827,13 @@ func (x *DeleteDocumentResponse) GetDocumentId() string {
 		return x.DocumentId
 	}
 	return ""
+}
+
+func (x *DeleteDocumentResponse) GetDeletedDocumentIds() []string {
+	if x != nil {
+		return x.DeletedDocumentIds
+	}
+	return nil
 }
 
 // The document whose revisions are listed.
@@ -1666,7 +1850,7 @@ type ListDocumentRevisionsRequest struct {
 
 func (x *ListDocumentRevisionsRequest) Reset() {
 	*x = ListDocumentRevisionsRequest{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1862,7 @@ func (x *ListDocumentRevisionsRequest) String() string {
 func (*ListDocumentRevisionsRequest) ProtoMessage() {}
 
 func (x *ListDocumentRevisionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1875,7 @@ func (x *ListDocumentRevisionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentRevisionsRequest.ProtoReflect.Descriptor instead.
 func (*ListDocumentRevisionsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{21}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDocumentRevisionsRequest) GetDocumentId() string {
@@ -1719,7 +1903,7 @@ type ListDocumentRevisionsResponse struct {
 
 func (x *ListDocumentRevisionsResponse) Reset() {
 	*x = ListDocumentRevisionsResponse{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1915,7 @@ func (x *ListDocumentRevisionsResponse) String() string {
 func (*ListDocumentRevisionsResponse) ProtoMessage() {}
 
 func (x *ListDocumentRevisionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1928,7 @@ func (x *ListDocumentRevisionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentRevisionsResponse.ProtoReflect.Descriptor instead.
 func (*ListDocumentRevisionsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{22}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListDocumentRevisionsResponse) GetRevisions() []*DocumentRevision {
@@ -1775,7 +1959,7 @@ type DocumentRevision struct {
 
 func (x *DocumentRevision) Reset() {
 	*x = DocumentRevision{}
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1971,7 @@ func (x *DocumentRevision) String() string {
 func (*DocumentRevision) ProtoMessage() {}
 
 func (x *DocumentRevision) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_document_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1984,7 @@ func (x *DocumentRevision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DocumentRevision.ProtoReflect.Descriptor instead.
 func (*DocumentRevision) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{23}
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DocumentRevision) GetRevision() uint32 {
@@ -1845,11 +2029,487 @@ func (x *DocumentRevision) GetTotalChars() uint32 {
 	return 0
 }
 
+// The documents to relate.
+type CreateDocumentRelationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the first document: the parent, or the predecessor.
+	FromDocumentId string `protobuf:"bytes,1,opt,name=from_document_id,json=fromDocumentId,proto3" json:"from_document_id,omitempty"`
+	// ID of the second document: the child, or the successor.
+	ToDocumentId string `protobuf:"bytes,2,opt,name=to_document_id,json=toDocumentId,proto3" json:"to_document_id,omitempty"`
+	// What the first is to the second.
+	Type DocumentRelationType `protobuf:"varint,3,opt,name=type,proto3,enum=orchestra.v1.DocumentRelationType" json:"type,omitempty"`
+	// What the first document should know about the second.
+	FromNote string `protobuf:"bytes,4,opt,name=from_note,json=fromNote,proto3" json:"from_note,omitempty"`
+	// What the second document should know about the first.
+	ToNote string `protobuf:"bytes,5,opt,name=to_note,json=toNote,proto3" json:"to_note,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId     string `protobuf:"bytes,6,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateDocumentRelationRequest) Reset() {
+	*x = CreateDocumentRelationRequest{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateDocumentRelationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateDocumentRelationRequest) ProtoMessage() {}
+
+func (x *CreateDocumentRelationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateDocumentRelationRequest.ProtoReflect.Descriptor instead.
+func (*CreateDocumentRelationRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CreateDocumentRelationRequest) GetFromDocumentId() string {
+	if x != nil {
+		return x.FromDocumentId
+	}
+	return ""
+}
+
+func (x *CreateDocumentRelationRequest) GetToDocumentId() string {
+	if x != nil {
+		return x.ToDocumentId
+	}
+	return ""
+}
+
+func (x *CreateDocumentRelationRequest) GetType() DocumentRelationType {
+	if x != nil {
+		return x.Type
+	}
+	return DocumentRelationType_DOCUMENT_RELATION_TYPE_UNSPECIFIED
+}
+
+func (x *CreateDocumentRelationRequest) GetFromNote() string {
+	if x != nil {
+		return x.FromNote
+	}
+	return ""
+}
+
+func (x *CreateDocumentRelationRequest) GetToNote() string {
+	if x != nil {
+		return x.ToNote
+	}
+	return ""
+}
+
+func (x *CreateDocumentRelationRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// The new relation.
+type CreateDocumentRelationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With its ID.
+	Relation      *DocumentRelation `protobuf:"bytes,1,opt,name=relation,proto3" json:"relation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateDocumentRelationResponse) Reset() {
+	*x = CreateDocumentRelationResponse{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateDocumentRelationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateDocumentRelationResponse) ProtoMessage() {}
+
+func (x *CreateDocumentRelationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateDocumentRelationResponse.ProtoReflect.Descriptor instead.
+func (*CreateDocumentRelationResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CreateDocumentRelationResponse) GetRelation() *DocumentRelation {
+	if x != nil {
+		return x.Relation
+	}
+	return nil
+}
+
+// The document whose relations are listed.
+type ListDocumentRelationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the document.
+	DocumentId string `protobuf:"bytes,1,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId     string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDocumentRelationsRequest) Reset() {
+	*x = ListDocumentRelationsRequest{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDocumentRelationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDocumentRelationsRequest) ProtoMessage() {}
+
+func (x *ListDocumentRelationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDocumentRelationsRequest.ProtoReflect.Descriptor instead.
+func (*ListDocumentRelationsRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListDocumentRelationsRequest) GetDocumentId() string {
+	if x != nil {
+		return x.DocumentId
+	}
+	return ""
+}
+
+func (x *ListDocumentRelationsRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// The relations of a document.
+type ListDocumentRelationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The oldest first; at most 1000.
+	Relations     []*DocumentRelation `protobuf:"bytes,1,rep,name=relations,proto3" json:"relations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDocumentRelationsResponse) Reset() {
+	*x = ListDocumentRelationsResponse{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDocumentRelationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDocumentRelationsResponse) ProtoMessage() {}
+
+func (x *ListDocumentRelationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDocumentRelationsResponse.ProtoReflect.Descriptor instead.
+func (*ListDocumentRelationsResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ListDocumentRelationsResponse) GetRelations() []*DocumentRelation {
+	if x != nil {
+		return x.Relations
+	}
+	return nil
+}
+
+// What to change in a relation.
+type UpdateDocumentRelationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the relation.
+	RelationId string `protobuf:"bytes,1,opt,name=relation_id,json=relationId,proto3" json:"relation_id,omitempty"`
+	// What the first document should know about the second.
+	FromNote *string `protobuf:"bytes,2,opt,name=from_note,json=fromNote,proto3,oneof" json:"from_note,omitempty"`
+	// What the second document should know about the first.
+	ToNote *string `protobuf:"bytes,3,opt,name=to_note,json=toNote,proto3,oneof" json:"to_note,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId     string `protobuf:"bytes,4,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateDocumentRelationRequest) Reset() {
+	*x = UpdateDocumentRelationRequest{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateDocumentRelationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateDocumentRelationRequest) ProtoMessage() {}
+
+func (x *UpdateDocumentRelationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateDocumentRelationRequest.ProtoReflect.Descriptor instead.
+func (*UpdateDocumentRelationRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *UpdateDocumentRelationRequest) GetRelationId() string {
+	if x != nil {
+		return x.RelationId
+	}
+	return ""
+}
+
+func (x *UpdateDocumentRelationRequest) GetFromNote() string {
+	if x != nil && x.FromNote != nil {
+		return *x.FromNote
+	}
+	return ""
+}
+
+func (x *UpdateDocumentRelationRequest) GetToNote() string {
+	if x != nil && x.ToNote != nil {
+		return *x.ToNote
+	}
+	return ""
+}
+
+func (x *UpdateDocumentRelationRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// The changed relation.
+type UpdateDocumentRelationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With its notes.
+	Relation      *DocumentRelation `protobuf:"bytes,1,opt,name=relation,proto3" json:"relation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateDocumentRelationResponse) Reset() {
+	*x = UpdateDocumentRelationResponse{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateDocumentRelationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateDocumentRelationResponse) ProtoMessage() {}
+
+func (x *UpdateDocumentRelationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateDocumentRelationResponse.ProtoReflect.Descriptor instead.
+func (*UpdateDocumentRelationResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *UpdateDocumentRelationResponse) GetRelation() *DocumentRelation {
+	if x != nil {
+		return x.Relation
+	}
+	return nil
+}
+
+// The relation to delete.
+type DeleteDocumentRelationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the relation.
+	RelationId string `protobuf:"bytes,1,opt,name=relation_id,json=relationId,proto3" json:"relation_id,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId     string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDocumentRelationRequest) Reset() {
+	*x = DeleteDocumentRelationRequest{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDocumentRelationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDocumentRelationRequest) ProtoMessage() {}
+
+func (x *DeleteDocumentRelationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDocumentRelationRequest.ProtoReflect.Descriptor instead.
+func (*DeleteDocumentRelationRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DeleteDocumentRelationRequest) GetRelationId() string {
+	if x != nil {
+		return x.RelationId
+	}
+	return ""
+}
+
+func (x *DeleteDocumentRelationRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// Confirms the deletion.
+type DeleteDocumentRelationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the deleted relation.
+	RelationId    string `protobuf:"bytes,1,opt,name=relation_id,json=relationId,proto3" json:"relation_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteDocumentRelationResponse) Reset() {
+	*x = DeleteDocumentRelationResponse{}
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteDocumentRelationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteDocumentRelationResponse) ProtoMessage() {}
+
+func (x *DeleteDocumentRelationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_document_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteDocumentRelationResponse.ProtoReflect.Descriptor instead.
+func (*DeleteDocumentRelationResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_document_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DeleteDocumentRelationResponse) GetRelationId() string {
+	if x != nil {
+		return x.RelationId
+	}
+	return ""
+}
+
 var File_orchestra_v1_document_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_document_service_proto_rawDesc = "" +
 	"\n" +
-	"#orchestra/v1/document_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xbe\x04\n" +
+	"#orchestra/v1/document_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x86\x03\n" +
+	"\x10DocumentRelation\x12\x1f\n" +
+	"\vrelation_id\x18\x01 \x01(\tR\n" +
+	"relationId\x126\n" +
+	"\x04type\x18\x02 \x01(\x0e2\".orchestra.v1.DocumentRelationTypeR\x04type\x12(\n" +
+	"\x10from_document_id\x18\x03 \x01(\tR\x0efromDocumentId\x12$\n" +
+	"\x0eto_document_id\x18\x04 \x01(\tR\ftoDocumentId\x12\x1b\n" +
+	"\tfrom_note\x18\x05 \x01(\tR\bfromNote\x12\x17\n" +
+	"\ato_note\x18\x06 \x01(\tR\x06toNote\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\a \x01(\tR\tcreatedBy\x129\n" +
+	"\n" +
+	"created_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"updated_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"\xbe\x04\n" +
 	"\bDocument\x12\x1f\n" +
 	"\vdocument_id\x18\x01 \x01(\tR\n" +
 	"documentId\x12\x1d\n" +
@@ -2007,10 +2667,11 @@ const file_orchestra_v1_document_service_proto_rawDesc = "" +
 	"\vdocument_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
 	"documentId\x12'\n" +
 	"\n" +
-	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"9\n" +
+	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"k\n" +
 	"\x16DeleteDocumentResponse\x12\x1f\n" +
 	"\vdocument_id\x18\x01 \x01(\tR\n" +
-	"documentId\"r\n" +
+	"documentId\x120\n" +
+	"\x14deleted_document_ids\x18\x02 \x03(\tR\x12deletedDocumentIds\"r\n" +
 	"\x1cListDocumentRevisionsRequest\x12)\n" +
 	"\vdocument_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
 	"documentId\x12'\n" +
@@ -2029,7 +2690,50 @@ const file_orchestra_v1_document_service_proto_rawDesc = "" +
 	"written_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\twrittenAt\x12$\n" +
 	"\vtotal_chars\x18\x06 \x01(\rH\x00R\n" +
 	"totalChars\x88\x01\x01B\x0e\n" +
-	"\f_total_chars2\xe5\v\n" +
+	"\f_total_chars\"\xb4\x02\n" +
+	"\x1dCreateDocumentRelationRequest\x122\n" +
+	"\x10from_document_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x0efromDocumentId\x12.\n" +
+	"\x0eto_document_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\ftoDocumentId\x12>\n" +
+	"\x04type\x18\x03 \x01(\x0e2\".orchestra.v1.DocumentRelationTypeB\x06\xea\xe0\x18\x02\b\x01R\x04type\x12$\n" +
+	"\tfrom_note\x18\x04 \x01(\tB\a\xea\xe0\x18\x03\x18\xd0\x0fR\bfromNote\x12 \n" +
+	"\ato_note\x18\x05 \x01(\tB\a\xea\xe0\x18\x03\x18\xd0\x0fR\x06toNote\x12'\n" +
+	"\n" +
+	"project_id\x18\x06 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"\\\n" +
+	"\x1eCreateDocumentRelationResponse\x12:\n" +
+	"\brelation\x18\x01 \x01(\v2\x1e.orchestra.v1.DocumentRelationR\brelation\"r\n" +
+	"\x1cListDocumentRelationsRequest\x12)\n" +
+	"\vdocument_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
+	"documentId\x12'\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"]\n" +
+	"\x1dListDocumentRelationsResponse\x12<\n" +
+	"\trelations\x18\x01 \x03(\v2\x1e.orchestra.v1.DocumentRelationR\trelations\"\xdf\x01\n" +
+	"\x1dUpdateDocumentRelationRequest\x12)\n" +
+	"\vrelation_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
+	"relationId\x12)\n" +
+	"\tfrom_note\x18\x02 \x01(\tB\a\xea\xe0\x18\x03\x18\xd0\x0fH\x00R\bfromNote\x88\x01\x01\x12%\n" +
+	"\ato_note\x18\x03 \x01(\tB\a\xea\xe0\x18\x03\x18\xd0\x0fH\x01R\x06toNote\x88\x01\x01\x12'\n" +
+	"\n" +
+	"project_id\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\f\n" +
+	"\n" +
+	"_from_noteB\n" +
+	"\n" +
+	"\b_to_note\"\\\n" +
+	"\x1eUpdateDocumentRelationResponse\x12:\n" +
+	"\brelation\x18\x01 \x01(\v2\x1e.orchestra.v1.DocumentRelationR\brelation\"s\n" +
+	"\x1dDeleteDocumentRelationRequest\x12)\n" +
+	"\vrelation_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\n" +
+	"relationId\x12'\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"A\n" +
+	"\x1eDeleteDocumentRelationResponse\x12\x1f\n" +
+	"\vrelation_id\x18\x01 \x01(\tR\n" +
+	"relationId*\xbd\x01\n" +
+	"\x14DocumentRelationType\x12&\n" +
+	"\"DOCUMENT_RELATION_TYPE_UNSPECIFIED\x10\x00\x12'\n" +
+	"#DOCUMENT_RELATION_TYPE_PARENT_CHILD\x10\x01\x12\"\n" +
+	"\x1eDOCUMENT_RELATION_TYPE_RELATED\x10\x02\x120\n" +
+	",DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR\x10\x032\xaf\x11\n" +
 	"\x0fDocumentService\x12\x90\x01\n" +
 	"\x0eCreateDocument\x12#.orchestra.v1.CreateDocumentRequest\x1a$.orchestra.v1.CreateDocumentResponse\"3\xea\xe0\x18\f\b\xc9\x01\x10\x01\x18\x030\x80\x80\x80\b\x82\xd3\xe4\x93\x02\x1d:\x01*b\bdocument\"\x0e/api/documents\x12\x8d\x01\n" +
 	"\vGetDocument\x12 .orchestra.v1.GetDocumentRequest\x1a!.orchestra.v1.GetDocumentResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02(b\bdocument\x12\x1c/api/documents/{document_id}\x12{\n" +
@@ -2039,7 +2743,11 @@ const file_orchestra_v1_document_service_proto_rawDesc = "" +
 	"\rWriteDocument\x12\".orchestra.v1.WriteDocumentRequest\x1a#.orchestra.v1.WriteDocumentResponse\"I\xea\xe0\x18\f\b\xc8\x01\x10\x01\x18\x030\x80\x80\x80\b\x82\xd3\xe4\x93\x023:\x01*b\bdocument\x1a$/api/documents/{document_id}/content\x12\x96\x01\n" +
 	"\fEditDocument\x12!.orchestra.v1.EditDocumentRequest\x1a\".orchestra.v1.EditDocumentResponse\"?\xea\xe0\x18\f\b\xc8\x01\x10\x01\x18\x030\x80\x80\x80\b\x82\xd3\xe4\x93\x02):\x01*2$/api/documents/{document_id}/content\x12\x99\x01\n" +
 	"\x0eUpdateDocument\x12#.orchestra.v1.UpdateDocumentRequest\x1a$.orchestra.v1.UpdateDocumentResponse\"<\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02+:\x01*b\bdocument2\x1c/api/documents/{document_id}\x12\x8c\x01\n" +
-	"\x0eDeleteDocument\x12#.orchestra.v1.DeleteDocumentRequest\x1a$.orchestra.v1.DeleteDocumentResponse\"/\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02\x1e*\x1c/api/documents/{document_id}\x12\xab\x01\n" +
+	"\x0eDeleteDocument\x12#.orchestra.v1.DeleteDocumentRequest\x1a$.orchestra.v1.DeleteDocumentResponse\"/\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02\x1e*\x1c/api/documents/{document_id}\x12\xac\x01\n" +
+	"\x16CreateDocumentRelation\x12+.orchestra.v1.CreateDocumentRelationRequest\x1a,.orchestra.v1.CreateDocumentRelationResponse\"7\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02&:\x01*b\brelation\"\x17/api/document-relations\x12\xab\x01\n" +
+	"\x15ListDocumentRelations\x12*.orchestra.v1.ListDocumentRelationsRequest\x1a+.orchestra.v1.ListDocumentRelationsResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02(\x12&/api/documents/{document_id}/relations\x12\xba\x01\n" +
+	"\x16UpdateDocumentRelation\x12+.orchestra.v1.UpdateDocumentRelationRequest\x1a,.orchestra.v1.UpdateDocumentRelationResponse\"E\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x024:\x01*b\brelation2%/api/document-relations/{relation_id}\x12\xad\x01\n" +
+	"\x16DeleteDocumentRelation\x12+.orchestra.v1.DeleteDocumentRelationRequest\x1a,.orchestra.v1.DeleteDocumentRelationResponse\"8\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02'*%/api/document-relations/{relation_id}\x12\xab\x01\n" +
 	"\x15ListDocumentRevisions\x12*.orchestra.v1.ListDocumentRevisionsRequest\x1a+.orchestra.v1.ListDocumentRevisionsResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02(\x12&/api/documents/{document_id}/revisionsB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
@@ -2055,79 +2763,105 @@ func file_orchestra_v1_document_service_proto_rawDescGZIP() []byte {
 	return file_orchestra_v1_document_service_proto_rawDescData
 }
 
-var file_orchestra_v1_document_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_orchestra_v1_document_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_orchestra_v1_document_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_orchestra_v1_document_service_proto_goTypes = []any{
-	(*Document)(nil),                      // 0: orchestra.v1.Document
-	(*CreateDocumentRequest)(nil),         // 1: orchestra.v1.CreateDocumentRequest
-	(*CreateDocumentResponse)(nil),        // 2: orchestra.v1.CreateDocumentResponse
-	(*GetDocumentRequest)(nil),            // 3: orchestra.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),           // 4: orchestra.v1.GetDocumentResponse
-	(*ListDocumentsRequest)(nil),          // 5: orchestra.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),         // 6: orchestra.v1.ListDocumentsResponse
-	(*SearchDocumentsRequest)(nil),        // 7: orchestra.v1.SearchDocumentsRequest
-	(*SearchDocumentsResponse)(nil),       // 8: orchestra.v1.SearchDocumentsResponse
-	(*DocumentFound)(nil),                 // 9: orchestra.v1.DocumentFound
-	(*DocumentSection)(nil),               // 10: orchestra.v1.DocumentSection
-	(*ReadDocumentRequest)(nil),           // 11: orchestra.v1.ReadDocumentRequest
-	(*ReadDocumentResponse)(nil),          // 12: orchestra.v1.ReadDocumentResponse
-	(*WriteDocumentRequest)(nil),          // 13: orchestra.v1.WriteDocumentRequest
-	(*WriteDocumentResponse)(nil),         // 14: orchestra.v1.WriteDocumentResponse
-	(*EditDocumentRequest)(nil),           // 15: orchestra.v1.EditDocumentRequest
-	(*EditDocumentResponse)(nil),          // 16: orchestra.v1.EditDocumentResponse
-	(*UpdateDocumentRequest)(nil),         // 17: orchestra.v1.UpdateDocumentRequest
-	(*UpdateDocumentResponse)(nil),        // 18: orchestra.v1.UpdateDocumentResponse
-	(*DeleteDocumentRequest)(nil),         // 19: orchestra.v1.DeleteDocumentRequest
-	(*DeleteDocumentResponse)(nil),        // 20: orchestra.v1.DeleteDocumentResponse
-	(*ListDocumentRevisionsRequest)(nil),  // 21: orchestra.v1.ListDocumentRevisionsRequest
-	(*ListDocumentRevisionsResponse)(nil), // 22: orchestra.v1.ListDocumentRevisionsResponse
-	(*DocumentRevision)(nil),              // 23: orchestra.v1.DocumentRevision
-	nil,                                   // 24: orchestra.v1.Document.MetadataEntry
-	nil,                                   // 25: orchestra.v1.CreateDocumentRequest.MetadataEntry
-	nil,                                   // 26: orchestra.v1.UpdateDocumentRequest.MetadataEntry
-	(*timestamppb.Timestamp)(nil),         // 27: google.protobuf.Timestamp
+	(DocumentRelationType)(0),              // 0: orchestra.v1.DocumentRelationType
+	(*DocumentRelation)(nil),               // 1: orchestra.v1.DocumentRelation
+	(*Document)(nil),                       // 2: orchestra.v1.Document
+	(*CreateDocumentRequest)(nil),          // 3: orchestra.v1.CreateDocumentRequest
+	(*CreateDocumentResponse)(nil),         // 4: orchestra.v1.CreateDocumentResponse
+	(*GetDocumentRequest)(nil),             // 5: orchestra.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),            // 6: orchestra.v1.GetDocumentResponse
+	(*ListDocumentsRequest)(nil),           // 7: orchestra.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),          // 8: orchestra.v1.ListDocumentsResponse
+	(*SearchDocumentsRequest)(nil),         // 9: orchestra.v1.SearchDocumentsRequest
+	(*SearchDocumentsResponse)(nil),        // 10: orchestra.v1.SearchDocumentsResponse
+	(*DocumentFound)(nil),                  // 11: orchestra.v1.DocumentFound
+	(*DocumentSection)(nil),                // 12: orchestra.v1.DocumentSection
+	(*ReadDocumentRequest)(nil),            // 13: orchestra.v1.ReadDocumentRequest
+	(*ReadDocumentResponse)(nil),           // 14: orchestra.v1.ReadDocumentResponse
+	(*WriteDocumentRequest)(nil),           // 15: orchestra.v1.WriteDocumentRequest
+	(*WriteDocumentResponse)(nil),          // 16: orchestra.v1.WriteDocumentResponse
+	(*EditDocumentRequest)(nil),            // 17: orchestra.v1.EditDocumentRequest
+	(*EditDocumentResponse)(nil),           // 18: orchestra.v1.EditDocumentResponse
+	(*UpdateDocumentRequest)(nil),          // 19: orchestra.v1.UpdateDocumentRequest
+	(*UpdateDocumentResponse)(nil),         // 20: orchestra.v1.UpdateDocumentResponse
+	(*DeleteDocumentRequest)(nil),          // 21: orchestra.v1.DeleteDocumentRequest
+	(*DeleteDocumentResponse)(nil),         // 22: orchestra.v1.DeleteDocumentResponse
+	(*ListDocumentRevisionsRequest)(nil),   // 23: orchestra.v1.ListDocumentRevisionsRequest
+	(*ListDocumentRevisionsResponse)(nil),  // 24: orchestra.v1.ListDocumentRevisionsResponse
+	(*DocumentRevision)(nil),               // 25: orchestra.v1.DocumentRevision
+	(*CreateDocumentRelationRequest)(nil),  // 26: orchestra.v1.CreateDocumentRelationRequest
+	(*CreateDocumentRelationResponse)(nil), // 27: orchestra.v1.CreateDocumentRelationResponse
+	(*ListDocumentRelationsRequest)(nil),   // 28: orchestra.v1.ListDocumentRelationsRequest
+	(*ListDocumentRelationsResponse)(nil),  // 29: orchestra.v1.ListDocumentRelationsResponse
+	(*UpdateDocumentRelationRequest)(nil),  // 30: orchestra.v1.UpdateDocumentRelationRequest
+	(*UpdateDocumentRelationResponse)(nil), // 31: orchestra.v1.UpdateDocumentRelationResponse
+	(*DeleteDocumentRelationRequest)(nil),  // 32: orchestra.v1.DeleteDocumentRelationRequest
+	(*DeleteDocumentRelationResponse)(nil), // 33: orchestra.v1.DeleteDocumentRelationResponse
+	nil,                                    // 34: orchestra.v1.Document.MetadataEntry
+	nil,                                    // 35: orchestra.v1.CreateDocumentRequest.MetadataEntry
+	nil,                                    // 36: orchestra.v1.UpdateDocumentRequest.MetadataEntry
+	(*timestamppb.Timestamp)(nil),          // 37: google.protobuf.Timestamp
 }
 var file_orchestra_v1_document_service_proto_depIdxs = []int32{
-	24, // 0: orchestra.v1.Document.metadata:type_name -> orchestra.v1.Document.MetadataEntry
-	27, // 1: orchestra.v1.Document.created_at:type_name -> google.protobuf.Timestamp
-	27, // 2: orchestra.v1.Document.updated_at:type_name -> google.protobuf.Timestamp
-	25, // 3: orchestra.v1.CreateDocumentRequest.metadata:type_name -> orchestra.v1.CreateDocumentRequest.MetadataEntry
-	0,  // 4: orchestra.v1.CreateDocumentResponse.document:type_name -> orchestra.v1.Document
-	0,  // 5: orchestra.v1.GetDocumentResponse.document:type_name -> orchestra.v1.Document
-	0,  // 6: orchestra.v1.ListDocumentsResponse.documents:type_name -> orchestra.v1.Document
-	9,  // 7: orchestra.v1.SearchDocumentsResponse.results:type_name -> orchestra.v1.DocumentFound
-	0,  // 8: orchestra.v1.DocumentFound.document:type_name -> orchestra.v1.Document
-	10, // 9: orchestra.v1.DocumentFound.sections:type_name -> orchestra.v1.DocumentSection
-	0,  // 10: orchestra.v1.WriteDocumentResponse.document:type_name -> orchestra.v1.Document
-	0,  // 11: orchestra.v1.EditDocumentResponse.document:type_name -> orchestra.v1.Document
-	26, // 12: orchestra.v1.UpdateDocumentRequest.metadata:type_name -> orchestra.v1.UpdateDocumentRequest.MetadataEntry
-	0,  // 13: orchestra.v1.UpdateDocumentResponse.document:type_name -> orchestra.v1.Document
-	23, // 14: orchestra.v1.ListDocumentRevisionsResponse.revisions:type_name -> orchestra.v1.DocumentRevision
-	27, // 15: orchestra.v1.DocumentRevision.written_at:type_name -> google.protobuf.Timestamp
-	1,  // 16: orchestra.v1.DocumentService.CreateDocument:input_type -> orchestra.v1.CreateDocumentRequest
-	3,  // 17: orchestra.v1.DocumentService.GetDocument:input_type -> orchestra.v1.GetDocumentRequest
-	5,  // 18: orchestra.v1.DocumentService.ListDocuments:input_type -> orchestra.v1.ListDocumentsRequest
-	7,  // 19: orchestra.v1.DocumentService.SearchDocuments:input_type -> orchestra.v1.SearchDocumentsRequest
-	11, // 20: orchestra.v1.DocumentService.ReadDocument:input_type -> orchestra.v1.ReadDocumentRequest
-	13, // 21: orchestra.v1.DocumentService.WriteDocument:input_type -> orchestra.v1.WriteDocumentRequest
-	15, // 22: orchestra.v1.DocumentService.EditDocument:input_type -> orchestra.v1.EditDocumentRequest
-	17, // 23: orchestra.v1.DocumentService.UpdateDocument:input_type -> orchestra.v1.UpdateDocumentRequest
-	19, // 24: orchestra.v1.DocumentService.DeleteDocument:input_type -> orchestra.v1.DeleteDocumentRequest
-	21, // 25: orchestra.v1.DocumentService.ListDocumentRevisions:input_type -> orchestra.v1.ListDocumentRevisionsRequest
-	2,  // 26: orchestra.v1.DocumentService.CreateDocument:output_type -> orchestra.v1.CreateDocumentResponse
-	4,  // 27: orchestra.v1.DocumentService.GetDocument:output_type -> orchestra.v1.GetDocumentResponse
-	6,  // 28: orchestra.v1.DocumentService.ListDocuments:output_type -> orchestra.v1.ListDocumentsResponse
-	8,  // 29: orchestra.v1.DocumentService.SearchDocuments:output_type -> orchestra.v1.SearchDocumentsResponse
-	12, // 30: orchestra.v1.DocumentService.ReadDocument:output_type -> orchestra.v1.ReadDocumentResponse
-	14, // 31: orchestra.v1.DocumentService.WriteDocument:output_type -> orchestra.v1.WriteDocumentResponse
-	16, // 32: orchestra.v1.DocumentService.EditDocument:output_type -> orchestra.v1.EditDocumentResponse
-	18, // 33: orchestra.v1.DocumentService.UpdateDocument:output_type -> orchestra.v1.UpdateDocumentResponse
-	20, // 34: orchestra.v1.DocumentService.DeleteDocument:output_type -> orchestra.v1.DeleteDocumentResponse
-	22, // 35: orchestra.v1.DocumentService.ListDocumentRevisions:output_type -> orchestra.v1.ListDocumentRevisionsResponse
-	26, // [26:36] is the sub-list for method output_type
-	16, // [16:26] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	0,  // 0: orchestra.v1.DocumentRelation.type:type_name -> orchestra.v1.DocumentRelationType
+	37, // 1: orchestra.v1.DocumentRelation.created_at:type_name -> google.protobuf.Timestamp
+	37, // 2: orchestra.v1.DocumentRelation.updated_at:type_name -> google.protobuf.Timestamp
+	34, // 3: orchestra.v1.Document.metadata:type_name -> orchestra.v1.Document.MetadataEntry
+	37, // 4: orchestra.v1.Document.created_at:type_name -> google.protobuf.Timestamp
+	37, // 5: orchestra.v1.Document.updated_at:type_name -> google.protobuf.Timestamp
+	35, // 6: orchestra.v1.CreateDocumentRequest.metadata:type_name -> orchestra.v1.CreateDocumentRequest.MetadataEntry
+	2,  // 7: orchestra.v1.CreateDocumentResponse.document:type_name -> orchestra.v1.Document
+	2,  // 8: orchestra.v1.GetDocumentResponse.document:type_name -> orchestra.v1.Document
+	2,  // 9: orchestra.v1.ListDocumentsResponse.documents:type_name -> orchestra.v1.Document
+	11, // 10: orchestra.v1.SearchDocumentsResponse.results:type_name -> orchestra.v1.DocumentFound
+	2,  // 11: orchestra.v1.DocumentFound.document:type_name -> orchestra.v1.Document
+	12, // 12: orchestra.v1.DocumentFound.sections:type_name -> orchestra.v1.DocumentSection
+	2,  // 13: orchestra.v1.WriteDocumentResponse.document:type_name -> orchestra.v1.Document
+	2,  // 14: orchestra.v1.EditDocumentResponse.document:type_name -> orchestra.v1.Document
+	36, // 15: orchestra.v1.UpdateDocumentRequest.metadata:type_name -> orchestra.v1.UpdateDocumentRequest.MetadataEntry
+	2,  // 16: orchestra.v1.UpdateDocumentResponse.document:type_name -> orchestra.v1.Document
+	25, // 17: orchestra.v1.ListDocumentRevisionsResponse.revisions:type_name -> orchestra.v1.DocumentRevision
+	37, // 18: orchestra.v1.DocumentRevision.written_at:type_name -> google.protobuf.Timestamp
+	0,  // 19: orchestra.v1.CreateDocumentRelationRequest.type:type_name -> orchestra.v1.DocumentRelationType
+	1,  // 20: orchestra.v1.CreateDocumentRelationResponse.relation:type_name -> orchestra.v1.DocumentRelation
+	1,  // 21: orchestra.v1.ListDocumentRelationsResponse.relations:type_name -> orchestra.v1.DocumentRelation
+	1,  // 22: orchestra.v1.UpdateDocumentRelationResponse.relation:type_name -> orchestra.v1.DocumentRelation
+	3,  // 23: orchestra.v1.DocumentService.CreateDocument:input_type -> orchestra.v1.CreateDocumentRequest
+	5,  // 24: orchestra.v1.DocumentService.GetDocument:input_type -> orchestra.v1.GetDocumentRequest
+	7,  // 25: orchestra.v1.DocumentService.ListDocuments:input_type -> orchestra.v1.ListDocumentsRequest
+	9,  // 26: orchestra.v1.DocumentService.SearchDocuments:input_type -> orchestra.v1.SearchDocumentsRequest
+	13, // 27: orchestra.v1.DocumentService.ReadDocument:input_type -> orchestra.v1.ReadDocumentRequest
+	15, // 28: orchestra.v1.DocumentService.WriteDocument:input_type -> orchestra.v1.WriteDocumentRequest
+	17, // 29: orchestra.v1.DocumentService.EditDocument:input_type -> orchestra.v1.EditDocumentRequest
+	19, // 30: orchestra.v1.DocumentService.UpdateDocument:input_type -> orchestra.v1.UpdateDocumentRequest
+	21, // 31: orchestra.v1.DocumentService.DeleteDocument:input_type -> orchestra.v1.DeleteDocumentRequest
+	26, // 32: orchestra.v1.DocumentService.CreateDocumentRelation:input_type -> orchestra.v1.CreateDocumentRelationRequest
+	28, // 33: orchestra.v1.DocumentService.ListDocumentRelations:input_type -> orchestra.v1.ListDocumentRelationsRequest
+	30, // 34: orchestra.v1.DocumentService.UpdateDocumentRelation:input_type -> orchestra.v1.UpdateDocumentRelationRequest
+	32, // 35: orchestra.v1.DocumentService.DeleteDocumentRelation:input_type -> orchestra.v1.DeleteDocumentRelationRequest
+	23, // 36: orchestra.v1.DocumentService.ListDocumentRevisions:input_type -> orchestra.v1.ListDocumentRevisionsRequest
+	4,  // 37: orchestra.v1.DocumentService.CreateDocument:output_type -> orchestra.v1.CreateDocumentResponse
+	6,  // 38: orchestra.v1.DocumentService.GetDocument:output_type -> orchestra.v1.GetDocumentResponse
+	8,  // 39: orchestra.v1.DocumentService.ListDocuments:output_type -> orchestra.v1.ListDocumentsResponse
+	10, // 40: orchestra.v1.DocumentService.SearchDocuments:output_type -> orchestra.v1.SearchDocumentsResponse
+	14, // 41: orchestra.v1.DocumentService.ReadDocument:output_type -> orchestra.v1.ReadDocumentResponse
+	16, // 42: orchestra.v1.DocumentService.WriteDocument:output_type -> orchestra.v1.WriteDocumentResponse
+	18, // 43: orchestra.v1.DocumentService.EditDocument:output_type -> orchestra.v1.EditDocumentResponse
+	20, // 44: orchestra.v1.DocumentService.UpdateDocument:output_type -> orchestra.v1.UpdateDocumentResponse
+	22, // 45: orchestra.v1.DocumentService.DeleteDocument:output_type -> orchestra.v1.DeleteDocumentResponse
+	27, // 46: orchestra.v1.DocumentService.CreateDocumentRelation:output_type -> orchestra.v1.CreateDocumentRelationResponse
+	29, // 47: orchestra.v1.DocumentService.ListDocumentRelations:output_type -> orchestra.v1.ListDocumentRelationsResponse
+	31, // 48: orchestra.v1.DocumentService.UpdateDocumentRelation:output_type -> orchestra.v1.UpdateDocumentRelationResponse
+	33, // 49: orchestra.v1.DocumentService.DeleteDocumentRelation:output_type -> orchestra.v1.DeleteDocumentRelationResponse
+	24, // 50: orchestra.v1.DocumentService.ListDocumentRevisions:output_type -> orchestra.v1.ListDocumentRevisionsResponse
+	37, // [37:51] is the sub-list for method output_type
+	23, // [23:37] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_document_service_proto_init() }
@@ -2136,38 +2870,40 @@ func file_orchestra_v1_document_service_proto_init() {
 		return
 	}
 	file_orchestra_v1_options_proto_init()
-	file_orchestra_v1_document_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_orchestra_v1_document_service_proto_msgTypes[1].OneofWrappers = []any{
+	file_orchestra_v1_document_service_proto_msgTypes[1].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*CreateDocumentRequest_Text)(nil),
 		(*CreateDocumentRequest_Data)(nil),
 	}
-	file_orchestra_v1_document_service_proto_msgTypes[5].OneofWrappers = []any{}
-	file_orchestra_v1_document_service_proto_msgTypes[7].OneofWrappers = []any{}
-	file_orchestra_v1_document_service_proto_msgTypes[11].OneofWrappers = []any{}
-	file_orchestra_v1_document_service_proto_msgTypes[12].OneofWrappers = []any{
+	file_orchestra_v1_document_service_proto_msgTypes[6].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[13].OneofWrappers = []any{
 		(*ReadDocumentResponse_Text)(nil),
 		(*ReadDocumentResponse_Data)(nil),
 	}
-	file_orchestra_v1_document_service_proto_msgTypes[13].OneofWrappers = []any{
+	file_orchestra_v1_document_service_proto_msgTypes[14].OneofWrappers = []any{
 		(*WriteDocumentRequest_Text)(nil),
 		(*WriteDocumentRequest_Data)(nil),
 	}
-	file_orchestra_v1_document_service_proto_msgTypes[15].OneofWrappers = []any{}
 	file_orchestra_v1_document_service_proto_msgTypes[16].OneofWrappers = []any{}
 	file_orchestra_v1_document_service_proto_msgTypes[17].OneofWrappers = []any{}
-	file_orchestra_v1_document_service_proto_msgTypes[23].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[24].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_document_service_proto_rawDesc), len(file_orchestra_v1_document_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   27,
+			NumEnums:      1,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_orchestra_v1_document_service_proto_goTypes,
 		DependencyIndexes: file_orchestra_v1_document_service_proto_depIdxs,
+		EnumInfos:         file_orchestra_v1_document_service_proto_enumTypes,
 		MessageInfos:      file_orchestra_v1_document_service_proto_msgTypes,
 	}.Build()
 	File_orchestra_v1_document_service_proto = out.File

@@ -19,16 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	DocumentService_CreateDocument_FullMethodName        = "/orchestra.v1.DocumentService/CreateDocument"
-	DocumentService_GetDocument_FullMethodName           = "/orchestra.v1.DocumentService/GetDocument"
-	DocumentService_ListDocuments_FullMethodName         = "/orchestra.v1.DocumentService/ListDocuments"
-	DocumentService_SearchDocuments_FullMethodName       = "/orchestra.v1.DocumentService/SearchDocuments"
-	DocumentService_ReadDocument_FullMethodName          = "/orchestra.v1.DocumentService/ReadDocument"
-	DocumentService_WriteDocument_FullMethodName         = "/orchestra.v1.DocumentService/WriteDocument"
-	DocumentService_EditDocument_FullMethodName          = "/orchestra.v1.DocumentService/EditDocument"
-	DocumentService_UpdateDocument_FullMethodName        = "/orchestra.v1.DocumentService/UpdateDocument"
-	DocumentService_DeleteDocument_FullMethodName        = "/orchestra.v1.DocumentService/DeleteDocument"
-	DocumentService_ListDocumentRevisions_FullMethodName = "/orchestra.v1.DocumentService/ListDocumentRevisions"
+	DocumentService_CreateDocument_FullMethodName         = "/orchestra.v1.DocumentService/CreateDocument"
+	DocumentService_GetDocument_FullMethodName            = "/orchestra.v1.DocumentService/GetDocument"
+	DocumentService_ListDocuments_FullMethodName          = "/orchestra.v1.DocumentService/ListDocuments"
+	DocumentService_SearchDocuments_FullMethodName        = "/orchestra.v1.DocumentService/SearchDocuments"
+	DocumentService_ReadDocument_FullMethodName           = "/orchestra.v1.DocumentService/ReadDocument"
+	DocumentService_WriteDocument_FullMethodName          = "/orchestra.v1.DocumentService/WriteDocument"
+	DocumentService_EditDocument_FullMethodName           = "/orchestra.v1.DocumentService/EditDocument"
+	DocumentService_UpdateDocument_FullMethodName         = "/orchestra.v1.DocumentService/UpdateDocument"
+	DocumentService_DeleteDocument_FullMethodName         = "/orchestra.v1.DocumentService/DeleteDocument"
+	DocumentService_CreateDocumentRelation_FullMethodName = "/orchestra.v1.DocumentService/CreateDocumentRelation"
+	DocumentService_ListDocumentRelations_FullMethodName  = "/orchestra.v1.DocumentService/ListDocumentRelations"
+	DocumentService_UpdateDocumentRelation_FullMethodName = "/orchestra.v1.DocumentService/UpdateDocumentRelation"
+	DocumentService_DeleteDocumentRelation_FullMethodName = "/orchestra.v1.DocumentService/DeleteDocumentRelation"
+	DocumentService_ListDocumentRevisions_FullMethodName  = "/orchestra.v1.DocumentService/ListDocumentRevisions"
 )
 
 // DocumentServiceClient is the client API for DocumentService service.
@@ -54,8 +58,17 @@ type DocumentServiceClient interface {
 	EditDocument(ctx context.Context, in *EditDocumentRequest, opts ...grpc.CallOption) (*EditDocumentResponse, error)
 	// Changes the name, tags or metadata of a document. What is not given stays as it is.
 	UpdateDocument(ctx context.Context, in *UpdateDocumentRequest, opts ...grpc.CallOption) (*UpdateDocumentResponse, error)
-	// Deletes a document with its revisions. Only its creator, architects and the operator may.
+	// Deletes a document with its revisions and relations, and its children with theirs. Only its creator, architects and
+	// the operator may; for a document with children, of all of them.
 	DeleteDocument(ctx context.Context, in *DeleteDocumentRequest, opts ...grpc.CallOption) (*DeleteDocumentResponse, error)
+	// Relates two documents of a project.
+	CreateDocumentRelation(ctx context.Context, in *CreateDocumentRelationRequest, opts ...grpc.CallOption) (*CreateDocumentRelationResponse, error)
+	// Lists the relations of a document, in both directions, the oldest first.
+	ListDocumentRelations(ctx context.Context, in *ListDocumentRelationsRequest, opts ...grpc.CallOption) (*ListDocumentRelationsResponse, error)
+	// Changes the notes of a relation.
+	UpdateDocumentRelation(ctx context.Context, in *UpdateDocumentRelationRequest, opts ...grpc.CallOption) (*UpdateDocumentRelationResponse, error)
+	// Deletes a relation; the documents stay.
+	DeleteDocumentRelation(ctx context.Context, in *DeleteDocumentRelationRequest, opts ...grpc.CallOption) (*DeleteDocumentRelationResponse, error)
 	// Lists the revisions of a document that are kept, the newest first: at most 20.
 	ListDocumentRevisions(ctx context.Context, in *ListDocumentRevisionsRequest, opts ...grpc.CallOption) (*ListDocumentRevisionsResponse, error)
 }
@@ -158,6 +171,46 @@ func (c *documentServiceClient) DeleteDocument(ctx context.Context, in *DeleteDo
 	return out, nil
 }
 
+func (c *documentServiceClient) CreateDocumentRelation(ctx context.Context, in *CreateDocumentRelationRequest, opts ...grpc.CallOption) (*CreateDocumentRelationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateDocumentRelationResponse)
+	err := c.cc.Invoke(ctx, DocumentService_CreateDocumentRelation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *documentServiceClient) ListDocumentRelations(ctx context.Context, in *ListDocumentRelationsRequest, opts ...grpc.CallOption) (*ListDocumentRelationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDocumentRelationsResponse)
+	err := c.cc.Invoke(ctx, DocumentService_ListDocumentRelations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *documentServiceClient) UpdateDocumentRelation(ctx context.Context, in *UpdateDocumentRelationRequest, opts ...grpc.CallOption) (*UpdateDocumentRelationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateDocumentRelationResponse)
+	err := c.cc.Invoke(ctx, DocumentService_UpdateDocumentRelation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *documentServiceClient) DeleteDocumentRelation(ctx context.Context, in *DeleteDocumentRelationRequest, opts ...grpc.CallOption) (*DeleteDocumentRelationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteDocumentRelationResponse)
+	err := c.cc.Invoke(ctx, DocumentService_DeleteDocumentRelation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *documentServiceClient) ListDocumentRevisions(ctx context.Context, in *ListDocumentRevisionsRequest, opts ...grpc.CallOption) (*ListDocumentRevisionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListDocumentRevisionsResponse)
@@ -191,8 +244,17 @@ type DocumentServiceServer interface {
 	EditDocument(context.Context, *EditDocumentRequest) (*EditDocumentResponse, error)
 	// Changes the name, tags or metadata of a document. What is not given stays as it is.
 	UpdateDocument(context.Context, *UpdateDocumentRequest) (*UpdateDocumentResponse, error)
-	// Deletes a document with its revisions. Only its creator, architects and the operator may.
+	// Deletes a document with its revisions and relations, and its children with theirs. Only its creator, architects and
+	// the operator may; for a document with children, of all of them.
 	DeleteDocument(context.Context, *DeleteDocumentRequest) (*DeleteDocumentResponse, error)
+	// Relates two documents of a project.
+	CreateDocumentRelation(context.Context, *CreateDocumentRelationRequest) (*CreateDocumentRelationResponse, error)
+	// Lists the relations of a document, in both directions, the oldest first.
+	ListDocumentRelations(context.Context, *ListDocumentRelationsRequest) (*ListDocumentRelationsResponse, error)
+	// Changes the notes of a relation.
+	UpdateDocumentRelation(context.Context, *UpdateDocumentRelationRequest) (*UpdateDocumentRelationResponse, error)
+	// Deletes a relation; the documents stay.
+	DeleteDocumentRelation(context.Context, *DeleteDocumentRelationRequest) (*DeleteDocumentRelationResponse, error)
 	// Lists the revisions of a document that are kept, the newest first: at most 20.
 	ListDocumentRevisions(context.Context, *ListDocumentRevisionsRequest) (*ListDocumentRevisionsResponse, error)
 	mustEmbedUnimplementedDocumentServiceServer()
@@ -231,6 +293,18 @@ func (UnimplementedDocumentServiceServer) UpdateDocument(context.Context, *Updat
 }
 func (UnimplementedDocumentServiceServer) DeleteDocument(context.Context, *DeleteDocumentRequest) (*DeleteDocumentResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteDocument not implemented")
+}
+func (UnimplementedDocumentServiceServer) CreateDocumentRelation(context.Context, *CreateDocumentRelationRequest) (*CreateDocumentRelationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateDocumentRelation not implemented")
+}
+func (UnimplementedDocumentServiceServer) ListDocumentRelations(context.Context, *ListDocumentRelationsRequest) (*ListDocumentRelationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDocumentRelations not implemented")
+}
+func (UnimplementedDocumentServiceServer) UpdateDocumentRelation(context.Context, *UpdateDocumentRelationRequest) (*UpdateDocumentRelationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateDocumentRelation not implemented")
+}
+func (UnimplementedDocumentServiceServer) DeleteDocumentRelation(context.Context, *DeleteDocumentRelationRequest) (*DeleteDocumentRelationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteDocumentRelation not implemented")
 }
 func (UnimplementedDocumentServiceServer) ListDocumentRevisions(context.Context, *ListDocumentRevisionsRequest) (*ListDocumentRevisionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListDocumentRevisions not implemented")
@@ -418,6 +492,78 @@ func _DocumentService_DeleteDocument_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _DocumentService_CreateDocumentRelation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateDocumentRelationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DocumentServiceServer).CreateDocumentRelation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DocumentService_CreateDocumentRelation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DocumentServiceServer).CreateDocumentRelation(ctx, req.(*CreateDocumentRelationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DocumentService_ListDocumentRelations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDocumentRelationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DocumentServiceServer).ListDocumentRelations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DocumentService_ListDocumentRelations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DocumentServiceServer).ListDocumentRelations(ctx, req.(*ListDocumentRelationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DocumentService_UpdateDocumentRelation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateDocumentRelationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DocumentServiceServer).UpdateDocumentRelation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DocumentService_UpdateDocumentRelation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DocumentServiceServer).UpdateDocumentRelation(ctx, req.(*UpdateDocumentRelationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DocumentService_DeleteDocumentRelation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteDocumentRelationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DocumentServiceServer).DeleteDocumentRelation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DocumentService_DeleteDocumentRelation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DocumentServiceServer).DeleteDocumentRelation(ctx, req.(*DeleteDocumentRelationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _DocumentService_ListDocumentRevisions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListDocumentRevisionsRequest)
 	if err := dec(in); err != nil {
@@ -478,6 +624,22 @@ var DocumentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteDocument",
 			Handler:    _DocumentService_DeleteDocument_Handler,
+		},
+		{
+			MethodName: "CreateDocumentRelation",
+			Handler:    _DocumentService_CreateDocumentRelation_Handler,
+		},
+		{
+			MethodName: "ListDocumentRelations",
+			Handler:    _DocumentService_ListDocumentRelations_Handler,
+		},
+		{
+			MethodName: "UpdateDocumentRelation",
+			Handler:    _DocumentService_UpdateDocumentRelation_Handler,
+		},
+		{
+			MethodName: "DeleteDocumentRelation",
+			Handler:    _DocumentService_DeleteDocumentRelation_Handler,
 		},
 		{
 			MethodName: "ListDocumentRevisions",

@@ -2,12 +2,46 @@ from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from orchestra.v1 import options_pb2 as _options_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class DocumentRelationType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DOCUMENT_RELATION_TYPE_UNSPECIFIED: _ClassVar[DocumentRelationType]
+    DOCUMENT_RELATION_TYPE_PARENT_CHILD: _ClassVar[DocumentRelationType]
+    DOCUMENT_RELATION_TYPE_RELATED: _ClassVar[DocumentRelationType]
+    DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR: _ClassVar[DocumentRelationType]
+DOCUMENT_RELATION_TYPE_UNSPECIFIED: DocumentRelationType
+DOCUMENT_RELATION_TYPE_PARENT_CHILD: DocumentRelationType
+DOCUMENT_RELATION_TYPE_RELATED: DocumentRelationType
+DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR: DocumentRelationType
+
+class DocumentRelation(_message.Message):
+    __slots__ = ("relation_id", "type", "from_document_id", "to_document_id", "from_note", "to_note", "created_by", "created_at", "updated_at")
+    RELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    FROM_DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_NOTE_FIELD_NUMBER: _ClassVar[int]
+    TO_NOTE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BY_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    relation_id: str
+    type: DocumentRelationType
+    from_document_id: str
+    to_document_id: str
+    from_note: str
+    to_note: str
+    created_by: str
+    created_at: _timestamp_pb2.Timestamp
+    updated_at: _timestamp_pb2.Timestamp
+    def __init__(self, relation_id: _Optional[str] = ..., type: _Optional[_Union[DocumentRelationType, str]] = ..., from_document_id: _Optional[str] = ..., to_document_id: _Optional[str] = ..., from_note: _Optional[str] = ..., to_note: _Optional[str] = ..., created_by: _Optional[str] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Document(_message.Message):
     __slots__ = ("document_id", "project_id", "filename", "content_type", "size_bytes", "total_chars", "tags", "metadata", "revision", "checksum", "created_by", "created_at", "updated_at")
@@ -275,10 +309,12 @@ class DeleteDocumentRequest(_message.Message):
     def __init__(self, document_id: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
 
 class DeleteDocumentResponse(_message.Message):
-    __slots__ = ("document_id",)
+    __slots__ = ("document_id", "deleted_document_ids")
     DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    DELETED_DOCUMENT_IDS_FIELD_NUMBER: _ClassVar[int]
     document_id: str
-    def __init__(self, document_id: _Optional[str] = ...) -> None: ...
+    deleted_document_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, document_id: _Optional[str] = ..., deleted_document_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListDocumentRevisionsRequest(_message.Message):
     __slots__ = ("document_id", "project_id")
@@ -309,3 +345,71 @@ class DocumentRevision(_message.Message):
     written_at: _timestamp_pb2.Timestamp
     total_chars: int
     def __init__(self, revision: _Optional[int] = ..., size_bytes: _Optional[int] = ..., checksum: _Optional[str] = ..., written_by: _Optional[str] = ..., written_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., total_chars: _Optional[int] = ...) -> None: ...
+
+class CreateDocumentRelationRequest(_message.Message):
+    __slots__ = ("from_document_id", "to_document_id", "type", "from_note", "to_note", "project_id")
+    FROM_DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TO_DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    FROM_NOTE_FIELD_NUMBER: _ClassVar[int]
+    TO_NOTE_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    from_document_id: str
+    to_document_id: str
+    type: DocumentRelationType
+    from_note: str
+    to_note: str
+    project_id: str
+    def __init__(self, from_document_id: _Optional[str] = ..., to_document_id: _Optional[str] = ..., type: _Optional[_Union[DocumentRelationType, str]] = ..., from_note: _Optional[str] = ..., to_note: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
+
+class CreateDocumentRelationResponse(_message.Message):
+    __slots__ = ("relation",)
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    relation: DocumentRelation
+    def __init__(self, relation: _Optional[_Union[DocumentRelation, _Mapping]] = ...) -> None: ...
+
+class ListDocumentRelationsRequest(_message.Message):
+    __slots__ = ("document_id", "project_id")
+    DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    document_id: str
+    project_id: str
+    def __init__(self, document_id: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
+
+class ListDocumentRelationsResponse(_message.Message):
+    __slots__ = ("relations",)
+    RELATIONS_FIELD_NUMBER: _ClassVar[int]
+    relations: _containers.RepeatedCompositeFieldContainer[DocumentRelation]
+    def __init__(self, relations: _Optional[_Iterable[_Union[DocumentRelation, _Mapping]]] = ...) -> None: ...
+
+class UpdateDocumentRelationRequest(_message.Message):
+    __slots__ = ("relation_id", "from_note", "to_note", "project_id")
+    RELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_NOTE_FIELD_NUMBER: _ClassVar[int]
+    TO_NOTE_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    relation_id: str
+    from_note: str
+    to_note: str
+    project_id: str
+    def __init__(self, relation_id: _Optional[str] = ..., from_note: _Optional[str] = ..., to_note: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
+
+class UpdateDocumentRelationResponse(_message.Message):
+    __slots__ = ("relation",)
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    relation: DocumentRelation
+    def __init__(self, relation: _Optional[_Union[DocumentRelation, _Mapping]] = ...) -> None: ...
+
+class DeleteDocumentRelationRequest(_message.Message):
+    __slots__ = ("relation_id", "project_id")
+    RELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    relation_id: str
+    project_id: str
+    def __init__(self, relation_id: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
+
+class DeleteDocumentRelationResponse(_message.Message):
+    __slots__ = ("relation_id",)
+    RELATION_ID_FIELD_NUMBER: _ClassVar[int]
+    relation_id: str
+    def __init__(self, relation_id: _Optional[str] = ...) -> None: ...

@@ -81,6 +81,26 @@ class DocumentServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentResponse.FromString,
                 _registered_method=True)
+        self.CreateDocumentRelation = channel.unary_unary(
+                '/orchestra.v1.DocumentService/CreateDocumentRelation',
+                request_serializer=orchestra_dot_v1_dot_document__service__pb2.CreateDocumentRelationRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_document__service__pb2.CreateDocumentRelationResponse.FromString,
+                _registered_method=True)
+        self.ListDocumentRelations = channel.unary_unary(
+                '/orchestra.v1.DocumentService/ListDocumentRelations',
+                request_serializer=orchestra_dot_v1_dot_document__service__pb2.ListDocumentRelationsRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_document__service__pb2.ListDocumentRelationsResponse.FromString,
+                _registered_method=True)
+        self.UpdateDocumentRelation = channel.unary_unary(
+                '/orchestra.v1.DocumentService/UpdateDocumentRelation',
+                request_serializer=orchestra_dot_v1_dot_document__service__pb2.UpdateDocumentRelationRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_document__service__pb2.UpdateDocumentRelationResponse.FromString,
+                _registered_method=True)
+        self.DeleteDocumentRelation = channel.unary_unary(
+                '/orchestra.v1.DocumentService/DeleteDocumentRelation',
+                request_serializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRelationRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRelationResponse.FromString,
+                _registered_method=True)
         self.ListDocumentRevisions = channel.unary_unary(
                 '/orchestra.v1.DocumentService/ListDocumentRevisions',
                 request_serializer=orchestra_dot_v1_dot_document__service__pb2.ListDocumentRevisionsRequest.SerializeToString,
@@ -150,7 +170,36 @@ class DocumentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteDocument(self, request, context):
-        """Deletes a document with its revisions. Only its creator, architects and the operator may.
+        """Deletes a document with its revisions and relations, and its children with theirs. Only its creator, architects and
+        the operator may; for a document with children, of all of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDocumentRelation(self, request, context):
+        """Relates two documents of a project.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDocumentRelations(self, request, context):
+        """Lists the relations of a document, in both directions, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDocumentRelation(self, request, context):
+        """Changes the notes of a relation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDocumentRelation(self, request, context):
+        """Deletes a relation; the documents stay.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +259,26 @@ def add_DocumentServiceServicer_to_server(servicer, server):
                     servicer.DeleteDocument,
                     request_deserializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentResponse.SerializeToString,
+            ),
+            'CreateDocumentRelation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDocumentRelation,
+                    request_deserializer=orchestra_dot_v1_dot_document__service__pb2.CreateDocumentRelationRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_document__service__pb2.CreateDocumentRelationResponse.SerializeToString,
+            ),
+            'ListDocumentRelations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDocumentRelations,
+                    request_deserializer=orchestra_dot_v1_dot_document__service__pb2.ListDocumentRelationsRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_document__service__pb2.ListDocumentRelationsResponse.SerializeToString,
+            ),
+            'UpdateDocumentRelation': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDocumentRelation,
+                    request_deserializer=orchestra_dot_v1_dot_document__service__pb2.UpdateDocumentRelationRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_document__service__pb2.UpdateDocumentRelationResponse.SerializeToString,
+            ),
+            'DeleteDocumentRelation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDocumentRelation,
+                    request_deserializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRelationRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRelationResponse.SerializeToString,
             ),
             'ListDocumentRevisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDocumentRevisions,
@@ -462,6 +531,114 @@ class DocumentService(object):
             '/orchestra.v1.DocumentService/DeleteDocument',
             orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRequest.SerializeToString,
             orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDocumentRelation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.DocumentService/CreateDocumentRelation',
+            orchestra_dot_v1_dot_document__service__pb2.CreateDocumentRelationRequest.SerializeToString,
+            orchestra_dot_v1_dot_document__service__pb2.CreateDocumentRelationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDocumentRelations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.DocumentService/ListDocumentRelations',
+            orchestra_dot_v1_dot_document__service__pb2.ListDocumentRelationsRequest.SerializeToString,
+            orchestra_dot_v1_dot_document__service__pb2.ListDocumentRelationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDocumentRelation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.DocumentService/UpdateDocumentRelation',
+            orchestra_dot_v1_dot_document__service__pb2.UpdateDocumentRelationRequest.SerializeToString,
+            orchestra_dot_v1_dot_document__service__pb2.UpdateDocumentRelationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteDocumentRelation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.DocumentService/DeleteDocumentRelation',
+            orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRelationRequest.SerializeToString,
+            orchestra_dot_v1_dot_document__service__pb2.DeleteDocumentRelationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,7 +52,17 @@ class DocumentServiceStub:
     UpdateDocument: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.UpdateDocumentRequest, _document_service_pb2.UpdateDocumentResponse]
     """Changes the name, tags or metadata of a document. What is not given stays as it is."""
     DeleteDocument: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.DeleteDocumentRequest, _document_service_pb2.DeleteDocumentResponse]
-    """Deletes a document with its revisions. Only its creator, architects and the operator may."""
+    """Deletes a document with its revisions and relations, and its children with theirs. Only its creator, architects and
+    the operator may; for a document with children, of all of them.
+    """
+    CreateDocumentRelation: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.CreateDocumentRelationRequest, _document_service_pb2.CreateDocumentRelationResponse]
+    """Relates two documents of a project."""
+    ListDocumentRelations: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.ListDocumentRelationsRequest, _document_service_pb2.ListDocumentRelationsResponse]
+    """Lists the relations of a document, in both directions, the oldest first."""
+    UpdateDocumentRelation: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.UpdateDocumentRelationRequest, _document_service_pb2.UpdateDocumentRelationResponse]
+    """Changes the notes of a relation."""
+    DeleteDocumentRelation: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.DeleteDocumentRelationRequest, _document_service_pb2.DeleteDocumentRelationResponse]
+    """Deletes a relation; the documents stay."""
     ListDocumentRevisions: _grpc.UnaryUnaryMultiCallable[_document_service_pb2.ListDocumentRevisionsRequest, _document_service_pb2.ListDocumentRevisionsResponse]
     """Lists the revisions of a document that are kept, the newest first: at most 20."""
 
@@ -80,7 +90,17 @@ class DocumentServiceAsyncStub(DocumentServiceStub):
     UpdateDocument: _aio.UnaryUnaryMultiCallable[_document_service_pb2.UpdateDocumentRequest, _document_service_pb2.UpdateDocumentResponse]  # type: ignore[assignment]
     """Changes the name, tags or metadata of a document. What is not given stays as it is."""
     DeleteDocument: _aio.UnaryUnaryMultiCallable[_document_service_pb2.DeleteDocumentRequest, _document_service_pb2.DeleteDocumentResponse]  # type: ignore[assignment]
-    """Deletes a document with its revisions. Only its creator, architects and the operator may."""
+    """Deletes a document with its revisions and relations, and its children with theirs. Only its creator, architects and
+    the operator may; for a document with children, of all of them.
+    """
+    CreateDocumentRelation: _aio.UnaryUnaryMultiCallable[_document_service_pb2.CreateDocumentRelationRequest, _document_service_pb2.CreateDocumentRelationResponse]  # type: ignore[assignment]
+    """Relates two documents of a project."""
+    ListDocumentRelations: _aio.UnaryUnaryMultiCallable[_document_service_pb2.ListDocumentRelationsRequest, _document_service_pb2.ListDocumentRelationsResponse]  # type: ignore[assignment]
+    """Lists the relations of a document, in both directions, the oldest first."""
+    UpdateDocumentRelation: _aio.UnaryUnaryMultiCallable[_document_service_pb2.UpdateDocumentRelationRequest, _document_service_pb2.UpdateDocumentRelationResponse]  # type: ignore[assignment]
+    """Changes the notes of a relation."""
+    DeleteDocumentRelation: _aio.UnaryUnaryMultiCallable[_document_service_pb2.DeleteDocumentRelationRequest, _document_service_pb2.DeleteDocumentRelationResponse]  # type: ignore[assignment]
+    """Deletes a relation; the documents stay."""
     ListDocumentRevisions: _aio.UnaryUnaryMultiCallable[_document_service_pb2.ListDocumentRevisionsRequest, _document_service_pb2.ListDocumentRevisionsResponse]  # type: ignore[assignment]
     """Lists the revisions of a document that are kept, the newest first: at most 20."""
 
@@ -159,7 +179,41 @@ class DocumentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _document_service_pb2.DeleteDocumentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_document_service_pb2.DeleteDocumentResponse, _abc.Awaitable[_document_service_pb2.DeleteDocumentResponse]]:
-        """Deletes a document with its revisions. Only its creator, architects and the operator may."""
+        """Deletes a document with its revisions and relations, and its children with theirs. Only its creator, architects and
+        the operator may; for a document with children, of all of them.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateDocumentRelation(
+        self,
+        request: _document_service_pb2.CreateDocumentRelationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_service_pb2.CreateDocumentRelationResponse, _abc.Awaitable[_document_service_pb2.CreateDocumentRelationResponse]]:
+        """Relates two documents of a project."""
+
+    @_abc_1.abstractmethod
+    def ListDocumentRelations(
+        self,
+        request: _document_service_pb2.ListDocumentRelationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_service_pb2.ListDocumentRelationsResponse, _abc.Awaitable[_document_service_pb2.ListDocumentRelationsResponse]]:
+        """Lists the relations of a document, in both directions, the oldest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateDocumentRelation(
+        self,
+        request: _document_service_pb2.UpdateDocumentRelationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_service_pb2.UpdateDocumentRelationResponse, _abc.Awaitable[_document_service_pb2.UpdateDocumentRelationResponse]]:
+        """Changes the notes of a relation."""
+
+    @_abc_1.abstractmethod
+    def DeleteDocumentRelation(
+        self,
+        request: _document_service_pb2.DeleteDocumentRelationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_document_service_pb2.DeleteDocumentRelationResponse, _abc.Awaitable[_document_service_pb2.DeleteDocumentRelationResponse]]:
+        """Deletes a relation; the documents stay."""
 
     @_abc_1.abstractmethod
     def ListDocumentRevisions(

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from cco_sidecar.core import codec
+from cco_sidecar.core import codec, relations
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.gateway.orchestrator.bodies import Unprocessable, answer, detail, json_object, number, problem
 from cco_sidecar.gateway.orchestrator.calls import Calls
@@ -99,7 +99,10 @@ async def list_documents(request: Request) -> Response:
         cursor = page.next_cursor
         if not cursor:
             break
-    return answer([_shape(request, each) for each in found[offset : offset + limit]])
+    listed = found[offset : offset + limit]
+    if query.get("include_relations", "").lower() not in ("true", "1"):
+        return answer([_shape(request, each) for each in listed])
+    return answer([_shape(request, each) | {"relations": await _relations(request, each)} for each in listed])
 
 
 async def get_metadata(request: Request) -> Response:
@@ -174,11 +177,11 @@ async def delete_document(request: Request) -> Response:
     document_id = request.path_params["document_id"]
     try:
         wanted = pb.DeleteDocumentRequest(document_id=document_id)
-        await _calls(request).call("DocumentService/DeleteDocument", wanted, pb.DeleteDocumentResponse)
+        found = await _calls(request).call("DocumentService/DeleteDocument", wanted, pb.DeleteDocumentResponse)
     except SidecarError as error:
         raise _refused(error) from None
-    text = f"Document {document_id} deleted successfully"
-    return answer({"success": True, "message": text, "document_id": document_id})
+    said = {"success": True, "message": f"Document {document_id} deleted successfully", "document_id": document_id}
+    return answer(said | {"deleted_document_ids": list(found.deleted_document_ids)})
 
 
 async def search(request: Request) -> Response:
@@ -197,7 +200,80 @@ async def search(request: Request) -> Response:
     return answer({"query": query, "results": results})
 
 
+async def list_definitions(_: Request) -> Response:
+    return answer(relations.definitions())
+
+
+async def create_relation(request: Request) -> Response:
+    required = {"definition": str, "from_document_id": str, "to_document_id": str}
+    body = await json_object(request, required, {"from_note": str, "to_note": str})
+    kind = relations.TYPES.get(body.pop("definition"))
+    if kind is None:
+        raise detail(400, f"Unknown definition: expected one of {', '.join(relations.TYPES)}")
+    wanted = pb.CreateDocumentRelationRequest(type=kind, **body)
+    try:
+        made = await _calls(request).call(
+            "DocumentService/CreateDocumentRelation", wanted, pb.CreateDocumentRelationResponse
+        )
+    except SidecarError as error:
+        raise _refused(error) from None
+    entries = {
+        "from_relation": relations.of_first(made.relation),
+        "to_relation": relations.of_second(made.relation),
+    }
+    return answer({"success": True, "message": "Relation created"} | entries, 201)
+
+
+async def list_relations(request: Request) -> Response:
+    document = await _document(request)
+    return answer({"document_id": document.document_id, "relations": await _relations(request, document)})
+
+
+async def _relations(request: Request, document: pb.Document) -> dict[str, Any]:
+    wanted = pb.ListDocumentRelationsRequest(document_id=document.document_id)
+    found = await _calls(request).call(
+        "DocumentService/ListDocumentRelations", wanted, pb.ListDocumentRelationsResponse
+    )
+    return relations.of_document(document.document_id, found.relations)
+
+
+async def update_relation(request: Request) -> Response:
+    """The note of the first document; ``to_note`` is that of the second."""
+    body = await json_object(request, {}, {"note": str, "to_note": str})
+    wanted = pb.UpdateDocumentRelationRequest(relation_id=request.path_params["relation_id"])
+    if "note" in body:
+        wanted.from_note = body["note"]
+    if "to_note" in body:
+        wanted.to_note = body["to_note"]
+    try:
+        found = await _calls(request).call(
+            "DocumentService/UpdateDocumentRelation", wanted, pb.UpdateDocumentRelationResponse
+        )
+    except SidecarError as error:
+        raise _unknown_relation(error) from None
+    return answer(relations.of_first(found.relation) if "note" in body else relations.of_second(found.relation))
+
+
+async def delete_relation(request: Request) -> Response:
+    relation_id = request.path_params["relation_id"]
+    wanted = pb.DeleteDocumentRelationRequest(relation_id=relation_id)
+    try:
+        await _calls(request).call("DocumentService/DeleteDocumentRelation", wanted, pb.DeleteDocumentRelationResponse)
+    except SidecarError as error:
+        raise _unknown_relation(error) from None
+    return answer({"success": True, "message": "Relation removed", "deleted_relation_ids": [relation_id]})
+
+
+def _unknown_relation(error: SidecarError) -> Exception:
+    return detail(404, "Relation not found") if error.kind is Kind.NOT_FOUND else error
+
+
 ROUTES = [
+    Route("/relations/definitions", list_definitions, methods=["GET"]),
+    Route("/relations", create_relation, methods=["POST"]),
+    Route("/relations/{relation_id}", update_relation, methods=["PATCH"]),
+    Route("/relations/{relation_id}", delete_relation, methods=["DELETE"]),
+    Route("/documents/{document_id}/relations", list_relations, methods=["GET"]),
     Route("/health", health, methods=["GET"]),
     Route("/documents", list_documents, methods=["GET"]),
     Route("/documents", upload, methods=["POST"]),

@@ -158,11 +158,68 @@ class DocumentServicer:
             require_creator(principal, document.created_by, f"document '{document.document_id}'")
             return announcements.of_document(document, "document_deleted", principal)
 
-        announcement = await self._documents.delete(request.project_id, request.document_id, make)
-        if announcement is None:
+        deleted = await self._documents.delete(request.project_id, request.document_id, make)
+        if not deleted:
             raise _unknown(request.document_id)
+        for each in deleted:
+            await self._outbox.publish(each.announcement)
+        ids = [each.document_id for each in deleted]
+        return pb.DeleteDocumentResponse(document_id=request.document_id, deleted_document_ids=ids)
+
+    async def CreateDocumentRelation(
+        self, request: pb.CreateDocumentRelationRequest, principal: Principal
+    ) -> pb.CreateDocumentRelationResponse:
+        if request.from_document_id == request.to_document_id:
+            raise invalid_request("to_document_id: a document has no relation to itself", field="to_document_id")
+        now = self._clock.timestamp()
+        relation = pb.DocumentRelation(
+            relation_id=f"rel_{secrets.token_hex(12)}",
+            type=request.type,
+            from_document_id=request.from_document_id,
+            to_document_id=request.to_document_id,
+            from_note=request.from_note,
+            to_note=request.to_note,
+            created_by=principal.subject,
+            created_at=now,
+            updated_at=now,
+        )
+        event = announcements.of_relation(relation, "document_relation_created", principal)
+        await self._outbox.publish(await self._documents.relate(relation, request.project_id, event))
+        return pb.CreateDocumentRelationResponse(relation=relation)
+
+    async def ListDocumentRelations(
+        self, request: pb.ListDocumentRelationsRequest, principal: Principal
+    ) -> pb.ListDocumentRelationsResponse:
+        if await self._documents.by_id(request.project_id, request.document_id) is None:
+            raise _unknown(request.document_id)
+        found = await self._documents.relations(request.project_id, request.document_id)
+        return pb.ListDocumentRelationsResponse(relations=found)
+
+    async def UpdateDocumentRelation(
+        self, request: pb.UpdateDocumentRelationRequest, principal: Principal
+    ) -> pb.UpdateDocumentRelationResponse:
+        def make(relation: pb.DocumentRelation) -> None:
+            for name in ("from_note", "to_note"):
+                if request.HasField(name):
+                    setattr(relation, name, getattr(request, name))
+            relation.updated_at.CopyFrom(self._clock.timestamp())
+
+        relation = await self._documents.change_relation(request.project_id, request.relation_id, make)
+        if relation is None:
+            raise _unknown_relation(request.relation_id)
+        return pb.UpdateDocumentRelationResponse(relation=relation)
+
+    async def DeleteDocumentRelation(
+        self, request: pb.DeleteDocumentRelationRequest, principal: Principal
+    ) -> pb.DeleteDocumentRelationResponse:
+        def make(relation: pb.DocumentRelation) -> Event:
+            return announcements.of_relation(relation, "document_relation_deleted", principal)
+
+        announcement = await self._documents.unrelate(request.project_id, request.relation_id, make)
+        if announcement is None:
+            raise _unknown_relation(request.relation_id)
         await self._outbox.publish(announcement)
-        return pb.DeleteDocumentResponse(document_id=request.document_id)
+        return pb.DeleteDocumentRelationResponse(relation_id=request.relation_id)
 
     async def ListDocumentRevisions(
         self, request: pb.ListDocumentRevisionsRequest, principal: Principal
@@ -242,3 +299,7 @@ def _read(content: Content, request: pb.ReadDocumentRequest) -> pb.ReadDocumentR
 
 def _unknown(document_id: str) -> SidecarError:
     return not_found("DOC_001", f"document '{document_id}' not found")
+
+
+def _unknown_relation(relation_id: str) -> SidecarError:
+    return not_found("DOC_001", f"relation '{relation_id}' not found")

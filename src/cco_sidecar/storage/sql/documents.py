@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cco_sidecar.core.errors import not_found
 from cco_sidecar.storage.base import PAGE_BYTES
 from cco_sidecar.storage.documents import (
     MAX_REVISIONS,
@@ -14,18 +15,20 @@ from cco_sidecar.storage.documents import (
     Change,
     Changed,
     Content,
+    Deleted,
     Found,
     StoredDocument,
     Term,
 )
 from cco_sidecar.storage.event_stores import Announcement
+from cco_sidecar.storage.sql import relations
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.pages import up_to
 from cco_sidecar.storage.sql.schema import document_contents, document_tags, documents
 from cco_sidecar.storage.sql.words import PostgresWords, SqliteWords, Words
-from orchestra.v1.document_service_pb2 import Document, DocumentRevision
+from orchestra.v1.document_service_pb2 import Document, DocumentRelation, DocumentRevision
 from orchestra.v1.event_service_pb2 import Event
 
 
@@ -87,18 +90,52 @@ class SqlDocuments:
 
         return await self._database.write(work)
 
-    async def delete(self, project: str, document_id: str, make: Callable[[Document], Event]) -> Announcement | None:
-        def work(connection: sa.Connection) -> Announcement | None:
-            found = _stored(connection, project, document_id, lock=self._database.shared)
-            if found is None:
-                return None
-            event = make(found.document)
-            if _is_text(found):
-                content = _content(connection, document_id, found.document.revision).content
-                self._words.remove(connection, found.number, content.decode())
-            for table in (document_tags, document_contents, documents):
-                connection.execute(sa.delete(table).where(table.c.document_id == document_id))
+    async def delete(self, project: str, document_id: str, make: Callable[[Document], Event]) -> Sequence[Deleted]:
+        def work(connection: sa.Connection) -> list[Deleted]:
+            deleted = []
+            for each in relations.with_children(connection, document_id):
+                found = _stored(connection, project, each, lock=self._database.shared)
+                if found is not None:
+                    event = make(found.document)
+                    self._remove(connection, found)
+                    deleted.append(Deleted(each, enqueue(connection, project, event)))
+            return deleted
+
+        return await self._database.write(work)
+
+    def _remove(self, connection: sa.Connection, found: StoredDocument) -> None:
+        document_id = found.document.document_id
+        if _is_text(found):
+            content = _content(connection, document_id, found.document.revision).content
+            self._words.remove(connection, found.number, content.decode())
+        relations.remove(connection, document_id)
+        for table in (document_tags, document_contents, documents):
+            connection.execute(sa.delete(table).where(table.c.document_id == document_id))
+
+    async def relate(self, relation: DocumentRelation, project: str, event: Event) -> Announcement:
+        def work(connection: sa.Connection) -> Announcement:
+            for document_id in (relation.from_document_id, relation.to_document_id):
+                if _stored(connection, project, document_id, lock=self._database.shared) is None:
+                    raise not_found("DOC_001", f"document '{document_id}' not found")
+            relations.add(connection, relation, project)
             return enqueue(connection, project, event)
+
+        return await self._database.write(work)
+
+    async def relations(self, project: str, document_id: str) -> Sequence[DocumentRelation]:
+        return await self._database.read(lambda c: relations.of_document(c, project, document_id))
+
+    async def change_relation(
+        self, project: str, relation_id: str, make: Callable[[DocumentRelation], None]
+    ) -> DocumentRelation | None:
+        return await self._database.write(lambda c: relations.change(c, project, relation_id, make))
+
+    async def unrelate(
+        self, project: str, relation_id: str, make: Callable[[DocumentRelation], Event]
+    ) -> Announcement | None:
+        def work(connection: sa.Connection) -> Announcement | None:
+            relation = relations.take(connection, project, relation_id)
+            return enqueue(connection, project, make(relation)) if relation is not None else None
 
         return await self._database.write(work)
 

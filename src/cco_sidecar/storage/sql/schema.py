@@ -75,6 +75,23 @@ document_contents = Table(
     Index("document_contents_by_project", "project_id", "size"),
 )
 
+document_relations = Table(
+    "document_relations",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("relation_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    Column("from_id", String, nullable=False),
+    Column("to_id", String, nullable=False),
+    # orchestra.v1.DocumentRelationType
+    Column("type", Integer, nullable=False),
+    # A serialised orchestra.v1.DocumentRelation.
+    Column("body", LargeBinary, nullable=False),
+    Index("document_relations_by_from", "from_id", "to_id", "type", unique=True),
+    Index("document_relations_by_to", "to_id"),
+    sqlite_autoincrement=True,
+)
+
 sessions = Table(
     "sessions",
     metadata,

@@ -2,7 +2,7 @@
 // @generated from file orchestra/v1/document_service.proto (package orchestra.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 
@@ -10,6 +10,82 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file orchestra/v1/document_service.proto.
  */
 export declare const file_orchestra_v1_document_service: GenFile;
+
+/**
+ * A relation of two documents. There is one of each type, in one direction.
+ *
+ * @generated from message orchestra.v1.DocumentRelation
+ */
+export declare type DocumentRelation = Message<"orchestra.v1.DocumentRelation"> & {
+  /**
+   * Unique ID: `rel_` and 24 hexadecimal digits.
+   *
+   * @generated from field: string relation_id = 1;
+   */
+  relationId: string;
+
+  /**
+   * What the first document is to the second.
+   *
+   * @generated from field: orchestra.v1.DocumentRelationType type = 2;
+   */
+  type: DocumentRelationType;
+
+  /**
+   * ID of the first document: the parent, or the predecessor.
+   *
+   * @generated from field: string from_document_id = 3;
+   */
+  fromDocumentId: string;
+
+  /**
+   * ID of the second document: the child, or the successor.
+   *
+   * @generated from field: string to_document_id = 4;
+   */
+  toDocumentId: string;
+
+  /**
+   * What the first document should know about the second.
+   *
+   * @generated from field: string from_note = 5;
+   */
+  fromNote: string;
+
+  /**
+   * What the second document should know about the first.
+   *
+   * @generated from field: string to_note = 6;
+   */
+  toNote: string;
+
+  /**
+   * ID of the agent that made it, or `operator`.
+   *
+   * @generated from field: string created_by = 7;
+   */
+  createdBy: string;
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 8;
+   */
+  createdAt?: Timestamp;
+
+  /**
+   * When its notes were last changed.
+   *
+   * @generated from field: google.protobuf.Timestamp updated_at = 9;
+   */
+  updatedAt?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.DocumentRelation.
+ * Use `create(DocumentRelationSchema)` to create a new message.
+ */
+export declare const DocumentRelationSchema: GenMessage<DocumentRelation>;
 
 /**
  * What is known about a document.
@@ -893,6 +969,13 @@ export declare type DeleteDocumentResponse = Message<"orchestra.v1.DeleteDocumen
    * @generated from field: string document_id = 1;
    */
   documentId: string;
+
+  /**
+   * IDs of all documents that were deleted: it, its children, and theirs.
+   *
+   * @generated from field: repeated string deleted_document_ids = 2;
+   */
+  deletedDocumentIds: string[];
 };
 
 /**
@@ -1005,6 +1088,280 @@ export declare type DocumentRevision = Message<"orchestra.v1.DocumentRevision"> 
 export declare const DocumentRevisionSchema: GenMessage<DocumentRevision>;
 
 /**
+ * The documents to relate.
+ *
+ * @generated from message orchestra.v1.CreateDocumentRelationRequest
+ */
+export declare type CreateDocumentRelationRequest = Message<"orchestra.v1.CreateDocumentRelationRequest"> & {
+  /**
+   * ID of the first document: the parent, or the predecessor.
+   *
+   * @generated from field: string from_document_id = 1;
+   */
+  fromDocumentId: string;
+
+  /**
+   * ID of the second document: the child, or the successor.
+   *
+   * @generated from field: string to_document_id = 2;
+   */
+  toDocumentId: string;
+
+  /**
+   * What the first is to the second.
+   *
+   * @generated from field: orchestra.v1.DocumentRelationType type = 3;
+   */
+  type: DocumentRelationType;
+
+  /**
+   * What the first document should know about the second.
+   *
+   * @generated from field: string from_note = 4;
+   */
+  fromNote: string;
+
+  /**
+   * What the second document should know about the first.
+   *
+   * @generated from field: string to_note = 5;
+   */
+  toNote: string;
+
+  /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
+   * @generated from field: string project_id = 6;
+   */
+  projectId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.CreateDocumentRelationRequest.
+ * Use `create(CreateDocumentRelationRequestSchema)` to create a new message.
+ */
+export declare const CreateDocumentRelationRequestSchema: GenMessage<CreateDocumentRelationRequest>;
+
+/**
+ * The new relation.
+ *
+ * @generated from message orchestra.v1.CreateDocumentRelationResponse
+ */
+export declare type CreateDocumentRelationResponse = Message<"orchestra.v1.CreateDocumentRelationResponse"> & {
+  /**
+   * With its ID.
+   *
+   * @generated from field: orchestra.v1.DocumentRelation relation = 1;
+   */
+  relation?: DocumentRelation;
+};
+
+/**
+ * Describes the message orchestra.v1.CreateDocumentRelationResponse.
+ * Use `create(CreateDocumentRelationResponseSchema)` to create a new message.
+ */
+export declare const CreateDocumentRelationResponseSchema: GenMessage<CreateDocumentRelationResponse>;
+
+/**
+ * The document whose relations are listed.
+ *
+ * @generated from message orchestra.v1.ListDocumentRelationsRequest
+ */
+export declare type ListDocumentRelationsRequest = Message<"orchestra.v1.ListDocumentRelationsRequest"> & {
+  /**
+   * ID of the document.
+   *
+   * @generated from field: string document_id = 1;
+   */
+  documentId: string;
+
+  /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
+   * @generated from field: string project_id = 2;
+   */
+  projectId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ListDocumentRelationsRequest.
+ * Use `create(ListDocumentRelationsRequestSchema)` to create a new message.
+ */
+export declare const ListDocumentRelationsRequestSchema: GenMessage<ListDocumentRelationsRequest>;
+
+/**
+ * The relations of a document.
+ *
+ * @generated from message orchestra.v1.ListDocumentRelationsResponse
+ */
+export declare type ListDocumentRelationsResponse = Message<"orchestra.v1.ListDocumentRelationsResponse"> & {
+  /**
+   * The oldest first; at most 1000.
+   *
+   * @generated from field: repeated orchestra.v1.DocumentRelation relations = 1;
+   */
+  relations: DocumentRelation[];
+};
+
+/**
+ * Describes the message orchestra.v1.ListDocumentRelationsResponse.
+ * Use `create(ListDocumentRelationsResponseSchema)` to create a new message.
+ */
+export declare const ListDocumentRelationsResponseSchema: GenMessage<ListDocumentRelationsResponse>;
+
+/**
+ * What to change in a relation.
+ *
+ * @generated from message orchestra.v1.UpdateDocumentRelationRequest
+ */
+export declare type UpdateDocumentRelationRequest = Message<"orchestra.v1.UpdateDocumentRelationRequest"> & {
+  /**
+   * ID of the relation.
+   *
+   * @generated from field: string relation_id = 1;
+   */
+  relationId: string;
+
+  /**
+   * What the first document should know about the second.
+   *
+   * @generated from field: optional string from_note = 2;
+   */
+  fromNote?: string;
+
+  /**
+   * What the second document should know about the first.
+   *
+   * @generated from field: optional string to_note = 3;
+   */
+  toNote?: string;
+
+  /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
+   * @generated from field: string project_id = 4;
+   */
+  projectId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.UpdateDocumentRelationRequest.
+ * Use `create(UpdateDocumentRelationRequestSchema)` to create a new message.
+ */
+export declare const UpdateDocumentRelationRequestSchema: GenMessage<UpdateDocumentRelationRequest>;
+
+/**
+ * The changed relation.
+ *
+ * @generated from message orchestra.v1.UpdateDocumentRelationResponse
+ */
+export declare type UpdateDocumentRelationResponse = Message<"orchestra.v1.UpdateDocumentRelationResponse"> & {
+  /**
+   * With its notes.
+   *
+   * @generated from field: orchestra.v1.DocumentRelation relation = 1;
+   */
+  relation?: DocumentRelation;
+};
+
+/**
+ * Describes the message orchestra.v1.UpdateDocumentRelationResponse.
+ * Use `create(UpdateDocumentRelationResponseSchema)` to create a new message.
+ */
+export declare const UpdateDocumentRelationResponseSchema: GenMessage<UpdateDocumentRelationResponse>;
+
+/**
+ * The relation to delete.
+ *
+ * @generated from message orchestra.v1.DeleteDocumentRelationRequest
+ */
+export declare type DeleteDocumentRelationRequest = Message<"orchestra.v1.DeleteDocumentRelationRequest"> & {
+  /**
+   * ID of the relation.
+   *
+   * @generated from field: string relation_id = 1;
+   */
+  relationId: string;
+
+  /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
+   * @generated from field: string project_id = 2;
+   */
+  projectId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.DeleteDocumentRelationRequest.
+ * Use `create(DeleteDocumentRelationRequestSchema)` to create a new message.
+ */
+export declare const DeleteDocumentRelationRequestSchema: GenMessage<DeleteDocumentRelationRequest>;
+
+/**
+ * Confirms the deletion.
+ *
+ * @generated from message orchestra.v1.DeleteDocumentRelationResponse
+ */
+export declare type DeleteDocumentRelationResponse = Message<"orchestra.v1.DeleteDocumentRelationResponse"> & {
+  /**
+   * ID of the deleted relation.
+   *
+   * @generated from field: string relation_id = 1;
+   */
+  relationId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.DeleteDocumentRelationResponse.
+ * Use `create(DeleteDocumentRelationResponseSchema)` to create a new message.
+ */
+export declare const DeleteDocumentRelationResponseSchema: GenMessage<DeleteDocumentRelationResponse>;
+
+/**
+ * What a document is to another one.
+ *
+ * @generated from enum orchestra.v1.DocumentRelationType
+ */
+export enum DocumentRelationType {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: DOCUMENT_RELATION_TYPE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The first document is the parent of the second: deleting the parent deletes the child.
+   *
+   * @generated from enum value: DOCUMENT_RELATION_TYPE_PARENT_CHILD = 1;
+   */
+  PARENT_CHILD = 1,
+
+  /**
+   * They have to do with each other.
+   *
+   * @generated from enum value: DOCUMENT_RELATION_TYPE_RELATED = 2;
+   */
+  RELATED = 2,
+
+  /**
+   * The first document comes before the second.
+   *
+   * @generated from enum value: DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR = 3;
+   */
+  PREDECESSOR_SUCCESSOR = 3,
+}
+
+/**
+ * Describes the enum orchestra.v1.DocumentRelationType.
+ */
+export declare const DocumentRelationTypeSchema: GenEnum<DocumentRelationType>;
+
+/**
  * Documents that agents share: found by name, tags and words, read in parts, edited with a check of the revision. Each
  * change is announced on the topic `documents`: `document_created`, `document_changed`, `document_deleted`.
  *
@@ -1092,7 +1449,8 @@ export declare const DocumentService: GenService<{
     output: typeof UpdateDocumentResponseSchema;
   },
   /**
-   * Deletes a document with its revisions. Only its creator, architects and the operator may.
+   * Deletes a document with its revisions and relations, and its children with theirs. Only its creator, architects and
+   * the operator may; for a document with children, of all of them.
    *
    * @generated from rpc orchestra.v1.DocumentService.DeleteDocument
    */
@@ -1100,6 +1458,46 @@ export declare const DocumentService: GenService<{
     methodKind: "unary";
     input: typeof DeleteDocumentRequestSchema;
     output: typeof DeleteDocumentResponseSchema;
+  },
+  /**
+   * Relates two documents of a project.
+   *
+   * @generated from rpc orchestra.v1.DocumentService.CreateDocumentRelation
+   */
+  createDocumentRelation: {
+    methodKind: "unary";
+    input: typeof CreateDocumentRelationRequestSchema;
+    output: typeof CreateDocumentRelationResponseSchema;
+  },
+  /**
+   * Lists the relations of a document, in both directions, the oldest first.
+   *
+   * @generated from rpc orchestra.v1.DocumentService.ListDocumentRelations
+   */
+  listDocumentRelations: {
+    methodKind: "unary";
+    input: typeof ListDocumentRelationsRequestSchema;
+    output: typeof ListDocumentRelationsResponseSchema;
+  },
+  /**
+   * Changes the notes of a relation.
+   *
+   * @generated from rpc orchestra.v1.DocumentService.UpdateDocumentRelation
+   */
+  updateDocumentRelation: {
+    methodKind: "unary";
+    input: typeof UpdateDocumentRelationRequestSchema;
+    output: typeof UpdateDocumentRelationResponseSchema;
+  },
+  /**
+   * Deletes a relation; the documents stay.
+   *
+   * @generated from rpc orchestra.v1.DocumentService.DeleteDocumentRelation
+   */
+  deleteDocumentRelation: {
+    methodKind: "unary";
+    input: typeof DeleteDocumentRelationRequestSchema;
+    output: typeof DeleteDocumentRelationResponseSchema;
   },
   /**
    * Lists the revisions of a document that are kept, the newest first: at most 20.
