@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ EXPORT = re.compile(r"export (\w+)=(\S+)")
 class Ports:
     """A sidecar with the ports, and the addresses that the command prints."""
 
-    def __init__(self, directory: Path, **compat: Any) -> None:
+    def __init__(self, directory: Path, more: dict[str, Any] | None = None) -> None:
         (directory / "root").mkdir(exist_ok=True)
         config = directory / "config.json"
-        ports = {"ports": True, "runtime_port": 0, "store_port": 0, "registry_port": 0} | compat
-        config.write_text(json.dumps({"compat": ports, "sidecar": {"cors_origins": ["http://allowed.example"]}}))
+        ports = {"ports": True, "runtime_port": 0, "store_port": 0, "registry_port": 0}
+        origins = {"cors_origins": ["http://allowed.example"]}
+        config.write_text(json.dumps({"compat": ports, "sidecar": origins} | (more or {})))
         self.sidecar = SidecarProcess(directory / "storage", directory / "root", config=config)
         self.environment = self.env()
         self.runtime = self.environment["AGENT_ORCHESTRATOR_SESSION_API_URL"]
@@ -221,6 +223,43 @@ def test_sessions_that_the_sidecar_runs_are_there_too(ports: Ports) -> None:
     external = call(ports.sidecar, "POST", "/api/sessions", json={"name": fresh("ext"), "external": True})
     listed = answered("GET", f"{ports.runtime}/sessions")["sessions"]
     assert external["session_id"] in [each["session_id"] for each in listed]
+
+
+def test_a_job_runs_a_session(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    result = {"type": "result", "subtype": "success", "result": "done", "num_turns": 2, "total_cost_usd": 0.5}
+    program.write_text(
+        f"import json, sys; task = sys.stdin.read(); print(json.dumps({result!r}))\nsys.exit('fail' in task)"
+    )
+    command = [sys.executable, str(program)]
+    runner = {"command": command, "resume": command, "stdin": "prompt", "output": "stream-json"}
+    ports = Ports(tmp_path, more={"agents": {"runners": {"default": runner}}})
+    try:
+        name = fresh("job")
+        body = {"type": "start_session", "session_name": name, "prompt": "x", "project_dir": str(tmp_path / "root")}
+        job = answered("POST", f"{ports.runtime}/jobs", json=body)
+        at = f"{ports.runtime}/jobs/{job['job_id']}"
+        ended = until(lambda: ended_job(at), "the end of the job", 30)
+        assert (ended["status"], ended["error"], ended["session_name"]) == ("completed", None, name)
+        session = answered("GET", f"{ports.runtime}/sessions/{job['job_id']}")["session"]
+        assert (session["usage"]["turns"], session["usage"]["cost_usd"]) == (2, 0.5) and session["ended_at"]
+        assert answered("GET", f"{ports.runtime}/sessions/{job['job_id']}/result") == {"result": "done"}
+        assert answered("POST", f"{ports.runtime}/jobs", 409, json=body)["detail"]
+        again = {"type": "resume_session", "session_name": name, "prompt": "fail"}
+        answered("POST", f"{ports.runtime}/jobs", json=again)
+        failed = until(lambda: ended_job(at), "the end of the job", 30)
+        assert failed["type"] == "resume_session" and "code 1" in failed["error"]
+        assert answered("POST", f"{ports.runtime}/jobs", 404, json=again | {"session_name": "nobody"})["detail"]
+        assert answered("POST", f"{ports.runtime}/jobs", 422, json=body | {"type": "x"})["detail"]
+        assert "work in" in answered("POST", f"{ports.runtime}/jobs", 400, json=body | {"project_dir": "/"})["detail"]
+        assert answered("GET", f"{ports.runtime}/jobs/nobody", 404) == {"detail": "Job not found"}
+    finally:
+        ports.sidecar.stop()
+
+
+def ended_job(url: str) -> Any:
+    job = answered("GET", url)
+    return job if job["status"] in ("completed", "failed") else None
 
 
 # -- Agent Registry ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -16,7 +17,9 @@ M = TypeVar("M", bound=Message)
 class Calls:
     """The operator's calls about sessions, blueprints and documents of a project. Raises SidecarError."""
 
-    def __init__(self, handlers: Handlers, tokens: Tokens, project: str) -> None:
+    def __init__(self, handlers: Handlers, tokens: Tokens, project: str, root: Path) -> None:
+        """``root``: the directory of the project."""
+        self.root = root
         self._handlers = handlers
         self._tokens = tokens
         self._project = project

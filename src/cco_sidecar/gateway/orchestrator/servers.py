@@ -11,9 +11,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from cco_sidecar.auth.tokens import Tokens
+from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.gateway.http import HttpServer
-from cco_sidecar.gateway.orchestrator import registry, runtime, store
+from cco_sidecar.gateway.orchestrator import jobs, registry, runtime, store
 from cco_sidecar.gateway.orchestrator.access import Access
 from cco_sidecar.gateway.orchestrator.bodies import ERRORS
 from cco_sidecar.gateway.orchestrator.calls import Calls
@@ -34,16 +35,18 @@ class OrchestratorServers:
         """Raises SettingsError if a port cannot be opened."""
         self._capabilities = Capabilities(settings.storage)
         self._origins = frozenset(settings.cors_origins)
-        self._default = settings.default_project
+        self._projects = Projects(settings)
         ports = (settings.runtime_port, settings.store_port, settings.registry_port)
         self._servers = [HttpServer(settings, (_HOST, port)) for port in ports]
         self._ports = Ports(settings.storage, *(server.port for server in self._servers))
 
     def start(self, handlers: Handlers, tokens: Tokens) -> None:
+        # Commands of this user find the addresses of the default project.
+        self._capabilities.of("")
         self._ports.write()
         calls_of = partial(self._calls, handlers, tokens)
         applications: list[tuple[list[Any], int]] = [
-            (runtime.ROUTES, _OTHER_BYTES),
+            ([*runtime.ROUTES, *jobs.ROUTES], _OTHER_BYTES),
             (store.ROUTES, _STORE_BYTES),
             (registry.ROUTES, _OTHER_BYTES),
         ]
@@ -51,7 +54,8 @@ class OrchestratorServers:
             server.start(self._app(routes, most, calls_of))
 
     def _calls(self, handlers: Handlers, tokens: Tokens, project: str) -> Calls:
-        return Calls(handlers, tokens, project or self._default)
+        named = project or self._projects.default
+        return Calls(handlers, tokens, named, self._projects.root(named))
 
     def _app(self, routes: list[Any], most: int, calls_of: Any) -> ASGIApp:
         app: ASGIApp = Starlette(routes=routes, exception_handlers=ERRORS)

@@ -21,7 +21,13 @@ _OF_EVENTS = ("tool_name", "tool_input", "tool_output", "error", "exit_code", "r
 
 def session_shape(session: Session) -> dict[str, Any]:
     resumed = session.HasField("last_resumed_at")
-    return {
+    # What the original has no place for, and its reports were about.
+    more: dict[str, Any] = {}
+    if not session.external:
+        usage = codec.to_dict(session.usage)
+        more["usage"] = {name: value for name, value in usage.items() if value not in (None, "")}
+        more["ended_at"] = codec.rfc3339(session.ended_at) if session.HasField("ended_at") else None
+    return more | {
         "session_id": session.session_id,
         "session_name": session.name,
         "status": "running" if session.status in _ACTIVE else "finished",
