@@ -403,6 +403,20 @@ def test_a_sidecar_killed_while_spawning_loses_and_duplicates_no_agent(
     until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output")
 
 
+def test_what_an_earlier_attempt_left_is_removed(sidecars: Succession) -> None:
+    """The sidecar may end after the end of an attempt is stored, and before its files are removed."""
+    agent = sidecars.spawn([{"do": "exit", "code": 9}], agent_type="qa-engineer", command=[])
+    until(lambda: agent.get().get("retry_at"), "the pause")
+    sidecars.crash()
+    left = sidecars.run_of(agent) / "agent" / "token"
+    left.parent.mkdir(exist_ok=True)
+    left.write_text("left behind")
+    sidecars.open()
+    ended = sidecars.now(agent).wait()
+    assert (ended["status"], ended["attempt"]) == ("failed", 2)
+    until(lambda: not left_in(sidecars.storage / "agents"), "nothing but the output", 10)
+
+
 # -- orderly shutdown -----------------------------------------------------------------------------------
 
 

@@ -46,7 +46,7 @@ class Dependencies(NamedTuple):
     documents: Documents
     cors: Cors
     discards: requests.Discards
-    mcp: Mcp | None
+    mcp: Mcp | None = None
 
 
 class Incoming:

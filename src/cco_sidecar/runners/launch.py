@@ -110,6 +110,12 @@ class Launcher:
         user = self.sandbox.user
         return Run(self._storage / "agents" / agent.agent_id / str(attempt), (user.uid, user.gid) if user else None)
 
+    def clean_attempts(self, agent: Agent) -> None:
+        """Cleans the run directories of an agent's attempts, all of which have ended. Blocks on files."""
+        for run in (self.run_at(agent, attempt) for attempt in range(1, agent.attempt + 1)):
+            if run.directory.is_dir():
+                run.clean()
+
     def clean_up(self, living: set[str]) -> None:
         """Cleans the run directories of all agents except those in ``living``. Blocks on files."""
         for directory in (self._storage / "agents").glob("*/*"):

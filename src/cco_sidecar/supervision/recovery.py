@@ -75,6 +75,8 @@ class Recovery:
             if run.directory.exists():
                 await asyncio.to_thread(run.kill_leftovers)
             await self._attempts.read_earlier(active, record.attempt)
+            # The earlier sidecar may have ended before it did.
+            await asyncio.to_thread(self._launcher.clean_attempts, record)
         self._supervisor.adopt(active, effects)
         # The record may be older than the agent's open questions.
         await self._supervisor.observe(active)
