@@ -309,6 +309,33 @@ def test_no_bytes_disturb_other_connections(parts: list[bytes]) -> None:
     asyncio.run(attempt())
 
 
+async def test_a_request_on_its_way_to_a_server_that_stops_may_be_repeated() -> None:
+    async with serving() as (core, _), raw(core) as client:
+        client.send(request(1), data(1, message(b"before")))
+        await client.until(frames.HEADERS, 1)
+        stopping = asyncio.create_task(core.stop(10))
+        assert (await client.until(frames.GOAWAY))[:4] == bytes([0x7F, 0xFF, 0xFF, 0xFF]), (
+            "any request may be on its way"
+        )
+        ping = await client.until(frames.PING)
+        # Sent before the client has read the above.
+        client.send(request(3, flags=frames.END_STREAM))
+        assert await client.until(frames.RST_STREAM, 3) == ErrorCode.REFUSED_STREAM.to_bytes(4, "big")
+        client.send(frame(frames.PING, frames.ACK, 0, ping))
+        assert (await client.until(frames.GOAWAY))[:8] == bytes([0, 0, 0, 3, 0, 0, 0, 0])
+        await asyncio.wait_for(stopping, 5)
+        assert not core._connections
+
+
+async def test_a_client_that_ignores_a_stop_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "_FAREWELL_SECONDS", 0.05)
+    async with serving() as (core, _), raw(core) as client:
+        client.send(request(1), data(1, message(b"before")))
+        await client.until(frames.HEADERS, 1)
+        await asyncio.wait_for(core.stop(60), 5)
+        assert await client.fault() is ErrorCode.NO_ERROR
+
+
 def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError):
         Http2Core("127.0.0.1", taken.getsockname()[1], None, 1)

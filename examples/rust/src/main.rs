@@ -240,8 +240,9 @@ impl Patience {
     }
 
     async fn wait(&mut self, status: Status) -> Result<()> {
-        // tonic says "unknown" when a connection is lost in the middle of a stream.
-        let connection_lost = matches!(status.code(), Code::Unavailable | Code::Unknown);
+        // tonic says "unknown" when a connection is lost in the middle of a stream, and "cancelled" of a request that a
+        // closing connection no longer sent.
+        let connection_lost = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
         if !connection_lost || self.since.elapsed().unwrap_or_default() > GIVE_UP_AFTER {
             return Err(status.into());
         }

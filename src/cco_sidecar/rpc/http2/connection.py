@@ -15,11 +15,9 @@ from cco_sidecar.rpc.http2.headers import HeaderDecoder, Malformed, RequestHead
 from cco_sidecar.rpc.http2.owner import Owner
 from cco_sidecar.rpc.http2.stream import Stream
 from cco_sidecar.rpc.http2.strikes import Strikes
+from cco_sidecar.rpc.http2.window import RECEIVE_WINDOW, ReceiveWindow
 from cco_sidecar.rpc.limits import MAX_HEADER_BYTES, MAX_STREAMS
 
-# What clients may send on all streams of a connection before it is read.
-_WINDOW = 4 * 2**20
-_CREDIT = 256 * 1024
 # Requests that are started before other connections get a turn.
 _REQUESTS_AT_ONCE = 32
 # Above this, writers wait until the socket took what is there.
@@ -27,11 +25,12 @@ _UNSENT_BYTES = 256 * 1024
 _MAX_UNSENT_BYTES = 4 * 2**20
 # However large the frames that a client takes: what is not sent yet stays well below the limit above.
 _MAX_FRAME_BYTES = 256 * 1024
+_LEAVING, _LAST_PING = "shutting down", b"shutdown"
 
 
 class Connection(asyncio.Protocol):
     """``window`` is what the client still takes on all streams; ``heard`` is when it last sent anything, in loop time.
-    ``ready``: the client's settings have arrived."""
+    ``ready``: the client's settings have arrived. ``_told``: it knows that this connection takes no more requests."""
 
     def __init__(self, owner: Owner, peer: Callable[[asyncio.Transport], str]) -> None:
         self._owner = owner
@@ -50,10 +49,10 @@ class Connection(asyncio.Protocol):
         self.send: Callable[[bytes], None]
         self._begun = False
         self._draining = False
+        self._told = False
         self._buffer = b""
         self._last = 0
-        self._receivable = _WINDOW
-        self._unacknowledged = 0
+        self._receiving = ReceiveWindow()
         self._headers = HeaderDecoder()
         # A header block that is not complete: its stream, flags and parts.
         self._block: tuple[int, int, bytearray] | None = None
@@ -77,11 +76,8 @@ class Connection(asyncio.Protocol):
         if not self._owner.opened(self):
             self._transport.abort()
             return
-        ours = {
-            frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-            frames.MAX_HEADER_LIST_SIZE: MAX_HEADER_BYTES,
-        }
-        self.send(frames.settings(ours) + frames.window_update(0, _WINDOW - frames.DEFAULT_WINDOW))
+        ours = {frames.MAX_CONCURRENT_STREAMS: MAX_STREAMS, frames.MAX_HEADER_LIST_SIZE: MAX_HEADER_BYTES}
+        self.send(frames.settings(ours) + frames.window_update(0, RECEIVE_WINDOW - frames.DEFAULT_WINDOW))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._draining = True
@@ -160,9 +156,7 @@ class Connection(asyncio.Protocol):
     def _on_data(self, flags: int, number: int, payload: bytes) -> None:
         octets = len(payload)
         stream = self._known(number)
-        self._receivable -= octets
-        if self._receivable < 0:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window allows")
+        self._receiving.take(octets)
         data = frames.unpadded(flags & frames.PADDED, payload) if flags & frames.PADDED else payload
         ended = bool(flags & frames.END_STREAM)
         if not octets and not ended:
@@ -285,7 +279,10 @@ class Connection(asyncio.Protocol):
         if len(payload) != 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a ping has 8 bytes")
         if not flags & frames.ACK:
-            self._answer(frames.frame(frames.PING, frames.ACK, 0, payload))
+            self._answer(frames.ping(payload, frames.ACK))
+        elif payload == _LAST_PING:
+            self._told = self._draining
+            self._leave()
 
     def _on_goaway(self, flags: int, number: int, payload: bytes) -> None:
         if number:
@@ -346,16 +343,12 @@ class Connection(asyncio.Protocol):
             self._cut_short.append(stream.number)
         if not self._transport.is_closing():
             stream.release()
-            if self._draining and not self.streams:
-                self._transport.close()
+            self._leave()
 
     def acknowledge(self, octets: int) -> None:
         """Lets the client send ``octets`` more on this connection, once that is worth a frame."""
-        self._unacknowledged += octets
-        if self._unacknowledged >= _CREDIT:
-            self.send(frames.window_update(0, self._unacknowledged))
-            self._receivable += self._unacknowledged
-            self._unacknowledged = 0
+        if more := self._receiving.acknowledge(octets):
+            self.send(frames.window_update(0, more))
 
     def _wake_writers(self) -> None:
         for stream in self.streams.values():
@@ -374,16 +367,22 @@ class Connection(asyncio.Protocol):
     def ping(self) -> None:
         """Asks for a sign of life; anything that arrives resets ``pinged``."""
         self.pinged = True
-        self.send(frames.frame(frames.PING, 0, 0, b"liveness"))
+        self.send(frames.ping(b"liveness"))
 
     def drain(self) -> None:
-        """Takes no more requests, and closes once the open ones have ended."""
+        """Takes no more requests, and closes once the open ones have ended and none is on its way (RFC 9113, 6.8)."""
         if self._draining:
             return
-        self._draining = True
-        self.send(frames.goaway(frames.MAX_WINDOW if self.ready else 0, ErrorCode.NO_ERROR, "shutting down"))
-        if not self.streams:
-            self._transport.close()
+        self._draining = self.pinged = True
+        # What the client sends before it reads this is refused, as not processed; its answer to the ping comes after it.
+        self.send(frames.goaway(frames.MAX_WINDOW, ErrorCode.NO_ERROR, _LEAVING) + frames.ping(_LAST_PING))
+        # Nothing is on its way from a client that has not said anything.
+        self._told = not self.ready
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._told and not self.streams:
+            self.close(why=_LEAVING)
 
     @property
     def closing(self) -> bool:

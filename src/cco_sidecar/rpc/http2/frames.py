@@ -105,6 +105,10 @@ def reset(stream: int, code: ErrorCode) -> bytes:
     return frame(RST_STREAM, 0, stream, code.to_bytes(4, "big"))
 
 
+def ping(payload: bytes, flags: int = 0) -> bytes:
+    return frame(PING, flags, 0, payload)
+
+
 def goaway(last_stream: int, code: ErrorCode, why: str = "") -> bytes:
     return frame(GOAWAY, 0, 0, last_stream.to_bytes(4, "big") + code.to_bytes(4, "big") + why.encode())
 

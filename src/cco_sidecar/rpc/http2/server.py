@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _LOOK_SECONDS = 5.0
+_FAREWELL_SECONDS = 1.0
 _ANSWER_SECONDS = 20.0
 _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -61,6 +62,8 @@ class Http2Core:
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._methods: dict[str, Any] = {}
         self._connections: set[Connection] = set()
+        self._unconnected = asyncio.Event()
+        self._unconnected.set()
         self._servers: list[asyncio.AbstractServer | Listener] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.TimerHandle | None = None
@@ -83,7 +86,7 @@ class Http2Core:
         return Connection(self, _peer)
 
     async def stop(self, grace: float) -> None:
-        """Takes no new calls, and gives open ones ``grace`` seconds to end."""
+        """Takes no new calls, and gives open ones ``grace`` seconds to end, and clients a moment to learn of it."""
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
@@ -94,6 +97,8 @@ class Http2Core:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._unconnected.wait(), min(grace, _FAREWELL_SECONDS))
         for connection in list(self._connections):
             connection.close()
         if self._looking is not None:
@@ -111,10 +116,13 @@ class Http2Core:
         if len(self._connections) >= self._max_connections:
             return False
         self._connections.add(connection)
+        self._unconnected.clear()
         return True
 
     def closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        if not self._connections:
+            self._unconnected.set()
 
     def _look(self) -> None:
         """Closes connections that never began, whose client has vanished, or that nobody uses."""
