@@ -9,6 +9,7 @@ import click
 
 from cco_sidecar.cli.connect import connected
 from cco_sidecar.client import Client
+from cco_sidecar.core.calls import Calls
 from cco_sidecar.core.errors import SettingsError
 
 
@@ -17,12 +18,12 @@ from cco_sidecar.core.errors import SettingsError
 def command(client: Client) -> None:
     """Serve the tools of the Model Context Protocol on standard input and output. Needs the extra mcp."""
     try:
-        from cco_sidecar.mcp import calls, server
+        from cco_sidecar.mcp import remote, server
     except ImportError as problem:
         raise SettingsError("this needs the extra 'mcp'; fix: pip install 'cco-sidecar[mcp]'") from problem
-    remote = calls.RemoteCalls(client)
+    calls = remote.RemoteCalls(client)
 
-    def calls_of(_: Any) -> calls.Calls:
-        return remote
+    def calls_of(_: Any) -> Calls:
+        return calls
 
     asyncio.run(server.make(calls_of, files=True).run_stdio_async())

@@ -151,10 +151,6 @@ class AgentTypes(Mapping[str, AgentType]):
         agent = self._entry(blueprint.name, entry, blueprint.group or _GROUP_OF_BLUEPRINTS)
         return replace(agent, blueprint=blueprint)
 
-    def is_configured(self, agent_type: str) -> bool:
-        """Whether the configuration defines the type."""
-        return agent_type in self._configured
-
     def _add_lists(self, source: Source) -> None:
         document = source.document
         sets = {name: tuple(patterns.values) for name, patterns in document.file_sets.items()}

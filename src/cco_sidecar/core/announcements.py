@@ -51,40 +51,23 @@ def of_document(document: Document, event_type: str, principal: Principal) -> Ev
         revision=document.revision,
     )
     data["tags"] = list(document.tags)
-    event = Event(
-        event_type=event_type,
-        publisher=principal.subject,
-        topic="documents",
-        data=data,
-        correlation_id=document.document_id,
-        publisher_agent_type=principal.agent_type,
-        publisher_issue_id=principal.issue_id,
-    )
-    return tracing.stamp(event)
+    return _by(principal, event_type, "documents", data, document.document_id)
 
 
 def of_relation(relation: DocumentRelation, event_type: str, principal: Principal) -> Event:
-    event = Event(
-        event_type=event_type,
-        publisher=principal.subject,
-        topic="documents",
-        data=_struct(
-            relation_id=relation.relation_id,
-            type=codec.enum_name(DocumentRelationType.DESCRIPTOR, relation.type),
-            from_document_id=relation.from_document_id,
-            to_document_id=relation.to_document_id,
-        ),
-        correlation_id=relation.relation_id,
-        publisher_agent_type=principal.agent_type,
-        publisher_issue_id=principal.issue_id,
+    data = _struct(
+        relation_id=relation.relation_id,
+        type=codec.enum_name(DocumentRelationType.DESCRIPTOR, relation.type),
+        from_document_id=relation.from_document_id,
+        to_document_id=relation.to_document_id,
     )
-    return tracing.stamp(event)
+    return _by(principal, event_type, "documents", data, relation.relation_id)
 
 
 def of_session(session: Session, event_type: str, principal: Principal = BY_SIDECAR) -> Event:
     data = _session_data(session)
     data["status"] = codec.enum_name(SessionStatus.DESCRIPTOR, session.status)
-    return _of_session(session, event_type, data, principal)
+    return _by(principal, event_type, "sessions", data, session.session_id)
 
 
 def of_session_event(session: Session, happened: SessionEvent, principal: Principal = BY_SIDECAR) -> Event:
@@ -96,7 +79,7 @@ def of_session_event(session: Session, happened: SessionEvent, principal: Princi
             data[name] = value
     if happened.HasField("exit_code"):
         data["exit_code"] = happened.exit_code
-    return _of_session(session, happened.event_type, data, principal)
+    return _by(principal, happened.event_type, "sessions", data, session.session_id)
 
 
 def _session_data(session: Session) -> Struct:
@@ -109,13 +92,13 @@ def _session_data(session: Session) -> Struct:
     )
 
 
-def _of_session(session: Session, event_type: str, data: Struct, principal: Principal) -> Event:
+def _by(principal: Principal, event_type: str, topic: str, data: Struct, correlation_id: str) -> Event:
     event = Event(
         event_type=event_type,
         publisher=principal.subject,
-        topic="sessions",
+        topic=topic,
         data=data,
-        correlation_id=session.session_id,
+        correlation_id=correlation_id,
         publisher_agent_type=principal.agent_type,
         publisher_issue_id=principal.issue_id,
     )

@@ -31,6 +31,12 @@ def is_loopback(host: str) -> bool:
     return found is not None and found.is_loopback
 
 
+def without_port(host: str) -> str:
+    """Returns the name or address of a ``Host`` header, in lower case."""
+    name, colon, port = host.lower().rpartition(":")
+    return name if colon and port.isdigit() and (name.endswith("]") or ":" not in name) else host.lower()
+
+
 def address_of(host: str) -> Address | None:
     """Returns the address that a host is written as; None for a name."""
     try:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cco_sidecar.core import codec, relations
+from cco_sidecar.core.calls import Calls
 from cco_sidecar.core.errors import invalid_request
-from cco_sidecar.mcp.calls import Calls
 from cco_sidecar.mcp.texts import message, shown, words
 from orchestra.v1 import document_service_pb2 as pb
 

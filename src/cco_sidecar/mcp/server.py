@@ -14,9 +14,9 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 
 from cco_sidecar import __version__
+from cco_sidecar.core.calls import Calls
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.mcp import documents, sessions, team
-from cco_sidecar.mcp.calls import Calls
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.calls import Calls, every_session
 from cco_sidecar.core.errors import Kind, SidecarError, invalid_request
-from cco_sidecar.mcp.calls import Calls
 from cco_sidecar.mcp.texts import shown
 from orchestra.v1 import blueprint_service_pb2 as blueprint_pb
 from orchestra.v1 import session_service_pb2 as pb
 
-_PAGE = 1000
 _WAIT_MS = 60_000
 _OPEN = (pb.SESSION_STATUS_PENDING, pb.SESSION_STATUS_RUNNING)
 _MODES = {"async_poll": pb.SESSION_MODE_POLL, "async_callback": pb.SESSION_MODE_CALLBACK}
@@ -50,7 +49,7 @@ async def list_agent_sessions(calls: Calls, project_dir: Directory = "", respons
             "status": _status(each.status),
             "agent": each.blueprint,
         }
-        for each in await _sessions(calls)
+        for each in await every_session(calls)
     ]
     if response_format == "json":
         return shown({"total": len(found), "sessions": found})
@@ -131,7 +130,7 @@ async def stop_agent_session(calls: Calls, session_name: Name) -> str:
 
 async def delete_all_agent_sessions(calls: Calls, project_dir: Directory = "") -> str:
     """Stop and delete all sessions of the project."""
-    every = await _sessions(calls)
+    every = await every_session(calls)
     for each in every:
         request = pb.DeleteSessionRequest(session_id=each.session_id, force=True)
         await calls.call("SessionService/DeleteSession", request, pb.DeleteSessionResponse)
@@ -174,18 +173,6 @@ async def _result(calls: Calls, session_id: str, timeout: int = 0) -> pb.GetSess
 async def _session(calls: Calls, session_id: str) -> pb.Session:
     request = pb.GetSessionRequest(session_id=session_id)
     return (await calls.call("SessionService/GetSession", request, pb.GetSessionResponse)).session
-
-
-async def _sessions(calls: Calls) -> list[pb.Session]:
-    found: list[pb.Session] = []
-    cursor = ""
-    while True:
-        request = pb.ListSessionsRequest(limit=_PAGE, cursor=cursor)
-        page = await calls.call("SessionService/ListSessions", request, pb.ListSessionsResponse)
-        found += page.sessions
-        cursor = page.next_cursor
-        if not cursor:
-            return found
 
 
 def _status(status: pb.SessionStatus) -> str:

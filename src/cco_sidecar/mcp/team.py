@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cco_sidecar.core import codec
-from cco_sidecar.mcp.calls import Calls
+from cco_sidecar.core.calls import Calls
 from cco_sidecar.mcp.texts import message, shown
 from orchestra.v1 import agent_service_pb2 as agent_pb
 from orchestra.v1 import approval_service_pb2 as approval_pb

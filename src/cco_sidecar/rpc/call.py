@@ -9,7 +9,7 @@ from typing import Any
 import grpc.aio
 
 from cco_sidecar.auth.policy import MethodPolicy
-from cco_sidecar.core.hosts import is_loopback
+from cco_sidecar.core.hosts import is_loopback, without_port
 from cco_sidecar.core.principal import ANONYMOUS, Principal
 from cco_sidecar.core.tracing import TraceContext
 
@@ -69,13 +69,7 @@ def from_loopback(context: grpc.aio.ServicerContext[Any, Any], hosts: frozenset[
     if any(key in PROXY_HEADERS or key.startswith("x-forwarded-") for key, _ in metadata):
         return False
     host = metadata_value(context, HOST)
-    return host is None or is_loopback(_name_of(host)) or _name_of(host) in hosts
-
-
-def _name_of(host: str) -> str:
-    """Strips the port."""
-    name, colon, port = host.lower().rpartition(":")
-    return name if colon and port.isdigit() and (name.endswith("]") or ":" not in name) else host.lower()
+    return host is None or is_loopback(without_port(host)) or without_port(host) in hosts
 
 
 def metadata_value(context: grpc.aio.ServicerContext[Any, Any], name: str) -> str | None:

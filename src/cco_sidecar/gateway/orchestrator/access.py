@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cco_sidecar.core.hosts import is_loopback
+from cco_sidecar.core.hosts import is_loopback, without_port
 from cco_sidecar.storage.capabilities import Capabilities
 
 _PREFIX = "/k/"
@@ -60,7 +60,7 @@ class Access:
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Stops pages of other sites, and names that only point here (DNS rebinding)."""
         host = headers.get("host", "").rpartition("@")[2]
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        name = without_port(host)
         if not is_loopback(name):
             return 403, f"the Host must be a name of this machine, not '{name[:200]}'"
         origin = headers.get("origin")

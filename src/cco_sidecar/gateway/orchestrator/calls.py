@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
+from starlette.requests import Request
 
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.rpc.chain import Handlers, Send
@@ -37,3 +38,9 @@ class Calls:
         if "project_id" in request.DESCRIPTOR.fields_by_name:
             request.project_id = self._project
         return request
+
+
+def calls_of(request: Request) -> Calls:
+    """Returns what the capability of a request may call."""
+    calls: Calls = request.state.calls
+    return calls

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.gateway.orchestrator.bodies import Unprocessable, answer, detail, json_object, problem
-from cco_sidecar.gateway.orchestrator.calls import Calls
+from cco_sidecar.gateway.orchestrator.calls import Calls, calls_of
 from orchestra.v1 import session_service_pb2 as pb
 
 _START, _RESUME = "start_session", "resume_session"
@@ -28,15 +28,10 @@ _STATUS = {
 }
 
 
-def _calls(request: Request) -> Calls:
-    calls: Calls = request.state.calls
-    return calls
-
-
 async def create_job(request: Request) -> Response:
     optional: dict[str, type] = {"agent_name": str, "project_dir": str, "parent_session_name": str}
     body = await json_object(request, {"type": str, "session_name": str, "prompt": str}, optional)
-    calls = _calls(request)
+    calls = calls_of(request)
     if body["type"] not in (_START, _RESUME):
         said = f"Input should be '{_START}' or '{_RESUME}'"
         raise Unprocessable([problem("literal_error", ["body", "type"], said)])
@@ -75,7 +70,7 @@ async def _resumed(calls: Calls, body: dict[str, Any]) -> pb.Session:
 async def get_job(request: Request) -> Response:
     wanted = pb.GetSessionRequest(session_id=request.path_params["job_id"])
     try:
-        found = await _calls(request).call("SessionService/GetSession", wanted, pb.GetSessionResponse)
+        found = await calls_of(request).call("SessionService/GetSession", wanted, pb.GetSessionResponse)
     except SidecarError as error:
         if error.kind is Kind.NOT_FOUND:
             raise detail(404, "Job not found") from None

@@ -14,11 +14,11 @@ from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.calls import every_session
 from cco_sidecar.core.encoded import Encoded
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.gateway.orchestrator.bodies import detail
 from cco_sidecar.gateway.orchestrator.calls import Calls
-from cco_sidecar.gateway.orchestrator.listing import every_session
 from cco_sidecar.gateway.orchestrator.shapes import event_shape, session_shape
 from orchestra.v1 import session_service_pb2 as pb
 from orchestra.v1.event_service_pb2 import Event, SubscribeRequest, SubscribeResponse
@@ -27,7 +27,7 @@ _TOPIC = "sessions"
 _CHANGES = ("session_created", "session_updated")
 _DELETED = "session_deleted"
 _BEAT_SECONDS = 30.0
-# Batches that wait for a client that does not read; then its connection ends, and it may continue with Last-Event-ID.
+# Batches that wait for a client that does not read; then its subscription waits too.
 _WAITING = 100
 
 

@@ -11,16 +11,11 @@ from starlette.routing import Route
 from cco_sidecar.core import codec
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.gateway.orchestrator.bodies import Unprocessable, answer, detail, json_object, problem
-from cco_sidecar.gateway.orchestrator.calls import Calls
+from cco_sidecar.gateway.orchestrator.calls import calls_of
 from cco_sidecar.gateway.orchestrator.shapes import agent_shape
 from orchestra.v1 import blueprint_service_pb2 as pb
 
 _FIELDS: dict[str, type] = {"system_prompt": str, "mcp_servers": dict, "skills": list}
-
-
-def _calls(request: Request) -> Calls:
-    calls: Calls = request.state.calls
-    return calls
 
 
 def _refused(error: SidecarError, name: str) -> Exception:
@@ -38,7 +33,7 @@ async def health(_: Request) -> Response:
 
 async def list_agents(request: Request) -> Response:
     wanted = pb.ListBlueprintsRequest(tags=[tag for tag in request.query_params.get("tags", "").split(",") if tag])
-    found = await _calls(request).call("BlueprintService/ListBlueprints", wanted, pb.ListBlueprintsResponse)
+    found = await calls_of(request).call("BlueprintService/ListBlueprints", wanted, pb.ListBlueprintsResponse)
     return answer([agent_shape(each) for each in found.blueprints])
 
 
@@ -46,7 +41,7 @@ async def get_agent(request: Request) -> Response:
     name = request.path_params["name"]
     try:
         wanted = pb.GetBlueprintRequest(name=name)
-        found = await _calls(request).call("BlueprintService/GetBlueprint", wanted, pb.GetBlueprintResponse)
+        found = await calls_of(request).call("BlueprintService/GetBlueprint", wanted, pb.GetBlueprintResponse)
     except SidecarError as error:
         raise _refused(error, name) from None
     return answer(agent_shape(found.blueprint))
@@ -57,7 +52,7 @@ async def create_agent(request: Request) -> Response:
     wanted = codec.from_dict(pb.CreateBlueprintRequest, body)
     assert isinstance(wanted, pb.CreateBlueprintRequest)
     try:
-        found = await _calls(request).call("BlueprintService/CreateBlueprint", wanted, pb.CreateBlueprintResponse)
+        found = await calls_of(request).call("BlueprintService/CreateBlueprint", wanted, pb.CreateBlueprintResponse)
     except SidecarError as error:
         raise _refused(error, body["name"]) from None
     return answer(agent_shape(found.blueprint), 201)
@@ -82,7 +77,7 @@ async def _updated(request: Request, changes: dict[str, Any]) -> Response:
     wanted = codec.from_dict(pb.UpdateBlueprintRequest, changes | {"name": name})
     assert isinstance(wanted, pb.UpdateBlueprintRequest)
     try:
-        found = await _calls(request).call("BlueprintService/UpdateBlueprint", wanted, pb.UpdateBlueprintResponse)
+        found = await calls_of(request).call("BlueprintService/UpdateBlueprint", wanted, pb.UpdateBlueprintResponse)
     except SidecarError as error:
         raise _refused(error, name) from None
     return answer(agent_shape(found.blueprint))
@@ -92,7 +87,7 @@ async def delete_agent(request: Request) -> Response:
     name = request.path_params["name"]
     try:
         wanted = pb.DeleteBlueprintRequest(name=name)
-        await _calls(request).call("BlueprintService/DeleteBlueprint", wanted, pb.DeleteBlueprintResponse)
+        await calls_of(request).call("BlueprintService/DeleteBlueprint", wanted, pb.DeleteBlueprintResponse)
     except SidecarError as error:
         if error.code == "BLP_002":
             raise detail(409, error.message) from None

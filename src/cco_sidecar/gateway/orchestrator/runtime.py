@@ -10,10 +10,10 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.calls import every_session
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.gateway.orchestrator.bodies import answer, detail, json_object, number
-from cco_sidecar.gateway.orchestrator.calls import Calls
-from cco_sidecar.gateway.orchestrator.listing import every_session
+from cco_sidecar.gateway.orchestrator.calls import Calls, calls_of
 from cco_sidecar.gateway.orchestrator.live import SessionSocket, stream_sessions
 from cco_sidecar.gateway.orchestrator.shapes import event_shape, session_shape
 from orchestra.v1 import session_service_pb2 as pb
@@ -33,16 +33,11 @@ _EVENT_OPTIONAL: dict[str, type] = {
 }
 
 
-def _calls(request: Request) -> Calls:
-    calls: Calls = request.state.calls
-    return calls
-
-
 async def _find(request: Request) -> pb.Session:
     """Raises the original's 404."""
     wanted = pb.GetSessionRequest(session_id=request.path_params["session_id"])
     try:
-        return (await _calls(request).call("SessionService/GetSession", wanted, pb.GetSessionResponse)).session
+        return (await calls_of(request).call("SessionService/GetSession", wanted, pb.GetSessionResponse)).session
     except SidecarError as error:
         if error.kind is Kind.NOT_FOUND:
             raise detail(404, "Session not found") from None
@@ -50,13 +45,13 @@ async def _find(request: Request) -> pb.Session:
 
 
 async def list_sessions(request: Request) -> Response:
-    return answer({"sessions": [session_shape(each) for each in await every_session(_calls(request))]})
+    return answer({"sessions": [session_shape(each) for each in await every_session(calls_of(request))]})
 
 
 async def create_session(request: Request) -> Response:
     optional: dict[str, type] = {"project_dir": str, "agent_name": str}
     body = await json_object(request, {"session_id": str, "session_name": str}, optional)
-    return answer({"ok": True, "session": session_shape(await _registered(_calls(request), body))})
+    return answer({"ok": True, "session": session_shape(await _registered(calls_of(request), body))})
 
 
 async def _registered(calls: Calls, body: dict[str, Any]) -> pb.Session:
@@ -82,7 +77,7 @@ async def get_session(request: Request) -> Response:
 async def get_status(request: Request) -> Response:
     wanted = pb.GetSessionRequest(session_id=request.path_params["session_id"])
     try:
-        found = await _calls(request).call("SessionService/GetSession", wanted, pb.GetSessionResponse)
+        found = await calls_of(request).call("SessionService/GetSession", wanted, pb.GetSessionResponse)
     except SidecarError as error:
         if error.kind is not Kind.NOT_FOUND:
             raise
@@ -95,7 +90,7 @@ async def get_result(request: Request) -> Response:
     if session_shape(session)["status"] != "finished":
         raise detail(400, "Session not finished")
     wanted = pb.GetSessionResultRequest(session_id=session.session_id)
-    found = await _calls(request).call("SessionService/GetSessionResult", wanted, pb.GetSessionResultResponse)
+    found = await calls_of(request).call("SessionService/GetSessionResult", wanted, pb.GetSessionResultResponse)
     if not found.text:
         raise detail(404, "No result found")
     return answer({"result": found.text})
@@ -108,7 +103,7 @@ async def list_events(request: Request) -> Response:
 
 async def list_events_of_any(request: Request) -> Response:
     """The older path: an unknown session has no events."""
-    session_id, calls = request.path_params["session_id"], _calls(request)
+    session_id, calls = request.path_params["session_id"], calls_of(request)
     after, most = number(request, "after", 0, _MAX_NUMBER) or 0, number(request, "limit", None, _MAX_NUMBER)
     events: list[dict[str, Any]] = []
     while most is None or len(events) < most:
@@ -132,7 +127,7 @@ async def add_event(request: Request) -> Response:
     body = await json_object(request, _EVENT_REQUIRED, _EVENT_OPTIONAL)
     if body["session_id"] != request.path_params["session_id"]:
         raise detail(400, "Event session_id must match URL session_id")
-    await _calls(request).call(
+    await calls_of(request).call(
         "SessionService/AddSessionEvent", _event_request(body, session.session_id), pb.AddSessionEventResponse
     )
     return answer({"ok": True})
@@ -141,7 +136,7 @@ async def add_event(request: Request) -> Response:
 async def receive_event(request: Request) -> Response:
     """The older path: an event of an unknown session makes it."""
     body = await json_object(request, _EVENT_REQUIRED, _EVENT_OPTIONAL)
-    calls = _calls(request)
+    calls = calls_of(request)
     try:
         wanted = pb.GetSessionRequest(session_id=body["session_id"])
         await calls.call("SessionService/GetSession", wanted, pb.GetSessionResponse)
@@ -176,14 +171,14 @@ async def update_metadata(request: Request) -> Response:
     for theirs, ours in (("session_name", "name"), ("project_dir", "project_dir"), ("agent_name", "blueprint")):
         if theirs in body and body[theirs] != getattr(session, ours):
             setattr(wanted, ours, body[theirs])
-    found = await _calls(request).call("SessionService/UpdateSession", wanted, pb.UpdateSessionResponse)
+    found = await calls_of(request).call("SessionService/UpdateSession", wanted, pb.UpdateSessionResponse)
     return answer({"ok": True, "session": session_shape(found.session)})
 
 
 async def stop_session(request: Request) -> Response:
     """Not in the original, whose dashboard only shows the button."""
     wanted = pb.StopSessionRequest(session_id=(await _find(request)).session_id)
-    found = await _calls(request).call("SessionService/StopSession", wanted, pb.StopSessionResponse)
+    found = await calls_of(request).call("SessionService/StopSession", wanted, pb.StopSessionResponse)
     shown = session_shape(found.session)
     return answer({"ok": True, "session_id": shown["session_id"], "status": shown["status"]})
 
@@ -191,7 +186,7 @@ async def stop_session(request: Request) -> Response:
 async def delete_session(request: Request) -> Response:
     session = await _find(request)
     wanted = pb.DeleteSessionRequest(session_id=session.session_id, force=True)
-    found = await _calls(request).call("SessionService/DeleteSession", wanted, pb.DeleteSessionResponse)
+    found = await calls_of(request).call("SessionService/DeleteSession", wanted, pb.DeleteSessionResponse)
     deleted = {"session": True, "events_count": found.events_deleted}
     return answer({"ok": True, "session_id": session.session_id, "deleted": deleted})
 

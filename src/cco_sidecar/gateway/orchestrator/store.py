@@ -15,7 +15,7 @@ from starlette.routing import Route
 from cco_sidecar.core import codec, relations
 from cco_sidecar.core.errors import Kind, SidecarError
 from cco_sidecar.gateway.orchestrator.bodies import Unprocessable, answer, detail, json_object, number, problem
-from cco_sidecar.gateway.orchestrator.calls import Calls
+from cco_sidecar.gateway.orchestrator.calls import calls_of
 from cco_sidecar.gateway.orchestrator.shapes import document_shape
 from orchestra.v1 import document_service_pb2 as pb
 
@@ -23,11 +23,6 @@ _PAGE = 1000
 _MAX_NUMBER = 2**32 - 1
 _UNNAMED = "unknown"
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
-
-
-def _calls(request: Request) -> Calls:
-    calls: Calls = request.state.calls
-    return calls
 
 
 def _shape(request: Request, document: pb.Document) -> dict[str, Any]:
@@ -81,7 +76,7 @@ def _metadata(given: Any) -> dict[str, str]:
 
 
 async def _created(request: Request, wanted: Any) -> Response:
-    made = await _calls(request).call("DocumentService/CreateDocument", wanted, pb.CreateDocumentResponse)
+    made = await calls_of(request).call("DocumentService/CreateDocument", wanted, pb.CreateDocumentResponse)
     return answer(_shape(request, made.document), 201)
 
 
@@ -94,7 +89,7 @@ async def list_documents(request: Request) -> Response:
         wanted = pb.ListDocumentsRequest(
             name=query.get("filename", ""), tags=_words(query.get("tags")), limit=_PAGE, cursor=cursor
         )
-        page = await _calls(request).call("DocumentService/ListDocuments", wanted, pb.ListDocumentsResponse)
+        page = await calls_of(request).call("DocumentService/ListDocuments", wanted, pb.ListDocumentsResponse)
         found += page.documents
         cursor = page.next_cursor
         if not cursor:
@@ -112,7 +107,7 @@ async def get_metadata(request: Request) -> Response:
 async def _document(request: Request) -> pb.Document:
     wanted = pb.GetDocumentRequest(document_id=request.path_params["document_id"])
     try:
-        return (await _calls(request).call("DocumentService/GetDocument", wanted, pb.GetDocumentResponse)).document
+        return (await calls_of(request).call("DocumentService/GetDocument", wanted, pb.GetDocumentResponse)).document
     except SidecarError as error:
         raise _refused(error) from None
 
@@ -128,7 +123,7 @@ async def get_document(request: Request) -> Response:
             setattr(wanted, name, value)
             in_part = True
     try:
-        found = await _calls(request).call("DocumentService/ReadDocument", wanted, pb.ReadDocumentResponse)
+        found = await calls_of(request).call("DocumentService/ReadDocument", wanted, pb.ReadDocumentResponse)
     except SidecarError as error:
         raise _refused(error) from None
     data = found.data or found.text.encode()
@@ -147,7 +142,7 @@ async def get_document(request: Request) -> Response:
 async def write_document(request: Request) -> Response:
     wanted = pb.WriteDocumentRequest(document_id=request.path_params["document_id"], data=await request.body())
     try:
-        found = await _calls(request).call("DocumentService/WriteDocument", wanted, pb.WriteDocumentResponse)
+        found = await calls_of(request).call("DocumentService/WriteDocument", wanted, pb.WriteDocumentResponse)
     except SidecarError as error:
         raise _refused(error) from None
     return answer(_shape(request, found.document))
@@ -163,7 +158,7 @@ async def edit_document(request: Request) -> Response:
     given["document_id"] = request.path_params["document_id"]
     wanted = codec.from_dict(pb.EditDocumentRequest, given)
     try:
-        found = await _calls(request).call("DocumentService/EditDocument", wanted, pb.EditDocumentResponse)
+        found = await calls_of(request).call("DocumentService/EditDocument", wanted, pb.EditDocumentResponse)
     except SidecarError as error:
         raise _refused(error) from None
     shown = _shape(request, found.document)
@@ -177,7 +172,7 @@ async def delete_document(request: Request) -> Response:
     document_id = request.path_params["document_id"]
     try:
         wanted = pb.DeleteDocumentRequest(document_id=document_id)
-        found = await _calls(request).call("DocumentService/DeleteDocument", wanted, pb.DeleteDocumentResponse)
+        found = await calls_of(request).call("DocumentService/DeleteDocument", wanted, pb.DeleteDocumentResponse)
     except SidecarError as error:
         raise _refused(error) from None
     said = {"success": True, "message": f"Document {document_id} deleted successfully", "document_id": document_id}
@@ -187,7 +182,7 @@ async def delete_document(request: Request) -> Response:
 async def search(request: Request) -> Response:
     query = request.query_params.get("q", "")
     wanted = pb.SearchDocumentsRequest(query=query, limit=number(request, "limit", 10, 100))
-    found = await _calls(request).call("DocumentService/SearchDocuments", wanted, pb.SearchDocumentsResponse)
+    found = await calls_of(request).call("DocumentService/SearchDocuments", wanted, pb.SearchDocumentsResponse)
     results = [
         {
             "document_id": each.document.document_id,
@@ -212,7 +207,7 @@ async def create_relation(request: Request) -> Response:
         raise detail(400, f"Unknown definition: expected one of {', '.join(relations.TYPES)}")
     wanted = pb.CreateDocumentRelationRequest(type=kind, **body)
     try:
-        made = await _calls(request).call(
+        made = await calls_of(request).call(
             "DocumentService/CreateDocumentRelation", wanted, pb.CreateDocumentRelationResponse
         )
     except SidecarError as error:
@@ -231,7 +226,7 @@ async def list_relations(request: Request) -> Response:
 
 async def _relations(request: Request, document: pb.Document) -> dict[str, Any]:
     wanted = pb.ListDocumentRelationsRequest(document_id=document.document_id)
-    found = await _calls(request).call(
+    found = await calls_of(request).call(
         "DocumentService/ListDocumentRelations", wanted, pb.ListDocumentRelationsResponse
     )
     return relations.of_document(document.document_id, found.relations)
@@ -246,7 +241,7 @@ async def update_relation(request: Request) -> Response:
     if "to_note" in body:
         wanted.to_note = body["to_note"]
     try:
-        found = await _calls(request).call(
+        found = await calls_of(request).call(
             "DocumentService/UpdateDocumentRelation", wanted, pb.UpdateDocumentRelationResponse
         )
     except SidecarError as error:
@@ -258,7 +253,9 @@ async def delete_relation(request: Request) -> Response:
     relation_id = request.path_params["relation_id"]
     wanted = pb.DeleteDocumentRelationRequest(relation_id=relation_id)
     try:
-        await _calls(request).call("DocumentService/DeleteDocumentRelation", wanted, pb.DeleteDocumentRelationResponse)
+        await calls_of(request).call(
+            "DocumentService/DeleteDocumentRelation", wanted, pb.DeleteDocumentRelationResponse
+        )
     except SidecarError as error:
         raise _unknown_relation(error) from None
     return answer({"success": True, "message": "Relation removed", "deleted_relation_ids": [relation_id]})

@@ -374,7 +374,7 @@ class Connection(asyncio.Protocol):
         if self._draining:
             return
         self._draining = self.pinged = True
-        # What the client sends before it reads this is refused, as not processed; its answer to the ping comes after it.
+        # What the client sent before it read this is refused as not processed. Its answer to the ping comes later.
         self.send(frames.goaway(frames.MAX_WINDOW, ErrorCode.NO_ERROR, _LEAVING) + frames.ping(_LAST_PING))
         # Nothing is on its way from a client that has not said anything.
         self._told = not self.ready

@@ -185,10 +185,10 @@ class Feed:
             await self._change(session.session_id, partial(records.waiting, agent=stored.agent))
 
     async def _current(self, agent_id: str) -> StoredAgent | None:
-        """Returns the agent, with the status that is on disk: an end counts once it is stored."""
+        """Returns a copy of the agent as it is now."""
         active = self._supervisor.find(agent_id)
         if active is not None:
-            record = type(active.record)()
+            record = Agent()
             record.CopyFrom(active.record)
             return StoredAgent(active.number, record, active.request)
         return await self._agents.by_id(agent_id)

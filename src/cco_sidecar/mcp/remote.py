@@ -1,9 +1,9 @@
-"""How tools call the sidecar: over gRPC from a program of its own, or in process."""
+"""How tools call the sidecar from a program of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -11,14 +11,6 @@ from cco_sidecar.client import Client
 from cco_sidecar.core.services import PACKAGE
 
 M = TypeVar("M", bound=Message)
-
-
-class Calls(Protocol):
-    """The calls of one caller, with its token."""
-
-    async def call(self, rpc: str, request: Message, answer: type[M]) -> M:
-        """Calls ``Service/Method``. Raises SidecarError."""
-        ...
 
 
 class RemoteCalls:
