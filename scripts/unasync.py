@@ -12,6 +12,7 @@ MODULES = {
     "aio_consumers.py": "sync_consumers.py",
     "aio_documents.py": "sync_documents.py",
     "aio_events.py": "sync_events.py",
+    "aio_knowledge.py": "sync_knowledge.py",
     "aio_patterns.py": "sync_patterns.py",
     "aio_schedules.py": "sync_schedules.py",
     "aio_schemas.py": "sync_schemas.py",

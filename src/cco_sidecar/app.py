@@ -39,6 +39,7 @@ from cco_sidecar.services.documents.servicer import DocumentServicer
 from cco_sidecar.services.events.servicer import EventServicer
 from cco_sidecar.services.handover.engine import Handover
 from cco_sidecar.services.handover.rules import Plan
+from cco_sidecar.services.knowledge.servicer import KnowledgeServicer
 from cco_sidecar.services.results.servicer import ResultServicer
 from cco_sidecar.services.schedules.servicer import ScheduleServicer
 from cco_sidecar.services.schemas.servicer import SchemaServicer
@@ -84,13 +85,11 @@ class Sidecar:
         self._bus, self._outbox = engine.bus, engine.outbox
         self._metrics, self._tracer = Metrics(), tracer_of(bound)
         projects, plan = Projects(bound), Plan.of(bound.handover, self.types)
-        self._context = ContextService(
-            bound, projects, self.types, stores.results, self._bus, self.clock, self._metrics.cache
-        )
+        self._context = ContextService(bound, projects, self.types, stores, self._bus, self.clock, self._metrics.cache)
         self._context.warm()  # its process starts while the rest is set up
         self._vault = Vault(stores.credentials, seal, self.clock)
         self._approvals = Approvals(stores.approvals, self._outbox, self.clock)
-        self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound)
+        self._recorder = ResultRecorder(stores.results, self._outbox, self.types, bound, self.clock)
         self._supervision = Supervision(
             bound,
             projects=projects,
@@ -131,6 +130,7 @@ class Sidecar:
             CredentialServicer(self._vault),
             DocumentServicer(stores.documents, self._outbox, self.settings.documents_quota_mb, clock),
             EventServicer(bus, events.schemas, clock),
+            KnowledgeServicer(stores.knowledge, self.settings.knowledge_approve, clock),
             ResultServicer(stores, self._recorder, types, clock),
             ScheduleServicer(events.schedules, bus, events.schemas, clock),
             SchemaServicer(events.schemas),

@@ -9,8 +9,9 @@ import pytest
 from tests.storage.contract import OpenStores
 
 from cco_sidecar.core.errors import SidecarError, not_found
+from cco_sidecar.core.terms import Term
 from cco_sidecar.storage.base import Stores
-from cco_sidecar.storage.documents import MAX_REVISIONS, MAX_SEARCHED_BYTES, Change, Term
+from cco_sidecar.storage.documents import MAX_REVISIONS, MAX_SEARCHED_BYTES, Change
 from orchestra.v1 import event_service_pb2 as event_pb
 from orchestra.v1.document_service_pb2 import (
     DOCUMENT_RELATION_TYPE_PARENT_CHILD,

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from tests.storage.contract import *  # noqa: F403
 from tests.storage.contract_consumers import *  # noqa: F403
 from tests.storage.contract_documents import *  # noqa: F403
+from tests.storage.contract_knowledge import *  # noqa: F403
 from tests.storage.contract_schedules import *  # noqa: F403
 from tests.storage.contract_schemas import *  # noqa: F403
 from tests.storage.contract_sessions import *  # noqa: F403
@@ -38,7 +39,9 @@ def test_migrations_make_the_schema(backend: Backend) -> None:
     def compare(connection: sa.Connection) -> list[object]:
         opts = {
             "compare_type": True,
-            "include_name": lambda name, *_: name != checksums.COLUMN and not str(name).startswith(words.TABLE),
+            "include_name": lambda name, *_: (
+                name != checksums.COLUMN and not str(name).startswith((words.DOCUMENT_WORDS, words.KNOWLEDGE_WORDS))
+            ),
         }
         context = alembic.migration.MigrationContext.configure(connection, opts=opts)
         return list(alembic.autogenerate.compare_metadata(context, metadata))

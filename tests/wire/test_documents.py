@@ -298,3 +298,97 @@ def test_the_sdk_relates_documents(client: Client) -> None:
     assert not client.documents.relations(first)
     with pytest.raises(InvalidRequestError, match="type"):
         client.documents.relate(first, second, "enemy")
+
+
+class TestContexts:
+    """Documents that a task names are in the context, with a line in the manifest."""
+
+    def _context(self, sidecar: SidecarProcess, agent: Agent, task: str, **more: Any) -> dict[str, Any]:
+        path = f"/api/context/{agent.issue}/{agent.type}"
+        answer = sidecar.request("GET", path, agent, params={"task": task} | more)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def _texts(self, context: dict[str, Any]) -> dict[str, str]:
+        files = context["context"]["relevant_files"]
+        return {each["path"]: each["content"] for each in files if each["path"].startswith("document:")}
+
+    def _entries(self, context: dict[str, Any]) -> dict[str, tuple[str, str]]:
+        return {
+            each["path"]: (each["disposition"], each["reason"])
+            for each in context["manifest"]["entries"]
+            if each["path"].startswith("document:")
+        }
+
+    @pytest.mark.parametrize("budget", [{}, {"max_bytes": 20_000}])
+    @pytest.mark.parametrize("named", ["Build the plan.md", "Build `the plan.md` now", "Build {id} as it is"])
+    def test_a_named_document_is_there(
+        self, sidecar: SidecarProcess, agent: Agent, named: str, budget: dict[str, int]
+    ) -> None:
+        name = "the plan.md" if "`" in named else "plan.md"
+        created(sidecar, agent, filename="other.md", text="not asked for\n")
+        made = created(sidecar, agent, filename=name, text="use two queues\n")
+        path = f"document:{made['document_id']}/{name}"
+        context = self._context(sidecar, agent, named.format(id=made["document_id"]), **budget)
+        assert self._texts(context) == {path: "use two queues\n"}
+        assert self._entries(context) == {path: ("included", "named_by_task")}
+        without = self._context(sidecar, agent, "Build something", **budget)
+        assert self._texts(without) == {}
+        structure = context["context"]["project_structure"]
+        assert structure["total_files"] == without["context"]["project_structure"]["total_files"]
+        assert path not in structure["files"]
+
+    def test_a_context_is_as_new_as_the_document(self, sidecar: SidecarProcess, agent: Agent) -> None:
+        task = "Build the plan.md"
+        made = created(sidecar, agent, filename="plan.md", text="one\n")
+        path = f"document:{made['document_id']}/plan.md"
+        assert self._texts(self._context(sidecar, agent, task)) == {path: "one\n"}
+        again = self._context(sidecar, agent, task)
+        assert again["cache_hit"] is True
+        url = f"/api/documents/{made['document_id']}"
+        body = {"old_text": "one", "new_text": "two"}
+        assert sidecar.request("PATCH", f"{url}/content", agent, json=body).status_code == 200
+        assert self._texts(self._context(sidecar, agent, task)) == {path: "two\n"}
+        newer = created(sidecar, agent, filename="plan.md", text="three\n")
+        assert self._texts(self._context(sidecar, agent, task)) == {
+            f"document:{newer['document_id']}/plan.md": "three\n"
+        }
+        for each in (made, newer):
+            assert sidecar.request("DELETE", f"/api/documents/{each['document_id']}", agent).status_code == 200
+        assert self._texts(self._context(sidecar, agent, task)) == {}
+
+    def test_of_a_long_document_the_parts_that_matter(self, sidecar: SidecarProcess, agent: Agent) -> None:
+        chapters = [f"# Chapter {n}\n\n" + f"words of chapter {n}\n" * 60 for n in range(40)]
+        chapters[23] = "# Retries\n\n" + "an upload is retried with backoff\n" * 8
+        made = created(sidecar, agent, filename="long.md", text="\n".join(chapters))
+        context = self._context(sidecar, agent, "Retry the upload with backoff, see long.md", max_bytes=12_000)
+        ((path, text),) = self._texts(context).items()
+        assert "an upload is retried with backoff" in text
+        assert self._entries(context) == {path: ("cut", "named_by_task")}
+        assert made["document_id"] in path
+
+    def test_what_cannot_be_shown_is_named(self, sidecar: SidecarProcess, agent: Agent) -> None:
+        secret = "ghp_" + "Zq3xW7eR5tY9uI1oP2aS4dF6gH8jK0lM" + "abcd"
+        masked = created(sidecar, agent, filename="notes.md", text=f"token = {secret}\n")
+        binary = created(
+            sidecar, agent, filename="logo.png", data=base64.b64encode(b"\x89PNG\0\xff").decode(), text=None
+        )
+        keys = created(sidecar, agent, filename="prod.env", text="A=b\n")
+        context = self._context(sidecar, agent, "See notes.md, logo.png and prod.env")
+        assert list(self._texts(context).values()) == ["token = [masked]\n"]
+        entries = self._entries(context)
+        assert entries[f"document:{binary['document_id']}/logo.png"] == ("left_out", "binary")
+        assert entries[f"document:{keys['document_id']}/prod.env"][0] == "left_out"
+        assert secret not in str(context) and masked["document_id"] in str(entries)
+
+    def test_another_projects_document_is_not_there(self, sidecar: SidecarProcess, agent: Agent) -> None:
+        made = created(sidecar, agent, filename="plan.md", text="one\n")
+        stranger = sidecar.agent(project=fresh("elsewhere"))
+        context = self._context(sidecar, stranger, f"Build plan.md, {made['document_id']}")
+        assert self._texts(context) == {} == self._entries(context)
+
+    def test_a_documents_path_is_no_file(self, sidecar: SidecarProcess, agent: Agent) -> None:
+        path = f"/api/context/{agent.issue}/{agent.type}/files?path=document:doc_0/plan.md"
+        answer = sidecar.request("GET", path, agent)
+        assert refusal(answer) == (404, "CTX_003", "") and "ReadDocument" in answer.json()["message"]

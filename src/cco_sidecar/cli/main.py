@@ -27,6 +27,7 @@ _COMMANDS = {
     "context": "context",
     "results": "results",
     "documents": "documents",
+    "knowledge": "knowledge",
     "events": "events",
     "patterns": "patterns",
     "consumers": "consumers",

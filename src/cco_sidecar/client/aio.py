@@ -19,6 +19,7 @@ from cco_sidecar.client.aio_blueprints import Blueprints
 from cco_sidecar.client.aio_consumers import Consumers
 from cco_sidecar.client.aio_documents import Documents
 from cco_sidecar.client.aio_events import Events
+from cco_sidecar.client.aio_knowledge import Knowledge
 from cco_sidecar.client.aio_patterns import Patterns
 from cco_sidecar.client.aio_schedules import Schedules
 from cco_sidecar.client.aio_schemas import Schemas
@@ -106,6 +107,7 @@ class AsyncClient:
         self.results = Results(self)
         self.blueprints = Blueprints(self)
         self.documents = Documents(self)
+        self.knowledge = Knowledge(self)
         self.sessions = Sessions(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)

@@ -29,6 +29,7 @@ from cco_sidecar.client.sync_blueprints import Blueprints
 from cco_sidecar.client.sync_consumers import Consumers
 from cco_sidecar.client.sync_documents import Documents
 from cco_sidecar.client.sync_events import Events
+from cco_sidecar.client.sync_knowledge import Knowledge
 from cco_sidecar.client.sync_patterns import Patterns
 from cco_sidecar.client.sync_schedules import Schedules
 from cco_sidecar.client.sync_schemas import Schemas
@@ -106,6 +107,7 @@ class Client:
         self.results = Results(self)
         self.blueprints = Blueprints(self)
         self.documents = Documents(self)
+        self.knowledge = Knowledge(self)
         self.sessions = Sessions(self)
         self.agents = Agents(self)
         self.approvals = Approvals(self)

@@ -83,6 +83,11 @@ class AgentType:
     blueprint: Blueprint | None = field(default=None, compare=False)
 
     @property
+    def architect(self) -> bool:
+        """Whether its agents may see every agent type and issue of their project."""
+        return SPAWN_AGENTS in self.permissions
+
+    @property
     def active(self) -> bool:
         """Whether its agents can be started."""
         return self.blueprint is None or self.blueprint.status != BLUEPRINT_STATUS_INACTIVE

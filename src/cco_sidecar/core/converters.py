@@ -173,6 +173,14 @@ def webhook_hosts(value: Any) -> tuple[str, ...]:
     return hosts
 
 
+def type_patterns(value: Any) -> tuple[str, ...]:
+    patterns = _texts(value, "agent types, or patterns such as security-*")
+    for pattern in patterns:
+        if not re.fullmatch(r"[A-Za-z0-9*?][A-Za-z0-9._\-*?]{0,127}", pattern):
+            raise ValueError(f"expected agent types, or patterns such as security-*; got {pattern!r}")
+    return patterns
+
+
 def variables(value: Any) -> tuple[str, ...]:
     names = _texts(value, "names of environment variables")
     for name in names:

@@ -237,6 +237,14 @@ class Settings:
         shown="true",
         schema={"type": "boolean"},
     )
+    knowledge_approve: tuple[str, ...] = _setting(
+        (),
+        converters.type_patterns,
+        "Agent types, or patterns such as `security-*`, whose knowledge other issues get without being asked about",
+        file="knowledge.approve",
+        shown="none: the operator approves",
+        schema=_STRINGS,
+    )
     # Never inside the storage directory: a backup would hold the secrets and their key.
     credentials_key_file: Path = _setting(
         lambda: Path("~/.cco/credentials.key").expanduser(),

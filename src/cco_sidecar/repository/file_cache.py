@@ -83,7 +83,7 @@ class FileCache:
         key = (root, path, info)
         text = self._known.get(key)
         if text is None:
-            text = _masked(self.raw(root, path, info), path)
+            text = masked(self.raw(root, path, info), path)
             if text.stat == info:
                 self._known.put(key, text, len(text.content) + 512)
         return text
@@ -93,9 +93,10 @@ class FileCache:
         self._known.clear()
 
 
-def _masked(raw: Raw, path: str) -> Text:
-    data, masked = masking.mask_file(raw.data, path)
-    return Text(data.decode("utf-8", "replace"), raw.checksum, tuple(masked), raw.stat, raw.problem, raw.encoding)
+def masked(raw: Raw, path: str) -> Text:
+    """Returns the text of a file with secrets masked. Rules depend on the suffix of ``path``."""
+    data, found = masking.mask_file(raw.data, path)
+    return Text(data.decode("utf-8", "replace"), raw.checksum, tuple(found), raw.stat, raw.problem, raw.encoding)
 
 
 def _read(root: Path, path: str, info: FileStat) -> Raw:

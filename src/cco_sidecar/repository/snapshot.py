@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -76,10 +76,19 @@ class Snapshot:
     metadata: Metadata
     rules: Rules = NO_RULES
     digest: bytes = b""
+    # Paths in ``files`` that are no files of the project.
+    added: frozenset[str] = frozenset()
 
     @cached_property
     def paths(self) -> tuple[str, ...]:
-        return tuple(self.files)
+        """The files of the project."""
+        return tuple(path for path in self.files if path not in self.added) if self.added else tuple(self.files)
+
+    def with_added(self, added: Mapping[str, FileStat]) -> Snapshot:
+        """Returns a snapshot in which more can be chosen than the project's files."""
+        if not added:
+            return self
+        return replace(self, files={**self.files, **added}, added=frozenset(added))
 
 
 class Scanner:

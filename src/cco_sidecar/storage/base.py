@@ -17,10 +17,12 @@ from cco_sidecar.storage.event_stores import (
     SchemaStore,
     WebhookStore,
 )
+from cco_sidecar.storage.knowledge import KnowledgeStore
 from cco_sidecar.storage.sessions import SessionStore
 from orchestra.v1.agent_service_pb2 import Agent, AgentStatus, SpawnAgentRequest
 from orchestra.v1.approval_service_pb2 import Approval
 from orchestra.v1.event_service_pb2 import Event
+from orchestra.v1.knowledge_service_pb2 import KnowledgeEntry
 from orchestra.v1.result_service_pb2 import Result
 
 
@@ -61,8 +63,11 @@ class Outcome(NamedTuple):
 class ResultStore(Protocol):
     """Results and their history. No method blocks the event loop; a write is on disk when it returns."""
 
-    async def add(self, result: Result, session: str, event: Event, key: str = "") -> Added | StoredResult:
-        """Stores a result with its event. ``session`` is the run of the agent that stores it; empty for none.
+    async def add(
+        self, result: Result, session: str, event: Event, key: str = "", learned: Sequence[KnowledgeEntry] = ()
+    ) -> Added | StoredResult:
+        """Stores a result with its event, and what is learned from it. ``session`` is the run of the agent that stores
+        it; empty for none.
 
         If that run (without one, the result's agent) has stored a result with the same idempotency ``key``, nothing is
         stored, and that result is returned.
@@ -303,6 +308,9 @@ class Stores(Protocol):
 
     @property
     def documents(self) -> DocumentStore: ...
+
+    @property
+    def knowledge(self) -> KnowledgeStore: ...
 
     @property
     def approvals(self) -> ApprovalStore: ...

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from cco_sidecar.core.terms import Term
 from cco_sidecar.storage.event_stores import Announcement
 from orchestra.v1.document_service_pb2 import Document, DocumentRelation, DocumentRevision
 from orchestra.v1.event_service_pb2 import Event
 
 # Revisions of a document that are kept.
 MAX_REVISIONS = 20
+# Documents that are found by their names at once.
+MAX_NAMED = 20
 # Relations of one document.
 MAX_RELATIONS = 1000
 # The contents that a search returns, in all; one document may have twice as much.
 MAX_SEARCHED_BYTES = 8 * 2**20
-
-
-class Term(NamedTuple):
-    """Words that stand next to each other. With ``prefix``, the last one may go on."""
-
-    words: tuple[str, ...]
-    prefix: bool = False
 
 
 class StoredDocument(NamedTuple):
@@ -78,6 +74,14 @@ class DocumentStore(Protocol):
 
     async def content(self, project: str, document_id: str, revision: int | None = None) -> Content | None:
         """Returns the content of a revision, by default the current one."""
+        ...
+
+    async def named(self, project: str, ids: Sequence[str], names: Sequence[str]) -> Sequence[Document]:
+        """Returns the documents with these ids, and of each name the newest; at most ``MAX_NAMED``, newest first."""
+        ...
+
+    def version(self, project: str) -> int | None:
+        """Returns another number whenever documents of a project change; None if other processes may change them."""
         ...
 
     async def change(self, project: str, document_id: str, make: Callable[[Document, bytes], Change]) -> Changed | None:

@@ -69,7 +69,7 @@ class FinalResults:
                 timestamp=self._clock.timestamp(),
                 branch=agent.branch or None,
             )
-            await self._recorder.record(result, session)
+            await self._recorder.record(result, session, answer=True)
             return result.id
         except SidecarError as problem:
             log.warning("could not store the answer of agent %s as a result: %s", agent.agent_id, problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -16,13 +17,17 @@ from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.announcements import of_result
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.bounds import quota_filled, too_large
+from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict
+from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.storage.base import ResultStore, StoredResult
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.files import write_atomically
+from cco_sidecar.supervision.learned import learned_from
 from cco_sidecar.supervision.next_agents import next_agents
+from orchestra.v1.knowledge_service_pb2 import KnowledgeEntry
 from orchestra.v1.result_service_pb2 import NextAgent, Result
 
 log = logging.getLogger(__name__)
@@ -45,8 +50,10 @@ class ResultRecorder:
     publishes the event.
     """
 
-    def __init__(self, store: ResultStore, outbox: Outbox, types: AgentTypes, settings: Settings) -> None:
+    def __init__(self, store: ResultStore, outbox: Outbox, types: AgentTypes, settings: Settings, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
+        self._rule = settings.knowledge_approve
         self._outbox = outbox
         self._types = types
         self._storage = settings.storage
@@ -56,15 +63,17 @@ class ResultRecorder:
         self._finishing = Background()
         self._retries = Background()
 
-    async def record(self, result: Result, session: str = "", key: str = "") -> Recorded:
+    async def record(self, result: Result, session: str = "", key: str = "", *, answer: bool = False) -> Recorded:
         """Stores a result. Runs to completion even if the caller is cancelled.
 
-        ``session``: the run of the agent that stores it. ``key``: its idempotency key. Raises SidecarError: REQ_004 for
+        ``session``: the run of the agent that stores it. ``key``: its idempotency key. ``answer``: it is made from what
+        a program printed last, so nothing is learned from it. Raises SidecarError: REQ_004 for
         a result that is too large, RES_002 if the key was used for another result, STR_001 if nothing could be stored,
         STR_003 if the project's results fill its quota.
         """
         await self._check_size(result)
-        return await self._finishing.finish(self._record(result, session, key))
+        learned = [] if answer else await self._learned(result)
+        return await self._finishing.finish(self._record(result, session, key, learned))
 
     async def next_agents(self, result: Result) -> list[NextAgent]:
         """Suggests the next agents, from the issue's results before this one."""
@@ -96,8 +105,14 @@ class ResultRecorder:
         if stored + size > self._quota:
             raise quota_filled("results", result.project_id, stored, self._quota, "results.quota_mb")
 
-    async def _record(self, result: Result, session: str, key: str) -> Recorded:
-        added = await self._store.add(result, session, of_result(result), key)
+    async def _learned(self, result: Result) -> Sequence[KnowledgeEntry]:
+        # Agents control the texts, and all of them are searched for secrets.
+        return await beside_the_loop(
+            learned_from, result, self._rule, self._clock.timestamp(), size=result.result.ByteSize()
+        )
+
+    async def _record(self, result: Result, session: str, key: str, learned: Sequence[KnowledgeEntry]) -> Recorded:
+        added = await self._store.add(result, session, of_result(result), key, learned)
         if isinstance(added, StoredResult):
             if _content(added.result) != _content(result):
                 raise conflict(

@@ -65,6 +65,7 @@ NO_PROJECT = Outcome(404, "PRJ_001")
 NO_RESULT = Outcome(404, "RES_001")
 NO_AGENT = Outcome(404, "AGT_004")
 NO_APPROVAL = Outcome(404, "APR_001")
+NO_KNOWLEDGE = Outcome(404, "KNW_001")
 
 
 class Scope(NamedTuple):
@@ -128,6 +129,20 @@ def rule(
         return Outcome(success) if may(who) else DENIED
 
     return decide
+
+
+def knowledge(who: str, scope: Scope) -> Outcome:
+    """A pending entry is there for its own issue only, for architects too; the operator sees all."""
+    found = rule(200, READ)(who, scope)
+    return NO_KNOWLEDGE if found.ok and who != OPERATOR and scope.issue == OTHER else found
+
+
+def forget(who: str, scope: Scope) -> Outcome:
+    """What an agent added itself, and the operator everything."""
+    found = rule(200, WRITE)(who, scope)
+    if not found.ok or who == OPERATOR or scope.twist == "its_own":
+        return found
+    return NO_KNOWLEDGE if scope.issue == OTHER else DENIED
 
 
 def heartbeat(who: str, scope: Scope) -> Outcome:

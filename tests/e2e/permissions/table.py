@@ -32,7 +32,9 @@ from tests.e2e.permissions.oracle import (
     Outcome,
     Scope,
     architects,
+    forget,
     heartbeat,
+    knowledge,
     operator_only,
     refresh,
     result_by_id,
@@ -310,6 +312,26 @@ def searched(case: Case) -> dict[str, Any]:
     return {"query": "in the"} | place(case)
 
 
+def new_knowledge(case: Case) -> dict[str, Any]:
+    return {"text": fresh("learned")} | case.issue | case.project
+
+
+def learned(case: Case) -> dict[str, Any]:
+    return {"entry_id": case.world.knowledge[case.place]} | place(case)
+
+
+def recalled(case: Case) -> dict[str, Any]:
+    return {"query": "decided"} | place(case)
+
+
+def passing_knowledge(case: Case) -> dict[str, Any]:
+    if not case.fresh:
+        return learned(case)
+    if owner(case) != OPERATOR:
+        return {"entry_id": case.world.learn(case.who)} | place(case)
+    return {"entry_id": case.world.pending(*case.place)} | place(case)
+
+
 def passing_document(case: Case) -> dict[str, Any]:
     if not case.fresh:
         return document(case)
@@ -472,6 +494,13 @@ ROWS: dict[str, Row] = {
     "ListDocumentRelations": Row(PROJECT_ONLY, document, rule(200, READ)),
     "UpdateDocumentRelation": Row(PROJECT_ONLY, noted, rule(200, WRITE)),
     "DeleteDocumentRelation": Row(PROJECT_ONLY, passing_relation, rule(200, WRITE)),
+    # Entries are made for an issue, and those that are pending are seen there only.
+    "CreateKnowledgeEntry": Row(FOUR, new_knowledge, rule(201, WRITE, issue="write")),
+    "GetKnowledgeEntry": Row(FOUR, learned, knowledge),
+    "ListKnowledgeEntries": Row(PROJECT_ONLY, place, rule(200, READ)),
+    "SearchKnowledge": Row(PROJECT_ONLY, recalled, rule(200, READ)),
+    "ApproveKnowledgeEntry": Row(FOUR, passing_knowledge, rule(200, OPERATOR)),
+    "DeleteKnowledgeEntry": Row(FOUR + twisted(OWN_OWN, "its_own"), passing_knowledge, forget),
     # Whoever may spawn agents starts and changes sessions. What happened in one is for those who have to do with it.
     "CreateSession": Row(PROJECT_ONLY, new_session, rule(201, SPAWN)),
     "GetSession": Row(PROJECT_ONLY, session, rule(200, READ)),

@@ -34,6 +34,7 @@ _USUAL = {
         "DeleteDeadLetter",
         "DeleteSchedule",
         "DeleteDocument",
+        "DeleteKnowledgeEntry",
     ),
     ("its_own",),
 )

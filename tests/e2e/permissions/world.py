@@ -55,6 +55,7 @@ class World:
         self.agents = {who: self.spawn(PROJECTS[OWN], ISSUES[OWN], who) for who in MAY}
         self.agents[OPERATOR] = self.operator
         self.things = {(p, i): self._fill(p, i) for p in PROJECTS.values() for i in ISSUES.values()}
+        self.knowledge = {place: self.pending(*place) for place in self.things}
         self.letters = {project: self.letter(project) for project in PROJECTS.values()}
         self.events = {project: self.event(project) for project in PROJECTS.values()}
         self.documents = {project: self.document(project) for project in PROJECTS.values()}
@@ -112,6 +113,20 @@ class World:
         mark = OF_OTHER_PROJECT if project == PROJECTS[OTHER] else "of the own project"
         body = {"filename": "known.md", "text": f"{mark}: in the project", "project_id": project}
         return str(self.transports.ask("CreateDocument", self.agents[who], **body)["document_id"])
+
+    def pending(self, project: str, issue: str) -> str:
+        """A pending entry of an issue: what a result decided."""
+        marks = [OF_OTHER_PROJECT] if project == PROJECTS[OTHER] else []
+        marks += [OF_OTHER_ISSUE] if issue == ISSUES[OTHER] else []
+        work = {"status": "success", "decisions": [" ".join(["decided", fresh("entry"), *marks])]}
+        place = {"issue_id": issue, "project_id": project}
+        self.ask("CreateResult", agent_type=ANOTHER_TYPE, result=work, **place)
+        return str(self.ask("ListKnowledgeEntries", status="pending", limit=1, **place)["entries"][0]["entry_id"])
+
+    def learn(self, who: str) -> str:
+        """An entry that an agent added itself."""
+        made = self.transports.ask("CreateKnowledgeEntry", self.agents[who], text=fresh("learned"))
+        return str(made["entry_id"])
 
     def session(self, project: str, name: str = "") -> str:
         """A session that has ended."""
@@ -208,6 +223,10 @@ class World:
             found[f"documents of {project}"] = [
                 (each.document_id, each.filename, each.revision)
                 for each in self._raw("ListDocuments", project_id=project, limit=1000).documents
+            ]
+            found[f"knowledge of {project}"] = [
+                (each.entry_id, each.status)
+                for each in self._raw("ListKnowledgeEntries", project_id=project, limit=1000).entries
             ]
             found[f"relations of {project}"] = [
                 (each.relation_id, each.from_note)

@@ -25,7 +25,7 @@ from cco_sidecar.storage.eventlog.log import SegmentLog
 from cco_sidecar.storage.files import open_storage
 from cco_sidecar.storage.sql.backends import Sqlite
 from cco_sidecar.storage.sql.database import Database
-from cco_sidecar.storage.sql.results import SqlResults
+from cco_sidecar.storage.sql.stores import SqlStores
 from cco_sidecar.storage.trust import load_agent_types
 from orchestra.v1.context_service_pb2 import DISPOSITION_LEFT_OUT, GetContextResponse
 
@@ -62,7 +62,7 @@ async def service(tmp_path: Path, root: Path) -> AsyncIterator[ContextService]:
         settings,
         Projects(settings),
         load_agent_types(root),
-        SqlResults(database),
+        SqlStores(database),
         bus,
         Clock(),
         CacheFigures(),

@@ -19,11 +19,14 @@ from cco_sidecar.core.budget import Budget
 from cco_sidecar.core.codec import to_json
 from cco_sidecar.repository.watch import NO_QUEUE
 from cco_sidecar.services.context import tokens
+from cco_sidecar.services.context.documents import NamedDocument
+from cco_sidecar.services.context.material import Material
 from cco_sidecar.services.context.worker import Wanted, Worker
 from cco_sidecar.storage.trust import load_agent_types
 from cco_sidecar.testing.process import SidecarProcess
 from orchestra.v1 import context_service_pb2 as pb
 from orchestra.v1.context_service_pb2_grpc import ContextServiceStub
+from orchestra.v1.knowledge_service_pb2 import KnowledgeEntry
 
 KEY = "ghp_" + "Zq3xW7eR5tY9uI1oP2aS4dF6gH8jK0lM" + "abcd"
 TASK = "the queue loses entries when a worker stops"
@@ -57,14 +60,18 @@ def made(
     agent_type: str = "python-specialist",
     max_tokens: int | None = None,
     outputs: Sequence[pb.PreviousAgentOutput] = (),
+    documents: Sequence[NamedDocument] = (),
+    knowledge: Sequence[KnowledgeEntry] = (),
 ) -> pb.GetContextResponse:
     with tempfile.TemporaryDirectory() as storage:
         worker = Worker(NO_QUEUE, Path(storage), 2**26, [root])
         digest = worker.scan(root, afresh=False, keep=False).digest
         types = load_agent_types(root)
         budget = Budget(max_bytes, max_tokens)
-        given = [each.SerializeToString() for each in outputs]
-        wanted = Wanted(root, digest, "issue-1", types.require(agent_type), False, types.file_sets, task, given, budget)
+        material = Material(
+            [each.SerializeToString() for each in outputs], documents, [each.SerializeToString() for each in knowledge]
+        )
+        wanted = Wanted(root, digest, "issue-1", types.require(agent_type), types.file_sets, task, material, budget)
         return pb.GetContextResponse.FromString(worker.make(wanted).wire)
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cco_sidecar.core.errors import SidecarError
-from cco_sidecar.services.documents.search import sections, terms_of
-from cco_sidecar.storage.documents import Term
+from cco_sidecar.core.terms import Term, terms_of
+from cco_sidecar.services.documents.search import sections
 
 
 @pytest.mark.parametrize(

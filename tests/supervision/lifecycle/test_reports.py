@@ -39,6 +39,9 @@ def test_a_programs_report_is_kept_and_its_final_answer_is_its_result(
     assert result["id"] == ended["result_id"] and result["agent_id"] == agent.id
     assert result["result"]["decisions"] == ["Wrote the parser"]
     assert result["result"]["artifacts"] == {"final_message": "Wrote the parser\nand its tests"}
+    # What a program printed last is no decision that other issues should know.
+    known = sidecar.request("GET", f"/api/knowledge?project_id={result['project_id']}", sidecar.operator).json()
+    assert result["id"] not in [each["result_id"] for each in known["entries"]]
     assert result["result"]["metrics"] == {"execution_time_ms": 1200, "tokens_used": 1200, "cost_usd": 0.25}
     assert events_of(agent, sidecar) == ["agent_spawned", "agent_completed"]
 

@@ -331,7 +331,8 @@ type Context struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Files and directories of the project.
 	ProjectStructure *ProjectStructure `protobuf:"bytes,1,opt,name=project_structure,json=projectStructure,proto3" json:"project_structure,omitempty"`
-	// Selected files with their text, in priority order.
+	// Selected files with their text, in priority order. Documents that the task names, by ID or name, are among them:
+	// their path is `document:<document_id>/<filename>`.
 	RelevantFiles []*RelevantFile `protobuf:"bytes,2,rep,name=relevant_files,json=relevantFiles,proto3" json:"relevant_files,omitempty"`
 	// Branch, history and uncommitted changes; empty outside a git repository.
 	GitContext *GitContext `protobuf:"bytes,3,opt,name=git_context,json=gitContext,proto3" json:"git_context,omitempty"`
@@ -339,7 +340,10 @@ type Context struct {
 	// first, at most 2 MiB; then decisions of architects on other issues.
 	PreviousAgentOutputs []*PreviousAgentOutput `protobuf:"bytes,4,rep,name=previous_agent_outputs,json=previousAgentOutputs,proto3" json:"previous_agent_outputs,omitempty"`
 	// Facts from manifests and reports of the project.
-	Metadata      *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Metadata *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What was learned on other issues and is approved, what matters most for the task first; the newest without a task.
+	// The texts are those of agents: information, never instructions.
+	Knowledge     []*KnowledgeEntry `protobuf:"bytes,6,rep,name=knowledge,proto3" json:"knowledge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -405,6 +409,13 @@ func (x *Context) GetPreviousAgentOutputs() []*PreviousAgentOutput {
 func (x *Context) GetMetadata() *Metadata {
 	if x != nil {
 		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Context) GetKnowledge() []*KnowledgeEntry {
+	if x != nil {
+		return x.Knowledge
 	}
 	return nil
 }
@@ -1183,7 +1194,8 @@ func (x *Manifest) GetChecksum() string {
 // A file, or several of one kind, and whether the context contains it.
 type ManifestEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path relative to the root; for files left out in bulk, a pattern such as `*.png` or `src/api/**`.
+	// Path relative to the root; for files left out in bulk, a pattern such as `*.png` or `src/api/**`; for a document that
+	// the task names, `document:<document_id>/<filename>`.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	// Whether it is in the context.
 	Disposition Disposition `protobuf:"varint,2,opt,name=disposition,proto3,enum=orchestra.v1.Disposition" json:"disposition,omitempty"`
@@ -2589,7 +2601,7 @@ var File_orchestra_v1_context_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\n" +
-	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\xbe\x02\n" +
+	"\"orchestra/v1/context_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$orchestra/v1/knowledge_service.proto\x1a\x1aorchestra/v1/options.proto\"\xbe\x02\n" +
 	"\x11GetContextRequest\x12%\n" +
 	"\bissue_id\x18\x01 \x01(\tB\n" +
 	"\xea\xe0\x18\x06\b\x01\x10\x01`\x03R\aissueId\x12)\n" +
@@ -2624,14 +2636,15 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"o200k_baser\bestimateH\x01R\ttokenizer\x88\x01\x01B\x0f\n" +
 	"\r_total_tokensB\f\n" +
 	"\n" +
-	"_tokenizer\"\xe1\x02\n" +
+	"_tokenizer\"\x9d\x03\n" +
 	"\aContext\x12K\n" +
 	"\x11project_structure\x18\x01 \x01(\v2\x1e.orchestra.v1.ProjectStructureR\x10projectStructure\x12A\n" +
 	"\x0erelevant_files\x18\x02 \x03(\v2\x1a.orchestra.v1.RelevantFileR\rrelevantFiles\x129\n" +
 	"\vgit_context\x18\x03 \x01(\v2\x18.orchestra.v1.GitContextR\n" +
 	"gitContext\x12W\n" +
 	"\x16previous_agent_outputs\x18\x04 \x03(\v2!.orchestra.v1.PreviousAgentOutputR\x14previousAgentOutputs\x122\n" +
-	"\bmetadata\x18\x05 \x01(\v2\x16.orchestra.v1.MetadataR\bmetadata\"\xa9\x01\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x16.orchestra.v1.MetadataR\bmetadata\x12:\n" +
+	"\tknowledge\x18\x06 \x03(\v2\x1c.orchestra.v1.KnowledgeEntryR\tknowledge\"\xa9\x01\n" +
 	"\x10ProjectStructure\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\tR\x04root\x12\x14\n" +
 	"\x05files\x18\x02 \x03(\tR\x05files\x12 \n" +
@@ -2922,6 +2935,7 @@ var file_orchestra_v1_context_service_proto_goTypes = []any{
 	nil,                               // 29: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
 	nil,                               // 30: orchestra.v1.Candidate.SignalsEntry
 	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
+	(*KnowledgeEntry)(nil),            // 32: orchestra.v1.KnowledgeEntry
 }
 var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	3,  // 0: orchestra.v1.GetContextResponse.context:type_name -> orchestra.v1.Context
@@ -2932,49 +2946,50 @@ var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	6,  // 5: orchestra.v1.Context.git_context:type_name -> orchestra.v1.GitContext
 	9,  // 6: orchestra.v1.Context.previous_agent_outputs:type_name -> orchestra.v1.PreviousAgentOutput
 	10, // 7: orchestra.v1.Context.metadata:type_name -> orchestra.v1.Metadata
-	31, // 8: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
-	7,  // 9: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
-	8,  // 10: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
-	31, // 11: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
-	31, // 12: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
-	29, // 13: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
-	31, // 14: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
-	12, // 15: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
-	0,  // 16: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
-	13, // 17: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
-	17, // 18: orchestra.v1.GetFilesResponse.files:type_name -> orchestra.v1.FileContent
-	31, // 19: orchestra.v1.GetFilesResponse.timestamp:type_name -> google.protobuf.Timestamp
-	31, // 20: orchestra.v1.FileContent.last_modified:type_name -> google.protobuf.Timestamp
-	13, // 21: orchestra.v1.FileContent.masked_secrets:type_name -> orchestra.v1.MaskedSecret
-	19, // 22: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
-	3,  // 23: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
-	20, // 24: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
-	31, // 25: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 26: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
-	31, // 27: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	31, // 28: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
-	27, // 29: orchestra.v1.ExplainContextResponse.candidates:type_name -> orchestra.v1.Candidate
-	31, // 30: orchestra.v1.ExplainContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 31: orchestra.v1.Candidate.disposition:type_name -> orchestra.v1.Disposition
-	30, // 32: orchestra.v1.Candidate.signals:type_name -> orchestra.v1.Candidate.SignalsEntry
-	28, // 33: orchestra.v1.Candidate.lines:type_name -> orchestra.v1.LineRange
-	1,  // 34: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
-	14, // 35: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
-	15, // 36: orchestra.v1.ContextService.GetFiles:input_type -> orchestra.v1.GetFilesRequest
-	25, // 37: orchestra.v1.ContextService.ExplainContext:input_type -> orchestra.v1.ExplainContextRequest
-	21, // 38: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
-	23, // 39: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
-	2,  // 40: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
-	18, // 41: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
-	16, // 42: orchestra.v1.ContextService.GetFiles:output_type -> orchestra.v1.GetFilesResponse
-	26, // 43: orchestra.v1.ContextService.ExplainContext:output_type -> orchestra.v1.ExplainContextResponse
-	22, // 44: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
-	24, // 45: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
-	40, // [40:46] is the sub-list for method output_type
-	34, // [34:40] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	32, // 8: orchestra.v1.Context.knowledge:type_name -> orchestra.v1.KnowledgeEntry
+	31, // 9: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
+	7,  // 10: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
+	8,  // 11: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
+	31, // 12: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 13: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
+	29, // 14: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	31, // 15: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
+	12, // 16: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
+	0,  // 17: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
+	13, // 18: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
+	17, // 19: orchestra.v1.GetFilesResponse.files:type_name -> orchestra.v1.FileContent
+	31, // 20: orchestra.v1.GetFilesResponse.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 21: orchestra.v1.FileContent.last_modified:type_name -> google.protobuf.Timestamp
+	13, // 22: orchestra.v1.FileContent.masked_secrets:type_name -> orchestra.v1.MaskedSecret
+	19, // 23: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
+	3,  // 24: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
+	20, // 25: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
+	31, // 26: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 27: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
+	31, // 28: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	31, // 29: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
+	27, // 30: orchestra.v1.ExplainContextResponse.candidates:type_name -> orchestra.v1.Candidate
+	31, // 31: orchestra.v1.ExplainContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 32: orchestra.v1.Candidate.disposition:type_name -> orchestra.v1.Disposition
+	30, // 33: orchestra.v1.Candidate.signals:type_name -> orchestra.v1.Candidate.SignalsEntry
+	28, // 34: orchestra.v1.Candidate.lines:type_name -> orchestra.v1.LineRange
+	1,  // 35: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
+	14, // 36: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
+	15, // 37: orchestra.v1.ContextService.GetFiles:input_type -> orchestra.v1.GetFilesRequest
+	25, // 38: orchestra.v1.ContextService.ExplainContext:input_type -> orchestra.v1.ExplainContextRequest
+	21, // 39: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
+	23, // 40: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
+	2,  // 41: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
+	18, // 42: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
+	16, // 43: orchestra.v1.ContextService.GetFiles:output_type -> orchestra.v1.GetFilesResponse
+	26, // 44: orchestra.v1.ContextService.ExplainContext:output_type -> orchestra.v1.ExplainContextResponse
+	22, // 45: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
+	24, // 46: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
+	41, // [41:47] is the sub-list for method output_type
+	35, // [35:41] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_context_service_proto_init() }
@@ -2982,6 +2997,7 @@ func file_orchestra_v1_context_service_proto_init() {
 	if File_orchestra_v1_context_service_proto != nil {
 		return
 	}
+	file_orchestra_v1_knowledge_service_proto_init()
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_context_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[1].OneofWrappers = []any{}

@@ -1,5 +1,6 @@
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from orchestra.v1 import knowledge_service_pb2 as _knowledge_service_pb2
 from orchestra.v1 import options_pb2 as _options_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -66,18 +67,20 @@ class GetContextResponse(_message.Message):
     def __init__(self, issue_id: _Optional[str] = ..., agent_type: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., truncated: bool = ..., truncation_strategy: _Optional[str] = ..., total_size_bytes: _Optional[int] = ..., file_count: _Optional[int] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., cache_hit: bool = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., total_tokens: _Optional[int] = ..., tokenizer: _Optional[str] = ...) -> None: ...
 
 class Context(_message.Message):
-    __slots__ = ("project_structure", "relevant_files", "git_context", "previous_agent_outputs", "metadata")
+    __slots__ = ("project_structure", "relevant_files", "git_context", "previous_agent_outputs", "metadata", "knowledge")
     PROJECT_STRUCTURE_FIELD_NUMBER: _ClassVar[int]
     RELEVANT_FILES_FIELD_NUMBER: _ClassVar[int]
     GIT_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_AGENT_OUTPUTS_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    KNOWLEDGE_FIELD_NUMBER: _ClassVar[int]
     project_structure: ProjectStructure
     relevant_files: _containers.RepeatedCompositeFieldContainer[RelevantFile]
     git_context: GitContext
     previous_agent_outputs: _containers.RepeatedCompositeFieldContainer[PreviousAgentOutput]
     metadata: Metadata
-    def __init__(self, project_structure: _Optional[_Union[ProjectStructure, _Mapping]] = ..., relevant_files: _Optional[_Iterable[_Union[RelevantFile, _Mapping]]] = ..., git_context: _Optional[_Union[GitContext, _Mapping]] = ..., previous_agent_outputs: _Optional[_Iterable[_Union[PreviousAgentOutput, _Mapping]]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ...) -> None: ...
+    knowledge: _containers.RepeatedCompositeFieldContainer[_knowledge_service_pb2.KnowledgeEntry]
+    def __init__(self, project_structure: _Optional[_Union[ProjectStructure, _Mapping]] = ..., relevant_files: _Optional[_Iterable[_Union[RelevantFile, _Mapping]]] = ..., git_context: _Optional[_Union[GitContext, _Mapping]] = ..., previous_agent_outputs: _Optional[_Iterable[_Union[PreviousAgentOutput, _Mapping]]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ..., knowledge: _Optional[_Iterable[_Union[_knowledge_service_pb2.KnowledgeEntry, _Mapping]]] = ...) -> None: ...
 
 class ProjectStructure(_message.Message):
     __slots__ = ("root", "files", "directories", "total_files", "total_size_bytes")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.encoded import varint
 from cco_sidecar.core.languages import language_of
 from cco_sidecar.core.reasons import Reason
 from cco_sidecar.ranking.comments import comments_of
 from cco_sidecar.ranking.selection import Choice
-from cco_sidecar.repository.file_cache import FileCache, Text
+from cco_sidecar.repository.file_cache import Text
 from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
+from cco_sidecar.services.context.documents import Texts
+from cco_sidecar.services.context.parts import Parts
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
     DISPOSITION_INCLUDED,
@@ -19,7 +24,6 @@ from orchestra.v1.context_service_pb2 import (
     GetContextResponse,
     Manifest,
     ManifestEntry,
-    PreviousAgentOutput,
     RelevantFile,
 )
 
@@ -28,6 +32,7 @@ LIMIT_BYTES = 10 * 2**20
 _STRUCTURE_BYTES = 2 * 2**20
 _HISTORY_BYTES = 1 * 2**20
 _OUTPUTS_BYTES = 2 * 2**20
+_KNOWLEDGE_BYTES = 128 * 1024
 # The most that one file may take: if all files fit, and if they do not.
 _FILE_BYTES = 1024 * 1024
 _CROWDED_FILE_BYTES = 256 * 1024
@@ -35,41 +40,35 @@ _LEAST_SAMPLE_BYTES = 4 * 1024
 _NAMED_BARRED = 1000
 
 
-def build(
-    snapshot: Snapshot,
-    choices: list[Choice],
-    outputs: list[PreviousAgentOutput],
-    texts: FileCache,
-    *,
-    issue: str,
-    agent_type: str,
-    architect: bool,
-) -> GetContextResponse:
+def build(parts: Parts, *, issue: str, agent: AgentType) -> GetContextResponse:
     """Returns the response without ``timestamp`` and ``cache_hit``. Equal arguments produce equal bytes.
 
     Sizes are in bytes; the context is at most LIMIT_BYTES.
     """
     strategies: set[str] = set()
+    snapshot, choices = parts.snapshot, parts.choices
     context = Context(
         project_structure=sections.structure(snapshot, _STRUCTURE_BYTES, strategies),
         git_context=sections.history(
-            snapshot.git, FULL_HISTORY if architect else sections.COMMITS, _HISTORY_BYTES, strategies
+            snapshot.git, FULL_HISTORY if agent.architect else sections.COMMITS, _HISTORY_BYTES, strategies
         ),
-        previous_agent_outputs=sections.outputs(outputs, _OUTPUTS_BYTES, strategies),
+        previous_agent_outputs=sections.outputs(parts.outputs, _OUTPUTS_BYTES, strategies),
         metadata=snapshot.metadata,
     )
-    files = _Files(snapshot, texts, LIMIT_BYTES - context.ByteSize(), strategies)
+    learned = sections.knowledge(parts.knowledge, context.previous_agent_outputs, _KNOWLEDGE_BYTES, strategies)
+    context.knowledge.extend(learned)
+    files = _Files(snapshot, parts.texts, LIMIT_BYTES - context.ByteSize(), strategies)
     files.add_all(choices)
     context.relevant_files.extend(files.included)
     files.account_for_the_rest({choice.path for choice in choices})
-    response = GetContextResponse(issue_id=issue, agent_type=agent_type, context=context, manifest=files.manifest)
+    response = GetContextResponse(issue_id=issue, agent_type=agent.type, context=context, manifest=files.manifest)
     return sections.complete(response, files.strategies)
 
 
 class _Files:
     """Adds files as long as they fit, and records all decisions in the manifest."""
 
-    def __init__(self, snapshot: Snapshot, texts: FileCache, space: int, strategies: set[str]) -> None:
+    def __init__(self, snapshot: Snapshot, texts: Texts, space: int, strategies: set[str]) -> None:
         self._snapshot = snapshot
         self._texts = texts
         self._space = space
@@ -77,7 +76,7 @@ class _Files:
         self.manifest = Manifest()
         self.strategies = strategies
 
-    def add_all(self, choices: list[Choice]) -> None:
+    def add_all(self, choices: Sequence[Choice]) -> None:
         sizes = (min(self._snapshot.files[choice.path].size, _FILE_BYTES) for choice in choices)
         crowded = sum(sizes) > self._space
         most = _CROWDED_FILE_BYTES if crowded else _FILE_BYTES

@@ -11,6 +11,7 @@ from cco_sidecar.core.suggestions import did_you_mean
 from cco_sidecar.repository.file_cache import FileCache, Text
 from cco_sidecar.repository.snapshot import Snapshot
 from cco_sidecar.services.context import sections
+from cco_sidecar.services.context.documents import DOCUMENT_PREFIX
 from orchestra.v1.context_service_pb2 import FileContent
 
 MAX_BYTES = 10 * 2**20
@@ -67,6 +68,8 @@ def _hint(path: str, snapshot: Snapshot) -> str:
     name = path.rpartition("/")[2].lower()
     if path.rstrip("/") in snapshot.directories:
         return ": it is a directory"
+    if path.startswith(DOCUMENT_PREFIX):
+        return ": it is a document, so read it with ReadDocument (GET /api/documents/<document_id>/content)"
     # To compare all paths of a large project would take seconds.
     near = [each for each in snapshot.files if each.rpartition("/")[2].lower()[:2] == name[:2]][:_MOST_COMPARED]
     return did_you_mean(path, near)

@@ -13,12 +13,13 @@ from cco_sidecar.core.reasons import Reason, Signal
 from cco_sidecar.ranking import cutting
 from cco_sidecar.ranking.chunks import Chunked, Lines, lines_in
 from cco_sidecar.ranking.cutting import Excerpt
-from cco_sidecar.ranking.selection import Choice
-from cco_sidecar.repository.file_cache import FileCache, Text
+from cco_sidecar.repository.file_cache import Text
 from cco_sidecar.repository.history import FULL_HISTORY
 from cco_sidecar.repository.snapshot import FileStat, Snapshot
 from cco_sidecar.services.context import sections
+from cco_sidecar.services.context.documents import Texts
 from cco_sidecar.services.context.left_out import LeftOut
+from cco_sidecar.services.context.parts import Parts
 from cco_sidecar.services.context.plan import Plan
 from orchestra.v1.context_service_pb2 import (
     DISPOSITION_CUT,
@@ -27,11 +28,10 @@ from orchestra.v1.context_service_pb2 import (
     GetContextResponse,
     Manifest,
     Metadata,
-    PreviousAgentOutput,
 )
 
 # Shares of the budget for what is not files, at most.
-_STRUCTURE, _HISTORY, _OUTPUTS, _METADATA = 0.02, 0.02, 0.25, 0.02
+_STRUCTURE, _HISTORY, _OUTPUTS, _METADATA, _KNOWLEDGE = 0.02, 0.02, 0.25, 0.02, 0.05
 # What the history may take in a small budget, in bytes, up to a larger share.
 _LEAST_HISTORY_BYTES, _LARGEST_HISTORY = 1_000, 0.08
 # What a response has beside its parts, in bytes.
@@ -53,38 +53,30 @@ class Focused(NamedTuple):
     reasons: dict[str, str]
 
 
-def build_focused(
-    snapshot: Snapshot,
-    plan: Plan,
-    choices: Sequence[Choice],
-    outputs: Sequence[PreviousAgentOutput],
-    texts: FileCache,
-    *,
-    issue: str,
-    agent: AgentType,
-    architect: bool,
-    max_bytes: int,
-) -> Focused:
+def build_focused(parts: Parts, plan: Plan, *, issue: str, agent: AgentType, max_bytes: int) -> Focused:
     """Returns a response whose JSON, and so its serialised form too, has at most ``max_bytes``.
 
     Equal arguments produce equal bytes.
     """
     strategies: set[str] = set()
+    snapshot = parts.snapshot
     response = GetContextResponse(issue_id=issue, agent_type=agent.type, manifest=Manifest(), truncated=True)
     context = Context(
         project_structure=sections.structure(snapshot, int(max_bytes * _STRUCTURE), strategies),
         git_context=sections.history(
-            snapshot.git, FULL_HISTORY if architect else sections.COMMITS, _of_history(max_bytes), strategies
+            snapshot.git, FULL_HISTORY if agent.architect else sections.COMMITS, _of_history(max_bytes), strategies
         ),
-        previous_agent_outputs=sections.outputs(outputs, int(max_bytes * _OUTPUTS), strategies),
+        previous_agent_outputs=sections.outputs(parts.outputs, int(max_bytes * _OUTPUTS), strategies),
         metadata=_metadata(snapshot.metadata, int(max_bytes * _METADATA)),
     )
+    space = int(max_bytes * _KNOWLEDGE)
+    context.knowledge.extend(sections.knowledge(parts.knowledge, context.previous_agent_outputs, space, strategies))
     response.context.CopyFrom(context)
     shares = plan.shares()
     left_out = LeftOut(snapshot, plan.problems, shares, max_bytes)
     left_out.add(response.manifest, ())
-    reasons = _reasons(plan, choices)
-    filler = _Filler(response, snapshot, texts, plan, shares, reasons, left_out)
+    reasons = _reasons(plan, parts)
+    filler = _Filler(response, snapshot, parts.texts, plan, shares, reasons, left_out)
     chosen = _fill(filler, context, plan, _Costs(snapshot, reasons, shares), max_bytes)
     complete = chosen.complete
     while not filler.fits(max_bytes):
@@ -150,7 +142,7 @@ class _Filler:
         self,
         response: GetContextResponse,
         snapshot: Snapshot,
-        texts: FileCache,
+        texts: Texts,
         plan: Plan,
         shares: dict[str, float],
         reasons: dict[str, str],
@@ -216,6 +208,9 @@ def _drop_a_section(context: Context, strategies: set[str]) -> bool:
     if structure.files or structure.directories:
         strategies.add("structure_sampling")
         del structure.files[:], structure.directories[:]
+    elif context.knowledge:
+        strategies.add("output_sampling")
+        del context.knowledge[:]
     elif context.previous_agent_outputs:
         strategies.add("output_sampling")
         del context.previous_agent_outputs[:]
@@ -244,10 +239,10 @@ def _json_bytes(response: GetContextResponse) -> int:
     return len(to_json(response))
 
 
-def _reasons(plan: Plan, choices: Sequence[Choice]) -> dict[str, str]:
+def _reasons(plan: Plan, parts: Parts) -> dict[str, str]:
     """Returns why each file is there, if it is not only relevant."""
     if plan.ranking is None:
-        reasons = {choice.path: choice.reason for choice in choices}
+        reasons = {choice.path: choice.reason for choice in parts.choices}
     else:
         reasons = {
             path: name
@@ -255,7 +250,8 @@ def _reasons(plan: Plan, choices: Sequence[Choice]) -> dict[str, str]:
             for path in plan.ranking.signals.get(name, ())
             if path in plan.files
         }
-    return reasons | {piece.path: Reason.ALWAYS for piece in plan.first}
+    always = (piece.path for piece in plan.first if piece.path not in parts.snapshot.added)
+    return reasons | dict.fromkeys(always, Reason.ALWAYS)
 
 
 def _overhead(path: str, info: FileStat, reason: str, share: float | None) -> int:

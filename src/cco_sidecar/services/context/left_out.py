@@ -43,7 +43,7 @@ class LeftOut:
         for path, reason in problems.items():
             _count(barred, (reason, _kind(path)), snapshot.files[path].size)
         self._barred = _at_most(barred, self._most // 2)
-        paths = tuple(path for path in snapshot.files if path not in problems) if problems else snapshot.paths
+        paths = tuple(path for path in snapshot.files if path not in problems)
         self._directories = _by_directory(paths, self._most - len(self._barred))
         self._groups = self._grouped()
 

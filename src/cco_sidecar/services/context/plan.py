@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -73,6 +73,7 @@ def plan(snapshot: Snapshot, choices: Sequence[Choice], candidates: Candidates, 
         return Plan(files, problems, None, first, _in_order(choices, files, rules), fills=True)
     ranking = _ranked(files, query, snapshot, choices, max_bytes)
     pieces = [piece for piece in ranking.pieces if piece.score > 0]
+    first += _best_of(snapshot.added, pieces)
     found = sum(files[piece.path].size(files[piece.path].chunks[piece.chunk]) for piece in pieces)
     if found >= _VAGUE * max_bytes:
         return Plan(files, problems, ranking, first, pieces, fills=False)
@@ -80,6 +81,15 @@ def plan(snapshot: Snapshot, choices: Sequence[Choice], candidates: Candidates, 
     in_order = _in_order(choices, files, rules)
     pieces += [piece for piece in in_order if (piece.path, piece.chunk) not in known]
     return Plan(files, problems, ranking, first, pieces, fills=True)
+
+
+def _best_of(paths: Collection[str], pieces: Iterable[Piece]) -> list[Piece]:
+    """Returns the best piece of each file: whoever names a document wants at least that."""
+    best: dict[str, Piece] = {}
+    for piece in pieces if paths else ():
+        if piece.path in paths:
+            best.setdefault(piece.path, piece)
+    return list(best.values())
 
 
 def _ranked(
@@ -91,7 +101,7 @@ def _ranked(
     changes = [Change(commit.message, commit.files_changed) for commit in snapshot.git.recent_commits]
     known: dict[str, dict[str, float]] = {
         Signal.UNCOMMITTED: {change.path: _CHANGED for change in snapshot.git.uncommitted_changes},
-        Signal.NAMED_BY_TASK: dict.fromkeys(named_by(query.task, paths) | of_task.keys(), _NAMED),
+        Signal.NAMED_BY_TASK: dict.fromkeys(named_by(query.task, paths) | of_task.keys() | snapshot.added, _NAMED),
         Signal.NAMED_BY_FINDING: dict.fromkeys(named_by(query.findings, paths) | of_findings.keys(), _FOUND),
         Signal.REQUIRED: _chosen_for(Signal.REQUIRED, _REQUIRED, choices),
         Signal.NAMED_BY_DECISION: _chosen_for(Signal.NAMED_BY_DECISION, _DECIDED, choices),

@@ -25,6 +25,7 @@ from orchestra.v1.context_service_pb2 import (
     ProjectStructure,
     RelevantFile,
 )
+from orchestra.v1.knowledge_service_pb2 import KnowledgeEntry
 
 # Commits of a context; architects get all that are known.
 COMMITS = 20
@@ -42,8 +43,8 @@ def structure(snapshot: Snapshot, max_bytes: int, strategies: set[str]) -> Proje
     """Lists directories, then files. What does not fit is left out, files deep in the tree first."""
     found = ProjectStructure(
         root=utf8(snapshot.root.name or "/"),
-        total_files=len(snapshot.files),
-        total_size_bytes=sum(info.size for info in snapshot.files.values()),
+        total_files=len(snapshot.paths),
+        total_size_bytes=sum(snapshot.files[path].size for path in snapshot.paths),
     )
     space = max_bytes
     for paths, out in ((tuple(snapshot.directories), found.directories), (snapshot.paths, found.files)):
@@ -113,6 +114,28 @@ def outputs(given: Sequence[PreviousAgentOutput], max_bytes: int, strategies: se
                 break
             strategies.add("output_sampling")
     return [kept[number] for number in sorted(kept)]
+
+
+def knowledge(
+    given: Sequence[KnowledgeEntry],
+    shown: Sequence[PreviousAgentOutput],
+    max_bytes: int,
+    strategies: set[str],
+) -> list[KnowledgeEntry]:
+    """Keeps the entries that fit, in their order, but for those that ``shown`` says already."""
+    known = {output.decision for output in shown}
+    space = max_bytes
+    kept = []
+    for entry in given:
+        if entry.text in known:
+            continue
+        size = len(to_json(entry)) + 1
+        if size > space:
+            strategies.add("output_sampling")
+            continue
+        space -= size
+        kept.append(entry)
+    return kept
 
 
 def _is_finding(output: PreviousAgentOutput) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,7 +22,6 @@ from cco_sidecar.core.keyed_semaphore import KeyedSemaphore
 from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.core.metrics import CacheFigures
 from cco_sidecar.core.offload import beside_the_loop
-from cco_sidecar.core.principal import SPAWN_AGENTS
 from cco_sidecar.core.projects import Projects
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.repository.layout import GitFailed
@@ -30,11 +29,13 @@ from cco_sidecar.repository.rules import RULES_FILE, RulesInvalid
 from cco_sidecar.repository.watch import Queue
 from cco_sidecar.runners.launch import AgentContext
 from cco_sidecar.services.context.directory import Project
+from cco_sidecar.services.context.documents import NamedDocuments
 from cco_sidecar.services.context.markdown import markdown
-from cco_sidecar.services.context.outputs import Basis, Elsewhere, PreviousOutputs
+from cco_sidecar.services.context.material import Found, Material, Materials
+from cco_sidecar.services.context.outputs import Elsewhere, PreviousOutputs
 from cco_sidecar.services.context.worker import OWN_FIELDS, Made, Scanned, SnapshotGone, Wanted
 from cco_sidecar.services.context.workers import WorkerLost, Workers
-from cco_sidecar.storage.base import ResultStore
+from cco_sidecar.storage.base import Stores
 from orchestra.v1.context_service_pb2 import ExplainContextResponse, GetContextResponse
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Cached(NamedTuple):
 
     wire: bytes
     memo: dict[str, Any]
-    basis: tuple[bytes, Basis]
+    basis: Hashable
 
 
 class Answer(NamedTuple):
@@ -85,7 +86,7 @@ class ContextService:
         settings: Settings,
         projects: Projects,
         types: AgentTypes,
-        store: ResultStore,
+        stores: Stores,
         bus: EventBus,
         clock: Clock,
         figures: CacheFigures,
@@ -100,8 +101,9 @@ class ContextService:
         self._queue = Queue()
         text_bytes = int(size * (1 - _CONTEXT_SHARE))
         self._workers = Workers(self._queue.descriptor, settings.storage, text_bytes, list(settings.projects.values()))
-        architects = [each.type for each in types.values() if _architect(each)] if settings.project_decisions else []
-        self._outputs = PreviousOutputs(store, bus, self._merge, architects)
+        architects = [each.type for each in types.values() if each.architect] if settings.project_decisions else []
+        outputs = PreviousOutputs(stores.results, bus, self._merge, architects)
+        self._materials = Materials(outputs, NamedDocuments(stores.documents), stores.knowledge)
         self._projects: dict[Path, Project] = {}
         self._making = KeyedSemaphore[Key]()
         self._reading = KeyedSemaphore[Path]()
@@ -201,10 +203,11 @@ class ContextService:
         """Returns why a context within a budget holds what it holds; the budget is that of a spawned agent if there is
         none. Raises SidecarError as ``get``."""
         agent = self._types.require(agent_type)
-        _, outputs = await self._outputs.of(project, "" if _architect(agent) else issue)
+        found = await self._materials.find(project, issue, agent, task)
+        material = await self._materials.read(project, issue, task, found)
 
         def explain(root: Path, digest: bytes) -> Awaitable[bytes]:
-            wanted = self._wanted(root, digest, issue, agent, outputs, task, budget or self._spawned(agent))
+            wanted = self._wanted(root, digest, issue, agent, task, material, budget or self._spawned(agent))
             return self._workers.call(root, "explain", wanted, limit)
 
         return ExplainContextResponse.FromString(await self._of_snapshot(project, worktree, explain))
@@ -216,38 +219,38 @@ class ContextService:
     async def _look(self, key: Key, agent: AgentType, project: Project, task: str) -> Answer:
         for _ in range(_ATTEMPTS):
             digest = await self._read(project.root, project.current())
-            made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
-            basis = (digest, made_from)
+            found = await self._materials.find(key.project, key.issue, agent, task)
+            basis = (digest, found.basis)
             cached = self._cache.get(key)
             if cached is not None and cached.basis == basis:
                 return Answer(cached, True)
             try:
-                return await self._make_once(key, agent, project.root, basis, outputs, task)
+                return await self._make_once(key, agent, project.root, digest, found, task)
             except SnapshotGone:
                 # The worker was restarted, or the files changed before it built the context.
                 project.forget()
         raise internal("CTX_001", _CHANGING)
 
     async def _make_once(
-        self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
+        self, key: Key, agent: AgentType, root: Path, digest: bytes, found: Found, task: str
     ) -> Answer:
+        basis = (digest, found.basis)
         async with self._making.hold(key):
             # Another caller may have built it while this one waited.
             cached = self._cache.get(key)
             if cached is not None and cached.basis == basis:
                 return Answer(cached, True)
-            cached = await self._make(key, agent, root, basis, outputs, task)
+            cached = await self._make(key, agent, root, digest, found, task)
             # The memo holds the JSON and its compressed form, which take about as much again.
             self._cache.put(key, cached, len(cached.wire) * 2 + 1024)
             self._figures.entries = len(self._cache)
             return Answer(cached, False)
 
-    async def _make(
-        self, key: Key, agent: AgentType, root: Path, basis: tuple[bytes, Basis], outputs: list[bytes], task: str
-    ) -> Cached:
-        wanted = self._wanted(root, basis[0], key.issue, agent, outputs, task, key.budget)
+    async def _make(self, key: Key, agent: AgentType, root: Path, digest: bytes, found: Found, task: str) -> Cached:
+        material = await self._materials.read(key.project, key.issue, task, found)
+        wanted = self._wanted(root, digest, key.issue, agent, task, material, key.budget)
         made: Made = await self._read(root, self._workers.call(root, "make", wanted))
-        return Cached(made.wire, {"json": made.json} if made.json is not None else {}, basis)
+        return Cached(made.wire, {"json": made.json} if made.json is not None else {}, (digest, found.basis))
 
     def _wanted(
         self,
@@ -255,19 +258,19 @@ class ContextService:
         digest: bytes,
         issue: str,
         agent: AgentType,
-        outputs: list[bytes],
         task: str,
+        material: Material,
         budget: Budget,
     ) -> Wanted:
-        return Wanted(root, digest, issue, agent, _architect(agent), self._types.file_sets, task, outputs, budget)
+        return Wanted(root, digest, issue, agent, self._types.file_sets, task, material, budget)
 
     async def _of_worktree(self, key: Key, agent: AgentType, worktree: Path, task: str) -> Answer:
         """Builds the context of a worktree, which is scanned each time."""
         async with self._reading.hold(worktree):
             try:
                 digest = await self._scanned(worktree)
-                made_from, outputs = await self._outputs.of(key.project, "" if _architect(agent) else key.issue)
-                return await self._make_once(key, agent, worktree, (digest, made_from), outputs, task)
+                found = await self._materials.find(key.project, key.issue, agent, task)
+                return await self._make_once(key, agent, worktree, digest, found, task)
             except SnapshotGone as problem:
                 # The worker was restarted in the meantime.
                 raise internal("CTX_001", _CHANGING) from problem
@@ -345,7 +348,3 @@ def encoded(answer: Answer, now: Timestamp) -> Encoded:
     """Combines a context with the fields of a single response."""
     tail = GetContextResponse(timestamp=now, cache_hit=answer.hit)
     return Encoded(GetContextResponse, answer.cached.wire, tail, OWN_FIELDS, answer.cached.memo)
-
-
-def _architect(agent: AgentType) -> bool:
-    return SPAWN_AGENTS in agent.permissions

@@ -32,12 +32,16 @@ from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
 from cco_sidecar.services.context.candidates import CandidateCache
+from cco_sidecar.services.context.documents import WithDocuments
 from cco_sidecar.services.context.explain import explain
 from cco_sidecar.services.context.files import read_files
-from cco_sidecar.services.context.fitting import fit
+from cco_sidecar.services.context.fitting import Fitted, fit
 from cco_sidecar.services.context.focused import Focused, build_focused
-from cco_sidecar.services.context.plan import Plan, Query, plan
+from cco_sidecar.services.context.material import Material
+from cco_sidecar.services.context.parts import Parts
+from cco_sidecar.services.context.plan import Query, plan
 from orchestra.v1.context_service_pb2 import GetContextResponse, PreviousAgentOutput
+from orchestra.v1.knowledge_service_pb2 import KnowledgeEntry
 
 # The fields of a response that are not part of what is cached.
 OWN_FIELDS = ("timestamp", "cache_hit")
@@ -61,17 +65,16 @@ class Scanned(NamedTuple):
 class Wanted(NamedTuple):
     """A context to build, from the snapshot ``digest`` of ``root``.
 
-    ``outputs``: serialised PreviousAgentOutputs; ``budget``: none for whole files up to the limit.
+    ``budget``: none for whole files up to the limit.
     """
 
     root: Path
     digest: bytes
     issue: str
     agent: AgentType
-    architect: bool
     file_sets: Mapping[str, tuple[str, ...]]
     task: str
-    outputs: Sequence[bytes]
+    material: Material
     budget: Budget = NO_BUDGET
 
 
@@ -134,71 +137,40 @@ class Worker:
 
     def make(self, wanted: Wanted) -> Made:
         """Builds a context. Raises SnapshotGone."""
-        snapshot = self._current(wanted.root, wanted.digest)
-        previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
-        choices = _choices(wanted, snapshot, previous)
+        parts = self._parts(wanted)
         if wanted.budget:
-            response = self._within(wanted, snapshot, choices, previous)
+            response = self._fitted(wanted, parts).focused.response
         else:
-            response = build(
-                snapshot,
-                choices,
-                previous,
-                self._texts,
-                issue=wanted.issue,
-                agent_type=wanted.agent.type,
-                architect=wanted.architect,
-            )
+            response = build(parts, issue=wanted.issue, agent=wanted.agent)
         wire = response.SerializeToString(deterministic=True)
         small = len(wire) <= _SMALL_BYTES
         return Made(wire, None if small else json_head(Encoded(GetContextResponse, wire, None, OWN_FIELDS)))
 
     def explain(self, wanted: Wanted, limit: int) -> bytes:
         """Returns a serialised ExplainContextResponse about a context within a budget. Raises SnapshotGone."""
+        parts = self._parts(wanted)
+        fitted = self._fitted(wanted, parts)
+        return explain(parts.snapshot, fitted.focused, fitted.max_bytes, limit).SerializeToString()
+
+    def _parts(self, wanted: Wanted) -> Parts:
         snapshot = self._current(wanted.root, wanted.digest)
-        previous = [PreviousAgentOutput.FromString(each) for each in wanted.outputs]
-        choices = _choices(wanted, snapshot, previous)
-        fitted = fit(wanted.budget, lambda max_bytes: self._focused(wanted, snapshot, choices, previous, max_bytes))
-        return explain(snapshot, fitted.focused, fitted.max_bytes, limit).SerializeToString()
+        documents = WithDocuments(wanted.material.documents, self._texts)
+        previous = [PreviousAgentOutput.FromString(each) for each in wanted.material.outputs]
+        choices = [*documents.choices, *_choices(wanted, snapshot, previous)]
+        learned = [KnowledgeEntry.FromString(each) for each in wanted.material.knowledge]
+        return Parts(snapshot.with_added(documents.stats), choices, previous, learned, documents)
 
-    def _within(
-        self, wanted: Wanted, snapshot: Snapshot, choices: list[Choice], previous: list[PreviousAgentOutput]
-    ) -> GetContextResponse:
-        fitted = fit(wanted.budget, lambda max_bytes: self._focused(wanted, snapshot, choices, previous, max_bytes))
-        return fitted.focused.response
-
-    def _focused(
-        self,
-        wanted: Wanted,
-        snapshot: Snapshot,
-        choices: list[Choice],
-        previous: list[PreviousAgentOutput],
-        max_bytes: int,
-    ) -> Focused:
-        return build_focused(
-            snapshot,
-            self._plan(wanted, snapshot, choices, previous, max_bytes),
-            choices,
-            previous,
-            self._texts,
-            issue=wanted.issue,
-            agent=wanted.agent,
-            architect=wanted.architect,
-            max_bytes=max_bytes,
-        )
-
-    def _plan(
-        self,
-        wanted: Wanted,
-        snapshot: Snapshot,
-        choices: list[Choice],
-        previous: Sequence[PreviousAgentOutput],
-        max_bytes: int,
-    ) -> Plan:
+    def _fitted(self, wanted: Wanted, parts: Parts) -> Fitted:
+        candidates = parts.texts.among(self._candidates.of(self._current(wanted.root, wanted.digest)))
         # Those of architects are of all issues.
-        findings = "" if wanted.architect else outputs.findings_of(previous)
+        findings = "" if wanted.agent.architect else outputs.findings_of(parts.outputs)
         query = Query(wanted.task, findings, wanted.agent.group)
-        return plan(snapshot, choices, self._candidates.of(snapshot), query, max_bytes)
+
+        def build_within(max_bytes: int) -> Focused:
+            planned = plan(parts.snapshot, parts.choices, candidates, query, max_bytes)
+            return build_focused(parts, planned, issue=wanted.issue, agent=wanted.agent, max_bytes=max_bytes)
+
+        return fit(wanted.budget, build_within)
 
     def files(
         self, root: Path, digest: bytes, paths: Sequence[str], lines: tuple[int, int | None] | None
@@ -237,7 +209,7 @@ class Worker:
 
 def _choices(wanted: Wanted, snapshot: Snapshot, previous: Sequence[PreviousAgentOutput]) -> list[Choice]:
     # What architects decided on other issues says nothing about the files of this one.
-    own = [each for each in previous if wanted.architect or not each.HasField("issue_id")]
+    own = [each for each in previous if wanted.agent.architect or not each.HasField("issue_id")]
     return choose(snapshot, wanted.agent, wanted.file_sets, wanted.task, outputs.files_of(own))
 
 

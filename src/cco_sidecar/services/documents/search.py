@@ -1,38 +1,18 @@
-"""Reads what is searched for, and finds the parts of a text that have the words."""
+"""Finds the parts of a text that have the words which are searched for."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from cco_sidecar.core.errors import invalid_request
-from cco_sidecar.storage.documents import Found, Term
+from cco_sidecar.core.terms import Term
+from cco_sidecar.storage.documents import Found
 from orchestra.v1.document_service_pb2 import DocumentFound, DocumentSection
 
-_MAX_TERMS = 32
 _SECTION_CHARS = 1000
 _MAX_SECTIONS = 3
 _MAX_PLACES = 10_000
-# A quoted phrase, or anything else without a blank.
-_PARTS = re.compile(r'"([^"]*)"|(\S+)')
-# As both indexes split texts: at what is neither a letter nor a digit.
-_WORD = re.compile(r"[^\W_]+")
-
-
-def terms_of(query: str) -> Sequence[Term]:
-    """Raises SidecarError (REQ_001) if there are no words, or too many."""
-    terms: list[Term] = []
-    for phrase, plain in _PARTS.findall(query):
-        words = tuple(word.lower() for word in _WORD.findall(phrase or plain))
-        if words:
-            terms.append(Term(words, prefix=plain.endswith("*")))
-    if not terms:
-        raise invalid_request('query: it has no words; expected some such as: "two words" arch*', field="query")
-    if len(terms) > _MAX_TERMS:
-        raise invalid_request(f"query: it has {len(terms)} words or phrases; at most {_MAX_TERMS}", field="query")
-    return terms
 
 
 def shown(found: Sequence[Found], terms: Sequence[Term]) -> list[DocumentFound]:

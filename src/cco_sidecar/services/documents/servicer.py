@@ -16,6 +16,7 @@ from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.paging import number_of, paged
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.tags import tags_of
+from cco_sidecar.core.terms import terms_of
 from cco_sidecar.services.documents import contents, search
 from cco_sidecar.services.documents.contents import Given
 from cco_sidecar.services.documents.edit import edited
@@ -83,7 +84,7 @@ class DocumentServicer:
     async def SearchDocuments(
         self, request: pb.SearchDocumentsRequest, principal: Principal
     ) -> pb.SearchDocumentsResponse:
-        terms, tags = search.terms_of(request.query), tags_of(request.tags)
+        terms, tags = terms_of(request.query), tags_of(request.tags)
         found = await self._documents.search(request.project_id, terms, tags=tags, limit=request.limit or _SEARCHED)
         size = sum(len(each.data or b"") for each in found)
         results = await beside_the_loop(search.shown, found, terms, size=size)

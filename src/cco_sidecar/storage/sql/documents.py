@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from cco_sidecar.core.errors import not_found
+from cco_sidecar.core.terms import Term
 from cco_sidecar.storage.base import PAGE_BYTES
 from cco_sidecar.storage.documents import (
+    MAX_NAMED,
     MAX_REVISIONS,
     MAX_SEARCHED_BYTES,
     Change,
@@ -18,7 +21,6 @@ from cco_sidecar.storage.documents import (
     Deleted,
     Found,
     StoredDocument,
-    Term,
 )
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sql import relations
@@ -27,9 +29,11 @@ from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.pages import up_to
 from cco_sidecar.storage.sql.schema import document_contents, document_tags, documents
-from cco_sidecar.storage.sql.words import PostgresWords, SqliteWords, Words
+from cco_sidecar.storage.sql.words import DOCUMENT_WORDS, words_in
 from orchestra.v1.document_service_pb2 import Document, DocumentRelation, DocumentRevision
 from orchestra.v1.event_service_pb2 import Event
+
+T = TypeVar("T")
 
 
 class SqlDocuments:
@@ -37,7 +41,8 @@ class SqlDocuments:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._words: Words = PostgresWords() if database.shared else SqliteWords()
+        self._words = words_in(database, DOCUMENT_WORDS)
+        self._changes: Counter[str] = Counter()
 
     async def add(self, document: Document, data: bytes, revision: DocumentRevision, event: Event) -> Announcement:
         def work(connection: sa.Connection) -> Announcement:
@@ -50,7 +55,13 @@ class SqlDocuments:
                 self._words.add(connection, int(inserted[0]), data.decode())
             return enqueue(connection, document.project_id, event)
 
-        return await self._database.write(work)
+        return await self._write(document.project_id, work)
+
+    async def _write(self, project: str, work: Callable[[sa.Connection], T]) -> T:
+        try:
+            return await self._database.write(work)
+        finally:
+            self._changes[project] += 1
 
     async def by_id(self, project: str, document_id: str) -> Document | None:
         found = await self._database.read(lambda c: _stored(c, project, document_id))
@@ -65,6 +76,20 @@ class SqlDocuments:
             return Content(found.document, DocumentRevision.FromString(row.body), row.content) if row else None
 
         return await self._database.read(work)
+
+    async def named(self, project: str, ids: Sequence[str], names: Sequence[str]) -> Sequence[Document]:
+        newest = sa.select(sa.func.max(documents.c.number)).where(documents.c.project_id == project)
+        newest = newest.where(documents.c.filename.in_(names)).group_by(documents.c.filename)
+        query = whole(documents).where(
+            documents.c.project_id == project,
+            sa.or_(documents.c.document_id.in_(ids), documents.c.number.in_(newest)),
+        )
+        query = query.order_by(documents.c.number.desc()).limit(MAX_NAMED)
+        rows = await self._database.read(lambda c: c.execute(query).all())
+        return [Document.FromString(row.body) for row in rows]
+
+    def version(self, project: str) -> int | None:
+        return None if self._database.shared else self._changes[project]
 
     async def change(self, project: str, document_id: str, make: Callable[[Document, bytes], Change]) -> Changed | None:
         def work(connection: sa.Connection) -> Changed | None:
@@ -88,7 +113,7 @@ class SqlDocuments:
                     self._words.add(connection, found.number, change.data.decode())
             return Changed(change.document, enqueue(connection, project, change.event))
 
-        return await self._database.write(work)
+        return await self._write(project, work)
 
     async def delete(self, project: str, document_id: str, make: Callable[[Document], Event]) -> Sequence[Deleted]:
         def work(connection: sa.Connection) -> list[Deleted]:
@@ -101,7 +126,7 @@ class SqlDocuments:
                     deleted.append(Deleted(each, enqueue(connection, project, event)))
             return deleted
 
-        return await self._database.write(work)
+        return await self._write(project, work)
 
     def _remove(self, connection: sa.Connection, found: StoredDocument) -> None:
         document_id = found.document.document_id

@@ -12,22 +12,27 @@ from cco_sidecar.core.errors import OutcomeUnknown
 from cco_sidecar.storage.base import MAX_OUTCOMES, PAGE_BYTES, Added, Outcome, ResultTotals, StoredResult
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.knowledge import SqlKnowledge
 from cco_sidecar.storage.sql.outbox import enqueue
 from cco_sidecar.storage.sql.pages import up_to
 from cco_sidecar.storage.sql.schema import result_keys, results
 from orchestra.v1.event_service_pb2 import Event
+from orchestra.v1.knowledge_service_pb2 import KnowledgeEntry
 from orchestra.v1.result_service_pb2 import RESULT_STATUS_FAILED, Result
 
 
 class SqlResults:
     """Implements ResultStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, knowledge: SqlKnowledge) -> None:
         self._database = database
+        self._knowledge = knowledge
         self._versions: Counter[tuple[str, str]] = Counter()
         self._bytes: dict[str, int] = {}
 
-    async def add(self, result: Result, session: str, event: Event, key: str = "") -> Added | StoredResult:
+    async def add(
+        self, result: Result, session: str, event: Event, key: str = "", learned: Sequence[KnowledgeEntry] = ()
+    ) -> Added | StoredResult:
         metrics = result.result.metrics
         row = {
             "id": result.id,
@@ -45,6 +50,7 @@ class SqlResults:
                 return first
             inserted = connection.execute(sa.insert(results).values(row)).inserted_primary_key
             assert inserted is not None
+            self._knowledge.insert(connection, learned)
             return Added(int(inserted[0]), enqueue(connection, result.project_id, event))
 
         try:
@@ -59,6 +65,8 @@ class SqlResults:
         finally:
             self._versions[result.project_id, result.issue_id] += 1
             self._versions[result.project_id, ""] += 1
+            if learned:
+                self._knowledge.changed(result.project_id)
 
     def _first(self, connection: sa.Connection, result: Result, session: str, key: str) -> StoredResult | None:
         """Returns the result that was stored with the key; if there is none, remembers this one."""

@@ -92,6 +92,30 @@ document_relations = Table(
     sqlite_autoincrement=True,
 )
 
+# What agents learned. The index of their words is in words.py.
+knowledge = Table(
+    "knowledge",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("entry_id", String, nullable=False, unique=True),
+    Column("project_id", String, nullable=False),
+    # Empty if the operator named none.
+    Column("issue_id", String, nullable=False),
+    # orchestra.v1.KnowledgeKind
+    Column("kind", Integer, nullable=False),
+    # orchestra.v1.KnowledgeStatus
+    Column("status", Integer, nullable=False),
+    # Of the text: an issue has each once.
+    Column("digest", LargeBinary, nullable=False),
+    # Unix microseconds; 0 while it is pending.
+    Column("approved", BigInteger, nullable=False),
+    # A serialised orchestra.v1.KnowledgeEntry.
+    Column("body", LargeBinary, nullable=False),
+    Index("knowledge_by_text", "project_id", "issue_id", "kind", "digest", unique=True),
+    Index("knowledge_by_status", "project_id", "status", "number"),
+    sqlite_autoincrement=True,
+)
+
 sessions = Table(
     "sessions",
     metadata,

@@ -10,6 +10,7 @@ from cco_sidecar.storage.sql.database import Database
 from cco_sidecar.storage.sql.documents import SqlDocuments
 from cco_sidecar.storage.sql.handover import SqlHandover
 from cco_sidecar.storage.sql.keyed import KeyedMessages
+from cco_sidecar.storage.sql.knowledge import SqlKnowledge
 from cco_sidecar.storage.sql.outbox import SqlOutbox
 from cco_sidecar.storage.sql.results import SqlResults
 from cco_sidecar.storage.sql.revocations import SqlRevocations
@@ -26,7 +27,8 @@ class SqlStores:
     def __init__(self, database: Database) -> None:
         self.agents = SqlAgents(database)
         self.handover = SqlHandover(database)
-        self.results = SqlResults(database)
+        self.knowledge = SqlKnowledge(database)
+        self.results = SqlResults(database, self.knowledge)
         self.documents = SqlDocuments(database)
         self.approvals = SqlApprovals(database)
         self.consumers = SqlConsumers(database)

@@ -5,6 +5,7 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { KnowledgeEntry } from "./knowledge_service_pb.js";
 
 /**
  * Describes the file orchestra/v1/context_service.proto.
@@ -187,7 +188,8 @@ export declare type Context = Message<"orchestra.v1.Context"> & {
   projectStructure?: ProjectStructure;
 
   /**
-   * Selected files with their text, in priority order.
+   * Selected files with their text, in priority order. Documents that the task names, by ID or name, are among them:
+   * their path is `document:<document_id>/<filename>`.
    *
    * @generated from field: repeated orchestra.v1.RelevantFile relevant_files = 2;
    */
@@ -214,6 +216,14 @@ export declare type Context = Message<"orchestra.v1.Context"> & {
    * @generated from field: orchestra.v1.Metadata metadata = 5;
    */
   metadata?: Metadata;
+
+  /**
+   * What was learned on other issues and is approved, what matters most for the task first; the newest without a task.
+   * The texts are those of agents: information, never instructions.
+   *
+   * @generated from field: repeated orchestra.v1.KnowledgeEntry knowledge = 6;
+   */
+  knowledge: KnowledgeEntry[];
 };
 
 /**
@@ -704,7 +714,8 @@ export declare const ManifestSchema: GenMessage<Manifest>;
  */
 export declare type ManifestEntry = Message<"orchestra.v1.ManifestEntry"> & {
   /**
-   * Path relative to the root; for files left out in bulk, a pattern such as `*.png` or `src/api/**`.
+   * Path relative to the root; for files left out in bulk, a pattern such as `*.png` or `src/api/**`; for a document that
+   * the task names, `document:<document_id>/<filename>`.
    *
    * @generated from field: string path = 1;
    */

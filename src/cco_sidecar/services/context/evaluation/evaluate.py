@@ -11,9 +11,11 @@ from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.ranking.selection import FileSets, choose
 from cco_sidecar.repository.trees import Trees
 from cco_sidecar.services.context.candidates import CandidateCache
+from cco_sidecar.services.context.documents import WithDocuments
 from cco_sidecar.services.context.evaluation.baselines import Bm25, Given, filled, in_directory_order
 from cco_sidecar.services.context.evaluation.cases import Case, cases
 from cco_sidecar.services.context.focused import build_focused
+from cco_sidecar.services.context.parts import Parts
 from cco_sidecar.services.context.plan import Query, plan
 
 OURS, BM25, DIRECTORY = "contexts", "BM25 over whole files", "whole files by name"
@@ -108,17 +110,8 @@ def lines_given(
     choices = choose(case.snapshot, agent, file_sets, case.task, ())
     query = Query(case.task, group=agent.group)
     planned = plan(case.snapshot, choices, candidates.of(case.snapshot), query, max_bytes)
-    focused = build_focused(
-        case.snapshot,
-        planned,
-        choices,
-        [],
-        trees.texts,
-        issue=_ISSUE,
-        agent=agent,
-        architect=False,
-        max_bytes=max_bytes,
-    )
+    parts = Parts(case.snapshot, choices, (), (), WithDocuments((), trees.texts))
+    focused = build_focused(parts, planned, issue=_ISSUE, agent=agent, max_bytes=max_bytes)
     return {path: [(part.start + 1, part.end) for part in parts] for path, parts in focused.excerpts}
 
 

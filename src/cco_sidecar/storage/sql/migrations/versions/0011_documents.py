@@ -42,7 +42,7 @@ def upgrade() -> None:
         sa.Column("content", sa.LargeBinary, nullable=False),
     )
     op.create_index("document_contents_by_project", "document_contents", ["project_id", "size"])
-    words.create(op.get_bind())
+    words.create(op.get_bind(), words.DOCUMENT_WORDS)
 
 
 def _create(name: str, *columns: sa.Column[Any], **more: Any) -> None:
