@@ -9,7 +9,7 @@ import pytest
 from tests.storage.contract import OpenStores
 
 from cco_sidecar.core.errors import SidecarError, not_found
-from cco_sidecar.core.terms import Term
+from cco_sidecar.core.terms import Term, terms_of
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.storage.documents import MAX_REVISIONS, MAX_SEARCHED_BYTES, Change
 from orchestra.v1 import event_service_pb2 as event_pb
@@ -25,6 +25,7 @@ from orchestra.v1.document_service_pb2 import (
 
 _numbers = itertools.count(1)
 _EVENT = event_pb.Event(event_type="document_changed")
+_QUOTA = 2**30
 
 
 def _document(text: str | bytes = "some text", **more: object) -> tuple[Document, bytes, DocumentRevision]:
@@ -39,7 +40,7 @@ def _document(text: str | bytes = "some text", **more: object) -> tuple[Document
 
 async def _add(stores: Stores, text: str | bytes = "some text", **more: object) -> Document:
     made = _document(text, **more)
-    await stores.documents.add(*made, _EVENT)
+    await stores.documents.add(*made, _EVENT, _QUOTA)
     return made[0]
 
 
@@ -66,7 +67,7 @@ async def _names(stores: Stores, *words: str, prefix: bool = False, **more: obje
 async def test_a_document_is_found_with_its_content_and_event(open_stores: OpenStores) -> None:
     one = await open_stores()
     made, data, revision = _document("umlauts: äöü", tags=["a"], metadata={"k": "v"})
-    announced = await one.documents.add(made, data, revision, _EVENT)
+    announced = await one.documents.add(made, data, revision, _EVENT, _QUOTA)
     stores = await open_stores()
     assert list(await stores.outbox.pending()) == [announced]
     assert await stores.documents.by_id("p", made.document_id) == made
@@ -75,7 +76,7 @@ async def test_a_document_is_found_with_its_content_and_event(open_stores: OpenS
         assert await stores.documents.by_id(project, document_id) is None
         assert await stores.documents.content(project, document_id) is None
         assert await stores.documents.revisions(project, document_id) == []
-        assert await stores.documents.change(project, document_id, _written("x")) is None  # type: ignore[arg-type]
+        assert await stores.documents.change(project, document_id, _written("x"), _QUOTA) is None  # type: ignore[arg-type]
         assert await stores.documents.delete(project, document_id, lambda _: _EVENT) == []
     assert len(await stores.outbox.pending()) == 1
 
@@ -99,7 +100,7 @@ async def test_a_list_is_by_name_and_all_tags(stores: Stores) -> None:
 
 async def test_a_change_keeps_the_revisions(stores: Stores) -> None:
     made = await _add(stores, "first", tags=["a"])
-    changed = await stores.documents.change("p", made.document_id, _written("second"))  # type: ignore[arg-type]
+    changed = await stores.documents.change("p", made.document_id, _written("second"), _QUOTA)  # type: ignore[arg-type]
     assert changed is not None and changed.document.revision == 2
 
     def retagged(document: Document, data: bytes) -> Change:
@@ -107,7 +108,7 @@ async def test_a_change_keeps_the_revisions(stores: Stores) -> None:
         document.tags[:] = ["b"]
         return Change(document, None, None, _EVENT)
 
-    await stores.documents.change("p", made.document_id, retagged)
+    await stores.documents.change("p", made.document_id, retagged, _QUOTA)
     found = await stores.documents.by_id("p", made.document_id)
     assert found is not None and (found.revision, found.tags) == (2, ["b"])
     assert [each.revision for each in await stores.documents.revisions("p", made.document_id)] == [2, 1]
@@ -122,7 +123,7 @@ async def test_a_change_keeps_the_revisions(stores: Stores) -> None:
 async def test_only_so_many_revisions_are_kept(stores: Stores) -> None:
     made = await _add(stores, "0")
     for number in range(1, MAX_REVISIONS + 3):
-        await stores.documents.change("p", made.document_id, _written(str(number)))  # type: ignore[arg-type]
+        await stores.documents.change("p", made.document_id, _written(str(number)), _QUOTA)  # type: ignore[arg-type]
     kept = [each.revision for each in await stores.documents.revisions("p", made.document_id)]
     assert kept == list(range(MAX_REVISIONS + 3, 3, -1))
     assert await stores.documents.content("p", made.document_id, 3) is None
@@ -134,7 +135,7 @@ async def test_changes_at_once_are_made_one_after_the_other(stores: Stores) -> N
     def longer(document: Document, data: bytes) -> Change:
         return _written(data.decode() + "x")(document, data)  # type: ignore[operator, no-any-return]
 
-    await asyncio.gather(*(stores.documents.change("p", made.document_id, longer) for _ in range(10)))
+    await asyncio.gather(*(stores.documents.change("p", made.document_id, longer, _QUOTA) for _ in range(10)))
     content = await stores.documents.content("p", made.document_id)
     assert content is not None and (content.data, content.document.revision) == (b"x" * 10, 11)
 
@@ -146,7 +147,7 @@ async def test_a_refused_change_changes_nothing(stores: Stores) -> None:
         raise not_found("DOC_001", "no")
 
     with pytest.raises(SidecarError):
-        await stores.documents.change("p", made.document_id, refused)
+        await stores.documents.change("p", made.document_id, refused, _QUOTA)
     with pytest.raises(SidecarError):
         await stores.documents.delete("p", made.document_id, refused)  # type: ignore[arg-type]
     content = await stores.documents.content("p", made.document_id)
@@ -161,7 +162,7 @@ async def test_a_deleted_document_leaves_nothing(stores: Stores) -> None:
     assert await stores.documents.by_id("p", made.document_id) is None
     assert [each.document for each in await stores.documents.page("p", tags=["a"])] == [kept]
     assert await _names(stores, "words") == ["kept.md"]
-    assert await stores.documents.stored_bytes("p") == len("some words")
+    assert await stores.documents.stored_bytes("p") == len("some words") + kept.ByteSize()
 
 
 async def test_words_are_found_in_texts(stores: Stores) -> None:
@@ -199,7 +200,7 @@ async def test_a_page_has_a_megabyte(stores: Stores) -> None:
 async def test_the_words_of_a_changed_text_are_those_of_the_new_one(stores: Stores) -> None:
     made = await _add(stores, "before")
     for text in ("after", b"\xff", "again"):
-        await stores.documents.change("p", made.document_id, _written(text))  # type: ignore[arg-type]
+        await stores.documents.change("p", made.document_id, _written(text), _QUOTA)  # type: ignore[arg-type]
         for word in ("before", "after", "again"):
             assert await _names(stores, word) == (["a.md"] if word == text else [])
 
@@ -207,8 +208,10 @@ async def test_the_words_of_a_changed_text_are_those_of_the_new_one(stores: Stor
 async def test_the_size_of_all_revisions_counts(stores: Stores) -> None:
     made = await _add(stores, "12345")
     await _add(stores, "1", project_id="q")
-    await stores.documents.change("p", made.document_id, _written("123"))  # type: ignore[arg-type]
-    assert [await stores.documents.stored_bytes(project) for project in ("p", "q", "r")] == [8, 1, 0]
+    await stores.documents.change("p", made.document_id, _written("123"), _QUOTA)  # type: ignore[arg-type]
+    sizes = [await stores.documents.stored_bytes(project) for project in ("p", "q", "r")]
+    records = [sum(each.document.ByteSize() for each in await stores.documents.page(project)) for project in "pqr"]
+    assert [size - record for size, record in zip(sizes, records, strict=True)] == [8, 1, 0]
 
 
 async def _relate(
@@ -291,3 +294,73 @@ async def test_children_are_deleted_with_their_parents(open_stores: OpenStores) 
     assert len({each.announcement.number for each in deleted}) == 3
     assert await one.documents.relations("p", friend.document_id) == []
     assert await _names(one, "only") == ["a.md"]
+
+
+async def test_a_quota_counts_contents_revisions_and_records(stores: Stores) -> None:
+    made = await _add(stores, "x" * 1000)
+    stored = await stores.documents.stored_bytes("p")
+    assert 1000 < stored < 1100
+    document, data, revision = _document("y" * 500)
+    with pytest.raises(SidecarError) as refused:
+        await stores.documents.add(document, data, revision, _EVENT, stored + 500)
+    assert refused.value.code == "STR_003"
+    with pytest.raises(SidecarError) as refused:
+        await stores.documents.change("p", made.document_id, _written("z" * 1001), stored + 900)  # type: ignore[arg-type]
+    assert refused.value.code == "STR_003"
+
+    def described(found: Document, _: bytes) -> Change:
+        found.metadata["a"] = "m" * 900
+        return Change(found, None, None, _EVENT)
+
+    with pytest.raises(SidecarError):
+        await stores.documents.change("p", made.document_id, described, stored + 899)
+    assert await stores.documents.stored_bytes("p") == stored
+    await stores.documents.change("p", made.document_id, described, stored + 1000)
+    assert await stores.documents.stored_bytes("p") > stored + 900
+
+
+async def test_many_at_once_stay_within_the_quota(stores: Stores) -> None:
+    async def add() -> bool:
+        document, data, revision = _document("x" * 1000)
+        try:
+            await stores.documents.add(document, data, revision, _EVENT, 5500)
+        except SidecarError:
+            return False
+        return True
+
+    added = await asyncio.gather(*(add() for _ in range(20)))
+    assert sum(added) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "others"),
+    [
+        ("这是一个文档，包含中文搜索测试。", ("中文", "搜索", "文 档"), ("英文",)),
+        ("サンドボックス修正テスト", ("テスト", "修正"), ("テキスト",)),
+        ("문서를 검색합니다", ("문서", "검색"), ("서문",)),
+        ("重跑gen-itgc后", ("itgc", "重跑", "gen itgc"), ("itg",)),
+        ("Le café crème", ("cafe", "CRÈME", "cre\u0300me"), ("caf",)),
+    ],
+)
+async def test_words_of_many_writings(
+    stores: Stores, text: str, words: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    made = await _add(stores, text)
+    for word in words:
+        found = await stores.documents.search("p", terms_of(f'"{word}"'))
+        assert [each.document.document_id for each in found] == [made.document_id], word
+    for word in others:
+        assert not await stores.documents.search("p", terms_of(word)), word
+    await stores.documents.change("p", made.document_id, _written("other"), _QUOTA)  # type: ignore[arg-type]
+    assert not await stores.documents.search("p", terms_of(f'"{words[0]}"'))
+
+
+async def test_a_family_is_limited(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cco_sidecar.storage.sql.relations.MAX_FAMILY", 4)
+    one, two, three, four, five = [await _add(stores) for _ in range(5)]
+    for parent, child in ((one, two), (two, three), (one, four)):
+        await _relate(stores, parent, child, DOCUMENT_RELATION_TYPE_PARENT_CHILD)
+    for parent, child in ((three, five), (five, one)):
+        with pytest.raises(SidecarError, match="deleted together") as refused:
+            await _relate(stores, parent, child, DOCUMENT_RELATION_TYPE_PARENT_CHILD)
+        assert refused.value.code == "DOC_003"

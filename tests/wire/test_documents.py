@@ -142,7 +142,7 @@ def test_a_part_is_changed(client: Client, edit: dict[str, Any], text: str, coun
         ({}, "either old_text or offset"),
         ({"old_text": "a", "offset": 0}, "either old_text or offset"),
         ({"old_text": "x"}, "it is not in the document"),
-        ({"old_text": "c"}, "it is 2 times in the document"),
+        ({"old_text": "c"}, "it occurs 2 times in the document"),
         ({"old_text": ""}, "it is empty"),
         ({"old_text": "a", "length": 1}, "it belongs to offset"),
         ({"offset": 3, "length": 2}, "the text has 4 characters"),
@@ -228,6 +228,9 @@ def test_a_project_has_a_quota(deployment: Deployment, tmp_path: Any) -> None:
     # Revisions count.
     answer = sidecar.request("PUT", f"{path}/content", agent, json={"text": "x" * 600_000})
     assert (answer.status_code, answer.json()["code"]) == (429, "STR_003")
+    # An edit of one character is a revision too.
+    answer = sidecar.request("PATCH", f"{path}/content", agent, json={"offset": 0, "new_text": "y"})
+    assert (answer.status_code, answer.json()["code"]) == (429, "STR_003")
     assert sidecar.request("DELETE", path, agent).status_code == 200
     created(sidecar, agent, text="x" * 600_000)
 
@@ -279,14 +282,45 @@ def test_documents_are_related_and_children_go_with_their_parents(sidecar: Sidec
     assert kinds.count("document_deleted") == 2 and kinds.count("document_relation_created") == 2
 
 
-def test_a_parent_is_not_deleted_by_who_may_not_delete_its_children(sidecar: SidecarProcess, agent: Agent) -> None:
-    parent = created(sidecar, agent)["document_id"]
+def test_only_who_may_delete_a_document_makes_it_a_child(sidecar: SidecarProcess, agent: Agent) -> None:
+    """A child is deleted with its parent, by whoever may delete that."""
     other = sidecar.agent(project=agent.project)
-    child = created(sidecar, other)["document_id"]
-    body = {"from_document_id": parent, "to_document_id": child, "type": "parent_child"}
+    theirs, mine = created(sidecar, other)["document_id"], created(sidecar, agent)["document_id"]
+    body = {"from_document_id": mine, "to_document_id": theirs, "type": "parent_child"}
+    assert refusal(sidecar.request("POST", "/api/document-relations", agent, json=body))[:2] == (403, "AUTH_003")
+    assert sidecar.request("POST", "/api/document-relations", agent, json=body | {"type": "related"}).status_code == 201
+    # To add one's own to theirs does not keep them from deleting it.
+    body = {"from_document_id": theirs, "to_document_id": mine, "type": "parent_child"}
     assert sidecar.request("POST", "/api/document-relations", agent, json=body).status_code == 201
-    assert sidecar.request("DELETE", f"/api/documents/{parent}", agent).status_code == 403
-    assert sidecar.request("GET", f"/api/documents/{parent}", agent).status_code == 200
+    assert refusal(sidecar.request("DELETE", f"/api/documents/{theirs}", agent))[:2] == (403, "AUTH_003")
+    gone = sidecar.request("DELETE", f"/api/documents/{theirs}", other).json()
+    assert gone["deleted_document_ids"] == [theirs, mine]
+
+
+def test_an_edit_may_not_grow_beyond_the_limit(sidecar: SidecarProcess, agent: Agent) -> None:
+    """The request is small; what it asks for would have gigabytes."""
+    made = created(sidecar, agent, text="a" * 100_000)
+    path = f"/api/documents/{made['document_id']}/content"
+    body = {"old_text": "a", "new_text": "é" * 100_000, "replace_all": True}
+    answer = sidecar.request("PATCH", path, agent, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (413, "REQ_004")
+    assert "20000000000 bytes" in answer.json()["message"]
+
+
+def test_metadata_stays_within_its_limit(sidecar: SidecarProcess, agent: Agent) -> None:
+    made = created(sidecar, agent, metadata={f"a{n}": "x" for n in range(50)})
+    path = f"/api/documents/{made['document_id']}"
+    body = {"metadata": {"b": "x"}}
+    assert refusal(sidecar.request("PATCH", path, agent, json=body)) == (400, "REQ_001", "metadata")
+    assert sidecar.request("PATCH", path, agent, json={"metadata": {"a0": "", "b": "x"}}).status_code == 200
+    assert len(sidecar.request("GET", path, agent).json()["metadata"]) == 50
+
+
+def test_a_text_with_other_line_ends_is_named(sidecar: SidecarProcess, agent: Agent) -> None:
+    made = created(sidecar, agent, text="one\r\ntwo\r\n")
+    path = f"/api/documents/{made['document_id']}/content"
+    answer = sidecar.request("PATCH", path, agent, json={"old_text": "one\ntwo", "new_text": "x"})
+    assert refusal(answer) == (400, "REQ_001", "old_text") and "CR LF" in answer.json()["message"]
 
 
 def test_the_sdk_relates_documents(client: Client) -> None:

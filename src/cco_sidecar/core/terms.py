@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from cco_sidecar.core.errors import invalid_request
 
-_MAX_TERMS = 32
+# Of a query: terms, and words in all.
+_MAX_TERMS, _MAX_WORDS = 32, 128
 # A quoted phrase, or anything else without a blank.
 _PARTS = re.compile(r'"([^"]*)"|(\S+)')
+# Han, Hiragana, Katakana, Hangul (Unicode blocks).
+_SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_UNSPACED = re.compile(f"[{_SIGNS}]")
 # As the indexes split texts: at what is neither a letter nor a digit.
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(rf"[{_SIGNS}]|[^\W_{_SIGNS}]+")
+
+
+class _Folding(dict[int, str]):
+    """What each character becomes, filled in as they occur."""
+
+    def __missing__(self, code: int) -> str:
+        small = chr(code).lower()
+        base, *marks = unicodedata.normalize("NFD", small)
+        found = self[code] = base if marks and all(map(unicodedata.combining, marks)) else small[:1]
+        return found
+
+
+_FOLDING = _Folding()
+
+
+def folded(text: str) -> str:
+    """Returns a text in lower case and without accents, character by character: offsets stay."""
+    return text.lower() if text.isascii() else text.translate(_FOLDING)
+
+
+def words_of(text: str) -> list[str]:
+    """Returns the words of a text; where words have no blanks between them, its characters."""
+    return _WORD.findall(text)
+
+
+def spaced(text: str) -> str:
+    """Puts blanks around the characters of writings without them, so that each is a word of the index."""
+    return text if text.isascii() else _UNSPACED.sub(r" \g<0> ", text)
+
+
+def is_unspaced(word: str) -> bool:
+    return _UNSPACED.match(word) is not None
 
 
 class Term(NamedTuple):
@@ -24,16 +61,20 @@ class Term(NamedTuple):
 
 def term_of(text: str, *, prefix: bool = False) -> Term | None:
     """Returns the words of a text as one term; None if there are none."""
-    words = tuple(word.lower() for word in _WORD.findall(text))
+    # An accent may be a character of its own.
+    words = tuple(folded(word) for word in words_of(unicodedata.normalize("NFC", text)))
     return Term(words, prefix) if words else None
 
 
 def terms_of(query: str) -> Sequence[Term]:
     """Raises SidecarError (REQ_001) if there are no words, or too many."""
     found = (term_of(phrase or plain, prefix=plain.endswith("*")) for phrase, plain in _PARTS.findall(query))
-    terms = [term for term in found if term is not None]
+    terms = list(dict.fromkeys(term for term in found if term is not None))
     if not terms:
         raise invalid_request('query: it has no words; expected some such as: "two words" arch*', field="query")
     if len(terms) > _MAX_TERMS:
         raise invalid_request(f"query: it has {len(terms)} words or phrases; at most {_MAX_TERMS}", field="query")
+    count = sum(len(term.words) for term in terms)
+    if count > _MAX_WORDS:
+        raise invalid_request(f"query: it has {count} words; at most {_MAX_WORDS}", field="query")
     return terms

@@ -16,6 +16,8 @@ MAX_REVISIONS = 20
 MAX_NAMED = 20
 # Relations of one document.
 MAX_RELATIONS = 1000
+# Documents that are deleted with one, and it.
+MAX_FAMILY = 1000
 # The contents that a search returns, in all; one document may have twice as much.
 MAX_SEARCHED_BYTES = 8 * 2**20
 
@@ -66,8 +68,11 @@ class Found(NamedTuple):
 class DocumentStore(Protocol):
     """Documents, the revisions of their content, and the words of their texts. A write is on disk when it returns."""
 
-    async def add(self, document: Document, data: bytes, revision: DocumentRevision, event: Event) -> Announcement:
-        """Stores a document with its first revision and its event."""
+    async def add(
+        self, document: Document, data: bytes, revision: DocumentRevision, event: Event, quota: int
+    ) -> Announcement:
+        """Stores a document with its first revision and its event. ``quota``: bytes that the project's documents may
+        have. Raises SidecarError (STR_003)."""
         ...
 
     async def by_id(self, project: str, document_id: str) -> Document | None: ...
@@ -84,10 +89,13 @@ class DocumentStore(Protocol):
         """Returns another number whenever documents of a project change; None if other processes may change them."""
         ...
 
-    async def change(self, project: str, document_id: str, make: Callable[[Document, bytes], Change]) -> Changed | None:
+    async def change(
+        self, project: str, document_id: str, make: Callable[[Document, bytes], Change], quota: int
+    ) -> Changed | None:
         """Replaces a document by what ``make`` returns for it and its content, while nobody else changes it.
 
-        Returns None if there is no such document. ``make`` may be called twice, and may raise SidecarError.
+        Returns None if there is no such document. ``make`` may be called twice, and may raise SidecarError; STR_003 is
+        raised for what is beyond the ``quota``.
         """
         ...
 
@@ -142,5 +150,5 @@ class DocumentStore(Protocol):
         ...
 
     async def stored_bytes(self, project: str) -> int:
-        """Returns the size of all revisions of a project."""
+        """Returns the size of all documents of a project, with their revisions, tags and metadata."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.terms import Term, terms_of
+from cco_sidecar.services.documents import search
 from cco_sidecar.services.documents.search import sections
 
 
@@ -22,7 +24,7 @@ from cco_sidecar.services.documents.search import sections
         ("foo.bar_baz*", [Term(("foo", "bar", "baz"), prefix=True)]),
         ('"open', [Term(("open",))]),
         ("* - a ** OR", [Term(("a",)), Term(("or",))]),
-        ("żółw 🐢 x1", [Term(("żółw",)), Term(("x1",))]),
+        ("żółw 🐢 x1", [Term(("zołw",)), Term(("x1",))]),
     ],
 )
 def test_words_phrases_and_beginnings(query: str, terms: list[Term]) -> None:
@@ -68,3 +70,45 @@ def test_parts_are_of_the_text_and_do_not_overlap(text: str, words: list[str]) -
         assert 0 < each.score <= 1
     places = sorted((each.offset, each.offset + each.limit) for each in found)
     assert all(before[1] <= after[0] for before, after in itertools.pairwise(places))
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "shown"),
+    [
+        ("Le café crème à Zürich", "cafe ZURICH", 1.0),
+        ("这是一个文档，包含中文搜索测试。", "中文 文档", 1.0),
+        ("문서를 검색합니다", "문서", 1.0),
+        ("重跑gen-itgc后", "itgc 英", 0.5),
+    ],
+)
+def test_parts_are_found_as_the_index_finds_them(text: str, query: str, shown: float) -> None:
+    (found,) = sections(text, terms_of(query))
+    assert (found.text, found.score) == (text, shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("a" * 4_000_000 + " a", "a"),
+        ("a " * 2_000_000 + "b", '"' + "a " * 100 + '"'),
+        (("a" + " " * 1000) * 4000, '"a a a a a a a a b"'),
+    ],
+)
+def test_the_work_is_bounded(text: str, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = 0
+
+    def counting(*arguments: Any) -> int:
+        nonlocal looked
+        looked += 1
+        return end(*arguments)
+
+    end = search._end
+    monkeypatch.setattr(search, "_end", counting)
+    sections(text, terms_of(query))
+    assert looked <= search._MAX_PLACES
+
+
+def test_a_term_that_is_asked_for_twice_counts_once() -> None:
+    assert terms_of("a " * 40) == [Term(("a",))]
+    with pytest.raises(SidecarError, match="129 words"):
+        terms_of('"' + "a " * 129 + '"')

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
-from cco_sidecar.core.terms import Term
+from cco_sidecar.core.terms import Term, folded, is_unspaced
 from cco_sidecar.storage.documents import Found
 from orchestra.v1.document_service_pb2 import DocumentFound, DocumentSection
 
 _SECTION_CHARS = 1000
 _MAX_SECTIONS = 3
-_MAX_PLACES = 10_000
+# Of each term, so many places are looked at; the words of a phrase stand at most so many characters apart.
+_MAX_PLACES, _MAX_GAP = 2_000, 20
 
 
 def shown(found: Sequence[Found], terms: Sequence[Term]) -> list[DocumentFound]:
@@ -70,14 +70,12 @@ def _best(places: Sequence[_Place]) -> tuple[int, int]:
 
 
 def _places(text: str, terms: Sequence[Term]) -> list[_Place]:
-    """Returns where the terms are, in the order of the text; the first of very many."""
-    lowered = text.lower()
-    if len(lowered) != len(text):
-        # A few letters become two.
-        lowered = "".join(small if len(small := sign.lower()) == 1 else sign for sign in text)
+    """Returns where the terms are, in the order of the text; the first of very many. Upper case and accents do not
+    count, as in the index."""
+    plain = folded(text)
     found: list[_Place] = []
     for number, term in enumerate(terms):
-        found += islice(_each_place(lowered, term, number), _MAX_PLACES)
+        found += _each_place(plain, term, number)
     return sorted(found)
 
 
@@ -85,8 +83,10 @@ def _each_place(text: str, term: Term, number: int) -> Iterator[_Place]:
     # Not a regular expression: searching for a string is twenty times as fast.
     first = term.words[0]
     start = text.find(first)
-    while start >= 0:
-        if not text[start - 1 : start].isalnum():
+    for _ in range(_MAX_PLACES):
+        if start < 0:
+            return
+        if is_unspaced(first) or not _joins(text[start - 1 : start]):
             end = _end(text, start, term)
             if end:
                 yield _Place(start, end, number)
@@ -98,9 +98,15 @@ def _end(text: str, start: int, term: Term) -> int:
     at = start
     for number, word in enumerate(term.words):
         before = at
-        while number and at < len(text) and not text[at].isalnum():
+        while number and at < len(text) and at - before < _MAX_GAP and not text[at].isalnum():
             at += 1
-        if (number and at == before) or not text.startswith(word, at):
+        apart = not number or at > before or is_unspaced(word) or is_unspaced(term.words[number - 1])
+        if not apart or not text.startswith(word, at):
             return 0
         at += len(word)
-    return at if term.prefix or not text[at : at + 1].isalnum() else 0
+    return at if term.prefix or is_unspaced(term.words[-1]) or not _joins(text[at : at + 1]) else 0
+
+
+def _joins(sign: str) -> bool:
+    """Whether a character next to a word makes it a part of a longer one."""
+    return sign.isalnum() and not is_unspaced(sign)

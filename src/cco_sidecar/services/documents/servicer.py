@@ -8,10 +8,9 @@ from collections.abc import Callable
 from cco_sidecar.auth.scope import require_creator
 from cco_sidecar.bus.outbox import Outbox
 from cco_sidecar.core import announcements
-from cco_sidecar.core.bounds import quota_filled, too_large
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError, conflict, invalid_request, not_found
-from cco_sidecar.core.metadata import check_metadata
+from cco_sidecar.core.metadata import check_metadata, merge_metadata
 from cco_sidecar.core.offload import beside_the_loop
 from cco_sidecar.core.paging import number_of, paged
 from cco_sidecar.core.principal import Principal
@@ -47,7 +46,6 @@ class DocumentServicer:
             request.filename, request.content_type, is_text=request.WhichOneof("content") != "data"
         )
         content = contents.content_of(request, content_type)
-        await self._check_quota(request.project_id, len(content.data))
         now = self._clock.timestamp()
         document = pb.Document(
             document_id=f"doc_{secrets.token_hex(12)}",
@@ -61,7 +59,7 @@ class DocumentServicer:
         )
         revision = contents.revised(document, content, principal.subject, now)
         event = announcements.of_document(document, "document_created", principal)
-        await self._outbox.publish(await self._documents.add(document, content.data, revision, event))
+        await self._outbox.publish(await self._documents.add(document, content.data, revision, event, self._quota))
         return pb.CreateDocumentResponse(document=document)
 
     async def GetDocument(self, request: pb.GetDocumentRequest, principal: Principal) -> pb.GetDocumentResponse:
@@ -100,8 +98,6 @@ class DocumentServicer:
     async def WriteDocument(self, request: pb.WriteDocumentRequest, principal: Principal) -> pb.WriteDocumentResponse:
         if request.WhichOneof("content") is None:
             raise invalid_request("text or data is required: the content to write", field="text")
-        size = len(request.data) or len(request.text.encode())
-        await self._check_quota(request.project_id, size)
 
         def make(document: pb.Document, _: bytes) -> Change:
             content = contents.content_of(request, document.content_type)
@@ -110,18 +106,16 @@ class DocumentServicer:
         return pb.WriteDocumentResponse(document=await self._change(request.project_id, request.document_id, make))
 
     async def EditDocument(self, request: pb.EditDocumentRequest, principal: Principal) -> pb.EditDocumentResponse:
-        await self._check_quota(request.project_id, len(request.new_text.encode()))
         replacements: int | None = None
 
         def make(document: pb.Document, data: bytes) -> Change:
             nonlocal replacements
             if not document.HasField("total_chars"):
-                raise invalid_request(f"a document of type {document.content_type} is no text", field="document_id")
-            text, replacements = edited(data.decode(), request)
-            changed = Given(text.encode(), len(text))
-            if len(changed.data) > _MAX_BYTES:
-                raise too_large("the text", len(changed.data), _MAX_BYTES)
-            return self._next(document, changed, principal, request)
+                raise invalid_request(
+                    f"only a text can be edited; this document is {document.content_type}", field="document_id"
+                )
+            text, replacements = edited(data.decode(), request, _MAX_BYTES)
+            return self._next(document, Given(text.encode(), len(text)), principal, request)
 
         document = await self._change(request.project_id, request.document_id, make)
         return pb.EditDocumentResponse(document=document, replacements_made=replacements)
@@ -141,11 +135,7 @@ class DocumentServicer:
                 document.filename = request.filename
             if tags or request.clear_tags:
                 document.tags[:] = tags
-            for key, value in request.metadata.items():
-                if value:
-                    document.metadata[key] = value
-                else:
-                    document.metadata.pop(key, None)
+            merge_metadata(document.metadata, request.metadata)
             document.updated_at.CopyFrom(self._clock.timestamp())
             event = announcements.of_document(document, "document_changed", principal)
             return Change(document, None, None, event)
@@ -156,7 +146,9 @@ class DocumentServicer:
         self, request: pb.DeleteDocumentRequest, principal: Principal
     ) -> pb.DeleteDocumentResponse:
         def make(document: pb.Document) -> Event:
-            require_creator(principal, document.created_by, f"document '{document.document_id}'")
+            # Whoever made a document the child of this one was allowed to delete it.
+            if document.document_id == request.document_id:
+                require_creator(principal, document.created_by, f"document '{document.document_id}'")
             return announcements.of_document(document, "document_deleted", principal)
 
         deleted = await self._documents.delete(request.project_id, request.document_id, make)
@@ -172,6 +164,8 @@ class DocumentServicer:
     ) -> pb.CreateDocumentRelationResponse:
         if request.from_document_id == request.to_document_id:
             raise invalid_request("to_document_id: a document has no relation to itself", field="to_document_id")
+        if request.type == pb.DOCUMENT_RELATION_TYPE_PARENT_CHILD:
+            await self._require_may_delete(request.project_id, request.to_document_id, principal)
         now = self._clock.timestamp()
         relation = pb.DocumentRelation(
             relation_id=f"rel_{secrets.token_hex(12)}",
@@ -233,7 +227,7 @@ class DocumentServicer:
     async def _change(
         self, project: str, document_id: str, make: Callable[[pb.Document, bytes], Change]
     ) -> pb.Document:
-        changed = await self._documents.change(project, document_id, make)
+        changed = await self._documents.change(project, document_id, make, self._quota)
         if changed is None:
             raise _unknown(document_id)
         await self._outbox.publish(changed.announcement)
@@ -258,11 +252,12 @@ class DocumentServicer:
         event = announcements.of_document(document, "document_changed", principal)
         return Change(document, content.data, revision, event)
 
-    async def _check_quota(self, project: str, size: int) -> None:
-        """Raises SidecarError (STR_003)."""
-        stored = await self._documents.stored_bytes(project)
-        if stored + size > self._quota:
-            raise quota_filled("documents", project, stored, self._quota, "documents.quota_mb")
+    async def _require_may_delete(self, project: str, document_id: str, principal: Principal) -> None:
+        """A child is deleted with its parent, by whoever deletes that. Raises SidecarError: AUTH_003, DOC_001."""
+        child = await self._documents.by_id(project, document_id)
+        if child is None:
+            raise _unknown(document_id)
+        require_creator(principal, child.created_by, f"document '{document_id}'")
 
     async def _no_revision(self, request: pb.ReadDocumentRequest) -> SidecarError:
         document = await self._documents.by_id(request.project_id, request.document_id)
@@ -284,7 +279,7 @@ def _read(content: Content, request: pb.ReadDocumentRequest) -> pb.ReadDocumentR
     if not content.revision.HasField("total_chars"):
         if in_part:
             raise invalid_request(
-                f"offset: a document of type {document.content_type} is no text; read all of it", field="offset"
+                f"offset: only a text has parts; this document is {document.content_type}", field="offset"
             )
         found.data = content.data
         return found

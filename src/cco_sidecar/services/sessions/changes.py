@@ -7,7 +7,7 @@ from functools import partial
 from cco_sidecar.core import announcements
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import conflict, invalid_request
-from cco_sidecar.core.metadata import check_metadata
+from cco_sidecar.core.metadata import check_metadata, merge_metadata
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.runners.launch import GRACE_SECONDS
 from cco_sidecar.services.sessions import access, records
@@ -65,11 +65,7 @@ class Changes:
             for name in ("name", "project_dir", "blueprint"):
                 if request.HasField(name):
                     setattr(found, name, getattr(request, name))
-            for key, value in request.metadata.items():
-                if value:
-                    found.metadata[key] = value
-                else:
-                    found.metadata.pop(key, None)
+            merge_metadata(found.metadata, request.metadata)
             found.modified_at.CopyFrom(now)
             return SessionChange(
                 found, (), lambda new, _: [announcements.of_session(new, "session_updated", principal)]

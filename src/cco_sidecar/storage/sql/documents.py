@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from cco_sidecar.core.bounds import quota_filled
 from cco_sidecar.core.errors import not_found
 from cco_sidecar.core.terms import Term
 from cco_sidecar.storage.base import PAGE_BYTES
@@ -44,8 +45,11 @@ class SqlDocuments:
         self._words = words_in(database, DOCUMENT_WORDS)
         self._changes: Counter[str] = Counter()
 
-    async def add(self, document: Document, data: bytes, revision: DocumentRevision, event: Event) -> Announcement:
+    async def add(
+        self, document: Document, data: bytes, revision: DocumentRevision, event: Event, quota: int
+    ) -> Announcement:
         def work(connection: sa.Connection) -> Announcement:
+            _require_space(connection, document.project_id, len(data) + document.ByteSize(), quota)
             insert = sa.insert(documents).values(_columns(document) | {"document_id": document.document_id})
             inserted = connection.execute(insert).inserted_primary_key
             assert inserted is not None
@@ -91,13 +95,19 @@ class SqlDocuments:
     def version(self, project: str) -> int | None:
         return None if self._database.shared else self._changes[project]
 
-    async def change(self, project: str, document_id: str, make: Callable[[Document, bytes], Change]) -> Changed | None:
+    async def change(
+        self, project: str, document_id: str, make: Callable[[Document, bytes], Change], quota: int
+    ) -> Changed | None:
         def work(connection: sa.Connection) -> Changed | None:
             found = _stored(connection, project, document_id, lock=self._database.shared)
             if found is None:
                 return None
             before, was_text = _content(connection, document_id, found.document.revision).content, _is_text(found)
+            known = found.document.ByteSize()
             change = make(found.document, before)
+            more = len(change.data or b"") + max(0, change.document.ByteSize() - known)
+            if more:
+                _require_space(connection, project, more, quota)
             update = sa.update(documents).where(documents.c.number == found.number)
             connection.execute(update.values(_columns(change.document)))
             connection.execute(sa.delete(document_tags).where(document_tags.c.document_id == document_id))
@@ -219,9 +229,23 @@ class SqlDocuments:
         return [DocumentRevision.FromString(row.body) for row in rows]
 
     async def stored_bytes(self, project: str) -> int:
-        size = sa.func.coalesce(sa.func.sum(document_contents.c.size), 0)
-        query = sa.select(size).where(document_contents.c.project_id == project)
-        return await self._database.read(lambda c: int(c.execute(query).scalar_one()))
+        return await self._database.read(lambda c: _stored_bytes(c, project))
+
+
+def _stored_bytes(connection: sa.Connection, project: str) -> int:
+    of_contents = sa.func.sum(document_contents.c.size)
+    of_records = sa.func.sum(sa.func.length(documents.c.body))
+    return sum(
+        int(connection.execute(sa.select(sa.func.coalesce(size, 0)).where(table.c.project_id == project)).scalar_one())
+        for size, table in ((of_contents, document_contents), (of_records, documents))
+    )
+
+
+def _require_space(connection: sa.Connection, project: str, size: int, quota: int) -> None:
+    """Raises SidecarError (STR_003)."""
+    stored = _stored_bytes(connection, project)
+    if stored + size > quota:
+        raise quota_filled("documents", project, stored, quota, "documents.quota_mb")
 
 
 def _columns(document: Document) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from cco_sidecar.core.errors import conflict
-from cco_sidecar.storage.documents import MAX_RELATIONS
+from cco_sidecar.storage.documents import MAX_FAMILY, MAX_RELATIONS
 from cco_sidecar.storage.sql.checksums import whole
 from cco_sidecar.storage.sql.schema import document_relations
 from orchestra.v1.document_service_pb2 import (
@@ -49,24 +49,40 @@ def add(connection: sa.Connection, relation: DocumentRelation, project: str) -> 
 def _check_parent(connection: sa.Connection, relation: DocumentRelation) -> None:
     """Raises SidecarError (DOC_003)."""
     parent, child = relation.from_document_id, relation.to_document_id
-    is_child = sa.and_(_columns.type == DOCUMENT_RELATION_TYPE_PARENT_CHILD, _columns.to_id == child)
+    is_child = sa.and_(_is_parent(), _columns.to_id == child)
     other = connection.execute(sa.select(_columns.from_id).where(is_child)).scalar()
     if other is not None:
         raise conflict("DOC_003", f"document '{child}' has a parent already: '{other}'")
-    if parent in with_children(connection, child):
+    below = with_children(connection, child)
+    if parent in below:
         raise conflict("DOC_003", f"document '{child}' would be its own ancestor")
+    family = len(below) + len(with_children(connection, _root(connection, parent)))
+    if family > MAX_FAMILY:
+        raise conflict(
+            "DOC_003", f"{family} documents would be deleted together; at most {MAX_FAMILY} may be children of one"
+        )
 
 
 def with_children(connection: sa.Connection, document_id: str) -> list[str]:
-    """Returns a document, its children, and theirs."""
-    found, new = [document_id], [document_id]
-    while new:
-        query = sa.select(_columns.to_id).where(
-            _columns.type == DOCUMENT_RELATION_TYPE_PARENT_CHILD, _columns.from_id.in_(new)
-        )
-        new = [each for each in connection.execute(query).scalars() if each not in found]
-        found += new
-    return found
+    """Returns a document, its children, and theirs; at most a few more than a family may have."""
+    start = sa.select(sa.literal(document_id).label("id")).cte("family", recursive=True)
+    below = sa.select(_columns.to_id).where(_is_parent(), _columns.from_id == start.c.id)
+    family = start.union(below)
+    return list(connection.execute(sa.select(family.c.id).limit(MAX_FAMILY + 2)).scalars())
+
+
+def _root(connection: sa.Connection, document_id: str) -> str:
+    """Returns the parent that has none, of a document and its ancestors."""
+    start = sa.select(sa.literal(document_id).label("id")).cte("ancestors", recursive=True)
+    above = sa.select(_columns.from_id).where(_is_parent(), _columns.to_id == start.c.id)
+    ancestors = start.union(above)
+    children = sa.select(_columns.to_id).where(_is_parent())
+    query = sa.select(ancestors.c.id).where(ancestors.c.id.not_in(children))
+    return str(connection.execute(query.limit(1)).scalar() or document_id)
+
+
+def _is_parent() -> sa.ColumnElement[bool]:
+    return _columns.type == DOCUMENT_RELATION_TYPE_PARENT_CHILD
 
 
 def of_document(connection: sa.Connection, project: str, document_id: str) -> Sequence[DocumentRelation]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Protocol
 
 import sqlalchemy as sa
 
-from cco_sidecar.core.terms import Term
+from cco_sidecar.core.terms import Term, spaced, words_of
 from cco_sidecar.storage.sql.database import Database
 
 DOCUMENT_WORDS, KNOWLEDGE_WORDS = "document_words", "knowledge_words"
@@ -59,13 +58,13 @@ class SqliteWords:
     def add(self, connection: sa.Connection, number: int, text: str) -> None:
         connection.execute(
             sa.text(f"INSERT INTO {self._table} (rowid, words) VALUES (:number, :words)"),
-            {"number": number, "words": text},
+            {"number": number, "words": spaced(text)},
         )
 
     def remove(self, connection: sa.Connection, number: int, text: str) -> None:
         connection.execute(
             sa.text(f"INSERT INTO {self._table} ({self._table}, rowid, words) VALUES ('delete', :number, :words)"),
-            {"number": number, "words": text},
+            {"number": number, "words": spaced(text)},
         )
 
     def ranks(self, terms: Sequence[Term], *, some: bool = False) -> sa.Select[tuple[int, float]]:
@@ -79,13 +78,10 @@ class SqliteWords:
         return sa.select(found.c.number, found.c.rank)
 
 
-_WORD = re.compile(r"[^\W_]+")
-
-
 def _words(text: str) -> list[str]:
     """Returns the words of a text, without diacritics."""
     plain = "".join(sign for sign in unicodedata.normalize("NFD", text) if not unicodedata.combining(sign))
-    return _WORD.findall(plain)
+    return words_of(unicodedata.normalize("NFC", plain))
 
 
 class PostgresWords:
