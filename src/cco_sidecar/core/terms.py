@@ -25,8 +25,9 @@ class _Folding(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         small = chr(code).lower()
-        base, *marks = unicodedata.normalize("NFD", small)
-        found = self[code] = base if marks and all(map(unicodedata.combining, marks)) else small[:1]
+        apart = unicodedata.normalize("NFD", small)
+        accented = len(apart) > 1 and all(map(unicodedata.combining, apart[1:]))
+        found = self[code] = apart[0] if accented else small[:1]
         return found
 
 
