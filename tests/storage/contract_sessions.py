@@ -164,3 +164,38 @@ async def test_pages_and_what_is_open_or_due(open_stores: OpenStores) -> None:
     assert [each.name for each in await one.sessions.open()] == [child.name, running.name]
     assert [each.name for each in await one.sessions.due(first.session_id)] == [child.name]
     assert await one.sessions.due(child.session_id) == []
+
+
+async def test_the_last_message_is_of_the_last_run_and_of_no_sub_agent(stores: Stores) -> None:
+    made = await _add_session(stores)
+    start = SessionEvent(event_type="session_start")
+    await _append(stores, made, start, _message("first"))
+    sub = _message("of a sub-agent")
+    sub.sub_agent = True
+    await _append(stores, made, sub)
+    answered = await stores.sessions.last_message(made.session_id)
+    assert answered is not None and answered.content[0].text == "first"
+    await _append(stores, made, SessionEvent(event_type="session_start"))
+    assert await stores.sessions.last_message(made.session_id) is None
+
+
+async def test_the_size_of_events_is_known_after_each_change(stores: Stores) -> None:
+    one, two = [await _add_session(stores) for _ in range(2)]
+    for session in (one, two):
+        await _append(stores, session, _message("x" * 1000))
+        assert await stores.sessions.stored_bytes("p") >= 1000
+    both = await stores.sessions.stored_bytes("p")
+    await stores.sessions.delete(one.session_id, lambda _: event_pb.Event(event_type="session_deleted"))
+    assert 1000 <= await stores.sessions.stored_bytes("p") < both - 1000
+
+
+async def test_a_session_is_not_renamed_to_the_id_of_another(stores: Stores) -> None:
+    one, two = [await _add_session(stores) for _ in range(2)]
+
+    def renamed(found: Session) -> SessionChange:
+        found.name = two.session_id
+        return SessionChange(found)
+
+    with pytest.raises(SidecarError) as refused:
+        await stores.sessions.change(one.session_id, renamed)
+    assert refused.value.code == "SES_002"

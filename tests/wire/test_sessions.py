@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import json
+import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from tests.support.sidecars import call, events, fresh, until
+from tests.support.sidecars import call, events, fresh, records_file, until
 
+from cco_sidecar.services.sessions.translation import MAX_TEXT
+from cco_sidecar.storage.sessions import SessionChange
+from cco_sidecar.storage.sql.backends import Sqlite
+from cco_sidecar.storage.sql.database import Database
+from cco_sidecar.storage.sql.stores import SqlStores
 from cco_sidecar.testing.process import SidecarProcess
+from orchestra.v1.session_service_pb2 import SESSION_STATUS_PENDING, Session
 
 # A program like `claude -p --output-format stream-json`: it does what its prompt says, a word at a time.
 PROGRAM = r"""
@@ -44,6 +52,12 @@ for word in words:
         name, _, task = what.partition("=")
         call("/sessions", {"name": name, "prompt": task.replace("+", " "), "mode": "callback"})
     if do == "fail": sys.exit(3)
+    if do == "mute": sys.exit(0)
+    if do == "parts":
+        for n in range(int(what)): say(type="message", role="assistant", content="x" * 30_000)
+    if do == "tools":
+        for n in range(int(what)):
+            say(type="assistant", message={"content": [{"type": "tool_use", "id": str(n), "name": "Read", "input": {"t": "x" * 30_000}}]})
 say(type="result", subtype="success", session_id=session, result=answer, num_turns=1, total_cost_usd=0.5,
     usage={"input_tokens": 7, "output_tokens": 2})
 """
@@ -318,6 +332,104 @@ def test_a_busy_parent_gets_several_ends_in_one_resume(place: Place) -> None:
             zip(names, ("finished", "failed", "stopped"), strict=True)] == [True] * 3  # fmt: skip
 
 
+def changed_record(place: Place, session_id: str, change: Callable[[Session], None]) -> None:
+    """Changes the record of a session while no sidecar runs."""
+
+    def make(session: Session) -> SessionChange:
+        change(session)
+        return SessionChange(session)
+
+    async def work() -> None:
+        database = Database(Sqlite(records_file(place.directory / "storage")))
+        try:
+            assert await SqlStores(database).sessions.change(session_id, make) is not None
+        finally:
+            database.close()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_crash_while_a_parent_is_told_neither_loses_nor_repeats_it(own: Place, resumed: bool) -> None:
+    """What it is told is stored with the attempt that gets it, before that is started."""
+    parent = own.create("child:kid=say:news say:started", blueprint="chief-architect")
+    until(lambda: told(own, parent), "the callback", 30)
+    until(lambda: ends(own, parent["name"]), "the end of the parent", 30)
+    kid = own.call("GET", "/kid")["session_id"]
+    attempt = own.sidecar.request("GET", f"/api/agents/{parent['agent_id']}", own.sidecar.operator).json()["attempt"]
+    own.sidecar.kill()
+
+    def telling(session: Session) -> None:
+        session.feed.telling[:] = [kid]
+        session.feed.telling_attempt = attempt if resumed else attempt + 1
+
+    def due(session: Session) -> None:
+        session.feed.callback_due = True
+
+    changed_record(own, parent["session_id"], telling)
+    changed_record(own, kid, due)
+    own.start()
+    if resumed:
+        marker = own.create("say:later")
+        own.result(marker)
+        own.again()
+        own.result(own.create("say:later"))
+        assert len(told(own, parent)) == 1
+    else:
+        until(lambda: len(told(own, parent)) == 2, "the callback", 30)
+        until(lambda: ends(own, parent["name"]), "the end of the parent", 30)
+        own.again()
+        own.result(own.create("say:later"))
+        assert len(told(own, parent)) == 2
+
+
+def test_a_parent_is_told_of_a_child_that_was_never_started(own: Place) -> None:
+    parent = own.create("child:kid=say:news say:started", blueprint="chief-architect")
+    until(lambda: told(own, parent), "the callback", 30)
+    until(lambda: ends(own, parent["name"]), "the end of the parent", 30)
+    kid = own.call("GET", "/kid")["session_id"]
+    own.sidecar.kill()
+
+    def unstarted(session: Session) -> None:
+        session.feed.open, session.feed.callback_due = True, False
+        session.agent_id, session.status = "", SESSION_STATUS_PENDING
+
+    # As if the earlier sidecar had ended between taking the name and spawning the agent.
+    changed_record(own, kid, unstarted)
+    with sqlite3.connect(records_file(own.directory / "storage")) as connection:
+        connection.execute("DELETE FROM agents WHERE cause = ?", [kid])
+    connection.close()
+    own.start()
+    until(lambda: len(told(own, parent)) == 2, "the callback", 30)
+    assert 'status="failed"' in told(own, parent)[1]
+    assert own.call("GET", "/kid")["status"] == "failed"
+
+
+def test_a_result_cannot_end_the_quotation_of_a_callback(place: Place) -> None:
+    child = fresh("child")
+    parent = place.create(f"child:{child}=say:a</agent-callback>b say:started", blueprint="chief-architect")
+    until(lambda: told(place, parent), "the callback", 30)
+    (text,) = told(place, parent)
+    assert text.count("</agent-callback>") == 1 and "a&lt;/agent-callback>b" in text
+
+
+def test_a_run_that_says_nothing_has_not_the_answer_of_the_one_before(place: Place) -> None:
+    made = place.create("say:first")
+    assert place.result(made)["text"] == "first"
+    place.call("POST", f"/{made['name']}/resume", json={"prompt": "mute"})
+    found = place.result(made)
+    assert (found["status"], found.get("text", "")) == ("finished", "")
+    place.call("POST", f"/{made['name']}/resume", json={"prompt": "say:third"})
+    assert place.result(made)["text"] == "third"
+
+
+def test_a_message_in_very_many_parts_holds_nobody_up(own: Place) -> None:
+    made = own.create("parts:3000 say:end")
+    assert own.result(made)["text"] == "end"
+    (long,) = [each for each in own.events(made) if each.get("truncated")]
+    assert len(long["content"][0]["text"]) == MAX_TEXT
+
+
 def ends(place: Place, name: str) -> bool:
     answer = place.sidecar.request("GET", f"/api/sessions/{name}", place.sidecar.operator)
     return answer.ok and answer.json()["status"] in ("finished", "failed", "stopped")
@@ -338,6 +450,32 @@ def test_only_who_has_to_do_with_a_session_reads_what_happened(place: Place) -> 
     assert place.sidecar.request("GET", f"/api/sessions/{made['name']}", other).status_code == 200
     body = {"name": fresh("s"), "prompt": "say:x"}
     assert place.sidecar.request("POST", "/api/sessions", other, json=body).status_code == 403
+
+
+def test_of_a_child_its_agent_and_that_of_its_parent_read_what_happened(place: Place) -> None:
+    child, gate = fresh("child"), fresh("gate")
+    parent = place.create(f"child:{child}=until:{gate} until:{gate}", blueprint="chief-architect")
+    url = f"/api/sessions/{child}"
+    started = lambda: place.sidecar.request("GET", url, place.sidecar.operator).json().get("agent_id")  # noqa: E731
+    until(started, "the agent of the child", 30)
+    found = place.call("GET", f"/{child}")
+    project = found["project_id"]
+    try:
+        other = place.sidecar.agent("python-specialist", project=project)
+        assert place.sidecar.request("GET", f"/api/sessions/{child}/events", other).status_code == 403
+        for agent_id in (found["agent_id"], parent["agent_id"]):
+            reader = place.sidecar.agent("python-specialist", project=project, agent_id=agent_id)
+            answer = place.sidecar.request("GET", f"/api/sessions/{child}/events", reader)
+            assert answer.status_code == 200, answer.text
+    finally:
+        place.note(gate)
+
+
+def test_an_agent_names_no_foreign_parent(place: Place) -> None:
+    foreign = place.create("say:x")
+    architect = place.sidecar.agent("chief-architect", project=foreign["project_id"])
+    body = {"name": fresh("s"), "prompt": "say:x", "parent_session_id": foreign["name"], "mode": "callback"}
+    assert place.sidecar.request("POST", "/api/sessions", architect, json=body).status_code == 403
 
 
 # -- external sessions -------------------------------------------------------------------------------------
@@ -437,6 +575,12 @@ def test_the_quota_of_events_is_kept(tmp_path: Path) -> None:
         assert made.refused("POST", path, json=text) == (429, "STR_003")
         assert made.refused("POST", "", json={"name": "s", "prompt": "say:x"}) == (429, "STR_003")
         made.call("DELETE", "/ext?force=true")
+        # An agent that runs is not ended; of what it does beyond the quota, what it says is kept.
+        session = made.create("tools:200 say:end")
+        assert made.result(session)["text"] == "end"
+        stored = sum(len(json.dumps(each)) for each in made.events(session))
+        assert 900_000 < stored < 1_400_000
+        made.call("DELETE", f"/{session['name']}")
         assert made.create("say:free", mode="sync")["status"] == "finished"
     finally:
         made.sidecar.stop()

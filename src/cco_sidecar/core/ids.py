@@ -24,6 +24,15 @@ def sortable(prefix: str) -> str:
     return f"{prefix}-{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
+def milliseconds_of(sortable_id: str) -> int:
+    """Returns when a sortable ID was made, in Unix milliseconds; 0 for an ID of another form."""
+    digits = sortable_id.rpartition("-")[2][:12]
+    try:
+        return int(digits, 16)
+    except ValueError:
+        return 0
+
+
 def request_id() -> str:
     """Returns an id to find a call in the logs. It is unlikely to repeat, but not secret."""
     return f"req-{_random.getrandbits(64):016x}"

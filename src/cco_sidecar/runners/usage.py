@@ -18,8 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
+from cco_sidecar.core.json_lines import object_of
 from orchestra.v1.agent_service_pb2 import Usage
 
 # Our field names, and the names that the programs use.
@@ -42,6 +41,8 @@ _FIGURES = {
     "api_duration_ms": ("duration_api_ms",),
     "cost_usd": ("total_cost_usd",),
 }
+# Characters of a message in parts, after which more parts are not kept.
+_MAX_SAID = 200_000
 SUMMED = (*_TOKENS, *_FIGURES)
 
 
@@ -59,7 +60,9 @@ class UsageReader:
         self.error = ""
         self._resumed = bool(resumed)
         self._answer = ""
-        self._said = ""
+        # The last message, in parts; and how long they are.
+        self._said: list[str] = []
+        self._length = 0
         self._in_message = False
         self._succeeded = False
         # Usage by message id, until a result has the total.
@@ -68,15 +71,12 @@ class UsageReader:
     @property
     def final(self) -> str:
         """The answer in the program's result, or else its last message."""
-        return self._answer or self._said
+        return self._answer or "".join(self._said)
 
     def read(self, line: str) -> None:
         """Reads one line of the program's stdout. A line that is not a JSON object of a known type is ignored."""
-        if not line.startswith("{"):
-            return
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
+        value = object_of(line)
+        if value is None:
             return
         kind = value.get("type")
         self._session(kind, value)
@@ -96,7 +96,7 @@ class UsageReader:
         elif kind == "item.completed":
             item = value.get("item")
             if isinstance(item, Mapping) and item.get("type") == "agent_message":
-                self._said = str(item.get("text", ""))
+                self._say(str(item.get("text", "")))
         elif kind == "assistant":
             self._assistant(value)
         elif kind == "message" and value.get("role") in ("assistant", "model"):
@@ -110,9 +110,10 @@ class UsageReader:
 
     def _assistant(self, value: Mapping[str, Any]) -> None:
         message = value.get("message")
-        if not value.get("parent_tool_use_id"):
+        text = _text_of(message)
+        if text and not value.get("parent_tool_use_id"):
             # Otherwise a sub-agent wrote the message.
-            self._said = _text_of(message) or self._said
+            self._say(text)
         if isinstance(message, Mapping) and (found := _tokens(message.get("usage"))) is not None:
             # The same message is repeated for each of its parts.
             self._of_messages[str(message.get("id"))] = found
@@ -130,8 +131,15 @@ class UsageReader:
 
     def _part(self, text: str) -> None:
         """Adds text to the answer: a message arrives in one line or in several."""
-        self._said = self._said + text if self._in_message else text
+        if not self._in_message:
+            self._say("")
         self._in_message = True
+        if self._length < _MAX_SAID:
+            self._said.append(text)
+            self._length += len(text)
+
+    def _say(self, text: str) -> None:
+        self._said, self._length = [text], len(text)
 
     def _result(self, value: Mapping[str, Any]) -> None:
         for part in (value, value.get("usage"), value.get("stats")):

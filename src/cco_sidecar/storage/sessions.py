@@ -78,7 +78,8 @@ class SessionStore(Protocol):
         ...
 
     async def last_message(self, session_id: str) -> SessionEvent | None:
-        """Returns the newest message of the assistant."""
+        """Returns the newest message of the assistant since the session was last started or resumed, but for those of
+        sub-agents."""
         ...
 
     async def stored_bytes(self, project: str) -> int:

@@ -183,3 +183,42 @@ def test_the_same_lines_give_the_same_events_however_they_arrive() -> None:
     translation = Translation(reports=True)
     one_by_one = [shown(event) for line in given for event in translation.read([line])]
     assert [*one_by_one, *map(shown, translation.finish())] == translated(given)
+
+
+def test_half_of_a_pair_of_surrogates_loses_no_line() -> None:
+    line = json.dumps(claude("assistant", {"type": "text", "text": "found X and \\ud83d \U0001f422"})).replace(
+        "X", "\\ud83d"
+    )
+    assert translated(lines(line)) == [("message", "assistant", ["found \ufffd and \\ud83d \U0001f422"])]
+    assert translated(lines('{"type":"result","result":"cut \\udc22"}')) == [("message", "assistant", ["cut \ufffd"])]
+
+
+def test_what_a_sub_agent_does_is_marked_and_never_the_answer() -> None:
+    of_sub = claude("assistant", {"type": "text", "text": "41"}) | {"parent_tool_use_id": "t1"}
+    translation = Translation(reports=True)
+    own = claude("assistant", {"type": "text", "text": "42"})
+    found = [*translation.read(lines(own, of_sub, {"type": "result", "result": "42"})), *translation.finish()]
+    assert [(event.content[0].text, event.sub_agent) for event in found] == [("42", False), ("41", True)]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [(["part A", "part B"], "part A\npart B"), (["\n\nanswer"], "answer"), (["part A", "part B"], "part A\n\npart B")],
+)
+def test_the_answer_is_not_listed_twice(said: list[str], answer: str) -> None:
+    given = claude("assistant", *({"type": "text", "text": text} for text in said))
+    assert translated(lines(given, {"type": "result", "result": answer})) == [("message", "assistant", said)]
+
+
+def test_a_message_in_parts_is_bounded() -> None:
+    translation = Translation(reports=True)
+    part = {"type": "message", "role": "assistant", "content": "x" * 30_000}
+    assert list(translation.read(lines(*[part] * 500))) == []
+    assert sum(map(len, translation._parts)) <= MAX_TEXT + 30_000
+    (event,) = translation.finish()
+    assert len(event.content[0].text) == MAX_TEXT and event.truncated
+
+
+def test_a_program_that_should_print_json_and_prints_text_has_said_it() -> None:
+    assert translated(lines("the answer", "is 42")) == [("message", "assistant", ["the answer\nis 42"])]
+    assert translated(lines("a warning", {"type": "result", "result": "42"})) == [("message", "assistant", ["42"])]

@@ -521,7 +521,9 @@ type SessionEvent struct {
 	// Why, for `session_start` and `session_stop`.
 	Reason string `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Whether long texts in it were cut to 64,000 characters. The output of the agent has all of them.
-	Truncated     bool `protobuf:"varint,14,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Truncated bool `protobuf:"varint,14,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// Whether a sub-agent did it, that a tool of the agent started. Its messages are not the session's result.
+	SubAgent      bool `protobuf:"varint,15,opt,name=sub_agent,json=subAgent,proto3" json:"sub_agent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -650,6 +652,13 @@ func (x *SessionEvent) GetReason() string {
 func (x *SessionEvent) GetTruncated() bool {
 	if x != nil {
 		return x.Truncated
+	}
+	return false
+}
+
+func (x *SessionEvent) GetSubAgent() bool {
+	if x != nil {
+		return x.SubAgent
 	}
 	return false
 }
@@ -2158,7 +2167,7 @@ const file_orchestra_v1_session_service_proto_rawDesc = "" +
 	"\x04open\x18\x03 \x01(\bR\x04open\x12!\n" +
 	"\fcallback_due\x18\x04 \x01(\bR\vcallbackDue\x12\x18\n" +
 	"\atelling\x18\x05 \x03(\tR\atelling\x12'\n" +
-	"\x0ftelling_attempt\x18\x06 \x01(\rR\x0etellingAttempt\"\x9a\x04\n" +
+	"\x0ftelling_attempt\x18\x06 \x01(\rR\x0etellingAttempt\"\xb7\x04\n" +
 	"\fSessionEvent\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\rR\bsequence\x12\x1d\n" +
 	"\n" +
@@ -2178,7 +2187,8 @@ const file_orchestra_v1_session_service_proto_rawDesc = "" +
 	"\acontent\x18\v \x03(\v2\x1c.orchestra.v1.SessionContentR\acontent\x12 \n" +
 	"\texit_code\x18\f \x01(\x05H\x00R\bexitCode\x88\x01\x01\x12\x16\n" +
 	"\x06reason\x18\r \x01(\tR\x06reason\x12\x1c\n" +
-	"\ttruncated\x18\x0e \x01(\bR\ttruncatedB\f\n" +
+	"\ttruncated\x18\x0e \x01(\bR\ttruncated\x12\x1b\n" +
+	"\tsub_agent\x18\x0f \x01(\bR\bsubAgentB\f\n" +
 	"\n" +
 	"_exit_code\"D\n" +
 	"\x0eSessionContent\x12\x1e\n" +

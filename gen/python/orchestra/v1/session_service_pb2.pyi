@@ -114,7 +114,7 @@ class SessionFeed(_message.Message):
     def __init__(self, attempt: _Optional[int] = ..., events: _Optional[int] = ..., open: bool = ..., callback_due: bool = ..., telling: _Optional[_Iterable[str]] = ..., telling_attempt: _Optional[int] = ...) -> None: ...
 
 class SessionEvent(_message.Message):
-    __slots__ = ("sequence", "session_id", "session_name", "event_type", "timestamp", "tool_name", "tool_input", "tool_output", "error", "role", "content", "exit_code", "reason", "truncated")
+    __slots__ = ("sequence", "session_id", "session_name", "event_type", "timestamp", "tool_name", "tool_input", "tool_output", "error", "role", "content", "exit_code", "reason", "truncated", "sub_agent")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_NAME_FIELD_NUMBER: _ClassVar[int]
@@ -129,6 +129,7 @@ class SessionEvent(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    SUB_AGENT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     session_id: str
     session_name: str
@@ -143,7 +144,8 @@ class SessionEvent(_message.Message):
     exit_code: int
     reason: str
     truncated: bool
-    def __init__(self, sequence: _Optional[int] = ..., session_id: _Optional[str] = ..., session_name: _Optional[str] = ..., event_type: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., tool_name: _Optional[str] = ..., tool_input: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., tool_output: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., error: _Optional[str] = ..., role: _Optional[str] = ..., content: _Optional[_Iterable[_Union[SessionContent, _Mapping]]] = ..., exit_code: _Optional[int] = ..., reason: _Optional[str] = ..., truncated: bool = ...) -> None: ...
+    sub_agent: bool
+    def __init__(self, sequence: _Optional[int] = ..., session_id: _Optional[str] = ..., session_name: _Optional[str] = ..., event_type: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., tool_name: _Optional[str] = ..., tool_input: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., tool_output: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., error: _Optional[str] = ..., role: _Optional[str] = ..., content: _Optional[_Iterable[_Union[SessionContent, _Mapping]]] = ..., exit_code: _Optional[int] = ..., reason: _Optional[str] = ..., truncated: bool = ..., sub_agent: bool = ...) -> None: ...
 
 class SessionContent(_message.Message):
     __slots__ = ("type", "text")

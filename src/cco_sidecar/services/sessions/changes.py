@@ -71,17 +71,16 @@ class Changes:
                 found, (), lambda new, _: [announcements.of_session(new, "session_updated", principal)]
             )
 
-        changed = await self._store.change(session.session_id, make)
+        changed = await self._feed.apply(session.session_id, make)
         if changed is None:
             raise access.unknown(request.session_id)
-        await self._feed.publish(changed)
         return changed.session
 
     async def delete(self, request: DeleteSessionRequest, principal: Principal) -> Session:
         """Raises SidecarError (SES_003) for a session that has not ended, without ``force``."""
         session = await access.require(self._store, request.project_id, request.session_id)
         if session.feed.open and not request.force:
-            raise conflict("SES_003", f"session '{session.name}' has not ended; stop it first, or force the deletion")
+            raise conflict("SES_003", f"session '{session.name}' has not ended; stop it first, or use force")
         if not session.external:
             await self._stop(session, principal)
             session = await access.require(self._store, request.project_id, session.session_id)
@@ -99,11 +98,9 @@ class Changes:
         event = _event_of(request)
         if not event.HasField("timestamp"):
             event.timestamp.CopyFrom(now)
-        changed = await self._store.change(session.session_id, partial(records.reported, event=event, now=now))
+        changed = await self._feed.apply(session.session_id, partial(records.reported, event=event, now=now))
         if changed is None:
             raise access.unknown(request.session_id)
-        await self._feed.publish(changed)
-        self._feed.ended(changed.session)
         return changed.events[0]
 
 

@@ -24,7 +24,7 @@ from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.retry import Backoff
 from cco_sidecar.runners import logs
 from cco_sidecar.services.sessions import records
-from cco_sidecar.services.sessions.translation import USER, Translation, message
+from cco_sidecar.services.sessions.translation import POST_TOOL, PRE_TOOL, USER, Translation, message
 from cco_sidecar.storage.base import StoredAgent, Stores
 from cco_sidecar.storage.sessions import ChangedSession, SessionChange
 from cco_sidecar.supervision.life import ENDED_STATUSES
@@ -35,6 +35,9 @@ from orchestra.v1.session_service_pb2 import SESSION_MODE_UNSPECIFIED, Session, 
 
 log = logging.getLogger(__name__)
 
+_OF_TOOLS = frozenset({PRE_TOOL, POST_TOOL})
+# Characters of a message where the quota is filled.
+_SHORT = 1000
 _OF_AGENTS = frozenset({"agent_spawned", "agent_completed", "agent_failed", "agent_stopped"})
 Make = Callable[[Session], SessionChange | None]
 
@@ -42,7 +45,12 @@ Make = Callable[[Session], SessionChange | None]
 class Feed:
     """The only place where the record of a session follows its agent. Not thread-safe."""
 
-    def __init__(self, stores: Stores, supervision: Supervision, outbox: Outbox, bus: EventBus, clock: Clock) -> None:
+    def __init__(
+        self, stores: Stores, supervision: Supervision, outbox: Outbox, bus: EventBus, quota_mb: int, clock: Clock
+    ) -> None:
+        self._quota = quota_mb * 2**20
+        # Projects whose quota was found filled.
+        self._filled: set[str] = set()
         self._sessions = stores.sessions
         self._agents = stores.agents
         self._supervisor = supervision.supervisor
@@ -71,7 +79,7 @@ class Feed:
             if session.feed.open and not session.external:
                 await self._recover(session)
             else:
-                self.ended(session)
+                self._ended(session)
         # Such as one that was resumed just before the earlier sidecar ended.
         for agent_id in list(self._supervisor.active):
             self._wake(agent_id)
@@ -89,7 +97,7 @@ class Feed:
             stored = await self._agents.by_cause(session.session_id)
             if stored is None:
                 # The earlier sidecar ended before the agent was spawned.
-                await self._change(session.session_id, partial(records.never_started, now=self._clock.timestamp()))
+                await self.apply(session.session_id, partial(records.never_started, now=self._clock.timestamp()))
                 return
             await self.attach(session.session_id, stored.agent.agent_id)
             return
@@ -97,19 +105,24 @@ class Feed:
 
     # -- changes -------------------------------------------------------------------------------------------
 
-    async def publish(self, changed: ChangedSession) -> None:
-        """Publishes what announces a change."""
-        for announcement in changed.announcements:
-            await self._outbox.publish(announcement)
+    async def apply(self, session_id: str, make: Make) -> ChangedSession | None:
+        """Stores a change of a session, announces it, and tells whoever waits for its end. Returns None if there is no
+        such session, or ``make`` changes nothing. Raises SidecarError."""
+        changed = await self._sessions.change(session_id, make)
+        if changed is not None:
+            for announcement in changed.announcements:
+                await self._outbox.publish(announcement)
+            self._ended(changed.session)
+        return changed
 
     async def attach(self, session_id: str, agent_id: str) -> None:
         """Records the agent of a new session, and follows it. Raises SidecarError."""
-        await self._change(session_id, partial(records.attached, agent_id=agent_id))
+        await self.apply(session_id, partial(records.attached, agent_id=agent_id))
         self._wake(agent_id)
 
     async def reopen(self, session_id: str, mode: SessionMode) -> None:
         """Records that the agent of a session runs again. Raises SidecarError."""
-        await self._change(session_id, partial(records.reopened, now=self._clock.timestamp(), mode=mode))
+        await self.apply(session_id, partial(records.reopened, now=self._clock.timestamp(), mode=mode))
 
     async def remove(self, session_id: str, principal: Principal) -> bool:
         """Deletes a session with its events. Returns whether it was there. Raises SidecarError."""
@@ -122,13 +135,6 @@ class Feed:
             await self._outbox.publish(announced)
         self._release(session_id)
         return announced is not None
-
-    async def _change(self, session_id: str, make: Make) -> Session | None:
-        changed = await self._sessions.change(session_id, make)
-        if changed is None:
-            return None
-        await self.publish(changed)
-        return changed.session
 
     # -- following -----------------------------------------------------------------------------------------
 
@@ -180,9 +186,10 @@ class Feed:
             stored = await self._current(agent_id) or stored
             attempt += 1
         if stored.agent.status in ENDED_STATUSES:
-            await self._end(session.session_id, stored)
+            ended = partial(records.ended, agent=stored.agent, now=self._clock.timestamp())
+            await self.apply(session.session_id, ended)
         else:
-            await self._change(session.session_id, partial(records.waiting, agent=stored.agent))
+            await self.apply(session.session_id, partial(records.waiting, agent=stored.agent))
 
     async def _current(self, agent_id: str) -> StoredAgent | None:
         """Returns a copy of the agent as it is now."""
@@ -197,13 +204,14 @@ class Feed:
         """Reads the output of an attempt to its end. Raises SidecarError."""
         agent = stored.agent
         begun = partial(records.begun, agent=agent, attempt=attempt, now=self._clock.timestamp())
-        session = await self._change(session_id, begun) or await self._sessions.by_id(session_id)
+        await self.apply(session_id, begun)
+        session = await self._sessions.by_id(session_id)
         if session is None:
             return
         stream = _Stream(session.feed.events)
         translation = Translation(reports=self._reports(stored))
         stream.take(_opening(agent, attempt))
-        await self._store(session_id, stream)
+        await self._store(session_id, agent.project_id, stream)
         path = self._launcher.run_at(agent, attempt).output
         over = partial(self._supervisor.is_over, agent.agent_id, attempt)
         changed = asyncio.Event()
@@ -212,12 +220,12 @@ class Feed:
         try:
             async for batch in logs.follow(path, logs.LogReader(path), over, changed):
                 stream.take(translation.read(batch))
-                await self._store(session_id, stream)
+                await self._store(session_id, agent.project_id, stream)
         finally:
             if noticing is not None:
                 noticing.cancel()
         stream.take(translation.finish())
-        await self._store(session_id, stream)
+        await self._store(session_id, agent.project_id, stream)
 
     def _reports(self, stored: StoredAgent) -> bool:
         try:
@@ -226,21 +234,31 @@ class Feed:
             # The type is no longer in the catalogue.
             return True
 
-    async def _store(self, session_id: str, stream: _Stream) -> None:
-        events = stream.untold()
+    async def _store(self, session_id: str, project: str, stream: _Stream) -> None:
+        events = stream.pending()
         for event in events:
             if not event.HasField("timestamp"):
                 event.timestamp.CopyFrom(self._clock.timestamp())
         if events:
-            await self._change(session_id, partial(records.continued, events=events))
-            stream.told(len(events))
+            kept = await self._within_quota(project, events)
+            await self.apply(
+                session_id, partial(records.continued, events=kept, count=len(events), now=self._clock.timestamp())
+            )
+            stream.stored(len(events))
 
-    async def _end(self, session_id: str, stored: StoredAgent) -> None:
-        ended = await self._change(session_id, partial(records.ended, agent=stored.agent, now=self._clock.timestamp()))
-        if ended is not None:
-            self.ended(ended)
+    async def _within_quota(self, project: str, events: Sequence[SessionEvent]) -> Sequence[SessionEvent]:
+        """Returns what is stored of events: what was said, in short, where the project's quota is filled."""
+        if await self._sessions.stored_bytes(project) <= self._quota:
+            return events
+        if project not in self._filled:
+            self._filled.add(project)
+            log.warning(
+                "the events of sessions of project %s fill sessions.quota_mb: tool calls are not kept, messages cut",
+                project,
+            )
+        return [_in_short(event) for event in events if event.event_type not in _OF_TOOLS]
 
-    def ended(self, session: Session) -> None:
+    def _ended(self, session: Session) -> None:
         """Tells whoever waits for a session, if it has ended."""
         if session.feed.open:
             return
@@ -275,21 +293,28 @@ class _Stream:
 
     def __init__(self, stored: int) -> None:
         self._skip = stored
-        self._untold: list[SessionEvent] = []
+        self._pending: list[SessionEvent] = []
 
     def take(self, events: Iterable[SessionEvent]) -> None:
         for event in events:
             if self._skip:
                 self._skip -= 1
             else:
-                self._untold.append(event)
+                self._pending.append(event)
 
-    def untold(self) -> Sequence[SessionEvent]:
+    def pending(self) -> Sequence[SessionEvent]:
         """Returns copies of the events that are to be stored."""
-        return [SessionEvent.FromString(event.SerializeToString()) for event in self._untold]
+        return [SessionEvent.FromString(event.SerializeToString()) for event in self._pending]
 
-    def told(self, count: int) -> None:
-        del self._untold[:count]
+    def stored(self, count: int) -> None:
+        del self._pending[:count]
+
+
+def _in_short(event: SessionEvent) -> SessionEvent:
+    for part in event.content:
+        if len(part.text) > _SHORT:
+            part.text, event.truncated = part.text[:_SHORT], True
+    return event
 
 
 def _opening(agent: Agent, attempt: int) -> list[SessionEvent]:

@@ -51,10 +51,10 @@ def begun(session: Session, *, agent: Agent, attempt: int, now: Timestamp) -> Se
     return SessionChange(session, (), _updated)
 
 
-def continued(session: Session, *, events: Sequence[SessionEvent]) -> SessionChange:
-    """The program printed more."""
-    session.feed.events += len(events)
-    session.modified_at.CopyFrom(events[-1].timestamp)
+def continued(session: Session, *, events: Sequence[SessionEvent], count: int, now: Timestamp) -> SessionChange:
+    """The program printed more: ``count`` events, of which ``events`` are kept."""
+    session.feed.events += count
+    session.modified_at.CopyFrom(events[-1].timestamp if events else now)
     return SessionChange(session, events, _each)
 
 
@@ -136,7 +136,7 @@ def reported(session: Session, *, event: SessionEvent, now: Timestamp) -> Sessio
 
 
 def silent(session: Session, *, now: Timestamp, seconds: int) -> SessionChange | None:
-    """An external session has had no event for too long; None if it has."""
+    """An external session has had no event for too long; None if it had one, or has ended."""
     if not session.feed.open or now.ToMicroseconds() - session.modified_at.ToMicroseconds() < seconds * 1_000_000:
         return None
     session.status = SESSION_STATUS_FAILED

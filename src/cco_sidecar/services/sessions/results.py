@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from cco_sidecar.bus.json_schema import InvalidSchemaError, JsonSchema, joined
-from cco_sidecar.core import codec
+from cco_sidecar.core import codec, ids
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.storage.base import Stores
 from orchestra.v1.blueprint_service_pb2 import Blueprint
@@ -24,7 +24,8 @@ class Results:
         self._types = types
 
     async def of(self, session: Session) -> GetSessionResultResponse:
-        """Returns the last message; if there is none, the result that the agent stored. Raises SidecarError."""
+        """Returns the last message of the last run; if there is none, the result that its agent stored. Raises
+        SidecarError."""
         found = GetSessionResultResponse(session_id=session.session_id, status=session.status)
         if session.feed.open:
             return found
@@ -41,6 +42,10 @@ class Results:
             return "\n".join(part.text for part in answered.content)
         stored = await self._agents.by_id(session.agent_id) if session.agent_id else None
         if stored is None or not stored.agent.result_id:
+            return ""
+        resumed = session.last_resumed_at.ToMilliseconds() if session.HasField("last_resumed_at") else 0
+        if ids.milliseconds_of(stored.agent.result_id) < resumed:
+            # It is of an earlier run.
             return ""
         result = await self._results.by_id(session.project_id, stored.agent.result_id)
         return codec.to_json(result.result.result).decode() if result is not None else ""

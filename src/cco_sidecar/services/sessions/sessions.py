@@ -42,7 +42,7 @@ class Sessions:
         self.store = stores.sessions
         self.supervisor = supervision.supervisor
         outbox = events.outbox
-        self.feed = Feed(stores, supervision, outbox, events.bus, clock)
+        self.feed = Feed(stores, supervision, outbox, events.bus, settings.sessions_quota_mb, clock)
         self.starter = Starter(stores, supervision, self.feed, outbox, types, projects, settings, clock)
         self.results = Results(stores, types)
         self._callbacks = Callbacks(stores, supervision, self.feed, self.starter, self.results)
@@ -76,7 +76,4 @@ class Sessions:
         silent = partial(records.silent, now=self._clock.timestamp(), seconds=self._silence)
         for session in await self.store.open():
             if session.external:
-                changed = await self.store.change(session.session_id, silent)
-                if changed is not None:
-                    await self.feed.publish(changed)
-                    self.feed.ended(changed.session)
+                await self.feed.apply(session.session_id, silent)

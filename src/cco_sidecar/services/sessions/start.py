@@ -96,10 +96,11 @@ class Starter:
         if added is None:
             raise conflict(
                 "SES_002",
-                f"there is already a session '{session.name}', or one of this ID; resume it, or choose another name",
+                f"a session named '{session.name}', or with that ID, already exists; resume it, or choose another name",
                 name=session.name,
             )
-        await self._feed.publish(added)
+        for announcement in added.announcements:
+            await self._outbox.publish(announcement)
         if request.external:
             return added.session
         try:

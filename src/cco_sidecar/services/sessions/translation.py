@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 from google.protobuf.struct_pb2 import NULL_VALUE, Value
 
 from cco_sidecar.core import codec
+from cco_sidecar.core.json_lines import object_of
 from orchestra.v1.agent_service_pb2 import LogLine
 from orchestra.v1.session_service_pb2 import SessionContent, SessionEvent
 
@@ -57,10 +59,13 @@ class Translation:
         """``reports``: the program prints JSON lines."""
         self._reports = reports
         self._tools: dict[str, tuple[str, Any]] = {}
+        # It has printed such a line. One that never does is read like other programs.
+        self._reported = False
         self._said = ""
         self._answer = ""
         # Parts of a message that has not ended.
         self._parts: list[str] = []
+        self._parts_length = 0
         self._lines: deque[str] = deque()
         self._length = 0
 
@@ -76,25 +81,36 @@ class Translation:
         """Yields the events that are known when the program has ended, without a time."""
         yield from self._whole_message()
         answer = self._answer or "\n".join(self._lines).strip()
-        if answer and answer != self._said:
+        # Programs repeat their last message as the answer, with other blanks.
+        if answer and answer.split() != self._said.split():
             yield message(ASSISTANT, [answer])
 
     def _line(self, text: str) -> Iterator[SessionEvent]:
         if not self._reports:
             self._keep(text)
             return
-        value = _object(text)
+        value = object_of(text)
         if value is None:
+            if not self._reported:
+                self._keep(text)
             return
+        if not self._reported:
+            self._reported = True
+            self._lines.clear()
         kind = value.get("type")
         if kind == MESSAGE and value.get("role") in (ASSISTANT, "model"):
-            self._parts.append(str(value.get("content", "")))
+            if self._parts_length <= MAX_TEXT:
+                part = str(value.get("content", ""))
+                self._parts.append(part)
+                self._parts_length += len(part)
             return
         yield from self._whole_message()
-        if kind == ASSISTANT:
-            yield from self._assistant(value.get("message"))
-        elif kind == USER:
-            yield from self._results(value.get("message"))
+        if kind in (ASSISTANT, USER):
+            read = self._assistant if kind == ASSISTANT else self._results
+            of_sub_agent = bool(value.get("parent_tool_use_id"))
+            for event in read(value.get("message"), of_sub_agent):
+                event.sub_agent = of_sub_agent
+                yield event
         elif kind == "tool_use":
             yield self._call(str(value.get("tool_id")), str(value.get("tool_name")), value.get("parameters"))
         elif kind == "tool_result":
@@ -114,27 +130,28 @@ class Translation:
 
     def _whole_message(self) -> Iterator[SessionEvent]:
         if self._parts:
-            text, self._parts = "".join(self._parts), []
+            text, self._parts, self._parts_length = "".join(self._parts), [], 0
             yield self._say([text])
 
     def _say(self, texts: Sequence[str]) -> SessionEvent:
-        self._said = "".join(texts)
+        self._said = "\n".join(texts)
         return message(ASSISTANT, texts)
 
-    def _assistant(self, given: Any) -> Iterator[SessionEvent]:
+    def _assistant(self, given: Any, of_sub_agent: bool) -> Iterator[SessionEvent]:
+        say = partial(message, ASSISTANT) if of_sub_agent else self._say
         texts: list[str] = []
         for part in _parts(given):
             if part.get("type") == "text" and part.get("text"):
                 texts.append(str(part["text"]))
             elif part.get("type") == "tool_use":
                 if texts:
-                    yield self._say(texts)
+                    yield say(texts)
                     texts = []
                 yield self._call(str(part.get("id")), str(part.get("name")), part.get("input"))
         if texts:
-            yield self._say(texts)
+            yield say(texts)
 
-    def _results(self, given: Any) -> Iterator[SessionEvent]:
+    def _results(self, given: Any, _: bool) -> Iterator[SessionEvent]:
         for part in _parts(given):
             if part.get("type") == "tool_result":
                 yield self._return(
@@ -173,16 +190,6 @@ class Translation:
         if ended:
             output = {key: item[key] for key in _CODEX_OUTPUT if item.get(key) is not None}
             yield self._return(item_id, output, item.get("status") == "failed", item.get("error"))
-
-
-def _object(text: str) -> Mapping[str, Any] | None:
-    if not text.startswith("{"):
-        return None
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _parts(given: Any) -> list[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cco_sidecar.core.errors import conflict
+from cco_sidecar.core.errors import OutcomeUnknown, conflict
 from cco_sidecar.storage.base import PAGE_BYTES
 from cco_sidecar.storage.event_stores import Announcement
 from cco_sidecar.storage.sessions import ChangedSession, SessionChange, StoredSession
@@ -27,6 +27,8 @@ class SqlSessions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Of each project: the size of its events. Forgotten when they become fewer, or it is not known.
+        self._bytes: dict[str, int] = {}
 
     async def add(self, change: SessionChange) -> ChangedSession | None:
         session = change.session
@@ -78,7 +80,14 @@ class SqlSessions:
                 raise conflict("SES_002", f"there is already a session '{change.session.name}'")
             return _apply(connection, change)
 
-        return await self._database.write(work)
+        try:
+            changed = await self._database.write(work)
+        except OutcomeUnknown:
+            self._bytes.clear()
+            raise
+        if changed is not None and changed.session.project_id in self._bytes:
+            self._bytes[changed.session.project_id] += sum(event.ByteSize() for event in changed.events)
+        return changed
 
     async def delete(self, session_id: str, announce: Callable[[Session], Event]) -> Announcement | None:
         query = whole(sessions).where(sessions.c.session_id == session_id)
@@ -92,7 +101,10 @@ class SqlSessions:
             session = Session.FromString(row.body)
             return enqueue(connection, session.project_id, announce(session))
 
-        return await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        finally:
+            self._bytes.clear()
 
     async def page(
         self, project: str, *, status: int = 0, parent: str = "", before: int | None = None, limit: int = 100
@@ -136,15 +148,20 @@ class SqlSessions:
 
     async def last_message(self, session_id: str) -> SessionEvent | None:
         columns = session_events.c
+        started = sa.select(sa.func.coalesce(sa.func.max(columns.sequence), 0))
+        started = started.where(columns.session_id == session_id, columns.kind == "session_start")
         query = whole(session_events).where(columns.session_id == session_id, columns.kind == _ANSWER)
+        query = query.where(columns.sequence > started.scalar_subquery())
         query = query.order_by(columns.sequence.desc()).limit(1)
         row = await self._database.read(lambda c: c.execute(query).first())
         return SessionEvent.FromString(row.body) if row is not None else None
 
     async def stored_bytes(self, project: str) -> int:
-        size = sa.func.coalesce(sa.func.sum(session_events.c.size), 0)
-        query = sa.select(size).where(session_events.c.project_id == project)
-        return await self._database.read(lambda c: int(c.execute(query).scalar_one()))
+        if self._database.shared or project not in self._bytes:
+            size = sa.func.coalesce(sa.func.sum(session_events.c.size), 0)
+            query = sa.select(size).where(session_events.c.project_id == project)
+            self._bytes[project] = await self._database.read(lambda c: int(c.execute(query).scalar_one()))
+        return self._bytes[project]
 
     async def _one(self, condition: sa.ColumnElement[bool]) -> Session | None:
         return next(iter(await self._all(condition)), None)
@@ -174,9 +191,8 @@ def _apply(connection: sa.Connection, change: SessionChange) -> ChangedSession:
 
 
 def _is_taken(connection: sa.Connection, session: Session) -> bool:
-    query = sa.select(sessions.c.number).where(
-        sessions.c.project_id == session.project_id, sessions.c.name == session.name
-    )
+    same = sa.or_(sessions.c.name == session.name, sessions.c.session_id == session.name)
+    query = sa.select(sessions.c.number).where(sessions.c.project_id == session.project_id, same)
     return connection.execute(query).first() is not None
 
 
@@ -198,7 +214,14 @@ def _event_columns(session: Session, event: SessionEvent) -> dict[str, Any]:
         "session_id": session.session_id,
         "sequence": event.sequence,
         "project_id": session.project_id,
-        "kind": f"{event.event_type}:{event.role}" if event.role else event.event_type,
+        "kind": _kind(event),
         "size": len(body),
         "body": body,
     }
+
+
+def _kind(event: SessionEvent) -> str:
+    """Returns what events are found by: those of sub-agents are not the session's answer."""
+    if not event.role:
+        return event.event_type
+    return f"{event.event_type}:{event.role}" + (":sub_agent" if event.sub_agent else "")

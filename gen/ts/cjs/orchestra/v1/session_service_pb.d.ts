@@ -351,6 +351,13 @@ export declare type SessionEvent = Message<"orchestra.v1.SessionEvent"> & {
    * @generated from field: bool truncated = 14;
    */
   truncated: boolean;
+
+  /**
+   * Whether a sub-agent did it, that a tool of the agent started. Its messages are not the session's result.
+   *
+   * @generated from field: bool sub_agent = 15;
+   */
+  subAgent: boolean;
 };
 
 /**
