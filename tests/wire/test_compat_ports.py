@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import re
 import sys
@@ -205,10 +206,16 @@ def test_server_sent_events_are_replayed(ports: Ports) -> None:
     # While nobody listens.
     for text in ("one", "two"):
         answered("POST", at, json=event(session, "message", **said("user", text)))
-    started(ports)
+    another = started(ports)
+    answered(
+        "POST",
+        f"{ports.runtime}/sessions/{another['session_id']}/events",
+        json=event(another, "message", **said("user", "of another session")),
+    )
+    answered("POST", at, json=event(session, "message", **said("user", "three")))
     only = sse(ports, f"?session_id={session['session_id']}", **{"Last-Event-ID": created["id"]})
-    texts = [json.loads(next(only)["data"])["data"]["content"][0]["text"] for _ in range(2)]
-    assert texts == ["one", "two"]
+    texts = [json.loads(next(only)["data"])["data"]["content"][0]["text"] for _ in range(3)]
+    assert texts == ["one", "two", "three"]
     only.close()
     answer = requests.get(f"{ports.runtime}/sse/sessions", headers={"Last-Event-ID": "no cursor"}, timeout=10)
     assert answer.status_code == 400
@@ -362,7 +369,7 @@ def test_what_the_store_refuses(ports: Ports) -> None:
     assert answered("POST", documents, 400, **bad)["detail"] == "Invalid JSON in metadata parameter"
     assert answered("GET", f"{documents}?limit=x", 422)["detail"][0]["loc"] == ["query", "limit"]
     binary = pushed(ports, "a.bin", b"\xff\x00")
-    assert "no text" in answered("GET", f"{documents}/{binary['id']}?offset=1", 400)["detail"]
+    assert "only a text has parts" in answered("GET", f"{documents}/{binary['id']}?offset=1", 400)["detail"]
     assert pushed(ports, "../../etc/passwd")["filename"] in (".._.._etc_passwd", "passwd")
     assert answered("POST", documents, 413, files={"file": ("a", b"x" * (18 * 2**20))})["detail"]
 
@@ -396,7 +403,9 @@ def test_relations_say_what_the_other_document_is(ports: Ports) -> None:
 def test_without_the_secret_nobody_gets_in(ports: Ports) -> None:
     base = re.match(r"http://127.0.0.1:\d+", ports.runtime)
     assert base is not None
-    for url in (base[0], f"{base[0]}/k/", f"{base[0]}/k/wrong", f"{base[0]}/k/wrong/k/wrong"):
+    secret = ports.runtime.partition("/k/")[2]
+    near = (secret[:1], secret[:-1], f"{secret}x", secret.swapcase())
+    for url in (base[0], *(f"{base[0]}/k/{each}" for each in ("", "wrong", "wrong/k/wrong", *near))):
         assert "cco compat env" in answered("GET", f"{url}/sessions", 401)["detail"]
     other = ports.runtime.replace(base[0] + "/k/", "")
     assert requests.get(f"{base[0]}/sessions", auth=("k", other), timeout=10).status_code == 200
@@ -464,3 +473,104 @@ def test_a_stream_ends_when_the_sidecar_stops(tmp_path: Path) -> None:
     with pytest.raises((StopIteration, requests.RequestException)):
         next(stream)
     until(lambda: ports.sidecar.process.poll() is not None, "its end", 10)
+
+
+def test_a_client_that_asks_for_what_is_no_longer_kept_is_told(ports: Ports) -> None:
+    session = started(ports)
+    stream = sse(ports, f"?session_id={session['session_id']}", **{"Last-Event-ID": "evt-deadbeef-0000000001"})
+    assert next(stream)["event"] == "gap"
+    shown = next(stream)
+    assert shown["event"] == "init"
+    assert [each["session_id"] for each in json.loads(shown["data"])["sessions"]] == [session["session_id"]]
+    stream.close()
+
+
+def test_a_body_that_grows_beyond_the_limit_is_refused(ports: Ports) -> None:
+    session = started(ports)
+    url = f"{ports.runtime}/sessions/{session['session_id']}/events"
+    # In chunks, so without a length.
+    grown = requests.post(url, data=(b"x" * 2**20 for _ in range(6)), timeout=30)
+    assert (grown.status_code, grown.json()) == (413, {"detail": f"the body is larger than {4 * 2**20} bytes"})
+    many = event(session, "post_tool", tool_name="t", tool_input={}, tool_output=[0] * 30_000)
+    assert answered("POST", url, 413, json=many)["code"] == "REQ_004"
+
+
+def test_many_first_events_of_a_session_are_all_kept(ports: Ports) -> None:
+    """On the older path, the first event makes the session."""
+    session = {"session_id": fresh("id"), "session_name": fresh("name")}
+    start = event(session, "session_start", project_dir="/p", agent_name="web")
+
+    def send(_: int) -> int:
+        return requests.post(f"{ports.runtime}/events", json=start, timeout=30).status_code
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(send, range(40))) == {200}
+    assert len(answered("GET", f"{ports.runtime}/events/{session['session_id']}")["events"]) == 40
+
+
+def test_an_address_may_end_with_a_slash(ports: Ports) -> None:
+    assert "sessions" in answered("GET", f"{ports.runtime}/sessions/")
+
+
+def test_what_nobody_should_send_is_refused(ports: Ports) -> None:
+    answered("GET", f"{ports.store}/documents?offset={'9' * 5000}", 422)
+    job = {"type": "start_session", "session_name": fresh("s"), "prompt": "x", "project_dir": "a\0b"}
+    answered("POST", f"{ports.runtime}/jobs", 400, json=job)
+
+
+def test_a_page_that_is_stored_is_never_one_of_this_address(ports: Ports) -> None:
+    made = answered(
+        "POST", f"{ports.store}/documents", 201, files={"file": ("a.html", b"<script>1</script>", "text/html")}
+    )
+    for query in ("", "?offset=0"):
+        answer = requests.get(f"{ports.store}/documents/{made['id']}{query}", timeout=10)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+
+
+def test_the_type_of_a_file_that_is_sent_as_any_is_that_of_its_name(ports: Ports) -> None:
+    file = ("plan.md", b"# Plan", "application/octet-stream")
+    made = answered("POST", f"{ports.store}/documents", 201, files={"file": file})
+    assert made["content_type"] == "text/markdown"
+
+
+async def test_who_follows_sessions_is_let_go_when_the_secret_is_revoked(tmp_path: Path) -> None:
+    ports = Ports(tmp_path)
+    try:
+        url = ports.runtime.replace("http", "ws") + "/ws"
+        async with websockets.connect(url) as socket:
+            assert json.loads(await socket.recv())["type"] == "init"
+            await asyncio.to_thread(run_cco, ports.sidecar, "compat", "revoke")
+            await asyncio.to_thread(
+                call, ports.sidecar, "POST", "/api/sessions", json={"name": "new", "external": True}
+            )
+            with pytest.raises(websockets.ConnectionClosed):
+                await asyncio.wait_for(socket.recv(), 20)
+    finally:
+        ports.sidecar.stop()
+
+
+async def test_clients_that_read_nothing_are_limited_and_leave_nothing(tmp_path: Path) -> None:
+    ports = Ports(tmp_path)
+    url = ports.runtime.replace("http", "ws") + "/ws"
+    try:
+        for _ in range(2):
+            sockets = [await websockets.connect(url, max_queue=1) for _ in range(64)]
+            with pytest.raises(websockets.ConnectionClosed) as refused:
+                async with websockets.connect(url) as one_more:
+                    await one_more.recv()
+            assert refused.value.rcvd is not None and refused.value.rcvd.code == 1013
+            for _ in range(30):
+                await asyncio.to_thread(started, ports)
+            await asyncio.gather(*(socket.close() for socket in sockets))
+        until(lambda: sum(1 for _ in sse_inits(ports)) == 1, "a free place", 20)
+    finally:
+        ports.sidecar.stop()
+
+
+def sse_inits(ports: Ports) -> Iterator[str]:
+    stream = sse(ports)
+    try:
+        yield next(stream)["event"]
+    finally:
+        stream.close()

@@ -152,7 +152,8 @@ def test_the_output_of_other_programs_is_one_message() -> None:
     ],
 )
 def test_what_has_another_form_does_no_harm(line: Any) -> None:
-    assert all(kind[0] == "post_tool" for kind in translated(lines(line)))
+    begun = {"type": "system", "subtype": "init"}
+    assert all(kind[0] == "post_tool" for kind in translated(lines(begun, line)))
 
 
 def test_long_texts_are_cut_and_said_to_be() -> None:

@@ -1,4 +1,4 @@
-"""Lets in only who has the capability of a project, and only from this machine.
+"""Lets in only those who have the capability of a project, and only from this machine.
 
 The clients of the original send no token. So the address that they are given has a secret: ``/k/<secret>`` before the
 path, or where a client takes only a host and a port, ``k:<secret>@`` before the host (RFC 7617).
@@ -9,21 +9,26 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cco_sidecar.core.hosts import is_loopback, without_port
 from cco_sidecar.storage.capabilities import Capabilities
 
+# Bytes of bodies that are on their way, in all.
+_MAX_UNFINISHED = 64 * 2**20
 _PREFIX = "/k/"
 _USER = "k"
 
 
 class Access:
-    """Around an application for each project. ``state.calls`` of a request is what it may call."""
+    """Wraps the application of a port. In the state of a request, ``calls`` is what it may call, ``base`` its address,
+    and ``allowed`` says whether its capability is still valid."""
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Access:
         self._calls_of = calls_of
         self._origins = origins
         self._max_bytes = max_bytes
+        self._unfinished = _Bytes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
@@ -50,12 +56,21 @@ class Access:
         secret = self._secret(inner, headers)
         project = self._capabilities.project_of(secret) if secret else None
         if project is None:
-            text = "no capability in the address: 'cco compat env' prints the addresses to use"
+            text = "the address has no valid secret: 'cco compat env' prints the addresses to use"
             await self._refuse(scope, receive, send, 401, text)
             return
         base = f"http://{headers.get('host', '')}{_PREFIX}{secret}"
-        inner["state"] = {**inner.get("state", {}), "calls": self._calls_of(project), "base": base}
-        await self._app(inner, _Limited(receive, self._max_bytes), send)
+        allowed = partial(self._allows, secret, project)
+        state = {"calls": self._calls_of(project), "base": base, "allowed": allowed}
+        inner["state"] = {**inner.get("state", {}), **state}
+        limited = _Limited(receive, self._max_bytes, self._unfinished)
+        try:
+            await self._app(inner, limited, send)
+        finally:
+            self._unfinished.count -= limited.received
+
+    def _allows(self, secret: str, project: str) -> bool:
+        return self._capabilities.project_of(secret) == project
 
     def _refusal(self, scope: Scope, headers: Mapping[str, str]) -> tuple[int, str] | None:
         """Stops pages of other sites, and names that only point here (DNS rebinding)."""
@@ -78,7 +93,7 @@ class Access:
         scope.setdefault("root_path", "")
         if path.startswith(_PREFIX):
             secret, slash, rest = path.removeprefix(_PREFIX).partition("/")
-            scope["path"] = slash + rest or "/"
+            scope["path"] = (slash + rest).rstrip("/") or "/"
             scope["raw_path"] = scope["path"].encode()
             return secret
         kind, _, given = headers.get("authorization", "").partition(" ")
@@ -98,17 +113,28 @@ class Access:
         await JSONResponse({"detail": text}, status)(scope, receive, send)
 
 
-class _Limited:
-    """Counts the bytes of a body that does not say its length."""
+class _Bytes:
+    """How many bytes of bodies are in memory."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
+    count = 0
+
+
+class _Limited:
+    """Limits the body of a request, and what all of them have in memory. Raises HTTPException."""
+
+    def __init__(self, receive: Receive, most: int, all_of_them: _Bytes) -> None:
         self._receive = receive
-        self._left = most
+        self._most = most
+        self._all = all_of_them
+        self.received = 0
 
     async def __call__(self) -> Message:
         message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            # The rest is not read; as if the client had gone.
-            return {"type": "http.disconnect"}
+        size = len(message.get("body", b""))
+        self.received += size
+        self._all.count += size
+        if self.received > self._most:
+            raise HTTPException(413, f"the body is larger than {self._most} bytes")
+        if self._all.count > _MAX_UNFINISHED:
+            raise HTTPException(503, "too much is uploaded at once; try again", {"retry-after": "1"})
         return message

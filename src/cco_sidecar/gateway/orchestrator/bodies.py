@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from cco_sidecar.core.bounds import check_json
 from cco_sidecar.core.errors import Kind, SidecarError
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,11 @@ async def json_object(
     request: Request, required: Mapping[str, type], optional: Mapping[str, type] | None = None
 ) -> dict[str, Any]:
     """Returns the known fields of a JSON body; null is as if not given. Raises Unprocessable."""
+    body = await request.body()
+    # Before it is parsed, which blocks everybody.
+    check_json(body)
     try:
-        given = orjson.loads(await request.body())
+        given = orjson.loads(body)
     except orjson.JSONDecodeError as wrong:
         raise Unprocessable(
             [problem("json_invalid", ["body", wrong.pos], f"JSON decode error: {wrong.msg}")]
@@ -64,7 +68,7 @@ def number(request: Request, name: str, default: int | None, most: int) -> int |
     text = request.query_params.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or int(text) > most:
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(most)) or int(text) > most:
         said = f"Input should be a valid integer from 0 to {most}"
         raise Unprocessable([problem("int_parsing", ["query", name], said)])
     return int(text)
@@ -90,7 +94,7 @@ async def on_unprocessable(_: Request, error: Exception) -> Response:
 
 
 async def on_refusal(_: Request, error: Exception) -> Response:
-    """What the services refuse and the original has no words for."""
+    """What the services refuse, and the original has no answer for."""
     assert isinstance(error, SidecarError)
     headers = {"retry-after": "1"} if error.kind in (Kind.UNAVAILABLE, Kind.RATE_LIMITED) else None
     return JSONResponse({"detail": error.message, "code": error.code}, error.kind.http_status, headers)

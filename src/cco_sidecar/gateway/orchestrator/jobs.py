@@ -47,7 +47,11 @@ async def create_job(request: Request) -> Response:
 
 
 def _is_root(calls: Calls, project_dir: str) -> bool:
-    return not project_dir or Path(project_dir).resolve() == calls.root.resolve()
+    try:
+        return not project_dir or Path(project_dir).resolve() == calls.root.resolve()
+    except (OSError, ValueError):
+        # Such as one with a NUL.
+        return False
 
 
 async def _started(calls: Calls, body: dict[str, Any]) -> pb.Session:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.endpoints import WebSocketEndpoint
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -26,22 +27,37 @@ from orchestra.v1.event_service_pb2 import Event, SubscribeRequest, SubscribeRes
 _TOPIC = "sessions"
 _CHANGES = ("session_created", "session_updated")
 _DELETED = "session_deleted"
-_BEAT_SECONDS = 30.0
+# How long a client gets nothing, at most; and how often it is looked at whether it still may get something.
+_BEAT_SECONDS, _LOOK_SECONDS = 30.0, 5.0
+# Clients at once: each may hold a list of all sessions.
+_MAX_CLIENTS = 64
 # Batches that wait for a client that does not read; then its subscription waits too.
 _WAITING = 100
+
+
+class Gap(NamedTuple):
+    """Events that are no longer kept: what the client knows is out of date."""
+
+    missed: int
 
 
 class Live:
     """The frames of one client, after an event or from now on."""
 
-    def __init__(self, calls: Calls, since: str = "") -> None:
-        self._calls = calls
+    clients = 0
+
+    def __init__(self, request: HTTPConnection, since: str = "") -> None:
+        self.calls: Calls = request.state.calls
+        self._allowed: Callable[[], bool] = request.state.allowed
         self._request = SubscribeRequest(topics=[_TOPIC], since=since)
-        self._batches: asyncio.Queue[SubscribeResponse | None] = asyncio.Queue(_WAITING)
+        self._batches: asyncio.Queue[SubscribeResponse] = asyncio.Queue(_WAITING)
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Returns once nothing that happens from now on is missed. Raises SidecarError."""
+        if Live.clients >= _MAX_CLIENTS:
+            raise SidecarError(Kind.UNAVAILABLE, "RATE_002", f"{_MAX_CLIENTS} clients follow sessions already")
+        Live.clients += 1
         opened = asyncio.Event()
 
         async def send(response: Any) -> None:
@@ -49,13 +65,8 @@ class Live:
             batch: Any = response.message() if isinstance(response, Encoded) else response
             await self._batches.put(batch)
 
-        async def follow() -> None:
-            try:
-                await self._calls.stream("EventService/Subscribe", self._request, send)
-            finally:
-                await self._batches.put(None)
-
-        self._task = asyncio.create_task(follow(), name="sessions of a client")
+        follow = self.calls.stream("EventService/Subscribe", self._request, send)
+        self._task = asyncio.create_task(follow, name="sessions of a client")
         opening = asyncio.ensure_future(opened.wait())
         await asyncio.wait({self._task, opening}, return_when=asyncio.FIRST_COMPLETED)
         opening.cancel()
@@ -64,24 +75,41 @@ class Live:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            task, self._task = self._task, None
+            Live.clients -= 1
+            task.cancel()
             with suppress(asyncio.CancelledError, SidecarError):
-                await self._task
+                await task
 
-    async def frames(self) -> AsyncIterator[tuple[Event | None, dict[str, Any]]]:
-        """Yields each event with its frame; every half minute without one, no event."""
-        while True:
-            try:
-                batch = await asyncio.wait_for(self._batches.get(), _BEAT_SECONDS)
-            except TimeoutError:
+    async def frames(self) -> AsyncIterator[tuple[Event | Gap | None, dict[str, Any]]]:
+        """Yields each event with its frame; now and then without one, None. Ends with the subscription, or when the
+        capability is revoked."""
+        while self._task is not None:
+            batch = await self._next(self._task)
+            if not self._allowed():
+                return
+            if batch is None:
+                if self._task is None or self._task.done():
+                    return
                 yield None, {}
                 continue
-            if batch is None:
-                return
+            if batch.HasField("gap"):
+                yield Gap(int(batch.gap.missed)), {}
             for event in batch.events:
                 frame = await self._frame(event)
                 if frame is not None:
                     yield event, frame
+
+    async def _next(self, task: asyncio.Task[None]) -> SubscribeResponse | None:
+        """Returns the next batch; None if there is none for a while, or the subscription has ended."""
+        if not self._batches.empty():
+            return self._batches.get_nowait()
+        getting = asyncio.ensure_future(self._batches.get())
+        try:
+            await asyncio.wait({getting, task}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            return getting.result() if getting.done() else None
+        finally:
+            getting.cancel()
 
     async def _frame(self, event: Event) -> dict[str, Any] | None:
         """Returns None for what no longer exists."""
@@ -92,11 +120,11 @@ class Live:
         try:
             if event.event_type in _CHANGES:
                 wanted = pb.GetSessionRequest(session_id=session_id)
-                found = await self._calls.call("SessionService/GetSession", wanted, pb.GetSessionResponse)
+                found = await self.calls.call("SessionService/GetSession", wanted, pb.GetSessionResponse)
                 return {"type": event.event_type, "session": session_shape(found.session)}
             number = int(data.get("sequence", 0))
             asked = pb.ListSessionEventsRequest(session_id=session_id, after=max(number - 1, 0), limit=1)
-            listed = await self._calls.call("SessionService/ListSessionEvents", asked, pb.ListSessionEventsResponse)
+            listed = await self.calls.call("SessionService/ListSessionEvents", asked, pb.ListSessionEventsResponse)
         except SidecarError as problem:
             if problem.kind is Kind.NOT_FOUND:
                 return None
@@ -114,16 +142,24 @@ class SessionSocket(WebSocketEndpoint):
 
     async def on_connect(self, websocket: WebSocket) -> None:
         await websocket.accept()
-        self._live = Live(websocket.state.calls)
-        await self._live.open()
-        sessions = await _sessions(websocket.state.calls)
-        await websocket.send_text(_text({"type": "init", "sessions": sessions}))
+        live = Live(websocket)
+        try:
+            await live.open()
+        except SidecarError as problem:
+            await live.close()
+            await websocket.close(1013, problem.message[:120])
+            return
+        self._live = live
+        await websocket.send_text(await _init(live.calls))
         self._sending = asyncio.create_task(self._send(websocket), name="frames of a client")
 
     async def _send(self, websocket: WebSocket) -> None:
         with suppress(WebSocketDisconnect, RuntimeError, OSError, SidecarError):
             async for event, frame in self._live.frames():
-                if event is not None:
+                if isinstance(event, Gap):
+                    # The original has no other way to say that all may be different.
+                    await websocket.send_text(await _init(self._live.calls))
+                elif event is not None:
                     await websocket.send_text(_text(frame))
         if websocket.application_state is WebSocketState.CONNECTED:
             with suppress(RuntimeError, OSError):
@@ -138,40 +174,50 @@ class SessionSocket(WebSocketEndpoint):
 
 async def stream_sessions(request: Request) -> StreamingResponse:
     """``/sse/sessions``: the same as server-sent events. ``Last-Event-ID`` continues after an event."""
-    calls: Calls = request.state.calls
     only = request.query_params.get("session_id", "")
     last = request.headers.get("last-event-id", "")
-    live = Live(calls, last)
+    live = Live(request, last)
     try:
         await live.open()
     except SidecarError as problem:
         await live.close()
         raise detail(problem.kind.http_status, problem.message) from None
     init = request.query_params.get("include_init", "true").lower() in ("true", "1") and not last
-    sessions = await _sessions(calls) if init else []
+    return StreamingResponse(
+        _parts(live, only, init=init), media_type="text/event-stream", headers={"cache-control": "no-store"}
+    )
 
-    async def parts() -> AsyncIterator[str]:
-        try:
-            if init:
-                shown = [each for each in sessions if only in ("", each["session_id"])]
-                yield f"event: init\ndata: {_text({'type': 'init', 'sessions': shown})}\n\n"
-            async for event, frame in live.frames():
-                if event is None:
-                    yield ": beat\n\n"
-                elif only in ("", _session_of(frame)):
-                    yield f"id: {event.event_id}\nevent: {frame['type']}\ndata: {_text(frame)}\n\n"
-        finally:
-            await live.close()
 
-    return StreamingResponse(parts(), media_type="text/event-stream", headers={"cache-control": "no-store"})
+async def _parts(live: Live, only: str, *, init: bool) -> AsyncIterator[str]:
+    """Yields what a client gets; a comment if there is nothing for half a minute, so that proxies keep it open."""
+    try:
+        if init:
+            yield f"event: init\ndata: {await _init(live.calls, only)}\n\n"
+        beat_at = time.monotonic() + _BEAT_SECONDS
+        async for event, frame in live.frames():
+            part = ""
+            if isinstance(event, Gap):
+                gap = _text({"type": "gap", "missed": event.missed})
+                part = f"event: gap\ndata: {gap}\n\nevent: init\ndata: {await _init(live.calls, only)}\n\n"
+            elif event is not None and only in ("", _session_of(frame)):
+                part = f"id: {event.event_id}\nevent: {frame['type']}\ndata: {_text(frame)}\n\n"
+            elif time.monotonic() >= beat_at:
+                part = ": beat\n\n"
+            if part:
+                yield part
+                beat_at = time.monotonic() + _BEAT_SECONDS
+    finally:
+        await live.close()
+
+
+async def _init(calls: Calls, only: str = "") -> str:
+    """Returns the frame with all sessions, or with one."""
+    shown = [session_shape(each) for each in await every_session(calls)]
+    return _text({"type": "init", "sessions": [each for each in shown if only in ("", each["session_id"])]})
 
 
 def _session_of(frame: dict[str, Any]) -> str:
     return str(frame.get("session_id") or (frame.get("session") or frame.get("data") or {}).get("session_id"))
-
-
-async def _sessions(calls: Calls) -> list[dict[str, Any]]:
-    return [session_shape(each) for each in await every_session(calls)]
 
 
 def _text(value: Any) -> str:

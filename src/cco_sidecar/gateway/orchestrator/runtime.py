@@ -137,16 +137,24 @@ async def receive_event(request: Request) -> Response:
     """The older path: an event of an unknown session makes it."""
     body = await json_object(request, _EVENT_REQUIRED, _EVENT_OPTIONAL)
     calls = calls_of(request)
+    event = _event_request(body, body["session_id"])
     try:
-        wanted = pb.GetSessionRequest(session_id=body["session_id"])
-        await calls.call("SessionService/GetSession", wanted, pb.GetSessionResponse)
+        await calls.call("SessionService/AddSessionEvent", event, pb.AddSessionEventResponse)
     except SidecarError as error:
         if error.kind is not Kind.NOT_FOUND:
             raise
-        await _registered(calls, body)
-    event = _event_request(body, body["session_id"])
-    await calls.call("SessionService/AddSessionEvent", event, pb.AddSessionEventResponse)
+        await _registered_once(calls, body)
+        await calls.call("SessionService/AddSessionEvent", event, pb.AddSessionEventResponse)
     return answer({"ok": True})
+
+
+async def _registered_once(calls: Calls, body: dict[str, Any]) -> None:
+    """Registers a session, unless another event of it has done so in the meantime."""
+    try:
+        await _registered(calls, body)
+    except SidecarError as error:
+        if error.code != "SES_002":
+            raise
 
 
 def _event_request(body: dict[str, Any], session_id: str) -> pb.AddSessionEventRequest:

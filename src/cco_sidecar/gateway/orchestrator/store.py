@@ -21,7 +21,9 @@ from orchestra.v1 import document_service_pb2 as pb
 
 _PAGE = 1000
 _MAX_NUMBER = 2**32 - 1
-_UNNAMED = "unknown"
+_UNNAMED, _ANY_TYPE = "unknown", "application/octet-stream"
+# A document is never a page of this address, which has a secret.
+_HARMLESS = {"x-content-type-options": "nosniff", "content-security-policy": "default-src 'none'; sandbox"}
 _NOT_IN_NAMES = re.compile(r"[/\\\x00-\x1f\x7f]")
 
 
@@ -55,7 +57,8 @@ async def upload(request: Request) -> Response:
         metadata = _metadata(form.get("metadata"))
         wanted = pb.CreateDocumentRequest(
             filename=_NOT_IN_NAMES.sub("_", file.filename or _UNNAMED),
-            content_type=file.content_type or "",
+            # Programs that do not know better send this for everything.
+            content_type="" if file.content_type == _ANY_TYPE else file.content_type or "",
             tags=_words(str(form.get("tags") or "")),
             metadata=metadata,
             data=await file.read(),
@@ -130,11 +133,12 @@ async def get_document(request: Request) -> Response:
     name = quote(document.filename)
     if not in_part:
         headers = {"content-disposition": f"attachment; filename*=utf-8''{name}"}
-        return Response(data, media_type=document.content_type, headers=headers)
+        return Response(data, media_type=document.content_type, headers=headers | _HARMLESS)
     headers = {
         "content-disposition": f"inline; filename*=utf-8''{name}",
         "x-total-chars": str(found.total_chars),
         "x-char-range": f"{found.start}-{found.end}",
+        **_HARMLESS,
     }
     return Response(data, 206, media_type=document.content_type, headers=headers)
 
