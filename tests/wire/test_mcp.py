@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -19,7 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.support.sidecars import fresh
 from tests.wire.test_sessions import Place
 
-from cco_sidecar.testing.process import Agent, SidecarProcess
+from cco_sidecar.testing.process import Agent, SidecarProcess, run_cco
 
 ORIGINAL = {
     "list_agent_blueprints",
@@ -226,3 +227,73 @@ async def test_a_callback_needs_a_session_to_call_back(place: Place) -> None:
             client, "start_agent_session", session_name=fresh("s"), prompt="say:x", mode="async_callback"
         )
         assert "needs a parent" in text
+
+
+async def test_arguments_that_do_not_exist_are_named(place: Place, connect: Connect) -> None:
+    async with connect(place.sidecar, place.sidecar.operator) as client:
+        name = fresh("s")
+        said = await refused(
+            client, "start_agent_session", session_name=name, prompt="say:x", blueprint="code-reviewer"
+        )
+        assert "unknown argument 'blueprint'; did you mean 'agent_blueprint_name'?" in said
+        assert json.loads(await told(client, "get_agent_session_status", session_name=name))["status"] == "not_existent"
+        said = await refused(client, "doc_query", limit="many", name=5)
+        assert "pydantic" not in said and "name: input should be a valid string" in said and "limit: " in said
+        assert "query: field required" in await refused(client, "doc_search")
+
+
+async def test_null_is_an_argument_that_is_not_given(place: Place, connect: Connect) -> None:
+    agent = place.sidecar.agent(project=fresh("p"))
+    async with connect(place.sidecar, agent) as client:
+        made = json.loads(await told(client, "doc_create", name="m.md", content="x", tags=None, description=None))
+        assert json.loads(await told(client, "doc_query", name=None, tags=None, limit=None))[0]["filename"] == "m.md"
+        assert "document_id" in await refused(client, "doc_info", document_id=None)
+        tagged = json.loads(await told(client, "doc_create", name="n.md", tags=["a", "b"]))
+        assert (tagged["tags"], made.get("tags", [])) == (["a", "b"], [])
+
+
+async def test_calls_that_wait_or_are_cancelled_hold_nobody_up(place: Place, connect: Connect) -> None:
+    agent = place.sidecar.agent(project=fresh("p"))
+    async with connect(place.sidecar, agent) as client:
+        waiting = {"event_type": fresh("never"), "timeout_seconds": 120}
+        calls = [asyncio.create_task(client.call_tool("wait_for_event", waiting)) for _ in range(40)]
+        await asyncio.wait_for(told(client, "doc_query"), 20)
+        for each in calls:
+            each.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.wait_for(told(client, "doc_query"), 20)
+
+
+def test_over_stdio_the_server_ends_with_its_input(place: Place) -> None:
+    call = {
+        "jsonrpc": "2.0",
+        "id": 2,
+        "method": "tools/call",
+        "params": {"name": "wait_for_event", "arguments": {"event_type": fresh("never"), "timeout_seconds": 120}},
+    }
+    begin = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+    }
+    lines = [begin, {"jsonrpc": "2.0", "method": "notifications/initialized"}, call]
+    ran = run_cco(place.sidecar, "mcp", input="".join(json.dumps(line) + "\n" for line in lines))
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[0])["id"] == 1
+
+
+def test_without_a_sidecar_the_command_says_so(place: Place) -> None:
+    ran = run_cco(place.sidecar, "mcp", "--sidecar-url", "http://127.0.0.1:1", input="")
+    assert ran.returncode == 1 and "no sidecar answers at http://127.0.0.1:1" in ran.stderr
+
+
+def test_over_http_what_cannot_be_answered_is_refused(place: Place) -> None:
+    url, operator = f"{place.sidecar.url}/mcp", place.sidecar.operator.headers
+    headers = operator | {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    listened = requests.get(url, headers=headers, timeout=10)
+    assert (listened.status_code, listened.headers["allow"]) == (405, "POST")
+    many = requests.post(url, data="[" + ",".join(["{}"] * 30_000) + "]", headers=headers, timeout=20)
+    assert (many.status_code, many.json()["code"]) == (413, "REQ_004")
+    large = requests.post(url, data=b'"' + b"x" * (18 * 2**20), headers=headers, timeout=20)
+    assert large.status_code == 413

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cco_sidecar.cli.connect import connected
-from cco_sidecar.client import Client
+from cco_sidecar.client import AsyncClient, Client
 from cco_sidecar.core.calls import Calls
 from cco_sidecar.core.errors import SettingsError
 
@@ -18,12 +18,25 @@ from cco_sidecar.core.errors import SettingsError
 def command(client: Client) -> None:
     """Serve the tools of the Model Context Protocol on standard input and output. Needs the extra mcp."""
     try:
-        from cco_sidecar.mcp import remote, server
+        import mcp  # noqa: F401
     except ImportError as problem:
         raise SettingsError("this needs the extra 'mcp'; fix: pip install 'cco-sidecar[mcp]'") from problem
-    calls = remote.RemoteCalls(client)
+    # Opened now, so that a program without a sidecar says so at once.
+    client.connect()
+    asyncio.run(_serve(client))
 
-    def calls_of(_: Any) -> Calls:
-        return calls
 
-    asyncio.run(server.make(calls_of, files=True).run_stdio_async())
+async def _serve(client: Client) -> None:
+    from cco_sidecar.mcp import remote, server
+
+    scheme = "https" if client.secure else "http"
+    host, port = (None, None) if client.grpc_target.startswith("unix:") else client.address
+    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}" if host is not None else None
+    # The token was meant for this server, as the command was started.
+    async with AsyncClient(url, token=client.token, grpc_target=client.grpc_target, insecure=True) as opened:
+        calls = remote.RemoteCalls(opened)
+
+        def calls_of(_: Any) -> Calls:
+            return calls
+
+        await server.make(calls_of, files=True).run_stdio_async()

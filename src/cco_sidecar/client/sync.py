@@ -141,6 +141,16 @@ class Client:
             raise error_of(problem) from None
 
     @property
+    def grpc_target(self) -> str:
+        """The target of the gRPC connection, such as ``127.0.0.1:3002`` or ``unix:/path``."""
+        return self._target.address
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection uses TLS."""
+        return self._target.secure
+
+    @property
     def address(self) -> tuple[str, int]:
         """The host and port of the gRPC connection."""
         host, _, port = self._target.address.rpartition(":")

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cco_sidecar.core import codec, relations
 from cco_sidecar.core.calls import Calls
@@ -15,7 +15,10 @@ from cco_sidecar.mcp.texts import message, shown, words
 from orchestra.v1 import document_service_pb2 as pb
 
 Id = Annotated[str, Field(description="ID of the document, such as doc_...")]
-Tags = Annotated[str, Field(description="Tags, separated by commas; a document must have all of them")]
+# Models send lists where commas are expected.
+_Joined = BeforeValidator(lambda given: ",".join(map(str, given)) if isinstance(given, list) else given)
+Tags = Annotated[str, _Joined, Field(description="Tags, separated by commas; a document must have all of them")]
+GivenTags = Annotated[str, _Joined, Field(description="Tags, separated by commas")]
 Description = Annotated[str, Field(description="What it is about")]
 
 
@@ -23,7 +26,7 @@ async def doc_create(
     calls: Calls,
     name: Annotated[str, Field(description="File name, such as plan.md")],
     content: Annotated[str, Field(description="Its text; may be written later")] = "",
-    tags: Annotated[str, Field(description="Tags, separated by commas")] = "",
+    tags: GivenTags = "",
     description: Description = "",
 ) -> str:
     """Store a new document that all agents of the project can find and read."""
@@ -110,7 +113,7 @@ async def doc_edit(
 
 
 async def doc_delete(calls: Calls, document_id: Id) -> str:
-    """Delete a document with its revisions."""
+    """Delete a document with its revisions, and its children with theirs."""
     request = pb.DeleteDocumentRequest(document_id=document_id)
     await calls.call("DocumentService/DeleteDocument", request, pb.DeleteDocumentResponse)
     return shown({"success": True, "document_id": document_id})
@@ -120,7 +123,7 @@ async def doc_push(
     calls: Calls,
     file_path: Annotated[str, Field(description="Absolute path of the file")],
     name: Annotated[str, Field(description="Name of the document; that of the file when empty")] = "",
-    tags: Annotated[str, Field(description="Tags, separated by commas")] = "",
+    tags: GivenTags = "",
     description: Description = "",
 ) -> str:
     """Store a file of this machine as a document."""

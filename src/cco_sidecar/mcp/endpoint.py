@@ -19,7 +19,7 @@ _BEARER = "bearer "
 
 
 class McpEndpoint:
-    """The tools, for whoever's token a request has."""
+    """The tools, with the permissions of the request's token."""
 
     path = "/mcp"
 

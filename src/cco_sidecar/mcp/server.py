@@ -12,10 +12,13 @@ from typing import Any
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from pydantic import ValidationError
 
 from cco_sidecar import __version__
 from cco_sidecar.core.calls import Calls
 from cco_sidecar.core.errors import SidecarError
+from cco_sidecar.core.suggestions import did_you_mean
 from cco_sidecar.mcp import documents, sessions, team
 
 log = logging.getLogger(__name__)
@@ -34,15 +37,43 @@ _CUT = "\n\n[cut after 25,000 characters]"
 def make(calls_of: Callable[[Context[Any, Any]], Calls], *, files: bool = False) -> MCPServer[Any]:
     """Returns the server. ``calls_of`` returns the calls of whoever uses a tool; ``files``: with tools that read and
     write files of this machine."""
-    server: MCPServer[Any] = MCPServer(
-        "cco-sidecar", title="Orchestration sidecar", instructions=_INSTRUCTIONS, version=__version__
+    functions = [*sessions.TOOLS, *documents.TOOLS, *team.TOOLS, *(documents.FILE_TOOLS if files else ())]
+    return MCPServer(
+        "cco-sidecar",
+        title="Orchestration sidecar",
+        instructions=_INSTRUCTIONS,
+        version=__version__,
+        tools=[StrictTool.of(each.__name__, _bound(each, calls_of)) for each in functions],
     )
-    for module in (sessions, documents, team):
-        for tool in module.TOOLS:
-            server.add_tool(_bound(tool, calls_of), name=tool.__name__, structured_output=False)
-    for tool in documents.FILE_TOOLS if files else ():
-        server.add_tool(_bound(tool, calls_of), name=tool.__name__, structured_output=False)
-    return server
+
+
+class StrictTool(Tool):
+    """A tool that names arguments it does not know, and takes null for one that is not given."""
+
+    @classmethod
+    def of(cls, name: str, function: Callable[..., Any]) -> StrictTool:
+        made = cls.from_function(function, name=name, structured_output=False)
+        assert isinstance(made, StrictTool)
+        made.parameters["additionalProperties"] = False
+        return made
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:
+        known, required = self.parameters["properties"], self.parameters.get("required", ())
+        unknown = sorted(arguments.keys() - known.keys())
+        if unknown:
+            raise ToolError(f"{self.name}: unknown argument '{unknown[0]}'{did_you_mean(unknown[0], known)}")
+        given = {name: value for name, value in arguments.items() if value is not None or name in required}
+        try:
+            self.fn_metadata.validate_arguments(given)
+        except ValidationError as problem:
+            raise ToolError(f"{self.name}: {_said(problem)}") from None
+        return await super().run(given, context, convert_result)
+
+
+def _said(problem: ValidationError) -> str:
+    """Returns what is wrong with arguments."""
+    wrong = ((".".join(map(str, each["loc"])), str(each["msg"])) for each in problem.errors())
+    return "; ".join(f"{name}: {text[:1].lower()}{text[1:]}" for name, text in wrong)
 
 
 def _bound(tool: Callable[..., Any], calls_of: Callable[[Context[Any, Any]], Calls]) -> Callable[..., Any]:
