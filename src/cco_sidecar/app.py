@@ -166,7 +166,7 @@ class Sidecar:
             self._background.start(self._tokens.follow_revocations(), "revocations")
             self._background.start(self._database.keep_claim(), "claim of the database")
         garbage.freeze()
-        self._registration.announce(self.settings.url, self.settings.grpc_target)
+        self._registration.announce(self.settings.url, self.settings.grpc_target, Projects(self.settings).directories)
         log.info("listening", extra={"port": self.settings.port, "grpc_port": self.settings.grpc_port})
 
     async def stop(self, *, keep_agents: bool = False) -> None:

@@ -45,7 +45,7 @@ def test_a_blueprint_is_made_from_files_and_changed(sidecar: SidecarProcess, tmp
     assert shown(sidecar, name)["status"] == "active"
     done(sidecar, "delete", name)
     gone = run_cco(sidecar, "blueprints", "show", name)
-    assert gone.returncode == 1 and f"unknown agent type '{name}'" in gone.stderr
+    assert gone.returncode == 1 and f"blueprint '{name}' not found" in gone.stderr
 
 
 def test_directories_are_imported_and_exported(sidecar: SidecarProcess, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from tests.support.commands import fails, misused, printed
 
+from cco_sidecar.client import Client
 from cco_sidecar.testing.process import SidecarProcess, run_cco
 
 
@@ -64,7 +67,10 @@ def test_bytes_are_pulled_not_read(sidecar: SidecarProcess, tmp_path: Path) -> N
     (tmp_path / "a.bin").write_bytes(b"\xff\x00")
     made = documents(sidecar, "push", str(tmp_path / "a.bin"), "--name", "b.bin")
     assert made["filename"] == "b.bin" and "total_chars" not in made
-    fails(run_cco(sidecar, "documents", "read", made["id"]), "is no text but application/octet-stream; use pull")
+    fails(
+        run_cco(sidecar, "documents", "read", made["id"]),
+        "is not text (application/octet-stream); use 'doc-pull' to get the file",
+    )
     documents(sidecar, "pull", made["id"], "--output", str(tmp_path / "c"))
     assert (tmp_path / "c").read_bytes() == b"\xff\x00"
 
@@ -122,7 +128,9 @@ def test_the_programs_report_errors_as_json(sidecar: SidecarProcess, pushed: dic
     missing = program("doc_info", "doc_0")
     assert (missing.returncode, missing.stdout) == (1, "") and "doc_0" in json.loads(missing.stderr)["error"]
     nowhere = program("doc_push", "/nowhere")
-    assert nowhere.returncode == 2 and "does not exist" in nowhere.stderr
+    assert nowhere.returncode == 1 and "does not exist" in json.loads(nowhere.stderr)["error"]
+    usage = program("doc_push")
+    assert usage.returncode == 2 and "documents" not in usage.stderr
 
 
 def test_documents_are_linked(sidecar: SidecarProcess) -> None:
@@ -143,3 +151,75 @@ def test_documents_are_linked(sidecar: SidecarProcess) -> None:
     child = documents(sidecar, "link", "--create", first, second, "--type", "parent-child")
     assert child["success"] is True
     assert documents(sidecar, "delete", first)["deleted_document_ids"] == [first, second]
+
+
+def test_a_pulled_document_follows_no_link(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    (tmp_path / "victim.txt").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "source").write_text("text")
+    made = documents(sidecar, "push", str(tmp_path / "source"), "--name", "victim.txt")
+    fails(run_cco(sidecar, "documents", "pull", made["id"], cwd=tmp_path), "victim.txt exists")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_on_a_terminal_nothing_is_a_command_for_it(sidecar: SidecarProcess, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    made = documents(
+        sidecar, "push", str(tmp_path / "a"), "--name", "a\u009b31m\u202eb.md", "--description", "\x7f\x1b[2J"
+    )
+    shown = on_terminal(sidecar, "documents", "info", made["id"])
+    assert "\\u009b31m\\u202eb.md" in shown and not set(shown) & {"\x1b", "\x7f", "\u009b", "\u202e"}
+    with Client(sidecar.url, token=sidecar.operator.token) as client:
+        session = client.sessions.register("hostile", project_dir="/p\x1b[2J")
+        text = "\x1b]0;owned\x07"
+        content = [{"type": "text", "text": text}]
+        client.sessions.add_event(session.session_id, "message", role="assistant", content=content)
+        client.sessions.add_event(session.session_id, "session_stop", exit_code=0)
+    for arguments in (["ao", "get-result", "hostile"], ["ao", "list-sessions"], ["sessions", "result", "hostile"]):
+        shown = on_terminal(sidecar, *arguments)
+        assert "x1b" in shown and not set(shown) & {"\x1b", "\x07"}, arguments
+
+
+def on_terminal(sidecar: SidecarProcess, *arguments: str) -> str:
+    """Returns what a command prints on a terminal."""
+    leader, follower = pty.openpty()
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+    ours = {"CCO_SIDECAR_STORAGE": str(sidecar.storage), "CCO_SIDECAR_PORT": str(sidecar.port), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "cco_sidecar.cli.main", *arguments]
+    with subprocess.Popen(
+        command, env=clean | ours | {"HOME": str(sidecar.storage.parent)}, stdout=follower
+    ) as process:
+        os.close(follower)
+        found = b""
+        with contextlib.suppress(OSError):
+            while part := os.read(leader, 65536):
+                found += part
+        assert process.wait(60) == 0
+    os.close(leader)
+    return found.decode().replace("\r\n", "\n")
+
+
+@pytest.mark.parametrize("name", ["ao-get-result", "doc-read", "cco"])
+def test_what_the_encoding_does_not_have_is_escaped(sidecar: SidecarProcess, name: str) -> None:
+    with Client(sidecar.url, token=sidecar.operator.token) as client:
+        made = client.documents.create("a.md", "well done \U0001f44d")
+        session = client.sessions.register(f"enc-{name}")
+        content = [{"type": "text", "text": "well done \U0001f44d"}]
+        client.sessions.add_event(session.session_id, "message", role="assistant", content=content)
+        client.sessions.add_event(session.session_id, "session_stop", exit_code=0)
+    arguments = {
+        "ao-get-result": [f"enc-{name}"],
+        "doc-read": [made.document_id],
+        "cco": ["sessions", "result", f"enc-{name}"],
+    }[name]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("CCO_", "JWT_", "SIDECAR_"))}
+    ours = {"CCO_SIDECAR_STORAGE": str(sidecar.storage), "CCO_SIDECAR_PORT": str(sidecar.port)}
+    program = Path(sys.executable).with_name(name)
+    done = subprocess.run(
+        [program, *arguments],
+        env=clean | ours | {"HOME": str(sidecar.storage.parent), "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == b"well done \\U0001f44d"

@@ -43,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
 
 
 def ran(
-    sidecar: SidecarProcess, program: str, *arguments: str, given: str | None = None
+    sidecar: SidecarProcess, program: str, *arguments: str, given: str | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command of the wheel."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("CCO_", "JWT_", "SIDECAR_"))}
@@ -57,6 +57,7 @@ def ran(
         [str(Path(sys.executable).with_name(program)), *arguments],
         input=given if given is not None else "",
         env=environment,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=60,
@@ -101,7 +102,7 @@ def test_a_prompt_comes_from_standard_input(place: SidecarProcess) -> None:
         ("ao-new", ("s1", "-p", "x", "--agent", "nobody"), 1, "Error: Agent not found: nobody"),
         ("ao-new", ("s1",), 1, "Error: no prompt given"),
         ("ao-new", ("s1", "-p", "x", "--project-dir", "/"), 1, "Error: no project of the sidecar has the directory /"),
-        ("ao-new", ("s2", "-p", "fail it"), 1, "Error: session 's2' is failed: exited with code 3"),
+        ("ao-new", ("s2", "-p", "fail it"), 1, "Error: session 's2' failed: exited with code 3"),
         ("ao-new", (), 2, "Missing argument"),
         ("ao-resume", ("nobody", "-p", "x"), 1, "Error: Session 'nobody' does not exist. Use 'ao-new'"),
         ("ao-get-result", ("nobody",), 1, "Error: Session 'nobody' does not exist"),
@@ -135,6 +136,16 @@ def test_a_project_is_named_by_its_directory(place: SidecarProcess) -> None:
     assert said(place, "ao-status", name) == "not_existent\n"
     assert said(place, "ao-status", name, "--project-dir", str(second)) == "finished\n"
     assert f"project-dir: {second})" in said(place, "ao-list-sessions", "--project-dir", str(second))
+
+
+def test_a_directory_is_compared_with_those_of_the_sidecar(place: SidecarProcess, tmp_path: Path) -> None:
+    """Not with the one where the command runs."""
+    name = fresh("s")
+    wrong = ran(place, "ao-new", name, "-p", "x", "--project-dir", str(tmp_path), cwd=tmp_path)
+    assert wrong.returncode == 1 and f"it has: {place.root}" in wrong.stderr
+    assert said(place, "ao-status", name) == "not_existent\n"
+    right = ran(place, "ao-new", name, "-p", "x", "--project-dir", str(place.root), cwd=tmp_path)
+    assert (right.returncode, right.stdout) == (0, "X\n")
 
 
 def test_cco_sessions(place: SidecarProcess) -> None:

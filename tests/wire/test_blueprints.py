@@ -182,6 +182,43 @@ def test_files_written_by_hand_are_the_catalogue(tmp_path: Path) -> None:
         assert (directory / "web" / "agent.system-prompt.md").read_text() == "Be brief."
 
 
+def test_files_of_other_tools_are_read_or_named(tmp_path: Path) -> None:
+    directory = tmp_path / "blueprints"
+    servers = {
+        "good": {
+            "mcpServers": {
+                "a": {"type": "streamable-http", "url": "http://x"},
+                "b": {"command": "b", "env": {"N": 3, "T": True}},
+            }
+        },
+        "bare": {"a": {"command": "x"}},
+        "elsewhere": {"mcpServers": {"d": {"serverUrl": "http://x"}}},
+        "wrong": {"mcpServers": {"d": {"command": "x", "args": 5}}},
+    }
+    for name, given in servers.items():
+        (directory / name).mkdir(parents=True)
+        (directory / name / "agent.json").write_text('{"description": "d"}')
+        (directory / name / "agent.mcp.json").write_text(json.dumps(given))
+    (directory / "good" / "agent.system-prompt.md").write_bytes(b"\xef\xbb\xbfBe brief.")
+    for name in ("latin", "linked"):
+        (directory / name).mkdir()
+        (directory / name / "agent.json").write_text('{"description": "d"}')
+    (directory / "latin" / "agent.system-prompt.md").write_bytes(b"caf\xe9")
+    (directory / "linked" / "agent.system-prompt.md").symlink_to("/etc/passwd")
+    with ending(started(tmp_path, blueprints={"directory": str(directory)})) as sidecar:
+        good = asked(sidecar, "GET", "/api/blueprints/good").json()
+        assert good["system_prompt"] == "Be brief."
+        assert good["mcp_servers"]["a"]["type"] == "http" and good["mcp_servers"]["b"]["env"] == {"N": "3", "T": "true"}
+        problems = asked(sidecar, "GET", "/api/blueprints?origin=directory").json()["problems"]
+        assert [problem.partition(":")[0].partition(".mcp_servers")[0] for problem in sorted(problems)] == [
+            "bare/agent.mcp.json",
+            "elsewhere/agent.mcp.json",
+            "latin/agent.system-prompt.md",
+            "linked/agent.system-prompt.md",
+            "wrong/agent.mcp.json",
+        ]
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_an_agent_of_a_blueprint_gets_its_prompt_and_its_servers(tmp_path: Path, named: bool) -> None:
     program = tmp_path / "probe.py"

@@ -135,7 +135,7 @@ async def test_errors_are_errors(place: Place, connect: Connect) -> None:
         name = fresh("s")
         await told(client, "start_agent_session", session_name=name, prompt="say:x")
         assert "SES_002" in await refused(client, "start_agent_session", session_name=name, prompt="say:x")
-        assert "is failed" in await refused(client, "start_agent_session", session_name=fresh("s"), prompt="fail:3")
+        assert "failed: " in await refused(client, "start_agent_session", session_name=fresh("s"), prompt="fail:3")
         assert "SES_001" in await refused(client, "resume_agent_session", session_name="nobody", prompt="x")
         assert "wait_seconds" in await refused(client, "get_agent_session_status", session_name=name, wait_seconds=301)
         assert "DOC_001" in await refused(client, "doc_read", document_id="doc_0")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,10 +19,10 @@ import orjson
 from cco_sidecar.cli.connect import connected, find, settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Integer
-from cco_sidecar.cli.terminal import visible
+from cco_sidecar.cli.standalone import program
+from cco_sidecar.cli.terminal import echo
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec, relations
-from cco_sidecar.core.errors import SettingsError, SidecarError
 from orchestra.v1.document_service_pb2 import Document
 
 _MAX_NUMBER = 2**32 - 1
@@ -41,9 +42,24 @@ def _prints_json(work: Callable[..., Any]) -> Callable[..., Any]:
     def run(*arguments: Any, **named: Any) -> None:
         found = connecting(*arguments, **named)
         if found is not None:
-            click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+            _print(found)
 
     return run
+
+
+def _print(value: Any, *, err: bool = False) -> None:
+    """Prints JSON in UTF-8; on a terminal, with what could be an escape sequence escaped."""
+    stream = sys.stderr if err else sys.stdout
+    if str(getattr(stream, "encoding", "")).lower().replace("-", "") != "utf8":
+        echo(json.dumps(value, indent=None if err else 2), err=err)
+        return
+    text = orjson.dumps(value, option=0 if err else orjson.OPT_INDENT_2).decode()
+    echo(_printable(text) if stream.isatty() else text, err=err)
+
+
+def _printable(text: str) -> str:
+    """Escapes as JSON does what a terminal may take for a command, or not show (RFC 8259, section 7)."""
+    return "".join(sign if sign == "\n" or sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
 
 
 @command.command()
@@ -77,10 +93,12 @@ def pull(client: Client, document_id: str, output: Path | None) -> Any:
     found = client.documents.read(document_id)
     data = found.text.encode() if found.WhichOneof("content") == "text" else found.data
     path = output or Path(document.filename)
-    if output is None and path.exists():
-        # The name is whatever the one who stored the document wanted.
-        raise click.ClickException(f"{path} exists; to replace it, name it with --output")
-    path.write_bytes(data)
+    try:
+        # The name is whatever the one who stored the document wanted: no file is replaced, and no link is followed.
+        with path.open("wb" if output is not None else "xb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise click.ClickException(f"{path} exists; to replace it, name it with --output") from None
     return {"success": True, "document_id": document_id, "filename": str(path), "size_bytes": len(data)}
 
 
@@ -115,11 +133,11 @@ def read(client: Client, document_id: str, offset: int | None, limit: int | None
     """Print a text, or a part of it. Which part is printed to stderr, as JSON."""
     found = client.documents.read(document_id, offset=offset, limit=limit)
     if found.WhichOneof("content") != "text":
-        raise click.ClickException(f"{document_id} is no text but {found.content_type}; use pull")
-    click.echo(visible(found.text) if sys.stdout.isatty() else found.text, nl=False)
+        raise click.ClickException(f"{document_id} is not text ({found.content_type}); use 'doc-pull' to get the file")
+    echo(found.text, nl=False)
     if found.HasField("start"):
         where = {"total_chars": found.total_chars, "range": f"{found.start}-{found.end}"}
-        click.echo(orjson.dumps(where), err=True)
+        _print(where, err=True)
 
 
 @command.command()
@@ -306,33 +324,15 @@ def _shown(document: Document) -> dict[str, Any]:
     }
 
 
-def _standalone(name: str) -> Callable[[], None]:
-    """Returns the program `doc-<name>`: errors are JSON on stderr, with exit status 1."""
-
-    def main() -> None:
-        from cco_sidecar.cli.main import cco
-
-        try:
-            arguments = ["documents", name, *sys.argv[1:]]
-            sys.exit(cco(arguments, prog_name=f"doc-{name}", standalone_mode=False) or 0)
-        except click.UsageError as problem:
-            problem.show()
-            sys.exit(2)
-        except click.ClickException as problem:
-            said = problem.format_message()
-        except (SidecarError, SettingsError) as problem:
-            said = str(problem)
-        except OSError as problem:
-            said = f"{problem.filename}: {problem.strerror}" if problem.filename else str(problem)
-        except (KeyboardInterrupt, click.Abort):
-            sys.exit(130)
-        click.echo(orjson.dumps({"error": said}), err=True)
-        sys.exit(1)
-
-    return main
+def _say(text: str) -> None:
+    _print({"error": text}, err=True)
 
 
-doc_push, doc_pull, doc_query, doc_info, doc_read = map(_standalone, ("push", "pull", "query", "info", "read"))
+def _program(command: click.Command) -> Callable[[], None]:
+    return program(command, _say, wrong_values=True)
+
+
+doc_push, doc_pull, doc_query, doc_info, doc_read = map(_program, (push, pull, query, info, read))
 doc_delete, doc_search, doc_create, doc_write, doc_edit, doc_link = map(
-    _standalone, ("delete", "search", "create", "write", "edit", "link")
+    _program, (delete, search, create, write, edit, link)
 )

@@ -10,7 +10,19 @@ import click
 from cco_sidecar.core.suggestions import nearest
 
 # What other tools call a command.
-_SYNONYMS = {"ls": "list", "ps": "list", "get": "show", "rm": "stop", "delete": "stop", "tail": "logs"}
+_SYNONYMS = {
+    "ls": ("list", "query"),
+    "list": ("query",),
+    "ps": ("list",),
+    "get": ("show", "info"),
+    "show": ("info",),
+    "status": ("show",),
+    "start": ("new", "spawn"),
+    "logs": ("events",),
+    "rm": ("delete", "stop"),
+    "delete": ("stop",),
+    "tail": ("logs", "events"),
+}
 
 
 class Group(click.Group):
@@ -35,7 +47,7 @@ class Group(click.Group):
     def _hint(self, ctx: click.Context, given: str) -> str:
         """Suggests a command of this group, or one of that name in a group below it."""
         known = self.list_commands(ctx)
-        wanted = _SYNONYMS.get(given, given)
+        wanted = next((name for name in _SYNONYMS.get(given, ()) if name in known), given)
         if wanted in known:
             return f"did you mean '{wanted}'?"
         below = [f"'{group} {wanted}'" for group in known if wanted in _names(self.get_command(ctx, group))]

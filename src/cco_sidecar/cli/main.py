@@ -7,12 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cco_sidecar import __version__
 from cco_sidecar.cli.groups import Group
-from cco_sidecar.cli.terminal import echo, visible
+from cco_sidecar.cli.terminal import echo, prepare, visible
 from cco_sidecar.core.errors import SettingsError, SidecarError
 
 # Keep gRPC's own log lines off stderr, where an error is a single line.
@@ -70,7 +71,10 @@ class _Lazy(Group):
         return command
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(cls=_Lazy, context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="cco")
 @click.option("--config", type=click.Path(path_type=Path), help="Config file.  [default: ~/.cco/config.json]")
 @click.option("--log-level", help="Log level: debug, info, warning or error.  [default: info]")
@@ -87,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exits with 0 for success, 1 for an error (one line on stderr), 2 for wrong usage, 130 for Ctrl-C or a declined
     prompt.
     """
+    prepare()
     try:
         Path.cwd()
     except FileNotFoundError:

@@ -5,18 +5,18 @@ An error is a line on stderr that begins with ``Error:``, with exit status 1; 2 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from cco_sidecar.cli.connect import connected, settings_of_sidecar
+from cco_sidecar.cli.connect import connected, find, settings_of
 from cco_sidecar.cli.sessions import print_result, prompt_option, read_prompt, status_of
+from cco_sidecar.cli.standalone import program
+from cco_sidecar.cli.terminal import echo, one_line, visible
 from cco_sidecar.client import Client
 from cco_sidecar.client.errors import NotFoundError
 from cco_sidecar.core import codec
-from cco_sidecar.core.errors import SettingsError, SidecarError
 from orchestra.v1.session_service_pb2 import Session
 
 _PROJECT_DIR = "AGENT_ORCHESTRATOR_PROJECT_DIR"
@@ -38,14 +38,15 @@ def _project(project_dir: Path | None) -> str:
     """Returns the project with this directory; empty for the default one. Raises ClickException."""
     if project_dir is None:
         return ""
-    settings = settings_of_sidecar(click.get_current_context())
+    known = find(settings_of(click.get_current_context()), None).known
+    directories = dict(known.directories) if known is not None else {}
     wanted = project_dir.resolve()
-    if wanted == settings.project_root.resolve():
-        return ""
-    found = next((name for name, root in settings.projects.items() if root.resolve() == wanted), None)
+    found = next((name for name, root in directories.items() if Path(root).resolve() == wanted), None)
     if found is None:
+        there = ", ".join(sorted(set(directories.values()))) or "none that this command knows"
         raise click.ClickException(
-            f"no project of the sidecar has the directory {wanted}; add it to 'projects' of its configuration"
+            f"no project of the sidecar has the directory {wanted}; it has: {there}. Add it to 'projects' of its "
+            "configuration"
         )
     return found
 
@@ -53,7 +54,7 @@ def _project(project_dir: Path | None) -> str:
 @command.command(name="new")
 @click.argument("session_name")
 @prompt_option
-@click.option("--agent", default="", help="Blueprint to use.")
+@click.option("--agent", "--blueprint", "agent", default="", help="Blueprint to use.")
 @_project_dir
 @connected
 def new(client: Client, session_name: str, prompt: str | None, agent: str, project_dir: Path | None) -> None:
@@ -98,9 +99,9 @@ def status(client: Client, session_name: str, project_dir: Path | None) -> None:
     """Print running, finished or not_existent."""
     session = _find(client, session_name, _project(project_dir))
     if session is None:
-        click.echo("not_existent")
+        echo("not_existent")
     else:
-        click.echo("running" if status_of(session) in _ACTIVE else "finished")
+        echo("running" if status_of(session) in _ACTIVE else "finished")
 
 
 @command.command(name="get-result")
@@ -120,7 +121,7 @@ def get_result(client: Client, session_name: str, project_dir: Path | None) -> N
     text = client.sessions.result(session_name, project_id=project).text
     if not text:
         raise click.ClickException(f"Session '{session_name}' has no result: {session.reason}")
-    click.echo(text)
+    echo(text)
 
 
 @command.command(name="list-sessions")
@@ -132,9 +133,9 @@ def list_sessions(client: Client, project_dir: Path | None) -> None:
     for session in _sessions(client, _project(project_dir)):
         none = False
         directory = session.project_dir or "unknown"
-        click.echo(f"{session.name} (session-id: {session.session_id}, project-dir: {directory})")
+        echo(f"{session.name} (session-id: {session.session_id}, project-dir: {one_line(directory)})")
     if none:
-        click.echo("No sessions found")
+        echo("No sessions found")
 
 
 @command.command(name="list-agents")
@@ -143,7 +144,7 @@ def list_agents(client: Client) -> None:
     """List the blueprints and agent types whose agents can be started."""
     found = client.blueprints.list(status="active").blueprints
     blocks = [f"{each.name}:\n{each.description}\n" for each in found]
-    click.echo("\n---\n\n".join(blocks) if blocks else "No agent blueprints found")
+    echo("\n---\n\n".join(blocks) if blocks else "No agent blueprints found")
 
 
 @command.command(name="show-config")
@@ -156,7 +157,7 @@ def show_config(client: Client, session_name: str, project_dir: Path | None) -> 
     if session is None:
         raise click.ClickException(f"Session '{session_name}' does not exist")
     resumed = session.last_resumed_at if session.HasField("last_resumed_at") else session.created_at
-    click.echo(f"Configuration for session '{session_name}':")
+    echo(f"Configuration for session '{session_name}':")
     for label, value in (
         ("Session ID", session.session_id),
         ("Project dir", session.project_dir or "unknown"),
@@ -164,7 +165,7 @@ def show_config(client: Client, session_name: str, project_dir: Path | None) -> 
         ("Created", codec.rfc3339(session.created_at)),
         ("Last resumed", codec.rfc3339(resumed)),
     ):
-        click.echo(f"  {label + ':':<16} {value}")
+        echo(f"  {label + ':':<16} {one_line(value)}")
 
 
 @command.command(name="clean")
@@ -176,7 +177,7 @@ def clean(client: Client, project_dir: Path | None) -> None:
     for session in list(_sessions(client, project)):
         client.sessions.delete(session.session_id, force=True, project_id=project)
         count += 1
-    click.echo("All sessions removed" if count else "No sessions to remove")
+    echo("All sessions removed" if count else "No sessions to remove")
 
 
 def _find(client: Client, name: str, project: str) -> Session | None:
@@ -199,31 +200,11 @@ def _sessions(client: Client, project: str) -> Iterator[Session]:
             return
 
 
-def _standalone(name: str) -> Callable[[], None]:
-    """Returns the program of a command."""
-
-    def main() -> None:
-        from cco_sidecar.cli.main import cco
-
-        program = Path(sys.argv[0]).name
-        try:
-            sys.exit(cco(["ao", name, *sys.argv[1:]], prog_name=program, standalone_mode=False) or 0)
-        except click.UsageError as problem:
-            problem.show()
-            sys.exit(2)
-        except click.ClickException as problem:
-            said = problem.format_message()
-        except (SidecarError, SettingsError) as problem:
-            said = str(problem)
-        except (KeyboardInterrupt, click.Abort):
-            sys.exit(130)
-        click.echo(f"Error: {said}", err=True)
-        sys.exit(1)
-
-    return main
+def _say(text: str) -> None:
+    echo(f"Error: {visible(text)}", err=True)
 
 
-ao_new, ao_resume, ao_status, ao_get_result = map(_standalone, ("new", "resume", "status", "get-result"))
-ao_list_sessions, ao_list_agents, ao_show_config, ao_clean = map(
-    _standalone, ("list-sessions", "list-agents", "show-config", "clean")
+ao_new, ao_resume, ao_status, ao_get_result = (program(each, _say) for each in (new, resume, status, get_result))
+ao_list_sessions, ao_list_agents, ao_show_config, ao_clean = (
+    program(each, _say) for each in (list_sessions, list_agents, show_config, clean)
 )

@@ -13,10 +13,10 @@ from cco_sidecar.cli import output as out
 from cco_sidecar.cli.connect import connected, project_option
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Integer
-from cco_sidecar.cli.terminal import echo, one_line
+from cco_sidecar.cli.terminal import echo, one_line, visible
 from cco_sidecar.client import Client
 from cco_sidecar.core import codec, documents
-from orchestra.v1.session_service_pb2 import Session, SessionEvent, SessionStatus
+from orchestra.v1.session_service_pb2 import GetSessionResultResponse, Session, SessionEvent, SessionStatus
 
 _STATUSES = ["pending", "running", "finished", "failed", "stopped"]
 _MAX_NUMBER = 2**32 - 1
@@ -103,10 +103,16 @@ def print_result(client: Client, session: Session) -> None:
     with out.waiting("waiting for the session to end ..."):
         found = client.sessions.wait(session.session_id, project_id=session.project_id)
     if found.text:
-        click.echo(found.text)
+        echo(found.text)
+    _warn_of(found)
     ended = client.sessions.get(session.session_id, project_id=session.project_id)
     if status_of(ended) != "finished":
-        raise click.ClickException(f"session '{ended.name}' is {status_of(ended)}: {ended.reason}")
+        raise click.ClickException(f"session '{ended.name}' {status_of(ended)}: {ended.reason}")
+
+
+def _warn_of(found: GetSessionResultResponse) -> None:
+    if found.problem:
+        echo(f"cco: {visible(found.problem)}", err=True)
 
 
 @command.command()
@@ -126,7 +132,7 @@ def resume(client: Client, session: str, prompt: str | None, detach: bool, proje
 
 @command.command(name="list")
 @click.option("--status", type=click.Choice(_STATUSES), help="Only sessions with this status.")
-@click.option("--parent", "parent_session_id", default="", help="Only sessions that this one started, by ID.")
+@click.option("--parent", "parent_session_id", default="", help="Only sessions that this one started.")
 @click.option("--limit", type=Integer(1, 1000), help="Maximum number to list.  [default: 100]")
 @click.option("--cursor", default="", help="Cursor printed by the previous page.")
 @project_option
@@ -157,6 +163,8 @@ def show(client: Client, session: str, project_id: str, form: str | None, output
 
 def _details(session: Session) -> str:
     value = codec.to_dict(session)
+    for key in [key for key, each in value.items() if isinstance(each, dict)]:
+        value |= {f"{key}.{name}": each for name, each in value.pop(key).items()}
     shown = {key: each for key, each in value.items() if each not in (None, "", [], {}, 0, False)}
     return "\n".join(f"{key}: {one_line(str(each))}" for key, each in shown.items())
 
@@ -178,6 +186,8 @@ def result(client: Client, session: str, wait: bool, project_id: str, form: str 
     if status in ("pending", "running"):
         raise click.ClickException(f"session '{session}' has not ended: it is {status}; --wait waits for its end")
     out.message(found, form, output, lambda: found.text)
+    if form is None:
+        _warn_of(found)
 
 
 @command.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -40,6 +41,13 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, styled: bool = F
         # The reader, such as `head`, has seen enough. Python would complain when it flushes the stream at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise click.exceptions.Exit(0) from None
+
+
+def prepare() -> None:
+    """Lets any text be printed: what the encoding of a stream does not have is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -10,7 +10,7 @@ from cco_sidecar.core import codec, documents
 from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.errors import SettingsError, SidecarError, conflict, invalid_request, not_found
 from cco_sidecar.core.principal import OPERATOR, PUBLISH_EVENTS, READ_CONTEXT, SPAWN_AGENTS, WRITE_RESULTS
-from cco_sidecar.core.suggestions import nearest
+from cco_sidecar.core.suggestions import did_you_mean, nearest
 from orchestra.v1.blueprint_service_pb2 import BLUEPRINT_STATUS_INACTIVE, Blueprint
 from orchestra.v1.config_pb2 import AgentTypeEntry, AgentTypesDocument, NextAgentRule
 
@@ -279,6 +279,15 @@ class AgentTypes(Mapping[str, AgentType]):
         if not agent.active:
             raise conflict("BLP_003", f"blueprint '{agent_type}' is inactive; 'cco blueprints activate' changes that")
         return agent
+
+
+def unknown_blueprint(name: str, known: Iterable[str]) -> SidecarError:
+    return not_found(
+        "AGT_002",
+        f"blueprint '{name}' not found{did_you_mean(name, known)}; 'cco blueprints list' and GET /api/blueprints list "
+        "them",
+        agent_type=name,
+    )
 
 
 def unknown_type(agent_type: str, known: Iterable[str]) -> SidecarError:

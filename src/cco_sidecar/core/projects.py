@@ -16,6 +16,11 @@ class Projects:
         self._root = settings.project_root
         self.default = settings.default_project
 
+    @property
+    def directories(self) -> dict[str, str]:
+        """The directories by name; that of the default project has an empty one."""
+        return {name: str(root) for name, root in self._roots.items()} | {"": str(self.root(self.default))}
+
     def root(self, project: str) -> Path:
         """Returns the directory of a project. Raises SidecarError (PRJ_001) if the project is not configured.
 

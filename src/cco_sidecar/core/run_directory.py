@@ -11,8 +11,9 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,13 +24,15 @@ _MAX_SOCKET = 107
 
 
 class Running(NamedTuple):
-    """A registered sidecar. ``socket`` is the Unix socket that serves gRPC."""
+    """A registered sidecar. ``socket`` is the Unix socket that serves gRPC; ``directories`` are those of its projects,
+    by name: that of the default project has an empty one."""
 
     url: str
     grpc: str
     socket: str
     storage: str
     pid: int
+    directories: Mapping[str, str] = MappingProxyType({})
 
 
 def candidates() -> list[Path]:
@@ -76,11 +79,11 @@ class Registration:
             # Left behind by a crash. We hold the lock of the storage, so nobody uses it.
             self.socket.unlink(missing_ok=True)
 
-    def announce(self, url: str, grpc: str) -> None:
+    def announce(self, url: str, grpc: str, directories: Mapping[str, str]) -> None:
         """Publishes the description, so that commands find this sidecar."""
         if self._path is None or self.socket is None:
             return
-        known = Running(url, grpc, str(self.socket), str(self._storage), os.getpid())
+        known = Running(url, grpc, str(self.socket), str(self._storage), os.getpid(), directories)
         fresh = self._path.with_suffix(".fresh")
         fresh.write_bytes(orjson.dumps(known._asdict()))
         fresh.replace(self._path)
@@ -135,6 +138,6 @@ def _announced() -> Iterator[tuple[Path, Running]]:
         for path in sorted(directory.glob("*.json")):
             try:
                 known: dict[str, Any] = orjson.loads(path.read_bytes())
-                yield path, Running(**{field: known[field] for field in Running._fields})
+                yield path, Running(**{field: known[field] for field in Running._fields if field in known})
             except (OSError, ValueError, KeyError, TypeError):
                 continue

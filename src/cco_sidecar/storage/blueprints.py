@@ -7,6 +7,7 @@ Orchestrator Framework.
 
 from __future__ import annotations
 
+import codecs
 import re
 import secrets
 import shutil
@@ -122,12 +123,9 @@ def _read(directory: Path) -> Blueprint:
         raise SettingsError(f"{name}/{_AGENT}: name: expected '{name}', got {str(given['name'])[:80]!r}")
     # The directory names it, and other files say the rest.
     own = {key: value for key, value in given.items() if key not in _ELSEWHERE} | {"name": name}
-    servers = _object(directory / _MCP).get(SERVERS, {}) if (directory / _MCP).exists() else {}
-    blueprint = documents.read(Blueprint, own | {"mcp_servers": servers}, f"{name}/{_AGENT}")
-    set_server_types(blueprint)
-    prompt = trust.read(directory / _PROMPT)
-    if prompt is not None:
-        blueprint.system_prompt = prompt.decode(errors="replace")
+    blueprint = documents.read(Blueprint, own, f"{name}/{_AGENT}")
+    _add_servers(blueprint, directory)
+    blueprint.system_prompt = _prompt(directory / _PROMPT)
     info = (directory / _AGENT).stat()
     changed = max(int(path.stat().st_mtime * 1e6) for path in _files(directory) if path.exists())
     blueprint.origin = BLUEPRINT_ORIGIN_DIRECTORY
@@ -138,12 +136,66 @@ def _read(directory: Path) -> Blueprint:
     return blueprint
 
 
+def _add_servers(blueprint: Blueprint, directory: Path) -> None:
+    """Raises OSError, SettingsError."""
+    path = directory / _MCP
+    if not path.exists():
+        return
+    where, given = f"{directory.name}/{_MCP}", _object(path)
+    if given and SERVERS not in given:
+        raise SettingsError(f'{where}: expected {{"{SERVERS}": {{...}}}}; got {", ".join(map(repr, given))[:80]}')
+    servers = given.get(SERVERS, {})
+    for name, server in servers.items() if isinstance(servers, dict) else ():
+        if isinstance(server, dict):
+            _as_others_write_it(server)
+            if not server.get("command") and not server.get("url"):
+                raise SettingsError(f"{where}: {SERVERS}.{name}: a server needs a command or a url")
+    # Read as a blueprint, so that an error names the field.
+    named = {"name": blueprint.name, "mcp_servers": servers}
+    blueprint.mcp_servers.MergeFrom(documents.read(Blueprint, named, where).mcp_servers)
+    set_server_types(blueprint)
+
+
+def _as_others_write_it(server: dict[str, Any]) -> None:
+    """Reads what other programs allow in an MCP configuration, in place."""
+    if server.get("type") in ("streamable-http", "streamableHttp"):
+        server["type"] = "http"
+    variables = server.get("env")
+    if isinstance(variables, dict):
+        server["env"] = {
+            key: str(value).lower()
+            if isinstance(value, bool)
+            else str(value)
+            if isinstance(value, int | float)
+            else value
+            for key, value in variables.items()
+        }
+
+
+def _prompt(path: Path) -> str:
+    """Raises OSError, SettingsError."""
+    try:
+        return (_bytes(path) or b"").removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as problem:
+        raise SettingsError(f"{path.parent.name}/{path.name}: byte {problem.start} is not UTF-8") from problem
+
+
+def _bytes(path: Path) -> bytes | None:
+    """Returns a file; None if there is none. Raises OSError, SettingsError."""
+    where = f"{path.parent.name}/{path.name}"
+    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+        raise SettingsError(f"{where}: a link that leads out of the directory")
+    try:
+        return trust.read(path)
+    except SettingsError as problem:
+        raise SettingsError(f"{where}: {problem}") from problem
+
+
 def _object(path: Path) -> dict[str, Any]:
     """Raises OSError, SettingsError."""
     where = f"{path.parent.name}/{path.name}"
-    data = trust.read(path)
     try:
-        found = documents.parse(data or b"{}")
+        found = documents.parse(_bytes(path) or b"{}")
     except ValueError as problem:
         raise SettingsError(f"{where} {problem}") from problem
     if not isinstance(found, dict):

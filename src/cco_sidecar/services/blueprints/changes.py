@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from cco_sidecar.bus.json_schema import InvalidSchemaError, JsonSchema, joined
 from cco_sidecar.core import codec
-from cco_sidecar.core.agent_types import unknown_type
+from cco_sidecar.core.agent_types import unknown_blueprint
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SettingsError, SidecarError, conflict, internal, invalid_request
@@ -107,7 +107,7 @@ class Changes:
         await self._catalogue.refresh()
         found = self._catalogue.types.get(name)
         if found is None:
-            raise unknown_type(name, self._catalogue.types)
+            raise unknown_blueprint(name, self._catalogue.types)
         if found.blueprint is None:
             raise conflict("BLP_001", f"agent type '{name}' is defined in the configuration; change it there")
         copy = Blueprint()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cco_sidecar.core.agent_types import AgentType, unknown_type
+from cco_sidecar.core.agent_types import AgentType, unknown_blueprint
 from cco_sidecar.core.clock import Clock
 from cco_sidecar.core.errors import SidecarError
 from cco_sidecar.core.principal import Principal
@@ -57,7 +57,7 @@ class BlueprintServicer:
         return pb.DeleteBlueprintResponse(name=request.name)
 
     def _unknown(self, name: str) -> SidecarError:
-        return unknown_type(name, self._catalogue.types)
+        return unknown_blueprint(name, self._catalogue.types)
 
 
 def _seen_by(principal: Principal, agent_type: AgentType) -> pb.Blueprint:

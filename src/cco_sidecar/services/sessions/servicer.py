@@ -29,11 +29,14 @@ class SessionServicer:
         return pb.GetSessionResponse(session=session)
 
     async def ListSessions(self, request: pb.ListSessionsRequest, principal: Principal) -> pb.ListSessionsResponse:
+        parent = request.parent_session_id
+        if parent:
+            parent = (await access.require(self._store, request.project_id, parent)).session_id
         page = await paged(
             lambda before, limit: self._store.page(
                 request.project_id,
                 status=request.status,
-                parent=request.parent_session_id,
+                parent=parent,
                 before=before,
                 limit=limit,
             ),
