@@ -33,7 +33,7 @@ DEFINITIONS: dict[DocumentRelationType, Definition] = {
     DOCUMENT_RELATION_TYPE_PARENT_CHILD: Definition(
         "parent-child", "The first is the parent of the second, which is deleted with it", "parent", "child"
     ),
-    DOCUMENT_RELATION_TYPE_RELATED: Definition("related", "They have to do with each other", "related", "related"),
+    DOCUMENT_RELATION_TYPE_RELATED: Definition("related", "The two are related", "related", "related"),
     DOCUMENT_RELATION_TYPE_PREDECESSOR_SUCCESSOR: Definition(
         "predecessor-successor", "The first comes before the second", "predecessor", "successor"
     ),

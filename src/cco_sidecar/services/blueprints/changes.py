@@ -124,7 +124,7 @@ class Changes:
             raise invalid_request(f"it has {blueprint.ByteSize()} bytes; {_MAX_BYTES} are allowed")
         if not NAME.fullmatch(blueprint.name):
             raise invalid_request(
-                f"name: {blueprint.name[:80]!r} is no name: expected 1 to 60 letters, digits, '_' and '-', and a "
+                f"name: {blueprint.name[:80]!r} is not a valid name: use 1 to 60 letters, digits, '_' and '-', and a "
                 "letter or digit first",
                 field="name",
             )

@@ -190,7 +190,7 @@ def check_name(name: str) -> None:
     """Raises SidecarError (REQ_001)."""
     if not _NAME.fullmatch(name):
         raise invalid_request(
-            f"name: {name[:80]!r} is no name: expected 1 to 60 letters, digits, '_' and '-'", field="name"
+            f"name: {name[:80]!r} is not a valid name: use 1 to 60 letters, digits, '_' and '-'", field="name"
         )
 
 
