@@ -86,7 +86,9 @@ def require_creator(principal: Principal, created_by: str, what: str) -> None:
     """Checks who created what the caller changes. Architects and the operator may change everything. Raises
     SidecarError (AUTH_003)."""
     if not (principal.operator or principal.architect or created_by == principal.subject):
-        raise permission_denied(f"{what} was created by {created_by}; only its creator, architects and the operator may do this")
+        raise permission_denied(
+            f"{what} was created by {created_by}; only its creator, architects and the operator may do it"
+        )
 
 
 def require_own_issue(principal: Principal, issue: str) -> None:

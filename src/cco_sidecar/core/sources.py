@@ -20,6 +20,8 @@ from cco_sidecar.core.settings import (
 )
 from cco_sidecar.core.suggestions import did_you_mean
 
+DEBUG_LOGGING = "DEBUG_LOGGING"
+
 
 class Origin(NamedTuple):
     """A setting that is in force. ``source``: `default`, a file's path, a variable or a flag."""
@@ -62,6 +64,9 @@ def _given(
     path = (config or DEFAULT_CONFIG).expanduser()
     if config is not None or path.exists():
         found |= {each.name: each for each in _from_file(path)}
+    if environment.get(DEBUG_LOGGING, "").lower() in ("1", "true", "yes"):
+        # As the Agent Orchestrator Framework's servers read it.
+        found["log_level"] = Origin("log_level", "debug", DEBUG_LOGGING)
     for name, declared in DECLARED.items():
         variable = f"{ENVIRONMENT}{name.upper()}"
         if (text := environment.get(variable)) is not None and not is_service_link(variable, text):

@@ -115,8 +115,9 @@ async def doc_edit(
 async def doc_delete(calls: Calls, document_id: Id) -> str:
     """Delete a document with its revisions, and its children with theirs."""
     request = pb.DeleteDocumentRequest(document_id=document_id)
-    await calls.call("DocumentService/DeleteDocument", request, pb.DeleteDocumentResponse)
-    return shown({"success": True, "document_id": document_id})
+    found = await calls.call("DocumentService/DeleteDocument", request, pb.DeleteDocumentResponse)
+    gone = list(found.deleted_document_ids)
+    return shown({"success": True, "document_id": document_id, "deleted_document_ids": gone})
 
 
 async def doc_push(
