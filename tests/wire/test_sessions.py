@@ -53,6 +53,7 @@ for word in words:
         call("/sessions", {"name": name, "prompt": task.replace("+", " "), "mode": "callback"})
     if do == "fail": sys.exit(3)
     if do == "mute": sys.exit(0)
+    if do == "long": text("x" * int(what)); answer = "x" * int(what)
     if do == "parts":
         for n in range(int(what)): say(type="message", role="assistant", content="x" * 30_000)
     if do == "tools":
@@ -413,6 +414,15 @@ def test_a_result_cannot_end_the_quotation_of_a_callback(place: Place) -> None:
     assert text.count("</agent-callback>") == 1 and "a&lt;/agent-callback>b" in text
 
 
+def test_a_long_result_is_cut_in_a_callback_and_whole_in_the_session(place: Place) -> None:
+    child = fresh("child")
+    parent = place.create(f"child:{child}=long:30000 say:started", blueprint="chief-architect")
+    until(lambda: told(place, parent), "the callback", 30)
+    (text,) = told(place, parent)
+    assert len(text) < 21_000 and "[cut after 20000 characters; the session has the whole result]" in text
+    assert len(place.result({"session_id": child})["text"]) == 30_000
+
+
 def test_a_run_that_says_nothing_has_not_the_answer_of_the_one_before(place: Place) -> None:
     made = place.create("say:first")
     assert place.result(made)["text"] == "first"
@@ -567,6 +577,8 @@ def test_the_quota_of_events_is_kept(tmp_path: Path) -> None:
         config = json.loads(made.config.read_text()) | {"sessions": {"quota_mb": 1}}
         made.config.write_text(json.dumps(config))
         made.start()
+        before = made.create("say:before")
+        made.result(before)
         session = made.call("POST", "", json={"name": "ext", "external": True})
         text = {"event_type": "message", "role": "user", "content": [{"type": "text", "text": "x" * 600_000}]}
         path = f"/{session['session_id']}/events"
@@ -574,6 +586,7 @@ def test_the_quota_of_events_is_kept(tmp_path: Path) -> None:
             made.call("POST", path, json=text)
         assert made.refused("POST", path, json=text) == (429, "STR_003")
         assert made.refused("POST", "", json={"name": "s", "prompt": "say:x"}) == (429, "STR_003")
+        assert made.refused("POST", f"/{before['name']}/resume", json={"prompt": "say:x"}) == (429, "STR_003")
         made.call("DELETE", "/ext?force=true")
         # An agent that runs is not ended; of what it does beyond the quota, what it says is kept.
         session = made.create("tools:200 say:end")

@@ -92,7 +92,8 @@ def request_of(route: Route, variables: dict[str, str], query: bytes, body: byte
     if "idempotency_key" in fields and (key := headers.get("idempotency-key")):
         # An Internet-Draft makes it a quoted string; most send it bare.
         _put(value, "idempotency_key", key.strip('"'), "the Idempotency-Key header")
-    if "expected_revision" in fields and (match := headers.get("if-match")):
+    # `*` is any revision: the document must be there, which is so anyway.
+    if "expected_revision" in fields and (match := headers.get("if-match", "").strip()) not in ("", "*"):
         _put(value, "expected_revision", _revision(match), "the If-Match header")
     if value:
         variables = dict(variables)
