@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import concurrent.futures
 from collections.abc import Iterator
 from typing import Any
 
@@ -426,3 +427,20 @@ class TestContexts:
         path = f"/api/context/{agent.issue}/{agent.type}/files?path=document:doc_0/plan.md"
         answer = sidecar.request("GET", path, agent)
         assert refusal(answer) == (404, "CTX_003", "") and "ReadDocument" in answer.json()["message"]
+
+
+def test_a_search_that_takes_long_holds_nobody_up(sidecar: SidecarProcess, agent: Agent) -> None:
+    """It is searched on a connection of its own, and finds what was stored before."""
+    text = "a " * 2_000_000
+    created(sidecar, agent, text=text)
+    query = '"' + "a " * 60 + 'b"'
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        searching = pool.submit(sidecar.request, "GET", "/api/documents:search", agent, params={"query": query})
+        served = 0
+        while not searching.done():
+            assert created(sidecar, agent, text="short")["document_id"]
+            served += 1
+        assert searching.result().json()["results"] == []
+    # Dozens; in turn with the search it would be one.
+    assert served > 2
+    assert len(sidecar.request("GET", "/api/documents:search?query=short", agent).json()["results"]) > 2

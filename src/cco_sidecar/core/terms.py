@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cco_sidecar.core.errors import invalid_request
 
 # Of a query: terms, and words in all.
-_MAX_TERMS, _MAX_WORDS = 32, 128
+_MAX_TERMS, _MAX_WORDS = 32, 64
 # A quoted phrase, or anything else without a blank.
 _PARTS = re.compile(r'"([^"]*)"|(\S+)')
 # Han, Hiragana, Katakana, Hangul (Unicode blocks).

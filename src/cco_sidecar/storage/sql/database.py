@@ -52,7 +52,7 @@ class _Request(NamedTuple):
 
 
 class Database:
-    """Serves requests in order, on one thread with one connection. Thread-safe.
+    """Serves requests in order, on one thread with one connection; searches on another. Thread-safe.
 
     All waiting requests run in one transaction (group commit), because the disk sync of a commit costs more than the
     work. If one fails, each is run again in its own transaction, so that one failure does not affect the others.
@@ -75,13 +75,17 @@ class Database:
         self._probing: asyncio.Future[None] | None = None
         self._probed = 0.0
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        # Searches, which may take seconds; with a thread and a connection of their own from the first one on.
+        self._searches: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._searching: threading.Thread | None = None
         try:
             self._migrate()
         except (*_UNUSABLE, alembic.util.CommandError) as problem:
             self._engine.dispose()
             self._claim.release()
             raise backend.unusable(problem) from problem
-        self._thread = threading.Thread(target=self._serve, name="database", daemon=True)
+        serving = (self._requests, self._engine, _MAX_AT_ONCE)
+        self._thread = threading.Thread(target=self._serve, args=serving, name="database", daemon=True)
         self._thread.start()
         checking = threading.Thread(target=self._check_integrity, name="integrity", daemon=True)
         checking.start()
@@ -133,8 +137,20 @@ class Database:
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs ``work`` on the database thread and returns its result. Raises SidecarError (STR_002, or REQ_001 for a
         text that the database cannot compare)."""
+        return await self._read(work, self._requests)
+
+    async def search(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs ``work``, which changes nothing, beside all other work, and sees what was committed before. Raises
+        SidecarError as ``read``."""
+        if self._searching is None:
+            serving = (self._searches, self._backend.engine(), 1)
+            self._searching = threading.Thread(target=self._serve, args=serving, name="searches", daemon=True)
+            self._searching.start()
+        return await self._read(work, self._searches)
+
+    async def _read(self, work: Callable[[sa.Connection], T], requests: queue.SimpleQueue[_Request | None]) -> T:
         try:
-            return await self._ask(work)
+            return await self._ask(work, requests)
         except (sa.exc.DBAPIError, _CommitFailed) as problem:
             _refuse_nul(problem)
             raise internal("STR_002", "cannot read the database; retry") from problem
@@ -147,7 +163,7 @@ class Database:
         if self._taken:
             raise internal("STR_001", self._taken)
         try:
-            return await self._ask(work)
+            return await self._ask(work, self._requests)
         except sa.exc.DBAPIError as problem:
             _refuse_nul(problem)
             raise internal("STR_001", "cannot write the database; is the disk full? Retry") from problem
@@ -169,7 +185,10 @@ class Database:
     def close(self) -> None:
         """Serves the queued requests, then stops."""
         self._requests.put(None)
+        self._searches.put(None)
         self._thread.join()
+        if self._searching is not None:
+            self._searching.join()
         self._engine.dispose()
         self._claim.release()
 
@@ -187,27 +206,28 @@ class Database:
             log.error("database %s is damaged: %s; restore it from a backup", self._backend.name, what)
         self._damage = what
 
-    async def _ask(self, work: Callable[[sa.Connection], T]) -> T:
+    async def _ask(self, work: Callable[[sa.Connection], T], requests: queue.SimpleQueue[_Request | None]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
-        self._requests.put(_Request(work, lambda value, problem: _tell(loop, done, value, problem)))
+        requests.put(_Request(work, lambda value, problem: _tell(loop, done, value, problem)))
         return await done
 
-    def _serve(self) -> None:
+    def _serve(self, requests: queue.SimpleQueue[_Request | None], engine: sa.Engine, most: int) -> None:
         while True:
-            batch = [self._requests.get()]
-            while len(batch) < _MAX_AT_ONCE and batch[-1] is not None and not self._requests.empty():
-                batch.append(self._requests.get())
+            batch = [requests.get()]
+            while len(batch) < most and batch[-1] is not None and not requests.empty():
+                batch.append(requests.get())
             works = [request for request in batch if request is not None]
             if works:
-                self._do(works)
+                self._do(works, engine)
             if batch[-1] is None:
+                engine.dispose()
                 return
 
-    def _do(self, works: list[_Request]) -> None:
+    def _do(self, works: list[_Request], engine: sa.Engine) -> None:
         committing = False
         try:
-            with self._engine.begin() as connection:
+            with engine.begin() as connection:
                 values = [request.work(connection) for request in works]
                 committing = True
         except BaseException as problem:
@@ -221,7 +241,7 @@ class Database:
                 elif len(works) == 1:
                     request.done(None, problem)
                 else:
-                    self._do([request])
+                    self._do([request], engine)
             return
         for request, value in zip(works, values, strict=True):
             request.done(value, None)

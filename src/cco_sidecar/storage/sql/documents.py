@@ -215,7 +215,7 @@ class SqlDocuments:
                 found.append(Found(document, rank, content))
             return found
 
-        return await self._database.read(work)
+        return await self._database.search(work)
 
     async def revisions(self, project: str, document_id: str) -> Sequence[DocumentRevision]:
         # Not the contents, which would be read to compare their checksums.

@@ -110,7 +110,7 @@ class SqlKnowledge:
             bodies = {row.number: row.body for row in connection.execute(chosen)}
             return [FoundEntry(KnowledgeEntry.FromString(bodies[row.number]), row.rank) for row in ranks]
 
-        return await self._database.read(work)
+        return await self._database.search(work)
 
     async def change(
         self, project: str, entry_id: str, make: Callable[[KnowledgeEntry], None]
