@@ -47,7 +47,7 @@ def test_a_document_is_stored_found_and_deleted(sidecar: SidecarProcess, agent: 
     path = f"/api/documents/{made['document_id']}"
     assert sidecar.request("GET", path, agent).json() == made
     listed = sidecar.request("GET", "/api/documents?name=SPEC&tags=v2,api", agent).json()
-    assert listed == {"documents": [made], "next_cursor": ""}
+    assert listed == {"documents": [made], "next_cursor": None}
     content = sidecar.request("GET", f"{path}/content", agent).json()
     assert content["text"] == "Żółw 🐢\n" and "start" not in content
     assert sidecar.request("DELETE", path, agent).status_code == 200
@@ -416,6 +416,11 @@ class TestContexts:
         assert entries[f"document:{binary['document_id']}/logo.png"] == ("left_out", "binary")
         assert entries[f"document:{keys['document_id']}/prod.env"][0] == "left_out"
         assert secret not in str(context) and masked["document_id"] in str(entries)
+
+    def test_a_path_names_a_file_and_no_document(self, sidecar: SidecarProcess, agent: Agent) -> None:
+        created(sidecar, agent, filename="app.py", text="print('not the file')\n")
+        assert self._texts(self._context(sidecar, agent, "Fix uploads in src/app.py")) == {}
+        assert len(self._texts(self._context(sidecar, agent, "Fix uploads, see app.py."))) == 1
 
     def test_another_projects_document_is_not_there(self, sidecar: SidecarProcess, agent: Agent) -> None:
         made = created(sidecar, agent, filename="plan.md", text="one\n")

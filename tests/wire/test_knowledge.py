@@ -140,6 +140,29 @@ def test_no_secret_is_remembered(sidecar: SidecarProcess, coder: Agent, operator
     assert operator.knowledge.search(SECRET, project_id=coder.project) == []
 
 
+@pytest.mark.parametrize("shown", range(36, 40))
+def test_a_secret_that_the_cut_goes_through_is_not_remembered(
+    sidecar: SidecarProcess, coder: Agent, shown: int
+) -> None:
+    """Masking a long secret shortens the text, so that what is cut in two further on would still fit."""
+    key = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEabcd" * 400 + "\n-----END RSA PRIVATE KEY-----\n"
+    filler = "word " * 1000
+    begin = 6000 - shown
+    text = (key + filler)[: begin - 1] + " " + SECRET + " and more " * 200
+    stored(sidecar, coder, lessons=[text])
+    (entry,) = listed(sidecar, coder)
+    assert SECRET[:12] not in entry["text"] and entry["text"].endswith(" [...]")
+
+
+def test_what_an_agent_said_before_is_approved_when_the_operator_says_it(
+    sidecar: SidecarProcess, coder: Agent, other: Agent, operator: Client
+) -> None:
+    stored(sidecar, coder, lessons=["ask first"])
+    added = operator.knowledge.add("ask first", issue_id="issue-1", project_id=coder.project)
+    assert (added.approved_by, added.created_by) == ("operator", coder.id)
+    assert offered(sidecar, other) == ["ask first"]
+
+
 def test_another_project_gets_nothing(sidecar: SidecarProcess, coder: Agent, operator: Client) -> None:
     entry = operator.knowledge.add("never across projects", project_id=coder.project)
     stranger = sidecar.agent(issue="issue-1", project=fresh("elsewhere"))
@@ -220,4 +243,7 @@ class TestCommands:
 
     def test_what_is_not_there(self, sidecar: SidecarProcess) -> None:
         done = run_cco(sidecar, "knowledge", "approve", "know-0")
-        assert (done.returncode, done.stderr) == (1, "cco: knowledge 'know-0' not found [KNW_001]\n")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "cco: knowledge 'know-0' not found; list it with 'cco knowledge list' [KNW_001]\n",
+        )

@@ -199,6 +199,7 @@ def write(client: Client, document_id: str, content: str | None) -> Any:
 @click.option("--replace-all", is_flag=True, help="Replace it wherever it is.")
 @click.option("--offset", type=Integer(0, _MAX_NUMBER), help="First character that is replaced.")
 @click.option("--length", type=Integer(0, _MAX_NUMBER), help="Number of characters; 0, the default, to insert.")
+@click.option("--revision", type=Integer(1, _MAX_NUMBER), help="Only if this is the current revision.")
 @click.option("--json", "from_stdin", is_flag=True, help="Read these options from stdin, as a JSON object.")
 @_prints_json
 def edit(client: Client, document_id: str, *, from_stdin: bool, **given: Any) -> Any:
@@ -214,6 +215,7 @@ def edit(client: Client, document_id: str, *, from_stdin: bool, **given: Any) ->
         replace_all=given["replace_all"],
         offset=given["offset"],
         length=given["length"],
+        expected_revision=given["revision"],
     )
     shown = _shown(changed.document)
     if changed.HasField("replacements_made"):
@@ -301,7 +303,8 @@ def _description(text: str) -> dict[str, str]:
 
 
 def _url(document: Document) -> str:
-    base = find(settings_of(click.get_current_context()), None).url
+    # In an agent, the URL has the path already.
+    base = find(settings_of(click.get_current_context()), None).url.rstrip("/").removesuffix("/api")
     return f"{base}/api/documents/{document.document_id}/content"
 
 

@@ -19,8 +19,8 @@ _SYNONYMS = {
     "status": ("show",),
     "start": ("new", "spawn"),
     "logs": ("events",),
-    "rm": ("delete", "stop"),
-    "delete": ("stop",),
+    "rm": ("delete", "forget", "stop"),
+    "delete": ("forget", "stop"),
     "tail": ("logs", "events"),
 }
 

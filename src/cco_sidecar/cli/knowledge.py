@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -71,8 +72,11 @@ def _chosen(command: Callable[..., Any]) -> Callable[..., Any]:
 @connected
 def search(client: Client, query: str, form: str | None, output: Path | None, **wanted: Any) -> None:
     """Find entries with all words of QUERY, the best first. Put a phrase in quotation marks; end a beginning with *."""
-    found = [each.entry for each in client.knowledge.search(query, **_given(wanted))]
-    _rows(found, form, output, "nothing found")
+    found = client.knowledge.search(query, **_given(wanted))
+    if form in ("json", "yaml") or (form is None and output is not None):
+        out.rows(found, {}, form, output, str)
+    else:
+        _rows([each.entry for each in found], form, output, "nothing found; a word that ends with * finds longer ones")
 
 
 @command.command(name="list")
@@ -100,16 +104,18 @@ def show(client: Client, entry_id: str, form: str | None, output: Path | None, p
 
 
 @command.command()
-@click.argument("text")
+@click.argument("text", metavar="TEXT|-")
 @click.option("--kind", type=click.Choice(_KINDS), default="lesson", show_default=True, help="What it is.")
 @click.option("--issue", "issue_id", default="", help="Issue on which it was learned.")
 @project_option
 @out.formatted
 @connected
 def add(client: Client, text: str, form: str | None, output: Path | None, **given: Any) -> None:
-    """Add an entry. The operator's is approved; an agent's waits for approval."""
+    """Add an entry; - reads it from stdin. The operator's is approved; an agent's waits for approval."""
+    if text == "-":
+        text = sys.stdin.read()
     entry = client.knowledge.add(text, **given)
-    out.message(entry, form, output, lambda: f"added {entry.entry_id} ({_status(entry)})")
+    out.message(entry, form, output, lambda: f"{entry.entry_id} ({_status(entry)})")
 
 
 @command.command()
@@ -134,12 +140,16 @@ def forget(client: Client, entry_ids: Sequence[str], project_id: str) -> None:
         echo(f"forgot {entry_id}")
 
 
+def _exported(command: Callable[..., Any]) -> Callable[..., Any]:
+    return out.formatted(command, lists=True, more=(_MARKDOWN,), default="json")
+
+
 @command.command()
 @_chosen
-@partial(out.formatted, lists=True, more=(_MARKDOWN,))
+@_exported
 @connected
 def export(client: Client, form: str | None, output: Path | None, **wanted: Any) -> None:
-    """Print all entries, the newest first: JSON by default, or Markdown for people."""
+    """Print all entries, the newest first."""
     entries = list(client.knowledge.iterate(**_given(wanted)))
     if form == _MARKDOWN:
         out.write("\n".join(_document(entries)), output)

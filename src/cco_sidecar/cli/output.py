@@ -54,7 +54,9 @@ def report_format(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def formatted(command: Callable[..., Any], *, lists: bool = False, more: Sequence[str] = ()) -> Callable[..., Any]:
+def formatted(
+    command: Callable[..., Any], *, lists: bool = False, more: Sequence[str] = (), default: str = "text"
+) -> Callable[..., Any]:
     """Adds ``--format`` and ``--output``. Only commands with ``lists`` support CSV; ``more``: the command's own
     formats, which it prints with ``write``."""
     command = click.option(
@@ -67,7 +69,7 @@ def formatted(command: Callable[..., Any], *, lists: bool = False, more: Sequenc
         "--format",
         "form",
         type=click.Choice([*(FORMATS if lists else FORMATS[:-1]), *more]),
-        help="Output format.  [default: text]",
+        help=f"Output format.  [default: {default}]",
     )(command)
 
 

@@ -32,7 +32,11 @@ class Documents:
     ) -> document_pb.Document:
         """Stores a document. A ``str`` is stored as a text, whatever its media type."""
         request = document_pb.CreateDocumentRequest(
-            filename=filename, content_type=content_type, tags=tags, metadata=metadata, project_id=project_id
+            filename=filename,
+            content_type=content_type,
+            tags=requests.names(tags),
+            metadata=metadata,
+            project_id=project_id,
         )
         return (await self._client.call(self._stub.CreateDocument, _with_content(request, content))).document
 
@@ -52,7 +56,7 @@ class Documents:
     ) -> document_pb.ListDocumentsResponse:
         """Returns documents whose name contains ``name`` and that have all ``tags``, the newest first."""
         request = document_pb.ListDocumentsRequest(
-            name=name, tags=tags, limit=limit, cursor=cursor, project_id=project_id
+            name=name, tags=requests.names(tags), limit=limit, cursor=cursor, project_id=project_id
         )
         return await self._client.call(self._stub.ListDocuments, request)
 
@@ -61,7 +65,9 @@ class Documents:
     ) -> Sequence[document_pb.DocumentFound]:
         """Returns documents with all words of ``query``, the best first. ``"two words"`` is a phrase, ``arch*`` a
         prefix."""
-        request = document_pb.SearchDocumentsRequest(query=query, tags=tags, limit=limit, project_id=project_id)
+        request = document_pb.SearchDocumentsRequest(
+            query=query, tags=requests.names(tags), limit=limit, project_id=project_id
+        )
         return (await self._client.call(self._stub.SearchDocuments, request)).results
 
     async def read(
@@ -127,7 +133,7 @@ class Documents:
         request = document_pb.UpdateDocumentRequest(
             document_id=document_id,
             filename=filename,
-            tags=tags,
+            tags=requests.names(tags or ()),
             clear_tags=tags is not None and not tags,
             metadata=metadata,
             project_id=project_id,

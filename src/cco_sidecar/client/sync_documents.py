@@ -33,7 +33,11 @@ class Documents:
     ) -> document_pb.Document:
         """Stores a document. A ``str`` is stored as a text, whatever its media type."""
         request = document_pb.CreateDocumentRequest(
-            filename=filename, content_type=content_type, tags=tags, metadata=metadata, project_id=project_id
+            filename=filename,
+            content_type=content_type,
+            tags=requests.names(tags),
+            metadata=metadata,
+            project_id=project_id,
         )
         return (self._client.call(self._stub.CreateDocument, _with_content(request, content))).document
 
@@ -53,7 +57,7 @@ class Documents:
     ) -> document_pb.ListDocumentsResponse:
         """Returns documents whose name contains ``name`` and that have all ``tags``, the newest first."""
         request = document_pb.ListDocumentsRequest(
-            name=name, tags=tags, limit=limit, cursor=cursor, project_id=project_id
+            name=name, tags=requests.names(tags), limit=limit, cursor=cursor, project_id=project_id
         )
         return self._client.call(self._stub.ListDocuments, request)
 
@@ -62,7 +66,9 @@ class Documents:
     ) -> Sequence[document_pb.DocumentFound]:
         """Returns documents with all words of ``query``, the best first. ``"two words"`` is a phrase, ``arch*`` a
         prefix."""
-        request = document_pb.SearchDocumentsRequest(query=query, tags=tags, limit=limit, project_id=project_id)
+        request = document_pb.SearchDocumentsRequest(
+            query=query, tags=requests.names(tags), limit=limit, project_id=project_id
+        )
         return (self._client.call(self._stub.SearchDocuments, request)).results
 
     def read(
@@ -128,7 +134,7 @@ class Documents:
         request = document_pb.UpdateDocumentRequest(
             document_id=document_id,
             filename=filename,
-            tags=tags,
+            tags=requests.names(tags or ()),
             clear_tags=tags is not None and not tags,
             metadata=metadata,
             project_id=project_id,

@@ -20,6 +20,10 @@ _UNSPACED = re.compile(f"[{_SIGNS}]")
 _WORD = re.compile(rf"[{_SIGNS}]|[^\W_{_SIGNS}]+")
 
 
+# Characters that are remembered, and that are folded at a time.
+_MAX_FOLDED, _PART = 20_000, 65_536
+
+
 class _Folding(dict[int, str]):
     """What each character becomes, filled in as they occur."""
 
@@ -27,7 +31,9 @@ class _Folding(dict[int, str]):
         small = chr(code).lower()
         apart = unicodedata.normalize("NFD", small)
         accented = len(apart) > 1 and all(map(unicodedata.combining, apart[1:]))
-        found = self[code] = apart[0] if accented else small[:1]
+        found = apart[0] if accented else small[:1]
+        if len(self) < _MAX_FOLDED:
+            self[code] = found
         return found
 
 
@@ -36,7 +42,10 @@ _FOLDING = _Folding()
 
 def folded(text: str) -> str:
     """Returns a text in lower case and without accents, character by character: offsets stay."""
-    return text.lower() if text.isascii() else text.translate(_FOLDING)
+    if text.isascii():
+        return text.lower()
+    # In parts, between which other threads run.
+    return "".join(text[at : at + _PART].translate(_FOLDING) for at in range(0, len(text), _PART))
 
 
 def words_of(text: str) -> list[str]:

@@ -69,6 +69,6 @@ class KnowledgeStore(Protocol):
         """Deletes an entry, unless ``check`` raises SidecarError. Returns False if there is none."""
         ...
 
-    async def version(self, project: str) -> tuple[int, int]:
-        """Returns the number of approved entries, and another value whenever they change."""
+    async def version(self, project: str) -> tuple[int, ...]:
+        """Returns the number of approved entries, and more that differs whenever they do."""
         ...

@@ -26,8 +26,6 @@ MAX_CHARACTERS = 4000
 RULE = "rule"
 # Entries of each kind.
 _MAX_ENTRIES = 50
-# A secret that begins within the limit may end beyond it.
-_LONGEST_SECRET = 2000
 _CUT = " [...]"
 # What people call findings and lessons in a result, and the text of one that is an object.
 _FINDINGS, _LESSONS = ("findings",), ("lessons", "lessons_learned")
@@ -81,10 +79,8 @@ def approve(entry: KnowledgeEntry, by: str, now: Timestamp) -> None:
 def remembered(text: str) -> str:
     """Returns what is kept of a text: without secrets, and cut where it is too long."""
     text = text.strip()
-    masked = masking.mask(text[: MAX_CHARACTERS + _LONGEST_SECRET])
-    if len(masked) <= MAX_CHARACTERS:
-        return masked
-    return masked[: MAX_CHARACTERS - len(_CUT)] + _CUT
+    shown, whole = masking.mask_beginning(text, MAX_CHARACTERS)
+    return shown if whole else shown[: MAX_CHARACTERS - len(_CUT)] + _CUT
 
 
 def _given(extra: dict[str, Any], names: Sequence[str]) -> Iterator[str]:

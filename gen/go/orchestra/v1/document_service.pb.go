@@ -721,8 +721,8 @@ type ListDocumentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The newest first.
 	Documents []*Document `protobuf:"bytes,1,rep,name=documents,proto3" json:"documents,omitempty"`
-	// Cursor of the next page; empty on the last.
-	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Pass it as `cursor` to get the next page; null on the last page.
+	NextCursor    *string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -765,8 +765,8 @@ func (x *ListDocumentsResponse) GetDocuments() []*Document {
 }
 
 func (x *ListDocumentsResponse) GetNextCursor() string {
-	if x != nil {
-		return x.NextCursor
+	if x != nil && x.NextCursor != nil {
+		return *x.NextCursor
 	}
 	return ""
 }
@@ -2565,11 +2565,12 @@ const file_orchestra_v1_document_service_proto_rawDesc = "" +
 	"\x06cursor\x18\x04 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursor\x12'\n" +
 	"\n" +
 	"project_id\x18\x05 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\b\n" +
-	"\x06_limit\"n\n" +
+	"\x06_limit\"\x8b\x01\n" +
 	"\x15ListDocumentsResponse\x124\n" +
-	"\tdocuments\x18\x01 \x03(\v2\x16.orchestra.v1.DocumentR\tdocuments\x12\x1f\n" +
-	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"\x8d\x02\n" +
+	"\tdocuments\x18\x01 \x03(\v2\x16.orchestra.v1.DocumentR\tdocuments\x12,\n" +
+	"\vnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x028\x01H\x00R\n" +
+	"nextCursor\x88\x01\x01B\x0e\n" +
+	"\f_next_cursor\"\x8d\x02\n" +
 	"\x16SearchDocumentsRequest\x12\x1f\n" +
 	"\x05query\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\xe8\aR\x05query\x12l\n" +
 	"\x04tags\x18\x02 \x03(\tBX\xea\xe0\x18T\x182BP^[^,\\u0000-\\u0020\\u007f]([^,\\u0000-\\u001f\\u007f]{0,62}[^,\\u0000-\\u0020\\u007f])?$R\x04tags\x121\n" +
@@ -2876,6 +2877,7 @@ func file_orchestra_v1_document_service_proto_init() {
 		(*CreateDocumentRequest_Data)(nil),
 	}
 	file_orchestra_v1_document_service_proto_msgTypes[6].OneofWrappers = []any{}
+	file_orchestra_v1_document_service_proto_msgTypes[7].OneofWrappers = []any{}
 	file_orchestra_v1_document_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_orchestra_v1_document_service_proto_msgTypes[12].OneofWrappers = []any{}
 	file_orchestra_v1_document_service_proto_msgTypes[13].OneofWrappers = []any{

@@ -1109,8 +1109,8 @@ type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The newest first.
 	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// Cursor of the next page; empty on the last.
-	NextCursor    string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3" json:"next_cursor,omitempty"`
+	// Pass it as `cursor` to get the next page; null on the last page.
+	NextCursor    *string `protobuf:"bytes,2,opt,name=next_cursor,json=nextCursor,proto3,oneof" json:"next_cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1153,8 +1153,8 @@ func (x *ListSessionsResponse) GetSessions() []*Session {
 }
 
 func (x *ListSessionsResponse) GetNextCursor() string {
-	if x != nil {
-		return x.NextCursor
+	if x != nil && x.NextCursor != nil {
+		return *x.NextCursor
 	}
 	return ""
 }
@@ -2235,11 +2235,12 @@ const file_orchestra_v1_session_service_proto_rawDesc = "" +
 	"\x06cursor\x18\x04 \x01(\tB\x16\xea\xe0\x18\x12\x18\x80\x01B\r^[0-9]{0,18}$R\x06cursor\x12'\n" +
 	"\n" +
 	"project_id\x18\x05 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\b\n" +
-	"\x06_limit\"j\n" +
+	"\x06_limit\"\x87\x01\n" +
 	"\x14ListSessionsResponse\x121\n" +
-	"\bsessions\x18\x01 \x03(\v2\x15.orchestra.v1.SessionR\bsessions\x12\x1f\n" +
-	"\vnext_cursor\x18\x02 \x01(\tR\n" +
-	"nextCursor\"\xbc\x01\n" +
+	"\bsessions\x18\x01 \x03(\v2\x15.orchestra.v1.SessionR\bsessions\x12,\n" +
+	"\vnext_cursor\x18\x02 \x01(\tB\x06\xea\xe0\x18\x028\x01H\x00R\n" +
+	"nextCursor\x88\x01\x01B\x0e\n" +
+	"\f_next_cursor\"\xbc\x01\n" +
 	"\x14ResumeSessionRequest\x12(\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\x80\x01R\tsessionId\x12\"\n" +
@@ -2484,6 +2485,7 @@ func file_orchestra_v1_session_service_proto_init() {
 	file_orchestra_v1_session_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_session_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_orchestra_v1_session_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_orchestra_v1_session_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_orchestra_v1_session_service_proto_msgTypes[14].OneofWrappers = []any{}
 	file_orchestra_v1_session_service_proto_msgTypes[18].OneofWrappers = []any{}
 	file_orchestra_v1_session_service_proto_msgTypes[20].OneofWrappers = []any{}

@@ -17,6 +17,8 @@ from cco_sidecar.repository.masking.shapes import SHAPES, Shape
 from cco_sidecar.repository.masking.values import entropy, is_placeholder
 
 MASK = "[masked]"
+# Longer ones, such as private keys, are also found without their ends.
+_LONGEST_SECRET = 2000
 _MASK = MASK.encode()
 # How far from its keyword a match may start, and end.
 _NEAR_BYTES = 200
@@ -147,6 +149,16 @@ def mask(text: str) -> str:
         return text
     data, findings = mask_file(text.encode("utf-8", "surrogatepass"), "message.txt")
     return data.decode("utf-8", "surrogatepass") if findings else text
+
+
+def mask_beginning(text: str, most: int) -> tuple[str, bool]:
+    """Returns at most ``most`` characters of a text, with its secrets masked, and whether that is all of it."""
+    window = text[: most + _LONGEST_SECRET]
+    masked = mask(window)
+    if len(window) == len(text):
+        return masked[:most], len(masked) <= most
+    # A secret that is cut in two is not found: nothing of the end of the window is shown.
+    return masked[: max(0, min(most, len(masked) - _LONGEST_SECRET))], False
 
 
 def has_bare_values(path: str) -> bool:

@@ -25,10 +25,12 @@ DOCUMENT_PREFIX = "document:"
 _ID = re.compile(r"doc_[0-9a-f]{24}")
 # Quoted names may have blanks, others need a suffix.
 _QUOTED = re.compile(r"[`\"']([^`\"'\n]{1,255})[`\"']")
-_NAME = re.compile(r"[^\s`\"'<>|/\\,;:()\[\]{}]{1,250}\.\w{1,10}")
+_BREAKS = re.compile(r"[\s`\"'<>|,;:()\[\]{}!?]+")
+# Of a longer task, the beginning counts.
+_TASK_CHARACTERS = 20_000
 _MAX_NAMES = 200
 # Larger documents are not read into a context, and no more than this of all.
-_MAX_BYTES, _MAX_BYTES_OF_ALL = 4 * 2**20, 8 * 2**20
+_MAX_BYTES, _MAX_BYTES_OF_ALL = 2**20, 4 * 2**20
 _REMEMBERED_BYTES = 2**20
 
 
@@ -84,9 +86,17 @@ class NamedDocuments:
 
 def _named_in(task: str) -> tuple[Sequence[str], Sequence[str]]:
     """Returns the ids and the names of documents that a task may name."""
+    task = task[:_TASK_CHARACTERS]
     ids = dict.fromkeys(_ID.findall(task))
-    names = dict.fromkeys(name.strip() for name in (*_QUOTED.findall(task), *_NAME.findall(task)))
+    words = (word.strip(".") for word in _BREAKS.split(task))
+    names = dict.fromkeys([*(name.strip() for name in _QUOTED.findall(task)), *filter(_is_name, words)])
     return list(ids)[:_MAX_NAMES], list(names)[:_MAX_NAMES]
+
+
+def _is_name(word: str) -> bool:
+    """Whether a word may name a document; a path names a file."""
+    stem, dot, suffix = word.rpartition(".")
+    return bool(stem and dot) and suffix.isalnum() and len(suffix) <= 10 and len(word) <= 255 and not {*"/\\"} & {*word}
 
 
 class Texts(Protocol):
@@ -95,13 +105,17 @@ class Texts(Protocol):
     def read(self, root: Path, path: str, info: FileStat) -> Text: ...
 
 
+# The texts of documents by path and revision: masking takes time.
+KnownTexts = ByteLru[tuple[str, FileStat], Text]
+
+
 class WithDocuments:
     """The files of a project, and documents."""
 
-    def __init__(self, documents: Sequence[NamedDocument], files: Texts) -> None:
+    def __init__(self, documents: Sequence[NamedDocument], files: Texts, known: KnownTexts | None = None) -> None:
         self._files = files
         self._raw = {each.path: _raw(each) for each in documents}
-        self._read: dict[str, Text] = {}
+        self._known: KnownTexts = known if known is not None else ByteLru(_REMEMBERED_BYTES)
         self.stats: Mapping[str, FileStat] = {each.path: each.stat for each in documents}
 
     @property
@@ -112,9 +126,15 @@ class WithDocuments:
     def read(self, root: Path, path: str, info: FileStat) -> Text:
         if path not in self._raw:
             return self._files.read(root, path, info)
-        if path not in self._read:
-            self._read[path] = masked(self._raw[path], path)
-        return self._read[path]
+        return self._text(path)
+
+    def _text(self, path: str) -> Text:
+        raw = self._raw[path]
+        text = self._known.get((path, raw.stat))
+        if text is None:
+            text = masked(raw, path)
+            self._known.put((path, raw.stat), text, 2 * len(text.content) + 512)
+        return text
 
     def among(self, candidates: Candidates) -> Candidates:
         """Adds the documents to the files that can be chosen."""
@@ -122,11 +142,14 @@ class WithDocuments:
             return candidates
         problems = {path: raw.problem for path, raw in self._raw.items() if raw.problem}
         files = {
-            path: Chunked(path, raw.data, partial(_without_secrets, path))
+            path: Chunked(path, raw.data, partial(self._without_secrets, path))
             for path, raw in self._raw.items()
             if not raw.problem
         }
         return Candidates({**files, **candidates.files}, {**problems, **candidates.problems})
+
+    def _without_secrets(self, path: str, _: bytes) -> bytes:
+        return self._text(path).content.encode()
 
 
 def _raw(document: NamedDocument) -> Raw:
@@ -137,7 +160,3 @@ def _raw(document: NamedDocument) -> Raw:
     if not document.is_text:
         return Raw(b"", document.stat, Reason.BINARY)
     return Raw(document.data, document.stat)
-
-
-def _without_secrets(path: str, data: bytes) -> bytes:
-    return masking.mask_file(data, path)[0]

@@ -64,8 +64,7 @@ class Materials:
     async def _learned(self, project: str, issue: str, task: str) -> Sequence[KnowledgeEntry]:
         """Returns what was learned on other issues and is approved, what has most of the task's words first."""
         wanted = Wanted(status=KNOWLEDGE_STATUS_APPROVED, elsewhere=issue)
-        approved, _ = await self._knowledge.version(project)
-        if not approved:
+        if not (await self._knowledge.version(project))[0]:
             return ()
         if not task.strip():
             page = await self._knowledge.page(project, wanted, limit=_MAX_NEWEST)

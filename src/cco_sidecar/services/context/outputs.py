@@ -33,7 +33,6 @@ _MAX_OUTPUT_BYTES = 4 * 2**20
 _MAX_FINDINGS = 50
 _MAX_ARTIFACTS = 10
 _MAX_CHARACTERS = 4_000
-_LONGEST_SECRET = 2_000
 _REMEMBERED_BYTES = 64 * 2**20
 
 # Decisions of architects on other issues: how many are shown, and in how many of their results they are looked for.
@@ -292,11 +291,8 @@ def _add_findings(output: PreviousAgentOutput, work: AgentResult) -> None:
 
 def _beginning(text: str) -> str:
     """Masks a text and cuts it, visibly."""
-    # A secret that begins within the limit may end beyond it.
-    masked = masking.mask(text[: _MAX_CHARACTERS + _LONGEST_SECRET])
-    if len(text) <= _MAX_CHARACTERS + _LONGEST_SECRET and len(masked) <= _MAX_CHARACTERS:
-        return masked
-    return f"{masked[:_MAX_CHARACTERS]}\n[... {max(1, len(text) - _MAX_CHARACTERS)} characters left out ...]"
+    shown, whole = masking.mask_beginning(text, _MAX_CHARACTERS)
+    return shown if whole else f"{shown}\n[... {max(1, len(text) - len(shown))} characters left out ...]"
 
 
 def _of_event(event: Event, *, say_issue: bool) -> PreviousAgentOutput:

@@ -22,6 +22,7 @@ from cco_sidecar.core.agent_types import AgentType
 from cco_sidecar.core.budget import NO_BUDGET, Budget
 from cco_sidecar.core.codec import json_head
 from cco_sidecar.core.encoded import Encoded
+from cco_sidecar.core.lru import ByteLru
 from cco_sidecar.core.settings import CONTEXT_CACHE
 from cco_sidecar.ranking.selection import Choice, choose
 from cco_sidecar.repository import masking
@@ -32,7 +33,7 @@ from cco_sidecar.repository.watch import NO_QUEUE, Watched
 from cco_sidecar.services.context import outputs
 from cco_sidecar.services.context.build import build
 from cco_sidecar.services.context.candidates import CandidateCache
-from cco_sidecar.services.context.documents import WithDocuments
+from cco_sidecar.services.context.documents import KnownTexts, WithDocuments
 from cco_sidecar.services.context.explain import explain
 from cco_sidecar.services.context.files import read_files
 from cco_sidecar.services.context.fitting import Fitted, fit
@@ -101,6 +102,7 @@ class Worker:
         self._candidates = CandidateCache(
             self._texts, text_bytes // 2, CleanFiles(storage / CONTEXT_CACHE / "clean-files")
         )
+        self._documents: KnownTexts = ByteLru(text_bytes // 8)
         self._scanners: dict[Path, Scanner] = {}
         self._snapshots: OrderedDict[Path, Snapshot] = OrderedDict()
 
@@ -154,7 +156,7 @@ class Worker:
 
     def _parts(self, wanted: Wanted) -> Parts:
         snapshot = self._current(wanted.root, wanted.digest)
-        documents = WithDocuments(wanted.material.documents, self._texts)
+        documents = WithDocuments(wanted.material.documents, self._texts, self._documents)
         previous = [PreviousAgentOutput.FromString(each) for each in wanted.material.outputs]
         choices = [*documents.choices, *_choices(wanted, snapshot, previous)]
         learned = [KnowledgeEntry.FromString(each) for each in wanted.material.knowledge]

@@ -294,7 +294,8 @@ def _read(content: Content, request: pb.ReadDocumentRequest) -> pb.ReadDocumentR
 
 
 def _unknown(document_id: str) -> SidecarError:
-    return not_found("DOC_001", f"document '{document_id}' not found")
+    hint = "" if document_id.startswith("doc_") else "; it is found by its ID: 'cco documents query --name' tells it"
+    return not_found("DOC_001", f"document '{document_id}' not found{hint}")
 
 
 def _unknown_relation(relation_id: str) -> SidecarError:

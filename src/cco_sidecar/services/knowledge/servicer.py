@@ -48,7 +48,13 @@ class KnowledgeServicer:
             approve(entry, OPERATOR, now)
         else:
             decide(entry, self._rule, now)
-        return pb.CreateKnowledgeEntryResponse(entry=await self._store.add(entry))
+        stored = await self._store.add(entry)
+        if entry.status == pb.KNOWLEDGE_STATUS_APPROVED and stored.status == pb.KNOWLEDGE_STATUS_PENDING:
+            # Somebody else had said it before.
+            by = entry.approved_by
+            approved = await self._store.change(request.project_id, stored.entry_id, lambda e: approve(e, by, now))
+            stored = approved or stored
+        return pb.CreateKnowledgeEntryResponse(entry=stored)
 
     async def GetKnowledgeEntry(
         self, request: pb.GetKnowledgeEntryRequest, principal: Principal
@@ -106,10 +112,8 @@ class KnowledgeServicer:
             if not _may_read(principal, entry):
                 raise _unknown(request.entry_id)
             if entry.created_by != principal.subject or entry.status != pb.KNOWLEDGE_STATUS_PENDING:
-                raise permission_denied(
-                    f"knowledge '{entry.entry_id}' belongs to {entry.created_by} or is approved; only the operator may "
-                    "forget it"
-                )
+                why = "is approved" if entry.created_by == principal.subject else f"was added by {entry.created_by}"
+                raise permission_denied(f"knowledge '{entry.entry_id}' {why}; only the operator may forget it")
 
         if not await self._store.delete(request.project_id, request.entry_id, check):
             raise _unknown(request.entry_id)
@@ -127,4 +131,4 @@ def _may_read(principal: Principal, entry: pb.KnowledgeEntry) -> bool:
 
 
 def _unknown(entry_id: str) -> SidecarError:
-    return not_found("KNW_001", f"knowledge '{entry_id}' not found")
+    return not_found("KNW_001", f"knowledge '{entry_id}' not found; list it with 'cco knowledge list'")

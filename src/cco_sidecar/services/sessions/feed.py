@@ -320,7 +320,12 @@ def _in_short(event: SessionEvent) -> SessionEvent:
 def _opening(agent: Agent, attempt: int) -> list[SessionEvent]:
     """The events before the first line of an attempt's output."""
     start = SessionEvent(event_type="session_start", reason=f"attempt {attempt}")
-    return [start, message(USER, [agent.message or agent.task])]
+    opening = [start, message(USER, [agent.message or agent.task])]
+    if attempt == agent.attempt and agent.HasField("started_at"):
+        # The program may have printed something before its output is read.
+        for event in opening:
+            event.timestamp.CopyFrom(agent.started_at)
+    return opening
 
 
 async def _notify(ended: asyncio.Event, changed: asyncio.Event) -> None:

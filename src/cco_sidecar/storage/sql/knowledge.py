@@ -29,7 +29,7 @@ class SqlKnowledge:
         self._words = words_in(database, KNOWLEDGE_WORDS)
         # Of each project: how often this process changed it, and what its version was then.
         self._changes: Counter[str] = Counter()
-        self._versions: dict[str, tuple[int, tuple[int, int]]] = {}
+        self._versions: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     async def add(self, entry: KnowledgeEntry) -> KnowledgeEntry:
         return await self._write(entry.project_id, lambda c: self.insert(c, [entry])[0])
@@ -137,21 +137,22 @@ class SqlKnowledge:
 
         return await self._write(project, work)
 
-    async def version(self, project: str) -> tuple[int, int]:
+    async def version(self, project: str) -> tuple[int, ...]:
         # Every context asks for it.
-        changes, version = self._versions.get(project, (-1, (0, 0)))
+        changes, version = self._versions.get(project, (-1, (0,)))
         if self._database.shared or changes != self._changes[project]:
             changes, version = self._changes[project], await self._read_version(project)
             self._versions[project] = (changes, version)
         return version
 
-    async def _read_version(self, project: str) -> tuple[int, int]:
-        newest = sa.func.coalesce(sa.func.max(knowledge.c.approved), 0)
-        query = sa.select(sa.func.count(), newest).where(
+    async def _read_version(self, project: str) -> tuple[int, ...]:
+        # An entry may be approved at a time before that of another: the newest alone does not tell.
+        numbers, newest = sa.func.sum(knowledge.c.number), sa.func.max(knowledge.c.approved)
+        query = sa.select(sa.func.count(), sa.func.coalesce(numbers, 0), sa.func.coalesce(newest, 0)).where(
             knowledge.c.project_id == project, knowledge.c.status == KNOWLEDGE_STATUS_APPROVED
         )
-        count, approved = await self._database.read(lambda c: c.execute(query).one())
-        return count, approved
+        found = await self._database.read(lambda c: c.execute(query).one())
+        return tuple(map(int, found))
 
     def _stored(
         self, connection: sa.Connection, project: str, entry_id: str, *, lock: bool = False

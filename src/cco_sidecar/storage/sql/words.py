@@ -14,6 +14,8 @@ from cco_sidecar.storage.sql.database import Database
 DOCUMENT_WORDS, KNOWLEDGE_WORDS = "document_words", "knowledge_words"
 # A tsvector has at most 1 MB (postgresql.org/docs/current/textsearch-limitations.html).
 _MAX_CHARS = 250_000
+# SQLite indexes a text while nobody else writes: so much takes a tenth of a second.
+_MAX_ASCII = 1_000_000
 _CREATE = {
     "sqlite": [
         "CREATE VIRTUAL TABLE {table} USING fts5(words, content='', tokenize='unicode61 remove_diacritics 2')",
@@ -49,6 +51,11 @@ def words_in(database: Database, table: str) -> Words:
     return PostgresWords(table) if database.shared else SqliteWords(table)
 
 
+def _indexed(text: str) -> str:
+    """Returns what of a text is indexed. It must stay as it is: a text is removed with what was added."""
+    return text[:_MAX_ASCII] if text.isascii() else spaced(text[:_MAX_CHARS])
+
+
 class SqliteWords:
     """The index keeps no text, so a text must be given again to be removed."""
 
@@ -58,13 +65,13 @@ class SqliteWords:
     def add(self, connection: sa.Connection, number: int, text: str) -> None:
         connection.execute(
             sa.text(f"INSERT INTO {self._table} (rowid, words) VALUES (:number, :words)"),
-            {"number": number, "words": spaced(text)},
+            {"number": number, "words": _indexed(text)},
         )
 
     def remove(self, connection: sa.Connection, number: int, text: str) -> None:
         connection.execute(
             sa.text(f"INSERT INTO {self._table} ({self._table}, rowid, words) VALUES ('delete', :number, :words)"),
-            {"number": number, "words": spaced(text)},
+            {"number": number, "words": _indexed(text)},
         )
 
     def ranks(self, terms: Sequence[Term], *, some: bool = False) -> sa.Select[tuple[int, float]]:

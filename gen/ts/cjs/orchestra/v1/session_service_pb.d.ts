@@ -629,11 +629,11 @@ export declare type ListSessionsResponse = Message<"orchestra.v1.ListSessionsRes
   sessions: Session[];
 
   /**
-   * Cursor of the next page; empty on the last.
+   * Pass it as `cursor` to get the next page; null on the last page.
    *
-   * @generated from field: string next_cursor = 2;
+   * @generated from field: optional string next_cursor = 2;
    */
-  nextCursor: string;
+  nextCursor?: string;
 };
 
 /**

@@ -394,11 +394,11 @@ export declare type ListDocumentsResponse = Message<"orchestra.v1.ListDocumentsR
   documents: Document[];
 
   /**
-   * Cursor of the next page; empty on the last.
+   * Pass it as `cursor` to get the next page; null on the last page.
    *
-   * @generated from field: string next_cursor = 2;
+   * @generated from field: optional string next_cursor = 2;
    */
-  nextCursor: string;
+  nextCursor?: string;
 };
 
 /**
