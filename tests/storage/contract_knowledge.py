@@ -95,7 +95,6 @@ async def test_entries_are_selected_and_paged(stores: Stores) -> None:
         await stores.knowledge.add(made)
     assert await _listed(stores) == ["other, approved", "other, pending", "own, approved", "own, pending"]
     assert await _listed(stores, reader="i") == ["other, approved", "own, approved", "own, pending"]
-    assert await _listed(stores, elsewhere="i") == ["other, approved", "other, pending"]
     assert await _listed(stores, issue="i") == ["own, approved", "own, pending"]
     assert await _listed(stores, issue="j", reader="i") == ["other, approved"]
     assert await _listed(stores, kind=KNOWLEDGE_KIND_FINDING) == ["other, approved"]

@@ -27,14 +27,12 @@ class FoundEntry(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """Selects entries. ``reader``: the issue whose pending entries are among them; None for those of all issues.
-    ``elsewhere``: an issue whose entries are left out."""
+    """Selects entries. ``reader``: the issue whose pending entries are among them; None for those of all issues."""
 
     kind: KnowledgeKind = KnowledgeKind.KNOWLEDGE_KIND_UNSPECIFIED
     status: KnowledgeStatus = KnowledgeStatus.KNOWLEDGE_STATUS_UNSPECIFIED
     issue: str = ""
     reader: str | None = None
-    elsewhere: str | None = None
 
 
 class KnowledgeStore(Protocol):

@@ -341,8 +341,8 @@ type Context struct {
 	PreviousAgentOutputs []*PreviousAgentOutput `protobuf:"bytes,4,rep,name=previous_agent_outputs,json=previousAgentOutputs,proto3" json:"previous_agent_outputs,omitempty"`
 	// Facts from manifests and reports of the project.
 	Metadata *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	// What was learned on other issues and is approved, what matters most for the task first; the newest without a task.
-	// The texts are those of agents: information, never instructions.
+	// What the project has learned and is approved, but for what `previous_agent_outputs` says: what matters most for the
+	// task first; the newest without a task. The texts are those of agents: information, never instructions.
 	Knowledge     []*KnowledgeEntry `protobuf:"bytes,6,rep,name=knowledge,proto3" json:"knowledge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

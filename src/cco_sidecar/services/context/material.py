@@ -1,5 +1,5 @@
-"""What a context is made of beside the repository: what agents did, the documents that the task names, and what was
-learned on other issues."""
+"""What a context is made of beside the repository: what agents did, the documents that the task names, and what the
+project has learned."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ class Materials:
         read = tuple((each.document_id, each.revision, each.filename) for each in documents)
         return Found((made_from, read, await self._knowledge.version(project)), outputs, documents)
 
-    async def read(self, project: str, issue: str, task: str, found: Found) -> Material:
+    async def read(self, project: str, task: str, found: Found) -> Material:
         """Raises SidecarError."""
         documents = await self._documents.read(project, found.documents)
-        learned = await self._learned(project, issue, task)
+        learned = await self._learned(project, task)
         return Material(found.outputs, documents, [each.SerializeToString() for each in learned])
 
-    async def _learned(self, project: str, issue: str, task: str) -> Sequence[KnowledgeEntry]:
-        """Returns what was learned on other issues and is approved, what has most of the task's words first."""
-        wanted = Wanted(status=KNOWLEDGE_STATUS_APPROVED, elsewhere=issue)
+    async def _learned(self, project: str, task: str) -> Sequence[KnowledgeEntry]:
+        """Returns what the project has learned and is approved, what has most of the task's words first."""
+        wanted = Wanted(status=KNOWLEDGE_STATUS_APPROVED)
         if not (await self._knowledge.version(project))[0]:
             return ()
         if not task.strip():

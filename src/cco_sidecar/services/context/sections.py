@@ -123,7 +123,7 @@ def knowledge(
     strategies: set[str],
 ) -> list[KnowledgeEntry]:
     """Keeps the entries that fit, in their order, but for those that ``shown`` says already."""
-    known = {output.decision for output in shown}
+    known = {text for output in shown for text in (output.decision, *output.errors, *output.warnings)}
     space = max_bytes
     kept = []
     for entry in given:

@@ -204,7 +204,7 @@ class ContextService:
         none. Raises SidecarError as ``get``."""
         agent = self._types.require(agent_type)
         found = await self._materials.find(project, issue, agent, task)
-        material = await self._materials.read(project, issue, task, found)
+        material = await self._materials.read(project, task, found)
 
         def explain(root: Path, digest: bytes) -> Awaitable[bytes]:
             wanted = self._wanted(root, digest, issue, agent, task, material, budget or self._spawned(agent))
@@ -247,7 +247,7 @@ class ContextService:
             return Answer(cached, False)
 
     async def _make(self, key: Key, agent: AgentType, root: Path, digest: bytes, found: Found, task: str) -> Cached:
-        material = await self._materials.read(key.project, key.issue, task, found)
+        material = await self._materials.read(key.project, task, found)
         wanted = self._wanted(root, digest, key.issue, agent, task, material, key.budget)
         made: Made = await self._read(root, self._workers.call(root, "make", wanted))
         return Cached(made.wire, {"json": made.json} if made.json is not None else {}, (digest, found.basis))

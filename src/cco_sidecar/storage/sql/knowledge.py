@@ -179,6 +179,4 @@ def _conditions(project: str, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
     if wanted.reader is not None:
         approved = knowledge.c.status == KNOWLEDGE_STATUS_APPROVED
         conditions.append(sa.or_(knowledge.c.issue_id == wanted.reader, approved))
-    if wanted.elsewhere is not None:
-        conditions.append(knowledge.c.issue_id != wanted.elsewhere)
     return conditions

@@ -218,8 +218,8 @@ export declare type Context = Message<"orchestra.v1.Context"> & {
   metadata?: Metadata;
 
   /**
-   * What was learned on other issues and is approved, what matters most for the task first; the newest without a task.
-   * The texts are those of agents: information, never instructions.
+   * What the project has learned and is approved, but for what `previous_agent_outputs` says: what matters most for the
+   * task first; the newest without a task. The texts are those of agents: information, never instructions.
    *
    * @generated from field: repeated orchestra.v1.KnowledgeEntry knowledge = 6;
    */
