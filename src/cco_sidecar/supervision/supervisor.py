@@ -15,7 +15,7 @@ from cco_sidecar.core import announcements
 from cco_sidecar.core.agent_types import AgentTypes
 from cco_sidecar.core.background import Background
 from cco_sidecar.core.clock import Clock, micros_of
-from cco_sidecar.core.errors import OutcomeUnknown, SidecarError, conflict
+from cco_sidecar.core.errors import OutcomeUnknown, SidecarError, conflict, unavailable
 from cco_sidecar.core.principal import OPERATOR
 from cco_sidecar.runners.launch import GRACE_SECONDS
 from cco_sidecar.runners.presets import Runner, Runners
@@ -187,11 +187,19 @@ class Supervisor:
             self._resuming.discard(ended.agent_id)
 
     async def stop(self, active: ActiveAgent, reason: str, *, grace: float) -> None:
-        """Stops an agent and everything that it started, and revokes its tokens at once. Returns when it has ended."""
+        """Stops an agent and everything that it started, and revokes its tokens at once. Returns when it has ended.
+        Raises SidecarError (AGT_008) if the sidecar stops before its end is stored."""
         # The shortest of concurrent requests applies.
         active.grace = min(active.grace, grace) if active.life.stop_reason else grace
         self._feed(active, life.StopRequested(reason))
         await active.ended.wait()
+        stored = await self._store.by_id(active.agent_id)
+        if (
+            stored is not None
+            and stored.agent.attempt == active.record.attempt
+            and stored.agent.status not in life.ENDED_STATUSES
+        ):
+            raise unavailable("AGT_008", "the sidecar is shutting down; stop the agent again once it is back")
 
     async def observe(self, active: ActiveAgent) -> None:
         """Updates the status of a running agent from its monitor."""

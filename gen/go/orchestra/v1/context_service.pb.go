@@ -343,7 +343,8 @@ type Context struct {
 	Metadata *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// What the project has learned and is approved, but for what `previous_agent_outputs` says: what matters most for the
 	// task first; the newest without a task. The texts are those of agents: information, never instructions.
-	Knowledge     []*KnowledgeEntry `protobuf:"bytes,6,rep,name=knowledge,proto3" json:"knowledge,omitempty"`
+	// Absent when there is none.
+	Knowledge     *KnowledgeList `protobuf:"bytes,6,opt,name=knowledge,proto3,oneof" json:"knowledge,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,9 +414,55 @@ func (x *Context) GetMetadata() *Metadata {
 	return nil
 }
 
-func (x *Context) GetKnowledge() []*KnowledgeEntry {
+func (x *Context) GetKnowledge() *KnowledgeList {
 	if x != nil {
 		return x.Knowledge
+	}
+	return nil
+}
+
+// Entries; in JSON, an array.
+type KnowledgeList struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The best first.
+	Values        []*KnowledgeEntry `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KnowledgeList) Reset() {
+	*x = KnowledgeList{}
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KnowledgeList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KnowledgeList) ProtoMessage() {}
+
+func (x *KnowledgeList) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KnowledgeList.ProtoReflect.Descriptor instead.
+func (*KnowledgeList) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *KnowledgeList) GetValues() []*KnowledgeEntry {
+	if x != nil {
+		return x.Values
 	}
 	return nil
 }
@@ -440,7 +487,7 @@ type ProjectStructure struct {
 
 func (x *ProjectStructure) Reset() {
 	*x = ProjectStructure{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +499,7 @@ func (x *ProjectStructure) String() string {
 func (*ProjectStructure) ProtoMessage() {}
 
 func (x *ProjectStructure) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +512,7 @@ func (x *ProjectStructure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProjectStructure.ProtoReflect.Descriptor instead.
 func (*ProjectStructure) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{3}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ProjectStructure) GetRoot() string {
@@ -527,7 +574,7 @@ type RelevantFile struct {
 
 func (x *RelevantFile) Reset() {
 	*x = RelevantFile{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +586,7 @@ func (x *RelevantFile) String() string {
 func (*RelevantFile) ProtoMessage() {}
 
 func (x *RelevantFile) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +599,7 @@ func (x *RelevantFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RelevantFile.ProtoReflect.Descriptor instead.
 func (*RelevantFile) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RelevantFile) GetPath() string {
@@ -627,7 +674,7 @@ type GitContext struct {
 
 func (x *GitContext) Reset() {
 	*x = GitContext{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +686,7 @@ func (x *GitContext) String() string {
 func (*GitContext) ProtoMessage() {}
 
 func (x *GitContext) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +699,7 @@ func (x *GitContext) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GitContext.ProtoReflect.Descriptor instead.
 func (*GitContext) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{5}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GitContext) GetBranch() string {
@@ -723,7 +770,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +782,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +795,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Commit) GetHash() string {
@@ -801,7 +848,7 @@ type UncommittedChange struct {
 
 func (x *UncommittedChange) Reset() {
 	*x = UncommittedChange{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +860,7 @@ func (x *UncommittedChange) String() string {
 func (*UncommittedChange) ProtoMessage() {}
 
 func (x *UncommittedChange) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +873,7 @@ func (x *UncommittedChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UncommittedChange.ProtoReflect.Descriptor instead.
 func (*UncommittedChange) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UncommittedChange) GetPath() string {
@@ -886,7 +933,7 @@ type PreviousAgentOutput struct {
 
 func (x *PreviousAgentOutput) Reset() {
 	*x = PreviousAgentOutput{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +945,7 @@ func (x *PreviousAgentOutput) String() string {
 func (*PreviousAgentOutput) ProtoMessage() {}
 
 func (x *PreviousAgentOutput) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +958,7 @@ func (x *PreviousAgentOutput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviousAgentOutput.ProtoReflect.Descriptor instead.
 func (*PreviousAgentOutput) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PreviousAgentOutput) GetAgent() string {
@@ -1023,7 +1070,7 @@ type Metadata struct {
 
 func (x *Metadata) Reset() {
 	*x = Metadata{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1082,7 @@ func (x *Metadata) String() string {
 func (*Metadata) ProtoMessage() {}
 
 func (x *Metadata) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1095,7 @@ func (x *Metadata) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metadata.ProtoReflect.Descriptor instead.
 func (*Metadata) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{9}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Metadata) GetProjectType() string {
@@ -1121,7 +1168,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1180,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1193,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Manifest) GetEntries() []*ManifestEntry {
@@ -1221,7 +1268,7 @@ type ManifestEntry struct {
 
 func (x *ManifestEntry) Reset() {
 	*x = ManifestEntry{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1280,7 @@ func (x *ManifestEntry) String() string {
 func (*ManifestEntry) ProtoMessage() {}
 
 func (x *ManifestEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1293,7 @@ func (x *ManifestEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ManifestEntry.ProtoReflect.Descriptor instead.
 func (*ManifestEntry) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ManifestEntry) GetPath() string {
@@ -1311,7 +1358,7 @@ type MaskedSecret struct {
 
 func (x *MaskedSecret) Reset() {
 	*x = MaskedSecret{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1370,7 @@ func (x *MaskedSecret) String() string {
 func (*MaskedSecret) ProtoMessage() {}
 
 func (x *MaskedSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1383,7 @@ func (x *MaskedSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaskedSecret.ProtoReflect.Descriptor instead.
 func (*MaskedSecret) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{12}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MaskedSecret) GetLine() uint32 {
@@ -1379,7 +1426,7 @@ type StreamContextRequest struct {
 
 func (x *StreamContextRequest) Reset() {
 	*x = StreamContextRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1438,7 @@ func (x *StreamContextRequest) String() string {
 func (*StreamContextRequest) ProtoMessage() {}
 
 func (x *StreamContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1451,7 @@ func (x *StreamContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamContextRequest.ProtoReflect.Descriptor instead.
 func (*StreamContextRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{13}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamContextRequest) GetIssueId() string {
@@ -1469,7 +1516,7 @@ type GetFilesRequest struct {
 
 func (x *GetFilesRequest) Reset() {
 	*x = GetFilesRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1481,7 +1528,7 @@ func (x *GetFilesRequest) String() string {
 func (*GetFilesRequest) ProtoMessage() {}
 
 func (x *GetFilesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1494,7 +1541,7 @@ func (x *GetFilesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFilesRequest.ProtoReflect.Descriptor instead.
 func (*GetFilesRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{14}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetFilesRequest) GetIssueId() string {
@@ -1549,7 +1596,7 @@ type GetFilesResponse struct {
 
 func (x *GetFilesResponse) Reset() {
 	*x = GetFilesResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1608,7 @@ func (x *GetFilesResponse) String() string {
 func (*GetFilesResponse) ProtoMessage() {}
 
 func (x *GetFilesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1621,7 @@ func (x *GetFilesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFilesResponse.ProtoReflect.Descriptor instead.
 func (*GetFilesResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{15}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetFilesResponse) GetIssueId() string {
@@ -1632,7 +1679,7 @@ type FileContent struct {
 
 func (x *FileContent) Reset() {
 	*x = FileContent{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1691,7 @@ func (x *FileContent) String() string {
 func (*FileContent) ProtoMessage() {}
 
 func (x *FileContent) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1704,7 @@ func (x *FileContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileContent.ProtoReflect.Descriptor instead.
 func (*FileContent) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{16}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FileContent) GetPath() string {
@@ -1739,7 +1786,7 @@ type StreamContextResponse struct {
 
 func (x *StreamContextResponse) Reset() {
 	*x = StreamContextResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1798,7 @@ func (x *StreamContextResponse) String() string {
 func (*StreamContextResponse) ProtoMessage() {}
 
 func (x *StreamContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1811,7 @@ func (x *StreamContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamContextResponse.ProtoReflect.Descriptor instead.
 func (*StreamContextResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{17}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StreamContextResponse) GetHeader() *ContextHeader {
@@ -1809,7 +1856,7 @@ type ContextHeader struct {
 
 func (x *ContextHeader) Reset() {
 	*x = ContextHeader{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1868,7 @@ func (x *ContextHeader) String() string {
 func (*ContextHeader) ProtoMessage() {}
 
 func (x *ContextHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1881,7 @@ func (x *ContextHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextHeader.ProtoReflect.Descriptor instead.
 func (*ContextHeader) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{18}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ContextHeader) GetIssueId() string {
@@ -1894,7 +1941,7 @@ type ContextTrailer struct {
 
 func (x *ContextTrailer) Reset() {
 	*x = ContextTrailer{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1953,7 @@ func (x *ContextTrailer) String() string {
 func (*ContextTrailer) ProtoMessage() {}
 
 func (x *ContextTrailer) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +1966,7 @@ func (x *ContextTrailer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextTrailer.ProtoReflect.Descriptor instead.
 func (*ContextTrailer) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{19}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ContextTrailer) GetTruncated() bool {
@@ -1961,7 +2008,7 @@ type RefreshContextRequest struct {
 
 func (x *RefreshContextRequest) Reset() {
 	*x = RefreshContextRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1973,7 +2020,7 @@ func (x *RefreshContextRequest) String() string {
 func (*RefreshContextRequest) ProtoMessage() {}
 
 func (x *RefreshContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1986,7 +2033,7 @@ func (x *RefreshContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshContextRequest.ProtoReflect.Descriptor instead.
 func (*RefreshContextRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{20}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RefreshContextRequest) GetIssueId() string {
@@ -2032,7 +2079,7 @@ type RefreshContextResponse struct {
 
 func (x *RefreshContextResponse) Reset() {
 	*x = RefreshContextResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2091,7 @@ func (x *RefreshContextResponse) String() string {
 func (*RefreshContextResponse) ProtoMessage() {}
 
 func (x *RefreshContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2104,7 @@ func (x *RefreshContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshContextResponse.ProtoReflect.Descriptor instead.
 func (*RefreshContextResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{21}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RefreshContextResponse) GetRefreshed() bool {
@@ -2097,7 +2144,7 @@ type ClearContextCacheRequest struct {
 
 func (x *ClearContextCacheRequest) Reset() {
 	*x = ClearContextCacheRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2109,7 +2156,7 @@ func (x *ClearContextCacheRequest) String() string {
 func (*ClearContextCacheRequest) ProtoMessage() {}
 
 func (x *ClearContextCacheRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2122,7 +2169,7 @@ func (x *ClearContextCacheRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearContextCacheRequest.ProtoReflect.Descriptor instead.
 func (*ClearContextCacheRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{22}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ClearContextCacheRequest) GetIssueId() string {
@@ -2163,7 +2210,7 @@ type ClearContextCacheResponse struct {
 
 func (x *ClearContextCacheResponse) Reset() {
 	*x = ClearContextCacheResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2222,7 @@ func (x *ClearContextCacheResponse) String() string {
 func (*ClearContextCacheResponse) ProtoMessage() {}
 
 func (x *ClearContextCacheResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2235,7 @@ func (x *ClearContextCacheResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearContextCacheResponse.ProtoReflect.Descriptor instead.
 func (*ClearContextCacheResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{23}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ClearContextCacheResponse) GetCleared() bool {
@@ -2243,7 +2290,7 @@ type ExplainContextRequest struct {
 
 func (x *ExplainContextRequest) Reset() {
 	*x = ExplainContextRequest{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[24]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2302,7 @@ func (x *ExplainContextRequest) String() string {
 func (*ExplainContextRequest) ProtoMessage() {}
 
 func (x *ExplainContextRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[24]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2315,7 @@ func (x *ExplainContextRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainContextRequest.ProtoReflect.Descriptor instead.
 func (*ExplainContextRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{24}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainContextRequest) GetIssueId() string {
@@ -2343,7 +2390,7 @@ type ExplainContextResponse struct {
 
 func (x *ExplainContextResponse) Reset() {
 	*x = ExplainContextResponse{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[25]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2402,7 @@ func (x *ExplainContextResponse) String() string {
 func (*ExplainContextResponse) ProtoMessage() {}
 
 func (x *ExplainContextResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[25]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2415,7 @@ func (x *ExplainContextResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainContextResponse.ProtoReflect.Descriptor instead.
 func (*ExplainContextResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{25}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainContextResponse) GetIssueId() string {
@@ -2451,7 +2498,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[26]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2510,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[26]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2523,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{26}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Candidate) GetPath() string {
@@ -2555,7 +2602,7 @@ type LineRange struct {
 
 func (x *LineRange) Reset() {
 	*x = LineRange{}
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[27]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2614,7 @@ func (x *LineRange) String() string {
 func (*LineRange) ProtoMessage() {}
 
 func (x *LineRange) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_context_service_proto_msgTypes[27]
+	mi := &file_orchestra_v1_context_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2627,7 @@ func (x *LineRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LineRange.ProtoReflect.Descriptor instead.
 func (*LineRange) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{27}
+	return file_orchestra_v1_context_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LineRange) GetFirst() uint32 {
@@ -2636,15 +2683,19 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"o200k_baser\bestimateH\x01R\ttokenizer\x88\x01\x01B\x0f\n" +
 	"\r_total_tokensB\f\n" +
 	"\n" +
-	"_tokenizer\"\x9d\x03\n" +
+	"_tokenizer\"\xaf\x03\n" +
 	"\aContext\x12K\n" +
 	"\x11project_structure\x18\x01 \x01(\v2\x1e.orchestra.v1.ProjectStructureR\x10projectStructure\x12A\n" +
 	"\x0erelevant_files\x18\x02 \x03(\v2\x1a.orchestra.v1.RelevantFileR\rrelevantFiles\x129\n" +
 	"\vgit_context\x18\x03 \x01(\v2\x18.orchestra.v1.GitContextR\n" +
 	"gitContext\x12W\n" +
 	"\x16previous_agent_outputs\x18\x04 \x03(\v2!.orchestra.v1.PreviousAgentOutputR\x14previousAgentOutputs\x122\n" +
-	"\bmetadata\x18\x05 \x01(\v2\x16.orchestra.v1.MetadataR\bmetadata\x12:\n" +
-	"\tknowledge\x18\x06 \x03(\v2\x1c.orchestra.v1.KnowledgeEntryR\tknowledge\"\xa9\x01\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x16.orchestra.v1.MetadataR\bmetadata\x12>\n" +
+	"\tknowledge\x18\x06 \x01(\v2\x1b.orchestra.v1.KnowledgeListH\x00R\tknowledge\x88\x01\x01B\f\n" +
+	"\n" +
+	"_knowledge\"K\n" +
+	"\rKnowledgeList\x124\n" +
+	"\x06values\x18\x01 \x03(\v2\x1c.orchestra.v1.KnowledgeEntryR\x06values:\x04\xe8\xe0\x18\x01\"\xa9\x01\n" +
 	"\x10ProjectStructure\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\tR\x04root\x12\x14\n" +
 	"\x05files\x18\x02 \x03(\tR\x05files\x12 \n" +
@@ -2901,95 +2952,97 @@ func file_orchestra_v1_context_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_context_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_orchestra_v1_context_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_orchestra_v1_context_service_proto_goTypes = []any{
 	(Disposition)(0),                  // 0: orchestra.v1.Disposition
 	(*GetContextRequest)(nil),         // 1: orchestra.v1.GetContextRequest
 	(*GetContextResponse)(nil),        // 2: orchestra.v1.GetContextResponse
 	(*Context)(nil),                   // 3: orchestra.v1.Context
-	(*ProjectStructure)(nil),          // 4: orchestra.v1.ProjectStructure
-	(*RelevantFile)(nil),              // 5: orchestra.v1.RelevantFile
-	(*GitContext)(nil),                // 6: orchestra.v1.GitContext
-	(*Commit)(nil),                    // 7: orchestra.v1.Commit
-	(*UncommittedChange)(nil),         // 8: orchestra.v1.UncommittedChange
-	(*PreviousAgentOutput)(nil),       // 9: orchestra.v1.PreviousAgentOutput
-	(*Metadata)(nil),                  // 10: orchestra.v1.Metadata
-	(*Manifest)(nil),                  // 11: orchestra.v1.Manifest
-	(*ManifestEntry)(nil),             // 12: orchestra.v1.ManifestEntry
-	(*MaskedSecret)(nil),              // 13: orchestra.v1.MaskedSecret
-	(*StreamContextRequest)(nil),      // 14: orchestra.v1.StreamContextRequest
-	(*GetFilesRequest)(nil),           // 15: orchestra.v1.GetFilesRequest
-	(*GetFilesResponse)(nil),          // 16: orchestra.v1.GetFilesResponse
-	(*FileContent)(nil),               // 17: orchestra.v1.FileContent
-	(*StreamContextResponse)(nil),     // 18: orchestra.v1.StreamContextResponse
-	(*ContextHeader)(nil),             // 19: orchestra.v1.ContextHeader
-	(*ContextTrailer)(nil),            // 20: orchestra.v1.ContextTrailer
-	(*RefreshContextRequest)(nil),     // 21: orchestra.v1.RefreshContextRequest
-	(*RefreshContextResponse)(nil),    // 22: orchestra.v1.RefreshContextResponse
-	(*ClearContextCacheRequest)(nil),  // 23: orchestra.v1.ClearContextCacheRequest
-	(*ClearContextCacheResponse)(nil), // 24: orchestra.v1.ClearContextCacheResponse
-	(*ExplainContextRequest)(nil),     // 25: orchestra.v1.ExplainContextRequest
-	(*ExplainContextResponse)(nil),    // 26: orchestra.v1.ExplainContextResponse
-	(*Candidate)(nil),                 // 27: orchestra.v1.Candidate
-	(*LineRange)(nil),                 // 28: orchestra.v1.LineRange
-	nil,                               // 29: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
-	nil,                               // 30: orchestra.v1.Candidate.SignalsEntry
-	(*timestamppb.Timestamp)(nil),     // 31: google.protobuf.Timestamp
-	(*KnowledgeEntry)(nil),            // 32: orchestra.v1.KnowledgeEntry
+	(*KnowledgeList)(nil),             // 4: orchestra.v1.KnowledgeList
+	(*ProjectStructure)(nil),          // 5: orchestra.v1.ProjectStructure
+	(*RelevantFile)(nil),              // 6: orchestra.v1.RelevantFile
+	(*GitContext)(nil),                // 7: orchestra.v1.GitContext
+	(*Commit)(nil),                    // 8: orchestra.v1.Commit
+	(*UncommittedChange)(nil),         // 9: orchestra.v1.UncommittedChange
+	(*PreviousAgentOutput)(nil),       // 10: orchestra.v1.PreviousAgentOutput
+	(*Metadata)(nil),                  // 11: orchestra.v1.Metadata
+	(*Manifest)(nil),                  // 12: orchestra.v1.Manifest
+	(*ManifestEntry)(nil),             // 13: orchestra.v1.ManifestEntry
+	(*MaskedSecret)(nil),              // 14: orchestra.v1.MaskedSecret
+	(*StreamContextRequest)(nil),      // 15: orchestra.v1.StreamContextRequest
+	(*GetFilesRequest)(nil),           // 16: orchestra.v1.GetFilesRequest
+	(*GetFilesResponse)(nil),          // 17: orchestra.v1.GetFilesResponse
+	(*FileContent)(nil),               // 18: orchestra.v1.FileContent
+	(*StreamContextResponse)(nil),     // 19: orchestra.v1.StreamContextResponse
+	(*ContextHeader)(nil),             // 20: orchestra.v1.ContextHeader
+	(*ContextTrailer)(nil),            // 21: orchestra.v1.ContextTrailer
+	(*RefreshContextRequest)(nil),     // 22: orchestra.v1.RefreshContextRequest
+	(*RefreshContextResponse)(nil),    // 23: orchestra.v1.RefreshContextResponse
+	(*ClearContextCacheRequest)(nil),  // 24: orchestra.v1.ClearContextCacheRequest
+	(*ClearContextCacheResponse)(nil), // 25: orchestra.v1.ClearContextCacheResponse
+	(*ExplainContextRequest)(nil),     // 26: orchestra.v1.ExplainContextRequest
+	(*ExplainContextResponse)(nil),    // 27: orchestra.v1.ExplainContextResponse
+	(*Candidate)(nil),                 // 28: orchestra.v1.Candidate
+	(*LineRange)(nil),                 // 29: orchestra.v1.LineRange
+	nil,                               // 30: orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	nil,                               // 31: orchestra.v1.Candidate.SignalsEntry
+	(*timestamppb.Timestamp)(nil),     // 32: google.protobuf.Timestamp
+	(*KnowledgeEntry)(nil),            // 33: orchestra.v1.KnowledgeEntry
 }
 var file_orchestra_v1_context_service_proto_depIdxs = []int32{
 	3,  // 0: orchestra.v1.GetContextResponse.context:type_name -> orchestra.v1.Context
-	31, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 2: orchestra.v1.GetContextResponse.manifest:type_name -> orchestra.v1.Manifest
-	4,  // 3: orchestra.v1.Context.project_structure:type_name -> orchestra.v1.ProjectStructure
-	5,  // 4: orchestra.v1.Context.relevant_files:type_name -> orchestra.v1.RelevantFile
-	6,  // 5: orchestra.v1.Context.git_context:type_name -> orchestra.v1.GitContext
-	9,  // 6: orchestra.v1.Context.previous_agent_outputs:type_name -> orchestra.v1.PreviousAgentOutput
-	10, // 7: orchestra.v1.Context.metadata:type_name -> orchestra.v1.Metadata
-	32, // 8: orchestra.v1.Context.knowledge:type_name -> orchestra.v1.KnowledgeEntry
-	31, // 9: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
-	7,  // 10: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
-	8,  // 11: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
-	31, // 12: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
-	31, // 13: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
-	29, // 14: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
-	31, // 15: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
-	12, // 16: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
-	0,  // 17: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
-	13, // 18: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
-	17, // 19: orchestra.v1.GetFilesResponse.files:type_name -> orchestra.v1.FileContent
-	31, // 20: orchestra.v1.GetFilesResponse.timestamp:type_name -> google.protobuf.Timestamp
-	31, // 21: orchestra.v1.FileContent.last_modified:type_name -> google.protobuf.Timestamp
-	13, // 22: orchestra.v1.FileContent.masked_secrets:type_name -> orchestra.v1.MaskedSecret
-	19, // 23: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
-	3,  // 24: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
-	20, // 25: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
-	31, // 26: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 27: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
-	31, // 28: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	31, // 29: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
-	27, // 30: orchestra.v1.ExplainContextResponse.candidates:type_name -> orchestra.v1.Candidate
-	31, // 31: orchestra.v1.ExplainContextResponse.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 32: orchestra.v1.Candidate.disposition:type_name -> orchestra.v1.Disposition
-	30, // 33: orchestra.v1.Candidate.signals:type_name -> orchestra.v1.Candidate.SignalsEntry
-	28, // 34: orchestra.v1.Candidate.lines:type_name -> orchestra.v1.LineRange
-	1,  // 35: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
-	14, // 36: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
-	15, // 37: orchestra.v1.ContextService.GetFiles:input_type -> orchestra.v1.GetFilesRequest
-	25, // 38: orchestra.v1.ContextService.ExplainContext:input_type -> orchestra.v1.ExplainContextRequest
-	21, // 39: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
-	23, // 40: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
-	2,  // 41: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
-	18, // 42: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
-	16, // 43: orchestra.v1.ContextService.GetFiles:output_type -> orchestra.v1.GetFilesResponse
-	26, // 44: orchestra.v1.ContextService.ExplainContext:output_type -> orchestra.v1.ExplainContextResponse
-	22, // 45: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
-	24, // 46: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
-	41, // [41:47] is the sub-list for method output_type
-	35, // [35:41] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	32, // 1: orchestra.v1.GetContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 2: orchestra.v1.GetContextResponse.manifest:type_name -> orchestra.v1.Manifest
+	5,  // 3: orchestra.v1.Context.project_structure:type_name -> orchestra.v1.ProjectStructure
+	6,  // 4: orchestra.v1.Context.relevant_files:type_name -> orchestra.v1.RelevantFile
+	7,  // 5: orchestra.v1.Context.git_context:type_name -> orchestra.v1.GitContext
+	10, // 6: orchestra.v1.Context.previous_agent_outputs:type_name -> orchestra.v1.PreviousAgentOutput
+	11, // 7: orchestra.v1.Context.metadata:type_name -> orchestra.v1.Metadata
+	4,  // 8: orchestra.v1.Context.knowledge:type_name -> orchestra.v1.KnowledgeList
+	33, // 9: orchestra.v1.KnowledgeList.values:type_name -> orchestra.v1.KnowledgeEntry
+	32, // 10: orchestra.v1.RelevantFile.last_modified:type_name -> google.protobuf.Timestamp
+	8,  // 11: orchestra.v1.GitContext.recent_commits:type_name -> orchestra.v1.Commit
+	9,  // 12: orchestra.v1.GitContext.uncommitted_changes:type_name -> orchestra.v1.UncommittedChange
+	32, // 13: orchestra.v1.Commit.timestamp:type_name -> google.protobuf.Timestamp
+	32, // 14: orchestra.v1.PreviousAgentOutput.timestamp:type_name -> google.protobuf.Timestamp
+	30, // 15: orchestra.v1.PreviousAgentOutput.artifacts:type_name -> orchestra.v1.PreviousAgentOutput.ArtifactsEntry
+	32, // 16: orchestra.v1.Metadata.last_build_time:type_name -> google.protobuf.Timestamp
+	13, // 17: orchestra.v1.Manifest.entries:type_name -> orchestra.v1.ManifestEntry
+	0,  // 18: orchestra.v1.ManifestEntry.disposition:type_name -> orchestra.v1.Disposition
+	14, // 19: orchestra.v1.ManifestEntry.masked_secrets:type_name -> orchestra.v1.MaskedSecret
+	18, // 20: orchestra.v1.GetFilesResponse.files:type_name -> orchestra.v1.FileContent
+	32, // 21: orchestra.v1.GetFilesResponse.timestamp:type_name -> google.protobuf.Timestamp
+	32, // 22: orchestra.v1.FileContent.last_modified:type_name -> google.protobuf.Timestamp
+	14, // 23: orchestra.v1.FileContent.masked_secrets:type_name -> orchestra.v1.MaskedSecret
+	20, // 24: orchestra.v1.StreamContextResponse.header:type_name -> orchestra.v1.ContextHeader
+	3,  // 25: orchestra.v1.StreamContextResponse.fragment:type_name -> orchestra.v1.Context
+	21, // 26: orchestra.v1.StreamContextResponse.trailer:type_name -> orchestra.v1.ContextTrailer
+	32, // 27: orchestra.v1.ContextHeader.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 28: orchestra.v1.ContextTrailer.manifest:type_name -> orchestra.v1.Manifest
+	32, // 29: orchestra.v1.RefreshContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	32, // 30: orchestra.v1.ClearContextCacheResponse.timestamp:type_name -> google.protobuf.Timestamp
+	28, // 31: orchestra.v1.ExplainContextResponse.candidates:type_name -> orchestra.v1.Candidate
+	32, // 32: orchestra.v1.ExplainContextResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 33: orchestra.v1.Candidate.disposition:type_name -> orchestra.v1.Disposition
+	31, // 34: orchestra.v1.Candidate.signals:type_name -> orchestra.v1.Candidate.SignalsEntry
+	29, // 35: orchestra.v1.Candidate.lines:type_name -> orchestra.v1.LineRange
+	1,  // 36: orchestra.v1.ContextService.GetContext:input_type -> orchestra.v1.GetContextRequest
+	15, // 37: orchestra.v1.ContextService.StreamContext:input_type -> orchestra.v1.StreamContextRequest
+	16, // 38: orchestra.v1.ContextService.GetFiles:input_type -> orchestra.v1.GetFilesRequest
+	26, // 39: orchestra.v1.ContextService.ExplainContext:input_type -> orchestra.v1.ExplainContextRequest
+	22, // 40: orchestra.v1.ContextService.RefreshContext:input_type -> orchestra.v1.RefreshContextRequest
+	24, // 41: orchestra.v1.ContextService.ClearContextCache:input_type -> orchestra.v1.ClearContextCacheRequest
+	2,  // 42: orchestra.v1.ContextService.GetContext:output_type -> orchestra.v1.GetContextResponse
+	19, // 43: orchestra.v1.ContextService.StreamContext:output_type -> orchestra.v1.StreamContextResponse
+	17, // 44: orchestra.v1.ContextService.GetFiles:output_type -> orchestra.v1.GetFilesResponse
+	27, // 45: orchestra.v1.ContextService.ExplainContext:output_type -> orchestra.v1.ExplainContextResponse
+	23, // 46: orchestra.v1.ContextService.RefreshContext:output_type -> orchestra.v1.RefreshContextResponse
+	25, // 47: orchestra.v1.ContextService.ClearContextCache:output_type -> orchestra.v1.ClearContextCacheResponse
+	42, // [42:48] is the sub-list for method output_type
+	36, // [36:42] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_context_service_proto_init() }
@@ -3001,21 +3054,22 @@ func file_orchestra_v1_context_service_proto_init() {
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_context_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[1].OneofWrappers = []any{}
-	file_orchestra_v1_context_service_proto_msgTypes[4].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[5].OneofWrappers = []any{}
-	file_orchestra_v1_context_service_proto_msgTypes[8].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[6].OneofWrappers = []any{}
 	file_orchestra_v1_context_service_proto_msgTypes[9].OneofWrappers = []any{}
-	file_orchestra_v1_context_service_proto_msgTypes[11].OneofWrappers = []any{}
-	file_orchestra_v1_context_service_proto_msgTypes[13].OneofWrappers = []any{}
-	file_orchestra_v1_context_service_proto_msgTypes[24].OneofWrappers = []any{}
-	file_orchestra_v1_context_service_proto_msgTypes[26].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[25].OneofWrappers = []any{}
+	file_orchestra_v1_context_service_proto_msgTypes[27].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_context_service_proto_rawDesc), len(file_orchestra_v1_context_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

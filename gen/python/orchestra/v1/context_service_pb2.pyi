@@ -79,8 +79,14 @@ class Context(_message.Message):
     git_context: GitContext
     previous_agent_outputs: _containers.RepeatedCompositeFieldContainer[PreviousAgentOutput]
     metadata: Metadata
-    knowledge: _containers.RepeatedCompositeFieldContainer[_knowledge_service_pb2.KnowledgeEntry]
-    def __init__(self, project_structure: _Optional[_Union[ProjectStructure, _Mapping]] = ..., relevant_files: _Optional[_Iterable[_Union[RelevantFile, _Mapping]]] = ..., git_context: _Optional[_Union[GitContext, _Mapping]] = ..., previous_agent_outputs: _Optional[_Iterable[_Union[PreviousAgentOutput, _Mapping]]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ..., knowledge: _Optional[_Iterable[_Union[_knowledge_service_pb2.KnowledgeEntry, _Mapping]]] = ...) -> None: ...
+    knowledge: KnowledgeList
+    def __init__(self, project_structure: _Optional[_Union[ProjectStructure, _Mapping]] = ..., relevant_files: _Optional[_Iterable[_Union[RelevantFile, _Mapping]]] = ..., git_context: _Optional[_Union[GitContext, _Mapping]] = ..., previous_agent_outputs: _Optional[_Iterable[_Union[PreviousAgentOutput, _Mapping]]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ..., knowledge: _Optional[_Union[KnowledgeList, _Mapping]] = ...) -> None: ...
+
+class KnowledgeList(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedCompositeFieldContainer[_knowledge_service_pb2.KnowledgeEntry]
+    def __init__(self, values: _Optional[_Iterable[_Union[_knowledge_service_pb2.KnowledgeEntry, _Mapping]]] = ...) -> None: ...
 
 class ProjectStructure(_message.Message):
     __slots__ = ("root", "files", "directories", "total_files", "total_size_bytes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -152,9 +153,13 @@ async def _registered_once(calls: Calls, body: dict[str, Any]) -> None:
     """Registers a session, unless another event of it has done so in the meantime."""
     try:
         await _registered(calls, body)
-    except SidecarError as error:
-        if error.code != "SES_002":
-            raise
+    except HTTPException as refused:
+        wanted = pb.GetSessionRequest(session_id=body["session_id"])
+        try:
+            await calls.call("SessionService/GetSession", wanted, pb.GetSessionResponse)
+        except SidecarError:
+            # Another session has the name.
+            raise refused from None
 
 
 def _event_request(body: dict[str, Any], session_id: str) -> pb.AddSessionEventRequest:

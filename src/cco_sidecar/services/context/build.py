@@ -56,7 +56,7 @@ def build(parts: Parts, *, issue: str, agent: AgentType) -> GetContextResponse:
         metadata=snapshot.metadata,
     )
     learned = sections.knowledge(parts.knowledge, context.previous_agent_outputs, _KNOWLEDGE_BYTES, strategies)
-    context.knowledge.extend(learned)
+    sections.set_knowledge(context, learned)
     files = _Files(snapshot, parts.texts, LIMIT_BYTES - context.ByteSize(), strategies)
     files.add_all(choices)
     context.relevant_files.extend(files.included)

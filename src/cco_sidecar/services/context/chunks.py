@@ -12,6 +12,7 @@ from orchestra.v1.context_service_pb2 import (
     ContextHeader,
     ContextTrailer,
     GetContextResponse,
+    KnowledgeList,
     ProjectStructure,
     StreamContextResponse,
 )
@@ -48,8 +49,8 @@ def parts_of(response: GetContextResponse, *, hit: bool) -> Iterator[StreamConte
         yield _fragment(Context(project_structure=ProjectStructure(directories=directories)))
     for outputs in _grouped(context.previous_agent_outputs):
         yield _fragment(Context(previous_agent_outputs=outputs))
-    for entries in _grouped(context.knowledge):
-        yield _fragment(Context(knowledge=entries))
+    for entries in _grouped(context.knowledge.values):
+        yield _fragment(Context(knowledge=KnowledgeList(values=entries)))
     for files in _grouped(context.relevant_files):
         yield _fragment(Context(relevant_files=files))
     trailer = ContextTrailer(

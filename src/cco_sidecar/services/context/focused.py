@@ -70,7 +70,8 @@ def build_focused(parts: Parts, plan: Plan, *, issue: str, agent: AgentType, max
         metadata=_metadata(snapshot.metadata, int(max_bytes * _METADATA)),
     )
     space = int(max_bytes * _KNOWLEDGE)
-    context.knowledge.extend(sections.knowledge(parts.knowledge, context.previous_agent_outputs, space, strategies))
+    learned = sections.knowledge(parts.knowledge, context.previous_agent_outputs, space, strategies)
+    sections.set_knowledge(context, learned)
     response.context.CopyFrom(context)
     shares = plan.shares()
     left_out = LeftOut(snapshot, plan.problems, shares, max_bytes)
@@ -208,9 +209,9 @@ def _drop_a_section(context: Context, strategies: set[str]) -> bool:
     if structure.files or structure.directories:
         strategies.add("structure_sampling")
         del structure.files[:], structure.directories[:]
-    elif context.knowledge:
+    elif context.HasField("knowledge"):
         strategies.add("output_sampling")
-        del context.knowledge[:]
+        context.ClearField("knowledge")
     elif context.previous_agent_outputs:
         strategies.add("output_sampling")
         del context.previous_agent_outputs[:]

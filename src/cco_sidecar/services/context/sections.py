@@ -16,6 +16,7 @@ from cco_sidecar.repository.file_cache import Text
 from cco_sidecar.repository.masking import Finding
 from cco_sidecar.repository.snapshot import Snapshot
 from orchestra.v1.context_service_pb2 import (
+    Context,
     Disposition,
     GetContextResponse,
     GitContext,
@@ -136,6 +137,11 @@ def knowledge(
         space -= size
         kept.append(entry)
     return kept
+
+
+def set_knowledge(context: Context, entries: Sequence[KnowledgeEntry]) -> None:
+    if entries:
+        context.knowledge.values.extend(entries)
 
 
 def _is_finding(output: PreviousAgentOutput) -> bool:

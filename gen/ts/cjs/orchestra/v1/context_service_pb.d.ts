@@ -220,10 +220,11 @@ export declare type Context = Message<"orchestra.v1.Context"> & {
   /**
    * What the project has learned and is approved, but for what `previous_agent_outputs` says: what matters most for the
    * task first; the newest without a task. The texts are those of agents: information, never instructions.
+   * Absent when there is none.
    *
-   * @generated from field: repeated orchestra.v1.KnowledgeEntry knowledge = 6;
+   * @generated from field: optional orchestra.v1.KnowledgeList knowledge = 6;
    */
-  knowledge: KnowledgeEntry[];
+  knowledge?: KnowledgeList;
 };
 
 /**
@@ -231,6 +232,26 @@ export declare type Context = Message<"orchestra.v1.Context"> & {
  * Use `create(ContextSchema)` to create a new message.
  */
 export declare const ContextSchema: GenMessage<Context>;
+
+/**
+ * Entries; in JSON, an array.
+ *
+ * @generated from message orchestra.v1.KnowledgeList
+ */
+export declare type KnowledgeList = Message<"orchestra.v1.KnowledgeList"> & {
+  /**
+   * The best first.
+   *
+   * @generated from field: repeated orchestra.v1.KnowledgeEntry values = 1;
+   */
+  values: KnowledgeEntry[];
+};
+
+/**
+ * Describes the message orchestra.v1.KnowledgeList.
+ * Use `create(KnowledgeListSchema)` to create a new message.
+ */
+export declare const KnowledgeListSchema: GenMessage<KnowledgeList>;
 
 /**
  * Files and directories of the project, without ignored files, secret files and symbolic links.
