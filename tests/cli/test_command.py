@@ -161,3 +161,19 @@ def test_an_error_is_one_clear_line(sidecar: SidecarProcess, line: list[str], sa
 )
 def test_bad_usage_is_reported(line: list[str], says: str) -> None:
     misused(in_process(*line), says)
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("tail", "did you mean 'agent logs'?"),
+        ("logs", "did you mean 'agent logs'?"),
+        ("agent rm", "did you mean 'stop'?"),
+        ("knowledge delete", "did you mean 'forget'?"),
+        ("documents list", "did you mean 'query'?"),
+        ("sessions tail", "did you mean 'events'?"),
+        ("ps", "did you mean 'agent list' or "),
+    ],
+)
+def test_what_other_tools_call_a_command_is_understood(line: str, hint: str) -> None:
+    misused(in_process(*line.split()), hint)

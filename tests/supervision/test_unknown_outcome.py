@@ -126,3 +126,20 @@ async def test_the_resumed_agent_is_as_before(supervisor: Supervisor, store: Los
     await supervisor.close(keep_agents=True)
     stored = await store.by_id("a")
     assert stored is not None and (stored.agent.status, stored.agent.reason) == (AGENT_STATUS_COMPLETED, "exit 0")
+
+
+async def test_a_stop_whose_end_is_not_stored_is_not_said_to_be_done(
+    supervisor: Supervisor, store: LosesConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the sidecar stops meanwhile: the next one takes the agent over, which still runs."""
+    active = await supervisor.spawn(Agent(agent_id="a", project_id="p"), SpawnAgentRequest(agent_type="x"))
+    assert active is not None
+
+    async def cut_off(_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(supervisor._records, "save_end", cut_off)
+    with pytest.raises(SidecarError, match="shutting down") as refused:
+        await supervisor.stop(active, "stopped by the operator", grace=0)
+    assert refused.value.code == "AGT_008"
+    await supervisor.close(keep_agents=True)

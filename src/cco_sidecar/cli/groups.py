@@ -47,12 +47,13 @@ class Group(click.Group):
     def _hint(self, ctx: click.Context, given: str) -> str:
         """Suggests a command of this group, or one of that name in a group below it."""
         known = self.list_commands(ctx)
-        wanted = next((name for name in _SYNONYMS.get(given, ()) if name in known), given)
-        if wanted in known:
-            return f"did you mean '{wanted}'?"
-        below = [f"'{group} {wanted}'" for group in known if wanted in _names(self.get_command(ctx, group))]
-        if below:
-            return f"did you mean {' or '.join(below)}?"
+        # First the name itself in a group below, then each name that it may stand for, here or below.
+        for name in (given, *_SYNONYMS.get(given, ())):
+            if name in known:
+                return f"did you mean '{name}'?"
+            below = [f"'{group} {name}'" for group in known if name in _names(self.get_command(ctx, group))]
+            if below:
+                return f"did you mean {' or '.join(below)}?"
         near = next((each for each in known if each.startswith(f"{given}-")), None) or nearest(given, known)
         return f"did you mean '{near}'?" if near else f"list commands with '{ctx.command_path} --help'"
 

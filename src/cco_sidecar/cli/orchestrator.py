@@ -5,7 +5,6 @@ An error is a line on stderr that begins with ``Error:``, with exit status 1; 2 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -130,7 +129,7 @@ def get_result(client: Client, session_name: str, project_dir: Path | None) -> N
 def list_sessions(client: Client, project_dir: Path | None) -> None:
     """List sessions, the newest first."""
     none = True
-    for session in _sessions(client, _project(project_dir)):
+    for session in client.sessions.iterate(project_id=_project(project_dir)):
         none = False
         directory = session.project_dir or "unknown"
         echo(f"{session.name} (session-id: {session.session_id}, project-dir: {one_line(directory)})")
@@ -174,7 +173,7 @@ def show_config(client: Client, session_name: str, project_dir: Path | None) -> 
 def clean(client: Client, project_dir: Path | None) -> None:
     """Stop and remove all sessions."""
     project, count = _project(project_dir), 0
-    for session in list(_sessions(client, project)):
+    for session in list(client.sessions.iterate(project_id=project)):
         client.sessions.delete(session.session_id, force=True, project_id=project)
         count += 1
     echo("All sessions removed" if count else "No sessions to remove")
@@ -188,16 +187,6 @@ def _find(client: Client, name: str, project: str) -> Session | None:
         return client.sessions.get(name, project_id=project)
     except NotFoundError:
         return None
-
-
-def _sessions(client: Client, project: str) -> Iterator[Session]:
-    cursor = ""
-    while True:
-        page = client.sessions.list(limit=1000, cursor=cursor, project_id=project)
-        yield from page.sessions
-        cursor = page.next_cursor
-        if not cursor:
-            return
 
 
 def _say(text: str) -> None:

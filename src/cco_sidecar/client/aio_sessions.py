@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from cco_sidecar.client import requests
@@ -100,11 +100,30 @@ class Sessions:
     ) -> session_pb.ListSessionsResponse:
         """Returns sessions, the newest first. ``status``: ``pending``, ``running``, ``finished``, ``failed``,
         ``stopped``, or empty for all."""
-        given: dict[str, Any] = {"status": status} if status else {}
-        given |= {"limit": limit} if limit is not None else {}
-        found = requests.read(session_pb.ListSessionsRequest, given)
-        found.parent_session_id, found.cursor, found.project_id = parent_session_id, cursor, project_id
-        return await self._client.call(self._stub.ListSessions, found)
+        request = requests.filled(
+            session_pb.ListSessionsRequest,
+            status=status,
+            parent_session_id=parent_session_id,
+            limit=limit,
+            cursor=cursor,
+            project_id=project_id,
+        )
+        return await self._client.call(self._stub.ListSessions, request)
+
+    async def iterate(
+        self, *, status: str = "", parent_session_id: str = "", project_id: str = ""
+    ) -> AsyncIterator[session_pb.Session]:
+        """Yields all sessions, the newest first."""
+        cursor = ""
+        while True:
+            page = await self.list(
+                status=status, parent_session_id=parent_session_id, limit=1000, cursor=cursor, project_id=project_id
+            )
+            for session in page.sessions:
+                yield session
+            cursor = page.next_cursor
+            if not cursor:
+                return
 
     async def resume(self, session_id: str, prompt: str, *, mode: str = "", project_id: str = "") -> session_pb.Session:
         """Starts a session that has ended again. Raises NotFoundError, ConflictError if it has not ended."""

@@ -190,6 +190,12 @@ def read(message_type: type[M], value: Any, where: str = "") -> M:
     return message
 
 
+def filled(message_type: type[M], **fields: Any) -> M:
+    """Returns a message with the fields that are not empty. Raises InvalidRequestError for a wrong value, such as one
+    that an enum does not have."""
+    return read(message_type, {name: value for name, value in fields.items() if value})
+
+
 def stamp(moment: datetime | None) -> Timestamp | None:
     if moment is None:
         return None

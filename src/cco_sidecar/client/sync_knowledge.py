@@ -4,16 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
-
-from google.protobuf.message import Message
 
 from cco_sidecar.client import requests
 from cco_sidecar.client.sync_calls import Calls
 from orchestra.v1 import knowledge_service_pb2 as knowledge_pb
 from orchestra.v1 import knowledge_service_pb2_grpc
-
-M = TypeVar("M", bound=Message)
 
 
 class Knowledge:
@@ -28,7 +23,7 @@ class Knowledge:
         self, text: str, *, kind: str = "lesson", issue_id: str = "", project_id: str = ""
     ) -> knowledge_pb.KnowledgeEntry:
         """Adds an entry. An agent's is pending until it is approved."""
-        request = _request(
+        request = requests.filled(
             knowledge_pb.CreateKnowledgeEntryRequest, text=text, kind=kind, issue_id=issue_id, project_id=project_id
         )
         return (self._client.call(self._stub.CreateKnowledgeEntry, request)).entry
@@ -49,7 +44,7 @@ class Knowledge:
         project_id: str = "",
     ) -> knowledge_pb.ListKnowledgeEntriesResponse:
         """Returns entries, the newest first."""
-        request = _request(
+        request = requests.filled(
             knowledge_pb.ListKnowledgeEntriesRequest,
             kind=kind,
             status=status,
@@ -85,7 +80,7 @@ class Knowledge:
     ) -> Sequence[knowledge_pb.KnowledgeFound]:
         """Returns entries with all words of ``query``, the best first. ``"two words"`` is a phrase, ``arch*`` a
         prefix."""
-        request = _request(
+        request = requests.filled(
             knowledge_pb.SearchKnowledgeRequest,
             query=query,
             kind=kind,
@@ -105,8 +100,3 @@ class Knowledge:
         """Deletes an entry. Raises NotFoundError."""
         request = knowledge_pb.DeleteKnowledgeEntryRequest(entry_id=entry_id, project_id=project_id)
         self._client.call(self._stub.DeleteKnowledgeEntry, request)
-
-
-def _request(message_type: type[M], **fields: Any) -> M:
-    """Raises InvalidRequestError for a value that is none of an enum."""
-    return requests.read(message_type, {name: value for name, value in fields.items() if value})

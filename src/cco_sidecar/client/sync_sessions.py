@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cco_sidecar.client import requests
@@ -101,11 +101,30 @@ class Sessions:
     ) -> session_pb.ListSessionsResponse:
         """Returns sessions, the newest first. ``status``: ``pending``, ``running``, ``finished``, ``failed``,
         ``stopped``, or empty for all."""
-        given: dict[str, Any] = {"status": status} if status else {}
-        given |= {"limit": limit} if limit is not None else {}
-        found = requests.read(session_pb.ListSessionsRequest, given)
-        found.parent_session_id, found.cursor, found.project_id = parent_session_id, cursor, project_id
-        return self._client.call(self._stub.ListSessions, found)
+        request = requests.filled(
+            session_pb.ListSessionsRequest,
+            status=status,
+            parent_session_id=parent_session_id,
+            limit=limit,
+            cursor=cursor,
+            project_id=project_id,
+        )
+        return self._client.call(self._stub.ListSessions, request)
+
+    def iterate(
+        self, *, status: str = "", parent_session_id: str = "", project_id: str = ""
+    ) -> Iterator[session_pb.Session]:
+        """Yields all sessions, the newest first."""
+        cursor = ""
+        while True:
+            page = self.list(
+                status=status, parent_session_id=parent_session_id, limit=1000, cursor=cursor, project_id=project_id
+            )
+            for session in page.sessions:
+                yield session
+            cursor = page.next_cursor
+            if not cursor:
+                return
 
     def resume(self, session_id: str, prompt: str, *, mode: str = "", project_id: str = "") -> session_pb.Session:
         """Starts a session that has ended again. Raises NotFoundError, ConflictError if it has not ended."""

@@ -49,7 +49,7 @@ def make(calls_of: Callable[[Context[Any, Any]], Calls], *, files: bool = False)
 
 
 class StrictTool(Tool):
-    """A tool that names arguments it does not know, and takes null for one that is not given."""
+    """A tool that refuses arguments that it does not have, and takes null for one that is not given."""
 
     @classmethod
     def of(cls, name: str, function: Callable[..., Any]) -> StrictTool:

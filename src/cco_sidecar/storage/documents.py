@@ -16,7 +16,7 @@ MAX_REVISIONS = 20
 MAX_NAMED = 20
 # Relations of one document.
 MAX_RELATIONS = 1000
-# Documents that are deleted with one, and it.
+# Documents that may be deleted at once: one with its children and theirs.
 MAX_FAMILY = 1000
 # The contents that a search returns, in all; one document may have twice as much.
 MAX_SEARCHED_BYTES = 8 * 2**20

@@ -20,7 +20,7 @@ from cco_sidecar.services.context.candidates import Candidates
 from cco_sidecar.storage.documents import DocumentStore
 from orchestra.v1.document_service_pb2 import Document
 
-# A file of the project cannot be called so by its path alone: it would be in a directory of this name.
+# Only a file in a directory of such a name could have the same path.
 DOCUMENT_PREFIX = "document:"
 _ID = re.compile(r"doc_[0-9a-f]{24}")
 # Quoted names may have blanks, others need a suffix.

@@ -37,9 +37,6 @@ class Material(NamedTuple):
     knowledge: Sequence[bytes] = ()
 
 
-NO_MATERIAL = Material()
-
-
 class Materials:
     """Finds the material of contexts; first what identifies it, since most contexts are cached."""
 

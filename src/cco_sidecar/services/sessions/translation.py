@@ -15,7 +15,7 @@ restart of the sidecar they are read again, and the events that are stored are l
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -106,9 +106,10 @@ class Translation:
             return
         yield from self._whole_message()
         if kind in (ASSISTANT, USER):
-            read = self._assistant if kind == ASSISTANT else self._results
             of_sub_agent = bool(value.get("parent_tool_use_id"))
-            for event in read(value.get("message"), of_sub_agent):
+            said = partial(message, ASSISTANT) if of_sub_agent else self._say
+            given = value.get("message")
+            for event in self._assistant(given, said) if kind == ASSISTANT else self._results(given):
                 event.sub_agent = of_sub_agent
                 yield event
         elif kind == "tool_use":
@@ -137,8 +138,7 @@ class Translation:
         self._said = "\n".join(texts)
         return message(ASSISTANT, texts)
 
-    def _assistant(self, given: Any, of_sub_agent: bool) -> Iterator[SessionEvent]:
-        say = partial(message, ASSISTANT) if of_sub_agent else self._say
+    def _assistant(self, given: Any, say: Callable[[Sequence[str]], SessionEvent]) -> Iterator[SessionEvent]:
         texts: list[str] = []
         for part in _parts(given):
             if part.get("type") == "text" and part.get("text"):
@@ -151,7 +151,7 @@ class Translation:
         if texts:
             yield say(texts)
 
-    def _results(self, given: Any, _: bool) -> Iterator[SessionEvent]:
+    def _results(self, given: Any) -> Iterator[SessionEvent]:
         for part in _parts(given):
             if part.get("type") == "tool_result":
                 yield self._return(

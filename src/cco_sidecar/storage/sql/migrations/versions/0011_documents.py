@@ -1,12 +1,10 @@
 """Create the tables of documents."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
 from cco_sidecar.storage.sql import words
-from cco_sidecar.storage.sql.checksums import generated
+from cco_sidecar.storage.sql.migrations import tables
 
 revision = "0011"
 down_revision = "0010"
@@ -16,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    _create(
+    tables.create(
         "documents",
         sa.Column("number", number, primary_key=True, autoincrement=True),
         sa.Column("document_id", sa.String, nullable=False, unique=True),
@@ -26,13 +24,13 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("documents_by_project", "documents", ["project_id", "number"])
-    _create(
+    tables.create(
         "document_tags",
         sa.Column("document_id", sa.String, primary_key=True),
         sa.Column("tag", sa.String, primary_key=True),
     )
     op.create_index("document_tags_by_tag", "document_tags", ["tag"])
-    _create(
+    tables.create(
         "document_contents",
         sa.Column("document_id", sa.String, primary_key=True),
         sa.Column("revision", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -43,9 +41,3 @@ def upgrade() -> None:
     )
     op.create_index("document_contents_by_project", "document_contents", ["project_id", "size"])
     words.create(op.get_bind(), words.DOCUMENT_WORDS)
-
-
-def _create(name: str, *columns: sa.Column[Any], **more: Any) -> None:
-    names = [column.name for column in columns]
-    checksum = [generated(names)] if op.get_bind().dialect.name == "sqlite" else []
-    op.create_table(name, *columns, *checksum, **more)

@@ -1,11 +1,9 @@
 """Create the tables of sessions."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
-from cco_sidecar.storage.sql.checksums import generated
+from cco_sidecar.storage.sql.migrations import tables
 
 revision = "0012"
 down_revision = "0011"
@@ -15,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    _create(
+    tables.create(
         "sessions",
         sa.Column("number", number, primary_key=True, autoincrement=True),
         sa.Column("session_id", sa.String, nullable=False, unique=True),
@@ -33,7 +31,7 @@ def upgrade() -> None:
     op.create_index("sessions_by_project", "sessions", ["project_id", "number"])
     op.create_index("sessions_by_parent", "sessions", ["parent_id", "number"])
     op.create_index("sessions_by_agent", "sessions", ["agent_id"])
-    _create(
+    tables.create(
         "session_events",
         sa.Column("session_id", sa.String, primary_key=True),
         sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -44,9 +42,3 @@ def upgrade() -> None:
     )
     op.create_index("session_events_by_kind", "session_events", ["session_id", "kind", "sequence"])
     op.create_index("session_events_by_project", "session_events", ["project_id", "size"])
-
-
-def _create(name: str, *columns: sa.Column[Any], **more: Any) -> None:
-    names = [column.name for column in columns]
-    checksum = [generated(names)] if op.get_bind().dialect.name == "sqlite" else []
-    op.create_table(name, *columns, *checksum, **more)

@@ -1,11 +1,9 @@
 """Create the table of relations between documents."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
-from cco_sidecar.storage.sql.checksums import generated
+from cco_sidecar.storage.sql.migrations import tables
 
 revision = "0013"
 down_revision = "0012"
@@ -15,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    _create(
+    tables.create(
         "document_relations",
         sa.Column("number", number, primary_key=True, autoincrement=True),
         sa.Column("relation_id", sa.String, nullable=False, unique=True),
@@ -28,9 +26,3 @@ def upgrade() -> None:
     )
     op.create_index("document_relations_by_from", "document_relations", ["from_id", "to_id", "type"], unique=True)
     op.create_index("document_relations_by_to", "document_relations", ["to_id"])
-
-
-def _create(name: str, *columns: sa.Column[Any], **more: Any) -> None:
-    names = [column.name for column in columns]
-    checksum = [generated(names)] if op.get_bind().dialect.name == "sqlite" else []
-    op.create_table(name, *columns, *checksum, **more)

@@ -1,12 +1,10 @@
 """Create the table of what agents learned."""
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 
 from cco_sidecar.storage.sql import words
-from cco_sidecar.storage.sql.checksums import generated
+from cco_sidecar.storage.sql.migrations import tables
 
 revision = "0014"
 down_revision = "0013"
@@ -16,7 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-    _create(
+    tables.create(
         "knowledge",
         sa.Column("number", number, primary_key=True, autoincrement=True),
         sa.Column("entry_id", sa.String, nullable=False, unique=True),
@@ -33,9 +31,3 @@ def upgrade() -> None:
     op.create_index("knowledge_by_text", "knowledge", by_text, unique=True)
     op.create_index("knowledge_by_status", "knowledge", ["project_id", "status", "number"])
     words.create(op.get_bind(), words.KNOWLEDGE_WORDS)
-
-
-def _create(name: str, *columns: sa.Column[Any], **more: Any) -> None:
-    names = [column.name for column in columns]
-    checksum = [generated(names)] if op.get_bind().dialect.name == "sqlite" else []
-    op.create_table(name, *columns, *checksum, **more)
