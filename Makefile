@@ -12,7 +12,7 @@ SBOM := dist/cco-sidecar.cdx.json
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot test-dashboard dashboard packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -48,18 +48,18 @@ stop: setup ## stop the sidecar that start-bg started
 	@$(BIN)/cco daemon stop
 
 test: setup ## run every test
-	@$(PY) -m pytest -n 2 -m "not long and not polyglot" $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser" $(ARGS)
 
 test-fast: setup ## run the tests that start no process: the inner loop, under a minute
-	@$(PY) -m pytest -n 2 -m "not long and not polyglot" --fast $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser" --fast $(ARGS)
 
 test-postgres: setup ## run the end-to-end tests with the records in PostgreSQL (TESTS=tests for all)
-	@$(PY) -m pytest -n 2 -m "not long and not polyglot" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
+	@$(PY) -m pytest -n 2 -m "not long and not polyglot and not browser" --postgres $(or $(TESTS),tests/e2e) $(ARGS)
 
 test-polyglot: setup .tools/go/.ready .tools/.ready ## run agents in five languages and the field's own tools against the packages as published
 	@$(PY) -m pytest -m polyglot tests/polyglot $(ARGS)
 
-lint: setup .tools/.ready ## ruff, mypy --strict, buf lint and breaking, import-linter, prose, the picture of the packages
+lint: setup .tools/.ready dashboard/node_modules/.ready ## ruff, mypy --strict, buf lint and breaking, import-linter, prose, the picture of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -68,6 +68,7 @@ lint: setup .tools/.ready ## ruff, mypy --strict, buf lint and breaking, import-
 	$(BUF) lint
 	$(BUF) format --diff --exit-code proto --path proto/orchestra
 	$(MAKE) --no-print-directory breaking prose
+	@cd dashboard && npm run --silent types && npm run --silent check
 
 format: setup .tools/.ready ## format Python and proto files
 	$(BIN)/ruff check --fix .
@@ -127,7 +128,19 @@ gen: setup .tools/.ready .tools/stubs/.ready .tools/bin/protoc-gen-go .tools/bin
 	@$(PY) scripts/config_docs.py .build/orchestra.binpb
 	@$(PY) scripts/unasync.py && $(BIN)/ruff check -q --fix --select I,F401 src/cco_sidecar/client; $(BIN)/ruff format -q src/cco_sidecar/client
 
-gen-check: gen ## fail when gen/ is not what the protos say
+# The page that `/` serves. Its types are those of the API, so the API comes first.
+dashboard: dashboard/node_modules/.ready ## build gen/dashboard from dashboard/ (needs Node)
+	@cd dashboard && npm run --silent types && npm run --silent check && npm run --silent build
+
+dashboard/node_modules/.ready: dashboard/package-lock.json
+	@cd dashboard && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+test-dashboard: setup dashboard/node_modules/.ready ## drive the dashboard with Chromium (pictures in .build/dashboard)
+	@cd dashboard && npm run --silent types && npm test --silent
+	@$(PY) -m pytest -m browser tests/dashboard $(ARGS)
+
+gen-check: gen dashboard ## fail when gen/ is not what the protos and dashboard/ say
 	@git add --intent-to-add gen && git diff --exit-code --stat -- gen src/cco_sidecar/client docs/configuration.md
 
 picture: setup ## draw the imports of the packages into docs/architecture.md

@@ -72,7 +72,7 @@ class Sidecar:
         self._http = HttpServers(settings)
         self._grpc = GrpcServer(settings, self._registration.socket)
         # The actual ports, which differ from the settings if those allow any port.
-        bound = dataclasses.replace(settings, port=self._http.port, grpc_port=self._grpc.port)
+        bound = dataclasses.replace(settings, grpc_port=self._grpc.port, **self._http.ports)
         self.settings, self.clock = bound, clock or Clock()
         self._catalogue = Catalogue(bound)
         self.types = self._catalogue.types
@@ -122,7 +122,7 @@ class Sidecar:
         stores, bus, tokens, types, metrics = self._stores, self._bus, self._tokens, self.types, self._metrics
         clock, events, database, runs = self.clock, self._events, self._database, self._supervision.supervisor
         return [
-            AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock),
+            AgentServicer(self._supervision, stores.agents, bus, tokens, types, clock, self.settings),
             ApprovalServicer(self._approvals, stores.approvals),
             BlueprintServicer(self._catalogue, runs, clock),
             ConsumerServicer(events.consumers, stores.consumers, bus),
@@ -166,7 +166,7 @@ class Sidecar:
             self._background.start(self._tokens.follow_revocations(), "revocations")
             self._background.start(self._database.keep_claim(), "claim of the database")
         garbage.freeze()
-        self._registration.announce(self.settings.url, self.settings.grpc_target, Projects(self.settings).directories)
+        self._registration.announce(self.settings, Projects(self.settings).directories)
         log.info("listening", extra={"port": self.settings.port, "grpc_port": self.settings.grpc_port})
 
     async def stop(self, *, keep_agents: bool = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 
 from cco_sidecar.core.bounds import DEFAULT_REQUEST_BYTES
@@ -27,13 +28,22 @@ class MethodPolicy:
     path: str
     rules: options_pb2.CallRules
     request: Descriptor
+    reads: bool = False
 
     def open_to(self, *, loopback: bool) -> bool:
         """Reports whether the RPC may be called without a token."""
         return self.rules.open == options_pb2.OPEN_ANYONE or (loopback and self.rules.open == options_pb2.OPEN_LOOPBACK)
 
+    @property
+    def open_to_dashboard(self) -> bool:
+        """Reports whether a browser session may make the call. What runs in a browser is more exposed than a command,
+        so it reads no secrets and starts no programs."""
+        return self.rules.dashboard or (self.reads and not self.rules.confidential)
+
     def authorise(self, principal: Principal) -> None:
         """Checks the caller's permission. Raises SidecarError (AUTH_003)."""
+        if principal.is_browser and not self.open_to_dashboard:
+            raise permission_denied("the dashboard's token does not allow this call; use the cco command")
         if principal.operator and self.rules.permission != options_pb2.PERMISSION_UNSPECIFIED:
             return
         if self.rules.permission == options_pb2.PERMISSION_AUTHENTICATED:
@@ -52,10 +62,15 @@ class MethodPolicy:
 def policies(services: Iterable[ServiceDescriptor]) -> dict[str, MethodPolicy]:
     """Returns the policy of every method, by path."""
     return {
-        method_path(method): MethodPolicy(method_path(method), rules_of(method), method.input_type)
+        method_path(method): MethodPolicy(method_path(method), rules_of(method), method.input_type, _reads(method))
         for service in services
         for method in service.methods
     }
+
+
+def _reads(method: MethodDescriptor) -> bool:
+    """Reports whether a call is a GET over REST, which only reads (RFC 9110, section 9.2.1)."""
+    return bool(method.GetOptions().Extensions[annotations_pb2.http].get)
 
 
 def method_path(method: MethodDescriptor) -> str:

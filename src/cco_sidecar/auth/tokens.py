@@ -28,6 +28,8 @@ AUDIENCE = "cco-sidecar"
 TTL_SECONDS = 3600
 OPERATOR_TTL_SECONDS = 30 * 86_400
 REFRESH_WINDOW_SECONDS = 300
+# How long a browser session can be renewed, from the login on.
+BROWSER_SESSION_SECONDS = 12 * 3600
 # The tolerated clock skew between two machines. It applies to `iat` and `nbf`, never to `exp`.
 SKEW_SECONDS = 5
 _CACHED = 4096
@@ -99,6 +101,23 @@ class Tokens:
             "permissions": list(PERMISSIONS),
         }
         return self._mint(claims, OPERATOR_TTL_SECONDS)
+
+    def mint_browser(self, signed_in_at: float, session: str = "") -> Minted:
+        """Mints the token of a browser session, a new one if ``session`` is empty. Raises SidecarError (AUTH_002) when
+        the session is over."""
+        left = int(signed_in_at + BROWSER_SESSION_SECONDS - self._clock.seconds())
+        if left <= 0:
+            raise expired_token("the browser session is over; sign in again with 'cco dashboard'")
+        claims = {
+            "sub": OPERATOR,
+            "agent_type": OPERATOR,
+            "project_id": "",
+            "issue_id": "",
+            "permissions": list(PERMISSIONS),
+            "sid": session or f"browser-{secrets.token_hex(8)}",
+            "auth_time": int(signed_in_at),
+        }
+        return self._mint(claims, min(TTL_SECONDS, left))
 
     def _mint(self, claims: dict[str, Any], ttl: int) -> Minted:
         now = int(self._clock.seconds())
@@ -181,6 +200,7 @@ class Tokens:
             session=str(claims.get("sid", "")),
             expires_at=float(claims["exp"]),
             operator=operator,
+            signed_in_at=float(claims.get("auth_time", 0)),
         )
 
     def _is_revoked(self, principal: Principal, issued: float) -> bool:
@@ -204,9 +224,10 @@ class Tokens:
     # -- refreshing and revoking -------------------------------------------------------------------
 
     async def refresh(self, principal: Principal) -> Minted:
-        """Replaces a token in its last five minutes and revokes the old one. Raises SidecarError (AUTH_003)."""
+        """Replaces a token in its last five minutes and revokes the old one. Raises SidecarError: AUTH_003, AUTH_002 at
+        the end of a browser session."""
         agent = self._types.get(principal.agent_type)
-        if principal.operator or agent is None:
+        if agent is None and not principal.is_browser:
             raise permission_denied("only agent tokens can be refreshed; the sidecar renews the operator's itself")
         now = self._clock.seconds()
         left = principal.expires_at - now
@@ -216,15 +237,19 @@ class Tokens:
                 f"{REFRESH_WINDOW_SECONDS} seconds",
                 refreshable_in_seconds=int(left - REFRESH_WINDOW_SECONDS) + 1,
             )
+        if agent is None:
+            minted = self.mint_browser(principal.signed_in_at, principal.session)
+        else:
+            minted = self.mint_agent(
+                agent,
+                agent_id=principal.subject,
+                project=principal.project_id,
+                issue=principal.issue_id,
+                session=principal.session,
+            )
         # Keep the revocation past the token's own expiry: a leased token does not expire.
         await self._revoke("jti", principal.jti, now, now + OPERATOR_TTL_SECONDS)
-        return self.mint_agent(
-            agent,
-            agent_id=principal.subject,
-            project=principal.project_id,
-            issue=principal.issue_id,
-            session=principal.session,
-        )
+        return minted
 
     async def revoke_token(self, jti: str) -> None:
         now = self._clock.seconds()

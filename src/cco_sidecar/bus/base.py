@@ -180,11 +180,18 @@ class EventBus(Protocol):
         ...
 
     async def select(
-        self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
+        self,
+        project: str,
+        start: Position | None,
+        limit: int,
+        keep: Callable[[Entry], bool],
+        caller: str,
+        end: Position | None = None,
     ) -> tuple[list[Entry], bool]:
         """Returns up to ``limit`` unexpired entries that ``keep`` accepts, oldest first, and whether more follow.
 
-        The page starts after ``start``; when it is None, the page holds the newest entries and nothing follows. Its
+        The page starts after ``start``; when it is None, the page holds the newest entries, or with ``end`` the newest
+        before the event at that position, and nothing follows. Its
         size in bytes is bounded. Long scans yield to the event loop; ``caller`` is the key for fair scheduling.
         """
         ...

@@ -197,13 +197,20 @@ class EmbeddedBus:
         return await channel.history.find(seq) if epoch == channel.journal.epoch else None
 
     async def select(
-        self, project: str, start: Position | None, limit: int, keep: Callable[[Entry], bool], caller: str
+        self,
+        project: str,
+        start: Position | None,
+        limit: int,
+        keep: Callable[[Entry], bool],
+        caller: str,
+        end: Position | None = None,
     ) -> tuple[list[Entry], bool]:
         channel = await self._channel(project)
         selection = Selection(channel.history, limit, keep, self._clock.steady_micros())
         if start is not None:
             return await selection.after(start.seq, self._scans, caller)
-        return await selection.before(channel.journal.head + 1, self._scans, caller), False
+        before = channel.journal.head + 1 if end is None else end.seq
+        return await selection.before(before, self._scans, caller), False
 
     async def read(self, project: str, after: int, limit: int) -> Page:
         channel = await self._channel(project)

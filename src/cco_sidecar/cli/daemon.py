@@ -19,6 +19,9 @@ from cco_sidecar.core.environment import OWN_SETTINGS
 from cco_sidecar.core.settings import Settings, state_directory
 from cco_sidecar.storage.files import PRIVATE_FILE, write_atomically
 
+# The documented port for people.
+DASHBOARD_PORT = 3000
+
 
 @click.group(name="daemon", cls=Group)
 def command() -> None:
@@ -31,6 +34,8 @@ def command() -> None:
 def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     """Start the sidecar in the background and wait until it is ready. As the program of a container, stay in the
     foreground and listen on all interfaces."""
+    if is_default(ctx, "dashboard_port", **flags):
+        flags["dashboard_port"] = DASHBOARD_PORT
     settings = settings_of(ctx, service=True, **flags)
     if process.is_all_of_container():
         if is_default(ctx, "host", **flags):
@@ -63,6 +68,8 @@ def start(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
     for text in server.warnings(settings):
         echo(text, err=True)
     echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
+    for text in server.dashboard_lines(settings):
+        echo(text)
 
 
 @command.command()
@@ -74,6 +81,7 @@ def install(ctx: click.Context, only_print: bool) -> None:
     cco = Path(sys.executable).with_name("cco")
     program = [str(cco)] if cco.exists() else [sys.executable, "-m", "cco_sidecar.cli.main"]
     given = {name: getattr(settings, name) for name in ("host", "port", "storage", "project_root")}
+    given["dashboard_port"] = settings.dashboard_port or DASHBOARD_PORT
     # systemd does not inherit this environment. The PATH is used to find the agents' programs.
     kept = {name: text for name, text in sorted(os.environ.items()) if name == "PATH" or name.startswith(OWN_SETTINGS)}
     unit = _UNIT.format(

@@ -43,6 +43,7 @@ _COMMANDS = {
     "auth": "auth",
     "token": "token",
     "top": "top",
+    "dashboard": "dashboard",
     "health": "health",
     "mcp": "mcp",
     "doctor": "doctor",

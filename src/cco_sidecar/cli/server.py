@@ -21,7 +21,7 @@ from cco_sidecar.cli.connect import settings_of
 from cco_sidecar.cli.groups import Group
 from cco_sidecar.cli.numbers import Duration
 from cco_sidecar.cli.terminal import echo, one_line
-from cco_sidecar.core import descriptors
+from cco_sidecar.core import descriptors, run_directory
 from cco_sidecar.core.certificates import expiry
 from cco_sidecar.core.errors import SettingsError, SidecarError
 from cco_sidecar.core.hosts import is_loopback
@@ -42,6 +42,8 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
         for text in warnings(settings):
             echo(text, err=True)
         echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
+    for text in dashboard_lines(settings):
+        echo(text)
         return
     serve(settings)
 
@@ -93,6 +95,8 @@ def restart(ctx: click.Context, /, timeout: float, daemon: bool, **flags: Any) -
     for text in warnings(settings):
         echo(text, err=True)
     echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
+    for text in dashboard_lines(settings):
+        echo(text)
 
 
 @command.command()
@@ -185,6 +189,7 @@ def _print_banner(sidecar: Any, settings: Settings) -> None:
     scheme = "https" if settings.tls_cert and not is_loopback(settings.host) else "http"
     echo(f"Listening on {scheme}://{authority(settings.host, sidecar.settings.port)}")
     echo(f"gRPC on {authority(settings.host, sidecar.settings.grpc_port)}")
+    echo(f"Dashboard on {sidecar.settings.dashboard_url} (sign in with 'cco dashboard')")
     echo(f"Project {settings.project_root}")
     echo(f"Storage {settings.storage}")
     echo(f"Ready to coordinate {len(sidecar.types)} agents")
@@ -197,6 +202,20 @@ def _print_banner(sidecar: Any, settings: Settings) -> None:
         echo(f"warning: {one_line(problem)}", err=True)
     for text in warnings(settings):
         echo(text, err=True)
+
+
+def dashboard_lines(settings: Settings) -> Iterator[str]:
+    """Yields where the dashboard of the sidecar that was just started is."""
+    place = str(settings.storage)
+    known = next((each for each in run_directory.running() if each.storage == place), None)
+    if known is None or not known.dashboard:
+        return
+    if settings.dashboard_port is not None and known.dashboard != settings.dashboard_url:
+        yield (
+            f"warning: port {settings.dashboard_port} is in use by another program, so the dashboard is not there; "
+            "choose another with --dashboard-port"
+        )
+    yield f"the dashboard is on {known.dashboard}; open it with 'cco dashboard'"
 
 
 def warnings(settings: Settings) -> Iterator[str]:

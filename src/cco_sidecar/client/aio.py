@@ -131,6 +131,11 @@ class AsyncClient:
         """Returns statistics of agents, storage, events and calls."""
         return await self.call(self._system_stub.GetStatus, system_service_pb2.GetStatusRequest())
 
+    async def findings(self) -> Sequence[system_service_pb2.Finding]:
+        """Returns what `cco doctor` finds on the sidecar's machine. Operator only."""
+        request = system_service_pb2.ListFindingsRequest()
+        return (await self.call(self._system_stub.ListFindings, request)).findings
+
     async def prove_identity(self, nonce: str) -> system_service_pb2.ProveIdentityResponse:
         """Asks the server to prove its identity, without sending the token."""
         await self.connect()
@@ -357,6 +362,11 @@ class Results:
             latest=latest,
         )
         return ResultPage.of(await self._client.call(self._stub.ListResults, request))
+
+    async def next_agents(self, result_id: str, *, project_id: str = "") -> Sequence[result_service_pb2.NextAgent]:
+        """Returns who should come next after a result, the most urgent first. Raises NotFoundError."""
+        request = result_service_pb2.ListNextAgentsRequest(result_id=result_id, project_id=project_id)
+        return (await self._client.call(self._stub.ListNextAgents, request)).next_agents
 
     async def iterate(
         self, *, issue_id: str = "", agent_type: str = "", project_id: str = "", latest: bool = False

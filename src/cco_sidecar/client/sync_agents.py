@@ -179,6 +179,11 @@ class Agents:
         request = agent_service_pb2.DiscardWorktreeRequest(agent_id=agent_id)
         return self._client.call(self._stub.DiscardWorktree, request)
 
+    def diff(self, agent_id: str) -> agent_service_pb2.GetAgentDiffResponse:
+        """Returns what an agent changed in its worktree, as a unified diff; empty if it has none."""
+        request = agent_service_pb2.GetAgentDiffRequest(agent_id=agent_id)
+        return self._client.call(self._stub.GetAgentDiff, request)
+
     def check_access(
         self, agent: str, rpc: str, *, issue_id: str = "", project_id: str = ""
     ) -> agent_service_pb2.CheckAccessResponse:
@@ -292,6 +297,10 @@ class Tokens:
             agent_id=agent_id,
         )
         return self._client.call(self._stub.CreateToken, request)
+
+    def create_login_code(self) -> agent_service_pb2.CreateLoginCodeResponse:
+        """Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator only."""
+        return self._client.call(self._stub.CreateLoginCode, agent_service_pb2.CreateLoginCodeRequest())
 
     def revoke(self, *, agent_id: str = "", jti: str = "") -> int:
         """Revokes all tokens of an agent, the token with the id ``jti``, or both; returns 0, 1 or 2. Operator only."""

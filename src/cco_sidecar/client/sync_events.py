@@ -143,15 +143,17 @@ class Events:
         filter: str = "",
         limit: int | None = None,
         latest: bool = False,
+        before: str = "",
         project_id: str = "",
     ) -> EventPage:
         """Returns retained events, oldest first: after ``since``, from ``since_time``, or else the newest ``limit``.
 
-        ``latest`` returns only the newest event of each topic and ``state_key``.
+        ``latest`` returns only the newest event of each topic and ``state_key``; ``before`` the newest before an event.
         """
         request = requests.list_events(
             topic, event_type, since, since_time, correlation_id, filter, limit, latest, project_id
         )
+        request.before = before
         answer = self._client.call(self._stub.ListEvents, request)
         return EventPage.of(answer)
 

@@ -28,5 +28,10 @@ def console_file(name: str) -> Path:
     return _first(*(place / name for place in places))
 
 
+def dashboard_file(name: str) -> Path:
+    """Returns a file of the dashboard, as `make dashboard` builds it."""
+    return _first(_PACKAGE / "data" / "dashboard" / name, _CHECKOUT / "gen" / "dashboard" / name)
+
+
 def _first(*paths: Path) -> Path:
     return next((path for path in paths if path.exists()), paths[-1])

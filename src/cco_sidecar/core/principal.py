@@ -20,7 +20,8 @@ RESERVED_SUBJECTS = frozenset({OPERATOR, HANDOVER, SIDECAR})
 class Principal:
     """The verified claims of a token.
 
-    ``expires_at`` is in Unix seconds. ``session`` (claim ``sid``) is the agent run the token was issued for, or empty.
+    ``expires_at`` and ``signed_in_at`` are in Unix seconds. ``session`` (claim ``sid``) is the agent run or the browser
+    session the token was issued for, or empty. ``signed_in_at`` (claim ``auth_time``) is 0 except in a browser session.
     """
 
     subject: str
@@ -33,6 +34,12 @@ class Principal:
     session: str = ""
     expires_at: float = 0.0
     operator: bool = False
+    signed_in_at: float = 0.0
+
+    @property
+    def is_browser(self) -> bool:
+        """Reports whether the caller is a browser session of the operator, which may do less than its token's owner."""
+        return self.signed_in_at > 0
 
     @property
     def architect(self) -> bool:

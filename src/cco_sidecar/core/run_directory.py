@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from cco_sidecar.core.settings import Settings
+
 NAME = "cco-sidecar"
 # sun_path holds 108 bytes, including the final NUL (unix(7)).
 _MAX_SOCKET = 107
@@ -25,7 +27,7 @@ _MAX_SOCKET = 107
 
 class Running(NamedTuple):
     """A registered sidecar. ``socket`` is the Unix socket that serves gRPC; ``directories`` are those of its projects,
-    by name: that of the default project has an empty one."""
+    by name: that of the default project has an empty one. ``dashboard`` is the URL for a browser."""
 
     url: str
     grpc: str
@@ -33,6 +35,7 @@ class Running(NamedTuple):
     storage: str
     pid: int
     directories: Mapping[str, str] = MappingProxyType({})
+    dashboard: str = ""
 
 
 def candidates() -> list[Path]:
@@ -79,11 +82,13 @@ class Registration:
             # Left behind by a crash. We hold the lock of the storage, so nobody uses it.
             self.socket.unlink(missing_ok=True)
 
-    def announce(self, url: str, grpc: str, directories: Mapping[str, str]) -> None:
+    def announce(self, settings: Settings, directories: Mapping[str, str]) -> None:
         """Publishes the description, so that commands find this sidecar."""
         if self._path is None or self.socket is None:
             return
-        known = Running(url, grpc, str(self.socket), str(self._storage), os.getpid(), directories)
+        socket_path, storage = str(self.socket), str(self._storage)
+        own = (settings.url, settings.grpc_target, socket_path, storage, os.getpid(), directories)
+        known = Running(*own, dashboard=settings.dashboard_url)
         fresh = self._path.with_suffix(".fresh")
         fresh.write_bytes(orjson.dumps(known._asdict()))
         fresh.replace(self._path)

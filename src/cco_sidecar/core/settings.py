@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from cco_sidecar.core import converters
@@ -36,6 +36,15 @@ class Settings:
     port: int = _integer(3001, 0, 65535, "REST port; 0 for any free one", file="sidecar.port", flag="--port")
     grpc_port: int | None = _integer(
         None, 0, 65535, "gRPC port", file="sidecar.grpc_port", flag="--grpc-port", shown="the REST port plus one"
+    )
+    dashboard_port: int | None = _integer(
+        None,
+        1,
+        65535,
+        "A second port for the [dashboard](dashboard.md), for people; if it is taken, only a warning is logged",
+        file="dashboard.port",
+        flag="--dashboard-port",
+        shown="3000 for `cco daemon`, else none: the dashboard is on the REST port",
     )
     grpc_core: str = _setting(
         "asyncio",
@@ -320,6 +329,8 @@ class Settings:
         file="blueprints.directory",
         shown="`blueprints` in the storage",
     )
+    # Not a setting: the file that some were read from, for commands about the same sidecar.
+    config_file: Path | None = field(default=None, compare=False)
 
     @property
     def real_grpc_port(self) -> int:
@@ -331,6 +342,11 @@ class Settings:
     def url(self) -> str:
         """Where a program on this machine finds the REST transport."""
         return f"http://{authority(self._local_host, self.port)}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """The same for a browser and the dashboard."""
+        return f"http://{authority(self._local_host, self.dashboard_port or self.port)}/"
 
     @property
     def grpc_target(self) -> str:
@@ -366,7 +382,9 @@ def state_directory() -> Path:
     return Path(base).expanduser() / "cco-sidecar"
 
 
-DECLARED: dict[str, Declared] = {each.name: each.metadata["declared"] for each in fields(Settings)}
+DECLARED: dict[str, Declared] = {
+    each.name: each.metadata["declared"] for each in fields(Settings) if "declared" in each.metadata
+}
 SETTING_NAMES = tuple(DECLARED)
 
 

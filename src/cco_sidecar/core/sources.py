@@ -38,7 +38,8 @@ def load(
 
     Raises SettingsError: one line that names the setting, its source and what is expected.
     """
-    settings = Settings(**{name: given for name, given, _ in _given(config, environment, flags, service=service)})
+    given = {name: value for name, value, _ in _given(config, environment, flags, service=service)}
+    settings = Settings(**given, config_file=config.expanduser().absolute() if config else None)
     if settings.port and settings.real_grpc_port == settings.port:
         raise SettingsError(f"sidecar.grpc_port: {settings.port} is the REST port; expected another one")
     return settings

@@ -38,6 +38,8 @@ def _line(header: tuple[bytes, bytes]) -> bytes:
 
 _SECURITY_LINES = b"".join(map(_line, _SECURITY))
 _JSON = b"application/json"
+# Methods that only read (RFC 9110, section 9.2.1). A page of another site may send them, but not see the answer.
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_PATH = 8192
 _PART_BYTES = 256 * 1024
 # A client that reads nothing of a response for this long is disconnected.
@@ -88,6 +90,8 @@ class Exchange(Incoming):
                 raise
             await self._options(error.details["allowed"])
             return
+        if self.verb not in _SAFE:
+            self.check_origin()
         if self.verb == "HEAD" and route.rules.mode != options_pb2.MODE_UNARY:
             raise method_not_allowed(self.verb, self.path, [route.verb])
         if route.method.client_streaming:

@@ -62,11 +62,12 @@ class HttpServer:
     ``port`` is the actual port, also if port 0 was requested.
     """
 
-    def __init__(self, settings: Settings, address: tuple[str, int] | None = None) -> None:
-        """``address``: a host and port of this machine, without TLS, instead of those of the settings. Raises
-        SettingsError if the port cannot be opened, or the certificate not be used."""
+    def __init__(self, settings: Settings, address: tuple[str, int] | None = None, port: int | None = None) -> None:
+        """``address``: a host and port of this machine, without TLS, instead of those of the settings. ``port``:
+        instead of that of the settings. Raises SettingsError if the port cannot be opened, or the certificate not be
+        used."""
         self._tls = Tls.of(settings, "http/1.1") if address is None else None
-        host, port = address or (settings.host, settings.port)
+        host, port = address or (settings.host, settings.port if port is None else port)
         try:
             self._socket = sockets.bound(host, port)
         except OSError as problem:

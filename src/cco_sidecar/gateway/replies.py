@@ -20,7 +20,7 @@ from cco_sidecar.gateway.routes import Route
 GZIP_FROM_BYTES = 1024
 # From this size on, compressing would block the event loop for milliseconds. zlib releases the GIL.
 _OFFLOAD_BYTES = 64 * 1024
-_LEVEL = 1
+LEVEL = 1
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
@@ -59,7 +59,7 @@ def error_value(error: SidecarError, request_id: str) -> dict[str, Any]:
     }
 
 
-async def gzipped(body: bytes, response: Message | Encoded | None = None) -> bytes:
+async def gzipped(body: bytes, response: Message | Encoded | None = None, level: int = LEVEL) -> bytes:
     """Compresses a body with gzip (RFC 1952).
 
     The shared part of an Encoded is compressed once. Its tail is appended as further DEFLATE blocks (RFC 1951), and the
@@ -73,17 +73,17 @@ async def gzipped(body: bytes, response: Message | Encoded | None = None) -> byt
         tail = _deflate(body[cut:], zlib.Z_FINISH)
         checksum = zlib.crc32(body[cut:], head[1])
         return b"".join((_GZIP_HEADER, head[0], tail[0], struct.pack("<II", checksum, len(body) & 0xFFFFFFFF)))
-    whole = await _off_loop(_deflate, body, zlib.Z_FINISH)
+    whole = await _off_loop(_deflate, body, zlib.Z_FINISH, level)
     return b"".join((_GZIP_HEADER, whole[0], struct.pack("<II", whole[1], len(body) & 0xFFFFFFFF)))
 
 
-async def _off_loop(work: Any, body: bytes, flush: int) -> tuple[bytes, int]:
+async def _off_loop(work: Any, body: bytes, flush: int, level: int = LEVEL) -> tuple[bytes, int]:
     if len(body) < _OFFLOAD_BYTES:
-        return work(body, flush)  # type: ignore[no-any-return]
-    return await asyncio.to_thread(work, body, flush)
+        return work(body, flush, level)  # type: ignore[no-any-return]
+    return await asyncio.to_thread(work, body, flush, level)
 
 
-def _deflate(body: bytes, flush: int) -> tuple[bytes, int]:
+def _deflate(body: bytes, flush: int, level: int = LEVEL) -> tuple[bytes, int]:
     """Returns the raw DEFLATE blocks of a body, and its CRC-32."""
-    compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    compressor = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
     return compressor.compress(body) + compressor.flush(flush), zlib.crc32(body)

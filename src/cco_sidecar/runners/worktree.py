@@ -15,6 +15,7 @@ from cco_sidecar.core.errors import spawn_failed
 from cco_sidecar.repository import git
 from cco_sidecar.repository.git import GitRepository
 from cco_sidecar.repository.layout import GitFailed, small_file
+from cco_sidecar.repository.masking import is_secret_file
 from cco_sidecar.storage.files import sync_directory
 
 # git-worktree(1) in three steps, so that the failing step can be named. flock runs one at a time: git fails if it reads
@@ -81,9 +82,22 @@ class Repository:
         parts = text.split("\0")
         for letter, name in zip(parts[::2], parts[1::2], strict=False):
             found.setdefault(letter[:1], []).append(name)
-        untracked = self._run("ls-files", "--others", "--exclude-standard", "-z")[1].split("\0")
-        found.setdefault("A", []).extend(filter(None, untracked))
+        found.setdefault("A", []).extend(self.untracked_files())
         return {} if code else {letter: sorted(names) for letter, names in found.items() if names}
+
+    def untracked_files(self) -> list[str]:
+        """Returns the files that git neither knows nor ignores."""
+        return sorted(filter(None, self._run("ls-files", "--others", "--exclude-standard", "-z")[1].split("\0")))
+
+    def diff(self, base: str) -> bytes:
+        """Returns what differs from a commit, committed or not, as ``git diff`` prints it, without files of secrets."""
+        secret = [name for names in self.changed_files(base).values() for name in names if is_secret_file(name)]
+        without = [f":(exclude,top,literal){name}" for name in secret]
+        _, text = self._run(
+            "diff", "--no-color", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty",
+            base, "--", ":(top)", *without,
+        )  # fmt: skip
+        return os.fsencode(text)
 
     def forget_worktree(self, path: Path) -> None:
         """Removes the repository's administrative files of the worktree at ``path``."""
@@ -179,6 +193,14 @@ def remove(root: Path, path: Path, branch: str, scratch: Path) -> bool:
     drop(root, path, scratch)
     Repository(root, scratch).delete_branch(branch)
     return not path.exists()
+
+
+def diff(root: Path, path: Path, branch: str, scratch: Path) -> tuple[bytes, list[str]]:
+    """Returns the diff of the worktree against the commit that its branch left the checked-out one at, and the files
+    that git does not know; empty if that commit cannot be determined."""
+    base = Repository(root, scratch).fork_point(branch)
+    own = Repository(path, scratch)
+    return (own.diff(base), own.untracked_files()) if base else (b"", [])
 
 
 def changed_files(root: Path, path: Path, branch: str, scratch: Path) -> dict[str, list[str]]:

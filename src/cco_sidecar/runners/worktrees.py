@@ -81,6 +81,14 @@ class Worktrees:
         root = self._root(agent.project_id)
         return worktree.changed_files(root, Path(agent.worktree), agent.branch, self._scratch)
 
+    def diff(self, agent: Agent) -> tuple[bytes, list[str]]:
+        """Returns the diff of the agent's worktree, and the files that git does not know; empty without a worktree.
+        Blocking. Raises SidecarError."""
+        if not self._owns(agent):
+            return b"", []
+        root = self._root(agent.project_id)
+        return worktree.diff(root, Path(agent.worktree), agent.branch, self._scratch)
+
     async def tidy(self, agent: Agent) -> bool:
         """Removes the worktree if its work is merged, and returns whether it did. The caller holds the lock, or the
         agent has just ended."""

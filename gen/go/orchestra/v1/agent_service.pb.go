@@ -351,6 +351,208 @@ func (x *CreateTokenResponse) GetExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// No parameters.
+type CreateLoginCodeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLoginCodeRequest) Reset() {
+	*x = CreateLoginCodeRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLoginCodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLoginCodeRequest) ProtoMessage() {}
+
+func (x *CreateLoginCodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLoginCodeRequest.ProtoReflect.Descriptor instead.
+func (*CreateLoginCodeRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{2}
+}
+
+// The code, and where the dashboard is.
+type CreateLoginCodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Works once. The dashboard takes it from its address: `/#login=<code>`.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// When the code expires, two minutes after it was made.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// URL of the dashboard for a browser on the sidecar's machine, such as `http://127.0.0.1:3000/`.
+	Url           string `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateLoginCodeResponse) Reset() {
+	*x = CreateLoginCodeResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateLoginCodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateLoginCodeResponse) ProtoMessage() {}
+
+func (x *CreateLoginCodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateLoginCodeResponse.ProtoReflect.Descriptor instead.
+func (*CreateLoginCodeResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *CreateLoginCodeResponse) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CreateLoginCodeResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *CreateLoginCodeResponse) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+// The code to exchange.
+type ExchangeLoginCodeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Code of CreateLoginCode, at most 128 characters.
+	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeLoginCodeRequest) Reset() {
+	*x = ExchangeLoginCodeRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeLoginCodeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeLoginCodeRequest) ProtoMessage() {}
+
+func (x *ExchangeLoginCodeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeLoginCodeRequest.ProtoReflect.Descriptor instead.
+func (*ExchangeLoginCodeRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExchangeLoginCodeRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+// The token of a browser session.
+type ExchangeLoginCodeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Signed JSON Web Token; send it as `Authorization: Bearer <token>`.
+	JwtToken string `protobuf:"bytes,1,opt,name=jwt_token,json=jwtToken,proto3" json:"jwt_token,omitempty"`
+	// When the token expires, one hour after it was issued.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeLoginCodeResponse) Reset() {
+	*x = ExchangeLoginCodeResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeLoginCodeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeLoginCodeResponse) ProtoMessage() {}
+
+func (x *ExchangeLoginCodeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeLoginCodeResponse.ProtoReflect.Descriptor instead.
+func (*ExchangeLoginCodeResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExchangeLoginCodeResponse) GetJwtToken() string {
+	if x != nil {
+		return x.JwtToken
+	}
+	return ""
+}
+
+func (x *ExchangeLoginCodeResponse) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 // Empty: the token of the call is the one that is exchanged.
 type RefreshTokenRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -360,7 +562,7 @@ type RefreshTokenRequest struct {
 
 func (x *RefreshTokenRequest) Reset() {
 	*x = RefreshTokenRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -372,7 +574,7 @@ func (x *RefreshTokenRequest) String() string {
 func (*RefreshTokenRequest) ProtoMessage() {}
 
 func (x *RefreshTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -385,7 +587,7 @@ func (x *RefreshTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshTokenRequest.ProtoReflect.Descriptor instead.
 func (*RefreshTokenRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{2}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{6}
 }
 
 // The token that replaces the caller's.
@@ -401,7 +603,7 @@ type RefreshTokenResponse struct {
 
 func (x *RefreshTokenResponse) Reset() {
 	*x = RefreshTokenResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +615,7 @@ func (x *RefreshTokenResponse) String() string {
 func (*RefreshTokenResponse) ProtoMessage() {}
 
 func (x *RefreshTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +628,7 @@ func (x *RefreshTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshTokenResponse.ProtoReflect.Descriptor instead.
 func (*RefreshTokenResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{3}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RefreshTokenResponse) GetJwtToken() string {
@@ -460,7 +662,7 @@ type SpanRecord struct {
 
 func (x *SpanRecord) Reset() {
 	*x = SpanRecord{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +674,7 @@ func (x *SpanRecord) String() string {
 func (*SpanRecord) ProtoMessage() {}
 
 func (x *SpanRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +687,7 @@ func (x *SpanRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpanRecord.ProtoReflect.Descriptor instead.
 func (*SpanRecord) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SpanRecord) GetTraceparent() string {
@@ -530,7 +732,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +744,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +757,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{5}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RevokeTokenRequest) GetJti() string {
@@ -585,7 +787,7 @@ type RevokeTokenResponse struct {
 
 func (x *RevokeTokenResponse) Reset() {
 	*x = RevokeTokenResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +799,7 @@ func (x *RevokeTokenResponse) String() string {
 func (*RevokeTokenResponse) ProtoMessage() {}
 
 func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +812,7 @@ func (x *RevokeTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTokenResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RevokeTokenResponse) GetRevoked() uint32 {
@@ -658,7 +860,7 @@ type AgentType struct {
 
 func (x *AgentType) Reset() {
 	*x = AgentType{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +872,7 @@ func (x *AgentType) String() string {
 func (*AgentType) ProtoMessage() {}
 
 func (x *AgentType) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +885,7 @@ func (x *AgentType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentType.ProtoReflect.Descriptor instead.
 func (*AgentType) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AgentType) GetType() string {
@@ -768,7 +970,7 @@ type ListAgentTypesRequest struct {
 
 func (x *ListAgentTypesRequest) Reset() {
 	*x = ListAgentTypesRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +982,7 @@ func (x *ListAgentTypesRequest) String() string {
 func (*ListAgentTypesRequest) ProtoMessage() {}
 
 func (x *ListAgentTypesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +995,7 @@ func (x *ListAgentTypesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentTypesRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentTypesRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListAgentTypesRequest) GetGroup() string {
@@ -814,7 +1016,7 @@ type ListAgentTypesResponse struct {
 
 func (x *ListAgentTypesResponse) Reset() {
 	*x = ListAgentTypesResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -826,7 +1028,7 @@ func (x *ListAgentTypesResponse) String() string {
 func (*ListAgentTypesResponse) ProtoMessage() {}
 
 func (x *ListAgentTypesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -839,7 +1041,7 @@ func (x *ListAgentTypesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentTypesResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentTypesResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{9}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListAgentTypesResponse) GetAgentTypes() []*AgentType {
@@ -941,7 +1143,7 @@ type Agent struct {
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1155,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1168,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Agent) GetAgentId() string {
@@ -1243,7 +1445,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1457,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1470,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Progress) GetPercent() float64 {
@@ -1319,7 +1521,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1533,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[12]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1546,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{12}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Usage) GetSessionId() string {
@@ -1456,7 +1658,7 @@ type SpawnAgentRequest struct {
 
 func (x *SpawnAgentRequest) Reset() {
 	*x = SpawnAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1468,7 +1670,7 @@ func (x *SpawnAgentRequest) String() string {
 func (*SpawnAgentRequest) ProtoMessage() {}
 
 func (x *SpawnAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[13]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1481,7 +1683,7 @@ func (x *SpawnAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnAgentRequest.ProtoReflect.Descriptor instead.
 func (*SpawnAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{13}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SpawnAgentRequest) GetAgentType() string {
@@ -1610,7 +1812,7 @@ type SpawnAgentResponse struct {
 
 func (x *SpawnAgentResponse) Reset() {
 	*x = SpawnAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1824,7 @@ func (x *SpawnAgentResponse) String() string {
 func (*SpawnAgentResponse) ProtoMessage() {}
 
 func (x *SpawnAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[14]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1837,7 @@ func (x *SpawnAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpawnAgentResponse.ProtoReflect.Descriptor instead.
 func (*SpawnAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{14}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SpawnAgentResponse) GetAgentId() string {
@@ -1712,7 +1914,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1926,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[15]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1939,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{15}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetAgentRequest) GetAgentId() string {
@@ -1758,7 +1960,7 @@ type GetAgentResponse struct {
 
 func (x *GetAgentResponse) Reset() {
 	*x = GetAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1972,7 @@ func (x *GetAgentResponse) String() string {
 func (*GetAgentResponse) ProtoMessage() {}
 
 func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[16]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1985,7 @@ func (x *GetAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentResponse.ProtoReflect.Descriptor instead.
 func (*GetAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{16}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetAgentResponse) GetAgent() *Agent {
@@ -1817,7 +2019,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2031,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[17]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2044,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{17}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListAgentsRequest) GetStatus() AgentStatus {
@@ -1914,7 +2116,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1926,7 +2128,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[18]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1939,7 +2141,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{18}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -1992,7 +2194,7 @@ type StopAgentRequest struct {
 
 func (x *StopAgentRequest) Reset() {
 	*x = StopAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2206,7 @@ func (x *StopAgentRequest) String() string {
 func (*StopAgentRequest) ProtoMessage() {}
 
 func (x *StopAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[19]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2219,7 @@ func (x *StopAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAgentRequest.ProtoReflect.Descriptor instead.
 func (*StopAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{19}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StopAgentRequest) GetAgentId() string {
@@ -2060,7 +2262,7 @@ type StopAgentResponse struct {
 
 func (x *StopAgentResponse) Reset() {
 	*x = StopAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2274,7 @@ func (x *StopAgentResponse) String() string {
 func (*StopAgentResponse) ProtoMessage() {}
 
 func (x *StopAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[20]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2287,7 @@ func (x *StopAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAgentResponse.ProtoReflect.Descriptor instead.
 func (*StopAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{20}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StopAgentResponse) GetAgentId() string {
@@ -2136,7 +2338,7 @@ type ResumeAgentRequest struct {
 
 func (x *ResumeAgentRequest) Reset() {
 	*x = ResumeAgentRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2148,7 +2350,7 @@ func (x *ResumeAgentRequest) String() string {
 func (*ResumeAgentRequest) ProtoMessage() {}
 
 func (x *ResumeAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[21]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2161,7 +2363,7 @@ func (x *ResumeAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeAgentRequest.ProtoReflect.Descriptor instead.
 func (*ResumeAgentRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{21}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResumeAgentRequest) GetAgentId() string {
@@ -2189,7 +2391,7 @@ type ResumeAgentResponse struct {
 
 func (x *ResumeAgentResponse) Reset() {
 	*x = ResumeAgentResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2403,7 @@ func (x *ResumeAgentResponse) String() string {
 func (*ResumeAgentResponse) ProtoMessage() {}
 
 func (x *ResumeAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[22]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2416,7 @@ func (x *ResumeAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeAgentResponse.ProtoReflect.Descriptor instead.
 func (*ResumeAgentResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{22}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResumeAgentResponse) GetAgent() *Agent {
@@ -2242,7 +2444,7 @@ type StreamAgentLogsRequest struct {
 
 func (x *StreamAgentLogsRequest) Reset() {
 	*x = StreamAgentLogsRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2456,7 @@ func (x *StreamAgentLogsRequest) String() string {
 func (*StreamAgentLogsRequest) ProtoMessage() {}
 
 func (x *StreamAgentLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[23]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2469,7 @@ func (x *StreamAgentLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamAgentLogsRequest.ProtoReflect.Descriptor instead.
 func (*StreamAgentLogsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{23}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StreamAgentLogsRequest) GetAgentId() string {
@@ -2309,7 +2511,7 @@ type StreamAgentLogsResponse struct {
 
 func (x *StreamAgentLogsResponse) Reset() {
 	*x = StreamAgentLogsResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2321,7 +2523,7 @@ func (x *StreamAgentLogsResponse) String() string {
 func (*StreamAgentLogsResponse) ProtoMessage() {}
 
 func (x *StreamAgentLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[24]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2334,7 +2536,7 @@ func (x *StreamAgentLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamAgentLogsResponse.ProtoReflect.Descriptor instead.
 func (*StreamAgentLogsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{24}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StreamAgentLogsResponse) GetLines() []*LogLine {
@@ -2360,7 +2562,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2372,7 +2574,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[25]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2385,7 +2587,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{25}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LogLine) GetTimestamp() *timestamppb.Timestamp {
@@ -2426,7 +2628,7 @@ type SendHeartbeatRequest struct {
 
 func (x *SendHeartbeatRequest) Reset() {
 	*x = SendHeartbeatRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2640,7 @@ func (x *SendHeartbeatRequest) String() string {
 func (*SendHeartbeatRequest) ProtoMessage() {}
 
 func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[26]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2653,7 @@ func (x *SendHeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{26}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SendHeartbeatRequest) GetAgentId() string {
@@ -2495,7 +2697,7 @@ type SendHeartbeatResponse struct {
 
 func (x *SendHeartbeatResponse) Reset() {
 	*x = SendHeartbeatResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2709,7 @@ func (x *SendHeartbeatResponse) String() string {
 func (*SendHeartbeatResponse) ProtoMessage() {}
 
 func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[27]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2722,7 @@ func (x *SendHeartbeatResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendHeartbeatResponse.ProtoReflect.Descriptor instead.
 func (*SendHeartbeatResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{27}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SendHeartbeatResponse) GetStatus() AgentStatus {
@@ -2548,7 +2750,7 @@ type DiscardWorktreeRequest struct {
 
 func (x *DiscardWorktreeRequest) Reset() {
 	*x = DiscardWorktreeRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2560,7 +2762,7 @@ func (x *DiscardWorktreeRequest) String() string {
 func (*DiscardWorktreeRequest) ProtoMessage() {}
 
 func (x *DiscardWorktreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[28]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2573,7 +2775,7 @@ func (x *DiscardWorktreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWorktreeRequest.ProtoReflect.Descriptor instead.
 func (*DiscardWorktreeRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{28}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DiscardWorktreeRequest) GetAgentId() string {
@@ -2596,7 +2798,7 @@ type DiscardWorktreeResponse struct {
 
 func (x *DiscardWorktreeResponse) Reset() {
 	*x = DiscardWorktreeResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2608,7 +2810,7 @@ func (x *DiscardWorktreeResponse) String() string {
 func (*DiscardWorktreeResponse) ProtoMessage() {}
 
 func (x *DiscardWorktreeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[29]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2621,7 +2823,7 @@ func (x *DiscardWorktreeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardWorktreeResponse.ProtoReflect.Descriptor instead.
 func (*DiscardWorktreeResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{29}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DiscardWorktreeResponse) GetDiscarded() bool {
@@ -2636,6 +2838,126 @@ func (x *DiscardWorktreeResponse) GetBranch() string {
 		return x.Branch
 	}
 	return ""
+}
+
+// The agent whose changes are returned.
+type GetAgentDiffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent.
+	AgentId       string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAgentDiffRequest) Reset() {
+	*x = GetAgentDiffRequest{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAgentDiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAgentDiffRequest) ProtoMessage() {}
+
+func (x *GetAgentDiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAgentDiffRequest.ProtoReflect.Descriptor instead.
+func (*GetAgentDiffRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *GetAgentDiffRequest) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+// An agent's changes.
+type GetAgentDiffResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the agent.
+	AgentId string `protobuf:"bytes,1,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
+	// Unified diff (git-diff(1)) with secrets masked, at most 512 KiB; empty when nothing changed or the
+	// agent has no worktree.
+	Diff string `protobuf:"bytes,2,opt,name=diff,proto3" json:"diff,omitempty"`
+	// True when the diff was longer and is cut.
+	Truncated bool `protobuf:"varint,3,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// New files that git does not know yet, at most 1000; they are not in the diff.
+	UntrackedFiles []string `protobuf:"bytes,4,rep,name=untracked_files,json=untrackedFiles,proto3" json:"untracked_files,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *GetAgentDiffResponse) Reset() {
+	*x = GetAgentDiffResponse{}
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAgentDiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAgentDiffResponse) ProtoMessage() {}
+
+func (x *GetAgentDiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAgentDiffResponse.ProtoReflect.Descriptor instead.
+func (*GetAgentDiffResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetAgentDiffResponse) GetAgentId() string {
+	if x != nil {
+		return x.AgentId
+	}
+	return ""
+}
+
+func (x *GetAgentDiffResponse) GetDiff() string {
+	if x != nil {
+		return x.Diff
+	}
+	return ""
+}
+
+func (x *GetAgentDiffResponse) GetTruncated() bool {
+	if x != nil {
+		return x.Truncated
+	}
+	return false
+}
+
+func (x *GetAgentDiffResponse) GetUntrackedFiles() []string {
+	if x != nil {
+		return x.UntrackedFiles
+	}
+	return nil
 }
 
 // The call to check. It is not made.
@@ -2656,7 +2978,7 @@ type CheckAccessRequest struct {
 
 func (x *CheckAccessRequest) Reset() {
 	*x = CheckAccessRequest{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2668,7 +2990,7 @@ func (x *CheckAccessRequest) String() string {
 func (*CheckAccessRequest) ProtoMessage() {}
 
 func (x *CheckAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[30]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2681,7 +3003,7 @@ func (x *CheckAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAccessRequest.ProtoReflect.Descriptor instead.
 func (*CheckAccessRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{30}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CheckAccessRequest) GetAgent() string {
@@ -2732,7 +3054,7 @@ type CheckAccessResponse struct {
 
 func (x *CheckAccessResponse) Reset() {
 	*x = CheckAccessResponse{}
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[31]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2744,7 +3066,7 @@ func (x *CheckAccessResponse) String() string {
 func (*CheckAccessResponse) ProtoMessage() {}
 
 func (x *CheckAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_agent_service_proto_msgTypes[31]
+	mi := &file_orchestra_v1_agent_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2757,7 +3079,7 @@ func (x *CheckAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckAccessResponse.ProtoReflect.Descriptor instead.
 func (*CheckAccessResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{31}
+	return file_orchestra_v1_agent_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CheckAccessResponse) GetAllowed() bool {
@@ -2814,7 +3136,19 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\tjwt_token\x18\x01 \x01(\tR\bjwtToken\x12\x19\n" +
 	"\bagent_id\x18\x02 \x01(\tR\aagentId\x129\n" +
 	"\n" +
-	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x15\n" +
+	"expires_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x18\n" +
+	"\x16CreateLoginCodeRequest\"z\n" +
+	"\x17CreateLoginCodeResponse\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x10\n" +
+	"\x03url\x18\x03 \x01(\tR\x03url\";\n" +
+	"\x18ExchangeLoginCodeRequest\x12\x1f\n" +
+	"\x04code\x18\x01 \x01(\tB\v\xea\xe0\x18\a\b\x01\x18\x80\x01H\x01R\x04code\"s\n" +
+	"\x19ExchangeLoginCodeResponse\x12\x1b\n" +
+	"\tjwt_token\x18\x01 \x01(\tR\bjwtToken\x129\n" +
+	"\n" +
+	"expires_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x15\n" +
 	"\x13RefreshTokenRequest\"n\n" +
 	"\x14RefreshTokenResponse\x12\x1b\n" +
 	"\tjwt_token\x18\x01 \x01(\tR\bjwtToken\x129\n" +
@@ -3052,7 +3386,16 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\bagent_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\aagentId\"O\n" +
 	"\x17DiscardWorktreeResponse\x12\x1c\n" +
 	"\tdiscarded\x18\x01 \x01(\bR\tdiscarded\x12\x16\n" +
-	"\x06branch\x18\x02 \x01(\tR\x06branch\"\x9e\x01\n" +
+	"\x06branch\x18\x02 \x01(\tR\x06branch\"<\n" +
+	"\x13GetAgentDiffRequest\x12%\n" +
+	"\bagent_id\x18\x01 \x01(\tB\n" +
+	"\xea\xe0\x18\x06\b\x01\x10\x01`\n" +
+	"R\aagentId\"\x8c\x01\n" +
+	"\x14GetAgentDiffResponse\x12\x19\n" +
+	"\bagent_id\x18\x01 \x01(\tR\aagentId\x12\x12\n" +
+	"\x04diff\x18\x02 \x01(\tR\x04diff\x12\x1c\n" +
+	"\ttruncated\x18\x03 \x01(\bR\ttruncated\x12'\n" +
+	"\x0funtracked_files\x18\x04 \x03(\tR\x0euntrackedFiles\"\x9e\x01\n" +
 	"\x12CheckAccessRequest\x12\x1f\n" +
 	"\x05agent\x18\x01 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\x80\x01R\x05agent\x12\x1b\n" +
 	"\x03rpc\x18\x02 \x01(\tB\t\xea\xe0\x18\x05\b\x01\x18\x80\x02R\x03rpc\x12\"\n" +
@@ -3082,22 +3425,25 @@ const file_orchestra_v1_agent_service_proto_rawDesc = "" +
 	"\fWorktreeBase\x12\x1d\n" +
 	"\x19WORKTREE_BASE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WORKTREE_BASE_HEAD\x10\x01\x12\x17\n" +
-	"\x13WORKTREE_BASE_ISSUE\x10\x022\xdb\r\n" +
+	"\x13WORKTREE_BASE_ISSUE\x10\x022\x96\x11\n" +
 	"\fAgentService\x12|\n" +
 	"\n" +
 	"SpawnAgent\x12\x1f.orchestra.v1.SpawnAgentRequest\x1a .orchestra.v1.SpawnAgentResponse\"+\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/api/agents/spawn\x12\xa3\x01\n" +
 	"\bGetAgent\x12\x1d.orchestra.v1.GetAgentRequest\x1a\x1e.orchestra.v1.GetAgentResponse\"X\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02GZ&b\x05agent\x12\x1d/api/agents/{agent_id}/statusb\x05agent\x12\x16/api/agents/{agent_id}\x12o\n" +
 	"\n" +
-	"ListAgents\x12\x1f.orchestra.v1.ListAgentsRequest\x1a .orchestra.v1.ListAgentsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/agents\x12w\n" +
-	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x05\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x92\x01\n" +
-	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\">\xea\xe0\x18\v\b\xc8\x01\x10\x01\x18\x050\x80\x80@\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x90\x01\n" +
+	"ListAgents\x12\x1f.orchestra.v1.ListAgentsRequest\x1a .orchestra.v1.ListAgentsResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\r\x12\v/api/agents\x12y\n" +
+	"\tStopAgent\x12\x1e.orchestra.v1.StopAgentRequest\x1a\x1f.orchestra.v1.StopAgentResponse\"+\xea\xe0\x18\t\b\xc8\x01\x10\x02\x18\x058\x01\x82\xd3\xe4\x93\x02\x18*\x16/api/agents/{agent_id}\x12\x94\x01\n" +
+	"\vResumeAgent\x12 .orchestra.v1.ResumeAgentRequest\x1a!.orchestra.v1.ResumeAgentResponse\"@\xea\xe0\x18\r\b\xc8\x01\x10\x01\x18\x050\x80\x80@8\x01\x82\xd3\xe4\x93\x02):\x01*b\x05agent\"\x1d/api/agents/{agent_id}/resume\x12\x90\x01\n" +
 	"\x0fStreamAgentLogs\x12$.orchestra.v1.StreamAgentLogsRequest\x1a%.orchestra.v1.StreamAgentLogsResponse\".\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/logs0\x01\x12\x90\x01\n" +
-	"\rSendHeartbeat\x12\".orchestra.v1.SendHeartbeatRequest\x1a#.orchestra.v1.SendHeartbeatResponse\"6\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02%:\x01*\" /api/agents/{agent_id}/heartbeat\x12\x92\x01\n" +
-	"\x0fDiscardWorktree\x12$.orchestra.v1.DiscardWorktreeRequest\x1a%.orchestra.v1.DiscardWorktreeResponse\"2\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02!*\x1f/api/agents/{agent_id}/worktree\x12r\n" +
+	"\rSendHeartbeat\x12\".orchestra.v1.SendHeartbeatRequest\x1a#.orchestra.v1.SendHeartbeatResponse\"6\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02%:\x01*\" /api/agents/{agent_id}/heartbeat\x12\x94\x01\n" +
+	"\x0fDiscardWorktree\x12$.orchestra.v1.DiscardWorktreeRequest\x1a%.orchestra.v1.DiscardWorktreeResponse\"4\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x068\x01\x82\xd3\xe4\x93\x02!*\x1f/api/agents/{agent_id}/worktree\x12\x85\x01\n" +
+	"\fGetAgentDiff\x12!.orchestra.v1.GetAgentDiffRequest\x1a\".orchestra.v1.GetAgentDiffResponse\".\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/api/agents/{agent_id}/diff\x12r\n" +
 	"\vCheckAccess\x12 .orchestra.v1.CheckAccessRequest\x1a!.orchestra.v1.CheckAccessResponse\"\x1e\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\r\x12\v/api/access\x12u\n" +
-	"\vCreateToken\x12 .orchestra.v1.CreateTokenRequest\x1a!.orchestra.v1.CreateTokenResponse\"!\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/api/tokens\x12\x80\x01\n" +
-	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\")\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12|\n" +
-	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\"(\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
+	"\vCreateToken\x12 .orchestra.v1.CreateTokenRequest\x1a!.orchestra.v1.CreateTokenResponse\"!\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/api/tokens\x12\x8a\x01\n" +
+	"\x0fCreateLoginCode\x12$.orchestra.v1.CreateLoginCodeRequest\x1a%.orchestra.v1.CreateLoginCodeResponse\"*\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x06(\x018\x01\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/api/login-codes\x12\x99\x01\n" +
+	"\x11ExchangeLoginCode\x12&.orchestra.v1.ExchangeLoginCodeRequest\x1a'.orchestra.v1.ExchangeLoginCodeResponse\"3\xea\xe0\x18\v\b\xc9\x01\x10\x01\x18\x01 \x02(\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/login-codes/exchange\x12\x82\x01\n" +
+	"\fRefreshToken\x12!.orchestra.v1.RefreshTokenRequest\x1a\".orchestra.v1.RefreshTokenResponse\"+\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x018\x01\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/tokens/refresh\x12~\n" +
+	"\vRevokeToken\x12 .orchestra.v1.RevokeTokenRequest\x1a!.orchestra.v1.RevokeTokenResponse\"*\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x068\x01\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/tokens/revoke\x12\x80\x01\n" +
 	"\x0eListAgentTypes\x12#.orchestra.v1.ListAgentTypesRequest\x1a$.orchestra.v1.ListAgentTypesResponse\"#\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/api/agent-typesB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
@@ -3114,112 +3460,126 @@ func file_orchestra_v1_agent_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_agent_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_orchestra_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_orchestra_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_orchestra_v1_agent_service_proto_goTypes = []any{
-	(AgentStatus)(0),                // 0: orchestra.v1.AgentStatus
-	(Isolation)(0),                  // 1: orchestra.v1.Isolation
-	(WorktreeBase)(0),               // 2: orchestra.v1.WorktreeBase
-	(*CreateTokenRequest)(nil),      // 3: orchestra.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),     // 4: orchestra.v1.CreateTokenResponse
-	(*RefreshTokenRequest)(nil),     // 5: orchestra.v1.RefreshTokenRequest
-	(*RefreshTokenResponse)(nil),    // 6: orchestra.v1.RefreshTokenResponse
-	(*SpanRecord)(nil),              // 7: orchestra.v1.SpanRecord
-	(*RevokeTokenRequest)(nil),      // 8: orchestra.v1.RevokeTokenRequest
-	(*RevokeTokenResponse)(nil),     // 9: orchestra.v1.RevokeTokenResponse
-	(*AgentType)(nil),               // 10: orchestra.v1.AgentType
-	(*ListAgentTypesRequest)(nil),   // 11: orchestra.v1.ListAgentTypesRequest
-	(*ListAgentTypesResponse)(nil),  // 12: orchestra.v1.ListAgentTypesResponse
-	(*Agent)(nil),                   // 13: orchestra.v1.Agent
-	(*Progress)(nil),                // 14: orchestra.v1.Progress
-	(*Usage)(nil),                   // 15: orchestra.v1.Usage
-	(*SpawnAgentRequest)(nil),       // 16: orchestra.v1.SpawnAgentRequest
-	(*SpawnAgentResponse)(nil),      // 17: orchestra.v1.SpawnAgentResponse
-	(*GetAgentRequest)(nil),         // 18: orchestra.v1.GetAgentRequest
-	(*GetAgentResponse)(nil),        // 19: orchestra.v1.GetAgentResponse
-	(*ListAgentsRequest)(nil),       // 20: orchestra.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),      // 21: orchestra.v1.ListAgentsResponse
-	(*StopAgentRequest)(nil),        // 22: orchestra.v1.StopAgentRequest
-	(*StopAgentResponse)(nil),       // 23: orchestra.v1.StopAgentResponse
-	(*ResumeAgentRequest)(nil),      // 24: orchestra.v1.ResumeAgentRequest
-	(*ResumeAgentResponse)(nil),     // 25: orchestra.v1.ResumeAgentResponse
-	(*StreamAgentLogsRequest)(nil),  // 26: orchestra.v1.StreamAgentLogsRequest
-	(*StreamAgentLogsResponse)(nil), // 27: orchestra.v1.StreamAgentLogsResponse
-	(*LogLine)(nil),                 // 28: orchestra.v1.LogLine
-	(*SendHeartbeatRequest)(nil),    // 29: orchestra.v1.SendHeartbeatRequest
-	(*SendHeartbeatResponse)(nil),   // 30: orchestra.v1.SendHeartbeatResponse
-	(*DiscardWorktreeRequest)(nil),  // 31: orchestra.v1.DiscardWorktreeRequest
-	(*DiscardWorktreeResponse)(nil), // 32: orchestra.v1.DiscardWorktreeResponse
-	(*CheckAccessRequest)(nil),      // 33: orchestra.v1.CheckAccessRequest
-	(*CheckAccessResponse)(nil),     // 34: orchestra.v1.CheckAccessResponse
-	nil,                             // 35: orchestra.v1.SpawnAgentRequest.EnvironmentEntry
-	(*timestamppb.Timestamp)(nil),   // 36: google.protobuf.Timestamp
-	(Priority)(0),                   // 37: orchestra.v1.Priority
+	(AgentStatus)(0),                  // 0: orchestra.v1.AgentStatus
+	(Isolation)(0),                    // 1: orchestra.v1.Isolation
+	(WorktreeBase)(0),                 // 2: orchestra.v1.WorktreeBase
+	(*CreateTokenRequest)(nil),        // 3: orchestra.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),       // 4: orchestra.v1.CreateTokenResponse
+	(*CreateLoginCodeRequest)(nil),    // 5: orchestra.v1.CreateLoginCodeRequest
+	(*CreateLoginCodeResponse)(nil),   // 6: orchestra.v1.CreateLoginCodeResponse
+	(*ExchangeLoginCodeRequest)(nil),  // 7: orchestra.v1.ExchangeLoginCodeRequest
+	(*ExchangeLoginCodeResponse)(nil), // 8: orchestra.v1.ExchangeLoginCodeResponse
+	(*RefreshTokenRequest)(nil),       // 9: orchestra.v1.RefreshTokenRequest
+	(*RefreshTokenResponse)(nil),      // 10: orchestra.v1.RefreshTokenResponse
+	(*SpanRecord)(nil),                // 11: orchestra.v1.SpanRecord
+	(*RevokeTokenRequest)(nil),        // 12: orchestra.v1.RevokeTokenRequest
+	(*RevokeTokenResponse)(nil),       // 13: orchestra.v1.RevokeTokenResponse
+	(*AgentType)(nil),                 // 14: orchestra.v1.AgentType
+	(*ListAgentTypesRequest)(nil),     // 15: orchestra.v1.ListAgentTypesRequest
+	(*ListAgentTypesResponse)(nil),    // 16: orchestra.v1.ListAgentTypesResponse
+	(*Agent)(nil),                     // 17: orchestra.v1.Agent
+	(*Progress)(nil),                  // 18: orchestra.v1.Progress
+	(*Usage)(nil),                     // 19: orchestra.v1.Usage
+	(*SpawnAgentRequest)(nil),         // 20: orchestra.v1.SpawnAgentRequest
+	(*SpawnAgentResponse)(nil),        // 21: orchestra.v1.SpawnAgentResponse
+	(*GetAgentRequest)(nil),           // 22: orchestra.v1.GetAgentRequest
+	(*GetAgentResponse)(nil),          // 23: orchestra.v1.GetAgentResponse
+	(*ListAgentsRequest)(nil),         // 24: orchestra.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),        // 25: orchestra.v1.ListAgentsResponse
+	(*StopAgentRequest)(nil),          // 26: orchestra.v1.StopAgentRequest
+	(*StopAgentResponse)(nil),         // 27: orchestra.v1.StopAgentResponse
+	(*ResumeAgentRequest)(nil),        // 28: orchestra.v1.ResumeAgentRequest
+	(*ResumeAgentResponse)(nil),       // 29: orchestra.v1.ResumeAgentResponse
+	(*StreamAgentLogsRequest)(nil),    // 30: orchestra.v1.StreamAgentLogsRequest
+	(*StreamAgentLogsResponse)(nil),   // 31: orchestra.v1.StreamAgentLogsResponse
+	(*LogLine)(nil),                   // 32: orchestra.v1.LogLine
+	(*SendHeartbeatRequest)(nil),      // 33: orchestra.v1.SendHeartbeatRequest
+	(*SendHeartbeatResponse)(nil),     // 34: orchestra.v1.SendHeartbeatResponse
+	(*DiscardWorktreeRequest)(nil),    // 35: orchestra.v1.DiscardWorktreeRequest
+	(*DiscardWorktreeResponse)(nil),   // 36: orchestra.v1.DiscardWorktreeResponse
+	(*GetAgentDiffRequest)(nil),       // 37: orchestra.v1.GetAgentDiffRequest
+	(*GetAgentDiffResponse)(nil),      // 38: orchestra.v1.GetAgentDiffResponse
+	(*CheckAccessRequest)(nil),        // 39: orchestra.v1.CheckAccessRequest
+	(*CheckAccessResponse)(nil),       // 40: orchestra.v1.CheckAccessResponse
+	nil,                               // 41: orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
+	(Priority)(0),                     // 43: orchestra.v1.Priority
 }
 var file_orchestra_v1_agent_service_proto_depIdxs = []int32{
-	36, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	36, // 1: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
-	36, // 2: orchestra.v1.SpanRecord.started_at:type_name -> google.protobuf.Timestamp
-	36, // 3: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
-	10, // 4: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
-	0,  // 5: orchestra.v1.Agent.status:type_name -> orchestra.v1.AgentStatus
-	36, // 6: orchestra.v1.Agent.status_since:type_name -> google.protobuf.Timestamp
-	37, // 7: orchestra.v1.Agent.priority:type_name -> orchestra.v1.Priority
-	36, // 8: orchestra.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
-	36, // 9: orchestra.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
-	36, // 10: orchestra.v1.Agent.ended_at:type_name -> google.protobuf.Timestamp
-	36, // 11: orchestra.v1.Agent.retry_at:type_name -> google.protobuf.Timestamp
-	1,  // 12: orchestra.v1.Agent.isolation:type_name -> orchestra.v1.Isolation
-	14, // 13: orchestra.v1.Agent.progress:type_name -> orchestra.v1.Progress
-	15, // 14: orchestra.v1.Agent.usage:type_name -> orchestra.v1.Usage
-	7,  // 15: orchestra.v1.Agent.span:type_name -> orchestra.v1.SpanRecord
-	36, // 16: orchestra.v1.Progress.at:type_name -> google.protobuf.Timestamp
-	35, // 17: orchestra.v1.SpawnAgentRequest.environment:type_name -> orchestra.v1.SpawnAgentRequest.EnvironmentEntry
-	37, // 18: orchestra.v1.SpawnAgentRequest.priority:type_name -> orchestra.v1.Priority
-	1,  // 19: orchestra.v1.SpawnAgentRequest.isolation:type_name -> orchestra.v1.Isolation
-	2,  // 20: orchestra.v1.SpawnAgentRequest.base:type_name -> orchestra.v1.WorktreeBase
-	36, // 21: orchestra.v1.SpawnAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 22: orchestra.v1.SpawnAgentResponse.status:type_name -> orchestra.v1.AgentStatus
-	13, // 23: orchestra.v1.GetAgentResponse.agent:type_name -> orchestra.v1.Agent
-	0,  // 24: orchestra.v1.ListAgentsRequest.status:type_name -> orchestra.v1.AgentStatus
-	13, // 25: orchestra.v1.ListAgentsResponse.agents:type_name -> orchestra.v1.Agent
-	0,  // 26: orchestra.v1.StopAgentResponse.status:type_name -> orchestra.v1.AgentStatus
-	36, // 27: orchestra.v1.StopAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
-	13, // 28: orchestra.v1.ResumeAgentResponse.agent:type_name -> orchestra.v1.Agent
-	28, // 29: orchestra.v1.StreamAgentLogsResponse.lines:type_name -> orchestra.v1.LogLine
-	36, // 30: orchestra.v1.LogLine.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 31: orchestra.v1.SendHeartbeatResponse.status:type_name -> orchestra.v1.AgentStatus
-	36, // 32: orchestra.v1.SendHeartbeatResponse.timestamp:type_name -> google.protobuf.Timestamp
-	16, // 33: orchestra.v1.AgentService.SpawnAgent:input_type -> orchestra.v1.SpawnAgentRequest
-	18, // 34: orchestra.v1.AgentService.GetAgent:input_type -> orchestra.v1.GetAgentRequest
-	20, // 35: orchestra.v1.AgentService.ListAgents:input_type -> orchestra.v1.ListAgentsRequest
-	22, // 36: orchestra.v1.AgentService.StopAgent:input_type -> orchestra.v1.StopAgentRequest
-	24, // 37: orchestra.v1.AgentService.ResumeAgent:input_type -> orchestra.v1.ResumeAgentRequest
-	26, // 38: orchestra.v1.AgentService.StreamAgentLogs:input_type -> orchestra.v1.StreamAgentLogsRequest
-	29, // 39: orchestra.v1.AgentService.SendHeartbeat:input_type -> orchestra.v1.SendHeartbeatRequest
-	31, // 40: orchestra.v1.AgentService.DiscardWorktree:input_type -> orchestra.v1.DiscardWorktreeRequest
-	33, // 41: orchestra.v1.AgentService.CheckAccess:input_type -> orchestra.v1.CheckAccessRequest
-	3,  // 42: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
-	5,  // 43: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
-	8,  // 44: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
-	11, // 45: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
-	17, // 46: orchestra.v1.AgentService.SpawnAgent:output_type -> orchestra.v1.SpawnAgentResponse
-	19, // 47: orchestra.v1.AgentService.GetAgent:output_type -> orchestra.v1.GetAgentResponse
-	21, // 48: orchestra.v1.AgentService.ListAgents:output_type -> orchestra.v1.ListAgentsResponse
-	23, // 49: orchestra.v1.AgentService.StopAgent:output_type -> orchestra.v1.StopAgentResponse
-	25, // 50: orchestra.v1.AgentService.ResumeAgent:output_type -> orchestra.v1.ResumeAgentResponse
-	27, // 51: orchestra.v1.AgentService.StreamAgentLogs:output_type -> orchestra.v1.StreamAgentLogsResponse
-	30, // 52: orchestra.v1.AgentService.SendHeartbeat:output_type -> orchestra.v1.SendHeartbeatResponse
-	32, // 53: orchestra.v1.AgentService.DiscardWorktree:output_type -> orchestra.v1.DiscardWorktreeResponse
-	34, // 54: orchestra.v1.AgentService.CheckAccess:output_type -> orchestra.v1.CheckAccessResponse
-	4,  // 55: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
-	6,  // 56: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
-	9,  // 57: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
-	12, // 58: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
-	46, // [46:59] is the sub-list for method output_type
-	33, // [33:46] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	42, // 0: orchestra.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 1: orchestra.v1.CreateLoginCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 2: orchestra.v1.ExchangeLoginCodeResponse.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 3: orchestra.v1.RefreshTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 4: orchestra.v1.SpanRecord.started_at:type_name -> google.protobuf.Timestamp
+	42, // 5: orchestra.v1.RevokeTokenResponse.timestamp:type_name -> google.protobuf.Timestamp
+	14, // 6: orchestra.v1.ListAgentTypesResponse.agent_types:type_name -> orchestra.v1.AgentType
+	0,  // 7: orchestra.v1.Agent.status:type_name -> orchestra.v1.AgentStatus
+	42, // 8: orchestra.v1.Agent.status_since:type_name -> google.protobuf.Timestamp
+	43, // 9: orchestra.v1.Agent.priority:type_name -> orchestra.v1.Priority
+	42, // 10: orchestra.v1.Agent.created_at:type_name -> google.protobuf.Timestamp
+	42, // 11: orchestra.v1.Agent.started_at:type_name -> google.protobuf.Timestamp
+	42, // 12: orchestra.v1.Agent.ended_at:type_name -> google.protobuf.Timestamp
+	42, // 13: orchestra.v1.Agent.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 14: orchestra.v1.Agent.isolation:type_name -> orchestra.v1.Isolation
+	18, // 15: orchestra.v1.Agent.progress:type_name -> orchestra.v1.Progress
+	19, // 16: orchestra.v1.Agent.usage:type_name -> orchestra.v1.Usage
+	11, // 17: orchestra.v1.Agent.span:type_name -> orchestra.v1.SpanRecord
+	42, // 18: orchestra.v1.Progress.at:type_name -> google.protobuf.Timestamp
+	41, // 19: orchestra.v1.SpawnAgentRequest.environment:type_name -> orchestra.v1.SpawnAgentRequest.EnvironmentEntry
+	43, // 20: orchestra.v1.SpawnAgentRequest.priority:type_name -> orchestra.v1.Priority
+	1,  // 21: orchestra.v1.SpawnAgentRequest.isolation:type_name -> orchestra.v1.Isolation
+	2,  // 22: orchestra.v1.SpawnAgentRequest.base:type_name -> orchestra.v1.WorktreeBase
+	42, // 23: orchestra.v1.SpawnAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 24: orchestra.v1.SpawnAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	17, // 25: orchestra.v1.GetAgentResponse.agent:type_name -> orchestra.v1.Agent
+	0,  // 26: orchestra.v1.ListAgentsRequest.status:type_name -> orchestra.v1.AgentStatus
+	17, // 27: orchestra.v1.ListAgentsResponse.agents:type_name -> orchestra.v1.Agent
+	0,  // 28: orchestra.v1.StopAgentResponse.status:type_name -> orchestra.v1.AgentStatus
+	42, // 29: orchestra.v1.StopAgentResponse.timestamp:type_name -> google.protobuf.Timestamp
+	17, // 30: orchestra.v1.ResumeAgentResponse.agent:type_name -> orchestra.v1.Agent
+	32, // 31: orchestra.v1.StreamAgentLogsResponse.lines:type_name -> orchestra.v1.LogLine
+	42, // 32: orchestra.v1.LogLine.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 33: orchestra.v1.SendHeartbeatResponse.status:type_name -> orchestra.v1.AgentStatus
+	42, // 34: orchestra.v1.SendHeartbeatResponse.timestamp:type_name -> google.protobuf.Timestamp
+	20, // 35: orchestra.v1.AgentService.SpawnAgent:input_type -> orchestra.v1.SpawnAgentRequest
+	22, // 36: orchestra.v1.AgentService.GetAgent:input_type -> orchestra.v1.GetAgentRequest
+	24, // 37: orchestra.v1.AgentService.ListAgents:input_type -> orchestra.v1.ListAgentsRequest
+	26, // 38: orchestra.v1.AgentService.StopAgent:input_type -> orchestra.v1.StopAgentRequest
+	28, // 39: orchestra.v1.AgentService.ResumeAgent:input_type -> orchestra.v1.ResumeAgentRequest
+	30, // 40: orchestra.v1.AgentService.StreamAgentLogs:input_type -> orchestra.v1.StreamAgentLogsRequest
+	33, // 41: orchestra.v1.AgentService.SendHeartbeat:input_type -> orchestra.v1.SendHeartbeatRequest
+	35, // 42: orchestra.v1.AgentService.DiscardWorktree:input_type -> orchestra.v1.DiscardWorktreeRequest
+	37, // 43: orchestra.v1.AgentService.GetAgentDiff:input_type -> orchestra.v1.GetAgentDiffRequest
+	39, // 44: orchestra.v1.AgentService.CheckAccess:input_type -> orchestra.v1.CheckAccessRequest
+	3,  // 45: orchestra.v1.AgentService.CreateToken:input_type -> orchestra.v1.CreateTokenRequest
+	5,  // 46: orchestra.v1.AgentService.CreateLoginCode:input_type -> orchestra.v1.CreateLoginCodeRequest
+	7,  // 47: orchestra.v1.AgentService.ExchangeLoginCode:input_type -> orchestra.v1.ExchangeLoginCodeRequest
+	9,  // 48: orchestra.v1.AgentService.RefreshToken:input_type -> orchestra.v1.RefreshTokenRequest
+	12, // 49: orchestra.v1.AgentService.RevokeToken:input_type -> orchestra.v1.RevokeTokenRequest
+	15, // 50: orchestra.v1.AgentService.ListAgentTypes:input_type -> orchestra.v1.ListAgentTypesRequest
+	21, // 51: orchestra.v1.AgentService.SpawnAgent:output_type -> orchestra.v1.SpawnAgentResponse
+	23, // 52: orchestra.v1.AgentService.GetAgent:output_type -> orchestra.v1.GetAgentResponse
+	25, // 53: orchestra.v1.AgentService.ListAgents:output_type -> orchestra.v1.ListAgentsResponse
+	27, // 54: orchestra.v1.AgentService.StopAgent:output_type -> orchestra.v1.StopAgentResponse
+	29, // 55: orchestra.v1.AgentService.ResumeAgent:output_type -> orchestra.v1.ResumeAgentResponse
+	31, // 56: orchestra.v1.AgentService.StreamAgentLogs:output_type -> orchestra.v1.StreamAgentLogsResponse
+	34, // 57: orchestra.v1.AgentService.SendHeartbeat:output_type -> orchestra.v1.SendHeartbeatResponse
+	36, // 58: orchestra.v1.AgentService.DiscardWorktree:output_type -> orchestra.v1.DiscardWorktreeResponse
+	38, // 59: orchestra.v1.AgentService.GetAgentDiff:output_type -> orchestra.v1.GetAgentDiffResponse
+	40, // 60: orchestra.v1.AgentService.CheckAccess:output_type -> orchestra.v1.CheckAccessResponse
+	4,  // 61: orchestra.v1.AgentService.CreateToken:output_type -> orchestra.v1.CreateTokenResponse
+	6,  // 62: orchestra.v1.AgentService.CreateLoginCode:output_type -> orchestra.v1.CreateLoginCodeResponse
+	8,  // 63: orchestra.v1.AgentService.ExchangeLoginCode:output_type -> orchestra.v1.ExchangeLoginCodeResponse
+	10, // 64: orchestra.v1.AgentService.RefreshToken:output_type -> orchestra.v1.RefreshTokenResponse
+	13, // 65: orchestra.v1.AgentService.RevokeToken:output_type -> orchestra.v1.RevokeTokenResponse
+	16, // 66: orchestra.v1.AgentService.ListAgentTypes:output_type -> orchestra.v1.ListAgentTypesResponse
+	51, // [51:67] is the sub-list for method output_type
+	35, // [35:51] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_agent_service_proto_init() }
@@ -3230,23 +3590,23 @@ func file_orchestra_v1_agent_service_proto_init() {
 	file_orchestra_v1_event_service_proto_init()
 	file_orchestra_v1_options_proto_init()
 	file_orchestra_v1_agent_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[10].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[11].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[12].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[13].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[15].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[16].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[18].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[19].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[21].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[22].OneofWrappers = []any{}
 	file_orchestra_v1_agent_service_proto_msgTypes[23].OneofWrappers = []any{}
-	file_orchestra_v1_agent_service_proto_msgTypes[26].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[27].OneofWrappers = []any{}
+	file_orchestra_v1_agent_service_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_agent_service_proto_rawDesc), len(file_orchestra_v1_agent_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   33,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

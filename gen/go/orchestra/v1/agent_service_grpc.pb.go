@@ -19,19 +19,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AgentService_SpawnAgent_FullMethodName      = "/orchestra.v1.AgentService/SpawnAgent"
-	AgentService_GetAgent_FullMethodName        = "/orchestra.v1.AgentService/GetAgent"
-	AgentService_ListAgents_FullMethodName      = "/orchestra.v1.AgentService/ListAgents"
-	AgentService_StopAgent_FullMethodName       = "/orchestra.v1.AgentService/StopAgent"
-	AgentService_ResumeAgent_FullMethodName     = "/orchestra.v1.AgentService/ResumeAgent"
-	AgentService_StreamAgentLogs_FullMethodName = "/orchestra.v1.AgentService/StreamAgentLogs"
-	AgentService_SendHeartbeat_FullMethodName   = "/orchestra.v1.AgentService/SendHeartbeat"
-	AgentService_DiscardWorktree_FullMethodName = "/orchestra.v1.AgentService/DiscardWorktree"
-	AgentService_CheckAccess_FullMethodName     = "/orchestra.v1.AgentService/CheckAccess"
-	AgentService_CreateToken_FullMethodName     = "/orchestra.v1.AgentService/CreateToken"
-	AgentService_RefreshToken_FullMethodName    = "/orchestra.v1.AgentService/RefreshToken"
-	AgentService_RevokeToken_FullMethodName     = "/orchestra.v1.AgentService/RevokeToken"
-	AgentService_ListAgentTypes_FullMethodName  = "/orchestra.v1.AgentService/ListAgentTypes"
+	AgentService_SpawnAgent_FullMethodName        = "/orchestra.v1.AgentService/SpawnAgent"
+	AgentService_GetAgent_FullMethodName          = "/orchestra.v1.AgentService/GetAgent"
+	AgentService_ListAgents_FullMethodName        = "/orchestra.v1.AgentService/ListAgents"
+	AgentService_StopAgent_FullMethodName         = "/orchestra.v1.AgentService/StopAgent"
+	AgentService_ResumeAgent_FullMethodName       = "/orchestra.v1.AgentService/ResumeAgent"
+	AgentService_StreamAgentLogs_FullMethodName   = "/orchestra.v1.AgentService/StreamAgentLogs"
+	AgentService_SendHeartbeat_FullMethodName     = "/orchestra.v1.AgentService/SendHeartbeat"
+	AgentService_DiscardWorktree_FullMethodName   = "/orchestra.v1.AgentService/DiscardWorktree"
+	AgentService_GetAgentDiff_FullMethodName      = "/orchestra.v1.AgentService/GetAgentDiff"
+	AgentService_CheckAccess_FullMethodName       = "/orchestra.v1.AgentService/CheckAccess"
+	AgentService_CreateToken_FullMethodName       = "/orchestra.v1.AgentService/CreateToken"
+	AgentService_CreateLoginCode_FullMethodName   = "/orchestra.v1.AgentService/CreateLoginCode"
+	AgentService_ExchangeLoginCode_FullMethodName = "/orchestra.v1.AgentService/ExchangeLoginCode"
+	AgentService_RefreshToken_FullMethodName      = "/orchestra.v1.AgentService/RefreshToken"
+	AgentService_RevokeToken_FullMethodName       = "/orchestra.v1.AgentService/RevokeToken"
+	AgentService_ListAgentTypes_FullMethodName    = "/orchestra.v1.AgentService/ListAgentTypes"
 )
 
 // AgentServiceClient is the client API for AgentService service.
@@ -61,13 +64,23 @@ type AgentServiceClient interface {
 	SendHeartbeat(ctx context.Context, in *SendHeartbeatRequest, opts ...grpc.CallOption) (*SendHeartbeatResponse, error)
 	// Deletes an ended agent's worktree and branch, including unmerged work. Operator only.
 	DiscardWorktree(ctx context.Context, in *DiscardWorktreeRequest, opts ...grpc.CallOption) (*DiscardWorktreeResponse, error)
+	// Returns what an agent changed in its worktree since it left the checked-out branch, committed or
+	// not. Allowed for the agent itself, architects of its project and the operator.
+	GetAgentDiff(ctx context.Context, in *GetAgentDiffRequest, opts ...grpc.CallOption) (*GetAgentDiffResponse, error)
 	// Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
 	// Operator only.
 	CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error)
 	// Issues a token for an agent. Operator only.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
-	// Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
-	// token is revoked.
+	// Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator
+	// only.
+	CreateLoginCode(ctx context.Context, in *CreateLoginCodeRequest, opts ...grpc.CallOption) (*CreateLoginCodeResponse, error)
+	// Exchanges a login code for the token of a browser session: the operator's, valid for one hour,
+	// without access to credentials and other secrets, and without calls that start new programs.
+	// `RefreshToken` renews it until twelve hours after the first login. Needs no token.
+	ExchangeLoginCode(ctx context.Context, in *ExchangeLoginCodeRequest, opts ...grpc.CallOption) (*ExchangeLoginCodeResponse, error)
+	// Exchanges a token in its last five minutes for a new one, valid for one hour. The old token is
+	// revoked. For tokens of agents and of browser sessions.
 	RefreshToken(ctx context.Context, in *RefreshTokenRequest, opts ...grpc.CallOption) (*RefreshTokenResponse, error)
 	// Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
 	// gRPC and REST; open streams and long polls that use them end. Operator only.
@@ -173,6 +186,16 @@ func (c *agentServiceClient) DiscardWorktree(ctx context.Context, in *DiscardWor
 	return out, nil
 }
 
+func (c *agentServiceClient) GetAgentDiff(ctx context.Context, in *GetAgentDiffRequest, opts ...grpc.CallOption) (*GetAgentDiffResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetAgentDiffResponse)
+	err := c.cc.Invoke(ctx, AgentService_GetAgentDiff_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *agentServiceClient) CheckAccess(ctx context.Context, in *CheckAccessRequest, opts ...grpc.CallOption) (*CheckAccessResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CheckAccessResponse)
@@ -187,6 +210,26 @@ func (c *agentServiceClient) CreateToken(ctx context.Context, in *CreateTokenReq
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CreateTokenResponse)
 	err := c.cc.Invoke(ctx, AgentService_CreateToken_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) CreateLoginCode(ctx context.Context, in *CreateLoginCodeRequest, opts ...grpc.CallOption) (*CreateLoginCodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateLoginCodeResponse)
+	err := c.cc.Invoke(ctx, AgentService_CreateLoginCode_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *agentServiceClient) ExchangeLoginCode(ctx context.Context, in *ExchangeLoginCodeRequest, opts ...grpc.CallOption) (*ExchangeLoginCodeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExchangeLoginCodeResponse)
+	err := c.cc.Invoke(ctx, AgentService_ExchangeLoginCode_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -250,13 +293,23 @@ type AgentServiceServer interface {
 	SendHeartbeat(context.Context, *SendHeartbeatRequest) (*SendHeartbeatResponse, error)
 	// Deletes an ended agent's worktree and branch, including unmerged work. Operator only.
 	DiscardWorktree(context.Context, *DiscardWorktreeRequest) (*DiscardWorktreeResponse, error)
+	// Returns what an agent changed in its worktree since it left the checked-out branch, committed or
+	// not. Allowed for the agent itself, architects of its project and the operator.
+	GetAgentDiff(context.Context, *GetAgentDiffRequest) (*GetAgentDiffResponse, error)
 	// Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
 	// Operator only.
 	CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error)
 	// Issues a token for an agent. Operator only.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
-	// Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
-	// token is revoked.
+	// Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator
+	// only.
+	CreateLoginCode(context.Context, *CreateLoginCodeRequest) (*CreateLoginCodeResponse, error)
+	// Exchanges a login code for the token of a browser session: the operator's, valid for one hour,
+	// without access to credentials and other secrets, and without calls that start new programs.
+	// `RefreshToken` renews it until twelve hours after the first login. Needs no token.
+	ExchangeLoginCode(context.Context, *ExchangeLoginCodeRequest) (*ExchangeLoginCodeResponse, error)
+	// Exchanges a token in its last five minutes for a new one, valid for one hour. The old token is
+	// revoked. For tokens of agents and of browser sessions.
 	RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error)
 	// Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
 	// gRPC and REST; open streams and long polls that use them end. Operator only.
@@ -297,11 +350,20 @@ func (UnimplementedAgentServiceServer) SendHeartbeat(context.Context, *SendHeart
 func (UnimplementedAgentServiceServer) DiscardWorktree(context.Context, *DiscardWorktreeRequest) (*DiscardWorktreeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DiscardWorktree not implemented")
 }
+func (UnimplementedAgentServiceServer) GetAgentDiff(context.Context, *GetAgentDiffRequest) (*GetAgentDiffResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAgentDiff not implemented")
+}
 func (UnimplementedAgentServiceServer) CheckAccess(context.Context, *CheckAccessRequest) (*CheckAccessResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckAccess not implemented")
 }
 func (UnimplementedAgentServiceServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
+}
+func (UnimplementedAgentServiceServer) CreateLoginCode(context.Context, *CreateLoginCodeRequest) (*CreateLoginCodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateLoginCode not implemented")
+}
+func (UnimplementedAgentServiceServer) ExchangeLoginCode(context.Context, *ExchangeLoginCodeRequest) (*ExchangeLoginCodeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExchangeLoginCode not implemented")
 }
 func (UnimplementedAgentServiceServer) RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RefreshToken not implemented")
@@ -470,6 +532,24 @@ func _AgentService_DiscardWorktree_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AgentService_GetAgentDiff_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAgentDiffRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).GetAgentDiff(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_GetAgentDiff_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).GetAgentDiff(ctx, req.(*GetAgentDiffRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AgentService_CheckAccess_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CheckAccessRequest)
 	if err := dec(in); err != nil {
@@ -502,6 +582,42 @@ func _AgentService_CreateToken_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AgentServiceServer).CreateToken(ctx, req.(*CreateTokenRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_CreateLoginCode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateLoginCodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).CreateLoginCode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_CreateLoginCode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).CreateLoginCode(ctx, req.(*CreateLoginCodeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AgentService_ExchangeLoginCode_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExchangeLoginCodeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AgentServiceServer).ExchangeLoginCode(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AgentService_ExchangeLoginCode_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AgentServiceServer).ExchangeLoginCode(ctx, req.(*ExchangeLoginCodeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -596,12 +712,24 @@ var AgentService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AgentService_DiscardWorktree_Handler,
 		},
 		{
+			MethodName: "GetAgentDiff",
+			Handler:    _AgentService_GetAgentDiff_Handler,
+		},
+		{
 			MethodName: "CheckAccess",
 			Handler:    _AgentService_CheckAccess_Handler,
 		},
 		{
 			MethodName: "CreateToken",
 			Handler:    _AgentService_CreateToken_Handler,
+		},
+		{
+			MethodName: "CreateLoginCode",
+			Handler:    _AgentService_CreateLoginCode_Handler,
+		},
+		{
+			MethodName: "ExchangeLoginCode",
+			Handler:    _AgentService_ExchangeLoginCode_Handler,
 		},
 		{
 			MethodName: "RefreshToken",

@@ -740,12 +740,12 @@ const file_orchestra_v1_approval_service_proto_rawDesc = "" +
 	"\x1bAPPROVAL_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17APPROVAL_STATUS_PENDING\x10\x01\x12\x1c\n" +
 	"\x18APPROVAL_STATUS_APPROVED\x10\x02\x12\x1a\n" +
-	"\x16APPROVAL_STATUS_DENIED\x10\x032\xd2\x04\n" +
+	"\x16APPROVAL_STATUS_DENIED\x10\x032\xd4\x04\n" +
 	"\x0fApprovalService\x12\x8e\x01\n" +
 	"\x0fRequestApproval\x12$.orchestra.v1.RequestApprovalRequest\x1a%.orchestra.v1.RequestApprovalResponse\".\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\bapproval\"\x0e/api/approvals\x12\x8d\x01\n" +
 	"\vGetApproval\x12 .orchestra.v1.GetApprovalRequest\x1a!.orchestra.v1.GetApprovalResponse\"9\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02(b\bapproval\x12\x1c/api/approvals/{approval_id}\x12{\n" +
-	"\rListApprovals\x12\".orchestra.v1.ListApprovalsRequest\x1a#.orchestra.v1.ListApprovalsResponse\"!\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/approvals\x12\xa0\x01\n" +
-	"\x0eAnswerApproval\x12#.orchestra.v1.AnswerApprovalRequest\x1a$.orchestra.v1.AnswerApprovalResponse\"C\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x022:\x01*b\bapproval\"#/api/approvals/{approval_id}/answerB\\\n" +
+	"\rListApprovals\x12\".orchestra.v1.ListApprovalsRequest\x1a#.orchestra.v1.ListApprovalsResponse\"!\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/approvals\x12\xa2\x01\n" +
+	"\x0eAnswerApproval\x12#.orchestra.v1.AnswerApprovalRequest\x1a$.orchestra.v1.AnswerApprovalResponse\"E\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x068\x01\x82\xd3\xe4\x93\x022:\x01*b\bapproval\"#/api/approvals/{approval_id}/answerB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (

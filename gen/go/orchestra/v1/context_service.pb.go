@@ -2928,14 +2928,14 @@ const file_orchestra_v1_context_service_proto_rawDesc = "" +
 	"\x17DISPOSITION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14DISPOSITION_INCLUDED\x10\x01\x12\x13\n" +
 	"\x0fDISPOSITION_CUT\x10\x02\x12\x18\n" +
-	"\x14DISPOSITION_LEFT_OUT\x10\x032\x97\a\n" +
+	"\x14DISPOSITION_LEFT_OUT\x10\x032\x99\a\n" +
 	"\x0eContextService\x12\x88\x01\n" +
 	"\n" +
 	"GetContext\x12\x1f.orchestra.v1.GetContextRequest\x1a .orchestra.v1.GetContextResponse\"7\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02&\x12$/api/context/{issue_id}/{agent_type}\x12\x9a\x01\n" +
 	"\rStreamContext\x12\".orchestra.v1.StreamContextRequest\x1a#.orchestra.v1.StreamContextResponse\">\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x02\x82\xd3\xe4\x93\x02-\x12+/api/context/{issue_id}/{agent_type}/stream0\x01\x12\x88\x01\n" +
 	"\bGetFiles\x12\x1d.orchestra.v1.GetFilesRequest\x1a\x1e.orchestra.v1.GetFilesResponse\"=\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02,\x12*/api/context/{issue_id}/{agent_type}/files\x12\x9c\x01\n" +
-	"\x0eExplainContext\x12#.orchestra.v1.ExplainContextRequest\x1a$.orchestra.v1.ExplainContextResponse\"?\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02.\x12,/api/context/{issue_id}/{agent_type}/explain\x12\x87\x01\n" +
-	"\x0eRefreshContext\x12#.orchestra.v1.RefreshContextRequest\x1a$.orchestra.v1.RefreshContextResponse\"*\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/context/refresh\x12\xa8\x01\n" +
+	"\x0eExplainContext\x12#.orchestra.v1.ExplainContextRequest\x1a$.orchestra.v1.ExplainContextResponse\"?\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02.\x12,/api/context/{issue_id}/{agent_type}/explain\x12\x89\x01\n" +
+	"\x0eRefreshContext\x12#.orchestra.v1.RefreshContextRequest\x1a$.orchestra.v1.RefreshContextResponse\",\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x028\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/context/refresh\x12\xa8\x01\n" +
 	"\x11ClearContextCache\x12&.orchestra.v1.ClearContextCacheRequest\x1a'.orchestra.v1.ClearContextCacheResponse\"B\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x021Z\x10*\x0e/api/cache/all*\x1d/api/cache/context/{issue_id}B\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 

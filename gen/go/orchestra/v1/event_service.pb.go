@@ -1187,6 +1187,9 @@ type ListEventsRequest struct {
 	// Only the newest matching event of each topic and `state_key`; events without a key are left out.
 	// Cannot be combined with `since` and `since_time`.
 	Latest bool `protobuf:"varint,9,opt,name=latest,proto3" json:"latest,omitempty"`
+	// Event ID: only the newest matching events before it, oldest first, to page backwards. Cannot be
+	// combined with `since`, `since_time` and `latest`.
+	Before string `protobuf:"bytes,10,opt,name=before,proto3" json:"before,omitempty"`
 	// The token's project when empty; for the operator, the default project. Only the operator may
 	// name another project.
 	ProjectId     string `protobuf:"bytes,8,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
@@ -1278,6 +1281,13 @@ func (x *ListEventsRequest) GetLatest() bool {
 		return x.Latest
 	}
 	return false
+}
+
+func (x *ListEventsRequest) GetBefore() string {
+	if x != nil {
+		return x.Before
+	}
+	return ""
 }
 
 func (x *ListEventsRequest) GetProjectId() string {
@@ -1587,7 +1597,7 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x03gap\x18\x06 \x01(\v2\x11.orchestra.v1.GapR\x03gapB\x0e\n" +
 	"\f_next_cursorB\n" +
 	"\n" +
-	"\b_timeout\"\xac\x03\n" +
+	"\b_timeout\"\xed\x03\n" +
 	"\x11ListEventsRequest\x12\x1c\n" +
 	"\x05topic\x18\x01 \x01(\tB\x06\xea\xe0\x18\x02\x10\x01R\x05topic\x12%\n" +
 	"\n" +
@@ -1598,7 +1608,9 @@ const file_orchestra_v1_event_service_proto_rawDesc = "" +
 	"\x06filter\x18\x06 \x01(\tB\t\xea\xe0\x18\x05\x10\x02\x18\x80\x10R\x06filter\x129\n" +
 	"\n" +
 	"since_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tsinceTime\x12\x16\n" +
-	"\x06latest\x18\t \x01(\bR\x06latest\x12'\n" +
+	"\x06latest\x18\t \x01(\bR\x06latest\x12?\n" +
+	"\x06before\x18\n" +
+	" \x01(\tB'\xea\xe0\x18#\x18\x80\x01B\x1e^$|^evt-[0-9a-f]{8}-[0-9]{10}$R\x06before\x12'\n" +
 	"\n" +
 	"project_id\x18\b \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectIdB\b\n" +
 	"\x06_limit\"_\n" +

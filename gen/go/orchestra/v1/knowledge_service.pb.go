@@ -1142,14 +1142,14 @@ const file_orchestra_v1_knowledge_service_proto_rawDesc = "" +
 	"\x0fKnowledgeStatus\x12 \n" +
 	"\x1cKNOWLEDGE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18KNOWLEDGE_STATUS_PENDING\x10\x01\x12\x1d\n" +
-	"\x19KNOWLEDGE_STATUS_APPROVED\x10\x022\xba\a\n" +
+	"\x19KNOWLEDGE_STATUS_APPROVED\x10\x022\xbe\a\n" +
 	"\x10KnowledgeService\x12\x9a\x01\n" +
 	"\x14CreateKnowledgeEntry\x12).orchestra.v1.CreateKnowledgeEntryRequest\x1a*.orchestra.v1.CreateKnowledgeEntryResponse\"+\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02\x1a:\x01*b\x05entry\"\x0e/api/knowledge\x12\x99\x01\n" +
 	"\x11GetKnowledgeEntry\x12&.orchestra.v1.GetKnowledgeEntryRequest\x1a'.orchestra.v1.GetKnowledgeEntryResponse\"3\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\"b\x05entry\x12\x19/api/knowledge/{entry_id}\x12\x90\x01\n" +
 	"\x14ListKnowledgeEntries\x12).orchestra.v1.ListKnowledgeEntriesRequest\x1a*.orchestra.v1.ListKnowledgeEntriesResponse\"!\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/knowledge\x12\x88\x01\n" +
-	"\x0fSearchKnowledge\x12$.orchestra.v1.SearchKnowledgeRequest\x1a%.orchestra.v1.SearchKnowledgeResponse\"(\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/api/knowledge:search\x12\xb0\x01\n" +
-	"\x15ApproveKnowledgeEntry\x12*.orchestra.v1.ApproveKnowledgeEntryRequest\x1a+.orchestra.v1.ApproveKnowledgeEntryResponse\">\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x06\x82\xd3\xe4\x93\x02-:\x01*b\x05entry\"!/api/knowledge/{entry_id}/approve\x12\x9b\x01\n" +
-	"\x14DeleteKnowledgeEntry\x12).orchestra.v1.DeleteKnowledgeEntryRequest\x1a*.orchestra.v1.DeleteKnowledgeEntryResponse\",\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x03\x82\xd3\xe4\x93\x02\x1b*\x19/api/knowledge/{entry_id}B\\\n" +
+	"\x0fSearchKnowledge\x12$.orchestra.v1.SearchKnowledgeRequest\x1a%.orchestra.v1.SearchKnowledgeResponse\"(\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x17\x12\x15/api/knowledge:search\x12\xb2\x01\n" +
+	"\x15ApproveKnowledgeEntry\x12*.orchestra.v1.ApproveKnowledgeEntryRequest\x1a+.orchestra.v1.ApproveKnowledgeEntryResponse\"@\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x068\x01\x82\xd3\xe4\x93\x02-:\x01*b\x05entry\"!/api/knowledge/{entry_id}/approve\x12\x9d\x01\n" +
+	"\x14DeleteKnowledgeEntry\x12).orchestra.v1.DeleteKnowledgeEntryRequest\x1a*.orchestra.v1.DeleteKnowledgeEntryResponse\".\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x038\x01\x82\xd3\xe4\x93\x02\x1b*\x19/api/knowledge/{entry_id}B\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
 var (

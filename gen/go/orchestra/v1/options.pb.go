@@ -370,8 +370,11 @@ type CallRules struct {
 	// Maximum size of a request, or of each message of a request stream, in bytes; 262144 when not
 	// set. Larger ones are rejected before they are parsed.
 	MaxRequestBytes uint32 `protobuf:"varint,6,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// True when the dashboard may make the call although it changes something. Calls that only read
+	// (GET over REST) need no mark, unless they are confidential.
+	Dashboard     bool `protobuf:"varint,7,opt,name=dashboard,proto3" json:"dashboard,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CallRules) Reset() {
@@ -444,6 +447,13 @@ func (x *CallRules) GetMaxRequestBytes() uint32 {
 		return x.MaxRequestBytes
 	}
 	return 0
+}
+
+func (x *CallRules) GetDashboard() bool {
+	if x != nil {
+		return x.Dashboard
+	}
+	return false
 }
 
 // Validation and JSON rules of one field.
@@ -682,7 +692,7 @@ var File_orchestra_v1_options_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\x88\x02\n" +
+	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xa6\x02\n" +
 	"\tCallRules\x12!\n" +
 	"\fsuccess_code\x18\x01 \x01(\rR\vsuccessCode\x12&\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x12.orchestra.v1.ModeR\x04mode\x128\n" +
@@ -691,7 +701,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"permission\x12&\n" +
 	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\x12\"\n" +
 	"\fconfidential\x18\x05 \x01(\bR\fconfidential\x12*\n" +
-	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\"\xc2\x03\n" +
+	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\x12\x1c\n" +
+	"\tdashboard\x18\a \x01(\bR\tdashboard\"\xc2\x03\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +

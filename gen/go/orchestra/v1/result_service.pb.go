@@ -956,6 +956,108 @@ func (x *GetResultResponse) GetResult() *Result {
 	return nil
 }
 
+// The result to go on from.
+type ListNextAgentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// ID of the result.
+	ResultId string `protobuf:"bytes,1,opt,name=result_id,json=resultId,proto3" json:"result_id,omitempty"`
+	// The token's project when empty; for the operator, the default project. Only the operator may
+	// name another project.
+	ProjectId     string `protobuf:"bytes,2,opt,name=project_id,json=projectId,proto3" json:"project_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNextAgentsRequest) Reset() {
+	*x = ListNextAgentsRequest{}
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNextAgentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNextAgentsRequest) ProtoMessage() {}
+
+func (x *ListNextAgentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNextAgentsRequest.ProtoReflect.Descriptor instead.
+func (*ListNextAgentsRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_result_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListNextAgentsRequest) GetResultId() string {
+	if x != nil {
+		return x.ResultId
+	}
+	return ""
+}
+
+func (x *ListNextAgentsRequest) GetProjectId() string {
+	if x != nil {
+		return x.ProjectId
+	}
+	return ""
+}
+
+// The suggestions.
+type ListNextAgentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most urgent first, each agent type once; empty when nobody needs to come next.
+	NextAgents    []*NextAgent `protobuf:"bytes,1,rep,name=next_agents,json=nextAgents,proto3" json:"next_agents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNextAgentsResponse) Reset() {
+	*x = ListNextAgentsResponse{}
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNextAgentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNextAgentsResponse) ProtoMessage() {}
+
+func (x *ListNextAgentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNextAgentsResponse.ProtoReflect.Descriptor instead.
+func (*ListNextAgentsResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_result_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListNextAgentsResponse) GetNextAgents() []*NextAgent {
+	if x != nil {
+		return x.NextAgents
+	}
+	return nil
+}
+
 // Selects results. All conditions must match.
 type ListResultsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -979,7 +1081,7 @@ type ListResultsRequest struct {
 
 func (x *ListResultsRequest) Reset() {
 	*x = ListResultsRequest{}
-	mi := &file_orchestra_v1_result_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -991,7 +1093,7 @@ func (x *ListResultsRequest) String() string {
 func (*ListResultsRequest) ProtoMessage() {}
 
 func (x *ListResultsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_result_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1004,7 +1106,7 @@ func (x *ListResultsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResultsRequest.ProtoReflect.Descriptor instead.
 func (*ListResultsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_result_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_result_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListResultsRequest) GetIssueId() string {
@@ -1062,7 +1164,7 @@ type ListResultsResponse struct {
 
 func (x *ListResultsResponse) Reset() {
 	*x = ListResultsResponse{}
-	mi := &file_orchestra_v1_result_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1176,7 @@ func (x *ListResultsResponse) String() string {
 func (*ListResultsResponse) ProtoMessage() {}
 
 func (x *ListResultsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_result_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_result_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1189,7 @@ func (x *ListResultsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResultsResponse.ProtoReflect.Descriptor instead.
 func (*ListResultsResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_result_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_result_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListResultsResponse) GetResults() []*Result {
@@ -1197,7 +1299,14 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x04 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"A\n" +
 	"\x11GetResultResponse\x12,\n" +
-	"\x06result\x18\x01 \x01(\v2\x14.orchestra.v1.ResultR\x06result\"\x90\x02\n" +
+	"\x06result\x18\x01 \x01(\v2\x14.orchestra.v1.ResultR\x06result\"g\n" +
+	"\x15ListNextAgentsRequest\x12%\n" +
+	"\tresult_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\bresultId\x12'\n" +
+	"\n" +
+	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"R\n" +
+	"\x16ListNextAgentsResponse\x128\n" +
+	"\vnext_agents\x18\x01 \x03(\v2\x17.orchestra.v1.NextAgentR\n" +
+	"nextAgents\"\x90\x02\n" +
 	"\x12ListResultsRequest\x12#\n" +
 	"\bissue_id\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x04R\aissueId\x12'\n" +
 	"\n" +
@@ -1218,10 +1327,11 @@ const file_orchestra_v1_result_service_proto_rawDesc = "" +
 	"\x19RESULT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15RESULT_STATUS_SUCCESS\x10\x01\x12\x19\n" +
 	"\x15RESULT_STATUS_PARTIAL\x10\x02\x12\x18\n" +
-	"\x14RESULT_STATUS_FAILED\x10\x032\xb1\x03\n" +
+	"\x14RESULT_STATUS_FAILED\x10\x032\xc0\x04\n" +
 	"\rResultService\x12~\n" +
 	"\fCreateResult\x12!.orchestra.v1.CreateResultRequest\x1a\".orchestra.v1.CreateResultResponse\"'\xea\xe0\x18\f\b\xc9\x01\x10\x01\x18\x030\x80\x80\x80\x02\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/api/results\x12\xaa\x01\n" +
-	"\tGetResult\x12\x1e.orchestra.v1.GetResultRequest\x1a\x1f.orchestra.v1.GetResultResponse\"\\\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02KZ.b\x06result\x12$/api/results/{issue_id}/{agent_type}b\x06result\x12\x11/api/results/{id}\x12s\n" +
+	"\tGetResult\x12\x1e.orchestra.v1.GetResultRequest\x1a\x1f.orchestra.v1.GetResultResponse\"\\\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02KZ.b\x06result\x12$/api/results/{issue_id}/{agent_type}b\x06result\x12\x11/api/results/{id}\x12\x8c\x01\n" +
+	"\x0eListNextAgents\x12#.orchestra.v1.ListNextAgentsRequest\x1a$.orchestra.v1.ListNextAgentsResponse\"/\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/next-agents/{result_id}\x12s\n" +
 	"\vListResults\x12 .orchestra.v1.ListResultsRequest\x1a!.orchestra.v1.ListResultsResponse\"\x1f\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/api/resultsB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
@@ -1238,55 +1348,60 @@ func file_orchestra_v1_result_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_result_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_result_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_orchestra_v1_result_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_orchestra_v1_result_service_proto_goTypes = []any{
-	(ResultStatus)(0),             // 0: orchestra.v1.ResultStatus
-	(*AgentResult)(nil),           // 1: orchestra.v1.AgentResult
-	(*FileEntry)(nil),             // 2: orchestra.v1.FileEntry
-	(*FileDetails)(nil),           // 3: orchestra.v1.FileDetails
-	(*TextList)(nil),              // 4: orchestra.v1.TextList
-	(*CreateResultRequest)(nil),   // 5: orchestra.v1.CreateResultRequest
-	(*CreateResultResponse)(nil),  // 6: orchestra.v1.CreateResultResponse
-	(*NextAgent)(nil),             // 7: orchestra.v1.NextAgent
-	(*Result)(nil),                // 8: orchestra.v1.Result
-	(*GetResultRequest)(nil),      // 9: orchestra.v1.GetResultRequest
-	(*GetResultResponse)(nil),     // 10: orchestra.v1.GetResultResponse
-	(*ListResultsRequest)(nil),    // 11: orchestra.v1.ListResultsRequest
-	(*ListResultsResponse)(nil),   // 12: orchestra.v1.ListResultsResponse
-	nil,                           // 13: orchestra.v1.AgentResult.MetricsEntry
-	nil,                           // 14: orchestra.v1.AgentResult.ArtifactsEntry
-	(*structpb.Struct)(nil),       // 15: google.protobuf.Struct
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(ResultStatus)(0),              // 0: orchestra.v1.ResultStatus
+	(*AgentResult)(nil),            // 1: orchestra.v1.AgentResult
+	(*FileEntry)(nil),              // 2: orchestra.v1.FileEntry
+	(*FileDetails)(nil),            // 3: orchestra.v1.FileDetails
+	(*TextList)(nil),               // 4: orchestra.v1.TextList
+	(*CreateResultRequest)(nil),    // 5: orchestra.v1.CreateResultRequest
+	(*CreateResultResponse)(nil),   // 6: orchestra.v1.CreateResultResponse
+	(*NextAgent)(nil),              // 7: orchestra.v1.NextAgent
+	(*Result)(nil),                 // 8: orchestra.v1.Result
+	(*GetResultRequest)(nil),       // 9: orchestra.v1.GetResultRequest
+	(*GetResultResponse)(nil),      // 10: orchestra.v1.GetResultResponse
+	(*ListNextAgentsRequest)(nil),  // 11: orchestra.v1.ListNextAgentsRequest
+	(*ListNextAgentsResponse)(nil), // 12: orchestra.v1.ListNextAgentsResponse
+	(*ListResultsRequest)(nil),     // 13: orchestra.v1.ListResultsRequest
+	(*ListResultsResponse)(nil),    // 14: orchestra.v1.ListResultsResponse
+	nil,                            // 15: orchestra.v1.AgentResult.MetricsEntry
+	nil,                            // 16: orchestra.v1.AgentResult.ArtifactsEntry
+	(*structpb.Struct)(nil),        // 17: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
 }
 var file_orchestra_v1_result_service_proto_depIdxs = []int32{
 	0,  // 0: orchestra.v1.AgentResult.status:type_name -> orchestra.v1.ResultStatus
 	2,  // 1: orchestra.v1.AgentResult.files_created:type_name -> orchestra.v1.FileEntry
 	2,  // 2: orchestra.v1.AgentResult.files_modified:type_name -> orchestra.v1.FileEntry
-	13, // 3: orchestra.v1.AgentResult.metrics:type_name -> orchestra.v1.AgentResult.MetricsEntry
-	14, // 4: orchestra.v1.AgentResult.artifacts:type_name -> orchestra.v1.AgentResult.ArtifactsEntry
-	15, // 5: orchestra.v1.AgentResult.extra:type_name -> google.protobuf.Struct
+	15, // 3: orchestra.v1.AgentResult.metrics:type_name -> orchestra.v1.AgentResult.MetricsEntry
+	16, // 4: orchestra.v1.AgentResult.artifacts:type_name -> orchestra.v1.AgentResult.ArtifactsEntry
+	17, // 5: orchestra.v1.AgentResult.extra:type_name -> google.protobuf.Struct
 	3,  // 6: orchestra.v1.FileEntry.file:type_name -> orchestra.v1.FileDetails
 	4,  // 7: orchestra.v1.FileDetails.changes:type_name -> orchestra.v1.TextList
-	15, // 8: orchestra.v1.FileDetails.extra:type_name -> google.protobuf.Struct
+	17, // 8: orchestra.v1.FileDetails.extra:type_name -> google.protobuf.Struct
 	1,  // 9: orchestra.v1.CreateResultRequest.result:type_name -> orchestra.v1.AgentResult
-	16, // 10: orchestra.v1.CreateResultRequest.timestamp:type_name -> google.protobuf.Timestamp
+	18, // 10: orchestra.v1.CreateResultRequest.timestamp:type_name -> google.protobuf.Timestamp
 	7,  // 11: orchestra.v1.CreateResultResponse.next_agents:type_name -> orchestra.v1.NextAgent
-	16, // 12: orchestra.v1.CreateResultResponse.timestamp:type_name -> google.protobuf.Timestamp
+	18, // 12: orchestra.v1.CreateResultResponse.timestamp:type_name -> google.protobuf.Timestamp
 	1,  // 13: orchestra.v1.Result.result:type_name -> orchestra.v1.AgentResult
-	16, // 14: orchestra.v1.Result.timestamp:type_name -> google.protobuf.Timestamp
+	18, // 14: orchestra.v1.Result.timestamp:type_name -> google.protobuf.Timestamp
 	8,  // 15: orchestra.v1.GetResultResponse.result:type_name -> orchestra.v1.Result
-	8,  // 16: orchestra.v1.ListResultsResponse.results:type_name -> orchestra.v1.Result
-	5,  // 17: orchestra.v1.ResultService.CreateResult:input_type -> orchestra.v1.CreateResultRequest
-	9,  // 18: orchestra.v1.ResultService.GetResult:input_type -> orchestra.v1.GetResultRequest
-	11, // 19: orchestra.v1.ResultService.ListResults:input_type -> orchestra.v1.ListResultsRequest
-	6,  // 20: orchestra.v1.ResultService.CreateResult:output_type -> orchestra.v1.CreateResultResponse
-	10, // 21: orchestra.v1.ResultService.GetResult:output_type -> orchestra.v1.GetResultResponse
-	12, // 22: orchestra.v1.ResultService.ListResults:output_type -> orchestra.v1.ListResultsResponse
-	20, // [20:23] is the sub-list for method output_type
-	17, // [17:20] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	7,  // 16: orchestra.v1.ListNextAgentsResponse.next_agents:type_name -> orchestra.v1.NextAgent
+	8,  // 17: orchestra.v1.ListResultsResponse.results:type_name -> orchestra.v1.Result
+	5,  // 18: orchestra.v1.ResultService.CreateResult:input_type -> orchestra.v1.CreateResultRequest
+	9,  // 19: orchestra.v1.ResultService.GetResult:input_type -> orchestra.v1.GetResultRequest
+	11, // 20: orchestra.v1.ResultService.ListNextAgents:input_type -> orchestra.v1.ListNextAgentsRequest
+	13, // 21: orchestra.v1.ResultService.ListResults:input_type -> orchestra.v1.ListResultsRequest
+	6,  // 22: orchestra.v1.ResultService.CreateResult:output_type -> orchestra.v1.CreateResultResponse
+	10, // 23: orchestra.v1.ResultService.GetResult:output_type -> orchestra.v1.GetResultResponse
+	12, // 24: orchestra.v1.ResultService.ListNextAgents:output_type -> orchestra.v1.ListNextAgentsResponse
+	14, // 25: orchestra.v1.ResultService.ListResults:output_type -> orchestra.v1.ListResultsResponse
+	22, // [22:26] is the sub-list for method output_type
+	18, // [18:22] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_result_service_proto_init() }
@@ -1302,15 +1417,15 @@ func file_orchestra_v1_result_service_proto_init() {
 	file_orchestra_v1_result_service_proto_msgTypes[2].OneofWrappers = []any{}
 	file_orchestra_v1_result_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_orchestra_v1_result_service_proto_msgTypes[7].OneofWrappers = []any{}
-	file_orchestra_v1_result_service_proto_msgTypes[10].OneofWrappers = []any{}
-	file_orchestra_v1_result_service_proto_msgTypes[11].OneofWrappers = []any{}
+	file_orchestra_v1_result_service_proto_msgTypes[12].OneofWrappers = []any{}
+	file_orchestra_v1_result_service_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_result_service_proto_rawDesc), len(file_orchestra_v1_result_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ResultService_CreateResult_FullMethodName = "/orchestra.v1.ResultService/CreateResult"
-	ResultService_GetResult_FullMethodName    = "/orchestra.v1.ResultService/GetResult"
-	ResultService_ListResults_FullMethodName  = "/orchestra.v1.ResultService/ListResults"
+	ResultService_CreateResult_FullMethodName   = "/orchestra.v1.ResultService/CreateResult"
+	ResultService_GetResult_FullMethodName      = "/orchestra.v1.ResultService/GetResult"
+	ResultService_ListNextAgents_FullMethodName = "/orchestra.v1.ResultService/ListNextAgents"
+	ResultService_ListResults_FullMethodName    = "/orchestra.v1.ResultService/ListResults"
 )
 
 // ResultServiceClient is the client API for ResultService service.
@@ -35,6 +36,8 @@ type ResultServiceClient interface {
 	CreateResult(ctx context.Context, in *CreateResultRequest, opts ...grpc.CallOption) (*CreateResultResponse, error)
 	// Returns one result by ID, or the newest of an issue and agent type.
 	GetResult(ctx context.Context, in *GetResultRequest, opts ...grpc.CallOption) (*GetResultResponse, error)
+	// Suggests who should come next after a result, as CreateResult does when it is stored.
+	ListNextAgents(ctx context.Context, in *ListNextAgentsRequest, opts ...grpc.CallOption) (*ListNextAgentsResponse, error)
 	// Lists results, newest first.
 	ListResults(ctx context.Context, in *ListResultsRequest, opts ...grpc.CallOption) (*ListResultsResponse, error)
 }
@@ -67,6 +70,16 @@ func (c *resultServiceClient) GetResult(ctx context.Context, in *GetResultReques
 	return out, nil
 }
 
+func (c *resultServiceClient) ListNextAgents(ctx context.Context, in *ListNextAgentsRequest, opts ...grpc.CallOption) (*ListNextAgentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNextAgentsResponse)
+	err := c.cc.Invoke(ctx, ResultService_ListNextAgents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *resultServiceClient) ListResults(ctx context.Context, in *ListResultsRequest, opts ...grpc.CallOption) (*ListResultsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListResultsResponse)
@@ -88,6 +101,8 @@ type ResultServiceServer interface {
 	CreateResult(context.Context, *CreateResultRequest) (*CreateResultResponse, error)
 	// Returns one result by ID, or the newest of an issue and agent type.
 	GetResult(context.Context, *GetResultRequest) (*GetResultResponse, error)
+	// Suggests who should come next after a result, as CreateResult does when it is stored.
+	ListNextAgents(context.Context, *ListNextAgentsRequest) (*ListNextAgentsResponse, error)
 	// Lists results, newest first.
 	ListResults(context.Context, *ListResultsRequest) (*ListResultsResponse, error)
 	mustEmbedUnimplementedResultServiceServer()
@@ -105,6 +120,9 @@ func (UnimplementedResultServiceServer) CreateResult(context.Context, *CreateRes
 }
 func (UnimplementedResultServiceServer) GetResult(context.Context, *GetResultRequest) (*GetResultResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetResult not implemented")
+}
+func (UnimplementedResultServiceServer) ListNextAgents(context.Context, *ListNextAgentsRequest) (*ListNextAgentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNextAgents not implemented")
 }
 func (UnimplementedResultServiceServer) ListResults(context.Context, *ListResultsRequest) (*ListResultsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListResults not implemented")
@@ -166,6 +184,24 @@ func _ResultService_GetResult_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ResultService_ListNextAgents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNextAgentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ResultServiceServer).ListNextAgents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ResultService_ListNextAgents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ResultServiceServer).ListNextAgents(ctx, req.(*ListNextAgentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ResultService_ListResults_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListResultsRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +234,10 @@ var ResultService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetResult",
 			Handler:    _ResultService_GetResult_Handler,
+		},
+		{
+			MethodName: "ListNextAgents",
+			Handler:    _ResultService_ListNextAgents_Handler,
 		},
 		{
 			MethodName: "ListResults",

@@ -81,6 +81,171 @@ func (HealthStatus) EnumDescriptor() ([]byte, []int) {
 	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{0}
 }
 
+// No parameters.
+type ListFindingsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFindingsRequest) Reset() {
+	*x = ListFindingsRequest{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFindingsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFindingsRequest) ProtoMessage() {}
+
+func (x *ListFindingsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFindingsRequest.ProtoReflect.Descriptor instead.
+func (*ListFindingsRequest) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{0}
+}
+
+// One finding of each check, in the order of `cco doctor`.
+type ListFindingsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the checks found.
+	Findings []*Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	// When they ran.
+	CheckedAt     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=checked_at,json=checkedAt,proto3" json:"checked_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListFindingsResponse) Reset() {
+	*x = ListFindingsResponse{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListFindingsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListFindingsResponse) ProtoMessage() {}
+
+func (x *ListFindingsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListFindingsResponse.ProtoReflect.Descriptor instead.
+func (*ListFindingsResponse) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListFindingsResponse) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *ListFindingsResponse) GetCheckedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CheckedAt
+	}
+	return nil
+}
+
+// The outcome of a check.
+type Finding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was checked, such as `storage`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// `ok`, `warning` or `broken`.
+	Level string `protobuf:"bytes,2,opt,name=level,proto3" json:"level,omitempty"`
+	// What was found.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// How to fix it; empty when nothing is wrong.
+	Fix           string `protobuf:"bytes,4,opt,name=fix,proto3" json:"fix,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Finding) Reset() {
+	*x = Finding{}
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Finding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Finding) ProtoMessage() {}
+
+func (x *Finding) ProtoReflect() protoreflect.Message {
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Finding.ProtoReflect.Descriptor instead.
+func (*Finding) Descriptor() ([]byte, []int) {
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Finding) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Finding) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *Finding) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Finding) GetFix() string {
+	if x != nil {
+		return x.Fix
+	}
+	return ""
+}
+
 // The challenge.
 type ProveIdentityRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -92,7 +257,7 @@ type ProveIdentityRequest struct {
 
 func (x *ProveIdentityRequest) Reset() {
 	*x = ProveIdentityRequest{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +269,7 @@ func (x *ProveIdentityRequest) String() string {
 func (*ProveIdentityRequest) ProtoMessage() {}
 
 func (x *ProveIdentityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[0]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +282,7 @@ func (x *ProveIdentityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveIdentityRequest.ProtoReflect.Descriptor instead.
 func (*ProveIdentityRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{0}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ProveIdentityRequest) GetNonce() string {
@@ -145,7 +310,7 @@ type ProveIdentityResponse struct {
 
 func (x *ProveIdentityResponse) Reset() {
 	*x = ProveIdentityResponse{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +322,7 @@ func (x *ProveIdentityResponse) String() string {
 func (*ProveIdentityResponse) ProtoMessage() {}
 
 func (x *ProveIdentityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[1]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +335,7 @@ func (x *ProveIdentityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveIdentityResponse.ProtoReflect.Descriptor instead.
 func (*ProveIdentityResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{1}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ProveIdentityResponse) GetHost() string {
@@ -210,7 +375,7 @@ type GetHealthRequest struct {
 
 func (x *GetHealthRequest) Reset() {
 	*x = GetHealthRequest{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -222,7 +387,7 @@ func (x *GetHealthRequest) String() string {
 func (*GetHealthRequest) ProtoMessage() {}
 
 func (x *GetHealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[2]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -235,7 +400,7 @@ func (x *GetHealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHealthRequest.ProtoReflect.Descriptor instead.
 func (*GetHealthRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{2}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{5}
 }
 
 // The sidecar's health and the checks behind it.
@@ -259,7 +424,7 @@ type GetHealthResponse struct {
 
 func (x *GetHealthResponse) Reset() {
 	*x = GetHealthResponse{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +436,7 @@ func (x *GetHealthResponse) String() string {
 func (*GetHealthResponse) ProtoMessage() {}
 
 func (x *GetHealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[3]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +449,7 @@ func (x *GetHealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHealthResponse.ProtoReflect.Descriptor instead.
 func (*GetHealthResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{3}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetHealthResponse) GetStatus() HealthStatus {
@@ -355,7 +520,7 @@ type HealthChecks struct {
 
 func (x *HealthChecks) Reset() {
 	*x = HealthChecks{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +532,7 @@ func (x *HealthChecks) String() string {
 func (*HealthChecks) ProtoMessage() {}
 
 func (x *HealthChecks) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[4]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +545,7 @@ func (x *HealthChecks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthChecks.ProtoReflect.Descriptor instead.
 func (*HealthChecks) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{4}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HealthChecks) GetStorage() HealthStatus {
@@ -441,7 +606,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +618,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[5]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +631,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{5}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{8}
 }
 
 // Empty: all metrics are returned.
@@ -478,7 +643,7 @@ type GetMetricsRequest struct {
 
 func (x *GetMetricsRequest) Reset() {
 	*x = GetMetricsRequest{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -490,7 +655,7 @@ func (x *GetMetricsRequest) String() string {
 func (*GetMetricsRequest) ProtoMessage() {}
 
 func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[6]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -503,7 +668,7 @@ func (x *GetMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMetricsRequest.ProtoReflect.Descriptor instead.
 func (*GetMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{6}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{9}
 }
 
 // Figures of the whole sidecar, over all projects.
@@ -525,7 +690,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +702,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[7]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +715,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{7}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetStatusResponse) GetAgents() *AgentsStatus {
@@ -614,7 +779,7 @@ type AgentsStatus struct {
 
 func (x *AgentsStatus) Reset() {
 	*x = AgentsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +791,7 @@ func (x *AgentsStatus) String() string {
 func (*AgentsStatus) ProtoMessage() {}
 
 func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[8]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +804,7 @@ func (x *AgentsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentsStatus.ProtoReflect.Descriptor instead.
 func (*AgentsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{8}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AgentsStatus) GetActive() uint32 {
@@ -721,7 +886,7 @@ type StorageStatus struct {
 
 func (x *StorageStatus) Reset() {
 	*x = StorageStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +898,7 @@ func (x *StorageStatus) String() string {
 func (*StorageStatus) ProtoMessage() {}
 
 func (x *StorageStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[9]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +911,7 @@ func (x *StorageStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageStatus.ProtoReflect.Descriptor instead.
 func (*StorageStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{9}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StorageStatus) GetContextCacheEntries() uint32 {
@@ -820,7 +985,7 @@ type EventsStatus struct {
 
 func (x *EventsStatus) Reset() {
 	*x = EventsStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -832,7 +997,7 @@ func (x *EventsStatus) String() string {
 func (*EventsStatus) ProtoMessage() {}
 
 func (x *EventsStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[10]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -845,7 +1010,7 @@ func (x *EventsStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsStatus.ProtoReflect.Descriptor instead.
 func (*EventsStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{10}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EventsStatus) GetTotalPublished() float64 {
@@ -910,7 +1075,7 @@ type PerformanceStatus struct {
 
 func (x *PerformanceStatus) Reset() {
 	*x = PerformanceStatus{}
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1087,7 @@ func (x *PerformanceStatus) String() string {
 func (*PerformanceStatus) ProtoMessage() {}
 
 func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_orchestra_v1_system_service_proto_msgTypes[11]
+	mi := &file_orchestra_v1_system_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1100,7 @@ func (x *PerformanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PerformanceStatus.ProtoReflect.Descriptor instead.
 func (*PerformanceStatus) Descriptor() ([]byte, []int) {
-	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{11}
+	return file_orchestra_v1_system_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PerformanceStatus) GetAvgResponseTimeMs() float64 {
@@ -977,7 +1142,17 @@ var File_orchestra_v1_system_service_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\n" +
-	"!orchestra/v1/system_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"6\n" +
+	"!orchestra/v1/system_service.proto\x12\forchestra.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aorchestra/v1/options.proto\"\x15\n" +
+	"\x13ListFindingsRequest\"\x84\x01\n" +
+	"\x14ListFindingsResponse\x121\n" +
+	"\bfindings\x18\x01 \x03(\v2\x15.orchestra.v1.FindingR\bfindings\x129\n" +
+	"\n" +
+	"checked_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcheckedAt\"t\n" +
+	"\aFinding\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x05level\x18\x02 \x01(\tB\x19\xea\xe0\x18\x15r\x02okr\awarningr\x06brokenR\x05level\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x10\n" +
+	"\x03fix\x18\x04 \x01(\tR\x03fix\"6\n" +
 	"\x14ProveIdentityRequest\x12\x1e\n" +
 	"\x05nonce\x18\x01 \x01(\tB\b\xea\xe0\x18\x04\b\x01\x10\x01R\x05nonce\"r\n" +
 	"\x15ProveIdentityResponse\x12\x12\n" +
@@ -1047,13 +1222,14 @@ const file_orchestra_v1_system_service_proto_rawDesc = "" +
 	"\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15HEALTH_STATUS_HEALTHY\x10\x01\x12\x1a\n" +
 	"\x16HEALTH_STATUS_DEGRADED\x10\x02\x12\x1b\n" +
-	"\x17HEALTH_STATUS_UNHEALTHY\x10\x032\xc9\x03\n" +
+	"\x17HEALTH_STATUS_UNHEALTHY\x10\x032\xc2\x04\n" +
 	"\rSystemService\x12j\n" +
 	"\tGetHealth\x12\x1e.orchestra.v1.GetHealthRequest\x1a\x1f.orchestra.v1.GetHealthResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\t\x12\a/health\x12j\n" +
 	"\tGetStatus\x12\x1e.orchestra.v1.GetStatusRequest\x1a\x1f.orchestra.v1.GetStatusResponse\"\x1c\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\t\x12\a/status\x12b\n" +
 	"\n" +
 	"GetMetrics\x12\x1f.orchestra.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x1d\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x01\x82\xd3\xe4\x93\x02\n" +
-	"\x12\b/metrics\x12|\n" +
+	"\x12\b/metrics\x12w\n" +
+	"\fListFindings\x12!.orchestra.v1.ListFindingsRequest\x1a\".orchestra.v1.ListFindingsResponse\" \xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x06\x82\xd3\xe4\x93\x02\x0f\x12\r/api/findings\x12|\n" +
 	"\rProveIdentity\x12\".orchestra.v1.ProveIdentityRequest\x1a#.orchestra.v1.ProveIdentityResponse\"\"\xea\xe0\x18\t\b\xc8\x01\x10\x01\x18\x01 \x02\x82\xd3\xe4\x93\x02\x0f\x12\r/api/identityB\\\n" +
 	"\x1ecom.visiquate.cco.orchestra.v1P\x01Z8github.com/visiquate/cco/gen/go/orchestra/v1;orchestrav1b\x06proto3"
 
@@ -1070,50 +1246,57 @@ func file_orchestra_v1_system_service_proto_rawDescGZIP() []byte {
 }
 
 var file_orchestra_v1_system_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_orchestra_v1_system_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_orchestra_v1_system_service_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: orchestra.v1.HealthStatus
-	(*ProveIdentityRequest)(nil),  // 1: orchestra.v1.ProveIdentityRequest
-	(*ProveIdentityResponse)(nil), // 2: orchestra.v1.ProveIdentityResponse
-	(*GetHealthRequest)(nil),      // 3: orchestra.v1.GetHealthRequest
-	(*GetHealthResponse)(nil),     // 4: orchestra.v1.GetHealthResponse
-	(*HealthChecks)(nil),          // 5: orchestra.v1.HealthChecks
-	(*GetStatusRequest)(nil),      // 6: orchestra.v1.GetStatusRequest
-	(*GetMetricsRequest)(nil),     // 7: orchestra.v1.GetMetricsRequest
-	(*GetStatusResponse)(nil),     // 8: orchestra.v1.GetStatusResponse
-	(*AgentsStatus)(nil),          // 9: orchestra.v1.AgentsStatus
-	(*StorageStatus)(nil),         // 10: orchestra.v1.StorageStatus
-	(*EventsStatus)(nil),          // 11: orchestra.v1.EventsStatus
-	(*PerformanceStatus)(nil),     // 12: orchestra.v1.PerformanceStatus
-	nil,                           // 13: orchestra.v1.AgentsStatus.ByTypeEntry
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*httpbody.HttpBody)(nil),     // 15: google.api.HttpBody
+	(*ListFindingsRequest)(nil),   // 1: orchestra.v1.ListFindingsRequest
+	(*ListFindingsResponse)(nil),  // 2: orchestra.v1.ListFindingsResponse
+	(*Finding)(nil),               // 3: orchestra.v1.Finding
+	(*ProveIdentityRequest)(nil),  // 4: orchestra.v1.ProveIdentityRequest
+	(*ProveIdentityResponse)(nil), // 5: orchestra.v1.ProveIdentityResponse
+	(*GetHealthRequest)(nil),      // 6: orchestra.v1.GetHealthRequest
+	(*GetHealthResponse)(nil),     // 7: orchestra.v1.GetHealthResponse
+	(*HealthChecks)(nil),          // 8: orchestra.v1.HealthChecks
+	(*GetStatusRequest)(nil),      // 9: orchestra.v1.GetStatusRequest
+	(*GetMetricsRequest)(nil),     // 10: orchestra.v1.GetMetricsRequest
+	(*GetStatusResponse)(nil),     // 11: orchestra.v1.GetStatusResponse
+	(*AgentsStatus)(nil),          // 12: orchestra.v1.AgentsStatus
+	(*StorageStatus)(nil),         // 13: orchestra.v1.StorageStatus
+	(*EventsStatus)(nil),          // 14: orchestra.v1.EventsStatus
+	(*PerformanceStatus)(nil),     // 15: orchestra.v1.PerformanceStatus
+	nil,                           // 16: orchestra.v1.AgentsStatus.ByTypeEntry
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*httpbody.HttpBody)(nil),     // 18: google.api.HttpBody
 }
 var file_orchestra_v1_system_service_proto_depIdxs = []int32{
-	0,  // 0: orchestra.v1.GetHealthResponse.status:type_name -> orchestra.v1.HealthStatus
-	5,  // 1: orchestra.v1.GetHealthResponse.checks:type_name -> orchestra.v1.HealthChecks
-	14, // 2: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 3: orchestra.v1.HealthChecks.storage:type_name -> orchestra.v1.HealthStatus
-	0,  // 4: orchestra.v1.HealthChecks.event_bus:type_name -> orchestra.v1.HealthStatus
-	9,  // 5: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
-	10, // 6: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
-	11, // 7: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
-	12, // 8: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
-	14, // 9: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
-	13, // 10: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
-	3,  // 11: orchestra.v1.SystemService.GetHealth:input_type -> orchestra.v1.GetHealthRequest
-	6,  // 12: orchestra.v1.SystemService.GetStatus:input_type -> orchestra.v1.GetStatusRequest
-	7,  // 13: orchestra.v1.SystemService.GetMetrics:input_type -> orchestra.v1.GetMetricsRequest
-	1,  // 14: orchestra.v1.SystemService.ProveIdentity:input_type -> orchestra.v1.ProveIdentityRequest
-	4,  // 15: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
-	8,  // 16: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
-	15, // 17: orchestra.v1.SystemService.GetMetrics:output_type -> google.api.HttpBody
-	2,  // 18: orchestra.v1.SystemService.ProveIdentity:output_type -> orchestra.v1.ProveIdentityResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	3,  // 0: orchestra.v1.ListFindingsResponse.findings:type_name -> orchestra.v1.Finding
+	17, // 1: orchestra.v1.ListFindingsResponse.checked_at:type_name -> google.protobuf.Timestamp
+	0,  // 2: orchestra.v1.GetHealthResponse.status:type_name -> orchestra.v1.HealthStatus
+	8,  // 3: orchestra.v1.GetHealthResponse.checks:type_name -> orchestra.v1.HealthChecks
+	17, // 4: orchestra.v1.GetHealthResponse.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 5: orchestra.v1.HealthChecks.storage:type_name -> orchestra.v1.HealthStatus
+	0,  // 6: orchestra.v1.HealthChecks.event_bus:type_name -> orchestra.v1.HealthStatus
+	12, // 7: orchestra.v1.GetStatusResponse.agents:type_name -> orchestra.v1.AgentsStatus
+	13, // 8: orchestra.v1.GetStatusResponse.storage:type_name -> orchestra.v1.StorageStatus
+	14, // 9: orchestra.v1.GetStatusResponse.events:type_name -> orchestra.v1.EventsStatus
+	15, // 10: orchestra.v1.GetStatusResponse.performance:type_name -> orchestra.v1.PerformanceStatus
+	17, // 11: orchestra.v1.GetStatusResponse.timestamp:type_name -> google.protobuf.Timestamp
+	16, // 12: orchestra.v1.AgentsStatus.by_type:type_name -> orchestra.v1.AgentsStatus.ByTypeEntry
+	6,  // 13: orchestra.v1.SystemService.GetHealth:input_type -> orchestra.v1.GetHealthRequest
+	9,  // 14: orchestra.v1.SystemService.GetStatus:input_type -> orchestra.v1.GetStatusRequest
+	10, // 15: orchestra.v1.SystemService.GetMetrics:input_type -> orchestra.v1.GetMetricsRequest
+	1,  // 16: orchestra.v1.SystemService.ListFindings:input_type -> orchestra.v1.ListFindingsRequest
+	4,  // 17: orchestra.v1.SystemService.ProveIdentity:input_type -> orchestra.v1.ProveIdentityRequest
+	7,  // 18: orchestra.v1.SystemService.GetHealth:output_type -> orchestra.v1.GetHealthResponse
+	11, // 19: orchestra.v1.SystemService.GetStatus:output_type -> orchestra.v1.GetStatusResponse
+	18, // 20: orchestra.v1.SystemService.GetMetrics:output_type -> google.api.HttpBody
+	2,  // 21: orchestra.v1.SystemService.ListFindings:output_type -> orchestra.v1.ListFindingsResponse
+	5,  // 22: orchestra.v1.SystemService.ProveIdentity:output_type -> orchestra.v1.ProveIdentityResponse
+	18, // [18:23] is the sub-list for method output_type
+	13, // [13:18] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_orchestra_v1_system_service_proto_init() }
@@ -1128,7 +1311,7 @@ func file_orchestra_v1_system_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orchestra_v1_system_service_proto_rawDesc), len(file_orchestra_v1_system_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   13,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

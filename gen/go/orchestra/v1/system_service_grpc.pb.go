@@ -23,6 +23,7 @@ const (
 	SystemService_GetHealth_FullMethodName     = "/orchestra.v1.SystemService/GetHealth"
 	SystemService_GetStatus_FullMethodName     = "/orchestra.v1.SystemService/GetStatus"
 	SystemService_GetMetrics_FullMethodName    = "/orchestra.v1.SystemService/GetMetrics"
+	SystemService_ListFindings_FullMethodName  = "/orchestra.v1.SystemService/ListFindings"
 	SystemService_ProveIdentity_FullMethodName = "/orchestra.v1.SystemService/ProveIdentity"
 )
 
@@ -39,6 +40,9 @@ type SystemServiceClient interface {
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface.
 	GetMetrics(ctx context.Context, in *GetMetricsRequest, opts ...grpc.CallOption) (*httpbody.HttpBody, error)
+	// Returns what `cco doctor` finds: problems of the setup, with their fixes. Checked at most every
+	// 30 seconds. Operator only.
+	ListFindings(ctx context.Context, in *ListFindingsRequest, opts ...grpc.CallOption) (*ListFindingsResponse, error)
 	// Proves that the server holds the key of its storage directory. Clients check this before they
 	// send the operator's token. Needs no token.
 	ProveIdentity(ctx context.Context, in *ProveIdentityRequest, opts ...grpc.CallOption) (*ProveIdentityResponse, error)
@@ -82,6 +86,16 @@ func (c *systemServiceClient) GetMetrics(ctx context.Context, in *GetMetricsRequ
 	return out, nil
 }
 
+func (c *systemServiceClient) ListFindings(ctx context.Context, in *ListFindingsRequest, opts ...grpc.CallOption) (*ListFindingsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListFindingsResponse)
+	err := c.cc.Invoke(ctx, SystemService_ListFindings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *systemServiceClient) ProveIdentity(ctx context.Context, in *ProveIdentityRequest, opts ...grpc.CallOption) (*ProveIdentityResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ProveIdentityResponse)
@@ -105,6 +119,9 @@ type SystemServiceServer interface {
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface.
 	GetMetrics(context.Context, *GetMetricsRequest) (*httpbody.HttpBody, error)
+	// Returns what `cco doctor` finds: problems of the setup, with their fixes. Checked at most every
+	// 30 seconds. Operator only.
+	ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error)
 	// Proves that the server holds the key of its storage directory. Clients check this before they
 	// send the operator's token. Needs no token.
 	ProveIdentity(context.Context, *ProveIdentityRequest) (*ProveIdentityResponse, error)
@@ -126,6 +143,9 @@ func (UnimplementedSystemServiceServer) GetStatus(context.Context, *GetStatusReq
 }
 func (UnimplementedSystemServiceServer) GetMetrics(context.Context, *GetMetricsRequest) (*httpbody.HttpBody, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetMetrics not implemented")
+}
+func (UnimplementedSystemServiceServer) ListFindings(context.Context, *ListFindingsRequest) (*ListFindingsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListFindings not implemented")
 }
 func (UnimplementedSystemServiceServer) ProveIdentity(context.Context, *ProveIdentityRequest) (*ProveIdentityResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ProveIdentity not implemented")
@@ -205,6 +225,24 @@ func _SystemService_GetMetrics_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SystemService_ListFindings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListFindingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SystemServiceServer).ListFindings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SystemService_ListFindings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SystemServiceServer).ListFindings(ctx, req.(*ListFindingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SystemService_ProveIdentity_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ProveIdentityRequest)
 	if err := dec(in); err != nil {
@@ -241,6 +279,10 @@ var SystemService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetMetrics",
 			Handler:    _SystemService_GetMetrics_Handler,
+		},
+		{
+			MethodName: "ListFindings",
+			Handler:    _SystemService_ListFindings_Handler,
 		},
 		{
 			MethodName: "ProveIdentity",

@@ -72,6 +72,34 @@ class CreateTokenResponse(_message.Message):
     expires_at: _timestamp_pb2.Timestamp
     def __init__(self, jwt_token: _Optional[str] = ..., agent_id: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class CreateLoginCodeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CreateLoginCodeResponse(_message.Message):
+    __slots__ = ("code", "expires_at", "url")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    expires_at: _timestamp_pb2.Timestamp
+    url: str
+    def __init__(self, code: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., url: _Optional[str] = ...) -> None: ...
+
+class ExchangeLoginCodeRequest(_message.Message):
+    __slots__ = ("code",)
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    def __init__(self, code: _Optional[str] = ...) -> None: ...
+
+class ExchangeLoginCodeResponse(_message.Message):
+    __slots__ = ("jwt_token", "expires_at")
+    JWT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    jwt_token: str
+    expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, jwt_token: _Optional[str] = ..., expires_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class RefreshTokenRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -462,6 +490,24 @@ class DiscardWorktreeResponse(_message.Message):
     discarded: bool
     branch: str
     def __init__(self, discarded: bool = ..., branch: _Optional[str] = ...) -> None: ...
+
+class GetAgentDiffRequest(_message.Message):
+    __slots__ = ("agent_id",)
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    def __init__(self, agent_id: _Optional[str] = ...) -> None: ...
+
+class GetAgentDiffResponse(_message.Message):
+    __slots__ = ("agent_id", "diff", "truncated", "untracked_files")
+    AGENT_ID_FIELD_NUMBER: _ClassVar[int]
+    DIFF_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    UNTRACKED_FILES_FIELD_NUMBER: _ClassVar[int]
+    agent_id: str
+    diff: str
+    truncated: bool
+    untracked_files: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, agent_id: _Optional[str] = ..., diff: _Optional[str] = ..., truncated: bool = ..., untracked_files: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CheckAccessRequest(_message.Message):
     __slots__ = ("agent", "rpc", "issue_id", "project_id")

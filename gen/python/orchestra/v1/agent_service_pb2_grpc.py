@@ -75,6 +75,11 @@ class AgentServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeResponse.FromString,
                 _registered_method=True)
+        self.GetAgentDiff = channel.unary_unary(
+                '/orchestra.v1.AgentService/GetAgentDiff',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentDiffRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentDiffResponse.FromString,
+                _registered_method=True)
         self.CheckAccess = channel.unary_unary(
                 '/orchestra.v1.AgentService/CheckAccess',
                 request_serializer=orchestra_dot_v1_dot_agent__service__pb2.CheckAccessRequest.SerializeToString,
@@ -84,6 +89,16 @@ class AgentServiceStub(object):
                 '/orchestra.v1.AgentService/CreateToken',
                 request_serializer=orchestra_dot_v1_dot_agent__service__pb2.CreateTokenRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CreateTokenResponse.FromString,
+                _registered_method=True)
+        self.CreateLoginCode = channel.unary_unary(
+                '/orchestra.v1.AgentService/CreateLoginCode',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.CreateLoginCodeRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CreateLoginCodeResponse.FromString,
+                _registered_method=True)
+        self.ExchangeLoginCode = channel.unary_unary(
+                '/orchestra.v1.AgentService/ExchangeLoginCode',
+                request_serializer=orchestra_dot_v1_dot_agent__service__pb2.ExchangeLoginCodeRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_agent__service__pb2.ExchangeLoginCodeResponse.FromString,
                 _registered_method=True)
         self.RefreshToken = channel.unary_unary(
                 '/orchestra.v1.AgentService/RefreshToken',
@@ -167,6 +182,14 @@ class AgentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAgentDiff(self, request, context):
+        """Returns what an agent changed in its worktree since it left the checked-out branch, committed or
+        not. Allowed for the agent itself, architects of its project and the operator.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckAccess(self, request, context):
         """Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
         Operator only.
@@ -182,9 +205,26 @@ class AgentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateLoginCode(self, request, context):
+        """Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator
+        only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExchangeLoginCode(self, request, context):
+        """Exchanges a login code for the token of a browser session: the operator's, valid for one hour,
+        without access to credentials and other secrets, and without calls that start new programs.
+        `RefreshToken` renews it until twelve hours after the first login. Needs no token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RefreshToken(self, request, context):
-        """Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
-        token is revoked.
+        """Exchanges a token in its last five minutes for a new one, valid for one hour. The old token is
+        revoked. For tokens of agents and of browser sessions.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -248,6 +288,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_agent__service__pb2.DiscardWorktreeResponse.SerializeToString,
             ),
+            'GetAgentDiff': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAgentDiff,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentDiffRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.GetAgentDiffResponse.SerializeToString,
+            ),
             'CheckAccess': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckAccess,
                     request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CheckAccessRequest.FromString,
@@ -257,6 +302,16 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.CreateToken,
                     request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CreateTokenRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_agent__service__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'CreateLoginCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLoginCode,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.CreateLoginCodeRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.CreateLoginCodeResponse.SerializeToString,
+            ),
+            'ExchangeLoginCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExchangeLoginCode,
+                    request_deserializer=orchestra_dot_v1_dot_agent__service__pb2.ExchangeLoginCodeRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_agent__service__pb2.ExchangeLoginCodeResponse.SerializeToString,
             ),
             'RefreshToken': grpc.unary_unary_rpc_method_handler(
                     servicer.RefreshToken,
@@ -502,6 +557,33 @@ class AgentService(object):
             _registered_method=True)
 
     @staticmethod
+    def GetAgentDiff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/GetAgentDiff',
+            orchestra_dot_v1_dot_agent__service__pb2.GetAgentDiffRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.GetAgentDiffResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CheckAccess(request,
             target,
             options=(),
@@ -545,6 +627,60 @@ class AgentService(object):
             '/orchestra.v1.AgentService/CreateToken',
             orchestra_dot_v1_dot_agent__service__pb2.CreateTokenRequest.SerializeToString,
             orchestra_dot_v1_dot_agent__service__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLoginCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/CreateLoginCode',
+            orchestra_dot_v1_dot_agent__service__pb2.CreateLoginCodeRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.CreateLoginCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExchangeLoginCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.AgentService/ExchangeLoginCode',
+            orchestra_dot_v1_dot_agent__service__pb2.ExchangeLoginCodeRequest.SerializeToString,
+            orchestra_dot_v1_dot_agent__service__pb2.ExchangeLoginCodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

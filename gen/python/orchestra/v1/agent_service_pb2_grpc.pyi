@@ -59,15 +59,28 @@ class AgentServiceStub:
     """
     DiscardWorktree: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.DiscardWorktreeRequest, _agent_service_pb2.DiscardWorktreeResponse]
     """Deletes an ended agent's worktree and branch, including unmerged work. Operator only."""
+    GetAgentDiff: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentDiffRequest, _agent_service_pb2.GetAgentDiffResponse]
+    """Returns what an agent changed in its worktree since it left the checked-out branch, committed or
+    not. Allowed for the agent itself, architects of its project and the operator.
+    """
     CheckAccess: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.CheckAccessRequest, _agent_service_pb2.CheckAccessResponse]
     """Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
     Operator only.
     """
     CreateToken: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.CreateTokenRequest, _agent_service_pb2.CreateTokenResponse]
     """Issues a token for an agent. Operator only."""
+    CreateLoginCode: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.CreateLoginCodeRequest, _agent_service_pb2.CreateLoginCodeResponse]
+    """Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator
+    only.
+    """
+    ExchangeLoginCode: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.ExchangeLoginCodeRequest, _agent_service_pb2.ExchangeLoginCodeResponse]
+    """Exchanges a login code for the token of a browser session: the operator's, valid for one hour,
+    without access to credentials and other secrets, and without calls that start new programs.
+    `RefreshToken` renews it until twelve hours after the first login. Needs no token.
+    """
     RefreshToken: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.RefreshTokenRequest, _agent_service_pb2.RefreshTokenResponse]
-    """Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
-    token is revoked.
+    """Exchanges a token in its last five minutes for a new one, valid for one hour. The old token is
+    revoked. For tokens of agents and of browser sessions.
     """
     RevokeToken: _grpc.UnaryUnaryMultiCallable[_agent_service_pb2.RevokeTokenRequest, _agent_service_pb2.RevokeTokenResponse]
     """Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
@@ -107,15 +120,28 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
     DiscardWorktree: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.DiscardWorktreeRequest, _agent_service_pb2.DiscardWorktreeResponse]  # type: ignore[assignment]
     """Deletes an ended agent's worktree and branch, including unmerged work. Operator only."""
+    GetAgentDiff: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.GetAgentDiffRequest, _agent_service_pb2.GetAgentDiffResponse]  # type: ignore[assignment]
+    """Returns what an agent changed in its worktree since it left the checked-out branch, committed or
+    not. Allowed for the agent itself, architects of its project and the operator.
+    """
     CheckAccess: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.CheckAccessRequest, _agent_service_pb2.CheckAccessResponse]  # type: ignore[assignment]
     """Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
     Operator only.
     """
     CreateToken: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.CreateTokenRequest, _agent_service_pb2.CreateTokenResponse]  # type: ignore[assignment]
     """Issues a token for an agent. Operator only."""
+    CreateLoginCode: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.CreateLoginCodeRequest, _agent_service_pb2.CreateLoginCodeResponse]  # type: ignore[assignment]
+    """Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator
+    only.
+    """
+    ExchangeLoginCode: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.ExchangeLoginCodeRequest, _agent_service_pb2.ExchangeLoginCodeResponse]  # type: ignore[assignment]
+    """Exchanges a login code for the token of a browser session: the operator's, valid for one hour,
+    without access to credentials and other secrets, and without calls that start new programs.
+    `RefreshToken` renews it until twelve hours after the first login. Needs no token.
+    """
     RefreshToken: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.RefreshTokenRequest, _agent_service_pb2.RefreshTokenResponse]  # type: ignore[assignment]
-    """Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
-    token is revoked.
+    """Exchanges a token in its last five minutes for a new one, valid for one hour. The old token is
+    revoked. For tokens of agents and of browser sessions.
     """
     RevokeToken: _aio.UnaryUnaryMultiCallable[_agent_service_pb2.RevokeTokenRequest, _agent_service_pb2.RevokeTokenResponse]  # type: ignore[assignment]
     """Revokes one token by its `jti` claim, all tokens of an agent, or both. Takes effect at once on
@@ -202,6 +228,16 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes an ended agent's worktree and branch, including unmerged work. Operator only."""
 
     @_abc_1.abstractmethod
+    def GetAgentDiff(
+        self,
+        request: _agent_service_pb2.GetAgentDiffRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.GetAgentDiffResponse, _abc.Awaitable[_agent_service_pb2.GetAgentDiffResponse]]:
+        """Returns what an agent changed in its worktree since it left the checked-out branch, committed or
+        not. Allowed for the agent itself, architects of its project and the operator.
+        """
+
+    @_abc_1.abstractmethod
     def CheckAccess(
         self,
         request: _agent_service_pb2.CheckAccessRequest,
@@ -220,13 +256,34 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Issues a token for an agent. Operator only."""
 
     @_abc_1.abstractmethod
+    def CreateLoginCode(
+        self,
+        request: _agent_service_pb2.CreateLoginCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.CreateLoginCodeResponse, _abc.Awaitable[_agent_service_pb2.CreateLoginCodeResponse]]:
+        """Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator
+        only.
+        """
+
+    @_abc_1.abstractmethod
+    def ExchangeLoginCode(
+        self,
+        request: _agent_service_pb2.ExchangeLoginCodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agent_service_pb2.ExchangeLoginCodeResponse, _abc.Awaitable[_agent_service_pb2.ExchangeLoginCodeResponse]]:
+        """Exchanges a login code for the token of a browser session: the operator's, valid for one hour,
+        without access to credentials and other secrets, and without calls that start new programs.
+        `RefreshToken` renews it until twelve hours after the first login. Needs no token.
+        """
+
+    @_abc_1.abstractmethod
     def RefreshToken(
         self,
         request: _agent_service_pb2.RefreshTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agent_service_pb2.RefreshTokenResponse, _abc.Awaitable[_agent_service_pb2.RefreshTokenResponse]]:
-        """Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
-        token is revoked.
+        """Exchanges a token in its last five minutes for a new one, valid for one hour. The old token is
+        revoked. For tokens of agents and of browser sessions.
         """
 
     @_abc_1.abstractmethod

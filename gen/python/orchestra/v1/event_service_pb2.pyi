@@ -220,7 +220,7 @@ class WaitEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., more_available: bool = ..., next_cursor: _Optional[str] = ..., timestamp: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., timeout: bool = ..., gap: _Optional[_Union[Gap, _Mapping]] = ...) -> None: ...
 
 class ListEventsRequest(_message.Message):
-    __slots__ = ("topic", "event_type", "since", "correlation_id", "limit", "filter", "since_time", "latest", "project_id")
+    __slots__ = ("topic", "event_type", "since", "correlation_id", "limit", "filter", "since_time", "latest", "before", "project_id")
     TOPIC_FIELD_NUMBER: _ClassVar[int]
     EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
@@ -229,6 +229,7 @@ class ListEventsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
     LATEST_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     topic: str
     event_type: str
@@ -238,8 +239,9 @@ class ListEventsRequest(_message.Message):
     filter: str
     since_time: _timestamp_pb2.Timestamp
     latest: bool
+    before: str
     project_id: str
-    def __init__(self, topic: _Optional[str] = ..., event_type: _Optional[str] = ..., since: _Optional[str] = ..., correlation_id: _Optional[str] = ..., limit: _Optional[int] = ..., filter: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., latest: bool = ..., project_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, topic: _Optional[str] = ..., event_type: _Optional[str] = ..., since: _Optional[str] = ..., correlation_id: _Optional[str] = ..., limit: _Optional[int] = ..., filter: _Optional[str] = ..., since_time: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., latest: bool = ..., before: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
 
 class GetEventRequest(_message.Message):
     __slots__ = ("event_id", "project_id")

@@ -180,6 +180,20 @@ class GetResultResponse(_message.Message):
     result: Result
     def __init__(self, result: _Optional[_Union[Result, _Mapping]] = ...) -> None: ...
 
+class ListNextAgentsRequest(_message.Message):
+    __slots__ = ("result_id", "project_id")
+    RESULT_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    result_id: str
+    project_id: str
+    def __init__(self, result_id: _Optional[str] = ..., project_id: _Optional[str] = ...) -> None: ...
+
+class ListNextAgentsResponse(_message.Message):
+    __slots__ = ("next_agents",)
+    NEXT_AGENTS_FIELD_NUMBER: _ClassVar[int]
+    next_agents: _containers.RepeatedCompositeFieldContainer[NextAgent]
+    def __init__(self, next_agents: _Optional[_Iterable[_Union[NextAgent, _Mapping]]] = ...) -> None: ...
+
 class ListResultsRequest(_message.Message):
     __slots__ = ("issue_id", "agent_type", "project_id", "limit", "cursor", "latest")
     ISSUE_ID_FIELD_NUMBER: _ClassVar[int]

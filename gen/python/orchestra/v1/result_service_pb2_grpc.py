@@ -45,6 +45,11 @@ class ResultServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_result__service__pb2.GetResultRequest.SerializeToString,
                 response_deserializer=orchestra_dot_v1_dot_result__service__pb2.GetResultResponse.FromString,
                 _registered_method=True)
+        self.ListNextAgents = channel.unary_unary(
+                '/orchestra.v1.ResultService/ListNextAgents',
+                request_serializer=orchestra_dot_v1_dot_result__service__pb2.ListNextAgentsRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_result__service__pb2.ListNextAgentsResponse.FromString,
+                _registered_method=True)
         self.ListResults = channel.unary_unary(
                 '/orchestra.v1.ResultService/ListResults',
                 request_serializer=orchestra_dot_v1_dot_result__service__pb2.ListResultsRequest.SerializeToString,
@@ -71,6 +76,13 @@ class ResultServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListNextAgents(self, request, context):
+        """Suggests who should come next after a result, as CreateResult does when it is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListResults(self, request, context):
         """Lists results, newest first.
         """
@@ -90,6 +102,11 @@ def add_ResultServiceServicer_to_server(servicer, server):
                     servicer.GetResult,
                     request_deserializer=orchestra_dot_v1_dot_result__service__pb2.GetResultRequest.FromString,
                     response_serializer=orchestra_dot_v1_dot_result__service__pb2.GetResultResponse.SerializeToString,
+            ),
+            'ListNextAgents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListNextAgents,
+                    request_deserializer=orchestra_dot_v1_dot_result__service__pb2.ListNextAgentsRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_result__service__pb2.ListNextAgentsResponse.SerializeToString,
             ),
             'ListResults': grpc.unary_unary_rpc_method_handler(
                     servicer.ListResults,
@@ -152,6 +169,33 @@ class ResultService(object):
             '/orchestra.v1.ResultService/GetResult',
             orchestra_dot_v1_dot_result__service__pb2.GetResultRequest.SerializeToString,
             orchestra_dot_v1_dot_result__service__pb2.GetResultResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListNextAgents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.ResultService/ListNextAgents',
+            orchestra_dot_v1_dot_result__service__pb2.ListNextAgentsRequest.SerializeToString,
+            orchestra_dot_v1_dot_result__service__pb2.ListNextAgentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class ResultServiceStub:
     """
     GetResult: _grpc.UnaryUnaryMultiCallable[_result_service_pb2.GetResultRequest, _result_service_pb2.GetResultResponse]
     """Returns one result by ID, or the newest of an issue and agent type."""
+    ListNextAgents: _grpc.UnaryUnaryMultiCallable[_result_service_pb2.ListNextAgentsRequest, _result_service_pb2.ListNextAgentsResponse]
+    """Suggests who should come next after a result, as CreateResult does when it is stored."""
     ListResults: _grpc.UnaryUnaryMultiCallable[_result_service_pb2.ListResultsRequest, _result_service_pb2.ListResultsResponse]
     """Lists results, newest first."""
 
@@ -53,6 +55,8 @@ class ResultServiceAsyncStub(ResultServiceStub):
     """
     GetResult: _aio.UnaryUnaryMultiCallable[_result_service_pb2.GetResultRequest, _result_service_pb2.GetResultResponse]  # type: ignore[assignment]
     """Returns one result by ID, or the newest of an issue and agent type."""
+    ListNextAgents: _aio.UnaryUnaryMultiCallable[_result_service_pb2.ListNextAgentsRequest, _result_service_pb2.ListNextAgentsResponse]  # type: ignore[assignment]
+    """Suggests who should come next after a result, as CreateResult does when it is stored."""
     ListResults: _aio.UnaryUnaryMultiCallable[_result_service_pb2.ListResultsRequest, _result_service_pb2.ListResultsResponse]  # type: ignore[assignment]
     """Lists results, newest first."""
 
@@ -76,6 +80,14 @@ class ResultServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_result_service_pb2.GetResultResponse, _abc.Awaitable[_result_service_pb2.GetResultResponse]]:
         """Returns one result by ID, or the newest of an issue and agent type."""
+
+    @_abc_1.abstractmethod
+    def ListNextAgents(
+        self,
+        request: _result_service_pb2.ListNextAgentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_result_service_pb2.ListNextAgentsResponse, _abc.Awaitable[_result_service_pb2.ListNextAgentsResponse]]:
+        """Suggests who should come next after a result, as CreateResult does when it is stored."""
 
     @_abc_1.abstractmethod
     def ListResults(

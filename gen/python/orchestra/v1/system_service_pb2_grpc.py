@@ -51,6 +51,11 @@ class SystemServiceStub(object):
                 request_serializer=orchestra_dot_v1_dot_system__service__pb2.GetMetricsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ListFindings = channel.unary_unary(
+                '/orchestra.v1.SystemService/ListFindings',
+                request_serializer=orchestra_dot_v1_dot_system__service__pb2.ListFindingsRequest.SerializeToString,
+                response_deserializer=orchestra_dot_v1_dot_system__service__pb2.ListFindingsResponse.FromString,
+                _registered_method=True)
         self.ProveIdentity = channel.unary_unary(
                 '/orchestra.v1.SystemService/ProveIdentity',
                 request_serializer=orchestra_dot_v1_dot_system__service__pb2.ProveIdentityRequest.SerializeToString,
@@ -84,6 +89,14 @@ class SystemServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFindings(self, request, context):
+        """Returns what `cco doctor` finds: problems of the setup, with their fixes. Checked at most every
+        30 seconds. Operator only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ProveIdentity(self, request, context):
         """Proves that the server holds the key of its storage directory. Clients check this before they
         send the operator's token. Needs no token.
@@ -109,6 +122,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.GetMetrics,
                     request_deserializer=orchestra_dot_v1_dot_system__service__pb2.GetMetricsRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ListFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFindings,
+                    request_deserializer=orchestra_dot_v1_dot_system__service__pb2.ListFindingsRequest.FromString,
+                    response_serializer=orchestra_dot_v1_dot_system__service__pb2.ListFindingsResponse.SerializeToString,
             ),
             'ProveIdentity': grpc.unary_unary_rpc_method_handler(
                     servicer.ProveIdentity,
@@ -198,6 +216,33 @@ class SystemService(object):
             '/orchestra.v1.SystemService/GetMetrics',
             orchestra_dot_v1_dot_system__service__pb2.GetMetricsRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/orchestra.v1.SystemService/ListFindings',
+            orchestra_dot_v1_dot_system__service__pb2.ListFindingsRequest.SerializeToString,
+            orchestra_dot_v1_dot_system__service__pb2.ListFindingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,10 @@ class SystemServiceStub:
     """Returns counts and latencies. Needs no token on the loopback interface."""
     GetMetrics: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.GetMetricsRequest, _httpbody_pb2.HttpBody]
     """Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface."""
+    ListFindings: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ListFindingsRequest, _system_service_pb2.ListFindingsResponse]
+    """Returns what `cco doctor` finds: problems of the setup, with their fixes. Checked at most every
+    30 seconds. Operator only.
+    """
     ProveIdentity: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ProveIdentityRequest, _system_service_pb2.ProveIdentityResponse]
     """Proves that the server holds the key of its storage directory. Clients check this before they
     send the operator's token. Needs no token.
@@ -60,6 +64,10 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """Returns counts and latencies. Needs no token on the loopback interface."""
     GetMetrics: _aio.UnaryUnaryMultiCallable[_system_service_pb2.GetMetricsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface."""
+    ListFindings: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ListFindingsRequest, _system_service_pb2.ListFindingsResponse]  # type: ignore[assignment]
+    """Returns what `cco doctor` finds: problems of the setup, with their fixes. Checked at most every
+    30 seconds. Operator only.
+    """
     ProveIdentity: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ProveIdentityRequest, _system_service_pb2.ProveIdentityResponse]  # type: ignore[assignment]
     """Proves that the server holds the key of its storage directory. Clients check this before they
     send the operator's token. Needs no token.
@@ -93,6 +101,16 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
         """Returns the metrics in the text format of Prometheus. Needs no token on the loopback interface."""
+
+    @_abc_1.abstractmethod
+    def ListFindings(
+        self,
+        request: _system_service_pb2.ListFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_service_pb2.ListFindingsResponse, _abc.Awaitable[_system_service_pb2.ListFindingsResponse]]:
+        """Returns what `cco doctor` finds: problems of the setup, with their fixes. Checked at most every
+        30 seconds. Operator only.
+        """
 
     @_abc_1.abstractmethod
     def ProveIdentity(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from cco_sidecar.auth.logins import Logins
 from cco_sidecar.auth.policy import policies
 from cco_sidecar.auth.tokens import Tokens
 from cco_sidecar.bus.base import EventBus
@@ -12,8 +13,9 @@ from cco_sidecar.core.clock import Clock, timestamp
 from cco_sidecar.core.errors import SidecarError, not_found
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.services import services
+from cco_sidecar.core.settings import Settings
 from cco_sidecar.core.suggestions import nearest
-from cco_sidecar.services.agents import acts, logs, spawn, tokens
+from cco_sidecar.services.agents import acts, diff, logs, spawn, tokens
 from cco_sidecar.services.agents.access import check_access, principal_of
 from cco_sidecar.services.agents.read import AgentReader
 from cco_sidecar.storage.base import AgentStore
@@ -32,6 +34,7 @@ class AgentServicer:
         token_issuer: Tokens,
         types: AgentTypes,
         clock: Clock,
+        settings: Settings,
     ) -> None:
         self._reader = AgentReader(store, supervision.supervisor)
         self._spawner = supervision.spawner
@@ -44,6 +47,8 @@ class AgentServicer:
         self._types = types
         self._policies = policies(services())
         self._clock = clock
+        self._logins = Logins(clock)
+        self._dashboard_url = settings.dashboard_url
 
     async def SpawnAgent(self, request: pb.SpawnAgentRequest, principal: Principal) -> pb.SpawnAgentResponse:
         active = await spawn.spawn_agent(self._spawner, self._supervisor, request, principal)
@@ -110,6 +115,9 @@ class AgentServicer:
         )
         return pb.DiscardWorktreeResponse(discarded=True, branch=agent.branch)
 
+    async def GetAgentDiff(self, request: pb.GetAgentDiffRequest, principal: Principal) -> pb.GetAgentDiffResponse:
+        return await diff.agent_diff(self._reader, self._launcher.worktrees, request.agent_id, principal)
+
     async def CheckAccess(self, request: pb.CheckAccessRequest, principal: Principal) -> pb.CheckAccessResponse:
         if request.agent in self._types:
             known = self._types[request.agent]
@@ -138,6 +146,20 @@ class AgentServicer:
         return pb.CreateTokenResponse(
             jwt_token=minted.token, agent_id=own.subject, expires_at=timestamp(int(own.expires_at * 1e6))
         )
+
+    async def CreateLoginCode(
+        self, request: pb.CreateLoginCodeRequest, principal: Principal
+    ) -> pb.CreateLoginCodeResponse:
+        made = self._logins.create(principal)
+        expires = timestamp(int(made.expires_at * 1e6))
+        return pb.CreateLoginCodeResponse(code=made.code, expires_at=expires, url=self._dashboard_url)
+
+    async def ExchangeLoginCode(
+        self, request: pb.ExchangeLoginCodeRequest, principal: Principal
+    ) -> pb.ExchangeLoginCodeResponse:
+        minted = self._tokens.mint_browser(self._logins.redeem(request.code).signed_in_at)
+        expires = timestamp(int(minted.principal.expires_at * 1e6))
+        return pb.ExchangeLoginCodeResponse(jwt_token=minted.token, expires_at=expires)
 
     async def RefreshToken(self, request: pb.RefreshTokenRequest, principal: Principal) -> pb.RefreshTokenResponse:
         minted = await self._tokens.refresh(principal)

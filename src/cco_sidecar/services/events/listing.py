@@ -23,6 +23,8 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
     limit = request.limit if request.HasField("limit") else DEFAULT_LIMIT
     if request.latest and (request.since or request.HasField("since_time")):
         raise invalid_request("latest: cannot be combined with since and since_time", field="latest")
+    if request.before and (request.since or request.HasField("since_time") or request.latest):
+        raise invalid_request("before: cannot be combined with since, since_time and latest", field="before")
     # Of the newest events, which are looked at first.
     seen: set[tuple[str, str]] = set()
     matches = filters.parse(request.filter.strip()).matches if request.filter.strip() else None
@@ -44,7 +46,8 @@ async def list_events(bus: EventBus, request: ListEventsRequest, principal: Prin
     elif request.since or request.HasField("since_time"):
         since_micros = micros_of(request.since_time) if request.HasField("since_time") else None
         start = await bus.start_of(project, request.since, since_micros)
-    entries, more = await bus.select(project, start, limit, keep, principal.subject)
+    end = await bus.start_of(project, request.before, None) if request.before else None
+    entries, more = await bus.select(project, start, limit, keep, principal.subject, end)
     tail = ListEventsResponse()
     if more:
         tail.next_cursor = await bus.cursor(project, entries[-1].seq)

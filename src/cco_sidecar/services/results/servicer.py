@@ -23,6 +23,7 @@ class ResultServicer:
         clock: Clock,
     ) -> None:
         self._store = stores.results
+        self._recorder = recorder
         self._creator = ResultCreator(recorder, stores.agents, types, clock)
 
     async def CreateResult(self, request: pb.CreateResultRequest, principal: Principal) -> pb.CreateResultResponse:
@@ -30,6 +31,13 @@ class ResultServicer:
 
     async def GetResult(self, request: pb.GetResultRequest, principal: Principal) -> pb.GetResultResponse:
         return await read.get_result(self._store, request, principal)
+
+    async def ListNextAgents(
+        self, request: pb.ListNextAgentsRequest, principal: Principal
+    ) -> pb.ListNextAgentsResponse:
+        wanted = pb.GetResultRequest(id=request.result_id, project_id=request.project_id)
+        found = await read.get_result(self._store, wanted, principal)
+        return pb.ListNextAgentsResponse(next_agents=await self._recorder.next_agents(found.result))
 
     async def ListResults(self, request: pb.ListResultsRequest, principal: Principal) -> pb.ListResultsResponse:
         return await read.list_results(self._store, request)

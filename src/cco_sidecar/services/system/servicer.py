@@ -20,6 +20,7 @@ from cco_sidecar.core.metrics import Metrics
 from cco_sidecar.core.principal import Principal
 from cco_sidecar.core.settings import Settings
 from cco_sidecar.services.system import exposition
+from cco_sidecar.services.system.doctor import Doctor
 from cco_sidecar.services.system.vitals import Vitals
 from cco_sidecar.storage.base import Stores
 from cco_sidecar.supervision.supervisor import Supervisor
@@ -72,6 +73,7 @@ class SystemServicer:
         self._metrics = metrics
         self._cache = metrics.cache
         self._clock = clock
+        self._doctor = Doctor(settings, clock)
 
     async def GetHealth(self, request: pb.GetHealthRequest, principal: Principal) -> pb.GetHealthResponse:
         await self._bus.probe()
@@ -172,6 +174,9 @@ class SystemServicer:
         except (OSError, ValueError):
             # The log says why the file cannot be read; the former certificate stays in use.
             return None
+
+    async def ListFindings(self, request: pb.ListFindingsRequest, principal: Principal) -> pb.ListFindingsResponse:
+        return await self._doctor.findings()
 
     async def ProveIdentity(self, request: pb.ProveIdentityRequest, principal: Principal) -> pb.ProveIdentityResponse:
         host, port, grpc_port = self._settings.host, self._settings.port, self._settings.real_grpc_port

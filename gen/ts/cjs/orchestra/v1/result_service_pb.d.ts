@@ -520,6 +520,54 @@ export declare type GetResultResponse = Message<"orchestra.v1.GetResultResponse"
 export declare const GetResultResponseSchema: GenMessage<GetResultResponse>;
 
 /**
+ * The result to go on from.
+ *
+ * @generated from message orchestra.v1.ListNextAgentsRequest
+ */
+export declare type ListNextAgentsRequest = Message<"orchestra.v1.ListNextAgentsRequest"> & {
+  /**
+   * ID of the result.
+   *
+   * @generated from field: string result_id = 1;
+   */
+  resultId: string;
+
+  /**
+   * The token's project when empty; for the operator, the default project. Only the operator may
+   * name another project.
+   *
+   * @generated from field: string project_id = 2;
+   */
+  projectId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ListNextAgentsRequest.
+ * Use `create(ListNextAgentsRequestSchema)` to create a new message.
+ */
+export declare const ListNextAgentsRequestSchema: GenMessage<ListNextAgentsRequest>;
+
+/**
+ * The suggestions.
+ *
+ * @generated from message orchestra.v1.ListNextAgentsResponse
+ */
+export declare type ListNextAgentsResponse = Message<"orchestra.v1.ListNextAgentsResponse"> & {
+  /**
+   * The most urgent first, each agent type once; empty when nobody needs to come next.
+   *
+   * @generated from field: repeated orchestra.v1.NextAgent next_agents = 1;
+   */
+  nextAgents: NextAgent[];
+};
+
+/**
+ * Describes the message orchestra.v1.ListNextAgentsResponse.
+ * Use `create(ListNextAgentsResponseSchema)` to create a new message.
+ */
+export declare const ListNextAgentsResponseSchema: GenMessage<ListNextAgentsResponse>;
+
+/**
  * Selects results. All conditions must match.
  *
  * @generated from message orchestra.v1.ListResultsRequest
@@ -669,6 +717,16 @@ export declare const ResultService: GenService<{
     methodKind: "unary";
     input: typeof GetResultRequestSchema;
     output: typeof GetResultResponseSchema;
+  },
+  /**
+   * Suggests who should come next after a result, as CreateResult does when it is stored.
+   *
+   * @generated from rpc orchestra.v1.ResultService.ListNextAgents
+   */
+  listNextAgents: {
+    methodKind: "unary";
+    input: typeof ListNextAgentsRequestSchema;
+    output: typeof ListNextAgentsResponseSchema;
   },
   /**
    * Lists results, newest first.

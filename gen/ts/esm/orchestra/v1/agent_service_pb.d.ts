@@ -96,6 +96,101 @@ export declare type CreateTokenResponse = Message<"orchestra.v1.CreateTokenRespo
 export declare const CreateTokenResponseSchema: GenMessage<CreateTokenResponse>;
 
 /**
+ * No parameters.
+ *
+ * @generated from message orchestra.v1.CreateLoginCodeRequest
+ */
+export declare type CreateLoginCodeRequest = Message<"orchestra.v1.CreateLoginCodeRequest"> & {
+};
+
+/**
+ * Describes the message orchestra.v1.CreateLoginCodeRequest.
+ * Use `create(CreateLoginCodeRequestSchema)` to create a new message.
+ */
+export declare const CreateLoginCodeRequestSchema: GenMessage<CreateLoginCodeRequest>;
+
+/**
+ * The code, and where the dashboard is.
+ *
+ * @generated from message orchestra.v1.CreateLoginCodeResponse
+ */
+export declare type CreateLoginCodeResponse = Message<"orchestra.v1.CreateLoginCodeResponse"> & {
+  /**
+   * Works once. The dashboard takes it from its address: `/#login=<code>`.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+
+  /**
+   * When the code expires, two minutes after it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 2;
+   */
+  expiresAt?: Timestamp;
+
+  /**
+   * URL of the dashboard for a browser on the sidecar's machine, such as `http://127.0.0.1:3000/`.
+   *
+   * @generated from field: string url = 3;
+   */
+  url: string;
+};
+
+/**
+ * Describes the message orchestra.v1.CreateLoginCodeResponse.
+ * Use `create(CreateLoginCodeResponseSchema)` to create a new message.
+ */
+export declare const CreateLoginCodeResponseSchema: GenMessage<CreateLoginCodeResponse>;
+
+/**
+ * The code to exchange.
+ *
+ * @generated from message orchestra.v1.ExchangeLoginCodeRequest
+ */
+export declare type ExchangeLoginCodeRequest = Message<"orchestra.v1.ExchangeLoginCodeRequest"> & {
+  /**
+   * Code of CreateLoginCode, at most 128 characters.
+   *
+   * @generated from field: string code = 1;
+   */
+  code: string;
+};
+
+/**
+ * Describes the message orchestra.v1.ExchangeLoginCodeRequest.
+ * Use `create(ExchangeLoginCodeRequestSchema)` to create a new message.
+ */
+export declare const ExchangeLoginCodeRequestSchema: GenMessage<ExchangeLoginCodeRequest>;
+
+/**
+ * The token of a browser session.
+ *
+ * @generated from message orchestra.v1.ExchangeLoginCodeResponse
+ */
+export declare type ExchangeLoginCodeResponse = Message<"orchestra.v1.ExchangeLoginCodeResponse"> & {
+  /**
+   * Signed JSON Web Token; send it as `Authorization: Bearer <token>`.
+   *
+   * @generated from field: string jwt_token = 1;
+   */
+  jwtToken: string;
+
+  /**
+   * When the token expires, one hour after it was issued.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 2;
+   */
+  expiresAt?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.ExchangeLoginCodeResponse.
+ * Use `create(ExchangeLoginCodeResponseSchema)` to create a new message.
+ */
+export declare const ExchangeLoginCodeResponseSchema: GenMessage<ExchangeLoginCodeResponse>;
+
+/**
  * Empty: the token of the call is the one that is exchanged.
  *
  * @generated from message orchestra.v1.RefreshTokenRequest
@@ -1440,6 +1535,68 @@ export declare type DiscardWorktreeResponse = Message<"orchestra.v1.DiscardWorkt
 export declare const DiscardWorktreeResponseSchema: GenMessage<DiscardWorktreeResponse>;
 
 /**
+ * The agent whose changes are returned.
+ *
+ * @generated from message orchestra.v1.GetAgentDiffRequest
+ */
+export declare type GetAgentDiffRequest = Message<"orchestra.v1.GetAgentDiffRequest"> & {
+  /**
+   * ID of the agent.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+};
+
+/**
+ * Describes the message orchestra.v1.GetAgentDiffRequest.
+ * Use `create(GetAgentDiffRequestSchema)` to create a new message.
+ */
+export declare const GetAgentDiffRequestSchema: GenMessage<GetAgentDiffRequest>;
+
+/**
+ * An agent's changes.
+ *
+ * @generated from message orchestra.v1.GetAgentDiffResponse
+ */
+export declare type GetAgentDiffResponse = Message<"orchestra.v1.GetAgentDiffResponse"> & {
+  /**
+   * ID of the agent.
+   *
+   * @generated from field: string agent_id = 1;
+   */
+  agentId: string;
+
+  /**
+   * Unified diff (git-diff(1)) with secrets masked, at most 512 KiB; empty when nothing changed or the
+   * agent has no worktree.
+   *
+   * @generated from field: string diff = 2;
+   */
+  diff: string;
+
+  /**
+   * True when the diff was longer and is cut.
+   *
+   * @generated from field: bool truncated = 3;
+   */
+  truncated: boolean;
+
+  /**
+   * New files that git does not know yet, at most 1000; they are not in the diff.
+   *
+   * @generated from field: repeated string untracked_files = 4;
+   */
+  untrackedFiles: string[];
+};
+
+/**
+ * Describes the message orchestra.v1.GetAgentDiffResponse.
+ * Use `create(GetAgentDiffResponseSchema)` to create a new message.
+ */
+export declare const GetAgentDiffResponseSchema: GenMessage<GetAgentDiffResponse>;
+
+/**
  * The call to check. It is not made.
  *
  * @generated from message orchestra.v1.CheckAccessRequest
@@ -1758,6 +1915,17 @@ export declare const AgentService: GenService<{
     output: typeof DiscardWorktreeResponseSchema;
   },
   /**
+   * Returns what an agent changed in its worktree since it left the checked-out branch, committed or
+   * not. Allowed for the agent itself, architects of its project and the operator.
+   *
+   * @generated from rpc orchestra.v1.AgentService.GetAgentDiff
+   */
+  getAgentDiff: {
+    methodKind: "unary";
+    input: typeof GetAgentDiffRequestSchema;
+    output: typeof GetAgentDiffResponseSchema;
+  },
+  /**
    * Reports whether an agent, or any agent of a type, may make a call, and which rule decides.
    * Operator only.
    *
@@ -1779,8 +1947,31 @@ export declare const AgentService: GenService<{
     output: typeof CreateTokenResponseSchema;
   },
   /**
-   * Exchanges an agent's token in its last five minutes for a new one, valid for one hour. The old
-   * token is revoked.
+   * Makes a code that signs a browser in to the dashboard, once and within two minutes. Operator
+   * only.
+   *
+   * @generated from rpc orchestra.v1.AgentService.CreateLoginCode
+   */
+  createLoginCode: {
+    methodKind: "unary";
+    input: typeof CreateLoginCodeRequestSchema;
+    output: typeof CreateLoginCodeResponseSchema;
+  },
+  /**
+   * Exchanges a login code for the token of a browser session: the operator's, valid for one hour,
+   * without access to credentials and other secrets, and without calls that start new programs.
+   * `RefreshToken` renews it until twelve hours after the first login. Needs no token.
+   *
+   * @generated from rpc orchestra.v1.AgentService.ExchangeLoginCode
+   */
+  exchangeLoginCode: {
+    methodKind: "unary";
+    input: typeof ExchangeLoginCodeRequestSchema;
+    output: typeof ExchangeLoginCodeResponseSchema;
+  },
+  /**
+   * Exchanges a token in its last five minutes for a new one, valid for one hour. The old token is
+   * revoked. For tokens of agents and of browser sessions.
    *
    * @generated from rpc orchestra.v1.AgentService.RefreshToken
    */

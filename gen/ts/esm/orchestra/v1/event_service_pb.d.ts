@@ -750,6 +750,14 @@ export declare type ListEventsRequest = Message<"orchestra.v1.ListEventsRequest"
   latest: boolean;
 
   /**
+   * Event ID: only the newest matching events before it, oldest first, to page backwards. Cannot be
+   * combined with `since`, `since_time` and `latest`.
+   *
+   * @generated from field: string before = 10;
+   */
+  before: string;
+
+  /**
    * The token's project when empty; for the operator, the default project. Only the operator may
    * name another project.
    *

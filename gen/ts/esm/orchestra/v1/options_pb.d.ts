@@ -64,6 +64,14 @@ export declare type CallRules = Message<"orchestra.v1.CallRules"> & {
    * @generated from field: uint32 max_request_bytes = 6;
    */
   maxRequestBytes: number;
+
+  /**
+   * True when the dashboard may make the call although it changes something. Calls that only read
+   * (GET over REST) need no mark, unless they are confidential.
+   *
+   * @generated from field: bool dashboard = 7;
+   */
+  dashboard: boolean;
 };
 
 /**

@@ -13,6 +13,88 @@ import type { HttpBodySchema } from "../../google/api/httpbody_pb.js";
 export declare const file_orchestra_v1_system_service: GenFile;
 
 /**
+ * No parameters.
+ *
+ * @generated from message orchestra.v1.ListFindingsRequest
+ */
+export declare type ListFindingsRequest = Message<"orchestra.v1.ListFindingsRequest"> & {
+};
+
+/**
+ * Describes the message orchestra.v1.ListFindingsRequest.
+ * Use `create(ListFindingsRequestSchema)` to create a new message.
+ */
+export declare const ListFindingsRequestSchema: GenMessage<ListFindingsRequest>;
+
+/**
+ * One finding of each check, in the order of `cco doctor`.
+ *
+ * @generated from message orchestra.v1.ListFindingsResponse
+ */
+export declare type ListFindingsResponse = Message<"orchestra.v1.ListFindingsResponse"> & {
+  /**
+   * What the checks found.
+   *
+   * @generated from field: repeated orchestra.v1.Finding findings = 1;
+   */
+  findings: Finding[];
+
+  /**
+   * When they ran.
+   *
+   * @generated from field: google.protobuf.Timestamp checked_at = 2;
+   */
+  checkedAt?: Timestamp;
+};
+
+/**
+ * Describes the message orchestra.v1.ListFindingsResponse.
+ * Use `create(ListFindingsResponseSchema)` to create a new message.
+ */
+export declare const ListFindingsResponseSchema: GenMessage<ListFindingsResponse>;
+
+/**
+ * The outcome of a check.
+ *
+ * @generated from message orchestra.v1.Finding
+ */
+export declare type Finding = Message<"orchestra.v1.Finding"> & {
+  /**
+   * What was checked, such as `storage`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * `ok`, `warning` or `broken`.
+   *
+   * @generated from field: string level = 2;
+   */
+  level: string;
+
+  /**
+   * What was found.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+
+  /**
+   * How to fix it; empty when nothing is wrong.
+   *
+   * @generated from field: string fix = 4;
+   */
+  fix: string;
+};
+
+/**
+ * Describes the message orchestra.v1.Finding.
+ * Use `create(FindingSchema)` to create a new message.
+ */
+export declare const FindingSchema: GenMessage<Finding>;
+
+/**
  * The challenge.
  *
  * @generated from message orchestra.v1.ProveIdentityRequest
@@ -597,6 +679,17 @@ export declare const SystemService: GenService<{
     methodKind: "unary";
     input: typeof GetMetricsRequestSchema;
     output: typeof HttpBodySchema;
+  },
+  /**
+   * Returns what `cco doctor` finds: problems of the setup, with their fixes. Checked at most every
+   * 30 seconds. Operator only.
+   *
+   * @generated from rpc orchestra.v1.SystemService.ListFindings
+   */
+  listFindings: {
+    methodKind: "unary";
+    input: typeof ListFindingsRequestSchema;
+    output: typeof ListFindingsResponseSchema;
   },
   /**
    * Proves that the server holds the key of its storage directory. Clients check this before they

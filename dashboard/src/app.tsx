@@ -1,0 +1,135 @@
+// The frame around the views: navigation, the connection, the keyboard.
+import { useEffect } from "preact/hooks";
+import { now } from "./core/clock.ts";
+import { go, link, project, view } from "./core/route.ts";
+import { signOut, token } from "./core/session.ts";
+import { ago } from "./lib/format.ts";
+import { shared } from "./state/project.ts";
+import { helpOpen, KeyboardHelp } from "./ui/help.tsx";
+import { onKeyDown } from "./ui/keyboard.ts";
+import { openPalette, Palette } from "./ui/palette.tsx";
+import { choice, nextTheme } from "./ui/theme.ts";
+import { Context } from "./views/context.tsx";
+import { Cost } from "./views/cost.tsx";
+import { Documents } from "./views/documents.tsx";
+import { Events } from "./views/events.tsx";
+import { Health } from "./views/health.tsx";
+import { Issue } from "./views/issue.tsx";
+import { Sessions } from "./views/sessions.tsx";
+import { SignIn } from "./views/sign-in.tsx";
+import { TeamView } from "./views/team.tsx";
+
+export const VIEWS = [
+  { id: "team", name: "Team", component: TeamView },
+  { id: "issue", name: "Issues", component: Issue },
+  { id: "events", name: "Events", component: Events },
+  { id: "context", name: "Context", component: Context },
+  { id: "sessions", name: "Sessions", component: Sessions },
+  { id: "documents", name: "Documents", component: Documents },
+  { id: "cost", name: "Cost", component: Cost },
+  { id: "health", name: "Health", component: Health },
+] as const;
+
+export function App() {
+  useEffect(() => {
+    const keys = onKeyDown(VIEWS.map((each) => each.id));
+    addEventListener("keydown", keys);
+    return () => removeEventListener("keydown", keys);
+  }, []);
+  const current = VIEWS.find((each) => each.id === view.value);
+  useEffect(() => {
+    document.title = `${current?.name ?? "Not found"} - orchestration sidecar`;
+  }, [current]);
+  if (!token.value) return <SignIn />;
+  const View = current?.component;
+  return (
+    <>
+      <a class="skip" href="#main" onClick={skip}>
+        Skip to the content
+      </a>
+      <Header />
+      <main id="main" tabIndex={-1} class={`view-${view.value}`}>
+        {View ? <View key={`${view.value} ${project.value}`} /> : <NotFound />}
+      </main>
+      <Palette views={VIEWS} />
+      {helpOpen.value && <KeyboardHelp views={VIEWS} />}
+    </>
+  );
+}
+
+// The address is the state of the page, so the link must not change it.
+function skip(event: MouseEvent) {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+function Header() {
+  const attention = (shared.value?.team.approvals.value.length ?? 0) > 0;
+  return (
+    <header class="top">
+      <nav aria-label="Views">
+        {VIEWS.map((each) => (
+          <a key={each.id} href={link(each.id)} aria-current={each.id === view.value ? "page" : undefined}>
+            {each.name}
+            {each.id === "team" && attention && (
+              <span class="dot" title="approvals wait for you">
+                <span class="hidden">, approvals wait</span>
+              </span>
+            )}
+          </a>
+        ))}
+      </nav>
+      <Connection />
+      <div class="tools">
+        <label>
+          <span class="hidden">Project</span>
+          <input
+            class="project"
+            value={project.value}
+            placeholder="default project"
+            spellcheck={false}
+            onChange={(event) => go(view.value, { project: event.currentTarget.value.trim() })}
+          />
+        </label>
+        <button type="button" onClick={openPalette} title="Commands (Ctrl+K)">
+          Commands
+        </button>
+        <button type="button" onClick={nextTheme} title="Colours: as the system, light, dark">
+          {`Colours: ${choice.value}`}
+        </button>
+        <button type="button" onClick={() => void signOut()}>
+          Sign out
+        </button>
+      </div>
+    </header>
+  );
+}
+
+function Connection() {
+  const live = shared.value?.live;
+  const state = live?.state.value ?? "connecting";
+  if (state !== "lost") {
+    return (
+      <output class={`connection ${state}`} aria-live="polite">
+        {state === "live" ? "Live" : "Connecting …"}
+      </output>
+    );
+  }
+  return (
+    <output class="connection lost" aria-live="assertive">
+      No connection to the sidecar.{" "}
+      <span aria-hidden="true">Trying again {ago(now.value - (live?.retryAt.value ?? 0))}. </span>
+      <button type="button" onClick={() => live?.retry()}>
+        Try now
+      </button>
+    </output>
+  );
+}
+
+function NotFound() {
+  return (
+    <p class="empty">
+      There is no view “{view.value}”. <a href={link("team")}>Go to the team</a>
+    </p>
+  );
+}

@@ -1,0 +1,116 @@
+// A stream of JSON messages: over WebSocket, or as server-sent events over fetch where a proxy lets no WebSocket through.
+
+import { sseMessages } from "../lib/sse.ts";
+import { type Params, query, request } from "./api.ts";
+import { settled, token } from "./session.ts";
+
+export type StreamEnd = "closed" | "refused";
+export type Options = {
+  /** Called when the stream is open. */
+  onOpen?(): void;
+  /** Without a message for this long, the connection counts as dead. A stream of events has a cursor every 15 seconds. */
+  silenceMs?: number;
+};
+let webSocketsWork = true;
+
+/** Reads a stream until it ends or `signal` aborts. Resolves with how: `refused` if it never opened. */
+export async function readStream(
+  path: string,
+  params: Params,
+  onMessage: (message: never) => void,
+  signal: AbortSignal,
+  options: Options = {},
+): Promise<StreamEnd> {
+  await settled();
+  if (webSocketsWork) {
+    const ended = await overWebSocket(path, params, onMessage, signal, options);
+    if (ended === "closed" || signal.aborted) return ended;
+    // Refused: by a proxy, or because nothing answers, or because the token is no longer valid.
+  }
+  const ended = await overFetch(path, params, onMessage, signal, options);
+  if (ended === "closed" && webSocketsWork) webSocketsWork = false;
+  return ended;
+}
+
+/** Calls `act` once nothing was heard for a time; without one, never. */
+function watchSilence(milliseconds: number | undefined, act: () => void): { heard(): void; stop(): void } {
+  let timer = 0;
+  const stop = () => clearTimeout(timer);
+  const heard = () => {
+    stop();
+    if (milliseconds) timer = window.setTimeout(act, milliseconds);
+  };
+  return { heard, stop };
+}
+
+function overWebSocket(
+  path: string,
+  params: Params,
+  onMessage: (message: never) => void,
+  signal: AbortSignal,
+  options: Options,
+): Promise<StreamEnd> {
+  return new Promise((resolve) => {
+    const address = new URL(path + query(params), location.href.replace(/^http/, "ws"));
+    const socket = new WebSocket(address, ["cco.v1", `cco.token.${token.value}`]);
+    let opened = false;
+    const finish = () => {
+      silence.stop();
+      signal.removeEventListener("abort", close);
+      resolve(opened ? "closed" : "refused");
+    };
+    const close = () => {
+      socket.onclose = null;
+      socket.close();
+      finish();
+    };
+    const silence = watchSilence(options.silenceMs, close);
+    signal.addEventListener("abort", close);
+    socket.onopen = () => {
+      opened = true;
+      silence.heard();
+      options.onOpen?.();
+    };
+    socket.onmessage = ({ data }) => {
+      silence.heard();
+      onMessage(JSON.parse(data) as never);
+    };
+    socket.onclose = finish;
+  });
+}
+
+async function overFetch(
+  path: string,
+  params: Params,
+  onMessage: (message: never) => void,
+  signal: AbortSignal,
+  options: Options,
+): Promise<StreamEnd> {
+  const quiet = new AbortController();
+  const silence = watchSilence(options.silenceMs, () => quiet.abort());
+  let opened = false;
+  try {
+    const answer = await request(
+      "GET",
+      path + query(params),
+      undefined,
+      AbortSignal.any([signal, quiet.signal]),
+      "text/event-stream",
+    );
+    opened = true;
+    silence.heard();
+    options.onOpen?.();
+    const reader = (answer.body as ReadableStream<BufferSource>).pipeThrough(new TextDecoderStream()).getReader();
+    const parse = sseMessages();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return "closed";
+      silence.heard();
+      for (const message of parse(value)) onMessage(message as never);
+    }
+  } catch {
+    return opened ? "closed" : "refused";
+  } finally {
+    silence.stop();
+  }
+}

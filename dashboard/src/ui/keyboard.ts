@@ -1,0 +1,43 @@
+// Keys of the whole page. In a field, only those with Ctrl or Command count.
+import { go, set } from "../core/route.ts";
+import { helpOpen } from "./help.tsx";
+import { openPalette } from "./palette.tsx";
+
+const SEQUENCE_MS = 1200;
+
+function isTyping(target: EventTarget | null): boolean {
+  return (
+    target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+  );
+}
+
+/** Returns the handler: Ctrl+K, `/`, `?`, Escape, and `g` followed by the number of a view. */
+export function onKeyDown(views: readonly string[]): (event: KeyboardEvent) => void {
+  let began = 0;
+  return (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+      event.preventDefault();
+      openPalette();
+      return;
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+      if (isTyping(event.target)) (event.target as HTMLElement).blur();
+      else set({ agent: "", event: "", session: "", document: "", file: "" });
+      return;
+    }
+    if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (Date.now() - began < SEQUENCE_MS && /^[1-9]$/.test(event.key)) {
+      const chosen = views[Number(event.key) - 1];
+      if (chosen) go(chosen);
+      began = 0;
+    } else if (event.key === "g") began = Date.now();
+    else if (event.key === "/") {
+      const field = document.querySelector<HTMLElement>("[data-filter]");
+      if (field) {
+        event.preventDefault();
+        field.focus();
+      }
+    } else if (event.key === "?") helpOpen.value = true;
+  };
+}

@@ -1,0 +1,229 @@
+// One agent: its output as it happens, its changes, its figures, and what a person can do.
+import { useEffect, useRef, useState } from "preact/hooks";
+import { get, post, remove } from "../core/api.ts";
+import { link, params, set } from "../core/route.ts";
+import { readStream } from "../core/stream.ts";
+import type { Agent, AgentDiff, LogLine } from "../core/types.ts";
+import { bytes, clockTime, compact, dollars, duration } from "../lib/format.ts";
+import { isActive } from "../lib/groups.ts";
+import { Ring } from "../lib/ring.ts";
+import { tokensOf } from "../lib/usage.ts";
+import { visible } from "../lib/visible.ts";
+import { shared } from "../state/project.ts";
+import { Action, Badge, Duration, Facts, Problem, Tabs, Text, Time, useLoaded } from "../ui/basics.tsx";
+import { List } from "../ui/list.tsx";
+import { DiffOf } from "./approval.tsx";
+
+const TABS = [
+  { id: "log", name: "Output" },
+  { id: "diff", name: "Changes" },
+  { id: "facts", name: "Details" },
+];
+
+export function AgentPanel({ id, onClose }: { id: string; onClose(): void }) {
+  const team = shared.value?.team;
+  const known = team?.byId.value.get(id);
+  const { value: read, problem } = useLoaded(known ? "" : id, async () =>
+    known ? undefined : await get<Agent>(`/api/agents/${id}`),
+  );
+  const agent = known ?? read;
+  const tab = params.value.tab || "log";
+  return (
+    <aside class="detail" aria-label="Agent">
+      <div class="bar">
+        <h2>{id}</h2>
+        <button type="button" class="close" aria-label="Close" onClick={onClose}>
+          ✕
+        </button>
+      </div>
+      <Problem text={problem} />
+      {agent && (
+        <>
+          <p>
+            <Badge status={agent.status} /> {visible(agent.reason)}
+          </p>
+          <Actions agent={agent} onDone={() => void team?.reload()} />
+          <Tabs label="Agent" tabs={TABS} current={tab} onChange={(to) => set({ tab: to === "log" ? "" : to }, true)} />
+          {tab === "log" && <Log key={`${agent.agent_id} ${agent.attempt}`} agent={agent} />}
+          {tab === "diff" && <Changes agent={agent} />}
+          {tab === "facts" && <Details agent={agent} />}
+        </>
+      )}
+    </aside>
+  );
+}
+
+function Actions({ agent, onDone }: { agent: Agent; onDone(): void }) {
+  const [message, setMessage] = useState("");
+  const path = `/api/agents/${agent.agent_id}`;
+  const then = (call: Promise<unknown>) => call.then(onDone);
+  return (
+    <div class="actions">
+      {isActive(agent) ? (
+        <Action name="Stop" danger confirm="Stop this agent?" run={() => then(remove(path))} />
+      ) : (
+        <>
+          <label>
+            <span class="hidden">Instruction</span>
+            <input
+              placeholder="Instruction (or its task again)"
+              value={message}
+              onInput={(event) => setMessage(event.currentTarget.value)}
+            />
+          </label>
+          <Action name="Resume" primary run={() => then(post(`${path}/resume`, { message }))} />
+          {agent.worktree && (
+            <Action
+              name="Discard worktree"
+              danger
+              confirm="Delete its worktree and branch, with work that is not merged?"
+              run={() => then(remove(`${path}/worktree`))}
+            />
+          )}
+        </>
+      )}
+      <a href={link("issue", { issue: agent.issue_id })}>Issue</a>
+      <a href={link("context", { issue: agent.issue_id, type: agent.agent_type, task: agent.task.slice(0, 2000) })}>
+        Context
+      </a>
+    </div>
+  );
+}
+
+const MOST_LINES = 20_000;
+const TAIL = 2000;
+type Numbered = LogLine & { number: number };
+
+function Log({ agent }: { agent: Agent }) {
+  const [, draw] = useState(0);
+  const [follow, setFollow] = useState(true);
+  const [state, setState] = useState("");
+  const lines = useRef(new Ring<Numbered>(MOST_LINES));
+  useEffect(() => {
+    const abort = new AbortController();
+    let frame = 0;
+    let number = 0;
+    let arrived: Numbered[] = [];
+    const flush = () => {
+      frame = 0;
+      lines.current.append(arrived);
+      arrived = [];
+      draw((turn) => turn + 1);
+    };
+    const receive = (batch: { lines?: LogLine[]; message?: string }) => {
+      if (batch.message) setState(batch.message);
+      for (const line of batch.lines ?? []) {
+        number += 1;
+        arrived.push({ ...line, number });
+      }
+      if (!frame) frame = requestAnimationFrame(flush);
+    };
+    const read = async () => {
+      for (;;) {
+        // From the start again after an interruption: a log has no cursor, but its last lines say where it was.
+        lines.current = new Ring<Numbered>(MOST_LINES);
+        const params = { follow: true, tail: TAIL };
+        const ended = await readStream(`/api/agents/${agent.agent_id}/logs`, params, receive, abort.signal);
+        if (abort.signal.aborted) return;
+        const current = await get<Agent>(`/api/agents/${agent.agent_id}`).catch(() => null);
+        if (ended === "closed" && current && !isActive(current)) return;
+        await new Promise((resolve) => setTimeout(resolve, 1500));
+      }
+    };
+    void read();
+    return () => {
+      abort.abort();
+      cancelAnimationFrame(frame);
+    };
+  }, [agent.agent_id]);
+  return (
+    <div class="log">
+      <label class="check">
+        <input type="checkbox" checked={follow} onChange={(event) => setFollow(event.currentTarget.checked)} /> Follow
+      </label>
+      <Problem text={state} />
+      <List
+        label="Output"
+        rowHeight={19}
+        items={lines.current.items}
+        dropped={lines.current.dropped}
+        follow={follow}
+        idOf={(line) => String(line.number)}
+        render={(line) => (
+          <span class={`line ${line.stream}`} title={line.timestamp}>
+            <span class="faint">{clockTime(Date.parse(line.timestamp ?? ""))}</span> {visible(line.text)}
+          </span>
+        )}
+        empty={isActive(agent) ? "It has written nothing yet." : "It wrote nothing, or its log is no longer kept."}
+      />
+    </div>
+  );
+}
+
+function Changes({ agent }: { agent: Agent }) {
+  const { value, problem, loading, reload } = useLoaded(`${agent.agent_id} ${agent.status}`, (signal) =>
+    get<AgentDiff>(`/api/agents/${agent.agent_id}/diff`, {}, signal),
+  );
+  return (
+    <div class="scroll-pane" tabIndex={0} role="region" aria-label="Changes">
+      <button type="button" onClick={reload}>
+        Refresh
+      </button>
+      <Problem text={problem} />
+      {loading && <p class="faint">Loading …</p>}
+      {value && <DiffOf value={value} />}
+    </div>
+  );
+}
+
+function Details({ agent }: { agent: Agent }) {
+  const { usage } = agent;
+  const tokens = tokensOf(usage, agent.runner);
+  return (
+    <div class="scroll-pane" tabIndex={0} role="region" aria-label="Details">
+      <h3>Task</h3>
+      <Text label="Task">{agent.message || agent.task || "(none)"}</Text>
+      <Facts
+        facts={[
+          ["Issue", <a href={link("issue", { issue: agent.issue_id })}>{agent.issue_id}</a>],
+          ["Project", agent.project_id],
+          ["Spawned by", agent.spawned_by],
+          ["Cause", agent.cause],
+          ["Spawned", <Time at={agent.created_at} />],
+          ["Took", <Duration from={agent.started_at} to={agent.ended_at} />],
+          ["Attempt", `${agent.attempt} of ${agent.max_attempts}`],
+          ["Queue", agent.queue_position > 0 && `position ${agent.queue_position}`],
+          ["Runner", agent.runner],
+          ["Model", agent.model],
+          ["Branch", agent.branch],
+          ["Worktree", agent.worktree],
+          ["Process", agent.process_id],
+          ["Exit code", agent.exit_code],
+          ["Signal", agent.signal],
+          ["Peak memory", agent.peak_memory_bytes !== undefined && bytes(agent.peak_memory_bytes)],
+          ["CPU time", agent.cpu_seconds !== undefined && duration(agent.cpu_seconds * 1000)],
+          ["Progress", agent.progress?.percent !== undefined && `${agent.progress.percent} %`],
+          ["Turns", usage?.turns],
+          [
+            "Tokens",
+            tokens.all > 0 &&
+              `${compact(tokens.input)} in, ${compact(tokens.output)} out, ${compact(tokens.cached)} cached`,
+          ],
+          ["Cost", usage?.cost_usd !== undefined && dollars(usage.cost_usd)],
+          [
+            "Result",
+            agent.result_id && (
+              <a href={link("issue", { issue: agent.issue_id, a: agent.result_id })}>{agent.result_id}</a>
+            ),
+          ],
+        ]}
+      />
+      {agent.last_output?.length > 0 && (
+        <>
+          <h3>Last output</h3>
+          <Text label="Last output">{agent.last_output.join("\n")}</Text>
+        </>
+      )}
+    </div>
+  );
+}
