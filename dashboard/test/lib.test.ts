@@ -260,7 +260,7 @@ test("metrics are read, summed, and histograms give quantiles of what was betwee
 
 test("typed letters find names, and whole words come first", () => {
   assert.equal(score("zz", "python-specialist"), 0);
-  assert.ok(score("ps", "python-specialist") > score("ps", "p-a-n-a-s"));
+  assert.ok(score("ps", "python-specialist") > score("ps", "pants"));
   assert.ok(score("spec", "python-specialist") > score("spec", "s-p-e-c"));
   assert.ok(score("", "anything") > 0);
 });

@@ -10,10 +10,6 @@ type Batch = {
   events?: Event[];
   cursor?: string;
   gap?: Gap;
-  // What ends a stream that fails.
-  error?: string;
-  message?: string;
-  code?: string;
 };
 export type Listener = { events(events: Event[]): void; gap?(gap: Gap): void };
 
@@ -69,6 +65,10 @@ export class LiveEvents {
           opened = true;
           this.state.value = "live";
         },
+        onRefused: (error) => {
+          if (error.status === 400 && this.cursor) this.startOver();
+          else if (error.status === 400) this.problem.value = error.message;
+        },
       });
       if (this.closing.signal.aborted || this.problem.value) return;
       // The first attempt after a connection that worked is at once, and quiet: the token may only have been renewed.
@@ -94,11 +94,14 @@ export class LiveEvents {
     });
   }
 
+  /** The sidecar does not know the cursor: it has another log now. */
+  private startOver(): void {
+    this.listener.gap?.({ since: this.cursor, resumed_after: "", missed: 0 });
+    this.cursor = "";
+    this.newest = "";
+  }
+
   private receive(batch: Batch): void {
-    if (batch.code?.startsWith("REQ_") || batch.code === "EVT_002") {
-      this.problem.value = batch.message ?? "";
-      return;
-    }
     if (batch.gap && this.cursor) this.listener.gap?.(batch.gap);
     const fresh = (batch.events ?? []).filter((event) => isAfter(event.event_id, this.newest));
     const newest = fresh.at(-1);

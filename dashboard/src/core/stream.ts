@@ -1,13 +1,15 @@
 // A stream of JSON messages: over WebSocket, or as server-sent events over fetch where a proxy lets no WebSocket through.
 
 import { sseMessages } from "../lib/sse.ts";
-import { type Params, query, request } from "./api.ts";
+import { ApiError, type Params, query, request } from "./api.ts";
 import { settled, token } from "./session.ts";
 
 export type StreamEnd = "closed" | "refused";
 export type Options = {
   /** Called when the stream is open. */
   onOpen?(): void;
+  /** Called with why the sidecar refused it. */
+  onRefused?(error: ApiError): void;
   /** Without a message for this long, the connection counts as dead. A stream of events has a cursor every 15 seconds. */
   silenceMs?: number;
 };
@@ -108,7 +110,8 @@ async function overFetch(
       silence.heard();
       for (const message of parse(value)) onMessage(message as never);
     }
-  } catch {
+  } catch (error) {
+    if (error instanceof ApiError) options.onRefused?.(error);
     return opened ? "closed" : "refused";
   } finally {
     silence.stop();

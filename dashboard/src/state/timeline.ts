@@ -69,7 +69,9 @@ export class Timeline {
   }
 
   append(events: Event[]): void {
-    this.ring.append(events.map(rowOf));
+    // A page of older ones may have been read before the stream began with the newest.
+    const last = this.ring.items.findLast((row) => !row.missed)?.id ?? "";
+    this.ring.append(events.filter((event) => isAfter(event.event_id, last)).map(rowOf));
     this.touch();
   }
 

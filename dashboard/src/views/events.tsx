@@ -109,26 +109,23 @@ function TimelineList({ timeline, open }: { timeline: Timeline; open: string | u
   bounds.current = { first: rows[0]?.at ?? 0, last: rows.at(-1)?.at ?? 0 };
   useEffect(() => {
     if (!speed) return;
+    let at = until ?? bounds.current.first;
     let before = performance.now();
     let frame = 0;
     const step = (time: number) => {
-      const passed = (time - before) * speed;
+      at += Math.max(0, time - before) * speed;
       before = time;
-      setUntil((at) => {
-        const next = (at ?? bounds.current.first) + passed;
-        if (next < bounds.current.last) return next;
+      if (at >= bounds.current.last) {
+        setUntil(null);
         setSpeed(0);
-        return null;
-      });
+        return;
+      }
+      setUntil(at);
       frame = requestAnimationFrame(step);
     };
     frame = requestAnimationFrame(step);
     return () => cancelAnimationFrame(frame);
   }, [speed]);
-  const play = (at: number) => {
-    if (at && until === null) setUntil(bounds.current.first);
-    setSpeed(at);
-  };
   return (
     <>
       <div class="bar replay">
@@ -139,7 +136,7 @@ function TimelineList({ timeline, open }: { timeline: Timeline; open: string | u
               key={each}
               type="button"
               aria-pressed={speed === each}
-              onClick={() => play(speed === each ? 0 : each)}
+              onClick={() => setSpeed(speed === each ? 0 : each)}
             >
               {`▶ ${each}×`}
             </button>
