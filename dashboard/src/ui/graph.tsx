@@ -37,15 +37,15 @@ export function Graph(props: Flow & { label: string; onOpen(id: string): void })
               class={`node ${node.status}`}
               transform={`translate(${node.x - WIDTH / 2} ${node.y - HEIGHT / 2})`}
               role={suggested ? "img" : "link"}
-              tabIndex={suggested ? undefined : 0}
-              aria-label={`${node.title}, ${node.status.replace("_", " ")}`}
+              tabindex={suggested ? undefined : 0}
+              aria-label={suggested ? `${node.title}, suggested` : undefined}
               onClick={open}
               onKeyDown={(event) => event.key === "Enter" && open()}
             >
               <rect width={WIDTH} height={HEIGHT} rx="6" />
               <text x="10" y="18">
                 {oneLine(node.title, 26)}
-              </text>
+              </text>{" "}
               <text x="10" y="35" class="faint">
                 {node.status.replace("_", " ")}
               </text>

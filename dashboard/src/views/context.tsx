@@ -212,27 +212,28 @@ function TreeMap({ loaded }: { loaded: Loaded }) {
 
 function MapTile({ tile, chosen }: { tile: Tile; chosen: boolean }) {
   const open = () => set({ file: tile.path });
-  const width = tile.x1 - tile.x0;
-  const height = tile.y1 - tile.y0;
-  const name = visible(tile.path.split("/").at(-1) ?? "");
-  const fits = Math.floor(width / 7);
+  const width = Math.max(0, tile.x1 - tile.x0);
+  const height = Math.max(0, tile.y1 - tile.y0);
+  const about = `${visible(tile.path)}, ${tile.disposition.replace("_", " ")}, ${bytes(tile.size)}`;
   return (
     <g
       class={`tile ${tile.disposition}`}
       role="button"
       aria-pressed={chosen}
-      aria-label={`${visible(tile.path)}, ${tile.disposition.replace("_", " ")}, ${bytes(tile.size)}`}
-      tabIndex={0}
+      aria-label={about}
+      tabindex={0}
       onClick={open}
       onKeyDown={(event) => event.key === "Enter" && open()}
     >
-      <title>{`${visible(tile.path)} (${bytes(tile.size)}, ${tile.reason.replaceAll("_", " ")})`}</title>
-      <rect x={tile.x0} y={tile.y0} width={Math.max(0, width)} height={Math.max(0, height)} />
-      {height > 16 && fits > 3 && (
-        <text x={tile.x0 + 4} y={tile.y0 + 13}>
-          {name.length > fits ? `${name.slice(0, fits - 1)}…` : name}
-        </text>
-      )}
+      <title>{about}</title>
+      <svg x={tile.x0} y={tile.y0} width={width} height={height}>
+        <rect width={width} height={height} />
+        {height > 16 && width > 24 && (
+          <text x="4" y="13">
+            {visible(tile.path.split("/").at(-1) ?? "")}
+          </text>
+        )}
+      </svg>
     </g>
   );
 }

@@ -100,9 +100,9 @@ function Agents({ team }: { team: Team }) {
 
 function Heading({ row }: { row: Exclude<Row, Agent> }) {
   return (
-    <h2 class={`group ${row.heading}`}>
+    <span class={`group ${row.heading}`}>
       {row.name} <span class="faint">{row.agents.toLocaleString("en")}</span>
-    </h2>
+    </span>
   );
 }
 
