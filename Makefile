@@ -12,7 +12,7 @@ SBOM := dist/cco-sidecar.cdx.json
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
 PROTOC_GEN_GO_GRPC := google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.0
 
-.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot test-dashboard dashboard packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
+.PHONY: help setup run start-bg stop types-table bench-context bench-context-peers bench-dashboard bench-documents bench-events bench-event-publish bench-event-rates bench-event-top bench-fairness bench-many bench-masking bench-restart test test-fast test-postgres test-polyglot test-dashboard dashboard dashboard-pictures packages sbom lint prose format gen gen-check picture lock breaking proto-baseline bench crash crash-disk event-machine chaos fuzz-api smoke build clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -132,6 +132,9 @@ gen: setup .tools/.ready .tools/stubs/.ready .tools/bin/protoc-gen-go .tools/bin
 dashboard: dashboard/node_modules/.ready ## build gen/dashboard from dashboard/ (needs Node)
 	@cd dashboard && npm run --silent types && npm run --silent check && npm run --silent build
 
+dashboard-pictures: setup dashboard/node_modules/.ready ## the pictures of docs/dashboard.md
+	@DOCS_PICTURES=1 $(PY) -m pytest -m browser tests/dashboard -k pictures_for_the_docs
+
 dashboard/node_modules/.ready: dashboard/package-lock.json
 	@cd dashboard && npm ci --silent --no-audit --no-fund
 	@touch $@
@@ -213,6 +216,9 @@ bench-restart: setup ## how long a start takes with up to ten million events on 
 
 bench-documents: setup ## documents: list, search and partial read (DOCUMENTS=n, ROUNDS=n)
 	@$(PY) -m bench.documents $(if $(DOCUMENTS),--documents $(DOCUMENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-dashboard: setup ## the dashboard: first paint, frames, memory (AGENTS=n, EVENTS=n, MINUTES=n; 60 for an hour as it comes)
+	@$(PY) -m bench.dashboard $(if $(AGENTS),--agents $(AGENTS)) $(if $(EVENTS),--events $(EVENTS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-fairness: setup ## what each worst case of one client costs another (ONLY=name, SECONDS=n)
 	@$(PY) -m bench.fairness $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS))

@@ -44,7 +44,9 @@ SHOWN = {"team", "issue", "events", "context", "session", "document", "cost", "h
 @pytest.fixture(scope="module")
 def ids(team: Team, agents: dict[str, SpawnedAgent]) -> dict[str, str]:
     documents = team.call("GET", "/api/documents?name=design.md")["documents"]
-    passing = [each for each in team.call("GET", "/api/events?limit=1000")["events"] if each["event_type"] == "tests_passing"]
+    passing = [
+        each for each in team.call("GET", "/api/events?limit=1000")["events"] if each["event_type"] == "tests_passing"
+    ]
     return {name: agent.id for name, agent in agents.items()} | {
         "session": team.call("GET", "/api/sessions")["sessions"][0]["session_id"],
         "document": documents[0]["document_id"],
@@ -116,7 +118,7 @@ def test_dialogs_and_the_sign_in(browser: Browser, team: Team, ids: dict[str, st
 
 @pytest.mark.skipif("DOCS_PICTURES" not in os.environ, reason="make dashboard-pictures writes the pictures of the docs")
 def test_pictures_for_the_docs(browser: Browser, team: Team, ids: dict[str, str]) -> None:
-    with visitor(browser, team.sidecar, size=(1200, 720), timezone_id="UTC") as there:
+    with visitor(browser, team.sidecar, size=(1200, 860), timezone_id="UTC") as there:
         for place in sorted(SHOWN):
             show(there, place, ids)
             there.page.screenshot(path=DOCS / f"dashboard-{place}.png", animations="disabled")

@@ -28,7 +28,7 @@ ATTACKS = [
     "<base href=http://203.0.113.9/>",
     "<form action=http://203.0.113.9/><input name=q></form>",
     "<object data=http://203.0.113.9/></object>",
-    "\"><script>window.hacked=1</script>",
+    '"><script>window.hacked=1</script>',
     "'-window.hacked=1-'",
     "{{constructor.constructor('window.hacked=1')()}}",
     "${window.hacked=1}",
@@ -72,18 +72,39 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Team, di
     agent.wait("needs_input")
     event = team.publish("hostile", {"issue_id": ALL[:100], "text": ALL, ATTACKS[0]: ATTACKS}, correlation_id=ALL[:250])
     document = team.call(
-        "POST", "/api/documents", json={"filename": FILE.replace("/", ""), "content_type": "text/markdown", "text": ALL, "tags": [ATTACKS[0]]}
+        "POST",
+        "/api/documents",
+        json={"filename": FILE.replace("/", ""), "content_type": "text/markdown", "text": ALL, "tags": [ATTACKS[0]]},
     )
     page = team.call(
-        "POST", "/api/documents", json={"filename": "page.html", "content_type": "text/html", "text": ALL, "metadata": {"description": ALL[:500]}}
+        "POST",
+        "/api/documents",
+        json={
+            "filename": "page.html",
+            "content_type": "text/html",
+            "text": ALL,
+            "metadata": {"description": ALL[:500]},
+        },
     )
     picture = team.call(
-        "POST", "/api/documents", json={"filename": "x.svg", "content_type": "image/svg+xml", "text": f"<svg xmlns='http://www.w3.org/2000/svg'>{ATTACKS[0]}</svg>"}
+        "POST",
+        "/api/documents",
+        json={
+            "filename": "x.svg",
+            "content_type": "image/svg+xml",
+            "text": f"<svg xmlns='http://www.w3.org/2000/svg'>{ATTACKS[0]}</svg>",
+        },
     )
     session = team.call("POST", "/api/sessions", json={"name": "hostile", "external": True})["session_id"]
     for body in (
         {"event_type": "message", "role": "assistant", "content": [{"type": "text", "text": ALL}]},
-        {"event_type": "post_tool", "tool_name": ATTACKS[0], "tool_input": {"command": ALL}, "tool_output": ALL, "error": ALL},
+        {
+            "event_type": "post_tool",
+            "tool_name": ATTACKS[0],
+            "tool_input": {"command": ALL},
+            "tool_output": ALL,
+            "error": ALL,
+        },
     ):
         team.call("POST", f"/api/sessions/{session}/events", json=body)
     yield team, {
@@ -161,10 +182,15 @@ def test_nothing_is_invisible(there: Visitor, hostile: tuple[Team, dict[str, str
     assert left is None
 
 
-def test_a_page_of_a_document_is_only_downloaded(there: Visitor, hostile: tuple[Team, dict[str, str]], tmp_path: Path) -> None:
+def test_a_page_of_a_document_is_only_downloaded(
+    there: Visitor, hostile: tuple[Team, dict[str, str]], tmp_path: Path
+) -> None:
     team, _ = hostile
     made = team.sidecar.request(
-        "POST", "/api/documents", team.sidecar.operator, json={"filename": "../../x.html", "content_type": "text/html", "data": "PHNjcmlwdD5oYWNrZWQ8L3NjcmlwdD7/"}
+        "POST",
+        "/api/documents",
+        team.sidecar.operator,
+        json={"filename": "../../x.html", "content_type": "text/html", "data": "PHNjcmlwdD5oYWNrZWQ8L3NjcmlwdD7/"},
     )
     assert made.status_code in (201, 400)
     if made.status_code == 201:

@@ -36,7 +36,17 @@ def test_the_page_is_at_most_100_kb(team: Team) -> None:
     assert sum(sizes.values()) <= 100_000, sizes
 
 
-@pytest.mark.parametrize("path", ["/dashboard", "/dashboard/", "/dashboard/../main.js", "/dashboard/index.html", "/index.html", "/dashboard/THIRD-PARTY.txt"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dashboard",
+        "/dashboard/",
+        "/dashboard/../main.js",
+        "/dashboard/index.html",
+        "/index.html",
+        "/dashboard/THIRD-PARTY.txt",
+    ],
+)
 def test_nothing_else_is_served(team: Team, path: str) -> None:
     assert team.sidecar.request("GET", path).status_code == 404
 

@@ -10,7 +10,7 @@ import jwt
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.dashboard.conftest import Visit
-from tests.support.browsers import login_link, visitor
+from tests.support.browsers import login_link
 from tests.support.sidecars import until
 from tests.support.team_at_work import Team
 
@@ -94,7 +94,9 @@ def test_a_token_near_its_end_is_renewed_and_the_page_goes_on(browser: Browser, 
     claims = jwt.decode(exchanged(team).token, options={"verify_signature": False})
     key = (team.sidecar.storage / "signing-key.pem").read_text()
     header = jwt.get_unverified_header(exchanged(team).token)
-    old = jwt.encode(claims | {"exp": int(time.time()) + 240, "jti": "near-its-end"}, key, "RS256", {"kid": header["kid"]})
+    old = jwt.encode(
+        claims | {"exp": int(time.time()) + 240, "jti": "near-its-end"}, key, "RS256", {"kid": header["kid"]}
+    )
     context = browser.new_context()
     context.add_init_script(f"sessionStorage['cco.token'] ??= {json.dumps(old)}")
     page = context.new_page()
@@ -149,6 +151,8 @@ def test_pages_of_other_sites_can_do_nothing(team: Team) -> None:
     refused = team.sidecar.request("POST", "/api/login-codes/exchange", json={"code": code}, headers=evil)
     assert refused.status_code == 403
     own = {"Origin": team.sidecar.url}
-    assert team.sidecar.request("POST", "/api/login-codes/exchange", json={"code": code}, headers=own).status_code == 201
+    assert (
+        team.sidecar.request("POST", "/api/login-codes/exchange", json={"code": code}, headers=own).status_code == 201
+    )
     page = team.sidecar.request("GET", "/", headers=evil)
     assert "access-control-allow-origin" not in page.headers

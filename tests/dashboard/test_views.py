@@ -22,7 +22,9 @@ def row(page: Page, text: str) -> Any:
 def test_the_team_is_in_three_groups(visit: Visit, agents: Agents) -> None:
     page = visit().page
     listed = page.get_by_role("listbox", name="Agents")
-    expect(listed.locator(".group")).to_have_text([re.compile(each) for each in ("Needs attention 3", "Active 1", "Finished 1")])
+    expect(listed.locator(".group")).to_have_text(
+        [re.compile(each) for each in ("Needs attention 3", "Active 1", "Finished 1")]
+    )
     expect(row(page, "security-auditor")).to_contain_text("exited with code 3")
     expect(row(page, "debugger")).to_contain_text("stuck")
     expect(row(page, "test-engineer")).to_contain_text("writing tests")
@@ -124,7 +126,9 @@ def test_an_event_shows_its_causes(visit: Visit, team: Team, agents: Agents) -> 
     there.show("events?filter=event_type:fix_requested")
     row(there.page, "fix_requested").click()
     panel = there.page.get_by_role("complementary", name="Event")
-    expect(panel.locator(".tree li")).to_have_text([re.compile(each) for each in ("tests_failed", "└ fix_requested", "└ tests_passing")])
+    expect(panel.locator(".tree li")).to_have_text(
+        [re.compile(each) for each in ("tests_failed", "└ fix_requested", "└ tests_passing")]
+    )
     panel.get_by_role("link", name="tests_failed").click()
     expect(panel.get_by_role("region", name="Data")).to_contain_text('"failed": 2')
 

@@ -292,7 +292,10 @@ function Over({ steps: all }: { steps: Step[] }) {
             <span class="track" title={`${clockTime(step.start)}, ${duration(end - step.start)}`}>
               <span
                 class={`span ${step.kind} ${step.failed ? "failed" : ""}`}
-                style={{ left: `${place(step.start)}%`, width: `max(3px, ${place(end) - place(step.start)}%)` }}
+                style={{
+                  left: `min(${place(step.start)}%, 100% - 3px)`,
+                  width: `max(3px, ${place(end) - place(step.start)}%)`,
+                }}
               />
             </span>
             <span class="faint number">
