@@ -68,7 +68,7 @@ lint: setup .tools/.ready dashboard/node_modules/.ready ## ruff, mypy --strict, 
 	$(BUF) lint
 	$(BUF) format --diff --exit-code proto --path proto/orchestra
 	$(MAKE) --no-print-directory breaking prose
-	@cd dashboard && npm run --silent types && npm run --silent check
+	scripts/dashboard.sh check
 
 format: setup .tools/.ready ## format Python and proto files
 	$(BIN)/ruff check --fix .
@@ -130,7 +130,7 @@ gen: setup .tools/.ready .tools/stubs/.ready .tools/bin/protoc-gen-go .tools/bin
 
 # The page that `/` serves. Its types are those of the API, so the API comes first.
 dashboard: dashboard/node_modules/.ready ## build gen/dashboard from dashboard/ (needs Node)
-	@cd dashboard && npm run --silent types && npm run --silent check && npm run --silent build
+	@scripts/dashboard.sh check && cd dashboard && npm run --silent build
 
 dashboard-pictures: setup dashboard/node_modules/.ready ## the pictures of docs/dashboard.md
 	@DOCS_PICTURES=1 $(PY) -m pytest -m browser tests/dashboard -k pictures_for_the_docs
@@ -140,7 +140,7 @@ dashboard/node_modules/.ready: dashboard/package-lock.json
 	@touch $@
 
 test-dashboard: setup dashboard/node_modules/.ready ## drive the dashboard with Chromium (pictures in .build/dashboard)
-	@cd dashboard && npm run --silent types && npm test --silent
+	@scripts/dashboard.sh test
 	@$(PY) -m pytest -m browser tests/dashboard $(ARGS)
 
 gen-check: gen dashboard ## fail when gen/ is not what the protos and dashboard/ say

@@ -58,7 +58,8 @@ def test_repeated_starts_run_one_service(own: Background) -> None:
         "the sidecar is not running\n",
     )
     started = printed(own.cco("daemon", "start"))
-    assert started == f"the sidecar is running in the background (pid {own.pid}) on http://127.0.0.1:{own.port}\n"
+    assert started == own.said_at_start
+    assert requests.get(f"http://127.0.0.1:{own.dashboard_port}/health", timeout=10).json()["status"] == "healthy"
     assert own.get("/health").json()["status"] == "healthy"
     pid = own.pid
     assert printed(own.cco("daemon", "start")) == f"the sidecar is already running (pid {pid})\n"
@@ -101,7 +102,7 @@ def test_restart_leaves_agents_running_and_stop_ends_them(own: Background, tmp_p
     printed(own.cco(*SPAWN, "--", "sh", "-c", f"echo $$ > {tmp_path}/other; while :; do sleep 0.05; done"))
     other = pid_in(tmp_path / "other")
     said = printed(own.cco("daemon", "restart"))
-    assert said == f"the sidecar is running in the background (pid {own.pid}) on http://127.0.0.1:{own.port}\n"
+    assert said == own.said_at_start
     assert own.pid != first and not process_alive(first)
     assert process_alive(agent_pid) and process_alive(other) and statuses(own) == ["running", "running"]
     (tmp_path / "go").touch()
@@ -419,3 +420,21 @@ def test_process_1_reaps_orphans(container: Container) -> None:
         lambda: [each for each in container.server.children() if each.status() == psutil.STATUS_ZOMBIE], "an orphan"
     )
     until(lambda: not any(each.is_running() for each in zombies), "the orphan to be reaped")
+
+
+def test_a_taken_port_of_the_dashboard_is_only_a_warning(own: Background) -> None:
+    with socket.create_server(("127.0.0.1", own.dashboard_port)):
+        said = printed(own.cco("daemon", "start"))
+    assert f"warning: port {own.dashboard_port} is in use by another program" in said
+    assert f"the dashboard is on http://127.0.0.1:{own.port}/" in said
+    assert "text/html" in own.get("/").headers["content-type"]
+    assert str(own.dashboard_port) in next((own.storage / "logs").glob("*.log")).read_text()
+    link = printed(own.cco("dashboard", "--print"))
+    assert link.startswith(f"http://127.0.0.1:{own.port}/#login=")
+
+
+def test_the_daemon_has_the_documented_port_for_people(own: Background) -> None:
+    unit = printed(own.cco("daemon", "install", "--print"))
+    assert f"--dashboard-port {own.dashboard_port}" in unit
+    own.environment = [each for each in own.environment if each[0] != "CCO_SIDECAR_DASHBOARD_PORT"]
+    assert "--dashboard-port 3000" in printed(own.cco("daemon", "install", "--print"))

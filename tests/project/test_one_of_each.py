@@ -14,6 +14,7 @@ SOURCE = Path(cco_sidecar.__file__).parent
 STARTERS = {
     "repository/git.py": "git",
     "services/context/workers.py": "the workers that build contexts",
+    "services/system/doctor.py": "cco doctor",
     "runners/run.py": "shims",
     "runners/shim.py": "the agent",
     "runners/confine.py": "the agent, in its sandbox",

@@ -121,7 +121,10 @@ class Background:
         self._sidecar = sidecar
         self.storage = storage
         self.port, self.grpc_port = free_ports()
+        self.dashboard_port = free_ports()[0]
         self.environment = [
+            # Not 3000, which may be a person's.
+            ("CCO_SIDECAR_DASHBOARD_PORT", str(self.dashboard_port)),
             ("CCO_SIDECAR_PORT", str(self.port)),
             ("CCO_SIDECAR_GRPC_PORT", str(self.grpc_port)),
             ("CCO_SIDECAR_STORAGE", str(storage)),
@@ -134,6 +137,14 @@ class Background:
 
     def server(self, *arguments: str) -> Done:
         return self.cco("orchestration-server", *arguments)
+
+    @property
+    def said_at_start(self) -> str:
+        """What a command prints that has started it in the background."""
+        return (
+            f"the sidecar is running in the background (pid {self.pid}) on http://127.0.0.1:{self.port}\n"
+            f"the dashboard is on http://127.0.0.1:{self.dashboard_port}/; open it with 'cco dashboard'\n"
+        )
 
     @property
     def pid(self) -> int:

@@ -69,8 +69,8 @@ def policies(services: Iterable[ServiceDescriptor]) -> dict[str, MethodPolicy]:
 
 
 def _reads(method: MethodDescriptor) -> bool:
-    """Reports whether a call is a GET over REST, which only reads (RFC 9110, section 9.2.1)."""
-    return bool(method.GetOptions().Extensions[annotations_pb2.http].get)
+    """Reports whether a call only reads, like a GET over REST (RFC 9110, section 9.2.1)."""
+    return bool(method.GetOptions().Extensions[annotations_pb2.http].get) and not rules_of(method).changes
 
 
 def method_path(method: MethodDescriptor) -> str:

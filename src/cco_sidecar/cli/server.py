@@ -42,8 +42,8 @@ def command(ctx: click.Context, /, daemon: bool, **flags: Any) -> None:
         for text in warnings(settings):
             echo(text, err=True)
         echo(f"the sidecar is running in the background (pid {pid}) on {settings.url}")
-    for text in dashboard_lines(settings):
-        echo(text)
+        for text in dashboard_lines(settings):
+            echo(text)
         return
     serve(settings)
 

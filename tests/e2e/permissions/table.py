@@ -137,6 +137,15 @@ def one_result(case: Case) -> dict[str, Any]:
     return {"id": case.world.of(case.scope).result} | named
 
 
+def next_agents(case: Case) -> dict[str, Any]:
+    found = one_result(case)
+    return {"result_id": found.pop("id")} | found
+
+
+def login(case: Case) -> dict[str, Any]:
+    return {"code": case.world.ask("CreateLoginCode")["code"]}
+
+
 def spawn(case: Case) -> dict[str, Any]:
     found: dict[str, Any] = {"agent_type": ANOTHER_TYPE, "task": "tried"} | case.issue | case.project
     if case.scope.twist == "with_a_command":
@@ -540,6 +549,7 @@ ROWS: dict[str, Row] = {
     "GetResult": Row(
         twisted(FOUR, "by_id") + twisted(FOUR, "by_id_and_project") + twisted(FOUR, "by_key"), one_result, result_by_id
     ),
+    "ListNextAgents": Row(twisted(FOUR, "by_id") + twisted(FOUR, "by_id_and_project"), next_agents, result_by_id),
     "ListResults": Row(FOUR + UNNAMED, by_issue, rule(200, READ, issue="read")),
     # Only a holder of spawn_agents starts and stops agents; the operator decides what runs, and with which secrets.
     "SpawnAgent": Row(
@@ -558,9 +568,16 @@ ROWS: dict[str, Row] = {
         target,
         rule(200, elsewhere=NO_AGENT, twists={"": architects}),
     ),
+    "GetAgentDiff": Row(
+        (*FOUR, *twisted(OWN_OWN, "itself")),
+        target,
+        rule(200, elsewhere=NO_AGENT, twists={"": architects}),
+    ),
     "SendHeartbeat": Row((*FOUR, *twisted(OWN_OWN, "itself")), target, heartbeat),
     "CheckAccess": Row(PLAIN, lambda case: {"agent": ANOTHER_TYPE, "rpc": "SpawnAgent"}, rule(200, OPERATOR)),
     "CreateToken": Row(FOUR, new_token, rule(201, OPERATOR)),
+    "CreateLoginCode": Row(PLAIN, nothing, rule(201, OPERATOR)),
+    "ExchangeLoginCode": Row(PLAIN, login, rule(201)),
     "RefreshToken": Row((Scope(twist="early"), Scope(twist="late")), nothing, refresh),
     "RevokeToken": Row(FOUR, revocation, rule(200, OPERATOR)),
     "ListAgentTypes": Row(PLAIN, nothing, rule(200)),
@@ -576,10 +593,17 @@ ROWS: dict[str, Row] = {
     "GetHealth": Row(PLAIN, nothing, rule(200)),
     "GetMetrics": Row(PLAIN, nothing, rule(200)),
     "GetStatus": Row(PLAIN, nothing, rule(200)),
+    "ListFindings": Row(PLAIN, nothing, rule(200, OPERATOR)),
     "ProveIdentity": Row(PLAIN, lambda case: {"nonce": "a-nonce-of-the-caller"}, rule(200)),
 }
 # Contract, section 1: `GET /health` needs no token, `/status` none on loopback.
-OPEN = {"GetHealth": "anyone", "GetMetrics": "loopback", "GetStatus": "loopback", "ProveIdentity": "anyone"}
+OPEN = {
+    "ExchangeLoginCode": "anyone",
+    "GetHealth": "anyone",
+    "GetMetrics": "loopback",
+    "GetStatus": "loopback",
+    "ProveIdentity": "anyone",
+}
 
 
 class Cell(NamedTuple):

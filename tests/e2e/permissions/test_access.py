@@ -17,7 +17,9 @@ def _own_scope(rpc: str) -> Scope:
 # Used where the plain scope is about another agent, or does not exist.
 _USUAL = {
     "GetResult": ("by_id",),
+    "ListNextAgents": ("by_id",),
     "StreamAgentLogs": ("itself",),
+    "GetAgentDiff": ("itself",),
     "SendHeartbeat": ("itself",),
     "GetAgent": ("itself",),
     "RefreshToken": ("late",),

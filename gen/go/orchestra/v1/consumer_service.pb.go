@@ -2442,14 +2442,14 @@ const file_orchestra_v1_consumer_service_proto_rawDesc = "" +
 	"\n" +
 	"project_id\x18\x02 \x01(\tB\b\xea\xe0\x18\x04\x10\x01`\x01R\tprojectId\"@\n" +
 	"\x18DeleteDeadLetterResponse\x12$\n" +
-	"\x0edead_letter_id\x18\x01 \x01(\tR\fdeadLetterId2\xd2\x0f\n" +
+	"\x0edead_letter_id\x18\x01 \x01(\tR\fdeadLetterId2\xd4\x0f\n" +
 	"\x0fConsumerService\x12\x8b\x01\n" +
 	"\x0eCreateConsumer\x12#.orchestra.v1.CreateConsumerRequest\x1a$.orchestra.v1.CreateConsumerResponse\".\xea\xe0\x18\a\b\xc9\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1d:\x01*b\bconsumer\"\x0e/api/consumers\x12\x86\x01\n" +
 	"\vGetConsumer\x12 .orchestra.v1.GetConsumerRequest\x1a!.orchestra.v1.GetConsumerResponse\"2\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02!b\bconsumer\x12\x15/api/consumers/{name}\x12{\n" +
 	"\rListConsumers\x12\".orchestra.v1.ListConsumersRequest\x1a#.orchestra.v1.ListConsumersResponse\"!\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/consumers\x12\x85\x01\n" +
 	"\x0eDeleteConsumer\x12#.orchestra.v1.DeleteConsumerRequest\x1a$.orchestra.v1.DeleteConsumerResponse\"(\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x17*\x15/api/consumers/{name}\x12\x95\x01\n" +
-	"\rResetConsumer\x12\".orchestra.v1.ResetConsumerRequest\x1a#.orchestra.v1.ResetConsumerResponse\";\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02*:\x01*b\bconsumer\"\x1b/api/consumers/{name}/reset\x12y\n" +
-	"\aConsume\x12\x1c.orchestra.v1.ConsumeRequest\x1a\x1d.orchestra.v1.ConsumeResponse\"/\xea\xe0\x18\a\b\xc8\x01\x10\x03\x18\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/consumers/{name}/stream0\x01\x12\x81\x01\n" +
+	"\rResetConsumer\x12\".orchestra.v1.ResetConsumerRequest\x1a#.orchestra.v1.ResetConsumerResponse\";\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02*:\x01*b\bconsumer\"\x1b/api/consumers/{name}/reset\x12{\n" +
+	"\aConsume\x12\x1c.orchestra.v1.ConsumeRequest\x1a\x1d.orchestra.v1.ConsumeResponse\"1\xea\xe0\x18\t\b\xc8\x01\x10\x03\x18\x01@\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/consumers/{name}/stream0\x01\x12\x81\x01\n" +
 	"\n" +
 	"PullEvents\x12\x1f.orchestra.v1.PullEventsRequest\x1a .orchestra.v1.PullEventsResponse\"0\xea\xe0\x18\a\b\xc8\x01\x10\x02\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/api/consumers/{name}/pull\x12\x95\x01\n" +
 	"\x11AcknowledgeEvents\x12&.orchestra.v1.AcknowledgeEventsRequest\x1a'.orchestra.v1.AcknowledgeEventsResponse\"/\xea\xe0\x18\a\b\xc8\x01\x10\x01\x18\x01\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/api/consumers/{name}/ack\x12\x87\x01\n" +

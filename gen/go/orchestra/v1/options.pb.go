@@ -372,7 +372,9 @@ type CallRules struct {
 	MaxRequestBytes uint32 `protobuf:"varint,6,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
 	// True when the dashboard may make the call although it changes something. Calls that only read
 	// (GET over REST) need no mark, unless they are confidential.
-	Dashboard     bool `protobuf:"varint,7,opt,name=dashboard,proto3" json:"dashboard,omitempty"`
+	Dashboard bool `protobuf:"varint,7,opt,name=dashboard,proto3" json:"dashboard,omitempty"`
+	// True when the call changes something although it is a GET over REST.
+	Changes       bool `protobuf:"varint,8,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -452,6 +454,13 @@ func (x *CallRules) GetMaxRequestBytes() uint32 {
 func (x *CallRules) GetDashboard() bool {
 	if x != nil {
 		return x.Dashboard
+	}
+	return false
+}
+
+func (x *CallRules) GetChanges() bool {
+	if x != nil {
+		return x.Changes
 	}
 	return false
 }
@@ -692,7 +701,7 @@ var File_orchestra_v1_options_proto protoreflect.FileDescriptor
 
 const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xa6\x02\n" +
+	"\x1aorchestra/v1/options.proto\x12\forchestra.v1\x1a google/protobuf/descriptor.proto\"\xc0\x02\n" +
 	"\tCallRules\x12!\n" +
 	"\fsuccess_code\x18\x01 \x01(\rR\vsuccessCode\x12&\n" +
 	"\x04mode\x18\x02 \x01(\x0e2\x12.orchestra.v1.ModeR\x04mode\x128\n" +
@@ -702,7 +711,8 @@ const file_orchestra_v1_options_proto_rawDesc = "" +
 	"\x04open\x18\x04 \x01(\x0e2\x12.orchestra.v1.OpenR\x04open\x12\"\n" +
 	"\fconfidential\x18\x05 \x01(\bR\fconfidential\x12*\n" +
 	"\x11max_request_bytes\x18\x06 \x01(\rR\x0fmaxRequestBytes\x12\x1c\n" +
-	"\tdashboard\x18\a \x01(\bR\tdashboard\"\xc2\x03\n" +
+	"\tdashboard\x18\a \x01(\bR\tdashboard\x12\x18\n" +
+	"\achanges\x18\b \x01(\bR\achanges\"\xc2\x03\n" +
 	"\n" +
 	"FieldRules\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12,\n" +

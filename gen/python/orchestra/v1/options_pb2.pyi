@@ -90,7 +90,7 @@ JSON_LENIENT_FIELD_NUMBER: _ClassVar[int]
 json_lenient: _descriptor.FieldDescriptor
 
 class CallRules(_message.Message):
-    __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes", "dashboard")
+    __slots__ = ("success_code", "mode", "permission", "open", "confidential", "max_request_bytes", "dashboard", "changes")
     SUCCESS_CODE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class CallRules(_message.Message):
     CONFIDENTIAL_FIELD_NUMBER: _ClassVar[int]
     MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     DASHBOARD_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     success_code: int
     mode: Mode
     permission: Permission
@@ -105,7 +106,8 @@ class CallRules(_message.Message):
     confidential: bool
     max_request_bytes: int
     dashboard: bool
-    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: bool = ..., max_request_bytes: _Optional[int] = ..., dashboard: bool = ...) -> None: ...
+    changes: bool
+    def __init__(self, success_code: _Optional[int] = ..., mode: _Optional[_Union[Mode, str]] = ..., permission: _Optional[_Union[Permission, str]] = ..., open: _Optional[_Union[Open, str]] = ..., confidential: bool = ..., max_request_bytes: _Optional[int] = ..., dashboard: bool = ..., changes: bool = ...) -> None: ...
 
 class FieldRules(_message.Message):
     __slots__ = ("required", "format", "max_length", "minimum", "maximum", "extra", "nullable", "syntax", "secret", "no_nul", "internal", "scope", "json_name", "choices")

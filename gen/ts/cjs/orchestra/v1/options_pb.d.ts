@@ -72,6 +72,13 @@ export declare type CallRules = Message<"orchestra.v1.CallRules"> & {
    * @generated from field: bool dashboard = 7;
    */
   dashboard: boolean;
+
+  /**
+   * True when the call changes something although it is a GET over REST.
+   *
+   * @generated from field: bool changes = 8;
+   */
+  changes: boolean;
 };
 
 /**
