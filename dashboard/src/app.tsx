@@ -1,9 +1,11 @@
 // The frame around the views: navigation, the connection, the keyboard.
-import { useEffect } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useErrorBoundary } from "preact/hooks";
 import { now } from "./core/clock.ts";
 import { go, link, project, view } from "./core/route.ts";
 import { signOut, token } from "./core/session.ts";
 import { ago } from "./lib/format.ts";
+import { visible } from "./lib/visible.ts";
 import { shared } from "./state/project.ts";
 import { helpOpen, KeyboardHelp } from "./ui/help.tsx";
 import { onKeyDown } from "./ui/keyboard.ts";
@@ -49,11 +51,25 @@ export function App() {
       </a>
       <Header />
       <main id="main" tabIndex={-1} class={`view-${view.value}`}>
-        {View ? <View key={`${view.value} ${project.value}`} /> : <NotFound />}
+        <Guard key={`${view.value} ${project.value}`}>{View ? <View /> : <NotFound />}</Guard>
       </main>
       <Palette views={VIEWS} />
       {helpOpen.value && <KeyboardHelp views={VIEWS} />}
     </>
+  );
+}
+
+/** Keeps a fault in one view from ending the page. */
+function Guard({ children }: { children: ComponentChildren }) {
+  const [error, reset] = useErrorBoundary();
+  if (!error) return <>{children}</>;
+  return (
+    <p class="problem" role="alert">
+      This cannot be shown: {visible(String(error.message ?? error))}{" "}
+      <button type="button" onClick={reset}>
+        Try again
+      </button>
+    </p>
   );
 }
 

@@ -14,7 +14,7 @@ import { inputLine, steps } from "../src/lib/sessions.ts";
 import { sseMessages } from "../src/lib/sse.ts";
 import { layout } from "../src/lib/tiles.ts";
 import { tokensOf, totals } from "../src/lib/usage.ts";
-import { oneLine, visible } from "../src/lib/visible.ts";
+import { oneLine, terminal, visible } from "../src/lib/visible.ts";
 import { windowOf } from "../src/lib/window.ts";
 
 const agent = (more: Partial<Agent>) =>
@@ -90,16 +90,24 @@ test("nothing invisible stays invisible", () => {
     const shown = visible(`a${each}b`);
     assert.match(shown, /^a<U\+[0-9A-F]{4,5}>b$/, JSON.stringify(each));
   }
+  assert.equal(
+    visible("\u{1f469}\u200d\u{1f4bb} \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+    "\u{1f469}\u200d\u{1f4bb} \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+  );
+  assert.equal(visible("a\u200db"), "a<U+200D>b");
   assert.equal(visible("tab\tand\nline"), "tab\tand\nline");
   assert.equal(visible("a\r\nb"), "a\nb");
 });
 
-test("colours, titles and links of terminals are removed", () => {
+test("colours, titles and links are removed from output, and from nothing else", () => {
+  assert.equal(visible("\u001b[31mred"), "<U+001B>[31mred");
+  assert.equal(visible("ls \u001b]0;; rm -rf x\u0007"), "ls <U+001B>]0;; rm -rf x<U+0007>");
+  assert.equal(terminal("\u001b(B\u001b[m\u001b7\u001b=reset\u001bPq#payload\u001b\\"), "reset");
   assert.equal(
-    visible("\u001b[31mred\u001b[0m \u001b]0;title\u0007\u001b]8;;http://x\u001b\\link\u001b]8;;\u001b\\"),
+    terminal("\u001b[31mred\u001b[0m \u001b]0;title\u0007\u001b]8;;http://x\u001b\\link\u001b]8;;\u001b\\"),
     "red link",
   );
-  assert.equal(visible("lone \u001b"), "lone <U+001B>");
+  assert.equal(terminal("lone \u001b"), "lone <U+001B>");
 });
 
 test("one line is one line, and is cut", () => {
@@ -124,14 +132,14 @@ test("a window is within the list, and covers what is in sight", () => {
   }
 });
 
-test("a ring keeps the newest, and says how many it dropped", () => {
+test("a ring keeps the newest, and older ones as long as they fit", () => {
   const ring = new Ring<number>(100);
   for (let number = 0; number < 1000; number += 7) ring.append([0, 1, 2, 3, 4, 5, 6].map((each) => number + each));
   assert.ok(ring.items.length <= 110 && ring.items.length >= 100);
   assert.equal(ring.items.at(-1), 1000);
   assert.deepEqual(
     ring.items,
-    Array.from({ length: ring.items.length }, (_, index) => ring.dropped + index),
+    Array.from({ length: ring.items.length }, (_, index) => 1001 - ring.items.length + index),
   );
   const small = new Ring<number>(5);
   small.append([8, 9]);

@@ -1,16 +1,17 @@
 import "./setup.ts";
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { query } from "../src/core/api.ts";
+import { query, segment } from "../src/core/api.ts";
 import { isAfter } from "../src/core/live.ts";
 import { format, parse } from "../src/core/route.ts";
 import { claimsOf } from "../src/core/session.ts";
 import type { Event } from "../src/core/types.ts";
 import { sampleOf } from "../src/state/health.ts";
 import { rowOf } from "../src/state/timeline.ts";
-import { difference } from "../src/ui/diff.tsx";
+import { classes, difference } from "../src/ui/diff.tsx";
 import { safeLink } from "../src/ui/markdown.tsx";
 import { histogram } from "../src/ui/scrubber.tsx";
+import { linesAfter } from "../src/views/agent.tsx";
 import { commandOf, diffOf } from "../src/views/approval.tsx";
 import { firstAfter } from "../src/views/events.tsx";
 import { codeIn } from "../src/views/sign-in.tsx";
@@ -124,4 +125,67 @@ test("rates are per second, and a restart of the process is no negative rate", (
   const scrape = (events: number) => new Map([["sidecar_events_published_total", events]]);
   assert.equal(sampleOf(scrape(10), scrape(60), 5, 0).published, 10);
   assert.equal(sampleOf(scrape(60), scrape(10), 5, 0).published, 0);
+});
+
+test("what a hunk removes is no file name, however it looks", () => {
+  const patch = [
+    "diff --git a/x b/x",
+    "--- a/x",
+    "+++ b/x",
+    "@@ -1,2 +1,3 @@",
+    "--- drop nothing",
+    "+++ drop everything",
+    " kept",
+    "+new",
+    "@@ -9 +9 @@",
+    "-a",
+    "\\ No newline at end of file",
+    "+b",
+    "--- a/y",
+  ];
+  assert.deepEqual(classes(patch), [
+    "file",
+    "file",
+    "file",
+    "hunk",
+    "removed",
+    "added",
+    "",
+    "added",
+    "hunk",
+    "removed",
+    "hunk",
+    "added",
+    "file",
+  ]);
+});
+
+test("a missing newline at the end, and other ends of lines, are differences that can be seen", () => {
+  assert.deepEqual(difference("one\ntwo\n", "one\ntwo").split("\n"), [
+    " one",
+    "-two",
+    "+two",
+    "\\ No newline at end of file",
+  ]);
+  assert.match(difference("a\r\n", "a\n"), /^-a\r\n\+a$/);
+});
+
+test("the rest of a log is what follows its last known line", () => {
+  const line = (second: number, text: string) => ({
+    timestamp: `2026-01-01T00:00:0${second}Z`,
+    text,
+    stream: "stdout",
+  });
+  const lines = [line(1, "a"), line(2, "b"), line(2, "b"), line(3, "c")];
+  assert.deepEqual(linesAfter(line(2, "b"), lines), [line(3, "c")]);
+  assert.deepEqual(linesAfter(line(9, "x"), lines), lines);
+  assert.deepEqual(linesAfter(undefined, lines), lines);
+});
+
+test("an ID is one segment of a path", () => {
+  assert.equal(segment("../../health"), "..%2F..%2Fhealth");
+  for (const id of [".", ".."])
+    assert.ok(
+      !new URL(`http://h/api/agents/${segment(id)}/x`).pathname.startsWith("/api/x") && !segment(id).includes("."),
+    );
 });

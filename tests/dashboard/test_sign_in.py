@@ -156,3 +156,37 @@ def test_pages_of_other_sites_can_do_nothing(team: Team) -> None:
     )
     page = team.sidecar.request("GET", "/", headers=evil)
     assert "access-control-allow-origin" not in page.headers
+
+
+def test_a_link_that_is_opened_in_the_open_tab_signs_in(visit: Visit) -> None:
+    there = visit()
+    there.show("cost")
+    there.page.get_by_role("button", name="Sign out").click()
+    expect(there.page.get_by_label("Login link")).to_be_visible()
+    there.page.evaluate("link => { location.href = link }", login_link(there.sidecar))
+    expect(there.page.get_by_role("navigation", name="Views")).to_be_visible()
+    assert "login" not in there.page.url
+
+
+def test_a_duplicated_tab_gets_a_token_of_its_own(visit: Visit) -> None:
+    there = visit()
+    kept = there.page.evaluate("JSON.stringify({...sessionStorage})")
+    other = there.context.new_page()
+    other.add_init_script(f"if (!sessionStorage.length) Object.assign(sessionStorage, {kept})")
+    other.goto(f"{there.sidecar.url}/#/cost")
+    old = json.loads(kept)["cco.token"]
+    other.wait_for_function("old => sessionStorage.getItem('cco.token') !== old", arg=old)
+    assert there.page.evaluate("sessionStorage.getItem('cco.token')") == old
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+def test_the_clock_of_the_browser_may_be_wrong(browser: Browser, team: Team, hours: int) -> None:
+    context = browser.new_context()
+    shift = hours * 3_600_000
+    context.add_init_script(f"const real = Date.now; Date.now = () => real() + {shift}")
+    page = context.new_page()
+    page.goto(login_link(team.sidecar))
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("navigation", name="Views")).to_be_visible()
+    context.close()

@@ -272,3 +272,57 @@ def test_another_project_is_another_team(visit: Visit, team: Team, agents: Agent
     expect(there.page.get_by_role("option")).to_have_count(1)
     there.page.get_by_role("navigation").get_by_role("link", name="Cost").click()
     assert there.page.url.endswith("#/cost?project=other-project")
+
+
+def test_what_cannot_be_shown_does_not_end_the_page(visit: Visit, team: Team, agents: Agents) -> None:
+    """Nesting that exceeds the stack of any parser is shown as it is."""
+    for name, text in (
+        ("quotes.md", ">" * 5000 + "deep"),
+        ("lists.md", "\n".join(" " * 2 * depth + "- item" for depth in range(400))),
+    ):
+        made = team.call(
+            "POST", "/api/documents", json={"filename": name, "content_type": "text/markdown", "text": text}
+        )
+        there = visit()
+        there.show(f"documents?document={made['document_id']}")
+        content = there.page.get_by_role("complementary", name="Document")
+        expect(content).to_contain_text(text[-20:].strip())
+        there.show("cost")
+        expect(there.page.get_by_role("heading", name="Cost")).to_be_visible()
+
+
+def test_what_is_read_stays_in_sight_while_output_arrives(visit: Visit, team: Team, agents: Agents) -> None:
+    there = visit()
+    first = [{"do": "print", "text": "early line", "times": 3000}]
+    spawned = team.spawn(
+        "go-specialist", "print", [*first, team.gate("more"), {"do": "print", "text": "late line", "times": 25_000}]
+    )
+    there.show(f"team?agent={spawned.id}")
+    output = there.page.get_by_role("listbox", name="Output")
+    expect(output).to_contain_text("early line")
+    there.page.get_by_label("Follow").uncheck()
+    output.evaluate("list => { list.scrollTop = list.scrollHeight - 2000 }")
+    there.page.wait_for_timeout(300)
+    before = output.evaluate("list => list.querySelector('[role=option]').id")
+    team.open("more")
+    spawned.wait("completed", timeout=60)
+    expect(there.page.get_by_role("complementary", name="Agent")).to_contain_text("completed", timeout=20_000)
+    there.page.wait_for_timeout(500)
+    assert (
+        abs(
+            int(output.evaluate("list => list.querySelector('[role=option]').id").removeprefix("row-"))
+            - int(before.removeprefix("row-"))
+        )
+        <= 1
+    )
+
+
+def test_an_address_leads_nowhere_else(visit: Visit, agents: Agents) -> None:
+    there = visit()
+    asked: list[str] = []
+    there.page.on("request", lambda request: asked.append(request.url.removeprefix(there.sidecar.url)))
+    for agent in ("..%2F..%2Fhealth", "..%2Fapprovals", "a%23b", "x%20y%3Fz%3D1", ".."):
+        there.show(f"team?agent={agent}")
+        expect(there.page.get_by_role("complementary", name="Agent").get_by_role("alert")).to_be_visible()
+    assert not [path for path in asked if "%2F" not in path and "approvals" in path and "status=pending" not in path]
+    assert "/api/agents/a%23b" in asked

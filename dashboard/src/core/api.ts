@@ -21,6 +21,11 @@ export function query(params: Params): string {
   return text && `?${text}`;
 }
 
+/** Returns an ID as a segment of a path. `.` and `..` would lead elsewhere, however they are written. */
+export function segment(id: string): string {
+  return /^\.{1,2}$/.test(id) ? "%20" : encodeURIComponent(id);
+}
+
 export function get<T>(path: string, params: Params = {}, signal?: AbortSignal): Promise<T> {
   return call("GET", path + query(params), undefined, signal);
 }

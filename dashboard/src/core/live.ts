@@ -1,7 +1,7 @@
 // The events of a project as they happen, over one stream for the whole page: resumed at its cursor, without gap or repeat.
 import { signal } from "@preact/signals";
 import { token } from "./session.ts";
-import { readStream } from "./stream.ts";
+import { readStream, SILENCE_MS } from "./stream.ts";
 import type { Event, Gap } from "./types.ts";
 
 export type Connection = "connecting" | "live" | "lost";
@@ -15,7 +15,6 @@ export type Listener = { events(events: Event[]): void; gap?(gap: Gap): void };
 
 const FIRST_MS = 500;
 const MOST_MS = 10_000;
-const SILENCE_MS = 45_000;
 
 /** Follows the events of a project. `state` and `retryAt` (milliseconds since 1970) say how the connection is. */
 export class LiveEvents {

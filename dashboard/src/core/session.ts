@@ -3,10 +3,11 @@
 import { signal } from "@preact/signals";
 
 const KEY = "cco.token";
+const SKEW = "cco.skew";
 // The sidecar renews a token in its last five minutes.
 const RENEW_SECONDS = 270;
 const CHECK_MS = 15_000;
-const ASK_MS = 700;
+const ASK_MS = 1500;
 
 /** The token of this tab; null when nobody is signed in. */
 export const token = signal<string | null>(null);
@@ -26,11 +27,18 @@ export function claimsOf(text: string): Claims | null {
   }
 }
 
+/** Returns how long a token is still valid, in seconds, by the clock of the sidecar, which may differ from ours. */
+function left(claims: Claims): number {
+  return claims.exp - Date.now() / 1000 - Number(sessionStorage.getItem(SKEW) ?? 0);
+}
+
+const LOGIN = /^#login=([\w-]+)$/;
+
 /** Takes the login code out of an address, so that it stays neither there nor in the history. */
 function takeCode(): string {
-  const found = /^#login=([\w-]+)$/.exec(location.hash);
-  if (found) history.replaceState(null, "", sessionStorage.getItem("cco.place") ?? "/");
-  return found?.[1] ?? "";
+  const code = LOGIN.exec(location.hash)?.[1] ?? "";
+  if (code) history.replaceState(null, "", sessionStorage.getItem("cco.place") || "/");
+  return code;
 }
 
 /** Signs in with the code of the address, the token of this tab, or the help of another tab. */
@@ -39,9 +47,18 @@ export async function start(): Promise<void> {
   if (code) await signIn(code);
   else keep(sessionStorage.getItem(KEY));
   if (!token.value) await askOtherTabs();
+  else askForTwin();
   setInterval(renewInTime, CHECK_MS);
   document.addEventListener("visibilitychange", renewInTime);
 }
+
+// A login link that is opened in this tab only changes the hash. This listener comes before that of the route.
+addEventListener("hashchange", (event) => {
+  const code = takeCode();
+  if (!code) return;
+  event.stopImmediatePropagation();
+  void signIn(code);
+});
 
 /** Exchanges a login code for a token. Returns why that failed; empty if it did not. */
 export async function signIn(code: string): Promise<string> {
@@ -53,7 +70,7 @@ export async function signIn(code: string): Promise<string> {
     });
     const body = await answer.json();
     if (!answer.ok) return end(body.message);
-    keep(body.jwt_token);
+    keep(body.jwt_token, true);
     return "";
   } catch {
     return end("the sidecar does not answer");
@@ -76,9 +93,10 @@ export function end(reason: string): string {
   return reason;
 }
 
-function keep(text: string | null): void {
+function keep(text: string | null, fresh = false): void {
   const claims = claimsOf(text ?? "");
-  if (text && claims && claims.exp * 1000 > Date.now()) {
+  if (claims && fresh) sessionStorage.setItem(SKEW, String(claims.iat - Date.now() / 1000));
+  if (text && claims && left(claims) > 0) {
     sessionStorage.setItem(KEY, text);
     token.value = text;
     endedBecause.value = "";
@@ -93,9 +111,8 @@ let renewing: Promise<void> | null = null;
 function renewInTime(): void {
   const claims = claimsOf(token.value ?? "");
   if (!claims) return;
-  const left = claims.exp - Date.now() / 1000;
-  if (left <= 0) end("the session has expired");
-  else if (left <= RENEW_SECONDS && !renewing) {
+  if (left(claims) <= 0) end("the session has expired");
+  else if (left(claims) <= RENEW_SECONDS && !renewing) {
     renewing = renew().finally(() => {
       renewing = null;
     });
@@ -109,7 +126,7 @@ async function renew(): Promise<void> {
     body: "{}",
   }).catch(() => null);
   // Without an answer, the next check tries again.
-  if (answer?.ok) keep((await answer.json()).jwt_token);
+  if (answer?.ok) keep((await answer.json()).jwt_token, true);
   else if (answer && answer.status === 401) end((await answer.json()).message);
 }
 
@@ -118,41 +135,47 @@ export async function settled(): Promise<void> {
   await renewing;
 }
 
-// A link that is opened in a new tab finds no token there. The tabs of this origin (no other port can listen) help each
-// other to a code; each has a token of its own.
-type Said = { ask: string } | { to: string; code: string };
+// A link that is opened in a new tab finds no token there, and a duplicated tab has a copy of one. The tabs of this origin
+// (no other port can listen) help each other: each has a token of its own, because renewing one revokes it.
+type Said = { ask: string } | { to: string; code: string } | { mine: string; from: string } | { twin: string };
 const channel = new BroadcastChannel("cco.login");
-const answered = new Set<string>();
+const self = crypto.randomUUID?.() ?? String(Math.random());
 
 channel.onmessage = async ({ data }: MessageEvent<Said>) => {
-  if ("to" in data) {
-    answered.add(data.to);
-    return;
+  if ("ask" in data && token.value) {
+    const code = await newCode();
+    if (code) channel.postMessage({ to: data.ask, code });
+  } else if ("to" in data && data.to === self) {
+    onCode?.(data.code);
+  } else if ("mine" in data && data.mine === claimsOf(token.value ?? "")?.jti) {
+    channel.postMessage({ twin: data.from });
+  } else if ("twin" in data && data.twin === self) {
+    const code = await newCode();
+    if (code) await signIn(code);
   }
-  // One tab answers, not all.
-  await new Promise((resolve) => setTimeout(resolve, Math.random() * 120));
-  if (!token.value || answered.has(data.ask)) return;
-  answered.add(data.ask);
+};
+
+async function newCode(): Promise<string> {
   const answer = await fetch("/api/login-codes", {
     method: "POST",
     headers: { Authorization: `Bearer ${token.value}`, "Content-Type": "application/json" },
     body: "{}",
   }).catch(() => null);
-  if (answer?.ok) channel.postMessage({ to: data.ask, code: (await answer.json()).code });
-};
+  return answer?.ok ? (await answer.json()).code : "";
+}
+
+let onCode: ((code: string) => void) | null = null;
 
 async function askOtherTabs(): Promise<void> {
-  const ask = crypto.randomUUID?.() ?? String(Math.random());
   const code = await new Promise<string>((resolve) => {
-    const hear = ({ data }: MessageEvent<Said>) => {
-      if ("to" in data && data.to === ask) resolve(data.code);
-    };
-    channel.addEventListener("message", hear);
-    channel.postMessage({ ask });
-    setTimeout(() => {
-      channel.removeEventListener("message", hear);
-      resolve("");
-    }, ASK_MS);
+    onCode = resolve;
+    channel.postMessage({ ask: self });
+    setTimeout(() => resolve(""), ASK_MS);
   });
+  onCode = null;
   if (code) await signIn(code);
+}
+
+function askForTwin(): void {
+  channel.postMessage({ mine: claimsOf(token.value ?? "")?.jti ?? "", from: self });
 }

@@ -4,13 +4,16 @@ import { sseMessages } from "../lib/sse.ts";
 import { ApiError, type Params, query, request } from "./api.ts";
 import { settled, token } from "./session.ts";
 
+/** A stream that says nothing for so long is dead: the sidecar sends a cursor, or no lines, every 15 seconds. */
+export const SILENCE_MS = 45_000;
+
 export type StreamEnd = "closed" | "refused";
 export type Options = {
   /** Called when the stream is open. */
   onOpen?(): void;
   /** Called with why the sidecar refused it. */
   onRefused?(error: ApiError): void;
-  /** Without a message for this long, the connection counts as dead. A stream of events has a cursor every 15 seconds. */
+  /** Without a message for this long, the connection counts as dead. */
   silenceMs?: number;
 };
 let webSocketsWork = true;

@@ -5,7 +5,7 @@ import type { Agent, Event } from "../core/types.ts";
 export type Suggested = { after: string; agent_type: string; priority: string; reason: string };
 export type Box = { id: string; title: string; status: string; x: number; y: number };
 export type Edge = { from: string; to: string; label: string; dashed: boolean; points: { x: number; y: number }[] };
-export type Flow = { nodes: Box[]; edges: Edge[]; width: number; height: number };
+export type Flow = { nodes: Box[]; edges: Edge[]; width: number; height: number; left: number };
 
 export const WIDTH = 190;
 export const HEIGHT = 44;
@@ -53,7 +53,7 @@ export function links(agents: Agent[], causes: Map<string, Event>, suggested: Su
 }
 
 export function flow(agents: Agent[], causes: Map<string, Event>, suggested: Suggested[]): Flow {
-  const shown = agents.slice(0, MOST);
+  const shown = [...agents].sort((a, b) => ((a.created_at ?? "") > (b.created_at ?? "") ? -1 : 1)).slice(0, MOST);
   const drawn = links(shown, causes, suggested);
   const graph = new dagre.graphlib.Graph().setGraph({ rankdir: "LR", nodesep: 14, ranksep: 70 });
   graph.setDefaultEdgeLabel(() => ({}));
@@ -74,5 +74,6 @@ export function flow(agents: Agent[], causes: Map<string, Event>, suggested: Sug
     edges: drawn.map((each) => ({ ...each, points: graph.edge(each.from, each.to)?.points ?? [] })),
     width: size.width ?? 0,
     height: size.height ?? 0,
+    left: agents.length - shown.length,
   };
 }

@@ -1,8 +1,6 @@
 /** The newest items of a sequence, at most `most`. Older ones are dropped in blocks, so that adding is cheap. */
 export class Ring<T> {
   items: T[] = [];
-  /** Number of items that were dropped at the front. */
-  dropped = 0;
 
   constructor(private readonly most: number) {}
 
@@ -11,7 +9,6 @@ export class Ring<T> {
     const over = this.items.length - this.most;
     if (over > this.most / 10) {
       this.items = this.items.slice(over);
-      this.dropped += over;
     }
   }
 

@@ -1,6 +1,6 @@
 // The agents and open approvals of the project, kept current by events and by polling what events do not tell.
 import { computed, signal } from "@preact/signals";
-import { get, pages } from "../core/api.ts";
+import { get, pages, segment } from "../core/api.ts";
 import type { Agent, Approval, Event, Page } from "../core/types.ts";
 import { isActive } from "../lib/groups.ts";
 
@@ -60,7 +60,7 @@ export class Team {
     this.changed.clear();
     this.settling = 0;
     if (ids.length >= MANY) return this.readAgents(1000);
-    const found = await Promise.all(ids.map((id) => get<Agent>(`/api/agents/${id}`).catch(() => null)));
+    const found = await Promise.all(ids.map((id) => get<Agent>(`/api/agents/${segment(id)}`).catch(() => null)));
     this.put(found.filter((agent) => agent !== null));
   }
 
@@ -99,7 +99,7 @@ export class Team {
       }
     }
     const ended = await Promise.all(
-      active.slice(0, 50).map((agent) => get<Agent>(`/api/agents/${agent.agent_id}`).catch(() => null)),
+      active.slice(0, 50).map((agent) => get<Agent>(`/api/agents/${segment(agent.agent_id)}`).catch(() => null)),
     );
     this.put(ended.filter((agent) => agent !== null));
   }

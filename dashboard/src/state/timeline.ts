@@ -55,11 +55,6 @@ export class Timeline {
     return this.ring.items;
   }
 
-  /** Number of the first row, counted from the first that was ever here. */
-  get offset(): number {
-    return this.ring.dropped;
-  }
-
   close(): void {
     this.closed = true;
   }
@@ -101,7 +96,10 @@ export class Timeline {
         const first = this.ring.items.find((row) => !row.missed);
         const params = { project_id: this.project, filter: this.filter, limit: PAGE, before: first?.id };
         const page = await get<Page<"events", Event>>("/api/events", params);
-        const older = page.events.filter((event) => !first || isAfter(first.id, event.event_id));
+        // The stream may have begun meanwhile.
+        const oldest = this.ring.items.find((row) => !row.missed);
+        if (!first && oldest) continue;
+        const older = page.events.filter((event) => !oldest || isAfter(oldest.id, event.event_id));
         if (older.length === 0 || !this.ring.prepend(older.map(rowOf))) {
           this.whole.value = true;
           break;

@@ -4,6 +4,7 @@ import uPlot from "uplot";
 import { clockTime, dayOf } from "../lib/format.ts";
 import { theme } from "./theme.ts";
 
+const DAYS = [1, 2, 7, 14, 30, 90, 365].map((days) => days * 86_400);
 const moment = (seconds: number): string => clockTime(seconds * 1000);
 const day = (seconds: number): string => dayOf(seconds * 1000);
 
@@ -44,7 +45,12 @@ export function Chart(props: {
         cursor: { drag: { setScale: false } },
         scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high || 1) * 1.1] } },
         axes: [
-          { ...axis, values: (_, ticks) => ticks.map(props.bars ? day : moment) },
+          {
+            ...axis,
+            space: 90,
+            ...(props.bars && { incrs: DAYS }),
+            values: (_, ticks) => ticks.map(props.bars ? day : moment),
+          },
           { ...axis, size: 64, values: (_, ticks) => ticks.map(props.format) },
         ],
         series: [

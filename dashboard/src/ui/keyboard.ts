@@ -11,11 +11,19 @@ function isTyping(target: EventTarget | null): boolean {
   );
 }
 
+/** Returns what a key says, or on a keyboard of another script what it says on a Latin one. */
+function latin(event: KeyboardEvent): string {
+  if (event.key.charCodeAt(0) < 128) return event.key.toLowerCase();
+  if (event.code === "Slash") return event.shiftKey ? "?" : "/";
+  return event.code.replace(/^(Key|Digit)/, "").toLowerCase();
+}
+
 /** Returns the handler: Ctrl+K, `/`, `?`, Escape, and `g` followed by the number of a view. */
 export function onKeyDown(views: readonly string[]): (event: KeyboardEvent) => void {
   let began = 0;
   return (event) => {
-    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+    const key = latin(event);
+    if ((event.ctrlKey || event.metaKey) && key === "k") {
       event.preventDefault();
       openPalette();
       return;
@@ -27,17 +35,17 @@ export function onKeyDown(views: readonly string[]): (event: KeyboardEvent) => v
       return;
     }
     if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
-    if (Date.now() - began < SEQUENCE_MS && /^[1-9]$/.test(event.key)) {
-      const chosen = views[Number(event.key) - 1];
+    if (Date.now() - began < SEQUENCE_MS && /^[1-9]$/.test(key)) {
+      const chosen = views[Number(key) - 1];
       if (chosen) go(chosen);
       began = 0;
-    } else if (event.key === "g") began = Date.now();
-    else if (event.key === "/") {
+    } else if (key === "g") began = Date.now();
+    else if (key === "/") {
       const field = document.querySelector<HTMLElement>("[data-filter]");
       if (field) {
         event.preventDefault();
         field.focus();
       }
-    } else if (event.key === "?") helpOpen.value = true;
+    } else if (key === "?") helpOpen.value = true;
   };
 }

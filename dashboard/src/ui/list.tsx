@@ -15,8 +15,6 @@ type Props<T> = {
   isHeading?(item: T): boolean;
   /** Keeps the end in sight while it is, such as for a log. */
   follow?: boolean;
-  /** Number of items that were dropped at the front, so that what is in sight stays. */
-  dropped?: number;
   /** What is shown instead of no items. */
   empty?: ComponentChildren;
   onTop?(): void;
@@ -28,7 +26,8 @@ export function List<T>(props: Props<T>) {
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState<[number, number]>([0, 40]);
   const atEnd = useRef(true);
-  const before = useRef({ dropped: 0, length: 0, first: "" });
+  // The first row in sight, which stays where it is when rows come and go above it.
+  const anchor = useRef({ id: "", index: 0, offset: 0 });
   const [active, setActive] = useState("");
 
   const measure = () => {
@@ -45,18 +44,16 @@ export function List<T>(props: Props<T>) {
   useLayoutEffect(() => {
     const element = box.current;
     if (!element) return;
-    const first = items[0] === undefined ? "" : idOf(items[0]);
-    const was = before.current;
+    const { id, index, offset } = anchor.current;
+    const at = items[index];
     if (props.follow && atEnd.current) element.scrollTop = element.scrollHeight;
-    else if (props.follow && was.first && first !== was.first) {
-      // Rows were added or dropped in front: keep what is in sight where it is.
-      const added = items.length - was.length;
-      const dropped = (props.dropped ?? 0) - was.dropped;
-      element.scrollTop += (dropped > 0 ? -dropped : added) * rowHeight;
+    else if (id && element.scrollTop > 0 && (at === undefined || idOf(at) !== id)) {
+      const now = items.findIndex((item) => idOf(item) === id);
+      if (now >= 0) element.scrollTop = now * rowHeight + offset;
+      anchor.current.index = Math.max(0, now);
     }
-    before.current = { dropped: props.dropped ?? 0, length: items.length, first };
     measure();
-  }, [items, items.length, props.dropped, props.follow]);
+  }, [items, items.length, props.follow]);
 
   useEffect(() => {
     const element = box.current;
@@ -69,6 +66,9 @@ export function List<T>(props: Props<T>) {
   const onScroll = () => {
     const element = box.current;
     if (!element) return;
+    const index = Math.floor(element.scrollTop / rowHeight);
+    const item = items[index];
+    anchor.current = { id: item === undefined ? "" : idOf(item), index, offset: element.scrollTop - index * rowHeight };
     atEnd.current = element.scrollTop + element.clientHeight >= element.scrollHeight - rowHeight;
     if (element.scrollTop < rowHeight * 20) props.onTop?.();
     measure();

@@ -5,8 +5,17 @@ import { visible } from "../lib/visible.ts";
 
 const MOST_CHARACTERS = 500_000;
 
+// Deeper nesting, which only an attack has, would exceed the stack of the parser.
+const TOO_DEEP = /^(?:[ \t]*>){20}|^[ \t]{60,}(?:[-*+]|\d+[.)]) /m;
+
 export function Markdown({ text }: { text: string }) {
-  return <div class="markdown">{blocks(lexer(visible(text.slice(0, MOST_CHARACTERS))))}</div>;
+  const shown = visible(text.slice(0, MOST_CHARACTERS));
+  try {
+    if (!TOO_DEEP.test(shown)) return <div class="markdown">{blocks(lexer(shown))}</div>;
+  } catch {
+    // The parser gave up.
+  }
+  return <pre class="text">{shown}</pre>;
 }
 
 function blocks(tokens: Token[] | undefined): ComponentChildren {
@@ -42,7 +51,7 @@ function Block({ token }: { token: Token }) {
           {blocks(item.tokens)}
         </li>
       ));
-      return ordered ? <ol start={Number(start) || 1}>{rows}</ol> : <ul>{rows}</ul>;
+      return ordered ? <ol start={start === "" ? 1 : Number(start)}>{rows}</ol> : <ul>{rows}</ul>;
     }
     case "table": {
       const { header, rows } = token as Tokens.Table;

@@ -75,6 +75,8 @@ function Open({ views }: { views: readonly { id: string; name: string }[] }) {
     command?.run();
   };
   const onKeyDown = (event: KeyboardEvent) => {
+    // Enter may only confirm what an input method proposes.
+    if (event.isComposing) return;
     if (event.key === "ArrowDown") setAt(Math.min(found.length - 1, at + 1));
     else if (event.key === "ArrowUp") setAt(Math.max(0, at - 1));
     else if (event.key === "Enter") run(found[at]);

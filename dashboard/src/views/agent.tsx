@@ -1,14 +1,14 @@
 // One agent: its output as it happens, its changes, its figures, and what a person can do.
-import { useEffect, useRef, useState } from "preact/hooks";
-import { get, post, remove } from "../core/api.ts";
+import { useEffect, useState } from "preact/hooks";
+import { get, post, remove, request, segment } from "../core/api.ts";
 import { link, params, set } from "../core/route.ts";
-import { readStream } from "../core/stream.ts";
+import { readStream, SILENCE_MS } from "../core/stream.ts";
 import type { Agent, AgentDiff, LogLine } from "../core/types.ts";
 import { bytes, clockTime, compact, dollars, duration } from "../lib/format.ts";
 import { isActive } from "../lib/groups.ts";
 import { Ring } from "../lib/ring.ts";
 import { tokensOf } from "../lib/usage.ts";
-import { visible } from "../lib/visible.ts";
+import { terminal, visible } from "../lib/visible.ts";
 import { shared } from "../state/project.ts";
 import { Action, Badge, Duration, Facts, Problem, Tabs, Text, Time, useLoaded } from "../ui/basics.tsx";
 import { List } from "../ui/list.tsx";
@@ -24,7 +24,7 @@ export function AgentPanel({ id, onClose }: { id: string; onClose(): void }) {
   const team = shared.value?.team;
   const known = team?.byId.value.get(id);
   const { value: read, problem } = useLoaded(known ? "" : id, async () =>
-    known ? undefined : await get<Agent>(`/api/agents/${id}`),
+    known ? undefined : await get<Agent>(`/api/agents/${segment(id)}`),
   );
   const agent = known ?? read;
   const tab = params.value.tab || "log";
@@ -55,7 +55,7 @@ export function AgentPanel({ id, onClose }: { id: string; onClose(): void }) {
 
 function Actions({ agent, onDone }: { agent: Agent; onDone(): void }) {
   const [message, setMessage] = useState("");
-  const path = `/api/agents/${agent.agent_id}`;
+  const path = `/api/agents/${segment(agent.agent_id)}`;
   const then = (call: Promise<unknown>) => call.then(onDone);
   return (
     <div class="actions">
@@ -94,40 +94,45 @@ const MOST_LINES = 20_000;
 const TAIL = 2000;
 type Numbered = LogLine & { number: number };
 
+/** Returns the lines after the last that is known; all of them if that is not among them. */
+export function linesAfter(known: LogLine | undefined, lines: LogLine[]): LogLine[] {
+  const at = lines.findLastIndex((line) => line.timestamp === known?.timestamp && line.text === known?.text);
+  return known ? lines.slice(at + 1) : lines;
+}
+
 function Log({ agent }: { agent: Agent }) {
   const [, draw] = useState(0);
   const [follow, setFollow] = useState(true);
   const [state, setState] = useState("");
-  const lines = useRef(new Ring<Numbered>(MOST_LINES));
+  const [lines] = useState(() => new Ring<Numbered>(MOST_LINES));
+  const path = `/api/agents/${segment(agent.agent_id)}/logs`;
   useEffect(() => {
     const abort = new AbortController();
     let frame = 0;
     let number = 0;
-    let arrived: Numbered[] = [];
+    let arrived: LogLine[] = [];
+    let resuming = false;
     const flush = () => {
       frame = 0;
-      lines.current.append(arrived);
+      // A log has no cursor: after an interruption its end is read again, and what is known is left out.
+      const fresh = resuming ? linesAfter(lines.items.at(-1), arrived) : arrived;
+      if (arrived.length > 0) resuming = false;
       arrived = [];
+      lines.append(fresh.map((line) => ({ ...line, number: number++ })));
       draw((turn) => turn + 1);
     };
     const receive = (batch: { lines?: LogLine[]; message?: string }) => {
-      if (batch.message) setState(batch.message);
-      for (const line of batch.lines ?? []) {
-        number += 1;
-        arrived.push({ ...line, number });
-      }
-      if (!frame) frame = requestAnimationFrame(flush);
+      setState(batch.message ?? "");
+      for (const line of batch.lines ?? []) arrived.push(line);
+      if (!frame) frame = document.hidden ? window.setTimeout(flush, 500) : requestAnimationFrame(flush);
     };
     const read = async () => {
       for (;;) {
-        // From the start again after an interruption: a log has no cursor, but its last lines say where it was.
-        lines.current = new Ring<Numbered>(MOST_LINES);
-        const params = { follow: true, tail: TAIL };
-        const ended = await readStream(`/api/agents/${agent.agent_id}/logs`, params, receive, abort.signal);
-        if (abort.signal.aborted) return;
-        const current = await get<Agent>(`/api/agents/${agent.agent_id}`).catch(() => null);
-        if (ended === "closed" && current && !isActive(current)) return;
-        await new Promise((resolve) => setTimeout(resolve, 1500));
+        await readStream(path, { follow: true, tail: TAIL }, receive, abort.signal, { silenceMs: SILENCE_MS });
+        const current = await get<Agent>(`/api/agents/${segment(agent.agent_id)}`).catch(() => null);
+        if (abort.signal.aborted || (current && !isActive(current))) return;
+        resuming = true;
+        await new Promise((resolve) => setTimeout(resolve, 1000));
       }
     };
     void read();
@@ -136,22 +141,33 @@ function Log({ agent }: { agent: Agent }) {
       cancelAnimationFrame(frame);
     };
   }, [agent.agent_id]);
+  const download = async () => {
+    const text = await (await request("GET", path, undefined, undefined, "application/x-ndjson")).text();
+    const all = text.split("\n").flatMap((batch) => (batch ? (JSON.parse(batch).lines as LogLine[]) : []));
+    const blob = new Blob(all.map((line) => `${line.timestamp} ${line.text}\n`));
+    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob) });
+    link.download = `${agent.agent_id}.log`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
   return (
     <div class="log">
-      <label class="check">
-        <input type="checkbox" checked={follow} onChange={(event) => setFollow(event.currentTarget.checked)} /> Follow
-      </label>
+      <div class="actions">
+        <label class="check">
+          <input type="checkbox" checked={follow} onChange={(event) => setFollow(event.currentTarget.checked)} /> Follow
+        </label>
+        <Action name="Download" run={download} />
+      </div>
       <Problem text={state} />
       <List
         label="Output"
         rowHeight={19}
-        items={lines.current.items}
-        dropped={lines.current.dropped}
+        items={lines.items}
         follow={follow}
         idOf={(line) => String(line.number)}
         render={(line) => (
           <span class={`line ${line.stream}`} title={line.timestamp}>
-            <span class="faint">{clockTime(Date.parse(line.timestamp ?? ""))}</span> {visible(line.text)}
+            <span class="faint">{clockTime(Date.parse(line.timestamp ?? ""))}</span> {terminal(line.text)}
           </span>
         )}
         empty={isActive(agent) ? "It has written nothing yet." : "It wrote nothing, or its log is no longer kept."}
@@ -162,7 +178,7 @@ function Log({ agent }: { agent: Agent }) {
 
 function Changes({ agent }: { agent: Agent }) {
   const { value, problem, loading, reload } = useLoaded(`${agent.agent_id} ${agent.status}`, (signal) =>
-    get<AgentDiff>(`/api/agents/${agent.agent_id}/diff`, {}, signal),
+    get<AgentDiff>(`/api/agents/${segment(agent.agent_id)}/diff`, {}, signal),
   );
   return (
     <div class="scroll-pane" tabIndex={0} role="region" aria-label="Changes">
@@ -221,7 +237,7 @@ function Details({ agent }: { agent: Agent }) {
       {agent.last_output?.length > 0 && (
         <>
           <h3>Last output</h3>
-          <Text label="Last output">{agent.last_output.join("\n")}</Text>
+          <Text label="Last output">{terminal(agent.last_output.join("\n"))}</Text>
         </>
       )}
     </div>

@@ -1,6 +1,6 @@
 // A question to the person, with the command and the change that it is about.
 import { useState } from "preact/hooks";
-import { get, post } from "../core/api.ts";
+import { get, post, segment } from "../core/api.ts";
 import { link } from "../core/route.ts";
 import type { AgentDiff, Approval, Json } from "../core/types.ts";
 import { visible } from "../lib/visible.ts";
@@ -36,7 +36,7 @@ export function ApprovalCard({ approval, onAnswered }: { approval: Approval; onA
   const given = diffOf(approval.data);
   const spawn = approval.data?.spawn;
   const answer = async (approved: boolean) => {
-    await post(`/api/approvals/${approval.approval_id}/answer`, { approved, comment });
+    await post(`/api/approvals/${segment(approval.approval_id)}/answer`, { approved, comment });
     onAnswered();
   };
   return (
@@ -99,7 +99,7 @@ function Spawn({ spawn }: { spawn: Data }) {
 function Changes({ agent }: { agent: string }) {
   const isAgent = agent !== "operator" && agent !== "handover";
   const { value, problem } = useLoaded(agent, async (signal) =>
-    isAgent ? orNothing(get<AgentDiff>(`/api/agents/${agent}/diff`, {}, signal)) : null,
+    isAgent ? orNothing(get<AgentDiff>(`/api/agents/${segment(agent)}/diff`, {}, signal)) : null,
   );
   if (!value?.diff && !value?.untracked_files?.length) return <Problem text={problem} />;
   return (

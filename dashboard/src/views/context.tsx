@@ -1,6 +1,6 @@
 // What an agent would get to read: which files, why, and the text itself.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { get } from "../core/api.ts";
+import { get, segment } from "../core/api.ts";
 import { params, project, set } from "../core/route.ts";
 import type { Candidate, ContextResponse } from "../core/types.ts";
 import { bytes, compact, count } from "../lib/format.ts";
@@ -22,7 +22,7 @@ type Loaded = { context: ContextResponse; candidates: Candidate[]; asked: Wanted
 type Wanted = { issue: string; type: string; task: string; budget: string };
 
 async function load(wanted: Wanted, signal: AbortSignal): Promise<Loaded> {
-  const path = `/api/context/${encodeURIComponent(wanted.issue)}/${encodeURIComponent(wanted.type)}`;
+  const path = `/api/context/${segment(wanted.issue)}/${segment(wanted.type)}`;
   const own = { project_id: project.value, task: wanted.task, max_bytes: wanted.budget };
   const [context, explained] = await Promise.all([
     get<ContextResponse>(path, own, signal),

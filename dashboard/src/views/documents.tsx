@@ -1,6 +1,6 @@
 // Documents that agents share: found by name, tag or words, with their revisions and relations.
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { get, request } from "../core/api.ts";
+import { get, request, segment } from "../core/api.ts";
 import { link, params, project, set } from "../core/route.ts";
 import type { DocumentFound, DocumentRecord, DocumentRelation, DocumentRevision, Event, Page } from "../core/types.ts";
 import { bytes, count } from "../lib/format.ts";
@@ -144,7 +144,7 @@ type Loaded = {
 
 async function load(id: string, signal: AbortSignal): Promise<Loaded> {
   const own = { project_id: project.value };
-  const path = `/api/documents/${id}`;
+  const path = `/api/documents/${segment(id)}`;
   const [document, revisions, relations] = await Promise.all([
     get<DocumentRecord>(path, own, signal),
     get<{ revisions: DocumentRevision[] }>(`${path}/revisions`, own, signal),
@@ -154,7 +154,7 @@ async function load(id: string, signal: AbortSignal): Promise<Loaded> {
   const found = await Promise.all(
     [...others]
       .slice(0, 100)
-      .map((each) => get<DocumentRecord>(`/api/documents/${each}`, own, signal).catch(() => null)),
+      .map((each) => get<DocumentRecord>(`/api/documents/${segment(each)}`, own, signal).catch(() => null)),
   );
   const names = new Map(found.filter((each) => each !== null).map((each) => [each.document_id, each.filename]));
   return { document, revisions: revisions.revisions, relations: relations.relations, names };
@@ -273,7 +273,9 @@ async function read(document: DocumentRecord, revision: string, signal: AbortSig
   if (revision) params.set("revision", revision);
   const binary = document.total_chars === undefined;
   if (binary) params.delete("limit");
-  return (await request("GET", `/api/documents/${document.document_id}/content?${params}`, undefined, signal)).json();
+  return (
+    await request("GET", `/api/documents/${segment(document.document_id)}/content?${params}`, undefined, signal)
+  ).json();
 }
 
 function Content({ document, revision, before }: { document: DocumentRecord; revision: string; before: string }) {
@@ -305,7 +307,10 @@ function Content({ document, revision, before }: { document: DocumentRecord; rev
 
 function indented(text: string): string {
   try {
-    return JSON.stringify(JSON.parse(text), null, 2);
+    // Only if nothing is lost: large numbers, trailing zeros and repeated keys would be.
+    const value = JSON.parse(text);
+    const compact = text.replace(/("(?:\\.|[^"\\])*")|\s+/g, "$1");
+    return JSON.stringify(value) === compact ? JSON.stringify(value, null, 2) : text;
   } catch {
     return text;
   }

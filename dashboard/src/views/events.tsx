@@ -1,6 +1,6 @@
 // What happened: the timeline with its filter and scrubber, causes, dead letters, consumers.
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { get, post, remove } from "../core/api.ts";
+import { get, post, remove, segment } from "../core/api.ts";
 import { LiveEvents } from "../core/live.ts";
 import { link, params, project, set } from "../core/route.ts";
 import type { Consumer, DeadLetter, Event, Page } from "../core/types.ts";
@@ -155,7 +155,6 @@ function TimelineList({ timeline, open }: { timeline: Timeline; open: string | u
       <List
         label="Events, oldest first"
         items={shown}
-        dropped={timeline.offset}
         rowHeight={28}
         follow
         idOf={(row) => row.id}
@@ -372,7 +371,7 @@ function DeadLetters() {
               primary
               disabled={letter.replaying}
               run={() =>
-                post(`/api/consumers/${letter.consumer}/replay`, {
+                post(`/api/consumers/${segment(letter.consumer)}/replay`, {
                   ...own,
                   dead_letter_ids: [letter.dead_letter_id],
                 }).then(reload)
@@ -382,7 +381,7 @@ function DeadLetters() {
               name="Delete"
               danger
               confirm="Delete this dead letter?"
-              run={() => remove(`/api/dead-letters/${letter.dead_letter_id}`, own).then(reload)}
+              run={() => remove(`/api/dead-letters/${segment(letter.dead_letter_id)}`, own).then(reload)}
             />
           </div>
         </details>

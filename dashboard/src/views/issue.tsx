@@ -1,6 +1,6 @@
 // One issue: who worked on it and what they decided, how work was handed on, what it cost.
 import { useMemo } from "preact/hooks";
-import { get } from "../core/api.ts";
+import { get, segment } from "../core/api.ts";
 import { link, params, project, set } from "../core/route.ts";
 import type { Agent, Approval, Event, Page, Result } from "../core/types.ts";
 import { type Edge, flow, type Suggested } from "../lib/flow.ts";
@@ -89,7 +89,7 @@ async function load(issue: string, agents: Agent[], signal: AbortSignal): Promis
   const suggested = await Promise.all(
     newest.slice(-8).map(async (result): Promise<Suggested[]> => {
       type Next = { next_agents: { agent_type: string; priority: string; reason: string }[] };
-      const next = await orNothing(get<Next>(`/api/next-agents/${result.id}`, own, signal));
+      const next = await orNothing(get<Next>(`/api/next-agents/${segment(result.id)}`, own, signal));
       return (next?.next_agents ?? []).map((each) => ({ ...each, after: result.agent_id }));
     }),
   );
@@ -171,6 +171,7 @@ function Flow({ agents, loaded }: { agents: Agent[]; loaded: Loaded | undefined 
   return (
     <>
       <Graph {...drawn} label="Agents of the issue and who started whom" onOpen={openAgent} />
+      {drawn.left > 0 && <p class="faint">{count(drawn.left, "older agent")} not drawn.</p>}
       <details>
         <summary>As a list</summary>
         <ul>

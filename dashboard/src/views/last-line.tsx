@@ -1,8 +1,9 @@
 // What an agent last said: its progress, or the last line that its program wrote.
 import { useEffect, useState } from "preact/hooks";
-import { request } from "../core/api.ts";
+import { request, segment } from "../core/api.ts";
 import type { Agent, LogLine } from "../core/types.ts";
 import { said } from "../lib/said.ts";
+import { terminal } from "../lib/visible.ts";
 import { Line } from "../ui/basics.tsx";
 
 const EVERY_MS = 5000;
@@ -20,7 +21,7 @@ export function LastLine({ agent }: { agent: Agent }) {
       if (asking >= MOST_AT_ONCE || document.hidden) return;
       asking += 1;
       try {
-        const path = `/api/agents/${agent.agent_id}/logs?tail=1`;
+        const path = `/api/agents/${segment(agent.agent_id)}/logs?tail=1`;
         const text = await (await request("GET", path, undefined, abort.signal, "application/x-ndjson")).text();
         const lines = text
           .split("\n")
@@ -42,7 +43,7 @@ export function LastLine({ agent }: { agent: Agent }) {
       clearInterval(timer);
     };
   }, [agent.agent_id, runs]);
-  if (runs) return <Line text={line} />;
+  if (runs) return <Line text={terminal(line)} />;
   if (agent.status === "running") return <Line text={agent.progress?.message} />;
-  return <Line text={said(agent.last_output?.at(-1) ?? "") || agent.reason} />;
+  return <Line text={terminal(said(agent.last_output?.at(-1) ?? "")) || agent.reason} />;
 }

@@ -1,11 +1,11 @@
 // Conversations with agents: their tool calls short, over time, or whole.
-import { useEffect, useMemo, useState } from "preact/hooks";
-import { get, post } from "../core/api.ts";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { get, post, segment } from "../core/api.ts";
 import { link, params, project, set } from "../core/route.ts";
 import type { Event, Page, Session, SessionEvent } from "../core/types.ts";
 import { clockTime, count, dollars, duration } from "../lib/format.ts";
 import { inputLine, messageText, type Step, steps } from "../lib/sessions.ts";
-import { visible } from "../lib/visible.ts";
+import { terminal, visible } from "../lib/visible.ts";
 import { listeners, shared } from "../state/project.ts";
 import { Action, Badge, Facts, JsonText, Line, Problem, Tabs, Text, Time, useLoaded } from "../ui/basics.tsx";
 import { List } from "../ui/list.tsx";
@@ -20,13 +20,15 @@ const STATUSES = ["", "pending", "running", "finished", "failed", "stopped"];
 
 /** Calls `act` when events of sessions arrive, at most every half second. */
 function useSessionEvents(concerns: (event: Event) => boolean, act: () => void): void {
+  const latest = useRef({ concerns, act });
+  latest.current = { concerns, act };
   useEffect(() => {
     let timer = 0;
     const hear = (events: Event[]) => {
-      if (timer || !events.some((event) => event.topic === "sessions" && concerns(event))) return;
+      if (timer || !events.some((event) => event.topic === "sessions" && latest.current.concerns(event))) return;
       timer = window.setTimeout(() => {
         timer = 0;
-        act();
+        latest.current.act();
       }, 500);
     };
     listeners.add(hear);
@@ -34,7 +36,7 @@ function useSessionEvents(concerns: (event: Event) => boolean, act: () => void):
       clearTimeout(timer);
       listeners.delete(hear);
     };
-  });
+  }, []);
 }
 
 export function Sessions() {
@@ -106,7 +108,7 @@ function SessionPanel({ id }: { id: string }) {
   const [events, setEvents] = useState<SessionEvent[]>([]);
   const [session, setSession] = useState<Session>();
   const [problem, setProblem] = useState("");
-  const path = `/api/sessions/${encodeURIComponent(id)}`;
+  const path = `/api/sessions/${segment(id)}`;
   const more = async () => {
     try {
       setSession(await get<Session>(path, own));
@@ -158,7 +160,7 @@ function SessionPanel({ id }: { id: string }) {
 }
 
 function SessionFacts({ session, onDone }: { session: Session; onDone(): void }) {
-  const path = `/api/sessions/${encodeURIComponent(session.session_id)}`;
+  const path = `/api/sessions/${segment(session.session_id)}`;
   const [prompt, setPrompt] = useState("");
   const runs = session.status === "running" || session.status === "pending";
   return (
@@ -258,7 +260,7 @@ function ToolCall({ step }: { step: Step }) {
       {step.last?.error && <Text label="Error">{step.last.error}</Text>}
       {step.last &&
         (typeof step.last.tool_output === "string" ? (
-          <Text label="Output">{step.last.tool_output}</Text>
+          <Text label="Output">{terminal(step.last.tool_output)}</Text>
         ) : (
           <JsonText value={step.last.tool_output} label="Output" />
         ))}

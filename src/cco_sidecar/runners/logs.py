@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import re
 import stat
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -126,18 +128,28 @@ def batches(reader: LogReader, tail: int | None = None) -> Iterator[list[LogLine
 
 
 async def follow(
-    path: Path, reader: LogReader, ended: Callable[[], bool], changed: asyncio.Event | None = None
+    path: Path,
+    reader: LogReader,
+    ended: Callable[[], bool],
+    changed: asyncio.Event | None = None,
+    idle_seconds: float = math.inf,
 ) -> AsyncIterator[list[LogLine]]:
     """Yields batches of lines as they are written, until ``ended`` returns true and all lines are read. ``changed``:
-    set when ``ended`` may have changed; otherwise it is called about every second."""
+    set when ``ended`` may have changed; otherwise it is called about every second. After ``idle_seconds`` without a
+    line, yields an empty batch."""
+    spoke = time.monotonic()
     async with _Changes(path, changed or asyncio.Event()) as changes:
         while True:
             last = ended()
             found = batches(reader)
             while (batch := await asyncio.to_thread(next, found, None)) is not None:
                 yield batch
+                spoke = time.monotonic()
             if last:
                 return
+            if time.monotonic() - spoke >= idle_seconds:
+                yield []
+                spoke = time.monotonic()
             await changes.wait()
 
 

@@ -15,6 +15,9 @@ from cco_sidecar.services.agents.read import AgentReader, require_own_logs
 from cco_sidecar.supervision.supervisor import Supervisor
 from orchestra.v1.agent_service_pb2 import LogLine, StreamAgentLogsRequest
 
+# As often as a stream of events has a cursor, so that a client can tell a silent agent from a dead connection.
+_IDLE_SECONDS = 15.0
+
 
 async def stream_logs(
     reader: AgentReader,
@@ -24,7 +27,8 @@ async def stream_logs(
     request: StreamAgentLogsRequest,
     principal: Principal,
 ) -> AsyncIterator[list[LogLine]]:
-    """Yields batches of log lines; with ``follow``, until the agent has ended, including later attempts.
+    """Yields batches of log lines; with ``follow``, until the agent has ended, including later attempts, and an empty
+    batch after 15 seconds of silence.
 
     Raises SidecarError: AGT_004, AGT_008 when the sidecar shuts down, AGT_009 for an unknown attempt, AUTH_003 for
     another agent's logs.
@@ -45,7 +49,8 @@ async def stream_logs(
             yield batch
         if not request.follow:
             return
-        async for batch in logs.follow(path, lines, partial(_ends, supervisor, bus, agent.agent_id, attempt)):
+        ends = partial(_ends, supervisor, bus, agent.agent_id, attempt)
+        async for batch in logs.follow(path, lines, ends, idle_seconds=_IDLE_SECONDS):
             yield batch
         if bus.draining and supervisor.find(agent.agent_id) is not None:
             raise unavailable("AGT_008", "the sidecar is shutting down; follow again once it is back")
